@@ -1,0 +1,80 @@
+"""Files that are either whole or not there: written beside their place, synced, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from featurebank.errors import DiskFullError
+
+TEMPORARY_PREFIX = ".writing-"
+"""How the name of every unfinished file begins; what carries it may be deleted when no writer is alive."""
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`, and renames it to `path` if the block ends well.
+
+    The file is synced before it is renamed and its directory after, so that after a crash or a power cut `path` is the old
+    file or the new one, never a part.
+
+    Raises:
+        DiskFullError: no space is left; the temporary file is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}")
+    try:
+        with explain_full_disk(path):
+            yield temporary
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file atomically, with an indent of one space (readable, and small differences stay small)."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def sync(path: Path) -> None:
+    """Makes a file or a directory durable, where the system can."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot open a directory; its renames are journalled
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def explain_full_disk(path: Path) -> Iterator[None]:
+    """Turns "no space left" (or a full quota) into one line that says where and what to do.
+
+    HDF5 hides the system's error number in its text, so the text is looked at too.
+    """
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT} or "No space left" in str(error)
+        if not full:
+            raise
+        message = (
+            f"no space is left for '{path}': what was finished before is kept; "
+            "free some space (or choose another --cache) and run the same command again"
+        )
+        raise DiskFullError(message) from error

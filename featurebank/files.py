@@ -21,8 +21,8 @@ TEMPORARY_PREFIX = ".writing-"
 def atomic_path(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`, and renames it to `path` if the block ends well.
 
-    The file is synced before it is renamed and its directory after, so that after a crash or a power cut `path` is the old
-    file or the new one, never a part.
+    The file is synced before it is renamed and its directory after, so that after a crash or a power cut `path` is
+    the old file or the new one, never a part.
 
     Raises:
         DiskFullError: no space is left; the temporary file is removed.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from featurebank.errors import ConfigError
 
@@ -44,3 +46,53 @@ def limited_blas(count: int | None = None) -> Iterator[None]:
 
     with threadpoolctl.threadpool_limits(count or threads()):
         yield
+
+
+def default_cache() -> Path:
+    """Returns where banks lie unless told otherwise: `$FEATUREBANK_CACHE`, else `./cache`."""
+    return Path(os.environ.get("FEATUREBANK_CACHE") or "cache")
+
+
+def import_tensorflow() -> Any:
+    """Imports TensorFlow, without the greetings of its C++ code on standard error, and gives it its threads.
+
+    They are printed before TensorFlow's own log level is looked at, so the file descriptor itself is turned away
+    while it is imported and finds its devices. If that fails, what was held back is printed.
+
+    Returns:
+        The module `tensorflow`.
+    """
+    import sys
+
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    with _held_back_stderr():
+        import tensorflow as tf
+
+        with contextlib.suppress(RuntimeError):  # its threads are fixed once it has run something
+            tf.config.threading.set_intra_op_parallelism_threads(threads())
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.list_logical_devices()
+    return tf
+
+
+@contextlib.contextmanager
+def _held_back_stderr() -> Iterator[None]:
+    import sys
+    import tempfile
+
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as held:
+            os.dup2(held.fileno(), 2)
+            try:
+                yield
+            except BaseException:
+                held.seek(0)
+                os.write(kept, held.read())
+                raise
+            finally:
+                os.dup2(kept, 2)
+    finally:
+        os.close(kept)

@@ -1,0 +1,88 @@
+"""featurebank: run each frozen backbone once, keep its features, train hundreds of heads on them in seconds.
+
+    >>> import featurebank as fb  # imports no TensorFlow
+
+`load_dataset` and `load_backbone` give what `extract` turns into a `Bank`; `train_heads` trains on it, `select`
+chooses by validation alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from featurebank.backbone import Backbone, list_backbones, load_backbone
+    from featurebank.bank import Bank, find_bank, list_banks, open_bank
+    from featurebank.config import read_pipeline
+    from featurebank.dataset import Dataset, list_datasets, load_dataset
+    from featurebank.errors import FeatureBankError
+    from featurebank.extract import extract
+    from featurebank.grid import train_heads
+    from featurebank.heads.catalog import make_head
+    from featurebank.heads.runs import Run
+    from featurebank.pipeline import run_pipeline
+    from featurebank.runtime import set_threads
+    from featurebank.selection import evaluate_test, leaderboard, select
+
+_HOMES = {
+    "Backbone": "backbone",
+    "Bank": "bank",
+    "Dataset": "dataset",
+    "FeatureBankError": "errors",
+    "Run": "heads.runs",
+    "evaluate_test": "selection",
+    "extract": "extract",
+    "find_bank": "bank",
+    "leaderboard": "selection",
+    "list_backbones": "backbone",
+    "list_banks": "bank",
+    "list_datasets": "dataset",
+    "load_backbone": "backbone",
+    "load_dataset": "dataset",
+    "make_head": "heads.catalog",
+    "open_bank": "bank",
+    "read_pipeline": "config",
+    "run_pipeline": "pipeline",
+    "select": "selection",
+    "set_threads": "runtime",
+    "train_heads": "grid",
+}
+
+__all__ = [
+    "Backbone",
+    "Bank",
+    "Dataset",
+    "FeatureBankError",
+    "Run",
+    "evaluate_test",
+    "extract",
+    "find_bank",
+    "leaderboard",
+    "list_backbones",
+    "list_banks",
+    "list_datasets",
+    "load_backbone",
+    "load_dataset",
+    "make_head",
+    "open_bank",
+    "read_pipeline",
+    "run_pipeline",
+    "select",
+    "set_threads",
+    "train_heads",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used, so that `import featurebank` stays instant."""
+    if name not in _HOMES:
+        message = f"module 'featurebank' has no attribute '{name}'"
+        raise AttributeError(message)
+    return getattr(import_module(f"featurebank.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

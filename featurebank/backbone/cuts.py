@@ -1,0 +1,81 @@
+"""Cut points: the layers through which every path from the image to the last map goes. Only there can a tail start."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from featurebank.backbone.graph import graph_of, leaf_layers
+
+_WORKERS = {"Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense"}
+_KERNELS = {"kernel", "depthwise_kernel", "pointwise_kernel"}
+_BYTES_FLOAT16 = 2
+
+
+@dataclass(frozen=True)
+class CutPoint:
+    """A layer where a network can be cut in two.
+
+    Args:
+        name: the layer.
+        shape: of its output for one image.
+        bytes_per_image_float16: what it takes to store that output.
+        remaining_work: the share of the network's multiply-adds that come after it, from 0 to 1.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bytes_per_image_float16: int
+    remaining_work: float
+
+
+def cut_points(network: Any) -> list[CutPoint]:
+    """Lists the useful cut points of a network, from the image to the last map.
+
+    Of a run of cuts between which nothing is multiplied and the shape stays (convolution, normalisation, activation),
+    only the last is listed, and besides it each that Keras calls the output of a block (`..._out`).
+
+    Args:
+        network: a functional Keras model with one input, one output and known image size.
+
+    Returns:
+        At least one cut point; the last has no work after it.
+    """
+    found = [cut for cut in _all_cuts(network) if cut.remaining_work < 1]
+    kept = []
+    for cut, following in zip(found, [*found[1:], None], strict=True):
+        same = following and (following.shape, following.remaining_work) == (cut.shape, cut.remaining_work)
+        if not same or cut.name.endswith("_out"):
+            kept.append(cut)
+    return kept
+
+
+def multiply_adds(layer: Any) -> int:
+    """Counts the multiply-adds of a layer for one image; only convolutions and dense layers count."""
+    if hasattr(layer, "layers"):
+        return sum(multiply_adds(part) for part in leaf_layers(layer))
+    if type(layer).__name__ not in _WORKERS:
+        return 0
+    kernels = sum(math.prod(weight.shape) for weight in layer.weights if weight.name in _KERNELS)
+    return int(math.prod(layer.output.shape[1:-1]) * kernels)
+
+
+def _all_cuts(network: Any) -> list[CutPoint]:
+    """Finds every dominator of the output.
+
+    In any topological order, a layer is on every path exactly if no edge leads from before it to after it.
+    """
+    graph = graph_of(network)
+    layers = {layer.name: layer for layer in network.layers}
+    place = {name: index for index, name in enumerate(graph.order)}
+    work = {name: multiply_adds(layer) for name, layer in layers.items()}
+    left = total = sum(work.values())
+    cuts, reach = [], 0
+    for index, name in enumerate(graph.order):
+        left -= work.get(name, 0)
+        if reach <= index and name in layers and type(layers[name]).__name__ != "ZeroPadding2D":
+            shape = tuple(layers[name].output.shape[1:])
+            cuts.append(CutPoint(name, shape, math.prod(shape) * _BYTES_FLOAT16, left / total))
+        reach = max([reach, *(place[follower] for follower in graph.followers[name])])
+    return cuts

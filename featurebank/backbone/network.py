@@ -1,0 +1,189 @@
+"""A backbone: a network, its weights, its preprocessing and its input size, as one object with one digest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from featurebank import digest
+from featurebank.backbone import applications, efficientnet_lite, preprocess, random_weights
+from featurebank.backbone.table import BackboneSpec
+from featurebank.backbone.taps import parse_tap, tap_tensors
+from featurebank.backbone.weights import Source, digest_of, load
+from featurebank.errors import ConfigError, WeightsError
+
+_VERSION = "v1"
+"""Part of every recipe; to be raised where a network is built differently than before."""
+
+
+class Backbone:
+    """A frozen network that turns images into features.
+
+    Make it with `load_backbone`. Nothing heavy happens until a network is asked for: `recipe`, `digest`, `resize` and
+    `check_tap` import neither TensorFlow nor Keras (except that the recipe of ImageNet weights that are not on disk yet
+    downloads them by Keras).
+
+    Args:
+        spec: the row of the table.
+        weights: as the user gave them.
+        source: the same, understood.
+        image_size: the side of the square input in pixels.
+    """
+
+    def __init__(self, spec: BackboneSpec, weights: str, source: Source, image_size: int) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.weights = weights
+        self.image_size = image_size
+        self._source = source
+        self._network: Any = None
+        self._classifier: Any = None
+
+    def __repr__(self) -> str:
+        return f"<Backbone {self.name}, weights {self.weights}, {self.image_size} px>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the built networks out of pickles: a worker builds its own."""
+        return {**self.__dict__, "_network": None, "_classifier": None}
+
+    @property
+    def recipe(self) -> dict[str, str | int]:
+        """What the features depend on, part by part.
+
+        Raises:
+            WeightsError: the weights file is missing and cannot be downloaded.
+        """
+        return {
+            "backbone": self.name,
+            "architecture": f"{self.name}:{_VERSION}",
+            "weights": digest_of(self._source, self.spec),
+            "preprocessing": self.spec.preprocessing,
+            "image_size": self.image_size,
+            "resize": preprocess.RESIZE,
+        }
+
+    @property
+    def digest(self) -> str:
+        """The digest of the recipe, 32 hexadecimal digits."""
+        return digest.of_recipe(self.recipe)
+
+    def resize(self, image: np.ndarray) -> np.ndarray:
+        """Brings an image to the input size.
+
+        Args:
+            image: (height, width, 3) uint8, RGB.
+
+        Returns:
+            (image_size, image_size, 3) uint8.
+
+        Raises:
+            DatasetError: the array is not an RGB image of bytes.
+        """
+        return preprocess.resize_image(image, self.image_size)
+
+    def check_tap(self, tap: str) -> None:
+        """Checks the form of a tap; whether the layer exists is known only to the built network.
+
+        Raises:
+            ConfigError: the tap is malformed.
+        """
+        parse_tap(tap)
+
+    def network(self) -> Any:
+        """Returns the network, built at the first call.
+
+        Returns:
+            A frozen functional Keras model: (n, s, s, 3) float32 RGB 0..255 -> the last map, (n, h, w, c) float32.
+
+        Raises:
+            WeightsError: the weights are missing, unreadable or of another network.
+        """
+        if self._network is None:
+            self._network = self._load_network()
+        return self._network
+
+    def tap_model(self, taps: Sequence[str]) -> Any:
+        """Builds a model that gives several taps at once and ends at the last layer that they need.
+
+        Args:
+            taps: "pooled", "map", "LAYER", or "LAYER:avg", "LAYER:max" ("map:max" too).
+
+        Returns:
+            A Keras model: the input of `network()` -> a dictionary from tap, as given, to tensor.
+
+        Raises:
+            ConfigError: no tap, or one that is malformed or pools what has no spatial axes.
+            UnknownNameError: no layer has this name.
+        """
+        import keras
+
+        network = self.network()
+        return keras.Model(network.input, tap_tensors(network, taps, self.name), name=f"{self.name}_taps")
+
+    def layers(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Lists the layers of the network with the shape of their output for one image."""
+        return [(layer.name, tuple(layer.output.shape[1:])) for layer in self.network().layers]
+
+    def classifier(self) -> Any:
+        """Returns the network with its own classifier of ImageNet, built at the first call.
+
+        Returns:
+            A frozen Keras model: (n, s, s, 3) float32 RGB 0..255 -> (n, 1000) float32 probabilities.
+
+        Raises:
+            ConfigError: the classifier of this network exists for its own image size only.
+            WeightsError: the weights are missing, or have no classifier.
+        """
+        if self._classifier is None:
+            fixed = self.name in {"vgg16", "vgg19"} and self._source.seed is None
+            if fixed and self.image_size != self.spec.image_size:
+                message = (
+                    f"the classifier of {self.name} flattens the map of {self.spec.image_size} pixels, "
+                    f"got image size {self.image_size}: leave --image-size out"
+                )
+                raise ConfigError(message)
+            self._classifier = self._load(self.image_size, top=True)
+        return self._classifier
+
+    def _load_network(self) -> Any:
+        try:
+            return self._load(self.image_size, top=False)
+        except WeightsError as error:
+            if self._source.file is None:
+                raise
+            return self._without_classifier(error)
+
+    def _without_classifier(self, reason: WeightsError) -> Any:
+        """Takes the network out of a user's file that may hold the classifier too; otherwise raises `reason`."""
+        try:
+            whole = self._load(self.spec.image_size, top=True)
+            model = applications.finish(self.spec, self._build(self.image_size, top=False))
+            for layer in model.layers:
+                if layer.weights:
+                    layer.set_weights(whole.get_layer(layer.name).get_weights())
+        except (WeightsError, ValueError):
+            raise reason from None
+        model.trainable = False
+        return model
+
+    def _load(self, image_size: int, *, top: bool) -> Any:
+        """Builds the network and fills it."""
+        model = self._build(image_size, top=top)
+        if self._source.seed is None:
+            load(model, self.spec, self._source, top=top)
+        model = applications.finish(self.spec, model)
+        if self._source.seed is not None:
+            random_weights.fill_with_random(model, self._source.seed)
+        model.trainable = False
+        return model
+
+    def _build(self, image_size: int, *, top: bool) -> Any:
+        if self.spec.constructor:
+            return applications.build(self.spec, image_size, top=top)
+        import keras
+
+        inputs = keras.Input((image_size, image_size, 3), name="image")
+        prepared = preprocess.prepare(inputs, self.spec.preprocessing)
+        return keras.Model(inputs, efficientnet_lite.build(prepared, top=top), name=self.name)

@@ -1,0 +1,88 @@
+"""Taps: the named tensors of a backbone that are stored.
+
+pooled      the global average of the last map
+map         the last map
+LAYER       the output of a layer
+X:avg       the global average of LAYER or of `map`
+X:max       the global maximum
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from featurebank.errors import ConfigError, unknown_name
+
+POOLINGS = ("avg", "max")
+_MAP_RANK = 4
+
+
+def parse_tap(tap: str) -> tuple[str, str | None]:
+    """Takes a tap apart.
+
+    Args:
+        tap: as in the table above.
+
+    Returns:
+        What is tapped ("map" or the name of a layer), and "avg", "max" or None.
+
+    Raises:
+        ConfigError: the tap is no name, or its pooling is not known.
+    """
+    if tap == "pooled":
+        return "map", "avg"
+    source, colon, pooling = tap.partition(":") if isinstance(tap, str) else ("", "", "")
+    if not source.strip() or source != source.strip() or source == "pooled":
+        message = f"bad tap {tap!r}: expected 'pooled', 'map', or the name of a layer, with ':avg' or ':max' if wanted"
+        raise ConfigError(message)
+    if colon and pooling not in POOLINGS:
+        message = f"bad tap {tap!r}: the pooling is '{pooling}', expected avg or max, as in '{source}:avg'"
+        raise ConfigError(message)
+    return source, pooling if colon else None
+
+
+def tap_tensors(network: Any, taps: Sequence[str], backbone: str) -> dict[str, Any]:
+    """Finds the tensors of some taps.
+
+    Args:
+        network: the Keras model of the backbone.
+        taps: at least one.
+        backbone: the backbone's name, for messages.
+
+    Returns:
+        A Keras tensor for each tap, by its name as given.
+
+    Raises:
+        ConfigError: no tap, or a tap that is malformed or pools what has no spatial axes.
+        UnknownNameError: no layer has this name.
+    """
+    if isinstance(taps, str) or not taps:
+        message = f"taps are {taps!r}: expected a list of one or more, as ['pooled']"
+        raise ConfigError(message)
+    made: dict[tuple[str, str | None], Any] = {}
+    for tap in taps:
+        parsed = parse_tap(tap)
+        if parsed not in made:
+            made[parsed] = _tensor(network, tap, *parsed, backbone)
+    return {tap: made[parse_tap(tap)] for tap in taps}
+
+
+def _tensor(network: Any, tap: str, source: str, pooling: str | None, backbone: str) -> Any:
+    import keras
+
+    layers = {layer.name: layer for layer in network.layers}
+    if source != "map" and source not in layers:
+        hint = f"'featurebank backbones {backbone}' lists them"
+        error = unknown_name("tap", source, ["pooled", "map", *layers], hint)
+        raise error
+    tensor = network.output if source == "map" else layers[source].output
+    if pooling is None:
+        return tensor
+    if len(tensor.shape) != _MAP_RANK:
+        message = (
+            f"tap '{tap}' pools an output of shape {tuple(tensor.shape[1:])}: expected a map; leave out ':{pooling}'"
+        )
+        raise ConfigError(message)
+    pool = keras.layers.GlobalAveragePooling2D if pooling == "avg" else keras.layers.GlobalMaxPooling2D
+    return pool(name=f"tap_{source}_{pooling}")(tensor)

@@ -1,0 +1,92 @@
+"""One writer a bank: a lock that tells who holds it, and that a dead process cannot keep.
+
+Two layers, because neither is enough alone. The system's own file lock (through `filelock`) is exact between the
+processes of one machine and is freed by the kernel when its holder dies. A note beside it (host, process, heartbeat)
+tells people who holds it, and guards network disks whose file locks do not reach other hosts: there a holder counts
+as dead when its heartbeat is older than a minute.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import filelock
+
+from featurebank.errors import BankLockedError
+from featurebank.files import write_json
+
+HEARTBEAT_S = 5.0
+DEAD_AFTER_S = 60.0
+_NOTE = "writer.json"
+_LOCK = ".writer.lock"
+
+
+class WriterLock:
+    """Holds a bank for writing inside a `with` block.
+
+    Raises:
+        BankLockedError: another process holds it; the message says which, and since when it was last heard of.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._note = directory / _NOTE
+        self._lock = filelock.FileLock(directory / _LOCK, timeout=0)
+        self._stop = threading.Event()
+        self._beat = threading.Thread(target=self._keep_beating, name="featurebank-heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        holder = read_holder(self._note.parent)
+        try:
+            self._lock.acquire()
+        except filelock.Timeout as error:
+            raise _held(self._note.parent, holder or {}) from error
+        if holder and holder["host"] != socket.gethostname() and time.time() - holder["heartbeat"] < DEAD_AFTER_S:
+            self._lock.release()
+            raise _held(self._note.parent, holder)
+        self._write_note()
+        self._beat.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._beat.join()
+        self._note.unlink(missing_ok=True)
+        self._lock.release()
+
+    def _keep_beating(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            with contextlib.suppress(OSError):  # a full disk must not look like a death: the next beat may succeed
+                self._write_note()
+
+    def _write_note(self) -> None:
+        note = {"host": socket.gethostname(), "process": os.getpid(), "heartbeat": time.time()}
+        write_json(self._note, note)
+
+
+def read_holder(directory: Path) -> dict[str, Any] | None:
+    """Returns who holds a bank, or last held it without letting go: host, process and heartbeat (Unix seconds)."""
+    try:
+        note = json.loads((directory / _NOTE).read_text(encoding="utf-8"))
+        return {"host": str(note["host"]), "process": int(note["process"]), "heartbeat": float(note["heartbeat"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _held(directory: Path, holder: dict[str, Any]) -> BankLockedError:
+    who = "another process"
+    if holder:
+        seconds = max(0, time.time() - holder["heartbeat"])
+        who = f"process {holder['process']} on {holder['host']} (heard of {seconds:.0f} s ago)"
+    message = f"{who} writes the bank '{directory}' now: wait for it to end, then run the same command again"
+    return BankLockedError(message)

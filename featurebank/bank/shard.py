@@ -1,0 +1,152 @@
+"""One shard: an HDF5 file with some rows of some taps. The only module that knows HDF5.
+
+A shard holds `/digest` (rows,) fixed strings of 32 hexadecimal digits, `/view` (rows,) uint8, and `/taps/NAME`
+(rows, ...) float32 or float16: contiguous, uncompressed, so that a reader can map the features straight from the file.
+It never changes once written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from featurebank import digest
+from featurebank.errors import BankDamagedError
+from featurebank.files import atomic_path
+
+KEY_DTYPE = np.dtype([("digest", "S32"), ("view", "u1")])
+"""The key of a row: the digest of an image's content and the number of the view."""
+
+
+@dataclass(frozen=True)
+class StoredTap:
+    """Where the rows of one tap lie in a shard."""
+
+    shape: tuple[int, ...]
+    """Of one row."""
+    dtype: str
+    """"float32" or "float16"."""
+    offset: int
+    """Of the first row in the file, in bytes."""
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """What the manifest says of a shard."""
+
+    file: str
+    rows: int
+    bytes: int
+    checksum: str
+    """Of the whole file."""
+    keys: str
+    """Digest of the rows' keys, so that a reader notices rows that are not what they were."""
+    taps: Mapping[str, StoredTap]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the entry as JSON values."""
+        taps = {name: {"shape": list(t.shape), "dtype": t.dtype, "offset": t.offset} for name, t in self.taps.items()}
+        return {
+            "file": self.file,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "checksum": self.checksum,
+            "keys": self.keys,
+            "taps": taps,
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> ShardEntry:
+        """Reads what `to_dict` wrote."""
+        taps = {n: StoredTap(tuple(t["shape"]), t["dtype"], t["offset"]) for n, t in value["taps"].items()}
+        return cls(value["file"], value["rows"], value["bytes"], value["checksum"], value["keys"], taps)
+
+
+def write_shard(directory: Path, keys: np.ndarray, taps: Mapping[str, Sequence[np.ndarray]]) -> ShardEntry:
+    """Writes a shard and returns its entry; the file is durable when this returns.
+
+    Args:
+        directory: the bank's.
+        keys: (rows,) of `KEY_DTYPE`.
+        taps: for each tap its blocks in order, each (some rows, ...), together `rows` long, of the type to be stored.
+
+    Raises:
+        DiskFullError: no space is left; nothing remains of the shard.
+    """
+    # The name comes from the content, so it is known only once the content is written.
+    name = f"shard-{digest.of_array(keys)[:16]}-{digest.of_recipe(sorted(taps))[:4]}.h5"
+    path = directory / name
+    with atomic_path(path) as temporary:
+        with h5py.File(temporary, "w") as file:
+            file.attrs["format"] = "featurebank shard"
+            file.attrs["format_version"] = 1
+            file.create_dataset("digest", data=keys["digest"])
+            file.create_dataset("view", data=keys["view"])
+            for tap, blocks in taps.items():
+                _write_tap(file, tap, blocks, len(keys))
+        stored = _stored_taps(temporary)
+        return ShardEntry(
+            name, len(keys), temporary.stat().st_size, digest.of_file(temporary), digest.of_array(keys), stored
+        )
+
+
+def _write_tap(file: h5py.File, tap: str, blocks: Sequence[np.ndarray], rows: int) -> None:
+    dataset = file.create_dataset(f"taps/{tap.replace('/', '%2F')}", (rows, *blocks[0].shape[1:]), blocks[0].dtype)
+    start = 0
+    for block in blocks:
+        dataset[start : start + len(block)] = block
+        start += len(block)
+
+
+def _stored_taps(path: Path) -> dict[str, StoredTap]:
+    with h5py.File(path, "r", locking=False) as file:
+        return {
+            tap.replace("%2F", "/"): StoredTap(dataset.shape[1:], dataset.dtype.name, dataset.id.get_offset())
+            for tap, dataset in file["taps"].items()
+        }
+
+
+def read_keys(directory: Path, entry: ShardEntry) -> np.ndarray:
+    """Returns the keys of a shard's rows: (rows,) of `KEY_DTYPE`.
+
+    Raises:
+        BankDamagedError: the file is missing, shorter than it was, unreadable, or its keys are not those it was
+            written with.
+    """
+    path = directory / entry.file
+    try:
+        size = path.stat().st_size
+        if size != entry.bytes:
+            raise _damaged(path, f"it has {size} bytes, the manifest says {entry.bytes}")
+        with h5py.File(path, "r", locking=False) as file:
+            keys = np.empty(entry.rows, KEY_DTYPE)
+            keys["digest"] = file["digest"][...]
+            keys["view"] = file["view"][...]
+            found = _stored_taps(path)
+    except BankDamagedError:
+        raise
+    except Exception as error:  # h5py raises whatever its C library makes of damaged bytes
+        raise _damaged(path, f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+    if digest.of_array(keys) != entry.keys:
+        raise _damaged(path, "its row keys are not those that were written")
+    if found != dict(entry.taps):
+        raise _damaged(path, "its taps are not where the manifest says")
+    return keys
+
+
+def map_tap(directory: Path, entry: ShardEntry, tap: str) -> np.ndarray:
+    """Maps the rows of a tap: a read-only (rows, ...) array of the stored type that reads from disk as it is used."""
+    stored = entry.taps[tap]
+    path = directory / entry.file
+    return np.memmap(path, stored.dtype, "r", stored.offset, (entry.rows, *stored.shape))
+
+
+def _damaged(path: Path, reason: str) -> BankDamagedError:
+    return BankDamagedError(
+        f"shard '{path}' is damaged: {reason}; run 'featurebank extract' as before, which makes its rows again"
+    )

@@ -1,0 +1,102 @@
+"""Finding, listing, comparing and removing the banks of a cache."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
+from featurebank.bank.reader import Bank
+from featurebank.errors import BankError, BankNotFoundError, ConfigError, unknown_name
+
+
+@dataclass(frozen=True)
+class BankSummary:
+    """One line of `featurebank cache ls`."""
+
+    name: str
+    path: Path
+    dataset: str
+    backbone: str
+    images: int | None
+    """None while the first extraction has not ended."""
+    taps: tuple[str, ...]
+    bytes: int
+    """Of everything in the bank's directory."""
+    used: float
+    """When it was last extracted into or reused, in Unix seconds."""
+    problem: str | None = None
+    """Why it cannot be read, if it cannot."""
+
+
+def bank_path(cache: Path, dataset: str, backbone: str, key: str) -> Path:
+    """Returns where the bank of a dataset and a recipe lies in a cache."""
+    return cache / f"{dataset}--{backbone}--{key[:12]}"
+
+
+def list_banks(cache: Path) -> list[BankSummary]:
+    """Returns the banks of a cache, the last used first; an unreadable one is listed with its problem."""
+    if not cache.is_dir():
+        return []
+    found = [_summary(path.parent) for path in cache.glob(f"*/{MANIFEST}")]
+    return sorted(found, key=lambda bank: (-bank.used, bank.name))
+
+
+def _summary(path: Path) -> BankSummary:
+    dataset, _, rest = path.name.partition("--")
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    used = (path / MANIFEST).stat().st_mtime
+    try:
+        manifest = load_manifest(path)
+    except BankError as error:
+        return BankSummary(path.name, path, dataset, rest.partition("--")[0], None, (), size, used, str(error))
+    count = manifest.items["count"] if manifest.items else None
+    return BankSummary(
+        path.name, path, manifest.dataset["name"], manifest.recipe["backbone"], count, manifest.taps, size, used
+    )
+
+
+def find_bank(cache: Path, name: str | None = None) -> Bank:
+    """Opens a bank by its path, its name in the cache or the beginning of that name; by default the last used.
+
+    Raises:
+        BankNotFoundError: the cache has no bank.
+        UnknownNameError: no bank has this name.
+        ConfigError: several names begin like this.
+        BankError: the bank cannot be read.
+    """
+    return Bank(find_bank_path(cache, name))
+
+
+def find_bank_path(cache: Path, name: str | None = None) -> Path:
+    """Returns the directory of a bank; see `find_bank`."""
+    if name is not None and (Path(name) / MANIFEST).is_file():
+        return Path(name)
+    banks = list_banks(cache)
+    if not banks:
+        message = f"no bank in the cache '{cache}': make one with 'featurebank extract --backbone efficientnet_lite0'"
+        raise BankNotFoundError(message)
+    if name is None:
+        return banks[0].path
+    matches = [bank for bank in banks if bank.name == name] or [bank for bank in banks if bank.name.startswith(name)]
+    if not matches:
+        raise unknown_name("bank", name, [bank.name for bank in banks], "'featurebank cache ls' lists them")
+    if len(matches) > 1:
+        message = f"'{name}' is the beginning of {len(matches)} banks: " + ", ".join(bank.name for bank in matches)
+        raise ConfigError(message)
+    return matches[0].path
+
+
+def recipe_differences(one: Manifest, other: Manifest) -> dict[str, tuple[Any, Any]]:
+    """Returns the parts in which two recipes differ: {part: (one's, the other's)}."""
+    first, second = dict(one.recipe), dict(other.recipe)
+    parts = sorted(first.keys() | second.keys())
+    return {part: (first.get(part), second.get(part)) for part in parts if first.get(part) != second.get(part)}
+
+
+def remove_bank(path: Path) -> None:
+    """Deletes a bank with its runs: first the manifest, so that a removal cut short leaves no bank."""
+    (path / MANIFEST).unlink()
+    shutil.rmtree(path)

@@ -1,0 +1,31 @@
+"""`featurebank doctor`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from featurebank.cli.settings import Settings, as_json, print_json
+
+
+@click.command()
+@as_json
+@click.pass_obj
+def doctor(settings: Settings, *, as_json: bool) -> None:
+    """What is wrong with this installation, and what to do; exits with 1 if anything is."""
+    from dataclasses import asdict
+
+    from featurebank.doctor import diagnose
+
+    checks = []
+    for check in diagnose(settings.cache):
+        checks.append(check)
+        if not as_json:
+            click.echo(f"{'ok ' if check.ok else 'BAD'} {check.name}: {check.found}")
+            if not check.ok:
+                click.echo(f"    -> {check.remedy}")
+    if as_json:
+        print_json([asdict(check) for check in checks])
+    if not all(check.ok for check in checks):
+        sys.exit(1)

@@ -1,0 +1,104 @@
+"""`featurebank extract`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurebank.cli.settings import Settings, as_json, print_json
+
+if TYPE_CHECKING:
+    from featurebank.extract import Extraction
+
+_SHOWN = 10
+"""Skipped images that are named one by one."""
+
+
+def split_fractions(context: click.Context, option: click.Parameter, value: str | None) -> list[float] | None:
+    """Reads "--split .7,.15,.15"."""
+    if value is None:
+        return None
+    try:
+        return [float(part) for part in value.split(",")]
+    except ValueError as error:
+        message = f"'{value}': expected two or three fractions, as .7,.15,.15"
+        raise click.BadParameter(message) from error
+
+
+@click.command()
+@click.option("--backbone", required=True, help="Network to run; 'featurebank backbones' lists them.")
+@click.option("--dataset", default="digits", show_default=True, help="Name, folder or npz:FILE of the images.")
+@click.option(
+    "--tap", "taps", multiple=True, help="pooled, map, LAYER, LAYER:avg or LAYER:max; repeatable.  [default: pooled]"
+)
+@click.option("--weights", default="imagenet", show_default=True, help="imagenet, random:SEED or a file.")
+@click.option("--image-size", type=int, metavar="PX", help="Side of the network's input.  [default: the network's own]")
+@click.option("--split", callback=split_fractions, metavar="TRAIN,VAL[,TEST]", help="Fractions.  [default: .7,.15,.15]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
+@click.option("--engine", type=click.Choice(["auto", "tensorflow"]), default="auto", show_default=True)
+@click.option(
+    "--store", type=click.Choice(["float32", "float16"]), help="On disk.  [default: float32, of maps float16]"
+)
+@click.option("--batch-size", type=int, default=32, show_default=True, help="Images a forward pass.")
+@click.option("--on-bad-image", type=click.Choice(["skip", "fail"]), default="skip", show_default=True)
+@as_json
+@click.pass_obj
+def extract(
+    settings: Settings, backbone: str, dataset: str, taps: tuple[str, ...], weights: str, image_size: int | None,
+    split: list[float] | None, seed: int, engine: str, store: str | None, batch_size: int, on_bad_image: str,
+    *, as_json: bool,
+) -> None:  # fmt: skip
+    """Compute the features that a bank lacks; what it has is never computed again."""
+    from featurebank.backbone import load_backbone
+    from featurebank.dataset import load_dataset
+    from featurebank.extract import ExtractOptions, run_extraction
+
+    network = load_backbone(backbone, weights=weights, image_size=image_size)
+    images = load_dataset(dataset, split=split, seed=seed)
+    options = ExtractOptions(taps or ("pooled",), engine, batch_size, store, on_bad_image)
+    reporter = settings.reporter()
+    result = run_extraction(images, network, options, cache=settings.cache, reporter=reporter)
+    for line in images.warnings():
+        reporter.warn(line)
+    if as_json:
+        print_json(to_json(result))
+    else:
+        print_extraction(result)
+
+
+def to_json(result: Extraction) -> dict[str, Any]:
+    """Returns what `extract --json` prints."""
+    bank = result.bank
+    taps = {
+        tap: {"shape": list(bank.tap_shape(tap)), "dtype": bank.tap_dtype(tap), "bytes": bank.tap_bytes(tap)}
+        for tap in bank.taps
+    }
+    return {
+        "bank": str(bank.path), "rows": result.rows, "added": result.added, "reused": result.reused,
+        "skipped": list(result.skipped), "seconds": round(result.seconds, 3),
+        "images_per_second": round(result.images_per_second, 2), "engine": result.engine,
+        "precision": result.precision, "taps": taps,
+    }  # fmt: skip
+
+
+def print_extraction(result: Extraction) -> None:
+    """Prints an extraction for people."""
+    from featurebank.cli.tables import size
+
+    bank = result.bank
+    if result.added:
+        click.echo(
+            f"{result.added} images extracted in {result.seconds:.1f} s ({result.images_per_second:.1f} images/s, "
+            f"engine {result.engine}, {result.precision}), {result.reused} found in the bank"
+        )
+    else:
+        click.echo(f"nothing to extract: all {result.rows} images are in the bank")
+    for entry in result.skipped[:_SHOWN]:
+        click.echo(f"  skipped {entry['id']}: {entry['reason']}")
+    if len(result.skipped) > _SHOWN:
+        click.echo(f"  and {len(result.skipped) - _SHOWN} more, listed by 'featurebank cache show {bank.name}'")
+    for tap in bank.taps:
+        shape = " x ".join(str(side) for side in bank.tap_shape(tap))
+        click.echo(f"  {tap}: {shape} {bank.tap_dtype(tap)}, {size(bank.tap_bytes(tap))}")
+    click.echo(f"bank: {bank.path}")

@@ -1,0 +1,207 @@
+"""`featurebank heads` and `featurebank leaderboard`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurebank.cli.settings import Settings, as_json, print_json
+
+if TYPE_CHECKING:
+    from featurebank.bank import Bank
+    from featurebank.heads.runs import Run
+
+_SHOWN = 10
+SORT_KEYS = ("accuracy", "loss", "macro_f1", "seconds", "gap")
+
+bank_option = click.option("--bank", help="Path, name or beginning of the name of a bank.  [default: the last used]")
+test_option = click.option("--test", is_flag=True, help="Open the test split, for the chosen run alone.")
+
+
+@click.command()
+@bank_option
+@click.option(
+    "--grid", is_flag=False, flag_value="default", metavar="[NAME|FILE]",
+    help="quick, default, or a TOML file with [[head]] blocks.  [default: default]",
+)  # fmt: skip
+@click.option("--head", metavar="KIND", help="Train one kind of head, or a classifier by its import path.")
+@click.option("-p", "params", multiple=True, metavar="KEY=VALUE", help="Parameter of --head; repeatable.")
+@click.option("--tap", "taps", multiple=True, help="Tap to train on; repeatable.  [default: pooled]")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Train each head so many times."
+)
+@test_option
+@as_json
+@click.pass_obj
+def heads(
+    settings: Settings, bank: str | None, grid: str | None, head: str | None, params: tuple[str, ...],
+    taps: tuple[str, ...], seeds: int, *, test: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Train many heads on a bank's features; what was trained before is not trained again."""
+    if grid and head:
+        message = "--grid and --head exclude each other: leave one of them out"
+        raise click.UsageError(message)
+    if params and not head:
+        message = "-p belongs to --head KIND (in a grid file, write parameters in its [[head]] block)"
+        raise click.UsageError(message)
+    from featurebank.bank import find_bank
+    from featurebank.grid import train_heads
+
+    began = time.perf_counter()
+    found = find_bank(settings.cache, bank)
+    reporter = settings.reporter()
+    reporter.say(f"bank: {found.path} ({len(found)} images, {len(found.classes)} classes)")
+    wanted: Any = [{"kind": head, **_read_params(params)}] if head else grid or "default"
+    runs = train_heads(found, wanted, seeds=seeds, taps=taps or None, reporter=reporter)
+    _show(found, runs, test=test, as_json=as_json, seconds=time.perf_counter() - began)
+
+
+@click.command()
+@bank_option
+@click.option("--sort", type=click.Choice(SORT_KEYS), help="Order of the lines.  [default: as select chooses]")
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="Show so many runs.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write the runs here.")
+@test_option
+@as_json
+@click.pass_obj
+def leaderboard(
+    settings: Settings, bank: str | None, sort: str | None, top: int | None, csv_file: Path | None,
+    *, test: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """The trained heads of a bank, best first, judged by validation alone."""
+    from featurebank.bank import find_bank
+    from featurebank.heads.runs import load_runs
+    from featurebank.selection import leaderboard as ranked_runs
+
+    began = time.perf_counter()
+    found = find_bank(settings.cache, bank)
+    runs = ranked_runs(found)
+    if old := len(load_runs(found, stale=True)):
+        settings.reporter().say(
+            f"{old} runs of an older state of this bank (other images, labels or split) are left out"
+        )
+    if csv_file:
+        write_csv(runs, csv_file)
+    _show(
+        found, runs, test=test, as_json=as_json, seconds=time.perf_counter() - began, sort=sort,
+        top=top or (len(runs) if as_json else _SHOWN),
+    )  # fmt: skip
+
+
+def _show(
+    bank: Bank, runs: Sequence[Run], *, test: bool, as_json: bool, seconds: float, sort: str | None = None,
+    top: int | None = None,
+) -> None:  # fmt: skip
+    from featurebank.selection import evaluate_test, select
+
+    best = select(runs)
+    if test:
+        best = evaluate_test(bank, best)
+        runs = [best if run.run == best.run else run for run in runs]
+    shown = _sorted(runs, sort)[: top if top is not None else None]
+    if as_json:
+        print_json({"runs": [run_json(run, best) for run in shown], "best": best.run, "seconds": round(seconds, 3)})
+        return
+    print_runs(shown[: top or _SHOWN], best)
+    more = len(runs) - (top or _SHOWN)
+    if more > 0:
+        click.echo(f"and {more} more: featurebank leaderboard --bank {bank.name} --top {len(runs)}")
+    print_best(bank, best)
+
+
+def run_json(run: Run, best: Run) -> dict[str, Any]:
+    """Returns a run for `--json`; only the chosen one shows its test metrics."""
+    found = run.summary()
+    if run.run != best.run or "test" not in run.metrics:
+        found["metrics"] = {split: values for split, values in run.metrics.items() if split != "test"}
+    return found
+
+
+def print_runs(runs: Sequence[Run], best: Run) -> None:
+    """Prints the table of runs."""
+    from featurebank.cli.tables import print_table
+
+    numbers = ("val acc", "95 % interval", "val loss", "macro F1", "train acc", "gap", "seconds", "seed")
+    rows = []
+    for run in runs:
+        mark = "*" if run.run == best.run else " "
+        if run.failure:
+            rows.append(
+                (f"{mark} {run.run}", str(run.spec), run.tap, run.seed, "failed", "", "", "", "", "", run.failure)
+            )
+            continue
+        val, train = run.metrics["val"], run.metrics["train"]
+        low, high = val["accuracy_interval"]
+        rows.append((
+            f"{mark} {run.run}", str(run.spec), run.tap, run.seed, f"{val['accuracy']:.4f}", f"{low:.3f}-{high:.3f}",
+            f"{val['loss']:.4f}", f"{val['macro_f1']:.4f}", f"{train['accuracy']:.4f}", f"{gap(run):+.3f}",
+            f"{run.seconds:.2f}",
+        ))  # fmt: skip
+    print_table(("  run", "head", "tap", *numbers[-1:], *numbers[:-1]), rows, right=numbers)
+
+
+def print_best(bank: Bank, best: Run) -> None:
+    """Prints the chosen run, and its test accuracy if it has one."""
+    val = best.metrics["val"]
+    click.echo(f"chosen by validation: {best.run}  {best.spec}  validation accuracy {val['accuracy']:.4f}")
+    if "test" in best.metrics:
+        test = best.metrics["test"]
+        low, high = test["accuracy_interval"]
+        click.echo(
+            f"test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on {test['images']} images "
+            f"kept apart, opened {best.tested}"
+        )
+    click.echo(f"runs: {bank.path / 'runs'}")
+
+
+def gap(run: Run) -> float:
+    """Returns by how much training accuracy is above validation accuracy."""
+    return float(run.metrics["train"]["accuracy"] - run.metrics["val"]["accuracy"])
+
+
+def _sorted(runs: Sequence[Run], key: str | None) -> list[Run]:
+    if key is None:
+        return list(runs)
+    done = [run for run in runs if not run.failure]
+    failed = [run for run in runs if run.failure]
+    if key == "seconds":
+        return [*sorted(done, key=lambda run: run.seconds), *failed]
+    if key == "gap":
+        return [*sorted(done, key=gap), *failed]
+    return [*sorted(done, key=lambda run: run.metrics["val"][key], reverse=key != "loss"), *failed]
+
+
+def _read_params(params: Sequence[str]) -> dict[str, Any]:
+    from featurebank.config import parse_value
+
+    found = {}
+    for text in params:
+        name, equals, value = text.partition("=")
+        if not (equals and name):
+            message = f"-p {text}: expected KEY=VALUE, as -p learning_rate=0.01"
+            raise click.UsageError(message)
+        found[name.strip()] = parse_value(value.strip())
+    return found
+
+
+def write_csv(runs: Sequence[Run], path: Path) -> None:
+    """Writes the runs as a CSV file, one column for each metric; parameters are one JSON text."""
+    import csv
+    import io
+    import json
+
+    from featurebank.files import write_bytes
+
+    names = [f"{split}_{name}" for split in ("train", "val") for name in ("accuracy", "loss", "macro_f1")]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(["run", "head", "params", "tap", "seed", "seconds", *names, "failure"])
+    for run in runs:
+        values = [run.metrics.get(n.partition("_")[0], {}).get(n.partition("_")[2], "") for n in names]
+        start = [run.run, run.head, json.dumps(run.params, sort_keys=True), run.tap, run.seed, run.seconds]
+        writer.writerow([*start, *values, run.failure or ""])
+    write_bytes(path, buffer.getvalue().encode())

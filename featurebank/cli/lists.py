@@ -1,0 +1,92 @@
+"""`featurebank datasets` and `featurebank backbones`."""
+
+from __future__ import annotations
+
+import click
+
+from featurebank.cli.settings import as_json, print_json
+
+
+@click.command()
+@as_json
+def datasets(*, as_json: bool) -> None:
+    """The datasets that are known by name, and the other kinds."""
+    from dataclasses import asdict
+
+    from featurebank.cli.tables import print_table
+    from featurebank.dataset import list_datasets
+
+    found = list_datasets()
+    if as_json:
+        print_json([asdict(entry) for entry in found])
+        return
+    rows = [(e.name, "" if e.images is None else e.images, "yes" if e.available else "no", e.what) for e in found]
+    print_table(("name", "images", "here", "what"), rows, right=("images",))
+
+
+@click.command()
+@click.argument("name", required=False)
+@as_json
+def backbones(name: str | None, *, as_json: bool) -> None:
+    """The known backbones; with a NAME, where it can be cut and what each cut costs."""
+    if name:
+        _print_cuts(name, as_json=as_json)
+        return
+    from featurebank.backbone import list_backbones
+    from featurebank.cli.tables import print_table
+
+    found = list_backbones()
+    if as_json:
+        print_json([
+            {
+                "name": spec.name, "image_size": spec.image_size, "features": spec.channels,
+                "parameters": spec.parameters, "preprocessing": spec.preprocessing,
+                "weights": spec.weights_file(), "embedded": spec.has_embedded_weights,
+            }
+            for spec in found
+        ])  # fmt: skip
+        return
+    rows = [
+        (
+            spec.name, spec.image_size, spec.channels, f"{spec.millions:.1f} M", spec.preprocessing,
+            "in the installation" if spec.has_embedded_weights else "downloaded at first use",
+        )
+        for spec in found
+    ]  # fmt: skip
+    numbers = ("pixels", "features", "parameters")
+    print_table(("name", *numbers, "preprocessing", "ImageNet weights"), rows, right=numbers)
+
+
+def _print_cuts(name: str, *, as_json: bool) -> None:
+    from featurebank.backbone import load_backbone
+    from featurebank.backbone.cuts import cut_points
+    from featurebank.cli.tables import print_table, size
+
+    # Weights change neither shapes nor work, and random ones need no download.
+    backbone = load_backbone(name, weights="random:0")
+    cuts = cut_points(backbone.network())
+    if as_json:
+        print_json({
+            "name": name, "image_size": backbone.image_size,
+            "cut_points": [
+                {
+                    "layer": cut.name, "shape": list(cut.shape), "bytes_float16": cut.bytes_per_image_float16,
+                    "remaining_work": round(cut.remaining_work, 6),
+                }
+                for cut in cuts
+            ],
+        })  # fmt: skip
+        return
+    click.echo(
+        f"{name}, {backbone.image_size} x {backbone.image_size} pixels; any layer can be a --tap, a tail can start at:"
+    )
+    rows = [
+        (
+            cut.name, " x ".join(map(str, cut.shape)), size(cut.bytes_per_image_float16),
+            f"{100 * cut.remaining_work:.1f} %",
+        )
+        for cut in cuts
+    ]  # fmt: skip
+    print_table(
+        ("layer", "shape", "an image in float16", "work after it"), rows, right=("an image in float16", "work after it")
+    )

@@ -1,0 +1,67 @@
+"""`featurebank run`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from featurebank.cli.extract import print_extraction, to_json
+from featurebank.cli.heads import print_best, print_runs, run_json
+from featurebank.cli.settings import Settings, as_json, print_json
+
+_SHOWN = 12
+
+
+@click.command()
+@click.argument("pipeline", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Change one value; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@as_json
+@click.pass_obj
+def run(settings: Settings, pipeline: Path, overrides: tuple[str, ...], *, dry_run: bool, as_json: bool) -> None:
+    """All stages of a pipeline file; what is up to date is skipped."""
+    from featurebank.config import read_pipeline
+    from featurebank.pipeline import plan_pipeline, run_pipeline
+
+    began = time.perf_counter()
+    wanted = read_pipeline(pipeline, overrides)
+    if dry_run:
+        _print_plan(plan_pipeline(wanted, cache=settings.cache), as_json=as_json)
+        return
+    result = run_pipeline(wanted, cache=settings.cache, reporter=settings.reporter())
+    seconds = time.perf_counter() - began
+    if as_json:
+        runs = [run_json(found, result.chosen) for found in result.runs]
+        print_json({
+            "extract": to_json(result.extraction), "runs": runs, "best": result.chosen.run, "seconds": round(seconds, 3)
+        })  # fmt: skip
+        return
+    print_extraction(result.extraction)
+    print_runs(result.runs[:_SHOWN], result.chosen)
+    if len(result.runs) > _SHOWN:
+        click.echo(f"and {len(result.runs) - _SHOWN} more: featurebank leaderboard --top {len(result.runs)}")
+    print_best(result.extraction.bank, result.chosen)
+    click.echo(f"done in {seconds:.1f} s")
+
+
+def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(plan)
+        return
+    from featurebank.cli.tables import size
+
+    work, heads = plan["extract"], plan["heads"]
+    written = "a size known only once the network is built" if work["bytes"] is None else size(work["bytes"])
+    seconds = "no estimate before the first extraction" if work["seconds"] is None else f"about {work['seconds']:.0f} s"
+    if work["missing"]:
+        click.echo(f"extract: {work['missing']} of {work['rows']} images, {written}, {seconds}")
+    else:
+        click.echo(f"extract: up to date ({work['rows']} images)")
+    click.echo(f"  bank: {work['bank']}")
+    click.echo(
+        f"heads: grid {heads['grid']}, {heads['runs']} heads, {heads['seeds']} seeds; {heads['known']} runs known"
+    )
+    click.echo(f"select: by validation accuracy{', then the test split' if plan['select']['test'] else ''}")

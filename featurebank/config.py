@@ -1,0 +1,180 @@
+"""Pipeline and grid files: TOML in, validated and frozen specifications out.
+
+Every problem of a file is found before anything starts, and all of them are told at once.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from featurebank.errors import ConfigError, unknown_name
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DatasetSection(_Section):
+    """`[dataset]`: which images, and how they are split."""
+
+    name: str
+    """As `--dataset`: "digits", a path, "npz:FILE"."""
+    split: Annotated[list[float], Field(min_length=2, max_length=3)] | None = None
+    """Fractions of training, validation and test images."""
+    seed: int = 0
+    """Of the split."""
+
+
+class ExtractSection(_Section):
+    """`[extract]`: the backbone and what is stored of it."""
+
+    backbone: str
+    weights: str = "imagenet"
+    image_size: int | None = None
+    taps: Annotated[list[str], Field(min_length=1)] = ["pooled"]
+    engine: str = "auto"
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    store: Literal["float32", "float16"] | None = None
+    on_bad_image: Literal["skip", "fail"] = "skip"
+
+
+class HeadsSection(_Section):
+    """`[heads]`: what is trained on the features."""
+
+    grid: str = "default"
+    """A built-in grid or a file; a relative path starts from the pipeline file."""
+    seeds: Annotated[int, Field(ge=1)] = 1
+    taps: Annotated[list[str], Field(min_length=1)] | None = None
+    """What heads are trained on that name no tap themselves, one after another."""
+
+
+class SelectSection(_Section):
+    """`[select]`: whether the chosen run is tested."""
+
+    test: bool = False
+
+
+class Pipeline(_Section):
+    """A whole pipeline file."""
+
+    dataset: DatasetSection
+    extract: ExtractSection
+    heads: HeadsSection = HeadsSection()
+    select: SelectSection = SelectSection()
+
+
+class _GridFile(_Section):
+    head: Annotated[list[dict[str, Any]], Field(min_length=1)]
+
+
+def read_pipeline(path: str | Path, overrides: Iterable[str] = ()) -> Pipeline:
+    """Reads a pipeline file.
+
+    Args:
+        path: the TOML file.
+        overrides: "SECTION.KEY=VALUE" each, the value in TOML's spelling (quotes around a plain word may be left out).
+
+    Raises:
+        ConfigError: the file cannot be read or is wrong; the message has every problem.
+    """
+    value = _read_toml(Path(path), "pipeline file")
+    for override in overrides:
+        _override(value, override)
+    pipeline = _validated(Pipeline, value, str(path))
+    grid = Path(path).parent / pipeline.heads.grid
+    if pipeline.heads.grid.endswith(".toml") and grid.is_file():
+        heads = pipeline.heads.model_copy(update={"grid": str(grid)})
+        return pipeline.model_copy(update={"heads": heads})
+    return pipeline
+
+
+def read_grid(name: str) -> list[dict[str, Any]]:
+    """Reads a grid and returns one dict for each combination of its axes: `kind`, `tap` if given, and parameters.
+
+    Args:
+        name: a built-in grid, or the path of a TOML file with `[[head]]` blocks, whose lists are axes.
+
+    Raises:
+        UnknownNameError: there is no such grid.
+        ConfigError: the file is wrong.
+    """
+    built_in = {path.stem: path for path in sorted((Path(__file__).parent / "grids").glob("*.toml"))}
+    if name not in built_in and not name.endswith(".toml"):
+        raise unknown_name("grid", name, built_in, "or the path of a .toml file")
+    path = built_in.get(name) or Path(name)
+    grid = _validated(_GridFile, _read_toml(path, "grid file"), str(path))
+    missing = [str(number) for number, block in enumerate(grid.head, 1) if not isinstance(block.get("kind"), str)]
+    if missing:
+        message = f"{path}: [[head]] number {', '.join(missing)} has no 'kind': expected one as kind = \"softmax\""
+        raise ConfigError(message)
+    return [spec for block in grid.head for spec in _combinations(block)]
+
+
+def parse_value(text: str) -> Any:
+    """Returns the value of a "key=VALUE": TOML's spelling, else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return {"True": True, "False": False}.get(text, text)
+
+
+def _combinations(block: Mapping[str, Any]) -> list[dict[str, Any]]:
+    axes = {name: value if isinstance(value, list) else [value] for name, value in block.items()}
+    return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+
+
+def _read_toml(path: Path, what: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        message = f"there is no {what} '{path}': expected the path of a TOML file"
+        raise ConfigError(message) from error
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"the {what} '{path}' cannot be read: {error}"
+        raise ConfigError(message) from error
+    except tomllib.TOMLDecodeError as error:
+        message = f"the {what} '{path}' is not valid TOML: {error}"
+        raise ConfigError(message) from error
+
+
+def _override(value: dict[str, Any], text: str) -> None:
+    name, equals, given = text.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and section and key):
+        message = f"--set {text}: expected SECTION.KEY=VALUE, as --set heads.seeds=3"
+        raise ConfigError(message)
+    if not isinstance(value.setdefault(section, {}), dict):
+        message = f"--set {text}: '{section}' is no section of the file"
+        raise ConfigError(message)
+    value[section][key] = parse_value(given.strip())
+
+
+def _validated(model: type[_Model], value: Any, source: str) -> _Model:
+    try:
+        return model.model_validate(value)
+    except pydantic.ValidationError as error:
+        problems = [_problem(model, e["loc"], e["type"], e["msg"], e["input"]) for e in error.errors()]
+        message = f"{source}: " + "; ".join(problems)
+        raise ConfigError(message) from error
+
+
+def _problem(model: type[BaseModel], place: Sequence[Any], kind: str, text: str, got: Any) -> str:
+    name = ".".join(str(part) for part in place)
+    if kind == "extra_forbidden":
+        fields: Any = model.model_fields
+        for part in place[:-1]:
+            inner = fields[part].annotation if part in fields else None
+            fields = getattr(inner, "model_fields", {})
+        return str(unknown_name("key", name, [".".join([*map(str, place[:-1]), known]) for known in fields]))
+    if kind == "missing":
+        return f"'{name}' is missing"
+    return f"'{name}' is {got!r}: {text[0].lower()}{text[1:]}"

@@ -1,0 +1,11 @@
+"""Datasets: where the images are, what is on them, and which split each belongs to.
+
+`load_dataset` is the door. Importing this package imports neither scikit-learn nor Keras.
+"""
+
+from __future__ import annotations
+
+from featurebank.dataset.catalog import DatasetInfo, list_datasets, load_dataset
+from featurebank.dataset.core import Dataset, Skipped
+
+__all__ = ["Dataset", "DatasetInfo", "Skipped", "list_datasets", "load_dataset"]

@@ -1,0 +1,192 @@
+"""The dataset: columns of ids, labels and content digests, and one image at a time on demand."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from featurebank import digest
+from featurebank.dataset.fingerprint import Pixels, digest_all
+from featurebank.dataset.splits import SPLITS, assign
+from featurebank.errors import BadImageError, DatasetError
+
+_MOST_LINES = 10
+_NAME_LENGTH = 40
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that cannot be used, and why in a short phrase."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the loader of a kind of dataset finds; `Dataset` adds the splits.
+
+    Args:
+        name: slug for directory names.
+        spec: the canonical text that loads the same dataset again.
+        classes: names of the classes.
+        ids: one unique id an image.
+        labels: (n,) int32, indices into `classes`.
+        pixels: where the images come from.
+        given: (n,) int8 split codes, -1 where undecided; None if no split is given.
+        notes: what the user should know, a line each.
+    """
+
+    name: str
+    spec: str
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    labels: np.ndarray
+    pixels: Pixels
+    given: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Dataset:
+    """Labelled images in three splits, as columns: row i of every column is image i.
+
+    Listing is cheap. Content digests, and the splits that follow from them, are computed when first asked for, or by
+    `fingerprint`, and then kept.
+
+    Attributes:
+        name: slug for directory names, as "digits" or "photos-3fa2b1".
+        spec: the canonical text that loads the same dataset again, as "folder:/home/me/photos".
+        classes: the class names, sorted.
+        ids: a unique id an image: its path relative to the folder with "/", or its index in the arrays.
+        labels: (n,) int32 indices into `classes`.
+        fractions: the fractions (train, val, test) of the images whose split is not given.
+        seed: the seed of these images' splits.
+    """
+
+    split_names: ClassVar[tuple[str, ...]] = SPLITS
+
+    def __init__(self, contents: Contents, fractions: tuple[float, float, float], seed: int) -> None:
+        if len(contents.classes) < 2:  # noqa: PLR2004 - one class is nothing to tell apart
+            message = (
+                f"dataset '{contents.spec}' has one class, '{contents.classes[0]}': expected at least two; "
+                "give the folder that holds the class folders (or an array with two labels)"
+            )
+            raise DatasetError(message)
+        self.name = contents.name
+        self.spec = contents.spec
+        self.classes = contents.classes
+        self.ids = contents.ids
+        self.labels = contents.labels
+        self.fractions = fractions
+        self.seed = seed
+        self._contents = contents
+        self._digests: np.ndarray | None = None
+        self._unreadable: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.spec}: {len(self)} images, {len(self.classes)} classes>"
+
+    def fingerprint(self, progress: Callable[[int], None] | None = None) -> None:
+        """Computes the content digests now; does nothing if they are known.
+
+        Args:
+            progress: called now and then, in this thread, with how many more images are done.
+        """
+        if self._digests is None:
+            found, failed = digest_all(self._contents.pixels, len(self), progress)
+            self._unreadable = dict(failed)
+            self._digests = found
+
+    @property
+    def digests(self) -> np.ndarray:
+        """(n,) hexadecimal content digests of dtype "S32"; b"" where the content could not be read."""
+        self.fingerprint()
+        assert self._digests is not None
+        return self._digests
+
+    @property
+    def unreadable(self) -> list[Skipped]:
+        """The images whose content could not be read, with the reason."""
+        self.fingerprint()
+        return [Skipped(self.ids[index], why) for index, why in self._unreadable.items()]
+
+    @functools.cached_property
+    def splits(self) -> np.ndarray:
+        """(n,) uint8 codes: 0 train, 1 val, 2 test. See `featurebank.dataset.splits.assign`."""
+        return assign(self.digests, self._contents.given, self.fractions, self.seed)
+
+    def image(self, index: int) -> np.ndarray:
+        """Reads and decodes one image; may be called from several threads.
+
+        Args:
+            index: its row.
+
+        Returns:
+            (height, width, 3) uint8, RGB; may be read-only.
+
+        Raises:
+            BadImageError: it cannot be read or decoded, or is not any more what was fingerprinted.
+        """
+        if index in self._unreadable:
+            raise BadImageError(self._unreadable[index])
+        known = None if self._digests is None else bytes(self._digests[index])
+        return self._contents.pixels.image(index, known)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Counts the readable images: {split: {class: number}}, with every split and every class."""
+        table = self._table()
+        return {
+            split: {name: int(number) for name, number in zip(self.classes, row, strict=True)}
+            for split, row in zip(SPLITS, table, strict=True)
+        }
+
+    def warnings(self) -> list[str]:
+        """Says what looks wrong with the dataset, one clear line each."""
+        table = self._table()
+        lines = [*self._contents.notes, *self._unreadable_lines(), *self._rare_lines(table.sum(axis=0))]
+        for code, split in enumerate(SPLITS):
+            if self.fractions[code] == 0:
+                continue
+            if not table[code].any():
+                lines.append(f"split '{split}' holds no image")
+            else:
+                missing = [self.classes[label] for label in np.flatnonzero(table[code] == 0)]
+                lines += _shortened([f"split '{split}' holds no image of class '{name}'" for name in missing])
+        return lines
+
+    def _table(self) -> np.ndarray:
+        size = len(self.classes)
+        readable = self.digests != b""
+        cells = self.splits[readable].astype(np.int64) * size + self.labels[readable]
+        return np.bincount(cells, minlength=len(SPLITS) * size).reshape(len(SPLITS), size)
+
+    def _unreadable_lines(self) -> Iterator[str]:
+        if skipped := self.unreadable:
+            number = "1 image" if len(skipped) == 1 else f"{len(skipped)} images"
+            yield f"{number} cannot be read, the first is '{skipped[0].id}': {skipped[0].reason}"
+
+    def _rare_lines(self, totals: np.ndarray) -> list[str]:
+        words = {0: "no image", 1: "one image only"}
+        rare = np.flatnonzero(totals <= 1)
+        return _shortened([f"class '{self.classes[label]}' has {words[int(totals[label])]}" for label in rare])
+
+
+def path_name(path: str) -> str:
+    """Returns a slug for a dataset at an absolute path: its last part and six digits that tell it from others."""
+    last = re.split(r"[/\\]", path.rstrip("/\\"))[-1].lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", last).strip("-")[:_NAME_LENGTH] or "data"
+    return f"{slug}-{digest.of_bytes(path.encode())[:6]}"
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    if len(lines) <= _MOST_LINES:
+        return lines
+    return [*lines[:_MOST_LINES], f"{lines[_MOST_LINES]}, and {len(lines) - _MOST_LINES - 1} more like this"]

@@ -1,0 +1,173 @@
+"""From the bytes of an image file to its pixels; whatever the bytes are, the answer is an array or `BadImageError`."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+from featurebank.errors import BadImageError
+
+MAX_PIXELS = 120_000_000
+"""Images with more pixels are refused unseen: phones make up to 108 million, decompression bombs billions."""
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_REASON_LENGTH = 160
+_MOST_GREY = 0xFFFF
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Decodes an image file: JPEG (MPO too), PNG, WEBP, BMP, GIF or TIFF, whatever its name says.
+
+    - Of animations and of files with several pages: the first.
+    - The orientation of EXIF is applied.
+    - Grey and palette images become RGB. Transparency is dropped, as by `keras.utils.load_img`: what was stored under
+      transparent pixels shows.
+    - Of 16-bit grey the upper eight bits are kept, as of 16-bit colour.
+
+    Args:
+        data: the whole file.
+
+    Returns:
+        (height, width, 3) uint8, RGB; read-only, as a copy that can be written costs a sixth of the time.
+
+    Raises:
+        BadImageError: the bytes are no such image, are damaged, or hold more than `MAX_PIXELS` pixels.
+    """
+    if not data:
+        message = "empty file"
+        raise BadImageError(message)
+    try:
+        with _quiet_pillow():
+            image = _open(data)
+            _check_size(image.size)
+            image.load()
+            return np.asarray(_upright(_to_rgb(image), image))
+    except BadImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        message = f"more than {MAX_PIXELS // 10**6} million pixels (a decompression bomb?)"
+        raise BadImageError(message) from error
+    except MemoryError as error:
+        message = "not enough memory to decode it"
+        raise BadImageError(message) from error
+    except Exception as error:  # Pillow's parsers raise nearly anything on hostile bytes
+        message = f"truncated or damaged: {_one_line(error)}"
+        raise BadImageError(message) from error
+
+
+def _open(data: bytes) -> Image.Image:
+    # `Image.open` compares the size with a limit of its own, which is global and lower than ours, and hides the size
+    # from the message. So the registered openers are called as it does; they read the header only.
+    for opener, accept in _openers():
+        accepted = accept(data[:16])
+        if isinstance(accepted, str):
+            raise BadImageError(accepted)  # Pillow was built without this format
+        if accepted:
+            return opener(io.BytesIO(data), "")
+    message = "not an image (of a known format)"
+    raise BadImageError(message)
+
+
+@functools.cache
+def _openers() -> tuple[tuple[Callable[..., Image.Image], Callable[[bytes], bool | str]], ...]:
+    from PIL import (  # noqa: F401 - importing registers them
+        BmpImagePlugin,
+        GifImagePlugin,
+        JpegImagePlugin,
+        PngImagePlugin,
+        TiffImagePlugin,
+        WebPImagePlugin,
+    )
+
+    known: dict[str, Any] = Image.OPEN
+    return tuple(known[name] for name in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"))
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        message = f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} million (a decompression bomb?)"
+        raise BadImageError(message)
+    if width < 1 or height < 1:
+        message = f"{width} x {height} pixels: nothing to see"
+        raise BadImageError(message)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        message = "floating-point pixels, whose range is unknown: save it with 8 or 16 bits"
+        raise BadImageError(message)
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        image = _upper_byte(image)
+    elif image.mode in {"La", "RGBa"}:  # premultiplied by alpha
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
+    elif image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # the way on which Pillow does not warn
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _upper_byte(image: Image.Image) -> Image.Image:
+    values = np.asarray(image)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > _MOST_GREY:
+        message = f"32-bit grey values from {low} to {high}: expected 0 to 65535; save it with 8 or 16 bits"
+        raise BadImageError(message)
+    return Image.fromarray((values >> 8).astype(np.uint8))
+
+
+def _upright(picture: Image.Image, image: Image.Image) -> Image.Image:
+    try:  # asked after loading: PNG may carry it at the end, and Pillow's TIFF turns the image itself while loading
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        turn = _TURNS.get(orientation)
+    except Exception:  # noqa: BLE001 - damaged EXIF: the pixels are fine all the same
+        return picture
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _REASON_LENGTH else text[:_REASON_LENGTH] + "..."
+
+
+_quiet_lock = threading.Lock()
+_quiet_users = 0
+_quiet_filter: Any = None
+
+
+@contextlib.contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Ignores warnings from inside Pillow (damaged EXIF and the like) while any thread decodes.
+
+    `warnings.catch_warnings` would not do: it restores the whole list of filters, which goes wrong between threads.
+    """
+    global _quiet_users, _quiet_filter  # noqa: PLW0603 - the filters of a process are global
+    with _quiet_lock:
+        _quiet_users += 1
+        if _quiet_users == 1:
+            warnings.filterwarnings("ignore", module=r"PIL\.|featurebank\.dataset\.decode")
+            _quiet_filter = warnings.filters[0]
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_users -= 1
+            if _quiet_users == 0:
+                with contextlib.suppress(ValueError):  # somebody else's catch_warnings took it away
+                    cast("list[Any]", warnings.filters).remove(_quiet_filter)

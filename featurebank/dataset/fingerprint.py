@@ -1,0 +1,98 @@
+"""Content digests of many images: in threads, in order, and with a bounded amount of work in flight."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+
+from featurebank import runtime
+
+DIGEST_DTYPE = np.dtype("S32")
+
+_CHUNK = 256
+_MOST_THREADS = 32
+_Part = tuple[list[bytes], list[tuple[int, str]]]
+
+
+class Pixels(Protocol):
+    """Where the pixels of a dataset come from."""
+
+    in_threads: bool
+    """Whether digests wait for a disk, so that threads help."""
+
+    def digest(self, index: int) -> str:
+        """Returns the content digest of an image; raises OSError where it cannot be read."""
+
+    def image(self, index: int, expected: bytes | None) -> np.ndarray:
+        """Returns (height, width, 3) uint8; raises BadImageError, also if the content has not the digest expected."""
+
+
+def digest_all(
+    pixels: Pixels, count: int, progress: Callable[[int], None] | None
+) -> tuple[np.ndarray, list[tuple[int, str]]]:
+    """Computes the content digests of a dataset.
+
+    Args:
+        pixels: where the images come from.
+        count: how many there are.
+        progress: called now and then, in this thread, with how many more are done.
+
+    Returns:
+        (count,) digests of dtype "S32" with b"" where the content could not be read, and the (index, reason) of these.
+    """
+    digests = np.zeros(count, DIGEST_DTYPE)
+    failures: list[tuple[int, str]] = []
+    done = 0
+    for found, failed in _parts(pixels, count):
+        digests[done : done + len(found)] = found
+        failures += failed
+        done += len(found)
+        if progress is not None:
+            progress(len(found))
+    return digests, failures
+
+
+def reason(error: OSError) -> str:
+    """Says in a short phrase why a file could not be read."""
+    if isinstance(error, FileNotFoundError):
+        return "file not found"
+    if isinstance(error, PermissionError):
+        return "permission denied"
+    if isinstance(error, IsADirectoryError):
+        return "a directory, not a file"
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def _part(pixels: Pixels, start: int, stop: int) -> _Part:
+    found: list[bytes] = []
+    failed: list[tuple[int, str]] = []
+    for index in range(start, stop):
+        try:
+            found.append(pixels.digest(index).encode())
+        except OSError as error:
+            found.append(b"")
+            failed.append((index, reason(error)))
+    return found, failed
+
+
+def _parts(pixels: Pixels, count: int) -> Iterator[_Part]:
+    spans = [(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+    if not pixels.in_threads:
+        yield from (_part(pixels, *span) for span in spans)
+        return
+    workers = min(_MOST_THREADS, 2 * runtime.threads())  # they wait for the disk half of the time
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="fingerprint")
+    pending: deque[Future[_Part]] = deque()
+    try:
+        for span in spans:
+            pending.append(pool.submit(_part, pixels, *span))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

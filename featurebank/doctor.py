@@ -1,0 +1,119 @@
+"""What is wrong with this installation: one check a line, each with a remedy."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from featurebank.errors import FeatureBankError
+from featurebank.runtime import limited_blas, threads
+
+_PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "scikit-learn", "xgboost", "pillow", "click", "pydantic", "skops")
+_LEAST_FREE = 1 << 30
+_IMPORT_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+    """What to do, where it is not ok."""
+
+
+def diagnose(cache: Path) -> Iterator[Check]:
+    """Yields the findings one by one, the slow ones last."""
+    yield _python()
+    yield from _packages()
+    yield _blas()
+    yield _weights()
+    yield _cache(cache)
+    yield _locks(cache)
+    yield _tensorflow()
+
+
+def _python() -> Check:
+    found = platform.python_version()
+    fits = (3, 11) <= sys.version_info[:2] < (3, 14)
+    return Check("Python", fits, f"{found} on {platform.machine()}", "use Python 3.11, 3.12 or 3.13")
+
+
+def _packages() -> Iterator[Check]:
+    for name in _PACKAGES:
+        try:
+            yield Check(name, ok=True, found=version(name))
+        except PackageNotFoundError:
+            yield Check(name, ok=False, found="not installed", remedy=f"pip install {name}")
+
+
+def _blas() -> Check:
+    import numpy as np
+    import threadpoolctl
+
+    np.dot(np.ones((2, 2)), np.ones((2, 2)))
+    with limited_blas():
+        pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    found = ", ".join(f"{pool['internal_api']} kernel {pool.get('architecture', '?')}" for pool in pools) or "unknown"
+    forced = os.environ.get("OPENBLAS_CORETYPE")
+    note = f", forced by OPENBLAS_CORETYPE={forced}, which may be slower than this processor can" if forced else ""
+    return Check("linear algebra", ok=True, found=f"{found}, {threads()} threads{note}")
+
+
+def _weights() -> Check:
+    from featurebank.backbone import load_backbone
+
+    try:
+        digest = load_backbone("efficientnet_lite0").recipe["weights"]
+    except FeatureBankError as error:
+        return Check("embedded weights", ok=False, found=str(error), remedy="pip install --force-reinstall featurebank")
+    return Check("embedded weights", ok=True, found=f"efficientnet_lite0, digest {digest}")
+
+
+def _cache(cache: Path) -> Check:
+    place = next(path for path in (cache.absolute(), *cache.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    found = f"{cache.absolute()}, {free / 1e9:.1f} GB free"
+    if not os.access(place, os.W_OK):
+        return Check("cache", ok=False, found=f"{found}, not writable", remedy="choose another one with --cache DIR")
+    return Check("cache", free >= _LEAST_FREE, found, "free some space, or choose another one with --cache DIR")
+
+
+def _locks(cache: Path) -> Check:
+    import tempfile
+
+    from featurebank.bank.lock import WriterLock
+
+    place = cache if cache.is_dir() else Path(tempfile.gettempdir())
+    try:
+        with tempfile.TemporaryDirectory(dir=place, prefix=".doctor-") as directory, WriterLock(Path(directory)):
+            return Check("file locks", ok=True, found=f"work in {place}")
+    except (OSError, NotImplementedError) as error:
+        return Check("file locks", ok=False, found=str(error), remedy="choose a --cache on a disk with file locks")
+
+
+def _tensorflow() -> Check:
+    # In a process of its own: importing it here would take seconds from whoever calls us, and may crash.
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _IMPORT_TENSORFLOW], capture_output=True, text=True, timeout=120, env=environment,
+            check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Check(
+            "TensorFlow runs", ok=False, found="no answer in 120 s", remedy="pip install --force-reinstall tensorflow"
+        )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return Check("TensorFlow runs", ok=False, found=last, remedy="pip install --force-reinstall tensorflow")
+    return Check("TensorFlow runs", ok=True, found=f"yes, {done.stdout.strip()} GPUs")

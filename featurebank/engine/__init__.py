@@ -1,0 +1,1 @@
+"""Engines: batches of images in, tap arrays out."""

@@ -1,0 +1,1 @@
+"""Heads: whatever is trained on a bank's features."""

@@ -1,0 +1,126 @@
+"""Any scikit-learn classifier as a head."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from featurebank.errors import HeadError
+from featurebank.heads.neural import softmax
+
+
+class EstimatorHead(ClassifierMixin, BaseEstimator):
+    """A scikit-learn classifier on flattened features, with optional standardisation and PCA before it.
+
+    Args:
+        estimator: an unfitted classifier; it is cloned by `fit`.
+        standardize: bring each feature to mean 0 and variance 1 over the training images.
+        pca: keep so many principal components; None keeps the features as they are.
+        random_state: seed of the PCA and, where it takes one, of the estimator.
+    """
+
+    def __init__(
+        self, estimator: Any = None, *, standardize: bool = False, pca: int | None = None, random_state: int = 0
+    ) -> None:
+        self.estimator = estimator
+        self.standardize = standardize
+        self.pca = pca
+        self.random_state = random_state
+
+    def fit(self, X: np.ndarray, y: np.ndarray, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
+        """Fits the estimator.
+
+        Args:
+            X: (n, ...) features; maps are flattened.
+            y: (n,) labels.
+            validation_data: not used; taken so that every head can be called alike.
+
+        Raises:
+            HeadError: the features are not finite, there is one class only, or `pca` is more than there is.
+        """
+        X = checked_features(X, y)
+        self.steps_ = fit_transforms(X, standardize=self.standardize, pca=self.pca, random_state=self.random_state)
+        self.estimator_ = clone(self.estimator)
+        if "random_state" in self.estimator_.get_params(deep=False):
+            self.estimator_.set_params(random_state=self.random_state)
+        self.estimator_.fit(transform(self.steps_, X), y)
+        self.classes_ = np.asarray(self.estimator_.classes_)
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Returns probabilities (n, classes) in the order of `classes_`.
+
+        An estimator that has none gives the softmax of its decision function: the right order, but not calibrated.
+        """
+        if not hasattr(self, "estimator_"):
+            message = "EstimatorHead is not fitted yet: call fit first"
+            raise HeadError(message)
+        X = flat_features(X, self.n_features_in_)
+        inputs = transform(self.steps_, X)
+        if hasattr(self.estimator_, "predict_proba"):
+            return np.asarray(self.estimator_.predict_proba(inputs), np.float32)
+        if hasattr(self.estimator_, "decision_function"):
+            decision = np.asarray(self.estimator_.decision_function(inputs))
+            return softmax(np.stack([-decision, decision], 1) / 2 if decision.ndim == 1 else decision)
+        predicted = self.estimator_.predict(inputs)
+        return np.asarray(predicted[:, None] == self.classes_[None], np.float32)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Returns the most probable class of each row."""
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+
+def flat_features(X: np.ndarray, expected: int | None = None) -> np.ndarray:
+    """Returns features as (n, d) float32.
+
+    Raises:
+        HeadError: d is not what the head was trained on.
+    """
+    flat = np.asarray(X, np.float32).reshape(len(X), -1)
+    if expected is not None and flat.shape[1] != expected:
+        message = f"features have {flat.shape[1]} columns, the head was trained on {expected}"
+        raise HeadError(message)
+    return flat
+
+
+def checked_features(X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Returns training features as (n, d) float32.
+
+    Raises:
+        HeadError: they are not finite, or there is one class only.
+    """
+    flat = flat_features(X)
+    if not np.isfinite(flat).all():
+        message = "the features hold NaN or infinite values: extract them again, or leave those rows out"
+        raise HeadError(message)
+    classes = len(np.unique(y))
+    if classes < 2:  # noqa: PLR2004 - a classifier needs two
+        message = f"the training images have {classes} class, expected 2 or more: check the split and the labels"
+        raise HeadError(message)
+    return flat
+
+
+def fit_transforms(X: np.ndarray, *, standardize: bool, pca: int | None, random_state: int) -> list[Any]:
+    """Returns the fitted steps that stand before an estimator."""
+    steps: list[Any] = []
+    if standardize:
+        steps.append(StandardScaler().fit(X))
+    if pca is not None:
+        most = min(X.shape)
+        if not 1 <= pca <= most:
+            message = f"pca is {pca}, expected 1 to {most} (the smaller of images and features)"
+            raise HeadError(message)
+        steps.append(PCA(pca, random_state=random_state).fit(transform(steps, X)))
+    return steps
+
+
+def transform(steps: list[Any], X: np.ndarray) -> np.ndarray:
+    """Applies fitted steps in turn."""
+    for step in steps:
+        X = step.transform(X)
+    return X

@@ -1,0 +1,163 @@
+"""Training heads on a bank's training images and scoring them on its validation images."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from featurebank import metrics
+from featurebank.bank import Bank
+from featurebank.errors import DatasetError, FeatureBankError, HeadError
+from featurebank.heads.catalog import is_neural, make_head
+from featurebank.heads.runs import HeadSpec
+from featurebank.runtime import limited_blas
+
+SCORED_TRAINING_ROWS = 10_000
+"""Training accuracy is measured on so many images at most: it serves to see over-fitting, and k neighbours or a
+kernel would take longer to look at every training image than to be trained. Rows lie in the order of their digests,
+which is random."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The training and validation images of one tap."""
+
+    tap: str
+    X: np.ndarray
+    y: np.ndarray
+    X_val: np.ndarray
+    y_val: np.ndarray
+    classes: int
+
+    @classmethod
+    def of(cls, bank: Bank, tap: str) -> TrainingData:
+        """Reads them.
+
+        Raises:
+            DatasetError: a split is empty, or the training images have one class only.
+            UnknownNameError: the bank has no such tap.
+        """
+        y, y_val = bank.labels("train"), bank.labels("val")
+        for name, labels in (("training", y), ("validation", y_val)):
+            if not len(labels):
+                message = (
+                    f"'{bank.name}' has no {name} images among its {len(bank)}: extract again with another --split, "
+                    "as --split .7,.15,.15, or with more images"
+                )
+                raise DatasetError(message)
+        if len(np.unique(y)) < 2:  # noqa: PLR2004 - a classifier needs two
+            message = (
+                f"all {len(y)} training images are of class '{bank.classes[int(y[0])]}': a head needs two classes or "
+                "more; check the labels, or extract again with another --split"
+            )
+            raise DatasetError(message)
+        return cls(tap, bank.features(tap, "train"), y, bank.features(tap, "val"), y_val, len(bank.classes))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of one head."""
+
+    head: Any
+    seconds: float
+    together: int
+    metrics: dict[str, dict[str, Any]]
+    notes: tuple[str, ...]
+    failure: str | None = None
+
+    @property
+    def history(self) -> dict[str, Any] | None:
+        """One value an epoch, of heads that have epochs."""
+        found = getattr(self.head, "history_", None)
+        return None if found is None or self.failure else found.to_dict()
+
+
+OnFitted = Callable[[int, Fitted], None]
+"""Called with the position of a head and what came of it, as soon as that is known."""
+
+
+def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
+    """Trains heads, those of a family together; a head that fails is told like the others.
+
+    Args:
+        specs: specification and seed of each; all of the tap of `data`.
+        data: what they are trained and scored on.
+        on_fitted: takes the results, one by one.
+    """
+    heads = [make_head(spec.kind, spec.params, random_state=seed) for spec, seed in specs]
+    neural = [i for i, (spec, _) in enumerate(specs) if is_neural(spec.kind)]
+    with limited_blas():
+        for position in range(len(heads)):
+            if position not in set(neural):
+                on_fitted(position, _fit_alone(heads[position], data))
+        if neural:
+            _fit_together([heads[i] for i in neural], data, lambda i, fitted: on_fitted(neural[i], fitted))
+
+
+def align(probabilities: np.ndarray, present: np.ndarray, classes: int) -> np.ndarray:
+    """Returns probabilities over all classes (n, classes), 0 for those that the head has not seen."""
+    aligned = np.zeros((len(probabilities), classes), np.float64)
+    aligned[:, present] = probabilities
+    return aligned
+
+
+def _fit_alone(head: Any, data: TrainingData) -> Fitted:
+    began = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            head.fit(data.X, data.y, validation_data=(data.X_val, data.y_val))
+            seconds = time.perf_counter() - began
+            found = _scores(head, data)
+        except (FeatureBankError, ValueError, TypeError, ArithmeticError, MemoryError, np.linalg.LinAlgError) as error:
+            # A library's refusal of a parameter or of the data is a result of this run; the grid goes on.
+            return Fitted(head, time.perf_counter() - began, 1, {}, (), _one_line(error))
+    return Fitted(head, seconds, 1, found, tuple(sorted({_one_line(w.message) for w in caught})))
+
+
+def _fit_together(heads: Sequence[Any], data: TrainingData, on_fitted: OnFitted) -> None:
+    from featurebank.heads.trainer import train_together
+
+    began = time.perf_counter()
+
+    def take(positions: list[int], failures: list[str | None]) -> None:
+        nonlocal began
+        seconds = (time.perf_counter() - began) / len(positions)
+        for position, failure in zip(positions, failures, strict=True):
+            found = {} if failure else _scores(heads[position], data)
+            on_fitted(position, Fitted(heads[position], seconds, len(positions), found, (), failure))
+        began = time.perf_counter()
+
+    usable, refused = [], []
+    for position, head in enumerate(heads):
+        try:
+            head.check()
+            usable.append(position)
+        except (HeadError, TypeError) as error:
+            refused.append(position)
+            on_fitted(position, Fitted(head, 0.0, 1, {}, (), _one_line(error)))
+    train_together(
+        [heads[i] for i in usable], data.X, data.y, (data.X_val, data.y_val),
+        on_trained=lambda positions, failures: take([usable[i] for i in positions], failures),
+    )  # fmt: skip
+
+
+def _scores(head: Any, data: TrainingData) -> dict[str, dict[str, Any]]:
+    X, y = data.X[:SCORED_TRAINING_ROWS], data.y[:SCORED_TRAINING_ROWS]
+    train = metrics.scores(align(head.predict_proba(X), head.classes_, data.classes), y)
+    val = metrics.scores(align(head.predict_proba(data.X_val), head.classes_, data.classes), data.y_val)
+    if not np.isfinite([*train.values(), *val.values()]).all():
+        message = "its probabilities are not finite"
+        raise HeadError(message)
+    interval = list(metrics.proportion_interval(val["accuracy"], len(data.y_val)))
+    return {"train": train, "val": {**val, "accuracy_interval": interval}}
+
+
+def _one_line(error: object) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, FeatureBankError | Warning) else f"{type(error).__name__}: {text}"

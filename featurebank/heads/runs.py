@@ -1,0 +1,150 @@
+"""A run: one trained head with all that is known of it, in one file of the bank's `runs/`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from featurebank import digest
+from featurebank.bank import Bank
+from featurebank.files import write_json
+from featurebank.heads.catalog import HEADS
+from featurebank.heads.saved import SUFFIX
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """What is to be trained, but for the seed."""
+
+    kind: str
+    """A name of the heads' table, or an import path."""
+    params: Mapping[str, Any]
+    tap: str = "pooled"
+
+    @property
+    def key(self) -> str:
+        """The canonical text of the specification: equal for runs that differ in their seed alone."""
+        return digest.canonical_json([self.kind, dict(self.params), self.tap])
+
+    def __str__(self) -> str:
+        usual = HEADS[self.kind].defaults if self.kind in HEADS else {}
+        told = {name: value for name, value in self.params.items() if usual.get(name, ...) != value}
+        words = ", ".join(f"{name}={_short(value)}" for name, value in sorted(told.items()))
+        return f"{self.kind}({words})" if words else self.kind
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained head: its specification, how it was trained and how good it is."""
+
+    run: str
+    """Its id: the digest of specification, seed and bank, ten digits of it."""
+    head: str
+    params: Mapping[str, Any]
+    tap: str
+    seed: int
+    seconds: float
+    """Of training. Heads trained together share their program's time in equal parts."""
+    metrics: Mapping[str, Mapping[str, Any]]
+    """"train" and "val": accuracy, loss, macro_f1; "test" only for a chosen run."""
+    bank: str
+    """Digest of the bank's recipe and items."""
+    created: str
+    together: int = 1
+    """How many heads its program trained at once."""
+    history: Mapping[str, Any] | None = None
+    """One value an epoch, of heads that have epochs."""
+    failure: str | None = None
+    """Why there are no metrics."""
+    notes: tuple[str, ...] = ()
+    """Warnings of the library that trained it."""
+    tested: str | None = None
+    """When the test split was opened for it."""
+    directory: Path = field(default=Path(), compare=False)
+    """Of the bank; not stored."""
+
+    @property
+    def spec(self) -> HeadSpec:
+        """What was trained."""
+        return HeadSpec(self.head, self.params, self.tap)
+
+    @property
+    def saved_path(self) -> Path:
+        """Where its weights are, if they were kept."""
+        return self.directory / "runs" / f"{self.run}{SUFFIX}"
+
+    def record(self) -> dict[str, Any]:
+        """Returns all of the run as JSON values."""
+        return {name: value for name, value in asdict(self).items() if name != "directory"}
+
+    def summary(self) -> dict[str, Any]:
+        """Returns what `heads --json` and `leaderboard --json` say of a run."""
+        names = ("run", "head", "params", "tap", "seed", "seconds", "metrics")
+        return {**{name: self.record()[name] for name in names}, **({"failure": self.failure} if self.failure else {})}
+
+    def save(self) -> None:
+        """Writes the run's file atomically."""
+        write_json(self.directory / "runs" / f"{self.run}.json", self.record())
+
+
+def run_id(spec: HeadSpec, seed: int, bank: Bank) -> str:
+    """Returns the id of a run: the same wherever and whenever it is trained."""
+    return digest.of_recipe([spec.kind, dict(spec.params), spec.tap, seed, bank.digest])[:10]
+
+
+def load_runs(bank: Bank, *, stale: bool = False) -> list[Run]:
+    """Returns the runs of a bank as it is now; with `stale`, those of its older states instead.
+
+    A file that cannot be read is left out: the run is trained again when it is asked for.
+    """
+    found = []
+    for path in sorted((bank.path / "runs").glob("*.json")):
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            run = Run(**{**value, "notes": tuple(value["notes"])}, directory=bank.path)
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        if (run.bank != bank.digest) == stale:
+            found.append(run)
+    return found
+
+
+def ranked(runs: Iterable[Run]) -> list[Run]:
+    """Returns the runs, best first, by validation alone.
+
+    Runs that differ in their seed alone are judged by the mean of their accuracies (so that a lucky seed does not
+    win), equal ones by the mean of their losses, then by the seconds they took; within a specification the better
+    seed comes first. Failed runs come last.
+    """
+    runs = list(runs)
+    means = _means([run for run in runs if not run.failure])
+
+    def order(run: Run) -> tuple[Any, ...]:
+        if run.failure:
+            return (1, run.head, run.run)
+        accuracy, loss, seconds = means[run.spec.key]
+        val = run.metrics["val"]
+        return (0, -accuracy, loss, seconds, run.spec.key, -val["accuracy"], val["loss"], run.seed)
+
+    return sorted(runs, key=order)
+
+
+def _means(runs: Sequence[Run]) -> dict[str, tuple[float, float, float]]:
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.spec.key, []).append(run)
+    return {
+        key: (
+            sum(r.metrics["val"]["accuracy"] for r in group) / len(group),
+            sum(r.metrics["val"]["loss"] for r in group) / len(group),
+            sum(r.seconds for r in group) / len(group),
+        )
+        for key, group in groups.items()
+    }
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")

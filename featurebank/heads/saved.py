@@ -1,0 +1,145 @@
+"""Trained heads on disk, without pickle: NPZ for neural heads, skops for scikit-learn, XGBoost's own for trees.
+
+A saved head is data: loading one runs no code from the file. skops restores only types that the reader trusts; here
+those are featurebank's wrapper and what lives in scikit-learn, numpy and scipy.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featurebank.errors import HeadError
+from featurebank.files import write_bytes
+
+SUFFIX = ".head"
+_TRUSTED = ("featurebank.heads.estimators.", "sklearn.", "numpy.", "scipy.")
+
+
+def save_head(head: Any, path: Path) -> None:
+    """Writes a fitted head atomically.
+
+    Raises:
+        HeadError: the head is of a class that cannot be restored safely.
+    """
+    from featurebank.heads.neural import NeuralHead
+
+    if isinstance(head, NeuralHead):
+        write_bytes(path, _neural_bytes(head))
+    elif type(head).__module__ == "featurebank.heads.boosted":
+        write_bytes(path, _boosted_bytes(head))
+    else:
+        _save_estimator(head, path)
+
+
+def load_head(path: Path) -> Any:
+    """Reads what `save_head` wrote.
+
+    Raises:
+        HeadError: the file is missing or damaged, or holds types that are not trusted.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            if "booster.ubj" in names:
+                return _load_boosted(archive)
+            if "neural.npy" in names:
+                return _load_neural(path)
+        return _load_estimator(path)
+    except HeadError:
+        raise
+    except Exception as error:  # a damaged file fails anywhere in three libraries
+        message = f"the saved head '{path}' cannot be read ({type(error).__name__}): train it again"
+        raise HeadError(message) from error
+
+
+def _neural_bytes(head: Any) -> bytes:
+    about = {"class": f"{type(head).__module__}:{type(head).__name__}", "params": head.get_params()}
+    text = json.dumps({**about, "history": head.history_.to_dict()})
+    arrays: dict[str, Any] = {f"layer{i}_{part}": getattr(d, part) for i, d in enumerate(head.layers_) for part in ("kernel", "bias")}
+    buffer = io.BytesIO()
+    np.savez(buffer, neural=np.frombuffer(text.encode(), np.uint8), classes=head.classes_, **arrays)
+    return buffer.getvalue()
+
+
+def _load_neural(path: Path) -> Any:
+    from featurebank.heads.linear import SoftmaxHead
+    from featurebank.heads.mlp import MLPHead
+    from featurebank.heads.neural import Dense, History
+
+    with np.load(path, allow_pickle=False) as arrays:
+        about = json.loads(arrays["neural"].tobytes())
+        classes = {f"{c.__module__}:{c.__name__}": c for c in (SoftmaxHead, MLPHead)}
+        head = classes[about["class"]](**about["params"])
+        layers = sum(1 for name in arrays.files if name.endswith("_kernel"))
+        weights = [Dense(arrays[f"layer{i}_kernel"], arrays[f"layer{i}_bias"]) for i in range(layers)]
+        head.set_fitted(weights, arrays["classes"], History(**about["history"]))
+    return head
+
+
+def _boosted_bytes(head: Any) -> bytes:
+    arrays: dict[str, Any] = {}
+    for number, step in enumerate(head.steps_):  # only ever one PCA
+        arrays |= {f"pca{number}_mean": step.mean_, f"pca{number}_components": step.components_}
+    extra = io.BytesIO()
+    np.savez(extra, classes=head.classes_, features=head.n_features_in_, **arrays)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("booster.ubj", bytes(head.booster_.save_raw("ubj")))
+        archive.writestr("arrays.npz", extra.getvalue())
+        archive.writestr("params.json", json.dumps(head.get_params()))
+    return buffer.getvalue()
+
+
+def _load_boosted(archive: zipfile.ZipFile) -> Any:
+    import xgboost
+    from sklearn.decomposition import PCA
+
+    from featurebank.heads.boosted import XGBoostHead
+
+    head = XGBoostHead(**json.loads(archive.read("params.json")))
+    with np.load(io.BytesIO(archive.read("arrays.npz")), allow_pickle=False) as arrays:
+        head.classes_, head.n_features_in_, head.steps_ = arrays["classes"], int(arrays["features"]), []
+        if "pca0_mean" in arrays.files:
+            step = PCA(len(arrays["pca0_components"]))
+            step.mean_, step.components_ = arrays["pca0_mean"], arrays["pca0_components"]
+            step.n_components_, step.explained_variance_ = len(step.components_), np.ones(len(step.components_))
+            head.steps_ = [step]
+    head.booster_ = xgboost.Booster(model_file=bytearray(archive.read("booster.ubj")))
+    return head
+
+
+def _save_estimator(head: Any, path: Path) -> None:
+    import skops.io
+
+    try:
+        data = skops.io.dumps(head)
+    except Exception as error:  # whatever an unknown class does
+        message = f"{head.estimator!r} cannot be saved without pickle ({type(error).__name__}: {error})"
+        raise HeadError(message) from error
+    _refuse_untrusted(skops.io.get_untrusted_types(data=data), path)
+    write_bytes(path, data)
+
+
+def _load_estimator(path: Path) -> Any:
+    import skops.io
+
+    data = path.read_bytes()
+    found = skops.io.get_untrusted_types(data=data)
+    _refuse_untrusted(found, path)
+    return skops.io.loads(data, trusted=found)
+
+
+def _refuse_untrusted(found: list[str], path: Path) -> None:
+    foreign = [name for name in found if not name.startswith(_TRUSTED)]
+    if foreign:
+        message = (
+            f"'{path.name}' holds {', '.join(foreign)}, which featurebank does not restore from a file: "
+            "only heads of featurebank, scikit-learn and XGBoost are kept; train it again where you need it"
+        )
+        raise HeadError(message)

@@ -1,0 +1,137 @@
+"""A pipeline file -> the stages in order, each skipping what is up to date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featurebank.backbone import Backbone, list_backbones, load_backbone
+from featurebank.bank import Bank
+from featurebank.bank.manifest import load_manifest
+from featurebank.bank.shard import read_keys
+from featurebank.bank.writer import row_keys
+from featurebank.config import Pipeline, read_grid
+from featurebank.dataset import Dataset, load_dataset
+from featurebank.errors import BankDamagedError, BankIncompleteError, BankNotFoundError
+from featurebank.extract import Extraction, ExtractOptions, locate, run_extraction
+from featurebank.grid import train_heads
+from featurebank.heads.runs import Run, load_runs
+from featurebank.progress import SILENT, Reporter
+from featurebank.selection import evaluate_test, select
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """What the stages of a pipeline gave."""
+
+    extraction: Extraction
+    runs: list[Run]
+    """Best first."""
+    chosen: Run
+    """With its test metrics, if the pipeline asks for them."""
+
+
+def run_pipeline(pipeline: Pipeline, *, cache: Path | None = None, reporter: Reporter = SILENT) -> PipelineResult:
+    """Runs the stages of a pipeline: extract, heads, select. What is up to date is not done again.
+
+    Args:
+        pipeline: from `read_pipeline`.
+        cache: where banks lie; default `$FEATUREBANK_CACHE`, else `./cache`.
+        reporter: where progress is shown.
+
+    Raises:
+        FeatureBankError: a stage failed; what the stages before it did is kept.
+    """
+    dataset, backbone = _inputs(pipeline)
+    for line in dataset.warnings():
+        reporter.warn(line)
+    extraction = run_extraction(dataset, backbone, extract_options(pipeline), cache=cache, reporter=reporter)
+    bank = extraction.bank
+    wanted = pipeline.heads
+    runs = train_heads(bank, wanted.grid, seeds=wanted.seeds, taps=wanted.taps, reporter=reporter)
+    chosen = select(runs)
+    if pipeline.select.test:
+        chosen = evaluate_test(bank, chosen)
+        runs = [chosen if run.run == chosen.run else run for run in runs]
+    return PipelineResult(extraction, runs, chosen)
+
+
+def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None) -> dict[str, Any]:
+    """Returns what `run_pipeline` would do, without doing it.
+
+    Returns:
+        For "extract" its `bank`, `rows` (all), `missing` (rows to compute), `bytes` (to be written, None where a
+        tap's shape is not known without building the network) and `seconds` (from the speed of this backbone's last
+        extraction here, None before the first); for "heads" the `runs` of the grid and how many are `known`.
+    """
+    dataset, backbone = _inputs(pipeline)
+    dataset.fingerprint()
+    path = locate(dataset, backbone, cache)
+    wanted = np.unique(dataset.digests[dataset.digests != b""])
+    missing, rate = _missing_rows(path, wanted, pipeline.extract.taps)
+    size = _row_bytes(backbone, pipeline)
+    grid = read_grid(pipeline.heads.grid)
+    return {
+        "extract": {
+            "bank": str(path), "rows": len(wanted), "missing": missing,
+            "bytes": None if size is None else size * missing,
+            "seconds": 0.0 if not missing else None if rate is None else missing / rate,
+        },
+        "heads": {
+            "grid": pipeline.heads.grid, "runs": len(grid) * len(pipeline.heads.taps or [""]),
+            "seeds": pipeline.heads.seeds, "known": _known(path),
+        },
+        "select": {"test": pipeline.select.test},
+    }  # fmt: skip
+
+
+def extract_options(pipeline: Pipeline) -> ExtractOptions:
+    """Returns the options of a pipeline's extraction."""
+    section = pipeline.extract
+    return ExtractOptions(tuple(section.taps), section.engine, section.batch_size, section.store, section.on_bad_image)
+
+
+def _inputs(pipeline: Pipeline) -> tuple[Dataset, Backbone]:
+    section = pipeline.dataset
+    dataset = load_dataset(section.name, split=section.split, seed=section.seed)
+    wanted = pipeline.extract
+    return dataset, load_backbone(wanted.backbone, weights=wanted.weights, image_size=wanted.image_size)
+
+
+def _missing_rows(path: Path, wanted: np.ndarray, taps: list[str]) -> tuple[int, float | None]:
+    """Returns how many rows lack a tap, and how many images a second the last extraction did."""
+    try:
+        manifest = load_manifest(path)
+    except BankNotFoundError:
+        return len(wanted), None
+    lacking = np.zeros(len(wanted), bool)
+    for tap in taps:
+        keys = [_keys(path, shard) for shard in manifest.shards if tap in shard.taps]
+        lacking |= ~np.isin(row_keys(wanted), np.concatenate(keys)) if keys else True
+    last = manifest.history[-1] if manifest.history else None
+    bad = {s.get("digest", "").encode() for s in manifest.skipped}
+    return int(sum(lacking & ~np.isin(wanted, list(bad)))), last["added"] / last["seconds"] if last else None
+
+
+def _keys(path: Path, shard: Any) -> np.ndarray:
+    try:
+        return read_keys(path, shard)
+    except BankDamagedError:
+        return row_keys(np.empty(0, "S32"))
+
+
+def _row_bytes(backbone: Backbone, pipeline: Pipeline) -> int | None:
+    width = next(spec.channels for spec in list_backbones() if spec.name == backbone.name)
+    if pipeline.extract.taps != ["pooled"]:
+        return None
+    return width * (2 if pipeline.extract.store == "float16" else 4)
+
+
+def _known(path: Path) -> int:
+    try:
+        return len(load_runs(Bank(path)))
+    except (BankNotFoundError, BankIncompleteError):
+        return 0

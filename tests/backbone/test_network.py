@@ -1,0 +1,221 @@
+"""The contract of built networks, on a handful of small ones with random weights."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from featurebank.backbone import Backbone, load_backbone
+from featurebank.backbone.cuts import cut_points
+from featurebank.errors import ConfigError, DatasetError, UnknownNameError
+
+SIZES = {
+    "efficientnet_lite0": 32,
+    "mobilenet_v2": 32,
+    "resnet50": 32,
+    "vgg16": 32,
+    "densenet121": 32,
+    "efficientnet_b0": 32,
+    "convnext_tiny": 32,
+}
+_built: dict[str, Backbone] = {}
+
+
+@pytest.fixture(params=SIZES)
+def backbone(request: pytest.FixtureRequest) -> Backbone:
+    """A backbone whose network is built once for all tests."""
+    return small(request.param)
+
+
+def small(name: str) -> Backbone:
+    if name not in _built:
+        _built[name] = load_backbone(name, weights="random:0", image_size=SIZES[name])
+    return _built[name]
+
+
+def images(count: int, size: int = 32) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3)).astype("float32")
+
+
+def run(model, x):
+    outputs = model(x, training=False)
+    return {k: v.numpy() for k, v in outputs.items()} if isinstance(outputs, dict) else outputs.numpy()
+
+
+def test_table_agrees_with_the_network(backbone: Backbone) -> None:
+    network = backbone.network()
+    assert network is backbone.network()
+    assert network.count_params() == backbone.spec.parameters
+    assert network.input_shape == (None, 32, 32, 3)
+    assert network.output_shape[0] is None
+    assert network.output_shape[-1] == backbone.spec.channels
+    assert len(network.output_shape) == 4
+    assert not network.trainable_weights
+
+
+def test_features_are_finite_and_tell_images_apart(backbone: Backbone) -> None:
+    features = run(backbone.network(), images(4))
+    assert np.isfinite(features).all()
+    assert np.abs(features).max() < 6e4, "float16 could not hold it"
+    assert features.std(axis=0).mean() > 1e-5
+
+
+def test_taps(backbone: Backbone) -> None:
+    cut = cut_points(backbone.network())[1].name
+    taps = ["pooled", "map", "map:max", cut, f"{cut}:avg", f"{cut}:max"]
+    got = run(backbone.tap_model(taps), images(2))
+    assert list(got) == taps
+    assert {value.dtype.name for value in got.values()} == {"float32"}
+    np.testing.assert_array_equal(got["map"], run(backbone.network(), images(2)))
+    for source, average, largest in (("map", "pooled", "map:max"), (cut, f"{cut}:avg", f"{cut}:max")):
+        assert got[average].shape == (2, got[source].shape[-1])
+        np.testing.assert_allclose(got[average], got[source].mean((1, 2)), rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(got[largest], got[source].max((1, 2)))
+
+
+def test_an_image_does_not_depend_on_its_batch(backbone: Backbone) -> None:
+    together, alone = run(backbone.network(), images(3)), run(backbone.network(), images(3)[:1])
+    np.testing.assert_allclose(together[:1], alone, rtol=1e-3, atol=1e-4 * np.abs(alone).max())
+    trained = backbone.network()(images(3), training=True).numpy()
+    if backbone.name not in {"efficientnet_b0", "convnext_tiny"}:  # these drop whole paths at random when training
+        np.testing.assert_allclose(trained, together, rtol=1e-3, atol=1e-4 * np.abs(alone).max())
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "vgg16", "efficientnet_b0", "convnext_tiny"])
+def test_save_and_load(name: str, tmp_path) -> None:
+    import keras
+
+    backbone = small(name)
+    backbone.network().save(tmp_path / "x.keras")
+    loaded = keras.models.load_model(tmp_path / "x.keras")
+    np.testing.assert_array_equal(run(loaded, images(2)), run(backbone.network(), images(2)))
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in backbone.network().layers]
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "vgg16", "efficientnet_b0"])
+def test_saved_weights_are_a_weights_file(name: str, tmp_path) -> None:
+    backbone = small(name)
+    path = tmp_path / "mine.weights.h5"
+    backbone.network().save_weights(path)
+    again = load_backbone(backbone.name, weights=str(path), image_size=32)
+    np.testing.assert_array_equal(run(again.network(), images(2)), run(backbone.network(), images(2)))
+    assert again.digest != backbone.digest
+
+
+def test_layer_names_do_not_depend_on_what_was_built_before(backbone: Backbone) -> None:
+    again = load_backbone(backbone.name, weights="random:0", image_size=32)
+    assert [name for name, _ in again.layers()] == [name for name, _ in backbone.layers()]
+    for first, second in zip(backbone.network().get_weights(), again.network().get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_another_seed_gives_other_features() -> None:
+    other = load_backbone("mobilenet_v2", weights="random:1", image_size=32)
+    assert np.abs(run(other.network(), images(1)) - run(small("mobilenet_v2").network(), images(1))).max() > 0.1
+
+
+@pytest.mark.parametrize("name", ["resnet50", "vgg16", "mobilenet_v2", "densenet121"])
+def test_preprocessing_is_that_of_keras(name: str) -> None:
+    """Keras's own function and its network without preprocessing give the same map."""
+    import keras
+
+    module, constructor = {
+        "resnet50": (keras.applications.resnet50, keras.applications.ResNet50),
+        "vgg16": (keras.applications.vgg16, keras.applications.VGG16),
+        "mobilenet_v2": (keras.applications.mobilenet_v2, keras.applications.MobileNetV2),
+        "densenet121": (keras.applications.densenet, keras.applications.DenseNet121),
+    }[name]
+    plain = constructor(weights=None, include_top=False, input_shape=(32, 32, 3))
+    plain.set_weights(small(name).network().get_weights())
+    expected = run(plain, module.preprocess_input(images(2).copy()))
+    np.testing.assert_allclose(run(small(name).network(), images(2)), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_preprocessing_of_lite() -> None:
+    got = run(small("efficientnet_lite0").tap_model(["preprocessing"]), images(1))["preprocessing"]
+    np.testing.assert_allclose(got, (images(1) - 127) / 128, atol=1e-6)
+
+
+def test_efficientnet_divides_as_its_imagenet_weights_expect() -> None:
+    """Keras builds this division only where it loads the ImageNet weights itself, so look at the tensor."""
+    got = run(small("efficientnet_b0").tap_model(["deviation"]), images(1))["deviation"]
+    np.testing.assert_allclose(got, images(1) / 255 / np.sqrt([0.229, 0.224, 0.225]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0"])
+def test_classifier(name: str) -> None:
+    probabilities = run(small(name).classifier(), images(2))
+    assert probabilities.shape == (2, 1000)
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-4)
+    for layer in small(name).network().layers:  # the trunk is the network itself
+        for mine, its in zip(
+            layer.get_weights(), small(name).classifier().get_layer(layer.name).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(mine, its)
+
+
+def test_unknown_and_unfit_taps() -> None:
+    backbone = small("vgg16")
+    with pytest.raises(
+        UnknownNameError, match=r"unknown tap 'block5_poll': did you mean 'block5_pool'.*backbones vgg16"
+    ):
+        backbone.tap_model(["block5_poll"])
+    with pytest.raises(ConfigError, match="expected a list"):
+        backbone.tap_model([])
+    with pytest.raises(ConfigError, match="expected a list"):
+        backbone.tap_model("pooled")
+
+
+def test_a_tap_model_ends_at_the_last_layer_that_it_needs() -> None:
+    model = small("vgg16").tap_model(["block2_pool:avg"])
+    names = {layer.name for layer in model.layers}
+    assert "block2_pool" in names
+    assert "block3_conv1" not in names
+
+
+def test_a_vector_cannot_be_pooled() -> None:
+    backbone = small("efficientnet_b0")
+    vector = next(name for name, shape in backbone.layers() if len(shape) == 1)
+    with pytest.raises(ConfigError, match="leave out ':avg'"):
+        backbone.tap_model([f"{vector}:avg"])
+
+
+def test_convnext_is_flat() -> None:
+    assert not any(hasattr(layer, "layers") for layer in small("convnext_tiny").network().layers)
+    assert "convnext_tiny_downsampling_conv_0" in dict(small("convnext_tiny").layers())
+
+
+def test_resize_keeps_bytes_and_checks_its_input() -> None:
+    backbone = small("vgg16")
+    image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    resized = backbone.resize(image)
+    assert resized.shape == (32, 32, 3)
+    assert resized.dtype == np.uint8
+    assert backbone.resize(resized) is resized
+    for wrong in (image[..., 0], image.astype("float32"), image[..., :2], image[:0]):
+        with pytest.raises(DatasetError, match="uint8"):
+            backbone.resize(wrong)
+
+
+def test_resize_takes_the_middle() -> None:
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[:, 60:140] = 255  # the crop is 87.5 pixels wide, from 56.25 to 143.75
+    resized = small("vgg16").resize(image)
+    assert (resized[:, 4:-4] == 255).all()
+    assert (resized[:, [0, -1]] < 50).all()
+
+
+def test_resize_is_antialiased() -> None:
+    stripes = np.zeros((512, 512, 3), np.uint8)
+    stripes[:, ::2] = 255  # without antialiasing some columns would be black or white
+    resized = small("vgg16").resize(stripes)
+    assert resized.min() > 100
+    assert resized.max() < 155
+
+
+def test_a_backbone_can_be_pickled_after_it_was_built() -> None:
+    backbone = small("vgg16")
+    backbone.network()
+    assert pickle.loads(pickle.dumps(backbone)).digest == backbone.digest

@@ -1,0 +1,88 @@
+"""What every kind of dataset has to keep."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from featurebank import digest
+from featurebank.dataset import load_dataset
+from featurebank.dataset.splits import TEST, TRAIN, VAL
+
+
+def test_columns(spec: str) -> None:
+    dataset = load_dataset(spec)
+    n = len(dataset)
+    assert n == len(dataset.ids) == len(set(dataset.ids)) > 50
+    assert dataset.labels.shape == (n,)
+    assert dataset.labels.dtype == np.int32
+    assert list(dataset.classes) == sorted(dataset.classes)
+    assert set(dataset.labels.tolist()) == set(range(len(dataset.classes)))
+    assert dataset.digests.shape == dataset.splits.shape == (n,)
+    assert dataset.digests.dtype == np.dtype("S32")
+    assert dataset.splits.dtype == np.uint8
+    assert all(len(found) == 32 for found in dataset.digests.tolist())
+    assert dataset.unreadable == []
+    assert dataset.split_names == ("train", "val", "test")
+
+
+def test_images(spec: str) -> None:
+    dataset = load_dataset(spec)
+    for index in (0, len(dataset) // 2, len(dataset) - 1):
+        image = dataset.image(index)
+        assert image.dtype == np.uint8
+        assert image.ndim == 3
+        assert image.shape[2] == 3
+        if image.flags.writeable:
+            image[:] = 0  # a copy: the dataset does not change
+        assert dataset.image(index).any()
+
+
+def test_digest_is_of_content(spec: str) -> None:
+    dataset = load_dataset(spec)
+    for index in (0, len(dataset) - 1):
+        if dataset.spec.startswith("folder:"):
+            root = dataset.spec.removeprefix("folder:")
+            expected = digest.of_file(f"{root}/{dataset.ids[index]}")
+        else:
+            expected = digest.of_array(dataset.image(index))
+        assert dataset.digests[index] == expected.encode()
+
+
+def test_loading_twice_gives_the_same(spec: str) -> None:
+    first = load_dataset(spec)
+    second = load_dataset(first.spec)
+    assert (first.name, first.spec, first.classes, first.ids) == (second.name, second.spec, second.classes, second.ids)
+    np.testing.assert_array_equal(first.labels, second.labels)
+    np.testing.assert_array_equal(first.digests, second.digests)
+    np.testing.assert_array_equal(first.splits, second.splits)
+
+
+def test_splits_follow_the_seed_and_keep_what_is_given(spec: str) -> None:
+    first, second = load_dataset(spec, seed=0), load_dataset(spec, seed=1)
+    assert set(first.splits.tolist()) == {TRAIN, VAL, TEST}
+    assert (first.splits != second.splits).any()
+    if first.ids[0].startswith(("train/", "test/")):
+        given_test = np.array([name.startswith("test/") for name in first.ids])
+        np.testing.assert_array_equal(first.splits == TEST, given_test)
+        np.testing.assert_array_equal(second.splits == TEST, given_test)
+
+
+def test_counts_and_progress(spec: str) -> None:
+    dataset = load_dataset(spec)
+    seen: list[int] = []
+    dataset.fingerprint(seen.append)
+    assert sum(seen) == len(dataset)
+    counts = dataset.counts()
+    assert list(counts) == ["train", "val", "test"]
+    assert all(tuple(row) == dataset.classes for row in counts.values())
+    assert sum(sum(row.values()) for row in counts.values()) == len(dataset)
+    label = int(dataset.labels[0])
+    expected = int(((dataset.splits == TRAIN) & (dataset.labels == label)).sum())
+    assert counts["train"][dataset.classes[label]] == expected
+
+
+def test_two_fractions_mean_no_test_beyond_the_given(spec: str) -> None:
+    dataset = load_dataset(spec, split=(0.8, 0.2))
+    assert dataset.fractions == (0.8, 0.2, 0.0)
+    given = sum(name.startswith("test/") for name in dataset.ids)
+    assert int((dataset.splits == TEST).sum()) == given

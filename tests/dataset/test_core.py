@@ -1,0 +1,105 @@
+"""What the dataset says about itself."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from featurebank import runtime
+from featurebank.dataset import load_dataset
+from featurebank.dataset.core import Contents, Dataset
+from featurebank.dataset.fingerprint import digest_all, reason
+
+
+class Fake:
+    """Pixels whose digests come after a moment."""
+
+    in_threads = True
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.most = 0
+
+    def digest(self, index: int) -> str:
+        self.names.add(threading.current_thread().name)
+        self.most = max(self.most, index)
+        if index % 100 == 0:
+            time.sleep(0.001)
+        if index == 700:
+            raise OSError(5, "Input/output error")
+        return f"{index:032x}"
+
+    def image(self, index: int, expected: bytes | None) -> np.ndarray:
+        raise NotImplementedError
+
+
+def test_digests_come_in_order_from_several_threads() -> None:
+    seen: list[int] = []
+    found, failed = digest_all(Fake(), 5000, seen.append)
+    expected = [f"{index:032x}".encode() for index in range(5000)]
+    expected[700] = b""
+    assert found.tolist() == expected
+    assert failed == [(700, "input/output error")]
+    assert seen[-1] == 5000
+    assert seen == sorted(seen)
+
+
+def test_the_work_in_flight_is_bounded_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_chosen", 1)
+    fake = Fake()
+
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        digest_all(fake, 1_000_000, stop)
+    assert fake.most < 20_000
+    assert len(fake.names) <= 2
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fingerprint")]
+
+
+def test_an_error_without_words_is_named() -> None:
+    assert reason(OSError()) == "oserror"
+
+
+def columns(labels: list[int], classes: int) -> Dataset:
+    ids = tuple(str(index) for index in range(len(labels)))
+    names = tuple(f"c{number:02}" for number in range(classes))
+    given = np.zeros(len(labels), np.int8)
+    return Dataset(Contents("d", "d", names, ids, np.array(labels, np.int32), Fake(), given), (0.7, 0.3, 0.0), 0)
+
+
+def test_warnings_name_class_and_split() -> None:
+    dataset = columns([0, 0, 1, 1, 2], 3)
+    assert dataset.warnings() == ["class 'c02' has one image only", "split 'val' holds no image"]
+    dataset._contents.given[:] = [0, 1, 0, 0, 1]  # type: ignore[index]
+    del dataset.splits
+    assert dataset.warnings()[1:] == [
+        "split 'train' holds no image of class 'c02'",
+        "split 'val' holds no image of class 'c01'",
+    ]
+
+
+def test_many_warnings_are_shortened() -> None:
+    lines = columns([0, 0, 1, 1], 40).warnings()
+    assert len(lines) == 11 + 11 + 1
+    assert lines[10] == "class 'c12' has no image, and 27 more like this"
+
+
+def test_a_good_dataset_gives_no_warning(tmp_path: Path, make: SimpleNamespace) -> None:
+    assert load_dataset(make.folder(tmp_path, each=40)).warnings() == []
+
+
+def test_pickling_keeps_what_is_known(tmp_path: Path, make: SimpleNamespace) -> None:
+    dataset = load_dataset(make.folder(tmp_path, each=3))
+    dataset.fingerprint()
+    copy = pickle.loads(pickle.dumps(dataset))
+    np.testing.assert_array_equal(copy.splits, dataset.splits)
+    np.testing.assert_array_equal(copy.image(0), dataset.image(0))
+    assert repr(copy) == f"<Dataset folder:{tmp_path}: 9 images, 3 classes>"

@@ -7,6 +7,7 @@ bank already costs a look-up.
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -296,9 +297,6 @@ class _Work:
         return chosen
 
     def _event(self, added: int, seconds: float) -> dict[str, Any]:
-        from importlib.metadata import version
-
-        packages = ("featurebank", "tensorflow", "keras", "numpy", "pillow")
         return {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "added": added,
@@ -308,8 +306,18 @@ class _Work:
             "precision": PRECISION,
             "threads": threads(),
             "machine": platform.machine(),
-            "versions": {name: version(name) for name in packages},
+            "versions": _versions("featurebank", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow"),
         }
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):  # the same module comes in packages of several names
+            found[name] = version(name)
+    return found
 
 
 def _bad_image(name: str, reason: str) -> DatasetError:

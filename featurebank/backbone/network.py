@@ -13,6 +13,7 @@ from featurebank.backbone.table import BackboneSpec
 from featurebank.backbone.taps import parse_tap, tap_tensors
 from featurebank.backbone.weights import Source, digest_of, load
 from featurebank.errors import ConfigError, WeightsError
+from featurebank.runtime import import_tensorflow
 
 _VERSION = "v1"
 """Part of every recipe; to be raised where a network is built differently than before."""
@@ -180,6 +181,7 @@ class Backbone:
         return model
 
     def _build(self, image_size: int, *, top: bool) -> Any:
+        import_tensorflow()  # before Keras does it, and with all that TensorFlow prints then
         if self.spec.constructor:
             return applications.build(self.spec, image_size, top=top)
         import keras

@@ -93,6 +93,7 @@ class _Data:
     classes: np.ndarray
     validation: Validation | None
     _tensors: dict[bool, tuple[Any, Any | None]] = field(default_factory=dict)
+    _statistics: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
     def of(cls, X: np.ndarray, y: np.ndarray, validation: Validation | None) -> _Data:
@@ -125,8 +126,10 @@ class _Data:
         """Returns mean and scale of each feature, float64 (d,)."""
         if not standardize:
             return np.zeros(self.features), np.ones(self.features)
-        scale = self.X.std(axis=0, dtype=np.float64)
-        return self.X.mean(axis=0, dtype=np.float64), np.where(scale > 0, scale, 1.0)
+        if self._statistics is None:
+            scale = self.X.std(axis=0, dtype=np.float64)
+            self._statistics = self.X.mean(axis=0, dtype=np.float64), np.where(scale > 0, scale, 1.0)
+        return self._statistics
 
     def tensors(self, *, standardize: bool) -> tuple[Any, Any | None]:
         """Returns the training and validation features as tensors, standardised once for all programs."""
@@ -180,7 +183,8 @@ class _Training:
             self._params, slots, steps, losses = epoch(X, y, rows, weights, self._params, slots, options, mask, steps)
             self._record(number, losses.numpy(), active)
             active = self._judge(number, X_val, y_val, active)
-        return [self._hand_over(k) for k in range(len(self._heads))]
+        kept = [p.numpy() for p in self._kept]
+        return [self._hand_over(k, kept) for k in range(len(self._heads))]
 
     def _options(self) -> dict[str, Any]:
         names = ("learning_rate", "momentum", "l2", "dropout", "label_smoothing")
@@ -224,7 +228,7 @@ class _Training:
             going_on[k] &= number - history.best_epoch < self._heads[k].patience
         return np.asarray(going_on)
 
-    def _hand_over(self, k: int) -> str | None:
+    def _hand_over(self, k: int, kept: list[np.ndarray]) -> str | None:
         """Gives head k its weights; returns why not, if it has none."""
         history, head = self._histories[k], self._heads[k]
         if history.best_epoch == 0 or (self._data.validation is None and not np.isfinite(history.loss[-1])):
@@ -234,7 +238,7 @@ class _Training:
         # A value that JSON can hold, where a later epoch diverged but an earlier one was kept.
         history.loss = [v if np.isfinite(v) else None for v in history.loss]  # type: ignore[misc]
         history.val_loss = [v if np.isfinite(v) else None for v in history.val_loss]  # type: ignore[misc]
-        arrays = [p.numpy()[:, k] if i == 0 else p.numpy()[k] for i, p in enumerate(self._kept)]
+        arrays = [p[:, k] if i == 0 else p[k] for i, p in enumerate(kept)]
         layers = [Dense(arrays[i], arrays[i + 1]) for i in range(0, len(arrays), 2)]
         layers[0] = _fold(layers[0], *self._data.statistics(standardize=head.standardize))
         head.set_fitted(layers, self._data.classes, history)

@@ -1,0 +1,32 @@
+"""`python -m benchmarks NAME [--rounds N] [--quick] [--output FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+from pathlib import Path
+
+NAMES = {
+    "extraction": "images to shards, against keras.Model.predict",
+    "heads": "many softmax heads in one program, against Keras fit one by one",
+}
+
+
+def main() -> None:
+    listing = "\n".join(f"  {name:<12}{what}" for name, what in NAMES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", epilog=f"benchmarks:\n{listing}", formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each contestant runs, in turn")
+    parser.add_argument("--quick", action="store_true", help="a small version, to see that it works")
+    parser.add_argument("--output", type=Path, help="default: benchmarks/results/NAME.json")
+    options = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    output = options.output or Path(__file__).parent / "results" / f"{options.name}.json"
+    importlib.import_module(f"benchmarks.{options.name}").run(options.rounds, quick=options.quick, output=output)
+
+
+if __name__ == "__main__":
+    main()

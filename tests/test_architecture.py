@@ -1,0 +1,203 @@
+"""The rooms of the house: who may import whom. The tables here are the drawing of the architecture."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "featurebank"
+
+LEVELS = {
+    "errors": 0,
+    "digest": 1,
+    "files": 1,
+    "runtime": 1,
+    "progress": 1,
+    "config": 1,
+    "dataset": 2,
+    "backbone": 2,
+    "bank": 2,
+    "metrics": 2,
+    "engine": 3,
+    "heads": 3,
+    "extract": 4,
+    "grid": 4,
+    "selection": 4,
+    "doctor": 6,
+    "pipeline": 7,
+    "cli": 8,
+    "__main__": 9,
+    "__init__": 9,
+}
+"""Imports go towards a smaller number; inside a room, from sibling to sibling."""
+
+ALLOWED_BESIDE = {("files", "errors"), ("runtime", "errors"), ("files", "digest")}
+
+OWNERS = {
+    "tensorflow": {"runtime", "heads"},  # everybody else takes it from runtime.import_tensorflow
+    "keras": {"backbone", "dataset"},  # dataset: keras.datasets downloads CIFAR
+    "h5py": {"bank"},
+    "xgboost": {"heads"},
+    "sklearn": {"dataset", "heads"},
+    "skops": {"heads"},
+    "scipy": {"heads"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "pydantic": {"config"},
+    "filelock": {"bank"},
+    "PIL": {"dataset", "backbone"},
+    "threadpoolctl": {"runtime", "doctor"},
+}
+"""Which rooms may import a package."""
+
+NARROWER = {
+    "h5py": {"bank/shard.py", "backbone/weights.py"},
+    "xgboost": {"heads/boosted.py", "heads/saved.py"},
+    "skops": {"heads/saved.py"},
+    "tensorflow": {"runtime.py", "heads/program.py"},
+}
+"""Files within those rooms, where that is decided more finely."""
+
+HEAVY = {"tensorflow", "keras", "sklearn", "xgboost", "h5py", "skops", "scipy", "pydantic", "rich"}
+LIGHT_FILES = ("__init__.py", "__main__.py", "errors.py", "digest.py", "files.py", "runtime.py", "progress.py")
+
+
+def files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[int, str, bool]]:
+    """Yields line, module and whether the import is at the top of the module (not for type checking alone)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top = {id(node) for node in tree.body}
+    guarded = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in guarded:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name, id(node) in top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import; write the whole name"
+            for alias in node.names:
+                yield node.lineno, module_of(node.module or "", alias.name), id(node) in top
+
+
+def module_of(package: str, name: str) -> str:
+    """Returns what `from package import name` imports: a module of that name, else the package itself."""
+    place = PACKAGE.parent / package.replace(".", "/")
+    return f"{package}.{name}" if (place / f"{name}.py").is_file() or (place / name).is_dir() else package
+
+
+def complaint(path: Path, line: int, why: str) -> str:
+    source = path.read_text(encoding="utf-8").splitlines()[line - 1].strip()
+    return f"{path.relative_to(PACKAGE)}:{line}: {source}   <- {why}"
+
+
+def test_every_room_has_a_level() -> None:
+    assert {room(path) for path in files()} <= set(LEVELS)
+
+
+def test_imports_go_one_way() -> None:
+    wrong = []
+    for path in files():
+        here = room(path)
+        for line, module, _ in imports(path):
+            if not module.startswith("featurebank."):
+                if module == "featurebank" and here not in {"__main__"}:
+                    wrong.append(complaint(path, line, "siblings do not import the facade"))
+                continue
+            there = module.split(".")[1]
+            inside = there == here and here not in {"config", "extract"}
+            if LEVELS[there] >= LEVELS[here] and not inside and (here, there) not in ALLOWED_BESIDE:
+                wrong.append(complaint(path, line, f"{here} is at level {LEVELS[here]}, {there} at {LEVELS[there]}"))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_inside_a_room_modules_import_modules_not_their_facade() -> None:
+    wrong = []
+    for path in files():
+        if path.name == "__init__.py":
+            continue
+        facade = f"featurebank.{room(path)}"
+        if path.parent == PACKAGE:
+            continue
+        wrong += [complaint(path, line, "its own facade") for line, module, _ in imports(path) if module == facade]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", sorted(OWNERS))
+def test_packages_have_owners(package: str) -> None:
+    wrong = []
+    for path in files():
+        for line, module, _ in imports(path):
+            if module.split(".")[0] != package:
+                continue
+            name = path.relative_to(PACKAGE).as_posix()
+            if room(path) not in OWNERS[package] or name not in NARROWER.get(package, {name}):
+                wrong.append(complaint(path, line, f"{package} belongs to {', '.join(sorted(OWNERS[package]))}"))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_light_modules_import_nothing_heavy_at_the_top() -> None:
+    wrong = []
+    for path in files():
+        name = path.relative_to(PACKAGE).as_posix()
+        if name not in LIGHT_FILES and not name.startswith("cli/"):
+            continue
+        for line, module, at_top in imports(path):
+            if at_top and module.split(".")[0] in HEAVY and name not in {"cli/reporter.py", "cli/tables.py"}:
+                wrong.append(complaint(path, line, "a heavy import at the top"))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_there_is_no_cycle_between_modules() -> None:
+    graph = {}
+    for path in files():
+        name = "featurebank." + path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
+        graph[name.removesuffix(".__init__")] = {
+            m for _, m, top in imports(path) if top and m.startswith("featurebank.")
+        }
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join([*way[way.index(name) :], name])
+        if name in done or name not in graph:
+            return
+        for there in graph[name]:
+            visit(there, (*way, name))
+        done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_modules_stay_small() -> None:
+    long = {p.relative_to(PACKAGE).as_posix(): len(p.read_text(encoding="utf-8").splitlines()) for p in files()}
+    assert {name: lines for name, lines in long.items() if lines > 330} == {}
+
+
+def test_functions_stay_small() -> None:
+    """Most functions are under 25 lines, and none has more than 45 without its docstring."""
+    lengths = {}
+    for path in files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                if body:
+                    lines = (body[-1].end_lineno or 0) - body[0].lineno + 1
+                    lengths[f"{path.relative_to(PACKAGE)}:{node.name}"] = lines
+    assert {name: lines for name, lines in lengths.items() if lines > 45} == {}
+    assert sum(lines <= 25 for lines in lengths.values()) > 0.9 * len(lengths)

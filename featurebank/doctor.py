@@ -83,6 +83,8 @@ def _cache(cache: Path) -> Check:
     place = next(path for path in (cache.absolute(), *cache.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     found = f"{cache.absolute()}, {free / 1e9:.1f} GB free"
+    if not place.is_dir():
+        return Check("cache", ok=False, found=f"{place} is a file", remedy="choose another one with --cache DIR")
     if not os.access(place, os.W_OK):
         return Check("cache", ok=False, found=f"{found}, not writable", remedy="choose another one with --cache DIR")
     return Check("cache", free >= _LEAST_FREE, found, "free some space, or choose another one with --cache DIR")

@@ -63,18 +63,14 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def explain_full_disk(path: Path) -> Iterator[None]:
-    """Turns "no space left" (or a full quota) into one line that says where and what to do.
-
-    HDF5 hides the system's error number in its text, so the text is looked at too.
-    """
+    """Turns "no space left" (or a full quota, or a limit of file size) into one line that says where and what to do."""
     try:
         yield
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT} or "No space left" in str(error)
-        if not full:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise
         message = (
-            f"no space is left for '{path}': what was finished before is kept; "
+            f"no space is left for '{path}' ({os.strerror(error.errno)}): what was finished before is kept; "
             "free some space (or choose another --cache) and run the same command again"
         )
         raise DiskFullError(message) from error

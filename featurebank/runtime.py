@@ -81,8 +81,13 @@ def _held_back_stderr() -> Iterator[None]:
     import sys
     import tempfile
 
-    sys.stderr.flush()
-    kept = os.dup(2)
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no standard error to hold back, as under some services
+        yield
+        return
     try:
         with tempfile.TemporaryFile() as held:
             os.dup2(held.fileno(), 2)

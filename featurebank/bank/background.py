@@ -13,20 +13,21 @@ import numpy as np
 from featurebank.bank.writer import BankWriter
 
 _WAITING = 4
+_LOOK_S = 0.05
 
 
 class BackgroundWriter:
     """Appends rows to a bank's writer in order, with a few batches at most waiting.
 
-    Leaving the block waits until all that was put is appended, also where the block was interrupted. A failure of the
-    writer is raised at the next `put`, or on leaving.
+    Leaving the block waits until all that was put is appended, also where the block was interrupted; a further
+    interruption drops what waits, and the thread ends after the batch it is at. A failure of the writer is raised at
+    the next `put`, or on leaving.
     """
 
     def __init__(self, writer: BankWriter, dtypes: Mapping[str, str | None]) -> None:
         self._writer, self._dtypes = writer, dtypes
-        self._queue: queue.Queue[tuple[Sequence[str], np.ndarray, Mapping[str, np.ndarray]] | None] = queue.Queue(
-            _WAITING
-        )
+        self._queue: queue.Queue[tuple[Sequence[str], np.ndarray, Mapping[str, np.ndarray]]] = queue.Queue(_WAITING)
+        self._leaving, self._dropping = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._append_all, name="featurebank-writer")
 
@@ -37,10 +38,17 @@ class BackgroundWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._queue.put(None)
-        self._thread.join()
-        if self._failure and error is None:
-            raise self._failure
+        interruption: BaseException | None = None
+        while self._thread.is_alive():
+            try:
+                self._leaving.set()
+                self._thread.join()
+            except BaseException as again:  # noqa: BLE001 - nobody may use the writer while the thread does
+                interruption = interruption or again
+                self._dropping.set()
+        failure = interruption or self._failure
+        if failure and error is None:
+            raise failure
 
     def put(self, ids: Sequence[str], keys: np.ndarray, taps: Mapping[str, np.ndarray]) -> None:
         """Hands over rows; see `BankWriter.append`."""
@@ -49,8 +57,12 @@ class BackgroundWriter:
         self._queue.put((ids, keys, taps))
 
     def _append_all(self) -> None:
-        while (rows := self._queue.get()) is not None:
-            if self._failure:
+        while not (self._leaving.is_set() and self._queue.empty()):
+            try:
+                rows = self._queue.get(timeout=_LOOK_S)
+            except queue.Empty:
+                continue
+            if self._failure or self._dropping.is_set():
                 continue  # keep taking, so that nobody waits for room in the queue
             try:
                 self._writer.append(*rows, self._dtypes)

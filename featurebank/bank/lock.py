@@ -21,7 +21,7 @@ from typing import Any, Self
 import filelock
 
 from featurebank.errors import BankLockedError
-from featurebank.files import write_json
+from featurebank.files import explain_full_disk, write_json
 
 HEARTBEAT_S = 5.0
 DEAD_AFTER_S = 60.0
@@ -46,14 +46,19 @@ class WriterLock:
     def __enter__(self) -> Self:
         holder = read_holder(self._note.parent)
         try:
-            self._lock.acquire()
+            with explain_full_disk(self._note):
+                self._lock.acquire()
         except filelock.Timeout as error:
             raise _held(self._note.parent, holder or {}) from error
         if holder and holder["host"] != socket.gethostname() and time.time() - holder["heartbeat"] < DEAD_AFTER_S:
             self._lock.release()
             raise _held(self._note.parent, holder)
-        self._write_note()
-        self._beat.start()
+        try:
+            self._write_note()
+            self._beat.start()
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(

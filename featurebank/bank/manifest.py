@@ -20,6 +20,8 @@ from featurebank.files import write_bytes, write_json
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 
+_WRITE_ITEMS = "run 'featurebank extract' as before, which writes it again and computes nothing"
+
 
 @dataclass(frozen=True)
 class Items:
@@ -58,7 +60,7 @@ class Items:
         """Reads what `to_bytes` wrote."""
         with np.load(io.BytesIO(data), allow_pickle=False) as columns:
             text, ends = columns["id_text"].tobytes(), columns["id_ends"].tolist()
-            starts = [0, *ends[:-1]]
+            starts = [0, *ends][: len(ends)]
             ids = tuple(text[a:b].decode() for a, b in zip(starts, ends, strict=True))
             return cls(ids, columns["digests"], columns["labels"], columns["splits"])
 
@@ -123,7 +125,7 @@ def load_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         message = f"no bank at '{directory}': 'featurebank cache ls' lists the banks, 'featurebank extract' makes one"
         raise BankNotFoundError(message) from error
     except UnicodeDecodeError as error:
@@ -168,18 +170,16 @@ def load_items(directory: Path, manifest: Manifest) -> Items:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise _damaged(path) from error
+        raise _damaged(path, _WRITE_ITEMS) from error
     if digest.of_bytes(data) != manifest.items["checksum"]:
-        raise _damaged(path)
+        raise _damaged(path, _WRITE_ITEMS)
     try:
         return Items.from_bytes(data)
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise _damaged(path) from error
+        raise _damaged(path, _WRITE_ITEMS) from error
 
 
-def _damaged(path: Path) -> BankDamagedError:
-    message = (
-        f"'{path}' is damaged: its bytes are not those that featurebank wrote; "
-        f"'featurebank cache rm {path.parent.name}' forgets this bank, and extracting again makes a new one"
-    )
+def _damaged(path: Path, remedy: str | None = None) -> BankDamagedError:
+    forget = f"'featurebank cache rm {path.parent.name}' forgets this bank, and extracting again makes a new one"
+    message = f"'{path}' is damaged: its bytes are not those that featurebank wrote; {remedy or forget}"
     return BankDamagedError(message)

@@ -141,7 +141,11 @@ class Bank:
         if tap not in self.taps:
             hint = f"'featurebank extract --tap {tap}' adds it"
             raise unknown_name("tap", tap, self.taps, hint)
-        return [shard for shard in self.manifest.shards if tap in shard.taps]
+        shards = [shard for shard in self.manifest.shards if tap in shard.taps]
+        if not shards:  # they were damaged, and the run that was to make them again was interrupted
+            message = f"'{self.path}' lacks all rows of tap '{tap}': run extract again"
+            raise BankDamagedError(message)
+        return shards
 
     @cached_property
     def _located(self) -> dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]:
@@ -162,10 +166,7 @@ class Bank:
             shards.append(np.full(len(here), number))
             rows.append(here)
         stored = np.concatenate(digests)
-        order = np.argsort(stored, kind="stable")
-        at = np.minimum(np.searchsorted(stored, self._items.digests, sorter=order), len(stored) - 1)
-        found = order[at]
-        missing = np.flatnonzero(stored[found] != self._items.digests)
+        missing = np.flatnonzero(~np.isin(self._items.digests, stored))
         if len(missing):
             if view != 0:
                 message = f"the bank has no view {view} of tap '{tap}': 0 is the clean image"
@@ -173,6 +174,8 @@ class Bank:
             first = self._items.ids[int(missing[0])]
             message = f"'{self.path}' lacks {len(missing)} rows of tap '{tap}' (as of '{first}'): run extract again"
             raise BankDamagedError(message)
+        order = np.argsort(stored, kind="stable")
+        found = order[np.searchsorted(stored, self._items.digests, sorter=order)]
         return np.concatenate(shards)[found], np.concatenate(rows)[found]
 
 

@@ -7,6 +7,7 @@ It never changes once written.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,21 +79,21 @@ def write_shard(directory: Path, keys: np.ndarray, taps: Mapping[str, Sequence[n
     Raises:
         DiskFullError: no space is left; nothing remains of the shard.
     """
-    # The name comes from the content, so it is known only once the content is written.
+    # HDF5 builds the file in memory: where a disk is full, its own writing ends the process (HDF5 1.14 frees twice).
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.attrs["format"] = "featurebank shard"
+        file.attrs["format_version"] = 1
+        file.create_dataset("digest", data=keys["digest"])
+        file.create_dataset("view", data=keys["view"])
+        for tap, blocks in taps.items():
+            _write_tap(file, tap, blocks, len(keys))
+        stored = _stored_taps(file)
+    data = buffer.getbuffer()
     name = f"shard-{digest.of_array(keys)[:16]}-{digest.of_recipe(sorted(taps))[:4]}.h5"
-    path = directory / name
-    with atomic_path(path) as temporary:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["format"] = "featurebank shard"
-            file.attrs["format_version"] = 1
-            file.create_dataset("digest", data=keys["digest"])
-            file.create_dataset("view", data=keys["view"])
-            for tap, blocks in taps.items():
-                _write_tap(file, tap, blocks, len(keys))
-        stored = _stored_taps(temporary)
-        return ShardEntry(
-            name, len(keys), temporary.stat().st_size, digest.of_file(temporary), digest.of_array(keys), stored
-        )
+    with atomic_path(directory / name) as temporary:
+        temporary.write_bytes(data)
+    return ShardEntry(name, len(keys), len(data), digest.of_bytes(data), digest.of_array(keys), stored)
 
 
 def _write_tap(file: h5py.File, tap: str, blocks: Sequence[np.ndarray], rows: int) -> None:
@@ -101,14 +102,14 @@ def _write_tap(file: h5py.File, tap: str, blocks: Sequence[np.ndarray], rows: in
     for block in blocks:
         dataset[start : start + len(block)] = block
         start += len(block)
+    assert start == rows, f"tap {tap} has {start} rows, there are {rows} keys"
 
 
-def _stored_taps(path: Path) -> dict[str, StoredTap]:
-    with h5py.File(path, "r", locking=False) as file:
-        return {
-            tap.replace("%2F", "/"): StoredTap(dataset.shape[1:], dataset.dtype.name, dataset.id.get_offset())
-            for tap, dataset in file["taps"].items()
-        }
+def _stored_taps(file: h5py.File) -> dict[str, StoredTap]:
+    return {
+        tap.replace("%2F", "/"): StoredTap(dataset.shape[1:], dataset.dtype.name, dataset.id.get_offset())
+        for tap, dataset in file["taps"].items()
+    }
 
 
 def read_keys(directory: Path, entry: ShardEntry) -> np.ndarray:
@@ -127,7 +128,7 @@ def read_keys(directory: Path, entry: ShardEntry) -> np.ndarray:
             keys = np.empty(entry.rows, KEY_DTYPE)
             keys["digest"] = file["digest"][...]
             keys["view"] = file["view"][...]
-            found = _stored_taps(path)
+            found = _stored_taps(file)
     except BankDamagedError:
         raise
     except Exception as error:  # h5py raises whatever its C library makes of damaged bytes
@@ -140,10 +141,17 @@ def read_keys(directory: Path, entry: ShardEntry) -> np.ndarray:
 
 
 def map_tap(directory: Path, entry: ShardEntry, tap: str) -> np.ndarray:
-    """Maps the rows of a tap: a read-only (rows, ...) array of the stored type that reads from disk as it is used."""
+    """Maps the rows of a tap: a read-only (rows, ...) array of the stored type that reads from disk as it is used.
+
+    Raises:
+        BankDamagedError: the file is missing or shorter than it was.
+    """
     stored = entry.taps[tap]
     path = directory / entry.file
-    return np.memmap(path, stored.dtype, "r", stored.offset, (entry.rows, *stored.shape))
+    try:
+        return np.memmap(path, stored.dtype, "r", stored.offset, (entry.rows, *stored.shape))
+    except (OSError, ValueError) as error:  # ValueError where the file ends before the rows do
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
 
 
 def _damaged(path: Path, reason: str) -> BankDamagedError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from featurebank.bank.lock import WriterLock
 from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
 from featurebank.bank.reader import Bank
 from featurebank.errors import BankError, BankNotFoundError, ConfigError, unknown_name
@@ -46,7 +48,7 @@ def list_banks(cache: Path) -> list[BankSummary]:
 
 def _summary(path: Path) -> BankSummary:
     dataset, _, rest = path.name.partition("--")
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    size = sum(map(_bytes, path.rglob("*")))
     used = (path / MANIFEST).stat().st_mtime
     try:
         manifest = load_manifest(path)
@@ -56,6 +58,12 @@ def _summary(path: Path) -> BankSummary:
     return BankSummary(
         path.name, path, manifest.dataset["name"], manifest.recipe["backbone"], count, manifest.taps, size, used
     )
+
+
+def _bytes(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):  # a writer renames its files while we look
+        return path.stat().st_size if path.is_file() else 0
+    return 0
 
 
 def find_bank(cache: Path, name: str | None = None) -> Bank:
@@ -97,6 +105,15 @@ def recipe_differences(one: Manifest, other: Manifest) -> dict[str, tuple[Any, A
 
 
 def remove_bank(path: Path) -> None:
-    """Deletes a bank with its runs: first the manifest, so that a removal cut short leaves no bank."""
-    (path / MANIFEST).unlink()
+    """Deletes a bank with its runs: first the manifest, so that a removal cut short leaves no bank.
+
+    Raises:
+        BankLockedError: a process writes the bank.
+        BankNotFoundError: there is no bank.
+    """
+    if not (path / MANIFEST).is_file():
+        message = f"no bank at '{path}': 'featurebank cache ls' lists the banks"
+        raise BankNotFoundError(message)
+    with WriterLock(path):
+        (path / MANIFEST).unlink()
     shutil.rmtree(path)

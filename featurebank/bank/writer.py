@@ -6,6 +6,7 @@ only then does a new manifest list it. Rows in memory when a process dies are ex
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -57,6 +58,7 @@ class BankWriter:
         self._keys: list[np.ndarray] = []
         self._blocks: dict[str, list[np.ndarray]] = {}
         self._since = time.monotonic()
+        self._rows_lock = threading.RLock()  # an interrupted main thread may flush while another still appends
 
     def __enter__(self) -> Self:
         self._lock.__enter__()
@@ -101,26 +103,28 @@ class BankWriter:
             FeatureRangeError: a feature is NaN, infinite or out of float16's range; no row of this call is added.
             DiskFullError: no space is left for the shard.
         """
-        if self._blocks and set(self._blocks) != set(taps):
-            self.flush()
         converted = {tap: _convert(tap, block, dtypes[tap], ids) for tap, block in taps.items()}
-        self._keys.append(keys)
-        for tap, block in converted.items():
-            self._blocks.setdefault(tap, []).append(block)
-        if self._is_full():
-            self.flush()
+        with self._rows_lock:
+            if self._blocks and set(self._blocks) != set(taps):
+                self.flush()
+            self._keys.append(keys)
+            for tap, block in converted.items():
+                self._blocks.setdefault(tap, []).append(block)
+            if self._is_full():
+                self.flush()
 
     def flush(self) -> None:
         """Writes what is in memory as a shard, and lists it."""
-        if not self._keys:
-            return
-        keys = np.concatenate(self._keys)
-        blocks, self._blocks, self._keys = self._blocks, {}, []
-        entry = write_shard(self.path, keys, blocks)
-        others = tuple(shard for shard in self.manifest.shards if shard.file != entry.file)
-        self._shard_keys[entry.file] = keys
-        self._save(replace(self.manifest, shards=(*others, entry)))
-        self._since = time.monotonic()
+        with self._rows_lock:
+            if not self._keys:
+                return
+            keys = np.concatenate(self._keys)
+            blocks, self._blocks, self._keys = self._blocks, {}, []
+            entry = write_shard(self.path, keys, blocks)
+            others = tuple(shard for shard in self.manifest.shards if shard.file != entry.file)
+            self._shard_keys[entry.file] = keys
+            self._save(replace(self.manifest, shards=(*others, entry)))
+            self._since = time.monotonic()
 
     def finish(
         self,

@@ -122,26 +122,35 @@ def run_json(run: Run, best: Run) -> dict[str, Any]:
 
 
 def print_runs(runs: Sequence[Run], best: Run) -> None:
-    """Prints the table of runs."""
+    """Prints the table of runs; taps and seeds only where they differ."""
     from featurebank.cli.tables import print_table
 
-    numbers = ("val acc", "95 % interval", "val loss", "macro F1", "train acc", "gap", "seconds", "seed")
+    taps, seeds = len({run.tap for run in runs}) > 1, len({run.seed for run in runs}) > 1
+    numbers = ("val acc", "95 % interval", "val loss", "macro F1", "train acc", "gap", "seconds")
     rows = []
     for run in runs:
         mark = "*" if run.run == best.run else " "
+        where = (*((run.tap,) if taps else ()), *((run.seed,) if seeds else ()))
+        rows.append((f"{mark} {run.run}", str(run.spec), *where, *_figures(run)))
+    print_table(
+        ("  run", "head", *(("tap",) if taps else ()), *(("seed",) if seeds else ()), *numbers),
+        rows,
+        right=("seed", *numbers),
+    )
+    for run in runs:
         if run.failure:
-            rows.append(
-                (f"{mark} {run.run}", str(run.spec), run.tap, run.seed, "failed", "", "", "", "", "", run.failure)
-            )
-            continue
-        val, train = run.metrics["val"], run.metrics["train"]
-        low, high = val["accuracy_interval"]
-        rows.append((
-            f"{mark} {run.run}", str(run.spec), run.tap, run.seed, f"{val['accuracy']:.4f}", f"{low:.3f}-{high:.3f}",
-            f"{val['loss']:.4f}", f"{val['macro_f1']:.4f}", f"{train['accuracy']:.4f}", f"{gap(run):+.3f}",
-            f"{run.seconds:.2f}",
-        ))  # fmt: skip
-    print_table(("  run", "head", "tap", *numbers[-1:], *numbers[:-1]), rows, right=numbers)
+            click.echo(f"failed: {run.run} {run.spec}: {run.failure}")
+
+
+def _figures(run: Run) -> tuple[str, ...]:
+    if run.failure:
+        return ("failed", "", "", "", "", "", f"{run.seconds:.2f}")
+    val, train = run.metrics["val"], run.metrics["train"]
+    low, high = val["accuracy_interval"]
+    return (
+        f"{val['accuracy']:.4f}", f"{low:.3f}-{high:.3f}", f"{val['loss']:.4f}", f"{val['macro_f1']:.4f}",
+        f"{train['accuracy']:.4f}", f"{gap(run):+.3f}", f"{run.seconds:.2f}",
+    )  # fmt: skip
 
 
 def print_best(bank: Bank, best: Run) -> None:

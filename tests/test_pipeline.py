@@ -1,0 +1,93 @@
+"""The quickstart from nothing, again, changed, and planned: what the README promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+QUICKSTART = ROOT / "pipelines" / "quickstart.toml"
+PIPELINES = sorted((ROOT / "pipelines").glob("*.toml"))
+
+WATCHED = """
+import sys
+from featurebank.cli import main
+try:
+    main()
+finally:
+    print("tensorflow" in sys.modules, file=sys.stderr)
+"""
+
+
+def run(cache: Path, *words: str) -> tuple[Any, bool, float]:
+    """Runs the quickstart in a process of its own: its JSON, whether TensorFlow was imported, seconds."""
+    environment = {name: value for name, value in os.environ.items() if name != "FEATUREBANK_CACHE"}
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, "--cache", str(cache), "run", str(QUICKSTART), "--json", *words],
+        capture_output=True, text=True, env=environment, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout), done.stderr.splitlines()[-1] == "True", time.perf_counter() - began
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def first(cache: Path) -> Any:
+    found, imported, _ = run(cache)
+    assert imported
+    return found
+
+
+def test_the_quickstart_reaches_its_accuracy(first: Any) -> None:
+    chosen = first["runs"][0]
+    assert chosen["run"] == first["best"]
+    assert chosen["metrics"]["test"]["accuracy"] >= 0.95
+    low, high = chosen["metrics"]["test"]["accuracy_interval"]
+    assert low < chosen["metrics"]["test"]["accuracy"] < high
+    assert first["extract"]["rows"] == first["extract"]["added"] == 1797
+    assert Path(first["extract"]["bank"], "manifest.json").is_file()
+
+
+def test_the_quickstart_again_does_nothing_and_imports_no_tensorflow(cache: Path, first: Any) -> None:
+    again, imported, seconds = run(cache)
+    assert not imported
+    assert again["extract"]["added"] == 0
+    assert again["runs"] == first["runs"]
+    assert seconds < 30  # a wide margin for a busy machine: it takes about 2
+
+
+def test_one_more_seed_trains_only_what_is_new(cache: Path, first: Any) -> None:
+    more, _, _ = run(cache, "--set", "heads.seeds=2", "--set", "heads.taps=['block6d_add:avg']")
+    known = {run["run"]: run for run in first["runs"]}
+    assert any(run["seed"] == 1 for run in more["runs"])
+    old = [run for run in more["runs"] if run["seed"] == 0]
+    assert all(known[run["run"]]["seconds"] == run["seconds"] for run in old)
+    assert {run["head"] for run in more["runs"] if run["seed"] == 1} == {"softmax", "mlp"}
+
+
+def test_a_dry_run_plans_and_does_nothing(tmp_path: Path, cache: Path, first: Any) -> None:
+    plan, imported, _ = run(tmp_path, "--dry-run")
+    assert not imported
+    assert list(tmp_path.iterdir()) == []
+    assert (plan["extract"]["rows"], plan["extract"]["missing"]) == (1797, 1797)
+    done, _, _ = run(cache, "--dry-run")
+    assert (done["extract"]["missing"], done["extract"]["seconds"]) == (0, 0.0)
+    assert done["heads"]["known"] >= len(first["runs"])
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
+def test_every_pipeline_file_is_valid(path: Path) -> None:
+    from featurebank.config import read_grid, read_pipeline
+
+    assert read_grid(read_pipeline(path).heads.grid)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.dataset import Dataset
 from featurebank.digest import of_recipe
 from featurebank.engine.catalog import Engine, load_engine
-from featurebank.engine.feed import feed
+from featurebank.engine.feed import Batch, feed
 from featurebank.errors import ConfigError, DatasetError
 from featurebank.progress import SILENT, Advance, Reporter
 from featurebank.runtime import default_cache, threads
@@ -206,6 +206,7 @@ class _Work:
 
     def run(self) -> int:
         """Computes all that is missing; returns for how many images something was computed."""
+        self._refuse_other_type()
         self._refuse_unreadable()
         digests = self.dataset.digests
         contents, first = np.unique(digests, return_index=True)
@@ -239,6 +240,16 @@ class _Work:
             found.append({"id": self.dataset.ids[index], "reason": self.bad[content], "digest": content.decode()})
         return sorted(found, key=lambda entry: entry["id"])
 
+    def _refuse_other_type(self) -> None:
+        for tap in self.options.taps:
+            stored = self.writer.stored_dtype(tap)
+            if stored and self.options.store and stored != self.options.store:
+                message = (
+                    f"tap '{tap}' is stored as {stored} in this bank, --store asks for {self.options.store}: leave "
+                    "--store out, or forget the bank with 'featurebank cache rm'"
+                )
+                raise ConfigError(message)
+
     def _refuse_unreadable(self) -> None:
         if self.options.on_bad_image == "fail" and self.dataset.unreadable:
             first = self.dataset.unreadable[0]
@@ -248,8 +259,9 @@ class _Work:
         """Decodes what could not be decoded last time: no engine is needed for images that still cannot."""
         known = [s["digest"].encode() for s in self.writer.manifest.skipped if "digest" in s]
         again = [self._index_of[content] for content in known if content in self._index_of]
-        for batch in feed(self.dataset, self.backbone, again, self.options.batch_size):
-            self._note_bad(batch.bad)
+        with self._feed(again) as batches:
+            for batch in batches:
+                self._note_bad(batch.bad)
 
     def _note_bad(self, bad: Sequence[tuple[int, str]]) -> None:
         for index, reason in bad:
@@ -265,8 +277,8 @@ class _Work:
         engine: Engine | None = None
         done: set[bytes] = set()
         indices = [self._index_of[content] for content in keys["digest"].tolist()]
-        with BackgroundWriter(self.writer, self._dtypes(taps)) as background:
-            for batch in feed(self.dataset, self.backbone, indices, self.options.batch_size):
+        with BackgroundWriter(self.writer, self._dtypes(taps)) as background, self._feed(indices) as batches:
+            for batch in batches:
                 self._note_bad(batch.bad)
                 if len(batch.indices):
                     engine = engine or self._load_engine(taps)
@@ -276,6 +288,10 @@ class _Work:
                 advance(len(batch.indices) + len(batch.bad))
         return done
 
+    def _feed(self, indices: Sequence[int]) -> contextlib.closing[Generator[Batch, None, None]]:
+        """Gives the images in batches; leaving the block ends the decoding threads, however it is left."""
+        return contextlib.closing(feed(self.dataset, self.backbone, indices, self.options.batch_size))
+
     def _load_engine(self, taps: tuple[str, ...]) -> Engine:
         self.reporter.say(f"loading {self.backbone.name} (weights {self.backbone.weights})")
         engine = load_engine(self.options.engine, self.backbone, taps, batch_size=self.options.batch_size)
@@ -284,17 +300,8 @@ class _Work:
 
     def _dtypes(self, taps: tuple[str, ...]) -> dict[str, str | None]:
         """Returns the type each tap is to be stored in; None leaves it to the writer."""
-        chosen = {}
-        for tap in taps:
-            stored = self.writer.stored_dtype(tap)
-            if stored and self.options.store and stored != self.options.store:
-                message = (
-                    f"tap '{tap}' is stored as {stored} in this bank, --store asks for {self.options.store}: leave "
-                    "--store out, or forget the bank with 'featurebank cache rm'"
-                )
-                raise ConfigError(message)
-            chosen[tap] = stored or self.options.store
-        return chosen
+        asked = dict.fromkeys(self.options.taps, self.options.store)
+        return {tap: self.writer.stored_dtype(tap) or asked.get(tap) for tap in taps}
 
     def _event(self, added: int, seconds: float) -> dict[str, Any]:
         return {

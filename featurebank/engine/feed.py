@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class Batch:
     """Position and reason of each image that stood among these and cannot be decoded."""
 
 
-def feed(dataset: Dataset, backbone: Backbone, indices: Iterable[int], batch_size: int) -> Iterator[Batch]:
+def feed(dataset: Dataset, backbone: Backbone, indices: Iterable[int], batch_size: int) -> Generator[Batch, None, None]:
     """Yields the images of a dataset in the order asked for.
 
     Memory is bounded: at most two batches (and four images a thread) are decoded ahead.

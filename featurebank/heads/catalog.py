@@ -39,13 +39,13 @@ HEADS: dict[str, HeadKind] = {
     "mlp": HeadKind("featurebank.heads.mlp:MLPHead", "hidden dense layers, then softmax, by gradient descent"),
     "logistic": HeadKind(
         "sklearn.linear_model:LogisticRegression", "multinomial logistic regression, to its optimum",
-        {"standardize": True, "max_iter": 1000, "C": 0.01},
+        {"max_iter": 1000, "C": 0.1},
     ),
     "ridge": HeadKind(
         "sklearn.linear_model:RidgeClassifier", "least squares on the labels, with an L2 penalty",
         {"standardize": True, "alpha": 1000.0},
     ),
-    "svm": HeadKind("sklearn.svm:SVC", "support vectors, with a kernel", {"standardize": True}),
+    "svm": HeadKind("sklearn.svm:SVC", "support vectors, with a kernel", {"C": 10.0}),
     "knn": HeadKind("sklearn.neighbors:KNeighborsClassifier", "the nearest training images", parallel=True),
     "random_forest": HeadKind(
         "sklearn.ensemble:RandomForestClassifier", "the vote of random trees", {"n_estimators": 200}, parallel=True

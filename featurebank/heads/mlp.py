@@ -30,7 +30,7 @@ class MLPHead(NeuralHead):
         batch_size: int = 32,
         epochs: int = 100,
         patience: int = 10,
-        standardize: bool = True,
+        standardize: bool = False,
         random_state: int = 0,
     ) -> None:
         super().__init__(

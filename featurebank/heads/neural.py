@@ -76,7 +76,7 @@ class NeuralHead(ClassifierMixin, BaseEstimator):
         batch_size: int = 32,
         epochs: int = 100,
         patience: int = 10,
-        standardize: bool = True,
+        standardize: bool = False,
         random_state: int = 0,
     ) -> None:
         self.learning_rate = learning_rate

@@ -11,8 +11,11 @@ from typing import Any
 from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.files import write_json
-from featurebank.heads.catalog import HEADS
 from featurebank.heads.saved import SUFFIX
+
+
+_UNTOLD = ("max_iter",)
+"""Parameters that say how long a head may take, not what it is."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,7 @@ class HeadSpec:
         return digest.canonical_json([self.kind, dict(self.params), self.tap])
 
     def __str__(self) -> str:
-        usual = HEADS[self.kind].defaults if self.kind in HEADS else {}
-        told = {name: value for name, value in self.params.items() if usual.get(name, ...) != value}
+        told = {name: value for name, value in self.params.items() if name not in _UNTOLD}
         words = ", ".join(f"{name}={_short(value)}" for name, value in sorted(told.items()))
         return f"{self.kind}({words})" if words else self.kind
 

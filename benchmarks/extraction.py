@@ -18,7 +18,7 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.harness import Contest, conditions, report, tensorflow
-from featurebank import extract
+from featurebank import extraction
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.dataset import load_dataset
 from featurebank.engine.catalog import load_engine
@@ -70,9 +70,9 @@ def _extraction(spec: str, backbone: Backbone, engine: Any, directory: Path) -> 
 
     def act() -> None:
         shutil.rmtree(cache, ignore_errors=True)
-        with mock.patch.object(extract, "load_engine", return_value=engine):
-            options = extract.ExtractOptions(batch_size=BATCH)
-            extract.run_extraction(load_dataset(spec), backbone, options, cache=cache)
+        with mock.patch.object(extraction, "load_engine", return_value=engine):
+            options = extraction.ExtractOptions(batch_size=BATCH)
+            extraction.run_extraction(load_dataset(spec), backbone, options, cache=cache)
 
     return act
 

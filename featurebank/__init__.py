@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from featurebank.config import read_pipeline
     from featurebank.dataset import Dataset, list_datasets, load_dataset
     from featurebank.errors import FeatureBankError
-    from featurebank.extract import extract
+    from featurebank.extraction import extract
     from featurebank.grid import train_heads
     from featurebank.heads.catalog import make_head
     from featurebank.heads.runs import Run
@@ -32,7 +32,7 @@ _HOMES = {
     "FeatureBankError": "errors",
     "Run": "heads.runs",
     "evaluate_test": "selection",
-    "extract": "extract",
+    "extract": "extraction",
     "find_bank": "bank",
     "leaderboard": "selection",
     "list_backbones": "backbone",
@@ -81,7 +81,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         message = f"module 'featurebank' has no attribute '{name}'"
         raise AttributeError(message)
-    return getattr(import_module(f"featurebank.{_HOMES[name]}"), name)
+    return getattr(import_module(f"featurebank.{_HOMES[name]}"), name)  # no module is named as a public name is
 
 
 def __dir__() -> list[str]:

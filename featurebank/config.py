@@ -116,6 +116,15 @@ def read_grid(name: str) -> list[dict[str, Any]]:
     if missing:
         message = f"{path}: [[head]] number {', '.join(missing)} has no 'kind': expected one as kind = \"softmax\""
         raise ConfigError(message)
+    empty = [
+        f"'{name}' of [[head]] number {number}"
+        for number, block in enumerate(grid.head, 1)
+        for name, value in block.items()
+        if value == []
+    ]
+    if empty:
+        message = f"{path}: {', '.join(empty)} is an empty list: expected one value or more, or no line at all"
+        raise ConfigError(message)
     return [spec for block in grid.head for spec in _combinations(block)]
 
 

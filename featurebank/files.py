@@ -57,6 +57,11 @@ def sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if not (
+            path.is_dir() and error.errno in {errno.EINVAL, errno.ENOTSUP}
+        ):  # some network disks have no such thing
+            raise
     finally:
         os.close(handle)
 

@@ -7,11 +7,12 @@ grid that is stopped goes on where it was, and one that grows trains only what i
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.config import read_grid
 from featurebank.errors import ConfigError, FeatureBankError, HeadError
@@ -20,6 +21,8 @@ from featurebank.heads.fitting import Fitted, TrainingData, fit_heads
 from featurebank.heads.runs import HeadSpec, Run, load_runs, ranked, run_id
 from featurebank.heads.saved import SUFFIX, save_head
 from featurebank.progress import SILENT, Reporter
+
+_NOT_KEPT = "its weights are not kept"
 
 Grid = str | Sequence[Mapping[str, Any]]
 """The name of a built-in grid, the path of a grid file, or specifications: dicts with `kind`, `tap` and parameters."""
@@ -54,7 +57,10 @@ def train_heads(
         HeadError: every run failed.
     """
     specs = expand(grid, bank, taps)
-    chosen = range(seeds) if isinstance(seeds, int) else seeds
+    chosen = range(seeds) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    if any(seed < 0 for seed in chosen):
+        message = f"seeds are {list(chosen)}: expected whole numbers of 0 or more"
+        raise ConfigError(message)
     planned = {run_id(spec, seed, bank): (spec, seed) for spec in specs for seed in _seeds(spec, chosen)}
     if not planned:
         message = f"no run is planned: seeds are {seeds!r}, expected one or more"
@@ -83,6 +89,9 @@ def expand(grid: Grid, bank: Bank, taps: Sequence[str] | None = None) -> list[He
         ConfigError: something in it is wrong; the message has every problem.
     """
     blocks = read_grid(grid) if isinstance(grid, str) else grid
+    if not blocks:
+        message = "the grid is empty: expected one head or more, as {'kind': 'softmax'}"
+        raise ConfigError(message)
     specs: dict[str, HeadSpec] = {}
     problems: list[str] = []
     for block, tap in product(blocks, taps or [default_tap(bank)]):
@@ -103,16 +112,47 @@ def default_tap(bank: Bank) -> str:
 
 def _checked(block: Mapping[str, Any], bank: Bank) -> HeadSpec:
     given = dict(block)
-    kind, tap = given.pop("kind"), given.pop("tap")
+    kind, tap = given.pop("kind", None), given.pop("tap")
+    checks: list[Callable[[], None]] = [lambda: _check_tap(bank, tap), lambda: _check_head(kind, given)]
+    problems = []
+    for check in checks:
+        try:
+            check()
+        except FeatureBankError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return HeadSpec(str(kind), _plain(full_params(kind, given)), tap)
+
+
+def _check_tap(bank: Bank, tap: Any) -> None:
+    if not isinstance(tap, str):
+        message = f"tap is {tap!r}: expected one of {', '.join(bank.taps)}"
+        raise ConfigError(message)
     bank.tap_shape(tap)
+
+
+def _check_head(kind: Any, given: Mapping[str, Any]) -> None:
+    if not isinstance(kind, str):
+        message = f"'kind' is {kind!r}: expected the name of a head, as kind = \"softmax\""
+        raise ConfigError(message)
     head = make_head(kind, given)
     if hasattr(head, "check"):
-        try:
-            head.check()
-        except TypeError as error:
-            message = f"head '{kind}' has a parameter of the wrong type: {error}"
-            raise ConfigError(message) from error
-    return HeadSpec(kind, full_params(kind, given), tap)
+        head.check()
+    try:
+        digest.canonical_json(_plain(given))
+    except (TypeError, ValueError) as error:
+        message = f"head '{kind}' has a parameter that a run's record cannot hold: {error}"
+        raise ConfigError(message) from error
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value in the types that come back from JSON: a run's id does not depend on how a number was made."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _seeds(spec: HeadSpec, seeds: Iterable[int]) -> list[int]:
@@ -134,6 +174,7 @@ def _train(bank: Bank, missing: Mapping[str, tuple[HeadSpec, int]], known: dict[
                 advance(1)
 
             fit_heads([missing[run] for run in ids], data, record)
+    _keep_first(bank, known, reporter)
 
 
 def _run(identity: str, spec: HeadSpec, seed: int, fitted: Fitted, bank: Bank) -> Run:
@@ -147,12 +188,28 @@ def _run(identity: str, spec: HeadSpec, seed: int, fitted: Fitted, bank: Bank) -
 
 def _keep_if_best(run: Run, fitted: Fitted, known: dict[str, Run], reporter: Reporter) -> None:
     """Saves the weights of a run that ranks first now, and forgets those of the one that did."""
-    if run.failure or ranked(known.values())[0] != run:
+    if not run.failure and ranked(known.values())[0].run == run.run:
+        _keep(run, fitted, known, reporter)
+
+
+def _keep_first(bank: Bank, known: dict[str, Run], reporter: Reporter) -> None:
+    """Trains the run that ranks first once more, if another seed of the one that did has brought it there since."""
+    first = ranked(known.values())[0]
+    if first.failure or first.saved_path.is_file() or any(note.startswith(_NOT_KEPT) for note in first.notes):
         return
+
+    def keep(_: int, fitted: Fitted) -> None:
+        if not fitted.failure:
+            _keep(first, fitted, known, reporter)
+
+    fit_heads([(first.spec, first.seed)], TrainingData.of(bank, first.tap), keep)
+
+
+def _keep(run: Run, fitted: Fitted, known: dict[str, Run], reporter: Reporter) -> None:
     try:
         save_head(fitted.head, run.saved_path)
     except HeadError as error:
-        note = f"its weights are not kept: {error}"
+        note = f"{_NOT_KEPT}: {error}"
         known[run.run] = replace(run, notes=(*run.notes, note))
         known[run.run].save()
         reporter.warn(note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -39,7 +40,7 @@ def leaderboard(bank: Bank) -> list[Run]:
 def evaluate_test(bank: Bank, run: Run) -> Run:
     """Opens the test split for a chosen run: scores it with intervals and records the result with its date.
 
-    A run that was tested before keeps its result; the split is not opened again.
+    A run that was tested before, by this call or an earlier one, keeps its result; the split is not opened again.
 
     Args:
         bank: the bank that the run was trained on.
@@ -50,8 +51,9 @@ def evaluate_test(bank: Bank, run: Run) -> Run:
 
     Raises:
         DatasetError: the bank has no test images.
-        HeadError: the head cannot be trained again, where its weights were not kept.
+        HeadError: the head failed, belongs to another bank, or cannot be trained again where its weights were not kept.
     """
+    run = next((known for known in load_runs(bank) if known.run == run.run and known.tested), run)
     if "test" in run.metrics:
         return run
     labels = bank.labels("test")
@@ -72,10 +74,18 @@ def trained_head(bank: Bank, run: Run) -> Any:
     """Returns the head of a run: its kept weights, else trained again with the same specification and seed.
 
     Raises:
-        HeadError: training it again fails, or gives another validation accuracy than the recorded one.
+        HeadError: the run failed, or belongs to another bank or to another state of it; training it again fails, or
+            gives another validation accuracy than the recorded one.
     """
+    if run.failure:
+        message = f"run {run.run} failed ({run.failure}): choose another"
+        raise HeadError(message)
+    if run.bank != bank.digest:
+        message = f"run {run.run} was not trained on '{bank.name}' as it is now: train heads on it again"
+        raise HeadError(message)
     if run.saved_path.is_file():
-        return load_head(run.saved_path)
+        with contextlib.suppress(HeadError):  # what is damaged is trained again
+            return load_head(run.saved_path)
     results: list[Fitted] = []
     fit_heads([(run.spec, run.seed)], TrainingData.of(bank, run.tap), lambda _, fitted: results.append(fitted))
     if results[0].failure:

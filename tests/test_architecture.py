@@ -23,7 +23,7 @@ LEVELS = {
     "metrics": 2,
     "engine": 3,
     "heads": 3,
-    "extract": 4,
+    "extraction": 4,
     "grid": 4,
     "selection": 4,
     "doctor": 6,
@@ -120,7 +120,7 @@ def test_imports_go_one_way() -> None:
                     wrong.append(complaint(path, line, "siblings do not import the facade"))
                 continue
             there = module.split(".")[1]
-            inside = there == here and here not in {"config", "extract"}
+            inside = there == here and here not in {"config", "extraction"}
             if LEVELS[there] >= LEVELS[here] and not inside and (here, there) not in ALLOWED_BESIDE:
                 wrong.append(complaint(path, line, f"{here} is at level {LEVELS[here]}, {there} at {LEVELS[there]}"))
     assert not wrong, "\n".join(wrong)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,12 @@ def test_names_are_sorted_and_all_there() -> None:
     assert fb.__all__ == sorted(fb.__all__)
     for name in fb.__all__:
         assert getattr(fb, name).__name__ == name
+
+
+def test_no_module_is_named_as_a_public_name_is() -> None:
+    """The import system would put the module in the place of the function."""
+    modules = {path.stem for path in Path(fb.__file__).parent.iterdir()}
+    assert modules & set(fb.__all__) == set()
 
 
 def test_the_names_for_type_checkers_are_the_names_at_run_time() -> None:

@@ -27,7 +27,7 @@ class BackgroundWriter:
     def __init__(self, writer: BankWriter, dtypes: Mapping[str, str | None]) -> None:
         self._writer, self._dtypes = writer, dtypes
         self._queue: queue.Queue[tuple[Sequence[str], np.ndarray, Mapping[str, np.ndarray]]] = queue.Queue(_WAITING)
-        self._leaving, self._dropping = threading.Event(), threading.Event()
+        self._leaving, self._dropping, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._append_all, name="featurebank-writer")
 
@@ -39,10 +39,10 @@ class BackgroundWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         interruption: BaseException | None = None
-        while self._thread.is_alive():
+        while not self._ended.is_set():  # an interrupted `join` takes a living thread for ended (Python 3.11, 3.12)
             try:
                 self._leaving.set()
-                self._thread.join()
+                self._ended.wait()
             except BaseException as again:  # noqa: BLE001 - nobody may use the writer while the thread does
                 interruption = interruption or again
                 self._dropping.set()
@@ -68,3 +68,4 @@ class BackgroundWriter:
                 self._writer.append(*rows, self._dtypes)
             except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for us
                 self._failure = error
+        self._ended.set()

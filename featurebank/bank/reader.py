@@ -56,7 +56,7 @@ class Bank:
     def digest(self) -> str:
         """The digest of the recipe and of all items: of everything that a head trained here depends on."""
         assert self.manifest.items is not None
-        return digest.of_recipe([self.manifest.key, self.manifest.items["checksum"], list(self.classes)])
+        return digest.of_recipe([self.manifest.key, self.manifest.items["digest"], list(self.classes)])
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -90,7 +90,7 @@ def write_shard(directory: Path, keys: np.ndarray, taps: Mapping[str, Sequence[n
             _write_tap(file, tap, blocks, len(keys))
         stored = _stored_taps(file)
     data = buffer.getbuffer()
-    name = f"shard-{digest.of_array(keys)[:16]}-{digest.of_recipe(sorted(taps))[:4]}.h5"
+    name = f"shard-{digest.of_recipe([digest.of_array(keys), sorted(taps)])[:20]}.h5"
     with atomic_path(directory / name) as temporary:
         temporary.write_bytes(data)
     return ShardEntry(name, len(keys), len(data), digest.of_bytes(data), digest.of_array(keys), stored)

@@ -9,7 +9,7 @@ import click
 from featurebank.cli.settings import Settings, as_json, print_json
 
 if TYPE_CHECKING:
-    from featurebank.extract import Extraction
+    from featurebank.extraction import Extraction
 
 _SHOWN = 10
 """Skipped images that are named one by one."""
@@ -52,7 +52,7 @@ def extract(
     """Compute the features that a bank lacks; what it has is never computed again."""
     from featurebank.backbone import load_backbone
     from featurebank.dataset import load_dataset
-    from featurebank.extract import ExtractOptions, run_extraction
+    from featurebank.extraction import ExtractOptions, run_extraction
 
     network = load_backbone(backbone, weights=weights, image_size=image_size)
     images = load_dataset(dataset, split=split, seed=seed)

@@ -8,7 +8,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from featurebank.errors import HeadError
-from featurebank.heads.estimators import checked_features, fit_transforms, flat_features, transform
+from featurebank.heads.estimators import fit_transforms, transform
+from featurebank.heads.features import checked_features, flat_features
 from featurebank.runtime import threads
 
 
@@ -100,7 +101,7 @@ class XGBoostHead(ClassifierMixin, BaseEstimator):
 
         if data is None:
             return []
-        X, y = data
+        X, y = data[0], np.asarray(data[1])
         known = np.isin(y, self.classes_)
         if not known.any():
             return []

@@ -47,9 +47,7 @@ HEADS: dict[str, HeadKind] = {
     ),
     "svm": HeadKind("sklearn.svm:SVC", "support vectors, with a kernel", {"C": 10.0}),
     "knn": HeadKind("sklearn.neighbors:KNeighborsClassifier", "the nearest training images", parallel=True),
-    "random_forest": HeadKind(
-        "sklearn.ensemble:RandomForestClassifier", "the vote of random trees", {"n_estimators": 200}, parallel=True
-    ),
+    "random_forest": HeadKind("sklearn.ensemble:RandomForestClassifier", "the vote of random trees", parallel=True),
     "nearest_mean": HeadKind("sklearn.neighbors:NearestCentroid", "the class with the nearest mean"),
     "xgboost": HeadKind("featurebank.heads.boosted:XGBoostHead", "boosted trees"),
 }  # fmt: skip
@@ -79,7 +77,7 @@ def make_head(kind: str, params: Mapping[str, Any] | None = None, *, random_stat
     before = {name: given.pop(name) for name in _BEFORE if name in given}
     if entry.parallel:
         given.setdefault("n_jobs", threads())
-    return EstimatorHead(factory(**given), **before, random_state=random_state)
+    return EstimatorHead(_made(kind, factory, given), **before, random_state=random_state)
 
 
 def full_params(kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,13 +120,31 @@ def _load(kind: str, target: str) -> Any:
     return found
 
 
+def _made(kind: str, factory: Any, given: Mapping[str, Any]) -> Any:
+    from sklearn.base import is_classifier
+
+    try:
+        estimator = factory(**given)
+    except (TypeError, ValueError) as error:
+        message = f"head '{kind}' cannot be made from its parameters: {error}"
+        raise ConfigError(message) from error
+    if hasattr(estimator, "__sklearn_tags__") and not is_classifier(estimator):
+        message = f"head '{kind}' is no classifier: expected one, as sklearn.svm:LinearSVC"
+        raise ConfigError(message)
+    return estimator
+
+
 def _check_names(kind: str, factory: Any, entry: HeadKind, given: Mapping[str, Any]) -> None:
     known = [*inspect.signature(factory).parameters, *(() if entry.own else _BEFORE)]
     known = [name for name in known if name not in {"self", "random_state"}]
+    problems: list[ConfigError] = []
     for name in given:
         if name == "random_state":
             message = f"head '{kind}' takes its seed from --seeds (or 'seeds'), not from the parameter random_state"
-            raise ConfigError(message)
-        if name not in known:
-            what = f"parameter of head '{kind}'"
-            raise unknown_name(what, name, known)
+            problems.append(ConfigError(message))
+        elif name not in known:
+            problems.append(unknown_name(f"parameter of head '{kind}'", name, known))
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise ConfigError("; ".join(map(str, problems)))

@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from featurebank.errors import HeadError
+from featurebank.heads.features import checked_features, flat_features
 from featurebank.heads.neural import softmax
 
 
@@ -73,36 +74,6 @@ class EstimatorHead(ClassifierMixin, BaseEstimator):
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Returns the most probable class of each row."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
-
-
-def flat_features(X: np.ndarray, expected: int | None = None) -> np.ndarray:
-    """Returns features as (n, d) float32.
-
-    Raises:
-        HeadError: d is not what the head was trained on.
-    """
-    flat = np.asarray(X, np.float32).reshape(len(X), -1)
-    if expected is not None and flat.shape[1] != expected:
-        message = f"features have {flat.shape[1]} columns, the head was trained on {expected}"
-        raise HeadError(message)
-    return flat
-
-
-def checked_features(X: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Returns training features as (n, d) float32.
-
-    Raises:
-        HeadError: they are not finite, or there is one class only.
-    """
-    flat = flat_features(X)
-    if not np.isfinite(flat).all():
-        message = "the features hold NaN or infinite values: extract them again, or leave those rows out"
-        raise HeadError(message)
-    classes = len(np.unique(y))
-    if classes < 2:  # noqa: PLR2004 - a classifier needs two
-        message = f"the training images have {classes} class, expected 2 or more: check the split and the labels"
-        raise HeadError(message)
-    return flat
 
 
 def fit_transforms(X: np.ndarray, *, standardize: bool, pca: int | None, random_state: int) -> list[Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +18,7 @@ from featurebank.bank import Bank
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
 from featurebank.heads.catalog import is_neural, make_head
 from featurebank.heads.runs import HeadSpec
-from featurebank.runtime import limited_blas
+from featurebank.runtime import limited_blas, side_by_side
 
 SCORED_TRAINING_ROWS = 10_000
 """Training accuracy is measured on so many images at most: it serves to see over-fitting, and k neighbours or a
@@ -82,21 +85,22 @@ OnFitted = Callable[[int, Fitted], None]
 
 
 def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
-    """Trains heads, those of a family together; a head that fails is told like the others.
+    """Trains heads: neural ones of a family together, the others side by side, each on one thread.
+
+    A head that fails is told like the others.
 
     Args:
         specs: specification and seed of each; all of the tap of `data`.
         data: what they are trained and scored on.
-        on_fitted: takes the results, one by one.
+        on_fitted: takes the results, one by one, in the thread that called.
     """
-    heads = [make_head(spec.kind, spec.params, random_state=seed) for spec, seed in specs]
     neural = [i for i, (spec, _) in enumerate(specs) if is_neural(spec.kind)]
-    with limited_blas():
-        for position in range(len(heads)):
-            if position not in set(neural):
-                on_fitted(position, _fit_alone(heads[position], data))
-        if neural:
-            _fit_together([heads[i] for i in neural], data, lambda i, fitted: on_fitted(neural[i], fitted))
+    alone = [i for i in range(len(specs)) if i not in set(neural)]
+    if alone:
+        _fit_side_by_side([specs[i] for i in alone], data, lambda i, fitted: on_fitted(alone[i], fitted))
+    if neural:
+        with limited_blas():
+            _fit_together([specs[i] for i in neural], data, lambda i, fitted: on_fitted(neural[i], fitted))
 
 
 def align(probabilities: np.ndarray, present: np.ndarray, classes: int) -> np.ndarray:
@@ -106,45 +110,71 @@ def align(probabilities: np.ndarray, present: np.ndarray, classes: int) -> np.nd
     return aligned
 
 
-def _fit_alone(head: Any, data: TrainingData) -> Fitted:
-    began = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+def _fit_side_by_side(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
+    with side_by_side() as count, _collected_warnings() as caught:
+        heads = [make_head(spec.kind, spec.params, random_state=seed) for spec, seed in specs]
+        pool = ThreadPoolExecutor(count, thread_name_prefix="featurebank-heads")
         try:
-            head.fit(data.X, data.y, validation_data=(data.X_val, data.y_val))
-            seconds = time.perf_counter() - began
-            found = _scores(head, data)
-        except (FeatureBankError, ValueError, TypeError, ArithmeticError, MemoryError, np.linalg.LinAlgError) as error:
-            # A library's refusal of a parameter or of the data is a result of this run; the grid goes on.
-            return Fitted(head, time.perf_counter() - began, 1, {}, (), _one_line(error))
-    return Fitted(head, seconds, 1, found, tuple(sorted({_one_line(w.message) for w in caught})))
+            futures = {pool.submit(_fit_alone, head, data, caught): i for i, head in enumerate(heads)}
+            for future in as_completed(futures):
+                on_fitted(futures[future], future.result())
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _fit_together(heads: Sequence[Any], data: TrainingData, on_fitted: OnFitted) -> None:
+def _fit_alone(head: Any, data: TrainingData, caught: _Caught) -> Fitted:
+    caught.lines = set()
+    began = time.perf_counter()
+    try:
+        head.fit(data.X, data.y, validation_data=(data.X_val, data.y_val))
+        seconds = time.perf_counter() - began
+        found = _scores(head, data)
+    except Exception as error:  # noqa: BLE001 - whatever a library refuses is a result of this run; the grid goes on
+        return Fitted(head, time.perf_counter() - began, 1, {}, (), _one_line(error))
+    return Fitted(head, seconds, 1, found, tuple(sorted(caught.lines)))
+
+
+class _Caught(threading.local):
+    """The warnings of the head that this thread trains."""
+
+    lines: set[str]
+
+
+@contextlib.contextmanager
+def _collected_warnings() -> Iterator[_Caught]:
+    """Collects warnings by thread; `warnings.catch_warnings(record=True)` would mix those of heads side by side."""
+    caught = _Caught()
+
+    def take(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+        if hasattr(caught, "lines"):
+            caught.lines.add(_one_line(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = take
+        yield caught
+
+
+def _fit_together(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
     from featurebank.heads.trainer import train_together
 
+    heads = [make_head(spec.kind, spec.params, random_state=seed) for spec, seed in specs]
     began = time.perf_counter()
 
     def take(positions: list[int], failures: list[str | None]) -> None:
         nonlocal began
         seconds = (time.perf_counter() - began) / len(positions)
         for position, failure in zip(positions, failures, strict=True):
-            found = {} if failure else _scores(heads[position], data)
+            found: dict[str, dict[str, Any]] = {}
+            if not failure:
+                try:
+                    found = _scores(heads[position], data)
+                except HeadError as error:
+                    failure = str(error)  # noqa: PLW2901 - its training went well, its answers did not
             on_fitted(position, Fitted(heads[position], seconds, len(positions), found, (), failure))
         began = time.perf_counter()
 
-    usable, refused = [], []
-    for position, head in enumerate(heads):
-        try:
-            head.check()
-            usable.append(position)
-        except (HeadError, TypeError) as error:
-            refused.append(position)
-            on_fitted(position, Fitted(head, 0.0, 1, {}, (), _one_line(error)))
-    train_together(
-        [heads[i] for i in usable], data.X, data.y, (data.X_val, data.y_val),
-        on_trained=lambda positions, failures: take([usable[i] for i in positions], failures),
-    )  # fmt: skip
+    train_together(heads, data.X, data.y, (data.X_val, data.y_val), on_trained=take)
 
 
 def _scores(head: Any, data: TrainingData) -> dict[str, dict[str, Any]]:

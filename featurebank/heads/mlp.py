@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from featurebank.heads.neural import NeuralHead
+from featurebank.heads.neural import ACTIVATIONS, NeuralHead, is_width
 
 
 class MLPHead(NeuralHead):
@@ -43,7 +44,16 @@ class MLPHead(NeuralHead):
 
     def layer_sizes(self) -> tuple[int, ...]:
         """Returns the widths of the hidden layers."""
-        return (self.hidden_units,) if isinstance(self.hidden_units, int) else tuple(self.hidden_units)
+        return tuple(map(int, [self.hidden_units] if is_width(self.hidden_units) else self.hidden_units))  # type: ignore[arg-type]
+
+    def check_layers(self) -> list[tuple[str, Any, str, bool]]:
+        """Returns what `NeuralHead.check` is to look at."""
+        units = self.hidden_units
+        sized = is_width(units) or (isinstance(units, list | tuple) and all(map(is_width, units)))
+        return [
+            ("activation", self.activation, ", ".join(ACTIVATIONS), self.activation in ACTIVATIONS),
+            ("hidden_units", units, "whole numbers of 1 or more", sized),
+        ]
 
     def hidden_activation(self) -> str:
         """Returns the activation between the layers."""

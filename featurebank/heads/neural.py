@@ -6,6 +6,7 @@ together with others, and needs TensorFlow for that alone: a trained head predic
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from featurebank.errors import HeadError
+from featurebank.heads.features import flat_features
 
 ACTIVATIONS = ("relu", "tanh", "gelu")
 OPTIMIZERS = ("adam", "sgd")
@@ -100,24 +102,30 @@ class NeuralHead(ClassifierMixin, BaseEstimator):
         return "relu"
 
     def check(self) -> None:
-        """Raises HeadError where a parameter is out of its range."""
+        """Raises HeadError where parameters are of a wrong type or out of their range; its message has all of them."""
         problems = [
-            ("learning_rate", self.learning_rate, "above 0", self.learning_rate > 0),
+            ("learning_rate", self.learning_rate, "a number above 0", _is_number(self.learning_rate, above=0)),
             ("optimizer", self.optimizer, " or ".join(OPTIMIZERS), self.optimizer in OPTIMIZERS),
-            ("momentum", self.momentum, "from 0 to below 1", 0 <= self.momentum < 1),
-            ("l2", self.l2, "0 or more", self.l2 >= 0),
-            ("dropout", self.dropout, "from 0 to below 1", 0 <= self.dropout < 1),
-            ("label_smoothing", self.label_smoothing, "from 0 to below 1", 0 <= self.label_smoothing < 1),
-            ("batch_size", self.batch_size, "1 or more", self.batch_size >= 1),
-            ("epochs", self.epochs, "1 or more", self.epochs >= 1),
-            ("patience", self.patience, "1 or more", self.patience >= 1),
-            ("activation", self.hidden_activation(), ", ".join(ACTIVATIONS), self.hidden_activation() in ACTIVATIONS),
-            ("hidden_units", self.layer_sizes(), "whole numbers of 1 or more", all(s >= 1 for s in self.layer_sizes())),
+            *(
+                (name, getattr(self, name), "a number from 0 to below 1", _is_number(getattr(self, name), below=1))
+                for name in ("momentum", "dropout", "label_smoothing")
+            ),
+            ("l2", self.l2, "a number of 0 or more", _is_number(self.l2)),
+            *(
+                (name, getattr(self, name), "a whole number of 1 or more", _is_count(getattr(self, name), least=1))
+                for name in ("batch_size", "epochs", "patience")
+            ),
+            ("standardize", self.standardize, "true or false", isinstance(self.standardize, bool | np.bool_)),
+            ("random_state", self.random_state, "a whole number of 0 or more", _is_count(self.random_state, least=0)),
+            *self.check_layers(),
         ]
-        for name, value, expected, holds in problems:
-            if not holds:
-                message = f"{type(self).__name__}: {name} is {value!r}, expected {expected}"
-                raise HeadError(message)
+        wrong = [f"{name} is {value!r}, expected {expected}" for name, value, expected, holds in problems if not holds]
+        if wrong:
+            raise HeadError(f"{type(self).__name__}: " + "; ".join(wrong))
+
+    def check_layers(self) -> list[tuple[str, Any, str, bool]]:
+        """Returns for each parameter of the hidden layers its name, its value, what is expected, and whether it is."""
+        return []
 
     def fit(self, X: np.ndarray, y: np.ndarray, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
         """Trains the head alone.
@@ -128,11 +136,14 @@ class NeuralHead(ClassifierMixin, BaseEstimator):
             validation_data: features and labels for early stopping; None runs all epochs.
 
         Raises:
-            HeadError: a parameter is out of its range, the features are not finite, or there is one class only.
+            HeadError: a parameter is out of its range, the features are not finite, there is one class only, or the
+                training diverged.
         """
         from featurebank.heads.trainer import train_together  # imports TensorFlow
 
-        train_together([self], X, y, validation_data)
+        failure = train_together([self], X, y, validation_data)[0]
+        if failure:
+            raise HeadError(failure)
         return self
 
     def set_fitted(self, layers: list[Dense], classes: np.ndarray, history: History) -> None:
@@ -145,10 +156,7 @@ class NeuralHead(ClassifierMixin, BaseEstimator):
         if not hasattr(self, "layers_"):
             message = f"{type(self).__name__} is not fitted yet: call fit first"
             raise HeadError(message)
-        outputs = _flat(X)
-        if outputs.shape[1] != self.n_features_in_:
-            message = f"features have {outputs.shape[1]} columns, the head was trained on {self.n_features_in_}"
-            raise HeadError(message)
+        outputs = flat_features(X, self.n_features_in_)
         for layer in self.layers_[:-1]:
             outputs = activate(self.hidden_activation(), outputs @ layer.kernel + layer.bias)
         return softmax(outputs @ self.layers_[-1].kernel + self.layers_[-1].bias)
@@ -156,6 +164,24 @@ class NeuralHead(ClassifierMixin, BaseEstimator):
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Returns the most probable class of each row."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+
+def _is_number(value: Any, *, above: float | None = None, below: float = np.inf) -> bool:
+    """Tells whether a value is a number of 0 or more (or above `above`), and below `below`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    number = float(value)
+    return number < below and (number >= 0 if above is None else number > above)
+
+
+def _is_count(value: Any, *, least: int) -> bool:
+    """Tells whether a value is a whole number of `least` or more."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def is_width(value: Any) -> bool:
+    """Tells whether a value is the width of a layer."""
+    return _is_count(value, least=1)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -173,7 +199,3 @@ def activate(name: str, x: np.ndarray) -> np.ndarray:
     from scipy.special import erf
 
     return np.asarray(0.5 * x * (1 + erf(x / np.sqrt(2, dtype=x.dtype))))
-
-
-def _flat(X: np.ndarray) -> np.ndarray:
-    return np.asarray(X, np.float32).reshape(len(X), -1)

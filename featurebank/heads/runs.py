@@ -13,7 +13,6 @@ from featurebank.bank import Bank
 from featurebank.files import write_json
 from featurebank.heads.saved import SUFFIX
 
-
 _UNTOLD = ("max_iter",)
 """Parameters that say how long a head may take, not what it is."""
 

@@ -1,11 +1,13 @@
 """Trained heads on disk, without pickle: NPZ for neural heads, skops for scikit-learn, XGBoost's own for trees.
 
 A saved head is data: loading one runs no code from the file. skops restores only types that the reader trusts; here
-those are featurebank's wrapper and what lives in scikit-learn, numpy and scipy.
+those are featurebank's wrapper and the classes (not the functions) of scikit-learn, numpy and scipy.
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import io
 import json
 import zipfile
@@ -60,10 +62,12 @@ def load_head(path: Path) -> Any:
 
 def _neural_bytes(head: Any) -> bytes:
     about = {"class": f"{type(head).__module__}:{type(head).__name__}", "params": head.get_params()}
-    text = json.dumps({**about, "history": head.history_.to_dict()})
-    arrays: dict[str, Any] = {f"layer{i}_{part}": getattr(d, part) for i, d in enumerate(head.layers_) for part in ("kernel", "bias")}
+    text = _json({**about, "history": head.history_.to_dict()})
+    arrays: dict[str, Any] = {
+        f"layer{i}_{part}": getattr(d, part) for i, d in enumerate(head.layers_) for part in ("kernel", "bias")
+    }
     buffer = io.BytesIO()
-    np.savez(buffer, neural=np.frombuffer(text.encode(), np.uint8), classes=head.classes_, **arrays)
+    np.savez(buffer, neural=np.frombuffer(text.encode(), np.uint8), classes=_plain_classes(head), **arrays)
     return buffer.getvalue()
 
 
@@ -87,12 +91,12 @@ def _boosted_bytes(head: Any) -> bytes:
     for number, step in enumerate(head.steps_):  # only ever one PCA
         arrays |= {f"pca{number}_mean": step.mean_, f"pca{number}_components": step.components_}
     extra = io.BytesIO()
-    np.savez(extra, classes=head.classes_, features=head.n_features_in_, **arrays)
+    np.savez(extra, classes=_plain_classes(head), features=head.n_features_in_, **arrays)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("booster.ubj", bytes(head.booster_.save_raw("ubj")))
         archive.writestr("arrays.npz", extra.getvalue())
-        archive.writestr("params.json", json.dumps(head.get_params()))
+        archive.writestr("params.json", _json(head.get_params()))
     return buffer.getvalue()
 
 
@@ -135,8 +139,27 @@ def _load_estimator(path: Path) -> Any:
     return skops.io.loads(data, trusted=found)
 
 
+def _json(value: Any) -> str:
+    return json.dumps(value, default=lambda number: number.item())  # of numpy
+
+
+def _plain_classes(head: Any) -> np.ndarray:
+    """Returns a head's classes as an array without Python objects, which NPZ files would keep as a pickle."""
+    classes = np.asarray(head.classes_.tolist())
+    if classes.dtype.hasobject:
+        message = f"classes of the type {type(head.classes_[0]).__name__} cannot be saved without pickle: use strings"
+        raise HeadError(message)
+    return classes
+
+
+def _is_trusted(name: str) -> bool:
+    """Tells whether a name is that of a class of the trusted packages; their functions could do anything."""
+    module, _, attribute = name.rpartition(".")
+    return name.startswith(_TRUSTED) and inspect.isclass(getattr(importlib.import_module(module), attribute, None))
+
+
 def _refuse_untrusted(found: list[str], path: Path) -> None:
-    foreign = [name for name in found if not name.startswith(_TRUSTED)]
+    foreign = [name for name in found if not _is_trusted(name)]
     if foreign:
         message = (
             f"'{path.name}' holds {', '.join(foreign)}, which featurebank does not restore from a file: "

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.errors import HeadError
+from featurebank.heads.features import checked_features, flat_features
 from featurebank.heads.neural import Dense, History, NeuralHead
 from featurebank.runtime import import_tensorflow
 
 Validation = tuple[np.ndarray, np.ndarray]
+
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)
 
 _MEMORY_BYTES = 1 << 30
 """Parameters, slots and kept weights of the heads in one program stay below this; more heads are trained in turns."""
@@ -43,8 +45,7 @@ def train_together(
         For each head None, or in one line why it failed (that head is not fitted; the others are).
 
     Raises:
-        HeadError: a parameter is out of its range, features are not finite, or there is only one class. With one head,
-            also its failure.
+        HeadError: a parameter is out of its range, features are not finite, or there is only one class.
     """
     for head in heads:
         head.check()
@@ -56,8 +57,6 @@ def train_together(
             failures[position] = failure
         if on_trained:
             on_trained(positions, found)
-    if len(heads) == 1 and failures[0]:
-        raise HeadError(failures[0])
     return failures
 
 
@@ -97,25 +96,18 @@ class _Data:
 
     @classmethod
     def of(cls, X: np.ndarray, y: np.ndarray, validation: Validation | None) -> _Data:
-        X = np.ascontiguousarray(X, np.float32).reshape(len(X), -1)
+        X = checked_features(X, y)
         classes, positions = np.unique(y, return_inverse=True)
-        if not np.isfinite(X).all():
-            message = "the features hold NaN or infinite values: extract them again, or leave those rows out"
-            raise HeadError(message)
-        if len(classes) < 2:  # noqa: PLR2004 - a classifier needs two
-            message = (
-                f"the training images have {len(classes)} class, expected 2 or more: check the split and the labels"
-            )
-            raise HeadError(message)
         if validation is not None:
-            validation = cls._known(classes, *validation)
+            validation = cls._known(classes, *validation, X.shape[1])
         return cls(X, positions.astype(np.int32), classes, validation)
 
     @staticmethod
-    def _known(classes: np.ndarray, X: np.ndarray, y: np.ndarray) -> Validation | None:
+    def _known(classes: np.ndarray, X: np.ndarray, y: np.ndarray, features: int) -> Validation | None:
         """Keeps validation rows whose class is among the trained ones: a head has no output for others."""
+        y = np.asarray(y)
         known = np.isin(y, classes)
-        X = np.ascontiguousarray(X, np.float32).reshape(len(X), -1)[known]
+        X = flat_features(X, features)[known]
         return (X, np.searchsorted(classes, y[known]).astype(np.int32)) if known.any() else None
 
     @property
@@ -127,8 +119,11 @@ class _Data:
         if not standardize:
             return np.zeros(self.features), np.ones(self.features)
         if self._statistics is None:
-            scale = self.X.std(axis=0, dtype=np.float64)
-            self._statistics = self.X.mean(axis=0, dtype=np.float64), np.where(scale > 0, scale, 1.0)
+            mean, scale = self.X.mean(axis=0, dtype=np.float64), self.X.std(axis=0, dtype=np.float64)
+            # A feature that varies by no more than float32 resolves at its mean is a constant: blown up to variance 1,
+            # its rounding would be all that a head sees of it.
+            resolved = scale > _ROUNDING * np.abs(mean)
+            self._statistics = mean, np.where(resolved, scale, 1.0)
         return self._statistics
 
     def tensors(self, *, standardize: bool) -> tuple[Any, Any | None]:
@@ -231,16 +226,17 @@ class _Training:
     def _hand_over(self, k: int, kept: list[np.ndarray]) -> str | None:
         """Gives head k its weights; returns why not, if it has none."""
         history, head = self._histories[k], self._heads[k]
-        if history.best_epoch == 0 or (self._data.validation is None and not np.isfinite(history.loss[-1])):
-            return (
-                f"diverged in epoch {len(history.loss)} (the loss is {history.loss[-1]}): try a smaller learning_rate"
-            )
-        # A value that JSON can hold, where a later epoch diverged but an earlier one was kept.
-        history.loss = [v if np.isfinite(v) else None for v in history.loss]  # type: ignore[misc]
-        history.val_loss = [v if np.isfinite(v) else None for v in history.val_loss]  # type: ignore[misc]
         arrays = [p[:, k] if i == 0 else p[k] for i, p in enumerate(kept)]
         layers = [Dense(arrays[i], arrays[i + 1]) for i in range(0, len(arrays), 2)]
         layers[0] = _fold(layers[0], *self._data.statistics(standardize=head.standardize))
+        losses = [history.loss[-1], *history.val_loss[-1:]]
+        usable = all(np.isfinite(part).all() for layer in layers for part in (layer.kernel, layer.bias))
+        if history.best_epoch == 0 or not usable or (self._data.validation is None and not np.isfinite(losses[0])):
+            told = next((f"the loss is {loss}" for loss in losses if not np.isfinite(loss)), "its weights overflowed")
+            return f"diverged in epoch {len(history.loss)} ({told}): try a smaller learning_rate"
+        # A value that JSON can hold, where a later epoch diverged but an earlier one was kept.
+        history.loss = [v if np.isfinite(v) else None for v in history.loss]  # type: ignore[misc]
+        history.val_loss = [v if np.isfinite(v) else None for v in history.val_loss]  # type: ignore[misc]
         head.set_fitted(layers, self._data.classes, history)
         return None
 

@@ -88,7 +88,7 @@ class Extraction:
 def extract(
     dataset: Dataset,
     backbone: Backbone,
-    taps: Sequence[str] = ("pooled",),
+    taps: str | Sequence[str] = ("pooled",),
     *,
     cache: str | Path | None = None,
     engine: str = "auto",
@@ -117,7 +117,7 @@ def extract(
         FeatureRangeError: a feature is NaN, infinite or out of float16's range.
         DiskFullError: no space is left; what was written stays.
     """
-    options = ExtractOptions(tuple(taps), engine, batch_size, store, on_bad_image)
+    options = ExtractOptions((taps,) if isinstance(taps, str) else tuple(taps), engine, batch_size, store, on_bad_image)
     return run_extraction(dataset, backbone, options, cache=cache, reporter=reporter).bank
 
 
@@ -259,9 +259,8 @@ class _Work:
         """Decodes what could not be decoded last time: no engine is needed for images that still cannot."""
         known = [s["digest"].encode() for s in self.writer.manifest.skipped if "digest" in s]
         again = [self._index_of[content] for content in known if content in self._index_of]
-        with self._feed(again) as batches:
-            for batch in batches:
-                self._note_bad(batch.bad)
+        for batch in self._feed(again):
+            self._note_bad(batch.bad)
 
     def _note_bad(self, bad: Sequence[tuple[int, str]]) -> None:
         for index, reason in bad:
@@ -277,7 +276,8 @@ class _Work:
         engine: Engine | None = None
         done: set[bytes] = set()
         indices = [self._index_of[content] for content in keys["digest"].tolist()]
-        with BackgroundWriter(self.writer, self._dtypes(taps)) as background, self._feed(indices) as batches:
+        background = BackgroundWriter(self.writer, self._dtypes(taps))
+        with background, contextlib.closing(self._feed(indices)) as batches:
             for batch in batches:
                 self._note_bad(batch.bad)
                 if len(batch.indices):
@@ -288,9 +288,8 @@ class _Work:
                 advance(len(batch.indices) + len(batch.bad))
         return done
 
-    def _feed(self, indices: Sequence[int]) -> contextlib.closing[Generator[Batch, None, None]]:
-        """Gives the images in batches; leaving the block ends the decoding threads, however it is left."""
-        return contextlib.closing(feed(self.dataset, self.backbone, indices, self.options.batch_size))
+    def _feed(self, indices: Sequence[int]) -> Generator[Batch, None, None]:
+        return feed(self.dataset, self.backbone, indices, self.options.batch_size)
 
     def _load_engine(self, taps: tuple[str, ...]) -> Engine:
         self.reporter.say(f"loading {self.backbone.name} (weights {self.backbone.weights})")

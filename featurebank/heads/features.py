@@ -1,0 +1,47 @@
+"""What every head asks of its features and labels, before it trains and before it answers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from featurebank.errors import HeadError
+
+
+def flat_features(X: np.ndarray, expected: int | None = None) -> np.ndarray:
+    """Returns features as (n, d) float32; maps are flattened.
+
+    Args:
+        X: (n, ...) features.
+        expected: the d that the head was trained on; None takes any.
+
+    Raises:
+        HeadError: d is another one, or a feature is NaN or infinite.
+    """
+    features = np.ascontiguousarray(X, np.float32)
+    flat = features.reshape(len(features), math.prod(features.shape[1:]))  # -1 would not do for no rows at all
+    if expected is not None and flat.shape[1] != expected:
+        message = f"features have {flat.shape[1]} columns, the head was trained on {expected}"
+        raise HeadError(message)
+    if not np.isfinite(flat).all():
+        message = "the features hold NaN or infinite values: extract them again, or leave those rows out"
+        raise HeadError(message)
+    return flat
+
+
+def checked_features(X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Returns training features as (n, d) float32.
+
+    Raises:
+        HeadError: they are not finite, there is not one label for each, or there is one class only.
+    """
+    flat = flat_features(X)
+    if np.shape(y) != (len(flat),):
+        message = f"there are features of {len(flat)} images, but the labels have the shape {np.shape(y)}"
+        raise HeadError(message)
+    classes = len(np.unique(y))
+    if classes < 2:  # noqa: PLR2004 - a classifier needs two
+        message = f"the training images have {classes} class, expected 2 or more: check the split and the labels"
+        raise HeadError(message)
+    return flat

@@ -1,0 +1,108 @@
+"""A thread that appends: all rows, in order, and no failure or impatience gets lost."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from featurebank.bank.background import BackgroundWriter
+from featurebank.bank.manifest import load_manifest
+from featurebank.bank.reader import Bank
+from featurebank.bank.shard import map_tap, read_keys
+from featurebank.bank.writer import BankWriter, row_keys
+from featurebank.errors import FeatureRangeError
+
+DTYPES = {"pooled": None}
+
+
+def put(to: BackgroundWriter, rows: SimpleNamespace, n: int) -> None:
+    to.put([str(n)], row_keys(rows.digests([n])), {"pooled": rows.features([n])})
+
+
+def test_all_rows_in_order(tmp_path: Path, rows: SimpleNamespace) -> None:
+    with rows.writer(tmp_path) as writer:
+        with BackgroundWriter(writer, DTYPES) as to:
+            for n in range(50):
+                put(to, rows, n)
+        writer.flush()
+        assert writer.stored("pooled")["digest"].tolist() == rows.digests(range(50)).tolist()
+
+
+def test_rows_put_before_an_exception_are_kept(tmp_path: Path, rows: SimpleNamespace) -> None:
+    def interrupted(writer: BankWriter) -> None:
+        with BackgroundWriter(writer, DTYPES) as to:
+            for n in range(6):
+                put(to, rows, n)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), rows.writer(tmp_path) as writer:
+        interrupted(writer)
+    assert sum(shard.rows for shard in load_manifest(tmp_path).shards) == 6
+
+
+def test_failure_reaches_the_caller_and_earlier_rows_are_kept(tmp_path: Path, rows: SimpleNamespace) -> None:
+    def failing(writer: BankWriter) -> None:
+        with BackgroundWriter(writer, DTYPES) as to:
+            for n in range(100):
+                block = rows.features([n]) * (np.nan if n == 3 else 1)
+                to.put([str(n)], row_keys(rows.digests([n])), {"pooled": block})
+
+    with rows.writer(tmp_path) as writer, pytest.raises(FeatureRangeError, match="image '3'"):
+        failing(writer)
+    assert sum(shard.rows for shard in load_manifest(tmp_path).shards) == 3
+
+
+class SlowWriter(BankWriter):
+    """A disk that takes its time."""
+
+    def append(self, *arguments: object) -> None:
+        time.sleep(0.1)
+        super().append(*arguments)  # type: ignore[arg-type]
+
+
+def test_impatient_user(tmp_path: Path, rows: SimpleNamespace) -> None:
+    """Ctrl-C again and again, also while the rest is being written: no hanging thread, every row under its own key."""
+    writer = SlowWriter(tmp_path, rows.recipe, rows.dataset)
+
+    def press() -> None:
+        for _ in range(2):
+            time.sleep(0.12)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def extract() -> None:
+        with writer, BackgroundWriter(writer, DTYPES) as to:
+            fingers.start()
+            for n in range(1000):
+                put(to, rows, n)
+
+    fingers = threading.Thread(target=press)
+    alive: list[str] = []
+
+    def extract_to_the_end() -> None:
+        try:
+            extract()
+        finally:
+            alive.extend(t.name for t in threading.enumerate() if t.name == "featurebank-writer")
+            while fingers.is_alive():
+                with contextlib.suppress(KeyboardInterrupt):
+                    fingers.join()
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_to_the_end()
+    assert alive == [], "the bank was let go while a thread still wrote it"
+    (shard,) = load_manifest(tmp_path).shards
+    count = len(read_keys(tmp_path, shard))
+    assert 0 < count < 10
+    assert read_keys(tmp_path, shard)["digest"].tolist() == rows.digests(range(count)).tolist()
+    assert np.array_equal(map_tap(tmp_path, shard, "pooled"), rows.features(range(count)))
+    with rows.writer(tmp_path) as again:
+        rows.append(again, range(count, 12), "pooled")
+        again.finish(rows.items(range(12)), ["pooled"], [], None)
+    assert np.array_equal(Bank(tmp_path).features(), rows.features(range(12)))

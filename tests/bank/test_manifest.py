@@ -1,0 +1,96 @@
+"""The tables of a bank: what was written, or an error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featurebank.bank.manifest import MANIFEST, Items, load_items, load_manifest
+from featurebank.errors import BankDamagedError, BankError, BankNotFoundError, FormatVersionError
+
+names = st.lists(st.text(st.characters(exclude_categories=["Cs"])), unique=True, max_size=8)
+
+
+@given(names, st.randoms(use_true_random=False))
+def test_items_round_trip(ids: list[str], random: object) -> None:
+    """Whatever the names are, and where there are none."""
+    generator = np.random.default_rng(random.randrange(1 << 30))  # type: ignore[attr-defined]
+    count = len(ids)
+    digests = np.array([f"{n:032x}".encode() for n in generator.integers(0, 3, count)], "S32")
+    labels = generator.integers(0, 9, count, dtype=np.int32)
+    splits = generator.integers(0, 3, count, dtype=np.uint8)
+    ordered = Items(tuple(ids), digests, labels, splits).sorted()
+    found = Items.from_bytes(ordered.to_bytes())
+    expected = sorted(zip(digests.tolist(), ids, labels.tolist(), splits.tolist(), strict=True))
+    columns = (found.digests.tolist(), found.ids, found.labels.tolist(), found.splits.tolist())
+    assert list(zip(*columns, strict=True)) == expected
+    assert ordered.to_bytes() == found.to_bytes()
+
+
+def test_round_trip(make: Callable[..., Path]) -> None:
+    path = make()
+    manifest = load_manifest(path)
+    manifest.save(path)
+    assert load_manifest(path) == manifest
+    assert len(load_items(path, manifest).ids) == 12
+
+
+def test_any_flipped_byte_is_noticed(make: Callable[..., Path]) -> None:
+    path = make(count=3, shards=1)
+    whole = (path / MANIFEST).read_bytes()
+    good = load_manifest(path)
+    version = whole.index(b'"format_version": ') + len(b'"format_version": ')
+    for place in range(len(whole)):
+        for mask in (0x01, 0x02, 0x20):
+            data = bytearray(whole)
+            data[place] ^= mask
+            (path / MANIFEST).write_bytes(data)
+            expected = (BankDamagedError, FormatVersionError) if place == version else BankDamagedError
+            try:
+                found = load_manifest(path)
+            except BankError as error:
+                assert isinstance(error, expected)  # noqa: PT017 - the other branch is as good
+            else:
+                assert found == good, "1e5 and 1E5 are one number; nothing else may pass"
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"null", b"{}", b"\xff\xfe", b'{"format_version": 1}'])
+def test_foreign_bytes(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / MANIFEST).write_bytes(data)
+    with pytest.raises(BankDamagedError, match="cache rm"):
+        load_manifest(tmp_path)
+
+
+def test_newer_version(make: Callable[..., Path]) -> None:
+    path = make()
+    value = json.loads((path / MANIFEST).read_text())
+    (path / MANIFEST).write_text(json.dumps({**value, "format_version": 2}))
+    with pytest.raises(FormatVersionError, match=r"format version 2.*newer"):
+        load_manifest(path)
+
+
+@pytest.mark.parametrize("place", ["nowhere", "file/inside"])
+def test_nothing_there(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BankNotFoundError, match="cache ls"):
+        load_manifest(tmp_path / place)
+
+
+def test_damaged_items(make: Callable[..., Path]) -> None:
+    path = make(count=3, shards=1)
+    manifest = load_manifest(path)
+    file = next(path.glob("items-*.npz"))
+    whole = file.read_bytes()
+    for place in range(0, len(whole), 7):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(BankDamagedError, match="extract"):
+            load_items(path, manifest)
+    file.unlink()
+    with pytest.raises(BankDamagedError, match="extract"):
+        load_items(path, manifest)

@@ -1,0 +1,135 @@
+"""A shard gives back what was written, notices damage, and never takes the process with it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+
+from featurebank.bank.shard import ShardEntry, map_tap, read_keys, write_shard
+from featurebank.bank.writer import row_keys
+from featurebank.digest import of_file
+from featurebank.errors import BankDamagedError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def entry(tmp_path: Path, rows: SimpleNamespace) -> ShardEntry:
+    maps = np.arange(5 * 4, dtype=np.float16).reshape(5, 2, 2, 1)
+    taps = {"pooled": [rows.features(range(3)), rows.features(range(3, 5))], "block/a:max": [maps]}
+    return write_shard(tmp_path, row_keys(rows.digests(range(5))), taps)
+
+
+def test_round_trip(tmp_path: Path, entry: ShardEntry, rows: SimpleNamespace) -> None:
+    assert read_keys(tmp_path, entry)["digest"].tolist() == rows.digests(range(5)).tolist()
+    assert np.array_equal(map_tap(tmp_path, entry, "pooled"), rows.features(range(5)))
+    maps = map_tap(tmp_path, entry, "block/a:max")
+    assert (maps.dtype, maps.shape) == (np.float16, (5, 2, 2, 1))
+    assert maps.ravel().tolist() == list(range(20))
+    assert ShardEntry.from_dict(entry.to_dict()) == entry
+
+
+def test_entry_tells_the_truth_of_the_file(tmp_path: Path, entry: ShardEntry) -> None:
+    assert list(tmp_path.iterdir()) == [tmp_path / entry.file]
+    assert (tmp_path / entry.file).stat().st_size == entry.bytes
+    assert of_file(tmp_path / entry.file) == entry.checksum
+
+
+def test_any_hdf5_tool_reads_it(tmp_path: Path, entry: ShardEntry, rows: SimpleNamespace) -> None:
+    with h5py.File(tmp_path / entry.file, "r") as file:
+        assert np.array_equal(file["taps/pooled"][...], rows.features(range(5)))
+        assert file["taps/pooled"].chunks is None
+
+
+def test_same_rows_same_bytes(tmp_path: Path, entry: ShardEntry, rows: SimpleNamespace) -> None:
+    maps = np.arange(5 * 4, dtype=np.float16).reshape(5, 2, 2, 1)
+    taps = {"pooled": [rows.features(range(5))], "block/a:max": [maps]}
+    assert write_shard(tmp_path / "other", row_keys(rows.digests(range(5))), taps) == entry
+
+
+def test_rows_without_features_are_never_written(tmp_path: Path, rows: SimpleNamespace) -> None:
+    with pytest.raises(AssertionError, match="3 rows, there are 4 keys"):
+        write_shard(tmp_path, row_keys(rows.digests(range(4))), {"pooled": [rows.features(range(3))]})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damage_never_gives_wrong_rows(tmp_path: Path, entry: ShardEntry, rows: SimpleNamespace) -> None:
+    """Every byte outside of the features, flipped: an error, or the very same rows."""
+    path = tmp_path / entry.file
+    whole = path.read_bytes()
+    inside = set()
+    for tap in entry.taps.values():
+        size = 5 * int(np.prod(tap.shape)) * np.dtype(tap.dtype).itemsize
+        inside |= set(range(tap.offset, tap.offset + size))
+    noticed = 0
+    for place in sorted(set(range(0, len(whole), 3)) - inside):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            keys = read_keys(tmp_path, entry)
+        except BankDamagedError:
+            noticed += 1
+            continue
+        assert keys["digest"].tolist() == rows.digests(range(5)).tolist()
+        assert np.array_equal(map_tap(tmp_path, entry, "pooled"), rows.features(range(5)))
+    assert noticed > 50
+
+
+def test_flipped_key_is_noticed(tmp_path: Path, entry: ShardEntry, rows: SimpleNamespace) -> None:
+    path = tmp_path / entry.file
+    data = bytearray(path.read_bytes())
+    data[data.index(bytes(rows.digests([3])[0])) + 31] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BankDamagedError, match="row keys"):
+        read_keys(tmp_path, entry)
+
+
+@pytest.mark.parametrize("size", [None, 0, 100, -1])
+def test_missing_or_cut(tmp_path: Path, entry: ShardEntry, size: int | None) -> None:
+    path = tmp_path / entry.file
+    if size is None:
+        path.unlink()
+    else:
+        os.truncate(path, size if size >= 0 else entry.bytes + size)
+    with pytest.raises(BankDamagedError, match="featurebank extract"):
+        read_keys(tmp_path, entry)
+    if size != -1:
+        with pytest.raises(BankDamagedError):
+            map_tap(tmp_path, entry, "pooled")
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from featurebank.bank.shard import write_shard
+from featurebank.bank.writer import row_keys
+from featurebank.errors import DiskFullError
+keys = row_keys(np.array([f"{n:032x}".encode() for n in range(50)], "S32"))
+for limit in range(0, 60_000, 4096):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        write_shard(Path(sys.argv[1]), keys, {"pooled": [np.ones((50, 320), np.float32)]})
+    except DiskFullError:
+        print("full", *Path(sys.argv[1]).iterdir())
+"""
+
+
+def test_disk_that_fills_at_any_moment_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    """HDF5 itself ends the process with a segmentation fault where it meets a full disk."""
+    assert resource.RLIMIT_FSIZE
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split("\n") == ["full"] * 15 + [""]

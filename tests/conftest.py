@@ -1,0 +1,196 @@
+"""What several rooms need: small photos, a small backbone, a child process that extracts and can be ended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featurebank import digest
+from featurebank.backbone import Backbone, load_backbone
+from featurebank.bank import Bank
+from featurebank.bank.manifest import Items
+from featurebank.bank.writer import BankWriter, row_keys
+
+ROOT = Path(__file__).resolve().parents[1]
+
+DRIVER = '''
+"""The command line, with small shards, and on demand with an engine that needs no TensorFlow, or a death."""
+import os, resource, signal, sys, time
+from pathlib import Path
+import numpy as np
+import featurebank.bank.writer as writer
+import featurebank.extraction as stage
+from featurebank.bank.manifest import Manifest
+
+writer.SHARD_ROWS = int(os.environ["ROWS"])
+if "DIE" in os.environ:  # just before a manifest would list a new shard
+    left = int(os.environ["DIE"])
+    save = Manifest.save
+    def dying(self, directory):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        save(self, directory)
+    Manifest.save = dying
+
+class Pixels:
+    name, precision = "pixels", "float32"
+    def __init__(self, taps):
+        self.taps, self.calls = taps, 0
+    def __call__(self, images):
+        time.sleep(float(os.environ.get("PAUSE", "0")))
+        self.calls += 1
+        if self.calls == int(os.environ.get("FULL", "-1")):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2048, resource.RLIM_INFINITY))
+        flat = images.reshape(len(images), -1)[:, :64].astype(np.float32) / 255
+        return {tap: flat + len(tap) for tap in self.taps}
+
+def load(name, backbone, taps, *, batch_size):
+    print("began", file=sys.stderr, flush=True)
+    return Pixels(taps)
+
+if "PAUSE" in os.environ:
+    stage.load_engine = load
+from featurebank.cli import main
+main()
+'''
+
+
+class PixelEngine:
+    """Features that are pixels: an engine that is there at once."""
+
+    name, precision = "pixels", "float32"
+
+    def __init__(self, taps: Any) -> None:
+        self.taps = tuple(taps)
+        self.images = 0
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        self.images += len(images)
+        flat = images.reshape(len(images), -1)[:, :64].astype(np.float32) / 255
+        return {tap: flat + len(tap) for tap in self.taps}
+
+
+@pytest.fixture
+def pixels(monkeypatch: pytest.MonkeyPatch) -> list[PixelEngine]:
+    """Lets `extract` run without TensorFlow; collects the engines that were loaded."""
+    loaded: list[PixelEngine] = []
+
+    def load(name: str, backbone: Backbone, taps: Any, *, batch_size: int) -> PixelEngine:
+        loaded.append(PixelEngine(taps))
+        return loaded[-1]
+
+    monkeypatch.setattr("featurebank.extraction.load_engine", load)
+    return loaded
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails the test where an engine is loaded."""
+
+    def load(*args: Any, **options: Any) -> None:
+        raise AssertionError("an engine was loaded")
+
+    monkeypatch.setattr("featurebank.extraction.load_engine", load)
+
+
+@pytest.fixture(scope="session")
+def lite() -> Backbone:
+    return load_backbone("efficientnet_lite0", weights="random:0", image_size=32)
+
+
+def save_photo(path: Path, seed: int) -> Path:
+    """A random photo; its seed decides its size and its pixels."""
+    random = np.random.default_rng(seed)
+    height, width = random.integers(5, 90, 2)
+    coarse = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(coarse).resize((int(width), int(height)), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.fixture
+def photo() -> Callable[[Path, int], Path]:
+    return save_photo
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of 24 photos of two classes."""
+    root = tmp_path / "photos"
+    for number in range(24):
+        save_photo(root / ("ant", "bee")[number % 2] / f"{number}.{('png', 'jpg')[number % 3 == 0]}", number)
+    return root
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts the command line in a process of its own; see `DRIVER` for what the environment can ask for."""
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+
+    def start(*arguments: object, rows: int = 4, **environment: object) -> subprocess.Popen[str]:
+        asked = {name: str(value) for name, value in {"ROWS": rows, **environment}.items()}
+        return subprocess.Popen(
+            [sys.executable, str(script), *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": str(ROOT), **asked},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def save_bank(
+    path: Path,
+    *,
+    splits: tuple[int, int, int] = (60, 30, 30),
+    classes: int = 3,
+    width: int = 8,
+    noise: float = 1.0,
+    seed: int = 0,
+    taps: tuple[str, ...] = ("pooled",),
+    untrained: tuple[int, ...] = (),
+) -> Bank:
+    """A bank without images or network: classes that lie apart.
+
+    Args:
+        path: its directory.
+        splits: how many rows of train, val and test there are.
+        classes: how many classes; rows of each split are dealt to them in turn.
+        width: of the features.
+        noise: how far rows lie from the centre of their class, which is 6 from the others'.
+        seed: of the noise.
+        taps: each with the same features, the name "map" as (1, 2, width / 2).
+        untrained: classes that training rows do not have.
+    """
+    which = np.repeat(np.arange(3, dtype=np.uint8), splits)
+    labels = np.concatenate([np.arange(count) for count in splits]).astype(np.int32) % classes
+    for label in untrained:
+        labels[(which == 0) & (labels == label)] = (label + 1) % classes
+    X = np.random.default_rng(seed).normal(0, noise, (len(labels), width)).astype(np.float32)
+    X[np.arange(len(X)), labels % width] += 6
+    digests = np.array([digest.of_recipe([seed, i]) for i in range(len(X))], "S32")
+    ids = tuple(f"{i}.png" for i in range(len(X)))
+    names = [f"class{label}" for label in range(classes)]
+    with BankWriter(path, {"backbone": "none", "seed": seed}, {"name": "made", "classes": names}) as writer:
+        blocks = {tap: X.reshape(-1, 1, 2, width // 2) if tap == "map" else X for tap in taps}
+        writer.append(ids, row_keys(digests), blocks, dict.fromkeys(taps, "float32"))
+        writer.finish(Items(ids, digests, labels, which), taps, (), None)
+    return Bank(path)
+
+
+@pytest.fixture
+def make_bank(tmp_path: Path) -> Callable[..., Bank]:
+    """Makes a bank in `tmp_path / "bank"`; see `save_bank`."""
+    return lambda name="bank", **options: save_bank(tmp_path / name, **options)

@@ -1,0 +1,107 @@
+"""Small data that every kind of head learns, of one shape, so that XLA compiles few programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featurebank.heads.catalog import make_head
+
+FEATURES = 98
+"""7 x 7 x 2: as a map and flat, the same program."""
+
+LABELS = (2, 5, 9)
+
+SMALL: dict[str, dict[str, Any]] = {
+    "softmax": {"learning_rate": 0.01, "epochs": 10},
+    "mlp": {"learning_rate": 0.01, "epochs": 10, "hidden_units": 16},
+    "logistic": {},
+    "ridge": {},
+    "svm": {},
+    "knn": {},
+    "random_forest": {"n_estimators": 20},
+    "nearest_mean": {},
+    "xgboost": {"n_estimators": 10, "max_depth": 3},
+    "sklearn.ensemble:ExtraTreesClassifier": {"n_estimators": 20},
+}
+"""Every kind of head, with parameters that keep it quick."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Training and validation rows of classes that lie apart."""
+
+    X: np.ndarray
+    y: np.ndarray
+    X_val: np.ndarray
+    y_val: np.ndarray
+
+    @property
+    def validation(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.X_val, self.y_val
+
+
+def make_sample(
+    labels: tuple[int, ...] = LABELS, *, train: int = 90, val: int = 45, distance: float = 3.0, seed: int = 0
+) -> Sample:
+    random = np.random.default_rng(seed)
+    y = random.permutation(np.resize(labels, train + val)).astype(np.int32)
+    X = random.normal(size=(train + val, FEATURES))
+    for position, label in enumerate(labels):
+        X[y == label, position * 5 : position * 5 + 5] += distance
+    X = X.astype(np.float32)
+    return Sample(X[:train], y[:train], X[train:], y[train:])
+
+
+@pytest.fixture(scope="session")
+def sample() -> Sample:
+    return make_sample()
+
+
+@pytest.fixture(scope="session")
+def hard() -> Sample:
+    """Classes that overlap, so that training for too long over-fits."""
+    return make_sample(distance=0.6, seed=1)
+
+
+@pytest.fixture(scope="session")
+def pair() -> Sample:
+    """Two classes."""
+    return make_sample((3, 8), seed=2)
+
+
+@pytest.fixture(params=SMALL)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def fitted(sample: Sample) -> Any:
+    """A function that gives one fitted head of a kind; not to be changed."""
+    found: dict[str, Any] = {}
+
+    def get(kind: str) -> Any:
+        if kind not in found:
+            found[kind] = make_head(kind, SMALL[kind]).fit(sample.X, sample.y, sample.validation)
+        return found[kind]
+
+    return get
+
+
+@pytest.fixture
+def unfitted(kind: str) -> Any:
+    return make_head(kind, SMALL[kind])
+
+
+@pytest.fixture(scope="session")
+def small() -> dict[str, dict[str, Any]]:
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def sampled() -> Any:
+    """The function that makes samples."""
+    return make_sample

@@ -1,0 +1,175 @@
+"""What holds for every head, whoever wrote the classifier inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from featurebank.errors import HeadError
+from featurebank.heads.catalog import HEADS, make_head
+from featurebank.heads.saved import load_head, save_head
+
+
+def plain(params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters without the objects among them, whose own parameters are there too."""
+    return {name: value for name, value in params.items() if not hasattr(value, "get_params")}
+
+
+def test_every_kind_is_tested_here(small: dict[str, Any]) -> None:
+    assert set(HEADS) <= set(small)
+
+
+def test_it_learns_what_is_easy(kind: str, fitted: Any, sample: Any) -> None:
+    assert np.mean(fitted(kind).predict(sample.X_val) == sample.y_val) > 0.9
+    assert fitted(kind).score(sample.X_val, sample.y_val) > 0.9
+
+
+def test_classes_are_the_labels_in_order(kind: str, fitted: Any) -> None:
+    assert list(fitted(kind).classes_) == [2, 5, 9]
+
+
+def test_probabilities_are_probabilities(kind: str, fitted: Any, sample: Any) -> None:
+    probabilities = fitted(kind).predict_proba(sample.X_val)
+    assert probabilities.shape == (len(sample.X_val), 3)
+    assert np.isfinite(probabilities).all()
+    assert (probabilities >= 0).all()
+    assert np.allclose(probabilities.sum(1), 1, atol=1e-5)
+
+
+def test_the_prediction_is_the_most_probable_class(kind: str, fitted: Any, sample: Any) -> None:
+    head = fitted(kind)
+    assert np.array_equal(head.predict(sample.X_val), head.classes_[head.predict_proba(sample.X_val).argmax(1)])
+
+
+def test_rows_are_judged_one_by_one(kind: str, fitted: Any, sample: Any) -> None:
+    together = fitted(kind).predict_proba(sample.X_val[:4])
+    alone = np.concatenate([fitted(kind).predict_proba(row[None]) for row in sample.X_val[:4]])
+    assert np.allclose(together, alone, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_head(kind: str, fitted: Any, unfitted: Any, sample: Any) -> None:
+    again = unfitted.fit(sample.X, sample.y, sample.validation)
+    assert np.array_equal(again.predict_proba(sample.X_val), fitted(kind).predict_proba(sample.X_val))
+
+
+def test_fit_returns_the_head_and_changes_nothing_else(unfitted: Any, sample: Any) -> None:
+    X, y, X_val = sample.X.copy(), sample.y.copy(), sample.X_val.copy()
+    before = plain(unfitted.get_params())
+    assert unfitted.fit(sample.X, sample.y, sample.validation) is unfitted
+    assert plain(unfitted.get_params()) == before
+    assert np.array_equal(X, sample.X)
+    assert np.array_equal(y, sample.y)
+    unfitted.predict_proba(sample.X_val)
+    assert np.array_equal(X_val, sample.X_val)
+
+
+def test_read_only_features_do(unfitted: Any, sample: Any) -> None:
+    X = sample.X.copy()
+    X.setflags(write=False)
+    assert unfitted.fit(X, sample.y).score(X, sample.y) > 0.9
+
+
+def test_maps_are_flattened(kind: str, fitted: Any, unfitted: Any, sample: Any) -> None:
+    maps = sample.X.reshape(-1, 7, 7, 2), sample.X_val.reshape(-1, 7, 7, 2)
+    unfitted.fit(maps[0], sample.y, (maps[1], sample.y_val))
+    assert np.array_equal(unfitted.predict_proba(maps[1]), fitted(kind).predict_proba(sample.X_val))
+
+
+def test_float64_features_do(kind: str, fitted: Any, sample: Any) -> None:
+    wide = fitted(kind).predict_proba(sample.X_val.astype(np.float64))
+    assert np.array_equal(wide, fitted(kind).predict_proba(sample.X_val))
+
+
+def test_clone_keeps_every_parameter(kind: str, small: dict[str, Any]) -> None:
+    head = make_head(kind, small[kind], random_state=11)
+    assert plain(clone(head).get_params()) == plain(head.get_params())
+    assert clone(head).get_params()["random_state"] == 11
+    assert all(head.get_params()[name] is value for name, value in head.get_params(deep=False).items())
+
+
+def test_a_clone_is_not_fitted(kind: str, fitted: Any, sample: Any) -> None:
+    with pytest.raises(HeadError, match="not fitted yet: call fit"):
+        clone(fitted(kind)).predict_proba(sample.X_val)
+
+
+def test_parameters_can_be_set(unfitted: Any) -> None:
+    for name, value in plain(unfitted.get_params()).items():
+        assert unfitted.set_params(**{name: value}) is unfitted
+    assert unfitted.set_params(random_state=5).get_params()["random_state"] == 5
+    with pytest.raises(ValueError, match="Invalid parameter"):
+        unfitted.set_params(nothing=1)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_features_that_are_not_finite(kind: str, fitted: Any, unfitted: Any, sample: Any, bad: float) -> None:
+    X = sample.X.copy()
+    X[3, 5] = bad
+    with pytest.raises(HeadError, match="NaN or infinite"):
+        unfitted.fit(X, sample.y)
+    with pytest.raises(HeadError, match="NaN or infinite"):
+        fitted(kind).predict_proba(X)
+
+
+def test_one_class(unfitted: Any, sample: Any) -> None:
+    with pytest.raises(HeadError, match="1 class, expected 2 or more"):
+        unfitted.fit(sample.X, np.full(len(sample.X), 7))
+
+
+def test_labels_that_are_not_one_for_each_row(unfitted: Any, sample: Any) -> None:
+    with pytest.raises(HeadError, match=r"features of 90 images, but the labels have the shape \(80,\)"):
+        unfitted.fit(sample.X, sample.y[:80])
+
+
+def test_a_wrong_number_of_columns(kind: str, fitted: Any, sample: Any) -> None:
+    with pytest.raises(HeadError, match="features have 97 columns, the head was trained on 98"):
+        fitted(kind).predict(sample.X_val[:, :97])
+
+
+def test_no_rows_give_no_answers_or_are_refused_alike(kind: str, fitted: Any, sample: Any) -> None:
+    for empty in (sample.X_val[:0], sample.X_val[:0].reshape(0, 7, 7, 2)):
+        assert fitted(kind).predict_proba(empty).shape == (0, 3)
+        assert fitted(kind).predict(empty).shape == (0,)
+
+
+def test_two_classes(kind: str, unfitted: Any, pair: Any) -> None:
+    unfitted.fit(pair.X, pair.y, pair.validation)
+    probabilities = unfitted.predict_proba(pair.X_val)
+    assert probabilities.shape == (len(pair.X_val), 2)
+    assert np.allclose(probabilities.sum(1), 1, atol=1e-5)
+    assert unfitted.score(pair.X_val, pair.y_val) > 0.9
+    assert set(unfitted.predict(pair.X_val)) == {3, 8}
+
+
+def test_validation_labels_that_training_has_not(unfitted: Any, sample: Any) -> None:
+    y_val = sample.y_val.copy()
+    y_val[::3] = 77
+    assert unfitted.fit(sample.X, sample.y, (sample.X_val, y_val)).score(sample.X, sample.y) > 0.9
+    assert list(unfitted.classes_) == [2, 5, 9]
+
+
+def test_validation_labels_that_are_all_unknown(unfitted: Any, sample: Any) -> None:
+    unfitted.fit(sample.X, sample.y, (sample.X_val, np.full_like(sample.y_val, 1)))
+    assert unfitted.score(sample.X, sample.y) > 0.9
+
+
+def test_labels_may_be_words(unfitted: Any, sample: Any) -> None:
+    words = np.array(["ant", "bee", "cat"])[np.searchsorted([2, 5, 9], sample.y)]
+    unfitted.fit(sample.X, words)
+    assert list(unfitted.classes_) == ["ant", "bee", "cat"]
+    assert unfitted.score(sample.X, words) > 0.9
+
+
+def test_saved_and_loaded_it_answers_the_same(kind: str, fitted: Any, sample: Any, tmp_path: Path) -> None:
+    save_head(fitted(kind), tmp_path / "a.head")
+    loaded = load_head(tmp_path / "a.head")
+    assert type(loaded) is type(fitted(kind))
+    assert plain(loaded.get_params()) == plain(fitted(kind).get_params())
+    assert np.array_equal(loaded.classes_, fitted(kind).classes_)
+    assert np.array_equal(loaded.predict_proba(sample.X_val), fitted(kind).predict_proba(sample.X_val))
+    assert np.array_equal(loaded.predict(sample.X_val), fitted(kind).predict(sample.X_val))
+    with pytest.raises(HeadError, match="columns"):
+        loaded.predict(sample.X_val[:, 1:])

@@ -1,0 +1,218 @@
+"""Pipeline and grid files: what is right is read, what is wrong is told with what to write instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from featurebank.config import parse_value, read_grid, read_pipeline
+from featurebank.errors import ConfigError, UnknownNameError
+
+GOOD = '[dataset]\nname = "digits"\n[extract]\nbackbone = "efficientnet_lite0"\n'
+
+
+def write(folder: Path, text: str, name: str = "a.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
+    pipeline = read_pipeline(write(tmp_path, GOOD))
+    assert (pipeline.dataset.name, pipeline.extract.backbone) == ("digits", "efficientnet_lite0")
+    assert (pipeline.extract.taps, pipeline.heads.grid, pipeline.heads.seeds) == (["pooled"], "default", 1)
+    assert pipeline.select.test is False
+
+
+def test_a_pipeline_cannot_be_changed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        read_pipeline(write(tmp_path, GOOD)).dataset.name = "cifar10"
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("[dataset]\nnmae = 1", "dataset.name"),
+        ("[dataset]\nsplits = [1.0, 0.0]", "dataset.split"),
+        ("[extract]\nbatchsize = 3", "extract.batch_size"),
+        ("[heads]\nseed = 3", "heads.seeds"),
+        ("[heads]\ntap = ['map']", "heads.taps"),
+        ("[select]\ntests = true", "select.test"),
+        ("[exract]\nbackbone = 'x'", "extract"),
+    ],
+)
+def test_a_wrong_key_gets_the_nearest_name(tmp_path: Path, key: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"did you mean .*'{near}'"):
+        read_pipeline(write(tmp_path, key))
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("heads.seeds=many", "'heads.seeds' is 'many'"),
+        ("heads.seeds=0", "'heads.seeds' is 0: .*greater than or equal to 1"),
+        ("heads.seeds=1.5", "'heads.seeds' is 1.5"),
+        ("heads.seeds=true", "'heads.seeds' is True"),
+        ("extract.taps=pooled", "'extract.taps' is 'pooled': .*list"),
+        ("extract.taps=[]", "'extract.taps' is \\[\\]"),
+        ("extract.store=float64", "'extract.store' is 'float64': .*'float32' or 'float16'"),
+        ("dataset.split=[1.0]", "'dataset.split' is \\[1.0\\]"),
+        ("select.test=1", "'select.test' is 1: .*boolean"),
+        ("extract=3", "expected SECTION.KEY=VALUE"),
+    ],
+)
+def test_a_wrong_value_is_told(tmp_path: Path, override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        read_pipeline(write(tmp_path, GOOD), [override])
+
+
+def test_all_problems_are_told_in_one_line(tmp_path: Path) -> None:
+    text = '[dataset]\nseed = "x"\n[extract]\nbackbone = "b"\nstroe = "float16"\n[heads]\nseeds = 0\n'
+    with pytest.raises(ConfigError) as caught:
+        read_pipeline(write(tmp_path, text))
+    message = str(caught.value)
+    for told in (
+        "'dataset.name' is missing",
+        "'dataset.seed' is 'x'",
+        "'extract.store'",
+        "'heads.seeds' is 0",
+        "a.toml",
+    ):
+        assert told in message
+    assert "\n" not in message
+
+
+def test_overrides_are_toml_or_plain_words(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    overrides = [
+        "heads.seeds=3",
+        "heads.grid=quick",
+        'extract.taps=["map"]',
+        "select.test=true",
+        "dataset.name=npz:a b.npz",
+    ]
+    pipeline = read_pipeline(path, overrides)
+    assert (pipeline.heads.seeds, pipeline.heads.grid, pipeline.extract.taps) == (3, "quick", ["map"])
+    assert (pipeline.select.test, pipeline.dataset.name) == (True, "npz:a b.npz")
+
+
+def test_the_last_override_counts(tmp_path: Path) -> None:
+    assert read_pipeline(write(tmp_path, GOOD), ["heads.seeds=3", "heads.seeds=5"]).heads.seeds == 5
+
+
+@pytest.mark.parametrize("override", ["heads.seeds", "seeds=3", ".seeds=3", "heads.=3", "=3", ""])
+def test_bad_syntax_of_an_override(tmp_path: Path, override: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected SECTION.KEY=VALUE, as --set heads.seeds=3"):
+        read_pipeline(write(tmp_path, GOOD), [override])
+
+
+def test_an_override_of_what_is_no_section(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'heads' is no section"):
+        read_pipeline(write(tmp_path, f"heads = 3\n{GOOD}"), ["heads.seeds=3"])
+
+
+def test_an_override_with_an_unknown_key_gets_the_nearest_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'heads.seeds'"):
+        read_pipeline(write(tmp_path, GOOD), ["heads.seed=3"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("1e-3", 1e-3),
+        ("[1, 2]", [1, 2]),
+        ("true", True),
+        ("True", True),
+        ("adam", "adam"),
+        ('"3"', "3"),
+        ("", ""),
+    ],
+)
+def test_values(text: str, value: object) -> None:
+    found = parse_value(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no pipeline file '.*none.toml'"):
+        read_pipeline(tmp_path / "none.toml")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_pipeline(tmp_path)
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_pipeline(tmp_path / "a.toml")
+
+
+def test_bad_toml_is_told_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not valid TOML: .*line 2"):
+        read_pipeline(write(tmp_path, "[dataset]\nname = digits\n"))
+
+
+def test_a_relative_grid_starts_from_the_pipeline_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "study").mkdir()
+    write(tmp_path / "study", '[[head]]\nkind = "knn"\n', "grid.toml")
+    write(tmp_path, '[[head]]\nkind = "svm"\n', "grid.toml")
+    monkeypatch.chdir(tmp_path)
+    pipeline = read_pipeline(write(tmp_path / "study", f'{GOOD}[heads]\ngrid = "grid.toml"\n'))
+    assert read_grid(pipeline.heads.grid) == [{"kind": "knn"}]
+
+
+def test_an_absolute_grid_is_taken_as_it_is(tmp_path: Path) -> None:
+    grid = write(tmp_path, '[[head]]\nkind = "knn"\n', "grid.toml")
+    pipeline = read_pipeline(write(tmp_path, f"{GOOD}[heads]\ngrid = '{grid}'\n"))
+    assert pipeline.heads.grid == str(grid)
+
+
+def test_a_grid_is_the_product_of_its_axes(tmp_path: Path) -> None:
+    text = '[[head]]\nkind = "mlp"\nlearning_rate = [1e-3, 1e-2]\ntap = ["pooled", "map"]\nepochs = 5\n'
+    found = read_grid(str(write(tmp_path, text)))
+    assert [(spec["learning_rate"], spec["tap"]) for spec in found] == [
+        (1e-3, "pooled"), (1e-3, "map"), (1e-2, "pooled"), (1e-2, "map"),
+    ]  # fmt: skip
+    assert all(spec["kind"] == "mlp" and spec["epochs"] == 5 for spec in found)
+
+
+def test_a_list_in_a_list_is_one_value(tmp_path: Path) -> None:
+    one = write(tmp_path, '[[head]]\nkind = "mlp"\nhidden_units = [[512, 256]]\n')
+    assert [spec["hidden_units"] for spec in read_grid(str(one))] == [[512, 256]]
+    three = write(tmp_path, '[[head]]\nkind = "mlp"\nhidden_units = [512, [512, 256], [64]]\n')
+    assert [spec["hidden_units"] for spec in read_grid(str(three))] == [512, [512, 256], [64]]
+
+
+def test_an_empty_axis_is_an_error_not_zero_runs(tmp_path: Path) -> None:
+    text = '[[head]]\nkind = "knn"\n[[head]]\nkind = "mlp"\nhidden_units = []\n'
+    with pytest.raises(ConfigError, match=r"'hidden_units' of \[\[head\]\] number 2 is an empty list"):
+        read_grid(str(write(tmp_path, text)))
+
+
+@pytest.mark.parametrize("block", ["C = 1.0", "kind = 3", 'kind = ["svm", "knn"]'])
+def test_a_block_without_a_kind(tmp_path: Path, block: str) -> None:
+    with pytest.raises(ConfigError, match=r"number 2 has no 'kind'"):
+        read_grid(str(write(tmp_path, f'[[head]]\nkind = "knn"\n[[head]]\n{block}\n')))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("", "'head' is missing"), ("[[heads]]\nkind = 'svm'", "did you mean 'head'")]
+)
+def test_a_grid_file_without_heads(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        read_grid(str(write(tmp_path, text)))
+
+
+def test_an_unknown_grid_suggests() -> None:
+    with pytest.raises(UnknownNameError, match="unknown grid 'defualt': did you mean 'default'"):
+        read_grid("defualt")
+
+
+def test_a_missing_grid_file() -> None:
+    with pytest.raises(ConfigError, match=r"there is no grid file 'none.toml'"):
+        read_grid("none.toml")

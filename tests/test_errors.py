@@ -1,0 +1,43 @@
+"""The error tree is what its docstring draws, and messages help."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import re
+
+import pytest
+
+from featurebank import errors
+from featurebank.errors import FeatureBankError, unknown_name
+
+CLASSES = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, Exception)]
+DRAWN = dict(re.findall(r"[├└]── (\w+)(?: \((\w+)\))?", errors.__doc__ or ""))
+
+
+def test_every_class_is_drawn_and_every_drawn_one_exists() -> None:
+    assert {c.__name__ for c in CLASSES} == {"FeatureBankError", *DRAWN}
+
+
+@pytest.mark.parametrize(("name", "builtin"), DRAWN.items())
+def test_each_is_the_built_in_that_is_drawn(name: str, builtin: str) -> None:
+    kind = getattr(errors, name)
+    assert issubclass(kind, FeatureBankError)
+    if builtin:
+        assert issubclass(kind, getattr(__import__("builtins"), builtin))
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_message_survives_the_way_to_another_process(kind: type[Exception]) -> None:
+    found = pickle.loads(pickle.dumps(kind("what failed")))
+    assert type(found) is kind
+    assert str(found) == "what failed"
+
+
+def test_unknown_name_suggests_near_ones() -> None:
+    assert str(unknown_name("tap", "poled", ["pooled", "map"])) == "unknown tap 'poled': did you mean 'pooled'?"
+
+
+def test_unknown_name_lists_few_and_counts_many() -> None:
+    assert "known: pooled, map; see there" in str(unknown_name("tap", "xyz", ["pooled", "map"], "see there"))
+    assert "40 are known" in str(unknown_name("tap", "xyz", [str(n) * 9 for n in range(40)]))

@@ -1,0 +1,115 @@
+"""Metrics against scikit-learn's, and against what is known in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sklearn_metrics
+
+from featurebank import metrics
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of up to 60 images over up to 8 classes, and labels that may leave classes out."""
+    count, classes, seed = draw(st.tuples(st.integers(1, 60), st.integers(2, 8), st.integers(0, 2**32 - 1)))
+    random = np.random.default_rng(seed)
+    probabilities = random.dirichlet(np.full(classes, draw(st.sampled_from([0.2, 1.0, 5.0]))), count)
+    return probabilities, random.integers(0, draw(st.integers(1, classes)), count)
+
+
+@given(answers())
+@settings(deadline=None, max_examples=60)
+def test_scores_are_those_of_scikit_learn(given: tuple[np.ndarray, np.ndarray]) -> None:
+    probabilities, labels = given
+    predicted = probabilities.argmax(1)
+    scores = metrics.scores(probabilities, labels)
+    assert scores["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(labels, predicted))
+    assert scores["macro_f1"] == pytest.approx(sklearn_metrics.f1_score(labels, predicted, average="macro"))
+    clipped = np.clip(probabilities, 1e-7, 1)
+    expected = -np.log(clipped[np.arange(len(labels)), labels]).mean()
+    assert scores["loss"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_log_loss_is_that_of_scikit_learn() -> None:
+    random = np.random.default_rng(0)
+    probabilities, labels = random.dirichlet(np.ones(5), 300), random.integers(0, 5, 300)
+    assert metrics.log_loss(probabilities, labels) == pytest.approx(sklearn_metrics.log_loss(labels, probabilities))
+
+
+def test_a_confident_mistake_costs_a_finite_loss() -> None:
+    assert metrics.log_loss(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(-np.log(1e-7))
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_top_k_is_that_of_scikit_learn(k: int) -> None:
+    random = np.random.default_rng(k)
+    probabilities, labels = random.dirichlet(np.ones(7), 200), random.integers(0, 7, 200)
+    expected = sklearn_metrics.top_k_accuracy_score(labels, probabilities, k=k, labels=np.arange(7))
+    assert metrics.top_k_accuracy(probabilities, labels, k) == pytest.approx(expected)
+
+
+def test_top_k_of_fewer_classes_than_k_is_1() -> None:
+    assert metrics.top_k_accuracy(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([1, 1]), 5) == 1
+
+
+def test_calibration_error_is_0_where_confidence_is_accuracy() -> None:
+    probabilities = np.tile([0.75, 0.25], (100, 1))
+    assert metrics.calibration_error(probabilities, np.arange(100) % 4 // 3) == pytest.approx(0)
+
+
+def test_calibration_error_of_certain_answers_is_the_share_of_mistakes() -> None:
+    probabilities = np.tile([1.0, 0.0], (10, 1))
+    assert metrics.calibration_error(probabilities, np.array([1] * 3 + [0] * 7)) == pytest.approx(0.3)
+
+
+def test_calibration_error_weighs_bins_by_their_images() -> None:
+    probabilities = np.array([[0.95, 0.05]] * 30 + [[0.55, 0.45]] * 10)
+    labels = np.array([0] * 30 + [1] * 10)  # .05 too modest, then .55 too sure
+    assert metrics.calibration_error(probabilities, labels) == pytest.approx((30 * 0.05 + 10 * 0.55) / 40)
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"),
+    # Wilson's interval without continuity correction, as statsmodels' proportion_confint(method="wilson") gives it.
+    [
+        (100, 100, 0.9630065, 1.0),
+        (0, 10, 0.0, 0.2775328),
+        (5, 10, 0.2365931, 0.7634069),
+        (81, 263, 0.2552747, 0.3661682),
+    ],
+)
+def test_wilson_interval(right: int, count: int, low: float, high: float) -> None:
+    assert metrics.proportion_interval(right / count, count) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_an_interval_of_nothing_says_nothing() -> None:
+    assert metrics.proportion_interval(0.0, 0) == (0.0, 1.0)
+
+
+def test_bootstrap_is_reproducible_and_follows_its_seed() -> None:
+    random = np.random.default_rng(0)
+    probabilities, labels = random.dirichlet(np.ones(3), 80), random.integers(0, 3, 80)
+    first = metrics.bootstrap_intervals(probabilities, labels, samples=200)
+    assert first == metrics.bootstrap_intervals(probabilities, labels, samples=200)
+    assert first != metrics.bootstrap_intervals(probabilities, labels, samples=200, seed=1)
+
+
+def test_bootstrap_interval_of_the_loss_is_as_wide_as_its_standard_error_says() -> None:
+    random = np.random.default_rng(1)
+    probabilities, labels = random.dirichlet(np.full(3, 3.0), 2000), random.integers(0, 3, 2000)
+    low, high = metrics.bootstrap_intervals(probabilities, labels, samples=500)["loss"]
+    losses = -np.log(probabilities[np.arange(2000), labels])
+    assert low < losses.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * losses.std() / np.sqrt(2000), rel=0.15)
+
+
+def test_scores_with_intervals_hold_their_scores() -> None:
+    random = np.random.default_rng(2)
+    probabilities, labels = random.dirichlet(np.ones(3), 100), random.integers(0, 3, 100)
+    found = metrics.scores_with_intervals(probabilities, labels)
+    for name, score in metrics.scores(probabilities, labels).items():
+        low, high = found[f"{name}_interval"]
+        assert low < score < high

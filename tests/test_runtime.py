@@ -1,0 +1,77 @@
+"""One knob for the threads, one place for the cache, and no greetings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+from featurebank import runtime
+from featurebank.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+IMPORT = "from featurebank.runtime import *; set_threads(1); tf = import_tensorflow(); "
+
+
+@pytest.fixture(autouse=True)
+def every_core() -> Iterator[None]:
+    yield
+    runtime.set_threads(None)
+
+
+def test_threads_are_the_usable_cores_unless_chosen() -> None:
+    assert runtime.threads() == len(os.sched_getaffinity(0))
+    runtime.set_threads(7)
+    assert runtime.threads() == 7
+    runtime.set_threads(None)
+    assert runtime.threads() == runtime.usable_cores()
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_threads_are_refused(count: int) -> None:
+    with pytest.raises(ConfigError, match=f"--threads is {count}"):
+        runtime.set_threads(count)
+    assert runtime.threads() >= 1
+
+
+def test_blas_is_limited_inside_the_block() -> None:
+    np.ones((2, 2)) @ np.ones((2, 2))
+    with runtime.limited_blas(1):
+        assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
+
+
+def test_cache_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEATUREBANK_CACHE", "/x/y")
+    assert runtime.default_cache() == Path("/x/y")
+    for empty in (lambda: monkeypatch.setenv("FEATUREBANK_CACHE", ""), lambda: monkeypatch.delenv("FEATUREBANK_CACHE")):
+        empty()
+        assert runtime.default_cache() == Path("cache")
+
+
+def run(code: str, redirect: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CODE": code}
+    command = f'exec "{sys.executable}" -c "$CODE" {redirect}'
+    return subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_tensorflow_comes_in_silence_with_its_threads() -> None:
+    done = run(IMPORT + "print(tf.config.threading.get_intra_op_parallelism_threads())")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
+def test_tensorflow_needs_no_standard_error() -> None:
+    assert run(IMPORT + "print('in')", "2>&-").stdout == "in\n"
+
+
+def test_what_was_held_back_is_told_where_the_import_fails(tmp_path: Path) -> None:
+    (tmp_path / "tensorflow.py").write_text("import os; os.write(2, b'reason'); raise ImportError('broken')")
+    done = run(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); " + IMPORT)
+    assert done.returncode == 1
+    assert done.stderr.startswith("reason")
+    assert "broken" in done.stderr

@@ -137,7 +137,7 @@ def test_values(text: str, value: object) -> None:
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no pipeline file '.*none.toml'"):
+    with pytest.raises(ConfigError, match=r"there is no pipeline file '.*none.toml'"):
         read_pipeline(tmp_path / "none.toml")
 
 
@@ -153,7 +153,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 
 def test_bad_toml_is_told_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not valid TOML: .*line 2"):
+    with pytest.raises(ConfigError, match=r"not valid TOML: .*line 2"):
         read_pipeline(write(tmp_path, "[dataset]\nname = digits\n"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Self
 
 import numpy as np
@@ -62,15 +63,16 @@ class XGBoostHead(ClassifierMixin, BaseEstimator):
         self.steps_ = fit_transforms(X, standardize=False, pca=self.pca, random_state=self.random_state)
         self.classes_, labels = np.unique(y, return_inverse=True)
         self.n_features_in_ = X.shape[1]
-        train = xgboost.QuantileDMatrix(transform(self.steps_, X), labels, max_bin=self.max_bin, nthread=threads())
-        watched = self._validation(train, validation_data)
         try:
+            train = xgboost.QuantileDMatrix(transform(self.steps_, X), labels, max_bin=self.max_bin, nthread=threads())
+            watched = self._validation(train, validation_data)
             self.booster_ = xgboost.train(
                 self._options(), train, self.n_estimators, evals=watched, verbose_eval=False,
                 early_stopping_rounds=self.early_stopping_rounds if watched else None,
             )  # fmt: skip
         except xgboost.core.XGBoostError as error:
-            message = f"XGBoost refused: {str(error).splitlines()[-1]}"
+            told = str(error).partition("Stack trace:")[0]
+            message = "XGBoost refused: " + " ".join(re.sub(r"^\[[\d:]+\] \S+: ", "", told).split())
             raise HeadError(message) from error
         if watched:  # the trees after the best round are dropped, so that a saved model needs no note of it
             self.booster_ = self.booster_[: self.booster_.best_iteration + 1]
@@ -82,11 +84,14 @@ class XGBoostHead(ClassifierMixin, BaseEstimator):
             message = "XGBoostHead is not fitted yet: call fit first"
             raise HeadError(message)
         X = flat_features(X, self.n_features_in_)
+        if not len(X):  # libraries refuse an empty table, or forget its columns
+            return np.empty((0, len(self.classes_)), np.float32)
         return np.asarray(self.booster_.inplace_predict(transform(self.steps_, X)), np.float32)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Returns the most probable class of each row."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        probabilities = self.predict_proba(X)  # first: it tells where the head is not fitted
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
     def _options(self) -> dict[str, Any]:
         names = ("max_depth", "learning_rate", "max_bin", "subsample", "colsample_bynode", "reg_lambda")

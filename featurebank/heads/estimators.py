@@ -62,6 +62,8 @@ class EstimatorHead(ClassifierMixin, BaseEstimator):
             message = "EstimatorHead is not fitted yet: call fit first"
             raise HeadError(message)
         X = flat_features(X, self.n_features_in_)
+        if not len(X):  # libraries refuse an empty table, or forget its columns
+            return np.empty((0, len(self.classes_)), np.float32)
         inputs = transform(self.steps_, X)
         if hasattr(self.estimator_, "predict_proba"):
             return np.asarray(self.estimator_.predict_proba(inputs), np.float32)
@@ -73,7 +75,8 @@ class EstimatorHead(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Returns the most probable class of each row."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        probabilities = self.predict_proba(X)  # first: it tells where the head is not fitted
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
 
 def fit_transforms(X: np.ndarray, *, standardize: bool, pca: int | None, random_state: int) -> list[Any]:

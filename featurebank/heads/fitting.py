@@ -168,7 +168,8 @@ def _fit_together(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_
             found: dict[str, dict[str, Any]] = {}
             if not failure:
                 try:
-                    found = _scores(heads[position], data)
+                    with np.errstate(over="ignore", invalid="ignore"):  # a failure, told below
+                        found = _scores(heads[position], data)
                 except HeadError as error:
                     failure = str(error)  # noqa: PLW2901 - its training went well, its answers did not
             on_fitted(position, Fitted(heads[position], seconds, len(positions), found, (), failure))

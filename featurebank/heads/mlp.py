@@ -31,13 +31,14 @@ class MLPHead(NeuralHead):
         batch_size: int = 32,
         epochs: int = 100,
         patience: int = 10,
+        min_delta: float = 0.0,
         standardize: bool = False,
         random_state: int = 0,
     ) -> None:
         super().__init__(
             learning_rate=learning_rate, optimizer=optimizer, momentum=momentum, l2=l2, dropout=dropout,
             label_smoothing=label_smoothing, batch_size=batch_size, epochs=epochs, patience=patience,
-            standardize=standardize, random_state=random_state,
+            min_delta=min_delta, standardize=standardize, random_state=random_state,
         )  # fmt: skip
         self.hidden_units = hidden_units
         self.activation = activation

@@ -62,6 +62,7 @@ class NeuralHead(ClassifierMixin, BaseEstimator):
         epochs: at most.
         patience: epochs without a better validation loss before the head stops; its best weights are kept. Without
             validation data all epochs are run and the last weights kept.
+        min_delta: by how much the validation loss must fall to count as better for `patience`.
         standardize: bring each feature to mean 0 and variance 1 over the training images; folded into the weights.
         random_state: seed of weights, batches and dropout.
     """
@@ -78,6 +79,7 @@ class NeuralHead(ClassifierMixin, BaseEstimator):
         batch_size: int = 32,
         epochs: int = 100,
         patience: int = 10,
+        min_delta: float = 0.0,
         standardize: bool = False,
         random_state: int = 0,
     ) -> None:
@@ -90,6 +92,7 @@ class NeuralHead(ClassifierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.epochs = epochs
         self.patience = patience
+        self.min_delta = min_delta
         self.standardize = standardize
         self.random_state = random_state
 
@@ -110,7 +113,10 @@ class NeuralHead(ClassifierMixin, BaseEstimator):
                 (name, getattr(self, name), "a number from 0 to below 1", _is_number(getattr(self, name), below=1))
                 for name in ("momentum", "dropout", "label_smoothing")
             ),
-            ("l2", self.l2, "a number of 0 or more", _is_number(self.l2)),
+            *(
+                (name, getattr(self, name), "a number of 0 or more", _is_number(getattr(self, name)))
+                for name in ("l2", "min_delta")
+            ),
             *(
                 (name, getattr(self, name), "a whole number of 1 or more", _is_count(getattr(self, name), least=1))
                 for name in ("batch_size", "epochs", "patience")
@@ -163,7 +169,8 @@ class NeuralHead(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Returns the most probable class of each row."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        probabilities = self.predict_proba(X)  # first: it tells where the head is not fitted
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
 
 def _is_number(value: Any, *, above: float | None = None, below: float = np.inf) -> bool:

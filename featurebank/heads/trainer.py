@@ -155,6 +155,7 @@ class _Training:
         self._kept = self._params
         self._histories = [History() for _ in heads]
         self._best = np.full(len(heads), np.inf)
+        self._lowest, self._fell = self._best.copy(), np.zeros(len(heads), int)  # as Keras counts for its patience
         self._shape = program.Shape(
             self._first.hidden_activation(), self._first.optimizer, any(head.dropout for head in heads)
         )
@@ -220,7 +221,9 @@ class _Training:
             history.val_loss.append(float(losses[k]))
             history.val_accuracy.append(float(accuracies[k]))
             history.best_epoch = number if better[k] else history.best_epoch
-            going_on[k] &= number - history.best_epoch < self._heads[k].patience
+            if losses[k] < self._lowest[k] - self._heads[k].min_delta:
+                self._lowest[k], self._fell[k] = losses[k], number
+            going_on[k] &= number - self._fell[k] < self._heads[k].patience
         return np.asarray(going_on)
 
     def _hand_over(self, k: int, kept: list[np.ndarray]) -> str | None:
@@ -261,5 +264,6 @@ def _initial(heads: Sequence[NeuralHead], sizes: tuple[int, ...]) -> list[np.nda
 
 def _fold(layer: Dense, mean: np.ndarray, scale: np.ndarray) -> Dense:
     """Returns a layer that does to raw features what `layer` does to standardised ones."""
-    kernel = layer.kernel / scale[:, None]
-    return Dense(kernel.astype(np.float32), (layer.bias - mean @ kernel).astype(np.float32))
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks whether the weights are finite
+        kernel = layer.kernel / scale[:, None]
+        return Dense(kernel.astype(np.float32), (layer.bias - mean @ kernel).astype(np.float32))

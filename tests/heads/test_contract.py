@@ -94,6 +94,8 @@ def test_clone_keeps_every_parameter(kind: str, small: dict[str, Any]) -> None:
 def test_a_clone_is_not_fitted(kind: str, fitted: Any, sample: Any) -> None:
     with pytest.raises(HeadError, match="not fitted yet: call fit"):
         clone(fitted(kind)).predict_proba(sample.X_val)
+    with pytest.raises(HeadError, match="not fitted yet: call fit"):
+        clone(fitted(kind)).predict(sample.X_val)
 
 
 def test_parameters_can_be_set(unfitted: Any) -> None:
@@ -129,7 +131,7 @@ def test_a_wrong_number_of_columns(kind: str, fitted: Any, sample: Any) -> None:
         fitted(kind).predict(sample.X_val[:, :97])
 
 
-def test_no_rows_give_no_answers_or_are_refused_alike(kind: str, fitted: Any, sample: Any) -> None:
+def test_no_rows_give_no_answers(kind: str, fitted: Any, sample: Any) -> None:
     for empty in (sample.X_val[:0], sample.X_val[:0].reshape(0, 7, 7, 2)):
         assert fitted(kind).predict_proba(empty).shape == (0, 3)
         assert fitted(kind).predict(empty).shape == (0,)

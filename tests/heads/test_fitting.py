@@ -1,0 +1,165 @@
+"""Heads on a bank's images: what is told of each, and that none takes the others with it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neighbors import NearestCentroid
+
+from featurebank import metrics
+from featurebank.bank import Bank
+from featurebank.errors import DatasetError, UnknownNameError
+from featurebank.heads import fitting
+from featurebank.heads.fitting import Fitted, TrainingData, align, fit_heads
+from featurebank.heads.runs import HeadSpec
+
+HERE = "featurebank.heads.estimators:EstimatorHead"
+
+
+class Loud(NearestCentroid):
+    """Warns, and fails in whichever way it is told to."""
+
+    def __init__(self, error: str = "") -> None:
+        super().__init__()
+        self.error = error
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Any:
+        warnings.warn("not converged\n  yet", ConvergenceWarning, stacklevel=1)
+        if self.error:
+            raise {"key": KeyError, "runtime": RuntimeError, "attribute": AttributeError}[self.error](
+                f"{self.error}\nbad"
+            )
+        return super().fit(X, y)
+
+
+@pytest.fixture
+def loud(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The import path of `Loud`, which lies in no package."""
+    import sklearn.neighbors
+
+    monkeypatch.setattr(sklearn.neighbors, "Loud", Loud, raising=False)
+    return "sklearn.neighbors:Loud"
+
+
+def fit(bank: Bank, *specs: tuple[str, dict[str, Any]], seed: int = 0) -> list[Fitted]:
+    found: dict[int, Fitted] = {}
+    wanted = [(HeadSpec(kind, params), seed) for kind, params in specs]
+    fit_heads(wanted, TrainingData.of(bank, "pooled"), lambda position, fitted: found.update({position: fitted}))
+    return [found[position] for position in range(len(specs))]
+
+
+def test_results_come_with_their_positions(make_bank: Callable[..., Bank]) -> None:
+    found = fit(make_bank(), ("softmax", {"epochs": 1}), ("knn", {}), ("softmax", {"epochs": 2}), ("ridge", {}))
+    assert [type(f.head).__name__ for f in found] == ["SoftmaxHead", "EstimatorHead", "SoftmaxHead", "EstimatorHead"]
+    assert [len(f.history["loss"]) if f.history else None for f in found] == [1, None, 2, None]
+    assert [f.together for f in found] == [2, 1, 2, 1]
+    assert found[1].head.estimator_.__class__.__name__ == "KNeighborsClassifier"
+    assert all(f.seconds > 0 and f.failure is None for f in found)
+
+
+def test_metrics_are_those_of_the_splits(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(noise=4.0)
+    fitted = fit(bank, ("logistic", {}))[0]
+    for split in ("train", "val"):
+        expected = metrics.scores(fitted.head.predict_proba(bank.features("pooled", split)), bank.labels(split))
+        for name, value in expected.items():
+            assert fitted.metrics[split][name] == pytest.approx(value, abs=1e-6)
+    low, high = fitted.metrics["val"]["accuracy_interval"]
+    assert low < fitted.metrics["val"]["accuracy"] < high
+
+
+def test_training_metrics_look_at_the_first_rows_alone(
+    make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = make_bank(noise=4.0)
+    monkeypatch.setattr(fitting, "SCORED_TRAINING_ROWS", 10)
+    fitted = fit(bank, ("ridge", {}))[0]
+    expected = np.mean(fitted.head.predict(bank.features("pooled", "train")[:10]) == bank.labels("train")[:10])
+    assert fitted.metrics["train"]["accuracy"] == expected
+
+
+def test_a_class_that_training_lacks_is_a_mistake_not_a_crash(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(untrained=(1,))
+    assert set(bank.labels("train")) == {0, 2}
+    for fitted in fit(
+        bank, ("knn", {}), ("softmax", {"epochs": 30, "learning_rate": 0.05}), ("xgboost", {"n_estimators": 5})
+    ):
+        assert list(fitted.head.classes_) == [0, 2]
+        lost = np.mean(bank.labels("val") == 1)
+        assert lost > 0
+        assert fitted.metrics["val"]["accuracy"] == pytest.approx(1 - lost, abs=0.1)
+        assert fitted.metrics["val"]["accuracy"] <= 1 - lost
+        assert fitted.metrics["val"]["loss"] >= -lost * np.log(1e-7) * 0.99
+
+
+def test_probabilities_are_aligned_with_the_classes() -> None:
+    aligned = align(np.array([[0.25, 0.75], [1.0, 0.0]]), np.array([1, 3]), 5)
+    assert aligned.tolist() == [[0, 0.25, 0, 0.75, 0], [0, 1, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("error", ["key", "runtime", "attribute"])
+def test_whatever_a_library_raises_is_that_heads_alone(make_bank: Callable[..., Bank], loud: str, error: str) -> None:
+    found = fit(make_bank(), (loud, {"error": error}), ("knn", {}))
+    assert found[0].failure
+    assert "bad" in found[0].failure
+    assert "\n" not in found[0].failure
+    assert (found[0].metrics, found[0].history) == ({}, None)
+    assert found[1].failure is None
+
+
+def test_a_refused_parameter_is_that_heads_alone(make_bank: Callable[..., Bank]) -> None:
+    found = fit(make_bank(), ("svm", {"C": -1.0}), ("knn", {"n_neighbors": 1000}), ("ridge", {"pca": 99}), ("knn", {}))
+    assert [bool(f.failure) for f in found] == [True, True, True, False]
+    assert "pca is 99, expected 1 to 8" in str(found[2].failure)
+
+
+def test_warnings_are_notes_of_their_head(make_bank: Callable[..., Bank], loud: str) -> None:
+    found = fit(make_bank(), ("knn", {}), (loud, {}), ("ridge", {}))
+    assert [f.notes for f in found] == [(), ("not converged yet",), ()]
+
+
+def test_answers_that_are_not_finite_fail_their_head_alone(
+    make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of heads that were trained together: the others of their program are kept."""
+    from featurebank.heads.linear import SoftmaxHead
+
+    answer = SoftmaxHead.predict_proba
+
+    def broken(self: SoftmaxHead, X: np.ndarray) -> np.ndarray:
+        return answer(self, X) * (np.nan if self.l2 else 1)
+
+    monkeypatch.setattr(SoftmaxHead, "predict_proba", broken)
+    found = fit(make_bank(), *(("softmax", {"epochs": 1, "l2": l2}) for l2 in (0.0, 0.1, 0.0)))
+    assert [f.failure for f in found] == [None, "its probabilities are not finite", None]
+
+
+def test_a_diverging_head_is_that_heads_alone(make_bank: Callable[..., Bank]) -> None:
+    params: dict[str, Any] = {"hidden_units": 16, "epochs": 2}
+    found = fit(make_bank(), *(("mlp", {**params, "learning_rate": rate}) for rate in (0.01, 1e30)))
+    assert found[0].failure is None
+    assert "diverged" in str(found[1].failure)
+
+
+@pytest.mark.parametrize(
+    ("splits", "told"), [((0, 30, 30), "no training images"), ((60, 0, 30), "no validation images")]
+)
+def test_an_empty_split_is_told(make_bank: Callable[..., Bank], splits: tuple[int, int, int], told: str) -> None:
+    with pytest.raises(DatasetError, match=told):
+        TrainingData.of(make_bank(splits=splits), "pooled")
+
+
+def test_one_class_in_training_is_told(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(classes=2, untrained=(1,))
+    with pytest.raises(DatasetError, match="all 60 training images are of class 'class0'"):
+        TrainingData.of(bank, "pooled")
+
+
+def test_an_unknown_tap(make_bank: Callable[..., Bank]) -> None:
+    with pytest.raises(UnknownNameError, match="unknown tap 'map'"):
+        TrainingData.of(make_bank(), "map")

@@ -1,0 +1,320 @@
+"""Heads trained together are heads trained alone, and both are what Keras trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featurebank.errors import HeadError
+from featurebank.heads import trainer
+from featurebank.heads.linear import SoftmaxHead
+from featurebank.heads.mlp import MLPHead
+from featurebank.heads.neural import NeuralHead
+from featurebank.heads.trainer import program_key, train_together
+from featurebank.runtime import import_tensorflow
+
+
+def weights(head: NeuralHead) -> list[np.ndarray]:
+    return [part for layer in head.layers_ for part in (layer.kernel, layer.bias)]
+
+
+def same(one: NeuralHead, other: NeuralHead, tolerance: float = 1e-5) -> None:
+    for a, b in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+MIXED: dict[str, list[dict[str, Any]]] = {
+    "softmax, adam": [
+        {"learning_rate": 0.01, "epochs": 6},
+        {"learning_rate": 0.001, "l2": 0.01, "epochs": 9, "patience": 2},
+        {"learning_rate": 0.03, "label_smoothing": 0.2, "epochs": 9, "patience": 1},
+    ],
+    "softmax, adam, dropout": [
+        {"learning_rate": 0.01, "dropout": 0.5, "epochs": 6},
+        {"learning_rate": 0.002, "dropout": 0.2, "l2": 0.01, "epochs": 9, "patience": 2},
+    ],
+    "softmax, sgd": [
+        {"optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "epochs": 6},
+        {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.0, "l2": 0.05, "epochs": 9, "patience": 2},
+    ],
+    "mlp, adam": [
+        {"hidden_units": 16, "learning_rate": 0.01, "epochs": 5, "dropout": 0.3},
+        {"hidden_units": [16], "learning_rate": 0.002, "epochs": 8, "l2": 0.01, "patience": 2},
+        {"hidden_units": (16,), "learning_rate": 0.02, "epochs": 8, "label_smoothing": 0.1, "patience": 1},
+    ],
+    "two hidden layers, sgd": [
+        {"hidden_units": [12, 6], "optimizer": "sgd", "learning_rate": 0.02, "epochs": 5, "dropout": 0.5},
+        {"hidden_units": [12, 6], "optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.5, "epochs": 7, "l2": 0.01},
+    ],
+}
+
+
+def made(name: str) -> list[NeuralHead]:
+    kind = SoftmaxHead if name.startswith("softmax") else MLPHead
+    return [kind(**options, random_state=3, batch_size=32) for options in MIXED[name]]
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_in_company_as_alone(name: str, hard: Any) -> None:
+    together, alone = made(name), made(name)
+    assert len({program_key(head) for head in together}) == 1, "or this would compare nothing"
+    assert train_together(together, hard.X, hard.y, hard.validation) == [None] * len(together)
+    for one, other in zip(together, alone, strict=True):
+        other.fit(hard.X, hard.y, hard.validation)
+        same(one, other)
+        assert len(one.history_.loss) == len(other.history_.loss)
+        assert one.history_.best_epoch == other.history_.best_epoch
+        np.testing.assert_allclose(one.history_.val_loss, other.history_.val_loss, rtol=1e-4)
+    lengths = {len(head.history_.loss) for head in together}
+    assert len(lengths) > 1, "the heads are meant to stop at different epochs"
+
+
+def test_heads_of_several_programs_come_back_in_order(hard: Any) -> None:
+    heads = [
+        SoftmaxHead(learning_rate=0.01, epochs=3, random_state=3),
+        MLPHead(hidden_units=16, learning_rate=0.01, epochs=3, random_state=3),
+        SoftmaxHead(learning_rate=0.001, epochs=3, random_state=3),
+        SoftmaxHead(learning_rate=0.01, epochs=3, random_state=4),
+    ]
+    seen: list[tuple[list[int], list[str | None]]] = []
+    train_together(heads, hard.X, hard.y, hard.validation, on_trained=lambda *found: seen.append(found))
+    assert sorted(position for positions, _ in seen for position in positions) == [0, 1, 2, 3]
+    assert ([0, 2], [None, None]) in seen
+    for head in heads:
+        same(head, type(head)(**head.get_params()).fit(hard.X, hard.y, hard.validation))
+
+
+def test_too_many_heads_for_the_memory_are_trained_in_turns(hard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def heads() -> list[NeuralHead]:
+        return [SoftmaxHead(learning_rate=rate, epochs=3, random_state=3) for rate in (0.01, 0.003, 0.001)]
+
+    together, turns = heads(), heads()
+    train_together(together, hard.X, hard.y, hard.validation)
+    monkeypatch.setattr(trainer, "_MEMORY_BYTES", 1)
+    sizes: list[int] = []
+    train_together(turns, hard.X, hard.y, hard.validation, on_trained=lambda ids, _: sizes.append(len(ids)))
+    assert sizes == [1, 1, 1]
+    for one, other in zip(together, turns, strict=True):
+        same(one, other)
+
+
+# ---------------------------------------------------------------- Keras
+
+
+def keras_weights(head: NeuralHead, X: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    """What Keras makes of a head's first weights, batches and options."""
+    import_tensorflow()
+    import keras
+
+    classes = np.unique(y)
+    layers = [
+        keras.layers.Dense(
+            size,
+            head.hidden_activation() if size_follows else "softmax",
+            kernel_regularizer=keras.regularizers.L2(head.l2),
+        )
+        for size, size_follows in [*((size, True) for size in head.layer_sizes()), (len(classes), False)]
+    ]
+    model = keras.Sequential([keras.Input((X.shape[1],)), *layers])
+    first = trainer._initial([head], (X.shape[1], *head.layer_sizes(), len(classes)))
+    model.set_weights([p[:, 0] if i == 0 else p[0] for i, p in enumerate(first)])
+    rules = {
+        "adam": lambda: keras.optimizers.Adam(head.learning_rate),
+        "sgd": lambda: keras.optimizers.SGD(head.learning_rate, momentum=head.momentum),
+    }
+    model.compile(rules[head.optimizer](), keras.losses.CategoricalCrossentropy(label_smoothing=head.label_smoothing))
+    targets = np.eye(len(classes), dtype=np.float32)[np.searchsorted(classes, y)]
+    random = np.random.default_rng(head.random_state)
+    for _ in range(head.epochs):
+        order = random.permutation(len(X))
+        model.fit(X[order], targets[order], head.batch_size, epochs=1, shuffle=False, verbose=0)
+    return list(model.get_weights())
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        SoftmaxHead(learning_rate=0.01, epochs=3),
+        SoftmaxHead(learning_rate=0.01, epochs=3, l2=0.05, label_smoothing=0.2),
+        SoftmaxHead(learning_rate=0.05, epochs=3, optimizer="sgd", momentum=0.9, l2=0.01),
+        SoftmaxHead(learning_rate=0.05, epochs=3, optimizer="sgd", momentum=0.0),
+        MLPHead(hidden_units=[12, 6], learning_rate=0.003, epochs=3, l2=0.01, label_smoothing=0.1),
+        MLPHead(hidden_units=16, learning_rate=0.02, epochs=3, optimizer="sgd", activation="tanh"),
+        MLPHead(hidden_units=16, learning_rate=0.003, epochs=3, activation="gelu"),
+    ],
+    ids=lambda head: f"{type(head).__name__}-{head.optimizer}-{head.hidden_activation()}-l2={head.l2}-{head.momentum}",
+)
+def test_the_weights_are_those_of_keras(head: NeuralHead, hard: Any) -> None:
+    head.set_params(random_state=5, batch_size=32)
+    assert len(hard.X) % 32, "the last batch is meant to be a partial one"
+    head.fit(hard.X, hard.y)  # no validation data: the last weights, as in Keras
+    for ours, theirs in zip(weights(head), keras_weights(head, hard.X, hard.y), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+# ---------------------------------------------------------------- stopping
+
+
+@pytest.mark.parametrize(
+    "head", [SoftmaxHead(learning_rate=0.05), MLPHead(hidden_units=16, learning_rate=0.02)], ids=str
+)
+def test_the_best_epochs_weights_are_kept(head: NeuralHead, hard: Any) -> None:
+    head.set_params(epochs=40, patience=4)
+    history = head.fit(hard.X, hard.y, hard.validation).history_
+    own = head.predict_proba(hard.X_val)[np.arange(len(hard.y_val)), np.searchsorted(head.classes_, hard.y_val)]
+    best = int(np.argmin(history.val_loss))
+    assert history.best_epoch == best + 1
+    assert -np.log(own).mean() == pytest.approx(history.val_loss[best], abs=1e-4)
+    assert head.score(hard.X_val, hard.y_val) == pytest.approx(history.val_accuracy[best], abs=1e-6)
+    assert len(history.val_loss) == best + 1 + 4 < 40, "it stops when `patience` epochs were no better"
+    assert history.val_loss[-1] > history.val_loss[best]
+
+
+def test_without_validation_all_epochs_run_and_the_last_weights_stay(hard: Any) -> None:
+    head = SoftmaxHead(learning_rate=0.05, epochs=7, patience=1).fit(hard.X, hard.y)
+    assert (len(head.history_.loss), head.history_.val_loss, head.history_.best_epoch) == (7, [], 7)
+
+
+def test_a_head_that_stopped_is_not_touched_by_those_that_go_on(hard: Any) -> None:
+    short, long = (SoftmaxHead(learning_rate=0.02, optimizer="sgd", epochs=n, random_state=3) for n in (2, 20))
+    train_together([short, long], hard.X, hard.y)
+    assert (len(short.history_.loss), len(long.history_.loss)) == (2, 20)
+    same(short, SoftmaxHead(learning_rate=0.02, optimizer="sgd", epochs=2, random_state=3).fit(hard.X, hard.y))
+
+
+def test_the_losses_are_those_of_the_epoch(sample: Any) -> None:
+    """With a rate of almost 0 the training loss is the loss of the first weights, over all images."""
+    head = SoftmaxHead(learning_rate=1e-12, epochs=2, batch_size=32).fit(sample.X, sample.y, sample.validation)
+    own = head.predict_proba(sample.X)[np.arange(len(sample.y)), np.searchsorted(head.classes_, sample.y)]
+    assert head.history_.loss == pytest.approx([-np.log(own).mean()] * 2, rel=1e-4)
+
+
+# ---------------------------------------------------------------- failures
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize("company", [True, False])
+def test_a_head_that_diverges_fails_alone(hard: Any, *, validated: bool, company: bool) -> None:
+    options: dict[str, Any] = {"hidden_units": 16, "random_state": 3, "epochs": 4}
+    heads = [MLPHead(learning_rate=rate, **options) for rate in (0.01, 1e30, 0.001)]
+    validation = hard.validation if validated else None
+    if not company:
+        with pytest.raises(HeadError, match=r"diverged in epoch \d \(.*\): try a smaller learning_rate"):
+            heads[1].fit(hard.X, hard.y, validation)
+        return
+    failures = train_together(heads, hard.X, hard.y, validation)
+    assert failures[0] is None
+    assert failures[2] is None
+    assert failures[1]
+    assert failures[1].startswith("diverged in epoch")
+    assert "\n" not in failures[1]
+    with pytest.raises(HeadError, match="not fitted"):
+        heads[1].predict(hard.X)
+    for head in (heads[0], heads[2]):
+        same(head, MLPHead(**head.get_params()).fit(hard.X, hard.y, validation))
+
+
+def test_weights_that_overflow_after_the_last_loss_are_a_failure(hard: Any) -> None:
+    head = SoftmaxHead(learning_rate=3e38, optimizer="sgd", epochs=1, batch_size=90)
+    with pytest.raises(HeadError, match="diverged in epoch 1"):
+        head.fit(hard.X * 100, hard.y)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"learning_rate": 0}, {"learning_rate": -1.0}, {"learning_rate": float("nan")}, {"learning_rate": "fast"},
+        {"learning_rate": True}, {"optimizer": "adagrad"}, {"momentum": 1.0}, {"l2": -0.1}, {"dropout": 1.0},
+        {"dropout": None}, {"label_smoothing": -0.1}, {"batch_size": 0}, {"batch_size": 32.5}, {"epochs": 0},
+        {"epochs": "10"}, {"patience": 0}, {"standardize": "no"}, {"random_state": -1}, {"hidden_units": 0},
+        {"hidden_units": [16, 0]}, {"hidden_units": 16.5}, {"hidden_units": "wide"}, {"hidden_units": [[16]]},
+        {"activation": "swish"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_parameter_that_cannot_be_is_told(hard: Any, options: dict[str, Any]) -> None:
+    name, value = next(iter(options.items()))
+    with pytest.raises(HeadError) as caught:
+        MLPHead(**options).fit(hard.X, hard.y)
+    assert f"{name} is {value!r}, expected" in str(caught.value)
+
+
+def test_all_parameters_that_cannot_be_are_told_at_once() -> None:
+    with pytest.raises(HeadError, match=r"learning_rate is 0.*dropout is 2.*hidden_units is 0"):
+        MLPHead(learning_rate=0, dropout=2, hidden_units=0).check()
+
+
+def test_numbers_of_numpy_do(hard: Any) -> None:
+    head = MLPHead(hidden_units=np.int64(16), learning_rate=np.float32(0.01), epochs=np.int64(2), standardize=np.True_)
+    assert len(head.fit(hard.X, hard.y).history_.loss) == 2
+
+
+def test_validation_features_of_another_width_or_not_finite(hard: Any) -> None:
+    with pytest.raises(HeadError, match="97 columns"):
+        SoftmaxHead().fit(hard.X, hard.y, (hard.X_val[:, :97], hard.y_val))
+    X_val = hard.X_val.copy()
+    X_val[0, 0] = np.nan
+    with pytest.raises(HeadError, match="NaN"):
+        SoftmaxHead().fit(hard.X, hard.y, (X_val, hard.y_val))
+
+
+# ---------------------------------------------------------------- standardisation
+
+
+def scaled(X: np.ndarray) -> np.ndarray:
+    """Features of very different sizes, one of them constant."""
+    random = np.random.default_rng(0)
+    X = X * np.geomspace(1e-3, 1e3, X.shape[1]) + random.normal(size=X.shape[1])
+    X[:, 7] = 0.1
+    return X.astype(np.float32)
+
+
+@pytest.mark.parametrize("make", [SoftmaxHead, lambda **o: MLPHead(hidden_units=16, **o)], ids=["softmax", "mlp"])
+def test_standardisation_is_folded_into_the_weights(hard: Any, make: Any) -> None:
+    X, X_val = scaled(hard.X), scaled(hard.X_val)
+    head = make(standardize=True, learning_rate=0.01, epochs=5).fit(X, hard.y, (X_val, hard.y_val))
+    mean, scale = X.mean(0, dtype=np.float64), X.std(0, dtype=np.float64)
+    scale[7] = 1
+    done = [((part - mean) / scale).astype(np.float32) for part in (X, X_val)]
+    plain = make(standardize=False, learning_rate=0.01, epochs=5).fit(done[0], hard.y, (done[1], hard.y_val))
+    np.testing.assert_allclose(head.predict_proba(X_val), plain.predict_proba(done[1]), atol=1e-4)
+
+
+def test_a_feature_that_is_constant_but_for_rounding_is_left_alone(hard: Any) -> None:
+    """Its noise is that of float32; blown up, it would be a feature like the others, and lose digits of them."""
+    X, X_val = hard.X.copy(), hard.X_val.copy()
+    for part in (X, X_val):
+        part[:, 3] = np.float32(1000) + np.spacing(np.float32(1000)) * (np.arange(len(part)) % 2)
+    head = SoftmaxHead(standardize=True, learning_rate=0.01, epochs=5).fit(X, hard.y, (X_val, hard.y_val))
+    own = head.predict_proba(X_val)[np.arange(len(hard.y_val)), np.searchsorted(head.classes_, hard.y_val)]
+    assert -np.log(own).mean() == pytest.approx(min(head.history_.val_loss), abs=1e-4)
+    assert np.abs(head.layers_[0].kernel[3]).max() < 10
+
+
+# ---------------------------------------------------------------- programs
+
+
+def key_differs(changes: Sequence[dict[str, Any]]) -> list[bool]:
+    base = MLPHead(hidden_units=16)
+    return [program_key(MLPHead(**{"hidden_units": 16, **change})) != program_key(base) for change in changes]
+
+
+def test_what_heads_of_a_program_have_in_common() -> None:
+    apart = [
+        {"hidden_units": 17}, {"activation": "tanh"}, {"optimizer": "sgd"}, {"batch_size": 16},
+        {"standardize": True}, {"random_state": 1},
+    ]  # fmt: skip
+    joined = [
+        {"learning_rate": 0.5}, {"l2": 0.1}, {"dropout": 0.5}, {"label_smoothing": 0.1}, {"epochs": 3}, {"patience": 1},
+        {"momentum": 0.1}, {"hidden_units": [16]},
+    ]  # fmt: skip
+    assert all(key_differs(apart))
+    assert not any(key_differs(joined))
+
+
+def test_seeds_decide(hard: Any) -> None:
+    one, other = (SoftmaxHead(epochs=2, random_state=seed).fit(hard.X, hard.y) for seed in (3, 4))
+    assert not np.allclose(one.layers_[0].kernel, other.layers_[0].kernel)

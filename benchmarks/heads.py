@@ -34,7 +34,7 @@ def run(rounds: int, *, quick: bool, output: Path) -> None:
     )
     scores: dict[str, dict[tuple[float, float], float]] = {"Keras": {}, "featurebank": {}}
     for turn in range(rounds):
-        heads = [SoftmaxHead(learning_rate=r, l2=p, epochs=epochs, batch_size=BATCH) for r, p in settings]
+        heads = [_head(r, p, epochs) for r, p in settings]
         name = "featurebank, cold" if turn == 0 else "featurebank, warm"
         contest.time(name, lambda heads=heads: train_together(heads, X, y))
         scores["featurebank"] = {s: _accuracy(h.predict(X_test), y_test) for s, h in zip(settings, heads, strict=True)}
@@ -61,6 +61,10 @@ def _made() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     X = np.maximum(rng.standard_normal((len(y), FEATURES)) + centres[y], 0) * scale
     X = X.astype(np.float32)
     return X[:IMAGES], y[:IMAGES], X[IMAGES:], y[IMAGES:]
+
+
+def _head(rate: float, penalty: float, epochs: int) -> SoftmaxHead:
+    return SoftmaxHead(learning_rate=rate, l2=penalty, epochs=epochs, batch_size=BATCH, standardize=True)
 
 
 def _fit_keras(setting: tuple[float, float], X: np.ndarray, y: np.ndarray, epochs: int) -> Any:

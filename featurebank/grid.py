@@ -165,6 +165,8 @@ def _train(bank: Bank, missing: Mapping[str, tuple[HeadSpec, int]], known: dict[
         for tap in dict.fromkeys(spec.tap for spec, _ in missing.values()):
             ids = [run for run, (spec, _) in missing.items() if spec.tap == tap]
             data = TrainingData.of(bank, tap)
+            if unseen := data.unseen(bank.classes):
+                reporter.warn(f"no training image of class {', '.join(unseen)}: every head gets its images wrong")
 
             def record(position: int, fitted: Fitted, ids: list[str] = ids) -> None:
                 run = _run(ids[position], *missing[ids[position]], fitted, bank)

@@ -435,3 +435,16 @@ def test_a_grid_without_neural_heads_never_imports_tensorflow(make_bank: Callabl
     grid = [*FAST, {"kind": "xgboost", "n_estimators": 2}, {"kind": "random_forest", "n_estimators": 2}]
     done = run_child(make_bank(), -1, grid)
     assert (done.returncode, done.stdout) == (0, "False False\n"), done.stderr
+
+
+def test_a_class_without_training_images_is_told(make_bank: Callable[..., Bank]) -> None:
+    told: list[str] = []
+
+    class Listener(Reporter):
+        def warn(self, line: str) -> None:
+            told.append(line)
+
+    bank = make_bank(untrained=(1,))
+    runs = train_heads(bank, [{"kind": "nearest_mean"}], reporter=Listener())
+    assert told == [f"no training image of class {bank.classes[1]}: every head gets its images wrong"]
+    assert runs[0].metrics["val"]["accuracy"] == pytest.approx(2 / 3)

@@ -75,3 +75,13 @@ def test_what_was_held_back_is_told_where_the_import_fails(tmp_path: Path) -> No
     assert done.returncode == 1
     assert done.stderr.startswith("reason")
     assert "broken" in done.stderr
+
+
+def test_side_by_side_gives_each_piece_one_thread() -> None:
+    np.ones((2, 2)) @ np.ones((2, 2))
+    runtime.set_threads(3)
+    with runtime.side_by_side() as count:
+        assert count == 3
+        assert runtime.threads() == 1
+        assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
+    assert runtime.threads() == 3

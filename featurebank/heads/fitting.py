@@ -61,6 +61,10 @@ class TrainingData:
             raise DatasetError(message)
         return cls(tap, bank.features(tap, "train"), y, bank.features(tap, "val"), y_val, len(bank.classes))
 
+    def unseen(self, names: Sequence[str]) -> list[str]:
+        """Returns the names of the classes that are validated but have no training image."""
+        return [names[label] for label in np.setdiff1d(self.y_val, self.y)]
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -116,8 +120,8 @@ def _fit_side_by_side(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData,
         pool = ThreadPoolExecutor(count, thread_name_prefix="featurebank-heads")
         try:
             futures = {pool.submit(_fit_alone, head, data, caught): i for i, head in enumerate(heads)}
-            for future in as_completed(futures):
-                on_fitted(futures[future], future.result())
+            for future in as_completed(list(futures)):
+                on_fitted(futures.pop(future), future.result())  # popped: a head that is told need not stay in memory
         finally:
             pool.shutdown(cancel_futures=True)
 

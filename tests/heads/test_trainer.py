@@ -173,6 +173,17 @@ def test_the_best_epochs_weights_are_kept(head: NeuralHead, hard: Any) -> None:
     assert history.val_loss[-1] > history.val_loss[best]
 
 
+def test_a_fall_below_min_delta_does_not_count_for_patience_but_its_weights_are_kept(hard: Any) -> None:
+    options: dict[str, Any] = {"learning_rate": 1e-4, "epochs": 8, "patience": 3, "random_state": 3}
+    heads = [SoftmaxHead(min_delta=delta, **options) for delta in (0.0, 10.0)]
+    train_together(heads, hard.X, hard.y, hard.validation)
+    assert [len(head.history_.val_loss) for head in heads] == [8, 4], "the first epoch counts, the next three do not"
+    losses = heads[1].history_.val_loss
+    assert losses == sorted(losses, reverse=True), "or this would not be a fall"
+    assert heads[1].history_.best_epoch == 4
+    same(heads[1], SoftmaxHead(**heads[1].get_params()).fit(hard.X, hard.y, hard.validation))
+
+
 def test_without_validation_all_epochs_run_and_the_last_weights_stay(hard: Any) -> None:
     head = SoftmaxHead(learning_rate=0.05, epochs=7, patience=1).fit(hard.X, hard.y)
     assert (len(head.history_.loss), head.history_.val_loss, head.history_.best_epoch) == (7, [], 7)

@@ -1,7 +1,8 @@
-"""`featurebank cache ls|show|rm`."""
+"""`featurebank cache ls|show|verify|rm`."""
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,35 @@ def show(settings: Settings, bank: str | None, than: str | None, *, as_json: boo
         print_json({**about, **({} if differs is None else {"differs": differs})})
     else:
         _print_about(about, differs)
+
+
+@cache.command()
+@click.argument("bank", required=False)
+@click.option("--forget", is_flag=True, help="Take damaged shards out; the next extract makes their rows again.")
+@as_json
+@click.pass_obj
+def verify(settings: Settings, bank: str | None, *, forget: bool, as_json: bool) -> None:
+    """Compare every byte of a bank with its checksums; exits with 1 if any differs."""
+    from dataclasses import asdict
+
+    from featurebank.bank.upkeep import find_bank_path
+    from featurebank.bank.verify import verify_bank
+    from featurebank.cli.tables import size
+
+    path = find_bank_path(settings.cache, bank)
+    found = verify_bank(path, forget=forget, reporter=settings.reporter())
+    if as_json:
+        print_json({"bank": str(path), **asdict(found)})
+    else:
+        for line in found.damaged:
+            click.echo(line)
+        if found.forgotten:
+            click.echo(
+                f"{len(found.forgotten)} shards taken out: run 'featurebank extract' as before to make their rows"
+            )
+        click.echo(f"{path}: {found.shards} shards, {size(found.bytes)}, {len(found.damaged)} files damaged")
+    if found.damaged:
+        sys.exit(1)
 
 
 @cache.command("rm")

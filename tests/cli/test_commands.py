@@ -243,3 +243,16 @@ def test_a_folder_without_images_or_with_one_class(place: Path, tmp_path: Path) 
     (tmp_path / "only").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "only" / "a.png")
     assert "class" in complaint(*EXTRACT, "--dataset", tmp_path, cwd=place)
+
+
+def test_verify_finds_a_flipped_byte(place: Path, tmp_path: Path) -> None:
+    featurebank("--cache", tmp_path, *EXTRACT, "--dataset", "photos", cwd=place)
+    assert "0 files damaged" in featurebank("--cache", tmp_path, "cache", "verify", cwd=place).stdout
+    shard = next(tmp_path.glob("*/shard-*.h5"))
+    data = bytearray(shard.read_bytes())
+    data[-9] ^= 1
+    shard.write_bytes(data)
+    assert "is damaged" in featurebank("--cache", tmp_path, "cache", "verify", "--forget", cwd=place, code=1).stdout
+    again = answer("--cache", tmp_path, *EXTRACT, "--dataset", "photos", cwd=place)
+    assert (again["rows"], again["added"]) == (60, 60)
+    assert "0 files damaged" in featurebank("--cache", tmp_path, "cache", "verify", cwd=place).stdout

@@ -46,8 +46,8 @@ def test_digests_come_in_order_from_several_threads() -> None:
     expected[700] = b""
     assert found.tolist() == expected
     assert failed == [(700, "input/output error")]
-    assert seen[-1] == 5000
-    assert seen == sorted(seen)
+    assert sum(seen) == 5000
+    assert len(seen) > 1
 
 
 def test_the_work_in_flight_is_bounded_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:

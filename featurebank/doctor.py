@@ -9,11 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from featurebank.errors import FeatureBankError
-from featurebank.runtime import limited_blas, threads
+from featurebank.runtime import installed_versions, limited_blas, threads
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "scikit-learn", "xgboost", "pillow", "click", "pydantic", "skops")
 _LEAST_FREE = 1 << 30
@@ -49,10 +48,11 @@ def _python() -> Check:
 
 
 def _packages() -> Iterator[Check]:
+    found = installed_versions(*_PACKAGES)
     for name in _PACKAGES:
-        try:
-            yield Check(name, ok=True, found=version(name))
-        except PackageNotFoundError:
+        if name in found:
+            yield Check(name, ok=True, found=found[name])
+        else:
             yield Check(name, ok=False, found="not installed", remedy=f"pip install {name}")
 
 

@@ -29,7 +29,7 @@ from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.feed import Batch, feed
 from featurebank.errors import ConfigError, DatasetError
 from featurebank.progress import SILENT, Advance, Reporter
-from featurebank.runtime import default_cache, threads
+from featurebank.runtime import default_cache, installed_versions, threads
 
 PRECISION = "float32"
 
@@ -133,6 +133,8 @@ def run_extraction(
     options.check(backbone)
     with reporter.track("read", len(dataset), "images") as advance:
         dataset.fingerprint(advance)
+    for line in dataset.warnings():
+        reporter.warn(line)
     path = locate(dataset, backbone, cache)
     began = time.perf_counter()
     with BankWriter(path, _recipe(backbone), _dataset_record(dataset)) as writer:
@@ -312,18 +314,8 @@ class _Work:
             "precision": PRECISION,
             "threads": threads(),
             "machine": platform.machine(),
-            "versions": _versions("featurebank", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow"),
+            "versions": installed_versions("featurebank", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow"),
         }
-
-
-def _versions(*packages: str) -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for name in packages:
-        with contextlib.suppress(PackageNotFoundError):  # the same module comes in packages of several names
-            found[name] = version(name)
-    return found
 
 
 def _bad_image(name: str, reason: str) -> DatasetError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.backbone import Backbone, list_backbones, load_backbone
+from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank import Bank
 from featurebank.bank.manifest import load_manifest
 from featurebank.bank.shard import read_keys
@@ -16,7 +16,7 @@ from featurebank.bank.writer import row_keys
 from featurebank.config import Pipeline, read_grid
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import BankDamagedError, BankIncompleteError, BankNotFoundError
-from featurebank.extraction import Extraction, ExtractOptions, locate, run_extraction
+from featurebank.extraction import Extraction, ExtractOptions, locate, missing_taps, run_extraction
 from featurebank.grid import train_heads
 from featurebank.heads.runs import Run, load_runs
 from featurebank.progress import SILENT, Reporter
@@ -46,8 +46,6 @@ def run_pipeline(pipeline: Pipeline, *, cache: Path | None = None, reporter: Rep
         FeatureBankError: a stage failed; what the stages before it did is kept.
     """
     dataset, backbone = _inputs(pipeline)
-    for line in dataset.warnings():
-        reporter.warn(line)
     extraction = run_extraction(dataset, backbone, extract_options(pipeline), cache=cache, reporter=reporter)
     bank = extraction.bank
     wanted = pipeline.heads
@@ -107,13 +105,15 @@ def _missing_rows(path: Path, wanted: np.ndarray, taps: list[str]) -> tuple[int,
         manifest = load_manifest(path)
     except BankNotFoundError:
         return len(wanted), None
-    lacking = np.zeros(len(wanted), bool)
-    for tap in taps:
-        keys = [_keys(path, shard) for shard in manifest.shards if tap in shard.taps]
-        lacking |= ~np.isin(row_keys(wanted), np.concatenate(keys)) if keys else True
+    bad = [s["digest"].encode() for s in manifest.skipped if "digest" in s]
+    none = row_keys(np.empty(0, "S32"))
+    stored = {
+        tap: np.concatenate([none, *(_keys(path, shard) for shard in manifest.shards if tap in shard.taps)])
+        for tap in taps
+    }
+    groups = missing_taps(stored, row_keys(wanted[~np.isin(wanted, np.array(bad, dtype="S32"))]))
     last = manifest.history[-1] if manifest.history else None
-    bad = {s.get("digest", "").encode() for s in manifest.skipped}
-    return int(sum(lacking & ~np.isin(wanted, list(bad)))), last["added"] / last["seconds"] if last else None
+    return sum(len(keys) for keys in groups.values()), last["added"] / last["seconds"] if last else None
 
 
 def _keys(path: Path, shard: Any) -> np.ndarray:
@@ -124,10 +124,9 @@ def _keys(path: Path, shard: Any) -> np.ndarray:
 
 
 def _row_bytes(backbone: Backbone, pipeline: Pipeline) -> int | None:
-    width = next(spec.channels for spec in list_backbones() if spec.name == backbone.name)
     if pipeline.extract.taps != ["pooled"]:
         return None
-    return width * (2 if pipeline.extract.store == "float16" else 4)
+    return backbone.spec.channels * (2 if pipeline.extract.store == "float16" else 4)
 
 
 def _known(path: Path) -> int:

@@ -71,6 +71,17 @@ def default_cache() -> Path:
     return Path(os.environ.get("FEATUREBANK_CACHE") or "cache")
 
 
+def installed_versions(*packages: str) -> dict[str, str]:
+    """Returns the versions of those packages that are installed; the same module may come in one of several."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def import_tensorflow() -> Any:
     """Imports TensorFlow, without the greetings of its C++ code on standard error, and gives it its threads.
 

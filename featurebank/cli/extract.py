@@ -57,10 +57,7 @@ def extract(
     network = load_backbone(backbone, weights=weights, image_size=image_size)
     images = load_dataset(dataset, split=split, seed=seed)
     options = ExtractOptions(taps or ("pooled",), engine, batch_size, store, on_bad_image)
-    reporter = settings.reporter()
-    result = run_extraction(images, network, options, cache=settings.cache, reporter=reporter)
-    for line in images.warnings():
-        reporter.warn(line)
+    result = run_extraction(images, network, options, cache=settings.cache, reporter=settings.reporter())
     if as_json:
         print_json(to_json(result))
     else:

@@ -53,7 +53,7 @@ class _Rate(ProgressColumn):
 
 class _Bar:
     def __init__(self, console: Console, what: str, total: int, unit: str) -> None:
-        self._began, self._done = time.monotonic(), 0
+        self._began = time.monotonic()
         columns = (
             TextColumn("{task.description:>8}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn(),
         )  # fmt: skip

@@ -6,15 +6,15 @@ import re
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 from featurebank.errors import HeadError
+from featurebank.heads.base import Head
 from featurebank.heads.estimators import fit_transforms, transform
-from featurebank.heads.features import checked_features, flat_features
+from featurebank.heads.features import checked_features, known_rows
 from featurebank.runtime import threads
 
 
-class XGBoostHead(ClassifierMixin, BaseEstimator):
+class XGBoostHead(Head):
     """Boosted trees with histogram splits, stopped early on validation data where there is any.
 
     Args:
@@ -62,10 +62,9 @@ class XGBoostHead(ClassifierMixin, BaseEstimator):
         X = checked_features(X, y)
         self.steps_ = fit_transforms(X, standardize=False, pca=self.pca, random_state=self.random_state)
         self.classes_, labels = np.unique(y, return_inverse=True)
-        self.n_features_in_ = X.shape[1]
         try:
             train = xgboost.QuantileDMatrix(transform(self.steps_, X), labels, max_bin=self.max_bin, nthread=threads())
-            watched = self._validation(train, validation_data)
+            watched = self._validation(train, validation_data, X.shape[1])
             self.booster_ = xgboost.train(
                 self._options(), train, self.n_estimators, evals=watched, verbose_eval=False,
                 early_stopping_rounds=self.early_stopping_rounds if watched else None,
@@ -76,22 +75,15 @@ class XGBoostHead(ClassifierMixin, BaseEstimator):
             raise HeadError(message) from error
         if watched:  # the trees after the best round are dropped, so that a saved model needs no note of it
             self.booster_ = self.booster_[: self.booster_.best_iteration + 1]
+        self.n_features_in_ = X.shape[1]
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Returns probabilities (n, classes) float32 in the order of `classes_`."""
-        if not hasattr(self, "booster_"):
-            message = "XGBoostHead is not fitted yet: call fit first"
-            raise HeadError(message)
-        X = flat_features(X, self.n_features_in_)
+        X = self._inputs(X)
         if not len(X):  # libraries refuse an empty table, or forget its columns
             return np.empty((0, len(self.classes_)), np.float32)
         return np.asarray(self.booster_.inplace_predict(transform(self.steps_, X)), np.float32)
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Returns the most probable class of each row."""
-        probabilities = self.predict_proba(X)  # first: it tells where the head is not fitted
-        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
     def _options(self) -> dict[str, Any]:
         names = ("max_depth", "learning_rate", "max_bin", "subsample", "colsample_bynode", "reg_lambda")
@@ -101,15 +93,13 @@ class XGBoostHead(ClassifierMixin, BaseEstimator):
             "tree_method": "hist", "nthread": threads(), "seed": self.random_state, "verbosity": 0,
         }  # fmt: skip
 
-    def _validation(self, train: Any, data: tuple[np.ndarray, np.ndarray] | None) -> list[tuple[Any, str]]:
+    def _validation(
+        self, train: Any, data: tuple[np.ndarray, np.ndarray] | None, features: int
+    ) -> list[tuple[Any, str]]:
         import xgboost
 
-        if data is None:
+        known = known_rows(self.classes_, *data, features) if data else None
+        if known is None:
             return []
-        X, y = data[0], np.asarray(data[1])
-        known = np.isin(y, self.classes_)
-        if not known.any():
-            return []
-        inputs = transform(self.steps_, flat_features(X, self.n_features_in_)[known])
-        labels = np.searchsorted(self.classes_, y[known])
+        inputs, labels = transform(self.steps_, known[0]), known[1]
         return [(xgboost.QuantileDMatrix(inputs, labels, ref=train, max_bin=self.max_bin, nthread=threads()), "val")]

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from featurebank.errors import HeadError
-from featurebank.heads.features import checked_features, flat_features
+from featurebank.heads.base import Head
+from featurebank.heads.features import checked_features
 from featurebank.heads.neural import softmax
 
 
-class EstimatorHead(ClassifierMixin, BaseEstimator):
+class EstimatorHead(Head):
     """A scikit-learn classifier on flattened features, with optional standardisation and PCA before it.
 
     Args:
@@ -58,10 +59,7 @@ class EstimatorHead(ClassifierMixin, BaseEstimator):
 
         An estimator that has none gives the softmax of its decision function: the right order, but not calibrated.
         """
-        if not hasattr(self, "estimator_"):
-            message = "EstimatorHead is not fitted yet: call fit first"
-            raise HeadError(message)
-        X = flat_features(X, self.n_features_in_)
+        X = self._inputs(X)
         if not len(X):  # libraries refuse an empty table, or forget its columns
             return np.empty((0, len(self.classes_)), np.float32)
         inputs = transform(self.steps_, X)
@@ -72,11 +70,6 @@ class EstimatorHead(ClassifierMixin, BaseEstimator):
             return softmax(np.stack([-decision, decision], 1) / 2 if decision.ndim == 1 else decision)
         predicted = self.estimator_.predict(inputs)
         return np.asarray(predicted[:, None] == self.classes_[None], np.float32)
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Returns the most probable class of each row."""
-        probabilities = self.predict_proba(X)  # first: it tells where the head is not fitted
-        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
 
 def fit_transforms(X: np.ndarray, *, standardize: bool, pca: int | None, random_state: int) -> list[Any]:

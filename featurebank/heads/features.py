@@ -45,3 +45,25 @@ def checked_features(X: np.ndarray, y: np.ndarray) -> np.ndarray:
         message = f"the training images have {classes} class, expected 2 or more: check the split and the labels"
         raise HeadError(message)
     return flat
+
+
+def known_rows(
+    classes: np.ndarray, X: np.ndarray, y: np.ndarray, expected: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Keeps the validation rows whose class is among the trained ones: a head has no output for others.
+
+    Args:
+        classes: the trained ones, sorted.
+        X: (n, ...) features.
+        y: (n,) labels.
+        expected: the width that the head was trained on.
+
+    Returns:
+        Features (m, d) float32 and positions in `classes` (m,); None where no row is left.
+
+    Raises:
+        HeadError: the features are not finite or of another width.
+    """
+    flat, y = flat_features(X, expected), np.asarray(y)
+    known = np.isin(y, classes)
+    return (flat[known], np.searchsorted(classes, y[known])) if known.any() else None

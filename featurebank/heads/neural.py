@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 from featurebank.errors import HeadError
-from featurebank.heads.features import flat_features
+from featurebank.heads.base import Head
 
 ACTIVATIONS = ("relu", "tanh", "gelu")
 OPTIMIZERS = ("adam", "sgd")
@@ -46,7 +45,7 @@ class History:
         }  # fmt: skip
 
 
-class NeuralHead(ClassifierMixin, BaseEstimator):
+class NeuralHead(Head):
     """Base of the heads made of dense layers; follows scikit-learn's contract.
 
     Subclasses take at least these parameters, and tell their hidden layers by `layer_sizes`.
@@ -159,18 +158,10 @@ class NeuralHead(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Returns probabilities (n, classes) float32, in the order of `classes_`."""
-        if not hasattr(self, "layers_"):
-            message = f"{type(self).__name__} is not fitted yet: call fit first"
-            raise HeadError(message)
-        outputs = flat_features(X, self.n_features_in_)
+        outputs = self._inputs(X)
         for layer in self.layers_[:-1]:
             outputs = activate(self.hidden_activation(), outputs @ layer.kernel + layer.bias)
         return softmax(outputs @ self.layers_[-1].kernel + self.layers_[-1].bias)
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Returns the most probable class of each row."""
-        probabilities = self.predict_proba(X)  # first: it tells where the head is not fitted
-        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
 
 def _is_number(value: Any, *, above: float | None = None, below: float = np.inf) -> bool:

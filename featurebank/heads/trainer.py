@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.heads.features import checked_features, flat_features
+from featurebank.heads.features import checked_features, known_rows
 from featurebank.heads.neural import Dense, History, NeuralHead
 from featurebank.runtime import import_tensorflow
 
@@ -98,17 +98,9 @@ class _Data:
     def of(cls, X: np.ndarray, y: np.ndarray, validation: Validation | None) -> _Data:
         X = checked_features(X, y)
         classes, positions = np.unique(y, return_inverse=True)
-        if validation is not None:
-            validation = cls._known(classes, *validation, X.shape[1])
-        return cls(X, positions.astype(np.int32), classes, validation)
-
-    @staticmethod
-    def _known(classes: np.ndarray, X: np.ndarray, y: np.ndarray, features: int) -> Validation | None:
-        """Keeps validation rows whose class is among the trained ones: a head has no output for others."""
-        y = np.asarray(y)
-        known = np.isin(y, classes)
-        X = flat_features(X, features)[known]
-        return (X, np.searchsorted(classes, y[known]).astype(np.int32)) if known.any() else None
+        if known := known_rows(classes, *validation, X.shape[1]) if validation is not None else None:
+            known = known[0], known[1].astype(np.int32)
+        return cls(X, positions.astype(np.int32), classes, known)
 
     @property
     def features(self) -> int:

@@ -45,6 +45,12 @@ class ExtractSection(_Section):
     batch_size: Annotated[int, Field(ge=1)] = 32
     store: Literal["float32", "float16"] | None = None
     on_bad_image: Literal["skip", "fail"] = "skip"
+    views: Annotated[int, Field(ge=0)] = 0
+    """Augmented views of each image beside the clean one."""
+    augment: str | None = None
+    """What the views are, as "flip,rotate=10,zoom=.2"."""
+    wait: bool = False
+    """Wait for another process that writes the bank."""
 
 
 class HeadsSection(_Section):

@@ -15,6 +15,7 @@ Each class is a built-in exception too, so that callers can catch what they woul
     │   ├── BankIncompleteError               extraction has not ended yet
     │   └── FormatVersionError                written by a newer featurebank
     ├── DiskFullError (OSError)
+    ├── RamLimitError (MemoryError)           more than `--ram` allows
     ├── FeatureRangeError (ArithmeticError)   NaN, infinity, or out of float16's range
     ├── HeadError (RuntimeError)              a head that cannot be trained or used
     └── MissingDependencyError (ImportError)  an optional package is not installed
@@ -78,6 +79,10 @@ class FormatVersionError(BankError):
 
 class DiskFullError(FeatureBankError, OSError):
     """No space is left where a file had to be written."""
+
+
+class RamLimitError(FeatureBankError, MemoryError):
+    """Something takes more memory than the user allows."""
 
 
 class FeatureRangeError(FeatureBankError, ArithmeticError):

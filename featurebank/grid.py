@@ -210,6 +210,8 @@ def _keep_first(bank: Bank, known: dict[str, Run], reporter: Reporter) -> None:
 def _keep(run: Run, fitted: Fitted, known: dict[str, Run], reporter: Reporter) -> None:
     try:
         save_head(fitted.head, run.saved_path)
+        known[run.run] = replace(run, weights=digest.of_file(run.saved_path))
+        known[run.run].save()
     except HeadError as error:
         note = f"{_NOT_KEPT}: {error}"
         known[run.run] = replace(run, notes=(*run.notes, note))

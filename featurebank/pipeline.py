@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ import numpy as np
 
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank import Bank
-from featurebank.bank.manifest import load_manifest
+from featurebank.bank.manifest import Manifest, load_manifest
 from featurebank.bank.shard import read_keys
-from featurebank.bank.writer import row_keys
 from featurebank.config import Pipeline, read_grid
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import BankDamagedError, BankIncompleteError, BankNotFoundError
-from featurebank.extraction import Extraction, ExtractOptions, locate, missing_taps, run_extraction
+from featurebank.extraction import Extraction, ExtractOptions, locate, run_extraction
+from featurebank.extraction.plan import missing_taps
 from featurebank.grid import train_heads
 from featurebank.heads.runs import Run, load_runs
 from featurebank.progress import SILENT, Reporter
@@ -61,15 +62,17 @@ def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None) -> dict[str,
     """Returns what `run_pipeline` would do, without doing it.
 
     Returns:
-        For "extract" its `bank`, `rows` (all), `missing` (rows to compute), `bytes` (to be written, None where a
+        For "extract" its `bank`, `rows` (all images), `missing` (rows to compute; an image has one and one for each
+        view), `bytes` (to be written, None where a
         tap's shape is not known without building the network) and `seconds` (from the speed of this backbone's last
         extraction here, None before the first); for "heads" the `runs` of the grid and how many are `known`.
     """
     dataset, backbone = _inputs(pipeline)
     dataset.fingerprint()
-    path = locate(dataset, backbone, cache)
+    options = extract_options(pipeline)
+    path = locate(dataset, backbone, options, cache)
     wanted = np.unique(dataset.digests[dataset.digests != b""])
-    missing, rate = _missing_rows(path, wanted, pipeline.extract.taps)
+    missing, rate = _missing_rows(path, wanted, options)
     size = _row_bytes(backbone, pipeline)
     grid = read_grid(pipeline.heads.grid)
     return {
@@ -89,7 +92,10 @@ def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None) -> dict[str,
 def extract_options(pipeline: Pipeline) -> ExtractOptions:
     """Returns the options of a pipeline's extraction."""
     section = pipeline.extract
-    return ExtractOptions(tuple(section.taps), section.engine, section.batch_size, section.store, section.on_bad_image)
+    return ExtractOptions(
+        tuple(section.taps), section.engine, section.batch_size, section.store, section.on_bad_image, section.views,
+        section.augment, section.wait,
+    )  # fmt: skip
 
 
 def _inputs(pipeline: Pipeline) -> tuple[Dataset, Backbone]:
@@ -99,28 +105,30 @@ def _inputs(pipeline: Pipeline) -> tuple[Dataset, Backbone]:
     return dataset, load_backbone(wanted.backbone, weights=wanted.weights, image_size=wanted.image_size)
 
 
-def _missing_rows(path: Path, wanted: np.ndarray, taps: list[str]) -> tuple[int, float | None]:
-    """Returns how many rows lack a tap, and how many images a second the last extraction did."""
+def _missing_rows(path: Path, wanted: np.ndarray, options: ExtractOptions) -> tuple[int, float | None]:
+    """Returns how many rows lack a tap, and how many rows a second the last extraction did."""
+    views = range(options.views + 1)
     try:
         manifest = load_manifest(path)
     except BankNotFoundError:
-        return len(wanted), None
-    bad = [s["digest"].encode() for s in manifest.skipped if "digest" in s]
-    none = row_keys(np.empty(0, "S32"))
-    stored = {
-        tap: np.concatenate([none, *(_keys(path, shard) for shard in manifest.shards if tap in shard.taps)])
-        for tap in taps
-    }
-    groups = missing_taps(stored, row_keys(wanted[~np.isin(wanted, np.array(bad, dtype="S32"))]))
-    last = manifest.history[-1] if manifest.history else None
-    return sum(len(keys) for keys in groups.values()), last["added"] / last["seconds"] if last else None
+        return len(wanted) * len(views), None
+    bad = np.array([s["digest"] for s in manifest.skipped if "digest" in s], dtype="S32")
+    good = wanted[~np.isin(wanted, bad)]
+    missing = 0
+    for view in views:
+        stored = {tap: _stored(path, manifest, tap, view) for tap in options.taps}
+        missing += sum(len(digests) for digests in missing_taps(stored, good).values())
+    last = manifest.last_extraction
+    return missing, last["added"] / last["seconds"] if last else None
 
 
-def _keys(path: Path, shard: Any) -> np.ndarray:
-    try:
-        return read_keys(path, shard)
-    except BankDamagedError:
-        return row_keys(np.empty(0, "S32"))
+def _stored(path: Path, manifest: Manifest, tap: str, view: int) -> np.ndarray:
+    found = [np.empty(0, "S32")]
+    for shard in manifest.shards:
+        if tap in shard.taps and shard.view == view:
+            with contextlib.suppress(BankDamagedError):
+                found.append(read_keys(path, shard)["digest"])
+    return np.concatenate(found)
 
 
 def _row_bytes(backbone: Backbone, pipeline: Pipeline) -> int | None:

@@ -1,9 +1,10 @@
-"""How many threads the work may use: one knob for every library."""
+"""How many threads and how much memory the work may use: one knob of each for every library."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ from typing import Any
 from featurebank.errors import ConfigError
 
 _chosen: int | None = None
+_chosen_ram: int | None = None
 _side_by_side = False
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_LEAST_BYTES = 10**6
 
 
 def set_threads(count: int | None) -> None:
@@ -38,6 +43,52 @@ def usable_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows have no affinity
         return os.cpu_count() or 1
+
+
+def set_ram(limit: int | str | None) -> None:
+    """Chooses how many bytes of features featurebank may hold in memory at once; None means half of the memory.
+
+    Args:
+        limit: bytes, or a text as "8GB", "500 MB", "2e9".
+
+    Raises:
+        ConfigError: it is not such a number, or below a megabyte.
+    """
+    global _chosen_ram  # noqa: PLW0603 - as for threads
+    _chosen_ram = None if limit is None else parse_bytes(limit, "--ram")
+
+
+def ram_limit() -> int:
+    """Returns how many bytes of features may be held in memory at once."""
+    return _chosen_ram or usable_memory() // 2
+
+
+def usable_memory() -> int:
+    """Returns the bytes of memory that this process can have: the machine's, or the control group's if that is less."""
+    try:
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        found = 8 << 30
+    with contextlib.suppress(OSError, ValueError):
+        found = min(found, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return found
+
+
+def parse_bytes(text: int | str, option: str) -> int:
+    """Reads a number of bytes as "8GB", "500 MB" or "2e9"; units are powers of 1000.
+
+    Raises:
+        ConfigError: it is no such number, or below a megabyte.
+    """
+    match = re.fullmatch(r"\s*([0-9.eE+]+)\s*([kKmMgGtT]?)[iI]?[bB]?\s*", str(text))
+    try:
+        size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
+    except (ValueError, OverflowError):
+        size = 0
+    if size < _LEAST_BYTES:
+        message = f"{option} is '{text}': expected a number of bytes of 1MB or more, as 500MB or 8GB"
+        raise ConfigError(message)
+    return size
 
 
 @contextlib.contextmanager

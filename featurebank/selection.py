@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, HeadError
 from featurebank.heads.fitting import Fitted, TrainingData, align, fit_heads
@@ -83,7 +84,7 @@ def trained_head(bank: Bank, run: Run) -> Any:
     if run.bank != bank.digest:
         message = f"run {run.run} was not trained on '{bank.name}' as it is now: train heads on it again"
         raise HeadError(message)
-    if run.saved_path.is_file():
+    if run.saved_path.is_file() and digest.of_file(run.saved_path) == run.weights:
         with contextlib.suppress(HeadError):  # what is damaged is trained again
             return load_head(run.saved_path)
     results: list[Fitted] = []

@@ -16,7 +16,7 @@ from PIL import Image
 from featurebank import digest
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank import Bank
-from featurebank.bank.manifest import Items
+from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +27,7 @@ import os, resource, signal, sys, time
 from pathlib import Path
 import numpy as np
 import featurebank.bank.writer as writer
-import featurebank.extraction as stage
+import featurebank.extraction.target as stage
 from featurebank.bank.manifest import Manifest
 
 writer.SHARD_ROWS = int(os.environ["ROWS"])
@@ -89,7 +89,7 @@ def pixels(monkeypatch: pytest.MonkeyPatch) -> list[PixelEngine]:
         loaded.append(PixelEngine(taps))
         return loaded[-1]
 
-    monkeypatch.setattr("featurebank.extraction.load_engine", load)
+    monkeypatch.setattr("featurebank.extraction.target.load_engine", load)
     return loaded
 
 
@@ -100,7 +100,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*args: Any, **options: Any) -> None:
         raise AssertionError("an engine was loaded")
 
-    monkeypatch.setattr("featurebank.extraction.load_engine", load)
+    monkeypatch.setattr("featurebank.extraction.target.load_engine", load)
 
 
 @pytest.fixture(scope="session")

@@ -16,15 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from featurebank.backbone import Backbone
 from featurebank.bank.manifest import MANIFEST, load_manifest
 from featurebank.bank.reader import Bank
-from featurebank.bank.shard import KEY_DTYPE
 from featurebank.bank.upkeep import find_bank
-from featurebank.bank.writer import BankWriter, row_keys
+from featurebank.bank.writer import BankWriter
 from featurebank.dataset import load_dataset
 from featurebank.errors import (
     BankDamagedError,
@@ -35,7 +32,7 @@ from featurebank.errors import (
     FeatureRangeError,
     UnknownNameError,
 )
-from featurebank.extraction import Extraction, ExtractOptions, extract, missing_taps, run_extraction
+from featurebank.extraction import Extraction, ExtractOptions, extract, run_extraction
 from featurebank.progress import Advance, Reporter
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -238,28 +235,6 @@ def test_reuse_counts_as_use(run: Callable[..., Extraction], photos: Path, lite:
     assert find_bank(tmp_path / "cache").path == other
     run()
     assert find_bank(tmp_path / "cache").path == old
-
-
-KEYS = st.sets(st.integers(0, 12)).map(
-    lambda numbers: row_keys(np.array([f"{n:032x}".encode() for n in sorted(numbers)], "S32"))
-)
-
-
-@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), KEYS, min_size=1), KEYS)
-def test_missing_taps(stored: dict[str, np.ndarray], wanted: np.ndarray) -> None:
-    groups = missing_taps(stored, wanted)
-    lacking = {
-        (tap, key)
-        for tap, keys in stored.items()
-        for key in set(wanted["digest"].tolist()) - set(keys["digest"].tolist())
-    }
-    found = [(tap, key) for taps, keys in groups.items() for tap in taps for key in keys["digest"].tolist()]
-    assert len(found) == len(set(found)), "nothing twice"
-    assert set(found) == lacking, "all that is missing, and nothing else"
-    rows = [key for keys in groups.values() for key in keys["digest"].tolist()]
-    assert len(rows) == len(set(rows)), "each image is decoded once"
-    assert all(keys.dtype == KEY_DTYPE and sorted(keys["digest"].tolist()) == keys["digest"].tolist()
-               for keys in groups.values())  # fmt: skip
 
 
 # ---- crashes
@@ -507,7 +482,7 @@ def give(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
             block[-1] = value
             return {"pooled": block}
 
-    monkeypatch.setattr("featurebank.extraction.load_engine", lambda *a, **k: Engine())
+    monkeypatch.setattr("featurebank.extraction.target.load_engine", lambda *a, **k: Engine())
 
 
 def test_nan_is_refused(run: Callable[..., Extraction], monkeypatch: pytest.MonkeyPatch, photos: Path) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from featurebank.bank import Bank
-from featurebank.bank.manifest import Items
+from featurebank.bank.items import Items
+from featurebank.bank.sealed import read_sealed
 from featurebank.bank.writer import BankWriter
 from featurebank.config import read_grid
 from featurebank.errors import ConfigError, DatasetError, HeadError
@@ -61,7 +62,7 @@ class Listener(Reporter):
 
 
 def records(bank: Bank) -> dict[str, dict[str, Any]]:
-    return {path.stem: json.loads(path.read_text()) for path in (bank.path / "runs").glob("*.json")}
+    return {path.stem: read_sealed(path) for path in (bank.path / "runs").glob("*.json")}
 
 
 def kept(bank: Bank) -> set[str]:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank import metrics
+from featurebank import digest, metrics
 from featurebank.bank import Bank
-from featurebank.bank.manifest import Items
+from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import DatasetError, HeadError
 from featurebank.grid import train_heads
@@ -232,4 +232,6 @@ def test_the_weights_on_disk_are_those_that_are_scored(make_bank: Callable[..., 
     head = trained_head(bank, best)
     head.estimator_.intercept_ = head.estimator_.intercept_ + np.array([1e6, 0, 0])
     save_head(head, best.saved_path)
+    best = replace(best, weights=digest.of_file(best.saved_path))
+    best.save()
     assert evaluate_test(bank, best).metrics["test"]["accuracy"] == np.mean(bank.labels("test") == 0)

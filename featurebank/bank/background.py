@@ -12,6 +12,7 @@ import numpy as np
 
 from featurebank.bank.writer import BankWriter
 
+_Rows = tuple[Sequence[str], np.ndarray, Mapping[str, np.ndarray], Mapping[str, str | None]]
 _WAITING = 4
 _LOOK_S = 0.05
 
@@ -24,9 +25,9 @@ class BackgroundWriter:
     the next `put`, or on leaving.
     """
 
-    def __init__(self, writer: BankWriter, dtypes: Mapping[str, str | None]) -> None:
-        self._writer, self._dtypes = writer, dtypes
-        self._queue: queue.Queue[tuple[Sequence[str], np.ndarray, Mapping[str, np.ndarray]]] = queue.Queue(_WAITING)
+    def __init__(self, writer: BankWriter) -> None:
+        self._writer = writer
+        self._queue: queue.Queue[_Rows] = queue.Queue(_WAITING)
         self._leaving, self._dropping, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._append_all, name="featurebank-writer")
@@ -50,11 +51,13 @@ class BackgroundWriter:
         if failure and error is None:
             raise failure
 
-    def put(self, ids: Sequence[str], keys: np.ndarray, taps: Mapping[str, np.ndarray]) -> None:
+    def put(
+        self, ids: Sequence[str], keys: np.ndarray, taps: Mapping[str, np.ndarray], dtypes: Mapping[str, str | None]
+    ) -> None:
         """Hands over rows; see `BankWriter.append`."""
         if self._failure:
             raise self._failure
-        self._queue.put((ids, keys, taps))
+        self._queue.put((ids, keys, taps, dtypes))
 
     def _append_all(self) -> None:
         while not (self._leaving.is_set() and self._queue.empty()):
@@ -65,7 +68,7 @@ class BackgroundWriter:
             if self._failure or self._dropping.is_set():
                 continue  # keep taking, so that nobody waits for room in the queue
             try:
-                self._writer.append(*rows, self._dtypes)
+                self._writer.append(*rows)
             except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for us
                 self._failure = error
         self._ended.set()

@@ -14,6 +14,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,34 +26,49 @@ from featurebank.files import explain_full_disk, write_json
 
 HEARTBEAT_S = 5.0
 DEAD_AFTER_S = 60.0
-_NOTE = "writer.json"
-_LOCK = ".writer.lock"
+LOOK_AGAIN_S = 0.5
+NOTE = "writer.json"
+LOCK = ".writer.lock"
 
 
 class WriterLock:
     """Holds a bank for writing inside a `with` block.
 
+    Args:
+        directory: the bank's; made if it is not there.
+        wait: wait until a holder has ended.
+        tell: called with one line on whom is waited for, and on a dead holder whose lock is taken over.
+
     Raises:
         BankLockedError: another process holds it; the message says which, and since when it was last heard of.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, wait: bool = False, tell: Callable[[str], None] | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._note = directory / _NOTE
-        self._lock = filelock.FileLock(directory / _LOCK, timeout=0)
+        self._wait, self._tell = wait, tell or (lambda line: None)
+        self._note = directory / NOTE
+        self._lock = filelock.FileLock(directory / LOCK, timeout=0)
         self._stop = threading.Event()
         self._beat = threading.Thread(target=self._keep_beating, name="featurebank-heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
-        holder = read_holder(self._note.parent)
-        try:
-            with explain_full_disk(self._note):
-                self._lock.acquire()
-        except filelock.Timeout as error:
-            raise _held(self._note.parent, holder or {}) from error
-        if holder and holder["host"] != socket.gethostname() and time.time() - holder["heartbeat"] < DEAD_AFTER_S:
-            self._lock.release()
-            raise _held(self._note.parent, holder)
+        waited = False
+        while True:
+            try:
+                dead = self._take()
+                break
+            except BankLockedError as error:
+                if not self._wait:
+                    raise
+                if not waited:
+                    self._tell(f"waiting: {str(error).partition(':')[0]}")
+                    waited = True
+                time.sleep(LOOK_AGAIN_S)
+        if dead:
+            self._tell(
+                f"process {dead['process']} on {dead['host']} ended without letting go of '{self._note.parent.name}': "
+                "taken over, what it had finished is kept"
+            )
         try:
             self._write_note()
             self._beat.start()
@@ -60,6 +76,21 @@ class WriterLock:
             self._lock.release()
             raise
         return self
+
+    def _take(self) -> dict[str, Any] | None:
+        """Takes the lock; returns who held it and is dead, if anybody."""
+        holder = read_holder(self._note.parent)
+        try:
+            with explain_full_disk(self._note):
+                self._note.parent.mkdir(parents=True, exist_ok=True)  # its last holder may have removed the bank
+                self._lock.acquire()
+        except filelock.Timeout as error:
+            raise _held(self._note.parent, holder or {}) from error
+        holder = read_holder(self._note.parent)  # whoever let go since has taken its note away
+        if holder and holder["host"] != socket.gethostname() and time.time() - holder["heartbeat"] < DEAD_AFTER_S:
+            self._lock.release()
+            raise _held(self._note.parent, holder)
+        return holder
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -82,7 +113,7 @@ class WriterLock:
 def read_holder(directory: Path) -> dict[str, Any] | None:
     """Returns who holds a bank, or last held it without letting go: host, process and heartbeat (Unix seconds)."""
     try:
-        note = json.loads((directory / _NOTE).read_text(encoding="utf-8"))
+        note = json.loads((directory / NOTE).read_text(encoding="utf-8"))
         return {"host": str(note["host"]), "process": int(note["process"]), "heartbeat": float(note["heartbeat"])}
     except (OSError, ValueError, KeyError, TypeError):
         return None

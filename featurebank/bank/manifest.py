@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from collections.abc import Mapping
@@ -10,64 +9,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from featurebank import digest
+from featurebank.bank.items import Items
 from featurebank.bank.shard import ShardEntry
 from featurebank.errors import BankDamagedError, BankNotFoundError, FormatVersionError
-from featurebank.files import write_bytes, write_json
+from featurebank.files import json_bytes, write_bytes, write_json
 
 FORMAT_VERSION = 1
+NEEDS = "0.1.0"
+"""The first featurebank that reads this version of the format; to be raised together with it."""
 MANIFEST = "manifest.json"
 
 _WRITE_ITEMS = "run 'featurebank extract' as before, which writes it again and computes nothing"
-
-
-@dataclass(frozen=True)
-class Items:
-    """The images of a bank: one entry an id, sorted by the digest of the content, then by id."""
-
-    ids: tuple[str, ...]
-    digests: np.ndarray
-    """(n,) "S32"; two ids may share one."""
-    labels: np.ndarray
-    """(n,) int32, positions in the classes."""
-    splits: np.ndarray
-    """(n,) uint8: 0 train, 1 val, 2 test."""
-
-    def sorted(self) -> Items:
-        """Returns the same items in their canonical order."""
-        order = np.lexsort((np.array(self.ids, dtype=object), self.digests))
-        return Items(tuple(self.ids[i] for i in order), self.digests[order], self.labels[order], self.splits[order])
-
-    @property
-    def digest(self) -> str:
-        """The digest of the columns, however a file holds them."""
-        text, ends = self._id_columns()
-        return digest.of_recipe([digest.of_array(c) for c in (text, ends, self.digests, self.labels, self.splits)])
-
-    def _id_columns(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the ids as UTF-8 bytes one after another, and where each ends."""
-        encoded = [i.encode() for i in self.ids]
-        ends = np.cumsum([len(e) for e in encoded], dtype=np.int64)
-        return np.frombuffer(b"".join(encoded), np.uint8), ends
-
-    def to_bytes(self) -> bytes:
-        """Returns the items as an NPZ file's bytes (columns: a million ids open in a fraction of a second)."""
-        text, ends = self._id_columns()
-        buffer = io.BytesIO()
-        columns: dict[str, Any] = {"digests": self.digests, "labels": self.labels, "splits": self.splits}
-        np.savez(buffer, id_text=text, id_ends=ends, **columns)
-        return buffer.getvalue()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Items:
-        """Reads what `to_bytes` wrote."""
-        with np.load(io.BytesIO(data), allow_pickle=False) as columns:
-            text, ends = columns["id_text"].tobytes(), columns["id_ends"].tolist()
-            starts = [0, *ends][: len(ends)]
-            ids = tuple(text[a:b].decode() for a, b in zip(starts, ends, strict=True))
-            return cls(ids, columns["digests"], columns["labels"], columns["splits"])
 
 
 @dataclass(frozen=True)
@@ -77,31 +30,43 @@ class Manifest:
     recipe: Mapping[str, Any]
     """Everything that decides a feature's value; its digest is the bank's key."""
     dataset: Mapping[str, Any]
-    """name, spec, classes, fractions and seed of the split."""
+    """name, spec, classes, fractions and seed of the split, subset."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """How the recipe was asked for: weights, as the user gave them. Not part of the key."""
     shards: tuple[ShardEntry, ...] = ()
     items: Mapping[str, Any] | None = None
     """file, checksum and count of the table of items; None until the first extraction has ended."""
     taps: tuple[str, ...] = ()
     """The taps that every item has."""
+    views: int = 0
+    """How many augmented views every item has in each tap, beside the clean image."""
     skipped: tuple[Mapping[str, str], ...] = ()
     """Images without a row: id, reason, and the digest of their content where it could be read."""
     history: tuple[Mapping[str, Any], ...] = field(default=())
-    """One entry for each extraction that added rows: time, rows, engine, seconds, versions."""
+    """What was done to the bank, oldest first: extractions that added rows, rows taken from other banks, clean-ups."""
 
     @property
     def key(self) -> str:
         """The digest of the recipe."""
         return digest.of_recipe(self.recipe)
 
+    @property
+    def last_extraction(self) -> Mapping[str, Any] | None:
+        """The entry of the last extraction that computed something: added, seconds, engine, versions."""
+        return next((event for event in reversed(self.history) if "added" in event), None)
+
     def save(self, directory: Path) -> None:
         """Replaces the manifest on disk, atomically."""
         value = {
             "format": "featurebank",
             "format_version": FORMAT_VERSION,
+            "needs": NEEDS,
             "key": self.key,
             "recipe": dict(self.recipe),
+            "source": dict(self.source),
             "dataset": dict(self.dataset),
             "taps": list(self.taps),
+            "views": self.views,
             "items": self.items,
             "shards": [shard.to_dict() for shard in self.shards],
             "skipped": [dict(s) for s in self.skipped],
@@ -110,18 +75,22 @@ class Manifest:
         value["checksum"] = digest.of_recipe(value)
         write_json(directory / MANIFEST, value)
 
-    def with_items(self, directory: Path, items: Items, taps: tuple[str, ...]) -> Manifest:
+    def with_items(self, directory: Path, items: Items, taps: tuple[str, ...], views: int) -> Manifest:
         """Writes the table of items and returns the manifest that lists it (not yet saved)."""
         data = items.to_bytes()
         checksum = digest.of_bytes(data)
         name = f"items-{checksum[:16]}.npz"
-        write_bytes(directory / name, data)
         entry = {"file": name, "checksum": checksum, "count": len(items.ids), "digest": items.digest}
-        return replace(self, items=entry, taps=taps)
+        write_bytes(directory / name, data)
+        return replace(self, items=entry, taps=taps, views=views)
 
 
-def load_manifest(directory: Path) -> Manifest:
+def load_manifest(directory: Path, *, strict: bool = False) -> Manifest:
     """Reads the manifest of a bank.
+
+    Args:
+        directory: the bank's.
+        strict: also refuse a file that says the same in other bytes (as blanks that a failing disk has changed).
 
     Raises:
         BankNotFoundError: there is none.
@@ -130,24 +99,32 @@ def load_manifest(directory: Path) -> Manifest:
     """
     path = directory / MANIFEST
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         message = f"no bank at '{directory}': 'featurebank cache ls' lists the banks, 'featurebank extract' makes one"
         raise BankNotFoundError(message) from error
-    except UnicodeDecodeError as error:
-        raise _damaged(path) from error
     try:
-        value = json.loads(text)
+        value = json.loads(data.decode())
         version = value["format_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(path) from error
     if version != FORMAT_VERSION:
-        message = (
-            f"'{directory}' has format version {version}, this featurebank reads {FORMAT_VERSION}: "
-            "install a newer featurebank, or choose another --cache"
-        )
-        raise FormatVersionError(message)
+        raise _newer(path, value)
+    if strict and data != json_bytes(value):
+        raise _damaged(path)
     return _parse(path, value)
+
+
+def _newer(path: Path, value: Mapping[str, Any]) -> BankDamagedError | FormatVersionError:
+    version, needs = value["format_version"], value.get("needs")
+    if not isinstance(version, int) or version < FORMAT_VERSION or needs == NEEDS:
+        return _damaged(path)  # there has never been such a version
+    remedy = f"install featurebank {needs} or newer" if needs else "install a newer featurebank"
+    message = (
+        f"'{path.parent}' has format version {version}, this featurebank reads {FORMAT_VERSION}: "
+        f"{remedy} to read it, or choose another --cache"
+    )
+    return FormatVersionError(message)
 
 
 def _parse(path: Path, value: dict[str, Any]) -> Manifest:
@@ -157,9 +134,11 @@ def _parse(path: Path, value: dict[str, Any]) -> Manifest:
     return Manifest(
         recipe=value["recipe"],
         dataset=value["dataset"],
+        source=value.get("source", {}),
         shards=tuple(ShardEntry.from_dict(s) for s in value["shards"]),
         items=value["items"],
         taps=tuple(value["taps"]),
+        views=value.get("views", 0),
         skipped=tuple(value["skipped"]),
         history=tuple(value["history"]),
     )

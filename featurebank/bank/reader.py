@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from featurebank import digest
-from featurebank.bank.manifest import Items, Manifest, load_items, load_manifest
-from featurebank.bank.shard import ShardEntry, map_tap, read_keys
-from featurebank.errors import BankDamagedError, BankIncompleteError, ConfigError, unknown_name
+from featurebank import digest, runtime
+from featurebank.bank import plain
+from featurebank.bank.items import Items
+from featurebank.bank.manifest import Manifest, load_items, load_manifest
+from featurebank.bank.rows import Rows
+from featurebank.errors import BankDamagedError, BankIncompleteError, RamLimitError, unknown_name
 
 SPLITS = ("train", "val", "test")
+BLOCK_BYTES = 256 << 20
+"""What `Bank.blocks` reads at a time, where `--ram` allows it."""
+
+
+class Block(NamedTuple):
+    """Some images with their features."""
+
+    features: np.ndarray
+    """(b, ...) float32."""
+    labels: np.ndarray
+    """(b,) int32."""
+    positions: np.ndarray
+    """(b,) int64, where they stand in `Bank.ids(split)`."""
 
 
 class Bank:
@@ -35,12 +49,13 @@ class Bank:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.manifest, self._items = _load(self.path)
+        self._rows = Rows(self.path, self.manifest, self._items)
 
     def __repr__(self) -> str:
         return f"Bank('{self.path}', {len(self)} images, taps {', '.join(self.taps)})"
 
     def __len__(self) -> int:
-        return len(self._items.ids)
+        return len(self._items.digests)
 
     @property
     def name(self) -> str:
@@ -69,6 +84,11 @@ class Bank:
         return self.manifest.taps
 
     @property
+    def views(self) -> int:
+        """How many augmented views every image has beside the clean one, which is view 0."""
+        return self.manifest.views
+
+    @property
     def skipped(self) -> tuple[Mapping[str, str], ...]:
         """The images that have no row: `id` and `reason` of each."""
         return self.manifest.skipped
@@ -79,16 +99,16 @@ class Bank:
         Raises:
             UnknownNameError: the bank does not have the tap.
         """
-        return self._shards_with(tap)[0].taps[tap].shape
+        return self._rows.shards_with(tap)[0].taps[tap].shape
 
     def tap_dtype(self, tap: str) -> str:
         """Returns the type that a tap is stored in: "float32" or "float16"."""
-        return self._shards_with(tap)[0].taps[tap].dtype
+        return self._rows.shards_with(tap)[0].taps[tap].dtype
 
     def tap_bytes(self, tap: str) -> int:
         """Returns how many bytes the rows of a tap take on disk."""
         per_row = int(np.prod(self.tap_shape(tap))) * np.dtype(self.tap_dtype(tap)).itemsize
-        return per_row * sum(shard.rows for shard in self._shards_with(tap))
+        return per_row * sum(shard.rows for shard in self._rows.shards_with(tap))
 
     def ids(self, split: str | None = None) -> list[str]:
         """Returns the ids of the images: paths relative to the dataset's root, or positions in an array.
@@ -96,11 +116,22 @@ class Bank:
         Args:
             split: "train", "val" or "test"; None for all.
         """
-        return [self._items.ids[i] for i in self._positions(split)]
+        if split is None:
+            return list(self._items.ids)
+        return [self._items.ids[i] for i in self._positions(split).tolist()]
+
+    def digests(self, split: str | None = None) -> np.ndarray:
+        """Returns the digests of the images' contents: (n,) "S32", in the order of `ids`."""
+        return np.asarray(self._items.digests[self._positions(split)])
 
     def labels(self, split: str | None = None) -> np.ndarray:
         """Returns the labels: (n,) int32, in the order of `ids`."""
         return np.asarray(self._items.labels[self._positions(split)])
+
+    def metadata(self, split: str | None = None) -> dict[str, np.ndarray]:
+        """Returns the further columns of the dataset, (n,) each, in the order of `ids`; a manifest file has them."""
+        positions = self._positions(split)
+        return {name: np.asarray(column[positions]) for name, column in self._items.metadata.items()}
 
     def splits(self) -> np.ndarray:
         """Returns the split of each image: (n,) of "train", "val" or "test", in the order of `ids()`."""
@@ -112,23 +143,97 @@ class Bank:
         Args:
             tap: one of `taps`.
             split: "train", "val" or "test"; None for all.
-            view: 0 is the clean image.
+            view: 0 is the clean image, 1 to `views` are its augmentations.
 
         Raises:
             UnknownNameError: there is no such tap.
+            ConfigError: there is no such view.
+            RamLimitError: they do not fit into memory; `blocks` reads them part by part.
             BankDamagedError: a shard is missing or not what was written.
         """
         positions = self._positions(split)
-        shard_of, row_of = self._locate(tap, view)
-        shards = self._shards_with(tap)
-        out = np.empty((len(positions), *self.tap_shape(tap)), np.float32)
-        wanted_shard, wanted_row = shard_of[positions], row_of[positions]
-        for number, shard in enumerate(shards):
-            here = np.flatnonzero(wanted_shard == number)
-            if len(here):
-                # numpy converts float16 twenty times faster than HDF5 does.
-                out[here] = map_tap(self.path, shard, tap)[wanted_row[here]]
-        return out
+        shape = (len(positions), *self.tap_shape(tap))
+        self._check_memory(tap, 4 * int(np.prod(shape)))
+        return self._rows.read(tap, view, positions)
+
+    def rows(self, tap: str, positions: Sequence[int] | np.ndarray, *, view: int = 0) -> np.ndarray:
+        """Returns the features of some images: (n, ...) float32.
+
+        Args:
+            tap: one of `taps`.
+            positions: where they stand in `ids()`.
+            view: 0 is the clean image, 1 to `views` are its augmentations.
+
+        Raises:
+            UnknownNameError, ConfigError, BankDamagedError: as `features`.
+        """
+        return self._rows.read(tap, view, np.asarray(positions, np.int64))
+
+    def blocks(
+        self,
+        tap: str = "pooled",
+        split: str | None = None,
+        *,
+        view: int = 0,
+        seed: int | None = None,
+        block_bytes: int | None = None,
+    ) -> Iterator[Block]:
+        """Yields the features of a tap part by part, so that they need not fit into memory.
+
+        Rows lie on disk in the order of the digests of their images, which is random with respect to class and name.
+        So whole shards are read, in an order that the seed decides, several at a time, and shuffled in memory.
+
+        Args:
+            tap: one of `taps`.
+            split: "train", "val" or "test"; None for all.
+            view: 0 is the clean image, 1 to `views` are its augmentations.
+            seed: of the order; another one for each epoch. None gives the order of `ids`.
+            block_bytes: how large a block may be (a shard at least where there is a seed); default 256 MiB, or an
+                eighth of `--ram`.
+
+        Yields:
+            Blocks that together hold every image once.
+
+        Raises:
+            UnknownNameError, ConfigError, BankDamagedError: as `features`.
+        """
+        positions = self._positions(split)
+        limit = block_bytes or min(BLOCK_BYTES, runtime.ram_limit() // 8)
+        row_bytes = max(1, 4 * int(np.prod(self.tap_shape(tap))))
+        generator = None if seed is None else np.random.default_rng(seed)
+        for group in self._rows.groups(tap, view, positions, max(1, limit // row_bytes), generator):
+            features = self._rows.read(tap, view, positions[group])
+            yield Block(features, np.asarray(self._items.labels[positions[group]]), group)
+
+    def to_hdf5(self, file: str | Path, tap: str = "pooled", *, view: int = 0) -> Path:
+        """Writes one plain HDF5 file: `features`, `labels`, `ids`, `splits` and `classes`.
+
+        Args:
+            file: where; an existing file is replaced when the new one is whole.
+            tap: one of `taps`.
+            view: 0 is the clean image, 1 to `views` are its augmentations.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            DiskFullError: no space is left; the old file, if there was one, stays.
+            UnknownNameError, ConfigError, BankDamagedError: as `features`.
+        """
+        return plain.write_hdf5(Path(file), self._columns(), self.tap_shape(tap), self._in_order(tap, view))
+
+    def to_npz(self, file: str | Path, tap: str = "pooled", *, view: int = 0) -> Path:
+        """Writes one NPZ file with the arrays that `to_hdf5` writes; see there."""
+        return plain.write_npz(Path(file), self._columns(), self.tap_shape(tap), self._in_order(tap, view))
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        return {
+            "labels": self.labels(), "ids": np.array(self.ids(), dtype="U"), "splits": self.splits(),
+            "classes": np.array(self.classes, dtype="U"),
+        }  # fmt: skip
+
+    def _in_order(self, tap: str, view: int) -> Iterator[np.ndarray]:
+        return (block.features for block in self.blocks(tap, view=view, block_bytes=64 << 20))
 
     def _positions(self, split: str | None) -> np.ndarray:
         if split is None:
@@ -137,46 +242,13 @@ class Bank:
             raise unknown_name("split", split, SPLITS)
         return np.flatnonzero(self._items.splits == SPLITS.index(split))
 
-    def _shards_with(self, tap: str) -> list[ShardEntry]:
-        if tap not in self.taps:
-            hint = f"'featurebank extract --tap {tap}' adds it"
-            raise unknown_name("tap", tap, self.taps, hint)
-        shards = [shard for shard in self.manifest.shards if tap in shard.taps]
-        if not shards:  # they were damaged, and the run that was to make them again was interrupted
-            message = f"'{self.path}' lacks all rows of tap '{tap}': run extract again"
-            raise BankDamagedError(message)
-        return shards
-
-    @cached_property
-    def _located(self) -> dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]:
-        return {}
-
-    def _locate(self, tap: str, view: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns for each image the number of the shard that holds it, and its row there."""
-        if (tap, view) not in self._located:
-            self._located[tap, view] = self._search(tap, view)
-        return self._located[tap, view]
-
-    def _search(self, tap: str, view: int) -> tuple[np.ndarray, np.ndarray]:
-        digests, shards, rows = [], [], []
-        for number, shard in enumerate(self._shards_with(tap)):
-            keys = read_keys(self.path, shard)
-            here = np.flatnonzero(keys["view"] == view)
-            digests.append(keys["digest"][here])
-            shards.append(np.full(len(here), number))
-            rows.append(here)
-        stored = np.concatenate(digests)
-        missing = np.flatnonzero(~np.isin(self._items.digests, stored))
-        if len(missing):
-            if view != 0:
-                message = f"the bank has no view {view} of tap '{tap}': 0 is the clean image"
-                raise ConfigError(message)
-            first = self._items.ids[int(missing[0])]
-            message = f"'{self.path}' lacks {len(missing)} rows of tap '{tap}' (as of '{first}'): run extract again"
-            raise BankDamagedError(message)
-        order = np.argsort(stored, kind="stable")
-        found = order[np.searchsorted(stored, self._items.digests, sorter=order)]
-        return np.concatenate(shards)[found], np.concatenate(rows)[found]
+    def _check_memory(self, tap: str, size: int) -> None:
+        if size > (limit := runtime.ram_limit()):
+            message = (
+                f"the features of tap '{tap}' take {size / 1e9:.2f} GB in memory, the limit is {limit / 1e9:.2f} GB: "
+                "give a larger --ram, take a smaller tap, or read them part by part with Bank.blocks"
+            )
+            raise RamLimitError(message)
 
 
 def _load(path: Path) -> tuple[Manifest, Items]:

@@ -48,6 +48,8 @@ class ShardEntry:
     keys: str
     """Digest of the rows' keys, so that a reader notices rows that are not what they were."""
     taps: Mapping[str, StoredTap]
+    view: int = 0
+    """Of all its rows: 0 is the clean image."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the entry as JSON values."""
@@ -58,6 +60,7 @@ class ShardEntry:
             "bytes": self.bytes,
             "checksum": self.checksum,
             "keys": self.keys,
+            "view": self.view,
             "taps": taps,
         }
 
@@ -65,7 +68,9 @@ class ShardEntry:
     def from_dict(cls, value: Mapping[str, Any]) -> ShardEntry:
         """Reads what `to_dict` wrote."""
         taps = {n: StoredTap(tuple(t["shape"]), t["dtype"], t["offset"]) for n, t in value["taps"].items()}
-        return cls(value["file"], value["rows"], value["bytes"], value["checksum"], value["keys"], taps)
+        return cls(
+            value["file"], value["rows"], value["bytes"], value["checksum"], value["keys"], taps, value.get("view", 0)
+        )
 
 
 def write_shard(directory: Path, keys: np.ndarray, taps: Mapping[str, Sequence[np.ndarray]]) -> ShardEntry:
@@ -73,7 +78,7 @@ def write_shard(directory: Path, keys: np.ndarray, taps: Mapping[str, Sequence[n
 
     Args:
         directory: the bank's.
-        keys: (rows,) of `KEY_DTYPE`.
+        keys: (rows,) of `KEY_DTYPE`, all of one view.
         taps: for each tap its blocks in order, each (some rows, ...), together `rows` long, of the type to be stored.
 
     Raises:
@@ -93,7 +98,9 @@ def write_shard(directory: Path, keys: np.ndarray, taps: Mapping[str, Sequence[n
     name = f"shard-{digest.of_recipe([digest.of_array(keys), sorted(taps)])[:20]}.h5"
     with atomic_path(directory / name) as temporary:
         temporary.write_bytes(data)
-    return ShardEntry(name, len(keys), len(data), digest.of_bytes(data), digest.of_array(keys), stored)
+    view = int(keys["view"][0])
+    assert (keys["view"] == view).all(), "rows of several views in one shard"
+    return ShardEntry(name, len(keys), len(data), digest.of_bytes(data), digest.of_array(keys), stored, view)
 
 
 def _write_tap(file: h5py.File, tap: str, blocks: Sequence[np.ndarray], rows: int) -> None:
@@ -135,9 +142,23 @@ def read_keys(directory: Path, entry: ShardEntry) -> np.ndarray:
         raise _damaged(path, f"{type(error).__name__}: {' '.join(str(error).split())}") from error
     if digest.of_array(keys) != entry.keys:
         raise _damaged(path, "its row keys are not those that were written")
-    if found != dict(entry.taps):
+    if found != dict(entry.taps) or not (keys["view"] == entry.view).all():
         raise _damaged(path, "its taps are not where the manifest says")
     return keys
+
+
+def read_rows(directory: Path, entry: ShardEntry, tap: str, rows: np.ndarray) -> np.ndarray:
+    """Reads some rows of a tap: (n, ...) of the stored type; nothing of the file stays in memory.
+
+    Raises:
+        BankDamagedError: the file is missing or shorter than it was.
+    """
+    # A list as index of an h5py dataset is quadratic (h5py 3.14), and a map costs its pages only while it exists.
+    mapped = map_tap(directory, entry, tap)
+    first, last = (int(rows[0]), int(rows[-1])) if len(rows) else (0, -1)
+    if last - first + 1 == len(rows) and np.array_equal(rows, np.arange(first, last + 1)):
+        return np.array(mapped[first : last + 1])
+    return np.asarray(mapped[rows])
 
 
 def map_tap(directory: Path, entry: ShardEntry, tap: str) -> np.ndarray:

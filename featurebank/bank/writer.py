@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
+from featurebank.bank.items import Items
 from featurebank.bank.lock import WriterLock
-from featurebank.bank.manifest import Items, Manifest, load_manifest
+from featurebank.bank.manifest import Manifest, load_manifest
 from featurebank.bank.shard import KEY_DTYPE, ShardEntry, read_keys, write_shard
 from featurebank.errors import BankDamagedError, BankNotFoundError, ConfigError, FeatureRangeError
 from featurebank.files import TEMPORARY_PREFIX
@@ -25,16 +26,33 @@ from featurebank.files import TEMPORARY_PREFIX
 SHARD_ROWS = 4096
 SHARD_BYTES = 128 << 20
 SHARD_SECONDS = 60.0
-"""A shard ends at whichever comes first: what a crash can cost is bounded in rows, memory and time."""
+"""Shards end at whichever comes first: what a crash can cost is bounded in rows, memory and time."""
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
-def row_keys(digests: np.ndarray, view: int = 0) -> np.ndarray:
+def row_keys(digests: np.ndarray, view: int | np.ndarray = 0) -> np.ndarray:
     """Returns the keys of some images' rows: (n,) of `KEY_DTYPE`."""
     keys = np.empty(len(digests), KEY_DTYPE)
     keys["digest"], keys["view"] = digests, view
     return keys
+
+
+@dataclass
+class _Rows:
+    """Rows of one view and one set of taps that wait to become a shard."""
+
+    keys: list[np.ndarray] = field(default_factory=list)
+    blocks: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    count: int = 0
+    bytes: int = 0
+
+    def add(self, keys: np.ndarray, taps: Mapping[str, np.ndarray]) -> None:
+        self.keys.append(keys)
+        self.count += len(keys)
+        for tap, block in taps.items():
+            self.blocks.setdefault(tap, []).append(block)
+            self.bytes += block.nbytes
 
 
 class BankWriter:
@@ -44,19 +62,30 @@ class BankWriter:
         path: the bank's directory; made if it is not there.
         recipe: what decides a feature's value.
         dataset: name, spec, classes, fractions and seed.
+        source: how the recipe was asked for; see `Manifest`.
+        wait: wait until another process that writes the bank has ended, instead of raising.
+        tell: called with a line about the lock: whom we wait for, whose we took over.
 
     Raises:
         BankLockedError: another process writes the bank.
     """
 
-    def __init__(self, path: Path, recipe: Mapping[str, Any], dataset: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        recipe: Mapping[str, Any],
+        dataset: Mapping[str, Any],
+        *,
+        source: Mapping[str, Any] | None = None,
+        wait: bool = False,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         self.path = path
         self.lost: list[str] = []
         """One line for each listed shard that was found missing or damaged; its rows count as not there."""
-        self._fresh = Manifest(recipe=recipe, dataset=dataset)
-        self._lock = WriterLock(path)
-        self._keys: list[np.ndarray] = []
-        self._blocks: dict[str, list[np.ndarray]] = {}
+        self._fresh = Manifest(recipe=recipe, dataset=dataset, source=source or {})
+        self._lock = WriterLock(path, wait=wait, tell=tell)
+        self._waiting: dict[tuple[tuple[str, ...], int], _Rows] = {}
         self._since = time.monotonic()
         self._rows_lock = threading.RLock()  # an interrupted main thread may flush while another still appends
 
@@ -78,10 +107,14 @@ class BankWriter:
         finally:
             self._lock.__exit__(kind, error, trace)
 
-    def stored(self, tap: str) -> np.ndarray:
-        """Returns the keys of the rows that a tap has already: (n,) of `KEY_DTYPE`."""
-        keys = [self._shard_keys[shard.file] for shard in self.manifest.shards if tap in shard.taps]
-        return np.concatenate(keys) if keys else np.empty(0, KEY_DTYPE)
+    def stored(self, tap: str, view: int = 0) -> np.ndarray:
+        """Returns the digests of the images whose row a tap has already in a view: (n,) "S32"."""
+        found = [
+            self._shard_keys[shard.file]["digest"]
+            for shard in self.manifest.shards
+            if tap in shard.taps and shard.view == view
+        ]
+        return np.concatenate([np.empty(0, "S32"), *found])
 
     def stored_dtype(self, tap: str) -> str | None:
         """Returns the type a tap is stored in, or None where it has no rows yet."""
@@ -95,9 +128,8 @@ class BankWriter:
         Args:
             ids: n names of the images, for messages alone.
             keys: (n,) of `KEY_DTYPE`.
-            taps: (n, ...) float32 for each tap; every call between two shards has the same taps.
-            dtypes: the type to store each tap in; None is float32 for vectors and float16 for maps, which are large
-                and made of activations of moderate size.
+            taps: (n, ...) float32 for each tap.
+            dtypes: the type to store each tap in; None is `default_dtype`'s.
 
         Raises:
             FeatureRangeError: a feature is NaN, infinite or out of float16's range; no row of this call is added.
@@ -105,26 +137,59 @@ class BankWriter:
         """
         converted = {tap: _convert(tap, block, dtypes[tap], ids) for tap, block in taps.items()}
         with self._rows_lock:
-            if self._blocks and set(self._blocks) != set(taps):
-                self.flush()
-            self._keys.append(keys)
-            for tap, block in converted.items():
-                self._blocks.setdefault(tap, []).append(block)
-            if self._is_full():
+            for view in np.unique(keys["view"]).tolist():
+                here = keys["view"] == view
+                chosen = (keys, converted) if here.all() else (keys[here], {t: b[here] for t, b in converted.items()})
+                rows = self._waiting.setdefault((tuple(sorted(taps)), view), _Rows())
+                rows.add(*chosen)
+                if rows.count >= SHARD_ROWS:
+                    self._write(tuple(sorted(taps)), view)
+            size = sum(rows.bytes for rows in self._waiting.values())
+            if size >= SHARD_BYTES or time.monotonic() - self._since >= SHARD_SECONDS:
                 self.flush()
 
     def flush(self) -> None:
-        """Writes what is in memory as a shard, and lists it."""
+        """Writes what is in memory as shards, and lists them."""
         with self._rows_lock:
-            if not self._keys:
-                return
-            keys = np.concatenate(self._keys)
-            blocks, self._blocks, self._keys = self._blocks, {}, []
-            entry = write_shard(self.path, keys, blocks)
-            others = tuple(shard for shard in self.manifest.shards if shard.file != entry.file)
-            self._shard_keys[entry.file] = keys
-            self._save(replace(self.manifest, shards=(*others, entry)))
+            for taps, view in list(self._waiting):
+                self._write(taps, view)
             self._since = time.monotonic()
+
+    def adopt(
+        self, entries: Sequence[ShardEntry], keys: Sequence[np.ndarray], event: Mapping[str, Any] | None = None
+    ) -> None:
+        """Lists shards that another bank has made and that lie in this bank's directory now.
+
+        Args:
+            entries: what the other bank's manifest says of them.
+            keys: the row keys of each.
+            event: what to add to the history, or None.
+        """
+        with self._rows_lock:
+            self._shard_keys |= {entry.file: found for entry, found in zip(entries, keys, strict=True)}
+            self._list(entries, event)
+
+    def replace(self, gone: Iterable[ShardEntry], entries: Sequence[ShardEntry], event: Mapping[str, Any]) -> None:
+        """Lists shards in the place of others, whose files are deleted once the new manifest stands."""
+        files = {entry.file for entry in gone}
+        with self._rows_lock:
+            kept = tuple(shard for shard in self.manifest.shards if shard.file not in files)
+            self._save(replace(self.manifest, shards=(*kept, *entries), history=(*self.manifest.history, event)))
+        for name in files - {entry.file for entry in entries}:
+            (self.path / name).unlink(missing_ok=True)
+
+    def _write(self, taps: tuple[str, ...], view: int) -> None:
+        rows = self._waiting.pop((taps, view))
+        keys = np.concatenate(rows.keys)
+        entry = write_shard(self.path, keys, rows.blocks)
+        self._shard_keys[entry.file] = keys
+        self._list([entry])
+
+    def _list(self, entries: Sequence[ShardEntry], event: Mapping[str, Any] | None = None) -> None:
+        files = {entry.file for entry in entries}
+        others = tuple(shard for shard in self.manifest.shards if shard.file not in files)
+        history = (*self.manifest.history, event) if event else self.manifest.history
+        self._save(replace(self.manifest, shards=(*others, *entries), history=history))
 
     def finish(
         self,
@@ -132,20 +197,28 @@ class BankWriter:
         taps: Sequence[str],
         skipped: Iterable[Mapping[str, str]],
         event: Mapping[str, Any] | None,
+        *,
+        views: int = 0,
     ) -> None:
         """Makes everything appended visible: lists the items, the taps that all of them have, and the skipped images.
 
         Args:
-            items: every image that has a row in each of `taps`.
+            items: every image that has a row in each of `taps` and views.
             taps: their names.
+            views: how many views each has beside the clean image.
             skipped: `id`, `reason` and where known `digest` of each image without a row.
             event: what to add to the history, or None.
         """
         self.flush()
-        manifest = self.manifest.with_items(self.path, items.sorted(), tuple(taps))
+        manifest = self.manifest.with_items(self.path, items.sorted(), tuple(taps), views)
         history = (*manifest.history, event) if event else manifest.history
-        old = self.manifest.items
-        self._save(replace(manifest, skipped=tuple(skipped), history=history, dataset=self._fresh.dataset))
+        old, fresh = self.manifest.items, self._fresh
+        self._save(
+            replace(
+                manifest, skipped=tuple(skipped), history=history, dataset=fresh.dataset,
+                source=fresh.source or manifest.source,
+            )
+        )  # fmt: skip
         if old and manifest.items and old["file"] != manifest.items["file"]:
             (self.path / old["file"]).unlink(missing_ok=True)
 
@@ -172,18 +245,26 @@ class BankWriter:
         manifest.save(self.path)
         self.manifest = manifest
 
-    def _is_full(self) -> bool:
-        rows = sum(len(keys) for keys in self._keys)
-        size = sum(block.nbytes for blocks in self._blocks.values() for block in blocks)
-        return rows >= SHARD_ROWS or size >= SHARD_BYTES or time.monotonic() - self._since >= SHARD_SECONDS
-
     def _remove_leftovers(self) -> None:
         for path in self.path.glob(f"{TEMPORARY_PREFIX}*"):
             path.unlink(missing_ok=True)  # we hold the lock: whoever was writing this is dead
 
 
+def event(**what: Any) -> dict[str, Any]:
+    """Returns an entry of a bank's history: what was done, and when."""
+    return {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **what}
+
+
+def default_dtype(shape: Sequence[int]) -> str:
+    """Returns the type that a tap is stored in unless asked otherwise, by the shape of one row.
+
+    That is float32 for vectors, and float16 for maps, which are large and made of activations of moderate size.
+    """
+    return "float32" if len(shape) == 1 else "float16"
+
+
 def _convert(tap: str, block: np.ndarray, dtype: str | None, ids: Sequence[str]) -> np.ndarray:
-    dtype = dtype or ("float32" if block.ndim == 2 else "float16")  # noqa: PLR2004 - (rows, features)
+    dtype = dtype or default_dtype(block.shape[1:])
     flat = block.reshape(len(block), -1)
     finite = np.isfinite(flat).all(axis=1)
     if not finite.all():

@@ -27,7 +27,13 @@ def split_fractions(context: click.Context, option: click.Parameter, value: str 
 
 
 @click.command()
-@click.option("--backbone", required=True, help="Network to run; 'featurebank backbones' lists them.")
+@click.option(
+    "--backbone",
+    "backbones",
+    multiple=True,
+    required=True,
+    help="Network to run; 'featurebank backbones' lists them. Several share one decoding pass.",
+)
 @click.option("--dataset", default="digits", show_default=True, help="Name, folder or npz:FILE of the images.")
 @click.option(
     "--tap", "taps", multiple=True, help="pooled, map, LAYER, LAYER:avg or LAYER:max; repeatable.  [default: pooled]"
@@ -42,25 +48,30 @@ def split_fractions(context: click.Context, option: click.Parameter, value: str 
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images a forward pass.")
 @click.option("--on-bad-image", type=click.Choice(["skip", "fail"]), default="skip", show_default=True)
+@click.option("--views", type=int, default=0, metavar="K", help="Augmented views of each image beside the clean one.")
+@click.option("--augment", metavar="SPEC", help="What the views are, as flip,rotate=10,zoom=.2,noise=.05.")
+@click.option("--wait", is_flag=True, help="Wait for another process that writes the bank.")
 @as_json
 @click.pass_obj
 def extract(
-    settings: Settings, backbone: str, dataset: str, taps: tuple[str, ...], weights: str, image_size: int | None,
-    split: list[float] | None, seed: int, engine: str, store: str | None, batch_size: int, on_bad_image: str,
-    *, as_json: bool,
+    settings: Settings, backbones: tuple[str, ...], dataset: str, taps: tuple[str, ...], weights: str,
+    image_size: int | None, split: list[float] | None, seed: int, engine: str, store: str | None, batch_size: int,
+    on_bad_image: str, views: int, augment: str | None, *, wait: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compute the features that a bank lacks; what it has is never computed again."""
     from featurebank.backbone import load_backbone
     from featurebank.dataset import load_dataset
-    from featurebank.extraction import ExtractOptions, run_extraction
+    from featurebank.extraction import ExtractOptions, run_extractions
 
-    network = load_backbone(backbone, weights=weights, image_size=image_size)
+    networks = [load_backbone(name, weights=weights, image_size=image_size) for name in backbones]
     images = load_dataset(dataset, split=split, seed=seed)
-    options = ExtractOptions(taps or ("pooled",), engine, batch_size, store, on_bad_image)
-    result = run_extraction(images, network, options, cache=settings.cache, reporter=settings.reporter())
+    options = ExtractOptions(taps or ("pooled",), engine, batch_size, store, on_bad_image, views, augment, wait)
+    results = run_extractions(images, networks, options, cache=settings.cache, reporter=settings.reporter())
     if as_json:
-        print_json(to_json(result))
-    else:
+        found = [to_json(result) for result in results]
+        print_json(found[0] if len(found) == 1 else {"extractions": found})
+        return
+    for result in results:
         print_extraction(result)
 
 
@@ -71,11 +82,12 @@ def to_json(result: Extraction) -> dict[str, Any]:
         tap: {"shape": list(bank.tap_shape(tap)), "dtype": bank.tap_dtype(tap), "bytes": bank.tap_bytes(tap)}
         for tap in bank.taps
     }
+    views = {"views": bank.views} if bank.views else {}
     return {
         "bank": str(bank.path), "rows": result.rows, "added": result.added, "reused": result.reused,
         "skipped": list(result.skipped), "seconds": round(result.seconds, 3),
         "images_per_second": round(result.images_per_second, 2), "engine": result.engine,
-        "precision": result.precision, "taps": taps,
+        "precision": result.precision, "taps": taps, **views,
     }  # fmt: skip
 
 
@@ -91,6 +103,8 @@ def print_extraction(result: Extraction) -> None:
         )
     else:
         click.echo(f"nothing to extract: all {result.rows} images are in the bank")
+    if bank.views:
+        click.echo(f"  each with {bank.views} views: {bank.recipe['views']['augment']}")
     for entry in result.skipped[:_SHOWN]:
         click.echo(f"  skipped {entry['id']}: {entry['reason']}")
     if len(result.skipped) > _SHOWN:

@@ -112,6 +112,14 @@ class Dataset:
         assert self._digests is not None
         return self._digests
 
+    def content_digest(self, index: int) -> bytes:
+        """Returns the content digest of one image as it is now, and reads no other.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return self._contents.pixels.digest(index).encode()
+
     @property
     def unreadable(self) -> list[Skipped]:
         """The images whose content could not be read, with the reason."""

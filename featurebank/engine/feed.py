@@ -1,67 +1,98 @@
-"""Images on their way to an engine: decoded and resized ahead by a pool of threads, in order, in batches."""
+"""Images on their way to engines: decoded once and prepared ahead by a pool of threads, in order, in batches."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from featurebank.backbone import Backbone
-from featurebank.dataset import Dataset
 from featurebank.errors import BadImageError
 from featurebank.runtime import threads
 
+Lane = TypeVar("Lane", bound=object)
+"""What tells batches apart that go to different engines."""
+Prepared = Sequence[tuple[Lane, int, np.ndarray]]
+"""What is made of one image: for each lane the number of the view and (size, size, 3) uint8."""
+
 
 @dataclass(frozen=True)
-class Batch:
-    """Some images, ready for a backbone."""
+class Batch(Generic[Lane]):
+    """Some images, ready for an engine."""
 
+    lane: Lane
     indices: np.ndarray
     """(n,) positions in the dataset."""
+    views: np.ndarray
+    """(n,) uint8, 0 for the clean image."""
     images: np.ndarray
     """(n, size, size, 3) uint8 RGB."""
-    bad: tuple[tuple[int, str], ...]
-    """Position and reason of each image that stood among these and cannot be decoded."""
 
 
-def feed(dataset: Dataset, backbone: Backbone, indices: Iterable[int], batch_size: int) -> Generator[Batch, None, None]:
-    """Yields the images of a dataset in the order asked for.
+@dataclass(frozen=True)
+class Bad:
+    """An image that cannot be decoded."""
 
-    Memory is bounded: at most two batches (and four images a thread) are decoded ahead.
+    index: int
+    """Its position in the dataset."""
+    reason: str
+
+
+@dataclass
+class _Filling:
+    indices: list[int] = field(default_factory=list)
+    views: list[int] = field(default_factory=list)
+    images: list[np.ndarray] = field(default_factory=list)
+
+    def batch(self, lane: Lane) -> Batch[Lane]:
+        return Batch(lane, np.array(self.indices, np.int64), np.array(self.views, np.uint8), np.stack(self.images))
+
+
+def feed(
+    prepare: Callable[[int], Prepared[Lane]], indices: Iterable[int], batch_size: int
+) -> Generator[Batch[Lane] | Bad, None, None]:
+    """Yields the images of a dataset in the order asked for, in batches of one lane each.
+
+    Memory is bounded: at most two batches (and four images a thread) are prepared ahead.
 
     Args:
-        dataset: where the images are read.
-        backbone: whose input size and resize rule apply.
+        prepare: decodes an image and brings it to the input of each network that needs it; called in threads. It
+            raises BadImageError where that cannot be done.
         indices: positions in the dataset.
-        batch_size: images in each batch but the last, which may have fewer, or bad ones alone.
+        batch_size: images in each batch but the last of its lane.
+
+    Yields:
+        A batch when it is full, at the end the rest; an image that cannot be decoded when its turn comes.
     """
-    taken: list[tuple[int, np.ndarray]] = []
-    bad: list[tuple[int, str]] = []
-    for index, image in _resized(dataset, backbone, indices, ahead=max(2 * batch_size, 4 * threads())):
-        if isinstance(image, BadImageError):
-            bad.append((index, str(image)))
+    filling: dict[Lane, _Filling] = {}
+    for index, prepared in _ahead(prepare, indices, ahead=max(2 * batch_size, 4 * threads())):
+        if isinstance(prepared, BadImageError):
+            yield Bad(index, str(prepared))
             continue
-        taken.append((index, image))
-        if len(taken) == batch_size:
-            yield _batch(taken, bad)
-            taken, bad = [], []
-    if taken or bad:
-        yield _batch(taken, bad)
+        for lane, view, image in prepared:
+            rows = filling.setdefault(lane, _Filling())
+            rows.indices.append(index)
+            rows.views.append(view)
+            rows.images.append(image)
+            if len(rows.images) == batch_size:
+                yield filling.pop(lane).batch(lane)
+    for lane, rows in filling.items():
+        yield rows.batch(lane)
 
 
-def _resized(
-    dataset: Dataset, backbone: Backbone, indices: Iterable[int], *, ahead: int
-) -> Iterator[tuple[int, np.ndarray | BadImageError]]:
-    def read(index: int) -> np.ndarray | BadImageError:
+def _ahead(
+    prepare: Callable[[int], Prepared[Lane]], indices: Iterable[int], *, ahead: int
+) -> Iterator[tuple[int, Prepared[Lane] | BadImageError]]:
+    def read(index: int) -> Prepared[Lane] | BadImageError:
         try:
-            return backbone.resize(dataset.image(index))
+            return prepare(index)
         except BadImageError as error:
             return error
 
-    waiting: deque[tuple[int, Future[np.ndarray | BadImageError]]] = deque()
+    waiting: deque[tuple[int, Future[Prepared[Lane] | BadImageError]]] = deque()
     with ThreadPoolExecutor(threads(), thread_name_prefix="featurebank-decode") as pool:
         try:
             for index in indices:
@@ -74,8 +105,3 @@ def _resized(
                 yield first, future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _batch(taken: list[tuple[int, np.ndarray]], bad: list[tuple[int, str]]) -> Batch:
-    images = np.stack([image for _, image in taken]) if taken else np.empty((0, 0, 0, 3), np.uint8)
-    return Batch(np.array([index for index, _ in taken], np.int64), images, tuple(bad))

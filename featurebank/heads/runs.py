@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from featurebank import digest
 from featurebank.bank import Bank
-from featurebank.files import write_json
+from featurebank.bank.sealed import read_sealed, write_sealed
 from featurebank.heads.saved import SUFFIX
 
 _UNTOLD = ("max_iter",)
@@ -64,6 +63,8 @@ class Run:
     """Warnings of the library that trained it."""
     tested: str | None = None
     """When the test split was opened for it."""
+    weights: str | None = None
+    """The digest of the file with its weights, if they were kept."""
     directory: Path = field(default=Path(), compare=False)
     """Of the bank; not stored."""
 
@@ -87,8 +88,8 @@ class Run:
         return {**{name: self.record()[name] for name in names}, **({"failure": self.failure} if self.failure else {})}
 
     def save(self) -> None:
-        """Writes the run's file atomically."""
-        write_json(self.directory / "runs" / f"{self.run}.json", self.record())
+        """Writes the run's file atomically, with a checksum."""
+        write_sealed(self.directory / "runs" / f"{self.run}.json", self.record())
 
 
 def run_id(spec: HeadSpec, seed: int, bank: Bank) -> str:
@@ -99,12 +100,12 @@ def run_id(spec: HeadSpec, seed: int, bank: Bank) -> str:
 def load_runs(bank: Bank, *, stale: bool = False) -> list[Run]:
     """Returns the runs of a bank as it is now; with `stale`, those of its older states instead.
 
-    A file that cannot be read is left out: the run is trained again when it is asked for.
+    A file that cannot be read or is damaged is left out: the run is trained again when it is asked for.
     """
     found = []
     for path in sorted((bank.path / "runs").glob("*.json")):
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = read_sealed(path)
             run = Run(**{**value, "notes": tuple(value["notes"])}, directory=bank.path)
         except (OSError, ValueError, TypeError, KeyError):
             continue

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from featurebank.bank.manifest import Items
+from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
 
 RECIPE = {"backbone": "net", "weights": "w", "image_size": 32}

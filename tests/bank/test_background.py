@@ -23,21 +23,21 @@ DTYPES = {"pooled": None}
 
 
 def put(to: BackgroundWriter, rows: SimpleNamespace, n: int) -> None:
-    to.put([str(n)], row_keys(rows.digests([n])), {"pooled": rows.features([n])})
+    to.put([str(n)], row_keys(rows.digests([n])), {"pooled": rows.features([n])}, DTYPES)
 
 
 def test_all_rows_in_order(tmp_path: Path, rows: SimpleNamespace) -> None:
     with rows.writer(tmp_path) as writer:
-        with BackgroundWriter(writer, DTYPES) as to:
+        with BackgroundWriter(writer) as to:
             for n in range(50):
                 put(to, rows, n)
         writer.flush()
-        assert writer.stored("pooled")["digest"].tolist() == rows.digests(range(50)).tolist()
+        assert writer.stored("pooled").tolist() == rows.digests(range(50)).tolist()
 
 
 def test_rows_put_before_an_exception_are_kept(tmp_path: Path, rows: SimpleNamespace) -> None:
     def interrupted(writer: BankWriter) -> None:
-        with BackgroundWriter(writer, DTYPES) as to:
+        with BackgroundWriter(writer) as to:
             for n in range(6):
                 put(to, rows, n)
             raise KeyboardInterrupt
@@ -49,10 +49,10 @@ def test_rows_put_before_an_exception_are_kept(tmp_path: Path, rows: SimpleNames
 
 def test_failure_reaches_the_caller_and_earlier_rows_are_kept(tmp_path: Path, rows: SimpleNamespace) -> None:
     def failing(writer: BankWriter) -> None:
-        with BackgroundWriter(writer, DTYPES) as to:
+        with BackgroundWriter(writer) as to:
             for n in range(100):
                 block = rows.features([n]) * (np.nan if n == 3 else 1)
-                to.put([str(n)], row_keys(rows.digests([n])), {"pooled": block})
+                to.put([str(n)], row_keys(rows.digests([n])), {"pooled": block}, DTYPES)
 
     with rows.writer(tmp_path) as writer, pytest.raises(FeatureRangeError, match="image '3'"):
         failing(writer)
@@ -77,7 +77,7 @@ def test_impatient_user(tmp_path: Path, rows: SimpleNamespace) -> None:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def extract() -> None:
-        with writer, BackgroundWriter(writer, DTYPES) as to:
+        with writer, BackgroundWriter(writer) as to:
             fingers.start()
             for n in range(1000):
                 put(to, rows, n)

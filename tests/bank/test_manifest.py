@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurebank.bank.manifest import MANIFEST, Items, load_items, load_manifest
+from featurebank.bank.items import Items
+from featurebank.bank.manifest import MANIFEST, load_items, load_manifest
 from featurebank.errors import BankDamagedError, BankError, BankNotFoundError, FormatVersionError
 
 names = st.lists(st.text(st.characters(exclude_categories=["Cs"])), unique=True, max_size=8)
@@ -70,9 +71,19 @@ def test_foreign_bytes(tmp_path: Path, data: bytes) -> None:
 def test_newer_version(make: Callable[..., Path]) -> None:
     path = make()
     value = json.loads((path / MANIFEST).read_text())
-    (path / MANIFEST).write_text(json.dumps({**value, "format_version": 2}))
-    with pytest.raises(FormatVersionError, match=r"format version 2.*newer"):
-        load_manifest(path)
+    for needs, remedy in (("3.1.4", r"install featurebank 3\.1\.4 or newer"), (None, "install a newer featurebank")):
+        (path / MANIFEST).write_text(json.dumps({**value, "format_version": 2, "needs": needs}))
+        with pytest.raises(FormatVersionError, match=rf"format version 2, this featurebank reads 1: {remedy}"):
+            load_manifest(path)
+
+
+def test_strict_reading_notices_other_bytes_of_the_same_meaning(make: Callable[..., Path]) -> None:
+    path = make()
+    data = (path / MANIFEST).read_bytes()
+    (path / MANIFEST).write_bytes(data.replace(b' "taps"', b'\t"taps"', 1))
+    assert load_manifest(path).taps == ("pooled",)
+    with pytest.raises(BankDamagedError, match="damaged"):
+        load_manifest(path, strict=True)
 
 
 @pytest.mark.parametrize("place", ["nowhere", "file/inside"])

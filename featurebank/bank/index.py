@@ -1,0 +1,67 @@
+"""Finding rows by the digest of their image, a million at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_HEX_WORD = ">u8"
+_ONES = np.uint64(0x0101010101010101)
+_LOW = np.uint64(0x0F0F0F0F0F0F0F0F)
+_FOLDS = (
+    (np.uint64(4), np.uint64(0x00FF00FF00FF00FF)),
+    (np.uint64(8), np.uint64(0x0000FFFF0000FFFF)),
+    (np.uint64(16), np.uint64(0x00000000FFFFFFFF)),
+)
+
+
+class Finder:
+    """Finds digests in an array of them.
+
+    Strings compare slowly. So each digest is represented by its first 64 bits, which are sorted and searched as
+    numbers; then the whole digests are compared, and the few that share these bits with another are looked up one by
+    one.
+
+    Args:
+        stored: (m,) "S32" digests; of equal ones the first is found.
+    """
+
+    def __init__(self, stored: np.ndarray) -> None:
+        self._stored = np.asarray(stored, "S32")
+        words = _first_bits(self._stored)
+        self._order = np.argsort(words, kind="stable")
+        self._words = words[self._order]
+
+    def find(self, wanted: np.ndarray) -> np.ndarray:
+        """Returns where each of the wanted digests is: (n,) int64 positions, -1 where it is not."""
+        wanted = np.asarray(wanted, "S32")
+        if not len(self._stored):
+            return np.full(len(wanted), -1, np.int64)
+        words = _first_bits(wanted)
+        places = np.minimum(np.searchsorted(self._words, words), len(self._words) - 1)
+        found = self._order[places].astype(np.int64)
+        alike = self._words[places] == words
+        for position in np.flatnonzero(alike & (self._stored[found] != wanted)).tolist():
+            found[position] = self._among_equal_words(wanted[position], words[position])
+        found[~alike] = -1
+        return found
+
+    def _among_equal_words(self, digest: bytes, word: np.uint64) -> int:
+        start, stop = np.searchsorted(self._words, word, "left"), np.searchsorted(self._words, word, "right")
+        same = self._order[start:stop]
+        matches = same[self._stored[same] == digest]
+        return int(matches[0]) if len(matches) else -1
+
+
+def contained(wanted: np.ndarray, stored: np.ndarray) -> np.ndarray:
+    """Tells which digests are among others: (n,) bool; both are arrays of "S32"."""
+    return Finder(stored).find(wanted) >= 0
+
+
+def _first_bits(digests: np.ndarray) -> np.ndarray:
+    """Returns the first 16 hexadecimal digits of each digest as one number, (n,) uint64."""
+    words = np.ascontiguousarray(digests).view(_HEX_WORD).reshape(len(digests), 4)[:, :2].astype(np.uint64)
+    digits = (words & _LOW) + np.uint64(9) * ((words >> np.uint64(6)) & _ONES)  # "a" is 0x61, and stands for 1 + 9
+    for shift, mask in _FOLDS:
+        digits = (digits | (digits >> shift)) & mask
+    numbers: np.ndarray = (digits[:, 0] << np.uint64(32)) | digits[:, 1]
+    return numbers

@@ -1,0 +1,118 @@
+"""The table of a bank's images: ids, content digests, labels, splits and metadata, as columns in one NPZ file."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, overload
+
+import numpy as np
+
+from featurebank import digest
+
+
+class PackedText(Sequence[str]):
+    """Many strings as one UTF-8 text and where each ends, decoded one by one: a million of them open at once.
+
+    Args:
+        text: (bytes,) uint8, the strings one after another.
+        ends: (n,) int64, where each ends.
+    """
+
+    def __init__(self, text: np.ndarray, ends: np.ndarray) -> None:
+        self.text, self.ends = text, ends
+
+    @classmethod
+    def pack(cls, strings: Iterable[str]) -> PackedText:
+        """Packs some strings; of what is packed already, returns itself."""
+        if isinstance(strings, PackedText):
+            return strings
+        encoded = [string.encode() for string in strings]
+        ends = np.cumsum([len(part) for part in encoded], dtype=np.int64)
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        start = self.ends[index - 1] if index else 0
+        return self.text[start : self.ends[index]].tobytes().decode()
+
+    def __iter__(self) -> Iterator[str]:
+        text, start = self.text.tobytes(), 0
+        for end in self.ends.tolist():
+            yield text[start:end].decode()
+            start = end
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Items:
+    """The images of a bank: one entry an id, sorted by the digest of the content, then by id."""
+
+    ids: Sequence[str]
+    digests: np.ndarray
+    """(n,) "S32"; two ids may share one."""
+    labels: np.ndarray
+    """(n,) int32, positions in the classes."""
+    splits: np.ndarray
+    """(n,) uint8: 0 train, 1 val, 2 test."""
+    metadata: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Further columns of the dataset, (n,) numbers, booleans or strings each."""
+
+    def sorted(self) -> Items:
+        """Returns the same items in their canonical order."""
+        by_id = np.argsort(np.array(list(self.ids), dtype=object), kind="stable")
+        return self.take(by_id[np.argsort(self.digests[by_id], kind="stable")])
+
+    def take(self, order: np.ndarray) -> Items:
+        """Returns the items at some positions, in that order."""
+        ids = list(self.ids)
+        metadata = {name: column[order] for name, column in self.metadata.items()}
+        return Items(
+            [ids[i] for i in order.tolist()], self.digests[order], self.labels[order], self.splits[order], metadata
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of the columns that heads depend on, however a file holds them."""
+        packed = PackedText.pack(self.ids)
+        columns = (packed.text, packed.ends, self.digests, self.labels, self.splits)
+        return digest.of_recipe([digest.of_array(column) for column in columns])
+
+    def to_bytes(self) -> bytes:
+        """Returns the items as an NPZ file's bytes."""
+        packed = PackedText.pack(self.ids)
+        columns: dict[str, Any] = {"digests": self.digests, "labels": self.labels, "splits": self.splits}
+        if self.metadata:  # by number, because a name may be anything
+            names = json.dumps(list(self.metadata)).encode()
+            columns["metadata_names"] = np.frombuffer(names, np.uint8)
+            columns |= {f"metadata_{number}": column for number, column in enumerate(self.metadata.values())}
+        buffer = io.BytesIO()
+        np.savez(buffer, id_text=packed.text, id_ends=packed.ends, **columns)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Items:
+        """Reads what `to_bytes` wrote."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as columns:
+            names = json.loads(columns["metadata_names"].tobytes()) if "metadata_names" in columns else []
+            metadata = {name: columns[f"metadata_{number}"] for number, name in enumerate(names)}
+            ids = PackedText(columns["id_text"], columns["id_ends"])
+            return cls(ids, columns["digests"], columns["labels"], columns["splits"], metadata)

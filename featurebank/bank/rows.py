@@ -1,0 +1,139 @@
+"""Where the rows of a bank lie, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from featurebank.bank.index import Finder
+from featurebank.bank.items import Items
+from featurebank.bank.manifest import Manifest, load_manifest
+from featurebank.bank.shard import ShardEntry, read_keys, read_rows
+from featurebank.errors import BankDamagedError, ConfigError, unknown_name
+
+_Result = TypeVar("_Result")
+
+
+class Rows:
+    """The rows of a bank's items, found by their keys.
+
+    Args:
+        path: the bank's directory.
+        manifest: what it lists.
+        items: the images, whose positions are what the methods take.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, items: Items) -> None:
+        self._path, self._manifest, self._items = path, manifest, items
+        self._located: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}
+
+    def shards_with(self, tap: str) -> list[ShardEntry]:
+        """Returns the shards that have a tap, in any view.
+
+        Raises:
+            UnknownNameError: the bank does not have the tap.
+            BankDamagedError: it should, and no shard does.
+        """
+        if tap not in self._manifest.taps:
+            hint = f"'featurebank extract --tap {tap}' adds it"
+            raise unknown_name("tap", tap, self._manifest.taps, hint)
+        shards = [shard for shard in self._manifest.shards if tap in shard.taps]
+        if not shards:  # they were damaged, and the run that was to make them again was interrupted
+            message = f"'{self._path}' lacks all rows of tap '{tap}': run extract again"
+            raise BankDamagedError(message)
+        return shards
+
+    def check(self, tap: str, views: int) -> None:
+        """Raises BankDamagedError where an item lacks a row of a tap, in the clean view or one of `views` others."""
+        for view in range(views + 1):
+            self._locate(tap, view)
+
+    def read(self, tap: str, view: int, positions: np.ndarray) -> np.ndarray:
+        """Returns the rows of some items: (n, ...) float32."""
+        return self._retried(lambda: self._read(tap, view, positions))
+
+    def groups(
+        self, tap: str, view: int, positions: np.ndarray, most: int, generator: np.random.Generator | None
+    ) -> list[np.ndarray]:
+        """Parts some items into what is read at a time.
+
+        Args:
+            tap: whose rows are to be read.
+            view: likewise.
+            positions: (n,) the items.
+            most: rows of a part, unless a single shard has more.
+            generator: of the order of the shards and of the rows; None keeps the order of the positions.
+
+        Returns:
+            Places in `positions`, each once.
+        """
+        if generator is None:
+            return [np.arange(start, min(start + most, len(positions))) for start in range(0, len(positions), most)]
+        shard_of = self._retried(lambda: self._locate(tap, view))[0][positions]
+        order = np.argsort(shard_of, kind="stable")
+        shards = np.split(order, np.flatnonzero(np.diff(shard_of[order])) + 1) if len(order) else []
+        groups: list[list[np.ndarray]] = []
+        size = most
+        for number in generator.permutation(len(shards)).tolist():
+            if size + len(shards[number]) > most:
+                groups.append([])
+                size = 0
+            groups[-1].append(shards[number])
+            size += len(shards[number])
+        return [generator.permutation(np.concatenate(group)) for group in groups]
+
+    def _read(self, tap: str, view: int, positions: np.ndarray) -> np.ndarray:
+        shard_of, row_of = (column[positions] for column in self._locate(tap, view))
+        shape = self.shards_with(tap)[0].taps[tap].shape
+        out = np.empty((len(positions), *shape), np.float32)
+        if not len(positions):
+            return out
+        order = np.lexsort((row_of, shard_of))  # in the order of the disk
+        numbers, starts = np.unique(shard_of[order], return_index=True)
+        for number, here in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
+            # numpy converts float16 twenty times faster than HDF5 does.
+            out[here] = read_rows(self._path, self._manifest.shards[number], tap, row_of[here])
+        return out
+
+    def _retried(self, read: Callable[[], _Result]) -> _Result:
+        """Reads again where `cache gc` has put the rows into other shards since the bank was opened."""
+        try:
+            return read()
+        except BankDamagedError:
+            newer = load_manifest(self._path)
+            if newer.key != self._manifest.key or newer.shards == self._manifest.shards:
+                raise
+            self._manifest = replace(self._manifest, shards=newer.shards)
+            self._located.clear()
+            return read()
+
+    def _locate(self, tap: str, view: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns for each item the number of the shard that holds its row, and which row that is there."""
+        if (tap, view) not in self._located:
+            self._located[tap, view] = self._search(tap, view)
+        return self._located[tap, view]
+
+    def _search(self, tap: str, view: int) -> tuple[np.ndarray, np.ndarray]:
+        views = self._manifest.views
+        if not 0 <= view <= views:
+            known = f"1 to {views} are its augmentations" if views else "'extract --views' makes more"
+            message = f"the bank has no view {view} of tap '{tap}': 0 is the clean image, {known}"
+            raise ConfigError(message)
+        self.shards_with(tap)
+        digests, shards, rows = [np.empty(0, "S32")], [np.empty(0, np.int32)], [np.empty(0, np.int32)]
+        for number, shard in enumerate(self._manifest.shards):
+            if tap in shard.taps and shard.view == view:
+                digests.append(read_keys(self._path, shard)["digest"])
+                shards.append(np.full(shard.rows, number, np.int32))
+                rows.append(np.arange(shard.rows, dtype=np.int32))
+        found = Finder(np.concatenate(digests)).find(self._items.digests)
+        missing = np.flatnonzero(found < 0)
+        if len(missing):
+            first = self._items.ids[int(missing[0])]
+            message = f"'{self._path}' lacks {len(missing)} rows of tap '{tap}' (as of '{first}'): run extract again"
+            raise BankDamagedError(message)
+        return np.concatenate(shards)[found], np.concatenate(rows)[found]

@@ -1,0 +1,68 @@
+"""How to extract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from featurebank.augment import Augmentation
+from featurebank.backbone import Backbone
+from featurebank.errors import ConfigError
+
+PRECISION = "float32"
+MOST_VIEWS = 255
+"""The number of a view is one byte of a row's key."""
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """How to extract; see `featurebank.extract`."""
+
+    taps: tuple[str, ...] = ("pooled",)
+    engine: str = "auto"
+    batch_size: int = 32
+    store: str | None = None
+    on_bad_image: str = "skip"
+    views: int = 0
+    augment: str | None = None
+    wait: bool = False
+
+    @cached_property
+    def augmentation(self) -> Augmentation | None:
+        """The augmentations of the views.
+
+        Raises:
+            ConfigError: they are not understood.
+        """
+        return None if self.augment is None else Augmentation.parse(self.augment)
+
+    def check(self, backbone: Backbone) -> None:
+        """Raises ConfigError where an option is wrong."""
+        for tap in self.taps:
+            backbone.check_tap(tap)
+        if problems := list(self._problems()):
+            raise ConfigError("; ".join(problems))
+        assert self.augmentation or not self.views  # and its text is understood
+
+    def recipe(self, backbone: Backbone) -> dict[str, Any]:
+        """Returns the recipe of a bank: everything that decides a feature's value, and is its key."""
+        views: Mapping[str, Any] | None = self.augmentation.recipe if self.augmentation else None
+        return {**backbone.recipe, "precision": PRECISION, "views": views}
+
+    def _problems(self) -> Iterator[str]:
+        if not self.taps:
+            yield "no tap was asked for: expected at least one, as 'pooled'"
+        if self.batch_size < 1:
+            yield f"the batch size is {self.batch_size}: expected 1 or more"
+        if self.store not in {None, "float32", "float16"}:
+            yield f"cannot store features as '{self.store}': expected float32 or float16"
+        if self.on_bad_image not in {"skip", "fail"}:
+            yield f"on_bad_image is '{self.on_bad_image}': expected skip or fail"
+        if not 0 <= self.views <= MOST_VIEWS:
+            yield f"the number of views is {self.views}: expected 0 to {MOST_VIEWS}"
+        elif self.views and self.augment is None:
+            yield f"{self.views} views of what? give --augment, as --augment flip,rotate=10,zoom=.2"
+        elif self.augment is not None and not self.views:
+            yield f"--augment {self.augment} makes nothing without --views: give the number of views, as --views 4"

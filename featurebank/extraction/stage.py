@@ -1,0 +1,179 @@
+"""The verb: extract."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from featurebank.backbone import Backbone
+from featurebank.bank.reader import Bank
+from featurebank.bank.upkeep import bank_path
+from featurebank.bank.writer import BankWriter
+from featurebank.dataset import Dataset
+from featurebank.digest import of_recipe
+from featurebank.errors import ConfigError
+from featurebank.extraction.options import PRECISION, ExtractOptions
+from featurebank.extraction.target import Target
+from featurebank.extraction.work import Work
+from featurebank.progress import SILENT, Reporter
+from featurebank.runtime import default_cache
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What an extraction did to one bank."""
+
+    bank: Bank
+    rows: int
+    """Distinct images of this dataset in the bank."""
+    added: int
+    """Of those, computed now (wholly, or some taps or views)."""
+    reused: int
+    """Of those, found in the bank or in another of the cache."""
+    skipped: tuple[Mapping[str, str], ...]
+    """`id` and `reason` of each image without a row."""
+    seconds: float
+    engine: str | None
+    """None where nothing had to be computed."""
+    precision: str = PRECISION
+
+    @property
+    def images_per_second(self) -> float:
+        """Images computed a second, from the first look into the bank to the last shard on disk."""
+        return self.added / self.seconds if self.added else 0.0
+
+
+def extract(
+    dataset: Dataset,
+    backbone: Backbone,
+    taps: str | Sequence[str] = ("pooled",),
+    *,
+    cache: str | Path | None = None,
+    engine: str = "auto",
+    batch_size: int = 32,
+    store: Literal["float32", "float16"] | None = None,
+    on_bad_image: Literal["skip", "fail"] = "skip",
+    views: int = 0,
+    augment: str | None = None,
+    wait: bool = False,
+    reporter: Reporter = SILENT,
+) -> Bank:
+    """Computes the features that the bank of this dataset and backbone lacks, and opens it.
+
+    Rows that another bank of the cache has by the same recipe (the folder was moved, this dataset is a part of that
+    one) are shared with it, not computed.
+
+    Args:
+        dataset: the images.
+        backbone: the network, with its weights and preprocessing.
+        taps: "pooled", "map", "LAYER", "LAYER:avg" or "LAYER:max"; any number, computed in one pass.
+        cache: where banks lie; default `$FEATUREBANK_CACHE`, else `./cache`.
+        engine: "auto" or the name of an engine.
+        batch_size: images run through the network at once.
+        store: type on disk; default float32 for vectors, float16 for maps.
+        on_bad_image: "skip" lists unreadable images with their reason and goes on; "fail" stops at the first.
+        views: how many augmented views of each image are stored beside the clean one.
+        augment: what the views are, as "flip,rotate=10,zoom=.2"; see `featurebank.augment`.
+        wait: wait for another process that writes the bank, instead of raising.
+        reporter: where progress is shown.
+
+    Raises:
+        ConfigError: an option is wrong.
+        DatasetError: no image can be read, or one cannot and `on_bad_image` is "fail".
+        BankLockedError: another process writes this bank.
+        FeatureRangeError: a feature is NaN, infinite or out of float16's range.
+        DiskFullError: no space is left; what was written stays.
+    """
+    chosen = (taps,) if isinstance(taps, str) else tuple(taps)
+    options = ExtractOptions(chosen, engine, batch_size, store, on_bad_image, views, augment, wait)
+    return run_extraction(dataset, backbone, options, cache=cache, reporter=reporter).bank
+
+
+def run_extraction(
+    dataset: Dataset,
+    backbone: Backbone,
+    options: ExtractOptions,
+    *,
+    cache: str | Path | None = None,
+    reporter: Reporter = SILENT,
+) -> Extraction:
+    """Does what `extract` does, and returns the bank with an account of the work."""
+    return run_extractions(dataset, [backbone], options, cache=cache, reporter=reporter)[0]
+
+
+def run_extractions(
+    dataset: Dataset,
+    backbones: Sequence[Backbone],
+    options: ExtractOptions,
+    *,
+    cache: str | Path | None = None,
+    reporter: Reporter = SILENT,
+) -> list[Extraction]:
+    """Fills a bank for each of several backbones, decoding each image once; see `extract`.
+
+    Returns:
+        An account for each backbone; `seconds` is of all of them together.
+    """
+    _check(backbones, options)
+    with reporter.track("read", len(dataset), "images") as advance:
+        dataset.fingerprint(advance)
+    for line in dataset.warnings():
+        reporter.warn(line)
+    began = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        targets = []
+        for number, backbone in enumerate(backbones):
+            writer = stack.enter_context(_writer(dataset, backbone, options, cache, reporter))
+            for line in writer.lost:
+                reporter.warn(line)
+            targets.append(Target(number, backbone, options, writer))
+        work = Work(dataset, targets, options, reporter)
+        work.run()
+        seconds = time.perf_counter() - began
+        rows = work.finish(seconds)
+    skipped = tuple({"id": s["id"], "reason": s["reason"]} for s in work.skipped())
+    return [
+        Extraction(Bank(t.writer.path), rows, len(t.done), rows - len(t.done), skipped, seconds, t.engine)
+        for t in targets
+    ]
+
+
+def locate(
+    dataset: Dataset, backbone: Backbone, options: ExtractOptions | None = None, cache: str | Path | None = None
+) -> Path:
+    """Returns where the bank of a dataset and a backbone lies, whether it is there or not."""
+    key = of_recipe((options or ExtractOptions()).recipe(backbone))
+    return bank_path(Path(cache) if cache else default_cache(), dataset.name, backbone.name, key)
+
+
+def _check(backbones: Sequence[Backbone], options: ExtractOptions) -> None:
+    if not backbones:
+        message = "no backbone was asked for: expected at least one"
+        raise ConfigError(message)
+    for backbone in backbones:
+        options.check(backbone)
+    digests = [backbone.digest for backbone in backbones]
+    for backbone, found in zip(backbones, digests, strict=True):
+        if digests.count(found) > 1:
+            message = f"backbone '{backbone.name}' is asked for twice: expected each once"
+            raise ConfigError(message)
+
+
+def _writer(
+    dataset: Dataset, backbone: Backbone, options: ExtractOptions, cache: str | Path | None, reporter: Reporter
+) -> BankWriter:
+    record: dict[str, Any] = {
+        "name": dataset.name,
+        "spec": dataset.spec,
+        "classes": list(dataset.classes),
+        "fractions": list(dataset.fractions),
+        "seed": dataset.seed,
+        "subset": dict(getattr(dataset, "subset", {})),
+    }
+    path = locate(dataset, backbone, options, cache)
+    source = {"weights": backbone.weights}
+    return BankWriter(path, options.recipe(backbone), record, source=source, wait=options.wait, tell=reporter.say)

@@ -1,0 +1,115 @@
+"""One bank that is being filled: what it lacks, how its rows are made, what it lists in the end."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from featurebank.backbone import Backbone
+from featurebank.bank.adopt import Adopted, adopt_rows
+from featurebank.bank.background import BackgroundWriter
+from featurebank.bank.index import contained
+from featurebank.bank.items import Items
+from featurebank.bank.writer import BankWriter, event, row_keys
+from featurebank.dataset import Dataset
+from featurebank.engine.catalog import Engine, load_engine
+from featurebank.engine.feed import Batch
+from featurebank.errors import ConfigError
+from featurebank.extraction.options import PRECISION, ExtractOptions
+from featurebank.extraction.plan import Job, missing_taps
+from featurebank.progress import Reporter
+from featurebank.runtime import installed_versions, threads
+
+
+@dataclass
+class Target:
+    """One bank of an extraction, while its writer holds it."""
+
+    number: int
+    backbone: Backbone
+    options: ExtractOptions
+    writer: BankWriter
+    engine: str | None = None
+    """None where nothing had to be computed."""
+    done: set[bytes] = field(default_factory=set)
+    """The contents for which something was computed."""
+    _engines: dict[tuple[str, ...], Engine] = field(default_factory=dict)
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """What was asked for and what the bank has: a new image gets all of them, so that no tap falls behind."""
+        return tuple(dict.fromkeys((*self.writer.manifest.taps, *self.options.taps)))
+
+    @property
+    def views(self) -> int:
+        """How many views an image gets: what was asked for, and no fewer than the others have."""
+        return max(self.writer.manifest.views, self.options.views)
+
+    def refuse_other_type(self) -> None:
+        """Raises ConfigError where a tap is stored in another type than is asked for."""
+        for tap in self.options.taps:
+            stored = self.writer.stored_dtype(tap)
+            if stored and self.options.store and stored != self.options.store:
+                message = (
+                    f"tap '{tap}' is stored as {stored} in this bank, --store asks for {self.options.store}: leave "
+                    "--store out, or forget the bank with 'featurebank cache rm'"
+                )
+                raise ConfigError(message)
+
+    def adopt(self, wanted: np.ndarray) -> list[Adopted]:
+        """Takes what other banks of the cache have of the images that lack something."""
+        lacking = {
+            (tap, view): wanted[~contained(wanted, self.writer.stored(tap, view))]
+            for tap in self.taps
+            for view in range(self.views + 1)
+        }
+        return adopt_rows(self.writer, lacking, dict.fromkeys(self.options.taps, self.options.store))
+
+    def jobs(self, wanted: np.ndarray) -> list[Job]:
+        """Returns what is still to be computed of these images, (n,) digests, sorted."""
+        return [
+            Job(self.number, taps, view, digests)
+            for view in range(self.views + 1)
+            for taps, digests in missing_taps({t: self.writer.stored(t, view) for t in self.taps}, wanted).items()
+        ]
+
+    def compute(
+        self, taps: tuple[str, ...], batch: Batch[Any], dataset: Dataset, to: BackgroundWriter, reporter: Reporter
+    ) -> None:
+        """Runs a batch through the network and hands its rows to the writer."""
+        if taps not in self._engines:
+            reporter.say(f"loading {self.backbone.name} (weights {self.backbone.weights})")
+            options = self.options
+            self._engines[taps] = load_engine(options.engine, self.backbone, taps, batch_size=options.batch_size)
+            self.engine = self._engines[taps].name
+        keys = row_keys(dataset.digests[batch.indices], batch.views)
+        ids = [dataset.ids[index] for index in batch.indices.tolist()]
+        to.put(ids, keys, self._engines[taps](batch.images), self._dtypes(taps))
+        self.done.update(keys["digest"].tolist())
+
+    def finish(self, items: Items, skipped: Sequence[dict[str, str]], seconds: float) -> None:
+        """Lists what is there now."""
+        done = self._event(seconds) if self.done else None
+        self.writer.finish(items, self.taps, skipped, done, views=self.views)
+
+    def _dtypes(self, taps: tuple[str, ...]) -> dict[str, str | None]:
+        """Returns the type each tap is to be stored in; None leaves it to the writer."""
+        asked = dict.fromkeys(self.options.taps, self.options.store)
+        return {tap: self.writer.stored_dtype(tap) or asked.get(tap) for tap in taps}
+
+    def _event(self, seconds: float) -> dict[str, Any]:
+        return event(
+            added=len(self.done),
+            taps=list(self.taps),
+            views=self.views,
+            seconds=round(seconds, 3),
+            engine=self.engine,
+            precision=PRECISION,
+            threads=threads(),
+            machine=platform.machine(),
+            versions=installed_versions("featurebank", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow"),
+        )

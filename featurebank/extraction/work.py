@@ -1,0 +1,176 @@
+"""Computing what is missing: one pass over the images for all banks together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from featurebank.augment import augment
+from featurebank.bank.background import BackgroundWriter
+from featurebank.bank.index import contained
+from featurebank.bank.items import Items
+from featurebank.dataset import Dataset
+from featurebank.engine.feed import Bad, Batch, Prepared, feed
+from featurebank.errors import BadImageError, DatasetError
+from featurebank.extraction.options import ExtractOptions
+from featurebank.extraction.plan import Job, schedule
+from featurebank.extraction.target import Target
+from featurebank.progress import Reporter
+
+
+class Lane(NamedTuple):
+    """Where a batch goes: the number of a bank, and the taps that it lacks."""
+
+    bank: int
+    taps: tuple[str, ...]
+
+
+@dataclass
+class Work:
+    """One extraction on its way, while it holds its banks."""
+
+    dataset: Dataset
+    targets: Sequence[Target]
+    options: ExtractOptions
+    reporter: Reporter
+    bad: dict[bytes, str] = field(default_factory=dict)
+    """The reason for each content that cannot be decoded."""
+
+    def run(self) -> None:
+        """Computes all that is missing.
+
+        Raises:
+            ConfigError: a tap is stored in another type than is asked for.
+            DatasetError: an image cannot be used, and the user wants to stop there.
+        """
+        for target in self.targets:
+            target.refuse_other_type()
+        self._refuse_unreadable()
+        contents, first = np.unique(self.dataset.digests, return_index=True)
+        self._contents, self._first = contents, first
+        self._look_again_at_bad_ones()
+        wanted = contents[(contents != b"") & ~np.isin(contents, self._bad_contents())]
+        jobs = self._jobs(wanted)
+        if jobs:
+            self._compute(jobs)
+
+    def finish(self, seconds: float) -> int:
+        """Lists the images that have all rows; returns how many distinct ones there are."""
+        dataset, skipped = self.dataset, self.skipped()
+        good = np.flatnonzero((dataset.digests != b"") & ~np.isin(dataset.digests, self._bad_contents()))
+        if not len(good):
+            reason = skipped[0]["reason"]
+            message = f"none of the {len(dataset)} images of '{dataset.spec}' can be used; the first: {reason}"
+            raise DatasetError(message)
+        metadata = getattr(dataset, "metadata", {})
+        items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, metadata).take(good)
+        for target in self.targets:
+            target.finish(items, skipped, seconds)
+        return len(np.unique(items.digests))
+
+    def skipped(self) -> list[dict[str, str]]:
+        """Returns `id`, `reason` and where it could be read `digest` of each image without a row, sorted by id."""
+        found = [{"id": s.id, "reason": s.reason} for s in self.dataset.unreadable]
+        for index in np.flatnonzero(np.isin(self.dataset.digests, self._bad_contents())).tolist():
+            content = bytes(self.dataset.digests[index])
+            found.append({"id": self.dataset.ids[index], "reason": self.bad[content], "digest": content.decode()})
+        return sorted(found, key=lambda entry: entry["id"])
+
+    def _jobs(self, wanted: np.ndarray) -> list[Job]:
+        jobs = []
+        for target in self.targets:
+            if target.jobs(wanted):
+                for adopted in target.adopt(wanted):
+                    self.reporter.say(f"{adopted.rows} rows of '{adopted.name}' are the same: shared, not computed")
+            jobs += target.jobs(wanted)
+        return jobs
+
+    def _refuse_unreadable(self) -> None:
+        if self.options.on_bad_image == "fail" and self.dataset.unreadable:
+            first = self.dataset.unreadable[0]
+            raise _bad_image(first.id, first.reason)
+
+    def _look_again_at_bad_ones(self) -> None:
+        """Decodes what could not be decoded last time: no engine is needed for images that still cannot."""
+        skipped = [entry for target in self.targets for entry in target.writer.manifest.skipped]
+        known = np.unique(np.array([s["digest"] for s in skipped if "digest" in s], dtype="S32"))
+        again = self._first[np.isin(self._contents, known)].tolist()
+
+        def decode(index: int) -> Prepared[Lane]:
+            self._image(index)
+            return ()
+
+        for found in feed(decode, again, self.options.batch_size):
+            self._note(found)
+
+    def _note(self, found: Bad | Batch[Lane]) -> None:
+        if not isinstance(found, Bad):
+            return
+        if self.options.on_bad_image == "fail":
+            raise _bad_image(self.dataset.ids[found.index], found.reason)
+        self.bad[bytes(self.dataset.digests[found.index])] = found.reason
+
+    def _bad_contents(self) -> np.ndarray:
+        return np.array(list(self.bad), dtype="S32")
+
+    def _compute(self, jobs: Sequence[Job]) -> None:
+        rows = sum(len(job.digests) for job in jobs)
+        unit = "images" if len({(job.bank, job.view) for job in jobs}) == 1 else "rows"
+        with contextlib.ExitStack() as stack:
+            writers = [stack.enter_context(BackgroundWriter(target.writer)) for target in self.targets]
+            advance = stack.enter_context(self.reporter.track("extract", rows, unit))
+            batches = stack.enter_context(contextlib.closing(self._batches(jobs)))
+            for found in batches:
+                self._note(found)
+                if isinstance(found, Batch):
+                    target = self.targets[found.lane.bank]
+                    target.compute(found.lane.taps, found, self.dataset, writers[target.number], self.reporter)
+                    advance(len(found.indices))
+
+    def _batches(self, jobs: Sequence[Job]) -> Generator[Batch[Lane] | Bad, None, None]:
+        """Decodes each image once, and brings it to the input of each network in each view that lacks it."""
+        distinct, numbers, bounds = schedule(jobs)
+        indices = self._first[contained(self._contents, distinct)].tolist()
+        place = {index: position for position, index in enumerate(indices)}
+
+        def prepare(index: int) -> Prepared[Lane]:
+            image = self._image(index)
+            position = place[index]
+            clean: dict[int, np.ndarray] = {}
+            prepared = []
+            for number in numbers[bounds[position] : bounds[position + 1]].tolist():
+                job = jobs[number]
+                backbone = self.targets[job.bank].backbone
+                if backbone.image_size not in clean:
+                    clean[backbone.image_size] = backbone.resize(image)
+                found = self._view(clean[backbone.image_size], index, job.view)
+                prepared.append((Lane(job.bank, job.taps), job.view, found))
+            return prepared
+
+        return feed(prepare, indices, self.options.batch_size)
+
+    def _image(self, index: int) -> np.ndarray:
+        """Decodes an image; where its file has gone or changed meanwhile, a copy of it does as well."""
+        try:
+            return self.dataset.image(index)
+        except BadImageError:
+            for other in np.flatnonzero(self.dataset.digests == self.dataset.digests[index]).tolist():
+                if other != index:
+                    with contextlib.suppress(BadImageError):
+                        return self.dataset.image(other)
+            raise
+
+    def _view(self, image: np.ndarray, index: int, view: int) -> np.ndarray:
+        if view == 0:
+            return image
+        assert self.options.augmentation, "a bank with views has a recipe of them"
+        digests = self.dataset.digests[index : index + 1]
+        return np.squeeze(augment(image[np.newaxis], self.options.augmentation, digests, view), axis=0)
+
+
+def _bad_image(name: str, reason: str) -> DatasetError:
+    return DatasetError(f"image '{name}' cannot be used: {reason}; mend or remove it, or use --on-bad-image skip")

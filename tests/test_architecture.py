@@ -21,6 +21,7 @@ LEVELS = {
     "backbone": 2,
     "bank": 2,
     "metrics": 2,
+    "augment": 3,
     "engine": 3,
     "heads": 3,
     "extraction": 4,

@@ -1,0 +1,58 @@
+"""Views: images as their augmentations show them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from featurebank.augment.drawn import FRACTION, ONE, draw, noise
+from featurebank.augment.specification import Augmentation
+from featurebank.augment.warp import warp
+from featurebank.errors import ConfigError
+
+
+def augment(images: np.ndarray, augmentation: Augmentation, digests: np.ndarray, view: int) -> np.ndarray:
+    """Makes one view of each image: one affine map with bilinear interpolation and reflected border, contrast, noise.
+
+    Args:
+        images: (n, h, w, 3) uint8.
+        augmentation: what to do.
+        digests: (n,) digests of the images' contents, dtype "S32".
+        view: the number of the view, 1 or more.
+
+    Returns:
+        (n, h, w, 3) uint8. An image's view is the same whatever the other images are.
+
+    Raises:
+        ConfigError: `view` is below 1: view 0 is the clean image.
+    """
+    if view < 1:
+        message = f"view {view} cannot be augmented: expected 1 or more (view 0 is the clean image)"
+        raise ConfigError(message)
+    views = np.empty_like(images)
+    for image, digest, out in zip(images, digests.tolist(), views, strict=True):
+        drawn = draw(augmentation, digest, view)
+        flipped = image[:: -1 if drawn.vertical else 1, :: -1 if drawn.horizontal else 1]
+        out[...] = warp(flipped, drawn) if _moves(augmentation) else flipped
+        if augmentation.contrast or augmentation.noise:
+            _retouch(out, drawn.contrast, noise(augmentation.noise, digest, view, out.shape))
+    return views
+
+
+def _moves(augmentation: Augmentation) -> bool:
+    return bool(augmentation.rotate or augmentation.zoom or augmentation.shear or augmentation.shift)
+
+
+def _retouch(image: np.ndarray, contrast: float, offsets: np.ndarray | None) -> None:
+    """Changes contrast and adds noise in place, rounding once at the end."""
+    factor = round(contrast * ONE)
+    pixels = image.shape[0] * image.shape[1]
+    for lane in range(3):
+        plane = image[:, :, lane]
+        mean = ((int(plane.sum(dtype=np.int64)) << FRACTION) + pixels // 2) // pixels
+        values = plane.astype(np.int32)
+        values *= factor
+        values += (mean * (ONE - factor) >> FRACTION) + ONE // 2
+        if offsets is not None:
+            values += offsets[lane]
+        values >>= FRACTION
+        plane[...] = values.clip(0, 255, out=values)

@@ -132,7 +132,7 @@ def run_extraction(
     """Does what `extract` does, and returns the bank with an account of the work."""
     options.check(backbone)
     with reporter.track("read", len(dataset), "images") as advance:
-        dataset.fingerprint(advance)
+        dataset.fingerprint(advance, fingerprint_memory(cache))
     for line in dataset.warnings():
         reporter.warn(line)
     path = locate(dataset, backbone, cache)
@@ -153,6 +153,11 @@ def locate(dataset: Dataset, backbone: Backbone, cache: str | Path | None = None
     return bank_path(
         Path(cache) if cache else default_cache(), dataset.name, backbone.name, of_recipe(_recipe(backbone))
     )
+
+
+def fingerprint_memory(cache: str | Path | None = None) -> Path:
+    """Returns where a cache remembers the content digests of files."""
+    return (Path(cache) if cache else default_cache()) / ".fingerprints"
 
 
 def missing_taps(stored: Mapping[str, np.ndarray], wanted: np.ndarray) -> dict[tuple[str, ...], np.ndarray]:

@@ -16,7 +16,7 @@ from featurebank.bank.writer import row_keys
 from featurebank.config import Pipeline, read_grid
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import BankDamagedError, BankIncompleteError, BankNotFoundError
-from featurebank.extraction import Extraction, ExtractOptions, locate, missing_taps, run_extraction
+from featurebank.extraction import Extraction, ExtractOptions, fingerprint_memory, locate, missing_taps, run_extraction
 from featurebank.grid import train_heads
 from featurebank.heads.runs import Run, load_runs
 from featurebank.progress import SILENT, Reporter
@@ -66,7 +66,7 @@ def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None) -> dict[str,
         extraction here, None before the first); for "heads" the `runs` of the grid and how many are `known`.
     """
     dataset, backbone = _inputs(pipeline)
-    dataset.fingerprint()
+    dataset.fingerprint(memory=fingerprint_memory(cache))
     path = locate(dataset, backbone, cache)
     wanted = np.unique(dataset.digests[dataset.digests != b""])
     missing, rate = _missing_rows(path, wanted, pipeline.extract.taps)

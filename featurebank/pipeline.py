@@ -16,7 +16,7 @@ from featurebank.bank.shard import read_keys
 from featurebank.config import Pipeline, read_grid
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import BankDamagedError, BankIncompleteError, BankNotFoundError
-from featurebank.extraction import Extraction, ExtractOptions, locate, run_extraction
+from featurebank.extraction import Extraction, ExtractOptions, fingerprint_memory, locate, run_extraction
 from featurebank.extraction.plan import missing_taps
 from featurebank.grid import train_heads
 from featurebank.heads.runs import Run, load_runs

@@ -290,7 +290,7 @@ def test_killed_again_and_again_it_ends_as_in_peace(
 def test_killed_between_shard_and_manifest(child: Child, photos: Path, lite: Backbone, tmp_path: Path) -> None:
     process = child(*arguments(photos, tmp_path / "cache"), PAUSE=0, DIE=3)
     finish(process, -signal.SIGKILL)
-    (path,) = (tmp_path / "cache").iterdir()
+    (path,) = (tmp_path / "cache").glob("photos-*")
     assert len(list(path.glob("shard-*.h5"))) == len(load_manifest(path).shards) + 1
     done = json.loads(finish(child(*arguments(photos, tmp_path / "cache"), PAUSE=0))[0])
     assert (done["rows"], done["added"]) == (24, 24 - 8)
@@ -341,7 +341,7 @@ def test_full_disk(child: Child, photos: Path, lite: Backbone, tmp_path: Path) -
     _, error = finish(process, 1)
     assert [line.partition(":")[0] for line in error.splitlines() if line != "began"] == ["Error"]
     assert "free some space" in error
-    (path,) = (tmp_path / "cache").iterdir()
+    (path,) = (tmp_path / "cache").glob("photos-*")
     kept = sum(shard.rows for shard in load_manifest(path).shards)
     assert kept >= 4
     assert not list(path.glob(".writing-*"))

@@ -6,12 +6,14 @@ import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from featurebank import digest
 from featurebank.dataset.fingerprint import Pixels, digest_all
+from featurebank.dataset.memory import digest_changed
 from featurebank.dataset.splits import SPLITS, assign
 from featurebank.errors import BadImageError, DatasetError
 
@@ -94,14 +96,19 @@ class Dataset:
     def __repr__(self) -> str:
         return f"<Dataset {self.spec}: {len(self)} images, {len(self.classes)} classes>"
 
-    def fingerprint(self, progress: Callable[[int], None] | None = None) -> None:
+    def fingerprint(self, progress: Callable[[int], None] | None = None, memory: Path | None = None) -> None:
         """Computes the content digests now; does nothing if they are known.
 
         Args:
             progress: called now and then, in this thread, with how many more images are done.
+            memory: a directory where the digests of files are remembered, so that only new and changed files are read.
         """
         if self._digests is None:
-            found, failed = digest_all(self._contents.pixels, len(self), progress)
+            pixels = self._contents.pixels
+            if memory is None:
+                found, failed = digest_all(pixels, len(self), progress)
+            else:
+                found, failed = digest_changed(pixels, self.ids, memory / f"{self.name}.npz", progress)
             self._unreadable = dict(failed)
             self._digests = found
 

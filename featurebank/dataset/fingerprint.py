@@ -13,13 +13,21 @@ from featurebank import runtime
 
 DIGEST_DTYPE = np.dtype("S32")
 
+Stamp = tuple[int, int, int, int]
+"""What tells that a file has not changed; see `featurebank.dataset.memory`."""
+
 _CHUNK = 256
 _MOST_THREADS = 32
 _Part = tuple[list[bytes], list[tuple[int, str]]]
 
 
 class Pixels(Protocol):
-    """Where the pixels of a dataset come from."""
+    """Where the pixels of a dataset come from.
+
+    Where images are files, a method `stamp(index) -> Stamp | None` beside these lets their digests be remembered: it
+    returns `memory.stamp_of(path)` of the very file that `digest` would read, or None where the digest has to be
+    computed each time. Without the method, as in arrays, all of them are.
+    """
 
     in_threads: bool
     """Whether digests wait for a disk, so that threads help."""

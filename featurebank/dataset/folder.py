@@ -12,7 +12,8 @@ import numpy as np
 from featurebank import digest
 from featurebank.dataset.core import Contents, path_name
 from featurebank.dataset.decode import decode
-from featurebank.dataset.fingerprint import reason
+from featurebank.dataset.fingerprint import Stamp, reason
+from featurebank.dataset.memory import stamp_of
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 from featurebank.errors import BadImageError, DatasetError
 
@@ -68,6 +69,10 @@ class Files:
             if os.fstat(file.fileno()).st_size <= 1 << 24:
                 return digest.of_bytes(file.readall())
         return digest.of_file(path)  # in blocks
+
+    def stamp(self, index: int) -> Stamp | None:
+        """Returns what tells that a file has not changed."""
+        return stamp_of(self.path(index))
 
     def image(self, index: int, expected: bytes | None) -> np.ndarray:
         """Returns (height, width, 3) uint8; raises BadImageError, also if the file has not the digest expected."""

@@ -6,6 +6,21 @@ thread of its own (`work`). An image that is in the bank already costs a look-up
 """
 
 from featurebank.extraction.options import ExtractOptions
-from featurebank.extraction.stage import Extraction, extract, locate, run_extraction, run_extractions
+from featurebank.extraction.stage import (
+    Extraction,
+    extract,
+    fingerprint_memory,
+    locate,
+    run_extraction,
+    run_extractions,
+)
 
-__all__ = ["ExtractOptions", "Extraction", "extract", "locate", "run_extraction", "run_extractions"]
+__all__ = [
+    "ExtractOptions",
+    "Extraction",
+    "extract",
+    "fingerprint_memory",
+    "locate",
+    "run_extraction",
+    "run_extractions",
+]

@@ -120,7 +120,7 @@ def run_extractions(
     """
     _check(backbones, options)
     with reporter.track("read", len(dataset), "images") as advance:
-        dataset.fingerprint(advance)
+        dataset.fingerprint(advance, fingerprint_memory(cache))
     for line in dataset.warnings():
         reporter.warn(line)
     began = time.perf_counter()
@@ -148,6 +148,11 @@ def locate(
     """Returns where the bank of a dataset and a backbone lies, whether it is there or not."""
     key = of_recipe((options or ExtractOptions()).recipe(backbone))
     return bank_path(Path(cache) if cache else default_cache(), dataset.name, backbone.name, key)
+
+
+def fingerprint_memory(cache: str | Path | None = None) -> Path:
+    """Returns where a cache remembers the content digests of files."""
+    return (Path(cache) if cache else default_cache()) / ".fingerprints"
 
 
 def _check(backbones: Sequence[Backbone], options: ExtractOptions) -> None:

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from featurebank.heads.catalog import make_head
     from featurebank.heads.runs import Run
     from featurebank.pipeline import run_pipeline
-    from featurebank.runtime import set_threads
+    from featurebank.runtime import set_ram, set_threads
     from featurebank.selection import evaluate_test, leaderboard, select
+    from featurebank.transformer import FeatureBank
 
 _HOMES = {
     "Backbone": "backbone",
     "Bank": "bank",
     "Dataset": "dataset",
+    "FeatureBank": "transformer",
     "FeatureBankError": "errors",
     "Run": "heads.runs",
     "evaluate_test": "selection",
@@ -45,6 +47,7 @@ _HOMES = {
     "read_pipeline": "config",
     "run_pipeline": "pipeline",
     "select": "selection",
+    "set_ram": "runtime",
     "set_threads": "runtime",
     "train_heads": "grid",
 }
@@ -53,6 +56,7 @@ __all__ = [
     "Backbone",
     "Bank",
     "Dataset",
+    "FeatureBank",
     "FeatureBankError",
     "Run",
     "evaluate_test",
@@ -69,6 +73,7 @@ __all__ = [
     "read_pipeline",
     "run_pipeline",
     "select",
+    "set_ram",
     "set_threads",
     "train_heads",
 ]

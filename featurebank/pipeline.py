@@ -68,7 +68,7 @@ def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None) -> dict[str,
         extraction here, None before the first); for "heads" the `runs` of the grid and how many are `known`.
     """
     dataset, backbone = _inputs(pipeline)
-    dataset.fingerprint()
+    dataset.fingerprint(memory=fingerprint_memory(cache))
     options = extract_options(pipeline)
     path = locate(dataset, backbone, options, cache)
     wanted = np.unique(dataset.digests[dataset.digests != b""])

@@ -28,6 +28,7 @@ LEVELS = {
     "grid": 4,
     "selection": 4,
     "canaries": 5,
+    "transformer": 5,
     "doctor": 6,
     "pipeline": 7,
     "cli": 8,
@@ -43,7 +44,7 @@ OWNERS = {
     "keras": {"backbone", "dataset"},  # dataset: keras.datasets downloads CIFAR
     "h5py": {"bank"},
     "xgboost": {"heads"},
-    "sklearn": {"dataset", "heads"},
+    "sklearn": {"dataset", "heads", "transformer"},
     "skops": {"heads"},
     "scipy": {"heads"},
     "click": {"cli"},

@@ -112,6 +112,8 @@ def collect(path: Path, *, reporter: Reporter = SILENT) -> Garbage:
         return garbage
     manifest = load_manifest(path)
     with BankWriter(path, manifest.recipe, manifest.dataset, tell=reporter.say) as to:
+        for line in to.lost:
+            reporter.warn(line)
         garbage = _as_it_is_now(garbage)
         for file in garbage.files:
             file.unlink(missing_ok=True)

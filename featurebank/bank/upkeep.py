@@ -13,6 +13,9 @@ from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
 from featurebank.bank.reader import Bank
 from featurebank.errors import BankError, BankNotFoundError, ConfigError, unknown_name
 
+UNLABELLED = "unlabelled-"
+"""How the datasets are named of the banks that `fb.FeatureBank` keeps: images without labels."""
+
 
 @dataclass(frozen=True)
 class BankSummary:
@@ -86,8 +89,8 @@ def find_bank_path(cache: Path, name: str | None = None) -> Path:
     if not banks:
         message = f"no bank in the cache '{cache}': make one with 'featurebank extract --backbone efficientnet_lite0'"
         raise BankNotFoundError(message)
-    if name is None:
-        return banks[0].path
+    if name is None:  # features without labels, of `fb.FeatureBank`, are nothing to train heads on
+        return next((bank.path for bank in banks if not bank.dataset.startswith(UNLABELLED)), banks[0].path)
     matches = [bank for bank in banks if bank.name == name] or [bank for bank in banks if bank.name.startswith(name)]
     if not matches:
         raise unknown_name("bank", name, [bank.name for bank in banks], "'featurebank cache ls' lists them")

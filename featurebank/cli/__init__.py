@@ -30,11 +30,14 @@ INTERRUPTED = 130
     help="Where banks lie.  [default: $FEATUREBANK_CACHE, else ./cache]",
 )  # fmt: skip
 @click.option("--threads", type=int, help="Threads of all libraries together.  [default: every core]")
+@click.option("--ram", metavar="SIZE", help="Memory for features, as 8GB.  [default: half of the machine's]")
 @click.option("-q", "--quiet", is_flag=True, help="Results and errors only.")
 @click.option("-v", "--verbose", is_flag=True, help="Also what helps to find a fault; tracebacks of errors.")
 @click.version_option(package_name="featurebank")
 @click.pass_context
-def group(context: click.Context, cache: Path | None, threads: int | None, *, quiet: bool, verbose: bool) -> None:
+def group(
+    context: click.Context, cache: Path | None, threads: int | None, ram: str | None, *, quiet: bool, verbose: bool
+) -> None:
     r"""Run each frozen backbone over each image once, keep its features, train hundreds of heads on them in seconds.
 
     \b
@@ -43,9 +46,10 @@ def group(context: click.Context, cache: Path | None, threads: int | None, *, qu
       featurebank heads --grid                          many heads on the newest bank
       featurebank leaderboard                           the heads, best first
     """
-    from featurebank.runtime import default_cache, set_threads
+    from featurebank.runtime import default_cache, set_ram, set_threads
 
     set_threads(threads)
+    set_ram(ram)
     context.obj = Settings(cache or default_cache(), quiet, verbose)
 
 

@@ -1,8 +1,7 @@
-"""`featurebank cache ls|show|verify|rm`."""
+"""`featurebank cache ls|show|rm|merge|export`; `verify` and `gc` are in `cli.upkeep`."""
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +9,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.settings import Settings, as_json, print_json
+from featurebank.cli.upkeep import gc, verify
 
 if TYPE_CHECKING:
     from featurebank.bank.manifest import Manifest
+
+_SHOWN = 20
+"""Shards that are listed one by one."""
 
 
 @click.group()
 def cache() -> None:
     """Upkeep of the banks."""
+
+
+cache.add_command(verify)
+cache.add_command(gc)
 
 
 @cache.command("ls")
@@ -76,35 +83,6 @@ def show(settings: Settings, bank: str | None, than: str | None, *, as_json: boo
         _print_about(about, differs)
 
 
-@cache.command()
-@click.argument("bank", required=False)
-@click.option("--forget", is_flag=True, help="Take damaged shards out; the next extract makes their rows again.")
-@as_json
-@click.pass_obj
-def verify(settings: Settings, bank: str | None, *, forget: bool, as_json: bool) -> None:
-    """Compare every byte of a bank with its checksums; exits with 1 if any differs."""
-    from dataclasses import asdict
-
-    from featurebank.bank.upkeep import find_bank_path
-    from featurebank.bank.verify import verify_bank
-    from featurebank.cli.tables import size
-
-    path = find_bank_path(settings.cache, bank)
-    found = verify_bank(path, forget=forget, reporter=settings.reporter())
-    if as_json:
-        print_json({"bank": str(path), **asdict(found)})
-    else:
-        for line in found.damaged:
-            click.echo(line)
-        if found.forgotten:
-            click.echo(
-                f"{len(found.forgotten)} shards taken out: run 'featurebank extract' as before to make their rows"
-            )
-        click.echo(f"{path}: {found.shards} shards, {size(found.bytes)}, {len(found.damaged)} files damaged")
-    if found.damaged:
-        sys.exit(1)
-
-
 @cache.command("rm")
 @click.argument("bank")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -120,14 +98,60 @@ def remove(settings: Settings, bank: str, *, yes: bool) -> None:
     click.echo(f"deleted {path}")
 
 
+@cache.command()
+@click.argument("banks", nargs=-1, required=True)
+@click.option("--name", help="Of the result.  [default: the dataset's, if all are of one, else merged]")
+@as_json
+@click.pass_obj
+def merge(settings: Settings, banks: tuple[str, ...], name: str | None, *, as_json: bool) -> None:
+    """Make one bank of several of one recipe, as where machines have each extracted a part of the images.
+
+    Paths of banks in other caches will do as well. The files are shared where the disk can, copied where it cannot.
+    """
+    from featurebank.bank.merge import merge_banks
+    from featurebank.bank.upkeep import find_bank_path
+
+    paths = [find_bank_path(settings.cache, bank) for bank in banks]
+    merged = merge_banks(paths, settings.cache, name=name, reporter=settings.reporter())
+    if as_json:
+        print_json({"bank": str(merged.path), "images": len(merged), "taps": list(merged.taps), "views": merged.views})
+    else:
+        click.echo(f"{merged.path}: {len(merged)} images of {len(paths)} banks, taps {', '.join(merged.taps)}")
+
+
+@cache.command()
+@click.argument("bank", required=False)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A .h5 or .npz file.")
+@click.option("--tap", help="Which features.  [default: pooled, else the first]")
+@click.option("--view", type=int, default=0, show_default=True, help="0 is the clean image.")
+@click.pass_obj
+def export(settings: Settings, bank: str | None, output: Path, tap: str | None, view: int) -> None:
+    """Write one plain file: features, labels, ids, splits and classes."""
+    from featurebank.bank import find_bank
+    from featurebank.cli.tables import size
+
+    writers = {".h5": "to_hdf5", ".hdf5": "to_hdf5", ".npz": "to_npz"}
+    if output.suffix.lower() not in writers:
+        message = f"-o {output}: expected a file that ends with .h5, .hdf5 or .npz"
+        raise click.UsageError(message)
+    found = find_bank(settings.cache, bank)
+    chosen = tap or ("pooled" if "pooled" in found.taps else found.taps[0])
+    written = getattr(found, writers[output.suffix.lower()])(output, chosen, view=view)
+    click.echo(f"{written}: tap {chosen} of {len(found)} images, {size(written.stat().st_size)}")
+
+
 def _about(path: Path, manifest: Manifest) -> dict[str, Any]:
     from featurebank.bank.lock import read_holder
 
     return {
         "bank": str(path), "key": manifest.key, "recipe": dict(manifest.recipe), "dataset": dict(manifest.dataset),
-        "images": manifest.items["count"] if manifest.items else None,
+        "source": dict(manifest.source), "images": manifest.items["count"] if manifest.items else None,
         "rows": sum(shard.rows for shard in manifest.shards), "taps": list(manifest.taps),
-        "shards": [{"file": s.file, "rows": s.rows, "bytes": s.bytes, "taps": sorted(s.taps)} for s in manifest.shards],
+        "views": manifest.views,
+        "shards": [
+            {"file": s.file, "rows": s.rows, "bytes": s.bytes, "view": s.view, "taps": sorted(s.taps)}
+            for s in manifest.shards
+        ],
         "skipped": [dict(entry) for entry in manifest.skipped], "history": [dict(entry) for entry in manifest.history],
         "writer": read_holder(path),
     }  # fmt: skip
@@ -138,13 +162,18 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
 
     dataset = about["dataset"]
     images = "extraction has not ended yet" if about["images"] is None else f"{about['images']} images"
-    click.echo(f"{about['bank']}: {images}, {len(dataset['classes'])} classes, taps {', '.join(about['taps']) or '-'}")
+    views = f", {about['views']} views" if about["views"] else ""
+    taps = ", ".join(about["taps"]) or "-"
+    click.echo(f"{about['bank']}: {images}, {len(dataset['classes'])} classes, taps {taps}{views}")
     click.echo(f"dataset {dataset['spec']}, split {dataset['fractions']} by seed {dataset['seed']}")
     print_table(("part of the recipe", "value"), [(name, str(value)) for name, value in about["recipe"].items()])
-    rows = [(s["file"], s["rows"], size(s["bytes"]), ", ".join(s["taps"])) for s in about["shards"]]
-    print_table(("shard", "rows", "size", "taps"), rows, right=("rows", "size"))
+    rows = [(s["file"], s["rows"], size(s["bytes"]), s["view"], ", ".join(s["taps"])) for s in about["shards"][:_SHOWN]]
+    print_table(("shard", "rows", "size", "view", "taps"), rows, right=("rows", "size", "view"))
+    if len(about["shards"]) > _SHOWN:
+        total = size(sum(s["bytes"] for s in about["shards"]))
+        click.echo(f"and {len(about['shards']) - _SHOWN} shards more, {total} together")
     for event in about["history"]:
-        click.echo(f"{event['time']}: {event['added']} images in {event['seconds']} s by {event['engine']}")
+        click.echo(f"{event['time']}: {_told(event)}")
     for entry in about["skipped"]:
         click.echo(f"skipped {entry['id']}: {entry['reason']}")
     if about["writer"]:
@@ -154,6 +183,17 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
         if differs:
             parts = [(name, str(one), str(other)) for name, (one, other) in differs.items()]
             print_table(("part", "this bank", "the other"), parts)
+
+
+def _told(event: dict[str, Any]) -> str:
+    """Says what an entry of the history stands for."""
+    if "added" in event:
+        return f"{event['added']} images in {event['seconds']} s by {event['engine']}"
+    if "merged" in event:
+        return f"{event['linked']} rows merged from {', '.join(event['merged'])}"
+    if "linked" in event:
+        return f"{event['linked']} rows shared with {event['source']}"
+    return f"{event['removed_rows']} rows cleaned away, {event['rewritten_shards']} shards rewritten"
 
 
 def _moment(seconds: float) -> str:

@@ -42,6 +42,7 @@ class Contents:
         pixels: where the images come from.
         given: (n,) int8 split codes, -1 where undecided; None if no split is given.
         notes: what the user should know, a line each.
+        labelled: whether the classes mean anything, so that there have to be two.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Contents:
     pixels: Pixels
     given: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    labelled: bool = True
 
 
 class Dataset:
@@ -73,7 +75,7 @@ class Dataset:
     split_names: ClassVar[tuple[str, ...]] = SPLITS
 
     def __init__(self, contents: Contents, fractions: tuple[float, float, float], seed: int) -> None:
-        if len(contents.classes) < 2:  # noqa: PLR2004 - one class is nothing to tell apart
+        if contents.labelled and len(contents.classes) < 2:  # noqa: PLR2004 - one class is nothing to tell apart
             message = (
                 f"dataset '{contents.spec}' has one class, '{contents.classes[0]}': expected at least two; "
                 "give the folder that holds the class folders (or an array with two labels)"

@@ -9,6 +9,7 @@ from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.stage import (
     Extraction,
     extract,
+    extract_rows,
     fingerprint_memory,
     locate,
     run_extraction,
@@ -19,6 +20,7 @@ __all__ = [
     "ExtractOptions",
     "Extraction",
     "extract",
+    "extract_rows",
     "fingerprint_memory",
     "locate",
     "run_extraction",

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from featurebank.backbone import Backbone
+from featurebank.bank.index import contained
+from featurebank.bank.items import Items
 from featurebank.bank.reader import Bank
 from featurebank.bank.upkeep import bank_path
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
 from featurebank.digest import of_recipe
-from featurebank.errors import ConfigError
+from featurebank.errors import BankError, ConfigError
 from featurebank.extraction.options import PRECISION, ExtractOptions
 from featurebank.extraction.target import Target
 from featurebank.extraction.work import Work
@@ -140,6 +144,52 @@ def run_extractions(
         Extraction(Bank(t.writer.path), rows, len(t.done), rows - len(t.done), skipped, seconds, t.engine)
         for t in targets
     ]
+
+
+def extract_rows(
+    images: Dataset, backbone: Backbone, options: ExtractOptions, *, cache: str | Path | None = None
+) -> Bank:
+    """Adds images without labels to the bank that keeps them, whatever it has already, and opens it.
+
+    Args:
+        images: from `featurebank.dataset.loose.loose_images`.
+        backbone: the network.
+        options: how to extract.
+        cache: where banks lie.
+
+    Returns:
+        A bank that has all of these images and others; the id of an image is its digest.
+
+    Raises:
+        DatasetError: an image cannot be used.
+        BankError: the bank cannot be read or written.
+    """
+    options.check(backbone)
+    images.fingerprint()
+    path = locate(images, backbone, options, cache)
+    if (bank := _complete(path, images.digests)) is not None:
+        return bank
+    with _writer(images, backbone, options, cache, SILENT) as writer:
+        target = Target(0, backbone, options, writer)
+        work = Work(images, [target], options, SILENT)
+        began = time.perf_counter()
+        work.run()
+        known = [Bank(path).digests()] if writer.manifest.items else []
+        digests = np.unique(np.concatenate([images.digests, *known]))
+        zeros = np.zeros(len(digests), np.int32)
+        items = Items([d.decode() for d in digests.tolist()], digests, zeros, zeros.astype(np.uint8))
+        target.finish(items, [], time.perf_counter() - began)
+    return Bank(path)
+
+
+def _complete(path: Path, digests: np.ndarray) -> Bank | None:
+    """Opens a bank that has all these images; None if it has not, or cannot be read."""
+    with contextlib.suppress(BankError):
+        bank = Bank(path)
+        if contained(digests, bank.digests()).all():
+            bank.rows(bank.taps[0], [0])  # its rows are there
+            return bank
+    return None
 
 
 def locate(

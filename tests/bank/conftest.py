@@ -53,7 +53,14 @@ def make_bank(path: Path, count: int = 12, shards: int = 3, taps: tuple[str, ...
 @pytest.fixture
 def rows() -> SimpleNamespace:
     return SimpleNamespace(
-        digests=digests, features=features, items=items, writer=writer, append=append, recipe=RECIPE, dataset=DATASET
+        digests=digests,
+        features=features,
+        items=items,
+        writer=writer,
+        append=append,
+        recipe=RECIPE,
+        dataset=DATASET,
+        keys=row_keys,
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -98,3 +100,26 @@ def test_note_that_cannot_be_written_frees_the_lock(tmp_path: Path) -> None:
     (tmp_path / "writer.json").rmdir()
     with WriterLock(tmp_path):
         pass
+
+
+def test_waiting_for_the_holder(tmp_path: Path) -> None:
+    said: list[str] = []
+    with holder(tmp_path) as process:
+        threading.Timer(0.3, process.terminate).start()
+        with WriterLock(tmp_path, wait=True, tell=said.append):
+            assert process.poll() is not None
+    assert said[0].startswith(f"waiting: process {process.pid} on {socket.gethostname()}")
+    assert len([line for line in said if line.startswith("waiting")]) == 1
+
+
+def test_the_dead_are_told(tmp_path: Path) -> None:
+    with holder(tmp_path) as process:
+        process.kill()
+        process.wait()
+    said: list[str] = []
+    with WriterLock(tmp_path, tell=said.append):
+        pass
+    assert [line.partition(" ended")[0] for line in said] == [f"process {process.pid} on {socket.gethostname()}"]
+    with WriterLock(tmp_path, tell=said.append):
+        pass
+    assert len(said) == 1, "once"

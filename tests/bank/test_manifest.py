@@ -6,32 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from featurebank.bank.items import Items
 from featurebank.bank.manifest import MANIFEST, load_items, load_manifest
 from featurebank.errors import BankDamagedError, BankError, BankNotFoundError, FormatVersionError
-
-names = st.lists(st.text(st.characters(exclude_categories=["Cs"])), unique=True, max_size=8)
-
-
-@given(names, st.randoms(use_true_random=False))
-def test_items_round_trip(ids: list[str], random: object) -> None:
-    """Whatever the names are, and where there are none."""
-    generator = np.random.default_rng(random.randrange(1 << 30))  # type: ignore[attr-defined]
-    count = len(ids)
-    digests = np.array([f"{n:032x}".encode() for n in generator.integers(0, 3, count)], "S32")
-    labels = generator.integers(0, 9, count, dtype=np.int32)
-    splits = generator.integers(0, 3, count, dtype=np.uint8)
-    ordered = Items(tuple(ids), digests, labels, splits).sorted()
-    found = Items.from_bytes(ordered.to_bytes())
-    expected = sorted(zip(digests.tolist(), ids, labels.tolist(), splits.tolist(), strict=True))
-    columns = (found.digests.tolist(), found.ids, found.labels.tolist(), found.splits.tolist())
-    assert list(zip(*columns, strict=True)) == expected
-    assert ordered.to_bytes() == found.to_bytes()
 
 
 def test_round_trip(make: Callable[..., Path]) -> None:

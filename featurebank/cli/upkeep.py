@@ -1,0 +1,118 @@
+"""`featurebank cache verify|gc`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurebank.cli.settings import Settings, as_json, print_json
+
+if TYPE_CHECKING:
+    from featurebank.bank.collect import Garbage
+    from featurebank.bank.verify import Verification
+    from featurebank.canaries import Canaries
+
+
+@click.command()
+@click.argument("bank", required=False)
+@click.option("--forget", is_flag=True, help="Take damaged shards out; the next extract makes their rows again.")
+@click.option("--canaries", type=int, default=4, show_default=True, help="Rows to compute anew from their images.")
+@as_json
+@click.pass_obj
+def verify(settings: Settings, bank: str | None, *, forget: bool, canaries: int, as_json: bool) -> None:
+    """Compare every byte of a bank with its checksums, and compute a few rows anew; exits with 1 if any differs."""
+    from featurebank.bank import Bank
+    from featurebank.bank.upkeep import find_bank_path
+    from featurebank.bank.verify import verify_bank
+    from featurebank.canaries import check_canaries
+
+    path = find_bank_path(settings.cache, bank)
+    reporter = settings.reporter()
+    found = verify_bank(path, forget=forget, reporter=reporter)
+    canary = None
+    if canaries > 0 and not found.damaged:  # of damaged rows it is known already that they differ
+        canary = check_canaries(Bank(path), rows=canaries, reporter=reporter)
+    if as_json:
+        print_json({"bank": str(path), **asdict(found), "canaries": asdict(canary) if canary else None})
+    else:
+        _print_verification(path, found, canary)
+    if found.damaged or (canary and canary.wrong):
+        sys.exit(1)
+
+
+def _print_verification(path: Path, found: Verification, canary: Canaries | None) -> None:
+    from featurebank.cli.tables import size
+
+    for line in [*found.damaged, *(canary.wrong if canary else ())]:
+        click.echo(line)
+    if found.forgotten:
+        click.echo(f"{len(found.forgotten)} shards taken out: run 'featurebank extract' as before to make their rows")
+    click.echo(f"{path}: {found.shards} shards, {size(found.bytes)}, {len(found.damaged)} files damaged")
+    if canary and canary.reason:
+        click.echo(f"no rows computed anew: {canary.reason}")
+    elif canary:
+        verdict = f"{len(canary.wrong)} of them not as stored" if canary.wrong else "all as stored"
+        click.echo(f"{canary.rows} rows computed anew, {verdict} (largest difference {canary.difference:.1e})")
+
+
+@click.command()
+@click.argument("bank", required=False)
+@click.option("--dry-run", is_flag=True, help="Print what would go, and do nothing.")
+@as_json
+@click.pass_obj
+def gc(settings: Settings, bank: str | None, *, dry_run: bool, as_json: bool) -> None:
+    """Remove what no bank needs: leftovers of dead writers, unlisted shards, rows of images that are gone.
+
+    Without BANK, of all banks of the cache.
+    """
+    from featurebank.bank.collect import collect, plan_gc
+    from featurebank.bank.upkeep import find_bank_path
+    from featurebank.errors import BankError
+
+    paths = [find_bank_path(settings.cache, bank)] if bank else _directories(settings.cache)
+    found: list[Garbage] = []
+    problems: list[str] = []
+    for path in paths:
+        try:
+            found.append(plan_gc(path) if dry_run else collect(path, reporter=settings.reporter()))
+        except BankError as error:  # the others can be cleaned all the same
+            problems.append(str(error))
+    if as_json:
+        print_json({"banks": [_to_json(garbage) for garbage in found if garbage], "problems": problems})
+    else:
+        _print_garbage(found, problems, dry_run=dry_run)
+    if problems and bank:
+        sys.exit(1)
+
+
+def _directories(cache: Path) -> list[Path]:
+    """Returns what may be banks, or what is left of them."""
+    return sorted(path for path in cache.glob("*--*--*") if path.is_dir()) if cache.is_dir() else []
+
+
+def _to_json(garbage: Garbage) -> dict[str, Any]:
+    return {
+        "bank": str(garbage.bank), "files": [str(file) for file in garbage.files], "rows": garbage.dead_rows,
+        "rewritten_shards": len(garbage.rewrites), "whole": garbage.whole, "bytes": garbage.bytes,
+    }  # fmt: skip
+
+
+def _print_garbage(found: list[Garbage], problems: list[str], *, dry_run: bool) -> None:
+    from featurebank.cli.tables import size
+
+    for garbage in found:
+        if garbage.whole:
+            click.echo(f"{garbage.bank.name}: what is left of a bank, {size(garbage.bytes)}")
+        elif garbage:
+            click.echo(
+                f"{garbage.bank.name}: {len(garbage.files)} files that nothing lists, {garbage.dead_rows} rows that no "
+                f"image needs, {len(garbage.rewrites)} shards to rewrite, {size(garbage.bytes)}"
+            )
+    for line in problems:
+        click.echo(f"left alone: {line}", err=True)
+    total = size(sum(garbage.bytes for garbage in found))
+    click.echo(f"{total} {'could be freed' if dry_run else 'freed'}")

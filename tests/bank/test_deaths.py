@@ -1,0 +1,22 @@
+"""SIGKILL at every write of a clean-up, a merge and an update of the manifest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("operation", ["gc", "merge", "update"])
+def test_whatever_the_moment_of_death_the_bank_is_whole(operation: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("deaths.py")), operation],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 8, "deaths"

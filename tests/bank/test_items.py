@@ -1,0 +1,52 @@
+"""The table of images: whatever the names and further columns are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featurebank.bank.items import Items, PackedText
+
+names = st.lists(st.text(st.characters(exclude_categories=["Cs"])), unique=True, max_size=8)
+
+
+@given(names)
+def test_packed_text_is_a_sequence_of_its_strings(ids: list[str]) -> None:
+    packed = PackedText.pack(ids)
+    assert (list(packed), len(packed), packed == ids) == (ids, len(ids), True)
+    assert [packed[i] for i in range(len(ids))] == ids
+    assert packed[1:] == ids[1:]
+    assert [packed[-i - 1] for i in range(len(ids))] == ids[::-1]
+    with pytest.raises(IndexError):
+        packed[len(ids)]
+
+
+@given(names, st.randoms(use_true_random=False))
+def test_round_trip(ids: list[str], random: object) -> None:
+    """Whatever the names are, and where there are none."""
+    generator = np.random.default_rng(random.randrange(1 << 30))  # type: ignore[attr-defined]
+    count = len(ids)
+    digests = np.array([f"{n:032x}".encode() for n in generator.integers(0, 3, count)], "S32")
+    labels = generator.integers(0, 9, count, dtype=np.int32)
+    splits = generator.integers(0, 3, count, dtype=np.uint8)
+    metadata = {"": labels * 2.5, "a/b \n": np.array([f"é{n}" for n in labels], "U"), "flag": labels > 3}
+    ordered = Items(tuple(ids), digests, labels, splits, metadata).sorted()
+    found = Items.from_bytes(ordered.to_bytes())
+    expected = sorted(zip(digests.tolist(), ids, labels.tolist(), splits.tolist(), strict=True))
+    columns = (found.digests.tolist(), found.ids, found.labels.tolist(), found.splits.tolist())
+    assert list(zip(*columns, strict=True)) == expected
+    assert ordered.to_bytes() == found.to_bytes()
+    assert list(found.metadata) == list(metadata)
+    assert found.metadata[""].tolist() == (found.labels * 2.5).tolist()
+    assert found.metadata["a/b \n"].tolist() == [f"é{n}" for n in found.labels]
+
+
+def test_digest_is_of_what_heads_depend_on() -> None:
+    digests = np.array([f"{n:032x}".encode() for n in range(3)], "S32")
+    labels, splits = np.arange(3, dtype=np.int32), np.zeros(3, np.uint8)
+    plain = Items(("a", "b", "c"), digests, labels, splits)
+    assert Items(("a", "b", "c"), digests, labels, splits, {"camera": labels}).digest == plain.digest
+    assert Items(("a", "b", "d"), digests, labels, splits).digest != plain.digest
+    assert Items(("a", "b", "c"), digests, labels[::-1], splits).digest != plain.digest

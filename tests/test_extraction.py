@@ -20,9 +20,10 @@ import pytest
 from featurebank.backbone import Backbone
 from featurebank.bank.manifest import MANIFEST, load_manifest
 from featurebank.bank.reader import Bank
-from featurebank.bank.upkeep import find_bank
+from featurebank.bank.upkeep import find_bank, list_banks
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import load_dataset
+from featurebank.dataset.folder import Files
 from featurebank.errors import (
     BankDamagedError,
     BankIncompleteError,
@@ -562,3 +563,30 @@ def test_writer_of_another_recipe_never_mixes(run: Callable[..., Extraction], pi
     bank = run().bank
     with pytest.raises(ConfigError, match="another recipe"):
         BankWriter(bank.path, {**bank.recipe, "image_size": 64}, bank.manifest.dataset).__enter__()
+
+
+def test_files_are_read_once_and_the_memory_is_no_bank(
+    run: Callable[..., Extraction], pixels: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featurebank.dataset.memory.SETTLED_NS", 0)
+    time.sleep(0.03)  # longer than a kernel's clock stands still
+    before = run()
+    assert [path.name for path in (tmp_path / "cache" / ".fingerprints").iterdir()] == [
+        f"{load_dataset(tmp_path / 'photos').name}.npz"
+    ]
+    assert [bank.path for bank in list_banks(tmp_path / "cache")] == [before.bank.path]
+
+    def refuse(self: Files, index: int) -> str:
+        raise AssertionError(f"{self.path(index)} was read")
+
+    monkeypatch.setattr(Files, "digest", refuse)
+    assert run().added == 0
+
+
+def test_a_memory_that_cannot_be_written_does_not_matter(
+    run: Callable[..., Extraction], pixels: list[Any], tmp_path: Path
+) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / ".fingerprints").touch()
+    assert run().added == 24
+    assert run().added == 0

@@ -91,3 +91,16 @@ def test_every_pipeline_file_is_valid(path: Path) -> None:
     from featurebank.config import read_grid, read_pipeline
 
     assert read_grid(read_pipeline(path).heads.grid)
+
+
+def test_a_plan_reads_unchanged_files_once(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from featurebank.config import read_pipeline
+    from featurebank.dataset.folder import Files
+    from featurebank.pipeline import plan_pipeline
+
+    monkeypatch.setattr("featurebank.dataset.memory.SETTLED_NS", 0)
+    time.sleep(0.03)  # longer than a kernel's clock stands still
+    pipeline = read_pipeline(QUICKSTART, [f"dataset.name={str(photos)!r}"])
+    first = plan_pipeline(pipeline, cache=tmp_path / "cache")
+    monkeypatch.delattr(Files, "digest")
+    assert plan_pipeline(pipeline, cache=tmp_path / "cache") == first

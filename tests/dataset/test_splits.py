@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurebank import digest
-from featurebank.dataset.splits import TEST, TRAIN, VAL, assign, check_fractions, check_seed, uniform
+from featurebank.dataset import load_dataset
+from featurebank.dataset.splits import SPLITS, TEST, TRAIN, VAL, assign, check_fractions, check_seed, uniform
 from featurebank.errors import ConfigError
 
 DEFAULT = (0.7, 0.15, 0.15)
@@ -40,6 +45,60 @@ def test_adding_removing_duplicating_and_reordering_moves_no_image(
     assert {item: after[item] for item in before} == before
     fewer = split_of(items[1:] or items, seed)
     assert all(before[item] == code for item, code in fewer.items())
+
+
+names = st.builds("{}/{}.png".format, st.sampled_from(["ant", "bee", "cat/deep"]), st.integers(0, 9))
+changes = st.lists(
+    st.tuples(st.just("add"), names, st.binary(max_size=4))
+    | st.tuples(st.just("remove"), names, names)
+    | st.tuples(st.just("rename"), names, names)
+    | st.tuples(st.just("duplicate"), names, names),
+    max_size=8,
+)
+
+
+def change(files: dict[str, bytes], steps: list[tuple[str, str, str | bytes]]) -> dict[str, bytes]:
+    """Returns the files {id: content} after some of them were added, removed, renamed or duplicated."""
+    files = dict(files)
+    for what, name, other in steps:
+        if isinstance(other, bytes):
+            files[name] = other
+        elif name in files:
+            content = files[name] if what == "duplicate" else files.pop(name)
+            if what != "remove":
+                files[other] = content
+    return files
+
+
+def loaded_splits(root: Path, files: dict[str, bytes], prefixes: list[str], seed: int) -> dict[tuple[str, bytes], int]:
+    """Writes files into a folder that has nothing else, and loads it: {(given split, content): code}."""
+    shutil.rmtree(root, ignore_errors=True)
+    always = {f"{prefix}{name}/always.png": b"always" for prefix in prefixes for name in ("ant", "bee")}
+    everything = {**always, **{f"{prefix}{name}": content for prefix in prefixes for name, content in files.items()}}
+    for name, content in everything.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    dataset = load_dataset(root, seed=seed)
+    assert set(dataset.ids) == set(everything)
+    table: dict[tuple[str, bytes], int] = {}
+    for name, code in zip(dataset.ids, dataset.splits.tolist(), strict=True):
+        key = (name.partition("/")[0] if prefixes != [""] else "", everything[name])
+        assert table.setdefault(key, code) == code, "duplicates share a split"
+    return table
+
+
+@pytest.mark.parametrize("prefixes", [[""], ["train/", "test/"], ["train/", "val/", "test/"]])
+@given(st.dictionaries(names, st.binary(max_size=4), max_size=12), changes, seeds)
+@settings(deadline=None, max_examples=40)
+def test_changes_in_a_folder_move_no_other_image(
+    prefixes: list[str], files: dict[str, bytes], steps: list[tuple[str, str, str | bytes]], seed: int
+) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        before = loaded_splits(Path(place, "photos"), files, prefixes, seed)
+        after = loaded_splits(Path(place, "photos"), change(files, steps), prefixes, seed)
+    assert {key: after[key] for key in before if key in after} == {key: before[key] for key in before if key in after}
+    if prefixes == ["train/", "val/", "test/"]:
+        assert all(SPLITS[code] == given for (given, _), code in after.items())
 
 
 @given(

@@ -182,6 +182,7 @@ def _dataset_record(dataset: Dataset) -> dict[str, Any]:
     return {
         "name": dataset.name,
         "spec": dataset.spec,
+        **({"subset": dict(dataset.subset)} if dataset.subset else {}),
         "classes": list(dataset.classes),
         "fractions": list(dataset.fractions),
         "seed": dataset.seed,

@@ -139,7 +139,8 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
     dataset = about["dataset"]
     images = "extraction has not ended yet" if about["images"] is None else f"{about['images']} images"
     click.echo(f"{about['bank']}: {images}, {len(dataset['classes'])} classes, taps {', '.join(about['taps']) or '-'}")
-    click.echo(f"dataset {dataset['spec']}, split {dataset['fractions']} by seed {dataset['seed']}")
+    part = "".join(f", {name} {value}" for name, value in dataset.get("subset", {}).items())
+    click.echo(f"dataset {dataset['spec']}{part}, split {dataset['fractions']} by seed {dataset['seed']}")
     print_table(("part of the recipe", "value"), [(name, str(value)) for name, value in about["recipe"].items()])
     rows = [(s["file"], s["rows"], size(s["bytes"]), ", ".join(s["taps"])) for s in about["shards"]]
     print_table(("shard", "rows", "size", "taps"), rows, right=("rows", "size"))

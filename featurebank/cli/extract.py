@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurebank.cli.options import Images, dataset_options
 from featurebank.cli.settings import Settings, as_json, print_json
 
 if TYPE_CHECKING:
@@ -15,27 +16,14 @@ _SHOWN = 10
 """Skipped images that are named one by one."""
 
 
-def split_fractions(context: click.Context, option: click.Parameter, value: str | None) -> list[float] | None:
-    """Reads "--split .7,.15,.15"."""
-    if value is None:
-        return None
-    try:
-        return [float(part) for part in value.split(",")]
-    except ValueError as error:
-        message = f"'{value}': expected two or three fractions, as .7,.15,.15"
-        raise click.BadParameter(message) from error
-
-
 @click.command()
 @click.option("--backbone", required=True, help="Network to run; 'featurebank backbones' lists them.")
-@click.option("--dataset", default="digits", show_default=True, help="Name, folder or npz:FILE of the images.")
+@dataset_options
 @click.option(
     "--tap", "taps", multiple=True, help="pooled, map, LAYER, LAYER:avg or LAYER:max; repeatable.  [default: pooled]"
 )
 @click.option("--weights", default="imagenet", show_default=True, help="imagenet, random:SEED or a file.")
 @click.option("--image-size", type=int, metavar="PX", help="Side of the network's input.  [default: the network's own]")
-@click.option("--split", callback=split_fractions, metavar="TRAIN,VAL[,TEST]", help="Fractions.  [default: .7,.15,.15]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
 @click.option("--engine", type=click.Choice(["auto", "tensorflow"]), default="auto", show_default=True)
 @click.option(
     "--store", type=click.Choice(["float32", "float16"]), help="On disk.  [default: float32, of maps float16]"
@@ -45,19 +33,16 @@ def split_fractions(context: click.Context, option: click.Parameter, value: str 
 @as_json
 @click.pass_obj
 def extract(
-    settings: Settings, backbone: str, dataset: str, taps: tuple[str, ...], weights: str, image_size: int | None,
-    split: list[float] | None, seed: int, engine: str, store: str | None, batch_size: int, on_bad_image: str,
-    *, as_json: bool,
+    settings: Settings, backbone: str, images: Images, taps: tuple[str, ...], weights: str, image_size: int | None,
+    engine: str, store: str | None, batch_size: int, on_bad_image: str, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Compute the features that a bank lacks; what it has is never computed again."""
     from featurebank.backbone import load_backbone
-    from featurebank.dataset import load_dataset
     from featurebank.extraction import ExtractOptions, run_extraction
 
     network = load_backbone(backbone, weights=weights, image_size=image_size)
-    images = load_dataset(dataset, split=split, seed=seed)
     options = ExtractOptions(taps or ("pooled",), engine, batch_size, store, on_bad_image)
-    result = run_extraction(images, network, options, cache=settings.cache, reporter=settings.reporter())
+    result = run_extraction(images.load(), network, options, cache=settings.cache, reporter=settings.reporter())
     if as_json:
         print_json(to_json(result))
     else:

@@ -27,11 +27,17 @@ class DatasetSection(_Section):
     """`[dataset]`: which images, and how they are split."""
 
     name: str
-    """As `--dataset`: "digits", a path, "npz:FILE"."""
+    """As `--dataset`: "digits", a path, "manifest:FILE.csv"."""
     split: Annotated[list[float], Field(min_length=2, max_length=3)] | None = None
     """Fractions of training, validation and test images."""
     seed: int = 0
     """Of the split."""
+    classes: Annotated[list[str], Field(min_length=2)] | None = None
+    """Of these classes only."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """So many images in all."""
+    per_class: Annotated[int, Field(ge=1)] | None = None
+    """So many images of each class."""
 
 
 class ExtractSection(_Section):

@@ -100,7 +100,10 @@ def extract_options(pipeline: Pipeline) -> ExtractOptions:
 
 def _inputs(pipeline: Pipeline) -> tuple[Dataset, Backbone]:
     section = pipeline.dataset
-    dataset = load_dataset(section.name, split=section.split, seed=section.seed)
+    dataset = load_dataset(
+        section.name, split=section.split, seed=section.seed, classes=section.classes, limit=section.limit,
+        per_class=section.per_class,
+    )  # fmt: skip
     wanted = pipeline.extract
     return dataset, load_backbone(wanted.backbone, weights=wanted.weights, image_size=wanted.image_size)
 

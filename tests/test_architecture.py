@@ -53,6 +53,13 @@ OWNERS = {
     "filelock": {"bank"},
     "PIL": {"dataset", "backbone"},
     "threadpoolctl": {"runtime", "doctor"},
+    "pyarrow": {"dataset"},
+    "fsspec": {"dataset"},
+    "aiohttp": {"dataset"},
+    "pooch": {"dataset"},
+    "datasets": {"dataset"},
+    "tensorflow_datasets": {"dataset"},
+    "array_record": {"dataset"},
 }
 """Which rooms may import a package."""
 
@@ -61,10 +68,20 @@ NARROWER = {
     "xgboost": {"heads/boosted.py", "heads/saved.py"},
     "skops": {"heads/saved.py"},
     "tensorflow": {"runtime.py", "heads/program.py"},
+    "pyarrow": {"dataset/table_files.py"},
+    "fsspec": {"dataset/remote.py"},
+    "aiohttp": {"dataset/remote.py"},
+    "pooch": {"dataset/archives.py"},
+    "datasets": {"dataset/hub.py"},
+    "tensorflow_datasets": {"dataset/tfds.py"},
+    "array_record": {"dataset/tfds.py"},
 }
 """Files within those rooms, where that is decided more finely."""
 
-HEAVY = {"tensorflow", "keras", "sklearn", "xgboost", "h5py", "skops", "scipy", "pydantic", "rich"}
+HEAVY = {
+    "tensorflow", "keras", "sklearn", "xgboost", "h5py", "skops", "scipy", "pydantic", "rich",
+    "pyarrow", "fsspec", "aiohttp", "pooch", "datasets", "tensorflow_datasets",
+}  # fmt: skip
 LIGHT_FILES = ("__init__.py", "__main__.py", "errors.py", "digest.py", "files.py", "runtime.py", "progress.py")
 
 

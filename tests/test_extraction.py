@@ -150,6 +150,19 @@ def test_second_run_does_nothing(run: Callable[..., Extraction], pixels: list[An
     assert len(again.bank.manifest.history) == 1
 
 
+def test_a_part_of_a_dataset_has_a_bank_of_its_own(pixels: Any, photos: Path, lite: Backbone, tmp_path: Path) -> None:
+    def bank(**part: Any) -> Bank:
+        dataset = load_dataset(str(photos), **part)
+        return run_extraction(dataset, lite, ExtractOptions(), cache=tmp_path / "cache").bank
+
+    whole, part = bank(), bank(limit=10, per_class=7)
+    assert part.path != whole.path
+    assert len(part.ids()) == 10
+    assert part.manifest.dataset["subset"] == {"limit": 10, "per_class": 7}
+    assert part.manifest.dataset["spec"] == whole.manifest.dataset["spec"]
+    assert whole.manifest.dataset["subset"] == {}
+
+
 def test_second_run_imports_no_tensorflow(run: Callable[..., Extraction], pixels: Any, photos: Path) -> None:
     cache = run().bank.path.parent
     code = (

@@ -165,7 +165,8 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
     views = f", {about['views']} views" if about["views"] else ""
     taps = ", ".join(about["taps"]) or "-"
     click.echo(f"{about['bank']}: {images}, {len(dataset['classes'])} classes, taps {taps}{views}")
-    click.echo(f"dataset {dataset['spec']}, split {dataset['fractions']} by seed {dataset['seed']}")
+    part = "".join(f", {name} {value}" for name, value in dataset.get("subset", {}).items())
+    click.echo(f"dataset {dataset['spec']}{part}, split {dataset['fractions']} by seed {dataset['seed']}")
     print_table(("part of the recipe", "value"), [(name, str(value)) for name, value in about["recipe"].items()])
     rows = [(s["file"], s["rows"], size(s["bytes"]), s["view"], ", ".join(s["taps"])) for s in about["shards"][:_SHOWN]]
     print_table(("shard", "rows", "size", "view", "taps"), rows, right=("rows", "size", "view"))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurebank.cli.options import Images, dataset_options
 from featurebank.cli.settings import Settings, as_json, print_json
 
 if TYPE_CHECKING:
@@ -13,17 +14,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 """Skipped images that are named one by one."""
-
-
-def split_fractions(context: click.Context, option: click.Parameter, value: str | None) -> list[float] | None:
-    """Reads "--split .7,.15,.15"."""
-    if value is None:
-        return None
-    try:
-        return [float(part) for part in value.split(",")]
-    except ValueError as error:
-        message = f"'{value}': expected two or three fractions, as .7,.15,.15"
-        raise click.BadParameter(message) from error
 
 
 @click.command()
@@ -34,14 +24,12 @@ def split_fractions(context: click.Context, option: click.Parameter, value: str 
     required=True,
     help="Network to run; 'featurebank backbones' lists them. Several share one decoding pass.",
 )
-@click.option("--dataset", default="digits", show_default=True, help="Name, folder or npz:FILE of the images.")
+@dataset_options
 @click.option(
     "--tap", "taps", multiple=True, help="pooled, map, LAYER, LAYER:avg or LAYER:max; repeatable.  [default: pooled]"
 )
 @click.option("--weights", default="imagenet", show_default=True, help="imagenet, random:SEED or a file.")
 @click.option("--image-size", type=int, metavar="PX", help="Side of the network's input.  [default: the network's own]")
-@click.option("--split", callback=split_fractions, metavar="TRAIN,VAL[,TEST]", help="Fractions.  [default: .7,.15,.15]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
 @click.option("--engine", type=click.Choice(["auto", "tensorflow"]), default="auto", show_default=True)
 @click.option(
     "--store", type=click.Choice(["float32", "float16"]), help="On disk.  [default: float32, of maps float16]"
@@ -54,19 +42,17 @@ def split_fractions(context: click.Context, option: click.Parameter, value: str 
 @as_json
 @click.pass_obj
 def extract(
-    settings: Settings, backbones: tuple[str, ...], dataset: str, taps: tuple[str, ...], weights: str,
-    image_size: int | None, split: list[float] | None, seed: int, engine: str, store: str | None, batch_size: int,
-    on_bad_image: str, views: int, augment: str | None, *, wait: bool, as_json: bool,
+    settings: Settings, backbones: tuple[str, ...], images: Images, taps: tuple[str, ...], weights: str,
+    image_size: int | None, engine: str, store: str | None, batch_size: int, on_bad_image: str, views: int,
+    augment: str | None, *, wait: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compute the features that a bank lacks; what it has is never computed again."""
     from featurebank.backbone import load_backbone
-    from featurebank.dataset import load_dataset
     from featurebank.extraction import ExtractOptions, run_extractions
 
     networks = [load_backbone(name, weights=weights, image_size=image_size) for name in backbones]
-    images = load_dataset(dataset, split=split, seed=seed)
     options = ExtractOptions(taps or ("pooled",), engine, batch_size, store, on_bad_image, views, augment, wait)
-    results = run_extractions(images, networks, options, cache=settings.cache, reporter=settings.reporter())
+    results = run_extractions(images.load(), networks, options, cache=settings.cache, reporter=settings.reporter())
     if as_json:
         found = [to_json(result) for result in results]
         print_json(found[0] if len(found) == 1 else {"extractions": found})

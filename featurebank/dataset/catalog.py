@@ -1,4 +1,13 @@
-"""Which datasets there are, and the way from a text as "folder:photos" to a `Dataset`."""
+"""Which datasets there are, and the way from a text as "folder:photos" to a `Dataset`.
+
+A text is one of
+
+    digits  cifar10  cifar100                         by name
+    folder:PATH                                       a folder for each class
+    manifest:FILE.csv  manifest:FILE.parquet          a table with the columns path,label[,split]; a URL too
+    npz:FILE                                          arrays x and y
+    PATH                                              a folder, a .csv, .tsv, .parquet or .npz file
+"""
 
 from __future__ import annotations
 
@@ -10,18 +19,36 @@ from dataclasses import dataclass
 from typing import cast
 
 from featurebank.dataset.core import Contents, Dataset
+from featurebank.dataset.remote import is_url
 from featurebank.dataset.splits import check_fractions, check_seed
+from featurebank.dataset.subset import check_subset, take
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError, unknown_name
 
-_KINDS = {
-    "digits": "featurebank.dataset.arrays:load_digits",
-    "cifar10": "featurebank.dataset.cifar:load_cifar10",
-    "cifar100": "featurebank.dataset.cifar:load_cifar100",
-    "folder:": "featurebank.dataset.folder:load",
-    "npz:": "featurebank.dataset.arrays:load_npz",
-}
-"""Each kind of dataset and its loader, (argument) -> Contents, imported on use. After a colon an argument follows."""
 
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of dataset.
+
+    Args:
+        loader: MODULE:FUNCTION, (argument) -> Contents, imported on use.
+        argument: what follows the colon, for people; "" where nothing does.
+    """
+
+    loader: str
+    argument: str = ""
+
+
+_KINDS = {
+    "digits": _Kind("arrays:load_digits"),
+    "cifar10": _Kind("cifar:load_cifar10"),
+    "cifar100": _Kind("cifar:load_cifar100"),
+    "folder:": _Kind("folder:load", "PATH"),
+    "manifest:": _Kind("manifest:load", "FILE.csv"),
+    "npz:": _Kind("arrays:load_npz", "FILE"),
+}
+
+_BY_SUFFIX = {".npz": "npz:", ".csv": "manifest:", ".tsv": "manifest:", ".parquet": "manifest:"}
+_PATHS = "a folder of class folders, or a .csv, .parquet or .npz file"
 _HINT = "or give the path of a folder that holds a folder for each class"
 
 
@@ -44,27 +71,40 @@ class DatasetInfo:
     where: str
 
 
-def load_dataset(spec: str | os.PathLike[str], *, split: Sequence[float] | None = None, seed: int = 0) -> Dataset:
+def load_dataset(
+    spec: str | os.PathLike[str],
+    *,
+    split: Sequence[float] | None = None,
+    seed: int = 0,
+    classes: Sequence[str] | None = None,
+    limit: int | None = None,
+    per_class: int | None = None,
+) -> Dataset:
     """Loads a dataset: lists it, and reads no image yet.
 
     Args:
-        spec: "digits", "cifar10", "cifar100", "folder:PATH", "npz:FILE", or the path of a folder or a .npz file.
+        spec: see the top of this module; "digits", "folder:PATH", "manifest:FILE.csv", a path, ...
         split: the fractions (train, val, test), or (train, val) for no test, of images whose split is not given;
             default (.7, .15, .15).
         seed: decides together with an image's content in which split it is.
+        classes: the names of the classes that are wanted; default all.
+        limit: how many images are wanted in all; default all. Which ones is decided by their ids alone.
+        per_class: how many images of each class are wanted; default all.
 
     Returns:
         The dataset.
 
     Raises:
-        ConfigError: `split` or `seed` is wrong.
-        UnknownNameError: there is no dataset of this name.
+        ConfigError: `split`, `seed`, `classes`, `limit` or `per_class` is wrong.
+        UnknownNameError: there is no dataset or no class of this name.
         DatasetError: the dataset is missing, damaged, or not laid out as expected.
+        MissingDependencyError: a package that this kind of dataset needs is not installed.
     """
     fractions = check_fractions(split)
     number = check_seed(seed)
+    subset = check_subset(classes, limit, per_class)
     kind, argument = _resolve(os.fspath(spec))
-    return Dataset(_loader(kind)(argument), fractions, number)
+    return Dataset(take(_loader(kind)(argument), subset), fractions, number)
 
 
 def list_datasets() -> list[DatasetInfo]:
@@ -81,8 +121,12 @@ def list_datasets() -> list[DatasetInfo]:
     return [
         *lines,
         DatasetInfo("folder:PATH", "image files, a folder for each class", None, available=True, where=files),
+        DatasetInfo(
+            "manifest:FILE.csv", "a table path,label[,split] in a .csv, .tsv or .parquet file", None,
+            available=True, where="a path on this machine or a URL",
+        ),
         DatasetInfo("npz:FILE", "arrays x and y in a .npz file", None, available=True, where=files),
-    ]
+    ]  # fmt: skip
 
 
 def _resolve(spec: str) -> tuple[str, str]:
@@ -92,7 +136,7 @@ def _resolve(spec: str) -> tuple[str, str]:
     head, colon, argument = spec.partition(":")
     if colon and f"{head}:" in _KINDS:
         if not argument:
-            message = f"dataset '{spec}' names no path: expected {spec}PATH"
+            message = f"dataset '{spec}' names no path: expected {spec}{_KINDS[spec].argument}"
             raise ConfigError(message)
         return f"{head}:", argument
     if colon and head in _KINDS:
@@ -105,21 +149,23 @@ def _resolve_path(spec: str) -> tuple[str, str]:
     path = os.path.expanduser(spec)  # noqa: PTH111 - a Path would drop the "./" that says that this is a path
     if os.path.isdir(path):  # noqa: PTH112
         return "folder:", spec
+    suffix = os.path.splitext(spec.split("?", 1)[0] if is_url(spec) else path)[1].lower()  # noqa: PTH122
+    if suffix in _BY_SUFFIX and (os.path.isfile(path) or (is_url(spec) and suffix != ".npz")):  # noqa: PTH113
+        return _BY_SUFFIX[suffix], spec
     if os.path.isfile(path):  # noqa: PTH113
-        if path.lower().endswith(".npz"):
-            return "npz:", spec
-        message = f"dataset '{spec}' is a file: expected a folder of class folders, or a .npz file; give one of these"
+        message = f"dataset '{spec}' is a file: expected {_PATHS}; give one of these"
         raise DatasetError(message)
     if "/" in spec or os.sep in spec or spec.startswith((".", "~")):
-        message = f"dataset '{spec}' does not exist: expected a folder or a .npz file at this path; check it"
+        message = f"dataset '{spec}' does not exist: expected {_PATHS} at this path; check it"
         raise DatasetError(message)
     raise _unknown(spec)
 
 
 def _unknown(spec: str) -> UnknownNameError:
-    return unknown_name("dataset", spec, [f"{kind}PATH" if kind.endswith(":") else kind for kind in _KINDS], _HINT)
+    return unknown_name("dataset", spec, [f"{name}{kind.argument}" for name, kind in _KINDS.items()], _HINT)
 
 
 def _loader(kind: str) -> Callable[[str], Contents]:
-    module, _, function = _KINDS[kind].partition(":")
-    return cast("Callable[[str], Contents]", getattr(importlib.import_module(module), function))
+    module, _, function = _KINDS[kind].loader.partition(":")
+    loader = getattr(importlib.import_module(f"featurebank.dataset.{module}"), function)
+    return cast("Callable[[str], Contents]", loader)

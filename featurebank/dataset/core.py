@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -43,6 +43,8 @@ class Contents:
         given: (n,) int8 split codes, -1 where undecided; None if no split is given.
         notes: what the user should know, a line each.
         labelled: whether the classes mean anything, so that there have to be two.
+        metadata: further columns, (n,) arrays of int64, float64, bool or str.
+        subset: which part of the dataset `spec` this is; empty for the whole.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Contents:
     given: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     labelled: bool = True
+    metadata: Mapping[str, np.ndarray] = field(default_factory=dict)
+    subset: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Dataset:
@@ -64,12 +68,15 @@ class Dataset:
 
     Attributes:
         name: slug for directory names, as "digits" or "photos-3fa2b1".
-        spec: the canonical text that loads the same dataset again, as "folder:/home/me/photos".
+        spec: the canonical text that loads the same dataset again, as "folder:/home/me/photos"; of a subset, the whole.
         classes: the class names, sorted.
         ids: a unique id an image: its path relative to the folder with "/", or its index in the arrays.
         labels: (n,) int32 indices into `classes`.
         fractions: the fractions (train, val, test) of the images whose split is not given.
         seed: the seed of these images' splits.
+        metadata: further columns of a manifest, (n,) arrays of int64, float64, bool or str; empty for other kinds. A
+            missing value is nan or "".
+        subset: what `classes`, `limit` and `per_class` were given to `load_dataset`; empty for a whole dataset.
     """
 
     split_names: ClassVar[tuple[str, ...]] = SPLITS
@@ -78,7 +85,7 @@ class Dataset:
         if contents.labelled and len(contents.classes) < 2:  # noqa: PLR2004 - one class is nothing to tell apart
             message = (
                 f"dataset '{contents.spec}' has one class, '{contents.classes[0]}': expected at least two; "
-                "give the folder that holds the class folders (or an array with two labels)"
+                "give the folder that holds the class folders (or an array or a table with two labels)"
             )
             raise DatasetError(message)
         self.name = contents.name
@@ -88,6 +95,8 @@ class Dataset:
         self.labels = contents.labels
         self.fractions = fractions
         self.seed = seed
+        self.metadata = contents.metadata
+        self.subset = contents.subset
         self._contents = contents
         self._digests: np.ndarray | None = None
         self._unreadable: dict[int, str] = {}
@@ -196,11 +205,11 @@ class Dataset:
         return _shortened([f"class '{self.classes[label]}' has {words[int(totals[label])]}" for label in rare])
 
 
-def path_name(path: str) -> str:
-    """Returns a slug for a dataset at an absolute path: its last part and six digits that tell it from others."""
+def path_name(path: str, key: str | None = None) -> str:
+    """Returns a slug for a dataset: the last part of an absolute path, and six digits of `key` (default: the path)."""
     last = re.split(r"[/\\]", path.rstrip("/\\"))[-1].lower()
     slug = re.sub(r"[^a-z0-9]+", "-", last).strip("-")[:_NAME_LENGTH] or "data"
-    return f"{slug}-{digest.of_bytes(path.encode())[:6]}"
+    return f"{slug}-{digest.of_bytes((key or path).encode())[:6]}"
 
 
 def _shortened(lines: list[str]) -> list[str]:

@@ -72,7 +72,9 @@ def reason(error: OSError) -> str:
         return "permission denied"
     if isinstance(error, IsADirectoryError):
         return "a directory, not a file"
-    return (error.strerror or str(error) or type(error).__name__).lower()
+    if error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__.lower()  # without a number it is our own, and a reason already
 
 
 def _part(pixels: Pixels, start: int, stop: int) -> _Part:

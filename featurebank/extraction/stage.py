@@ -227,7 +227,7 @@ def _writer(
         "classes": list(dataset.classes),
         "fractions": list(dataset.fractions),
         "seed": dataset.seed,
-        "subset": dict(getattr(dataset, "subset", {})),
+        "subset": dict(dataset.subset),
     }
     path = locate(dataset, backbone, options, cache)
     source = {"weights": backbone.weights}

@@ -66,8 +66,7 @@ class Work:
             reason = skipped[0]["reason"]
             message = f"none of the {len(dataset)} images of '{dataset.spec}' can be used; the first: {reason}"
             raise DatasetError(message)
-        metadata = getattr(dataset, "metadata", {})
-        items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, metadata).take(good)
+        items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, dataset.metadata).take(good)
         for target in self.targets:
             target.finish(items, skipped, seconds)
         return len(np.unique(items.digests))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +65,78 @@ def make_npz(path: Path, count: int = 60) -> Path:
     return path
 
 
+def make_manifest(root: Path, prefixes: tuple[str, ...] = ("",), suffix: str = ".csv") -> Path:
+    make_folder(root, prefixes)
+    lines = ["path,label,split,size"]
+    for path in sorted(root.rglob("*.png")):
+        name = path.relative_to(root).as_posix()
+        lines.append(f"{name},{path.parent.name},{name.split('/')[0] if prefixes != ('',) else ''},8")
+    if suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns = zip(*(line.split(",") for line in lines), strict=True)
+        pq.write_table(pa.table({name: values for name, *values in columns}), root / "images.parquet")
+    else:
+        (root / f"images{suffix}").write_text("\n".join(lines))
+    return root / f"images{suffix}"
+
+
+class Server:
+    """A web server of this machine: what it answers is a table of paths, and it counts the calls.
+
+    An answer is bytes, a status, or a list of these, one a call (the last one for ever). "drop" closes the connection
+    in the middle of an answer.
+    """
+
+    def __init__(self) -> None:
+        server = self
+        self.answers: dict[str, Any] = {}
+        self.calls: Counter[str] = Counter()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.calls[self.path] += 1
+                answer = server.answers.get(self.path, 404)
+                if isinstance(answer, list):
+                    answer = answer.pop(0) if len(answer) > 1 else answer[0]
+                if isinstance(answer, int):
+                    self.send_error(answer)
+                    return
+                body = b"x" * 50 if answer == "drop" else answer
+                self.send_response(200)
+                self.send_header("Content-Length", str(2 * len(body) if answer == "drop" else len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+
+
+def serve(path: Path, server: Server) -> str:
+    """Serves all files of a manifest's folder; returns the manifest's URL."""
+    for file in path.parent.rglob("*.*"):
+        server.answers[f"/{file.relative_to(path.parent).as_posix()}"] = file.read_bytes()
+    return f"{server.url}/{path.name}"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def no_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hides what this machine has of CIFAR."""
@@ -68,13 +144,22 @@ def no_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "no-keras"))
 
 
-@pytest.fixture(params=["digits", "folder", "split-folder", "npz", "cifar10", "cifar100"])
+KINDS = (
+    "digits", "folder", "split-folder", "npz", "cifar10", "cifar100", "manifest", "split-manifest", "parquet", "remote",
+)  # fmt: skip
+
+
+@pytest.fixture(params=KINDS)
 def spec(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_cifar: None) -> str:
     makers: dict[str, Callable[[], str]] = {
         "digits": lambda: "digits",
         "folder": lambda: f"folder:{make_folder(tmp_path / 'photos')}",
         "split-folder": lambda: str(make_folder(tmp_path / "photos", ("train", "test"))),
         "npz": lambda: f"npz:{make_npz(tmp_path / 'a.npz')}",
+        "manifest": lambda: str(make_manifest(tmp_path / "photos")),
+        "split-manifest": lambda: f"manifest:{make_manifest(tmp_path / 'photos', ('train', 'test'))}",
+        "parquet": lambda: f"manifest:{make_manifest(tmp_path / 'photos', ('train', 'test'), '.parquet')}",
+        "remote": lambda: serve(make_manifest(tmp_path / "photos"), request.getfixturevalue("server")),
         "cifar10": lambda: str(make_cifar10(tmp_path / "data" / "cifar10").name),
         "cifar100": lambda: str(make_cifar100(tmp_path / "data" / "cifar100").name),
     }
@@ -87,5 +172,11 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 def make() -> SimpleNamespace:
     """The functions above, for tests that make datasets of their own."""
     return SimpleNamespace(
-        picture=picture, save=save, folder=make_folder, npz=make_npz, cifar10=make_cifar10, cifar100=make_cifar100
+        picture=picture,
+        save=save,
+        folder=make_folder,
+        manifest=make_manifest,
+        npz=make_npz,
+        cifar10=make_cifar10,
+        cifar100=make_cifar100,
     )

@@ -1,0 +1,90 @@
+"""The options that say which images a command works on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from featurebank.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Images:
+    """Which images were asked for; the arguments of `load_dataset`."""
+
+    dataset: str
+    split: list[float] | None
+    seed: int
+    classes: list[str] | None
+    limit: int | None
+    per_class: int | None
+
+    def load(self) -> Dataset:
+        """Loads the dataset."""
+        from featurebank.dataset import load_dataset
+
+        return load_dataset(
+            self.dataset, split=self.split, seed=self.seed, classes=self.classes, limit=self.limit,
+            per_class=self.per_class,
+        )  # fmt: skip
+
+
+def split_fractions(context: click.Context, option: click.Parameter, value: str | None) -> list[float] | None:
+    """Reads "--split .7,.15,.15"."""
+    if value is None:
+        return None
+    try:
+        return [float(part) for part in value.split(",")]
+    except ValueError as error:
+        message = f"'{value}': expected two or three fractions, as .7,.15,.15"
+        raise click.BadParameter(message) from error
+
+
+def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --dataset and the options about its part and its split; the command gets them as `images`, an `Images`."""
+    which = click.option(
+        "--dataset", default="digits", show_default=True, help="Name or path of the images; 'featurebank datasets'."
+    )
+    return which(_with_part_and_split(command))
+
+
+def dataset_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Does what `dataset_options` does, with the dataset as an argument of the command."""
+    return click.argument("dataset")(_with_part_and_split(command))
+
+
+def _with_part_and_split(command: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(command)
+    def with_images(
+        *args: Any, dataset: str, split: list[float] | None, seed: int, classes: list[str] | None, limit: int | None,
+        per_class: int | None, **options: Any,
+    ) -> Any:  # fmt: skip
+        return command(*args, images=Images(dataset, split, seed, classes, limit, per_class), **options)
+
+    for option in reversed(_OPTIONS):
+        with_images = option(with_images)
+    return with_images
+
+
+def _names(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> list[str] | None:
+    names = [name.strip() for part in value for name in part.split(",")]
+    return [name for name in names if name] if value else None
+
+
+_OPTIONS = (
+    click.option(
+        "--classes", multiple=True, callback=_names, metavar="A,B,...",
+        help="Of these classes only; repeatable.  [default: all]",
+    ),
+    click.option("--limit", type=int, metavar="N", help="So many images in all.  [default: all]"),
+    click.option("--per-class", type=int, metavar="N", help="So many images of each class.  [default: all]"),
+    click.option(
+        "--split", callback=split_fractions, metavar="TRAIN,VAL[,TEST]", help="Fractions.  [default: .7,.15,.15]"
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of the split."),
+)  # fmt: skip

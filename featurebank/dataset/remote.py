@@ -1,0 +1,106 @@
+"""Files behind URLs, through fsspec: with time limits, and tried again where that may help."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from featurebank.errors import DatasetError, MissingDependencyError
+
+PAUSES = (0.5, 1.5, 4.0)
+"""Seconds before each further try."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*(::[A-Za-z][A-Za-z0-9+.\-]*)*://")
+_LIMITS = {"total": 300, "sock_connect": 10, "sock_read": 30}
+"""Seconds: for a whole file, until a server takes the call, between two pieces."""
+
+_TRANSIENT = (408, 425, 429)
+_NOT_FOUND = (404, 410)
+_SERVER_ERRORS = 500
+_REASON_LENGTH = 160
+
+
+def is_url(path: str) -> bool:
+    """Says whether a path is a URL ("https://...", "s3://...") and not a file of this machine."""
+    return _URL.match(path) is not None
+
+
+def check_urls(urls: Iterable[str]) -> None:
+    """Checks that there is something to read each kind of URL with.
+
+    Raises:
+        MissingDependencyError: a package is not installed.
+        DatasetError: a kind that nobody knows.
+    """
+    for protocol in sorted({name for url in urls for name in url.split("://", 1)[0].lower().split("::")}):
+        try:
+            import fsspec
+
+            fsspec.get_filesystem_class(protocol)
+        except ImportError as error:
+            package = f" ({' '.join(str(error).split())})" if "fsspec" not in str(error) else ""
+            message = f"{protocol}:// needs a package that is missing{package}: pip install 'featurebank[remote]'"
+            raise MissingDependencyError(message) from error
+        except ValueError as error:
+            message = f"URLs with {protocol}:// cannot be read: expected a protocol that fsspec knows, as https or s3"
+            raise DatasetError(message) from error
+
+
+def fetch(url: str) -> bytes:
+    """Reads a whole file; may be called from several threads.
+
+    A broken connection and an answer that says "later" or "my fault" (408, 429, 5xx) are tried again after `PAUSES`.
+
+    Raises:
+        OSError: it cannot be read; the message is the reason alone.
+    """
+    for pause in (*PAUSES, None):
+        try:
+            return _read(url)
+        except Exception as error:  # what a file system may raise is its own affair
+            if pause is None or not _passing(error):
+                raise OSError(_reason(url, error, tries=len(PAUSES) + 1)) from error
+        time.sleep(pause)
+    raise AssertionError  # the last try returns or raises
+
+
+def _read(url: str) -> bytes:
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(url, **_options(url))
+    return bytes(system.cat_file(path))
+
+
+def _options(url: str) -> dict[str, Any]:
+    if not url.lower().startswith(("http://", "https://")):
+        return {}
+    import aiohttp
+
+    return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(**_LIMITS)}}
+
+
+def _passing(error: Exception) -> bool:
+    """Says whether the same call may succeed a little later."""
+    status = getattr(error, "status", None)
+    if isinstance(status, int) and status:
+        return status >= _SERVER_ERRORS or status in _TRANSIENT
+    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, ValueError, ImportError)):
+        return False
+    # aiohttp's own errors of a connection are no OSErrors.
+    return isinstance(error, OSError) or type(error).__module__.startswith(("aiohttp", "botocore", "gcsfs"))
+
+
+def _reason(url: str, error: Exception, tries: int) -> str:
+    status = getattr(error, "status", None)
+    http = url.lower().startswith(("http://", "https://"))
+    if status in _NOT_FOUND or (http and isinstance(error, FileNotFoundError)):
+        return f"not found (HTTP {status or 404})"
+    if isinstance(error, FileNotFoundError):
+        return "file not found"
+    again = f" in {tries} tries" if _passing(error) else ""
+    if isinstance(status, int) and status:
+        return f"refused by the server{again} (HTTP {status})"
+    detail = " ".join(str(error).split())[:_REASON_LENGTH] or type(error).__name__
+    return f"could not be fetched{again} ({detail})"

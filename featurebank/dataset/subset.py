@@ -1,0 +1,175 @@
+"""A part of a dataset: some classes, or a sample that does not depend on order, machine or neighbours."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from featurebank import digest
+from featurebank.dataset.core import Contents
+from featurebank.dataset.fingerprint import Pixels, Stamp
+from featurebank.errors import ConfigError, unknown_name
+
+_DIGITS = 6
+_MOST_NOTES = 5
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Which part of a dataset is wanted.
+
+    Args:
+        classes: names, sorted; None for all.
+        limit: images in all, or None.
+        per_class: images of each class, or None.
+    """
+
+    classes: tuple[str, ...] | None = None
+    limit: int | None = None
+    per_class: int | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Returns what was asked for, as JSON can hold it; empty where it is the whole dataset."""
+        asked = {"classes": self.classes and list(self.classes), "limit": self.limit, "per_class": self.per_class}
+        return {name: value for name, value in asked.items() if value is not None}
+
+
+class Chosen:
+    """The pixels of some images of a dataset.
+
+    Args:
+        pixels: of the whole.
+        positions: (n,) the rows that are wanted.
+    """
+
+    def __init__(self, pixels: Pixels, positions: np.ndarray) -> None:
+        self.in_threads = pixels.in_threads
+        self._pixels = pixels
+        self._positions = positions
+
+    def stamp(self, index: int) -> Stamp | None:
+        """Returns the stamp of a file; None where the digest cannot be remembered."""
+        stamp = getattr(self._pixels, "stamp", None)
+        return stamp(int(self._positions[index])) if stamp else None
+
+    def digest(self, index: int) -> str:
+        """Returns the content digest of an image; raises OSError where it cannot be read."""
+        return self._pixels.digest(int(self._positions[index]))
+
+    def image(self, index: int, expected: bytes | None) -> np.ndarray:
+        """Returns (height, width, 3) uint8; raises BadImageError."""
+        return self._pixels.image(int(self._positions[index]), expected)
+
+
+def check_subset(classes: Sequence[str] | None, limit: Any, per_class: Any) -> Subset:
+    """Checks what is asked for, as far as that can be done without the dataset.
+
+    Raises:
+        ConfigError: `classes` is no list of two different names or more, or a number is not a whole one above 0.
+    """
+    names: tuple[str, ...] | None = None
+    if classes is not None:
+        if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+            message = f"classes is {classes!r}: expected a list of class names, as ['ant', 'bee']"
+            raise ConfigError(message)
+        names = tuple(sorted(set(classes)))
+        if len(names) < 2:  # noqa: PLR2004 - one class is nothing to tell apart
+            message = f"classes is {list(classes)!r}: expected at least two different class names"
+            raise ConfigError(message)
+    return Subset(names, _positive("limit", limit), _positive("per_class", per_class))
+
+
+def take(contents: Contents, subset: Subset) -> Contents:
+    """Returns the wanted part of a dataset.
+
+    Which images belong to a sample is decided by a hash of their ids: nothing is read, the order of listing does not
+    matter, and an image that is added pushes out one other at most. The order of the ids is kept.
+
+    Raises:
+        UnknownNameError: there is no class of a wanted name.
+    """
+    asked = subset.record()
+    if not asked:
+        return contents
+    classes = subset.classes or contents.classes
+    labels = _relabelled(contents, classes)
+    positions = np.flatnonzero(labels >= 0)
+    notes: list[str] = []
+    if subset.per_class is not None or subset.limit is not None:
+        order = positions[np.argsort(numbers([contents.ids[index] for index in positions]), kind="stable")]
+        if subset.per_class is not None:
+            order, notes = _of_each_class(order, labels, classes, subset.per_class)
+        positions = np.sort(order[: subset.limit])
+    return dataclasses.replace(
+        contents,
+        name=f"{contents.name}-{digest.of_recipe(asked)[:_DIGITS]}",
+        classes=classes,
+        ids=tuple(contents.ids[index] for index in positions),
+        labels=labels[positions],
+        pixels=Chosen(contents.pixels, positions),
+        given=None if contents.given is None else contents.given[positions],
+        notes=(*contents.notes, *notes),
+        metadata={name: column[positions] for name, column in contents.metadata.items()},
+        subset=asked,
+    )
+
+
+def numbers(ids: Sequence[str]) -> np.ndarray:
+    """Returns for each id a number that looks drawn at random: (n,) uint64, the same on every machine and for ever."""
+    keyed = hashlib.blake2b(key=b"featurebank sample", digest_size=8, person=b"featurebank.1")
+
+    def hashed(name: str) -> bytes:
+        state = keyed.copy()  # cheaper than keying anew for every image
+        state.update(name.encode())
+        return state.digest()
+
+    return np.frombuffer(b"".join(map(hashed, ids)), "<u8")
+
+
+def _relabelled(contents: Contents, classes: tuple[str, ...]) -> np.ndarray:
+    """Returns (n,) int32 indices into `classes`, -1 for the images of other classes."""
+    table = np.full(len(contents.classes), -1, np.int32)
+    code = {name: index for index, name in enumerate(contents.classes)}
+    for new, name in enumerate(classes):
+        if name not in code:
+            raise unknown_name("class", name, contents.classes, f"of '{contents.spec}'")
+        table[code[name]] = new
+    found: np.ndarray = table[contents.labels]
+    return found
+
+
+def _of_each_class(
+    order: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], count: int
+) -> tuple[np.ndarray, list[str]]:
+    """Returns the first so many rows of each class, in the order given, and a note about each class that has fewer."""
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    totals = np.bincount(labels[order], minlength=len(classes))
+    starts = np.cumsum(totals) - totals
+    rank = np.empty(len(labels), np.int64)
+    rank[by_class] = np.arange(len(by_class)) - np.repeat(starts, totals)
+    short = np.flatnonzero(totals < count)
+    notes = [f"class '{classes[label]}' has {totals[label]} images, not {count}" for label in short[:_MOST_NOTES]]
+    if len(short) > _MOST_NOTES:
+        notes.append(f"{len(short) - _MOST_NOTES} more classes have fewer than {count} images")
+    return order[rank[order] < count], notes
+
+
+def _positive(name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        message = f"{name} is {value!r}: expected a whole number of images, 1 or more"
+        raise ConfigError(message)
+    return number

@@ -1,0 +1,63 @@
+"""The options that say which images a command works on."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from featurebank.cli.options import Images, dataset_argument, dataset_options
+
+
+def given(*words: str) -> Images:
+    found: list[Images] = []
+
+    @click.command()
+    @click.argument("other")
+    @dataset_options
+    @click.option("--flag", is_flag=True)
+    def command(other: str, images: Images, *, flag: bool) -> None:
+        assert (other, flag) == ("x", False)
+        found.append(images)
+
+    result = CliRunner().invoke(command, ["x", *words])
+    assert result.exit_code == 0, result.output
+    return found[0]
+
+
+def test_without_options_it_is_all_of_the_digits() -> None:
+    assert given() == Images("digits", None, 0, None, None, None)
+
+
+def test_all_options() -> None:
+    part = ("--classes", "a,b", "--classes", "c", "--limit", "9", "--per-class", "2")
+    assert given("--dataset", "d", "--split", ".8,.2", "--seed", "3", *part) == Images(
+        "d", [0.8, 0.2], 3, ["a", "b", "c"], 9, 2
+    )
+
+
+def test_the_dataset_as_an_argument() -> None:
+    found: list[Images] = []
+
+    @click.command()
+    @dataset_argument
+    def command(images: Images) -> None:
+        found.append(images)
+
+    assert CliRunner().invoke(command, ["photos", "--limit", "3"]).exit_code == 0
+    assert found == [Images("photos", None, 0, None, 3, None)]
+    assert CliRunner().invoke(command, []).exit_code == 2
+
+
+def test_it_loads_what_was_asked_for() -> None:
+    images = given("--classes", "3, 7", "--limit", "50", "--split", ".5,.5").load()
+    assert images.classes == ("3", "7")
+    assert len(images) == 50
+    assert images.fractions == (0.5, 0.5, 0.0)
+
+
+@pytest.mark.parametrize("words", [("--split", "a,b"), ("--limit", "many"), ("--seed", "x")])
+def test_wrong_words_are_wrong_usage(words: tuple[str, str]) -> None:
+    result = CliRunner().invoke(click.command()(dataset_options(lambda images: None)), words)
+    assert result.exit_code == 2
+    assert "Invalid value" in result.output

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from featurebank import runtime
+from featurebank.dataset.decode import Facts
 
 DIGEST_DTYPE = np.dtype("S32")
 
@@ -29,6 +30,9 @@ class Pixels(Protocol):
 
     def image(self, index: int, expected: bytes | None) -> np.ndarray:
         """Returns (height, width, 3) uint8; raises BadImageError, also if the content has not the digest expected."""
+
+    def facts(self, index: int, expected: bytes | None) -> Facts:
+        """Returns what an image is, decoded fully all the same; raises BadImageError as `image` does."""
 
 
 def digest_all(

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featurebank.bank import Bank, list_banks
-from featurebank.bank.manifest import load_manifest
+from featurebank.bank import Bank
 from featurebank.dataset import Dataset, Skipped
 from featurebank.dataset import survey as look
-from featurebank.dataset.survey import Distribution, DuplicateList, Place
+from featurebank.dataset.survey import Distribution, DuplicateList
 from featurebank.errors import BadImageError, ConfigError
+from featurebank.near import NEAR, NearDuplicates, NearPair, near_duplicates
 from featurebank.progress import SILENT, Reporter
-from featurebank.similarity import near_pairs
 
 if TYPE_CHECKING:
     from featurebank.augment import Augmentation
 
-NEAR = 0.98
-"""The cosine of two features above which their images are called near duplicates."""
-
-MOST_PAIRS = 300
 MOST_GROUPS = 1000
 GROUPS_PICTURED = 30
 """Groups and pairs, from the first, of which thumbnails are made."""
@@ -32,30 +26,6 @@ PLACES_PICTURED = 6
 _SAMPLES = 400
 """Sample images in all, at most."""
 _AUGMENTED = 5
-
-
-@dataclass(frozen=True)
-class NearPair:
-    """Two images of different splits that look alike to a backbone."""
-
-    a: Place
-    b: Place
-    cosine: float
-
-
-@dataclass(frozen=True)
-class NearDuplicates:
-    """What the features of a bank say about images of different splits."""
-
-    bank: str
-    tap: str
-    threshold: float
-    compared: int
-    """Images that were compared: those of the bank that are in the dataset."""
-    total: int
-    """Pairs above the threshold, without those that are the same image byte by byte."""
-    pairs: tuple[NearPair, ...]
-    """The first of them, the most similar first."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +75,7 @@ class Inspection:
 
     @property
     def one_size(self) -> str | None:
-        """ "32 x 32" if all images have this size."""
+        """The one size of all images, as "32 x 32"; None if they differ."""
         width, height = self.sizes["width"].quantiles, self.sizes["height"].quantiles
         same = width["min"] == width["max"] > 0 and height["min"] == height["max"]
         return f"{width['min']:.0f} x {height['min']:.0f}" if same else None
@@ -146,8 +116,8 @@ def inspect_dataset(
 
     Args:
         dataset: the images; they are all decoded, a few at a time.
-        bank: features of this dataset, to find images of different splits that are nearly the same; see `bank_of`.
-            One copy of the tap is held in memory.
+        bank: features of this dataset, to find images of different splits that are nearly the same;
+            `featurebank.near.bank_of` finds it. One copy of the tap is held in memory.
         augmentation: what to show some images under.
         views: how many augmented views of each.
         image_size: the side in pixels that images are brought to before they are augmented.
@@ -169,7 +139,7 @@ def inspect_dataset(
     width, height = seen.widths[usable].astype(np.float64), seen.heights[usable].astype(np.float64)
     counts = look.count(dataset, usable)
     same = look.duplicates(dataset, usable, MOST_GROUPS)
-    alike = None if bank is None else _near_duplicates(dataset, usable, bank, near, reporter)
+    alike = None if bank is None else near_duplicates(dataset, usable, bank, threshold=near, reporter=reporter)
     samples = _samples(dataset, usable, sample, seed)
     return Inspection(
         dataset=dataset.spec,
@@ -195,17 +165,6 @@ def inspect_dataset(
     )
 
 
-def bank_of(cache: Path, dataset: Dataset) -> Bank | None:
-    """Returns the bank of a cache that holds features of a dataset, the last used of several; None if there is none."""
-    for summary in list_banks(cache):
-        whole = summary.problem is None and summary.images is not None
-        if whole and load_manifest(summary.path).dataset.get("spec") == dataset.spec:
-            bank = Bank(summary.path)
-            if _vector_tap(bank):
-                return bank
-    return None
-
-
 def _check(views: int, image_size: int, sample: int, near: float) -> None:
     problem = None
     if views < 1:
@@ -218,48 +177,6 @@ def _check(views: int, image_size: int, sample: int, near: float) -> None:
         problem = f"a cosine of {near} for near duplicates: expected a number between 0 and 1, as {NEAR}"
     if problem:
         raise ConfigError(problem)
-
-
-def _vector_tap(bank: Bank) -> str | None:
-    vectors = [tap for tap in bank.taps if len(bank.tap_shape(tap)) == 1]
-    return "pooled" if "pooled" in vectors else next(iter(vectors), None)
-
-
-def _near_duplicates(
-    dataset: Dataset, usable: np.ndarray, bank: Bank, threshold: float, reporter: Reporter
-) -> NearDuplicates:
-    tap = _vector_tap(bank)
-    if tap is None:
-        message = (
-            f"bank '{bank.path}' has the taps {', '.join(bank.taps)}, all of them maps: near duplicates are found by "
-            "vectors; add one with 'featurebank extract --tap pooled'"
-        )
-        raise ConfigError(message)
-    row_of = {name: row for row, name in enumerate(dataset.ids) if usable[row]}
-    rows = np.array([row_of.get(name, -1) for name in bank.ids()], np.int64)
-    if not (rows >= 0).any():
-        message = (
-            f"bank '{bank.path}' has none of the images of '{dataset.spec}': give another --bank, "
-            "or make one with 'featurebank extract'"
-        )
-        raise ConfigError(message)
-    known = np.flatnonzero(rows >= 0)
-    contents = np.unique(dataset.digests[rows[known]], return_inverse=True)[1]
-    # Of images with the same content one of each split is enough: the others are told as duplicates.
-    once = np.unique(contents * np.int64(4) + dataset.splits[rows[known]], return_index=True)[1]
-    chosen = known[once]
-    features = bank.features(tap)
-    features = features if len(chosen) == len(features) else features[chosen]
-    rows = rows if len(chosen) == len(rows) else rows[chosen]
-    splits = dataset.splits[rows]
-    digests = np.unique(dataset.digests[rows], return_inverse=True)[1]
-    with reporter.track("compare", len(rows), "images") as advance:
-        found = near_pairs(features, splits, digests, threshold=threshold, keep=MOST_PAIRS, progress=advance)
-    pairs = tuple(
-        NearPair(look.place(dataset, int(rows[a])), look.place(dataset, int(rows[b])), float(cosine))
-        for a, b, cosine in zip(found.first, found.second, found.cosines, strict=True)
-    )
-    return NearDuplicates(str(bank.path), tap, threshold, len(rows), found.total, pairs)
 
 
 def _samples(dataset: Dataset, usable: np.ndarray, sample: int, seed: int) -> dict[str, list[int]]:

@@ -27,6 +27,7 @@ _IMAGE_SIZE = 224
 @click.option("--split", callback=split_fractions, metavar="TRAIN,VAL[,TEST]", help="Fractions.  [default: .7,.15,.15]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split, and of the choice of samples.")
 @click.option("--bank", help="Bank that finds near duplicates.  [default: the last used one of this dataset]")
+@click.option("--no-bank", is_flag=True, help="Do not look for near duplicates, which takes long for a million images.")
 @click.option(
     "--near", type=float, default=0.98, show_default=True, metavar="COSINE",
     help="Similarity above which images of different splits are near duplicates.",
@@ -39,11 +40,15 @@ _IMAGE_SIZE = 224
 @click.pass_obj
 def inspect(
     settings: Settings, dataset: str, output: Path | None, split: list[float] | None, seed: int, bank: str | None,
-    near: float, sample: int, augment: str | None, views: int | None, image_size: int | None, *, as_json: bool,
+    near: float, sample: int, augment: str | None, views: int | None, image_size: int | None,
+    *, no_bank: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """What one wants to know of a dataset: counts, sizes, bad files, images that are there twice, samples."""
     if augment is None and (views is not None or image_size is not None):
         message = "--views and --image-size belong to --augment SPEC: give one, or leave them out"
+        raise click.UsageError(message)
+    if bank and no_bank:
+        message = "--bank and --no-bank exclude each other: leave one of them out"
         raise click.UsageError(message)
     from featurebank.dataset import load_dataset
     from featurebank.inspection import inspect_dataset
@@ -55,7 +60,7 @@ def inspect(
         augmentation = Augmentation.parse(augment)
     images = load_dataset(dataset, split=split, seed=seed)
     found = inspect_dataset(
-        images, bank=_bank(settings, bank, images), augmentation=augmentation,
+        images, bank=None if no_bank else _bank(settings, bank, images), augmentation=augmentation,
         views=_VIEWS if views is None else views, image_size=_IMAGE_SIZE if image_size is None else image_size,
         sample=sample, near=near, seed=seed, reporter=settings.reporter(),
     )  # fmt: skip
@@ -75,6 +80,6 @@ def inspect(
 
 def _bank(settings: Settings, name: str | None, dataset: Dataset) -> Bank | None:
     from featurebank.bank import find_bank
-    from featurebank.inspection import bank_of
+    from featurebank.near import bank_of
 
     return find_bank(settings.cache, name) if name else bank_of(settings.cache, dataset)

@@ -17,8 +17,14 @@ from featurebank.errors import ConfigError
 from featurebank.progress import SILENT, Reporter
 from featurebank.runtime import limited_blas
 
-NEAR = 0.98
-"""The cosine of two features above which their images are called near duplicates."""
+NEAR = 0.95
+"""The cosine of two features above which their images are called near duplicates.
+
+Measured with `pooled` of EfficientNet-Lite0 on 100 flower photos and copies of them: above .98 (.95, .90) are of copies
+saved as JPEG of quality 90 .67 (.97, 1), of quality 70 .07 (.16, .71), made smaller by a tenth .76 (.99, 1), cropped by
+4 % .37 (.96, 1), mirrored .13 (.97, 1). Of images that are no copies, pairs across splits among 500 flowers 0 (0, 1),
+among 2500 of CIFAR-10 none.
+"""
 
 MOST_PAIRS = 300
 

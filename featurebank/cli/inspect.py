@@ -29,7 +29,7 @@ _IMAGE_SIZE = 224
 @click.option("--bank", help="Bank that finds near duplicates.  [default: the last used one of this dataset]")
 @click.option("--no-bank", is_flag=True, help="Do not look for near duplicates, which takes long for a million images.")
 @click.option(
-    "--near", type=float, default=0.98, show_default=True, metavar="COSINE",
+    "--near", type=float, default=0.95, show_default=True, metavar="COSINE",
     help="Similarity above which images of different splits are near duplicates.",
 )  # fmt: skip
 @click.option("--sample", type=int, default=8, show_default=True, metavar="N", help="Images of each class to show.")

@@ -115,8 +115,7 @@ def _print_duplicates(found: Inspection, console: Console) -> None:
     same = found.duplicates
     lines = []
     for group in same.groups[:_SHOWN]:
-        marks = [word for word, is_so in (("SPLITS", group.across_splits), ("LABELS", group.across_labels)) if is_so]
-        flag = f"different {' and '.join(marks).lower()}: " if marks else ""
+        flag = f"different {group.differ_in}: " if group.differ_in else ""
         names = [f"{i.id} ({i.label}, {i.split})" for i in group.images[:4]]
         more = f", and {len(group.images) - 4} more" if len(group.images) > len(names) else ""
         lines.append(flag + " = ".join(names) + more)
@@ -171,12 +170,16 @@ def _print_samples(found: Inspection, console: Console) -> None:
 
 
 def _tile(image: np.ndarray) -> Text:
-    """Returns the central square of an image as text."""
+    """Returns the central square of an image as text; each of its pixels is the mean of those in its place."""
     height, width = image.shape[:2]
     side = min(height, width)
-    steps = (np.arange(_TILE) + 0.5) * side / _TILE
-    rows, columns = (steps + (height - side) / 2).astype(int), (steps + (width - side) / 2).astype(int)
-    pixels = image[rows][:, columns].tolist()
+    top, left = (height - side) // 2, (width - side) // 2
+    starts = np.arange(_TILE) * side // _TILE
+    sizes = np.maximum(np.diff(starts, append=side), 1)  # one where a small image is enlarged
+    sums = image[top : top + side, left : left + side].astype(np.int64)
+    for axis in (0, 1):
+        sums = np.add.reduceat(sums, starts, axis=axis)
+    pixels = (sums // np.multiply.outer(sizes, sizes)[:, :, np.newaxis]).tolist()
     tile = Text()
     for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
         for (a, b, c), (d, e, f) in zip(upper, lower, strict=True):

@@ -47,6 +47,12 @@ class Duplicates:
     across_labels: bool
     """Whether they have different labels, of which all but one are wrong."""
 
+    @property
+    def differ_in(self) -> str:
+        """In what they differ, in words: labels, splits, labels and splits, or nothing (then it is empty)."""
+        found = {"labels": self.across_labels, "splits": self.across_splits}
+        return " and ".join(name for name, is_so in found.items() if is_so)
+
 
 @dataclass(frozen=True)
 class DuplicateList:

@@ -59,7 +59,7 @@ def render_page(found: Inspection) -> str:
         histograms=_histograms(found),
         one_size=found.one_size,
         unreadable=found.unreadable[:_UNREADABLE],
-        groups=[_group(found, group.images, vars(group)) for group in found.duplicates.groups[:GROUPS_PICTURED]],
+        groups=_groups(found),
         pairs=_pairs(found),
     )
 
@@ -105,6 +105,11 @@ def _histogram(name: str, values: Distribution) -> dict[str, Any]:
 
 def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits, at least
+
+
+def _groups(found: Inspection) -> list[dict[str, Any]]:
+    groups = found.duplicates.groups[:GROUPS_PICTURED]
+    return [_group(found, group.images, {"flag": group.differ_in}) for group in groups]
 
 
 def _group(found: Inspection, places: tuple[Place, ...], more: Mapping[str, Any]) -> dict[str, Any]:

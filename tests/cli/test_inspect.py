@@ -15,9 +15,11 @@ from rich.console import Console
 
 from featurebank.bank import Bank
 from featurebank.cli import main
+from featurebank.cli.inspect import inspect
 from featurebank.cli.portrait import print_inspection
 from featurebank.dataset import Skipped, load_dataset
 from featurebank.inspection import Inspection, inspect_dataset
+from featurebank.near import NEAR
 from featurebank.runtime import set_threads
 
 Answer = tuple[str, str]
@@ -55,7 +57,7 @@ def test_people_get_all_of_it_in_plain_text(ask: Callable[..., Answer], leaky: P
     for words in (
         "20 images, 2 classes", "sizes: all 32 x 32 pixels", "formats: PNG 19; pixels: RGB 19",
         "train/bee/broken.jpg: not an image (of a known format)",
-        "different splits and labels: test/bee/same.png (bee, test) = train/ant/same.png (ant, ",
+        "different labels and splits: test/bee/same.png (bee, test) = train/ant/same.png (ant, ",
         "1.0000  train/ant/near.png (ant, train)  ~  test/ant/nearly.png (ant, test)",
         "what to do:", "more than one class",
     ):  # fmt: skip
@@ -122,6 +124,11 @@ def test_wrong_usage_exits_with_2(ask: Callable[..., Answer], words: tuple[str, 
     assert "Usage:" in ask(*words, code=2)[1]
 
 
+def test_the_default_of_near_is_that_of_the_stage() -> None:
+    """Written twice, because the command may not import the stage before it runs."""
+    assert {option.name: option.default for option in inspect.params}["near"] == NEAR
+
+
 # ---- what is drawn
 
 
@@ -142,6 +149,22 @@ def test_a_terminal_with_colours_gets_pictures(found: Inspection) -> None:
     text = drawn(red, 100)
     assert "\x1b[38;2;200;10;20;48;2;200;10;20m▀" in text
     assert text.count("▀") == 2 * 5 * 16 * 8  # two classes, as many as fit beside each other, sixteen by sixteen pixels
+
+
+@pytest.mark.parametrize("size", [(16, 40), (48, 32), (8, 8)])
+def test_pictures_on_the_terminal_are_means_of_the_central_square(found: Inspection, size: tuple[int, int]) -> None:
+    height, width = size
+    image = np.zeros((height, width, 3), np.uint8)
+    side = min(size)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = image[top : top + side, left : left + side]
+    square[: side // 2] = (255, 0, 0)
+    square[side // 2 :] = (0, 0, 255)
+    text = drawn(replace(found, thumbnails=dict.fromkeys(found.thumbnails, image)), 100)
+    rows = [row for row in text.splitlines() if "▀" in row]
+    assert all("38;2;255;0;0;48;2;255;0;0" in row for row in rows[:4])
+    assert all("38;2;0;0;255;48;2;0;0;255" in row for row in rows[4:8])
+    assert "38;2;0;0;0" not in text
 
 
 def test_a_narrow_terminal_and_a_file_get_none(found: Inspection) -> None:

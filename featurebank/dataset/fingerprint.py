@@ -35,8 +35,17 @@ class Pixels(Protocol):
         """Returns what an image is, decoded fully all the same; raises BadImageError as `image` does."""
 
 
+class Digested(Protocol):
+    """The part of `Pixels` that digests are computed from."""
+
+    in_threads: bool
+
+    def digest(self, index: int) -> str:
+        """Returns the content digest of an image; raises OSError where it cannot be read."""
+
+
 def digest_all(
-    pixels: Pixels, count: int, progress: Callable[[int], None] | None
+    pixels: Digested, count: int, progress: Callable[[int], None] | None
 ) -> tuple[np.ndarray, list[tuple[int, str]]]:
     """Computes the content digests of a dataset.
 
@@ -71,7 +80,7 @@ def reason(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).lower()
 
 
-def _part(pixels: Pixels, start: int, stop: int) -> _Part:
+def _part(pixels: Digested, start: int, stop: int) -> _Part:
     found: list[bytes] = []
     failed: list[tuple[int, str]] = []
     for index in range(start, stop):
@@ -83,7 +92,7 @@ def _part(pixels: Pixels, start: int, stop: int) -> _Part:
     return found, failed
 
 
-def _parts(pixels: Pixels, count: int) -> Iterator[_Part]:
+def _parts(pixels: Digested, count: int) -> Iterator[_Part]:
     spans = [(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
     if not pixels.in_threads:
         yield from (_part(pixels, *span) for span in spans)

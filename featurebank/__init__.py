@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from featurebank.grid import train_heads
     from featurebank.heads.catalog import make_head
     from featurebank.heads.runs import Run
+    from featurebank.inspection import Inspection, inspect_dataset
     from featurebank.pipeline import run_pipeline
     from featurebank.runtime import set_ram, set_threads
     from featurebank.selection import evaluate_test, leaderboard, select
@@ -32,10 +33,12 @@ _HOMES = {
     "Dataset": "dataset",
     "FeatureBank": "transformer",
     "FeatureBankError": "errors",
+    "Inspection": "inspection",
     "Run": "heads.runs",
     "evaluate_test": "selection",
     "extract": "extraction",
     "find_bank": "bank",
+    "inspect_dataset": "inspection",
     "leaderboard": "selection",
     "list_backbones": "backbone",
     "list_banks": "bank",
@@ -58,10 +61,12 @@ __all__ = [
     "Dataset",
     "FeatureBank",
     "FeatureBankError",
+    "Inspection",
     "Run",
     "evaluate_test",
     "extract",
     "find_bank",
+    "inspect_dataset",
     "leaderboard",
     "list_backbones",
     "list_banks",

@@ -18,6 +18,8 @@ from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
+from featurebank.dataset import load_dataset
+from featurebank.extraction import extract
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -194,3 +196,40 @@ def save_bank(
 def make_bank(tmp_path: Path) -> Callable[..., Bank]:
     """Makes a bank in `tmp_path / "bank"`; see `save_bank`."""
     return lambda name="bank", **options: save_bank(tmp_path / name, **options)
+
+
+@pytest.fixture
+def leaky(tmp_path: Path) -> Path:
+    """A folder with given splits and all that can be wrong with one.
+
+    Of 20 images of 32 x 32 pixels, one is broken, one stands in both splits and both classes, one in train and, but for
+    a pixel, in test; one has a name that no page may take for its own text.
+    """
+    root = tmp_path / "leaky"
+    random = np.random.default_rng(0)
+
+    def save(name: str, pixels: np.ndarray) -> None:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(root / name)
+
+    pictures = iter(random.integers(0, 256, (18, 32, 32, 3), dtype=np.uint8))
+    for split, each in (("train", 5), ("test", 2)):
+        for label in ("ant", "bee"):
+            for number in range(each):
+                save(f"{split}/{label}/{number}.png", next(pictures))
+    near = next(pictures)
+    save("train/ant/near.png", near)
+    near[-1, -1] ^= 255
+    save("test/ant/nearly.png", near)
+    same = next(pictures)
+    save("train/ant/same.png", same)
+    save("test/bee/same.png", same)
+    save("train/bee/<script>alert('&')<b>.png", next(pictures))
+    (root / "train" / "bee" / "broken.jpg").write_bytes(b"no image")
+    return root
+
+
+@pytest.fixture
+def leaky_bank(leaky: Path, tmp_path: Path, lite: Backbone, pixels: list[PixelEngine]) -> Bank:
+    """The bank of that folder in the cache `tmp_path / "cache"`; its features are the first pixels of each image."""
+    return extract(load_dataset(str(leaky), split=(0.8, 0.2)), lite, cache=tmp_path / "cache")

@@ -165,8 +165,9 @@ class Bank:
             view: 0 is the clean image, 1 to `views` are its augmentations.
 
         Raises:
-            UnknownNameError, ConfigError, BankDamagedError: as `features`.
+            UnknownNameError, ConfigError, RamLimitError, BankDamagedError: as `features`.
         """
+        self._check_memory(tap, 4 * int(np.prod((len(positions), *self.tap_shape(tap)))))
         return self._rows.read(tap, view, np.asarray(positions, np.int64))
 
     def blocks(

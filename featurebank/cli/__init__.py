@@ -16,6 +16,7 @@ from featurebank.cli.cache import cache
 from featurebank.cli.doctor import doctor
 from featurebank.cli.extract import extract
 from featurebank.cli.heads import heads, leaderboard
+from featurebank.cli.inspect import inspect
 from featurebank.cli.lists import backbones, datasets
 from featurebank.cli.run import run
 from featurebank.cli.settings import Settings
@@ -53,7 +54,7 @@ def group(
     context.obj = Settings(cache or default_cache(), quiet, verbose)
 
 
-for command in (run, datasets, backbones, extract, heads, leaderboard, cache, doctor):
+for command in (run, datasets, inspect, backbones, extract, heads, leaderboard, cache, doctor):
     group.add_command(command)
 
 

@@ -21,13 +21,19 @@ def console() -> Console:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
     """Prints rows under their column names; the columns in `right` are numbers."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    empty = table(columns, right=right)
+    for row in rows:
+        empty.add_row(*(_text(cell) for cell in row))
+    console().print(empty)
+
+
+def table(columns: Sequence[str], *, right: Sequence[str] = ()) -> Table:
+    """Returns a table without rows; the columns in `right` are numbers."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in columns:
         number = name in right
-        table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
-    for row in rows:
-        table.add_row(*(_text(cell) for cell in row))
-    console().print(table)
+        made.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
+    return made
 
 
 def size(count: float | None) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from featurebank import digest
 from featurebank.dataset.core import Contents, path_name
+from featurebank.dataset.decode import Facts
 from featurebank.dataset.folder import absolute
 from featurebank.dataset.splits import SPLITS
 from featurebank.errors import DatasetError
@@ -43,6 +44,11 @@ class Arrays:
         if image.ndim == _COLOUR_NDIM - 1:
             return image.copy()
         return np.repeat(image[:, :, np.newaxis], 3, axis=2)
+
+    def facts(self, index: int, expected: bytes | None) -> Facts:
+        """Returns what an image is, from the shape of the array."""
+        height, width = self._images.shape[1:3]
+        return Facts(width, height, "array", "RGB" if self._images.ndim == _COLOUR_NDIM else "L", rotated=False)
 
 
 @dataclass(frozen=True)

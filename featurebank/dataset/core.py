@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from featurebank import digest
+from featurebank.dataset.decode import Facts
 from featurebank.dataset.fingerprint import Pixels, digest_all
 from featurebank.dataset.memory import digest_changed
 from featurebank.dataset.splits import SPLITS, assign
@@ -161,10 +162,26 @@ class Dataset:
         Raises:
             BadImageError: it cannot be read or decoded, or is not any more what was fingerprinted.
         """
+        return self._contents.pixels.image(index, self._known(index))
+
+    def facts(self, index: int) -> Facts:
+        """Decodes one image as `image` does, and returns what it is instead of its pixels.
+
+        Raises:
+            BadImageError: as `image` does.
+        """
+        return self._contents.pixels.facts(index, self._known(index))
+
+    @property
+    def in_threads(self) -> bool:
+        """Whether reading images is work for several threads: they are files, not arrays."""
+        return self._contents.pixels.in_threads
+
+    def _known(self, index: int) -> bytes | None:
+        """Returns the digest that an image has to have, if it is known; raises BadImageError if it had none."""
         if index in self._unreadable:
             raise BadImageError(self._unreadable[index])
-        known = None if self._digests is None else bytes(self._digests[index])
-        return self._contents.pixels.image(index, known)
+        return None if self._digests is None else bytes(self._digests[index])
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Counts the readable images: {split: {class: number}}, with every split and every class."""

@@ -8,6 +8,7 @@ import io
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -32,6 +33,21 @@ _REASON_LENGTH = 160
 _MOST_GREY = 0xFFFF
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What an image is, beside its pixels."""
+
+    width: int
+    """In pixels, of the image as it is decoded (upright)."""
+    height: int
+    format: str
+    """"JPEG", "PNG", ... by the content of the file, whatever its name says; "array" where there is no file."""
+    mode: str
+    """How the pixels are stored, in Pillow's words: "RGB", "L" (grey), "P" (palette), "RGBA", "CMYK", "I;16", ..."""
+    rotated: bool
+    """Whether its EXIF orientation turned or mirrored it."""
+
+
 def decode(data: bytes) -> np.ndarray:
     """Decodes an image file: JPEG (MPO too), PNG, WEBP, BMP, GIF or TIFF, whatever its name says.
 
@@ -50,6 +66,11 @@ def decode(data: bytes) -> np.ndarray:
     Raises:
         BadImageError: the bytes are no such image, are damaged, or hold more than `MAX_PIXELS` pixels.
     """
+    return decode_with_facts(data)[0]
+
+
+def decode_with_facts(data: bytes) -> tuple[np.ndarray, Facts]:
+    """Decodes an image file as `decode` does, and returns beside the pixels what the file says of itself."""
     if not data:
         message = "empty file"
         raise BadImageError(message)
@@ -57,8 +78,13 @@ def decode(data: bytes) -> np.ndarray:
         with _quiet_pillow():
             image = _open(data)
             _check_size(image.size)
+            found, mode = image.format or "", image.mode
+            turned = found == "TIFF" and _turn(image) is not None
             image.load()
-            return np.asarray(_upright(_to_rgb(image), image))
+            turn = _turn(image)
+            picture = _to_rgb(image)
+            pixels = np.asarray(picture if turn is None else picture.transpose(turn))
+            return pixels, Facts(pixels.shape[1], pixels.shape[0], found, mode, turned or turn is not None)
     except BadImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -132,13 +158,16 @@ def _upper_byte(image: Image.Image) -> Image.Image:
     return Image.fromarray((values >> 8).astype(np.uint8))
 
 
-def _upright(picture: Image.Image, image: Image.Image) -> Image.Image:
-    try:  # asked after loading: PNG may carry it at the end, and Pillow's TIFF turns the image itself while loading
-        orientation = image.getexif().get(_ORIENTATION, 1)
-        turn = _TURNS.get(orientation)
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Says how to bring an image upright.
+
+    To be asked after loading: PNG may carry the orientation at the end, and Pillow's TIFF turns the image itself while
+    loading, so that it has one before and none after.
+    """
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # noqa: BLE001 - damaged EXIF: the pixels are fine all the same
-        return picture
-    return picture if turn is None else picture.transpose(turn)
+        return None
 
 
 def _one_line(error: Exception) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from featurebank import runtime
+from featurebank.dataset.decode import Facts
 
 DIGEST_DTYPE = np.dtype("S32")
 
@@ -38,9 +39,21 @@ class Pixels(Protocol):
     def image(self, index: int, expected: bytes | None) -> np.ndarray:
         """Returns (height, width, 3) uint8; raises BadImageError, also if the content has not the digest expected."""
 
+    def facts(self, index: int, expected: bytes | None) -> Facts:
+        """Returns what an image is, decoded fully all the same; raises BadImageError as `image` does."""
+
+
+class Digested(Protocol):
+    """The part of `Pixels` that digests are computed from."""
+
+    in_threads: bool
+
+    def digest(self, index: int) -> str:
+        """Returns the content digest of an image; raises OSError where it cannot be read."""
+
 
 def digest_all(
-    pixels: Pixels, count: int, progress: Callable[[int], None] | None
+    pixels: Digested, count: int, progress: Callable[[int], None] | None
 ) -> tuple[np.ndarray, list[tuple[int, str]]]:
     """Computes the content digests of a dataset.
 
@@ -77,7 +90,7 @@ def reason(error: OSError) -> str:
     return str(error) or type(error).__name__.lower()  # without a number it is our own, and a reason already
 
 
-def _part(pixels: Pixels, start: int, stop: int) -> _Part:
+def _part(pixels: Digested, start: int, stop: int) -> _Part:
     found: list[bytes] = []
     failed: list[tuple[int, str]] = []
     for index in range(start, stop):
@@ -89,7 +102,7 @@ def _part(pixels: Pixels, start: int, stop: int) -> _Part:
     return found, failed
 
 
-def _parts(pixels: Pixels, count: int) -> Iterator[_Part]:
+def _parts(pixels: Digested, count: int) -> Iterator[_Part]:
     spans = [(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
     if not pixels.in_threads:
         yield from (_part(pixels, *span) for span in spans)

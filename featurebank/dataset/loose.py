@@ -12,6 +12,7 @@ import numpy as np
 from featurebank import digest
 from featurebank.dataset.arrays import Arrays
 from featurebank.dataset.core import Contents, Dataset
+from featurebank.dataset.decode import Facts
 from featurebank.dataset.fingerprint import Pixels
 from featurebank.dataset.paths import Paths
 from featurebank.dataset.splits import DEFAULT_FRACTIONS
@@ -45,6 +46,11 @@ class ArrayList:
         """Returns a copy of one image: (height, width, 3) uint8."""
         image = self._images[index]
         return image.copy() if image.ndim == _CHANNELS else np.repeat(image[:, :, np.newaxis], 3, axis=2)
+
+    def facts(self, index: int, expected: bytes | None) -> Facts:
+        """Returns what an image is, from the shape of its array."""
+        image = self._images[index]
+        return Facts(image.shape[1], image.shape[0], "array", "RGB" if image.ndim == _CHANNELS else "L", rotated=False)
 
 
 def loose_images(images: Any, *, name: str = UNLABELLED) -> Dataset:

@@ -13,6 +13,7 @@ import numpy as np
 
 from featurebank import digest
 from featurebank.dataset.core import Contents
+from featurebank.dataset.decode import Facts
 from featurebank.dataset.fingerprint import Pixels, Stamp
 from featurebank.errors import ConfigError, unknown_name
 
@@ -65,6 +66,10 @@ class Chosen:
     def image(self, index: int, expected: bytes | None) -> np.ndarray:
         """Returns (height, width, 3) uint8; raises BadImageError."""
         return self._pixels.image(int(self._positions[index]), expected)
+
+    def facts(self, index: int, expected: bytes | None) -> Facts:
+        """Returns what an image is; raises BadImageError."""
+        return self._pixels.facts(int(self._positions[index]), expected)
 
 
 def check_subset(classes: Sequence[str] | None, limit: Any, per_class: Any) -> Subset:

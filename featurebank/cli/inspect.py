@@ -1,0 +1,82 @@
+"""`featurebank inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from featurebank.cli.options import Images, dataset_argument
+from featurebank.cli.settings import Settings, as_json, print_json
+
+if TYPE_CHECKING:
+    from featurebank.bank import Bank
+    from featurebank.dataset import Dataset
+
+_VIEWS = 4
+_IMAGE_SIZE = 224
+
+
+@click.command()
+@dataset_argument
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Also write a page with pictures, one HTML file that needs no other.",
+)  # fmt: skip
+@click.option("--bank", help="Bank that finds near duplicates.  [default: the last used one of this dataset]")
+@click.option("--no-bank", is_flag=True, help="Do not look for near duplicates, which takes long for a million images.")
+@click.option(
+    "--near", type=float, default=0.98, show_default=True, metavar="COSINE",
+    help="Similarity above which images of different splits are near duplicates.",
+)  # fmt: skip
+@click.option("--sample", type=int, default=8, show_default=True, metavar="N", help="Images of each class to show.")
+@click.option("--augment", metavar="SPEC", help="Show some images under an augmentation, as extract would store them.")
+@click.option("--views", type=int, metavar="K", help=f"Augmented views of each.  [default: {_VIEWS}]")
+@click.option("--image-size", type=int, metavar="PX", help=f"Side of the augmented images.  [default: {_IMAGE_SIZE}]")
+@as_json
+@click.pass_obj
+def inspect(
+    settings: Settings, images: Images, output: Path | None, bank: str | None,
+    near: float, sample: int, augment: str | None, views: int | None, image_size: int | None,
+    *, no_bank: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """What one wants to know of a dataset: counts, sizes, bad files, images that are there twice, samples."""
+    if augment is None and (views is not None or image_size is not None):
+        message = "--views and --image-size belong to --augment SPEC: give one, or leave them out"
+        raise click.UsageError(message)
+    if bank and no_bank:
+        message = "--bank and --no-bank exclude each other: leave one of them out"
+        raise click.UsageError(message)
+    from featurebank.inspection import inspect_dataset
+
+    augmentation = None
+    if augment is not None:
+        from featurebank.augment import Augmentation
+
+        augmentation = Augmentation.parse(augment)
+    dataset = images.load()
+    found = inspect_dataset(
+        dataset, bank=None if no_bank else _bank(settings, bank, dataset), augmentation=augmentation,
+        views=_VIEWS if views is None else views, image_size=_IMAGE_SIZE if image_size is None else image_size,
+        sample=sample, near=near, seed=images.seed, reporter=settings.reporter(),
+    )  # fmt: skip
+    if output:
+        from featurebank.report.page import write_page
+
+        write_page(found, output)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        from featurebank.cli.portrait import print_inspection
+
+        print_inspection(found)
+        if output:
+            click.echo(f"page: {output}")
+
+
+def _bank(settings: Settings, name: str | None, dataset: Dataset) -> Bank | None:
+    from featurebank.bank import find_bank
+    from featurebank.near import bank_of
+
+    return find_bank(settings.cache, name) if name else bank_of(settings.cache, dataset)

@@ -1,0 +1,145 @@
+"""`cache verify|gc|merge|export`, views and several backbones, as people and scripts use them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featurebank.bank.reader import Bank
+from featurebank.cli import main
+from featurebank.runtime import set_ram, set_threads
+
+Ask = Callable[..., Any]
+EXTRACT = ("extract", "--backbone", "efficientnet_lite0", "--weights", "random:0", "--image-size", "32")
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Runs a command in this process; returns its JSON where it was asked for, else its two outputs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FEATUREBANK_CACHE", raising=False)
+
+    def run(*words: object, code: int = 0) -> Any:
+        monkeypatch.setattr(sys, "argv", ["featurebank", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        set_threads(None)
+        set_ram(None)
+        out, errors = capsys.readouterr()
+        assert stop.value.code == code, errors
+        return json.loads(out) if "--json" in words else (out, errors)
+
+    return run
+
+
+def one_line(errors: str) -> str:
+    lines = [line for line in errors.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, errors
+    return lines[0]
+
+
+@pytest.mark.usefixtures("pixels")
+def test_views_and_their_pictures_in_the_bank(ask: Ask, photos: Path) -> None:
+    found = ask(*EXTRACT, "--dataset", photos, "--views", 2, "--augment", "flip,rotate=5", "--json")
+    assert (found["rows"], found["added"], found["views"]) == (24, 24, 2)
+    assert ask("cache", "show", "--json")["recipe"]["views"] == {"augment": "flip,rotate=5", "rule": "v1"}
+    shown, _ = ask("cache", "show")
+    assert "2 views" in shown
+    assert "2 views: flip,rotate=5" in ask(*EXTRACT, "--dataset", photos, "--views", 2, "--augment", "rotate=5,flip")[0]
+    assert "flop" in one_line(ask(*EXTRACT, "--dataset", photos, "--views", 2, "--augment", "flop", code=1)[1])
+
+
+@pytest.mark.usefixtures("pixels")
+def test_several_backbones(ask: Ask, photos: Path) -> None:
+    both = ("--backbone", "mobilenet_v2", *EXTRACT[1:], "--dataset", photos)
+    found = ask("extract", *both, "--json")["extractions"]
+    assert [Path(entry["bank"]).name.split("--")[1] for entry in found] == ["mobilenet_v2", "efficientnet_lite0"]
+    assert [entry["added"] for entry in found] == [24, 24]
+    out, _ = ask("extract", *both)
+    assert out.count("nothing to extract: all 24 images are in the bank") == 2
+
+
+@pytest.mark.usefixtures("pixels")
+def test_gc_says_what_goes_before_and_after(ask: Ask, photos: Path, tmp_path: Path) -> None:
+    ask(*EXTRACT, "--dataset", photos)
+    assert ask("cache", "gc") == ("0 B freed\n", "")
+    for path in sorted(photos.glob("*/*"))[:10]:
+        path.unlink()
+    bank = Path(ask(*EXTRACT, "--dataset", photos, "--json")["bank"])
+    (tmp_path / bank / "shard-left.h5").write_bytes(b"x" * 2000)
+    before = sorted((tmp_path / bank).iterdir())
+    planned, _ = ask("cache", "gc", "--dry-run")
+    assert "1 files that nothing lists, 10 rows that no image needs, 1 shards to rewrite" in planned
+    assert "could be freed" in planned
+    assert sorted((tmp_path / bank).iterdir()) == before
+    done = ask("cache", "gc", bank.name, "--json")
+    assert [(entry["rows"], len(entry["files"]), entry["rewritten_shards"]) for entry in done["banks"]] == [(10, 1, 1)]
+    assert len(Bank(tmp_path / bank).features()) == 14
+    assert "10 rows cleaned away, 1 shards rewritten" in ask("cache", "show")[0]
+
+
+@pytest.mark.usefixtures("pixels")
+def test_gc_of_all_leaves_alone_what_it_cannot_judge(ask: Ask, photos: Path, tmp_path: Path) -> None:
+    ask(*EXTRACT, "--dataset", photos)
+    broken = shutil.copytree(next(tmp_path.glob("cache/photos*")), tmp_path / "cache" / "broken--net--000000000000")
+    (broken / "manifest.json").write_text("{}")
+    out, errors = ask("cache", "gc")
+    assert out == "0 B freed\n"
+    assert errors.startswith("left alone: '")
+    assert "is damaged" in ask("cache", "gc", "broken", code=1)[1]
+
+
+@pytest.mark.usefixtures("pixels")
+def test_merge_parts_of_two_caches(ask: Ask, photos: Path, tmp_path: Path) -> None:
+    for cache, gone in (("one", "1*"), ("two", "2*")):
+        part = shutil.copytree(photos, tmp_path / "moving" / "photos")
+        for path in part.glob(f"*/{gone}"):
+            path.unlink()
+        ask("--cache", cache, *EXTRACT, "--dataset", part)
+        shutil.rmtree(part)
+    banks = [next(tmp_path.glob(f"{cache}/*--*")) for cache in ("one", "two")]
+    found = ask("cache", "merge", *banks, "--json")
+    assert (found["images"], found["taps"], found["views"]) == (24, ["pooled"], 0)
+    assert len(Bank(found["bank"]).features()) == 24
+    part = shutil.copytree(photos, tmp_path / "moving" / "photos")
+    again = ask(*EXTRACT, "--dataset", part, "--json")
+    assert (again["bank"], again["added"]) == (found["bank"], 0), "the place where extract looks for it"
+    assert "rows merged from" in ask("cache", "show")[0]
+    assert "expected two or more" in one_line(ask("cache", "merge", banks[0], code=1)[1])
+
+
+@pytest.mark.usefixtures("pixels")
+def test_export_to_one_plain_file(ask: Ask, photos: Path, tmp_path: Path) -> None:
+    bank = Bank(ask(*EXTRACT, "--dataset", photos, "--tap", "map:max", "--json")["bank"])
+    assert "tap map:max of 24 images" in ask("cache", "export", "-o", "plain.npz")[0]
+    with np.load(tmp_path / "plain.npz") as plain:
+        assert np.array_equal(plain["features"], bank.features("map:max"))
+    assert "plain.h5" in ask("cache", "export", bank.name, "-o", "plain.h5")[0]
+    assert "expected a file that ends with .h5" in ask("cache", "export", "-o", "plain.csv", code=2)[1]
+    assert "no view 1" in one_line(ask("cache", "export", "-o", "a.npz", "--view", 1, code=1)[1])
+
+
+def test_verify_computes_canaries_anew(ask: Ask, photos: Path) -> None:
+    ask(*EXTRACT, "--dataset", photos)
+    out, _ = ask("cache", "verify")
+    assert "0 files damaged" in out
+    assert "4 rows computed anew, all as stored (largest difference" in out
+    found = ask("cache", "verify", "--canaries", 2, "--json")
+    assert (found["damaged"], found["canaries"]["rows"], found["canaries"]["wrong"]) == ([], 2, [])
+    assert ask("cache", "verify", "--canaries", 0, "--json")["canaries"] is None
+    photos.rename(photos.with_name("elsewhere"))
+    assert "no rows computed anew: " in ask("cache", "verify")[0]
+
+
+@pytest.mark.usefixtures("pixels")
+def test_ram_is_a_limit_with_one_line(ask: Ask, photos: Path) -> None:
+    ask(*EXTRACT, "--dataset", photos)
+    assert "--ram is 'much'" in one_line(ask("--ram", "much", "cache", "ls", code=1)[1])
+    assert ask("--ram", "2GB", "heads", "--head", "ridge", "--json")["runs"]

@@ -5,6 +5,7 @@ A text is one of
     digits  cifar10  cifar100                         by name
     folder:PATH                                       a folder for each class
     manifest:FILE.csv  manifest:FILE.parquet          a table with the columns path,label[,split]; a URL too
+    lists:DIR  lists:TRAIN.txt,TEST.txt               text files of paths, and of labels where folders are no classes
     npz:FILE                                          arrays x and y
     PATH                                              a folder, a .csv, .tsv, .parquet or .npz file
 """
@@ -44,6 +45,7 @@ _KINDS = {
     "cifar100": _Kind("cifar:load_cifar100"),
     "folder:": _Kind("folder:load", "PATH"),
     "manifest:": _Kind("manifest:load", "FILE.csv"),
+    "lists:": _Kind("lists:load", "DIR"),
     "npz:": _Kind("arrays:load_npz", "FILE"),
 }
 
@@ -104,7 +106,13 @@ def load_dataset(
     number = check_seed(seed)
     subset = check_subset(classes, limit, per_class)
     kind, argument = _resolve(os.fspath(spec))
-    return Dataset(take(_loader(kind)(argument), subset), fractions, number)
+    try:
+        return Dataset(take(_loader(kind)(argument), subset), fractions, number)
+    except DatasetError as error:
+        if kind == "folder:" and _holds_lists(argument):
+            message = f"{error}; it holds lists of images: 'lists:{argument}' would do"
+            raise DatasetError(message) from error
+        raise
 
 
 def list_datasets() -> list[DatasetInfo]:
@@ -125,6 +133,7 @@ def list_datasets() -> list[DatasetInfo]:
             "manifest:FILE.csv", "a table path,label[,split] in a .csv, .tsv or .parquet file", None,
             available=True, where="a path on this machine or a URL",
         ),
+        DatasetInfo("lists:DIR", "text files of paths, train.txt and test.txt", None, available=True, where=files),
         DatasetInfo("npz:FILE", "arrays x and y in a .npz file", None, available=True, where=files),
     ]  # fmt: skip
 
@@ -159,6 +168,12 @@ def _resolve_path(spec: str) -> tuple[str, str]:
         message = f"dataset '{spec}' does not exist: expected {_PATHS} at this path; check it"
         raise DatasetError(message)
     raise _unknown(spec)
+
+
+def _holds_lists(folder: str) -> bool:
+    from featurebank.dataset.lists import holds_lists
+
+    return holds_lists(os.path.expanduser(folder))  # noqa: PTH111
 
 
 def _unknown(spec: str) -> UnknownNameError:

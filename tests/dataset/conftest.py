@@ -82,6 +82,27 @@ def make_manifest(root: Path, prefixes: tuple[str, ...] = ("",), suffix: str = "
     return root / f"images{suffix}"
 
 
+def make_lists(root: Path) -> Path:
+    """Folders train and test in `images`, and a list of each."""
+    make_folder(root / "images", ("train", "test"))
+    for split in ("train", "test"):
+        names = sorted(
+            path.relative_to(root / "images").as_posix() for path in (root / "images" / split).rglob("*.png")
+        )
+        (root / f"{split}.txt").write_text("\n".join(names))
+    return root
+
+
+def make_cub(root: Path) -> Path:
+    """The tables of CUB-200-2011 beside `images`."""
+    make_folder(root / "images", ("train", "test"))
+    paths = sorted(path.relative_to(root / "images").as_posix() for path in (root / "images").rglob("*.png"))
+    (root / "images.txt").write_text("\n".join(f"{i} {path}" for i, path in enumerate(paths, 1)))
+    split = "\n".join(f"{i} {int(path.startswith('train'))}" for i, path in enumerate(paths, 1))
+    (root / "train_test_split.txt").write_text(split)
+    return root
+
+
 class Server:
     """A web server of this machine: what it answers is a table of paths, and it counts the calls.
 
@@ -146,6 +167,7 @@ def no_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 KINDS = (
     "digits", "folder", "split-folder", "npz", "cifar10", "cifar100", "manifest", "split-manifest", "parquet", "remote",
+    "lists", "cub",
 )  # fmt: skip
 
 
@@ -160,6 +182,8 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         "split-manifest": lambda: f"manifest:{make_manifest(tmp_path / 'photos', ('train', 'test'))}",
         "parquet": lambda: f"manifest:{make_manifest(tmp_path / 'photos', ('train', 'test'), '.parquet')}",
         "remote": lambda: serve(make_manifest(tmp_path / "photos"), request.getfixturevalue("server")),
+        "lists": lambda: f"lists:{make_lists(tmp_path / 'photos')}",
+        "cub": lambda: f"lists:{make_cub(tmp_path / 'photos')}",
         "cifar10": lambda: str(make_cifar10(tmp_path / "data" / "cifar10").name),
         "cifar100": lambda: str(make_cifar100(tmp_path / "data" / "cifar100").name),
     }

@@ -2,9 +2,10 @@
 
 A text is one of
 
-    digits  cifar10  cifar100                         by name
+    digits  cifar10  cifar100  flowers  birds         by name
     folder:PATH                                       a folder for each class
     manifest:FILE.csv  manifest:FILE.parquet          a table with the columns path,label[,split]; a URL too
+    lists:DIR  lists:TRAIN.txt,TEST.txt               text files of paths, and of labels where folders are no classes
     npz:FILE                                          arrays x and y
     PATH                                              a folder, a .csv, .tsv, .parquet or .npz file
 """
@@ -32,19 +33,35 @@ class _Kind:
     Args:
         loader: MODULE:FUNCTION, (argument) -> Contents, imported on use.
         argument: what follows the colon, for people; "" where nothing does.
+        what: one line about a kind that takes an argument.
+        where: the place such a dataset comes from.
+        package: what has to be installed beyond featurebank.
+        extra: the extra of featurebank that installs it.
     """
 
     loader: str
     argument: str = ""
+    what: str = ""
+    where: str = "a path on this machine"
+    package: str = ""
+    extra: str = ""
 
 
 _KINDS = {
     "digits": _Kind("arrays:load_digits"),
     "cifar10": _Kind("cifar:load_cifar10"),
     "cifar100": _Kind("cifar:load_cifar100"),
-    "folder:": _Kind("folder:load", "PATH"),
-    "manifest:": _Kind("manifest:load", "FILE.csv"),
-    "npz:": _Kind("arrays:load_npz", "FILE"),
+    "flowers": _Kind("photos:load_flowers"),
+    "birds": _Kind("photos:load_birds"),
+    "folder:": _Kind("folder:load", "PATH", "image files, a folder for each class"),
+    "manifest:": _Kind(
+        "manifest:load",
+        "FILE.csv",
+        "a table path,label[,split]: .csv, .tsv, .parquet",
+        "a path on this machine or a URL",
+    ),
+    "lists:": _Kind("lists:load", "DIR", "text files of paths, train.txt and test.txt"),
+    "npz:": _Kind("arrays:load_npz", "FILE", "arrays x and y in a .npz file"),
 }
 
 _BY_SUFFIX = {".npz": "npz:", ".csv": "manifest:", ".tsv": "manifest:", ".parquet": "manifest:"}
@@ -104,29 +121,37 @@ def load_dataset(
     number = check_seed(seed)
     subset = check_subset(classes, limit, per_class)
     kind, argument = _resolve(os.fspath(spec))
-    return Dataset(take(_loader(kind)(argument), subset), fractions, number)
+    try:
+        return Dataset(take(_loader(kind)(argument), subset), fractions, number)
+    except DatasetError as error:
+        if kind == "folder:" and _holds_lists(argument):
+            message = f"{error}; it holds lists of images: 'lists:{argument}' would do"
+            raise DatasetError(message) from error
+        raise
 
 
 def list_datasets() -> list[DatasetInfo]:
     """Returns the known datasets and kinds of datasets."""
-    from featurebank.dataset import cifar
+    from featurebank.dataset import cifar, photos
 
     digits = importlib.util.find_spec("sklearn") is not None
     lines = [DatasetInfo("digits", "handwritten digits, 8 x 8, 10 classes", 1797, digits, "bundled with scikit-learn")]
-    for name, classes in (("cifar10", 10), ("cifar100", 100)):
-        place = cifar.find(name)
-        where = "downloaded by Keras on first use (170 MB)" if place is None else str(place)
-        lines.append(DatasetInfo(name, f"small photos, 32 x 32, {classes} classes", 60000, place is not None, where))
-    files = "a path on this machine"
-    return [
-        *lines,
-        DatasetInfo("folder:PATH", "image files, a folder for each class", None, available=True, where=files),
-        DatasetInfo(
-            "manifest:FILE.csv", "a table path,label[,split] in a .csv, .tsv or .parquet file", None,
-            available=True, where="a path on this machine or a URL",
-        ),
-        DatasetInfo("npz:FILE", "arrays x and y in a .npz file", None, available=True, where=files),
-    ]  # fmt: skip
+    small = "small photos, 32 x 32, {} classes"
+    for name, what, images, place, download in (
+        ("cifar10", small.format(10), 60000, cifar.find("cifar10"), "by Keras on first use (170 MB)"),
+        ("cifar100", small.format(100), 60000, cifar.find("cifar100"), "by Keras on first use (170 MB)"),
+        ("flowers", "photos of flowers, 5 classes", 3670, photos.where_flowers(), "on first use (229 MB)"),
+        ("birds", "photos of birds, 200 classes (CUB-200)", 6033, photos.where_birds(), "on first use (680 MB)"),
+    ):
+        where = f"downloaded {download}" if place is None else str(place)
+        lines.append(DatasetInfo(name, what, images, place is not None, where))
+    return [*lines, *(_kind_line(name, kind) for name, kind in _KINDS.items() if kind.argument)]
+
+
+def _kind_line(name: str, kind: _Kind) -> DatasetInfo:
+    missing = kind.package and importlib.util.find_spec(kind.package) is None
+    where = f"needs the package {kind.package}: pip install 'featurebank[{kind.extra}]'" if missing else kind.where
+    return DatasetInfo(f"{name}{kind.argument}", kind.what, None, not missing, where)
 
 
 def _resolve(spec: str) -> tuple[str, str]:
@@ -159,6 +184,12 @@ def _resolve_path(spec: str) -> tuple[str, str]:
         message = f"dataset '{spec}' does not exist: expected {_PATHS} at this path; check it"
         raise DatasetError(message)
     raise _unknown(spec)
+
+
+def _holds_lists(folder: str) -> bool:
+    from featurebank.dataset.lists import holds_lists
+
+    return holds_lists(os.path.expanduser(folder))  # noqa: PTH111
 
 
 def _unknown(spec: str) -> UnknownNameError:

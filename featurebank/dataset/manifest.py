@@ -14,7 +14,7 @@ from featurebank.dataset.fingerprint import reason
 from featurebank.dataset.folder import SPLIT_FOLDERS, absolute
 from featurebank.dataset.paths import Paths
 from featurebank.dataset.remote import check_urls, fetch, is_url
-from featurebank.dataset.rows import Problems, Rows, distinct, encode_labels, given_splits, repeated_note
+from featurebank.dataset.rows import Problems, Rows, columns
 from featurebank.dataset.splits import UNDECIDED
 from featurebank.dataset.table_files import KNOWN, Table, from_csv, from_parquet
 from featurebank.errors import DatasetError
@@ -40,23 +40,18 @@ def load(argument: str) -> Contents:
     problems = Problems(f"manifest '{source}'")
     table = _read(source, problems)
     rows = _rows(table, problems)
-    keep = distinct(rows, problems)
-    problems.check()
-    kept = range(len(rows.paths)) if keep is None else keep
-    ids = tuple(rows.paths[index] for index in kept)
-    classes, labels = encode_labels([rows.labels[index] for index in kept])
-    codes = None if rows.codes is None else [rows.codes[index] for index in kept]
-    further, notes = _metadata(table, keep)
+    found = columns(rows, problems)
+    further, notes = _metadata(table, found.keep)
     bare = _bare(source)
     return Contents(
         name=path_name(bare[: bare.rindex(".")], source),
         spec=f"manifest:{source}",
-        classes=classes,
-        ids=ids,
-        labels=labels,
-        pixels=Paths(_folder(bare), ids),
-        given=given_splits(codes),
-        notes=(*table.notes, *notes, *repeated_note(len(rows.paths), len(ids))),
+        classes=found.classes,
+        ids=found.ids,
+        labels=found.labels,
+        pixels=Paths(_folder(bare), found.ids),
+        given=found.given,
+        notes=(*table.notes, *notes, *found.notes),
         metadata=further,
     )
 

@@ -61,14 +61,55 @@ class Rows:
     place: Callable[[int], str]
 
 
-def distinct(rows: Rows, problems: Problems) -> list[int] | None:
-    """Finds the rows that stand for an image: each path once.
+@dataclass(frozen=True)
+class Columns:
+    """A table that holds each image once.
+
+    Args:
+        keep: the rows that it was made of; None for all.
+        ids: the paths.
+        classes: the class names, sorted.
+        labels: (n,) int32 indices into `classes`.
+        given: (n,) int8 split codes, -1 where undecided; None where no split is given.
+        notes: what the user should know.
+    """
+
+    keep: list[int] | None
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    given: np.ndarray | None
+    notes: tuple[str, ...]
+
+
+def columns(rows: Rows, problems: Problems) -> Columns:
+    """Turns rows into the columns of a dataset.
 
     The same path again, with the same label and split, is the same image. With another label or split it is a problem.
 
-    Returns:
-        The indices to keep, or None where all are.
+    Raises:
+        DatasetError: there is any problem.
     """
+    keep = _distinct(rows, problems)
+    problems.check()
+    kept = range(len(rows.paths)) if keep is None else keep
+    labels = [rows.labels[index] for index in kept]
+    classes = tuple(sorted(set(labels)))
+    number = {name: index for index, name in enumerate(classes)}
+    again = len(rows.paths) - len(kept)
+    note = f"{again} row{'' if again == 1 else 's'} with a path that is listed before: one image each"
+    return Columns(
+        keep=keep,
+        ids=tuple(rows.paths[index] for index in kept),
+        classes=classes,
+        labels=np.fromiter((number[label] for label in labels), np.int32, len(labels)),
+        given=None if rows.codes is None else _given([rows.codes[index] for index in kept]),
+        notes=(note,) if again else (),
+    )
+
+
+def _distinct(rows: Rows, problems: Problems) -> list[int] | None:
+    """Returns the first row of each path, or None where that is all rows."""
     if len(set(rows.paths)) == len(rows.paths):
         return None
     first: dict[str, int] = {}
@@ -86,23 +127,7 @@ def distinct(rows: Rows, problems: Problems) -> list[int] | None:
     return keep
 
 
-def repeated_note(total: int, kept: int) -> tuple[str, ...]:
-    """Returns the note about paths that are listed more than once, if any is."""
-    again = total - kept
-    if not again:
-        return ()
-    return (f"{again} row{'' if again == 1 else 's'} with a path that is listed before: one image each",)
-
-
-def encode_labels(labels: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Returns the class names, sorted, and (n,) int32 indices into them."""
-    classes = tuple(sorted(set(labels)))
-    code = {name: index for index, name in enumerate(classes)}
-    return classes, np.fromiter((code[label] for label in labels), np.int32, len(labels))
-
-
-def given_splits(codes: Sequence[int] | None) -> np.ndarray | None:
-    """Returns (n,) int8 split codes, or None where nothing is held out, so that no split is given really."""
-    if codes is None or set(codes) <= {UNDECIDED} or set(codes) == {TRAIN}:
-        return None
+def _given(codes: list[int]) -> np.ndarray | None:
+    if set(codes) in ({UNDECIDED}, {TRAIN}):
+        return None  # nothing is held out, so that no split is given really
     return np.array(codes, np.int8)

@@ -82,6 +82,38 @@ def make_manifest(root: Path, prefixes: tuple[str, ...] = ("",), suffix: str = "
     return root / f"images{suffix}"
 
 
+def make_lists(root: Path) -> Path:
+    """Folders train and test in `images`, and a list of each."""
+    make_folder(root / "images", ("train", "test"))
+    for split in ("train", "test"):
+        names = sorted(
+            path.relative_to(root / "images").as_posix() for path in (root / "images" / split).rglob("*.png")
+        )
+        (root / f"{split}.txt").write_text("\n".join(names))
+    return root
+
+
+def make_cub(root: Path) -> Path:
+    """The tables of CUB-200-2011 beside `images`."""
+    make_folder(root / "images", ("train", "test"))
+    paths = sorted(path.relative_to(root / "images").as_posix() for path in (root / "images").rglob("*.png"))
+    (root / "images.txt").write_text("\n".join(f"{i} {path}" for i, path in enumerate(paths, 1)))
+    split = "\n".join(f"{i} {int(path.startswith('train'))}" for i, path in enumerate(paths, 1))
+    (root / "train_test_split.txt").write_text(split)
+    return root
+
+
+def make_birds(root: Path, prefixes: tuple[str, ...] = ("",)) -> Path:
+    """The layout of CUB-200: test is every other image, or what lies in `test`."""
+    make_folder(root / "images", prefixes)
+    names = sorted(path.relative_to(root / "images").as_posix() for path in (root / "images").rglob("*.png"))
+    test = [name for i, name in enumerate(names) if (name.startswith("test/") if len(prefixes) > 1 else i % 2)]
+    (root / "lists").mkdir()
+    (root / "lists" / "train.txt").write_text("\n".join(name for name in names if name not in test))
+    (root / "lists" / "test.txt").write_text("\n".join(test))
+    return root
+
+
 class Server:
     """A web server of this machine: what it answers is a table of paths, and it counts the calls.
 
@@ -139,13 +171,15 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def no_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hides what this machine has of CIFAR."""
+    """Hides what this machine has of CIFAR and of other photos."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no-cache"))
     monkeypatch.delenv("FEATUREBANK_DATA", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "no-keras"))
 
 
 KINDS = (
     "digits", "folder", "split-folder", "npz", "cifar10", "cifar100", "manifest", "split-manifest", "parquet", "remote",
+    "lists", "cub", "flowers", "birds",
 )  # fmt: skip
 
 
@@ -160,9 +194,15 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         "split-manifest": lambda: f"manifest:{make_manifest(tmp_path / 'photos', ('train', 'test'))}",
         "parquet": lambda: f"manifest:{make_manifest(tmp_path / 'photos', ('train', 'test'), '.parquet')}",
         "remote": lambda: serve(make_manifest(tmp_path / "photos"), request.getfixturevalue("server")),
+        "lists": lambda: f"lists:{make_lists(tmp_path / 'photos')}",
+        "cub": lambda: f"lists:{make_cub(tmp_path / 'photos')}",
+        "flowers": lambda: make_folder(tmp_path / "photos" / "flowers").name,
+        "birds": lambda: make_birds(tmp_path / "photos" / "birds", ("train", "test")).name,
         "cifar10": lambda: str(make_cifar10(tmp_path / "data" / "cifar10").name),
         "cifar100": lambda: str(make_cifar100(tmp_path / "data" / "cifar100").name),
     }
+    if request.param in {"flowers", "birds"}:
+        monkeypatch.setenv("FEATUREBANK_DATA", str(tmp_path / "photos"))
     if request.param.startswith("cifar"):
         monkeypatch.setenv("FEATUREBANK_DATA", str(tmp_path / "data"))
     return makers[request.param]()
@@ -176,6 +216,7 @@ def make() -> SimpleNamespace:
         save=save,
         folder=make_folder,
         manifest=make_manifest,
+        birds=make_birds,
         npz=make_npz,
         cifar10=make_cifar10,
         cifar100=make_cifar100,

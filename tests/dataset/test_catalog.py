@@ -81,10 +81,15 @@ def test_options_are_checked_before_the_dataset() -> None:
 
 def test_the_table(tmp_path: Path, make: SimpleNamespace, no_cifar: None, monkeypatch: pytest.MonkeyPatch) -> None:
     table = {line.name: line for line in list_datasets()}
-    assert list(table) == ["digits", "cifar10", "cifar100", "folder:PATH", "manifest:FILE.csv", "npz:FILE"]
+    assert list(table) == [
+        "digits", "cifar10", "cifar100", "flowers", "birds",
+        "folder:PATH", "manifest:FILE.csv", "lists:DIR", "npz:FILE",
+    ]  # fmt: skip
     assert table["digits"].images == len(load_dataset("digits"))
     assert table["digits"].available
     assert not table["cifar10"].available
+    assert (table["flowers"].images, table["birds"].images) == (3670, 6033)
+    assert not table["flowers"].available
     make.cifar10(tmp_path / "cifar10")
     monkeypatch.setenv("FEATUREBANK_DATA", str(tmp_path))
     line = {line.name: line for line in list_datasets()}["cifar10"]

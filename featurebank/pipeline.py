@@ -122,7 +122,7 @@ def _missing_rows(path: Path, wanted: np.ndarray, options: ExtractOptions) -> tu
         stored = {tap: _stored(path, manifest, tap, view) for tap in options.taps}
         missing += sum(len(digests) for digests in missing_taps(stored, good).values())
     last = manifest.last_extraction
-    return missing, last["added"] / last["seconds"] if last else None
+    return missing, last.get("computed", last["added"]) / last["seconds"] if last else None
 
 
 def _stored(path: Path, manifest: Manifest, tap: str, view: int) -> np.ndarray:

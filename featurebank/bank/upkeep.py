@@ -34,6 +34,8 @@ class BankSummary:
     """When it was last extracted into or reused, in Unix seconds."""
     problem: str | None = None
     """Why it cannot be read, if it cannot."""
+    rows: int = 0
+    """In all shards: of each image, one a view and set of taps."""
 
 
 def bank_path(cache: Path, dataset: str, backbone: str, key: str) -> Path:
@@ -58,9 +60,11 @@ def _summary(path: Path) -> BankSummary:
     except BankError as error:
         return BankSummary(path.name, path, dataset, rest.partition("--")[0], None, (), size, used, str(error))
     count = manifest.items["count"] if manifest.items else None
+    rows = sum(shard.rows for shard in manifest.shards)
     return BankSummary(
-        path.name, path, manifest.dataset["name"], manifest.recipe["backbone"], count, manifest.taps, size, used
-    )
+        path.name, path, manifest.dataset["name"], manifest.recipe["backbone"], count, manifest.taps, size, used,
+        rows=rows,
+    )  # fmt: skip
 
 
 def _bytes(path: Path) -> int:

@@ -40,6 +40,7 @@ def list_(settings: Settings, *, as_json: bool) -> None:
         print_json([
             {
                 "bank": str(b.path), "name": b.name, "dataset": b.dataset, "backbone": b.backbone, "images": b.images,
+                "rows": b.rows,
                 "taps": list(b.taps), "bytes": b.bytes, "used": _moment(b.used), "problem": b.problem,
             }
             for b in found
@@ -50,12 +51,12 @@ def list_(settings: Settings, *, as_json: bool) -> None:
         return
     rows = [
         (
-            b.name, "unreadable" if b.problem else "unfinished" if b.images is None else b.images, ", ".join(b.taps),
-            size(b.bytes), _moment(b.used),
+            b.name, "unreadable" if b.problem else "unfinished" if b.images is None else b.images, b.rows,
+            ", ".join(b.taps), size(b.bytes), _moment(b.used),
         )
         for b in found
     ]  # fmt: skip
-    print_table(("bank", "images", "taps", "size", "last used"), rows, right=("images", "size"))
+    print_table(("bank", "images", "rows", "taps", "size", "last used"), rows, right=("images", "rows", "size"))
     for bank in found:
         if bank.problem:
             click.echo(f"warning: {bank.problem}", err=True)

@@ -83,9 +83,11 @@ def print_extraction(result: Extraction) -> None:
 
     bank = result.bank
     if result.added:
+        views = "" if result.computed == result.added else f" ({result.computed} with their views)"
+        rate = f"{result.images_per_second:.1f} images/s"
         click.echo(
-            f"{result.added} images extracted in {result.seconds:.1f} s ({result.images_per_second:.1f} images/s, "
-            f"engine {result.engine}, {result.precision}), {result.reused} found in the bank"
+            f"{result.added} images{views} extracted in {result.seconds:.1f} s ({rate}, engine {result.engine}, "
+            f"{result.precision}), {result.reused} found in the bank"
         )
     else:
         click.echo(f"nothing to extract: all {result.rows} images are in the bank")

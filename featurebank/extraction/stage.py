@@ -36,6 +36,8 @@ class Extraction:
     """Distinct images of this dataset in the bank."""
     added: int
     """Of those, computed now (wholly, or some taps or views)."""
+    computed: int
+    """How many images went through the network; each view is one."""
     reused: int
     """Of those, found in the bank or in another of the cache."""
     skipped: tuple[Mapping[str, str], ...]
@@ -47,8 +49,8 @@ class Extraction:
 
     @property
     def images_per_second(self) -> float:
-        """Images computed a second, from the first look into the bank to the last shard on disk."""
-        return self.added / self.seconds if self.added else 0.0
+        """Images computed a second (each view is one), from the first look into the bank to the last shard on disk."""
+        return self.computed / self.seconds if self.computed else 0.0
 
 
 def extract(
@@ -141,7 +143,7 @@ def run_extractions(
         rows = work.finish(seconds)
     skipped = tuple({"id": s["id"], "reason": s["reason"]} for s in work.skipped())
     return [
-        Extraction(Bank(t.writer.path), rows, len(t.done), rows - len(t.done), skipped, seconds, t.engine)
+        Extraction(Bank(t.writer.path), rows, len(t.done), t.computed, rows - len(t.done), skipped, seconds, t.engine)
         for t in targets
     ]
 

@@ -37,6 +37,8 @@ class Target:
     """None where nothing had to be computed."""
     done: set[bytes] = field(default_factory=set)
     """The contents for which something was computed."""
+    computed: int = 0
+    """How many images went through the network; a view is one."""
     _engines: dict[tuple[str, ...], Engine] = field(default_factory=dict)
 
     @property
@@ -90,6 +92,7 @@ class Target:
         ids = [dataset.ids[index] for index in batch.indices.tolist()]
         to.put(ids, keys, self._engines[taps](batch.images), self._dtypes(taps))
         self.done.update(keys["digest"].tolist())
+        self.computed += len(keys)
 
     def finish(self, items: Items, skipped: Sequence[dict[str, str]], seconds: float) -> None:
         """Lists what is there now."""
@@ -104,6 +107,7 @@ class Target:
     def _event(self, seconds: float) -> dict[str, Any]:
         return event(
             added=len(self.done),
+            computed=self.computed,
             taps=list(self.taps),
             views=self.views,
             seconds=round(seconds, 3),

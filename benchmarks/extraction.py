@@ -70,7 +70,7 @@ def _extraction(spec: str, backbone: Backbone, engine: Any, directory: Path) -> 
 
     def act() -> None:
         shutil.rmtree(cache, ignore_errors=True)
-        with mock.patch.object(extraction, "load_engine", return_value=engine):
+        with mock.patch("featurebank.extraction.target.load_engine", return_value=engine):
             options = extraction.ExtractOptions(batch_size=BATCH)
             extraction.run_extraction(load_dataset(spec), backbone, options, cache=cache)
 

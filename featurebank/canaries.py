@@ -110,7 +110,9 @@ def _is_same(dataset: Dataset, index: int, expected: bytes) -> bool:
 
 
 def _compare(bank: Bank, backbone: Backbone, positions: list[int], images: np.ndarray) -> Canaries:
-    engine = load_engine("auto", backbone, bank.taps, batch_size=len(images))
+    engine = load_engine(
+        "auto", backbone, bank.taps, batch_size=len(images), precision=bank.recipe["precision"], cache=bank.path.parent
+    )
     digests = bank.digests()[positions]
     augmentation = Augmentation.parse(bank.recipe["views"]["augment"]) if bank.views else None
     worst, wrong = 0.0, []

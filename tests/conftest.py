@@ -19,6 +19,7 @@ from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.dataset import load_dataset
+from featurebank.engine.immediate import Immediate
 from featurebank.extraction import extract
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +32,7 @@ import numpy as np
 import featurebank.bank.writer as writer
 import featurebank.extraction.target as stage
 from featurebank.bank.manifest import Manifest
+from featurebank.engine.immediate import Immediate
 
 writer.SHARD_ROWS = int(os.environ["ROWS"])
 if "DIE" in os.environ:  # just before a manifest would list a new shard
@@ -44,7 +46,7 @@ if "DIE" in os.environ:  # just before a manifest would list a new shard
         save(self, directory)
     Manifest.save = dying
 
-class Pixels:
+class Pixels(Immediate):
     name, precision = "pixels", "float32"
     def __init__(self, taps):
         self.taps, self.calls = taps, 0
@@ -56,7 +58,7 @@ class Pixels:
         flat = images.reshape(len(images), -1)[:, :64].astype(np.float32) / 255
         return {tap: flat + len(tap) for tap in self.taps}
 
-def load(name, backbone, taps, *, batch_size):
+def load(name, backbone, taps, **options):
     print("began", file=sys.stderr, flush=True)
     return Pixels(taps)
 
@@ -67,7 +69,7 @@ main()
 '''
 
 
-class PixelEngine:
+class PixelEngine(Immediate):
     """Features that are pixels: an engine that is there at once."""
 
     name, precision = "pixels", "float32"
@@ -87,7 +89,7 @@ def pixels(monkeypatch: pytest.MonkeyPatch) -> list[PixelEngine]:
     """Lets `extract` run without TensorFlow; collects the engines that were loaded."""
     loaded: list[PixelEngine] = []
 
-    def load(name: str, backbone: Backbone, taps: Any, *, batch_size: int) -> PixelEngine:
+    def load(name: str, backbone: Backbone, taps: Any, **options: Any) -> PixelEngine:
         loaded.append(PixelEngine(taps))
         return loaded[-1]
 

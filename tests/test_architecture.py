@@ -15,6 +15,7 @@ LEVELS = {
     "digest": 1,
     "files": 1,
     "runtime": 1,
+    "meter": 1,
     "progress": 1,
     "config": 1,
     "dataset": 2,

@@ -24,6 +24,7 @@ from featurebank.bank.upkeep import find_bank, list_banks
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import load_dataset
 from featurebank.dataset.folder import Files
+from featurebank.engine.immediate import Immediate
 from featurebank.errors import (
     BankDamagedError,
     BankIncompleteError,
@@ -488,7 +489,7 @@ def test_awkward_files(lite: Backbone, tmp_path: Path) -> None:
 
 
 def give(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
-    class Engine:
+    class Engine(Immediate):
         name, precision = "broken", "float32"
 
         def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -130,8 +130,9 @@ from pathlib import Path
 import numpy as np
 import featurebank as fb
 import featurebank.extraction.target as stage
+from featurebank.engine.immediate import Immediate
 
-class Pixels:
+class Pixels(Immediate):
     name, precision = "pixels", "float32"
     def __init__(self, taps):
         self.taps = taps
@@ -139,7 +140,7 @@ class Pixels:
     def __call__(self, images):
         return {tap: images.reshape(len(images), -1)[:, :64].astype(np.float32) for tap in self.taps}
 
-stage.load_engine = lambda name, backbone, taps, *, batch_size: Pixels(taps)
+stage.load_engine = lambda name, backbone, taps, **options: Pixels(taps)
 bank = fb.FeatureBank("efficientnet_lite0", weights="random:0", image_size=32, cache=sys.argv[1])
 files = sorted(Path(sys.argv[2]).glob("*/*"))
 print(bank.transform(files).sum())

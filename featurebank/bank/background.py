@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 
 from featurebank.bank.writer import BankWriter
+from featurebank.meter import Meter
 
 _Rows = tuple[Sequence[str], np.ndarray, Mapping[str, np.ndarray], Mapping[str, str | None]]
 _WAITING = 4
@@ -23,10 +24,14 @@ class BackgroundWriter:
     Leaving the block waits until all that was put is appended, also where the block was interrupted; a further
     interruption drops what waits, and the thread ends after the batch it is at. A failure of the writer is raised at
     the next `put`, or on leaving.
+
+    Args:
+        writer: to append to.
+        meter: counts how long the thread is at work, as "write".
     """
 
-    def __init__(self, writer: BankWriter) -> None:
-        self._writer = writer
+    def __init__(self, writer: BankWriter, meter: Meter | None = None) -> None:
+        self._writer, self._meter = writer, meter or Meter()
         self._queue: queue.Queue[_Rows] = queue.Queue(_WAITING)
         self._leaving, self._dropping, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._failure: BaseException | None = None
@@ -68,7 +73,8 @@ class BackgroundWriter:
             if self._failure or self._dropping.is_set():
                 continue  # keep taking, so that nobody waits for room in the queue
             try:
-                self._writer.append(*rows)
+                with self._meter.working("write"):
+                    self._writer.append(*rows)
             except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for us
                 self._failure = error
         self._ended.set()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +21,18 @@ class Engine(Protocol):
 
     name: str
     precision: str
+    depth: int
+    """How many batches are kept in flight, so that the engine never waits."""
+
+    def submit(self, images: np.ndarray) -> Future[dict[str, np.ndarray]]:
+        """Sends some images through the network; see `__call__`. The array may be changed once this returns.
+
+        Returns:
+            What `__call__` returns, when it is there; MemoryError where it did not fit into memory.
+        """
+
+    def close(self) -> None:
+        """Lets go of the network."""
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the taps of some images.
@@ -31,7 +45,16 @@ class Engine(Protocol):
         """
 
 
-def load_engine(name: str, backbone: Backbone, taps: Sequence[str], *, batch_size: int) -> Engine:
+def load_engine(
+    name: str,
+    backbone: Backbone,
+    taps: Sequence[str],
+    *,
+    batch_size: int,
+    precision: str = "float32",
+    cache: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Engine:
     """Returns an engine that is ready to run.
 
     Args:

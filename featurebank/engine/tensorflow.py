@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from featurebank.backbone import Backbone
+from featurebank.engine.immediate import Immediate
 from featurebank.runtime import import_tensorflow
 
 
-class TensorFlowEngine:
+class TensorFlowEngine(Immediate):
     """Runs a backbone's taps in one `tf.function` of a fixed batch shape, so that it is traced once.
 
     Args:

@@ -11,7 +11,7 @@ from featurebank.augment import Augmentation
 from featurebank.backbone import Backbone
 from featurebank.errors import ConfigError
 
-PRECISION = "float32"
+PRECISIONS = ("float32", "bfloat16")
 MOST_VIEWS = 255
 """The number of a view is one byte of a row's key."""
 
@@ -28,6 +28,7 @@ class ExtractOptions:
     views: int = 0
     augment: str | None = None
     wait: bool = False
+    precision: str = "float32"
 
     @cached_property
     def augmentation(self) -> Augmentation | None:
@@ -49,13 +50,15 @@ class ExtractOptions:
     def recipe(self, backbone: Backbone) -> dict[str, Any]:
         """Returns the recipe of a bank: everything that decides a feature's value, and is its key."""
         views: Mapping[str, Any] | None = self.augmentation.recipe if self.augmentation else None
-        return {**backbone.recipe, "precision": PRECISION, "views": views}
+        return {**backbone.recipe, "precision": self.precision, "views": views}
 
     def _problems(self) -> Iterator[str]:
         if not self.taps:
             yield "no tap was asked for: expected at least one, as 'pooled'"
         if self.batch_size < 1:
             yield f"the batch size is {self.batch_size}: expected 1 or more"
+        if self.precision not in PRECISIONS:
+            yield f"the precision is '{self.precision}': expected {' or '.join(PRECISIONS)}"
         if self.store not in {None, "float32", "float16"}:
             yield f"cannot store features as '{self.store}': expected float32 or float16"
         if self.on_bad_image not in {"skip", "fail"}:

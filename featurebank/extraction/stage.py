@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
 from featurebank.digest import of_recipe
 from featurebank.errors import BankError, ConfigError
-from featurebank.extraction.options import PRECISION, ExtractOptions
+from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.target import Target
 from featurebank.extraction.work import Work
 from featurebank.progress import SILENT, Reporter
@@ -45,7 +45,9 @@ class Extraction:
     seconds: float
     engine: str | None
     """None where nothing had to be computed."""
-    precision: str = PRECISION
+    precision: str = "float32"
+    busy: Mapping[str, float] = field(default_factory=dict)
+    """Which share of the time decoding, the network and writing were at work; empty where nothing was computed."""
 
     @property
     def images_per_second(self) -> float:
@@ -66,6 +68,7 @@ def extract(
     views: int = 0,
     augment: str | None = None,
     wait: bool = False,
+    precision: Literal["float32", "bfloat16"] = "float32",
     reporter: Reporter = SILENT,
 ) -> Bank:
     """Computes the features that the bank of this dataset and backbone lacks, and opens it.
@@ -85,6 +88,8 @@ def extract(
         views: how many augmented views of each image are stored beside the clean one.
         augment: what the views are, as "flip,rotate=10,zoom=.2"; see `featurebank.augment`.
         wait: wait for another process that writes the bank, instead of raising.
+        precision: of the network's arithmetic; "bfloat16" is faster where the processor has it, costs some accuracy, and
+            is another bank.
         reporter: where progress is shown.
 
     Raises:
@@ -95,7 +100,7 @@ def extract(
         DiskFullError: no space is left; what was written stays.
     """
     chosen = (taps,) if isinstance(taps, str) else tuple(taps)
-    options = ExtractOptions(chosen, engine, batch_size, store, on_bad_image, views, augment, wait)
+    options = ExtractOptions(chosen, engine, batch_size, store, on_bad_image, views, augment, wait, precision)
     return run_extraction(dataset, backbone, options, cache=cache, reporter=reporter).bank
 
 
@@ -136,14 +141,25 @@ def run_extractions(
             writer = stack.enter_context(_writer(dataset, backbone, options, cache, reporter))
             for line in writer.lost:
                 reporter.warn(line)
-            targets.append(Target(number, backbone, options, writer))
+            targets.append(Target(number, backbone, options, writer, reporter))
         work = Work(dataset, targets, options, reporter)
         work.run()
         seconds = time.perf_counter() - began
         rows = work.finish(seconds)
     skipped = tuple({"id": s["id"], "reason": s["reason"]} for s in work.skipped())
     return [
-        Extraction(Bank(t.writer.path), rows, len(t.done), t.computed, rows - len(t.done), skipped, seconds, t.engine)
+        Extraction(
+            Bank(t.writer.path),
+            rows,
+            len(t.done),
+            t.computed,
+            rows - len(t.done),
+            skipped,
+            seconds,
+            t.engine,
+            options.precision,
+            work.busy(seconds) if t.computed else {},
+        )
         for t in targets
     ]
 
@@ -172,7 +188,7 @@ def extract_rows(
     if (bank := _complete(path, images.digests)) is not None:
         return bank
     with _writer(images, backbone, options, cache, SILENT) as writer:
-        target = Target(0, backbone, options, writer)
+        target = Target(0, backbone, options, writer, SILENT)
         work = Work(images, [target], options, SILENT)
         began = time.perf_counter()
         work.run()
@@ -180,7 +196,8 @@ def extract_rows(
         digests = np.unique(np.concatenate([images.digests, *known]))
         zeros = np.zeros(len(digests), np.int32)
         items = Items([d.decode() for d in digests.tolist()], digests, zeros, zeros.astype(np.uint8))
-        target.finish(items, [], time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        target.finish(items, [], seconds, work.busy(seconds))
     return Bank(path)
 
 

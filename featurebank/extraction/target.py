@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +19,20 @@ from featurebank.bank.writer import BankWriter, event, row_keys
 from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.feed import Batch
-from featurebank.errors import ConfigError
-from featurebank.extraction.options import PRECISION, ExtractOptions
+from featurebank.errors import ConfigError, RamLimitError
+from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.plan import Job, missing_taps
 from featurebank.progress import Reporter
 from featurebank.runtime import installed_versions, threads
+
+
+@dataclass(frozen=True)
+class Running:
+    """A batch on its way through the network."""
+
+    taps: tuple[str, ...]
+    batch: Batch[Any]
+    parts: list[Future[dict[str, np.ndarray]]]
 
 
 @dataclass
@@ -33,6 +43,7 @@ class Target:
     backbone: Backbone
     options: ExtractOptions
     writer: BankWriter
+    reporter: Reporter
     engine: str | None = None
     """None where nothing had to be computed."""
     done: set[bytes] = field(default_factory=set)
@@ -40,6 +51,10 @@ class Target:
     computed: int = 0
     """How many images went through the network; a view is one."""
     _engines: dict[tuple[str, ...], Engine] = field(default_factory=dict)
+    _batch_size: int = 0
+
+    def __post_init__(self) -> None:
+        self._batch_size = self.options.batch_size
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -79,24 +94,69 @@ class Target:
             for taps, digests in missing_taps({t: self.writer.stored(t, view) for t in self.taps}, wanted).items()
         ]
 
-    def compute(
-        self, taps: tuple[str, ...], batch: Batch[Any], dataset: Dataset, to: BackgroundWriter, reporter: Reporter
-    ) -> None:
-        """Runs a batch through the network and hands its rows to the writer."""
-        if taps not in self._engines:
-            reporter.say(f"loading {self.backbone.name} (weights {self.backbone.weights})")
-            options = self.options
-            self._engines[taps] = load_engine(options.engine, self.backbone, taps, batch_size=options.batch_size)
-            self.engine = self._engines[taps].name
+    def depth(self, taps: tuple[str, ...]) -> int:
+        """Returns how many batches the engine of some taps wants to have in flight."""
+        return self._engine(taps).depth
+
+    def submit(self, taps: tuple[str, ...], batch: Batch[Any]) -> Running:
+        """Sends a batch through the network; in parts where the engine has become smaller than the batch."""
+        engine = self._engine(taps)
+        parts = range(0, len(batch.images), self._batch_size)
+        return Running(taps, batch, [engine.submit(batch.images[i : i + self._batch_size]) for i in parts])
+
+    def store(self, running: Running, dataset: Dataset, to: BackgroundWriter) -> int:
+        """Waits for a batch and hands its rows to the writer; returns how many images it had."""
+        batch = running.batch
+        features = self._features(running)
         keys = row_keys(dataset.digests[batch.indices], batch.views)
         ids = [dataset.ids[index] for index in batch.indices.tolist()]
-        to.put(ids, keys, self._engines[taps](batch.images), self._dtypes(taps))
+        to.put(ids, keys, features, self._dtypes(running.taps))
         self.done.update(keys["digest"].tolist())
         self.computed += len(keys)
+        return len(keys)
 
-    def finish(self, items: Items, skipped: Sequence[dict[str, str]], seconds: float) -> None:
+    def close(self) -> None:
+        """Lets go of the engines."""
+        while self._engines:
+            self._engines.popitem()[1].close()
+
+    def _features(self, running: Running) -> dict[str, np.ndarray]:
+        try:
+            parts = [part.result() for part in running.parts]
+        except MemoryError:
+            self._halve()
+            return self._features(self.submit(running.taps, running.batch))
+        return {tap: np.concatenate([part[tap] for part in parts]) for tap in running.taps}
+
+    def _halve(self) -> None:
+        """Makes the batches of the engines half as large; the last attempt is a single image.
+
+        Raises:
+            MemoryError: they are of one image.
+        """
+        if self._batch_size == 1:
+            message = f"{self.backbone.name} does not fit into memory, not even for one image at a time"
+            raise RamLimitError(message)
+        self.close()
+        self._batch_size = max(1, self._batch_size // 2)
+        self.reporter.warn(f"out of memory: going on with batches of {self._batch_size} images")
+
+    def _engine(self, taps: tuple[str, ...]) -> Engine:
+        if taps not in self._engines:
+            options = self.options
+            self.reporter.say(f"loading {self.backbone.name} (weights {self.backbone.weights})")
+            self._engines[taps] = load_engine(
+                options.engine, self.backbone, taps, batch_size=self._batch_size, precision=options.precision,
+                cache=self.writer.path.parent, say=self.reporter.say,
+            )  # fmt: skip
+            self.engine = self._engines[taps].name
+        return self._engines[taps]
+
+    def finish(
+        self, items: Items, skipped: Sequence[dict[str, str]], seconds: float, busy: Mapping[str, float]
+    ) -> None:
         """Lists what is there now."""
-        done = self._event(seconds) if self.done else None
+        done = self._event(seconds, busy) if self.done else None
         self.writer.finish(items, self.taps, skipped, done, views=self.views)
 
     def _dtypes(self, taps: tuple[str, ...]) -> dict[str, str | None]:
@@ -104,7 +164,7 @@ class Target:
         asked = dict.fromkeys(self.options.taps, self.options.store)
         return {tap: self.writer.stored_dtype(tap) or asked.get(tap) for tap in taps}
 
-    def _event(self, seconds: float) -> dict[str, Any]:
+    def _event(self, seconds: float, busy: Mapping[str, float]) -> dict[str, Any]:
         return event(
             added=len(self.done),
             computed=self.computed,
@@ -112,7 +172,8 @@ class Target:
             views=self.views,
             seconds=round(seconds, 3),
             engine=self.engine,
-            precision=PRECISION,
+            precision=self.options.precision,
+            busy={part: round(share, 3) for part, share in busy.items()},
             threads=threads(),
             machine=platform.machine(),
             versions=installed_versions("featurebank", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,8 +19,10 @@ from featurebank.engine.feed import Bad, Batch, Prepared, feed
 from featurebank.errors import BadImageError, DatasetError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.plan import Job, schedule
-from featurebank.extraction.target import Target
-from featurebank.progress import Reporter
+from featurebank.extraction.target import Running, Target
+from featurebank.meter import Meter
+from featurebank.progress import Advance, Reporter
+from featurebank.runtime import threads
 
 
 class Lane(NamedTuple):
@@ -39,6 +42,7 @@ class Work:
     reporter: Reporter
     bad: dict[bytes, str] = field(default_factory=dict)
     """The reason for each content that cannot be decoded."""
+    meter: Meter = field(default_factory=Meter)
 
     def run(self) -> None:
         """Computes all that is missing.
@@ -58,6 +62,13 @@ class Work:
         if jobs:
             self._compute(jobs)
 
+    def busy(self, seconds: float) -> dict[str, float]:
+        """Returns which share of the time each part of the pipeline has worked; of decoding, of all its threads."""
+        return {
+            "decode": self.meter.share("decode", seconds, threads()), "forward": self.meter.share("forward", seconds),
+            "write": self.meter.share("write", seconds),
+        }  # fmt: skip
+
     def finish(self, seconds: float) -> int:
         """Lists the images that have all rows; returns how many distinct ones there are."""
         dataset, skipped = self.dataset, self.skipped()
@@ -68,7 +79,7 @@ class Work:
             raise DatasetError(message)
         items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, dataset.metadata).take(good)
         for target in self.targets:
-            target.finish(items, skipped, seconds)
+            target.finish(items, skipped, seconds, self.busy(seconds))
         return len(np.unique(items.digests))
 
     def skipped(self) -> list[dict[str, str]]:
@@ -120,15 +131,38 @@ class Work:
         rows = sum(len(job.digests) for job in jobs)
         unit = "images" if len({(job.bank, job.view) for job in jobs}) == 1 else "rows"
         with contextlib.ExitStack() as stack:
-            writers = [stack.enter_context(BackgroundWriter(target.writer)) for target in self.targets]
+            writers = [stack.enter_context(BackgroundWriter(t.writer, self.meter)) for t in self.targets]
+            for target in self.targets:
+                stack.callback(target.close)
             advance = stack.enter_context(self.reporter.track("extract", rows, unit))
             batches = stack.enter_context(contextlib.closing(self._batches(jobs)))
-            for found in batches:
+            self._forward(batches, writers, advance)
+
+    def _forward(
+        self, batches: Iterator[Batch[Lane] | Bad], writers: Sequence[BackgroundWriter], advance: Advance
+    ) -> None:
+        """Keeps the engines busy: the next batches are on their way before the features of the first are taken."""
+        running: deque[tuple[Target, Running]] = deque()
+
+        def take() -> None:
+            target, first = running.popleft()
+            advance(target.store(first, self.dataset, writers[target.number]))
+
+        for found in batches:
+            if isinstance(found, Bad):
                 self._note(found)
-                if isinstance(found, Batch):
-                    target = self.targets[found.lane.bank]
-                    target.compute(found.lane.taps, found, self.dataset, writers[target.number], self.reporter)
-                    advance(len(found.indices))
+                continue
+            target = self.targets[found.lane.bank]
+            depth = target.depth(found.lane.taps)
+            while len(running) >= depth:
+                take()
+            sent = target.submit(found.lane.taps, found)
+            for part in sent.parts:
+                self.meter.start("forward")
+                part.add_done_callback(lambda _: self.meter.stop("forward"))
+            running.append((target, sent))
+        while running:
+            take()
 
     def _batches(self, jobs: Sequence[Job]) -> Generator[Batch[Lane] | Bad, None, None]:
         """Decodes each image once, and brings it to the input of each network in each view that lacks it."""
@@ -137,8 +171,11 @@ class Work:
         place = {index: position for position, index in enumerate(indices)}
 
         def prepare(index: int) -> Prepared[Lane]:
+            with self.meter.working("decode"):
+                return prepared_for(index, place[index])
+
+        def prepared_for(index: int, position: int) -> Prepared[Lane]:
             image = self._image(index)
-            position = place[index]
             clean: dict[int, np.ndarray] = {}
             prepared = []
             for number in numbers[bounds[position] : bounds[position + 1]].tolist():

@@ -1,0 +1,30 @@
+"""What engines have in common that compute in the thread that asks."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import numpy as np
+
+
+class Immediate:
+    """An engine whose `submit` has the features when it returns; a subclass gives `__call__`."""
+
+    depth = 1
+    """How many batches are kept in flight."""
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the taps of some images; see `featurebank.engine.catalog.Engine`."""
+        raise NotImplementedError
+
+    def submit(self, images: np.ndarray) -> Future[dict[str, np.ndarray]]:
+        """Computes the taps of some images; what goes wrong is raised by the result."""
+        done: Future[dict[str, np.ndarray]] = Future()
+        try:
+            done.set_result(self(images))
+        except Exception as error:  # noqa: BLE001 - raised again where the result is taken
+            done.set_exception(error)
+        return done
+
+    def close(self) -> None:
+        """Lets go of the network."""

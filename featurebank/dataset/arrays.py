@@ -159,7 +159,7 @@ def from_parts(name: str, spec: str, parts: Sequence[Part], names: Sequence[str]
     if not len(raw):
         message = f"'{spec}' holds no images: expected at least one of each of two classes"
         raise DatasetError(message)
-    classes, labels = _encode(spec, raw, names)
+    classes, labels = encode(spec, raw, names)
     images = parts[0].images if len(parts) == 1 else np.concatenate([part.images for part in parts])
     given = None
     if len(parts) > 1:
@@ -172,7 +172,20 @@ def _ids(parts: Sequence[Part]) -> list[str]:
     return [f"{prefix}{row}" for prefix, part in zip(prefixes, parts, strict=True) for row in range(len(part.labels))]
 
 
-def _encode(spec: str, raw: np.ndarray, names: Sequence[str] | None) -> tuple[tuple[str, ...], np.ndarray]:
+def encode(spec: str, raw: np.ndarray, names: Sequence[str] | None) -> tuple[tuple[str, ...], np.ndarray]:
+    """Turns labels into class names and indices.
+
+    Args:
+        spec: the dataset, for messages.
+        raw: (n,) names or whole numbers.
+        names: what the labels 0, 1, ... are called; None if the labels are names, or numbers without names.
+
+    Returns:
+        The class names, sorted by name or by number, and (n,) int32 indices into them.
+
+    Raises:
+        DatasetError: a label has no name.
+    """
     values, codes = np.unique(raw, return_inverse=True)
     if names is None:  # sorted by name, or by number
         return tuple(str(value) for value in values), codes.astype(np.int32)

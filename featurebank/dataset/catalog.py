@@ -7,6 +7,8 @@ A text is one of
     manifest:FILE.csv  manifest:FILE.parquet          a table with the columns path,label[,split]; a URL too
     lists:DIR  lists:TRAIN.txt,TEST.txt               text files of paths, and of labels where folders are no classes
     npz:FILE                                          arrays x and y
+    hf:NAME[:CONFIG][@REVISION]  hf:./FOLDER          Hugging Face, if the package datasets is installed
+    tfds:NAME[/CONFIG]                                TensorFlow Datasets, if its package is installed
     PATH                                              a folder, a .csv, .tsv, .parquet or .npz file
 """
 
@@ -47,6 +49,8 @@ class _Kind:
     extra: str = ""
 
 
+_HUB = "the hub, downloaded on first use, or a path on this machine"
+_PREPARED = "$TFDS_DATA_DIR, downloaded and prepared on first use"
 _KINDS = {
     "digits": _Kind("arrays:load_digits"),
     "cifar10": _Kind("cifar:load_cifar10"),
@@ -62,6 +66,8 @@ _KINDS = {
     ),
     "lists:": _Kind("lists:load", "DIR", "text files of paths, train.txt and test.txt"),
     "npz:": _Kind("arrays:load_npz", "FILE", "arrays x and y in a .npz file"),
+    "hf:": _Kind("hub:load", "NAME", "Hugging Face, NAME[:CONFIG][@REVISION] or a folder", _HUB, "datasets", "hf"),
+    "tfds:": _Kind("tfds:load", "NAME", "TensorFlow Datasets, NAME[/CONFIG]", _PREPARED, "tensorflow_datasets", "tfds"),
 }
 
 _BY_SUFFIX = {".npz": "npz:", ".csv": "manifest:", ".tsv": "manifest:", ".parquet": "manifest:"}

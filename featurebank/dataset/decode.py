@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
+from featurebank import digest
 from featurebank.errors import BadImageError
 
 MAX_PIXELS = 120_000_000
@@ -96,6 +97,18 @@ def decode_with_facts(data: bytes) -> tuple[np.ndarray, Facts]:
     except Exception as error:  # Pillow's parsers raise nearly anything on hostile bytes
         message = f"truncated or damaged: {_one_line(error)}"
         raise BadImageError(message) from error
+
+
+def decode_expected(data: bytes, expected: bytes | None) -> tuple[np.ndarray, Facts]:
+    """Decodes an image file whose content digest is known; see `decode_with_facts`.
+
+    Raises:
+        BadImageError: as `decode`, or the digest is another.
+    """
+    if expected is not None and digest.of_bytes(data).encode() != expected:
+        message = "changed while it was being read"
+        raise BadImageError(message)
+    return decode_with_facts(data)
 
 
 def _open(data: bytes) -> Image.Image:

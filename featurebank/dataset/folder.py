@@ -11,7 +11,7 @@ import numpy as np
 
 from featurebank import digest
 from featurebank.dataset.core import Contents, path_name
-from featurebank.dataset.decode import Facts, decode_with_facts
+from featurebank.dataset.decode import Facts, decode_expected
 from featurebank.dataset.fingerprint import Stamp, reason
 from featurebank.dataset.memory import stamp_of
 from featurebank.dataset.splits import TEST, TRAIN, VAL
@@ -76,18 +76,11 @@ class Files:
 
     def image(self, index: int, expected: bytes | None) -> np.ndarray:
         """Returns (height, width, 3) uint8; raises BadImageError, also if the file has not the digest expected."""
-        return self._decoded(index, expected)[0]
+        return decode_expected(self._read(index), expected)[0]
 
     def facts(self, index: int, expected: bytes | None) -> Facts:
         """Returns what an image is; raises BadImageError as `image` does."""
-        return self._decoded(index, expected)[1]
-
-    def _decoded(self, index: int, expected: bytes | None) -> tuple[np.ndarray, Facts]:
-        data = self._read(index)
-        if expected is not None and digest.of_bytes(data).encode() != expected:
-            message = "changed while it was being read"
-            raise BadImageError(message)
-        return decode_with_facts(data)
+        return decode_expected(self._read(index), expected)[1]
 
     def _read(self, index: int) -> bytes:
         try:

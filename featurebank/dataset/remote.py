@@ -20,6 +20,10 @@ _TRANSIENT = (408, 425, 429)
 _NOT_FOUND = (404, 410)
 _SERVER_ERRORS = 500
 _REASON_LENGTH = 160
+_PATIENCE = 5
+
+_failed: dict[str, int] = {}
+"""How many files in a row could not be had from a server."""
 
 
 def is_url(path: str) -> bool:
@@ -51,18 +55,26 @@ def check_urls(urls: Iterable[str]) -> None:
 def fetch(url: str) -> bytes:
     """Reads a whole file; may be called from several threads.
 
-    A broken connection and an answer that says "later" or "my fault" (408, 429, 5xx) are tried again after `PAUSES`.
+    A broken connection and an answer that says "later" or "my fault" (408, 429, 5xx) are tried again after `PAUSES`;
+    but of a server that failed for `_PATIENCE` files in a row only once a file, so that a dead one costs no night.
 
     Raises:
         OSError: it cannot be read; the message is the reason alone.
     """
-    for pause in (*PAUSES, None):
+    server = url.split("/", 3)[2]
+    pauses = PAUSES if _failed.get(server, 0) < _PATIENCE else ()
+    for pause in (*pauses, None):
         try:
-            return _read(url)
+            data = _read(url)
         except Exception as error:  # what a file system may raise is its own affair
-            if pause is None or not _passing(error):
-                raise OSError(_reason(url, error, tries=len(PAUSES) + 1)) from error
-        time.sleep(pause)
+            passing = _passing(error)
+            if pause is None or not passing:
+                _failed[server] = _failed.get(server, 0) + 1 if passing else 0
+                raise OSError(_reason(url, error, len(pauses) + 1)) from error
+            time.sleep(pause)
+        else:
+            _failed[server] = 0
+            return data
     raise AssertionError  # the last try returns or raises
 
 
@@ -99,7 +111,7 @@ def _reason(url: str, error: Exception, tries: int) -> str:
         return f"not found (HTTP {status or 404})"
     if isinstance(error, FileNotFoundError):
         return "file not found"
-    again = f" in {tries} tries" if _passing(error) else ""
+    again = f" in {tries} tries" if tries > 1 and _passing(error) else ""
     if isinstance(status, int) and status:
         return f"refused by the server{again} (HTTP {status})"
     detail = " ".join(str(error).split())[:_REASON_LENGTH] or type(error).__name__

@@ -143,7 +143,8 @@ def _relabelled(contents: Contents, classes: tuple[str, ...]) -> np.ndarray:
     code = {name: index for index, name in enumerate(contents.classes)}
     for new, name in enumerate(classes):
         if name not in code:
-            raise unknown_name("class", name, contents.classes, f"of '{contents.spec}'")
+            hint = f"'{contents.spec}' has {len(contents.classes)} classes"
+            raise unknown_name("class", name, contents.classes, hint)
         table[code[name]] = new
     found: np.ndarray = table[contents.labels]
     return found

@@ -114,6 +114,49 @@ def make_birds(root: Path, prefixes: tuple[str, ...] = ("",)) -> Path:
     return root
 
 
+def make_hub(root: Path) -> str:
+    """A dataset of Hugging Face in `hub`, as its package saves it, of the files train/0, ... and test/0, ..."""
+    datasets = pytest.importorskip("datasets")
+
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(CLASSES))})
+    parts = {}
+    for start, name in ((0, "train"), (60, "test")):
+        files = [save(root / name / f"{row}.png", start + row).rename(root / name / str(row)) for row in range(60)]
+        images = [{"bytes": file.read_bytes(), "path": None} for file in files]
+        columns = {"image": images, "label": [row % 3 for row in range(60)]}
+        parts[name] = datasets.Dataset.from_dict(columns, features=features)
+    datasets.DatasetDict(parts).save_to_disk(str(root / "hub"))
+    return f"hf:{root / 'hub'}"
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders in which TensorFlow Datasets has prepared `made_photos`, by format."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+
+    with tfds.core.registered.skip_registration():
+
+        class MadePhotos(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+            VERSION = tfds.core.Version("1.0.0")
+
+            def _info(self) -> Any:
+                label = tfds.features.ClassLabel(names=["cat", "ant", "bee"])
+                features = {"image": tfds.features.Image(shape=(8, 8, 3)), "label": label}
+                return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+            def _split_generators(self, manager: Any) -> Any:
+                return {"train": self._generate_examples(0, 60), "test": self._generate_examples(60, 90)}
+
+            def _generate_examples(self, start: int, stop: int) -> Any:
+                for number in range(start, stop):
+                    yield number, {"image": picture(number), "label": number % 3}
+
+    places = {kind: tmp_path_factory.mktemp(kind) for kind in ("tfrecord", "array_record")}
+    for kind, place in places.items():
+        MadePhotos(data_dir=place, file_format=kind).download_and_prepare()
+    return places
+
+
 class Server:
     """A web server of this machine: what it answers is a table of paths, and it counts the calls.
 
@@ -179,7 +222,7 @@ def no_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 KINDS = (
     "digits", "folder", "split-folder", "npz", "cifar10", "cifar100", "manifest", "split-manifest", "parquet", "remote",
-    "lists", "cub", "flowers", "birds",
+    "lists", "cub", "flowers", "birds", "hf", "tfds",
 )  # fmt: skip
 
 
@@ -198,11 +241,15 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         "cub": lambda: f"lists:{make_cub(tmp_path / 'photos')}",
         "flowers": lambda: make_folder(tmp_path / "photos" / "flowers").name,
         "birds": lambda: make_birds(tmp_path / "photos" / "birds", ("train", "test")).name,
+        "hf": lambda: make_hub(tmp_path / "photos"),
+        "tfds": lambda: "tfds:made_photos",
         "cifar10": lambda: str(make_cifar10(tmp_path / "data" / "cifar10").name),
         "cifar100": lambda: str(make_cifar100(tmp_path / "data" / "cifar100").name),
     }
     if request.param in {"flowers", "birds"}:
         monkeypatch.setenv("FEATUREBANK_DATA", str(tmp_path / "photos"))
+    if request.param == "tfds":
+        monkeypatch.setenv("TFDS_DATA_DIR", str(request.getfixturevalue("prepared")["tfrecord"]))
     if request.param.startswith("cifar"):
         monkeypatch.setenv("FEATUREBANK_DATA", str(tmp_path / "data"))
     return makers[request.param]()

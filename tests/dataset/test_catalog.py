@@ -83,7 +83,7 @@ def test_the_table(tmp_path: Path, make: SimpleNamespace, no_cifar: None, monkey
     table = {line.name: line for line in list_datasets()}
     assert list(table) == [
         "digits", "cifar10", "cifar100", "flowers", "birds",
-        "folder:PATH", "manifest:FILE.csv", "lists:DIR", "npz:FILE",
+        "folder:PATH", "manifest:FILE.csv", "lists:DIR", "npz:FILE", "hf:NAME", "tfds:NAME",
     ]  # fmt: skip
     assert table["digits"].images == len(load_dataset("digits"))
     assert table["digits"].available

@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from featurebank import digest
 from featurebank.dataset import load_dataset
@@ -45,6 +46,8 @@ def test_images(spec: str) -> None:
 
 def test_digest_is_of_content(spec: str, tmp_path: Path) -> None:
     dataset = load_dataset(spec)
+    if spec.startswith("tfds:"):
+        pytest.skip("the bytes are known to test_tfds alone")
     for index in (0, len(dataset) - 1):
         places = [tmp_path / "photos" / folder / dataset.ids[index] for folder in FOLDERS]
         file = next((place for place in places if place.is_file()), None)

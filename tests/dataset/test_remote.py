@@ -21,6 +21,7 @@ from featurebank.errors import BadImageError, DatasetError, MissingDependencyErr
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "PAUSES", (0.0, 0.01))
+    monkeypatch.setattr(remote, "_failed", {})
 
 
 @pytest.fixture
@@ -73,6 +74,18 @@ def test_what_fails_for_a_moment_is_tried_again(server: Any, moods: list[Any]) -
     server.answers["/a.png"] = [*moods, b"content"]
     assert fetch(f"{server.url}/a.png") == b"content"
     assert server.calls["/a.png"] == len(moods) + 1
+
+
+def test_a_server_that_always_fails_is_not_waited_for_again_and_again(server: Any) -> None:
+    names = [f"/{number}.png" for number in range(8)]
+    server.answers.update(dict.fromkeys(names, 500))
+    for name in names:
+        reason(f"{server.url}{name}")
+    assert [server.calls[name] for name in names] == [3] * 5 + [1] * 3
+    server.answers[names[0]] = b"content"
+    assert fetch(f"{server.url}{names[0]}") == b"content"
+    reason(f"{server.url}{names[1]}")
+    assert server.calls[names[1]] == 6  # it is trusted again
 
 
 def test_a_connection_that_always_breaks(server: Any) -> None:

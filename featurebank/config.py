@@ -55,6 +55,7 @@ class ExtractSection(_Section):
     """Augmented views of each image beside the clean one."""
     augment: str | None = None
     """What the views are, as "flip,rotate=10,zoom=.2"."""
+    precision: Literal["float32", "bfloat16"] = "float32"
     wait: bool = False
     """Wait for another process that writes the bank."""
 

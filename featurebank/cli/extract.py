@@ -34,6 +34,10 @@ _SHOWN = 10
 @click.option(
     "--store", type=click.Choice(["float32", "float16"]), help="On disk.  [default: float32, of maps float16]"
 )
+@click.option(
+    "--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
+    help="Of the network's arithmetic; bfloat16 is faster where the processor has it, and is another bank.",
+)
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images a forward pass.")
 @click.option("--on-bad-image", type=click.Choice(["skip", "fail"]), default="skip", show_default=True)
 @click.option("--views", type=int, default=0, metavar="K", help="Augmented views of each image beside the clean one.")
@@ -44,14 +48,14 @@ _SHOWN = 10
 def extract(
     settings: Settings, backbones: tuple[str, ...], images: Images, taps: tuple[str, ...], weights: str,
     image_size: int | None, engine: str, store: str | None, batch_size: int, on_bad_image: str, views: int,
-    augment: str | None, *, wait: bool, as_json: bool,
+    augment: str | None, precision: str, *, wait: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compute the features that a bank lacks; what it has is never computed again."""
     from featurebank.backbone import load_backbone
     from featurebank.extraction import ExtractOptions, run_extractions
 
     networks = [load_backbone(name, weights=weights, image_size=image_size) for name in backbones]
-    options = ExtractOptions(taps or ("pooled",), engine, batch_size, store, on_bad_image, views, augment, wait)
+    options = ExtractOptions(taps or ("pooled",), engine, batch_size, store, on_bad_image, views, augment, wait, precision)
     results = run_extractions(images.load(), networks, options, cache=settings.cache, reporter=settings.reporter())
     if as_json:
         found = [to_json(result) for result in results]
@@ -69,11 +73,12 @@ def to_json(result: Extraction) -> dict[str, Any]:
         for tap in bank.taps
     }
     views = {"views": bank.views} if bank.views else {}
+    busy = {"busy": {part: round(share, 3) for part, share in result.busy.items()}} if result.busy else {}
     return {
         "bank": str(bank.path), "rows": result.rows, "added": result.added, "reused": result.reused,
         "skipped": list(result.skipped), "seconds": round(result.seconds, 3),
         "images_per_second": round(result.images_per_second, 2), "engine": result.engine,
-        "precision": result.precision, "taps": taps, **views,
+        "precision": result.precision, "taps": taps, **views, **busy,
     }  # fmt: skip
 
 
@@ -89,6 +94,8 @@ def print_extraction(result: Extraction) -> None:
             f"{result.added} images{views} extracted in {result.seconds:.1f} s ({rate}, engine {result.engine}, "
             f"{result.precision}), {result.reused} found in the bank"
         )
+        busy = sorted(result.busy.items(), key=lambda part: -part[1])
+        click.echo("  at work: " + ", ".join(f"{part} {share:.0%}" for part, share in busy))
     else:
         click.echo(f"nothing to extract: all {result.rows} images are in the bank")
     if bank.views:

@@ -88,8 +88,8 @@ def extract(
         views: how many augmented views of each image are stored beside the clean one.
         augment: what the views are, as "flip,rotate=10,zoom=.2"; see `featurebank.augment`.
         wait: wait for another process that writes the bank, instead of raising.
-        precision: of the network's arithmetic; "bfloat16" is faster where the processor has it, costs some accuracy, and
-            is another bank.
+        precision: of the network's arithmetic; "bfloat16" is faster where the processor has it, costs some accuracy,
+            and is another bank.
         reporter: where progress is shown.
 
     Raises:

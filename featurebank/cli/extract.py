@@ -35,7 +35,10 @@ _SHOWN = 10
     "--store", type=click.Choice(["float32", "float16"]), help="On disk.  [default: float32, of maps float16]"
 )
 @click.option(
-    "--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
     help="Of the network's arithmetic; bfloat16 is faster where the processor has it, and is another bank.",
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images a forward pass.")
@@ -55,7 +58,8 @@ def extract(
     from featurebank.extraction import ExtractOptions, run_extractions
 
     networks = [load_backbone(name, weights=weights, image_size=image_size) for name in backbones]
-    options = ExtractOptions(taps or ("pooled",), engine, batch_size, store, on_bad_image, views, augment, wait, precision)
+    chosen = taps or ("pooled",)
+    options = ExtractOptions(chosen, engine, batch_size, store, on_bad_image, views, augment, wait, precision)
     results = run_extractions(images.load(), networks, options, cache=settings.cache, reporter=settings.reporter())
     if as_json:
         found = [to_json(result) for result in results]

@@ -23,6 +23,7 @@ from featurebank.errors import BankError, ConfigError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.target import Target
 from featurebank.extraction.work import Work
+from featurebank.meter import Meter
 from featurebank.progress import SILENT, Reporter
 from featurebank.runtime import default_cache
 
@@ -47,7 +48,8 @@ class Extraction:
     """None where nothing had to be computed."""
     precision: str = "float32"
     busy: Mapping[str, float] = field(default_factory=dict)
-    """Which share of the time decoding, the network and writing were at work; empty where nothing was computed."""
+    """Which share of the time loading the network, decoding, the network and writing took; they overlap, but for the
+    first. Empty where nothing was computed."""
 
     @property
     def images_per_second(self) -> float:
@@ -136,13 +138,13 @@ def run_extractions(
         reporter.warn(line)
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        targets = []
+        targets, meter = [], Meter()
         for number, backbone in enumerate(backbones):
             writer = stack.enter_context(_writer(dataset, backbone, options, cache, reporter))
             for line in writer.lost:
                 reporter.warn(line)
-            targets.append(Target(number, backbone, options, writer, reporter))
-        work = Work(dataset, targets, options, reporter)
+            targets.append(Target(number, backbone, options, writer, reporter, meter))
+        work = Work(dataset, targets, options, reporter, meter)
         work.run()
         seconds = time.perf_counter() - began
         rows = work.finish(seconds)
@@ -188,8 +190,8 @@ def extract_rows(
     if (bank := _complete(path, images.digests)) is not None:
         return bank
     with _writer(images, backbone, options, cache, SILENT) as writer:
-        target = Target(0, backbone, options, writer, SILENT)
-        work = Work(images, [target], options, SILENT)
+        target = Target(0, backbone, options, writer, SILENT, meter := Meter())
+        work = Work(images, [target], options, SILENT, meter)
         began = time.perf_counter()
         work.run()
         known = [Bank(path).digests()] if writer.manifest.items else []

@@ -22,6 +22,7 @@ from featurebank.engine.feed import Batch
 from featurebank.errors import ConfigError, RamLimitError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.plan import Job, missing_taps
+from featurebank.meter import Meter
 from featurebank.progress import Reporter
 from featurebank.runtime import installed_versions, threads
 
@@ -33,6 +34,7 @@ class Running:
     taps: tuple[str, ...]
     batch: Batch[Any]
     parts: list[Future[dict[str, np.ndarray]]]
+    """Of some of its images each, in order."""
 
 
 @dataclass
@@ -44,6 +46,7 @@ class Target:
     options: ExtractOptions
     writer: BankWriter
     reporter: Reporter
+    meter: Meter
     engine: str | None = None
     """None where nothing had to be computed."""
     done: set[bytes] = field(default_factory=set)
@@ -145,7 +148,8 @@ class Target:
         if taps not in self._engines:
             options = self.options
             self.reporter.say(f"loading {self.backbone.name} (weights {self.backbone.weights})")
-            self._engines[taps] = load_engine(
+            with self.meter.working("load"):
+                self._engines[taps] = load_engine(
                 options.engine, self.backbone, taps, batch_size=self._batch_size, precision=options.precision,
                 cache=self.writer.path.parent, say=self.reporter.say,
             )  # fmt: skip

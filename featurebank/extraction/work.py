@@ -40,9 +40,9 @@ class Work:
     targets: Sequence[Target]
     options: ExtractOptions
     reporter: Reporter
+    meter: Meter
     bad: dict[bytes, str] = field(default_factory=dict)
     """The reason for each content that cannot be decoded."""
-    meter: Meter = field(default_factory=Meter)
 
     def run(self) -> None:
         """Computes all that is missing.
@@ -66,7 +66,7 @@ class Work:
         """Returns which share of the time each part of the pipeline has worked; of decoding, of all its threads."""
         return {
             "decode": self.meter.share("decode", seconds, threads()), "forward": self.meter.share("forward", seconds),
-            "write": self.meter.share("write", seconds),
+            "write": self.meter.share("write", seconds), "load": self.meter.share("load", seconds),
         }  # fmt: skip
 
     def finish(self, seconds: float) -> int:
@@ -156,10 +156,9 @@ class Work:
             depth = target.depth(found.lane.taps)
             while len(running) >= depth:
                 take()
+            self.meter.start("forward")  # before, because some engines have computed when `submit` returns
             sent = target.submit(found.lane.taps, found)
-            for part in sent.parts:
-                self.meter.start("forward")
-                part.add_done_callback(lambda _: self.meter.stop("forward"))
+            sent.parts[-1].add_done_callback(lambda _: self.meter.stop("forward"))
             running.append((target, sent))
         while running:
             take()

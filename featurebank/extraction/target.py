@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,6 +128,8 @@ class Target:
             parts = [part.result() for part in running.parts]
         except MemoryError:
             self._halve()
+            return self._features(self.submit(running.taps, running.batch))
+        except CancelledError:  # it was in flight when its engine was closed
             return self._features(self.submit(running.taps, running.batch))
         return {tap: np.concatenate([part[tap] for part in parts]) for tap in running.taps}
 

@@ -8,11 +8,13 @@ a hard link, and takes no space twice; where the disk has no links it is copied.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,18 +30,21 @@ Wanted = Mapping[tuple[str, int], np.ndarray]
 """For each tap and view the digests of the images that lack a row, (n,) "S32"."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Found:
+    """A shard of another bank that has rows which are wanted."""
+
+    bank: Path
+    shard: ShardEntry
+    keys: np.ndarray
+
+
+@dataclass(frozen=True)
 class Adopted:
     """What was taken from one bank."""
 
     name: str
-    entries: list[ShardEntry] = field(default_factory=list)
-    keys: list[np.ndarray] = field(default_factory=list)
-
-    @property
-    def rows(self) -> int:
-        """How many rows the shards have."""
-        return sum(entry.rows for entry in self.entries)
+    rows: int
 
 
 def adopt_rows(writer: BankWriter, wanted: Wanted, dtypes: Mapping[str, str | None]) -> list[Adopted]:
@@ -53,17 +58,44 @@ def adopt_rows(writer: BankWriter, wanted: Wanted, dtypes: Mapping[str, str | No
     Returns:
         What was taken from each bank, none that gave nothing.
     """
+    types = {tap: writer.stored_dtype(tap) or dtypes.get(tap) for tap, _ in wanted}
+    found, _ = find_rows(writer.path, writer.manifest.recipe, wanted, types)
+    adopted = []
+    for bank, group in itertools.groupby(found, key=lambda one: one.bank):
+        taken = [one for one in group if share(bank, writer.path, one.shard)]
+        if taken:
+            rows = sum(one.shard.rows for one in taken)
+            done = event(linked=rows, source=bank.name)
+            writer.adopt([one.shard for one in taken], [one.keys for one in taken], done)
+            adopted.append(Adopted(bank.name, rows))
+    return adopted
+
+
+def find_rows(
+    path: Path, recipe: Mapping[str, Any], wanted: Wanted, dtypes: Mapping[str, str | None]
+) -> tuple[list[Found], dict[tuple[str, int], np.ndarray]]:
+    """Looks which shards of a bank's neighbours have rows that it lacks, and changes nothing.
+
+    Args:
+        path: of the bank, whether it is there or not.
+        recipe: of the bank.
+        wanted: what it lacks.
+        dtypes: the type that each tap is or will be stored in; None is `default_dtype`'s.
+
+    Returns:
+        The shards, bank by bank, and what no bank has.
+    """
     left = {key: digests for key, digests in wanted.items() if len(digests)}
     found = []
-    for path, manifest, clean_only in _neighbours(writer):
-        adopted = Adopted(path.name)
+    for bank, manifest, clean_only in _neighbours(path, recipe):
         for shard in manifest.shards:
-            if left and not (clean_only and shard.view) and _fits(shard, writer, dtypes):
-                _take(path, shard, writer.path, left, adopted)
-        if adopted.entries:
-            writer.adopt(adopted.entries, adopted.keys, event(linked=adopted.rows, source=path.name))
-            found.append(adopted)
-    return found
+            taps = [tap for tap in shard.taps if (tap, shard.view) in left]
+            if taps and not (clean_only and shard.view) and _fits(shard, dtypes):
+                with contextlib.suppress(BankDamagedError):
+                    keys = read_keys(bank, shard)
+                    if _take(taps, shard.view, keys["digest"], left):
+                        found.append(Found(bank, shard, keys))
+    return found, left
 
 
 def share(source: Path, target: Path, shard: ShardEntry) -> bool:
@@ -86,41 +118,28 @@ def share(source: Path, target: Path, shard: ShardEntry) -> bool:
     return True
 
 
-def _neighbours(writer: BankWriter) -> Iterator[tuple[Path, Manifest, bool]]:
+def _neighbours(path: Path, recipe: Mapping[str, Any]) -> Iterator[tuple[Path, Manifest, bool]]:
     """Yields the banks whose rows are ours too, and whether that holds for clean images alone."""
-    recipe = dict(writer.manifest.recipe)
-    for path in sorted(writer.path.parent.glob(f"*/{MANIFEST}")):
-        if path.parent == writer.path:
+    for place in sorted(path.parent.glob(f"*/{MANIFEST}")):
+        if place.parent == path:
             continue
         with contextlib.suppress(BankError, OSError):
-            manifest = load_manifest(path.parent)
-            if manifest.key == writer.manifest.key:
-                yield path.parent, manifest, False
-            elif {**manifest.recipe, "views": None} == {**recipe, "views": None}:
-                yield path.parent, manifest, True
+            manifest = load_manifest(place.parent)
+            if {**manifest.recipe, "views": None} == {**recipe, "views": None}:
+                yield place.parent, manifest, manifest.recipe.get("views") != recipe.get("views")
 
 
-def _fits(shard: ShardEntry, writer: BankWriter, dtypes: Mapping[str, str | None]) -> bool:
-    return all(
-        stored.dtype == (writer.stored_dtype(tap) or dtypes.get(tap) or default_dtype(stored.shape))
-        for tap, stored in shard.taps.items()
-    )
+def _fits(shard: ShardEntry, dtypes: Mapping[str, str | None]) -> bool:
+    return all(stored.dtype == (dtypes.get(tap) or default_dtype(stored.shape)) for tap, stored in shard.taps.items())
 
 
-def _take(source: Path, shard: ShardEntry, target: Path, left: dict[tuple[str, int], np.ndarray], to: Adopted) -> None:
-    taps = [tap for tap in shard.taps if (tap, shard.view) in left]
-    if not taps:
-        return
-    try:
-        keys = read_keys(source, shard)
-    except BankDamagedError:
-        return
-    there = {tap: contained(left[tap, shard.view], keys["digest"]) for tap in taps}
-    if not any(mask.any() for mask in there.values()) or not share(source, target, shard):
-        return
-    to.entries.append(shard)
-    to.keys.append(keys)
-    for tap, mask in there.items():
-        left[tap, shard.view] = left[tap, shard.view][~mask]
-        if not len(left[tap, shard.view]):
-            del left[tap, shard.view]
+def _take(taps: Sequence[str], view: int, there: np.ndarray, left: dict[tuple[str, int], np.ndarray]) -> bool:
+    """Crosses out what a shard has; tells whether that was anything."""
+    useful = False
+    for tap in taps:
+        mask = contained(left[tap, view], there)
+        useful |= bool(mask.any())
+        left[tap, view] = left[tap, view][~mask]
+        if not len(left[tap, view]):
+            del left[tap, view]
+    return useful

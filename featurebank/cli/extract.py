@@ -10,7 +10,10 @@ from featurebank.cli.options import Images, dataset_options
 from featurebank.cli.settings import Settings, as_json, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from featurebank.extraction import Extraction
+    from featurebank.extraction.estimate import Estimate
 
 _SHOWN = 10
 """Skipped images that are named one by one."""
@@ -46,27 +49,57 @@ _SHOWN = 10
 @click.option("--views", type=int, default=0, metavar="K", help="Augmented views of each image beside the clean one.")
 @click.option("--augment", metavar="SPEC", help="What the views are, as flip,rotate=10,zoom=.2,noise=.05.")
 @click.option("--wait", is_flag=True, help="Wait for another process that writes the bank.")
+@click.option("--dry-run", is_flag=True, help="Print rows, bytes and seconds, from two seconds' trial, and stop.")
 @as_json
 @click.pass_obj
 def extract(
     settings: Settings, backbones: tuple[str, ...], images: Images, taps: tuple[str, ...], weights: str,
     image_size: int | None, engine: str, store: str | None, batch_size: int, on_bad_image: str, views: int,
-    augment: str | None, precision: str, *, wait: bool, as_json: bool,
+    augment: str | None, precision: str, *, wait: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compute the features that a bank lacks; what it has is never computed again."""
     from featurebank.backbone import load_backbone
     from featurebank.extraction import ExtractOptions, run_extractions
+    from featurebank.extraction.estimate import estimate_extractions
 
     networks = [load_backbone(name, weights=weights, image_size=image_size) for name in backbones]
     chosen = taps or ("pooled",)
     options = ExtractOptions(chosen, engine, batch_size, store, on_bad_image, views, augment, wait, precision)
+    if dry_run:
+        found = estimate_extractions(
+            images.load(), networks, options, cache=settings.cache, reporter=settings.reporter()
+        )
+        print_estimates(found, as_json=as_json)
+        return
     results = run_extractions(images.load(), networks, options, cache=settings.cache, reporter=settings.reporter())
     if as_json:
-        found = [to_json(result) for result in results]
-        print_json(found[0] if len(found) == 1 else {"extractions": found})
+        values = [to_json(result) for result in results]
+        print_json(values[0] if len(values) == 1 else {"extractions": values})
         return
     for result in results:
         print_extraction(result)
+
+
+def print_estimates(estimates: Sequence[Estimate], *, as_json: bool) -> None:
+    """Prints what extractions would do."""
+    from dataclasses import asdict
+
+    from featurebank.cli.tables import size
+
+    if as_json:
+        values = [{**asdict(estimate), "bank": str(estimate.bank)} for estimate in estimates]
+        print_json(values[0] if len(values) == 1 else {"extractions": values})
+        return
+    for estimate in estimates:
+        if estimate.rows:
+            views = "" if estimate.rows <= estimate.images else " with their views"
+            click.echo(
+                f"{estimate.rows} of {estimate.images} images{views} to compute, {size(estimate.bytes)}, about "
+                f"{estimate.seconds:.0f} s ({estimate.images_per_second:.1f} images/s, engine {estimate.engine})"
+            )
+        else:
+            click.echo(f"nothing to extract: all {estimate.images} images are in the bank, or in one that shares them")
+        click.echo(f"bank: {estimate.bank}")
 
 
 def to_json(result: Extraction) -> dict[str, Any]:

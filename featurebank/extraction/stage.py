@@ -131,7 +131,7 @@ def run_extractions(
     Returns:
         An account for each backbone; `seconds` is of all of them together.
     """
-    _check(backbones, options)
+    check_request(backbones, options)
     with reporter.track("read", len(dataset), "images") as advance:
         dataset.fingerprint(advance, fingerprint_memory(cache))
     for line in dataset.warnings():
@@ -226,7 +226,8 @@ def fingerprint_memory(cache: str | Path | None = None) -> Path:
     return (Path(cache) if cache else default_cache()) / ".fingerprints"
 
 
-def _check(backbones: Sequence[Backbone], options: ExtractOptions) -> None:
+def check_request(backbones: Sequence[Backbone], options: ExtractOptions) -> None:
+    """Raises ConfigError where an option is wrong, or there are no or equal backbones."""
     if not backbones:
         message = "no backbone was asked for: expected at least one"
         raise ConfigError(message)

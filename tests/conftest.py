@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 DRIVER = '''
 """The command line, with small shards, and on demand with an engine that needs no TensorFlow, or a death."""
-import os, resource, signal, sys, time
+import hashlib, os, resource, signal, sys, time
 from pathlib import Path
 import numpy as np
 import featurebank.bank.writer as writer
@@ -52,6 +52,11 @@ class Pixels(Immediate):
         self.taps, self.calls = taps, 0
     def __call__(self, images):
         time.sleep(float(os.environ.get("PAUSE", "0")))
+        while "HOLD" in os.environ and not Path(os.environ["HOLD"]).exists():  # until the test lets it go on
+            time.sleep(0.01)
+        if "COUNT" in os.environ:  # a line an image, of all processes together
+            with open(os.environ["COUNT"], "a") as file:
+                file.write("".join(hashlib.blake2b(image).hexdigest() + "\\n" for image in images))
         self.calls += 1
         if self.calls == int(os.environ.get("FULL", "-1")):
             resource.setrlimit(resource.RLIMIT_FSIZE, (2048, resource.RLIM_INFINITY))
@@ -137,22 +142,29 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def child(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+def child(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts the command line in a process of its own; see `DRIVER` for what the environment can ask for."""
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)
+    started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: object, rows: int = 4, **environment: object) -> subprocess.Popen[str]:
         asked = {name: str(value) for name, value in {"ROWS": rows, **environment}.items()}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, str(script), *map(str, arguments)],
             env={**os.environ, "PYTHONPATH": str(ROOT), **asked},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:  # those that a failed test has left
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def save_bank(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -18,7 +16,7 @@ import numpy as np
 import pytest
 
 from featurebank.backbone import Backbone
-from featurebank.bank.manifest import MANIFEST, load_manifest
+from featurebank.bank.manifest import MANIFEST
 from featurebank.bank.reader import Bank
 from featurebank.bank.upkeep import find_bank, list_banks
 from featurebank.bank.writer import BankWriter
@@ -27,8 +25,6 @@ from featurebank.dataset.folder import Files
 from featurebank.engine.immediate import Immediate
 from featurebank.errors import (
     BankDamagedError,
-    BankIncompleteError,
-    BankLockedError,
     ConfigError,
     DatasetError,
     FeatureRangeError,
@@ -250,119 +246,6 @@ def test_reuse_counts_as_use(run: Callable[..., Extraction], photos: Path, lite:
     assert find_bank(tmp_path / "cache").path == other
     run()
     assert find_bank(tmp_path / "cache").path == old
-
-
-# ---- crashes
-
-
-def arguments(photos: Path, cache: Path) -> list[object]:
-    return ["-q", "--cache", cache, "extract", "--backbone", "efficientnet_lite0", "--weights", "random:0",
-            "--image-size", 32, "--dataset", photos, "--batch-size", 2, "--json"]  # fmt: skip
-
-
-def finish(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
-    out, error = process.communicate(timeout=120)
-    assert process.returncode == code, error
-    return out, error
-
-
-def kill_often(child: Child, photos: Path, cache: Path, times: int, seed: int) -> int:
-    """Ends as many extractions without warning; returns how many of these were at work."""
-    moments = random.Random(seed)
-    at_work = 0
-    for _ in range(times):
-        process = child(*arguments(photos, cache), PAUSE=0.03)
-        assert process.stderr
-        if process.stderr.readline().startswith("began"):
-            time.sleep(moments.uniform(0, 0.3))
-        at_work += process.poll() is None
-        process.kill()
-        process.communicate()
-        for path in cache.glob(f"*/{MANIFEST}"):
-            try:
-                bank = Bank(path.parent)
-            except BankIncompleteError:
-                continue
-            assert len(bank.features()) == 24
-    return at_work
-
-
-@pytest.mark.parametrize("times", [6, pytest.param(50, marks=pytest.mark.slow)])
-def test_killed_again_and_again_it_ends_as_in_peace(
-    child: Child, photos: Path, lite: Backbone, tmp_path: Path, times: int
-) -> None:
-    peace = json.loads(finish(child(*arguments(photos, tmp_path / "peace"), PAUSE=0))[0])
-    assert peace["added"] == 24
-    assert kill_often(child, photos, tmp_path / "war", times, seed=times) > 0
-    war = json.loads(finish(child(*arguments(photos, tmp_path / "war"), PAUSE=0))[0])
-    assert war["rows"] == 24
-    bank = Bank(war["bank"])
-    assert same(bank, Bank(peace["bank"]))
-    assert np.array_equal(bank.features(), expected_pixels(bank, photos, lite))
-    assert not list(bank.path.glob(".writing-*"))
-
-
-def test_killed_between_shard_and_manifest(child: Child, photos: Path, lite: Backbone, tmp_path: Path) -> None:
-    process = child(*arguments(photos, tmp_path / "cache"), PAUSE=0, DIE=3)
-    finish(process, -signal.SIGKILL)
-    (path,) = (tmp_path / "cache").glob("photos-*")
-    assert len(list(path.glob("shard-*.h5"))) == len(load_manifest(path).shards) + 1
-    done = json.loads(finish(child(*arguments(photos, tmp_path / "cache"), PAUSE=0))[0])
-    assert (done["rows"], done["added"]) == (24, 24 - 8)
-    bank = Bank(path)
-    assert np.array_equal(bank.features(), expected_pixels(bank, photos, lite))
-
-
-def test_ctrl_c(child: Child, tmp_path: Path) -> None:
-    """The real engine: exit code 130, one line, and what was computed is not computed again."""
-    digits = arguments(Path("digits"), tmp_path)
-    process = child(*digits, rows=16)
-    deadline = time.monotonic() + 100
-    while not list(tmp_path.glob("digits*/shard-*.h5")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, error = finish(process, 130)
-    assert error.strip() == "interrupted: what was finished is kept, run the same command again to go on"
-    (path,) = tmp_path.glob("digits*")
-    kept = sum(shard.rows for shard in load_manifest(path).shards)
-    again = json.loads(finish(child(*digits, rows=4096, PAUSE=0))[0])
-    assert 0 < kept < again["rows"]
-    assert (again["added"], again["reused"]) == (again["rows"] - kept, kept)
-
-
-def test_two_writers_and_a_reader(child: Child, run: Callable[..., Extraction], pixels: Any, photos: Path, photo: Any,
-                                  tmp_path: Path) -> None:  # fmt: skip
-    before = run().bank
-    for number in range(300, 310):
-        photo(photos / "ant" / f"{number}.png", number)
-    process = child(*arguments(photos, tmp_path / "cache"), PAUSE=60)
-    try:
-        assert process.stderr
-        assert process.stderr.readline() == "began\n"
-        with pytest.raises(BankLockedError, match=f"process {process.pid} on"):
-            run()
-        assert same(find_bank(tmp_path / "cache"), before)
-    finally:
-        process.kill()
-        process.communicate()
-    assert run().added == 10, "the lock of the dead is taken over"
-
-
-def test_full_disk(child: Child, photos: Path, lite: Backbone, tmp_path: Path) -> None:
-    """A limit of file size stands for the full disk: it works everywhere, without rights. The first shards fit."""
-    process = child(*arguments(photos, tmp_path / "cache"), PAUSE=0.05, FULL=8)
-    _, error = finish(process, 1)
-    assert [line.partition(":")[0] for line in error.splitlines() if line != "began"] == ["Error"]
-    assert "free some space" in error
-    (path,) = (tmp_path / "cache").glob("photos-*")
-    kept = sum(shard.rows for shard in load_manifest(path).shards)
-    assert kept >= 4
-    assert not list(path.glob(".writing-*"))
-    again = json.loads(finish(child(*arguments(photos, tmp_path / "cache"), PAUSE=0))[0])
-    assert again["added"] == 24 - kept
-    assert np.array_equal(Bank(path).features(), expected_pixels(Bank(path), photos, lite))
 
 
 # ---- damage

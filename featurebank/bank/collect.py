@@ -1,13 +1,13 @@
 """`cache gc`: what nothing needs any more. First it is decided what that is (`plan`), then it is taken away.
 
-A process that dies on the way leaves a whole bank: new shards are written before the manifest lists them in the place
-of the old, and the old are deleted only after that. What it leaves behind, the next clean-up finds.
+A process that dies on the way leaves a whole bank: a new shard is written before the manifest lists it in the place of
+old ones, and these are deleted only after that. What it leaves behind, the next clean-up finds. One shard is replaced
+at a time, those first that nothing needs at all, so that a nearly full disk can be cleaned too.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from featurebank import digest
 from featurebank.bank import writer as limits
 from featurebank.bank.index import contained
 from featurebank.bank.lock import LOCK, NOTE, read_holder
 from featurebank.bank.manifest import MANIFEST, Manifest, load_items, load_manifest
 from featurebank.bank.shard import ShardEntry, read_keys, read_rows, write_shard
+from featurebank.bank.upkeep import remove_directory
 from featurebank.bank.writer import BankWriter, event
 from featurebank.errors import BankDamagedError, BankIncompleteError, BankNotFoundError
 from featurebank.files import TEMPORARY_PREFIX
@@ -80,9 +82,7 @@ def plan_gc(path: Path) -> Garbage:
         manifest = load_manifest(path)
     except BankNotFoundError:
         return _remains(path)
-    listed = {MANIFEST, LOCK, NOTE, *(shard.file for shard in manifest.shards)}
-    if manifest.items is not None:
-        listed.add(manifest.items["file"])
+    listed = {MANIFEST, LOCK, NOTE, *manifest.files}
     files = [file for file in _files(path) if file.name not in listed]
     if manifest.items is None:
         if files:
@@ -102,16 +102,16 @@ def collect(path: Path, *, reporter: Reporter = SILENT) -> Garbage:
     Raises:
         BankLockedError: another process writes the bank.
         BankDamagedError, BankIncompleteError: as `plan_gc`.
-        DiskFullError: there is no room for the new shards; the bank is as it was.
+        DiskFullError: there is no room for a new shard; the bank holds what it held, and run again it goes on.
     """
     garbage = plan_gc(path)
     if not garbage:
         return garbage
     if garbage.whole:
-        shutil.rmtree(path, ignore_errors=True)
+        remove_directory(path, unless_bank=True)
         return garbage
     manifest = load_manifest(path)
-    with BankWriter(path, manifest.recipe, manifest.dataset, tell=reporter.say) as to:
+    with BankWriter(path, manifest.recipe, manifest.dataset, tell=reporter.say, freeing=True) as to:
         for line in to.lost:
             reporter.warn(line)
         garbage = _as_it_is_now(garbage)
@@ -119,12 +119,11 @@ def collect(path: Path, *, reporter: Reporter = SILENT) -> Garbage:
             file.unlink(missing_ok=True)
         if garbage.rewrites:
             with reporter.track("gc", sum(r.shard.bytes for r in garbage.rewrites), "bytes") as advance:
-                entries = []
                 for group in _groups(garbage.rewrites):
-                    entries += _rewrite(path, group)
+                    whole = [r for r in group if not len(r.rows) or _is_whole(path, r.shard, reporter)]
+                    to.replace([r.shard for r in whole], _rewrite(path, whole))
                     advance(sum(r.shard.bytes for r in group))
-            done = event(removed_rows=garbage.dead_rows, rewritten_shards=len(garbage.rewrites))
-            to.replace([r.shard for r in garbage.rewrites], entries, done)
+            to.note(event(removed_rows=garbage.dead_rows, rewritten_shards=len(garbage.rewrites)))
     return garbage
 
 
@@ -164,7 +163,8 @@ def _rewrites(path: Path, manifest: Manifest) -> tuple[int, list[Rewrite]]:
     kinds: dict[tuple[tuple[str, ...], int], list[tuple[ShardEntry, np.ndarray]]] = {}
     for shard in manifest.shards:
         with contextlib.suppress(BankDamagedError):  # `cache verify` tells of it, and the next extract mends it
-            kinds.setdefault(_kind(shard), []).append((shard, read_keys(path, shard)["digest"]))
+            keys = read_keys(path, shard)["digest"]
+            kinds.setdefault(_kind(shard), []).append((shard, keys))
     chosen = []
     for found in kinds.values():
         joined = sum(_is_small(shard) for shard, _ in found) >= _MANY_SMALL
@@ -203,13 +203,15 @@ def _is_shared(path: Path, shard: ShardEntry) -> bool:
 
 
 def _groups(rewrites: tuple[Rewrite, ...]) -> Iterator[list[Rewrite]]:
-    """Parts the shards of one kind into groups that become one shard each."""
-    kinds = {_kind(r.shard) for r in rewrites}
-    for kind in sorted(kinds):
+    """Parts the shards of one kind into groups that become one shard each; first come those that become none."""
+    if dead := [r for r in rewrites if not len(r.rows)]:
+        yield dead
+    alive = [r for r in rewrites if len(r.rows)]
+    for kind in sorted({_kind(r.shard) for r in alive}):
         group: list[Rewrite] = []
         rows = size = 0
-        for rewrite in (r for r in rewrites if _kind(r.shard) == kind):
-            more = rewrite.shard.bytes * len(rewrite.rows) // max(1, rewrite.shard.rows)
+        for rewrite in (r for r in alive if _kind(r.shard) == kind):
+            more = rewrite.shard.bytes * len(rewrite.rows) // rewrite.shard.rows
             if group and (rows + len(rewrite.rows) > limits.SHARD_ROWS or size + more > limits.SHARD_BYTES):
                 yield group
                 group, rows, size = [], 0, 0
@@ -219,11 +221,22 @@ def _groups(rewrites: tuple[Rewrite, ...]) -> Iterator[list[Rewrite]]:
             yield group
 
 
+def _is_whole(path: Path, shard: ShardEntry, reporter: Reporter) -> bool:
+    """Compares a shard with its checksum: to copy damaged rows would give them a new one, and hide the damage."""
+    if digest.of_file(path / shard.file) == shard.checksum:
+        return True
+    reporter.warn(
+        f"shard '{path / shard.file}' is damaged: left as it is; 'featurebank cache verify --forget' takes it out"
+    )
+    return False
+
+
 def _rewrite(path: Path, group: list[Rewrite]) -> list[ShardEntry]:
     """Writes the living rows of some shards as one, in the order of their digests."""
-    keys = np.concatenate([read_keys(path, r.shard)[r.rows] for r in group])
-    if not len(keys):
+    group = [r for r in group if len(r.rows)]
+    if not group:
         return []
+    keys = np.concatenate([read_keys(path, r.shard)[r.rows] for r in group])
     order = np.argsort(keys["digest"], kind="stable")
     taps = {
         tap: [np.concatenate([read_rows(path, r.shard, tap, r.rows) for r in group])[order]]

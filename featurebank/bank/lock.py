@@ -21,12 +21,14 @@ from typing import Any, Self
 
 import filelock
 
-from featurebank.errors import BankLockedError
+from featurebank.errors import BankLockedError, DiskFullError
 from featurebank.files import explain_full_disk, write_json
 
 HEARTBEAT_S = 5.0
 DEAD_AFTER_S = 60.0
 LOOK_AGAIN_S = 0.5
+_NOTE_WITHIN_S = 1.0
+"""A holder writes its note within this time, or its disk is full."""
 NOTE = "writer.json"
 LOCK = ".writer.lock"
 
@@ -38,14 +40,18 @@ class WriterLock:
         directory: the bank's; made if it is not there.
         wait: wait until a holder has ended.
         tell: called with one line on whom is waited for, and on a dead holder whose lock is taken over.
+        freeing: the holder frees space, so that a disk which is too full for the note does not stop it; the system's
+            lock is held all the same.
 
     Raises:
         BankLockedError: another process holds it; the message says which, and since when it was last heard of.
     """
 
-    def __init__(self, directory: Path, *, wait: bool = False, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, wait: bool = False, tell: Callable[[str], None] | None = None, freeing: bool = False
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._wait, self._tell = wait, tell or (lambda line: None)
+        self._wait, self._tell, self._freeing = wait, tell or (lambda line: None), freeing
         self._note = directory / NOTE
         self._lock = filelock.FileLock(directory / LOCK, timeout=0)
         self._stop = threading.Event()
@@ -70,7 +76,7 @@ class WriterLock:
                 "taken over, what it had finished is kept"
             )
         try:
-            self._write_note()
+            self._first_note()
             self._beat.start()
         except BaseException:
             self._lock.release()
@@ -79,18 +85,28 @@ class WriterLock:
 
     def _take(self) -> dict[str, Any] | None:
         """Takes the lock; returns who held it and is dead, if anybody."""
-        holder = read_holder(self._note.parent)
-        try:
-            with explain_full_disk(self._note):
-                self._note.parent.mkdir(parents=True, exist_ok=True)  # its last holder may have removed the bank
-                self._lock.acquire()
-        except filelock.Timeout as error:
-            raise _held(self._note.parent, holder or {}) from error
+        self._acquire()
         holder = read_holder(self._note.parent)  # whoever let go since has taken its note away
         if holder and holder["host"] != socket.gethostname() and time.time() - holder["heartbeat"] < DEAD_AFTER_S:
             self._lock.release()
             raise _held(self._note.parent, holder)
         return holder
+
+    def _acquire(self) -> None:
+        """Takes the system's lock, or tells who has it: a holder that has just taken it has yet to write its note."""
+        deadline = time.monotonic() + _NOTE_WITHIN_S
+        while True:
+            try:
+                with explain_full_disk(self._note):
+                    self._note.parent.mkdir(parents=True, exist_ok=True)  # its last holder may have removed the bank
+                    self._lock.acquire()
+                return
+            except filelock.Timeout as error:
+                holder = read_holder(self._note.parent)
+                alive = holder and time.time() - holder["heartbeat"] < 2 * HEARTBEAT_S
+                if alive or time.monotonic() > deadline:
+                    raise _held(self._note.parent, holder or {}) from error
+            time.sleep(_NOTE_WITHIN_S / 50)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -104,6 +120,13 @@ class WriterLock:
         while not self._stop.wait(HEARTBEAT_S):
             with contextlib.suppress(OSError):  # a full disk must not look like a death: the next beat may succeed
                 self._write_note()
+
+    def _first_note(self) -> None:
+        try:
+            self._write_note()
+        except DiskFullError:
+            if not self._freeing:
+                raise
 
     def _write_note(self) -> None:
         note = {"host": socket.gethostname(), "process": os.getpid(), "heartbeat": time.time()}

@@ -51,6 +51,11 @@ class Manifest:
         return digest.of_recipe(self.recipe)
 
     @property
+    def files(self) -> set[str]:
+        """The names of the shards and of the table of items."""
+        return {shard.file for shard in self.shards} | ({self.items["file"]} if self.items else set())
+
+    @property
     def last_extraction(self) -> Mapping[str, Any] | None:
         """The entry of the last extraction that computed something: added, seconds, engine, versions."""
         return next((event for event in reversed(self.history) if "added" in event), None)

@@ -18,6 +18,8 @@ from featurebank.errors import BankDamagedError, BankIncompleteError, RamLimitEr
 SPLITS = ("train", "val", "test")
 BLOCK_BYTES = 256 << 20
 """What `Bank.blocks` reads at a time, where `--ram` allows it."""
+_TRIES = 3
+"""A table that is read as damaged so often, and once more, under one manifest is damaged."""
 
 
 class Block(NamedTuple):
@@ -254,8 +256,9 @@ class Bank:
 
 def _load(path: Path) -> tuple[Manifest, Items]:
     """Reads both tables, again where a writer replaced them between the two reads."""
-    manifest = load_manifest(path)
+    failed: list[Manifest] = []
     while True:
+        manifest = load_manifest(path)
         if manifest.items is None:
             rows = sum(shard.rows for shard in manifest.shards)
             message = (
@@ -266,10 +269,9 @@ def _load(path: Path) -> tuple[Manifest, Items]:
         try:
             return manifest, load_items(path, manifest)
         except BankDamagedError:
-            newer = load_manifest(path)
-            if newer.items == manifest.items:
+            if failed.count(manifest) == _TRIES:  # a writer may have changed labels there and back meanwhile
                 raise
-            manifest = newer
+            failed.append(manifest)
 
 
 def open_bank(path: str | Path) -> Bank:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,8 +18,16 @@ from featurebank.errors import BankDamagedError, ConfigError, unknown_name
 _Result = TypeVar("_Result")
 
 
+@dataclass
+class _Listed:
+    """A manifest with where the rows are by it: what one thread looks up by the one never meets the other's shards."""
+
+    manifest: Manifest
+    located: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+
 class Rows:
-    """The rows of a bank's items, found by their keys.
+    """The rows of a bank's items, found by their keys. Threads may share it.
 
     Args:
         path: the bank's directory.
@@ -28,8 +36,8 @@ class Rows:
     """
 
     def __init__(self, path: Path, manifest: Manifest, items: Items) -> None:
-        self._path, self._manifest, self._items = path, manifest, items
-        self._located: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}
+        self._path, self._items = path, items
+        self._listed = _Listed(manifest)
 
     def shards_with(self, tap: str) -> list[ShardEntry]:
         """Returns the shards that have a tap, in any view.
@@ -38,10 +46,13 @@ class Rows:
             UnknownNameError: the bank does not have the tap.
             BankDamagedError: it should, and no shard does.
         """
-        if tap not in self._manifest.taps:
+        return self._shards_with(self._listed, tap)
+
+    def _shards_with(self, listed: _Listed, tap: str) -> list[ShardEntry]:
+        if tap not in listed.manifest.taps:
             hint = f"'featurebank extract --tap {tap}' adds it"
-            raise unknown_name("tap", tap, self._manifest.taps, hint)
-        shards = [shard for shard in self._manifest.shards if tap in shard.taps]
+            raise unknown_name("tap", tap, listed.manifest.taps, hint)
+        shards = [shard for shard in listed.manifest.shards if tap in shard.taps]
         if not shards:  # they were damaged, and the run that was to make them again was interrupted
             message = f"'{self._path}' lacks all rows of tap '{tap}': run extract again"
             raise BankDamagedError(message)
@@ -50,11 +61,11 @@ class Rows:
     def check(self, tap: str, views: int) -> None:
         """Raises BankDamagedError where an item lacks a row of a tap, in the clean view or one of `views` others."""
         for view in range(views + 1):
-            self._locate(tap, view)
+            self._locate(self._listed, tap, view)
 
     def read(self, tap: str, view: int, positions: np.ndarray) -> np.ndarray:
         """Returns the rows of some items: (n, ...) float32."""
-        return self._retried(lambda: self._read(tap, view, positions))
+        return self._retried(lambda listed: self._read(listed, tap, view, positions))
 
     def groups(
         self, tap: str, view: int, positions: np.ndarray, most: int, generator: np.random.Generator | None
@@ -73,7 +84,7 @@ class Rows:
         """
         if generator is None:
             return [np.arange(start, min(start + most, len(positions))) for start in range(0, len(positions), most)]
-        shard_of = self._retried(lambda: self._locate(tap, view))[0][positions]
+        shard_of = self._retried(lambda listed: self._locate(listed, tap, view))[0][positions]
         order = np.argsort(shard_of, kind="stable")
         shards = np.split(order, np.flatnonzero(np.diff(shard_of[order])) + 1) if len(order) else []
         groups: list[list[np.ndarray]] = []
@@ -86,9 +97,9 @@ class Rows:
             size += len(shards[number])
         return [generator.permutation(np.concatenate(group)) for group in groups]
 
-    def _read(self, tap: str, view: int, positions: np.ndarray) -> np.ndarray:
-        shard_of, row_of = (column[positions] for column in self._locate(tap, view))
-        shape = self.shards_with(tap)[0].taps[tap].shape
+    def _read(self, listed: _Listed, tap: str, view: int, positions: np.ndarray) -> np.ndarray:
+        shard_of, row_of = (column[positions] for column in self._locate(listed, tap, view))
+        shape = self._shards_with(listed, tap)[0].taps[tap].shape
         out = np.empty((len(positions), *shape), np.float32)
         if not len(positions):
             return out
@@ -96,36 +107,36 @@ class Rows:
         numbers, starts = np.unique(shard_of[order], return_index=True)
         for number, here in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
             # numpy converts float16 twenty times faster than HDF5 does.
-            out[here] = read_rows(self._path, self._manifest.shards[number], tap, row_of[here])
+            out[here] = read_rows(self._path, listed.manifest.shards[number], tap, row_of[here])
         return out
 
-    def _retried(self, read: Callable[[], _Result]) -> _Result:
-        """Reads again where `cache gc` has put the rows into other shards since the bank was opened."""
-        try:
-            return read()
-        except BankDamagedError:
-            newer = load_manifest(self._path)
-            if newer.key != self._manifest.key or newer.shards == self._manifest.shards:
-                raise
-            self._manifest = replace(self._manifest, shards=newer.shards)
-            self._located.clear()
-            return read()
+    def _retried(self, read: Callable[[_Listed], _Result]) -> _Result:
+        """Reads again, as often as a writer has put the rows into other shards meanwhile, as `cache gc` does."""
+        listed = self._listed
+        while True:
+            try:
+                return read(listed)
+            except BankDamagedError:
+                newer = load_manifest(self._path)
+                if newer.key != listed.manifest.key or newer.shards == listed.manifest.shards:
+                    raise
+                listed = self._listed = _Listed(replace(listed.manifest, shards=newer.shards))
 
-    def _locate(self, tap: str, view: int) -> tuple[np.ndarray, np.ndarray]:
+    def _locate(self, listed: _Listed, tap: str, view: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns for each item the number of the shard that holds its row, and which row that is there."""
-        if (tap, view) not in self._located:
-            self._located[tap, view] = self._search(tap, view)
-        return self._located[tap, view]
+        if (tap, view) not in listed.located:
+            listed.located[tap, view] = self._search(listed, tap, view)
+        return listed.located[tap, view]
 
-    def _search(self, tap: str, view: int) -> tuple[np.ndarray, np.ndarray]:
-        views = self._manifest.views
+    def _search(self, listed: _Listed, tap: str, view: int) -> tuple[np.ndarray, np.ndarray]:
+        views = listed.manifest.views
         if not 0 <= view <= views:
             known = f"1 to {views} are its augmentations" if views else "'extract --views' makes more"
             message = f"the bank has no view {view} of tap '{tap}': 0 is the clean image, {known}"
             raise ConfigError(message)
-        self.shards_with(tap)
+        self._shards_with(listed, tap)
         digests, shards, rows = [np.empty(0, "S32")], [np.empty(0, np.int32)], [np.empty(0, np.int32)]
-        for number, shard in enumerate(self._manifest.shards):
+        for number, shard in enumerate(listed.manifest.shards):
             if tap in shard.taps and shard.view == view:
                 digests.append(read_keys(self._path, shard)["digest"])
                 shards.append(np.full(shard.rows, number, np.int32))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from featurebank.bank.lock import WriterLock
+from featurebank.bank.lock import LOCK, NOTE, WriterLock
 from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
 from featurebank.bank.reader import Bank
 from featurebank.errors import BankError, BankNotFoundError, ConfigError, unknown_name
@@ -114,6 +115,8 @@ def recipe_differences(one: Manifest, other: Manifest) -> dict[str, tuple[Any, A
 def remove_bank(path: Path) -> None:
     """Deletes a bank with its runs: first the manifest, so that a removal cut short leaves no bank.
 
+    Works on a full disk too.
+
     Raises:
         BankLockedError: a process writes the bank.
         BankNotFoundError: there is no bank.
@@ -121,6 +124,29 @@ def remove_bank(path: Path) -> None:
     if not (path / MANIFEST).is_file():
         message = f"no bank at '{path}': 'featurebank cache ls' lists the banks"
         raise BankNotFoundError(message)
-    with WriterLock(path):
-        (path / MANIFEST).unlink()
-    shutil.rmtree(path)
+    remove_directory(path)
+
+
+def remove_directory(path: Path, *, unless_bank: bool = False) -> None:
+    """Deletes the directory of a bank; who waits to write it finds nothing there, and begins anew.
+
+    Args:
+        path: the directory.
+        unless_bank: leave it alone where it has a manifest by the time that it is locked.
+
+    Raises:
+        BankLockedError: a process writes the bank.
+    """
+    with WriterLock(path, freeing=True):
+        if unless_bank and (path / MANIFEST).is_file():
+            return
+        (path / MANIFEST).unlink(missing_ok=True)
+        for entry in path.iterdir():
+            if entry.name not in {LOCK, NOTE}:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+        if os.name != "nt":  # there nobody can delete an open file; here the name goes while nobody else holds it
+            (path / LOCK).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not empty any more: the next writer is there
+        if os.name == "nt":
+            (path / LOCK).unlink(missing_ok=True)
+        path.rmdir()

@@ -6,6 +6,7 @@ only then does a new manifest list it. Rows in memory when a process dies are ex
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from featurebank.bank.items import Items
 from featurebank.bank.lock import WriterLock
 from featurebank.bank.manifest import Manifest, load_manifest
 from featurebank.bank.shard import KEY_DTYPE, ShardEntry, read_keys, write_shard
-from featurebank.errors import BankDamagedError, BankNotFoundError, ConfigError, FeatureRangeError
+from featurebank.errors import BankDamagedError, BankNotFoundError, ConfigError, DiskFullError, FeatureRangeError
 from featurebank.files import TEMPORARY_PREFIX
 
 SHARD_ROWS = 4096
@@ -65,9 +66,11 @@ class BankWriter:
         source: how the recipe was asked for; see `Manifest`.
         wait: wait until another process that writes the bank has ended, instead of raising.
         tell: called with a line about the lock: whom we wait for, whose we took over.
+        freeing: the writer frees space, and has to work on a full disk; see `WriterLock`.
 
     Raises:
         BankLockedError: another process writes the bank.
+        DiskFullError: no space is left, not even for the writer's note.
     """
 
     def __init__(
@@ -79,12 +82,13 @@ class BankWriter:
         source: Mapping[str, Any] | None = None,
         wait: bool = False,
         tell: Callable[[str], None] | None = None,
+        freeing: bool = False,
     ) -> None:
         self.path = path
         self.lost: list[str] = []
         """One line for each listed shard that was found missing or damaged; its rows count as not there."""
         self._fresh = Manifest(recipe=recipe, dataset=dataset, source=source or {})
-        self._lock = WriterLock(path, wait=wait, tell=tell)
+        self._lock = WriterLock(path, wait=wait, tell=tell, freeing=freeing)
         self._waiting: dict[tuple[tuple[str, ...], int], _Rows] = {}
         self._since = time.monotonic()
         self._rows_lock = threading.RLock()  # an interrupted main thread may flush while another still appends
@@ -169,14 +173,18 @@ class BankWriter:
             self._shard_keys |= {entry.file: found for entry, found in zip(entries, keys, strict=True)}
             self._list(entries, event)
 
-    def replace(self, gone: Iterable[ShardEntry], entries: Sequence[ShardEntry], event: Mapping[str, Any]) -> None:
+    def replace(self, gone: Iterable[ShardEntry], entries: Sequence[ShardEntry]) -> None:
         """Lists shards in the place of others, whose files are deleted once the new manifest stands."""
         files = {entry.file for entry in gone}
         with self._rows_lock:
             kept = tuple(shard for shard in self.manifest.shards if shard.file not in files)
-            self._save(replace(self.manifest, shards=(*kept, *entries), history=(*self.manifest.history, event)))
+            self._save(replace(self.manifest, shards=(*kept, *entries)))
         for name in files - {entry.file for entry in entries}:
             (self.path / name).unlink(missing_ok=True)
+
+    def note(self, event: Mapping[str, Any]) -> None:
+        """Adds to the history."""
+        self._save(replace(self.manifest, history=(*self.manifest.history, event)))
 
     def _write(self, taps: tuple[str, ...], view: int) -> None:
         rows = self._waiting.pop((taps, view))
@@ -242,8 +250,20 @@ class BankWriter:
         return True
 
     def _save(self, manifest: Manifest) -> None:
-        manifest.save(self.path)
+        try:
+            manifest.save(self.path)
+        except DiskFullError:
+            self._remove_unlisted(manifest)
+            raise
         self.manifest = manifest
+
+    def _remove_unlisted(self, failed: Manifest) -> None:
+        """Deletes what a manifest was to list that found no room: it takes the room that somebody has to make."""
+        listed: set[str] = set()
+        with contextlib.suppress(BankNotFoundError):
+            listed = load_manifest(self.path).files  # as it stands, whatever part of the writing failed
+        for name in failed.files - listed:
+            (self.path / name).unlink(missing_ok=True)
 
     def _remove_leftovers(self) -> None:
         for path in self.path.glob(f"{TEMPORARY_PREFIX}*"):

@@ -71,21 +71,23 @@ def gc(settings: Settings, bank: str | None, *, dry_run: bool, as_json: bool) ->
     """
     from featurebank.bank.collect import collect, plan_gc
     from featurebank.bank.upkeep import find_bank_path
-    from featurebank.errors import BankError
+    from featurebank.errors import BankError, DiskFullError
 
     paths = [find_bank_path(settings.cache, bank)] if bank else _directories(settings.cache)
     found: list[Garbage] = []
     problems: list[str] = []
+    full = False
     for path in paths:
         try:
             found.append(plan_gc(path) if dry_run else collect(path, reporter=settings.reporter()))
-        except BankError as error:  # the others can be cleaned all the same
+        except (BankError, DiskFullError) as error:  # the others can be cleaned all the same
             problems.append(str(error))
+            full = full or isinstance(error, DiskFullError)
     if as_json:
         print_json({"banks": [_to_json(garbage) for garbage in found if garbage], "problems": problems})
     else:
         _print_garbage(found, problems, dry_run=dry_run)
-    if problems and bank:
+    if full or (problems and bank):
         sys.exit(1)
 
 

@@ -138,13 +138,8 @@ def run_extractions(
         reporter.warn(line)
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        targets, meter = [], Meter()
-        for number, backbone in enumerate(backbones):
-            writer = stack.enter_context(_writer(dataset, backbone, options, cache, reporter))
-            for line in writer.lost:
-                reporter.warn(line)
-            targets.append(Target(number, backbone, options, writer, reporter, meter))
-        work = Work(dataset, targets, options, reporter, meter)
+        targets = _hold(stack, dataset, backbones, options, cache=cache, reporter=reporter)
+        work = Work(dataset, targets, options, reporter, targets[0].meter)
         work.run()
         seconds = time.perf_counter() - began
         rows = work.finish(seconds)
@@ -238,6 +233,25 @@ def check_request(backbones: Sequence[Backbone], options: ExtractOptions) -> Non
         if digests.count(found) > 1:
             message = f"backbone '{backbone.name}' is asked for twice: expected each once"
             raise ConfigError(message)
+
+
+def _hold(
+    stack: contextlib.ExitStack, dataset: Dataset, backbones: Sequence[Backbone], options: ExtractOptions, *,
+    cache: str | Path | None, reporter: Reporter,
+) -> list[Target]:  # fmt: skip
+    """Takes the lock of each bank until the stack is left.
+
+    In the order of the banks, not of the request: two processes that wait would otherwise each hold what the other
+    waits for, without end.
+    """
+    paths = [locate(dataset, backbone, options, cache) for backbone in backbones]
+    targets, meter = {}, Meter()
+    for number in sorted(range(len(backbones)), key=paths.__getitem__):
+        writer = stack.enter_context(_writer(dataset, backbones[number], options, cache, reporter))
+        for line in writer.lost:
+            reporter.warn(line)
+        targets[number] = Target(number, backbones[number], options, writer, reporter, meter)
+    return [targets[number] for number in range(len(backbones))]
 
 
 def _writer(

@@ -168,6 +168,35 @@ def test_damaged_shards_are_told_and_not_listed_again(make: Callable[..., Path],
         Bank(path).features()
 
 
+def test_damaged_rows_never_get_a_new_checksum(make: Callable[..., Path], rows: SimpleNamespace) -> None:
+    said: list[str] = []
+
+    class Listener(Reporter):
+        def warn(self, line: str) -> None:
+            said.append(line)
+
+    path = make(count=12, shards=3)
+    keep(path, rows, range(1, 11))
+    shard = load_manifest(path).shards[0]
+    data = bytearray((path / shard.file).read_bytes())
+    data[shard.taps["pooled"].offset + 40] ^= 1
+    (path / shard.file).write_bytes(data)
+    collect(path, reporter=Listener())
+    assert [shard.file in line for line in said] == [True]
+    assert [shard.file in line for line in verify_bank(path).damaged] == [True]
+    assert verify_bank(path, forget=True).forgotten == (shard.file,)
+    with rows.writer(path) as to:
+        rows.append(to, range(4), "pooled")
+    collect(path)
+    assert Bank(path).features().tolist() == rows.features(range(1, 11)).tolist()
+
+
+def test_a_bank_with_no_shard_that_can_be_read(make: Callable[..., Path]) -> None:
+    path = make(count=12, shards=1)
+    next(path.glob("shard-*")).write_bytes(b"x")
+    assert not plan_gc(path)
+
+
 def test_what_is_left_of_a_bank_goes_as_a_whole(make: Callable[..., Path], tmp_path: Path) -> None:
     path = make()
     (path / "manifest.json").unlink()

@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+import filelock
 import pytest
 
 from featurebank.bank import lock
@@ -55,6 +56,14 @@ def test_second_is_refused_until_the_first_dies(tmp_path: Path) -> None:
     with WriterLock(tmp_path):
         assert read_holder(tmp_path) == {**read_holder(tmp_path), "process": os.getpid()}  # type: ignore[dict-item]
     assert read_holder(tmp_path) is None
+
+
+def test_a_holder_that_has_yet_to_write_its_note_is_named(tmp_path: Path) -> None:
+    note(tmp_path, "the dead before", 4000)
+    with filelock.FileLock(tmp_path / lock.LOCK):
+        threading.Timer(0.3, note, (tmp_path, "here", 0)).start()
+        with pytest.raises(BankLockedError, match="process 4711 on here"), WriterLock(tmp_path):
+            pass
 
 
 def test_two_in_one_process(tmp_path: Path) -> None:

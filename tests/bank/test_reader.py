@@ -6,11 +6,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from featurebank.bank.manifest import load_manifest
+from featurebank.bank.collect import collect
+from featurebank.bank.items import Items
+from featurebank.bank.manifest import Manifest, load_items, load_manifest
 from featurebank.bank.reader import SPLITS, Bank
 from featurebank.errors import BankDamagedError, BankIncompleteError, ConfigError, UnknownNameError
 
@@ -67,6 +70,49 @@ def test_what_was_opened_stays_as_it_was(make: Callable[..., Path], rows: Simple
     assert len(before) == 6
     assert before.features().tolist() == rows.features(range(6)).tolist()
     assert Bank(path).features().tolist() == rows.features(range(2, 9)).tolist()
+
+
+def test_labels_that_change_there_and_back_while_it_is_opened(
+    make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table that a manifest lists is gone for a moment, and then the same manifest stands again."""
+    path = make()
+    tries = []
+
+    def load(directory: Path, manifest: Manifest) -> Items:
+        tries.append(manifest)
+        if len(tries) <= 2:
+            message = "it was replaced"
+            raise BankDamagedError(message)
+        return load_items(directory, manifest)
+
+    monkeypatch.setattr("featurebank.bank.reader.load_items", load)
+    assert len(Bank(path)) == 12
+    next(path.glob("items-*")).write_bytes(b"x")
+    with pytest.raises(BankDamagedError, match="items-"):
+        Bank(path)
+
+
+def test_threads_share_a_bank_while_its_rows_move(make: Callable[..., Path], rows: SimpleNamespace) -> None:
+    """One thread finds that `cache gc` has moved the rows, while another has just looked up where they were."""
+    path = make(count=12, shards=3)
+    with rows.writer(path) as to:
+        to.finish(rows.items(range(5, 12)), ["pooled"], [], None)
+    bank = Bank(path)
+    inside = bank._rows
+
+    def moved(*arguments: Any) -> Any:
+        found = locate(*arguments)
+        if not collect(path):
+            return found
+        monkeypatch.undo()
+        assert bank.features().tolist() == rows.features(range(5, 12)).tolist()  # the other thread
+        return found
+
+    locate = inside._locate
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(inside, "_locate", moved)
+        assert bank.features().tolist() == rows.features(range(5, 12)).tolist()
 
 
 def test_unfinished_bank(tmp_path: Path, rows: SimpleNamespace) -> None:

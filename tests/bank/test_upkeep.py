@@ -7,9 +7,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from featurebank.bank.lock import WriterLock
 from featurebank.bank.manifest import MANIFEST, load_manifest
 from featurebank.bank.upkeep import bank_path, find_bank, list_banks, recipe_differences, remove_bank
 from featurebank.errors import BankLockedError, BankNotFoundError, ConfigError, UnknownNameError
@@ -104,6 +106,23 @@ def test_remove(tmp_path: Path, make: Callable[..., Path], rows: SimpleNamespace
     assert not path.exists()
     with pytest.raises(BankNotFoundError):
         remove_bank(path)
+
+
+def test_who_waits_for_a_bank_that_is_removed_begins_anew(
+    make: Callable[..., Path], rows: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next writer takes the lock as soon as the removal lets it go."""
+    path = make(count=12, shards=3)
+    leave = WriterLock.__exit__
+
+    def then_next(self: WriterLock, *arguments: Any) -> None:
+        leave(self, *arguments)
+        monkeypatch.undo()
+        make(count=5, shards=1)
+
+    monkeypatch.setattr(WriterLock, "__exit__", then_next)
+    remove_bank(path)
+    assert find_bank(path.parent).features().tolist() == rows.features(range(5)).tolist()
 
 
 def test_bank_path_depends_on_all_parts(tmp_path: Path) -> None:

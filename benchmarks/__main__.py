@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import os
 from pathlib import Path
 
 NAMES = {
+    "decoding": "JPEG files to the network's size, by several decoders, and what features make of it",
     "extraction": "images to shards, against keras.Model.predict",
     "heads": "many softmax heads in one program, against Keras fit one by one",
 }
@@ -21,11 +23,14 @@ def main() -> None:
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--rounds", type=int, default=3, help="how often each contestant runs, in turn")
     parser.add_argument("--quick", action="store_true", help="a small version, to see that it works")
+    parser.add_argument("--photos", type=Path, help="a folder of real photos, where a benchmark wants some")
     parser.add_argument("--output", type=Path, help="default: benchmarks/results/NAME.json")
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     output = options.output or Path(__file__).parent / "results" / f"{options.name}.json"
-    importlib.import_module(f"benchmarks.{options.name}").run(options.rounds, quick=options.quick, output=output)
+    module = importlib.import_module(f"benchmarks.{options.name}")
+    photos = {"photos": options.photos} if "photos" in inspect.signature(module.run).parameters else {}
+    module.run(options.rounds, quick=options.quick, output=output, **photos)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ kind = "nearest_mean"
 """
 
 
-def featurebank(*words: str | Path, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+def featurebank(*words: str | int | Path, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "FEATUREBANK_CACHE"}
     done = subprocess.run(
         [sys.executable, "-m", "featurebank", *map(str, words)],
@@ -37,7 +37,7 @@ def featurebank(*words: str | Path, cwd: Path, code: int = 0) -> subprocess.Comp
     return done
 
 
-def answer(*words: str | Path, cwd: Path) -> Any:
+def answer(*words: str | int | Path, cwd: Path) -> Any:
     """Returns the one JSON document that a command prints on standard output."""
     return json.loads(featurebank(*words, "--json", cwd=cwd).stdout)
 
@@ -247,7 +247,7 @@ def test_a_folder_without_images_or_with_one_class(place: Path, tmp_path: Path) 
 
 def test_verify_finds_a_flipped_byte(place: Path, tmp_path: Path) -> None:
     featurebank("--cache", tmp_path, *EXTRACT, "--dataset", "photos", cwd=place)
-    assert "0 files damaged" in featurebank("--cache", tmp_path, "cache", "verify", cwd=place).stdout
+    assert "0 files damaged" in featurebank("--cache", tmp_path, "cache", "verify", "--canaries", 0, cwd=place).stdout
     shard = next(tmp_path.glob("*/shard-*.h5"))
     data = bytearray(shard.read_bytes())
     data[-9] ^= 1
@@ -255,4 +255,4 @@ def test_verify_finds_a_flipped_byte(place: Path, tmp_path: Path) -> None:
     assert "is damaged" in featurebank("--cache", tmp_path, "cache", "verify", "--forget", cwd=place, code=1).stdout
     again = answer("--cache", tmp_path, *EXTRACT, "--dataset", "photos", cwd=place)
     assert (again["rows"], again["added"]) == (60, 60)
-    assert "0 files damaged" in featurebank("--cache", tmp_path, "cache", "verify", cwd=place).stdout
+    assert "0 files damaged" in featurebank("--cache", tmp_path, "cache", "verify", "--canaries", 0, cwd=place).stdout

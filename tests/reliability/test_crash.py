@@ -22,7 +22,7 @@ import pytest
 from featurebank.bank import writer as limits
 from featurebank.bank.collect import collect, plan_gc
 from featurebank.bank.lock import NOTE
-from featurebank.bank.manifest import MANIFEST, load_manifest
+from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
 from featurebank.bank.merge import merge_banks
 from featurebank.bank.verify import verify_bank
 from featurebank.errors import BankIncompleteError
@@ -128,7 +128,7 @@ def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
         sys.path.pop(0)
 
     def make(cache: str, numbers: range, kept: range) -> Path:
-        path = tmp_path / cache / f"data--net--{deaths.Manifest(deaths.RECIPE, deaths.DATASET).key[:12]}"
+        path = tmp_path / cache / f"data--net--{Manifest(deaths.RECIPE, deaths.DATASET).key[:12]}"
         deaths.fill(path, numbers, kept)
         return path
 

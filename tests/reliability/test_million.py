@@ -73,8 +73,8 @@ def test_a_million_rows(place: Path, capsys: pytest.CaptureFixture[str]) -> None
     figures = look(place)
     with capsys.disabled():
         sys.stdout.write(
-            f"\n1,000,000 x {WIDTH} float32: written in {written:.0f} s; opened in {figures['open_cold']:.2f} s from the "
-            f"disk, {figures['open_warm']:.2f} s again; three rows in {figures['first_rows']:.2f} s; all rows shuffled "
+            f"\n1,000,000 x {WIDTH} float32: written in {written:.0f} s; opened in {figures['open_cold']:.2f} s from "
+            f"the disk, {figures['open_warm']:.2f} s again; three rows in {figures['first_rows']:.2f} s; all rows shuffled "
             f"in {figures['pass']:.0f} s; peak memory {figures['peak'] / 1e6:.0f} MB "
             f"({figures['base'] / 1e6:.0f} MB of it before)\n"
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from featurebank.backbone.network import Backbone
-from featurebank.backbone.table import TABLE, BackboneSpec
+from featurebank.backbone.spec import BackboneSpec
+from featurebank.backbone.table import TABLE
 from featurebank.backbone.weights import parse_source
 from featurebank.errors import ConfigError, unknown_name
 

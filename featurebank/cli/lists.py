@@ -49,7 +49,7 @@ def backbones(name: str | None, *, as_json: bool) -> None:
     rows = [
         (
             spec.name, spec.image_size, spec.channels, f"{spec.millions:.1f} M", spec.preprocessing,
-            "in the installation" if spec.has_embedded_weights else "downloaded at first use",
+            spec.weights_place,
         )
         for spec in found
     ]  # fmt: skip

@@ -61,7 +61,7 @@ OWNERS = {
     "pyarrow": {"dataset"},
     "fsspec": {"dataset"},
     "aiohttp": {"dataset"},
-    "pooch": {"dataset"},
+    "pooch": {"dataset", "backbone"},  # weights, beside archives of images
     "datasets": {"dataset"},
     "tensorflow_datasets": {"dataset"},
     "array_record": {"dataset"},
@@ -76,7 +76,7 @@ NARROWER = {
     "pyarrow": {"dataset/table_files.py"},
     "fsspec": {"dataset/remote.py"},
     "aiohttp": {"dataset/remote.py"},
-    "pooch": {"dataset/archives.py"},
+    "pooch": {"dataset/archives.py", "backbone/download.py"},
     "datasets": {"dataset/hub.py"},
     "tensorflow_datasets": {"dataset/tfds.py"},
     "array_record": {"dataset/tfds.py"},

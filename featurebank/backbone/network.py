@@ -21,7 +21,7 @@ class Backbone:
 
     Make it with `load_backbone`. Nothing heavy happens until a network is asked for: `recipe`, `digest`, `resize` and
     `check_tap` import neither TensorFlow nor Keras (except that the recipe of ImageNet weights that are not on disk yet
-    downloads them by Keras).
+    downloads them, most of them by Keras).
 
     Args:
         spec: the row of the table.

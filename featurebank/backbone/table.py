@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from featurebank.backbone import applications, efficientnet_lite
+from featurebank.backbone import applications, efficientnet_lite, squeezenet
 from featurebank.backbone.spec import BackboneSpec
 
-TABLE: dict[str, BackboneSpec] = {spec.name: spec for spec in (*efficientnet_lite.NETWORKS, *applications.NETWORKS)}
+TABLE: dict[str, BackboneSpec] = {
+    spec.name: spec for spec in (*efficientnet_lite.NETWORKS, *applications.NETWORKS, *squeezenet.NETWORKS)
+}
 """Every backbone by name, the default first."""

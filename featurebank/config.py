@@ -44,7 +44,8 @@ class ExtractSection(_Section):
     """`[extract]`: the backbone and what is stored of it."""
 
     backbone: str
-    weights: str = "imagenet"
+    weights: str | None = None
+    """"imagenet", "random:SEED" or a file; by default the network's own."""
     image_size: int | None = None
     taps: Annotated[list[str], Field(min_length=1)] = ["pooled"]
     engine: str = "auto"

@@ -26,7 +26,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
     Args:
         backbone: one of `featurebank.list_backbones()`.
         tap: "pooled", "map", "LAYER", "LAYER:avg" or "LAYER:max".
-        weights: "imagenet", "random:SEED" or the path of a weights file.
+        weights: "imagenet", "random:SEED" or the path of a weights file; None is the network's own.
         image_size: side of the network's input in pixels; None is the network's own.
         cache: where the bank lies; None is `$FEATUREBANK_CACHE`, else `./cache`.
         engine: "auto" or the name of an engine.
@@ -43,7 +43,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         backbone: str = "efficientnet_lite0",
         *,
         tap: str = "pooled",
-        weights: str = "imagenet",
+        weights: str | None = None,
         image_size: int | None = None,
         cache: str | Path | None = None,
         engine: str = "auto",

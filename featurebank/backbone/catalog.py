@@ -14,13 +14,13 @@ def list_backbones() -> list[BackboneSpec]:
     return list(TABLE.values())
 
 
-def load_backbone(name: str, *, weights: str = "imagenet", image_size: int | None = None) -> Backbone:
+def load_backbone(name: str, *, weights: str | None = None, image_size: int | None = None) -> Backbone:
     """Chooses a backbone; imports neither TensorFlow nor Keras.
 
     Args:
         name: one of `list_backbones()`.
         weights: "imagenet", "random:SEED", or the path of a weights file (.weights.h5, .h5 or .keras; for
-            efficientnet_lite0 also PyTorch's .pth).
+            EfficientNet-Lite and SqueezeNet also PyTorch's .pth). None is "imagenet"; BaseNet has no such weights.
         image_size: the side of the square input in pixels; by default that of the images behind the ImageNet weights.
 
     Returns:
@@ -42,4 +42,5 @@ def load_backbone(name: str, *, weights: str = "imagenet", image_size: int | Non
             f"leave it out for {spec.image_size}"
         )
         raise ConfigError(message)
-    return Backbone(spec, str(weights), parse_source(weights, spec), size)
+    source = parse_source(weights, spec)
+    return Backbone(spec, str(weights or spec.default_weights), source, size)

@@ -125,7 +125,7 @@ class Backbone:
         return [(layer.name, tuple(layer.output.shape[1:])) for layer in self.network().layers]
 
     def classifier(self) -> Any:
-        """Returns the network with its own classifier of ImageNet, built at the first call.
+        """Returns the network with its own classifier, of ImageNet as a rule, built at the first call.
 
         Returns:
             A frozen Keras model: (n, s, s, 3) float32 RGB 0..255 -> (n, 1000) float32 probabilities.

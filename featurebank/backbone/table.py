@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from featurebank.backbone import applications, efficientnet_lite, squeezenet
+from featurebank.backbone import applications, basenet, efficientnet_lite, squeezenet
 from featurebank.backbone.spec import BackboneSpec
 
-TABLE: dict[str, BackboneSpec] = {
-    spec.name: spec for spec in (*efficientnet_lite.NETWORKS, *applications.NETWORKS, *squeezenet.NETWORKS)
-}
+_FAMILIES = (efficientnet_lite, applications, squeezenet, basenet)
+
+TABLE: dict[str, BackboneSpec] = {spec.name: spec for family in _FAMILIES for spec in family.NETWORKS}
 """Every backbone by name, the default first."""

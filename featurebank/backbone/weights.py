@@ -9,7 +9,7 @@ from pathlib import Path
 
 from featurebank import digest
 from featurebank.backbone import random_weights
-from featurebank.backbone.spec import BackboneSpec
+from featurebank.backbone.spec import IMAGENET, BackboneSpec
 from featurebank.backbone.weight_files import file_digest
 from featurebank.errors import ConfigError, WeightsError
 
@@ -22,11 +22,11 @@ class Source:
     file: Path | None = None
 
 
-def parse_source(text: str, spec: BackboneSpec) -> Source:
+def parse_source(text: str | None, spec: BackboneSpec) -> Source:
     """Reads what the user gave as weights.
 
     Args:
-        text: the network's own ("imagenet", of most), "random:SEED", or the path of a weights file.
+        text: the network's own (of most, "imagenet"; None means them too), "random:SEED", or a weights file's path.
         spec: the network that they are for.
 
     Returns:
@@ -36,7 +36,13 @@ def parse_source(text: str, spec: BackboneSpec) -> Source:
         ConfigError: the text is none of these, the network has no such weights, or the seed is out of range.
         WeightsError: the file does not exist.
     """
-    if text == spec.default_weights:
+    if spec.default_weights is None and text in {None, IMAGENET}:
+        message = (
+            f"{spec.name} has no trained weights, it is made to be trained from scratch: use --weights random:0, "
+            "or the file of what you have trained"
+        )
+        raise ConfigError(message)
+    if text is None or text == spec.default_weights:
         return Source()
     if isinstance(text, str) and re.match(r"random\b", text):
         seed = text.removeprefix("random:")

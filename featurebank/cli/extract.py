@@ -28,7 +28,7 @@ _SHOWN = 10
 @click.option(
     "--tap", "taps", multiple=True, help="pooled, map, LAYER, LAYER:avg or LAYER:max; repeatable.  [default: pooled]"
 )
-@click.option("--weights", default="imagenet", show_default=True, help="imagenet, random:SEED or a file.")
+@click.option("--weights", help="imagenet, random:SEED or a file.  [default: imagenet]")
 @click.option("--image-size", type=int, metavar="PX", help="Side of the network's input.  [default: the network's own]")
 @click.option("--engine", type=click.Choice(["auto", "tensorflow"]), default="auto", show_default=True)
 @click.option(
@@ -42,7 +42,7 @@ _SHOWN = 10
 @as_json
 @click.pass_obj
 def extract(
-    settings: Settings, backbones: tuple[str, ...], images: Images, taps: tuple[str, ...], weights: str,
+    settings: Settings, backbones: tuple[str, ...], images: Images, taps: tuple[str, ...], weights: str | None,
     image_size: int | None, engine: str, store: str | None, batch_size: int, on_bad_image: str, views: int,
     augment: str | None, *, wait: bool, as_json: bool,
 ) -> None:  # fmt: skip

@@ -35,8 +35,8 @@ def test_recipe_and_digest(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_image_size_below_the_minimum_is_refused(name: str) -> None:
-    minimum = load_backbone(name).spec.minimum_size
-    assert load_backbone(name, image_size=minimum).image_size == minimum
+    minimum = load_backbone(name, weights="random:0").spec.minimum_size
+    assert load_backbone(name, weights="random:0", image_size=minimum).image_size == minimum
     with pytest.raises(ConfigError, match=f"image size {minimum - 1} for {name}: expected at least {minimum}"):
         load_backbone(name, image_size=minimum - 1)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.options import Images, dataset_options
+from featurebank.cli.options import Images, dataset_options, preprocessing_option
 from featurebank.cli.settings import Settings, as_json, print_json
 
 if TYPE_CHECKING:
@@ -22,13 +22,15 @@ _SHOWN = 10
     "backbones",
     multiple=True,
     required=True,
-    help="Network to run; 'featurebank backbones' lists them. Several share one decoding pass.",
+    help="Network to run; 'featurebank backbones' lists them. Your own: MODULE:FUNCTION or a .keras file. "
+    "Several share one decoding pass.",
 )
 @dataset_options
 @click.option(
     "--tap", "taps", multiple=True, help="pooled, map, LAYER, LAYER:avg or LAYER:max; repeatable.  [default: pooled]"
 )
-@click.option("--weights", help="imagenet, random:SEED or a file.  [default: imagenet]")
+@click.option("--weights", help="imagenet, random:SEED or a file.  [default: imagenet; your own network's]")
+@preprocessing_option
 @click.option("--image-size", type=int, metavar="PX", help="Side of the network's input.  [default: the network's own]")
 @click.option("--engine", type=click.Choice(["auto", "tensorflow"]), default="auto", show_default=True)
 @click.option(
@@ -43,16 +45,27 @@ _SHOWN = 10
 @click.pass_obj
 def extract(
     settings: Settings, backbones: tuple[str, ...], images: Images, taps: tuple[str, ...], weights: str | None,
-    image_size: int | None, engine: str, store: str | None, batch_size: int, on_bad_image: str, views: int,
-    augment: str | None, *, wait: bool, as_json: bool,
+    preprocessing: str | None, image_size: int | None, engine: str, store: str | None, batch_size: int,
+    on_bad_image: str, views: int, augment: str | None, *, wait: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compute the features that a bank lacks; what it has is never computed again."""
-    from featurebank.backbone import load_backbone
+    from featurebank.backbone import is_user_network, load_backbone
     from featurebank.extraction import ExtractOptions, run_extractions
 
-    networks = [load_backbone(name, weights=weights, image_size=image_size) for name in backbones]
+    own = [name for name in backbones if is_user_network(name)]
+    networks = [
+        load_backbone(
+            name, weights=weights, image_size=image_size,
+            preprocessing=preprocessing if name in own or not own else None,
+        )
+        for name in backbones
+    ]  # fmt: skip
+    reporter = settings.reporter()
+    for network in networks:
+        if network.spec.note:
+            reporter.say(network.spec.note)
     options = ExtractOptions(taps or ("pooled",), engine, batch_size, store, on_bad_image, views, augment, wait)
-    results = run_extractions(images.load(), networks, options, cache=settings.cache, reporter=settings.reporter())
+    results = run_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
     if as_json:
         found = [to_json(result) for result in results]
         print_json(found[0] if len(found) == 1 else {"extractions": found})

@@ -12,7 +12,7 @@ from typing import Any
 from featurebank.backbone.graph import name_as_in_new_process
 from featurebank.backbone.preprocess import CAFFE, INSIDE, TF, TORCH
 from featurebank.backbone.spec import BackboneSpec
-from featurebank.backbone.weight_files import first_line, is_whole_hdf5, keras_folders, quiet_stdout
+from featurebank.backbone.weight_files import first_line, is_whole_hdf5, keras_folders, load_keras, quiet_stdout
 from featurebank.errors import WeightsError
 
 # Keras adds this division to EfficientNet only where it loads the weights of ImageNet itself.
@@ -84,6 +84,17 @@ class Application(BackboneSpec):
         finished = keras.models.clone_model(model, call_function=call)
         finished.set_weights(model.get_weights())
         return finished
+
+    def load(self, model: Any, path: Path | None, *, top: bool) -> None:
+        """Fills the network; a file may also be of the network in its final form, as featurebank's users save it."""
+        try:
+            super().load(model, path, top=top)
+        except WeightsError:
+            finished = self.finish(model)
+            if path is None or finished is model:
+                raise
+            load_keras(finished, path, self.name, top=top)
+            model.set_weights(finished.get_weights())
 
     def weights_file(self, *, top: bool = False) -> str:
         """Returns the name that Keras gives the file with the ImageNet weights."""

@@ -45,11 +45,6 @@ class BackboneSpec(ABC):
     """What users call the weights that the network comes with; None where there are none."""
 
     @property
-    def millions(self) -> float:
-        """Millions of parameters, without the classifier."""
-        return self.parameters / 1e6
-
-    @property
     def identity(self) -> str:
         """The architecture in recipes: networks of one identity compute the same from the same weights."""
         return f"{self.name}:{_VERSION}"

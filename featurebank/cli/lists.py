@@ -51,13 +51,18 @@ def backbones(name: str | None, image_size: int | None, preprocessing: str | Non
         return
     rows = [
         (
-            spec.name, spec.image_size, spec.channels, f"{spec.millions:.1f} M", spec.preprocessing,
+            spec.name, spec.image_size, spec.channels, _count(spec.parameters), spec.preprocessing,
             spec.weights_place,
         )
         for spec in found
     ]  # fmt: skip
     numbers = ("pixels", "features", "parameters")
     print_table(("name", *numbers, "preprocessing", "ImageNet weights"), rows, right=numbers)
+
+
+def _count(parameters: int) -> str:
+    """Writes 2872 as "2.9 k" and 23587712 as "23.6 M"."""
+    return f"{parameters / 1e6:.1f} M" if parameters >= 10**5 else f"{parameters / 1e3:.1f} k"
 
 
 def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from featurebank.backbone import Backbone, list_backbones, load_backbone
+    from featurebank.backbone import Backbone, backbone_from_model, list_backbones, load_backbone
     from featurebank.bank import Bank, find_bank, list_banks, open_bank
     from featurebank.config import read_pipeline
     from featurebank.dataset import Dataset, list_datasets, load_dataset
@@ -35,6 +35,7 @@ _HOMES = {
     "FeatureBankError": "errors",
     "Inspection": "inspection",
     "Run": "heads.runs",
+    "backbone_from_model": "backbone",
     "evaluate_test": "selection",
     "extract": "extraction",
     "find_bank": "bank",
@@ -63,6 +64,7 @@ __all__ = [
     "FeatureBankError",
     "Inspection",
     "Run",
+    "backbone_from_model",
     "evaluate_test",
     "extract",
     "find_bank",

@@ -37,20 +37,24 @@ class Canaries:
     """Why none or fewer could be computed."""
 
 
-def check_canaries(bank: Bank, *, rows: int = 4, seed: int = 0, reporter: Reporter = SILENT) -> Canaries:
+def check_canaries(
+    bank: Bank, *, rows: int = 4, seed: int = 0, backbone: Backbone | None = None, reporter: Reporter = SILENT
+) -> Canaries:
     """Computes some rows of a bank anew, in every tap and view, and compares them with what is stored.
 
     Args:
         bank: the bank.
         rows: how many images.
         seed: of their choice.
+        backbone: the network that the bank was made by; needed where it is the user's own, since no bank may say which
+            code is to be run.
         reporter: where progress is shown.
 
     Returns:
         What it has shown; images, weights or a dataset that are no longer there are a reason, no error.
     """
     try:
-        backbone = _backbone(bank)
+        backbone = _same(bank, backbone or _backbone(bank))
         dataset = _dataset(bank)
         places = _chosen(bank, dataset, rows, seed)
         images = [backbone.resize(dataset.image(index)) for _, index in places]
@@ -66,17 +70,32 @@ def _backbone(bank: Bank) -> Backbone:
     """Loads the network that a bank was made by.
 
     Raises:
-        FeatureBankError: it is not there, or is another by now.
+        FeatureBankError: it is not there.
     """
     recipe = bank.recipe
+    if str(recipe.get("architecture")).startswith("user:"):
+        message = (
+            f"the bank was made by a network of the user's own, '{recipe['backbone']}': load it in Python and give it "
+            "to featurebank.canaries.check_canaries"
+        )
+        raise FeatureBankError(message)
     weights = bank.manifest.source.get("weights")
     if weights is None:
         message = "the bank does not tell where its weights came from"
         raise FeatureBankError(message)
-    backbone = load_backbone(recipe["backbone"], weights=weights, image_size=recipe["image_size"])
+    return load_backbone(recipe["backbone"], weights=weights, image_size=recipe["image_size"])
+
+
+def _same(bank: Bank, backbone: Backbone) -> Backbone:
+    """Returns the backbone if it is the one that a bank was made by.
+
+    Raises:
+        FeatureBankError: it is another by now.
+    """
     now = backbone.recipe
-    changed = [part for part in now if now[part] != recipe.get(part)]
+    changed = [part for part in now if now[part] != bank.recipe.get(part)]
     if changed:
+        weights = backbone.weights
         message = f"{backbone.name} with weights {weights} is another network by now: {', '.join(changed)} changed"
         raise FeatureBankError(message)
     return backbone

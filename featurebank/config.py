@@ -44,7 +44,11 @@ class ExtractSection(_Section):
     """`[extract]`: the backbone and what is stored of it."""
 
     backbone: str
-    weights: str = "imagenet"
+    """A known name, "MODULE:FUNCTION" or the path of a .keras file."""
+    weights: str | None = None
+    """"imagenet", "random:SEED" or a file; by default the network's own."""
+    preprocessing: str | None = None
+    """Of a network of your own that does not declare it."""
     image_size: int | None = None
     taps: Annotated[list[str], Field(min_length=1)] = ["pooled"]
     engine: str = "auto"

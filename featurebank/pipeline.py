@@ -47,6 +47,8 @@ def run_pipeline(pipeline: Pipeline, *, cache: Path | None = None, reporter: Rep
         FeatureBankError: a stage failed; what the stages before it did is kept.
     """
     dataset, backbone = _inputs(pipeline)
+    if backbone.spec.note:
+        reporter.say(backbone.spec.note)
     extraction = run_extraction(dataset, backbone, extract_options(pipeline), cache=cache, reporter=reporter)
     bank = extraction.bank
     wanted = pipeline.heads
@@ -105,7 +107,10 @@ def _inputs(pipeline: Pipeline) -> tuple[Dataset, Backbone]:
         per_class=section.per_class,
     )  # fmt: skip
     wanted = pipeline.extract
-    return dataset, load_backbone(wanted.backbone, weights=wanted.weights, image_size=wanted.image_size)
+    backbone = load_backbone(
+        wanted.backbone, weights=wanted.weights, image_size=wanted.image_size, preprocessing=wanted.preprocessing
+    )
+    return dataset, backbone
 
 
 def _missing_rows(path: Path, wanted: np.ndarray, options: ExtractOptions) -> tuple[int, float | None]:

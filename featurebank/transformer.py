@@ -24,13 +24,14 @@ class FeatureBank(TransformerMixin, BaseEstimator):
     image are in the cache after the first fold. There is nothing to fit.
 
     Args:
-        backbone: one of `featurebank.list_backbones()`.
+        backbone: one of `featurebank.list_backbones()`, "MODULE:FUNCTION" or the path of a .keras file.
         tap: "pooled", "map", "LAYER", "LAYER:avg" or "LAYER:max".
-        weights: "imagenet", "random:SEED" or the path of a weights file.
+        weights: "imagenet", "random:SEED" or the path of a weights file; None is the network's own.
         image_size: side of the network's input in pixels; None is the network's own.
         cache: where the bank lies; None is `$FEATUREBANK_CACHE`, else `./cache`.
         engine: "auto" or the name of an engine.
         batch_size: images run through the network at once.
+        preprocessing: of a network of your own that does not declare it; see `featurebank.backbone_from_model`.
 
     Examples:
         >>> from sklearn.pipeline import make_pipeline
@@ -43,11 +44,12 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         backbone: str = "efficientnet_lite0",
         *,
         tap: str = "pooled",
-        weights: str = "imagenet",
+        weights: str | None = None,
         image_size: int | None = None,
         cache: str | Path | None = None,
         engine: str = "auto",
         batch_size: int = 32,
+        preprocessing: str | None = None,
     ) -> None:
         self.backbone = backbone
         self.tap = tap
@@ -56,6 +58,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         self.cache = cache
         self.engine = engine
         self.batch_size = batch_size
+        self.preprocessing = preprocessing
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Checks the parameters; nothing is learnt.
@@ -91,7 +94,9 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         return bank.rows(self.tap, positions)
 
     def _load(self) -> Any:
-        return load_backbone(self.backbone, weights=self.weights, image_size=self.image_size)
+        return load_backbone(
+            self.backbone, weights=self.weights, image_size=self.image_size, preprocessing=self.preprocessing
+        )
 
     def _options(self) -> ExtractOptions:
         return ExtractOptions((self.tap,), self.engine, self.batch_size, on_bad_image="fail", wait=True)

@@ -62,7 +62,7 @@ OWNERS = {
     "pyarrow": {"dataset"},
     "fsspec": {"dataset"},
     "aiohttp": {"dataset"},
-    "pooch": {"dataset"},
+    "pooch": {"dataset", "backbone"},  # weights, beside archives of images
     "datasets": {"dataset"},
     "tensorflow_datasets": {"dataset"},
     "array_record": {"dataset"},
@@ -77,7 +77,7 @@ NARROWER = {
     "pyarrow": {"dataset/table_files.py"},
     "fsspec": {"dataset/remote.py"},
     "aiohttp": {"dataset/remote.py"},
-    "pooch": {"dataset/archives.py"},
+    "pooch": {"dataset/archives.py", "backbone/download.py"},
     "datasets": {"dataset/hub.py"},
     "tensorflow_datasets": {"dataset/tfds.py"},
     "array_record": {"dataset/tfds.py"},

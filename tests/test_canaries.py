@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.backbone import Backbone
+from featurebank.backbone import Backbone, backbone_from_model
 from featurebank.bank.reader import Bank
 from featurebank.bank.shard import write_shard
 from featurebank.bank.verify import verify_bank
@@ -81,3 +81,18 @@ def test_another_network_is_a_reason(bank: Bank) -> None:
     replace(bank.manifest, source={}).save(bank.path)
     assert "does not tell where its weights came from" in str(check_canaries(Bank(bank.path)).reason)
     assert json.loads((bank.path / "manifest.json").read_text())["source"] == {}
+
+
+def test_a_network_of_the_users_own_has_to_be_handed_over(photos: Path, tmp_path: Path) -> None:
+    """No bank says which code is to be run."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3)])
+    mine = backbone_from_model(model, preprocessing="tf", name="nets.build")
+    bank = extract(load_dataset(str(photos)), mine, cache=tmp_path / "cache")
+    assert "network of the user's own, 'nets.build': load it in Python" in (check_canaries(bank).reason or "")
+    found = check_canaries(bank, backbone=mine, rows=3)
+    assert (found.rows, found.wrong, found.reason) == (3, (), None)
+    other = backbone_from_model(model, preprocessing="none", name="nets.build")
+    assert "is another network by now: preprocessing changed" in (check_canaries(bank, backbone=other).reason or "")

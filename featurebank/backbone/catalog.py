@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from featurebank.backbone.network import Backbone
-from featurebank.backbone.table import TABLE, BackboneSpec
+from featurebank.backbone.spec import BackboneSpec
+from featurebank.backbone.table import TABLE
+from featurebank.backbone.user_source import is_user_network, load_user_network
 from featurebank.backbone.weights import parse_source
 from featurebank.errors import ConfigError, unknown_name
 
@@ -13,26 +15,38 @@ def list_backbones() -> list[BackboneSpec]:
     return list(TABLE.values())
 
 
-def load_backbone(name: str, *, weights: str = "imagenet", image_size: int | None = None) -> Backbone:
-    """Chooses a backbone; imports neither TensorFlow nor Keras.
+def load_backbone(
+    name: str, *, weights: str | None = None, image_size: int | None = None, preprocessing: str | None = None
+) -> Backbone:
+    """Chooses a backbone; for one of the list, imports neither TensorFlow nor Keras.
 
     Args:
-        name: one of `list_backbones()`.
+        name: one of `list_backbones()`; or MODULE:FUNCTION, a function without arguments or with `image_size` that
+            returns a Keras model (it is called here); or the path of a .keras file.
         weights: "imagenet", "random:SEED", or the path of a weights file (.weights.h5, .h5 or .keras; for
-            efficientnet_lite0 also PyTorch's .pth).
+            EfficientNet-Lite and SqueezeNet also PyTorch's .pth). None is "imagenet"; BaseNet has no such weights.
+            A network of your own has "own" (the default) and "random:SEED".
         image_size: the side of the square input in pixels; by default that of the images behind the ImageNet weights.
+        preprocessing: of a network of your own that does not declare it: "caffe", "tf", "torch", "0..1" or "none"; see
+            `backbone_from_model`.
 
     Returns:
         The backbone; its network is built when it is first asked for.
 
     Raises:
         UnknownNameError: no backbone has this name.
-        ConfigError: the weights are none of the three, or the image size is below the network's minimum.
-        WeightsError: the weights file does not exist.
+        ConfigError: the weights are none of the three, the image size is below the network's minimum, or a network of
+            your own cannot be a backbone.
+        WeightsError: the weights file does not exist, or a .keras file is damaged.
     """
+    if is_user_network(name):
+        return load_user_network(name, weights=weights, image_size=image_size, preprocessing=preprocessing)
     if name not in TABLE:
-        error = unknown_name("backbone", name, TABLE, "'featurebank backbones' lists them")
-        raise error
+        hint = "'featurebank backbones' lists them; your own is MODULE:FUNCTION or a .keras file"
+        raise unknown_name("backbone", name, TABLE, hint)
+    if preprocessing is not None:
+        message = f"{name} brings its own preprocessing, got '{preprocessing}': leave it out"
+        raise ConfigError(message)
     spec = TABLE[name]
     size = spec.image_size if image_size is None else image_size
     if not isinstance(size, int) or size < spec.minimum_size:
@@ -41,4 +55,5 @@ def load_backbone(name: str, *, weights: str = "imagenet", image_size: int | Non
             f"leave it out for {spec.image_size}"
         )
         raise ConfigError(message)
-    return Backbone(spec, str(weights), parse_source(weights, spec), size)
+    source = parse_source(weights, spec)
+    return Backbone(spec, str(weights or spec.default_weights), source, size)

@@ -11,6 +11,7 @@ from featurebank.backbone.graph import graph_of, leaf_layers
 _WORKERS = {"Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense"}
 _KERNELS = {"kernel", "depthwise_kernel", "pointwise_kernel"}
 _BYTES_FLOAT16 = 2
+_MAP_AXES = 3
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,16 @@ def cut_points(network: Any) -> list[CutPoint]:
     return kept
 
 
+def last_map(network: Any) -> CutPoint | None:
+    """Finds the last layer with a map, (h, w, c), through which every path to the output goes; None if there is none.
+
+    Args:
+        network: as for `cut_points`.
+    """
+    found = [cut for cut in _all_cuts(network, padding=True) if len(cut.shape) == _MAP_AXES]
+    return found[-1] if len(found) > 1 else None  # the first is the image
+
+
 def multiply_adds(layer: Any) -> int:
     """Counts the multiply-adds of a layer for one image; only convolutions and dense layers count."""
     if hasattr(layer, "layers"):
@@ -61,8 +72,8 @@ def multiply_adds(layer: Any) -> int:
     return int(math.prod(layer.output.shape[1:-1]) * kernels)
 
 
-def _all_cuts(network: Any) -> list[CutPoint]:
-    """Finds every dominator of the output.
+def _all_cuts(network: Any, *, padding: bool = False) -> list[CutPoint]:
+    """Finds every dominator of the output, with or without those that only pad.
 
     In any topological order, a layer is on every path exactly if no edge leads from before it to after it.
     """
@@ -74,8 +85,13 @@ def _all_cuts(network: Any) -> list[CutPoint]:
     cuts, reach = [], 0
     for index, name in enumerate(graph.order):
         left -= work.get(name, 0)
-        if reach <= index and name in layers and type(layers[name]).__name__ != "ZeroPadding2D":
-            shape = tuple(layers[name].output.shape[1:])
-            cuts.append(CutPoint(name, shape, math.prod(shape) * _BYTES_FLOAT16, left / total))
+        shape = getattr(getattr(layers.get(name), "output", None), "shape", None)  # some layers give several tensors
+        if reach <= index and shape and (padding or not _is_padding(layers[name])):
+            shape = tuple(shape[1:])
+            cuts.append(CutPoint(name, shape, math.prod(shape) * _BYTES_FLOAT16, left / total if total else 0.0))
         reach = max([reach, *(place[follower] for follower in graph.followers[name])])
     return cuts
+
+
+def _is_padding(layer: Any) -> bool:
+    return type(layer).__name__ == "ZeroPadding2D"

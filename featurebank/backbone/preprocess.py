@@ -37,6 +37,12 @@ TORCH = "torch:v1"
 LITE = "lite:v1"
 """(x - 127) / 128."""
 
+UNIT = "unit:v1"
+"""From 0 to 1."""
+
+DECLARED = {"caffe": CAFFE, "tf": TF, "torch": TORCH, "0..1": UNIT, "none": INSIDE}
+"""What users say of the input of a network of their own."""
+
 _CHANNELS = 3
 _CROP = 0.875
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
@@ -96,6 +102,8 @@ def prepare(images: Any, rule: str) -> Any:
     elif rule == TORCH:
         scale = [1 / (255 * deviation) for deviation in _TORCH_DEVIATION]
         offset = [-mean / deviation for mean, deviation in zip(_TORCH_MEAN, _TORCH_DEVIATION, strict=True)]
+    elif rule == UNIT:
+        scale, offset = 1 / 255, 0.0
     elif rule == LITE:
         scale, offset = 1 / 128, -127 / 128
     else:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.backbone.graph import graph_of, leaf_layers
+from featurebank.errors import ConfigError
 
 SCHEME = "philox-he-bell:v1"
 """Names this recipe in digests; a change of any number below needs a new name."""
@@ -47,6 +48,9 @@ def fill_with_random(model: Any, seed: int) -> None:
     Args:
         model: a Keras functional model; changed in place.
         seed: from 0 to `MAX_SEED`.
+
+    Raises:
+        ConfigError: a layer has weights of an unknown kind.
     """
     branches = _ends_of_branches(model)
     index = 0
@@ -87,7 +91,13 @@ def _value(layer: Any, weight: Any, seed: int, index: int, *, branch: bool) -> n
         return np.full(shape, _OPEN_GATE, np.float32)
     if weight.name in _CONSTANTS:
         return np.full(shape, _CONSTANTS[weight.name], np.float32)
-    return np.asarray(weight.numpy())  # the mean and variance of a Normalization layer
+    if kind == "Normalization":
+        return np.asarray(weight.numpy())
+    message = (
+        f"layer '{layer.name}' of class {kind} has weights '{weight.name}', which random:SEED cannot fill: "
+        "use the network's own weights"
+    )
+    raise ConfigError(message)
 
 
 def _is_gate(layer: Any) -> bool:

@@ -42,13 +42,13 @@ def parse_tap(tap: str) -> tuple[str, str | None]:
     return source, pooling if colon else None
 
 
-def tap_tensors(network: Any, taps: Sequence[str], backbone: str) -> dict[str, Any]:
+def tap_tensors(network: Any, taps: Sequence[str], hint: str) -> dict[str, Any]:
     """Finds the tensors of some taps.
 
     Args:
         network: the Keras model of the backbone.
         taps: at least one.
-        backbone: the backbone's name, for messages.
+        hint: how to see the names of the layers, for messages.
 
     Returns:
         A Keras tensor for each tap, by its name as given.
@@ -64,16 +64,15 @@ def tap_tensors(network: Any, taps: Sequence[str], backbone: str) -> dict[str, A
     for tap in taps:
         parsed = parse_tap(tap)
         if parsed not in made:
-            made[parsed] = _tensor(network, tap, *parsed, backbone)
+            made[parsed] = _tensor(network, tap, *parsed, hint)
     return {tap: made[parse_tap(tap)] for tap in taps}
 
 
-def _tensor(network: Any, tap: str, source: str, pooling: str | None, backbone: str) -> Any:
+def _tensor(network: Any, tap: str, source: str, pooling: str | None, hint: str) -> Any:
     import keras
 
     layers = {layer.name: layer for layer in network.layers}
     if source != "map" and source not in layers:
-        hint = f"'featurebank backbones {backbone}' lists them"
         error = unknown_name("tap", source, ["pooled", "map", *layers], hint)
         raise error
     tensor = network.output if source == "map" else layers[source].output

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.options import Images, dataset_options
+from featurebank.cli.options import Images, dataset_options, preprocessing_option
 from featurebank.cli.settings import Settings, as_json, print_json
 
 if TYPE_CHECKING:
@@ -25,13 +25,15 @@ _SHOWN = 10
     "backbones",
     multiple=True,
     required=True,
-    help="Network to run; 'featurebank backbones' lists them. Several share one decoding pass.",
+    help="Network to run; 'featurebank backbones' lists them. Your own: MODULE:FUNCTION or a .keras file. "
+    "Several share one decoding pass.",
 )
 @dataset_options
 @click.option(
     "--tap", "taps", multiple=True, help="pooled, map, LAYER, LAYER:avg or LAYER:max; repeatable.  [default: pooled]"
 )
-@click.option("--weights", default="imagenet", show_default=True, help="imagenet, random:SEED or a file.")
+@click.option("--weights", help="imagenet, random:SEED or a file.  [default: imagenet; your own network's]")
+@preprocessing_option
 @click.option("--image-size", type=int, metavar="PX", help="Side of the network's input.  [default: the network's own]")
 @click.option("--engine", type=click.Choice(["auto", "tensorflow"]), default="auto", show_default=True)
 @click.option(
@@ -53,25 +55,34 @@ _SHOWN = 10
 @as_json
 @click.pass_obj
 def extract(
-    settings: Settings, backbones: tuple[str, ...], images: Images, taps: tuple[str, ...], weights: str,
-    image_size: int | None, engine: str, store: str | None, batch_size: int, on_bad_image: str, views: int,
-    augment: str | None, precision: str, *, wait: bool, dry_run: bool, as_json: bool,
+    settings: Settings, backbones: tuple[str, ...], images: Images, taps: tuple[str, ...], weights: str | None,
+    preprocessing: str | None, image_size: int | None, engine: str, store: str | None, batch_size: int,
+    on_bad_image: str, views: int, augment: str | None, precision: str, *, wait: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compute the features that a bank lacks; what it has is never computed again."""
-    from featurebank.backbone import load_backbone
+    from featurebank.backbone import is_user_network, load_backbone
     from featurebank.extraction import ExtractOptions, run_extractions
     from featurebank.extraction.estimate import estimate_extractions
 
-    networks = [load_backbone(name, weights=weights, image_size=image_size) for name in backbones]
+    own = [name for name in backbones if is_user_network(name)]
+    networks = [
+        load_backbone(
+            name, weights=weights, image_size=image_size,
+            preprocessing=preprocessing if name in own or not own else None,
+        )
+        for name in backbones
+    ]  # fmt: skip
+    reporter = settings.reporter()
+    for network in networks:
+        if network.spec.note:
+            reporter.say(network.spec.note)
     chosen = taps or ("pooled",)
     options = ExtractOptions(chosen, engine, batch_size, store, on_bad_image, views, augment, wait, precision)
     if dry_run:
-        found = estimate_extractions(
-            images.load(), networks, options, cache=settings.cache, reporter=settings.reporter()
-        )
+        found = estimate_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
         print_estimates(found, as_json=as_json)
         return
-    results = run_extractions(images.load(), networks, options, cache=settings.cache, reporter=settings.reporter())
+    results = run_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
     if as_json:
         values = [to_json(result) for result in results]
         print_json(values[0] if len(values) == 1 else {"extractions": values})

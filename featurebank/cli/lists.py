@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from featurebank.cli.options import preprocessing_option
 from featurebank.cli.settings import as_json, print_json
 
 
@@ -26,11 +27,13 @@ def datasets(*, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name", required=False)
+@click.option("--image-size", type=int, metavar="PX", help="Side of the network's input.  [default: the network's own]")
+@preprocessing_option
 @as_json
-def backbones(name: str | None, *, as_json: bool) -> None:
+def backbones(name: str | None, image_size: int | None, preprocessing: str | None, *, as_json: bool) -> None:
     """The known backbones; with a NAME, where it can be cut and what each cut costs."""
     if name:
-        _print_cuts(name, as_json=as_json)
+        _print_cuts(name, image_size, preprocessing, as_json=as_json)
         return
     from featurebank.backbone import list_backbones
     from featurebank.cli.tables import print_table
@@ -48,8 +51,8 @@ def backbones(name: str | None, *, as_json: bool) -> None:
         return
     rows = [
         (
-            spec.name, spec.image_size, spec.channels, f"{spec.millions:.1f} M", spec.preprocessing,
-            "in the installation" if spec.has_embedded_weights else "downloaded at first use",
+            spec.name, spec.image_size, spec.channels, _count(spec.parameters), spec.preprocessing,
+            spec.weights_place,
         )
         for spec in found
     ]  # fmt: skip
@@ -57,13 +60,19 @@ def backbones(name: str | None, *, as_json: bool) -> None:
     print_table(("name", *numbers, "preprocessing", "ImageNet weights"), rows, right=numbers)
 
 
-def _print_cuts(name: str, *, as_json: bool) -> None:
-    from featurebank.backbone import load_backbone
+def _count(parameters: int) -> str:
+    """Writes 2872 as "2.9 k" and 23587712 as "23.6 M"."""
+    return f"{parameters / 1e6:.1f} M" if parameters >= 10**5 else f"{parameters / 1e3:.1f} k"
+
+
+def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *, as_json: bool) -> None:
+    from featurebank.backbone import is_user_network, load_backbone
     from featurebank.backbone.cuts import cut_points
     from featurebank.cli.tables import print_table, size
 
     # Weights change neither shapes nor work, and random ones need no download.
-    backbone = load_backbone(name, weights="random:0")
+    weights = None if is_user_network(name) else "random:0"
+    backbone = load_backbone(name, weights=weights, image_size=image_size, preprocessing=preprocessing)
     cuts = cut_points(backbone.network())
     if as_json:
         print_json({
@@ -80,6 +89,8 @@ def _print_cuts(name: str, *, as_json: bool) -> None:
     click.echo(
         f"{name}, {backbone.image_size} x {backbone.image_size} pixels; any layer can be a --tap, a tail can start at:"
     )
+    if backbone.spec.note:
+        click.echo(backbone.spec.note)
     rows = [
         (
             cut.name, " x ".join(map(str, cut.shape)), size(cut.bytes_per_image_float16),

@@ -1,4 +1,4 @@
-"""The options that say which images a command works on."""
+"""The options that several commands have: which images they work on, and what a network of one's own expects."""
 
 from __future__ import annotations
 
@@ -43,6 +43,12 @@ def split_fractions(context: click.Context, option: click.Parameter, value: str 
     except ValueError as error:
         message = f"'{value}': expected two or three fractions, as .7,.15,.15"
         raise click.BadParameter(message) from error
+
+
+preprocessing_option = click.option(
+    "--preprocessing", metavar="NAME",
+    help="What a network of your own expects of its input: caffe, tf, torch, 0..1 or none.  [default: as it declares]",
+)  # fmt: skip
 
 
 def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:

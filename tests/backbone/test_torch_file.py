@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featurebank.backbone.efficientnet_lite import embedded_file
+from featurebank.backbone.table import TABLE
 from featurebank.backbone.torch_file import read_tensors
 from featurebank.errors import WeightsError
 
@@ -119,13 +119,13 @@ def test_a_file_cut_anywhere_is_refused(layout, tmp_path: Path) -> None:
 
 def test_the_embedded_file_cut_short_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cut.pth"
-    path.write_bytes(embedded_file().read_bytes()[:-4])
+    path.write_bytes(TABLE["efficientnet_lite0"].own_file(top=True).read_bytes()[:-4])
     with pytest.raises(WeightsError, match="fetch or save it again"):
         read_tensors(path)
 
 
 def test_the_embedded_file() -> None:
-    tensors = read_tensors(embedded_file())
+    tensors = read_tensors(TABLE["efficientnet_lite0"].own_file(top=True))
     assert len(tensors) == 296
     assert tensors["_fc.weight"].shape == (1000, 1280)
     assert tensors["_bn0.running_var"].min() >= 0

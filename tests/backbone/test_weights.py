@@ -9,10 +9,11 @@ import pytest
 
 from featurebank import digest
 from featurebank.backbone import load_backbone
-from featurebank.backbone.efficientnet_lite import embedded_file
 from featurebank.backbone.table import TABLE
-from featurebank.backbone.weights import imagenet_file, is_whole_hdf5
+from featurebank.backbone.weight_files import is_whole_hdf5
 from featurebank.errors import ConfigError, WeightsError
+
+LITE0 = TABLE["efficientnet_lite0"].own_file(top=True)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def vgg_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_digest_is_that_of_the_file(vgg_file: Path) -> None:
     backbone = load_backbone("vgg16", weights=str(vgg_file))
     assert backbone.recipe["weights"] == digest.of_file(vgg_file)
-    assert load_backbone("efficientnet_lite0").recipe["weights"] == digest.of_file(embedded_file())
+    assert load_backbone("efficientnet_lite0").recipe["weights"] == digest.of_file(LITE0)
 
 
 def test_a_file_that_changes_has_another_digest(tmp_path: Path) -> None:
@@ -45,8 +46,8 @@ def test_a_file_of_another_network(vgg_file: Path) -> None:
 
 def test_a_torch_file_only_for_lite() -> None:
     with pytest.raises(ConfigError, match=r"for resnet50 a file that ends in \.h5, \.keras"):
-        load_backbone("resnet50", weights=str(embedded_file()))
-    by_path = load_backbone("efficientnet_lite0", weights=str(embedded_file()))
+        load_backbone("resnet50", weights=str(LITE0))
+    by_path = load_backbone("efficientnet_lite0", weights=str(LITE0))
     assert by_path.digest == load_backbone("efficientnet_lite0").digest
 
 
@@ -109,7 +110,7 @@ def test_the_imagenet_file_of_keras_is_found_by_its_place(tmp_path: Path, monkey
     path.parent.mkdir()
     path.write_bytes(vgg_file.read_bytes())
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    assert imagenet_file(TABLE["vgg16"], top=False) == path
+    assert TABLE["vgg16"].own_file(top=False) == path
     assert load_backbone("vgg16").recipe["weights"] == digest.of_file(vgg_file)
 
 

@@ -256,3 +256,19 @@ def test_verify_finds_a_flipped_byte(place: Path, tmp_path: Path) -> None:
     again = answer("--cache", tmp_path, *EXTRACT, "--dataset", "photos", cwd=place)
     assert (again["rows"], again["added"]) == (60, 60)
     assert "0 files damaged" in featurebank("--cache", tmp_path, "cache", "verify", "--canaries", 0, cwd=place).stdout
+
+
+def test_a_network_of_ones_own(place: Path, tmp_path: Path) -> None:
+    (place / "small_nets.py").write_text(
+        "import keras\n"
+        "def build():\n"
+        "    keras.utils.set_random_seed(0)\n"
+        "    return keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(8, 3, 2)])\n"
+    )
+    cuts = answer("backbones", "small_nets:build", "--preprocessing", "tf", cwd=place)["cut_points"]
+    assert [cut["shape"] for cut in cuts] == [[15, 15, 8]]
+    words = ("--cache", tmp_path, "extract", "--backbone", "small_nets:build", "--dataset", "photos", "--json")
+    done = featurebank(*words, "--preprocessing", "tf", cwd=place)
+    assert json.loads(done.stdout)["taps"]["pooled"]["shape"] == [8]
+    assert "map of small_nets.build: the output of 'conv2d', 15 x 15 x 8" in done.stderr
+    assert "--preprocessing" in complaint(*words[2:-1], cwd=place)

@@ -1,0 +1,158 @@
+"""What every backbone does, of whatever family, with random weights and at the smallest size that it takes."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featurebank.backbone import Backbone, load_backbone
+from featurebank.backbone.cuts import cut_points
+
+OWN = "own_networks:build"
+NAMES = (
+    "efficientnet_lite0",
+    "mobilenet_v2",
+    "resnet50",
+    "vgg16",
+    "efficientnet_b0",
+    "convnext_tiny",
+    "squeezenet1_0",
+    "squeezenet1_1",
+    "basenet",
+    "basenet_plus",
+    OWN,
+)
+MODULE = """
+import keras
+from keras import layers
+
+def build():
+    image = keras.Input((20, 20, 3))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(16, 3, name="first")(image)))
+    x = layers.Add(name="joined")([x, layers.Conv2D(16, 3, padding="same")(x)])
+    x = layers.Dropout(.5)(layers.Conv2D(24, 3, strides=2, name="second")(x))
+    return keras.Model(image, layers.Dense(7, activation="softmax")(layers.Flatten()(x)))
+
+build.preprocessing = "torch"
+"""
+_built: dict[str, Backbone] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_networks(tmp_path_factory: pytest.TempPathFactory):
+    home = tmp_path_factory.mktemp("home")
+    (home / "own_networks.py").write_text(MODULE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        yield
+
+
+def load(name: str, weights: str = "random:0") -> Backbone:
+    size = None if name == OWN else load_backbone(name, weights="random:0").spec.minimum_size
+    return load_backbone(name, weights=weights, image_size=size)
+
+
+@pytest.fixture(params=NAMES)
+def backbone(request: pytest.FixtureRequest) -> Backbone:
+    """A backbone whose network is built once for all tests."""
+    if request.param not in _built:
+        _built[request.param] = load(request.param)
+    return _built[request.param]
+
+
+def images(backbone: Backbone, count: int = 3) -> np.ndarray:
+    shape = (count, backbone.image_size, backbone.image_size, 3)
+    return np.random.default_rng(0).integers(0, 256, shape).astype("float32")
+
+
+def run(model, x):
+    outputs = model(x, training=False)
+    return {k: v.numpy() for k, v in outputs.items()} if isinstance(outputs, dict) else outputs.numpy()
+
+
+def test_table_agrees_with_the_network(backbone: Backbone) -> None:
+    network, size = backbone.network(), backbone.image_size
+    assert network is backbone.network()
+    assert network.count_params() == backbone.spec.parameters
+    assert network.input_shape == (None, size, size, 3)
+    assert network.output_shape[0] is None
+    assert network.output_shape[-1] == backbone.spec.channels
+    assert len(network.output_shape) == 4
+    assert not network.trainable_weights
+
+
+def test_features_are_finite_and_tell_images_apart(backbone: Backbone) -> None:
+    features = run(backbone.network(), images(backbone))
+    assert np.isfinite(features).all()
+    assert np.abs(features).max() < 6e4, "float16 could not hold it"
+    assert features.std(axis=0).mean() > 1e-5
+
+
+def test_taps(backbone: Backbone) -> None:
+    x, cut = images(backbone), cut_points(backbone.network())[1].name
+    taps = ["pooled", "map", "map:max", cut, f"{cut}:avg", f"{cut}:max"]
+    got = run(backbone.tap_model(taps), x)
+    assert list(got) == taps
+    assert {value.dtype.name for value in got.values()} == {"float32"}
+    np.testing.assert_array_equal(got["map"], run(backbone.network(), x))
+    assert got[cut].shape[1:] == dict(backbone.layers())[cut]
+    for source, average, largest in (("map", "pooled", "map:max"), (cut, f"{cut}:avg", f"{cut}:max")):
+        assert got[average].shape == (len(x), got[source].shape[-1])
+        np.testing.assert_allclose(got[average], got[source].mean((1, 2)), rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(got[largest], got[source].max((1, 2)))
+
+
+def test_trunk_and_tail_of_a_cut_are_the_whole(backbone: Backbone) -> None:
+    import keras
+
+    network, x = backbone.network(), images(backbone)
+    cuts = cut_points(network)
+    shares = [cut.remaining_work for cut in cuts]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] == 0
+    expected = run(network, x)
+    for cut in {cuts[place].name for place in (0, len(cuts) // 2, -2)}:
+        middle = network.get_layer(cut).output
+        trunk, tail = keras.Model(network.input, middle), keras.Model(middle, network.output)
+        np.testing.assert_array_equal(run(tail, run(trunk, x)), expected)
+
+
+def test_an_image_does_not_depend_on_its_batch(backbone: Backbone) -> None:
+    """Batch normalisation stays in inference mode even where its caller is training."""
+    network, x = backbone.network(), images(backbone)
+    together, alone = run(network, x), run(network, x[:1])
+    np.testing.assert_allclose(together[:1], alone, rtol=1e-3, atol=1e-4 * np.abs(alone).max())
+    for layer in [layer for layer in network.layers if type(layer).__name__ == "BatchNormalization"][:3]:
+        inner = run(backbone.tap_model([layer.name]), x)[layer.name]
+        np.testing.assert_array_equal(layer(inner, training=True), layer(inner, training=False))
+
+
+def test_a_seed_is_one_network(backbone: Backbone) -> None:
+    """Whatever the process has built before."""
+    name = OWN if backbone.name.startswith("own") else backbone.name
+    again, other = load(name), load(name, "random:1")
+    assert again.digest == backbone.digest != other.digest
+    assert again.layers() == backbone.layers()
+    for first, second in zip(backbone.network().get_weights(), again.network().get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_weights_go_to_a_file_and_back(backbone: Backbone, tmp_path: Path) -> None:
+    if not backbone.spec.suffixes:
+        pytest.skip("a network of one's own loads its weights itself")
+    path = tmp_path / "mine.weights.h5"
+    backbone.network().save_weights(path)
+    again = load(backbone.name, str(path))
+    np.testing.assert_array_equal(run(again.network(), images(backbone)), run(backbone.network(), images(backbone)))
+    assert again.digest != backbone.digest
+
+
+def test_a_backbone_can_be_pickled_after_it_was_built(backbone: Backbone) -> None:
+    backbone.network()
+    data = pickle.dumps(backbone)
+    assert pickle.loads(data).digest == backbone.digest
+    if backbone.spec.suffixes:  # others have no other place for their weights
+        assert len(data) < 5_000, "a built network goes along"

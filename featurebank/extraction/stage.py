@@ -135,10 +135,7 @@ def run_extractions(
         seconds = time.perf_counter() - began
         rows = work.finish(seconds)
     skipped = tuple({"id": s["id"], "reason": s["reason"]} for s in work.skipped())
-    return [
-        Extraction(Bank(t.writer.path), rows, len(t.done), rows - len(t.done), skipped, seconds, t.engine)
-        for t in targets
-    ]
+    return [Extraction(Bank(t.writer.path), rows, t.done, rows - t.done, skipped, seconds, t.engine) for t in targets]
 
 
 def extract_rows(

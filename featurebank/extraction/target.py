@@ -35,8 +35,8 @@ class Target:
     writer: BankWriter
     engine: str | None = None
     """None where nothing had to be computed."""
-    done: set[bytes] = field(default_factory=set)
-    """The contents for which something was computed."""
+    _done: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    """(n,) for each image of the dataset, whether something was computed for its content; one image a content."""
     _engines: dict[tuple[str, ...], Engine] = field(default_factory=dict)
 
     @property
@@ -48,6 +48,11 @@ class Target:
     def views(self) -> int:
         """How many views an image gets: what was asked for, and no fewer than the others have."""
         return max(self.writer.manifest.views, self.options.views)
+
+    @property
+    def done(self) -> int:
+        """For how many distinct images something was computed."""
+        return int(self._done.sum())
 
     def refuse_other_type(self) -> None:
         """Raises ConfigError where a tap is stored in another type than is asked for."""
@@ -89,7 +94,9 @@ class Target:
         keys = row_keys(dataset.digests[batch.indices], batch.views)
         ids = [dataset.ids[index] for index in batch.indices.tolist()]
         to.put(ids, keys, self._engines[taps](batch.images), self._dtypes(taps))
-        self.done.update(keys["digest"].tolist())
+        if not len(self._done):
+            self._done = np.zeros(len(dataset), bool)
+        self._done[batch.indices] = True
 
     def finish(self, items: Items, skipped: Sequence[dict[str, str]], seconds: float) -> None:
         """Lists what is there now."""
@@ -103,7 +110,7 @@ class Target:
 
     def _event(self, seconds: float) -> dict[str, Any]:
         return event(
-            added=len(self.done),
+            added=self.done,
             taps=list(self.taps),
             views=self.views,
             seconds=round(seconds, 3),

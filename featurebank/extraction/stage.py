@@ -137,14 +137,10 @@ def run_extractions(
         seconds = time.perf_counter() - began
         rows = work.finish(seconds)
     skipped = tuple({"id": s["id"], "reason": s["reason"]} for s in work.skipped())
-<<<<<<< HEAD
     return [
-        Extraction(Bank(t.writer.path), rows, len(t.done), t.computed, rows - len(t.done), skipped, seconds, t.engine)
+        Extraction(Bank(t.writer.path), rows, t.done, t.computed, rows - t.done, skipped, seconds, t.engine)
         for t in targets
     ]
-=======
-    return [Extraction(Bank(t.writer.path), rows, t.done, rows - t.done, skipped, seconds, t.engine) for t in targets]
->>>>>>> wip-rel
 
 
 def extract_rows(

@@ -35,15 +35,10 @@ class Target:
     writer: BankWriter
     engine: str | None = None
     """None where nothing had to be computed."""
-<<<<<<< HEAD
-    done: set[bytes] = field(default_factory=set)
-    """The contents for which something was computed."""
     computed: int = 0
     """How many images went through the network; a view is one."""
-=======
     _done: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     """(n,) for each image of the dataset, whether something was computed for its content; one image a content."""
->>>>>>> wip-rel
     _engines: dict[tuple[str, ...], Engine] = field(default_factory=dict)
 
     @property
@@ -101,14 +96,10 @@ class Target:
         keys = row_keys(dataset.digests[batch.indices], batch.views)
         ids = [dataset.ids[index] for index in batch.indices.tolist()]
         to.put(ids, keys, self._engines[taps](batch.images), self._dtypes(taps))
-<<<<<<< HEAD
-        self.done.update(keys["digest"].tolist())
         self.computed += len(keys)
-=======
         if not len(self._done):
             self._done = np.zeros(len(dataset), bool)
         self._done[batch.indices] = True
->>>>>>> wip-rel
 
     def finish(self, items: Items, skipped: Sequence[dict[str, str]], seconds: float) -> None:
         """Lists what is there now."""
@@ -122,12 +113,8 @@ class Target:
 
     def _event(self, seconds: float) -> dict[str, Any]:
         return event(
-<<<<<<< HEAD
-            added=len(self.done),
-            computed=self.computed,
-=======
             added=self.done,
->>>>>>> wip-rel
+            computed=self.computed,
             taps=list(self.taps),
             views=self.views,
             seconds=round(seconds, 3),

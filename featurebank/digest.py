@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,14 @@ _BLOCK = 1 << 20
 def of_bytes(data: bytes | memoryview) -> str:
     """Returns the digest of some bytes."""
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def of_pieces(pieces: Iterable[bytes | memoryview]) -> str:
+    """Returns the digest of bytes that come piece by piece."""
+    state = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for piece in pieces:
+        state.update(piece)
+    return state.hexdigest()
 
 
 def of_array(array: np.ndarray) -> str:
@@ -50,11 +59,8 @@ def of_file(path: str | Path) -> str:
     Raises:
         OSError: the file cannot be read.
     """
-    state = hashlib.blake2b(digest_size=DIGEST_BYTES)
     with Path(path).open("rb") as file:
-        while block := file.read(_BLOCK):
-            state.update(block)
-    return state.hexdigest()
+        return of_pieces(iter(lambda: file.read(_BLOCK), b""))
 
 
 def canonical_json(value: Any) -> str:

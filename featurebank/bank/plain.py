@@ -6,15 +6,14 @@ import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import h5py
 import numpy as np
 
+from featurebank.bank.shard import leave_place
+from featurebank.bank.sparse import SparseFile
 from featurebank.files import atomic_path
-
-_HEADERS = 1 << 20
-"""More bytes than the structure of a plain HDF5 file takes."""
 
 
 def write_hdf5(
@@ -34,55 +33,26 @@ def write_hdf5(
     Raises:
         DiskFullError: no space is left; the old file, if there was one, stays.
     """
-    encoded = {n: np.char.encode(c, "utf-8") if c.dtype.kind == "U" else c for n, c in columns.items()}
-    shapes: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
-        "features": ((len(columns["labels"]), *shape), np.dtype(np.float32))
-    }
-    shapes |= {name: (column.shape, column.dtype) for name, column in encoded.items()}
-    with atomic_path(path) as temporary:
-        offsets = _structure(temporary, shapes)
-        with temporary.open("r+b") as file:
-            _reserve(file.fileno(), temporary.stat().st_size)
-            for name, column in encoded.items():
-                _write_at(file, offsets[name], [column])
-            _write_at(file, offsets["features"], (np.asarray(block, np.float32) for block in blocks))
+    content: dict[int, Iterable[np.ndarray]] = {}
+    memory = SparseFile()
+    with h5py.File(memory, "w") as file:
+        file.attrs["format"] = "featurebank export"
+        features = (np.asarray(block, np.float32) for block in blocks)
+        content |= leave_place(file, "features", (len(columns["labels"]), *shape), np.float32, features)
+        for name, column in columns.items():
+            encoded = np.char.encode(column, "utf-8") if column.dtype.kind == "U" else column
+            text = h5py.string_dtype("utf-8", encoded.itemsize) if encoded.dtype.kind == "S" else encoded.dtype
+            content |= leave_place(file, name, encoded.shape, text, [encoded])
+    with atomic_path(path) as temporary, temporary.open("wb") as out:
+        _reserve(out.fileno(), memory.size)
+        out.writelines(memory.pieces(content))
     return path
 
 
-def _structure(path: Path, shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> dict[str, int]:
-    """Makes an HDF5 file whose datasets have their place but no content; returns the offset of each in bytes.
-
-    HDF5 (1.14) ends the process where the disk is full. So it writes the structure alone, a few kilobytes for which
-    there is room for certain; the content is written past it.
-    """
-    with path.open("wb") as file:
-        _reserve(file.fileno(), _HEADERS)
-    with h5py.File(path, "w") as file:
-        file.attrs["format"] = "featurebank export"
-        for name, (shape, dtype) in shapes.items():
-            stored = h5py.string_dtype("utf-8", dtype.itemsize) if dtype.kind == "S" else dtype
-            if 0 in shape:
-                file.create_dataset(name, shape, stored)
-                continue
-            layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-            layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-            layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-            space, kind = h5py.h5s.create_simple(shape), h5py.h5t.py_create(np.dtype(stored), logical=True)
-            h5py.h5d.create(file.id, name.encode(), kind, space, dcpl=layout)
-        return {name: file[name].id.get_offset() for name in shapes}
-
-
 def _reserve(handle: int, size: int) -> None:
-    if size and hasattr(os, "posix_fallocate"):  # elsewhere a full disk shows while the content is written
+    """Refuses what has no room before it is read; where the system cannot, a full disk shows while it is written."""
+    if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(handle, 0, size)
-
-
-def _write_at(file: IO[bytes], offset: int | None, blocks: Iterable[np.ndarray]) -> None:
-    if offset is None:  # of a dataset without elements
-        return
-    file.seek(offset)
-    for block in blocks:
-        file.write(np.ascontiguousarray(block).data.cast("B"))
 
 
 def write_npz(

@@ -7,8 +7,7 @@ It never changes once written.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import h5py
 import numpy as np
 
 from featurebank import digest
+from featurebank.bank.sparse import SparseFile
 from featurebank.errors import BankDamagedError
 from featurebank.files import atomic_path
 
@@ -84,33 +84,52 @@ def write_shard(directory: Path, keys: np.ndarray, taps: Mapping[str, Sequence[n
     Raises:
         DiskFullError: no space is left; nothing remains of the shard.
     """
-    # HDF5 builds the file in memory: where a disk is full, its own writing ends the process (HDF5 1.14 frees twice).
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
+    memory, content = SparseFile(), dict[int, Iterable[np.ndarray]]()
+    with h5py.File(memory, "w") as file:
         file.attrs["format"] = "featurebank shard"
         file.attrs["format_version"] = 1
         file.create_dataset("digest", data=keys["digest"])
         file.create_dataset("view", data=keys["view"])
+        group = file.create_group("taps")
         for tap in sorted(taps):
-            _write_tap(file, tap, taps[tap], len(keys))
+            rows, blocks = sum(map(len, taps[tap])), taps[tap]
+            assert rows == len(keys), f"tap {tap} has {rows} rows, there are {len(keys)} keys"
+            content |= leave_place(
+                group, tap.replace("/", "%2F"), (rows, *blocks[0].shape[1:]), blocks[0].dtype, blocks
+            )
         stored = _stored_taps(file)
-    data = buffer.getbuffer()
-    checksum = digest.of_bytes(data)
+    checksum = digest.of_pieces(memory.pieces(content))
     name = f"shard-{checksum[:20]}.h5"  # of other rows, another name: a reader's offsets never meet a file made anew
-    with atomic_path(directory / name) as temporary:
-        temporary.write_bytes(data)
+    with atomic_path(directory / name) as temporary, temporary.open("wb") as out:
+        out.writelines(memory.pieces(content))
     view = int(keys["view"][0])
     assert (keys["view"] == view).all(), "rows of several views in one shard"
-    return ShardEntry(name, len(keys), len(data), checksum, digest.of_array(keys), stored, view)
+    return ShardEntry(name, len(keys), memory.size, checksum, digest.of_array(keys), stored, view)
 
 
-def _write_tap(file: h5py.File, tap: str, blocks: Sequence[np.ndarray], rows: int) -> None:
-    dataset = file.create_dataset(f"taps/{tap.replace('/', '%2F')}", (rows, *blocks[0].shape[1:]), blocks[0].dtype)
-    start = 0
-    for block in blocks:
-        dataset[start : start + len(block)] = block
-        start += len(block)
-    assert start == rows, f"tap {tap} has {start} rows, there are {rows} keys"
+def leave_place(
+    group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any, blocks: Iterable[np.ndarray]
+) -> dict[int, Iterable[np.ndarray]]:
+    """Makes a contiguous dataset without content in a `SparseFile`.
+
+    Args:
+        group: where.
+        name: of the dataset.
+        shape: of its elements.
+        dtype: of its elements.
+        blocks: its content.
+
+    Returns:
+        {offset of the content in bytes: the content} for `SparseFile.pieces`, nothing where there is no element.
+    """
+    if 0 in shape:
+        group.create_dataset(name, shape, dtype)
+        return {}
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    space, kind = h5py.h5s.create_simple(shape), h5py.h5t.py_create(np.dtype(dtype), logical=True)
+    return {h5py.h5d.create(group.id, name.encode(), kind, space, dcpl=layout).get_offset(): blocks}
 
 
 def _stored_taps(file: h5py.File) -> dict[str, StoredTap]:

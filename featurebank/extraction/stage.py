@@ -148,9 +148,9 @@ def run_extractions(
         Extraction(
             Bank(t.writer.path),
             rows,
-            len(t.done),
+            t.done,
             t.computed,
-            rows - len(t.done),
+            rows - t.done,
             skipped,
             seconds,
             t.engine,

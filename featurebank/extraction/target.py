@@ -49,10 +49,10 @@ class Target:
     meter: Meter
     engine: str | None = None
     """None where nothing had to be computed."""
-    done: set[bytes] = field(default_factory=set)
-    """The contents for which something was computed."""
     computed: int = 0
     """How many images went through the network; a view is one."""
+    _done: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    """(n,) for each image of the dataset, whether something was computed for its content; one image a content."""
     _engines: dict[tuple[str, ...], Engine] = field(default_factory=dict)
     _batch_size: int = 0
 
@@ -68,6 +68,11 @@ class Target:
     def views(self) -> int:
         """How many views an image gets: what was asked for, and no fewer than the others have."""
         return max(self.writer.manifest.views, self.options.views)
+
+    @property
+    def done(self) -> int:
+        """For how many distinct images something was computed."""
+        return int(self._done.sum())
 
     def refuse_other_type(self) -> None:
         """Raises ConfigError where a tap is stored in another type than is asked for."""
@@ -114,8 +119,10 @@ class Target:
         keys = row_keys(dataset.digests[batch.indices], batch.views)
         ids = [dataset.ids[index] for index in batch.indices.tolist()]
         to.put(ids, keys, features, self._dtypes(running.taps))
-        self.done.update(keys["digest"].tolist())
         self.computed += len(keys)
+        if not len(self._done):
+            self._done = np.zeros(len(dataset), bool)
+        self._done[batch.indices] = True
         return len(keys)
 
     def close(self) -> None:
@@ -172,7 +179,7 @@ class Target:
 
     def _event(self, seconds: float, busy: Mapping[str, float]) -> dict[str, Any]:
         return event(
-            added=len(self.done),
+            added=self.done,
             computed=self.computed,
             taps=list(self.taps),
             views=self.views,

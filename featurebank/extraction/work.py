@@ -166,8 +166,9 @@ class Work:
     def _batches(self, jobs: Sequence[Job]) -> Generator[Batch[Lane] | Bad, None, None]:
         """Decodes each image once, and brings it to the input of each network in each view that lacks it."""
         distinct, numbers, bounds = schedule(jobs)
-        indices = self._first[contained(self._contents, distinct)].tolist()
-        place = {index: position for position, index in enumerate(indices)}
+        indices = self._first[contained(self._contents, distinct)]
+        place = np.zeros(len(self.dataset), np.int64)
+        place[indices] = np.arange(len(indices))
 
         def prepare(index: int) -> Prepared[Lane]:
             with self.meter.working("decode"):
@@ -186,7 +187,7 @@ class Work:
                 prepared.append((Lane(job.bank, job.taps), job.view, found))
             return prepared
 
-        return feed(prepare, indices, self.options.batch_size)
+        return feed(prepare, map(int, indices), self.options.batch_size)
 
     def _image(self, index: int) -> np.ndarray:
         """Decodes an image; where its file has gone or changed meanwhile, a copy of it does as well."""

@@ -79,6 +79,14 @@ def die_after(writes: int) -> None:
 
     write = Path.write_bytes
     setattr(Path, "write_bytes", dying(write, lambda path, data: write(path, bytes(data)[: len(data) // 2])))  # noqa: B010
+    opened = Path.open  # how a shard is written
+
+    def open_or_die(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        if "w" not in mode:
+            return opened(path, mode, *arguments, **options)
+        return dying(opened, lambda path, mode: os.truncate(opened(path, mode).fileno(), 1000))(path, mode)
+
+    setattr(Path, "open", open_or_die)  # noqa: B010
     for owner, names in ((Path, ("replace", "unlink")), (os, ("link", "unlink", "rmdir"))):
         for name in names:
             setattr(owner, name, dying(getattr(owner, name)))

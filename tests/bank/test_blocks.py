@@ -12,6 +12,7 @@ import pytest
 
 from featurebank import runtime
 from featurebank.bank.reader import SPLITS, Bank
+from featurebank.bank.writer import BankWriter
 from featurebank.errors import DiskFullError, RamLimitError
 
 
@@ -99,6 +100,16 @@ def test_names_of_any_language_in_a_plain_file(tmp_path: Path, rows: SimpleNames
         to.finish(table, ["pooled"], [], None)
     with h5py.File(Bank(tmp_path / "bank").to_hdf5(tmp_path / "a.h5"), "r") as file:
         assert file["ids"].asstr()[...].tolist() == ["ünï/图.jpg", "b"]
+
+
+def test_a_plain_file_without_classes(tmp_path: Path, rows: SimpleNamespace) -> None:
+    """Of images without labels."""
+    with BankWriter(tmp_path / "bank", rows.recipe, {**rows.dataset, "classes": []}) as to:
+        rows.append(to, range(2), "pooled")
+        to.finish(rows.items(range(2)), ["pooled"], [], None)
+    with h5py.File(Bank(tmp_path / "bank").to_hdf5(tmp_path / "a.h5"), "r") as file:
+        assert file["classes"].shape == (0,)
+        assert np.array_equal(file["features"][...], rows.features(range(2)))
 
 
 @pytest.mark.parametrize("write", ["to_hdf5", "to_npz"])

@@ -17,6 +17,7 @@ Each class is a built-in exception too, so that callers can catch what they woul
     ├── DiskFullError (OSError)
     ├── RamLimitError (MemoryError)           more than `--ram` allows
     ├── FeatureRangeError (ArithmeticError)   NaN, infinity, or out of float16's range
+    ├── EngineError (RuntimeError)            an engine that cannot run a network, or fails on a batch
     ├── HeadError (RuntimeError)              a head that cannot be trained or used
     └── MissingDependencyError (ImportError)  an optional package is not installed
 
@@ -87,6 +88,10 @@ class RamLimitError(FeatureBankError, MemoryError):
 
 class FeatureRangeError(FeatureBankError, ArithmeticError):
     """A feature is NaN, infinite or out of the range of the stored type."""
+
+
+class EngineError(FeatureBankError, RuntimeError):
+    """An engine that cannot run a network, or fails on a batch."""
 
 
 class HeadError(FeatureBankError, RuntimeError):

@@ -46,7 +46,8 @@ ALLOWED_BESIDE = {("files", "errors"), ("runtime", "errors"), ("files", "digest"
 
 OWNERS = {
     "tensorflow": {"runtime", "heads"},  # everybody else takes it from runtime.import_tensorflow
-    "keras": {"backbone", "dataset"},  # dataset: keras.datasets downloads CIFAR
+    "keras": {"backbone", "dataset", "engine"},  # dataset: keras.datasets downloads CIFAR
+    "openvino": {"engine"},
     "h5py": {"bank"},
     "xgboost": {"heads"},
     "sklearn": {"dataset", "heads", "transformer"},
@@ -74,6 +75,7 @@ NARROWER = {
     "xgboost": {"heads/boosted.py", "heads/saved.py"},
     "skops": {"heads/saved.py"},
     "tensorflow": {"runtime.py", "heads/program.py"},
+    "openvino": {"engine/openvino.py"},  # its import is told not to report home there
     "pyarrow": {"dataset/table_files.py"},
     "fsspec": {"dataset/remote.py"},
     "aiohttp": {"dataset/remote.py"},
@@ -85,7 +87,7 @@ NARROWER = {
 """Files within those rooms, where that is decided more finely."""
 
 HEAVY = {
-    "tensorflow", "keras", "sklearn", "xgboost", "h5py", "skops", "scipy", "pydantic", "rich",
+    "tensorflow", "openvino", "keras", "sklearn", "xgboost", "h5py", "skops", "scipy", "pydantic", "rich",
     "pyarrow", "fsspec", "aiohttp", "pooch", "datasets", "tensorflow_datasets", "jinja2",
 }  # fmt: skip
 LIGHT_FILES = ("__init__.py", "__main__.py", "errors.py", "digest.py", "files.py", "runtime.py", "progress.py")

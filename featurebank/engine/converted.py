@@ -1,0 +1,59 @@
+"""Converted networks on disk, so that the next start needs neither Keras nor TensorFlow.
+
+A file is an uncompressed NPZ of the network's description, its weights and the recipe that it was made by: written
+whole or not at all, and with a checksum of every part, which is compared whenever it is read. What does not fit is made
+again. Nothing else depends on these files: they may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featurebank import digest, files
+
+DIRECTORY = ".engines"
+"""Where they lie in the cache."""
+
+
+def path_of(cache: Path, name: str, recipe: dict[str, Any]) -> Path:
+    """Returns the place of the network that is made by a recipe."""
+    return cache / DIRECTORY / f"{name}-{digest.of_recipe(recipe)[:16]}.npz"
+
+
+def load(path: Path, recipe: dict[str, Any]) -> tuple[bytes, np.ndarray] | None:
+    """Reads a converted network.
+
+    Args:
+        path: from `path_of`.
+        recipe: what the file must have been made by.
+
+    Returns:
+        The description, and the weights as (n,) uint8; None where there is no such file, or it is damaged or another's.
+    """
+    try:
+        with np.load(path) as parts:
+            if str(parts["recipe"]) != digest.canonical_json(recipe):
+                return None
+            description, weights = parts["description"].tobytes(), parts["weights"]
+    except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile):
+        return None
+    return description, weights
+
+
+def save(path: Path, recipe: dict[str, Any], description: bytes, weights: np.ndarray) -> None:
+    """Writes a converted network.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with files.atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            recipe=np.array(digest.canonical_json(recipe)),
+            description=np.frombuffer(description, np.uint8),
+            weights=weights,
+        )

@@ -1,0 +1,31 @@
+"""Which devices there are beside the processor, found out without TensorFlow wherever that is possible."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from featurebank.runtime import import_tensorflow, installed_versions
+
+_SIGNS = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvhost-ctrl-gpu")
+"""What Linux has where there is a GPU that TensorFlow could use: NVIDIA's, AMD's, Windows's, NVIDIA's small boards'."""
+_PLUGINS = ("tensorflow-metal", "tensorflow-directml-plugin")
+"""Packages through which TensorFlow reaches GPUs on other systems."""
+
+
+def visible_gpus() -> int:
+    """Returns how many GPUs TensorFlow can use; where nothing hints at one, TensorFlow is not imported to ask it."""
+    if "tensorflow" not in sys.modules and not _may_have_gpu():
+        return 0
+    try:
+        tf = import_tensorflow()
+    except ImportError:
+        return 0
+    return len(tf.config.list_physical_devices("GPU"))
+
+
+def _may_have_gpu() -> bool:
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
+        return False
+    return any(Path(sign).exists() for sign in _SIGNS) or bool(installed_versions(*_PLUGINS))

@@ -1,0 +1,222 @@
+"""The OpenVINO engine: the network converted to OpenVINO's own form, several requests at work beside each other."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featurebank.backbone import Backbone
+from featurebank.engine import converted
+from featurebank.engine.pool import PooledEngine, request_size
+from featurebank.errors import ConfigError, EngineError, MissingDependencyError
+from featurebank.runtime import import_tensorflow, installed_versions, threads
+
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+"""What the network can be computed in, and what OpenVINO calls it."""
+
+_VERSION = 1
+"""Part of the recipe of a converted network; to be raised where it is converted differently than before."""
+_TOLERANCE = 1e-3
+"""How far a converted network may be from the original, relative to the largest feature of an image."""
+
+
+class OpenVINOEngine(PooledEngine):
+    """Runs a backbone's taps in OpenVINO on the processor.
+
+    The precision is always told to OpenVINO, which would take bfloat16 by itself wherever the processor has it. Threads
+    are not pinned to cores: decoding wants them too, and several processes of one machine would choose the same.
+
+    Args:
+        backbone: the network to run.
+        taps: what to compute in one pass; the network is cut after the last layer that they need.
+        batch_size: how many images are handed over at once.
+        precision: "float32" or "bfloat16".
+        cache: where converted networks are kept; None keeps none.
+        say: is told in one line what the user should know.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed.
+        ConfigError: the precision is not one of this engine, or not one of this processor.
+        EngineError: OpenVINO cannot run this network.
+        UnknownNameError: the network has no such tap.
+    """
+
+    name = "openvino"
+
+    def __init__(
+        self, backbone: Backbone, taps: Sequence[str], *, batch_size: int, precision: str = "float32",
+        cache: Path | None = None, say: Callable[[str], None] = lambda line: None,
+    ) -> None:  # fmt: skip
+        core = import_openvino().Core()
+        self.precision = _checked(precision, core)
+        request = request_size(backbone.image_size, batch_size)
+        model = _network(core, backbone, taps, cache, say)
+        compiled = _compile(core, model, (request, backbone.image_size), precision)
+        # One request more than can run at a time: while its answer is copied, no stream waits.
+        requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
+        runs = [_Run(compiled, taps) for _ in range(requests)]
+        super().__init__(runs, request=request, batch_size=batch_size, image_size=backbone.image_size)
+
+
+def openvino_version() -> str | None:
+    """Returns the version of OpenVINO that is installed, without importing it."""
+    if find_spec("openvino") is None:
+        return None
+    return installed_versions("openvino").get("openvino", "of unknown version")
+
+
+def has_bfloat16() -> bool:
+    """Tells whether the processor computes bfloat16 natively.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed.
+    """
+    return _has_bfloat16(import_openvino().Core())
+
+
+def import_openvino() -> Any:
+    """Imports OpenVINO, which then reports to nobody.
+
+    Where `openvino_telemetry` is installed, and OpenVINO's package requires it, the import itself would tell a server
+    of it, and leave a file in the user's home. Without that package OpenVINO puts an empty class in its place.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed.
+    """
+    if "openvino" in sys.modules:
+        return sys.modules["openvino"]
+    telemetry = sys.modules.get("openvino_telemetry")
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    except ImportError as error:
+        message = f"engine openvino: OpenVINO cannot be imported ({_line(error)}): pip install 'openvino>=2025.1'"
+        raise MissingDependencyError(message) from error
+    finally:
+        del sys.modules["openvino_telemetry"]
+        if telemetry is not None:
+            sys.modules["openvino_telemetry"] = telemetry
+    return openvino
+
+
+class _Run:
+    """One request of OpenVINO, used again and again."""
+
+    def __init__(self, compiled: Any, taps: Sequence[str]) -> None:
+        self._request = compiled.create_infer_request()
+        self._images = self._request.get_input_tensor().data
+        self._taps = {tap: self._request.get_tensor(_name(place)).data for place, tap in enumerate(taps)}
+
+    def __call__(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
+        count = len(images)
+        self._images[:count] = images
+        try:
+            self._request.start_async()
+            self._request.wait()
+        except RuntimeError as error:
+            message = f"engine openvino failed on a batch: {_line(error)}; try --engine tensorflow"
+            raise EngineError(message) from error
+        return {tap: rows[:count] for tap, rows in self._taps.items()}
+
+
+def _network(core: Any, backbone: Backbone, taps: Sequence[str], cache: Path | None, say: Callable[[str], None]) -> Any:
+    """Takes a network from the cache, or converts it and leaves it there."""
+    recipe = {
+        "backbone": backbone.digest, "taps": list(taps), "openvino": openvino_version(), "conversion": _VERSION,
+    }  # fmt: skip
+    path = converted.path_of(cache, backbone.name, recipe) if cache else None
+    found = converted.load(path, recipe) if path else None
+    if found:
+        description, weights = found
+        return core.read_model(description, import_openvino().Tensor(weights))
+    model = _convert(core, backbone, taps)
+    if path:
+        try:
+            converted.save(path, recipe, *_serialized(model))
+        except OSError as error:
+            say(f"the converted network is not kept for the next time: {_line(error)}")
+    return model
+
+
+def _convert(core: Any, backbone: Backbone, taps: Sequence[str]) -> Any:
+    """Converts a network, and compares what it gives with what Keras gives."""
+    tf = import_tensorflow()
+    network = backbone.tap_model(taps)
+    shape = (None, backbone.image_size, backbone.image_size, 3)
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)], autograph=False)  # type: ignore[untyped-decorator]
+    def forward(images: Any) -> dict[str, Any]:
+        found = network(tf.cast(images, tf.float32), training=False)
+        return {_name(place): found[tap] for place, tap in enumerate(taps)}
+
+    images = np.random.default_rng(0).integers(0, 256, (2, *shape[1:]), dtype=np.uint8)
+    try:
+        model = import_openvino().convert_model(forward.get_concrete_function())
+        run = _Run(_compile(core, model.clone(), (len(images), backbone.image_size), "float32"), taps)
+    except Exception as error:  # a converter of any network can fail in any way
+        message = f"OpenVINO cannot run {backbone.name}: {_line(error)}"
+        raise EngineError(message) from error
+    expected, found = forward(images), run(images)
+    for place, tap in enumerate(taps):
+        _refuse_difference(backbone.name, tap, np.asarray(expected[_name(place)]), found[tap])
+    return model
+
+
+def _refuse_difference(backbone: str, tap: str, expected: np.ndarray, found: np.ndarray) -> None:
+    expected, found = expected.reshape(len(expected), -1), found.reshape(len(found), -1)
+    scale = np.where(np.isfinite(expected), np.abs(expected), 0).max(axis=1, keepdims=True)
+    if not np.allclose(found, expected, rtol=0, atol=_TOLERANCE * scale, equal_nan=True):
+        message = (
+            f"OpenVINO gives other features than Keras for tap '{tap}' of {backbone}: expected a difference of at most "
+            f"{_TOLERANCE:g} of the largest"
+        )
+        raise EngineError(message)
+
+
+def _compile(core: Any, model: Any, shape: tuple[int, int], precision: str) -> Any:
+    count, size = shape
+    model.reshape([count, size, size, 3])
+    options = {
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
+        "INFERENCE_NUM_THREADS": threads(),
+        "ENABLE_CPU_PINNING": False,
+    }
+    return core.compile_model(model, "CPU", options)
+
+
+def _serialized(model: Any) -> tuple[bytes, np.ndarray]:
+    with tempfile.TemporaryDirectory() as directory:
+        description, weights = Path(directory, "network.xml"), Path(directory, "network.bin")
+        import_openvino().serialize(model, description, weights)
+        return description.read_bytes(), np.fromfile(weights, np.uint8)
+
+
+def _checked(precision: str, core: Any) -> str:
+    if precision not in PRECISIONS:
+        message = f"engine openvino cannot compute in '{precision}': expected {' or '.join(PRECISIONS)}"
+        raise ConfigError(message)
+    if precision == "bfloat16" and not _has_bfloat16(core):
+        processor = core.get_property("CPU", "FULL_DEVICE_NAME")
+        message = f"this processor ({processor}) has no native bfloat16: use float32, which is faster here"
+        raise ConfigError(message)
+    return precision
+
+
+def _has_bfloat16(core: Any) -> bool:
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _name(place: int) -> str:
+    """The name of a tap inside OpenVINO, whose own names have rules about colons."""
+    return f"tap_{place}"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from featurebank.errors import FeatureBankError
+from featurebank.errors import FeatureBankError, MissingDependencyError
 from featurebank.runtime import installed_versions, limited_blas, threads
 
-_PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "scikit-learn", "xgboost", "pillow", "click", "pydantic", "skops")
+_PACKAGES = (
+    "tensorflow", "keras", "openvino", "numpy", "h5py", "scikit-learn", "xgboost", "pillow", "click", "pydantic",
+    "skops",
+)  # fmt: skip
 _LEAST_FREE = 1 << 30
 _IMPORT_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 
@@ -38,6 +41,8 @@ def diagnose(cache: Path) -> Iterator[Check]:
     yield _weights()
     yield _cache(cache)
     yield _locks(cache)
+    yield _openvino()
+    yield _engine()
     yield _tensorflow()
 
 
@@ -101,6 +106,25 @@ def _locks(cache: Path) -> Check:
             return Check("file locks", ok=True, found=f"work in {place}")
     except (OSError, NotImplementedError) as error:
         return Check("file locks", ok=False, found=str(error), remedy="choose a --cache on a disk with file locks")
+
+
+def _openvino() -> Check:
+    from featurebank.engine.openvino import has_bfloat16, openvino_version
+
+    try:
+        native = has_bfloat16()
+    except MissingDependencyError as error:
+        remedy = "pip install --force-reinstall openvino; until then 'auto' takes TensorFlow, which is slower"
+        return Check("OpenVINO runs", ok=False, found=str(error), remedy=remedy)
+    bfloat16 = "native in this processor" if native else "not in this processor"
+    return Check("OpenVINO runs", ok=True, found=f"yes, version {openvino_version()}, bfloat16 {bfloat16}")
+
+
+def _engine() -> Check:
+    from featurebank.engine.catalog import automatic_choice
+
+    choice = automatic_choice()
+    return Check("engine", ok=True, found=f"auto takes {choice.name}: {choice.reason}")
 
 
 def _tensorflow() -> Check:

@@ -2,12 +2,15 @@
 
 A file is an uncompressed NPZ of the network's description, its weights and the recipe that it was made by: written
 whole or not at all, and with a checksum of every part, which is compared whenever it is read. What does not fit is made
-again. Nothing else depends on these files: they may be deleted at any time.
+again. Nothing else depends on these files: they may be deleted at any time. Those that were not used for a month are
+removed when another one is written.
 """
 
 from __future__ import annotations
 
-import zipfile
+import contextlib
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from featurebank import digest, files
 
 DIRECTORY = ".engines"
 """Where they lie in the cache."""
+
+_UNUSED_S = 30 * 86400.0
 
 
 def path_of(cache: Path, name: str, recipe: dict[str, Any]) -> Path:
@@ -35,12 +40,14 @@ def load(path: Path, recipe: dict[str, Any]) -> tuple[bytes, np.ndarray] | None:
         The description, and the weights as (n,) uint8; None where there is no such file, or it is damaged or another's.
     """
     try:
-        with np.load(path) as parts:
+        with path.open("rb") as file, np.load(file) as parts:
             if str(parts["recipe"]) != digest.canonical_json(recipe):
                 return None
             description, weights = parts["description"].tobytes(), parts["weights"]
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile):
+    except Exception:  # noqa: BLE001 - what reads a damaged archive fails in many ways
         return None
+    with contextlib.suppress(OSError):  # a cache that may only be read
+        os.utime(path)
     return description, weights
 
 
@@ -57,3 +64,11 @@ def save(path: Path, recipe: dict[str, Any], description: bytes, weights: np.nda
             description=np.frombuffer(description, np.uint8),
             weights=weights,
         )
+    _remove_unused(path.parent)
+
+
+def _remove_unused(directory: Path) -> None:
+    for path in directory.glob("*.npz"):
+        with contextlib.suppress(OSError):  # another process removes it too
+            if time.time() - path.stat().st_mtime > _UNUSED_S:
+                path.unlink()

@@ -98,4 +98,5 @@ def _fold(worker: Any, normalisation: Any) -> dict[int, np.ndarray]:
         changed[id(normalisation.beta)] = shift + np.asarray(normalisation.beta)
     else:
         changed[id(normalisation.moving_mean)] = -shift
-    return {key: value.astype(np.float32) for key, value in changed.items()}
+    with np.errstate(over="ignore"):  # an infinity is not taken
+        return {key: value.astype(np.float32) for key, value in changed.items()}

@@ -15,6 +15,7 @@ from featurebank.backbone import Backbone
 from featurebank.engine import converted
 from featurebank.engine.pool import PooledEngine, request_size
 from featurebank.errors import ConfigError, EngineError, MissingDependencyError
+from featurebank.files import TEMPORARY_PREFIX
 from featurebank.runtime import import_tensorflow, installed_versions, threads
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
@@ -89,10 +90,8 @@ def import_openvino() -> Any:
     Raises:
         MissingDependencyError: OpenVINO is not installed.
     """
-    if "openvino" in sys.modules:
-        return sys.modules["openvino"]
     telemetry = sys.modules.get("openvino_telemetry")
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # for an import: there is no such module
     try:
         import openvino
     except ImportError as error:
@@ -130,17 +129,17 @@ def _network(core: Any, backbone: Backbone, taps: Sequence[str], cache: Path | N
     recipe = {
         "backbone": backbone.digest, "taps": list(taps), "openvino": openvino_version(), "conversion": _VERSION,
     }  # fmt: skip
-    path = converted.path_of(cache, backbone.name, recipe) if cache else None
-    found = converted.load(path, recipe) if path else None
-    if found:
+    if cache is None:
+        return _convert(core, backbone, taps)
+    path = converted.path_of(cache, backbone.name, recipe)
+    if found := converted.load(path, recipe):
         description, weights = found
         return core.read_model(description, import_openvino().Tensor(weights))
     model = _convert(core, backbone, taps)
-    if path:
-        try:
-            converted.save(path, recipe, *_serialized(model))
-        except OSError as error:
-            say(f"the converted network is not kept for the next time: {_line(error)}")
+    try:
+        converted.save(path, recipe, *_serialized(model, path.parent))
+    except (OSError, RuntimeError) as error:  # OpenVINO's own where it cannot write
+        say(f"the converted network is not kept for the next time: {_line(error)}")
     return model
 
 
@@ -191,8 +190,9 @@ def _compile(core: Any, model: Any, shape: tuple[int, int], precision: str) -> A
     return core.compile_model(model, "CPU", options)
 
 
-def _serialized(model: Any) -> tuple[bytes, np.ndarray]:
-    with tempfile.TemporaryDirectory() as directory:
+def _serialized(model: Any, place: Path) -> tuple[bytes, np.ndarray]:
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=place) as directory:
         description, weights = Path(directory, "network.xml"), Path(directory, "network.bin")
         import_openvino().serialize(model, description, weights)
         return description.read_bytes(), np.fromfile(weights, np.uint8)

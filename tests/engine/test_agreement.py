@@ -1,0 +1,74 @@
+"""Engines give the same features: on photos, and on made images where there are no photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featurebank.backbone import Backbone, load_backbone
+from featurebank.dataset.decode import decode
+from featurebank.engine.catalog import load_engine
+from tests.conftest import ROOT
+from tests.engine.conftest import difference, images
+
+DATA = ROOT.parent / "shared" / "data"
+TAPS = ("pooled", "map")
+
+
+def made(count: int, size: int) -> np.ndarray:
+    """Smooth images, flat ones and noise."""
+    random = np.random.default_rng(0)
+    slope = np.linspace(0, 1, size)[:, np.newaxis, np.newaxis] * random.uniform(0, 255, (count, 1, 1, 3))
+    wave = 127 + 127 * np.sin(np.arange(size)[:, np.newaxis] * random.uniform(0, 0.5, (count, 1, 1, 1)))
+    return np.concatenate(
+        [np.broadcast_to(slope, (count, size, size, 3)), np.broadcast_to(wave, (count, size, size, 3))]
+    ).astype(np.uint8)
+
+
+def photos(backbone: Backbone, count: int) -> np.ndarray:
+    files = [path for kind in ("imagenet_sample", "flowers") for path in photo_files(DATA / kind, count // 2)]
+    if not files:
+        pytest.skip("no photos here")
+    return np.stack([backbone.resize(decode(path.read_bytes())) for path in files])
+
+
+def photo_files(directory: Path, count: int) -> list[Path]:
+    found = sorted(path for path in directory.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    return found[:: max(1, len(found) // count)][:count]
+
+
+def refuse_disagreement(backbone: Backbone, shown: np.ndarray) -> None:
+    engines = [load_engine(name, backbone, TAPS, batch_size=32) for name in ("openvino", "tensorflow")]
+    for start in range(0, len(shown), 32):
+        one, other = (engine(shown[start : start + 32]) for engine in engines)
+        assert all(difference(one[tap], other[tap]) <= 1e-4 for tap in TAPS)
+    for engine in engines:
+        engine.close()
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v3_small", "resnet50_v2"])
+def test_small(name: str) -> None:
+    backbone = load_backbone(name, weights="random:0", image_size=64)
+    refuse_disagreement(backbone, np.concatenate([made(8, 64), images(16, size=64)]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("efficientnet_lite0", "imagenet"),
+        ("resnet50", "random:0"),
+        ("vgg16", "random:0"),
+        ("densenet121", "random:0"),
+        ("mobilenet_v2", "random:0"),
+        ("efficientnet_b0", "random:0"),
+        ("convnext_tiny", "random:0"),
+        ("xception", "random:0"),
+    ],
+)
+def test_full_size(name: str, weights: str) -> None:
+    backbone = load_backbone(name, weights=weights)
+    refuse_disagreement(backbone, made(16, backbone.image_size))
+    refuse_disagreement(backbone, photos(backbone, 200))

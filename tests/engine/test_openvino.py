@@ -1,0 +1,167 @@
+"""OpenVINO: quick to start again, silent towards the world, and never with other features than Keras."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featurebank.backbone import Backbone, load_backbone
+from featurebank.engine import openvino
+from featurebank.engine.converted import DIRECTORY
+from featurebank.engine.openvino import OpenVINOEngine, has_bfloat16, import_openvino, openvino_version
+from featurebank.errors import ConfigError, EngineError
+from tests.conftest import ROOT
+from tests.engine.conftest import difference, images
+
+TAPS = ["pooled", "map:max"]
+
+START = """
+import sys
+from pathlib import Path
+from typing import Any
+import numpy as np
+from featurebank.backbone import load_backbone
+from featurebank.engine.catalog import load_engine
+backbone = load_backbone("efficientnet_lite0", weights="random:0", image_size=32)
+engine = load_engine("auto", backbone, ["pooled", "map:max"], batch_size=4, cache=Path(sys.argv[1]))
+found = engine(np.load(sys.argv[2]))
+np.savez(sys.argv[3], **{tap.replace(":", "_"): rows for tap, rows in found.items()})
+heavy = {"tensorflow", "keras", "openvino_telemetry"} & set(sys.modules)
+print(engine.name, *sorted(heavy))
+"""
+
+
+@pytest.fixture
+def converted(lite: Backbone, tmp_path: Path) -> Path:
+    """The file of a converted network, in the cache `tmp_path`."""
+    OpenVINOEngine(lite, TAPS, batch_size=4, cache=tmp_path).close()
+    (path,) = (tmp_path / DIRECTORY).iterdir()
+    return path
+
+
+@pytest.fixture
+def no_conversion(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """To be called where from now on no network may be converted."""
+
+    def fail(*args: object) -> None:
+        raise AssertionError("a network was converted")
+
+    return lambda: monkeypatch.setattr("openvino.convert_model", fail)
+
+
+def test_a_second_start_needs_neither_keras_nor_tensorflow(converted: Path, lite: Backbone, tmp_path: Path) -> None:
+    batch, home = images(3), tmp_path / "home"
+    home.mkdir()
+    np.save(tmp_path / "images.npy", batch)
+    words = (sys.executable, "-c", START, converted.parents[1], tmp_path / "images.npy", tmp_path / "found.npz")
+    environment = {**os.environ, "HOME": str(home)}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("openvino\n", "")
+    assert not list(home.iterdir()), "something was left in the user's home"
+    right = OpenVINOEngine(lite, TAPS, batch_size=4)(batch)
+    with np.load(tmp_path / "found.npz") as found:
+        assert all(np.array_equal(found[tap.replace(":", "_")], right[tap]) for tap in TAPS)
+
+
+def test_batch_size_and_precision_share_a_file(
+    converted: Path, lite: Backbone, tmp_path: Path, no_conversion: Callable[[], None]
+) -> None:
+    no_conversion()
+    engine = OpenVINOEngine(lite, TAPS, batch_size=7, cache=tmp_path)
+    assert engine(images(7))["pooled"].shape == (7, 1280)
+    if has_bfloat16():
+        OpenVINOEngine(lite, TAPS, batch_size=4, cache=tmp_path, precision="bfloat16")
+    assert [*converted.parent.iterdir()] == [converted]
+
+
+def test_other_taps_weights_and_sizes_are_other_files(converted: Path, lite: Backbone, tmp_path: Path) -> None:
+    OpenVINOEngine(lite, ["pooled"], batch_size=4, cache=tmp_path)
+    for seed, size in ((1, 32), (0, 48)):
+        other = load_backbone("efficientnet_lite0", weights=f"random:{seed}", image_size=size)
+        OpenVINOEngine(other, TAPS, batch_size=4, cache=tmp_path)
+    assert len([*converted.parent.iterdir()]) == 4
+
+
+def test_a_damaged_file_is_made_again(converted: Path, lite: Backbone, tmp_path: Path) -> None:
+    whole = converted.read_bytes()
+    middle = len(whole) // 2
+    converted.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    right = OpenVINOEngine(lite, TAPS, batch_size=4)(images(4))
+    found = OpenVINOEngine(lite, TAPS, batch_size=4, cache=tmp_path)(images(4))
+    assert np.array_equal(found["pooled"], right["pooled"])
+    assert len(converted.read_bytes()) == len(whole)
+
+
+def test_a_cache_that_cannot_be_written_is_told(lite: Backbone, tmp_path: Path) -> None:
+    (tmp_path / DIRECTORY).write_text("a file where the directory should be")
+    said: list[str] = []
+    engine = OpenVINOEngine(lite, TAPS, batch_size=4, cache=tmp_path, say=said.append)
+    assert engine(images(4))["pooled"].shape == (4, 1280)
+    (line,) = said
+    assert line.startswith("the converted network is not kept for the next time: ")
+    assert DIRECTORY in line
+
+
+def test_other_features_than_keras_are_refused(lite: Backbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As if OpenVINO had converted another network."""
+    other = load_backbone("efficientnet_lite0", weights="random:7", image_size=32)
+    kept = []
+    convert = import_openvino().convert_model
+    monkeypatch.setattr("openvino.convert_model", lambda found: kept.append(convert(found)) or kept[0])
+    OpenVINOEngine(other, TAPS, batch_size=4)
+    monkeypatch.setattr("openvino.convert_model", lambda found: kept[0])
+    with pytest.raises(EngineError, match="other features than Keras for tap 'pooled' of efficientnet_lite0"):
+        OpenVINOEngine(lite, TAPS, batch_size=4, cache=tmp_path)
+    assert not list(tmp_path.iterdir()), "it would be taken the next time"
+
+
+@pytest.mark.usefixtures("converted")
+def test_a_request_that_fails(lite: Backbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Request:
+        def __init__(self, request: Any) -> None:
+            self.get_input_tensor, self.get_tensor = request.get_input_tensor, request.get_tensor
+
+        def start_async(self) -> None:
+            raise RuntimeError("Exception from src/infer.cpp:1:\n  out of memory")
+
+    create = import_openvino().CompiledModel.create_infer_request
+    monkeypatch.setattr("openvino.CompiledModel.create_infer_request", lambda self: Request(create(self)))
+    engine = OpenVINOEngine(lite, TAPS, batch_size=4, cache=tmp_path)
+    with pytest.raises(EngineError, match=r"^engine openvino failed on a batch: .*: out of memory; try --engine tenso"):
+        engine(images(3))
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16")
+def test_bfloat16_is_near_and_not_the_same(lite: Backbone) -> None:
+    batch = images(4)
+    exact = OpenVINOEngine(lite, TAPS, batch_size=4)(batch)
+    engine = OpenVINOEngine(lite, TAPS, batch_size=4, precision="bfloat16")
+    assert engine.precision == "bfloat16"
+    found = engine(batch)
+    for tap in TAPS:
+        assert found[tap].dtype == np.float32
+        assert 1e-4 < difference(found[tap], exact[tap]) < 0.3
+
+
+def test_bfloat16_where_the_processor_has_none(lite: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "_has_bfloat16", lambda core: False)
+    with pytest.raises(ConfigError, match=r"this processor \(.+\) has no native bfloat16: use float32"):
+        OpenVINOEngine(lite, TAPS, batch_size=4, precision="bfloat16")
+
+
+def test_float16_is_not_of_this_engine(lite: Backbone) -> None:
+    with pytest.raises(ConfigError, match="cannot compute in 'float16': expected float32 or bfloat16"):
+        OpenVINOEngine(lite, TAPS, batch_size=4, precision="float16")
+
+
+def test_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert openvino_version()
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert openvino_version() is None

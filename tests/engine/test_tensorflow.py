@@ -1,0 +1,65 @@
+"""TensorFlow: what only this engine has."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from featurebank.backbone import Backbone
+from featurebank.engine import tensorflow
+from featurebank.engine.tensorflow import TensorFlowEngine, dtype_policy
+from featurebank.errors import ConfigError, EngineError
+from featurebank.runtime import import_tensorflow
+from tests.engine.conftest import difference, expected, images
+
+
+@pytest.mark.parametrize(
+    ("precision", "gpus", "policy"),
+    [
+        ("float32", 0, "float32"),
+        ("float32", 2, "float32"),
+        ("float16", 1, "mixed_float16"),
+        ("bfloat16", 1, "mixed_bfloat16"),
+    ],
+)
+def test_policy(precision: str, gpus: int, policy: str) -> None:
+    assert dtype_policy(precision, gpus) == policy
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_half_precision_needs_a_gpu(precision: str) -> None:
+    with pytest.raises(ConfigError, match=f"computes in {precision} on a GPU only, and none is visible: use float32"):
+        dtype_policy(precision, 0)
+
+
+def test_unknown_precision() -> None:
+    with pytest.raises(ConfigError, match="expected float32, float16, bfloat16"):
+        dtype_policy("int8", 1)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_as_on_a_gpu(precision: str, lite: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way that a GPU takes, on the processor: whole batches, the precision asked for."""
+    monkeypatch.setattr(tensorflow, "visible_gpus", lambda: 1)
+    batch, taps = images(5), ("pooled", "map")
+    engine = TensorFlowEngine(lite, taps, batch_size=8, precision=precision)
+    assert engine.precision == precision
+    found, right = engine(batch), expected(lite, taps, batch)
+    for tap in taps:
+        assert found[tap].dtype == np.float32
+        error = difference(found[tap], right[tap])
+        assert error <= 1e-5 if precision == "float32" else 1e-4 < error < 0.3
+    engine.close()
+
+
+def test_an_error_of_tensorflow_is_one_line(lite: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    tf = import_tensorflow()
+
+    def fail(*args: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when\nallocating")
+
+    monkeypatch.setattr(tensorflow, "_function", lambda *args: fail)
+    engine = TensorFlowEngine(lite, ["pooled"], batch_size=2)
+    with pytest.raises(EngineError, match=r"^engine tensorflow failed on a batch: OOM when allocating; try a smaller"):
+        engine(images(1))
+    engine.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -33,7 +32,6 @@ from featurebank.errors import (
 from featurebank.extraction import Extraction, ExtractOptions, extract, run_extraction
 from featurebank.progress import Advance, Reporter
 
-DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 Child = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -356,16 +354,6 @@ def test_all_bad(run: Callable[..., Extraction], photos: Path) -> None:
         path.write_bytes(b"no image " + path.name.encode())
     with pytest.raises(DatasetError, match="none of the 24 images"):
         run()
-
-
-@pytest.mark.skipif(not (DATA / "bad_images").is_dir(), reason=f"no awkward images at {DATA}")
-@pytest.mark.usefixtures("pixels")
-def test_awkward_files(lite: Backbone, tmp_path: Path) -> None:
-    root = DATA / "bad_images"
-    expected = json.loads((root / "expected.json").read_text(encoding="utf-8"))
-    done = run_extraction(load_dataset(str(root)), lite, ExtractOptions(), cache=tmp_path)
-    assert sorted(done.bank.ids()) == sorted(name for name, what in expected.items() if what == "ok")
-    assert [entry["id"] for entry in done.skipped] == sorted(name for name, what in expected.items() if what == "bad")
 
 
 # ---- types and options

@@ -20,7 +20,8 @@ from featurebank.errors import BadImageError
 MAX_PIXELS = 120_000_000
 """Images with more pixels are refused unseen: phones make up to 108 million, decompression bombs billions."""
 
-_ORIENTATION = 0x0112
+_TOO_MANY = f"more than {MAX_PIXELS // 10**6} million (a decompression bomb?)"
+_ORIENTATION, _TILE_WIDTH, _TILE_HEIGHT = 0x0112, 0x0142, 0x0143
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -79,6 +80,7 @@ def decode_with_facts(data: bytes) -> tuple[np.ndarray, Facts]:
         with _quiet_pillow():
             image = _open(data)
             _check_size(image.size)
+            _check_tiles(image)
             found, mode = image.format or "", image.mode
             turned = found == "TIFF" and _turn(image) is not None
             image.load()
@@ -142,10 +144,19 @@ def _openers() -> tuple[tuple[Callable[..., Image.Image], Callable[[bytes], bool
 def _check_size(size: tuple[int, int]) -> None:
     width, height = size
     if width * height > MAX_PIXELS:
-        message = f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} million (a decompression bomb?)"
+        message = f"{width} x {height} pixels, {_TOO_MANY}"
         raise BadImageError(message)
     if width < 1 or height < 1:
         message = f"{width} x {height} pixels: nothing to see"
+        raise BadImageError(message)
+
+
+def _check_tiles(image: Image.Image) -> None:
+    """Refuses a TIFF whose tiles are larger than any image may be: they are decoded as a whole, whatever it shows."""
+    tags = getattr(image, "tag_v2", {})
+    width, height = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_HEIGHT, 0)
+    if width * height > MAX_PIXELS:
+        message = f"tiles of {width} x {height} pixels, {_TOO_MANY}"
         raise BadImageError(message)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from immediate import Immediate
 from PIL import Image
 
 from featurebank import digest
@@ -19,7 +20,6 @@ from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.dataset import load_dataset
-from featurebank.engine.immediate import Immediate
 from featurebank.extraction import extract
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +32,7 @@ import numpy as np
 import featurebank.bank.writer as writer
 import featurebank.extraction.target as stage
 from featurebank.bank.manifest import Manifest
-from featurebank.engine.immediate import Immediate
+from immediate import Immediate
 
 writer.SHARD_ROWS = int(os.environ["ROWS"])
 if "DIE" in os.environ:  # just before a manifest would list a new shard
@@ -152,7 +152,7 @@ def child(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         asked = {name: str(value) for name, value in {"ROWS": rows, **environment}.items()}
         process = subprocess.Popen(
             [sys.executable, str(script), *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": str(ROOT), **asked},
+            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}", **asked},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

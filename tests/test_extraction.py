@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from immediate import Immediate
 
 from featurebank.backbone import Backbone
 from featurebank.bank.manifest import MANIFEST
@@ -21,7 +22,6 @@ from featurebank.bank.upkeep import find_bank, list_banks
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import load_dataset
 from featurebank.dataset.folder import Files
-from featurebank.engine.immediate import Immediate
 from featurebank.errors import (
     BankDamagedError,
     ConfigError,

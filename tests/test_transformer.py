@@ -23,6 +23,7 @@ from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError, DatasetError, FeatureBankError, UnknownNameError
 
 ROOT = Path(__file__).resolve().parents[1]
+PATHS = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}"
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ from pathlib import Path
 import numpy as np
 import featurebank as fb
 import featurebank.extraction.target as stage
-from featurebank.engine.immediate import Immediate
+from immediate import Immediate
 
 class Pixels(Immediate):
     name, precision = "pixels", "float32"
@@ -152,7 +153,7 @@ def test_processes_at_once_wait_for_each_other(photos: Path, tmp_path: Path) -> 
     running = [
         subprocess.Popen(
             [sys.executable, "-c", CHILD, str(tmp_path / "cache"), str(photos)],
-            env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": PATHS}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for _ in range(3)
     ]  # fmt: skip

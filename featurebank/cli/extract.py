@@ -35,7 +35,10 @@ _SHOWN = 10
 @click.option("--weights", help="imagenet, random:SEED or a file.  [default: imagenet; your own network's]")
 @preprocessing_option
 @click.option("--image-size", type=int, metavar="PX", help="Side of the network's input.  [default: the network's own]")
-@click.option("--engine", type=click.Choice(["auto", "openvino", "tensorflow"]), default="auto", show_default=True)
+@click.option(
+    "--engine", type=click.Choice(["auto", "openvino", "tensorflow"]), default="auto", show_default=True,
+    help="What runs the network; auto is TensorFlow on a GPU, else OpenVINO.",
+)  # fmt: skip
 @click.option(
     "--store", type=click.Choice(["float32", "float16"]), help="On disk.  [default: float32, of maps float16]"
 )

@@ -22,6 +22,7 @@ from featurebank.engine.feed import Batch
 from featurebank.errors import ConfigError, RamLimitError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.plan import Job, missing_taps
+from featurebank.extraction.trial import LEAST_COSINE, PrecisionTrial
 from featurebank.meter import Meter
 from featurebank.progress import Reporter
 from featurebank.runtime import installed_versions, threads
@@ -54,10 +55,15 @@ class Target:
     _done: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     """(n,) for each image of the dataset, whether something was computed for its content; one image a content."""
     _engines: dict[tuple[str, ...], Engine] = field(default_factory=dict)
+    trial: PrecisionTrial | None = None
+    """Where the precision is below float32."""
     _batch_size: int = 0
+    _told: bool = False
 
     def __post_init__(self) -> None:
         self._batch_size = self.options.batch_size
+        if self.options.precision != "float32":
+            self.trial = PrecisionTrial(lambda taps: self._load(taps, "float32"))
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -116,6 +122,8 @@ class Target:
         """Waits for a batch and hands its rows to the writer; returns how many images it had."""
         batch = running.batch
         features = self._features(running)
+        if self.trial:
+            self._compare(batch.images, features)
         keys = row_keys(dataset.digests[batch.indices], batch.views)
         ids = [dataset.ids[index] for index in batch.indices.tolist()]
         to.put(ids, keys, features, self._dtypes(running.taps))
@@ -125,10 +133,32 @@ class Target:
         self._done[batch.indices] = True
         return len(keys)
 
+    def _compare(self, images: np.ndarray, features: dict[str, np.ndarray]) -> None:
+        assert self.trial, "asked for in a lower precision alone"
+        if self.trial.add(images, features):
+            self.tell_precision()
+
+    def tell_precision(self) -> None:
+        """Tells how far the features are from those in float32, once."""
+        if not self.trial or self._told or not (found := self.trial.summary()):
+            return
+        self._told = True
+        for tap, cosine in found.items():
+            line = (
+                f"{self.options.precision}: cosine to float32 {cosine['mean']:.4f} on average, {cosine['least']:.4f} "
+                f"at least, tap '{tap}' of {cosine['images']} images"
+            )
+            if cosine["least"] < LEAST_COSINE:
+                self.reporter.warn(f"{line}: heads will notice; --precision float32 computes exactly")
+            else:
+                self.reporter.say(line)
+
     def close(self) -> None:
         """Lets go of the engines."""
         while self._engines:
             self._engines.popitem()[1].close()
+        if self.trial:
+            self.trial.close()
 
     def _features(self, running: Running) -> dict[str, np.ndarray]:
         try:
@@ -155,15 +185,17 @@ class Target:
 
     def _engine(self, taps: tuple[str, ...]) -> Engine:
         if taps not in self._engines:
-            options = self.options
             self.reporter.say(f"loading {self.backbone.name} (weights {self.backbone.weights})")
             with self.meter.working("load"):
-                self._engines[taps] = load_engine(
-                options.engine, self.backbone, taps, batch_size=self._batch_size, precision=options.precision,
-                cache=self.writer.path.parent, say=self.reporter.say,
-            )  # fmt: skip
+                self._engines[taps] = self._load(taps, self.options.precision)
             self.engine = self._engines[taps].name
         return self._engines[taps]
+
+    def _load(self, taps: tuple[str, ...], precision: str) -> Engine:
+        return load_engine(
+            self.options.engine, self.backbone, taps, batch_size=self._batch_size, precision=precision,
+            cache=self.writer.path.parent, say=self.reporter.say,
+        )  # fmt: skip
 
     def finish(
         self, items: Items, skipped: Sequence[dict[str, str]], seconds: float, busy: Mapping[str, float]
@@ -181,6 +213,7 @@ class Target:
         return event(
             added=self.done,
             computed=self.computed,
+            **({"cosine_to_float32": self.trial.summary()} if self.trial else {}),
             taps=list(self.taps),
             views=self.views,
             seconds=round(seconds, 3),

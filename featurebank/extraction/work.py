@@ -162,6 +162,8 @@ class Work:
             running.append((target, sent))
         while running:
             take()
+        for target in self.targets:
+            target.tell_precision()  # where there were fewer images than the comparison wants
 
     def _batches(self, jobs: Sequence[Job]) -> Generator[Batch[Lane] | Bad, None, None]:
         """Decodes each image once, and brings it to the input of each network in each view that lacks it."""

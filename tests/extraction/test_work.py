@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from immediate import Immediate
 
 from featurebank.backbone import Backbone
 from featurebank.bank.manifest import load_manifest
 from featurebank.dataset import load_dataset
-from featurebank.engine.immediate import Immediate
 from featurebank.errors import FeatureRangeError, RamLimitError
 from featurebank.extraction import Extraction, ExtractOptions, run_extraction
 from featurebank.progress import Reporter
@@ -161,3 +161,59 @@ def test_an_account_of_what_was_at_work(run: Callable[..., Extraction]) -> None:
     assert event
     assert set(event["busy"]) == set(found.busy)
     assert run(load).busy == {}
+
+
+class Coarse(Small):
+    """An engine whose features in bfloat16 are a little off."""
+
+    def __init__(self, precision: str, error: float, opened: list[str]) -> None:
+        super().__init__(100, 100, [])
+        self.precision, self.error, self.opened = precision, error, opened
+        opened.append(precision)
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        found = features(images) + 1
+        if self.precision != "float32":
+            found[:, 0] += self.error * found.sum(axis=1)
+        return {"pooled": found}
+
+    def close(self) -> None:
+        self.opened.remove(self.precision)
+
+
+@pytest.mark.parametrize(("error", "warned"), [(0.01, False), (0.5, True)])
+def test_a_lower_precision_is_compared_and_told(
+    photos: Path, lite: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: float, warned: bool
+) -> None:
+    opened: list[str] = []
+
+    def load(*a: Any, precision: str, **options: Any) -> Coarse:
+        return Coarse(precision, error, opened)
+
+    class Told(Listener):
+        def __init__(self) -> None:
+            super().__init__()
+            self.said: list[str] = []
+
+        def say(self, line: str) -> None:
+            self.said.append(line)
+
+    monkeypatch.setattr("featurebank.extraction.target.load_engine", load)
+    told, dataset = Told(), load_dataset(str(photos))
+    options = ExtractOptions(batch_size=5, precision="bfloat16")
+    found = run_extraction(dataset, lite, options, cache=tmp_path, reporter=told)
+    lines = [line for line in (*told.said, *told.warned) if line.startswith("bfloat16: cosine to float32")]
+    assert len(lines) == 1
+    assert "tap 'pooled' of 24 images" in lines[0]
+    assert bool(told.warned) == warned
+    assert ("--precision float32" in lines[0]) == warned
+    event = found.bank.manifest.last_extraction
+    assert event
+    assert event["precision"] == "bfloat16"
+    assert event["cosine_to_float32"]["pooled"]["images"] == 24
+    assert (event["cosine_to_float32"]["pooled"]["least"] < 0.99) == warned
+    assert opened == [], "every engine is closed"
+    exact = run_extraction(dataset, lite, ExtractOptions(batch_size=5), cache=tmp_path)
+    assert exact.added == 24, "another precision is another bank"
+    assert exact.bank.path != found.bank.path
+    assert "cosine_to_float32" not in (exact.bank.manifest.last_extraction or {})

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
+PATHS = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}"
 GROWTH = 1.1
 NETWORK = ("--backbone", "efficientnet_lite0", "--weights", "random:0", "--image-size", 32)
 
@@ -34,7 +35,7 @@ def peak_of(root: Path, cache: Path, taps: tuple[str, ...], *, code: str) -> tup
     arguments = ["--cache", cache, "extract", *NETWORK, "--dataset", root, *asked, "--json"]
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": PATHS}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -59,7 +60,7 @@ WIDE = (
 import numpy as np
 import featurebank.bank.writer as writer
 import featurebank.extraction.target as stage
-from featurebank.engine.immediate import Immediate
+from immediate import Immediate
 
 class Wide(Immediate):
     name, precision = "wide", "float32"

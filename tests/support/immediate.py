@@ -1,4 +1,4 @@
-"""What engines have in common that compute in the thread that asks."""
+"""What the engines of tests have in common: they compute in the thread that asks."""
 
 from __future__ import annotations
 

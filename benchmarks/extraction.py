@@ -1,8 +1,8 @@
 """How fast are features extracted, from arrays and from JPEG files to shards on disk, and how far is it from the limit?
 
-For ResNet50, VGG16 and EfficientNet-Lite0, in turn: `keras.Model.predict`; the network in one `tf.function`; featurebank
-with each engine, from arrays (or JPEG files) to finished shards; OpenVINO alone, which is the limit; decoding alone;
-bfloat16 where the processor has it, with the accuracy of a linear head beside it.
+For ResNet50, VGG16 and EfficientNet-Lite0, in turn: `keras.Model.predict`; the network in one `tf.function`;
+featurebank with each engine, from arrays (or JPEG files) to finished shards; OpenVINO alone, which is the limit;
+decoding alone; bfloat16 where the processor has it, with the accuracy of a linear head beside it.
 
 featurebank's time is the whole of `run_extraction`: digests, decoding, resizing, forward pass, writing and syncing of
 the shards; the engine is built before the clock runs, as the models of the others are. `--photos DIR` takes the JPEG

@@ -73,7 +73,10 @@ def _tensor(network: Any, tap: str, source: str, pooling: str | None, hint: str)
 
     layers = {layer.name: layer for layer in network.layers}
     if source != "map" and source not in layers:
-        error = unknown_name("tap", source, ["pooled", "map", *layers], hint)
+        from featurebank.backbone.cuts import cut_points
+
+        cuts = ", ".join(cut.name for cut in cut_points(network))
+        error = unknown_name("tap", source, ["pooled", "map", *layers], f"{hint}; it can be cut at {cuts}")
         raise error
     tensor = network.output if source == "map" else layers[source].output
     if pooling is None:

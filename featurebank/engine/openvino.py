@@ -21,6 +21,8 @@ from featurebank.runtime import import_tensorflow, installed_versions, threads
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 """What the network can be computed in, and what OpenVINO calls it."""
 
+_OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "out of memory")
+"""How OpenVINO, which knows no exception for it, says that there is no memory."""
 _VERSION = 1
 """Part of the recipe of a converted network; to be raised where it is converted differently than before."""
 _TOLERANCE = 1e-3
@@ -119,6 +121,8 @@ class _Run:
             self._request.start_async()
             self._request.wait()
         except RuntimeError as error:
+            if any(word in str(error) for word in _OUT_OF_MEMORY):
+                raise MemoryError(_line(error)) from error
             message = f"engine openvino failed on a batch: {_line(error)}; try --engine tensorflow"
             raise EngineError(message) from error
         return {tap: rows[:count] for tap, rows in self._taps.items()}

@@ -90,6 +90,8 @@ class _Run:
         try:
             found = self._forward(self._tf.constant(images))
             return {tap: value.numpy()[:count] for tap, value in found.items()}
+        except self._tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(error.message) from error
         except self._tf.errors.OpError as error:
             reason = " ".join(str(error.message).split())[:300]
             message = f"engine tensorflow failed on a batch: {reason}; try a smaller --batch-size"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,6 +15,26 @@ from featurebank.bank import Bank
 
 NETWORK = ("--weights", "random:0", "--image-size", 32)
 TAPS = ("--tap", "pooled", "--tap", "map:max")
+
+
+def load_script(path: Path) -> ModuleType:
+    """Imports what is a program of its own too."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def bombs() -> ModuleType:
+    return load_script(Path(__file__).with_name("bombs.py"))
+
+
+@pytest.fixture(scope="session")
+def deaths() -> ModuleType:
+    return load_script(Path(__file__).parents[1] / "bank" / "deaths.py")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -26,16 +25,6 @@ ROOT = Path(__file__).resolve().parents[2]
 AWKWARD = ROOT.parent / "shared" / "data" / "bad_images"
 Start = Callable[..., "subprocess.Popen[str]"]
 Ended = Callable[..., tuple[str, str]]
-
-
-@pytest.fixture(scope="module")
-def bombs() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bombs", Path(__file__).with_name("bombs.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def by_id(bank: Bank) -> dict[str, list[bytes]]:

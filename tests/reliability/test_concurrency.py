@@ -136,7 +136,7 @@ def test_the_note_of_another_host(extracts: Start, ended: Callable[..., tuple[st
     assert error.count("\n") == 1
     leave_note(path, 61)
     assert "process 4711 on elsewhere ended without letting go" in ended(extracts(quiet=False))[1]
-    leave_note(path, 57)
+    leave_note(path, 58)
     _, told = ended(extracts("--wait", quiet=False))
     assert told.index("waiting: process 4711 on elsewhere") < told.index("process 4711 on elsewhere ended without")
 
@@ -155,7 +155,7 @@ def fast_disk(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
-@pytest.mark.parametrize("seconds", [5, pytest.param(120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [3, pytest.param(120, marks=pytest.mark.slow)])
 def test_readers_see_one_state_or_another(fast_disk: Path, seconds: int, capsys: pytest.CaptureFixture[str]) -> None:
     """See states.py: images come and go, labels change, a clean-up rewrites shards, while readers look."""
 
@@ -170,7 +170,7 @@ def test_readers_see_one_state_or_another(fast_disk: Path, seconds: int, capsys:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    writer = role("write", time.time() + seconds + 3)
+    writer = role("write", time.time() + seconds + 2)
     deadline = time.monotonic() + 60
     while not (fast_disk / "bank" / "manifest.json").is_file() or not list(fast_disk.glob("bank/items-*")):
         assert writer.poll() is None, writer.communicate()

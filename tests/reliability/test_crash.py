@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,9 +23,10 @@ import pytest
 from featurebank.bank import writer as limits
 from featurebank.bank.collect import collect, plan_gc
 from featurebank.bank.lock import NOTE
-from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
+from featurebank.bank.manifest import MANIFEST, load_manifest
 from featurebank.bank.merge import merge_banks
 from featurebank.bank.verify import verify_bank
+from featurebank.digest import of_recipe
 from featurebank.errors import BankIncompleteError
 
 VIEWS = ("--views", 2, "--augment", "flip,rotate=20")
@@ -118,17 +120,12 @@ def test_ctrl_c(child: Start, ended: Ended, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+def large(tmp_path: Path, deaths: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Makes a bank of many shards of four rows, so that there is a long way to die on."""
     monkeypatch.setattr(limits, "SHARD_ROWS", 4)
-    sys.path.insert(0, str(Path(__file__).parents[1] / "bank"))
-    try:
-        import deaths
-    finally:
-        sys.path.pop(0)
 
     def make(cache: str, numbers: range, kept: range) -> Path:
-        path = tmp_path / cache / f"data--net--{Manifest(deaths.RECIPE, deaths.DATASET).key[:12]}"
+        path = tmp_path / cache / f"data--net--{of_recipe(deaths.RECIPE)[:12]}"
         deaths.fill(path, numbers, kept)
         return path
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from immediate import Immediate
 from PIL import Image
 
 from featurebank.backbone import Backbone
@@ -103,7 +104,7 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 def test_photos_that_lie_on_their_side_give_the_features_of_upright_ones(
     lite: Backbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, suffix: str
 ) -> None:
-    class Whole:
+    class Whole(Immediate):
         name, precision = "whole images", "float32"
 
         def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:

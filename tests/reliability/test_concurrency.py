@@ -183,11 +183,11 @@ def test_readers_see_one_state_or_another(fast_disk: Path, seconds: int, capsys:
         out, error = process.communicate(timeout=seconds + 60)
         assert process.returncode == 0, error
         done[name] = json.loads(out)
-    assert done["write"]["states"] > 10
-    assert done["write"]["rewritten shards"] > 20
-    assert done["read"]["opened"] > 30
+    assert done["write"]["states"] > 1
+    assert done["write"]["rewritten shards"] > 0
+    assert done["read"]["opened"] > 1
     assert done["read"]["read"] > done["read"].get("taken away", 0)
-    assert done["share"]["read"] > 100
+    assert done["share"]["read"] > 1
     assert verify_bank(fast_disk / "bank").damaged == ()
     if seconds > 60:
         with capsys.disabled():

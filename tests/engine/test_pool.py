@@ -125,7 +125,10 @@ def test_a_process_ends_at_once(ending: str) -> None:
     assert process.stdout.readline() == "ready\n"
     if ending == "wait":
         process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    try:
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == (0 if ending == "end" else -signal.SIGINT)
     assert ("KeyboardInterrupt" in error) == (ending == "wait")
 

@@ -123,18 +123,32 @@ def test_other_features_than_keras_are_refused(lite: Backbone, monkeypatch: pyte
 
 
 @pytest.mark.usefixtures("converted")
-def test_a_request_that_fails(lite: Backbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("reason", "kind", "message"),
+    [
+        (
+            "broken\n  node",
+            EngineError,
+            r"^engine openvino failed on a batch: .*: broken node; try --engine tensorflow",
+        ),
+        ("std::bad_alloc", MemoryError, "bad_alloc"),
+        ("out of memory", MemoryError, "out of memory"),
+    ],
+)
+def test_a_request_that_fails(
+    lite: Backbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reason: str, kind: type[Exception], message: str
+) -> None:
     class Request:
         def __init__(self, request: Any) -> None:
             self.get_input_tensor, self.get_tensor = request.get_input_tensor, request.get_tensor
 
         def start_async(self) -> None:
-            raise RuntimeError("Exception from src/infer.cpp:1:\n  out of memory")
+            raise RuntimeError(f"Exception from src/infer.cpp:1:\n  {reason}")
 
     create = import_openvino().CompiledModel.create_infer_request
     monkeypatch.setattr("openvino.CompiledModel.create_infer_request", lambda self: Request(create(self)))
     engine = OpenVINOEngine(lite, TAPS, batch_size=4, cache=tmp_path)
-    with pytest.raises(EngineError, match=r"^engine openvino failed on a batch: .*: out of memory; try --engine tenso"):
+    with pytest.raises(kind, match=message):
         engine(images(3))
 
 

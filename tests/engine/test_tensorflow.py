@@ -52,14 +52,23 @@ def test_as_on_a_gpu(precision: str, lite: Backbone, monkeypatch: pytest.MonkeyP
     engine.close()
 
 
-def test_an_error_of_tensorflow_is_one_line(lite: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        ("InternalError", EngineError, r"^engine tensorflow failed on a batch: OOM when allocating; try a smaller"),
+        ("ResourceExhaustedError", MemoryError, "OOM when"),
+    ],
+)
+def test_an_error_of_tensorflow_is_one_line(
+    lite: Backbone, monkeypatch: pytest.MonkeyPatch, error: str, kind: type[Exception], message: str
+) -> None:
     tf = import_tensorflow()
 
     def fail(*args: object) -> None:
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when\nallocating")
+        raise getattr(tf.errors, error)(None, None, "OOM when\nallocating")
 
     monkeypatch.setattr(tensorflow, "_function", lambda *args: fail)
     engine = TensorFlowEngine(lite, ["pooled"], batch_size=2)
-    with pytest.raises(EngineError, match=r"^engine tensorflow failed on a batch: OOM when allocating; try a smaller"):
+    with pytest.raises(kind, match=message):
         engine(images(1))
     engine.close()

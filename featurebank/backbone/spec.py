@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from featurebank.backbone.weight_files import KERAS_SUFFIXES, file_digest, load_keras
+from featurebank.backbone.weight_files import (
+    KERAS_SUFFIXES,
+    TORCH_SUFFIXES,
+    Part,
+    file_digest,
+    load_keras,
+    load_torch,
+)
 
 IMAGENET = "imagenet"
 """What users write for the weights that a network was published with."""
@@ -123,3 +131,22 @@ class BackboneSpec(ABC):
             WeightsError: the file is missing, unreadable, or of another network.
         """
         load_keras(model, path or self.own_file(top=top), self.name, top=top)
+
+
+@dataclass(frozen=True)
+class TorchSpec(BackboneSpec):
+    """A network whose weights may lie in a file of PyTorch too."""
+
+    suffixes: ClassVar[tuple[str, ...]] = KERAS_SUFFIXES + TORCH_SUFFIXES
+
+    @abstractmethod
+    def correspondence(self, *, top: bool) -> Iterator[tuple[str, list[Part]]]:
+        """Yields each Keras layer with the PyTorch tensors that fill its weights, in their order."""
+
+    def load(self, model: Any, path: Path | None, *, top: bool) -> None:
+        """Fills the network from a file of Keras or PyTorch; see `BackboneSpec.load`."""
+        path = path or self.own_file(top=top)
+        if path.suffix.lower() in TORCH_SUFFIXES:
+            load_torch(model, path, self.name, self.correspondence(top=top))
+        else:
+            load_keras(model, path, self.name, top=top)

@@ -15,20 +15,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from featurebank.backbone.download import fetch, is_as_named
 from featurebank.backbone.preprocess import TORCH
-from featurebank.backbone.spec import BackboneSpec
-from featurebank.backbone.weight_files import (
-    CONV,
-    KERAS_SUFFIXES,
-    TORCH_SUFFIXES,
-    Part,
-    keras_folders,
-    load_keras,
-    load_torch,
-)
+from featurebank.backbone.spec import TorchSpec
+from featurebank.backbone.weight_files import CONV, Part, keras_folders
 from featurebank.errors import WeightsError
 
 SITE = "https://download.pytorch.org/models/"
@@ -45,7 +37,7 @@ _POOL = 3
 
 
 @dataclass(frozen=True)
-class SqueezeNet(BackboneSpec):
+class SqueezeNet(TorchSpec):
     """A version of SqueezeNet; the output of each Fire module is called `fire2` to `fire9`.
 
     Args:
@@ -59,8 +51,6 @@ class SqueezeNet(BackboneSpec):
     kernel: int
     pooled: tuple[int, int, int]
     file: str
-
-    suffixes: ClassVar[tuple[str, ...]] = KERAS_SUFFIXES + TORCH_SUFFIXES
 
     def build(self, prepared: Any, *, top: bool) -> Any:
         """Adds the network to a graph; its last map is that of `fire9`, (n, 13, 13, 512) for 224 pixels."""
@@ -98,15 +88,7 @@ class SqueezeNet(BackboneSpec):
             raise WeightsError(message)
         return places[0]
 
-    def load(self, model: Any, path: Path | None, *, top: bool) -> None:
-        """Fills the network from a file of Keras or PyTorch; see `BackboneSpec.load`."""
-        path = path or self.own_file(top=top)
-        if path.suffix.lower() in TORCH_SUFFIXES:
-            load_torch(model, path, self.name, self._correspondence(top=top))
-        else:
-            load_keras(model, path, self.name, top=top)
-
-    def _correspondence(self, *, top: bool) -> Iterator[tuple[str, list[Part]]]:
+    def correspondence(self, *, top: bool) -> Iterator[tuple[str, list[Part]]]:
         """Yields each Keras layer with the PyTorch tensors that fill its weights; torchvision numbers its modules."""
 
         def conv(tensor: str) -> list[Part]:

@@ -66,7 +66,8 @@ def merge_banks(paths: Sequence[Path], cache: Path, *, name: str | None = None, 
         found = Rows(target, Manifest(first.recipe, record, shards=to.manifest.shards, taps=taps, views=views), items)
         for tap in taps:
             found.check(tap, views)
-        skipped = [s for part in parts for s in part.manifest.skipped if s["id"] not in set(items.ids)] if one else []
+        listed = set(items.ids)
+        skipped = [s for part in parts for s in part.manifest.skipped if s["id"] not in listed] if one else []
         to.finish(items, taps, skipped, event(merged=[part.path.name for part in parts], linked=rows), views=views)
     return Bank(target)
 
@@ -174,16 +175,17 @@ def _join(tables: Sequence[Items]) -> Items:
 
 def _link_all(parts: Sequence[_Part], to: BankWriter, reporter: Reporter) -> int:
     """Shares all shards that the result does not list yet; returns how many rows they have."""
-    rows = 0
+    rows, listed = 0, to.manifest.files
     shards = [(part.path, shard) for part in parts for shard in part.manifest.shards]
     with reporter.track("merge", sum(shard.bytes for _, shard in shards), "bytes") as advance:
         for path, shard in shards:
-            if path != to.path.resolve() and shard.file not in {known.file for known in to.manifest.shards}:
+            if path != to.path.resolve() and shard.file not in listed:
                 keys = read_keys(path, shard)
                 if not share(path, to.path, shard):
                     message = f"'{path / shard.file}' is damaged: run 'featurebank extract' there as before, then merge"
                     raise BankDamagedError(message)
                 to.adopt([shard], [keys])
+                listed.add(shard.file)
                 rows += shard.rows
             advance(shard.bytes)
     return rows

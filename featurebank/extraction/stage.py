@@ -184,7 +184,7 @@ def extract_rows(
     path = locate(images, backbone, options, cache)
     if (bank := _complete(path, images.digests)) is not None:
         return bank
-    with _writer(images, backbone, options, cache, SILENT) as writer:
+    with _writer(path, images, backbone, options, SILENT) as writer:
         target = Target(0, backbone, options, writer, SILENT, meter := Meter())
         work = Work(images, [target], options, SILENT, meter)
         began = time.perf_counter()
@@ -247,7 +247,7 @@ def _hold(
     paths = [locate(dataset, backbone, options, cache) for backbone in backbones]
     targets, meter = {}, Meter()
     for number in sorted(range(len(backbones)), key=paths.__getitem__):
-        writer = stack.enter_context(_writer(dataset, backbones[number], options, cache, reporter))
+        writer = stack.enter_context(_writer(paths[number], dataset, backbones[number], options, reporter))
         for line in writer.lost:
             reporter.warn(line)
         targets[number] = Target(number, backbones[number], options, writer, reporter, meter)
@@ -255,7 +255,7 @@ def _hold(
 
 
 def _writer(
-    dataset: Dataset, backbone: Backbone, options: ExtractOptions, cache: str | Path | None, reporter: Reporter
+    path: Path, dataset: Dataset, backbone: Backbone, options: ExtractOptions, reporter: Reporter
 ) -> BankWriter:
     record: dict[str, Any] = {
         "name": dataset.name,
@@ -265,6 +265,5 @@ def _writer(
         "seed": dataset.seed,
         "subset": dict(dataset.subset),
     }
-    path = locate(dataset, backbone, options, cache)
     source = {"weights": backbone.weights}
     return BankWriter(path, options.recipe(backbone), record, source=source, wait=options.wait, tell=reporter.say)

@@ -91,12 +91,14 @@ class Work:
         return sorted(found, key=lambda entry: entry["id"])
 
     def _jobs(self, wanted: np.ndarray) -> list[Job]:
-        jobs = []
+        jobs: list[Job] = []
         for target in self.targets:
-            if target.jobs(wanted):
-                for adopted in target.adopt(wanted):
+            found = target.jobs(wanted)
+            if found and (shared := target.adopt(wanted)):
+                for adopted in shared:
                     self.reporter.say(f"{adopted.rows} rows of '{adopted.name}' are the same: shared, not computed")
-            jobs += target.jobs(wanted)
+                found = target.jobs(wanted)
+            jobs += found
         return jobs
 
     def _refuse_unreadable(self) -> None:

@@ -130,13 +130,14 @@ def export(settings: Settings, bank: str | None, output: Path, tap: str | None, 
     """Write one plain file: features, labels, ids, splits and classes."""
     from featurebank.bank import find_bank
     from featurebank.cli.tables import size
+    from featurebank.grid import default_tap
 
     writers = {".h5": "to_hdf5", ".hdf5": "to_hdf5", ".npz": "to_npz"}
     if output.suffix.lower() not in writers:
         message = f"-o {output}: expected a file that ends with .h5, .hdf5 or .npz"
         raise click.UsageError(message)
     found = find_bank(settings.cache, bank)
-    chosen = tap or ("pooled" if "pooled" in found.taps else found.taps[0])
+    chosen = tap or default_tap(found)
     written = getattr(found, writers[output.suffix.lower()])(output, chosen, view=view)
     click.echo(f"{written}: tap {chosen} of {len(found)} images, {size(written.stat().st_size)}")
 

@@ -29,6 +29,12 @@ _TOLERANCE = 1e-3
 """How far a converted network may be from the original, relative to the largest feature of an image."""
 
 
+_REQUEST = 4
+"""Images of 224 x 224 pixels that a request holds, so that their maps stay in the core's own cache. Measured on two cores,
+images a second of processor time. EfficientNet-Lite0 at 224 pixels: 219 for 1 image, 223 for 2, 214 for 4, 194 for 8, 184
+for 16; at 32 pixels 3770, 5610 for 4, 6030 for 8, 6380 for 32. ResNet50 in bfloat16: 64 for 1, 67 for 2, 69 for 4 and 8."""
+
+
 class OpenVINOEngine(PooledEngine):
     """Runs a backbone's taps in OpenVINO on the processor.
 
@@ -58,7 +64,7 @@ class OpenVINOEngine(PooledEngine):
     ) -> None:  # fmt: skip
         core = import_openvino().Core()
         self.precision = _checked(precision, core)
-        request = request_size(backbone.image_size, batch_size)
+        request = request_size(backbone.image_size, batch_size, most=_REQUEST)
         model = _network(core, backbone, taps, cache, say)
         compiled = _compile(core, model, (request, backbone.image_size), precision)
         # One request more than can run at a time: while its answer is copied, no stream waits.

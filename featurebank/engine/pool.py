@@ -17,24 +17,17 @@ Run: TypeAlias = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """Computes one request, (n, size, size, 3) uint8 -> for each tap (n, ...), which may be overwritten by its next one."""
 Answer: TypeAlias = dict[str, np.ndarray]
 
-_PIXELS = 4 * 224 * 224
+def request_size(image_size: int, batch_size: int, *, most: int) -> int:
+    """Returns how many images one request holds: few of large images, many of small ones.
 
-
-def request_size(image_size: int, batch_size: int, *, cores: int = 1) -> int:
-    """Returns how many images one request holds: few of large images, whose maps then stay in the core's own cache.
-
-    Measured with OpenVINO on two cores, images per second of processor time. EfficientNet-Lite0 at 224 pixels: 219 for
-    1 image, 223 for 2, 214 for 4, 194 for 8, 184 for 16; at 32 pixels 3770, 5610 for 4, 6030 for 8, 6380 for 32.
-    ResNet50 at 224 pixels in bfloat16: 64 for 1, 67 for 2, 69 for 4 and 8. A batch is cut into equal requests, since a
-    shorter one takes as long as a full one.
+    A batch is cut into equal requests, since a shorter one takes as long as a full one.
 
     Args:
         image_size: the side of the images in pixels.
         batch_size: images in a batch, at most.
-        cores: how many work on one request.
+        most: how many images of 224 x 224 pixels a request may hold; of other sizes, as many pixels.
     """
-    most = max(1, round(cores * _PIXELS / image_size**2))
-    requests = -(-batch_size // most)
+    requests = -(-batch_size // max(1, round(most * 224**2 / image_size**2)))
     return -(-batch_size // requests)
 
 

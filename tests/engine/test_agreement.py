@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featurebank.backbone import Backbone, load_backbone
+from featurebank.backbone import Backbone, list_backbones, load_backbone
 from featurebank.dataset.decode import decode
 from featurebank.engine.catalog import load_engine
 from tests.conftest import ROOT
@@ -55,20 +55,10 @@ def test_small(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "weights"),
-    [
-        ("efficientnet_lite0", "imagenet"),
-        ("resnet50", "random:0"),
-        ("vgg16", "random:0"),
-        ("densenet121", "random:0"),
-        ("mobilenet_v2", "random:0"),
-        ("efficientnet_b0", "random:0"),
-        ("convnext_tiny", "random:0"),
-        ("xception", "random:0"),
-    ],
-)
-def test_full_size(name: str, weights: str) -> None:
-    backbone = load_backbone(name, weights=weights)
-    refuse_disagreement(backbone, made(16, backbone.image_size))
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", [spec.name for spec in list_backbones()])
+def test_every_backbone_on_photos(name: str) -> None:
+    bundled = "imagenet" if name.startswith("efficientnet_lite") else "random:0"
+    backbone = load_backbone(name, weights=bundled)
+    refuse_disagreement(backbone, made(8, backbone.image_size))
     refuse_disagreement(backbone, photos(backbone, 200))

@@ -43,16 +43,16 @@ def numbered(first: int, count: int) -> np.ndarray:
 
 
 @given(st.integers(1, 1024), st.integers(1, 512), st.integers(1, 64))
-def test_requests_are_equal_and_small(size: int, batch: int, cores: int) -> None:
-    request = request_size(size, batch, cores=cores)
+def test_requests_are_equal_and_small(size: int, batch: int, most: int) -> None:
+    request = request_size(size, batch, most=most)
     requests = -(-batch // request)
     assert 1 <= request <= batch
     assert requests * request - batch < requests, "some request would be mostly empty"
-    assert request == 1 or request * size**2 <= 1.5 * cores * 4 * 224**2
+    assert request == 1 or request * size**2 <= 1.5 * most * 224**2
 
 
 def test_request_sizes_that_were_measured() -> None:
-    assert [request_size(size, 32) for size in (224, 96, 32, 600)] == [4, 16, 32, 1]
+    assert [request_size(size, 32, most=4) for size in (224, 96, 32, 600)] == [4, 16, 32, 1]
 
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=20), st.integers(1, 7), st.integers(1, 4))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurebank.cli.board import SORT_KEYS, print_best, print_runs, run_json, sorted_runs, write_csv
 from featurebank.cli.settings import Settings, as_json, print_json
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from featurebank.heads.runs import Run
 
 _SHOWN = 10
-SORT_KEYS = ("accuracy", "loss", "macro_f1", "seconds", "gap")
 
 bank_option = click.option("--bank", help="Path, name or beginning of the name of a bank.  [default: the last used]")
 test_option = click.option("--test", is_flag=True, help="Open the test split, for the chosen run alone.")
@@ -102,7 +102,7 @@ def _show(
     if test:
         best = evaluate_test(bank, best)
         runs = [best if run.run == best.run else run for run in runs]
-    shown = _sorted(runs, sort)[: top if top is not None else None]
+    shown = sorted_runs(runs, sort)[: top if top is not None else None]
     if as_json:
         print_json({"runs": [run_json(run, best) for run in shown], "best": best.run, "seconds": round(seconds, 3)})
         return
@@ -111,77 +111,6 @@ def _show(
     if more > 0:
         click.echo(f"and {more} more: featurebank leaderboard --bank {bank.name} --top {len(runs)}")
     print_best(bank, best)
-
-
-def run_json(run: Run, best: Run) -> dict[str, Any]:
-    """Returns a run for `--json`; only the chosen one shows its test metrics."""
-    found = run.summary()
-    if run.run != best.run or "test" not in run.metrics:
-        found["metrics"] = {split: values for split, values in run.metrics.items() if split != "test"}
-    return found
-
-
-def print_runs(runs: Sequence[Run], best: Run) -> None:
-    """Prints the table of runs; taps and seeds only where they differ."""
-    from featurebank.cli.tables import print_table
-
-    taps, seeds = len({run.tap for run in runs}) > 1, len({run.seed for run in runs}) > 1
-    numbers = ("val acc", "95 % interval", "val loss", "macro F1", "train acc", "gap", "seconds")
-    rows = []
-    for run in runs:
-        mark = "*" if run.run == best.run else " "
-        where = (*((run.tap,) if taps else ()), *((run.seed,) if seeds else ()))
-        rows.append((f"{mark} {run.run}", str(run.spec), *where, *_figures(run)))
-    print_table(
-        ("  run", "head", *(("tap",) if taps else ()), *(("seed",) if seeds else ()), *numbers),
-        rows,
-        right=("seed", *numbers),
-    )
-    for run in runs:
-        if run.failure:
-            click.echo(f"failed: {run.run} {run.spec}: {run.failure}")
-
-
-def _figures(run: Run) -> tuple[str, ...]:
-    if run.failure:
-        return ("failed", "", "", "", "", "", f"{run.seconds:.2f}")
-    val, train = run.metrics["val"], run.metrics["train"]
-    low, high = val["accuracy_interval"]
-    return (
-        f"{val['accuracy']:.4f}", f"{low:.3f}-{high:.3f}", f"{val['loss']:.4f}", f"{val['macro_f1']:.4f}",
-        f"{train['accuracy']:.4f}", f"{gap(run):+.3f}", f"{run.seconds:.2f}",
-    )  # fmt: skip
-
-
-def print_best(bank: Bank, best: Run) -> None:
-    """Prints the chosen run, and its test accuracy if it has one."""
-    val = best.metrics["val"]
-    click.echo(f"chosen by validation: {best.run}  {best.spec}  validation accuracy {val['accuracy']:.4f}")
-    if "test" in best.metrics:
-        test = best.metrics["test"]
-        low, high = test["accuracy_interval"]
-        click.echo(
-            f"test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on {test['images']} images "
-            f"kept apart, opened {best.tested}"
-        )
-    click.echo(f"runs: {bank.path / 'runs'}")
-
-
-def gap(run: Run) -> float:
-    """Returns by how much training accuracy is above validation accuracy."""
-    return float(run.metrics["train"]["accuracy"] - run.metrics["val"]["accuracy"])
-
-
-def _sorted(runs: Sequence[Run], key: str | None) -> list[Run]:
-    if key is None:
-        return list(runs)
-    done = [run for run in runs if not run.failure]
-    failed = [run for run in runs if run.failure]
-    if key == "seconds":
-        return [*sorted(done, key=lambda run: run.seconds), *failed]
-    if key == "gap":
-        return [*sorted(done, key=gap), *failed]
-    return [*sorted(done, key=lambda run: run.metrics["val"][key], reverse=key != "loss"), *failed]
 
 
 def _read_params(params: Sequence[str]) -> dict[str, Any]:
@@ -195,22 +124,3 @@ def _read_params(params: Sequence[str]) -> dict[str, Any]:
             raise click.UsageError(message)
         found[name.strip()] = parse_value(value.strip())
     return found
-
-
-def write_csv(runs: Sequence[Run], path: Path) -> None:
-    """Writes the runs as a CSV file, one column for each metric; parameters are one JSON text."""
-    import csv
-    import io
-    import json
-
-    from featurebank.files import write_bytes
-
-    names = [f"{split}_{name}" for split in ("train", "val") for name in ("accuracy", "loss", "macro_f1")]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(["run", "head", "params", "tap", "seed", "seconds", *names, "failure"])
-    for run in runs:
-        values = [run.metrics.get(n.partition("_")[0], {}).get(n.partition("_")[2], "") for n in names]
-        start = [run.run, run.head, json.dumps(run.params, sort_keys=True), run.tap, run.seed, run.seconds]
-        writer.writerow([*start, *values, run.failure or ""])
-    write_bytes(path, buffer.getvalue().encode())

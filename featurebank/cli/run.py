@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from featurebank.cli.board import print_best, print_runs, run_json
 from featurebank.cli.extract import print_extraction, to_json
-from featurebank.cli.heads import print_best, print_runs, run_json
 from featurebank.cli.settings import Settings, as_json, print_json
 
 _SHOWN = 12

@@ -17,6 +17,7 @@ Run: TypeAlias = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """Computes one request, (n, size, size, 3) uint8 -> for each tap (n, ...), which may be overwritten by its next one."""
 Answer: TypeAlias = dict[str, np.ndarray]
 
+
 def request_size(image_size: int, batch_size: int, *, most: int) -> int:
     """Returns how many images one request holds: few of large images, many of small ones.
 

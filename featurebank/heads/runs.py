@@ -65,6 +65,12 @@ class Run:
     """When the test split was opened for it."""
     weights: str | None = None
     """The digest of the file with its weights, if they were kept."""
+    fold: tuple[int, int, int] | None = None
+    """Of a run on folds: which of how many, in which repetition, as (0, 5, 0); None is the bank's own split."""
+    parameters: int | None = None
+    """How many numbers the trained head holds, where that can be told."""
+    right: str | None = None
+    """Which validation images it gets right, in the bank's order of ids: packed bits, in hexadecimal."""
     directory: Path = field(default=Path(), compare=False)
     """Of the bank; not stored."""
 
@@ -106,7 +112,8 @@ def load_runs(bank: Bank, *, stale: bool = False) -> list[Run]:
     for path in sorted((bank.path / "runs").glob("*.json")):
         try:
             value = read_sealed(path)
-            run = Run(**{**value, "notes": tuple(value["notes"])}, directory=bank.path)
+            told = {name: tuple(value[name]) for name in ("notes", "fold") if value.get(name) is not None}
+            run = Run(**{**value, **told}, directory=bank.path)
         except (OSError, ValueError, TypeError, KeyError):
             continue
         if (run.bank != bank.digest) == stale:

@@ -33,8 +33,8 @@ _REQUEST = 4
 """Images of 224 x 224 pixels that a request holds, so that their maps stay in the core's own cache.
 
 Measured on two cores, images a second of processor time. EfficientNet-Lite0 at 224 pixels: 219 for 1 image, 223 for 2,
-214 for 4, 194 for 8, 184 for 16; at 32 pixels 3770, 5610 for 4, 6030 for 8, 6380 for 32. ResNet50 in bfloat16: 64 for 1,
-67 for 2, 69 for 4 and 8."""
+214 for 4, 194 for 8, 184 for 16; at 32 pixels 3770, 5610 for 4, 6030 for 8, 6380 for 32. ResNet50 in bfloat16: 64 for
+1, 67 for 2, 69 for 4 and 8."""
 
 
 class OpenVINOEngine(PooledEngine):

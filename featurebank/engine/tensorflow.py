@@ -20,8 +20,8 @@ PRECISIONS = ("float32", "float16", "bfloat16")
 _REQUEST = 16
 """Images of 224 x 224 pixels that a request holds.
 
-Measured on two cores, images a second. EfficientNet-Lite0: 190 for 1 image, 240 for 2, 310 for 4, 345 for 8, 358 for 16,
-348 for 32; ResNet50: 56 for 4 and more."""
+Measured on two cores, images a second. EfficientNet-Lite0: 190 for 1 image, 240 for 2, 310 for 4, 345 for 8, 358 for
+16, 348 for 32; ResNet50: 56 for 4 and more."""
 
 
 class TensorFlowEngine(PooledEngine):

@@ -74,7 +74,7 @@ NARROWER = {
     "h5py": {"bank/shard.py", "bank/plain.py", "backbone/weights.py"},
     "xgboost": {"heads/boosted.py", "heads/saved.py"},
     "skops": {"heads/saved.py"},
-    "tensorflow": {"runtime.py", "heads/program.py"},
+    "tensorflow": {"runtime.py", "heads/program.py", "heads/masks.py"},
     "openvino": {"engine/openvino.py"},  # its import is told not to report home there
     "pyarrow": {"dataset/table_files.py"},
     "fsspec": {"dataset/remote.py"},

@@ -142,6 +142,9 @@ def _check_names(kind: str, factory: Any, entry: HeadKind, given: Mapping[str, A
         if name == "random_state":
             message = f"head '{kind}' takes its seed from --seeds (or 'seeds'), not from the parameter random_state"
             problems.append(ConfigError(message))
+        elif name in getattr(factory, "refused", {}):
+            message = f"head '{kind}' takes no {name}: {factory.refused[name]}"
+            problems.append(ConfigError(message))
         elif name not in known:
             problems.append(unknown_name(f"parameter of head '{kind}'", name, known))
     if len(problems) == 1:

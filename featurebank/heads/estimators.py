@@ -10,9 +10,9 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from featurebank.errors import HeadError
+from featurebank.heads.activations import softmax
 from featurebank.heads.base import Head
 from featurebank.heads.features import checked_features
-from featurebank.heads.neural import softmax
 
 
 class EstimatorHead(Head):

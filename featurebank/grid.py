@@ -18,8 +18,9 @@ from featurebank.config import read_grid
 from featurebank.errors import ConfigError, FeatureBankError, HeadError
 from featurebank.heads.catalog import full_params, is_random, make_head
 from featurebank.heads.fitting import Fitted, TrainingData, fit_heads
-from featurebank.heads.runs import HeadSpec, Run, load_runs, ranked, run_id
+from featurebank.heads.runs import HeadSpec, Run, load_runs, run_id
 from featurebank.heads.saved import SUFFIX, save_head
+from featurebank.heads.standing import ranked
 from featurebank.progress import SILENT, Reporter
 
 _NOT_KEPT = "its weights are not kept"

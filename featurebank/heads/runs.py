@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,11 @@ class Run:
         return HeadSpec(self.head, self.params, self.tap)
 
     @property
+    def folds(self) -> int:
+        """The protocol that judged it: into how many folds the images were cut, 1 for the bank's own split."""
+        return self.fold[1] if self.fold else 1
+
+    @property
     def saved_path(self) -> Path:
         """Where its weights are, if they were kept."""
         return self.directory / "runs" / f"{self.run}{SUFFIX}"
@@ -119,40 +124,6 @@ def load_runs(bank: Bank, *, stale: bool = False) -> list[Run]:
         if (run.bank != bank.digest) == stale:
             found.append(run)
     return found
-
-
-def ranked(runs: Iterable[Run]) -> list[Run]:
-    """Returns the runs, best first, by validation alone.
-
-    Runs that differ in their seed alone are judged by the mean of their accuracies (so that a lucky seed does not
-    win), equal ones by the mean of their losses, then by the seconds they took; within a specification the better
-    seed comes first. Failed runs come last.
-    """
-    runs = list(runs)
-    means = _means([run for run in runs if not run.failure])
-
-    def order(run: Run) -> tuple[Any, ...]:
-        if run.failure:
-            return (1, run.head, run.run)
-        accuracy, loss, seconds = means[run.spec.key]
-        val = run.metrics["val"]
-        return (0, -accuracy, loss, seconds, run.spec.key, -val["accuracy"], val["loss"], run.seed)
-
-    return sorted(runs, key=order)
-
-
-def _means(runs: Sequence[Run]) -> dict[str, tuple[float, float, float]]:
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.spec.key, []).append(run)
-    return {
-        key: (
-            sum(r.metrics["val"]["accuracy"] for r in group) / len(group),
-            sum(r.metrics["val"]["loss"] for r in group) / len(group),
-            sum(r.seconds for r in group) / len(group),
-        )
-        for key, group in groups.items()
-    }
 
 
 def _short(value: Any) -> str:

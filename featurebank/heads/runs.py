@@ -67,6 +67,8 @@ class Run:
     """The digest of the file with its weights, if they were kept."""
     fold: tuple[int, int, int] | None = None
     """Of a run on folds: which of how many, in which repetition, as (0, 5, 0); None is the bank's own split."""
+    rung: tuple[int, int, int] | None = None
+    """Of a run that lost a race: at which rung of how many it was stopped, after how many epochs, as (1, 3, 12)."""
     parameters: int | None = None
     """How many numbers the trained head holds, where that can be told."""
     right: str | None = None
@@ -117,7 +119,7 @@ def load_runs(bank: Bank, *, stale: bool = False) -> list[Run]:
     for path in sorted((bank.path / "runs").glob("*.json")):
         try:
             value = read_sealed(path)
-            told = {name: tuple(value[name]) for name in ("notes", "fold") if value.get(name) is not None}
+            told = {name: tuple(value[name]) for name in ("notes", "fold", "rung") if value.get(name) is not None}
             run = Run(**{**value, **told}, directory=bank.path)
         except (OSError, ValueError, TypeError, KeyError):
             continue

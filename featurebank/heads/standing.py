@@ -26,7 +26,8 @@ class Group:
     """The better first."""
 
     def add(self, run: Run) -> None:
-        """Takes one more run of the specification."""
+        """Takes one more run of the specification, or another record of one."""
+        self.runs = [known for known in self.runs if known.run != run.run]
         insort(self.runs, run, key=_within)
 
     @property
@@ -56,7 +57,8 @@ class Group:
     def images(self) -> int | None:
         """How many different images it is judged on; None where its runs do not tell."""
         folds = {run.fold[0] if run.fold else 0: run.metrics["val"].get("images") for run in self.runs}
-        return None if None in folds.values() else sum(folds.values())
+        known = [count for count in folds.values() if count is not None]
+        return sum(known) if len(known) == len(folds) else None
 
     @property
     def complete(self) -> bool:
@@ -82,7 +84,8 @@ class Standing:
 
     Args:
         runs: those that are known already.
-        folds: the protocol: 1 is the bank's own split. Runs of others are passed over, as failed ones are.
+        folds: the protocol: 1 is the bank's own split. Runs of others are passed over, as those that failed or were
+            stopped in a race.
     """
 
     def __init__(self, runs: Iterable[Run] = (), *, folds: int = 1) -> None:
@@ -93,8 +96,8 @@ class Standing:
             self.add(run)
 
     def add(self, run: Run) -> None:
-        """Takes one more run."""
-        if run.failure or run.folds != self._folds:
+        """Takes one more run, or another record of one."""
+        if not self._counts(run):
             return
         spec = run.spec
         key = spec.key
@@ -103,6 +106,19 @@ class Standing:
         group = self._groups.setdefault(key, Group(spec, self._folds))
         group.add(run)
         insort(self._order, group.order())
+
+    def would_be_first(self, run: Run) -> bool:
+        """Tells whether a run that has not been added would rank first."""
+        if not self._counts(run):
+            return False
+        known = self._groups.get(run.spec.key)
+        group = Group(run.spec, self._folds, list(known.runs) if known else [])
+        group.add(run)
+        others = [order for order in self._order[:2] if order[-1] != run.spec.key]
+        return group.runs[0].run == run.run and all(group.order() < order for order in others)
+
+    def _counts(self, run: Run) -> bool:
+        return not (run.failure or run.rung) and run.folds == self._folds
 
     @property
     def first(self) -> Run | None:
@@ -123,7 +139,7 @@ def ranked(runs: Iterable[Run], *, folds: int | None = None) -> list[Run]:
 
     Runs of equal specification are judged by the mean of their accuracies over seeds and folds (so that a lucky seed
     does not win); see `Group.order` for what decides between equal ones. Within a specification the better run comes
-    first. Runs of other protocols come after those of `folds`, failed runs last.
+    first. Runs of other protocols than `folds` come after those, then what a race stopped, then what failed.
 
     Args:
         runs: of one bank.
@@ -133,7 +149,7 @@ def ranked(runs: Iterable[Run], *, folds: int | None = None) -> list[Run]:
     first = latest_folds(runs) if folds is None else folds
     others = sorted({run.folds for run in runs} - {first}, reverse=True)
     found = [run for number in (first, *others) for group in Standing(runs, folds=number).top() for run in group.runs]
-    return found + sorted((run for run in runs if run.failure), key=lambda run: (run.head, run.run))
+    return found + sorted((run for run in runs if run.failure or run.rung), key=_behind)
 
 
 def latest_folds(runs: Iterable[Run]) -> int:
@@ -150,6 +166,12 @@ def latest_folds(runs: Iterable[Run]) -> int:
 
 def _within(run: Run) -> tuple[Any, ...]:
     return (-run.metrics["val"]["accuracy"], run.metrics["val"]["loss"], run.seed, run.fold or (), run.run)
+
+
+def _behind(run: Run) -> tuple[Any, ...]:
+    if run.failure:
+        return (1, run.head, run.run)
+    return (0, -(run.rung or (0,))[0], -run.metrics["val"]["accuracy"], run.run)
 
 
 def _mean(values: list[float] | list[int]) -> float:

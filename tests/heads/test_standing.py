@@ -80,6 +80,11 @@ def test_failed_runs_come_last_and_do_not_count_in_a_mean() -> None:
     assert order(failed, make_run("b", 0.5), make_run("a", 0.6, seed=0)) == ["a0", "b0", "a1"]
 
 
+def test_what_a_race_stopped_comes_before_what_failed() -> None:
+    stopped = [make_run(f"r{rung}", 0.9 + rung / 100, rung=(rung, 3, 5 * rung)) for rung in (1, 2)]
+    assert order(*stopped, make_run("f", failure="no", metrics={}), make_run("a", 0.2)) == ["a0", "r20", "r10", "f0"]
+
+
 def test_protocols_are_not_mixed() -> None:
     """A hold-out of few easy images is no reason to come before what was judged on folds."""
     folds = [make_run("a", 0.7, fold=(index, 2, 0), created="2") for index in range(2)]
@@ -114,9 +119,13 @@ def some_runs(draw: st.DrawFn) -> list[Run]:
     found = []
     for name, seed, fold in draw(st.lists(cells, unique=True, max_size=25)):
         values: dict[str, Any] = {
-            "accuracy": draw(st.integers(0, 4)) / 4, "loss": draw(st.sampled_from([0.1, 0.3])), "seed": seed, "fold": fold,
-            "seconds": draw(st.sampled_from([0.1, 0.7])), "parameters": draw(st.sampled_from([None, 3, 7])), "images": 4,
-        }  # fmt: skip
+            "accuracy": draw(st.integers(0, 4)) / 4,
+            "loss": draw(st.sampled_from([0.1, 0.3])),
+            "seconds": draw(st.sampled_from([0.1, 0.7])),
+            "parameters": draw(st.sampled_from([None, 3, 7])),
+            "rung": draw(st.sampled_from([None, None, None, (1, 3, 12)])),
+            **{"images": 4, "seed": seed, "fold": fold},
+        }
         failed = {"failure": "no", "metrics": {}} if draw(st.integers(0, 5)) == 0 else {}
         found.append(make_run(name, **values, **failed))
     return found
@@ -127,7 +136,7 @@ def some_runs(draw: st.DrawFn) -> list[Run]:
 @settings(deadline=None, max_examples=60)
 def test_one_by_one_in_any_order_as_all_at_once(folds: int, runs: list[Run], data: st.DataObject) -> None:
     """Against an order that is worked out plainly, from means of the whole list."""
-    judged = [run for run in runs if not run.failure and run.folds == folds]
+    judged = [run for run in runs if not run.failure and not run.rung and run.folds == folds]
 
     def plain(run: Run) -> tuple[Any, ...]:
         own = [other for other in judged if other.spec == run.spec]
@@ -149,7 +158,11 @@ def test_one_by_one_in_any_order_as_all_at_once(folds: int, runs: list[Run], dat
 
     standing = Standing(folds=folds)
     for run in data.draw(st.permutations(runs)):
+        first = standing.would_be_first(run)
         standing.add(run)
+        assert first == (standing.first == run), "known before it is added"
+    if judged:
+        standing.add(data.draw(st.sampled_from(judged)))  # as its record with its weights: changes nothing
     expected = sorted(judged, key=plain)
     assert [run for group in standing.top() for run in group.runs] == expected
     assert standing.first == (expected[0] if expected else None)

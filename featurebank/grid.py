@@ -186,6 +186,7 @@ def _run(identity: str, spec: HeadSpec, seed: int, fitted: Fitted, bank: Bank) -
         seconds=round(fitted.seconds, 6), metrics=fitted.metrics, bank=bank.digest,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), together=fitted.together,
         history=fitted.history, failure=fitted.failure, notes=fitted.notes, directory=bank.path,
+        right=fitted.right, parameters=fitted.parameters,
     )  # fmt: skip
 
 

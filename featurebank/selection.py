@@ -64,7 +64,7 @@ def evaluate_test(bank: Bank, run: Run) -> Run:
         raise DatasetError(message)
     head = trained_head(bank, run)
     probabilities = align(head.predict_proba(bank.features(run.tap, "test")), head.classes_, len(bank.classes))
-    found = {**scores_with_intervals(probabilities, labels), "images": len(labels)}
+    found = scores_with_intervals(probabilities, labels)
     tested = replace(
         run, metrics={**run.metrics, "test": found}, tested=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     )

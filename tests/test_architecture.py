@@ -52,7 +52,7 @@ OWNERS = {
     "xgboost": {"heads"},
     "sklearn": {"dataset", "heads", "transformer"},
     "skops": {"heads"},
-    "scipy": {"heads"},
+    "scipy": {"heads", "metrics"},  # metrics: quantiles and sums of distributions
     "click": {"cli"},
     "rich": {"cli"},
     "pydantic": {"config"},

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.bank.sealed import read_sealed, write_sealed
@@ -91,6 +93,11 @@ class Run:
         """Where its weights are, if they were kept."""
         return self.directory / "runs" / f"{self.run}{SUFFIX}"
 
+    def rights(self) -> np.ndarray | None:
+        """Returns which of its validation images it gets right, (n,) bool; None where the record does not tell."""
+        images = self.metrics.get("val", {}).get("images")
+        return None if self.right is None or images is None else unpack(self.right, images)
+
     def record(self) -> dict[str, Any]:
         """Returns all of the run as JSON values."""
         return {name: value for name, value in asdict(self).items() if name != "directory"}
@@ -103,6 +110,16 @@ class Run:
     def save(self) -> None:
         """Writes the run's file atomically, with a checksum."""
         write_sealed(self.directory / "runs" / f"{self.run}.json", self.record())
+
+
+def pack(right: np.ndarray) -> str:
+    """Returns (n,) bool as a record holds them."""
+    return np.packbits(right).tobytes().hex()
+
+
+def unpack(text: str, count: int) -> np.ndarray:
+    """Returns the (count,) bool of what `pack` returned."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=count).astype(bool)
 
 
 def run_id(spec: HeadSpec, seed: int, bank: Bank) -> str:

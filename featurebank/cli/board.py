@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,19 +75,26 @@ def print_board(runs: Sequence[Run], best: Run, *, more: str, top: int = SHOWN, 
 
 def _print_entries(shown: Sequence[Entry], best: Run) -> None:
     """Prints the table; taps, and how many runs stand behind a line, only where that says something."""
-    from featurebank.cli.tables import print_table
+    from featurebank.cli.tables import print_table, that_fit
 
-    taps, several = len({entry.spec.tap for entry in shown}) > 1, any(len(entry.runs) > 1 for entry in shown)
-    numbers = ("val acc", "95 % interval", "val loss", "macro F1", "train acc", "gap")
-    rows = []
-    for entry in shown:
-        chosen = entry.spec == best.spec
-        name = best.run if chosen else entry.runs[0].run
-        mark = ("*" if chosen else " ") + ("=" if entry.indistinguishable else " ")
-        where = (*((entry.spec.tap,) if taps else ()), *((_behind(entry),) if several else ()))
-        rows.append((f"{mark} {name}", str(entry.spec), *where, *_figures(entry)))
-    extra = (*(("tap",) if taps else ()), *(("runs",) if several else ()))
-    print_table(("   run", "head", *extra, *numbers, "", "seconds"), rows, right=(*numbers, "seconds"))
+    cells = {name: [text(entry) for entry in shown] for name, text in _FIGURES.items()}
+    start = {"  run": [_name(entry, best) for entry in shown], "head": [str(entry.spec) for entry in shown]}
+    if len({entry.spec.tap for entry in shown}) > 1:
+        start["tap"] = [entry.spec.tap for entry in shown]
+    if any(len(entry.runs) > 1 for entry in shown):
+        start["runs"] = [_behind(entry) for entry in shown]
+    cells = {**start, **cells}
+    names = that_fit(cells, "head", _FIRST_TO_GO)
+    print_table(
+        names, zip(*(cells[name] for name in names), strict=True), right=[n for n in _FIGURES if n != _WORD],
+        whole=[name for name in names if name != "head"],
+    )  # fmt: skip
+
+
+def _name(entry: Entry, best: Run) -> str:
+    chosen = entry.spec == best.spec
+    mark = ("*" if chosen else " ") + ("=" if entry.indistinguishable else " ")
+    return f"{mark} {best.run if chosen else entry.runs[0].run}"
 
 
 def _behind(entry: Entry) -> str:
@@ -96,13 +103,19 @@ def _behind(entry: Entry) -> str:
     return f"{len(entry.runs)}, {entry.folds} folds" + ("" if entry.complete else ", not all")
 
 
-def _figures(entry: Entry) -> tuple[str, ...]:
-    low, high = entry.interval
-    accuracy = f"{entry.mean:.4f}" + ("" if entry.std is None else f" ± {entry.std:.4f}")
-    return (
-        accuracy, f"{low:.3f}-{high:.3f}", f"{entry.score('loss'):.4f}", f"{entry.score('macro_f1'):.4f}",
-        f"{entry.train:.4f}", f"{entry.gap:+.3f}", entry.verdict, f"{entry.seconds:.2f}",
-    )  # fmt: skip
+_WORD = ""
+_FIGURES: dict[str, Callable[[Entry], str]] = {
+    "val acc": lambda entry: f"{entry.mean:.4f}" + ("" if entry.std is None else f" ± {entry.std:.4f}"),
+    "95 % interval": lambda entry: f"{entry.interval[0]:.3f}-{entry.interval[1]:.3f}",
+    "val loss": lambda entry: f"{entry.score('loss'):.4f}",
+    "macro F1": lambda entry: f"{entry.score('macro_f1'):.4f}",
+    "train acc": lambda entry: f"{entry.train:.4f}",
+    "gap": lambda entry: f"{entry.gap:+.3f}",
+    _WORD: lambda entry: entry.verdict,
+    "seconds": lambda entry: f"{entry.seconds:.2f}",
+}
+_FIRST_TO_GO = ("macro F1", "val loss", "train acc", "gap", "runs", "seconds", "95 % interval", _WORD)
+"""Columns that a narrow terminal does without."""
 
 
 def _print_alike(found: Sequence[Entry]) -> None:
@@ -123,9 +136,10 @@ def print_best(bank: Bank, best: Run) -> None:
         test = best.metrics["test"]
         low, high = test["accuracy_interval"]
         before = test.get("opened_before", 0)
+        told = f" after {before} other run{'s' if before > 1 else ''}" if before else ""
         click.echo(
             f"test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on {test['images']} images "
-            f"kept apart, opened {best.tested}{f' after {before} other runs' if before else ''}"
+            f"kept apart, opened {best.tested}{told}"
         )
     click.echo(f"runs: {bank.path / 'runs'}")
 

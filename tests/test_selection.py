@@ -209,7 +209,13 @@ def test_a_tested_run_keeps_its_weights_and_its_place(make_bank: Callable[..., B
 
 
 @pytest.mark.parametrize(
-    "kind", [{"kind": "ridge"}, {"kind": "softmax", "epochs": 3}, {"kind": "random_forest", "n_estimators": 5}]
+    "kind",
+    [
+        {"kind": "ridge"},
+        {"kind": "softmax", "epochs": 3},
+        {"kind": "random_forest", "n_estimators": 5},
+        {"kind": "nearest_mean", "calibrate": "temperature"},
+    ],
 )
 def test_weights_that_were_deleted_are_trained_again(make_bank: Callable[..., Bank], kind: dict[str, Any]) -> None:
     bank = make_bank(noise=4.0)

@@ -15,7 +15,7 @@ _BEFORE = ("standardize", "pca")
 """Parameters of the steps before a scikit-learn estimator."""
 
 CALIBRATE = "calibrate"
-"""A parameter that every head takes: "temperature" or None."""
+"""A parameter that every head takes: "temperature", or "none" (as None, which a grid file cannot say)."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def make_head(kind: str, params: Mapping[str, Any] | None = None, *, random_stat
     """
     if CALIBRATE in (params := params or {}):
         plain = make_head(kind, uncalibrated(params), random_state=random_state)
-        return plain if params[CALIBRATE] is None else _calibrated(plain, params[CALIBRATE], random_state)
+        return _calibrated(plain, params[CALIBRATE], random_state) if is_calibrated(params) else plain
     entry = _entry(kind)
     factory = _load(kind, entry.target)
     given = {**entry.defaults, **params}
@@ -88,8 +88,13 @@ def make_head(kind: str, params: Mapping[str, Any] | None = None, *, random_stat
 
 def full_params(kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the parameters of a run's record: those given, over the defaults that differ from the class's own."""
-    given = params if params.get(CALIBRATE) is not None else uncalibrated(params)
+    given = params if is_calibrated(params) else uncalibrated(params)
     return {**_entry(kind).defaults, **given}
+
+
+def is_calibrated(params: Mapping[str, Any]) -> bool:
+    """Tells whether parameters ask for calibration."""
+    return params.get(CALIBRATE) not in (None, "none")
 
 
 def uncalibrated(params: Mapping[str, Any]) -> dict[str, Any]:

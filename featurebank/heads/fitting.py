@@ -17,7 +17,7 @@ from featurebank import metrics
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
 from featurebank.heads.calibration import CalibratedHead
-from featurebank.heads.catalog import CALIBRATE, is_neural, make_head, uncalibrated
+from featurebank.heads.catalog import is_calibrated, is_neural, make_head, uncalibrated
 from featurebank.heads.runs import HeadSpec, pack
 from featurebank.heads.size import parameters_of
 from featurebank.runtime import limited_blas, side_by_side
@@ -227,7 +227,7 @@ def _calibrating(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_f
 
     def take(position: int, fitted: Fitted) -> None:
         spec, seed = specs[position]
-        if spec.params.get(CALIBRATE) is not None and not fitted.failure:
+        if is_calibrated(spec.params) and not fitted.failure:
             began = time.perf_counter()
             try:
                 head = make_head(spec.kind, spec.params, random_state=seed).take(fitted.head, (data.X_val, data.y_val))

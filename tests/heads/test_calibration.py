@@ -107,9 +107,10 @@ def test_the_parameters_of_the_head_inside_are_checked() -> None:
         make_head("ridge", {"calibrat": "temperature"})
 
 
-def test_none_is_no_calibration_and_no_other_specification() -> None:
-    assert not isinstance(make_head("ridge", {"calibrate": None}), CalibratedHead)
-    assert full_params("ridge", {"calibrate": None}) == full_params("ridge", {})
+@pytest.mark.parametrize("none", [None, "none"])
+def test_none_is_no_calibration_and_no_other_specification(none: Any) -> None:
+    assert not isinstance(make_head("ridge", {"calibrate": none}), CalibratedHead)
+    assert full_params("ridge", {"calibrate": none}) == full_params("ridge", {})
     assert full_params("ridge", {"calibrate": "temperature"})["calibrate"] == "temperature"
 
 

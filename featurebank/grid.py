@@ -18,8 +18,9 @@ from featurebank.config import read_grid
 from featurebank.errors import ConfigError, FeatureBankError, HeadError
 from featurebank.heads.catalog import full_params, is_random, make_head
 from featurebank.heads.fitting import Fitted, TrainingData, fit_heads
-from featurebank.heads.runs import HeadSpec, Run, load_runs, ranked, run_id
+from featurebank.heads.runs import HeadSpec, Run, load_runs, run_id
 from featurebank.heads.saved import SUFFIX, save_head
+from featurebank.heads.standing import ranked
 from featurebank.progress import SILENT, Reporter
 
 _NOT_KEPT = "its weights are not kept"
@@ -185,6 +186,7 @@ def _run(identity: str, spec: HeadSpec, seed: int, fitted: Fitted, bank: Bank) -
         seconds=round(fitted.seconds, 6), metrics=fitted.metrics, bank=bank.digest,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), together=fitted.together,
         history=fitted.history, failure=fitted.failure, notes=fitted.notes, directory=bank.path,
+        right=fitted.right, parameters=fitted.parameters,
     )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ LEVELS = {
     "heads": 3,
     "near": 3,
     "extraction": 4,
+    "boards": 4,  # a stage's output: runs -> TensorBoard's files
     "grid": 4,
     "inspection": 4,
     "advice": 5,
@@ -51,8 +52,10 @@ OWNERS = {
     "h5py": {"bank"},
     "xgboost": {"heads"},
     "sklearn": {"dataset", "heads", "transformer"},
+    "pandas": {"heads"},  # the leaderboard as a data frame
+    "tensorboard": {"boards"},
     "skops": {"heads"},
-    "scipy": {"heads"},
+    "scipy": {"heads", "metrics"},  # metrics: quantiles and sums of distributions
     "click": {"cli"},
     "rich": {"cli"},
     "pydantic": {"config"},
@@ -88,7 +91,8 @@ NARROWER = {
 
 HEAVY = {
     "tensorflow", "openvino", "keras", "sklearn", "xgboost", "h5py", "skops", "scipy", "pydantic", "rich",
-    "pyarrow", "fsspec", "aiohttp", "pooch", "datasets", "tensorflow_datasets", "jinja2",
+    "pyarrow", "fsspec", "aiohttp", "pooch", "datasets", "tensorflow_datasets", "jinja2", "pandas",
+    "tensorboard",
 }  # fmt: skip
 LIGHT_FILES = ("__init__.py", "__main__.py", "errors.py", "digest.py", "files.py", "runtime.py", "progress.py")
 DRAWERS = {"cli/reporter.py", "cli/tables.py", "cli/portrait.py"}

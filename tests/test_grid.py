@@ -23,7 +23,8 @@ from featurebank.config import read_grid
 from featurebank.errors import ConfigError, DatasetError, HeadError
 from featurebank.grid import default_tap, expand, train_heads
 from featurebank.heads.catalog import make_head
-from featurebank.heads.runs import Run, load_runs, ranked
+from featurebank.heads.runs import Run, load_runs
+from featurebank.heads.standing import ranked
 from featurebank.progress import Advance, Reporter
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,6 +14,9 @@ from featurebank.runtime import threads
 _BEFORE = ("standardize", "pca")
 """Parameters of the steps before a scikit-learn estimator."""
 
+CALIBRATE = "calibrate"
+"""A parameter that every head takes: "temperature", or "none" (as None, which a grid file cannot say)."""
+
 
 @dataclass(frozen=True)
 class HeadKind:
@@ -59,16 +62,19 @@ def make_head(kind: str, params: Mapping[str, Any] | None = None, *, random_stat
     Args:
         kind: a name of `HEADS`, or the import path of a scikit-learn classifier, as
             "sklearn.ensemble:ExtraTreesClassifier".
-        params: its parameters, as far as they differ from the defaults.
+        params: its parameters, as far as they differ from the defaults, and perhaps `calibrate`.
         random_state: its seed.
 
     Raises:
         UnknownNameError: there is no such head or parameter.
         ConfigError: the import path leads to nothing, or to something that is no classifier.
     """
+    if CALIBRATE in (params := params or {}):
+        plain = make_head(kind, uncalibrated(params), random_state=random_state)
+        return _calibrated(plain, params[CALIBRATE], random_state) if is_calibrated(params) else plain
     entry = _entry(kind)
     factory = _load(kind, entry.target)
-    given = {**entry.defaults, **(params or {})}
+    given = {**entry.defaults, **params}
     _check_names(kind, factory, entry, given)
     if entry.own:
         return factory(**given, random_state=random_state)
@@ -82,7 +88,18 @@ def make_head(kind: str, params: Mapping[str, Any] | None = None, *, random_stat
 
 def full_params(kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the parameters of a run's record: those given, over the defaults that differ from the class's own."""
-    return {**_entry(kind).defaults, **params}
+    given = params if is_calibrated(params) else uncalibrated(params)
+    return {**_entry(kind).defaults, **given}
+
+
+def is_calibrated(params: Mapping[str, Any]) -> bool:
+    """Tells whether parameters ask for calibration."""
+    return params.get(CALIBRATE) not in (None, "none")
+
+
+def uncalibrated(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns parameters without `calibrate`."""
+    return {name: value for name, value in params.items() if name != CALIBRATE}
 
 
 def is_neural(kind: str) -> bool:
@@ -120,6 +137,12 @@ def _load(kind: str, target: str) -> Any:
     return found
 
 
+def _calibrated(head: Any, method: Any, random_state: int) -> Any:
+    from featurebank.heads.calibration import CalibratedHead
+
+    return CalibratedHead(head, method=method, random_state=random_state)
+
+
 def _made(kind: str, factory: Any, given: Mapping[str, Any]) -> Any:
     from sklearn.base import is_classifier
 
@@ -135,7 +158,7 @@ def _made(kind: str, factory: Any, given: Mapping[str, Any]) -> Any:
 
 
 def _check_names(kind: str, factory: Any, entry: HeadKind, given: Mapping[str, Any]) -> None:
-    known = [*inspect.signature(factory).parameters, *(() if entry.own else _BEFORE)]
+    known = [*inspect.signature(factory).parameters, *(() if entry.own else _BEFORE), CALIBRATE]
     known = [name for name in known if name not in {"self", "random_state"}]
     problems: list[ConfigError] = []
     for name in given:

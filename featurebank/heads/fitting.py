@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,10 @@ import numpy as np
 from featurebank import metrics
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
-from featurebank.heads.catalog import is_neural, make_head
-from featurebank.heads.runs import HeadSpec
+from featurebank.heads.calibration import CalibratedHead
+from featurebank.heads.catalog import is_calibrated, is_neural, make_head, uncalibrated
+from featurebank.heads.runs import HeadSpec, pack
+from featurebank.heads.size import parameters_of
 from featurebank.runtime import limited_blas, side_by_side
 
 SCORED_TRAINING_ROWS = 10_000
@@ -70,6 +72,13 @@ class TrainingData:
         return [names[label] for label in np.setdiff1d(self.y_val, self.y)]
 
 
+class Scores(dict[str, dict[str, Any]]):
+    """The metrics of a head by split, as a run's record holds them."""
+
+    right: str
+    """See `Run.right`."""
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What came of one head."""
@@ -80,6 +89,16 @@ class Fitted:
     metrics: dict[str, dict[str, Any]]
     notes: tuple[str, ...]
     failure: str | None = None
+
+    @property
+    def right(self) -> str | None:
+        """Which validation images it gets right, as `Run.right`."""
+        return getattr(self.metrics, "right", None)
+
+    @property
+    def parameters(self) -> int | None:
+        """How many numbers it holds, where that can be told."""
+        return None if self.failure else parameters_of(self.head)
 
     @property
     def history(self) -> dict[str, Any] | None:
@@ -102,6 +121,8 @@ def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitt
         data: what they are trained and scored on.
         on_fitted: takes the results, one by one, in the thread that called.
     """
+    on_fitted = _calibrating(specs, data, on_fitted)
+    specs = [(replace(spec, params=uncalibrated(spec.params)), seed) for spec, seed in specs]
     neural = [i for i, (spec, _) in enumerate(specs) if is_neural(spec.kind)]
     alone = [i for i in range(len(specs)) if i not in set(neural)]
     if alone:
@@ -181,15 +202,41 @@ def _fit_together(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_
     train_together(heads, data.X, data.y, (data.X_val, data.y_val), views=data.views, on_trained=take)
 
 
-def _scores(head: Any, data: TrainingData) -> dict[str, dict[str, Any]]:
+def _scores(head: Any, data: TrainingData) -> Scores:
     X, y = data.X[:SCORED_TRAINING_ROWS], data.y[:SCORED_TRAINING_ROWS]
-    train = metrics.scores(align(head.predict_proba(X), head.classes_, data.classes), y)
-    val = metrics.scores(align(head.predict_proba(data.X_val), head.classes_, data.classes), data.y_val)
-    if not np.isfinite([*train.values(), *val.values()]).all():
+    train, val = head.predict_proba(X), _validated(head, data)
+    if not (np.isfinite(train).all() and np.isfinite(val).all()):
         message = "its probabilities are not finite"
         raise HeadError(message)
-    interval = list(metrics.proportion_interval(val["accuracy"], len(data.y_val)))
-    return {"train": train, "val": {**val, "accuracy_interval": interval}}
+    train, val = (align(found, head.classes_, data.classes) for found in (train, val))
+    scores = metrics.scores(val, data.y_val)
+    scores["accuracy_interval"] = list(metrics.proportion_interval(scores["accuracy"], len(val)))
+    found = Scores(train=metrics.short_scores(train, y), val=scores)
+    found.right = pack(val.argmax(axis=1) == data.y_val)
+    return found
+
+
+def _validated(head: Any, data: TrainingData) -> np.ndarray:
+    apart = isinstance(head, CalibratedHead)  # it has seen the validation images
+    return np.asarray(head.predict_apart(data.X_val, data.y_val) if apart else head.predict_proba(data.X_val))
+
+
+def _calibrating(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> OnFitted:
+    """Returns what takes heads that were trained plain and gives those on that are to be calibrated, calibrated."""
+
+    def take(position: int, fitted: Fitted) -> None:
+        spec, seed = specs[position]
+        if is_calibrated(spec.params) and not fitted.failure:
+            began = time.perf_counter()
+            try:
+                head = make_head(spec.kind, spec.params, random_state=seed).take(fitted.head, (data.X_val, data.y_val))
+                found = {"head": head, "metrics": _scores(head, data)}
+            except Exception as error:  # noqa: BLE001 - as in `_fit_alone`
+                found = {"metrics": {}, "failure": _one_line(error)}
+            fitted = replace(fitted, **found, seconds=fitted.seconds + time.perf_counter() - began)
+        on_fitted(position, fitted)
+
+    return take
 
 
 def _one_line(error: object) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from featurebank import digest
 from featurebank.bank import Bank
@@ -67,6 +69,8 @@ class Run:
     """The digest of the file with its weights, if they were kept."""
     fold: tuple[int, int, int] | None = None
     """Of a run on folds: which of how many, in which repetition, as (0, 5, 0); None is the bank's own split."""
+    rung: tuple[int, int, int] | None = None
+    """Of a run that lost a race: at which rung of how many it was stopped, after how many epochs, as (1, 3, 12)."""
     parameters: int | None = None
     """How many numbers the trained head holds, where that can be told."""
     right: str | None = None
@@ -80,9 +84,19 @@ class Run:
         return HeadSpec(self.head, self.params, self.tap)
 
     @property
+    def folds(self) -> int:
+        """The protocol that judged it: into how many folds the images were cut, 1 for the bank's own split."""
+        return self.fold[1] if self.fold else 1
+
+    @property
     def saved_path(self) -> Path:
         """Where its weights are, if they were kept."""
         return self.directory / "runs" / f"{self.run}{SUFFIX}"
+
+    def rights(self) -> np.ndarray | None:
+        """Returns which of its validation images it gets right, (n,) bool; None where the record does not tell."""
+        images = self.metrics.get("val", {}).get("images")
+        return None if self.right is None or images is None else unpack(self.right, images)
 
     def record(self) -> dict[str, Any]:
         """Returns all of the run as JSON values."""
@@ -96,6 +110,16 @@ class Run:
     def save(self) -> None:
         """Writes the run's file atomically, with a checksum."""
         write_sealed(self.directory / "runs" / f"{self.run}.json", self.record())
+
+
+def pack(right: np.ndarray) -> str:
+    """Returns (n,) bool as a record holds them."""
+    return np.packbits(right).tobytes().hex()
+
+
+def unpack(text: str, count: int) -> np.ndarray:
+    """Returns the (count,) bool of what `pack` returned."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=count).astype(bool)
 
 
 def run_id(spec: HeadSpec, seed: int, bank: Bank) -> str:
@@ -112,47 +136,13 @@ def load_runs(bank: Bank, *, stale: bool = False) -> list[Run]:
     for path in sorted((bank.path / "runs").glob("*.json")):
         try:
             value = read_sealed(path)
-            told = {name: tuple(value[name]) for name in ("notes", "fold") if value.get(name) is not None}
+            told = {name: tuple(value[name]) for name in ("notes", "fold", "rung") if value.get(name) is not None}
             run = Run(**{**value, **told}, directory=bank.path)
         except (OSError, ValueError, TypeError, KeyError):
             continue
         if (run.bank != bank.digest) == stale:
             found.append(run)
     return found
-
-
-def ranked(runs: Iterable[Run]) -> list[Run]:
-    """Returns the runs, best first, by validation alone.
-
-    Runs that differ in their seed alone are judged by the mean of their accuracies (so that a lucky seed does not
-    win), equal ones by the mean of their losses, then by the seconds they took; within a specification the better
-    seed comes first. Failed runs come last.
-    """
-    runs = list(runs)
-    means = _means([run for run in runs if not run.failure])
-
-    def order(run: Run) -> tuple[Any, ...]:
-        if run.failure:
-            return (1, run.head, run.run)
-        accuracy, loss, seconds = means[run.spec.key]
-        val = run.metrics["val"]
-        return (0, -accuracy, loss, seconds, run.spec.key, -val["accuracy"], val["loss"], run.seed)
-
-    return sorted(runs, key=order)
-
-
-def _means(runs: Sequence[Run]) -> dict[str, tuple[float, float, float]]:
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.spec.key, []).append(run)
-    return {
-        key: (
-            sum(r.metrics["val"]["accuracy"] for r in group) / len(group),
-            sum(r.metrics["val"]["loss"] for r in group) / len(group),
-            sum(r.seconds for r in group) / len(group),
-        )
-        for key, group in groups.items()
-    }
 
 
 def _short(value: Any) -> str:

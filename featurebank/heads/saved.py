@@ -12,6 +12,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from featurebank.errors import HeadError
 from featurebank.files import write_bytes
 
 SUFFIX = ".head"
+_INSIDE = "inside.head"
 _TRUSTED = ("featurebank.heads.estimators.", "sklearn.", "numpy.", "scipy.")
 
 
@@ -29,9 +31,12 @@ def save_head(head: Any, path: Path) -> None:
     Raises:
         HeadError: the head is of a class that cannot be restored safely.
     """
+    from featurebank.heads.calibration import CalibratedHead
     from featurebank.heads.neural import NeuralHead
 
-    if isinstance(head, NeuralHead):
+    if isinstance(head, CalibratedHead):
+        write_bytes(path, _calibrated_bytes(head))
+    elif isinstance(head, NeuralHead):
         write_bytes(path, _neural_bytes(head))
     elif type(head).__module__ == "featurebank.heads.boosted":
         write_bytes(path, _boosted_bytes(head))
@@ -48,6 +53,8 @@ def load_head(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
+            if "calibrated.json" in names:
+                return _load_calibrated(archive)
             if "booster.ubj" in names:
                 return _load_boosted(archive)
             if "neural.npy" in names:
@@ -115,6 +122,31 @@ def _load_boosted(archive: zipfile.ZipFile) -> Any:
             step.n_components_, step.explained_variance_ = len(step.components_), np.ones(len(step.components_))
             head.steps_ = [step]
     head.booster_ = xgboost.Booster(model_file=bytearray(archive.read("booster.ubj")))
+    return head
+
+
+def _calibrated_bytes(head: Any) -> bytes:
+    """Returns an archive of the temperature and the file of the head inside."""
+    about = {"method": head.method, "random_state": head.random_state, "temperature": head.temperature_}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive, TemporaryDirectory() as folder:
+        archive.writestr("calibrated.json", _json(about))
+        save_head(head.head_, Path(folder, _INSIDE))
+        archive.write(Path(folder, _INSIDE), _INSIDE)
+    return buffer.getvalue()
+
+
+def _load_calibrated(archive: zipfile.ZipFile) -> Any:
+    from sklearn.base import clone
+
+    from featurebank.heads.calibration import CalibratedHead
+
+    about = json.loads(archive.read("calibrated.json"))
+    with TemporaryDirectory() as folder:
+        inside = load_head(Path(archive.extract(_INSIDE, folder)))
+    head = CalibratedHead(clone(inside), method=about["method"], random_state=about["random_state"])
+    head.head_, head.classes_, head.n_features_in_ = inside, inside.classes_, inside.n_features_in_
+    head.temperature_ = about["temperature"]
     return head
 
 

@@ -16,7 +16,7 @@ from featurebank.bank import Bank
 from featurebank.errors import DatasetError, UnknownNameError
 from featurebank.heads import fitting
 from featurebank.heads.fitting import Fitted, TrainingData, align, fit_heads
-from featurebank.heads.runs import HeadSpec
+from featurebank.heads.runs import HeadSpec, unpack
 
 HERE = "featurebank.heads.estimators:EstimatorHead"
 
@@ -66,11 +66,42 @@ def test_metrics_are_those_of_the_splits(make_bank: Callable[..., Bank]) -> None
     bank = make_bank(noise=4.0)
     fitted = fit(bank, ("logistic", {}))[0]
     for split in ("train", "val"):
-        expected = metrics.scores(fitted.head.predict_proba(bank.features("pooled", split)), bank.labels(split))
+        score = metrics.scores if split == "val" else metrics.short_scores
+        expected = score(fitted.head.predict_proba(bank.features("pooled", split)), bank.labels(split))
         for name, value in expected.items():
             assert fitted.metrics[split][name] == pytest.approx(value, abs=1e-6)
     low, high = fitted.metrics["val"]["accuracy_interval"]
     assert low < fitted.metrics["val"]["accuracy"] < high
+
+
+def test_which_images_are_right_is_told_in_their_order(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(noise=4.0)
+    fitted = fit(bank, ("ridge", {}))[0]
+    expected = fitted.head.predict(bank.features("pooled", "val")) == bank.labels("val")
+    assert 0 < expected.sum() < len(expected), "or this test says little"
+    assert np.array_equal(unpack(fitted.right or "", len(expected)), expected)
+    assert fitted.parameters == fitted.head.estimator_.coef_.size + 3 + 2 * fitted.head.n_features_in_
+
+
+@pytest.mark.parametrize("kind", ["nearest_mean", "softmax"])
+def test_calibrated_heads_are_trained_like_the_others(make_bank: Callable[..., Bank], kind: str) -> None:
+    bank = make_bank(noise=4.0)
+    params = {"epochs": 5} if kind == "softmax" else {}
+    plain, calibrated = fit(bank, (kind, params), (kind, {**params, "calibrate": "temperature"}))
+    assert calibrated.right == plain.right
+    assert calibrated.metrics["val"]["accuracy"] == plain.metrics["val"]["accuracy"]
+    assert calibrated.parameters == (plain.parameters or 0) + 1
+    assert calibrated.history == plain.history
+    X_val, y_val = bank.features("pooled", "val"), bank.labels("val")
+    apart = calibrated.head.predict_apart(X_val, y_val)
+    assert calibrated.metrics["val"]["loss"] == metrics.log_loss(apart, y_val)
+    assert calibrated.metrics["val"]["loss"] > metrics.log_loss(calibrated.head.predict_proba(X_val), y_val)
+
+
+def test_a_method_of_calibration_that_is_none_fails_alone(make_bank: Callable[..., Bank]) -> None:
+    found = fit(make_bank(), ("ridge", {"calibrate": "magic"}), ("ridge", {}))
+    assert found[0].failure == "calibrate is 'magic': expected 'temperature'"
+    assert found[1].failure is None
 
 
 def test_training_metrics_look_at_the_first_rows_alone(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import queue
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,9 @@ from featurebank import metrics
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
 from featurebank.heads.catalog import is_neural, make_head
+from featurebank.heads.exact import ExactHead, Told
 from featurebank.heads.runs import HeadSpec
+from featurebank.heads.shared import Shared
 from featurebank.runtime import limited_blas, side_by_side
 
 SCORED_TRAINING_ROWS = 10_000
@@ -60,6 +65,11 @@ class TrainingData:
             )
             raise DatasetError(message)
         return cls(tap, bank.features(tap, "train"), y, bank.features(tap, "val"), y_val, len(bank.classes))
+
+    @cached_property
+    def shared(self) -> Shared:
+        """What the heads on these images compute once."""
+        return Shared(self.X, self.y)
 
     def unseen(self, names: Sequence[str]) -> list[str]:
         """Returns the names of the classes that are validated but have no training image."""
@@ -115,27 +125,83 @@ def align(probabilities: np.ndarray, present: np.ndarray, classes: int) -> np.nd
 
 
 def _fit_side_by_side(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
+    told: queue.SimpleQueue[tuple[int, Fitted]] = queue.SimpleQueue()
+    stopped = threading.Event()
     with side_by_side() as count, _collected_warnings() as caught:
-        heads = [make_head(spec.kind, spec.params, random_state=seed) for spec, seed in specs]
+        heads = {i: make_head(spec.kind, spec.params, random_state=seed) for i, (spec, seed) in enumerate(specs)}
         pool = ThreadPoolExecutor(count, thread_name_prefix="featurebank-heads")
         try:
-            futures = {pool.submit(_fit_alone, head, data, caught): i for i, head in enumerate(heads)}
-            for future in as_completed(list(futures)):
-                on_fitted(futures.pop(future), future.result())  # popped: a head that is told need not stay in memory
+            for piece in _pieces(heads):
+                pool.submit(_fit_piece, piece, heads, data, caught, stopped, told)
+            for _ in specs:
+                on_fitted(*told.get())
         finally:
+            stopped.set()
             pool.shutdown(cancel_futures=True)
 
 
-def _fit_alone(head: Any, data: TrainingData, caught: _Caught) -> Fitted:
+def _pieces(heads: Mapping[int, Any]) -> list[list[int]]:
+    """Returns the positions by the work that is done in one piece: heads of one path, or one head."""
+    pieces: dict[Hashable, list[int]] = {}
+    for position, head in heads.items():
+        key = (type(head), head.path()) if isinstance(head, ExactHead) else position
+        pieces.setdefault(key, []).append(position)
+    return list(pieces.values())
+
+
+def _fit_piece(
+    piece: Sequence[int],
+    heads: dict[int, Any],
+    data: TrainingData,
+    caught: _Caught,
+    stopped: threading.Event,
+    told: queue.SimpleQueue[tuple[int, Fitted]],
+) -> None:
+    """Fits a piece's heads and tells of each, whatever happens: who waits for them would wait forever."""
+    mine = [heads.pop(position) for position in piece]  # a head that is told need not stay in memory
+    left = dict(zip(piece, mine, strict=True))
     caught.lines = set()
-    began = time.perf_counter()
     try:
-        head.fit(data.X, data.y, validation_data=(data.X_val, data.y_val))
-        seconds = time.perf_counter() - began
-        found = _scores(head, data)
-    except Exception as error:  # noqa: BLE001 - whatever a library refuses is a result of this run; the grid goes on
-        return Fitted(head, time.perf_counter() - began, 1, {}, (), _one_line(error))
-    return Fitted(head, seconds, 1, found, tuple(sorted(caught.lines)))
+        for place, seconds, error in _fit_path(mine, data):
+            head = left.pop(piece[place])
+            told.put((piece[place], _judged(head, data, seconds, len(piece), error, caught)))
+            if stopped.is_set():
+                return
+    except Exception as error:  # noqa: BLE001 - whatever a library refuses is a result of these runs; the grid goes on
+        for position, head in left.items():
+            told.put((position, Fitted(head, 0.0, len(piece), {}, (), _one_line(error))))
+
+
+def _fit_path(heads: list[Any], data: TrainingData) -> Iterator[Told]:
+    if isinstance(heads[0], ExactHead):
+        yield from type(heads[0]).fit_path(heads, data.shared)
+        return
+    began, failure = time.perf_counter(), None
+    try:
+        more = {"shared": data.shared} if _takes_shared(heads[0]) else {}
+        heads[0].fit(data.X, data.y, validation_data=(data.X_val, data.y_val), **more)
+    except Exception as error:  # noqa: BLE001 - as above
+        failure = error
+    yield 0, time.perf_counter() - began, failure
+
+
+def _takes_shared(head: Any) -> bool:
+    return "shared" in inspect.signature(head.fit).parameters
+
+
+def _judged(
+    head: Any, data: TrainingData, seconds: float, together: int, error: Exception | None, caught: _Caught
+) -> Fitted:
+    notes, found = tuple(sorted(caught.lines)), {}
+    caught.lines = set()
+    if error is None:
+        try:
+            found = _scores(head, data)
+        except Exception as refused:  # noqa: BLE001 - as above
+            error = refused
+    if error is not None:
+        return Fitted(head, seconds, together, {}, (), _one_line(error))
+    return Fitted(head, seconds, together, found, notes)
 
 
 class _Caught(threading.local):

@@ -9,6 +9,7 @@ Bischof, Lang and Sun, "A framework for symmetric band reduction", ACM TOMS 26, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,9 @@ class _Reflection:
     def transposed_to(self, columns: np.ndarray) -> None:
         part = columns[self.start :]
         part -= self.V @ (self.T.T @ (self.V.T @ part))
+
+    def astype(self, dtype: type) -> _Reflection:
+        return _Reflection(self.start, self.V.astype(dtype), self.T.astype(dtype))
 
     def then(self, other: _Reflection) -> _Reflection:
         """Returns the product of this one and a later one."""
@@ -66,7 +70,8 @@ class Band:
             if len(panel) > width:
                 panel, rest = self._reflect(panel, rest, start)
             self.below.append(panel)
-        self._grouped = _grouped(self._reflections)
+        self._grouped: dict[Any, list[_Reflection]] = {np.dtype(np.float64): _grouped(self._reflections)}
+        self._grouped[np.dtype(np.float32)] = [r.astype(np.float32) for r in self._grouped[np.dtype(np.float64)]]
 
     def _reflect(self, panel: np.ndarray, rest: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
         """Makes a panel triangular; returns it, and Q' rest Q (its lower half)."""
@@ -79,16 +84,16 @@ class Band:
         return R, dsyr2k(-1.0, W, V, beta=1.0, c=rest, lower=1, overwrite_c=1)
 
     def into(self, columns: np.ndarray) -> np.ndarray:
-        """Returns Z' columns (d, m)."""
+        """Returns Z' columns (d, m) in their own precision, float64 or float32."""
         columns = np.array(columns, order="C")
-        for reflection in self._grouped:
+        for reflection in self._grouped[columns.dtype]:
             reflection.transposed_to(columns)
         return columns
 
     def out(self, columns: np.ndarray) -> np.ndarray:
         """Returns Z columns (d, m)."""
         columns = np.array(columns, order="C")
-        for reflection in reversed(self._grouped):
+        for reflection in reversed(self._grouped[columns.dtype]):
             reflection.to(columns)
         return columns
 
@@ -107,24 +112,30 @@ class BandFactor:
     def __init__(self, band: Band, weight: float, shift: float) -> None:
         self._inverses: list[np.ndarray] = []
         self._below: list[np.ndarray] = []
+        largest = max(float(block.diagonal().max()) for block in band.diagonal)
+        least = band.size * np.finfo(np.float64).eps * (weight * largest + shift)
         for position, block in enumerate(band.diagonal):
             inner = weight * block + shift * np.eye(len(block))
             if position:
                 below = weight * band.below[position - 1] @ self._inverses[-1].T
                 self._below.append(below)
                 inner -= below @ below.T
-            self._inverses.append(_inverse_of_triangle(np.linalg.cholesky(inner), lower=True))
+            root = np.linalg.cholesky(inner)
+            if root.diagonal().min() ** 2 <= least:
+                message = "singular to the last digit"
+                raise np.linalg.LinAlgError(message)
+            self._inverses.append(_inverse_of_triangle(root, lower=True))
         ends = np.cumsum([len(block) for block in band.diagonal])
         self._parts = [slice(end - len(block), end) for end, block in zip(ends, band.diagonal, strict=True)]
 
     def half(self, columns: np.ndarray) -> np.ndarray:
-        """Returns L^-1 columns."""
-        out = np.empty_like(columns)
+        """Returns L^-1 columns in their own precision, float64 or float32."""
+        out, dtype = np.empty_like(columns), columns.dtype
         for position, part in enumerate(self._parts):
             right = columns[part]
             if position:
-                right = right - self._below[position - 1] @ out[self._parts[position - 1]]
-            np.matmul(self._inverses[position], right, out=out[part])
+                right = right - self._below[position - 1].astype(dtype, copy=False) @ out[self._parts[position - 1]]
+            np.matmul(self._inverses[position].astype(dtype, copy=False), right, out=out[part])
         return out
 
     def half_transposed(self, columns: np.ndarray) -> np.ndarray:

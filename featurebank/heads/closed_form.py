@@ -10,7 +10,8 @@ import numpy as np
 
 from featurebank.heads import discriminant
 from featurebank.heads.exact import LinearHead, Problem, is_above, one_hot
-from featurebank.heads.gram import gram, reduced, solve
+from featurebank.heads.gram import gram
+from featurebank.heads.reduced import Factor, reduced, solve
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, row_blocks
 
@@ -18,8 +19,12 @@ LOO_PENALTIES = np.logspace(-4, 2, 25)
 """What `alpha="loo"` tries, in units of the mean variance of a coordinate of the features, summed over the images."""
 
 
+_HIGH = 0.9
+"""The leverage above which float32 would not tell 1 - h to five digits."""
+
+
 class RidgeHead(LinearHead):
-    """Least squares on targets of +1 for an image's class and -1 for the others, as `sklearn.linear_model.RidgeClassifier`.
+    """Least squares on targets of +1 for an image's class and -1 for the others: scikit-learn's `RidgeClassifier`.
 
     Its answers are no probabilities: they are made by a softmax of the predicted targets (for two classes, a logistic
     function of the one that is +1 for the second), which has the right order and is not calibrated.
@@ -47,7 +52,9 @@ class RidgeHead(LinearHead):
         self.random_state = random_state
 
     def _problems(self) -> list[Problem]:
-        alphas = list(self.alpha) if isinstance(self.alpha, Iterable) and not isinstance(self.alpha, str) else [self.alpha]
+        alphas = (
+            list(self.alpha) if isinstance(self.alpha, Iterable) and not isinstance(self.alpha, str) else [self.alpha]
+        )
         holds = bool(alphas) and (alphas == ["loo"] or all(is_above(alpha, 0) for alpha in alphas))
         return [("alpha", self.alpha, "a number above 0, several, or 'loo'", holds)]
 
@@ -90,13 +97,20 @@ def loo_predictions(shared: Shared, steps: Steps, alphas: Sequence[float] | np.n
     halves = [factor.half(products) for factor in factors]
     found = np.empty((len(factors), *targets.shape))
     for rows in row_blocks(len(targets), 8 * coordinates.size):
-        columns = coordinates.columns(rows)
+        single = coordinates.columns(rows, np.float32)
         for position, (factor, half) in enumerate(zip(factors, halves, strict=True)):
-            part = factor.half(columns)
-            leverage = 1 / len(targets) + np.einsum("ij,ij->j", part, part)
-            residual = targets[rows] - mean - part.T @ half
-            found[position, rows] = targets[rows] - residual / (1 - leverage)[:, None]
+            leverage, predicted = _leverage(factor, half, single)
+            if leverage.max() + 1 / len(targets) > _HIGH:
+                leverage, predicted = _leverage(factor, half, coordinates.columns(rows))
+            rest = 1 - 1 / len(targets) - leverage
+            found[position, rows] = targets[rows] - (targets[rows] - mean - predicted) / rest[:, None]
     return found
+
+
+def _leverage(factor: Factor, half: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the leverage (m,) of some images, and what their centred targets are predicted to be (m, classes)."""
+    part = factor.half(columns)
+    return np.einsum("ij,ij->j", part, part, dtype=np.float64), np.asarray(part.T @ half.astype(part.dtype))
 
 
 def _targets(shared: Shared) -> np.ndarray:
@@ -109,11 +123,11 @@ def _penalties(alpha: Any, shared: Shared, steps: Steps) -> np.ndarray:
     if not isinstance(alpha, str):
         return np.array(sorted(float(value) for value in alpha))
     found = gram(shared, steps)
-    return LOO_PENALTIES * np.trace(found.matrix) / min(found.n, found.d)
+    return np.asarray(LOO_PENALTIES * np.trace(found.matrix) / min(found.n, found.d))
 
 
 class LDAHead(LinearHead):
-    """Linear discriminants with a shrunk covariance, as `sklearn.discriminant_analysis.LinearDiscriminantAnalysis`.
+    """Linear discriminants with a shrunk covariance, as scikit-learn's `LinearDiscriminantAnalysis`.
 
     Its probabilities are those of normal distributions with one covariance: calibrated as far as these are true.
 
@@ -159,7 +173,7 @@ class LDAHead(LinearHead):
 
 
 class NearestMeanHead(LinearHead):
-    """The class whose mean is nearest, as `sklearn.neighbors.NearestCentroid`.
+    """The class whose mean is nearest, as scikit-learn's `NearestCentroid`.
 
     Its probabilities are the softmax of minus half the squared distances, in units of the mean squared distance
     between a training image and its class's mean: cautious, and not calibrated.

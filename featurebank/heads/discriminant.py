@@ -6,7 +6,8 @@ import numpy as np
 
 from featurebank.errors import HeadError
 from featurebank.heads.exact import one_hot
-from featurebank.heads.gram import Gram, Reduced, gram, reduced, solve
+from featurebank.heads.gram import Gram, gram
+from featurebank.heads.reduced import Reduced, reduced, solve
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps
 

@@ -100,7 +100,7 @@ def fit_transforms(shared: Shared, *, standardize: bool, pca: int | None) -> lis
 def _components(shared: Shared, steps: Steps) -> PCA:
     """Returns a fitted PCA from the decomposition that is shared."""
     found, fitted = gram(shared, steps), fitted_transform(shared, steps)
-    assert fitted.axes is not None  # noqa: S101 - there are components
+    assert fitted.axes is not None
     step, values = PCA(fitted.axes.shape[1]), found.spectrum[0][: fitted.axes.shape[1]]
     step.n_components_, step.n_features_in_, step.n_samples_ = len(values), found.d, found.n
     step.mean_ = (np.zeros(found.d) if steps.standardize else found.mean).astype(np.float32)

@@ -15,8 +15,8 @@ import numpy as np
 
 from featurebank.errors import HeadError
 from featurebank.heads.base import Head
-from featurebank.heads.gram import Reduced
 from featurebank.heads.neural import softmax
+from featurebank.heads.reduced import Reduced
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, Transform, row_blocks
 
@@ -72,7 +72,7 @@ class ExactHead(Head):
         for position, head in enumerate(heads):
             began, failure = time.perf_counter(), None
             try:
-                head._fit(shared)  # noqa: SLF001 - of its own class
+                head._fit(shared)
             except Exception as error:  # noqa: BLE001 - one head's, the others go on
                 failure = error
             yield position, time.perf_counter() - began, failure
@@ -165,7 +165,7 @@ class LinearHead(ExactHead):
         self.bias_ = bias - mean @ self.weights_
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
-        return self.steps().rows(X) @ self.weights_ + self.bias_
+        return np.asarray(self.steps().rows(X) @ self.weights_ + self.bias_)
 
     def linear_(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns weights (d, classes) and bias (classes,), float64; see `ExactHead.linear_`."""
@@ -203,7 +203,7 @@ def is_above(value: Any, bound: float, *, most: float = np.inf) -> bool:
 
 def one_hot(positions: np.ndarray, classes: int) -> np.ndarray:
     """Returns (n, classes) float64 with 1 at each image's class."""
-    return np.eye(classes)[positions]
+    return np.asarray(np.eye(classes)[positions])
 
 
 def _is_whole(value: Any) -> bool:

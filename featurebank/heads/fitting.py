@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -125,18 +125,16 @@ def align(probabilities: np.ndarray, present: np.ndarray, classes: int) -> np.nd
 
 
 def _fit_side_by_side(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
-    told: queue.SimpleQueue[tuple[int, Fitted]] = queue.SimpleQueue()
-    stopped = threading.Event()
     with side_by_side() as count, _collected_warnings() as caught:
         heads = {i: make_head(spec.kind, spec.params, random_state=seed) for i, (spec, seed) in enumerate(specs)}
-        pool = ThreadPoolExecutor(count, thread_name_prefix="featurebank-heads")
+        pool, work = ThreadPoolExecutor(count, thread_name_prefix="featurebank-heads"), _Work(data, caught)
         try:
-            for piece in _pieces(heads):
-                pool.submit(_fit_piece, piece, heads, data, caught, stopped, told)
+            for piece in _pieces(heads):  # popped: a head that is told need not stay in memory
+                pool.submit(work.do, {position: heads.pop(position) for position in piece})
             for _ in specs:
-                on_fitted(*told.get())
+                on_fitted(*work.told.get())
         finally:
-            stopped.set()
+            work.stopped.set()
             pool.shutdown(cancel_futures=True)
 
 
@@ -149,59 +147,50 @@ def _pieces(heads: Mapping[int, Any]) -> list[list[int]]:
     return list(pieces.values())
 
 
-def _fit_piece(
-    piece: Sequence[int],
-    heads: dict[int, Any],
-    data: TrainingData,
-    caught: _Caught,
-    stopped: threading.Event,
-    told: queue.SimpleQueue[tuple[int, Fitted]],
-) -> None:
-    """Fits a piece's heads and tells of each, whatever happens: who waits for them would wait forever."""
-    mine = [heads.pop(position) for position in piece]  # a head that is told need not stay in memory
-    left = dict(zip(piece, mine, strict=True))
-    caught.lines = set()
-    try:
-        for place, seconds, error in _fit_path(mine, data):
-            head = left.pop(piece[place])
-            told.put((piece[place], _judged(head, data, seconds, len(piece), error, caught)))
-            if stopped.is_set():
-                return
-    except Exception as error:  # noqa: BLE001 - whatever a library refuses is a result of these runs; the grid goes on
-        for position, head in left.items():
-            told.put((position, Fitted(head, 0.0, len(piece), {}, (), _one_line(error))))
+@dataclass(frozen=True)
+class _Work:
+    """What the threads of `_fit_side_by_side` do, and how they tell of it."""
 
+    data: TrainingData
+    caught: _Caught
+    told: queue.SimpleQueue[tuple[int, Fitted]] = field(default_factory=queue.SimpleQueue)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
-def _fit_path(heads: list[Any], data: TrainingData) -> Iterator[Told]:
-    if isinstance(heads[0], ExactHead):
-        yield from type(heads[0]).fit_path(heads, data.shared)
-        return
-    began, failure = time.perf_counter(), None
-    try:
-        more = {"shared": data.shared} if _takes_shared(heads[0]) else {}
-        heads[0].fit(data.X, data.y, validation_data=(data.X_val, data.y_val), **more)
-    except Exception as error:  # noqa: BLE001 - as above
-        failure = error
-    yield 0, time.perf_counter() - began, failure
-
-
-def _takes_shared(head: Any) -> bool:
-    return "shared" in inspect.signature(head.fit).parameters
-
-
-def _judged(
-    head: Any, data: TrainingData, seconds: float, together: int, error: Exception | None, caught: _Caught
-) -> Fitted:
-    notes, found = tuple(sorted(caught.lines)), {}
-    caught.lines = set()
-    if error is None:
+    def do(self, piece: dict[int, Any]) -> None:
+        """Fits a piece's heads and tells of each, whatever happens: who waits for them would wait forever."""
+        together, order = len(piece), list(piece)
+        self.caught.lines = set()
         try:
-            found = _scores(head, data)
+            for place, seconds, error in self._path(list(piece.values())):
+                position = order[place]
+                self.told.put((position, self._judged(piece.pop(position), seconds, together, error)))
+                if self.stopped.is_set():
+                    return
+        except Exception as error:  # noqa: BLE001 - whatever a library refuses is a result of these runs; others go on
+            for position, head in piece.items():
+                self.told.put((position, Fitted(head, 0.0, together, {}, (), _one_line(error))))
+
+    def _path(self, heads: list[Any]) -> Iterator[Told]:
+        if isinstance(heads[0], ExactHead):
+            yield from type(heads[0]).fit_path(heads, self.data.shared)
+            return
+        began, failure = time.perf_counter(), None
+        try:
+            more = {"shared": self.data.shared} if "shared" in inspect.signature(heads[0].fit).parameters else {}
+            heads[0].fit(self.data.X, self.data.y, validation_data=(self.data.X_val, self.data.y_val), **more)
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = error
+        yield 0, time.perf_counter() - began, failure
+
+    def _judged(self, head: Any, seconds: float, together: int, error: Exception | None) -> Fitted:
+        notes = tuple(sorted(self.caught.lines))
+        self.caught.lines = set()
+        try:
+            if error is None:
+                return Fitted(head, seconds, together, _scores(head, self.data), notes)
         except Exception as refused:  # noqa: BLE001 - as above
             error = refused
-    if error is not None:
         return Fitted(head, seconds, together, {}, (), _one_line(error))
-    return Fitted(head, seconds, together, found, notes)
 
 
 class _Caught(threading.local):

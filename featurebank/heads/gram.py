@@ -1,15 +1,13 @@
-"""The Gram service: what least squares, discriminants, components and Newton's method all ask of one matrix of features.
+"""The Gram service: centred features, their Gram matrix, and its decompositions, computed once for all heads.
 
-Features are centred (and standardised, where that is asked for) and brought to coordinates in which their Gram matrix
-is banded or diagonal: `Reduced`. Any linear model with an L2 penalty can be fitted there instead, exactly, and each
-penalty costs a rescaling. Where there are fewer images n than features d, there are n coordinates (Hastie and
-Tibshirani, "Efficient quadratic regularization for expression arrays", Biostatistics 5, 2004). All in float64.
+What least squares, discriminants, components and Newton's method ask of a matrix of features is X'X, or XX' where there
+are fewer images than features; all in float64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -22,42 +20,7 @@ from featurebank.runtime import ram_limit
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
 _RANK = 10 * float(np.finfo(np.float64).eps)
 
-
 Once = Callable[[str, Callable[[], Any]], Any]
-
-
-class Factor(Protocol):
-    """L of L L' = weight * F'F + shift * I."""
-
-    def half(self, columns: np.ndarray) -> np.ndarray:
-        """Returns L^-1 columns."""
-
-    def half_transposed(self, columns: np.ndarray) -> np.ndarray:
-        """Returns L'^-1 columns."""
-
-
-class Reduced(Protocol):
-    """Features in coordinates F (n, size) that are good to solve in."""
-
-    size: int
-    energy: float
-    """The sum of the squares of F."""
-
-    def columns(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Returns the coordinates of some training images (size, m), a column each."""
-
-    def cross(self, Y: np.ndarray) -> np.ndarray:
-        """Returns F'Y (size, m) of Y (n, m)."""
-
-    def lift(self, weights: np.ndarray) -> np.ndarray:
-        """Returns weights (size, m) of the coordinates as those of features after the steps by row (d, m)."""
-
-    def factor(self, weight: float, shift: float) -> Factor:
-        """Returns the factor of weight * F'F + shift * I.
-
-        Raises:
-            HeadError: that is singular.
-        """
 
 
 class Gram:
@@ -68,20 +31,10 @@ class Gram:
         standardize: bring each feature to variance 1.
         center: take the mean off even where they are not standardised.
         once: keeps what is computed; as `Shared.once`.
-
-    Raises:
-        RamLimitError: the matrices do not fit in memory.
     """
 
     def __init__(self, X: np.ndarray, *, standardize: bool, center: bool, once: Once) -> None:
         self.X, (self.n, self.d), self._once = X, X.shape, once
-        side = min(self.n, self.d)
-        if (needed := 4 * 8 * side**2) > ram_limit():
-            message = (
-                f"an exact head on {self.n} x {self.d} features needs {needed / 1e9:.1f} GB of memory, which is more than "
-                f"the {ram_limit() / 1e9:.1f} GB that --ram allows: take a pooled tap, or a softmax head"
-            )
-            raise RamLimitError(message)
         self.mean = X.mean(axis=0, dtype=np.float64) if standardize or center else np.zeros(self.d)
         self.scale = self._deviations() if standardize else np.ones(self.d)
 
@@ -99,7 +52,18 @@ class Gram:
 
     @property
     def matrix(self) -> np.ndarray:
-        """X'X (d, d), or XX' (n, n) where that is smaller."""
+        """X'X (d, d), or XX' (n, n) where that is smaller.
+
+        Raises:
+            RamLimitError: it does not fit in memory with its decomposition.
+        """
+        side = min(self.n, self.d)
+        if (needed := 4 * 8 * side**2) > ram_limit():
+            message = (
+                f"an exact head on {self.n} x {self.d} features needs {needed / 1e9:.1f} GB of memory, more than the "
+                f"{ram_limit() / 1e9:.1f} GB that --ram allows: take a pooled tap, or a softmax head"
+            )
+            raise RamLimitError(message)
         return np.asarray(self._once("matrix", self._outer if self.n < self.d else self._inner))
 
     @property
@@ -150,90 +114,8 @@ class Gram:
         return total
 
 
-class _Banded:
-    """Coordinates for as many images as features, or more: those of the band."""
-
-    def __init__(self, gram: Gram) -> None:
-        self._gram, self._band, self.size = gram, gram.band, gram.d
-        self.energy = float(np.trace(gram.matrix))
-
-    def columns(self, rows: slice | np.ndarray) -> np.ndarray:
-        return self._band.into(self._gram.centred(rows).T)
-
-    def cross(self, Y: np.ndarray) -> np.ndarray:
-        return self._band.into(self._gram.cross(Y))
-
-    def lift(self, weights: np.ndarray) -> np.ndarray:
-        return self._band.out(weights) / self._gram.scale[:, None]
-
-    def factor(self, weight: float, shift: float) -> Factor:
-        try:
-            return self._band.factor(weight, shift)
-        except np.linalg.LinAlgError as error:
-            raise _singular() from error
-
-
-class _Spectral:
-    """Coordinates for fewer images than features: U sqrt(eigenvalues) of XX' = U diag(eigenvalues) U'."""
-
-    def __init__(self, gram: Gram) -> None:
-        self._gram = gram
-        self._values, self._vectors = gram.spectrum
-        self.size, self.energy = len(self._values), float(self._values.sum())
-
-    def columns(self, rows: slice | np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray((self._vectors[rows] * np.sqrt(self._values)).T)
-
-    def cross(self, Y: np.ndarray) -> np.ndarray:
-        return np.asarray(np.sqrt(self._values)[:, None] * (self._vectors.T @ Y))
-
-    def lift(self, weights: np.ndarray) -> np.ndarray:
-        rows = self._vectors @ (weights / np.sqrt(self._values)[:, None])
-        return np.asarray(self._gram.cross(rows) / self._gram.scale[:, None])
-
-    def factor(self, weight: float, shift: float) -> Factor:
-        return _Diagonal(weight * self._values + shift)
-
-
-class _Components:
-    """Principal components, whitened or not."""
-
-    def __init__(self, gram: Gram, axes: np.ndarray, *, whiten: bool) -> None:
-        self._gram, self._axes, self.size = gram, axes, axes.shape[1]
-        self._values = np.full(self.size, float(gram.n)) if whiten else gram.spectrum[0][: self.size]
-        self.energy = float(self._values.sum())
-
-    def columns(self, rows: slice | np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(self._axes.T @ self._gram.centred(rows).T)
-
-    def cross(self, Y: np.ndarray) -> np.ndarray:
-        return np.asarray(self._axes.T @ self._gram.cross(Y))
-
-    def lift(self, weights: np.ndarray) -> np.ndarray:
-        return np.asarray(self._axes @ weights / self._gram.scale[:, None])
-
-    def factor(self, weight: float, shift: float) -> Factor:
-        return _Diagonal(weight * self._values + shift)
-
-
-class _Diagonal:
-    def __init__(self, values: np.ndarray) -> None:
-        if not (values > 0).all():
-            raise _singular()
-        self._roots = np.sqrt(values)[:, None]
-
-    def half(self, columns: np.ndarray) -> np.ndarray:
-        return np.asarray(columns / self._roots)
-
-    half_transposed = half
-
-
 def gram(shared: Shared, steps: Steps) -> Gram:
-    """Returns the Gram service for training images and steps; the same for all heads that ask alike.
-
-    Raises:
-        RamLimitError: its matrices do not fit in memory.
-    """
+    """Returns the Gram service for training images and steps; the same for all heads that ask alike."""
     key = ("gram", steps.by_column)
     return shared.once(
         key,
@@ -271,27 +153,3 @@ def _transform(shared: Shared, steps: Steps) -> Transform:
     if steps.whiten:
         axes = axes / np.sqrt(values[: axes.shape[1]] / found.n)
     return Transform(steps, found.mean, found.scale, axes)
-
-
-def reduced(shared: Shared, steps: Steps) -> Reduced:
-    """Returns the training images in the coordinates to solve in.
-
-    Raises:
-        HeadError: `pca` is more than there is.
-    """
-    found = gram(shared, steps)
-    if steps.pca is not None:
-        axes = transform(shared, steps).axes
-        assert axes is not None  # noqa: S101 - there are components
-        return _Components(found, axes, whiten=steps.whiten)
-    make = _Spectral if found.n < found.d else _Banded
-    return shared.once(("reduced", steps.by_column), lambda: make(found))
-
-
-def solve(factor: Factor, columns: np.ndarray) -> np.ndarray:
-    """Returns (L L')^-1 columns."""
-    return factor.half_transposed(factor.half(columns))
-
-
-def _singular() -> HeadError:
-    return HeadError("the features depend on each other, and nothing holds their weights: take a larger penalty")

@@ -10,17 +10,26 @@ from typing import Any
 import numpy as np
 
 from featurebank.heads.exact import LinearHead, Problem, Told, is_above
-from featurebank.heads.gram import Factor, gram, reduced
-from featurebank.heads.neural import softmax
+from featurebank.heads.gram import gram
+from featurebank.heads.reduced import Dense, Factor, Reduced, inputs, reduced
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, row_blocks
 
-_TOLERANCE = 1e-9
-"""Of the squared length of the preconditioned gradient, relative to the objective. What the objective could still fall
-is this over the smallest curvature, which is 1 where the bound is tight and above .01 on all that was tried."""
+_TOLERANCES: dict[Any, float] = {np.float32: 1e-7, np.float64: 1e-10}
+"""Of the squared length of the preconditioned gradient, relative to the objective, by the precision of the products.
+What the objective could still fall is half of this over the least curvature: 1 were the preconditioner the Hessian."""
+
+_CLOSE = 100
+"""So many times the tolerance will do where rounding shows no further descent."""
+
+_EXACT_NUMBERS = 1 << 20
+"""Up to so many numbers, products are float64: they cost little then."""
+
+_ROUND = 30
+"""Steps before the preconditioner is made anew, from the curvature at each image."""
 
 _CURVATURE = 1e-3
-"""The least mean curvature of the loss that the preconditioner reckons with."""
+"""The least curvature of the loss that a preconditioner reckons with, relative to the largest possible one."""
 
 
 class LogisticHead(LinearHead):
@@ -28,7 +37,8 @@ class LogisticHead(LinearHead):
 
     The sum of the images' log losses and of |weights|^2 / (2 C); the bias is free. It is minimised by L-BFGS, whose
     variables are brought to the curvature that Boehning's bound on the Hessian gives them (Annals of the Institute of
-    Statistical Mathematics 44, 1992): with the Gram matrix as a band, each C costs a rescaling. A grid over C is fitted
+    Statistical Mathematics 44, 1992): with the Gram matrix as a band, each C costs a rescaling. Where
+    that is slow, each image's own curvature is taken. A grid over C is fitted
     from the strongest penalty to the weakest, each from the one before. Products of the features are float32, sums and
     the search float64.
 
@@ -76,102 +86,151 @@ class LogisticHead(LinearHead):
     @classmethod
     def fit_path(cls, heads: Sequence[Any], shared: Shared) -> Iterator[Told]:
         """Fits heads that differ in C, from the strongest penalty on; see `ExactHead.fit_path`."""
-        start: np.ndarray | None = None
+        known: list[tuple[float, np.ndarray]] = []
         for position in sorted(range(len(heads)), key=lambda i: heads[i].C if is_above(heads[i].C, 0) else 0.0):
             began, failure = time.perf_counter(), None
             try:
-                start = heads[position]._fit_from(shared, start)  # noqa: SLF001 - of its own class
+                known = [*known[-1:], heads[position]._fit_after(shared, known)]
             except Exception as error:  # noqa: BLE001 - one head's, the others go on
                 failure = error
             yield position, time.perf_counter() - began, failure
 
-    def _fit_from(self, shared: Shared, start: np.ndarray | None) -> np.ndarray:
-        """Fits from weights and bias (size + 1, classes) of the reduced coordinates; returns where it ends."""
+    def _fit_after(self, shared: Shared, known: list[tuple[float, np.ndarray]]) -> tuple[float, np.ndarray]:
+        """Fits after heads whose log C and weights are given; returns its own."""
         self.check()
-        steps = self.steps()
+        steps, classes = self.steps(), len(shared.classes)
         coordinates = reduced(shared, steps)
-        inputs = shared.once(("float32", steps), lambda: _float32(coordinates, len(shared.y)))
-        classes = len(shared.classes)
         # Two classes: scikit-learn penalises one vector of weights, which is twice each of two opposite ones.
         penalty = (2 if classes == 2 else 1) / self.C  # noqa: PLR2004
-        problem = _Problem(inputs, shared.positions, classes, penalty, bias=self.fit_intercept)
-        if start is None:
-            start = np.zeros((coordinates.size + 1, classes))
-        curvature = max(_CURVATURE, problem.curvature(start))
-        found, self.n_iter_ = _minimise(
-            problem, coordinates.factor(curvature, penalty), curvature, start, int(self.max_iter)
-        )
+        n = len(shared.y)
+        dtype = np.float64 if n * coordinates.size <= _EXACT_NUMBERS else np.float32
+        features = shared.once(("F", steps), lambda: inputs(coordinates, n, dtype))
+        problem = _Problem(coordinates, features, shared.positions, classes, penalty, bias=self.fit_intercept)
+        start = _expected(known, float(np.log(self.C)), (coordinates.size + 1, classes))
+        found, self.n_iter_, converged = _minimise(problem, start, int(self.max_iter))
+        if not converged:
+            message = f"not converged after {self.n_iter_} steps: raise max_iter, or standardize"
+            warnings.warn(message, stacklevel=2)
         self._set_linear(coordinates, found[:-1], found[-1], gram(shared, steps).mean)
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
-        return found
+        return float(np.log(self.C)), found
+
+
+def _expected(known: list[tuple[float, np.ndarray]], log_c: float, shape: tuple[int, int]) -> np.ndarray:
+    """Returns where the optimum may be: on the line through the last two, which the path over log C nearly follows."""
+    if not known:
+        return np.zeros(shape)
+    (before, earlier), (last, start) = known[0], known[-1]
+    if last <= before:
+        return start
+    return np.asarray(start + min((log_c - last) / (last - before), 1.0) * (start - earlier))
 
 
 class _Problem:
     """The objective for weights and bias (size + 1, classes) of the reduced coordinates."""
 
-    def __init__(self, inputs: np.ndarray, positions: np.ndarray, classes: int, penalty: float, *, bias: bool) -> None:
-        self._inputs, self._positions, self._classes, self._penalty = inputs, positions, classes, penalty
-        self.bias = bias
+    def __init__(
+        self,
+        coordinates: Reduced,
+        inputs: np.ndarray,
+        positions: np.ndarray,
+        classes: int,
+        penalty: float,
+        *,
+        bias: bool,
+    ) -> None:
+        self._coordinates, self._inputs, self._positions = coordinates, inputs, positions
+        self._classes, self._penalty, self._bias = classes, penalty, bias
 
-    def curvature(self, weights: np.ndarray) -> float:
-        """Returns the mean of p (1 - p), as large as uniform probabilities make it for two classes: the loss's bend."""
-        logits = self._inputs @ weights[:-1].astype(np.float32) + weights[-1]
-        p = softmax(logits)
-        return float((p * (1 - p)).mean() * self._classes / (self._classes - 1))
+    @property
+    def tolerance(self) -> float:
+        """Where the search may end."""
+        return _TOLERANCES[self._inputs.dtype.type]
+
+    def bound(self, weights: np.ndarray) -> tuple[Factor, float]:
+        """Returns the factor of the Hessian as if all images had the mean curvature that they have near some weights.
+
+        And the root of its entry for the bias.
+        """
+        bend = max(_CURVATURE, float(self._bends(weights).mean()))
+        return self._coordinates.factor(bend, self._penalty), float(np.sqrt(bend * len(self._inputs)))
+
+    def local(self, weights: np.ndarray) -> tuple[Factor, float]:
+        """Returns the same of the Hessian with the curvature of each image, which costs a product of all features."""
+        bends = self._bends(weights)
+        bends = np.maximum(bends, _CURVATURE * bends.max())
+        total = np.zeros((self._inputs.shape[1],) * 2)
+        for rows in row_blocks(*self._inputs.shape):
+            part = self._inputs[rows] * np.sqrt(bends[rows]).astype(self._inputs.dtype)[:, None]
+            total += part.T @ part
+        total[np.diag_indices_from(total)] += self._penalty
+        return Dense(total), float(np.sqrt(bends.sum()))
+
+    def _bends(self, weights: np.ndarray) -> np.ndarray:
+        """Returns each image's curvature (n,), averaged over the classes."""
+        parts = [np.exp(self._log_probabilities(rows, weights)) for rows in self._blocks()]
+        return np.concatenate([(p * (1 - p)).sum(axis=1) for p in parts]) / (self._classes - 1)
 
     def __call__(self, weights: np.ndarray) -> tuple[float, np.ndarray]:
         """Returns the objective and its gradient (size + 1, classes)."""
         loss, gradient = 0.0, self._penalty * weights
         gradient[-1] = 0
-        single = weights[:-1].astype(np.float32)
-        for rows in row_blocks(*self._inputs.shape):
-            part, labels = self._inputs[rows], self._positions[rows]
-            logits = (part @ single).astype(np.float64) + weights[-1]
-            logits -= logits.max(axis=1, keepdims=True)
-            sums = np.log(np.exp(logits).sum(axis=1))
-            chosen = np.arange(len(labels)), labels
-            loss += float((sums - logits[chosen]).sum())
-            slope = np.exp(logits - sums[:, None])
+        for rows in self._blocks():
+            told = self._log_probabilities(rows, weights)
+            chosen = np.arange(len(told)), self._positions[rows]
+            loss -= float(told[chosen].sum())
+            slope = np.exp(told)
             slope[chosen] -= 1
-            gradient[:-1] += part.T @ slope.astype(np.float32)
-            gradient[-1] += slope.sum(axis=0)
-        if not self.bias:
-            gradient[-1] = 0
+            gradient[:-1] += self._inputs[rows].T @ slope.astype(self._inputs.dtype)
+            if self._bias:
+                gradient[-1] += slope.sum(axis=0)
         return loss + self._penalty / 2 * float((weights[:-1] ** 2).sum()), gradient
 
+    def _log_probabilities(self, rows: slice, weights: np.ndarray) -> np.ndarray:
+        logits = (self._inputs[rows] @ weights[:-1].astype(self._inputs.dtype)).astype(np.float64) + weights[-1]
+        logits -= logits.max(axis=1, keepdims=True)
+        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return np.asarray(logits)
 
-def _float32(coordinates: Any, n: int) -> np.ndarray:
-    inputs = np.empty((n, coordinates.size), np.float32)
-    for rows in row_blocks(n, coordinates.size):
-        inputs[rows] = coordinates.columns(rows).T
-    return inputs
+    def _blocks(self) -> Iterator[slice]:
+        """Yields rows that stay in a core's cache between the two products that they are in."""
+        return row_blocks(len(self._inputs), 32 * self._inputs.shape[1])
 
 
-def _minimise(
-    problem: _Problem, factor: Factor, curvature: float, start: np.ndarray, max_iter: int
-) -> tuple[np.ndarray, int]:
-    """Returns the weights at the minimum, and the steps that led there."""
+def _minimise(problem: _Problem, start: np.ndarray, max_iter: int) -> tuple[np.ndarray, int, bool]:
+    """Returns the weights at the minimum, the steps that led there, and whether it is one."""
+    steps, found, left = 0, start, np.inf
+    while steps < max_iter:
+        factor, steepness = problem.local(found) if steps else problem.bound(found)
+        found, taken, left = _round(problem, found, factor, steepness, min(_ROUND, max_iter - steps))
+        steps += taken
+        if left <= problem.tolerance or not taken:
+            break
+    return found, steps, left <= _CLOSE * problem.tolerance
+
+
+def _round(
+    problem: _Problem, start: np.ndarray, factor: Factor, steepness: float, most: int
+) -> tuple[np.ndarray, int, float]:
+    """Searches with one preconditioner; returns where that ends, its steps, and what `tolerance` is compared with."""
     from scipy.optimize import minimize
 
-    steepness = np.sqrt(curvature * len(problem._inputs))  # noqa: SLF001 - one module; of the bias
-    shape, last = start.shape, [np.inf, 0.0]
+    last = [np.inf, 1.0]
 
     def weights_of(moved: np.ndarray) -> np.ndarray:
-        moved = moved.reshape(shape)
-        return np.vstack([start[:-1] + factor.half_transposed(moved[:-1]), start[-1:] + moved[-1:] / steepness])
+        moved = moved.reshape(start.shape)
+        return np.asarray(start + np.vstack([factor.half_transposed(moved[:-1]), moved[-1:] / steepness]))
 
     def objective(moved: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = problem(weights_of(moved))
-        preconditioned = np.vstack([factor.half(gradient[:-1]), gradient[-1:] / steepness]).ravel()
-        last[:] = value, float(preconditioned @ preconditioned)
-        return value, preconditioned
+        slope = np.vstack([factor.half(gradient[:-1]), gradient[-1:] / steepness]).ravel()
+        last[:] = float(slope @ slope), value
+        return value, slope
 
-    def stop(intermediate_result: Any) -> None:
-        if last[1] <= _TOLERANCE * last[0]:
+    def stop(intermediate_result: Any) -> None:  # scipy looks for this name
+        if last[0] <= problem.tolerance * last[1]:
             raise StopIteration
 
-    options = {"maxiter": max_iter, "maxfun": 2 * max_iter, "maxcor": 20, "ftol": 0.0, "gtol": 0.0, "maxls": 30}
+    options = {"maxiter": most, "maxfun": 3 * most, "maxcor": 20, "ftol": 0.0, "gtol": 0.0, "maxls": 10}
     found = minimize(objective, np.zeros(start.size), jac=True, method="L-BFGS-B", callback=stop, options=options)
-    if found.nit >= max_iter:
-        warnings.warn(f"not converged after {max_iter} steps: raise max_iter, or standardize", stacklevel=2)
-    return weights_of(found.x), int(found.nit)
+    return weights_of(found.x), int(found.nit), float(found.jac @ found.jac) / max(float(found.fun), 1e-300)

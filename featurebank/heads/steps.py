@@ -63,7 +63,7 @@ class Transform:
     def __call__(self, X: np.ndarray) -> np.ndarray:
         """Returns (n, d or k) float64 inputs of (n, d) features."""
         inputs = (self.steps.rows(X) - self.mean) / self.scale
-        return inputs if self.axes is None else inputs @ self.axes
+        return np.asarray(inputs if self.axes is None else inputs @ self.axes)
 
 
 def row_blocks(n: int, d: int) -> Iterator[slice]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from featurebank.errors import HeadError, RamLimitError
 from featurebank.heads.exact import Problem, TransformedHead, is_above, one_hot
 from featurebank.heads.gram import transform
 from featurebank.heads.shared import Shared
-from featurebank.heads.steps import row_blocks
+from featurebank.heads.steps import Steps, row_blocks
 from featurebank.runtime import ram_limit
 
 KERNELS = ("rbf", "linear")
@@ -30,12 +31,16 @@ class KernelHead(TransformedHead):
 
     def _problems(self) -> list[Problem]:
         named = isinstance(self.gamma, str) and self.gamma in {"scale", "auto"}
-        known = "rbf or linear (others: kind = \"sklearn.svm:SVC\")"
+        known = 'rbf or linear (others: kind = "sklearn.svm:SVC")'
         return [
             ("kernel", self.kernel, known, self.kernel in KERNELS),
             ("gamma", self.gamma, "a number above 0, 'scale' or 'auto'", named or is_above(self.gamma, 0)),
             ("gamma_times", self.gamma_times, "a number above 0", is_above(self.gamma_times, 0)),
         ]
+
+    def steps(self) -> Steps:
+        """Returns what is done to the features before."""
+        return replace(super().steps(), center=False)  # scikit-learn's kernels are those of the features as they are
 
     def path(self) -> Hashable:
         """Returns what the heads that are best fitted one after another have in common."""
@@ -84,9 +89,8 @@ class SVMHead(KernelHead):
     head is one dense layer; it seldom decides otherwise than the votes. The probabilities are the softmax of that: the
     right order, not calibrated.
 
-    Signed powers below 1 (Perronnin, Sanchez and Mensink, "Improving the Fisher kernel", ECCV 2010) and rows of the
-    length 1 even out features of few active channels; with a narrower kernel (`gamma_times` 2 or 4) they are worth a
-    point or so on a few hundred images.
+    Rows of the length 1, and signed powers below 1 (Perronnin, Sanchez and Mensink, "Improving the Fisher kernel", ECCV
+    2010), keep a few strong channels from deciding a distance: what they are worth on flowers stands in docs/design.md.
 
     Args:
         C: the penalty of a margin that is not kept.
@@ -148,16 +152,16 @@ class SVMHead(KernelHead):
     def _logits(self, X: np.ndarray) -> np.ndarray:
         inputs = self.transform_(X)
         if self.kernel == "linear":
-            return (inputs @ self.pairs_ + self.pairs_bias_) @ self._margins()
+            return np.asarray((inputs @ self.pairs_ + self.pairs_bias_) @ self._margins())
         margins = self._kernel_to(inputs, self.support_vectors_) @ self.pairs_ + self.pairs_bias_
         sums, classes = margins @ self._margins(), len(self.classes_)
         if classes == 2:  # noqa: PLR2004 - one machine: no votes
-            return sums
+            return np.asarray(sums)
         votes = (margins > 0) @ np.maximum(self._margins(), 0) + (margins <= 0) @ np.maximum(-self._margins(), 0)
-        return votes + sums / (3 * (np.abs(sums) + 1))
+        return np.asarray(votes + sums / (3 * (np.abs(sums) + 1)))
 
     def _margins(self) -> np.ndarray:
-        """Returns (pairs, classes): +1 where a pair's margin speaks for a class, -1 where against; halves of one pair."""
+        """Returns (pairs, classes): +1 where a margin speaks for a class, -1 where against; halves for one pair."""
         classes = len(self.classes_)
         signs = np.zeros((self.pairs_.shape[1], classes))
         for pair, (one, other) in enumerate(zip(*np.triu_indices(classes, 1), strict=True)):
@@ -268,15 +272,15 @@ def _distances(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     found += (B**2).sum(axis=1)
     if A is B:
         np.fill_diagonal(found, 0)
-    return np.maximum(found, 0, out=found)
+    return np.asarray(np.maximum(found, 0, out=found))
 
 
 def _pairs(machine: Any) -> np.ndarray:
-    """Returns the weight of each support vector in each pair's machine (vectors, pairs), positive for its first class."""
+    """Returns each vector's weight in each pair's machine (vectors, pairs), positive for the pair's first class."""
     counts = machine.n_support_
     classes, dual = len(counts), machine.dual_coef_
     if classes == 2:  # noqa: PLR2004 - scikit-learn tells the second class there
-        return -dual.T
+        return np.asarray(-dual.T)
     ends = np.cumsum(counts)
     members = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
     pairs = list(zip(*np.triu_indices(classes, 1), strict=True))

@@ -147,6 +147,7 @@ def test_all_problems_are_told_and_nothing_starts(
         {"kind": "sklearn.svm:SVR"},
         {"kind": "sklearn.multiclass:OneVsRestClassifier"},
         {"kind": "ridge", "alpha": float("nan")},
+        {"kind": "sklearn.linear_model:RidgeClassifier", "alpha": float("nan")},
         {"kind": "knn", "metric": print},
     ]
     with pytest.raises(ConfigError) as caught:
@@ -155,7 +156,8 @@ def test_all_problems_are_told_and_nothing_starts(
         "'sofmax': did you mean 'softmax'", "'droput': did you mean 'dropout'", "'epoch': did you mean 'epochs'",
         "unknown tap 'pooles': did you mean 'pooled'", "'gama': did you mean 'gamma'", "learning_rate is -1",
         "dropout is 7", "hidden_units is 'wide'", "tap is 3", "'kind' is None", "'sklearn.svm:SVR' is no classifier",
-        "OneVsRestClassifier' cannot be made", "head 'ridge' has a parameter that a run's record cannot hold",
+        "OneVsRestClassifier' cannot be made", "alpha is nan",
+        "RidgeClassifier' has a parameter that a run's record cannot hold",
         "head 'knn' has a parameter that a run's record cannot hold",
     ]  # fmt: skip
     assert [line for line in told if line not in str(caught.value)] == []
@@ -240,7 +242,7 @@ def test_failing_heads_are_rows_with_a_reason(make_bank: Callable[..., Bank], no
     bank = make_bank()
     grid = [
         {"kind": "knn"},
-        {"kind": "svm", "C": -1.0},
+        {"kind": "sklearn.svm:SVC", "C": -1.0},
         {"kind": "knn", "n_neighbors": 1000},
         {"kind": "mlp", "hidden_units": 16, "learning_rate": 1e30, "epochs": 2},
         {"kind": "ridge", "pca": 50},
@@ -257,9 +259,9 @@ def test_failing_heads_are_rows_with_a_reason(make_bank: Callable[..., Bank], no
 
 def test_all_heads_failing_is_an_error(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank()
-    grid = [{"kind": "svm", "C": -1.0}, {"kind": "svm", "C": -2.0}]
+    grid = [{"kind": "sklearn.svm:SVC", "C": -1.0}, {"kind": "sklearn.svm:SVC", "C": -2.0}]
     for _ in range(2):
-        with pytest.raises(HeadError, match=r"all 2 runs failed; the first: svm\(C=-[12]\): .*C"):
+        with pytest.raises(HeadError, match=r"all 2 runs failed; the first: sklearn.svm:SVC\(C=-[12]\): .*C"):
             train_heads(bank, grid)
     assert kept(bank) == set()
 
@@ -340,7 +342,7 @@ def test_a_head_that_cannot_be_saved_is_noted_and_the_grid_goes_on(
 
     monkeypatch.setattr(sklearn.neighbors, "Foreign", Foreign, raising=False)
     bank, listener = make_bank(), Listener()
-    grid = [{"kind": "sklearn.neighbors:Foreign"}, {"kind": "svm", "C": -1.0}]
+    grid = [{"kind": "sklearn.neighbors:Foreign"}, {"kind": "sklearn.svm:SVC", "C": -1.0}]
     runs = train_heads(bank, grid, reporter=listener)
     assert "its weights are not kept" in runs[0].notes[0]
     assert "Foreign" in runs[0].notes[0]

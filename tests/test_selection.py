@@ -105,8 +105,8 @@ def test_nothing_to_choose_from() -> None:
 def test_only_failed_runs_to_choose_from(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank()
     with pytest.raises(HeadError):
-        train_heads(bank, [{"kind": "svm", "C": -1.0}])
-    with pytest.raises(HeadError, match="all 1 runs failed; the first: svm"):
+        train_heads(bank, [{"kind": "sklearn.svm:SVC", "C": -1.0}])
+    with pytest.raises(HeadError, match=r"all 1 runs failed; the first: sklearn\.svm:SVC"):
         select(load_runs(bank))
     with pytest.raises(HeadError, match=r"failed \(.*\): choose another"):
         evaluate_test(bank, load_runs(bank)[0])
@@ -301,7 +301,7 @@ def test_the_weights_on_disk_are_those_that_are_scored(make_bank: Callable[..., 
     bank = make_bank(noise=4.0)
     best = select(train_heads(bank, [{"kind": "ridge"}]))
     head = trained_head(bank, best)
-    head.estimator_.intercept_ = head.estimator_.intercept_ + np.array([1e6, 0, 0])
+    head.bias_ = head.bias_ + np.array([1e6, 0, 0])
     save_head(head, best.saved_path)
     best = replace(best, weights=digest.of_file(best.saved_path))
     best.save()

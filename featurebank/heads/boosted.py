@@ -11,6 +11,7 @@ from featurebank.errors import HeadError
 from featurebank.heads.base import Head
 from featurebank.heads.estimators import fit_transforms, transform
 from featurebank.heads.features import checked_features, known_rows
+from featurebank.heads.shared import Shared
 from featurebank.runtime import threads
 
 
@@ -60,7 +61,7 @@ class XGBoostHead(Head):
         import xgboost
 
         X = checked_features(X, y)
-        self.steps_ = fit_transforms(X, standardize=False, pca=self.pca, random_state=self.random_state)
+        self.steps_ = fit_transforms(Shared(X, y), standardize=False, pca=self.pca)
         self.classes_, labels = np.unique(y, return_inverse=True)
         try:
             train = xgboost.QuantileDMatrix(transform(self.steps_, X), labels, max_bin=self.max_bin, nthread=threads())

@@ -30,6 +30,8 @@ class HeadKind:
     """Where they differ from the class's own."""
     parallel: bool = False
     """Whether the estimator takes `n_jobs` and uses it."""
+    random: bool = True
+    """Whether the seed changes anything; of scikit-learn's, those that take one are taken for random."""
 
     @property
     def own(self) -> bool:
@@ -41,17 +43,25 @@ HEADS: dict[str, HeadKind] = {
     "softmax": HeadKind("featurebank.heads.linear:SoftmaxHead", "one dense layer with softmax, by gradient descent"),
     "mlp": HeadKind("featurebank.heads.mlp:MLPHead", "hidden dense layers, then softmax, by gradient descent"),
     "logistic": HeadKind(
-        "sklearn.linear_model:LogisticRegression", "multinomial logistic regression, to its optimum",
-        {"max_iter": 1000, "C": 0.1},
+        "featurebank.heads.logistic:LogisticHead", "multinomial logistic regression, to its optimum", {"C": 0.1},
+        random=False,
     ),
     "ridge": HeadKind(
-        "sklearn.linear_model:RidgeClassifier", "least squares on the labels, with an L2 penalty",
-        {"standardize": True, "alpha": 1000.0},
+        "featurebank.heads.closed_form:RidgeHead", "least squares on the labels, with an L2 penalty",
+        {"standardize": True, "alpha": 1000.0}, random=False,
     ),
-    "svm": HeadKind("sklearn.svm:SVC", "support vectors, with a kernel", {"C": 10.0}),
+    "lda": HeadKind(
+        "featurebank.heads.closed_form:LDAHead", "linear discriminants with a shrunk covariance", random=False
+    ),
+    "svm": HeadKind("featurebank.heads.support:SVMHead", "support vectors, with a kernel", random=False),
+    "kernel_ridge": HeadKind(
+        "featurebank.heads.support:KernelRidgeHead", "least squares on the labels, with a kernel", random=False
+    ),
     "knn": HeadKind("sklearn.neighbors:KNeighborsClassifier", "the nearest training images", parallel=True),
     "random_forest": HeadKind("sklearn.ensemble:RandomForestClassifier", "the vote of random trees", parallel=True),
-    "nearest_mean": HeadKind("sklearn.neighbors:NearestCentroid", "the class with the nearest mean"),
+    "nearest_mean": HeadKind(
+        "featurebank.heads.closed_form:NearestMeanHead", "the class with the nearest mean", random=False
+    ),
     "xgboost": HeadKind("featurebank.heads.boosted:XGBoostHead", "boosted trees"),
 }  # fmt: skip
 
@@ -110,10 +120,10 @@ def is_neural(kind: str) -> bool:
 def is_random(kind: str) -> bool:
     """Tells whether the seed changes anything in a head of this kind."""
     entry = _entry(kind)
-    if entry.own:
-        return True
+    if entry.own or not entry.random:
+        return entry.random
     names = inspect.signature(_load(kind, entry.target)).parameters
-    return "random_state" in names and kind not in {"logistic", "ridge", "svm"}  # theirs is used by other solvers alone
+    return "random_state" in names
 
 
 def _entry(kind: str) -> HeadKind:

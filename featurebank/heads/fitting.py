@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import queue
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,9 @@ from featurebank.bank import Bank
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
 from featurebank.heads.calibration import CalibratedHead
 from featurebank.heads.catalog import is_calibrated, is_neural, make_head, uncalibrated
+from featurebank.heads.exact import ExactHead, Told
 from featurebank.heads.runs import HeadSpec, pack
+from featurebank.heads.shared import Shared
 from featurebank.heads.size import parameters_of
 from featurebank.runtime import limited_blas, side_by_side
 
@@ -66,6 +71,11 @@ class TrainingData:
         views = [bank.features(tap, "train", view=view) for view in range(1, bank.views + 1)]
         X, X_val = bank.features(tap, "train"), bank.features(tap, "val")
         return cls(tap, X, y, X_val, y_val, len(bank.classes), views)
+
+    @cached_property
+    def shared(self) -> Shared:
+        """What the heads on these images compute once."""
+        return Shared(self.X, self.y)
 
     def unseen(self, names: Sequence[str]) -> list[str]:
         """Returns the names of the classes that are validated but have no training image."""
@@ -141,26 +151,71 @@ def align(probabilities: np.ndarray, present: np.ndarray, classes: int) -> np.nd
 
 def _fit_side_by_side(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
     with side_by_side() as count, _collected_warnings() as caught:
-        heads = [make_head(spec.kind, spec.params, random_state=seed) for spec, seed in specs]
-        pool = ThreadPoolExecutor(count, thread_name_prefix="featurebank-heads")
+        heads = {i: make_head(spec.kind, spec.params, random_state=seed) for i, (spec, seed) in enumerate(specs)}
+        pool, work = ThreadPoolExecutor(count, thread_name_prefix="featurebank-heads"), _Work(data, caught)
         try:
-            futures = {pool.submit(_fit_alone, head, data, caught): i for i, head in enumerate(heads)}
-            for future in as_completed(list(futures)):
-                on_fitted(futures.pop(future), future.result())  # popped: a head that is told need not stay in memory
+            for piece in _pieces(heads):  # popped: a head that is told need not stay in memory
+                pool.submit(work.do, {position: heads.pop(position) for position in piece})
+            for _ in specs:
+                on_fitted(*work.told.get())
         finally:
+            work.stopped.set()
             pool.shutdown(cancel_futures=True)
 
 
-def _fit_alone(head: Any, data: TrainingData, caught: _Caught) -> Fitted:
-    caught.lines = set()
-    began = time.perf_counter()
-    try:
-        head.fit(data.X, data.y, validation_data=(data.X_val, data.y_val))
-        seconds = time.perf_counter() - began
-        found = _scores(head, data)
-    except Exception as error:  # noqa: BLE001 - whatever a library refuses is a result of this run; the grid goes on
-        return Fitted(head, time.perf_counter() - began, 1, {}, (), _one_line(error))
-    return Fitted(head, seconds, 1, found, tuple(sorted(caught.lines)))
+def _pieces(heads: Mapping[int, Any]) -> list[list[int]]:
+    """Returns the positions by the work that is done in one piece: heads of one path, or one head."""
+    pieces: dict[Hashable, list[int]] = {}
+    for position, head in heads.items():
+        key = (type(head), head.path()) if isinstance(head, ExactHead) else position
+        pieces.setdefault(key, []).append(position)
+    return list(pieces.values())
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the threads of `_fit_side_by_side` do, and how they tell of it."""
+
+    data: TrainingData
+    caught: _Caught
+    told: queue.SimpleQueue[tuple[int, Fitted]] = field(default_factory=queue.SimpleQueue)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def do(self, piece: dict[int, Any]) -> None:
+        """Fits a piece's heads and tells of each, whatever happens: who waits for them would wait forever."""
+        together, order = len(piece), list(piece)
+        self.caught.lines = set()
+        try:
+            for place, seconds, error in self._path(list(piece.values())):
+                position = order[place]
+                self.told.put((position, self._judged(piece.pop(position), seconds, together, error)))
+                if self.stopped.is_set():
+                    return
+        except Exception as error:  # noqa: BLE001 - whatever a library refuses is a result of these runs; others go on
+            for position, head in piece.items():
+                self.told.put((position, Fitted(head, 0.0, together, {}, (), _one_line(error))))
+
+    def _path(self, heads: list[Any]) -> Iterator[Told]:
+        if isinstance(heads[0], ExactHead):
+            yield from type(heads[0]).fit_path(heads, self.data.shared)
+            return
+        began, failure = time.perf_counter(), None
+        try:
+            more = {"shared": self.data.shared} if "shared" in inspect.signature(heads[0].fit).parameters else {}
+            heads[0].fit(self.data.X, self.data.y, validation_data=(self.data.X_val, self.data.y_val), **more)
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = error
+        yield 0, time.perf_counter() - began, failure
+
+    def _judged(self, head: Any, seconds: float, together: int, error: Exception | None) -> Fitted:
+        notes = tuple(sorted(self.caught.lines))
+        self.caught.lines = set()
+        try:
+            if error is None:
+                return Fitted(head, seconds, together, _scores(head, self.data), notes)
+        except Exception as refused:  # noqa: BLE001 - as above
+            error = refused
+        return Fitted(head, seconds, together, {}, (), _one_line(error))
 
 
 class _Caught(threading.local):

@@ -1,4 +1,4 @@
-"""Trained heads on disk, without pickle: NPZ for neural heads, skops for scikit-learn, XGBoost's own for trees.
+"""Trained heads on disk, without pickle: NPZ for featurebank's, skops for scikit-learn's, XGBoost's own for trees.
 
 A saved head is data: loading one runs no code from the file. skops restores only types that the reader trusts; here
 those are featurebank's wrapper and the classes (not the functions) of scikit-learn, numpy and scipy.
@@ -22,6 +22,15 @@ from featurebank.files import write_bytes
 
 SUFFIX = ".head"
 _INSIDE = "inside.head"
+_EXACT = {
+    "RidgeHead": "featurebank.heads.closed_form",
+    "LDAHead": "featurebank.heads.closed_form",
+    "NearestMeanHead": "featurebank.heads.closed_form",
+    "LogisticHead": "featurebank.heads.logistic",
+    "SVMHead": "featurebank.heads.support",
+    "KernelRidgeHead": "featurebank.heads.support",
+}
+"""Where the heads are that are their parameters, their classes and arrays with names (`state` and `set_state`)."""
 _TRUSTED = ("featurebank.heads.estimators.", "sklearn.", "numpy.", "scipy.")
 
 
@@ -40,6 +49,8 @@ def save_head(head: Any, path: Path) -> None:
         write_bytes(path, _neural_bytes(head))
     elif type(head).__module__ == "featurebank.heads.boosted":
         write_bytes(path, _boosted_bytes(head))
+    elif type(head).__name__ in _EXACT:
+        write_bytes(path, _exact_bytes(head))
     else:
         _save_estimator(head, path)
 
@@ -59,6 +70,8 @@ def load_head(path: Path) -> Any:
                 return _load_boosted(archive)
             if "neural.npy" in names:
                 return _load_neural(path)
+            if "exact.npy" in names:
+                return _load_exact(path)
         return _load_estimator(path)
     except HeadError:
         raise
@@ -90,6 +103,22 @@ def _load_neural(path: Path) -> Any:
         layers = sum(1 for name in arrays.files if name.endswith("_kernel"))
         weights = [Dense(arrays[f"layer{i}_kernel"], arrays[f"layer{i}_bias"]) for i in range(layers)]
         head.set_fitted(weights, arrays["classes"], History(**about["history"]))
+    return head
+
+
+def _exact_bytes(head: Any) -> bytes:
+    about = {"class": type(head).__name__, "params": head.get_params(), "features": head.n_features_in_}
+    text, buffer = np.frombuffer(_json(about).encode(), np.uint8), io.BytesIO()
+    np.savez(buffer, exact=text, classes=_plain_classes(head), **head.state())
+    return buffer.getvalue()
+
+
+def _load_exact(path: Path) -> Any:
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    about = json.loads(arrays.pop("exact").tobytes())
+    head = getattr(importlib.import_module(_EXACT[about["class"]]), about["class"])(**about["params"])
+    head.set_state(arrays, arrays.pop("classes"), about["features"])
     return head
 
 

@@ -18,8 +18,8 @@ def test_parameters_reach_the_head() -> None:
 
 
 def test_parameters_reach_the_estimator_and_the_steps_before_it() -> None:
-    head = make_head("logistic", {"C": 3.0, "pca": 5}, random_state=4)
-    assert (head.estimator.C, head.estimator.max_iter, head.pca, head.random_state) == (3.0, 1000, 5, 4)
+    head = make_head("random_forest", {"max_depth": 3, "pca": 5}, random_state=4)
+    assert (head.estimator.max_depth, head.pca, head.random_state) == (3, 5, 4)
 
 
 @pytest.mark.parametrize("kind", HEADS)
@@ -99,7 +99,7 @@ def test_neural_and_random_kinds() -> None:
 
 
 def test_kinds_without_chance_do_not_follow_the_seed(sample: Any) -> None:
-    for kind in ("logistic", "ridge", "svm", "knn", "nearest_mean"):
+    for kind in ("logistic", "ridge", "lda", "svm", "kernel_ridge", "knn", "nearest_mean"):
         one, other = (make_head(kind, random_state=seed).fit(sample.X, sample.y) for seed in (0, 1))
         assert (one.predict_proba(sample.X_val) == other.predict_proba(sample.X_val)).all()
 

@@ -12,8 +12,9 @@ from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, HeadError
 from featurebank.heads.fitting import Fitted, TrainingData, align, fit_heads
-from featurebank.heads.runs import Run, load_runs, ranked
+from featurebank.heads.runs import Run, load_runs
 from featurebank.heads.saved import load_head
+from featurebank.heads.standing import ranked
 from featurebank.metrics import scores_with_intervals
 
 

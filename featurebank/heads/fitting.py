@@ -45,25 +45,35 @@ class TrainingData:
             DatasetError: a split is empty, or the training images have one class only.
             UnknownNameError: the bank has no such tap.
         """
+        check_splits(bank)
         y, y_val = bank.labels("train"), bank.labels("val")
-        for name, labels in (("training", y), ("validation", y_val)):
-            if not len(labels):
-                message = (
-                    f"'{bank.name}' has no {name} images among its {len(bank)}: extract again with another --split, "
-                    "as --split .7,.15,.15, or with more images"
-                )
-                raise DatasetError(message)
-        if len(np.unique(y)) < 2:  # noqa: PLR2004 - a classifier needs two
-            message = (
-                f"all {len(y)} training images are of class '{bank.classes[int(y[0])]}': a head needs two classes or "
-                "more; check the labels, or extract again with another --split"
-            )
-            raise DatasetError(message)
         return cls(tap, bank.features(tap, "train"), y, bank.features(tap, "val"), y_val, len(bank.classes))
 
     def unseen(self, names: Sequence[str]) -> list[str]:
         """Returns the names of the classes that are validated but have no training image."""
         return [names[label] for label in np.setdiff1d(self.y_val, self.y)]
+
+
+def check_splits(bank: Bank) -> None:
+    """Looks whether heads can be trained and validated on a bank's own split.
+
+    Raises:
+        DatasetError: a split is empty, or the training images have one class only.
+    """
+    y, y_val = bank.labels("train"), bank.labels("val")
+    for name, labels in (("training", y), ("validation", y_val)):
+        if not len(labels):
+            message = (
+                f"'{bank.name}' has no {name} images among its {len(bank)}: extract again with another --split, "
+                "as --split .7,.15,.15, or with more images"
+            )
+            raise DatasetError(message)
+    if len(np.unique(y)) < 2:  # noqa: PLR2004 - a classifier needs two
+        message = (
+            f"all {len(y)} training images are of class '{bank.classes[int(y[0])]}': a head needs two classes or "
+            "more; check the labels, or extract again with another --split"
+        )
+        raise DatasetError(message)
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.sealed import read_sealed
 from featurebank.bank.writer import BankWriter
-from featurebank.config import read_grid
 from featurebank.errors import ConfigError, DatasetError, HeadError
-from featurebank.grid import default_tap, expand, train_heads
+from featurebank.grid import default_tap, expand, read_grid, train_heads
 from featurebank.heads.catalog import make_head
-from featurebank.heads.runs import Run, load_runs, ranked
+from featurebank.heads.runs import Run, load_runs
+from featurebank.heads.standing import ranked
 from featurebank.progress import Advance, Reporter
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 FAST: list[dict[str, Any]] = [
     {"kind": "knn", "n_neighbors": 1},
@@ -74,9 +74,9 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """A function after which nothing may be trained."""
 
     def fit_heads(specs: Any, *_: Any) -> None:
-        raise AssertionError(f"{specs} would be trained")
+        pytest.fail(f"{specs} would be trained")
 
-    return lambda: monkeypatch.setattr("featurebank.grid.fit_heads", fit_heads)
+    return lambda: monkeypatch.setattr("featurebank.grid.work.fit_heads", fit_heads)
 
 
 # ---------------------------------------------------------------- plans
@@ -106,7 +106,7 @@ def test_the_same_thing_is_planned_once(make_bank: Callable[..., Bank]) -> None:
         {"kind": "ridge", "alpha": 1000.0},  # its default
     ]
     assert [str(spec) for spec in expand(grid, make_bank())] == [
-        "mlp(dropout=0.5, hidden_units=[16,8])", "ridge(alpha=1000, standardize=True)",
+        "mlp(dropout=0.5, hidden_units=[16,8])", "ridge",
     ]  # fmt: skip
 
 
@@ -153,7 +153,7 @@ def test_all_problems_are_told_and_nothing_starts(
     told = [
         "'sofmax': did you mean 'softmax'", "'droput': did you mean 'dropout'", "'epoch': did you mean 'epochs'",
         "unknown tap 'pooles': did you mean 'pooled'", "'gama': did you mean 'gamma'", "learning_rate is -1",
-        "dropout is 7", "hidden_units is 'wide'", "tap is 3", "'kind' is None", "'sklearn.svm:SVR' is no classifier",
+        "dropout is 7", "hidden_units is 'wide'", "tap is 3", "'kind' is missing", "'sklearn.svm:SVR' is no classifier",
         "OneVsRestClassifier' cannot be made", "head 'ridge' has a parameter that a run's record cannot hold",
         "head 'knn' has a parameter that a run's record cannot hold",
     ]  # fmt: skip
@@ -203,12 +203,12 @@ def test_what_was_trained_is_not_trained_again(make_bank: Callable[..., Bank], n
     first = train_heads(bank, grid, seeds=2)
     no_training()
     assert train_heads(Bank(bank.path), grid, seeds=2) == first
-    with pytest.raises(AssertionError, match="would be trained"):
+    with pytest.raises(pytest.fail.Exception, match="would be trained"):
         train_heads(bank, [*grid, {"kind": "svm"}], seeds=2)
 
 
 def test_a_grid_that_grows_trains_what_is_new(make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:
-    from featurebank import grid as module
+    from featurebank.grid import work as module
 
     bank = make_bank(noise=4.0)
     train_heads(bank, FAST[:3])
@@ -239,14 +239,13 @@ def test_failing_heads_are_rows_with_a_reason(make_bank: Callable[..., Bank], no
     bank = make_bank()
     grid = [
         {"kind": "knn"},
-        {"kind": "svm", "C": -1.0},
         {"kind": "knn", "n_neighbors": 1000},
         {"kind": "mlp", "hidden_units": 16, "learning_rate": 1e30, "epochs": 2},
         {"kind": "ridge", "pca": 50},
         {"kind": "xgboost", "max_depth": -2},
     ]
     runs = train_heads(bank, grid)
-    assert [bool(run.failure) for run in runs] == [False, *[True] * 5]
+    assert [bool(run.failure) for run in runs] == [False, *[True] * 4]
     assert all(run.failure and "\n" not in run.failure and run.metrics == {} for run in runs[1:])
     assert {run.failure for run in runs[1:]} == {record["failure"] for record in records(bank).values()} - {None}
     assert kept(bank) == {runs[0].run}
@@ -256,9 +255,9 @@ def test_failing_heads_are_rows_with_a_reason(make_bank: Callable[..., Bank], no
 
 def test_all_heads_failing_is_an_error(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank()
-    grid = [{"kind": "svm", "C": -1.0}, {"kind": "svm", "C": -2.0}]
+    grid = [{"kind": "knn", "n_neighbors": n} for n in (1000, 2000)]
     for _ in range(2):
-        with pytest.raises(HeadError, match=r"all 2 runs failed; the first: svm\(C=-[12]\): .*C"):
+        with pytest.raises(HeadError, match=r"all 2 runs failed; the first: knn\(n_neighbors=[12]000\): .*n_neighbors"):
             train_heads(bank, grid)
     assert kept(bank) == set()
 
@@ -339,7 +338,7 @@ def test_a_head_that_cannot_be_saved_is_noted_and_the_grid_goes_on(
 
     monkeypatch.setattr(sklearn.neighbors, "Foreign", Foreign, raising=False)
     bank, listener = make_bank(), Listener()
-    grid = [{"kind": "sklearn.neighbors:Foreign"}, {"kind": "svm", "C": -1.0}]
+    grid = [{"kind": "sklearn.neighbors:Foreign"}, {"kind": "knn", "n_neighbors": 1000}]
     runs = train_heads(bank, grid, reporter=listener)
     assert "its weights are not kept" in runs[0].notes[0]
     assert "Foreign" in runs[0].notes[0]
@@ -404,7 +403,7 @@ def run_child(bank: Bank, dies_after: int, grid: Any) -> subprocess.CompletedPro
 def test_a_killed_grid_goes_on_and_repeats_nothing(
     make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from featurebank import grid as module
+    from featurebank.grid import work as module
 
     bank = make_bank(noise=4.0)
     grid = [*FAST, {"kind": "svm"}, {"kind": "ridge", "alpha": 1.0}]

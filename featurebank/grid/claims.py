@@ -39,7 +39,7 @@ class Claims:
     """The claims of one `train_heads` on a bank, inside a `with` block, at whose end all are let go.
 
     Args:
-        directory: of the bank's runs; made if it is not there.
+        directory: of the bank's runs; made with the first claim if it is not there.
         warn: is told, once, where the file system has no locks; everything is granted then.
     """
 
@@ -47,15 +47,9 @@ class Claims:
         self._path, self._warn = directory / NAME, warn
         self._mine: set[str] = set()
         self._locks = True
+        self._handle: _Handle | None = None
 
     def __enter__(self) -> Self:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._key = str(self._path.resolve())
-        with _guard:
-            if self._key not in _handles:
-                _handles[self._key] = _Handle(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666))
-            self._handle = _handles[self._key]
-            self._handle.users += 1
         return self
 
     def __exit__(
@@ -63,35 +57,48 @@ class Claims:
     ) -> None:
         self.release(list(self._mine))
         with _guard:
-            self._handle.users -= 1
-            if not self._handle.users:
-                os.close(self._handle.file)
-                del _handles[self._key]
+            if self._handle:
+                self._handle.users -= 1
+                if not self._handle.users:
+                    os.close(self._handle.file)
+                    del _handles[self._key]
+                self._handle = None
 
     def take(self, run: str) -> bool:
         """Claims a run; returns whether it is this process's, and this block's, now."""
         with _guard:
-            if run in self._handle.held:
+            handle = self._opened()
+            if run in handle.held:
                 return run in self._mine
-            if self._locks and not self._lock(run):
+            if self._locks and not self._lock(handle.file, run):
                 return False
-            self._handle.held.add(run)
+            handle.held.add(run)
         self._mine.add(run)
         return True
 
     def release(self, runs: Iterable[str]) -> None:
         """Lets runs go, which are recorded by now or will not be."""
         for run in runs:
-            if run in self._mine:
+            if run in self._mine and self._handle:
                 self._mine.remove(run)
                 with _guard:
                     self._handle.held.discard(run)
                     if self._locks:
                         _unlock(self._handle.file, _offset(run))
 
-    def _lock(self, run: str) -> bool:
+    def _opened(self) -> _Handle:
+        if self._handle is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._key = str(self._path.resolve())
+            if self._key not in _handles:
+                _handles[self._key] = _Handle(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666))
+            self._handle = _handles[self._key]
+            self._handle.users += 1
+        return self._handle
+
+    def _lock(self, file: int, run: str) -> bool:
         try:
-            _lock(self._handle.file, _offset(run))
+            _lock(file, _offset(run))
         except OSError as error:
             if error.errno in _TAKEN:
                 return False

@@ -141,9 +141,10 @@ def read_run(path: Path) -> Run | None:
     try:
         value = read_sealed(path)
         told = {name: tuple(value[name]) for name in ("notes", "fold", "rung") if value.get(name) is not None}
-        return Run(**{**value, **told}, directory=path.parent.parent)
+        run = Run(**{**value, **told}, directory=path.parent.parent)
     except (OSError, ValueError, TypeError, KeyError):
         return None
+    return run if run.run == path.stem else None  # a process that was killed leaves unfinished files of other names
 
 
 def without_overtaken(runs: Iterable[Run]) -> list[Run]:

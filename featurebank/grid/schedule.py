@@ -85,7 +85,7 @@ class Speed:
 
 
 def make_pieces(jobs: Sequence[Job], data: TrainingData, speed: Speed) -> list[list[Job]]:
-    """Returns the pieces of some jobs on the same images, those first that take the least time.
+    """Returns the pieces of some jobs on the same images, those first whose heads take the least time.
 
     Heads of one kind stay together, because they share what they compute of the images.
     """
@@ -98,7 +98,7 @@ def make_pieces(jobs: Sequence[Job], data: TrainingData, speed: Speed) -> list[l
     in_turn = [job for family in families for job in sorted(family, key=lambda job: speed.seconds([job], data))]
     pieces = [in_turn[start : start + _SIDE_BY_SIDE] for start in range(0, len(in_turn), _SIDE_BY_SIDE)]
     pieces += _programs(neural, data)
-    return sorted(pieces, key=lambda piece: speed.seconds(piece, data))
+    return sorted(pieces, key=lambda piece: speed.seconds(piece, data) / len(piece))
 
 
 def _programs(jobs: Sequence[Job], data: TrainingData) -> Iterable[list[Job]]:

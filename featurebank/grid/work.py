@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 
 from featurebank.bank import Bank
@@ -88,8 +89,12 @@ class Workshop:
             if self._clock.left <= 0 or not (free := self._free(group, elsewhere)):
                 continue
             data = self._images_of(tap, fold)
-            for piece in make_pieces(free, data, self._speed):
+            pieces = deque(make_pieces(free, data, self._speed))
+            while pieces:
+                piece = pieces.popleft()
                 mine = self._speed.fitting(piece, data, self._clock.left)
+                if mine and (rest := piece[len(mine) :]):
+                    pieces.appendleft(rest)
                 taken = [job for job in mine if self._claims.take(job.run)]
                 elsewhere += [job for job in mine if job not in taken]
                 try:

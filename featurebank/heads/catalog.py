@@ -135,13 +135,17 @@ def wrong_names(kind: str, names: Iterable[str]) -> dict[str, ConfigError]:
         UnknownNameError, ConfigError: as `make_head`.
     """
     entry = _entry(kind)
-    known = [*inspect.signature(_load(kind, entry.target)).parameters, *(() if entry.own else _BEFORE)]
+    factory = _load(kind, entry.target)
+    known = [*inspect.signature(factory).parameters, *(() if entry.own else _BEFORE)]
     known = [name for name in known if name not in {"self", "random_state"}]
+    refused: Mapping[str, str] = getattr(factory, "refused", {})
     problems: dict[str, ConfigError] = {}
     for name in names:
         if name == "random_state":
             message = f"head '{kind}' takes its seed from --seeds (or 'seeds'), not from the parameter random_state"
             problems[name] = ConfigError(message)
+        elif name in refused:
+            problems[name] = ConfigError(f"head '{kind}' has no parameter '{name}': {refused[name]}")
         elif name not in known:
             problems[name] = unknown_name(f"parameter of head '{kind}'", name, known)
     return problems

@@ -108,6 +108,23 @@ def test_a_budget_keeps_what_is_done_and_goes_on(
     assert len(train_heads(bank, KNN)) == 30
 
 
+def test_heads_of_an_unknown_speed_are_tried_a_few_at_a_time(
+    make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    fit = work.fit_heads
+
+    def spy(specs: Any, *rest: Any) -> None:
+        calls.append(len(specs))
+        fit(specs, *rest)
+
+    monkeypatch.setattr(work, "fit_heads", spy)
+    monkeypatch.setattr("featurebank.grid.schedule._SECONDS_A_UNIT", 1e-5)
+    assert len(train_heads(make_bank(), KNN, budget=30)) == 30
+    assert calls[0] < 30
+    assert sum(calls) == 30
+
+
 def test_a_budget_too_short_for_anything(make_bank: Callable[..., Bank]) -> None:
     with pytest.raises(HeadError, match=r"the budget of 1e-06 s is too short for any of the 5 runs"):
         train_heads(make_bank(), FAST, budget=1e-6)

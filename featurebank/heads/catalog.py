@@ -145,7 +145,7 @@ def wrong_names(kind: str, names: Iterable[str]) -> dict[str, ConfigError]:
             message = f"head '{kind}' takes its seed from --seeds (or 'seeds'), not from the parameter random_state"
             problems[name] = ConfigError(message)
         elif name in refused:
-            problems[name] = ConfigError(f"head '{kind}' has no parameter '{name}': {refused[name]}")
+            problems[name] = ConfigError(f"head '{kind}' takes no {name}: {refused[name]}")
         elif name not in known:
             problems[name] = unknown_name(f"parameter of head '{kind}'", name, known)
     return problems

@@ -148,9 +148,7 @@ def test_a_head_of_a_library_that_is_gone_is_shown_in_full() -> None:
 
 def test_a_name_that_a_head_refuses_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SoftmaxHead, "refused", {"clipnorm": "leave it out"}, raising=False)
-    assert str(wrong_names("softmax", ["clipnorm"])["clipnorm"]) == (
-        "head 'softmax' has no parameter 'clipnorm': leave it out"
-    )
+    assert str(wrong_names("softmax", ["clipnorm"])["clipnorm"]) == ("head 'softmax' takes no clipnorm: leave it out")
 
 
 def test_wrong_names_are_told_one_by_one() -> None:

@@ -124,7 +124,9 @@ def some_runs(draw: st.DrawFn) -> list[Run]:
             "seconds": draw(st.sampled_from([0.1, 0.7])),
             "parameters": draw(st.sampled_from([None, 3, 7])),
             "rung": draw(st.sampled_from([None, None, None, (1, 3, 12)])),
-            "images": 4, "seed": seed, "fold": fold,
+            "images": 4,
+            "seed": seed,
+            "fold": fold,
         }
         failed = {"failure": "no", "metrics": {}} if draw(st.integers(0, 5)) == 0 else {}
         found.append(make_run(name, **values, **failed))

@@ -6,6 +6,7 @@ grid can be stopped, runs are claimed and the clock is looked at.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +21,12 @@ from featurebank.runtime import threads
 
 _SIDE_BY_SIDE = 32
 """How many heads that are no neural ones make a piece."""
-_SECONDS_A_UNIT = 5e-10
-"""Of a kind that has not been measured yet: 2e9 multiplications a second."""
+_SECONDS_A_UNIT = 1e-9
+"""Of a kind that has not been measured yet; see `_units`."""
+_STARTUP_S = 5.0
+"""What the first piece of neural heads takes beside training: TensorFlow is imported, a program compiled."""
 _OVER = 1.1
 """A budget may be exceeded by a tenth."""
-_PROBE = 0.25
-"""Share of what is left of a budget for the first heads of a kind whose speed is not known."""
 
 
 @dataclass
@@ -44,61 +45,65 @@ class Clock:
 
 
 class Speed:
-    """How fast each kind of head is trained here, learnt from those that were."""
+    """How fast each kind of head is trained here, learnt from those that were; of both, the newest counts for half."""
 
     def __init__(self) -> None:
         self._rates: dict[str, float] = {}
-        self._overhead = 1.0
+        self._beside = {True: _STARTUP_S, False: 0.0}
+        """Seconds beside training: of a piece of neural heads, and of each other head."""
 
     def seconds(self, jobs: Sequence[Job], data: TrainingData) -> float:
         """Returns how long a piece will take."""
         total = sum(_units(job.trained, data) * self._rates.get(job.spec.kind, _SECONDS_A_UNIT) for job in jobs)
-        return self._overhead * total / (1 if is_neural(jobs[0].spec.kind) else min(threads(), len(jobs)))
+        if is_neural(jobs[0].spec.kind):
+            return total + self._beside[True]
+        return total / min(threads(), len(jobs)) + self._beside[False] * len(jobs)
+
+    def next(self, pieces: Sequence[Sequence[Job]], data: TrainingData) -> int:
+        """Returns the position of the piece whose heads take the least time each."""
+        return min(range(len(pieces)), key=lambda i: self.seconds(pieces[i], data) / len(pieces[i]))
 
     def fitting(self, jobs: Sequence[Job], data: TrainingData, left: float) -> list[Job]:
         """Returns the first of a piece's jobs that end within so many seconds; of an unknown speed, a few."""
         if left == float("inf"):
             return list(jobs)
-        known = all(job.spec.kind in self._rates for job in jobs)
-        count = len(jobs)
-        while count and self.seconds(jobs[:count], data) > left * (1 if known or count == 1 else _PROBE):
+        count = self._tried(jobs)
+        while count and self.seconds(jobs[:count], data) > left:
             count -= 1
         return list(jobs[:count])
 
     def learn(self, jobs: Sequence[Job], data: TrainingData, told: dict[int, Fitted], seconds: float) -> None:
-        """Takes what the heads of a piece took, and what the piece took in all.
-
-        The newest measurement counts for half: the first one has TensorFlow's import and compilation in it.
-        """
-        before: dict[str, list[float]] = {}
+        """Takes what the heads of a piece took, and what the piece took in all."""
+        found: dict[str, list[float]] = {}
         for position, fitted in told.items():
             kind = jobs[position].spec.kind
-            before.setdefault(kind, []).append(fitted.seconds / _units(jobs[position].trained, data))
-        for kind, found in before.items():
-            rate = sum(found) / len(found)
+            found.setdefault(kind, []).append(fitted.seconds / _units(jobs[position].trained, data))
+        for kind, rates in found.items():
+            rate = sum(rates) / len(rates)
             self._rates[kind] = (rate + self._rates.get(kind, rate)) / 2
-        expected = sum(fitted.seconds for fitted in told.values())
-        if not is_neural(jobs[0].spec.kind):
-            expected /= min(threads(), len(jobs))
-        if expected > 0:
-            self._overhead = (self._overhead + max(1.0, min(10.0, seconds / expected))) / 2
+        neural = is_neural(jobs[0].spec.kind)
+        training = sum(fitted.seconds for fitted in told.values())
+        beside = max(0.0, seconds - training / (1 if neural else min(threads(), len(jobs))))
+        self._beside[neural] = (self._beside[neural] + (beside if neural else beside / len(jobs))) / 2
+
+    def _tried(self, jobs: Sequence[Job]) -> int:
+        """Returns how many of a piece are begun at most: of a kind that is not known, one for each thread."""
+        unknown = [position for position, job in enumerate(jobs) if job.spec.kind not in self._rates]
+        return len(jobs) if len(unknown) <= threads() else unknown[threads()]
 
 
-def make_pieces(jobs: Sequence[Job], data: TrainingData, speed: Speed) -> list[list[Job]]:
-    """Returns the pieces of some jobs on the same images, those first whose heads take the least time.
+def make_pieces(jobs: Sequence[Job], data: TrainingData) -> list[list[Job]]:
+    """Returns the pieces of some jobs on the same images; the cheapest of each piece first.
 
     Heads of one kind stay together, because they share what they compute of the images.
     """
-    neural = [job for job in jobs if is_neural(job.spec.kind)]
-    others = [job for job in jobs if not is_neural(job.spec.kind)]
+    guess = Speed()
     kinds: dict[str, list[Job]] = {}
-    for job in others:
+    for job in sorted(jobs, key=lambda job: guess.seconds([job], data)):
         kinds.setdefault(job.spec.kind, []).append(job)
-    families = sorted(kinds.values(), key=lambda family: speed.seconds(family, data))
-    in_turn = [job for family in families for job in sorted(family, key=lambda job: speed.seconds([job], data))]
+    in_turn = [job for kind, family in kinds.items() if not is_neural(kind) for job in family]
     pieces = [in_turn[start : start + _SIDE_BY_SIDE] for start in range(0, len(in_turn), _SIDE_BY_SIDE)]
-    pieces += _programs(neural, data)
-    return sorted(pieces, key=lambda piece: speed.seconds(piece, data) / len(piece))
+    return [*pieces, *_programs([job for job in jobs if is_neural(job.spec.kind)], data)]
 
 
 def _programs(jobs: Sequence[Job], data: TrainingData) -> Iterable[list[Job]]:
@@ -115,20 +120,30 @@ def _width(data: TrainingData) -> int:
 
 
 def _units(spec: HeadSpec, data: TrainingData) -> float:
-    """Returns about how many multiplications the training of a head takes; only their proportions matter."""
-    n, d, classes = len(data.y), _width(data), data.classes
+    """Returns about how many nanoseconds the training of a head takes on one core of a common machine.
+
+    Only a first guess, and only to the nearest power of ten: what counts is measured.
+    """
+    n, classes = len(data.y), data.classes
     params: dict[str, Any] = dict(spec.params)
-    if params.get("pca"):
-        d = min(d, int(params["pca"]))
+    d = min(_width(data), int(params.get("pca") or _width(data)))
+    rounds = float(params.get("n_estimators") or params.get("max_iter") or 100)
     if is_neural(spec.kind):
         hidden = params.get("hidden_units") or []
         sizes = [d, *(hidden if isinstance(hidden, list) else [hidden]), classes]
-        return 6.0 * n * float(params.get("epochs") or 100) * sum(float((a + 1) * b) for a, b in pairwise(sizes))
-    if spec.kind == "knn":
-        return float(n * d * (len(data.y_val) + min(n, 10_000)))
-    if spec.kind in {"ridge", "lda", "nearest_mean"}:
-        return float(n * d * (1 if spec.kind == "nearest_mean" else min(n, d)))
-    if spec.kind == "svm":
-        return float(n * n * (d + 100))
-    rounds = float(params.get("n_estimators") or params.get("max_iter") or 100)
-    return rounds * n * d * (classes if "xgboost" in spec.kind else 1)
+        products = n * float(params.get("epochs") or 100) * sum(float((a + 1) * b) for a, b in pairwise(sizes))
+        return products / 20
+    if "tree" in spec.kind.lower() or "forest" in spec.kind.lower():
+        return float(5 * rounds * n * d**0.5 * math.log2(n + 1) ** 2)
+    if "xgboost" in spec.kind:
+        return float(2 * rounds * n * d * classes)
+    costs = {
+        "knn": n * d * len(data.y_val) / 100,
+        "nearest_mean": n * d,
+        "ridge": n * d * min(n, d) / 20,
+        "lda": n * d * min(n, d) / 10,
+        "svm": n * n * (d / 10 + 100),
+        "kernel_ridge": n * n * (d / 10 + 100),
+        "logistic": 100 * n * d,
+    }
+    return float(costs.get(spec.kind, rounds * n * d))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Sequence
 
 from featurebank.bank import Bank
@@ -89,12 +88,12 @@ class Workshop:
             if self._clock.left <= 0 or not (free := self._free(group, elsewhere)):
                 continue
             data = self._images_of(tap, fold)
-            pieces = deque(make_pieces(free, data, self._speed))
+            pieces = make_pieces(free, data)
             while pieces:
-                piece = pieces.popleft()
+                piece = pieces.pop(self._speed.next(pieces, data))
                 mine = self._speed.fitting(piece, data, self._clock.left)
                 if mine and (rest := piece[len(mine) :]):
-                    pieces.appendleft(rest)
+                    pieces.append(rest)
                 taken = [job for job in mine if self._claims.take(job.run)]
                 elsewhere += [job for job in mine if job not in taken]
                 try:

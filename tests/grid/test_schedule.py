@@ -40,7 +40,7 @@ def fitted(seconds: float) -> Fitted:
 
 
 def test_pieces_are_all_jobs_once_and_each_of_one_sort(jobs: list[Job], data: TrainingData) -> None:
-    pieces = make_pieces(jobs, data, Speed())
+    pieces = make_pieces(jobs, data)
     assert sorted(job.run for piece in pieces for job in piece) == sorted(job.run for job in jobs)
     kinds = [{job.spec.kind for job in piece} for piece in pieces]
     for found in kinds:
@@ -52,11 +52,14 @@ def test_pieces_are_all_jobs_once_and_each_of_one_sort(jobs: list[Job], data: Tr
 
 
 def test_the_cheap_come_first(jobs: list[Job], data: TrainingData) -> None:
-    pieces = make_pieces(jobs, data, Speed())
-    expected = [Speed().seconds(piece, data) / len(piece) for piece in pieces]
-    assert expected == sorted(expected)
-    assert pieces[0][0].spec.kind == "nearest_mean"
-    assert pieces[-1][0].spec.kind == "mlp"
+    speed, pieces = Speed(), make_pieces(jobs, data)
+    order = []
+    while pieces:
+        order.append(pieces.pop(speed.next(pieces, data)))
+    costs = [speed.seconds(piece, data) / len(piece) for piece in order]
+    assert costs == sorted(costs)
+    forests = [job.spec.params["n_estimators"] for piece in order for job in piece if job.spec.kind == "random_forest"]
+    assert forests == [50, 100, 200]
 
 
 def test_speed_is_learnt(jobs: list[Job], data: TrainingData) -> None:
@@ -70,17 +73,31 @@ def test_speed_is_learnt(jobs: list[Job], data: TrainingData) -> None:
         assert speed.seconds([job], data) == pytest.approx(size / 100, rel=0.1)
 
 
-def test_what_fits_into_what_is_left(jobs: list[Job], data: TrainingData) -> None:
+def test_what_is_spent_beside_training_is_learnt(jobs: list[Job], data: TrainingData) -> None:
+    speed = Speed()
+    softmax = [job for job in jobs if job.spec.kind == "softmax"]
+    first = speed.seconds(softmax, data)
+    assert first >= 5, "TensorFlow is imported first"
+    for _ in range(10):
+        speed.learn(softmax, data, {0: fitted(0.1), 1: fitted(0.1)}, 0.3)
+    assert speed.seconds(softmax, data) == pytest.approx(0.3, rel=0.1)
+
+
+def test_what_fits_into_what_is_left(jobs: list[Job], data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     speed = Speed()
     knn = [job for job in jobs if job.spec.kind == "knn"]
     assert speed.fitting(knn, data, float("inf")) == knn
+    monkeypatch.setattr("featurebank.runtime._chosen", 2)
+    assert speed.fitting(knn, data, 1e9) == knn[:2], "of a speed that is not known, one for each thread"
+    monkeypatch.setattr("featurebank.runtime._chosen", 1)
     one = speed.seconds(knn[:1], data)
     assert speed.fitting(knn, data, one * 0.9) == []
     assert speed.fitting(knn, data, one * 1.1) == knn[:1]
-    assert len(speed.fitting(knn, data, one * 40.5)) == 10, "of a speed that is not known, for a quarter of the time"
     for _ in range(10):
         speed.learn(knn, data, {i: fitted(1.0) for i in range(40)}, 40.0)
     assert len(speed.fitting(knn, data, 20.5)) == 20
+    forests = [job for job in jobs if job.spec.kind == "random_forest"]
+    assert speed.fitting([*knn[:3], *forests], data, 1e9) == [*knn[:3], forests[0]]
 
 
 def test_a_clock_without_a_budget_never_ends() -> None:

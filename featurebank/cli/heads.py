@@ -31,7 +31,7 @@ tensorboard_option = click.option(
 @bank_option
 @click.option(
     "--grid", is_flag=False, flag_value="default", metavar="[NAME|FILE]",
-    help="quick, default, or a TOML file with [[head]] blocks.  [default: default]",
+    help="quick, default, wide, study-a to study-e, or a TOML file with [[head]] blocks.  [default: default]",
 )  # fmt: skip
 @click.option("--head", metavar="KIND", help="Train one kind of head, or a classifier by its import path.")
 @click.option("-p", "params", multiple=True, metavar="KEY=VALUE", help="Parameter of --head; repeatable.")
@@ -39,6 +39,20 @@ tensorboard_option = click.option(
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Train each head so many times."
 )
+@click.option(
+    "--search", type=click.Choice(["all", "random", "halving"]), default="all", show_default=True,
+    help="Train all heads, --runs of them, or let those with epochs race.",
+)  # fmt: skip
+@click.option("--runs", type=click.IntRange(min=1), metavar="N", help="Heads that --search random takes.")
+@click.option("--folds", type=click.IntRange(min=2), metavar="K", help="Judge on K folds of training and validation.")
+@click.option("--repeats", type=click.IntRange(min=1), default=1, metavar="R", help="Divide into folds R times.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Stop about then; keep what is done.",
+)
+@click.option("--retry-failed", is_flag=True, help="Train anew what failed before.")
 @one_se_option
 @tensorboard_option
 @test_option
@@ -46,7 +60,8 @@ tensorboard_option = click.option(
 @click.pass_obj
 def heads(
     settings: Settings, bank: str | None, grid: str | None, head: str | None, params: tuple[str, ...],
-    taps: tuple[str, ...], seeds: int, tensorboard: Path | None, *, one_se: bool, test: bool, as_json: bool,
+    taps: tuple[str, ...], seeds: int, search: str, runs: int | None, folds: int | None, repeats: int,
+    budget: float | None, tensorboard: Path | None, *, retry_failed: bool, one_se: bool, test: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train many heads on a bank's features; what was trained before is not trained again."""
     if grid and head:
@@ -63,9 +78,12 @@ def heads(
     reporter = settings.reporter()
     reporter.say(f"bank: {found.path} ({len(found)} images, {len(found.classes)} classes)")
     wanted: Any = [{"kind": head, **_read_params(params)}] if head else grid or "default"
-    runs = train_heads(found, wanted, seeds=seeds, taps=taps or None, reporter=reporter)
-    _log(runs, tensorboard)
-    _show(settings, found, runs, began=began, one_se=one_se, test=test, as_json=as_json)
+    trained = train_heads(
+        found, wanted, seeds=seeds, taps=taps or None, search=search, runs=runs, folds=folds, repeats=repeats,
+        budget=budget, retry_failed=retry_failed, reporter=reporter,
+    )  # fmt: skip
+    _log(trained, tensorboard)
+    _show(settings, found, trained, began=began, one_se=one_se, test=test, as_json=as_json)
 
 
 @click.command()

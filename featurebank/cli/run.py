@@ -57,7 +57,12 @@ def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     else:
         click.echo(f"extract: up to date ({work['rows']} images)")
     click.echo(f"  bank: {work['bank']}")
-    click.echo(
-        f"heads: grid {heads['grid']}, {heads['runs']} heads, {heads['seeds']} seeds; {heads['known']} runs known"
-    )
+    judged = [f"{heads['seeds']} seeds", *([f"{heads['folds']} folds x {heads['repeats']}"] if heads["folds"] else [])]
+    searched = [*([heads["search"]] if heads["search"] != "all" else []), *_within(heads["budget"])]
+    told = ", ".join([f"grid {heads['grid']}", f"{heads['runs']} heads", *judged, *searched])
+    click.echo(f"heads: {told}; {heads['known']} runs known")
     click.echo(f"select: by validation accuracy{', then the test split' if plan['select']['test'] else ''}")
+
+
+def _within(budget: float | None) -> list[str]:
+    return [] if budget is None else [f"within {budget:g} s"]

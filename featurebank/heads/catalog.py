@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+from featurebank import digest
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.runtime import threads
 
@@ -16,6 +18,8 @@ _BEFORE = ("standardize", "pca")
 
 CALIBRATE = "calibrate"
 """A parameter that every head takes: "temperature", or "none" (as None, which a grid file cannot say)."""
+_NOT_RECORDED = ("self", "random_state", "n_jobs")
+"""The seed is the run's, and threads change nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,9 @@ def make_head(kind: str, params: Mapping[str, Any] | None = None, *, random_stat
     entry = _entry(kind)
     factory = _load(kind, entry.target)
     given = {**entry.defaults, **params}
-    _check_names(kind, factory, entry, given)
+    problems = list(wrong_names(kind, given).values())
+    if problems:
+        raise problems[0] if len(problems) == 1 else ConfigError("; ".join(map(str, problems)))
     if entry.own:
         return factory(**given, random_state=random_state)
     from featurebank.heads.estimators import EstimatorHead
@@ -97,9 +103,67 @@ def make_head(kind: str, params: Mapping[str, Any] | None = None, *, random_stat
 
 
 def full_params(kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the parameters of a run's record: those given, over the defaults that differ from the class's own."""
-    given = params if is_calibrated(params) else uncalibrated(params)
-    return {**_entry(kind).defaults, **given}
+    """Returns the parameters of a run's record: those given, over all the defaults of the head.
+
+    A whole number stands for the same fraction in a head of featurebank (`l2 = 0`); scikit-learn may tell them apart
+    (`max_features = 1` is one feature, 1.0 is all of them).
+    """
+    defaults = default_params(kind)
+    found = {**defaults, **(params if is_calibrated(params) else uncalibrated(params))}
+    if _entry(kind).own:
+        for name, value in params.items():
+            if type(value) is int and type(defaults.get(name)) is float:
+                found[name] = float(value)
+    return found
+
+
+def changed_params(kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns those parameters that differ from the head's defaults: what a person needs to be told."""
+    try:
+        defaults = default_params(kind)
+    except ConfigError:  # the library that has it is not installed here
+        return dict(params)
+    same = {name for name, value in params.items() if name in defaults and _text(value) == _text(defaults[name])}
+    return {name: value for name, value in params.items() if name not in same}
+
+
+@lru_cache(maxsize=256)
+def default_params(kind: str) -> Mapping[str, Any]:
+    """Returns the defaults of a head's parameters, as far as a record can hold them.
+
+    Raises:
+        UnknownNameError, ConfigError: as `make_head`.
+    """
+    entry = _entry(kind)
+    found = {} if entry.own else {"standardize": False, "pca": None}
+    for name, parameter in inspect.signature(_load(kind, entry.target)).parameters.items():
+        known = name not in _NOT_RECORDED and parameter.default is not parameter.empty
+        if known and _text(parameter.default) is not None:
+            found[name] = parameter.default
+    return {**found, **entry.defaults}
+
+
+def wrong_names(kind: str, names: Iterable[str]) -> dict[str, ConfigError]:
+    """Returns for each name that is no parameter of a head the error that says so.
+
+    Raises:
+        UnknownNameError, ConfigError: as `make_head`.
+    """
+    entry = _entry(kind)
+    factory = _load(kind, entry.target)
+    known = [*inspect.signature(factory).parameters, *(() if entry.own else _BEFORE)]
+    known = [name for name in [*known, CALIBRATE] if name not in {"self", "random_state"}]
+    refused: Mapping[str, str] = getattr(factory, "refused", {})
+    problems: dict[str, ConfigError] = {}
+    for name in names:
+        if name == "random_state":
+            message = f"head '{kind}' takes its seed from --seeds (or 'seeds'), not from the parameter random_state"
+            problems[name] = ConfigError(message)
+        elif name in refused:
+            problems[name] = ConfigError(f"head '{kind}' takes no {name}: {refused[name]}")
+        elif name not in known:
+            problems[name] = unknown_name(f"parameter of head '{kind}'", name, known)
+    return problems
 
 
 def is_calibrated(params: Mapping[str, Any]) -> bool:
@@ -167,20 +231,9 @@ def _made(kind: str, factory: Any, given: Mapping[str, Any]) -> Any:
     return estimator
 
 
-def _check_names(kind: str, factory: Any, entry: HeadKind, given: Mapping[str, Any]) -> None:
-    known = [*inspect.signature(factory).parameters, *(() if entry.own else _BEFORE), CALIBRATE]
-    known = [name for name in known if name not in {"self", "random_state"}]
-    problems: list[ConfigError] = []
-    for name in given:
-        if name == "random_state":
-            message = f"head '{kind}' takes its seed from --seeds (or 'seeds'), not from the parameter random_state"
-            problems.append(ConfigError(message))
-        elif name in getattr(factory, "refused", {}):
-            message = f"head '{kind}' takes no {name}: {factory.refused[name]}"
-            problems.append(ConfigError(message))
-        elif name not in known:
-            problems.append(unknown_name(f"parameter of head '{kind}'", name, known))
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        raise ConfigError("; ".join(map(str, problems)))
+def _text(value: Any) -> str | None:
+    """Returns the canonical text of a value; None where a record cannot hold it."""
+    try:
+        return digest.canonical_json(value)
+    except (TypeError, ValueError):
+        return None

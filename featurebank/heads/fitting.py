@@ -54,20 +54,8 @@ class TrainingData:
             DatasetError: a split is empty, or the training images have one class only.
             UnknownNameError: the bank has no such tap.
         """
+        check_splits(bank)
         y, y_val = bank.labels("train"), bank.labels("val")
-        for name, labels in (("training", y), ("validation", y_val)):
-            if not len(labels):
-                message = (
-                    f"'{bank.name}' has no {name} images among its {len(bank)}: extract again with another --split, "
-                    "as --split .7,.15,.15, or with more images"
-                )
-                raise DatasetError(message)
-        if len(np.unique(y)) < 2:  # noqa: PLR2004 - a classifier needs two
-            message = (
-                f"all {len(y)} training images are of class '{bank.classes[int(y[0])]}': a head needs two classes or "
-                "more; check the labels, or extract again with another --split"
-            )
-            raise DatasetError(message)
         views = [bank.features(tap, "train", view=view) for view in range(1, bank.views + 1)]
         X, X_val = bank.features(tap, "train"), bank.features(tap, "val")
         return cls(tap, X, y, X_val, y_val, len(bank.classes), views)
@@ -80,6 +68,28 @@ class TrainingData:
     def unseen(self, names: Sequence[str]) -> list[str]:
         """Returns the names of the classes that are validated but have no training image."""
         return [names[label] for label in np.setdiff1d(self.y_val, self.y)]
+
+
+def check_splits(bank: Bank) -> None:
+    """Looks whether heads can be trained and validated on a bank's own split.
+
+    Raises:
+        DatasetError: a split is empty, or the training images have one class only.
+    """
+    y, y_val = bank.labels("train"), bank.labels("val")
+    for name, labels in (("training", y), ("validation", y_val)):
+        if not len(labels):
+            message = (
+                f"'{bank.name}' has no {name} images among its {len(bank)}: extract again with another --split, "
+                "as --split .7,.15,.15, or with more images"
+            )
+            raise DatasetError(message)
+    if len(np.unique(y)) < 2:  # noqa: PLR2004 - a classifier needs two
+        message = (
+            f"all {len(y)} training images are of class '{bank.classes[int(y[0])]}': a head needs two classes or "
+            "more; check the labels, or extract again with another --split"
+        )
+        raise DatasetError(message)
 
 
 class Scores(dict[str, dict[str, Any]]):

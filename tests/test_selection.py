@@ -173,7 +173,7 @@ def test_on_folds_the_run_on_the_banks_own_split_is_chosen(make_bank: Callable[.
     assert select([first, second, *folds], folds=1) == select([first, second])
     with pytest.raises(HeadError, match="no run was judged on 5 folds: there are runs on the bank's own split and 2 f"):
         select([first, *folds], folds=5)
-    with pytest.raises(HeadError, match=r"was trained on fold 1 of 2: train knn\(n_neighbors=\d\) without folds"):
+    with pytest.raises(HeadError, match=r"was trained on fold 1 of 2: train knn.* without folds"):
         evaluate_test(bank, folds[0])
     for run in folds:
         run.save()

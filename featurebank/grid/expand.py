@@ -12,7 +12,8 @@ from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, FeatureBankError, HeadError
 from featurebank.grid.files import Block, Grid, read_blocks
-from featurebank.heads.catalog import default_params, full_params, make_head, wrong_names
+from featurebank.heads.calibration import METHODS
+from featurebank.heads.catalog import CALIBRATE, default_params, full_params, make_head, uncalibrated, wrong_names
 from featurebank.heads.runs import HeadSpec
 from featurebank.progress import SILENT, Reporter
 
@@ -89,10 +90,12 @@ def _problems(kind: str | None, params: Mapping[str, Any], tap: Any, bank: Bank)
     if kind is None:
         return
     try:
-        head = make_head(kind, params)
+        head = make_head(kind, uncalibrated(params))
     except ConfigError as error:
         yield "kind", str(error)
         return
+    if params.get(CALIBRATE) not in {None, *METHODS}:
+        yield CALIBRATE, f"head '{kind}': calibrate is {params[CALIBRATE]!r}, expected 'temperature', or no such line"
     if getattr(head, "needs_map", False) and shape is not None and len(shape) == 1:
         maps = [name for name in bank.taps if len(bank.tap_shape(name)) > 1]
         advice = f'take tap = "{maps[0]}"' if maps else 'extract with --tap map, and take tap = "map"'

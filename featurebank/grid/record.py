@@ -128,7 +128,7 @@ class Journal:
             run=job.run, head=job.spec.kind, params=dict(job.spec.params), tap=job.spec.tap, seed=job.seed,
             seconds=round(fitted.seconds, 6), metrics=fitted.metrics, bank=self._bank.digest,
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), together=fitted.together,
-            parameters=getattr(fitted, "parameters", None), right=getattr(fitted, "right", None),
+            parameters=fitted.parameters, right=fitted.right,
             history=fitted.history, failure=fitted.failure, notes=fitted.notes, fold=job.fold,
             rung=job.rung.told if job.rung else None, directory=self._bank.path,
         )  # fmt: skip

@@ -138,6 +138,11 @@ class ExactHead(Head):
         message = f"{type(self).__name__} with these parameters is no linear function of the features"
         raise HeadError(message)
 
+    @property
+    def n_parameters_(self) -> int:
+        """How many numbers the trained head holds."""
+        return sum(array.size for array in self.state().values())
+
     def state(self) -> dict[str, np.ndarray]:
         """Returns the fitted arrays by name; with the parameters and classes they are the whole head."""
         return {name: np.asarray(getattr(self, name)) for name in self._arrays}

@@ -31,7 +31,7 @@ GRID: list[dict[str, Any]] = [
 @pytest.fixture
 def bank(make_bank: Callable[..., Bank]) -> Bank:
     bank = make_bank(noise=4.0)
-    train_heads(bank, [*GRID, {"kind": "svm", "C": -1.0}], seeds=3)
+    train_heads(bank, [*GRID, {"kind": "knn", "n_neighbors": 10_000}], seeds=3)
     return bank
 
 
@@ -69,7 +69,7 @@ def test_a_line_for_each_specification(bank: Bank, ask: Ask) -> None:
     alike = sum(entry.indistinguishable for entry in leaderboard(bank).entries) - 1
     assert f"= {alike} of 3 other heads cannot be told from the first (McNemar's test" in text
     assert "failed: " in text
-    assert "svm(" in text
+    assert "knn(" in text
 
 
 def test_json_has_entries_beside_the_runs(bank: Bank, ask: Ask) -> None:
@@ -117,7 +117,7 @@ def test_csv_has_every_metric(bank: Bank, ask: Ask, tmp_path: Path) -> None:
 
 
 def test_the_simplest_on_request(bank: Bank, ask: Ask) -> None:
-    lucky = next(run for run in leaderboard(bank) if run.head == "knn")
+    lucky = next(run for run in leaderboard(bank) if run.head == "knn" and not run.failure)
     replace(lucky, metrics={**lucky.metrics, "val": {**lucky.metrics["val"], "accuracy": 0.84}}).save()
     plain, simple = (json.loads(ask("leaderboard", "--json", *words)[0]) for words in ((), ("--one-se",)))
     kinds = {run["run"]: run["head"] for run in simple["runs"]}

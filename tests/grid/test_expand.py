@@ -14,12 +14,12 @@ from featurebank.bank import Bank
 from featurebank.errors import ConfigError
 from featurebank.grid import default_tap, expand, read_grid, train_heads
 from featurebank.heads import linear
-from featurebank.heads.catalog import make_head
+from featurebank.heads.catalog import HEADS, make_head
 
 
 @pytest.mark.parametrize("name", [path.stem for path in (ROOT / "featurebank" / "grids").glob("*.toml")])
 def test_built_in_grids_are_valid(name: str, make_bank: Callable[..., Bank]) -> None:
-    specs = expand(name, make_bank())
+    specs = expand(name, make_bank(taps=("pooled", "map")))
     assert len(specs) == len(read_grid(name)), "a grid does not hold the same thing twice"
     for spec in specs:
         make_head(spec.kind, spec.params)
@@ -31,6 +31,37 @@ def test_the_default_grid_is_wide_and_the_quick_one_is_short(make_bank: Callable
     assert len(default) >= 40
     assert len({spec.kind for spec in default}) >= 6
     assert 10 <= len(quick) <= 16
+
+
+def test_the_wide_grid_has_every_kind_of_head_that_looks_at_vectors(make_bank: Callable[..., Bank]) -> None:
+    specs = expand("wide", make_bank())
+    assert len(specs) >= 300
+    wanted = {kind for kind in HEADS if not getattr(make_head(kind), "needs_map", False)}
+    assert wanted - {"xgboost", "xgboost_coarse"} <= {spec.kind for spec in specs}
+
+
+def test_the_heads_of_the_studies(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(taps=("pooled", "map"))
+    a, c, d, e = (expand(f"study-{letter}", bank) for letter in "acde")
+    deep = [spec.params for spec in a if spec.kind == "mlp"]
+    assert {tuple(params["hidden_units"]) for params in deep} >= {(512, 1024, 1024), (1024, 2048, 2048)}
+    assert all(params["schedule"] == "inverse_time" and params["monitor"] == "val_accuracy" for params in deep)
+    assert {params["dropout"][-1] for params in deep} == {0.0, 0.25}
+    best = {"dropout": 0.2, "batch_norm": True, "batch_size": 32, "schedule": "plateau", "hidden_units": [512, 128]}
+    assert sum(spec.params.items() >= best.items() for spec in c) == 1
+    assert {(spec.kind, spec.tap) for spec in d} >= {("softmax", "pooled"), ("mlp", "pooled")}
+    assert all(spec.params["plateau_floor"] == 1e-7 and spec.params["optimizer"] == "adamw" for spec in e)
+
+
+def test_calibration_is_a_parameter_of_every_head(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank()
+    grid = [{"kind": kind, "calibrate": "temperature"} for kind in ("softmax", "ridge", "knn")]
+    assert [str(spec) for spec in expand(grid, bank)] == [
+        f"{kind}(calibrate=temperature)" for kind in ("softmax", "ridge", "knn")
+    ]
+    assert len(train_heads(bank, grid)) == 3
+    with pytest.raises(ConfigError, match=r"head 'knn': calibrate is 'platt', expected 'temperature'"):
+        expand([{"kind": "knn", "calibrate": "platt"}], bank)
 
 
 def test_the_same_thing_is_planned_once(make_bank: Callable[..., Bank]) -> None:

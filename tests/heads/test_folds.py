@@ -83,6 +83,16 @@ def test_features_are_read_once_for_all_folds(make_bank: Callable[..., Bank], mo
     assert read == ["pooled"]
 
 
+def test_a_fold_has_the_views_of_its_training_images(
+    make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = Bank.rows
+    monkeypatch.setattr(Bank, "views", 2)
+    monkeypatch.setattr(Bank, "rows", lambda self, tap, positions, view=0: rows(self, tap, positions) + view)
+    data = FoldedImages(make_bank(), "pooled").data(Fold(0, 3))
+    assert [np.ptp(view - data.X - number) < 1e-5 for number, view in enumerate(data.views, 1)] == [True, True]
+
+
 def relabelled(bank: Bank, labels: np.ndarray, splits: np.ndarray, digests: np.ndarray) -> Bank:
     items = bank._items
     with BankWriter(bank.path, bank.recipe, bank.manifest.dataset) as writer:

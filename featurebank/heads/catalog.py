@@ -49,7 +49,15 @@ HEADS: dict[str, HeadKind] = {
     "knn": HeadKind("sklearn.neighbors:KNeighborsClassifier", "the nearest training images", parallel=True),
     "random_forest": HeadKind("sklearn.ensemble:RandomForestClassifier", "the vote of random trees", parallel=True),
     "nearest_mean": HeadKind("sklearn.neighbors:NearestCentroid", "the class with the nearest mean"),
-    "xgboost": HeadKind("featurebank.heads.boosted:XGBoostHead", "boosted trees"),
+    "xgboost": HeadKind("featurebank.heads.boosted:XGBoostHead", "boosted trees on the features themselves; minutes"),
+    "xgboost_pca": HeadKind(
+        "featurebank.heads.boosted:XGBoostHead", "boosted trees on 128 principal components, 64 bins; seconds",
+        {"pca": 128, "max_bin": 64},
+    ),
+    "xgboost_coarse": HeadKind(
+        "featurebank.heads.boosted:XGBoostHead", "boosted trees, 32 bins, a tenth of the features a split; seconds",
+        {"max_bin": 32, "colsample_bynode": 0.1},
+    ),
 }  # fmt: skip
 
 

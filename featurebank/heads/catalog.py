@@ -66,7 +66,15 @@ HEADS: dict[str, HeadKind] = {
     "nearest_mean": HeadKind(
         "featurebank.heads.closed_form:NearestMeanHead", "the class with the nearest mean", random=False
     ),
-    "xgboost": HeadKind("featurebank.heads.boosted:XGBoostHead", "boosted trees"),
+    "xgboost": HeadKind("featurebank.heads.boosted:XGBoostHead", "boosted trees on the features themselves; minutes"),
+    "xgboost_pca": HeadKind(
+        "featurebank.heads.boosted:XGBoostHead", "boosted trees on 128 principal components, 64 bins; seconds",
+        {"pca": 128, "max_bin": 64},
+    ),
+    "xgboost_coarse": HeadKind(
+        "featurebank.heads.boosted:XGBoostHead", "boosted trees, 32 bins, a tenth of the features a split; seconds",
+        {"max_bin": 32, "colsample_bynode": 0.1},
+    ),
 }  # fmt: skip
 
 

@@ -27,6 +27,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "random_forest": {"n_estimators": 20},
     "nearest_mean": {},
     "xgboost": {"n_estimators": 10, "max_depth": 3},
+    "xgboost_pca": {"n_estimators": 10, "max_depth": 3, "pca": 16},
+    "xgboost_coarse": {"n_estimators": 10, "max_depth": 3},
     "sklearn.ensemble:ExtraTreesClassifier": {"n_estimators": 20},
     "nearest_mean calibrated": {"calibrate": "temperature"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import xgboost
 
 from featurebank.errors import HeadError
 from featurebank.heads.boosted import XGBoostHead
+from featurebank.heads.catalog import make_head
+from featurebank.heads.shared import Shared
 
 QUICK: dict[str, Any] = {"n_estimators": 40, "max_depth": 2, "max_bin": 32}
 
@@ -63,3 +66,52 @@ def test_what_xgboost_refuses_is_one_line(hard: Any, options: dict[str, Any]) ->
         XGBoostHead(**{"n_estimators": 2, **options}).fit(hard.X, hard.y)
     assert "\n" not in str(caught.value)
     assert next(iter(options)) in str(caught.value)
+
+
+# ---------------------------------------------------------------- sharing
+
+
+@pytest.mark.parametrize("pca", [None, 4])
+def test_heads_that_share_are_the_same_heads(hard: Any, pca: int | None) -> None:
+    settings = [{"max_depth": depth, "max_bin": bins} for bins in (16, 32) for depth in (2, 3)]
+    shared = Shared(hard.X, hard.y)
+    for options in settings:
+        alone, sharing = (XGBoostHead(n_estimators=8, pca=pca, **options) for _ in range(2))
+        alone.fit(hard.X, hard.y, hard.validation)
+        sharing.fit(hard.X, hard.y, hard.validation, shared=shared)
+        assert np.array_equal(alone.predict_proba(hard.X_val), sharing.predict_proba(hard.X_val))
+
+
+def test_features_are_put_into_bins_once_for_each_number_of_bins(hard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, bool]] = []
+    real = xgboost.QuantileDMatrix
+
+    def count(*args: Any, max_bin: int, ref: Any = None, **options: Any) -> Any:
+        made.append((max_bin, ref is not None))
+        return real(*args, max_bin=max_bin, ref=ref, **options)
+
+    monkeypatch.setattr(xgboost, "QuantileDMatrix", count)
+    shared = Shared(hard.X, hard.y)
+    heads = [XGBoostHead(n_estimators=4, max_depth=d, max_bin=b) for b in (16, 32) for d in (1, 2, 3, 4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda head: head.fit(hard.X, hard.y, hard.validation, shared=shared), heads))
+    assert sorted(made) == [(16, False), (16, True), (32, False), (32, True)]
+    for head in heads:
+        alone = XGBoostHead(**head.get_params()).fit(hard.X, hard.y, hard.validation)
+        assert np.array_equal(alone.predict_proba(hard.X_val), head.predict_proba(hard.X_val))
+
+
+def test_other_validation_images_are_not_taken_for_the_first(hard: Any) -> None:
+    shared = Shared(hard.X, hard.y)
+    wrong = hard.X_val, np.roll(hard.y_val, 1)
+    for data in (wrong, hard.validation, (wrong[0].copy(), wrong[1].copy()), None):
+        head = XGBoostHead(**QUICK).fit(hard.X, hard.y, data, shared=shared)
+        alone = XGBoostHead(**QUICK).fit(hard.X, hard.y, data)
+        assert np.array_equal(alone.predict_proba(hard.X_val), head.predict_proba(hard.X_val))
+
+
+def test_the_presets_are_not_the_raw_one() -> None:
+    raw, pca, coarse = (make_head(kind) for kind in ("xgboost", "xgboost_pca", "xgboost_coarse"))
+    assert (raw.pca, raw.max_bin, raw.colsample_bynode) == (None, 256, 1.0)
+    assert (pca.pca, pca.max_bin) == (128, 64)
+    assert (coarse.pca, coarse.max_bin, coarse.colsample_bynode) == (None, 32, 0.1)

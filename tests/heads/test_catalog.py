@@ -43,7 +43,7 @@ def test_the_defaults_of_every_kind_are_parameters_of_it(kind: str) -> None:
     [
         ("sofmax", "did you mean 'softmax'"),
         ("forest", "did you mean 'random_forest'|known: softmax"),
-        ("", "known: softmax"),
+        ("", "are known"),
     ],
 )
 def test_an_unknown_kind_gets_the_nearest(kind: str, told: str) -> None:
@@ -102,7 +102,9 @@ def test_an_import_path_leads_to_a_classifier() -> None:
 
 def test_neural_and_random_kinds() -> None:
     assert {kind for kind in HEADS if is_neural(kind)} == {"softmax", "mlp"}
-    assert {kind for kind in HEADS if is_random(kind)} == {"softmax", "mlp", "random_forest", "xgboost"}
+    assert {kind for kind in HEADS if is_random(kind)} == {
+        "softmax", "mlp", "random_forest", "xgboost", "xgboost_pca", "xgboost_coarse",
+    }  # fmt: skip
     assert is_random("sklearn.ensemble:ExtraTreesClassifier")
     assert not is_random("sklearn.naive_bayes:GaussianNB")
 

@@ -54,11 +54,26 @@ def test_small(name: str) -> None:
     refuse_disagreement(backbone, np.concatenate([made(8, 64), images(16, size=64)]))
 
 
+DEEP = {"efficientnet_b7", "efficientnet_v2_l"}
+"""Their 55 and 79 residual blocks of random weights blow a rounding error up ten thousand times, which trained weights
+do not: what the branches add is damped."""
+
+
+def damped(name: str, tmp_path: Path) -> Backbone:
+    network = load_backbone(name, weights="random:0").network()
+    for layer in network.layers:
+        values = layer.get_weights()
+        if type(layer).__name__ == "BatchNormalization" and np.all(values[0] == np.float32(0.25)):
+            layer.set_weights([values[0] * 0.2, *values[1:]])
+    network.save_weights(tmp_path / "damped.weights.h5")
+    return load_backbone(name, weights=str(tmp_path / "damped.weights.h5"))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", [spec.name for spec in list_backbones()])
-def test_every_backbone_on_photos(name: str) -> None:
+def test_every_backbone_on_photos(name: str, tmp_path: Path) -> None:
     bundled = "imagenet" if name.startswith("efficientnet_lite") else "random:0"
-    backbone = load_backbone(name, weights=bundled)
+    backbone = damped(name, tmp_path) if name in DEEP else load_backbone(name, weights=bundled)
     refuse_disagreement(backbone, made(8, backbone.image_size))
     refuse_disagreement(backbone, photos(backbone, 200))

@@ -11,7 +11,7 @@ from pathlib import Path
 NAMES = {
     "decoding": "JPEG files to the network's size, by several decoders, and what features make of it",
     "extraction": "images to shards, against keras.Model.predict",
-    "heads": "many softmax heads in one program, against Keras fit one by one",
+    "heads": "heads together against one by one, and whole grids",
 }
 
 

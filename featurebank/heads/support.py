@@ -28,11 +28,14 @@ class KernelHead(TransformedHead):
     kernel: str
     gamma: float | str
     gamma_times: float
+    max_images: int | None
 
     def _problems(self) -> list[Problem]:
         named = isinstance(self.gamma, str) and self.gamma in {"scale", "auto"}
         known = 'rbf or linear (others: kind = "sklearn.svm:SVC")'
+        most = self.max_images
         return [
+            ("max_images", most, "a whole number of 2 or more", most is None or (type(most) is int and most > 1)),
             ("kernel", self.kernel, known, self.kernel in KERNELS),
             ("gamma", self.gamma, "a number above 0, 'scale' or 'auto'", named or is_above(self.gamma, 0)),
             ("gamma_times", self.gamma_times, "a number above 0", is_above(self.gamma_times, 0)),
@@ -44,7 +47,21 @@ class KernelHead(TransformedHead):
 
     def path(self) -> Hashable:
         """Returns what the heads that are best fitted one after another have in common."""
-        return (self.steps(), self.kernel)
+        return (self.steps(), self.kernel, self.max_images)
+
+    def _part_of(self, shared: Shared) -> Shared:
+        """Returns the images to fit on: all, or `max_images` drawn by chance, of each class one at least."""
+        count = self.max_images
+        if count is None or count >= len(shared.y):
+            return shared
+
+        def draw() -> Shared:
+            order = np.random.default_rng(0).permutation(len(shared.y))
+            _, firsts = np.unique(shared.positions[order], return_index=True)
+            rows = np.concatenate([order[firsts], np.delete(order, firsts)])[: max(count, len(firsts))]
+            return Shared(shared.X[np.sort(rows)], shared.y[np.sort(rows)])
+
+        return shared.once(("part", count), draw)
 
     def _prepare(self, shared: Shared) -> np.ndarray:
         """Sets the fitted steps and gamma; returns the inputs (n, d or k) float64."""
@@ -101,6 +118,8 @@ class SVMHead(KernelHead):
         normalize: bring each row to the length 1.
         standardize: bring each feature to mean 0 and variance 1 over the training images.
         pca: keep so many principal components; None keeps the features as they are.
+        max_images: fit on so many of the training images, drawn by chance: time and memory of a kernel grow with their
+            square. None takes all.
         random_state: changes nothing.
     """
 
@@ -117,6 +136,7 @@ class SVMHead(KernelHead):
         normalize: bool = False,
         standardize: bool = False,
         pca: int | None = None,
+        max_images: int | None = None,
         random_state: int = 0,
     ) -> None:
         self.C = C
@@ -127,6 +147,7 @@ class SVMHead(KernelHead):
         self.normalize = normalize
         self.standardize = standardize
         self.pca = pca
+        self.max_images = max_images
         self.random_state = random_state
 
     def _problems(self) -> list[Problem]:
@@ -135,6 +156,7 @@ class SVMHead(KernelHead):
     def _solve(self, shared: Shared) -> None:
         from sklearn.svm import SVC
 
+        shared = self._part_of(shared)
         inputs = self._prepare(shared)
         if fits(len(inputs)):
             machine = SVC(kernel="precomputed", C=self.C).fit(self._kernel_of(shared, inputs), shared.positions)
@@ -189,6 +211,8 @@ class KernelRidgeHead(KernelHead):
         normalize: bring each row to the length 1.
         standardize: bring each feature to mean 0 and variance 1 over the training images.
         pca: keep so many principal components; None keeps the features as they are.
+        max_images: fit on so many of the training images, drawn by chance: time and memory of a kernel grow with their
+            square. None takes all.
         random_state: changes nothing.
     """
 
@@ -205,6 +229,7 @@ class KernelRidgeHead(KernelHead):
         normalize: bool = False,
         standardize: bool = False,
         pca: int | None = None,
+        max_images: int | None = None,
         random_state: int = 0,
     ) -> None:
         self.alpha = alpha
@@ -215,6 +240,7 @@ class KernelRidgeHead(KernelHead):
         self.normalize = normalize
         self.standardize = standardize
         self.pca = pca
+        self.max_images = max_images
         self.random_state = random_state
 
     def _problems(self) -> list[Problem]:
@@ -223,6 +249,7 @@ class KernelRidgeHead(KernelHead):
     def _solve(self, shared: Shared) -> None:
         from scipy.linalg import cho_factor, cho_solve
 
+        shared = self._part_of(shared)
         inputs, classes = self._prepare(shared), len(shared.classes)
         if not fits(len(inputs)):
             message = f"{_too_large(len(inputs))}: take ridge, which needs none"

@@ -18,6 +18,10 @@ from featurebank.runtime import ram_limit
 
 KERNELS = ("rbf", "linear")
 
+MOST_IMAGES = 20_000
+"""Where a kernel cannot be held, scikit-learn computes it in parts, again and again: minutes for 10,000 images of 1280
+features, hours for 50,000. More than so many are not tried."""
+
 
 class KernelHead(TransformedHead):
     """Base of the heads on exp(-gamma |x - z|^2) or on x'z.
@@ -160,8 +164,11 @@ class SVMHead(KernelHead):
         inputs = self._prepare(shared)
         if fits(len(inputs)):
             machine = SVC(kernel="precomputed", C=self.C).fit(self._kernel_of(shared, inputs), shared.positions)
+        elif len(inputs) > MOST_IMAGES:
+            message = f'{_too_large(len(inputs))}: take logistic, or kind = "sklearn.svm:SVC" and hours'
+            raise RamLimitError(message)
         else:
-            warnings.warn(_too_large(len(inputs)), stacklevel=2)
+            warnings.warn(f"{_too_large(len(inputs))}: it is not shared, but computed in parts", stacklevel=2)
             machine = SVC(kernel=self.kernel, gamma=self.gamma_, C=self.C).fit(inputs, shared.positions)
         self.support_vectors_ = inputs[machine.support_]
         self.pairs_ = _pairs(machine)
@@ -287,7 +294,7 @@ def fits(n: int) -> bool:
 def _too_large(n: int) -> str:
     return (
         f"the kernel of {n} images needs {8 * n**2 / 1e9:.1f} GB, of which three are more than half of the "
-        f"{ram_limit() / 1e9:.1f} GB that --ram allows; it is not shared, and computed in parts"
+        f"{ram_limit() / 1e9:.1f} GB that --ram allows"
     )
 
 

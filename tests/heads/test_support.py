@@ -130,6 +130,14 @@ def test_a_kernel_that_does_not_fit_is_not_held(hard: Any, monkeypatch: pytest.M
         np.testing.assert_allclose(found, held, atol=1e-3)
 
 
+def test_too_many_images_are_refused_at_once(hard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(support, "MOST_IMAGES", 89)
+    SVMHead().fit(hard.X, hard.y)
+    monkeypatch.setattr("featurebank.runtime._chosen_ram", 300_000)
+    with pytest.raises(RamLimitError, match=r"the kernel of 90 images needs .* take logistic"):
+        SVMHead().fit(hard.X, hard.y)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

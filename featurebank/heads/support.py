@@ -165,7 +165,7 @@ class SVMHead(KernelHead):
         if fits(len(inputs)):
             machine = SVC(kernel="precomputed", C=self.C).fit(self._kernel_of(shared, inputs), shared.positions)
         elif len(inputs) > MOST_IMAGES:
-            message = f'{_too_large(len(inputs))}: take logistic, or kind = "sklearn.svm:SVC" and hours'
+            message = f'{_too_large(len(inputs))}: take max_images = 5000, logistic, or kind = "sklearn.svm:SVC" and hours'
             raise RamLimitError(message)
         else:
             warnings.warn(f"{_too_large(len(inputs))}: it is not shared, but computed in parts", stacklevel=2)
@@ -259,7 +259,7 @@ class KernelRidgeHead(KernelHead):
         shared = self._part_of(shared)
         inputs, classes = self._prepare(shared), len(shared.classes)
         if not fits(len(inputs)):
-            message = f"{_too_large(len(inputs))}: take ridge, which needs none"
+            message = f"{_too_large(len(inputs))}: take max_images = 5000, or ridge, which needs none"
             raise RamLimitError(message)
         targets = (2 * one_hot(shared.positions, classes) - 1) / (2 if classes == 2 else 1)  # noqa: PLR2004
         kernel = np.array(self._kernel_of(shared, inputs))

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from featurebank.errors import HeadError
 from featurebank.heads.base import Head
 from featurebank.heads.features import checked_features
-from featurebank.heads.neural import softmax
+from featurebank.heads.activations import softmax
 
 
 class EstimatorHead(Head):

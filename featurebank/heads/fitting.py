@@ -36,6 +36,8 @@ class TrainingData:
     X_val: np.ndarray
     y_val: np.ndarray
     classes: int
+    views: Sequence[np.ndarray] = ()
+    """Further views of the training images."""
 
     @classmethod
     def of(cls, bank: Bank, tap: str) -> TrainingData:
@@ -59,7 +61,9 @@ class TrainingData:
                 "more; check the labels, or extract again with another --split"
             )
             raise DatasetError(message)
-        return cls(tap, bank.features(tap, "train"), y, bank.features(tap, "val"), y_val, len(bank.classes))
+        views = [bank.features(tap, "train", view=view) for view in range(1, bank.views + 1)]
+        X, X_val = bank.features(tap, "train"), bank.features(tap, "val")
+        return cls(tap, X, y, X_val, y_val, len(bank.classes), views)
 
     def unseen(self, names: Sequence[str]) -> list[str]:
         """Returns the names of the classes that are validated but have no training image."""
@@ -160,26 +164,21 @@ def _collected_warnings() -> Iterator[_Caught]:
 
 
 def _fit_together(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
-    from featurebank.heads.trainer import train_together
+    from featurebank.heads.joined import train_together
 
     heads = [make_head(spec.kind, spec.params, random_state=seed) for spec, seed in specs]
-    began = time.perf_counter()
 
-    def take(positions: list[int], failures: list[str | None]) -> None:
-        nonlocal began
-        seconds = (time.perf_counter() - began) / len(positions)
-        for position, failure in zip(positions, failures, strict=True):
-            found: dict[str, dict[str, Any]] = {}
-            if not failure:
-                try:
-                    with np.errstate(over="ignore", invalid="ignore"):  # a failure, told below
-                        found = _scores(heads[position], data)
-                except HeadError as error:
-                    failure = str(error)  # noqa: PLW2901 - its training went well, its answers did not
-            on_fitted(position, Fitted(heads[position], seconds, len(positions), found, (), failure))
-        began = time.perf_counter()
+    def take(position: int, failure: str | None, seconds: float, together: int) -> None:
+        found: dict[str, dict[str, Any]] = {}
+        if not failure:
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):  # a failure, told below
+                    found = _scores(heads[position], data)
+            except HeadError as error:
+                failure = str(error)  # its training went well, its answers did not
+        on_fitted(position, Fitted(heads[position], seconds, together, found, (), failure))
 
-    train_together(heads, data.X, data.y, (data.X_val, data.y_val), on_trained=take)
+    train_together(heads, data.X, data.y, (data.X_val, data.y_val), views=data.views, on_trained=take)
 
 
 def _scores(head: Any, data: TrainingData) -> dict[str, dict[str, Any]]:

@@ -3,59 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from featurebank.heads.neural import ACTIVATIONS, NeuralHead, is_width
+from featurebank.heads.activations import ACTIVATIONS
+from featurebank.heads.checks import Check, choice, number, widths
+from featurebank.heads.neural import NeuralHead
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class MLPHead(NeuralHead):
-    """Dense layers with an activation and dropout, then softmax.
+    """Dense layers with an activation, batch normalisation and dropout, then softmax.
 
     Args:
         hidden_units: the width of each hidden layer; one number for one layer.
-        activation: "relu", "tanh" or "gelu".
-        learning_rate: see `NeuralHead`, as for all the others.
+        activation: "relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "sigmoid" or "linear".
+        batch_norm: normalise each hidden unit over the batch, "before" its activation (as true does) or "after" it.
+            Of a trained head it is folded into the weights.
+        batch_norm_momentum: of the moving mean and variance that the trained head uses.
+        learning_rate: see `TrainedHead`, as for all the others.
+        dropout: see `NeuralHead`.
     """
 
-    def __init__(
-        self,
-        *,
-        hidden_units: int | Sequence[int] = 256,
-        activation: str = "relu",
-        learning_rate: float = 1e-3,
-        optimizer: str = "adam",
-        momentum: float = 0.9,
-        l2: float = 0.0,
-        dropout: float = 0.0,
-        label_smoothing: float = 0.0,
-        batch_size: int = 32,
-        epochs: int = 100,
-        patience: int = 10,
-        min_delta: float = 0.0,
-        standardize: bool = False,
-        random_state: int = 0,
-    ) -> None:
-        super().__init__(
-            learning_rate=learning_rate, optimizer=optimizer, momentum=momentum, l2=l2, dropout=dropout,
-            label_smoothing=label_smoothing, batch_size=batch_size, epochs=epochs, patience=patience,
-            min_delta=min_delta, standardize=standardize, random_state=random_state,
-        )  # fmt: skip
-        self.hidden_units = hidden_units
-        self.activation = activation
+    hidden_units: int | Sequence[int] = 256
+    activation: str = "relu"
+    batch_norm: bool | str = False
+    batch_norm_momentum: float = 0.99
 
     def layer_sizes(self) -> tuple[int, ...]:
         """Returns the widths of the hidden layers."""
-        return tuple(map(int, [self.hidden_units] if is_width(self.hidden_units) else self.hidden_units))  # type: ignore[arg-type]
-
-    def check_layers(self) -> list[tuple[str, Any, str, bool]]:
-        """Returns what `NeuralHead.check` is to look at."""
         units = self.hidden_units
-        sized = is_width(units) or (isinstance(units, list | tuple) and all(map(is_width, units)))
+        return tuple(int(unit) for unit in units) if isinstance(units, list | tuple) else (int(units),)  # type: ignore[arg-type]
+
+    def check_layers(self) -> list[Check]:
+        """Returns the checks of the parameters that this head adds."""
         return [
-            ("activation", self.activation, ", ".join(ACTIVATIONS), self.activation in ACTIVATIONS),
-            ("hidden_units", units, "whole numbers of 1 or more", sized),
+            *super().check_layers(),
+            choice("activation", self.activation, ACTIVATIONS),
+            widths("hidden_units", self.hidden_units),
+            choice("batch_norm", self.batch_norm, (True, False, "before", "after")),
+            number("batch_norm_momentum", self.batch_norm_momentum, below=1),
         ]
 
     def hidden_activation(self) -> str:
         """Returns the activation between the layers."""
         return self.activation
+
+    def normalization(self) -> tuple[str, float]:
+        """Returns where batch normalisation stands, and its momentum."""
+        where = self.batch_norm if isinstance(self.batch_norm, str) else "before" if self.batch_norm else ""
+        return where, float(self.batch_norm_momentum)

@@ -1,14 +1,16 @@
-"""The compiled program that trains K heads of one shape at once.
+"""The compiled program that trains K dense heads of one shape at once.
 
 The algebra. K heads see the same batch x (b, d). Their first kernels W_1 .. W_K (d, h) stand side by side as one matrix
 (d, K h), so that x [W_1 .. W_K] is one large product instead of K small ones; later layers are a batched product over
 (K, h, h'). The loss is the SUM over heads of each one's mean cross-entropy. A head's loss does not depend on another's
 weights, so the gradient of the sum with respect to W_k is exactly the gradient of loss k alone; and as the update
 rules work element by element, with the rate and the rest of head k broadcast over its own weights, every head takes
-exactly the steps it would take alone. Dropout keeps this: a mask is a hash of (seed of the head, step, layer,
-position), not drawn from a stream that the heads share.
+exactly the steps it would take alone. Batch normalisation looks at one unit of one head at a time, and the norm of the
+weights that lead to a unit at one column: neither mixes heads. Dropout keeps this, too: a mask is a hash of (seed of
+the head, step, layer, position), not drawn from a stream that the heads share.
 
-A whole epoch is one XLA program, which turns the optimizer's dozen element-wise operations into one pass over memory.
+A whole epoch is one XLA program, which turns the optimizer's dozen element-wise operations into few passes over memory.
+Penalties are added to the gradients, l1 sign(w) + 2 l2 w, where they cost no pass of their own.
 """
 
 from __future__ import annotations
@@ -20,176 +22,225 @@ from typing import Any
 
 import tensorflow as tf
 
-ADAM_BETA_1, ADAM_BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-7
+from featurebank.heads.masks import dropped
+from featurebank.heads.updates import Rule, Slots, Step
+
+BATCH_NORM_EPSILON = 1e-3
+_MAX_NORM_EPSILON = 1e-7
 """Keras's defaults."""
 
-Tensors = list[Any]
-"""Kernel and bias of each layer in turn. The first kernel is (d, K, h), so that it is one matrix without being moved;
-all others have the heads first: biases (K, h), later kernels (K, h, h')."""
+Tensors = dict[str, Any]
+"""By name and layer: "kernel0", "bias0" (not before batch normalisation, which takes every constant off again), with batch normalisation "gamma0", "beta0" (trained) and "mean0", "variance0"
+(moving). The first kernel is (d, K, h), so that it is one matrix without being moved; all others have the heads first:
+biases and the like (K, h), later kernels (K, h, h')."""
 
 
 @dataclass(frozen=True)
 class Shape:
     """What the heads of one program have in common, beside the sizes of their arrays."""
 
+    layers: int
+    """How many dense layers, the last one included."""
     activation: str
-    optimizer: str
-    dropout: bool
+    rule: Rule
+    dropout: bool = False
     """Whether any of them drops units at all."""
+    normalization: str = ""
+    """Where batch normalisation stands: "before" or "after" the activation, "" nowhere."""
+    max_norm: bool = False
+
+
+Sizes = tuple[Any, ...]
+"""The sizes of all arrays of a program. Each set of them has a function of its own: TensorFlow warns of a function that
+is traced again and again."""
 
 
 @cache
-def epoch_program(shape: Shape) -> Callable[..., tuple[Tensors, Tensors, Any, Any]]:
-    """Returns the program of one epoch; it is compiled once for each set of array sizes.
+def epoch_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Tensors, dict[str, Slots], Tensors, Any, Any]]:
+    """Returns the program of one epoch, which is compiled when it is called first.
 
     It takes features X (n, d), labels y (n,), the batches as row numbers (steps, b) and their weights (steps, b) (0 for
-    padding), the parameters and the optimizer's slots, the heads' options (K,) each, which heads are still active (K,)
-    and the number of steps done. It returns parameters, slots, steps and the mean loss of each head (K,).
+    padding), the learning rates (steps, K), the parameters, the optimizer's slots, the moving statistics, the heads'
+    options (K, ...) each, which heads are still active (K,) and the number of steps done. It returns parameters, slots,
+    statistics, steps and the mean loss of each head (K,).
     """
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def epoch(
-        X: Any, y: Any, rows: Any, weights: Any, params: Tensors, slots: Tensors, options: dict[str, Any],
-        active: Any, steps: Any,
-    ) -> tuple[Tensors, Tensors, Any, Any]:  # fmt: skip
-        def body(i: Any, params: Tensors, slots: Tensors, steps: Any, total: Any) -> tuple[Any, ...]:
+        X: Any, y: Any, rows: Any, weights: Any, rates: Any, params: Tensors, slots: dict[str, Slots], moving: Tensors,
+        options: Tensors, active: Any, steps: Any,
+    ) -> Any:  # fmt: skip
+        def body(i: Any, params: Tensors, slots: dict[str, Slots], moving: Tensors, steps: Any, total: Any) -> Any:
             x, labels = tf.gather(X, rows[i]), tf.gather(y, rows[i])
             with tf.GradientTape() as tape:
                 tape.watch(params)
-                losses = _losses(shape, x, labels, weights[i], params, options, steps)
-                objective = tf.reduce_sum(losses + options["l2"] * _squares(params))
+                losses, seen = _losses(shape, x, labels, weights[i], params, options, steps)
+                objective = tf.reduce_sum(losses)
             gradients = tape.gradient(objective, params)
-            params, slots = _update(shape.optimizer, params, slots, gradients, options, active, steps + 1)
-            return i + 1, params, slots, steps + 1, total + losses * tf.reduce_sum(weights[i])
+            steps = steps + 1
+            params, slots = updated(shape, params, slots, gradients, rates[i] * active, options, active, steps)
+            moving = moved(moving, seen, options["keep"], active)
+            return i + 1, params, slots, moving, steps, total + losses * tf.reduce_sum(weights[i])
 
-        start = (0, params, slots, steps, tf.zeros_like(active))
-        _, params, slots, steps, total = tf.while_loop(lambda i, *_: i < tf.shape(rows)[0], body, start)
-        return params, slots, steps, total / tf.reduce_sum(weights)
+        start = (0, params, slots, moving, steps, tf.zeros_like(active))
+        found = tf.while_loop(lambda i, *_: i < tf.shape(rows)[0], body, start)
+        return (*found[1:5], found[5] / tf.reduce_sum(weights))
 
     return epoch  # type: ignore[no-any-return]
 
 
 @cache
-def evaluation_program(activation: str) -> Callable[[Any, Any, Tensors], tuple[Any, Any]]:
-    """Returns the program that gives each head's mean cross-entropy (K,) and accuracy (K,) over X (n, d), y (n,)."""
+def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, Any]]:
+    """Returns the program that gives each head's mean cross-entropy (K,) and accuracy (K,).
+
+    It takes features, labels, row numbers and weights as the program of an epoch, parameters and moving statistics.
+    """
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
-    def evaluate(X: Any, y: Any, params: Tensors) -> tuple[Any, Any]:
-        logits = _logits(X, params, activation, None)
-        labels = tf.broadcast_to(y, tf.shape(logits)[:2])
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        right = tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32)
-        return tf.reduce_mean(losses, 1), tf.reduce_mean(right, 1)
+    def evaluate(X: Any, y: Any, rows: Any, weights: Any, params: Tensors, moving: Tensors) -> tuple[Any, Any]:
+        heads = params["kernel0"].shape[1]
+
+        def body(i: Any, loss: Any, right: Any) -> tuple[Any, Any, Any]:
+            logits, _ = _logits(shape, tf.gather(X, rows[i]), params, moving=moving)
+            labels = tf.broadcast_to(tf.gather(y, rows[i]), tf.shape(logits)[:2])
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            hits = tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32)
+            return i + 1, loss + tf.reduce_sum(losses * weights[i], 1), right + tf.reduce_sum(hits * weights[i], 1)
+
+        start = (0, tf.zeros((heads,)), tf.zeros((heads,)))
+        _, loss, right = tf.while_loop(lambda i, *_: i < tf.shape(rows)[0], body, start)
+        return loss / tf.reduce_sum(weights), right / tf.reduce_sum(weights)
 
     return evaluate  # type: ignore[no-any-return]
 
 
-@tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
-def keep_better(kept: Tensors, params: Tensors, better: Any) -> Tensors:
-    """Returns for each head its new parameters where `better` (K,) says so, else those kept so far."""
-    pairs = zip(kept, params, strict=True)
-    return [tf.where(_per_head(better, i, new), new, old) for i, (old, new) in enumerate(pairs)]
+@cache
+def keeping_program(sizes: Sizes) -> Callable[[Tensors, Tensors, Any], Tensors]:
+    """Returns the program that takes each head's new tensors where a mask (K,) says so, else those kept so far."""
+
+    @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
+    def keep(kept: Tensors, new: Tensors, better: Any) -> Tensors:
+        return {name: tf.where(per_head(better, name, value), value, kept[name]) for name, value in new.items()}
+
+    return keep  # type: ignore[no-any-return]
 
 
-def empty_slots(optimizer: str, params: Tensors) -> Tensors:
-    """Returns an optimizer's slots before the first step: two for each parameter of Adam, one of SGD."""
-    return [tf.zeros_like(p) for _ in range(2 if optimizer == "adam" else 1) for p in params]
+def head_axis(name: str) -> int:
+    """Returns which axis of a tensor counts the heads."""
+    return 1 if name == "kernel0" else 0
 
 
-def _per_head(values: Any, index: int, parameter: Any) -> Any:
-    """Reshapes values (K,) so that they broadcast over parameter number `index`."""
-    if index == 0:
-        return values[None, :, None]
-    return tf.reshape(values, (-1,) + (1,) * (parameter.shape.rank - 1))
+def per_head(values: Any, name: str, parameter: Any) -> Any:
+    """Reshapes values (K,) so that they broadcast over the tensor of that name."""
+    shape = [1] * parameter.shape.rank
+    shape[head_axis(name)] = -1
+    return tf.reshape(values, shape)
 
 
 def _losses(
-    shape: Shape, x: Any, labels: Any, weights: Any, params: Tensors, options: dict[str, Any], steps: Any
-) -> Any:
-    """Returns the mean cross-entropy of each head over a batch: (K,)."""
+    shape: Shape, x: Any, labels: Any, weights: Any, params: Tensors, options: Tensors, steps: Any
+) -> tuple[Any, Tensors]:
+    """Returns the mean cross-entropy of each head over a batch (K,), and the batch's means and variances."""
     drop = (lambda layer, values: _dropped(values, layer, options, steps)) if shape.dropout else None
-    logits = _logits(x, params, shape.activation, drop)
+    logits, seen = _logits(shape, x, params, drop=drop, weights=weights)
     smoothing = options["label_smoothing"][:, None, None]
     targets = tf.one_hot(labels, logits.shape[-1])[None] * (1 - smoothing) + smoothing / logits.shape[-1]
     losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-    return tf.reduce_sum(losses * weights, 1) / tf.reduce_sum(weights)
+    each = weights * tf.gather(options["class_weight"], labels, axis=1)
+    return tf.reduce_sum(losses * each, 1) / tf.reduce_sum(weights), seen
 
 
-def _logits(x: Any, params: Tensors, activation: str, drop: Callable[[int, Any], Any] | None) -> Any:
-    """Returns the logits of K heads for a batch x (b, d): (K, b, classes)."""
-    kernel, bias = params[0], params[1]
+def _logits(
+    shape: Shape, x: Any, params: Tensors, *, drop: Callable[[int, Any], Any] | None = None,
+    weights: Any = None, moving: Tensors | None = None,
+) -> tuple[Any, Tensors]:  # fmt: skip
+    """Returns the logits of K heads for a batch x (b, d): (K, b, classes), and the statistics that it normalised by."""
+    outputs = _first(shape, x, params, drop)
+    seen: Tensors = {}
+    for layer in range(1, shape.layers):
+        if shape.normalization == "before":
+            outputs = _normalized(outputs, layer - 1, params, weights, moving, seen)
+        outputs = ACTIVATIONS[shape.activation](outputs)
+        if shape.normalization == "after":
+            outputs = _normalized(outputs, layer - 1, params, weights, moving, seen)
+        if drop:
+            outputs = drop(layer, outputs)
+        outputs = _biased(tf.matmul(outputs, params[f"kernel{layer}"]), layer, params)
+    return outputs, seen
+
+
+def _first(shape: Shape, x: Any, params: Tensors, drop: Callable[[int, Any], Any] | None) -> Any:
+    kernel = params["kernel0"]
     heads, width = kernel.shape[1], kernel.shape[2]
-    if drop and len(params) == 2:  # noqa: PLR2004 - no hidden layer: each head drops inputs of its own
+    if drop and shape.layers == 1:  # no hidden layer: each head drops inputs of its own
         outputs = tf.einsum("kbd,dkc->kbc", drop(0, tf.repeat(x[None], heads, 0)), kernel)
     else:
         joined = tf.matmul(x, tf.reshape(kernel, (-1, heads * width)))
         outputs = tf.transpose(tf.reshape(joined, (-1, heads, width)), (1, 0, 2))
-    outputs += bias[:, None]
-    for layer in range(1, len(params) // 2):
-        outputs = _activate(activation, outputs)
-        if drop:
-            outputs = drop(layer, outputs)
-        outputs = tf.matmul(outputs, params[2 * layer]) + params[2 * layer + 1][:, None]
-    return outputs
+    return _biased(outputs, 0, params)
 
 
-def _activate(name: str, x: Any) -> Any:
-    return {"relu": tf.nn.relu, "tanh": tf.tanh, "gelu": tf.nn.gelu}[name](x)
+def _biased(outputs: Any, layer: int, params: Tensors) -> Any:
+    """Adds the biases; a layer before batch normalisation has none."""
+    name = f"bias{layer}"
+    return outputs + params[name][:, None] if name in params else outputs
 
 
-def _squares(params: Tensors) -> Any:
-    """Returns the sum of the squares of each head's kernels: (K,)."""
-    return tf.add_n([tf.reduce_sum(p * p, (0, 2) if i == 0 else (1, 2)) for i, p in enumerate(params) if i % 2 == 0])
+def _dropped(values: Any, layer: int, options: Tensors, steps: Any) -> Any:
+    return dropped(values, options["dropout"][:, max(layer - 1, 0)], layer, options["seed"], steps)
 
 
-def _dropped(values: Any, layer: int, options: dict[str, Any], steps: Any) -> Any:
-    """Applies each head's dropout to its values (K, b, h); what is kept is scaled, as Keras does."""
-    rate = options["dropout"][:, None, None]
-    keep = tf.cast(_uniform(values, layer, options["seed"], steps) >= rate, values.dtype)
-    return values * keep / (1 - rate)
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "relu": tf.nn.relu, "tanh": tf.tanh, "gelu": tf.nn.gelu, "silu": tf.nn.silu, "elu": tf.nn.elu,
+    "leaky_relu": lambda x: tf.nn.leaky_relu(x, 0.2), "sigmoid": tf.sigmoid, "linear": tf.identity,
+}  # fmt: skip
 
 
-def _uniform(like: Any, layer: int, seeds: Any, steps: Any) -> Any:
-    """Returns numbers in [0, 1) shaped like (K, b, h), each a hash of head's seed, step, layer and place.
+def _normalized(outputs: Any, layer: int, params: Tensors, weights: Any, moving: Tensors | None, seen: Tensors) -> Any:
+    """Normalises outputs (K, b, h) by the batch's own statistics, or by the moving ones.
 
     References:
-        The finalizer of MurmurHash3 (Austin Appleby, public domain), applied twice with the stream mixed in between.
+        Ioffe, Szegedy, "Batch Normalization", ICML 2015, arXiv:1502.03167.
     """
-    size = tf.shape(like)
-    place = tf.reshape(tf.range(size[1] * size[2]), (1, size[1], size[2]))
-    stream = tf.cast(seeds, tf.uint32) * _u32(0x9E3779B1) + tf.cast(steps, tf.uint32) * _u32(0xC2B2AE3D)
-    stream = _mix(stream + _u32(0x27D4EB2F) * _u32(layer + 1))[:, None, None]
-    bits = _mix(tf.bitwise.bitwise_xor(_mix(tf.cast(place, tf.uint32) + stream), stream))
-    return tf.cast(tf.bitwise.right_shift(bits, _u32(8)), tf.float32) * 2.0**-24
+    if moving is None:
+        share = (weights / tf.reduce_sum(weights))[None, :, None]
+        mean = tf.reduce_sum(outputs * share, 1)
+        variance = tf.reduce_sum(tf.square(outputs - mean[:, None]) * share, 1)
+        seen[f"mean{layer}"], seen[f"variance{layer}"] = mean, variance
+    else:
+        mean, variance = moving[f"mean{layer}"], moving[f"variance{layer}"]
+    scale = params[f"gamma{layer}"] / tf.sqrt(variance + BATCH_NORM_EPSILON)
+    return (outputs - mean[:, None]) * scale[:, None] + params[f"beta{layer}"][:, None]
 
 
-def _mix(x: Any) -> Any:
-    x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, _u32(16))) * _u32(0x85EBCA6B)
-    x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, _u32(13))) * _u32(0xC2B2AE35)
-    return tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, _u32(16)))
+def moved(moving: Tensors, seen: Tensors, keep: Any, active: Any) -> Tensors:
+    """Returns the moving statistics after a batch; those of heads that are not active stay."""
+    share = ((1 - keep) * active)[:, None]
+    return {name: value + (seen[name] - value) * share for name, value in moving.items()}
 
 
-def _u32(value: int) -> Any:
-    return tf.constant(value & 0xFFFFFFFF, tf.uint32)
+def updated(
+    shape: Shape, params: Tensors, slots: dict[str, Slots], gradients: Tensors, rates: Any, options: Tensors,
+    active: Any, step: Any,
+) -> tuple[Tensors, dict[str, Slots]]:  # fmt: skip
+    """Takes one step; heads that are not active keep their parameters."""
+    new_params, new_slots = {}, {}
+    for name, p in params.items():
+        rate, momentum, mask, decay = (
+            per_head(v, name, p) for v in (rates, options["momentum"], active, options["weight_decay"])
+        )
+        gradient = gradients[name]
+        if name.startswith("kernel"):
+            gradient += per_head(options["l1"], name, p) * tf.sign(p) + 2 * per_head(options["l2"], name, p) * p
+        p -= p * decay * rate  # noqa: PLW2901 - before the step, as Keras does
+        at = Step(rate, momentum, step, mask)
+        new_params[name], new_slots[name] = shape.rule.update(p, slots[name], gradient, at)
+        if shape.max_norm and name.startswith("kernel"):
+            new_params[name] = _limited(new_params[name], name, options["max_norm"])
+    return new_params, new_slots
 
 
-def _update(
-    optimizer: str, params: Tensors, slots: Tensors, gradients: Tensors, options: dict[str, Any], active: Any, step: Any
-) -> tuple[Tensors, Tensors]:
-    """Takes one step of Keras's Adam or SGD; heads that are not active keep their parameters."""
-    rate = options["learning_rate"] * active
-    if optimizer == "sgd":
-        moved = [
-            _per_head(options["momentum"], i, p) * m - _per_head(rate, i, p) * g
-            for i, (p, m, g) in enumerate(zip(params, slots, gradients, strict=True))
-        ]
-        return [p + _per_head(active, i, p) * m for i, (p, m) in enumerate(zip(params, moved, strict=True))], moved
-    means, squares = slots[: len(params)], slots[len(params) :]
-    means = [m + (g - m) * (1 - ADAM_BETA_1) for m, g in zip(means, gradients, strict=True)]
-    squares = [v + (g * g - v) * (1 - ADAM_BETA_2) for v, g in zip(squares, gradients, strict=True)]
-    rate *= tf.sqrt(1 - ADAM_BETA_2**step) / (1 - ADAM_BETA_1**step)
-    stepped = [
-        p - _per_head(rate, i, p) * m / (tf.sqrt(v) + ADAM_EPSILON)
-        for i, (p, m, v) in enumerate(zip(params, means, squares, strict=True))
-    ]
-    return stepped, means + squares
+def _limited(kernel: Any, name: str, most: Any) -> Any:
+    """Returns kernels whose columns have a norm of at most `most` (K,), as Keras's MaxNorm does it."""
+    norms = tf.sqrt(tf.reduce_sum(kernel * kernel, 0 if name == "kernel0" else 1, keepdims=True))
+    return kernel * (tf.minimum(norms, per_head(most, name, kernel)) / (_MAX_NORM_EPSILON + norms))

@@ -1,261 +1,226 @@
-"""Trains many neural heads together: who can share a program, in what order the images come, when each head stops."""
+"""Trains the heads of one program: in what order the images come, at which rate, when each head stops and leaves.
+
+What is computed is a `Network`'s affair; this loop is the same for all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from featurebank.heads.features import checked_features, known_rows
-from featurebank.heads.neural import Dense, History, NeuralHead
-from featurebank.runtime import import_tensorflow
-
-Validation = tuple[np.ndarray, np.ndarray]
-
-_ROUNDING = 4 * float(np.finfo(np.float32).eps)
-
-_MEMORY_BYTES = 1 << 30
-"""Parameters, slots and kept weights of the heads in one program stay below this; more heads are trained in turns."""
+from featurebank.heads.neural import History, TrainedHead
+from featurebank.heads.schedules import Plateau
+from featurebank.heads.stopping import EarlyStopping
 
 
-def train_together(
-    heads: Sequence[NeuralHead],
-    X: np.ndarray,
-    y: np.ndarray,
-    validation_data: Validation | None = None,
-    *,
-    on_trained: Callable[[list[int], list[str | None]], None] | None = None,
-) -> list[str | None]:
-    """Trains heads on the same features, each exactly as it would be trained alone.
+class Batches(NamedTuple):
+    """The batches of an epoch."""
 
-    Heads with the same layers, activation, optimizer, batch size, standardisation and seed are trained by one
-    program. The seed counts because it decides the order of the images, which the heads of a program share.
-
-    Args:
-        heads: to be fitted in place.
-        X: (n, ...) float32 features; maps are flattened.
-        y: (n,) labels.
-        validation_data: for early stopping; None runs all epochs.
-        on_trained: called after each program with the positions of its heads and their failures.
-
-    Returns:
-        For each head None, or in one line why it failed (that head is not fitted; the others are).
-
-    Raises:
-        HeadError: a parameter is out of its range, features are not finite, or there is only one class.
-    """
-    for head in heads:
-        head.check()
-    data = _Data.of(X, y, validation_data)
-    failures: list[str | None] = [None] * len(heads)
-    for positions in _programs(heads, data.features, len(data.classes)):
-        found = _Training([heads[i] for i in positions], data).run()
-        for position, failure in zip(positions, found, strict=True):
-            failures[position] = failure
-        if on_trained:
-            on_trained(positions, found)
-    return failures
+    rows: np.ndarray
+    """(steps, b) int32: which training images; with views, image + view * images."""
+    weights: np.ndarray
+    """(steps, b) float32: 1, or 0 for what fills up the last batch."""
 
 
-def program_key(head: NeuralHead) -> tuple[Any, ...]:
-    """Returns what heads of one program have in common."""
-    drops_inputs = bool(head.dropout) and not head.layer_sizes()
-    activation = head.hidden_activation() if head.layer_sizes() else ""
-    return (
-        head.layer_sizes(), activation, head.optimizer, head.batch_size, head.standardize, head.random_state,
-        drops_inputs,
-    )  # fmt: skip
+class Network(Protocol):
+    """K heads of one shape in one program."""
+
+    images: int
+    """Training images."""
+    views: int
+    """How many stored views of each there are, the clean one included."""
+    validated: bool
+    """Whether there are validation images."""
+
+    def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> np.ndarray:
+        """Trains for one epoch.
+
+        Args:
+            batches: in which order.
+            rates: (steps, K) learning rates.
+            active: (K,) bool: the others keep their weights.
+
+        Returns:
+            The mean training loss of each head (K,).
+        """
+
+    def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the validation loss and accuracy of each head: (K,) each."""
+
+    def keep(self, which: np.ndarray) -> None:
+        """Remembers the weights of these heads (K,) bool as the ones to hand over."""
+
+    def narrow(self, positions: Sequence[int]) -> None:
+        """Goes on with these heads only."""
+
+    def hand_over(self, position: int, head: TrainedHead, history: History) -> bool:
+        """Gives a head its kept weights; returns False, and gives none, where they are not finite."""
 
 
-def _programs(heads: Sequence[NeuralHead], features: int, classes: int) -> Iterator[list[int]]:
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for position, head in enumerate(heads):
-        groups.setdefault(program_key(head), []).append(position)
-    for positions in groups.values():
-        sizes = (features, *heads[positions[0]].layer_sizes(), classes)
-        weights = sum((a + 1) * b for a, b in pairwise(sizes))
-        most = max(1, _MEMORY_BYTES // (weights * 4 * 5))  # parameters, two slots, kept ones, gradients
-        for start in range(0, len(positions), most):
-            yield positions[start : start + most]
+OnTrained = Callable[[int, str | None, float], None]
+"""Called with the position of a head as it stops, why it failed or None, and its share of the seconds."""
 
 
 @dataclass
-class _Data:
-    """Features and labels as the programs take them."""
+class _Course:
+    """One head on its way."""
 
-    X: np.ndarray
-    y: np.ndarray
-    """(n,) int32 positions in `classes`."""
-    classes: np.ndarray
-    validation: Validation | None
-    _tensors: dict[bool, tuple[Any, Any | None]] = field(default_factory=dict)
-    _statistics: tuple[np.ndarray, np.ndarray] | None = None
+    position: int
+    """Among the heads that were given."""
+    head: TrainedHead
+    stopping: EarlyStopping
+    plateau: Plateau | None
+    scale: float = 1.0
+    """What the plateau made of the learning rate so far, as a share of it."""
+    history: History = field(default_factory=History)
+    seconds: float = 0.0
+    active: bool = True
 
-    @classmethod
-    def of(cls, X: np.ndarray, y: np.ndarray, validation: Validation | None) -> _Data:
-        X = checked_features(X, y)
-        classes, positions = np.unique(y, return_inverse=True)
-        if known := known_rows(classes, *validation, X.shape[1]) if validation is not None else None:
-            known = known[0], known[1].astype(np.int32)
-        return cls(X, positions.astype(np.int32), classes, known)
 
-    @property
-    def features(self) -> int:
-        return int(self.X.shape[1])
+def train(heads: Sequence[TrainedHead], network: Network, on_trained: OnTrained) -> None:
+    """Trains the heads of one program until each has stopped.
 
-    def statistics(self, *, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Returns mean and scale of each feature, float64 (d,)."""
-        if not standardize:
-            return np.zeros(self.features), np.ones(self.features)
-        if self._statistics is None:
-            mean, scale = self.X.mean(axis=0, dtype=np.float64), self.X.std(axis=0, dtype=np.float64)
-            # A feature that varies by no more than float32 resolves at its mean is a constant: blown up to variance 1,
-            # its rounding would be all that a head sees of it.
-            resolved = scale > _ROUNDING * np.abs(mean)
-            self._statistics = mean, np.where(resolved, scale, 1.0)
-        return self._statistics
-
-    def tensors(self, *, standardize: bool) -> tuple[Any, Any | None]:
-        """Returns the training and validation features as tensors, standardised once for all programs."""
-        if standardize not in self._tensors:
-            tf = import_tensorflow()
-            mean, scale = (v.astype(np.float32) for v in self.statistics(standardize=standardize))
-            train = tf.constant((self.X - mean) / scale if standardize else self.X)
-            val = self.validation
-            self._tensors[standardize] = (
-                train, None if val is None else tf.constant((val[0] - mean) / scale if standardize else val[0])
-            )  # fmt: skip
-        return self._tensors[standardize]
+    Args:
+        heads: of one batch size and seed.
+        network: holds as many, in this order.
+        on_trained: told as soon as a head stops.
+    """
+    _Training(heads, network, on_trained).run()
 
 
 class _Training:
-    """One program's heads on their way."""
+    def __init__(self, heads: Sequence[TrainedHead], network: Network, on_trained: OnTrained) -> None:
+        self._network, self._on_trained = network, on_trained
+        self._courses = [_course(position, head) for position, head in enumerate(heads)]
+        self._rng = np.random.default_rng(heads[0].random_state)
+        self._size = min(heads[0].batch_size, network.images)
+        self._narrowing = _Narrowing()
 
-    def __init__(self, heads: Sequence[NeuralHead], data: _Data) -> None:
-        tf = import_tensorflow()
-        from featurebank.heads import program  # is made of TensorFlow
+    def run(self) -> None:
+        epoch = 0
+        while any(course.active for course in self._courses):
+            epoch += 1
+            began = time.perf_counter()
+            self._epoch(epoch)
+            seconds = time.perf_counter() - began
+            active = [course for course in self._courses if course.active]
+            for course in active:
+                course.seconds += seconds / len(active)
+            self._stop(epoch)
+            self._narrow(seconds)
 
-        self._tf, self._program = tf, program
-        self._heads, self._data, self._first = heads, data, heads[0]
-        self._rng = np.random.default_rng(self._first.random_state)
-        self._params = [
-            tf.constant(p) for p in _initial(heads, (data.features, *self._first.layer_sizes(), len(data.classes)))
+    def _epoch(self, epoch: int) -> None:
+        batches = self._batches()
+        steps = len(batches.rows)
+        rates = np.stack([c.head.scheduled().rates(epoch, steps) * c.scale for c in self._courses], axis=1)
+        active = np.array([course.active for course in self._courses])
+        losses = self._network.run_epoch(batches, rates.astype(np.float32), active)
+        found = self._network.evaluate() if self._network.validated else None
+        better = [
+            course.active and self._record(k, epoch, float(losses[k]), float(rates[-1, k]), found)
+            for k, course in enumerate(self._courses)
         ]
-        self._kept = self._params
-        self._histories = [History() for _ in heads]
-        self._best = np.full(len(heads), np.inf)
-        self._lowest, self._fell = self._best.copy(), np.zeros(len(heads), int)  # as Keras counts for its patience
-        self._shape = program.Shape(
-            self._first.hidden_activation(), self._first.optimizer, any(head.dropout for head in heads)
-        )
+        self._network.keep(np.array(better))
 
-    def run(self) -> list[str | None]:
-        """Trains until every head has stopped; returns each one's failure or None."""
-        tf, first = self._tf, self._first
-        X, X_val = self._data.tensors(standardize=first.standardize)
-        y = tf.constant(self._data.y)
-        y_val = None if self._data.validation is None else tf.constant(self._data.validation[1])
-        epoch = self._program.epoch_program(self._shape)
-        slots = self._program.empty_slots(first.optimizer, self._params)
-        options, steps = self._options(), tf.constant(0.0)
-        active = np.ones(len(self._heads), bool)
-        for number in range(1, max(head.epochs for head in self._heads) + 1):
-            active &= np.array([head.epochs >= number for head in self._heads])
-            if not active.any():
-                break
-            rows, weights = self._batches()
-            mask = tf.constant(active, tf.float32)
-            self._params, slots, steps, losses = epoch(X, y, rows, weights, self._params, slots, options, mask, steps)
-            self._record(number, losses.numpy(), active)
-            active = self._judge(number, X_val, y_val, active)
-        kept = [p.numpy() for p in self._kept]
-        return [self._hand_over(k, kept) for k in range(len(self._heads))]
+    def _record(
+        self, k: int, epoch: int, loss: float, rate: float, found: tuple[np.ndarray, np.ndarray] | None
+    ) -> bool:
+        """Notes an epoch of head k; returns whether its weights are to be kept."""
+        course = self._courses[k]
+        head, history = course.head, course.history
+        history.loss.append(loss)
+        history.learning_rate.append(rate)
+        better, going_on, value = np.isfinite(loss), np.isfinite(loss), loss
+        if found is not None:
+            val_loss, val_accuracy = float(found[0][k]), float(found[1][k])
+            history.val_loss.append(val_loss)
+            history.val_accuracy.append(val_accuracy)
+            value = val_loss if head.monitor == "val_loss" else -val_accuracy if np.isfinite(val_loss) else np.nan
+            better, patient = course.stopping.take(epoch, value)
+            going_on &= patient
+        if better:
+            history.best_epoch = epoch
+        if course.plateau:
+            course.scale = course.plateau.lowered(head.learning_rate * course.scale, value) / head.learning_rate
+        course.active = bool(going_on and epoch < head.epochs)
+        return bool(better)
 
-    def _options(self) -> dict[str, Any]:
-        names = ("learning_rate", "momentum", "l2", "dropout", "label_smoothing")
-        values = {name: [getattr(head, name) for head in self._heads] for name in names}
-        options = {name: self._tf.constant(found, self._tf.float32) for name, found in values.items()}
-        seeds = [head.random_state & 0x7FFFFFFF for head in self._heads]
-        return {**options, "seed": self._tf.constant(seeds, self._tf.int32)}
-
-    def _batches(self) -> tuple[Any, Any]:
-        """Returns the rows (steps, b) of an epoch's batches in a new order, and their weights: 0 for padding."""
-        count = len(self._data.y)
-        size = min(self._first.batch_size, count)
-        steps = -(-count // size)
-        rows = np.zeros(steps * size, np.int32)
+    def _batches(self) -> Batches:
+        """Returns an epoch's batches in a new order, each image in one of its views."""
+        count = self._network.images
+        steps = -(-count // self._size)
+        rows = np.zeros(steps * self._size, np.int32)
         rows[:count] = self._rng.permutation(count)
-        weights = (np.arange(steps * size) < count).astype(np.float32)
-        return self._tf.constant(rows.reshape(steps, size)), self._tf.constant(weights.reshape(steps, size))
+        if self._network.views > 1:
+            rows[:count] += count * self._rng.integers(0, self._network.views, count, dtype=np.int32)
+        weights = (np.arange(len(rows)) < count).astype(np.float32)
+        return Batches(rows.reshape(steps, -1), weights.reshape(steps, -1))
 
-    def _record(self, number: int, losses: np.ndarray, active: np.ndarray) -> None:
-        for k in np.flatnonzero(active).tolist():
-            self._histories[k].loss.append(float(losses[k]))
-            if self._data.validation is None and np.isfinite(losses[k]):
-                self._histories[k].best_epoch = number
+    def _stop(self, epoch: int) -> None:
+        """Hands over what has stopped with this epoch."""
+        for k, course in enumerate(self._courses):
+            if not course.active and len(course.history.loss) == epoch:
+                self._on_trained(course.position, self._handed_over(k, course), course.seconds)
 
-    def _judge(self, number: int, X_val: Any, y_val: Any, active: np.ndarray) -> np.ndarray:
-        """Keeps the weights of the heads that got better; returns which heads go on."""
-        going_on = active & np.array([np.isfinite(h.loss[-1]) for h in self._histories])
-        if X_val is None:
-            self._kept = self._params
-            return np.asarray(going_on)
-        evaluate = self._program.evaluation_program(self._shape.activation)
-        losses, accuracies = (v.numpy() for v in evaluate(X_val, y_val, self._params))
-        better = active & (losses < self._best)
-        self._best = np.where(better, losses, self._best)
-        self._kept = self._program.keep_better(self._kept, self._params, self._tf.constant(better))
-        for k in np.flatnonzero(active).tolist():
-            history = self._histories[k]
-            history.val_loss.append(float(losses[k]))
-            history.val_accuracy.append(float(accuracies[k]))
-            history.best_epoch = number if better[k] else history.best_epoch
-            if losses[k] < self._lowest[k] - self._heads[k].min_delta:
-                self._lowest[k], self._fell[k] = losses[k], number
-            going_on[k] &= number - self._fell[k] < self._heads[k].patience
-        return np.asarray(going_on)
-
-    def _hand_over(self, k: int, kept: list[np.ndarray]) -> str | None:
-        """Gives head k its weights; returns why not, if it has none."""
-        history, head = self._histories[k], self._heads[k]
-        arrays = [p[:, k] if i == 0 else p[k] for i, p in enumerate(kept)]
-        layers = [Dense(arrays[i], arrays[i + 1]) for i in range(0, len(arrays), 2)]
-        layers[0] = _fold(layers[0], *self._data.statistics(standardize=head.standardize))
+    def _handed_over(self, k: int, course: _Course) -> str | None:
+        history = course.history
         losses = [history.loss[-1], *history.val_loss[-1:]]
-        usable = all(np.isfinite(part).all() for layer in layers for part in (layer.kernel, layer.bias))
-        if history.best_epoch == 0 or not usable or (self._data.validation is None and not np.isfinite(losses[0])):
-            told = next((f"the loss is {loss}" for loss in losses if not np.isfinite(loss)), "its weights overflowed")
-            return f"diverged in epoch {len(history.loss)} ({told}): try a smaller learning_rate"
-        # A value that JSON can hold, where a later epoch diverged but an earlier one was kept.
-        history.loss = [v if np.isfinite(v) else None for v in history.loss]  # type: ignore[misc]
-        history.val_loss = [v if np.isfinite(v) else None for v in history.val_loss]  # type: ignore[misc]
-        head.set_fitted(layers, self._data.classes, history)
-        return None
+        last = self._network.validated or np.isfinite(losses[0])
+        if last and history.best_epoch and self._network.hand_over(k, course.head, _plain(history)):
+            return None
+        told = next((f"the loss is {loss}" for loss in losses if not np.isfinite(loss)), "its weights overflowed")
+        return f"diverged in epoch {len(history.loss)} ({told}): try a smaller learning_rate"
+
+    def _narrow(self, seconds: float) -> None:
+        positions = self._narrowing.decide([course.active for course in self._courses], seconds)
+        if positions:
+            self._network.narrow(positions)
+            self._courses = [self._courses[k] for k in positions]
 
 
-def _initial(heads: Sequence[NeuralHead], sizes: tuple[int, ...]) -> list[np.ndarray]:
-    """Returns the first parameters of the heads as the programs want them: Glorot uniform kernels, zero biases.
+@dataclass
+class _Narrowing:
+    """Decides when heads that have stopped leave the program, which then has to be compiled anew.
 
-    References:
-        Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
+    An epoch wastes the share of its seconds that goes to stopped heads. Once more has been wasted than a compilation
+    costs, they leave: whatever comes, that takes no more than twice the time of the best decision in hindsight (the
+    ski-rental argument: Karlin, Manasse, Rudolph, Sleator, "Competitive snoopy caching", Algorithmica 3, 1988). Sizes
+    are powers of two, so that few programs serve many grids.
     """
-    kernels: list[list[np.ndarray]] = [[] for _ in sizes[1:]]
-    for head in heads:
-        rng = np.random.default_rng([head.random_state, 1])
-        for layer, (inputs, units) in enumerate(pairwise(sizes)):
-            limit = np.sqrt(6 / (inputs + units))
-            kernels[layer].append(rng.uniform(-limit, limit, (inputs, units)).astype(np.float32))
-    params = []
-    for layer, stack in enumerate(kernels):
-        params += [np.stack(stack, axis=1 if layer == 0 else 0), np.zeros((len(heads), sizes[layer + 1]), np.float32)]
-    return params
+
+    compilation: float = 0.0
+    wasted: float = 0.0
+    _first: float | None = None
+
+    def decide(self, active: Sequence[bool], seconds: float) -> list[int] | None:
+        """Takes an epoch's seconds and which heads go on; returns the heads to go on with, or None for all."""
+        if self._first is None:  # the first epoch compiles
+            self._first = seconds
+            return None
+        self.compilation = max(self.compilation, self._first - seconds)
+        going_on = [k for k, on in enumerate(active) if on]
+        self.wasted += seconds * (1 - len(going_on) / len(active))
+        size = 1 << max(0, len(going_on) - 1).bit_length()
+        if not going_on or size >= len(active) or self.wasted < self.compilation:
+            return None
+        self.wasted, self._first = 0.0, None
+        stopped = [k for k, on in enumerate(active) if not on]
+        return sorted(going_on + stopped[: size - len(going_on)])
 
 
-def _fold(layer: Dense, mean: np.ndarray, scale: np.ndarray) -> Dense:
-    """Returns a layer that does to raw features what `layer` does to standardised ones."""
-    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks whether the weights are finite
-        kernel = layer.kernel / scale[:, None]
-        return Dense(kernel.astype(np.float32), (layer.bias - mean @ kernel).astype(np.float32))
+def _course(position: int, head: TrainedHead) -> _Course:
+    plateau = None
+    if head.schedule == "plateau":
+        plateau = Plateau(head.plateau_factor, head.plateau_patience, head.plateau_floor)
+    return _Course(position, head, EarlyStopping(head.patience, head.min_delta), plateau)
+
+
+def _plain(history: History) -> History:
+    """Returns a history that JSON can hold, where a later epoch diverged but an earlier one was kept."""
+    history.loss = [v if np.isfinite(v) else None for v in history.loss]  # type: ignore[misc]
+    history.val_loss = [v if np.isfinite(v) else None for v in history.val_loss]  # type: ignore[misc]
+    return history

@@ -93,7 +93,9 @@ def test_an_import_path_leads_to_a_classifier() -> None:
 
 def test_neural_and_random_kinds() -> None:
     assert {kind for kind in HEADS if is_neural(kind)} == {"softmax", "mlp"}
-    assert {kind for kind in HEADS if is_random(kind)} == {"softmax", "mlp", "random_forest", "xgboost"}
+    assert {kind for kind in HEADS if is_random(kind)} == {
+        "softmax", "mlp", "random_forest", "xgboost", "xgboost_pca", "xgboost_coarse",
+    }  # fmt: skip
     assert is_random("sklearn.ensemble:ExtraTreesClassifier")
     assert not is_random("sklearn.naive_bayes:GaussianNB")
 

@@ -1,0 +1,66 @@
+"""What a parameter may be, and telling all that are something else at once."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from featurebank.errors import HeadError
+
+
+class Check(NamedTuple):
+    """One parameter: its name, its value, what is expected, and whether it is that."""
+
+    name: str
+    value: Any
+    expected: str
+    holds: bool
+
+
+def number(name: str, value: Any, *, above: float | None = None, below: float = np.inf) -> Check:
+    """Checks for a number of 0 or more (or above `above`), and below `below`."""
+    holds = False
+    if not isinstance(value, bool) and isinstance(value, numbers.Real):
+        holds = float(value) < below and (float(value) >= 0 if above is None else float(value) > above)
+    least = "a number of 0 or more" if above is None else f"a number above {above:g}"
+    expected = least if below == np.inf else f"a number from 0 to below {below:g}"
+    return Check(name, value, expected, holds)
+
+
+def count(name: str, value: Any, *, least: int = 1) -> Check:
+    """Checks for a whole number of `least` or more."""
+    holds = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
+    return Check(name, value, f"a whole number of {least} or more", holds)
+
+
+def choice(name: str, value: Any, choices: Collection[Any]) -> Check:
+    """Checks for one of some values."""
+    told = ", ".join(str(c).lower() if isinstance(c, bool | None) else str(c) for c in choices)
+    holds = any(value is c or (isinstance(value, str) and value == c) for c in choices)
+    return Check(name, value, told, holds)
+
+
+def switch(name: str, value: Any) -> Check:
+    """Checks for true or false."""
+    return Check(name, value, "true or false", isinstance(value, bool | np.bool_))
+
+
+def widths(name: str, value: Any) -> Check:
+    """Checks for the width of a layer, or a list of them."""
+    sizes = list(value) if isinstance(value, list | tuple) else [value]
+    return Check(name, value, "whole numbers of 1 or more", all(count(name, size).holds for size in sizes))
+
+
+def optional(check: Check) -> Check:
+    """Lets a parameter be None, too."""
+    return check._replace(holds=True) if check.value is None else check
+
+
+def refuse(owner: str, checks: Iterable[Check]) -> None:
+    """Raises HeadError with all parameters that are not what is expected."""
+    wrong = [f"{c.name} is {c.value!r}, expected {c.expected}" for c in checks if not c.holds]
+    if wrong:
+        raise HeadError(f"{owner}: " + "; ".join(wrong))

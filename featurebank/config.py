@@ -1,13 +1,13 @@
-"""Pipeline and grid files: TOML in, validated and frozen specifications out.
+"""Pipeline files: TOML in, validated and frozen specifications out.
 
-Every problem of a file is found before anything starts, and all of them are told at once.
+Every problem of a file is found before anything starts, and all of them are told at once. What a grid file says depends
+on the heads that there are: `featurebank.grid.files` reads those.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -72,6 +72,18 @@ class HeadsSection(_Section):
     seeds: Annotated[int, Field(ge=1)] = 1
     taps: Annotated[list[str], Field(min_length=1)] | None = None
     """What heads are trained on that name no tap themselves, one after another."""
+    search: Literal["all", "random", "halving"] = "all"
+    """Which heads of the grid are trained."""
+    runs: Annotated[int, Field(ge=1)] | None = None
+    """So many heads of the grid at random, with search = "random"."""
+    folds: Annotated[int, Field(ge=2)] | None = None
+    """Judge heads on so many folds of the training and validation images, in place of the validation images."""
+    repeats: Annotated[int, Field(ge=1)] = 1
+    """So many different divisions into folds."""
+    budget: Annotated[float, Field(gt=0)] | None = None
+    """Seconds that the heads may take."""
+    retry_failed: bool = False
+    """Train anew what failed before."""
 
 
 class SelectSection(_Section):
@@ -89,10 +101,6 @@ class Pipeline(_Section):
     select: SelectSection = SelectSection()
 
 
-class _GridFile(_Section):
-    head: Annotated[list[dict[str, Any]], Field(min_length=1)]
-
-
 def read_pipeline(path: str | Path, overrides: Iterable[str] = ()) -> Pipeline:
     """Reads a pipeline file.
 
@@ -103,7 +111,7 @@ def read_pipeline(path: str | Path, overrides: Iterable[str] = ()) -> Pipeline:
     Raises:
         ConfigError: the file cannot be read or is wrong; the message has every problem.
     """
-    value = _read_toml(Path(path), "pipeline file")
+    _, value = read_toml(Path(path), "pipeline file")
     for override in overrides:
         _override(value, override)
     pipeline = _validated(Pipeline, value, str(path))
@@ -114,53 +122,22 @@ def read_pipeline(path: str | Path, overrides: Iterable[str] = ()) -> Pipeline:
     return pipeline
 
 
-def read_grid(name: str) -> list[dict[str, Any]]:
-    """Reads a grid and returns one dict for each combination of its axes: `kind`, `tap` if given, and parameters.
+def read_toml(path: Path, what: str) -> tuple[str, dict[str, Any]]:
+    """Reads a TOML file.
 
     Args:
-        name: a built-in grid, or the path of a TOML file with `[[head]]` blocks, whose lists are axes.
+        path: the file.
+        what: what it is called in a message, as "grid file".
+
+    Returns:
+        Its text and its value.
 
     Raises:
-        UnknownNameError: there is no such grid.
-        ConfigError: the file is wrong.
+        ConfigError: it is missing, cannot be read or is not TOML.
     """
-    built_in = {path.stem: path for path in sorted((Path(__file__).parent / "grids").glob("*.toml"))}
-    if name not in built_in and not name.endswith(".toml"):
-        raise unknown_name("grid", name, built_in, "or the path of a .toml file")
-    path = built_in.get(name) or Path(name)
-    grid = _validated(_GridFile, _read_toml(path, "grid file"), str(path))
-    missing = [str(number) for number, block in enumerate(grid.head, 1) if not isinstance(block.get("kind"), str)]
-    if missing:
-        message = f"{path}: [[head]] number {', '.join(missing)} has no 'kind': expected one as kind = \"softmax\""
-        raise ConfigError(message)
-    empty = [
-        f"'{name}' of [[head]] number {number}"
-        for number, block in enumerate(grid.head, 1)
-        for name, value in block.items()
-        if value == []
-    ]
-    if empty:
-        message = f"{path}: {', '.join(empty)} is an empty list: expected one value or more, or no line at all"
-        raise ConfigError(message)
-    return [spec for block in grid.head for spec in _combinations(block)]
-
-
-def parse_value(text: str) -> Any:
-    """Returns the value of a "key=VALUE": TOML's spelling, else the text itself."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return {"True": True, "False": False}.get(text, text)
-
-
-def _combinations(block: Mapping[str, Any]) -> list[dict[str, Any]]:
-    axes = {name: value if isinstance(value, list) else [value] for name, value in block.items()}
-    return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
-
-
-def _read_toml(path: Path, what: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
     except FileNotFoundError as error:
         message = f"there is no {what} '{path}': expected the path of a TOML file"
         raise ConfigError(message) from error
@@ -170,6 +147,14 @@ def _read_toml(path: Path, what: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         message = f"the {what} '{path}' is not valid TOML: {error}"
         raise ConfigError(message) from error
+
+
+def parse_value(text: str) -> Any:
+    """Returns the value of a "key=VALUE": TOML's spelling, else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return {"True": True, "False": False}.get(text, text)
 
 
 def _override(value: dict[str, Any], text: str) -> None:

@@ -1,12 +1,14 @@
-"""How good a head is: pure numpy, from probabilities and labels."""
+"""How good a head is, from probabilities and labels: numpy, and scipy's distributions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
-_SMALLEST = 1e-7
+SMALLEST = 1e-7
 """Probabilities are kept this far from 0 and 1, as Keras does, so that one confident mistake costs 16, not infinity."""
 
 
@@ -29,18 +31,12 @@ def top_k_accuracy(probabilities: np.ndarray, labels: np.ndarray, k: int = 5) ->
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Returns the mean categorical cross-entropy in nats."""
-    own = probabilities[np.arange(len(labels)), labels]
-    return float(-np.mean(np.log(np.clip(own, _SMALLEST, 1 - _SMALLEST))))
+    return float(np.mean(_losses(probabilities, labels)))
 
 
 def macro_f1(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Returns the mean of the classes' F1 scores, over the classes that occur in labels or predictions."""
-    predicted = probabilities.argmax(axis=1)
-    count = probabilities.shape[1]
-    true = np.bincount(labels[predicted == labels], minlength=count)
-    total = np.bincount(predicted, minlength=count) + np.bincount(labels, minlength=count)
-    occurring = total > 0
-    return float(np.mean(2 * true[occurring] / total[occurring]))
+    return _macro_f1(probabilities.argmax(axis=1), labels, probabilities.shape[1])
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
@@ -56,12 +52,46 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int =
     return float(np.abs(gap).sum() / len(labels))
 
 
-def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def brier_score(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the mean squared distance of the probabilities from the truth, 0 (best) to 2, summed over the classes.
+
+    References:
+        Brier, "Verification of Forecasts Expressed in Terms of Probability", Monthly Weather Review 78, 1950.
+    """
+    return float(np.mean(_brier(probabilities, labels)))
+
+
+def recalls(probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]:
+    """Returns for each class the share of its images that are recognised; None for a class without an image."""
+    count = probabilities.shape[1]
+    right = np.bincount(labels[probabilities.argmax(axis=1) == labels], minlength=count)
+    total = np.bincount(labels, minlength=count)
+    return [float(r / n) if n else None for r, n in zip(right, total, strict=True)]
+
+
+def short_scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Returns `accuracy`, `loss` and `macro_f1` of some images."""
     return {
         "accuracy": accuracy(probabilities, labels),
         "loss": log_loss(probabilities, labels),
         "macro_f1": macro_f1(probabilities, labels),
+    }
+
+
+def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Returns all that is told of some images.
+
+    Returns:
+        `images`, `accuracy`, `loss`, `macro_f1`, `top5_accuracy`, `brier`, `calibration_error`, and `recall`, a list
+        over the classes.
+    """
+    return {
+        "images": len(labels),
+        **short_scores(probabilities, labels),
+        "top5_accuracy": top_k_accuracy(probabilities, labels),
+        "brier": brier_score(probabilities, labels),
+        "calibration_error": calibration_error(probabilities, labels),
+        "recall": recalls(probabilities, labels),
     }
 
 
@@ -80,32 +110,112 @@ def proportion_interval(share: float, count: int, z: float = 1.959964) -> tuple[
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Returns the 95 % interval of the mean of a few independent values: Student's.
+
+    Args:
+        values: two or more.
+
+    References:
+        Student, "The Probable Error of a Mean", Biometrika 6, 1908.
+    """
+    from scipy.special import stdtrit
+
+    mean, count = float(np.mean(values)), len(values)
+    half = float(stdtrit(count - 1, 0.975)) * float(np.std(values, ddof=1)) / sqrt(count)
+    return mean - half, mean + half
+
+
+def mcnemar(first_alone: float, second_alone: float) -> float:
+    """Returns the p-value of McNemar's test that two heads are right equally often, from paired answers.
+
+    It is the mid-p variant of the exact (binomial) test: the exact one keeps its level by staying far below it where
+    few answers differ, which would call heads indistinguishable that are not; mid-p is nearly as safe and as strong as
+    the asymptotic test, which is not to be trusted with few differing answers.
+
+    Args:
+        first_alone: how many images the first head alone gets right; an average is rounded.
+        second_alone: how many the second head alone gets right.
+
+    References:
+        McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
+        Psychometrika 12, 1947. Fagerland, Lydersen, Laake, "The McNemar test for binary matched-pairs data: mid-p and
+        asymptotic are better than exact conditional", BMC Medical Research Methodology 13:91, 2013.
+    """
+    from scipy.special import bdtr
+
+    less, more = sorted((round(first_alone), round(second_alone)))
+    below = float(bdtr(less - 1, less + more, 0.5)) if less else 0.0
+    at = float(bdtr(less, less + more, 0.5)) - below
+    return min(1.0, 2 * below + at)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values corrected for their number, in the order given: the chance of any false alarm stays below them.
+
+    References:
+        Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6, 1979.
+    """
+    order = np.argsort(p_values, kind="stable")
+    ascending = np.asarray(p_values, float)[order]
+    corrected = np.maximum.accumulate(ascending * np.arange(len(order), 0, -1))
+    found = np.empty(len(order))
+    found[order] = np.minimum(corrected, 1)
+    return [float(value) for value in found]
+
+
 def bootstrap_intervals(
     probabilities: np.ndarray, labels: np.ndarray, *, samples: int = 1000, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Returns 95 % percentile intervals of `loss` and `macro_f1` over resampled images.
+    """Returns 95 % percentile intervals of `loss`, `brier` and `macro_f1` over resampled images.
+
+    (Not of the calibration error, which any resampling makes larger.)
 
     Args:
         probabilities: (n, classes).
         labels: (n,) integers.
         samples: how often the images are drawn anew, with replacement.
         seed: of the draws.
+
+    References:
+        Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 7, 1979.
     """
     rng = np.random.default_rng(seed)
-    drawn = [rng.integers(0, len(labels), len(labels)) for _ in range(samples)]
-    values = {
-        "loss": [log_loss(probabilities[rows], labels[rows]) for rows in drawn],
-        "macro_f1": [macro_f1(probabilities[rows], labels[rows]) for rows in drawn],
-    }
-    return {name: _percentiles(found) for name, found in values.items()}
+    losses, squares = _losses(probabilities, labels), _brier(probabilities, labels)
+    predicted, count = probabilities.argmax(axis=1), probabilities.shape[1]
+    found: dict[str, list[float]] = {"loss": [], "brier": [], "macro_f1": []}
+    for _ in range(samples):
+        rows = rng.integers(0, len(labels), len(labels))
+        found["loss"].append(float(losses[rows].mean()))
+        found["brier"].append(float(squares[rows].mean()))
+        found["macro_f1"].append(_macro_f1(predicted[rows], labels[rows], count))
+    return {name: _percentiles(values) for name, values in found.items()}
 
 
-def scores_with_intervals(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float | list[float]]:
-    """Returns `scores`, and for each a 95 % interval as `NAME_interval`: Wilson's for accuracy, else bootstrapped."""
+def scores_with_intervals(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Returns `scores`, and 95 % intervals as `NAME_interval`: Wilson's for shares of images, else bootstrapped."""
     values = scores(probabilities, labels)
     intervals = bootstrap_intervals(probabilities, labels)
-    intervals["accuracy"] = proportion_interval(values["accuracy"], len(labels))
+    for name in ("accuracy", "top5_accuracy"):
+        intervals[name] = proportion_interval(values[name], len(labels))
     return {**values, **{f"{name}_interval": list(interval) for name, interval in intervals.items()}}
+
+
+def _losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    own = probabilities[np.arange(len(labels)), labels]
+    return np.asarray(-np.log(np.clip(own, SMALLEST, 1 - SMALLEST)))
+
+
+def _brier(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    own = probabilities[np.arange(len(labels)), labels]
+    return np.asarray((probabilities**2).sum(axis=1) - 2 * own + 1)
+
+
+def _macro_f1(predicted: np.ndarray, labels: np.ndarray, count: int) -> float:
+    true = np.bincount(labels[predicted == labels], minlength=count)
+    total = np.bincount(predicted, minlength=count) + np.bincount(labels, minlength=count)
+    occurring = total > 0
+    return float(np.mean(2 * true[occurring] / total[occurring]))
 
 
 def _percentiles(values: list[float]) -> tuple[float, float]:

@@ -10,12 +10,12 @@ import numpy as np
 
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank import Bank
-from featurebank.config import Pipeline, read_grid
+from featurebank.config import HeadsSection, Pipeline
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import BankIncompleteError, BankNotFoundError
 from featurebank.extraction import Extraction, ExtractOptions, fingerprint_memory, locate, run_extraction
 from featurebank.extraction.estimate import missing_jobs, present_manifest
-from featurebank.grid import train_heads
+from featurebank.grid import read_grid, train_heads
 from featurebank.heads.runs import Run, load_runs
 from featurebank.progress import SILENT, Reporter
 from featurebank.selection import evaluate_test, select
@@ -49,7 +49,11 @@ def run_pipeline(pipeline: Pipeline, *, cache: Path | None = None, reporter: Rep
     extraction = run_extraction(dataset, backbone, extract_options(pipeline), cache=cache, reporter=reporter)
     bank = extraction.bank
     wanted = pipeline.heads
-    runs = train_heads(bank, wanted.grid, seeds=wanted.seeds, taps=wanted.taps, reporter=reporter)
+    runs = train_heads(
+        bank, wanted.grid, seeds=wanted.seeds, taps=wanted.taps, search=wanted.search, runs=wanted.runs,
+        folds=wanted.folds, repeats=wanted.repeats, budget=wanted.budget, retry_failed=wanted.retry_failed,
+        reporter=reporter,
+    )  # fmt: skip
     chosen = select(runs)
     if pipeline.select.test:
         chosen = evaluate_test(bank, chosen)
@@ -64,7 +68,8 @@ def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None) -> dict[str,
         For "extract" its `bank`, `rows` (all images), `missing` (rows to compute; an image has one and one for each
         view), `bytes` (to be written, None where a
         tap's shape is not known without building the network) and `seconds` (from the speed of this backbone's last
-        extraction here, None before the first); for "heads" the `runs` of the grid and how many are `known`.
+        extraction here, None before the first); for "heads" the `runs` of the grid (heads, before seeds and folds), how
+        they are judged and searched, and how many runs are `known`.
     """
     dataset, backbone = _inputs(pipeline)
     dataset.fingerprint(memory=fingerprint_memory(cache))
@@ -76,17 +81,13 @@ def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None) -> dict[str,
     last = manifest.last_extraction
     rate = last.get("computed", last["added"]) / last["seconds"] if last else None
     size = _row_bytes(backbone, pipeline)
-    grid = read_grid(pipeline.heads.grid)
     return {
         "extract": {
             "bank": str(path), "rows": len(wanted), "missing": missing,
             "bytes": None if size is None else size * missing,
             "seconds": 0.0 if not missing else None if rate is None else missing / rate,
         },
-        "heads": {
-            "grid": pipeline.heads.grid, "runs": len(grid) * len(pipeline.heads.taps or [""]),
-            "seeds": pipeline.heads.seeds, "known": _known(path),
-        },
+        "heads": {**_planned_heads(pipeline.heads), "known": _known(path)},
         "select": {"test": pipeline.select.test},
     }  # fmt: skip
 
@@ -111,6 +112,15 @@ def _inputs(pipeline: Pipeline) -> tuple[Dataset, Backbone]:
         wanted.backbone, weights=wanted.weights, image_size=wanted.image_size, preprocessing=wanted.preprocessing
     )
     return dataset, backbone
+
+
+def _planned_heads(wanted: HeadsSection) -> dict[str, Any]:
+    grid = read_grid(wanted.grid)
+    count = sum(1 if "tap" in head else len(wanted.taps or [""]) for head in grid)
+    return {
+        "grid": wanted.grid, "runs": min(count, wanted.runs or count), "seeds": wanted.seeds, "search": wanted.search,
+        "folds": wanted.folds, "repeats": wanted.repeats, "budget": wanted.budget,
+    }  # fmt: skip
 
 
 def _row_bytes(backbone: Backbone, pipeline: Pipeline) -> int | None:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 Advance = Callable[[int], None]
 """Tells that so many more pieces are done."""
+
+
+class Place(NamedTuple):
+    """One line of what is best so far."""
+
+    head: str
+    accuracy: float
+    """On validation."""
+    seconds: float
+    """Of training."""
 
 
 class Reporter:
@@ -22,6 +33,9 @@ class Reporter:
             unit: what a piece is called in the plural, as "images".
         """
         yield lambda count: None
+
+    def standing(self, places: Sequence[Place]) -> None:
+        """Shows what is best so far, best first; may be called after every piece of work."""
 
     def say(self, line: str) -> None:
         """Tells one line that helps to understand what is done."""

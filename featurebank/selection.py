@@ -11,34 +11,70 @@ from typing import Any
 from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, HeadError
+from featurebank.heads.entries import entries, simplest
 from featurebank.heads.fitting import Fitted, TrainingData, align, fit_heads
-from featurebank.heads.runs import Run, load_runs, ranked
+from featurebank.heads.leaders import Leaderboard
+from featurebank.heads.runs import Run, load_runs
 from featurebank.heads.saved import load_head
+from featurebank.heads.standing import Standing, latest_folds, ranked
 from featurebank.metrics import scores_with_intervals
+from featurebank.progress import SILENT, Reporter
 
 
-def select(runs: Iterable[Run]) -> Run:
-    """Returns the run to go on with: the first of `leaderboard`. The test split plays no part in it.
+def select(runs: Iterable[Run], *, folds: int | None = None, one_se: bool = False) -> Run:
+    """Returns the run to go on with, by validation alone; the test split plays no part in it.
+
+    It is the best run of the first specification of the leaderboard. Where that was judged on folds, it is the run of
+    the same specification on the bank's own split, if there is one: it was trained on all of the training images.
+
+    Args:
+        runs: of one bank.
+        folds: the protocol; default: that of the latest grid, 1 is the bank's own split.
+        one_se: take the simplest specification within one standard error of the best.
 
     Raises:
-        HeadError: there is no run, or all of them failed.
+        HeadError: there is no run, none of this protocol, or all of them failed.
     """
-    found = ranked(runs)
+    found = list(runs)
     if not found:
         message = "there is no run to choose from: train some with 'featurebank heads --grid'"
         raise HeadError(message)
-    if found[0].failure:
-        message = f"all {len(found)} runs failed; the first: {found[0].spec}: {found[0].failure}"
-        raise HeadError(message)
-    return found[0]
+    lines = entries(found, folds=folds)
+    if not lines:
+        raise _nothing(found, folds)
+    best = simplest(lines) if one_se else lines[0]
+    if best.folds == 1:
+        return best.runs[0]
+    seeds = [run.seed for run in best.runs]
+    whole = [group for group in Standing(found).top() if group.spec == best.spec]
+    return min(whole[0].runs, key=lambda run: run.seed not in seeds) if whole else best.runs[0]
 
 
-def leaderboard(bank: Bank) -> list[Run]:
-    """Returns all runs of a bank as it is now, best first; see `ranked` for the order."""
-    return ranked(load_runs(bank))
+def _nothing(runs: list[Run], folds: int | None) -> HeadError:
+    """Returns the error of runs among which none can be chosen."""
+    failed = [run for run in ranked(runs) if run.failure]
+    protocols = sorted({run.folds for run in runs if not run.failure})
+    if folds is not None and protocols and folds not in protocols:
+        told = ["the bank's own split" if number == 1 else f"{number} folds" for number in (folds, *protocols)]
+        return HeadError(f"no run was judged on {told[0]}: there are runs on {' and '.join(told[1:])}")
+    if not failed:
+        return HeadError(f"all {len(runs)} runs were stopped in a race: let it go on with the same command")
+    return HeadError(f"all {len(failed)} runs failed; the first: {failed[0].spec}: {failed[0].failure}")
 
 
-def evaluate_test(bank: Bank, run: Run) -> Run:
+def leaderboard(bank: Bank, *, folds: int | None = None) -> Leaderboard:
+    """Returns the runs of a bank as it is now, best first; see `ranked` for the order.
+
+    Args:
+        bank: the bank.
+        folds: the protocol whose runs are wanted; default: that of the latest grid, 1 is the bank's own split.
+    """
+    runs = load_runs(bank)
+    number = latest_folds(runs) if folds is None else folds
+    return Leaderboard(ranked((run for run in runs if run.folds == number), folds=number), folds=number)
+
+
+def evaluate_test(bank: Bank, run: Run, *, reporter: Reporter = SILENT) -> Run:
     """Opens the test split for a chosen run: scores it with intervals and records the result with its date.
 
     A run that was tested before, by this call or an earlier one, keeps its result; the split is not opened again.
@@ -46,15 +82,18 @@ def evaluate_test(bank: Bank, run: Run) -> Run:
     Args:
         bank: the bank that the run was trained on.
         run: what `select` returned.
+        reporter: is warned where the split was opened for other runs before.
 
     Returns:
-        The run with `metrics["test"]`.
+        The run with `metrics["test"]`, which hold `opened_before`: for how many other runs the split was opened before.
 
     Raises:
         DatasetError: the bank has no test images.
-        HeadError: the head failed, belongs to another bank, or cannot be trained again where its weights were not kept.
+        HeadError: the head failed, belongs to another bank, was trained on folds alone, or cannot be trained again
+            where its weights were not kept.
     """
-    run = next((known for known in load_runs(bank) if known.run == run.run and known.tested), run)
+    known = load_runs(bank)
+    run = next((other for other in known if other.run == run.run and other.tested), run)
     if "test" in run.metrics:
         return run
     labels = bank.labels("test")
@@ -62,8 +101,15 @@ def evaluate_test(bank: Bank, run: Run) -> Run:
         message = f"'{bank.name}' has no test images: extract again with another --split, as --split .7,.15,.15"
         raise DatasetError(message)
     head = trained_head(bank, run)
+    before = sorted(other.run for other in known if other.tested)
+    if before:
+        times = "once" if len(before) == 1 else f"{len(before)} times"
+        reporter.warn(
+            f"the test split was opened {times} before, for {', '.join(before)}: results of a head that was chosen "
+            "by its test result are too good; report those of the first"
+        )
     probabilities = align(head.predict_proba(bank.features(run.tap, "test")), head.classes_, len(bank.classes))
-    found = {**scores_with_intervals(probabilities, labels), "images": len(labels)}
+    found = {**scores_with_intervals(probabilities, labels), "opened_before": len(before)}
     tested = replace(
         run, metrics={**run.metrics, "test": found}, tested=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     )
@@ -75,11 +121,16 @@ def trained_head(bank: Bank, run: Run) -> Any:
     """Returns the head of a run: its kept weights, else trained again with the same specification and seed.
 
     Raises:
-        HeadError: the run failed, or belongs to another bank or to another state of it; training it again fails, or
-            gives another validation accuracy than the recorded one.
+        HeadError: the run failed, was trained on a fold, or belongs to another bank or to another state of it;
+            training it again fails, or gives another validation accuracy than the recorded one.
     """
     if run.failure:
         message = f"run {run.run} failed ({run.failure}): choose another"
+        raise HeadError(message)
+    if run.fold:
+        message = (
+            f"run {run.run} was trained on fold {run.fold[0] + 1} of {run.fold[1]}: train {run.spec} without folds"
+        )
         raise HeadError(message)
     if run.bank != bank.digest:
         message = f"run {run.run} was not trained on '{bank.name}' as it is now: train heads on it again"

@@ -27,6 +27,7 @@ LEVELS = {
     "heads": 3,
     "near": 3,
     "extraction": 4,
+    "boards": 4,  # a stage's output: runs -> TensorBoard's files
     "grid": 4,
     "inspection": 4,
     "advice": 5,
@@ -51,8 +52,10 @@ OWNERS = {
     "h5py": {"bank"},
     "xgboost": {"heads"},
     "sklearn": {"dataset", "heads", "transformer"},
+    "pandas": {"heads"},  # the leaderboard as a data frame
+    "tensorboard": {"boards"},
     "skops": {"heads"},
-    "scipy": {"heads"},
+    "scipy": {"heads", "metrics"},  # metrics: quantiles and sums of distributions
     "click": {"cli"},
     "rich": {"cli"},
     "pydantic": {"config"},
@@ -74,7 +77,7 @@ NARROWER = {
     "h5py": {"bank/shard.py", "bank/plain.py", "backbone/weights.py"},
     "xgboost": {"heads/boosted.py", "heads/saved.py"},
     "skops": {"heads/saved.py"},
-    "tensorflow": {"runtime.py", "heads/program.py"},
+    "tensorflow": {"runtime.py", "heads/program.py", "heads/masks.py"},
     "openvino": {"engine/openvino.py"},  # its import is told not to report home there
     "pyarrow": {"dataset/table_files.py"},
     "fsspec": {"dataset/remote.py"},
@@ -88,7 +91,8 @@ NARROWER = {
 
 HEAVY = {
     "tensorflow", "openvino", "keras", "sklearn", "xgboost", "h5py", "skops", "scipy", "pydantic", "rich",
-    "pyarrow", "fsspec", "aiohttp", "pooch", "datasets", "tensorflow_datasets", "jinja2",
+    "pyarrow", "fsspec", "aiohttp", "pooch", "datasets", "tensorflow_datasets", "jinja2", "pandas",
+    "tensorboard",
 }  # fmt: skip
 LIGHT_FILES = ("__init__.py", "__main__.py", "errors.py", "digest.py", "files.py", "runtime.py", "progress.py")
 DRAWERS = {"cli/reporter.py", "cli/tables.py", "cli/portrait.py"}

@@ -1,4 +1,4 @@
-"""Pipeline and grid files: what is right is read, what is wrong is told with what to write instead."""
+"""Pipeline files: what is right is read, what is wrong is told with what to write instead."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from featurebank.config import parse_value, read_grid, read_pipeline
-from featurebank.errors import ConfigError, UnknownNameError
+from featurebank.config import parse_value, read_pipeline
+from featurebank.errors import ConfigError
 
 GOOD = '[dataset]\nname = "digits"\n[extract]\nbackbone = "efficientnet_lite0"\n'
 
@@ -54,6 +54,10 @@ def test_a_wrong_key_gets_the_nearest_name(tmp_path: Path, key: str, near: str) 
         ("heads.seeds=0", "'heads.seeds' is 0: .*greater than or equal to 1"),
         ("heads.seeds=1.5", "'heads.seeds' is 1.5"),
         ("heads.seeds=true", "'heads.seeds' is True"),
+        ("heads.search=best", "'heads.search' is 'best': .*'all', 'random' or 'halving'"),
+        ("heads.folds=1", "'heads.folds' is 1: .*greater than or equal to 2"),
+        ("heads.budget=0", "'heads.budget' is 0.*greater than 0"),
+        ("heads.run=3", "did you mean .*'heads.runs'"),
         ("extract.taps=pooled", "'extract.taps' is 'pooled': .*list"),
         ("extract.taps=[]", "'extract.taps' is \\[\\]"),
         ("extract.store=float64", "'extract.store' is 'float64': .*'float32' or 'float16'"),
@@ -166,56 +170,10 @@ def test_a_relative_grid_starts_from_the_pipeline_file(tmp_path: Path, monkeypat
     write(tmp_path, '[[head]]\nkind = "svm"\n', "grid.toml")
     monkeypatch.chdir(tmp_path)
     pipeline = read_pipeline(write(tmp_path / "study", f'{GOOD}[heads]\ngrid = "grid.toml"\n'))
-    assert read_grid(pipeline.heads.grid) == [{"kind": "knn"}]
+    assert Path(pipeline.heads.grid) == tmp_path / "study" / "grid.toml"
 
 
 def test_an_absolute_grid_is_taken_as_it_is(tmp_path: Path) -> None:
     grid = write(tmp_path, '[[head]]\nkind = "knn"\n', "grid.toml")
     pipeline = read_pipeline(write(tmp_path, f"{GOOD}[heads]\ngrid = '{grid}'\n"))
     assert pipeline.heads.grid == str(grid)
-
-
-def test_a_grid_is_the_product_of_its_axes(tmp_path: Path) -> None:
-    text = '[[head]]\nkind = "mlp"\nlearning_rate = [1e-3, 1e-2]\ntap = ["pooled", "map"]\nepochs = 5\n'
-    found = read_grid(str(write(tmp_path, text)))
-    assert [(spec["learning_rate"], spec["tap"]) for spec in found] == [
-        (1e-3, "pooled"), (1e-3, "map"), (1e-2, "pooled"), (1e-2, "map"),
-    ]  # fmt: skip
-    assert all(spec["kind"] == "mlp" and spec["epochs"] == 5 for spec in found)
-
-
-def test_a_list_in_a_list_is_one_value(tmp_path: Path) -> None:
-    one = write(tmp_path, '[[head]]\nkind = "mlp"\nhidden_units = [[512, 256]]\n')
-    assert [spec["hidden_units"] for spec in read_grid(str(one))] == [[512, 256]]
-    three = write(tmp_path, '[[head]]\nkind = "mlp"\nhidden_units = [512, [512, 256], [64]]\n')
-    assert [spec["hidden_units"] for spec in read_grid(str(three))] == [512, [512, 256], [64]]
-
-
-def test_an_empty_axis_is_an_error_not_zero_runs(tmp_path: Path) -> None:
-    text = '[[head]]\nkind = "knn"\n[[head]]\nkind = "mlp"\nhidden_units = []\n'
-    with pytest.raises(ConfigError, match=r"'hidden_units' of \[\[head\]\] number 2 is an empty list"):
-        read_grid(str(write(tmp_path, text)))
-
-
-@pytest.mark.parametrize("block", ["C = 1.0", "kind = 3", 'kind = ["svm", "knn"]'])
-def test_a_block_without_a_kind(tmp_path: Path, block: str) -> None:
-    with pytest.raises(ConfigError, match=r"number 2 has no 'kind'"):
-        read_grid(str(write(tmp_path, f'[[head]]\nkind = "knn"\n[[head]]\n{block}\n')))
-
-
-@pytest.mark.parametrize(
-    ("text", "told"), [("", "'head' is missing"), ("[[heads]]\nkind = 'svm'", "did you mean 'head'")]
-)
-def test_a_grid_file_without_heads(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
-        read_grid(str(write(tmp_path, text)))
-
-
-def test_an_unknown_grid_suggests() -> None:
-    with pytest.raises(UnknownNameError, match="unknown grid 'defualt': did you mean 'default'"):
-        read_grid("defualt")
-
-
-def test_a_missing_grid_file() -> None:
-    with pytest.raises(ConfigError, match=r"there is no grid file 'none.toml'"):
-        read_grid("none.toml")

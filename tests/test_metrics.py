@@ -106,10 +106,82 @@ def test_bootstrap_interval_of_the_loss_is_as_wide_as_its_standard_error_says() 
     assert high - low == pytest.approx(2 * 1.96 * losses.std() / np.sqrt(2000), rel=0.15)
 
 
+def test_bootstrap_intervals_are_those_of_the_metrics() -> None:
+    random = np.random.default_rng(3)
+    probabilities, labels = random.dirichlet(np.ones(4), 50), random.integers(0, 4, 50)
+    draws = np.random.default_rng(7)
+    rows = [draws.integers(0, 50, 50) for _ in range(60)]
+    found = metrics.bootstrap_intervals(probabilities, labels, samples=60, seed=7)
+    for name, metric in {"loss": metrics.log_loss, "brier": metrics.brier_score, "macro_f1": metrics.macro_f1}.items():
+        expected = np.percentile([metric(probabilities[r], labels[r]) for r in rows], [2.5, 97.5])
+        assert found[name] == pytest.approx(tuple(expected))
+
+
 def test_scores_with_intervals_hold_their_scores() -> None:
     random = np.random.default_rng(2)
-    probabilities, labels = random.dirichlet(np.ones(3), 100), random.integers(0, 3, 100)
+    probabilities, labels = random.dirichlet(np.ones(8), 100), random.integers(0, 8, 100)
     found = metrics.scores_with_intervals(probabilities, labels)
-    for name, score in metrics.scores(probabilities, labels).items():
+    assert {name: found[name] for name in metrics.scores(probabilities, labels)} == metrics.scores(
+        probabilities, labels
+    )
+    for name in ("accuracy", "top5_accuracy", "loss", "brier", "macro_f1"):
         low, high = found[f"{name}_interval"]
-        assert low < score < high
+        assert low < found[name] < high
+
+
+def test_brier_score_is_that_of_scikit_learn() -> None:
+    random = np.random.default_rng(4)
+    probabilities, labels = random.dirichlet(np.ones(5), 300), random.integers(0, 5, 300)
+    expected = np.mean(((probabilities - np.eye(5)[labels]) ** 2).sum(1))
+    assert metrics.brier_score(probabilities, labels) == pytest.approx(expected)
+    two = probabilities[:, :2] / probabilities[:, :2].sum(1, keepdims=True)
+    known = sklearn_metrics.brier_score_loss(labels % 2, two[:, 1])
+    assert metrics.brier_score(two, labels % 2) == pytest.approx(2 * known)
+
+
+def test_recalls_are_those_of_scikit_learn_and_none_where_there_is_no_image() -> None:
+    random = np.random.default_rng(5)
+    probabilities, labels = random.dirichlet(np.ones(4), 90), random.integers(0, 3, 90)
+    *found, nothing = metrics.recalls(probabilities, labels)
+    expected = sklearn_metrics.recall_score(labels, probabilities.argmax(1), labels=[0, 1, 2], average=None)
+    assert found == pytest.approx(list(expected))
+    assert nothing is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "p"),
+    # The first are the numbers of Bentur et al. in Fagerland, Lydersen, Laake 2013, whose mid-p they give as .039.
+    [(1, 7, 0.0390625), (0, 0, 1.0), (5, 5, 1.0), (0, 5, 0.03125), (7, 1, 0.0390625), (4.6, 0.4, 0.03125)],
+)
+def test_mcnemar(first: float, second: float, p: float) -> None:
+    assert metrics.mcnemar(first, second) == pytest.approx(p)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+@settings(deadline=None, max_examples=60)
+def test_mcnemar_is_the_exact_test_less_half_of_what_is_as_likely(first: int, second: int) -> None:
+    from scipy.stats import binom, binomtest
+
+    less, count = min(first, second), first + second
+    exact = binomtest(less, count).pvalue if count else 1.0
+    expected = 1.0 if first == second else exact - binom.pmf(less, count, 0.5)
+    assert metrics.mcnemar(first, second) == pytest.approx(expected)
+
+
+def test_mcnemar_of_many_images() -> None:
+    assert metrics.mcnemar(50_000, 50_000) == pytest.approx(1)
+    assert metrics.mcnemar(40_000, 50_000) == pytest.approx(0, abs=1e-100)
+
+
+def test_holm_by_hand() -> None:
+    assert metrics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert metrics.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert metrics.holm([]) == []
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    from scipy import stats
+
+    values = [0.91, 0.93, 0.88, 0.9]
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert metrics.mean_interval(values) == pytest.approx((expected.low, expected.high))

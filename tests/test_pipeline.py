@@ -88,7 +88,8 @@ def test_a_dry_run_plans_and_does_nothing(tmp_path: Path, cache: Path, first: An
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
 def test_every_pipeline_file_is_valid(path: Path) -> None:
-    from featurebank.config import read_grid, read_pipeline
+    from featurebank.config import read_pipeline
+    from featurebank.grid import read_grid
 
     assert read_grid(read_pipeline(path).heads.grid)
 

@@ -16,8 +16,9 @@ from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import DatasetError, HeadError
 from featurebank.grid import train_heads
-from featurebank.heads.runs import load_runs
+from featurebank.heads.runs import Run, load_runs
 from featurebank.heads.saved import save_head
+from featurebank.progress import Reporter
 from featurebank.selection import evaluate_test, leaderboard, select, trained_head
 
 GRID: list[dict[str, Any]] = [
@@ -27,6 +28,16 @@ GRID: list[dict[str, Any]] = [
     {"kind": "nearest_mean"},
     {"kind": "softmax", "epochs": 3},
 ]
+
+
+class Warned(Reporter):
+    """Keeps what it is warned of."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def warn(self, line: str) -> None:
+        self.lines.append(line)
 
 
 @pytest.fixture
@@ -94,8 +105,8 @@ def test_nothing_to_choose_from() -> None:
 def test_only_failed_runs_to_choose_from(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank()
     with pytest.raises(HeadError):
-        train_heads(bank, [{"kind": "svm", "C": -1.0}])
-    with pytest.raises(HeadError, match="all 1 runs failed; the first: svm"):
+        train_heads(bank, [{"kind": "knn", "n_neighbors": 1000}])
+    with pytest.raises(HeadError, match="all 1 runs failed; the first: knn"):
         select(load_runs(bank))
     with pytest.raises(HeadError, match=r"failed \(.*\): choose another"):
         evaluate_test(bank, load_runs(bank)[0])
@@ -106,9 +117,9 @@ def test_the_test_is_recorded_with_its_date(make_bank: Callable[..., Bank]) -> N
     best = select(train_heads(bank, GRID[:4]))
     tested = evaluate_test(bank, best)
     head = trained_head(bank, best)
-    expected = metrics.scores(head.predict_proba(bank.features("pooled", "test")), bank.labels("test"))
+    expected = metrics.short_scores(head.predict_proba(bank.features("pooled", "test")), bank.labels("test"))
     assert {name: tested.metrics["test"][name] for name in expected} == pytest.approx(expected)
-    assert tested.metrics["test"]["images"] == 30
+    assert (tested.metrics["test"]["images"], tested.metrics["test"]["opened_before"]) == (30, 0)
     for name in ("accuracy", "loss", "macro_f1"):
         low, high = tested.metrics["test"][f"{name}_interval"]
         assert low <= expected[name] <= high
@@ -132,6 +143,60 @@ def test_the_test_split_is_opened_once(make_bank: Callable[..., Bank], opened: l
     assert opened == []
 
 
+def test_opening_the_test_split_for_another_run_is_counted(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(noise=4.0)
+    told = Warned()
+    runs = train_heads(bank, GRID[:3])
+    for before, run in enumerate(runs):
+        assert evaluate_test(bank, run, reporter=told).metrics["test"]["opened_before"] == before
+    evaluate_test(bank, runs[0], reporter=told)
+    assert [line.partition(":")[0] for line in told.lines] == [
+        f"the test split was opened {count} before, for {', '.join(sorted(run.run for run in runs[:number]))}"
+        for number, count in ((1, "once"), (2, "2 times"))
+    ]
+
+
+def on_folds(run: Run, index: int, accuracy: float, created: str = "2030-01-01T00:00:00Z") -> Run:
+    """A run as a grid on two folds records it."""
+    val = {**run.metrics["val"], "accuracy": accuracy}
+    told: dict[str, Any] = {"fold": (index, 2, 0), "metrics": {**run.metrics, "val": val}, "created": created}
+    return replace(run, run=f"{run.run}-{index}", **told)
+
+
+def test_on_folds_the_run_on_the_banks_own_split_is_chosen(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(noise=4.0)
+    own = {str(run.params): run for run in train_heads(bank, GRID[:2])}
+    first, second = own.values()
+    folds = [on_folds(run, index, accuracy) for run, accuracy in ((first, 0.6), (second, 0.9)) for index in range(2)]
+    assert select([first, second, *folds]).run == second.run
+    assert select([first, *folds]).run == f"{second.run}-0", "where there is none, the best on folds"
+    assert select([first, second, *folds], folds=1) == select([first, second])
+    with pytest.raises(HeadError, match="no run was judged on 5 folds: there are runs on the bank's own split and 2 f"):
+        select([first, *folds], folds=5)
+    with pytest.raises(HeadError, match=r"was trained on fold 1 of 2: train knn.* without folds"):
+        evaluate_test(bank, folds[0])
+    for run in folds:
+        run.save()
+    board = leaderboard(bank)
+    assert (board.folds, {run.folds for run in board}) == (2, {2})
+    assert {run.run for run in leaderboard(bank, folds=1)} == {first.run, second.run}
+
+
+def test_the_simplest_within_one_standard_error(make_bank: Callable[..., Bank]) -> None:
+    found = [
+        replace(run, parameters=number, metrics={**run.metrics, "val": {**run.metrics["val"], "accuracy": accuracy}})
+        for run, number, accuracy in zip(train_heads(make_bank(), GRID[:3]), (90, 5, 1), (0.9, 0.88, 0.5), strict=True)
+    ]
+    assert select(found).parameters == 90
+    assert select(found, one_se=True).parameters == 5
+
+
+def test_only_runs_that_a_race_stopped(make_bank: Callable[..., Bank]) -> None:
+    stopped = [replace(run, rung=(1, 3, 5)) for run in train_heads(make_bank(), GRID[:2])]
+    with pytest.raises(HeadError, match="all 2 runs were stopped in a race"):
+        select(stopped)
+
+
 def test_a_tested_run_keeps_its_weights_and_its_place(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank(noise=4.0)
     first = evaluate_test(bank, select(train_heads(bank, [{"kind": "knn", "n_neighbors": 1}])))
@@ -144,7 +209,13 @@ def test_a_tested_run_keeps_its_weights_and_its_place(make_bank: Callable[..., B
 
 
 @pytest.mark.parametrize(
-    "kind", [{"kind": "ridge"}, {"kind": "softmax", "epochs": 3}, {"kind": "random_forest", "n_estimators": 5}]
+    "kind",
+    [
+        {"kind": "ridge"},
+        {"kind": "softmax", "epochs": 3},
+        {"kind": "random_forest", "n_estimators": 5},
+        {"kind": "nearest_mean", "calibrate": "temperature"},
+    ],
 )
 def test_weights_that_were_deleted_are_trained_again(make_bank: Callable[..., Bank], kind: dict[str, Any]) -> None:
     bank = make_bank(noise=4.0)
@@ -158,8 +229,8 @@ def test_weights_that_were_deleted_are_trained_again(make_bank: Callable[..., Ba
 
 def test_weights_that_are_damaged_are_trained_again(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank(noise=4.0)
-    best = select(train_heads(bank, GRID[:4]))
-    expected = evaluate_test(make_bank("twin", noise=4.0), select(train_heads(make_bank("twin2", noise=4.0), GRID[:4])))
+    best = select(train_heads(bank, GRID[:1]))
+    expected = evaluate_test(make_bank("twin", noise=4.0), select(train_heads(make_bank("twin2", noise=4.0), GRID[:1])))
     best.saved_path.write_bytes(best.saved_path.read_bytes()[:100])
     assert evaluate_test(bank, best).metrics["test"] == expected.metrics["test"]
 
@@ -230,7 +301,7 @@ def test_the_weights_on_disk_are_those_that_are_scored(make_bank: Callable[..., 
     bank = make_bank(noise=4.0)
     best = select(train_heads(bank, [{"kind": "ridge"}]))
     head = trained_head(bank, best)
-    head.estimator_.intercept_ = head.estimator_.intercept_ + np.array([1e6, 0, 0])
+    head.bias_ = head.bias_ + np.array([1e6, 0, 0])
     save_head(head, best.saved_path)
     best = replace(best, weights=digest.of_file(best.saved_path))
     best.save()

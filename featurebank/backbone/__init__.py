@@ -2,7 +2,16 @@
 
 from featurebank.backbone.catalog import list_backbones, load_backbone
 from featurebank.backbone.network import Backbone
+from featurebank.backbone.recorded import load_recorded, recorded_source
 from featurebank.backbone.user import backbone_from_model
 from featurebank.backbone.user_source import is_user_network
 
-__all__ = ["Backbone", "backbone_from_model", "is_user_network", "list_backbones", "load_backbone"]
+__all__ = [
+    "Backbone",
+    "backbone_from_model",
+    "is_user_network",
+    "list_backbones",
+    "load_backbone",
+    "load_recorded",
+    "recorded_source",
+]

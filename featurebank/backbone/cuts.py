@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurebank.backbone.graph import graph_of, leaf_layers
+from featurebank.errors import ConfigError, unknown_name
 
 _WORKERS = {"Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense"}
 _KERNELS = {"kernel", "depthwise_kernel", "pointwise_kernel"}
@@ -60,6 +61,32 @@ def last_map(network: Any) -> CutPoint | None:
     """
     found = [cut for cut in _all_cuts(network, padding=True) if len(cut.shape) == _MAP_AXES]
     return found[-1] if len(found) > 1 else None  # the first is the image
+
+
+def checked_cut(network: Any, name: str) -> CutPoint:
+    """Returns the cut point at a layer, useful or not.
+
+    Args:
+        network: as for `cut_points`.
+        name: the layer.
+
+    Raises:
+        UnknownNameError: there is no such layer.
+        ConfigError: a path from the image to the output goes around it; the message has the nearest cut points.
+    """
+    cuts = {cut.name: cut for cut in _all_cuts(network)}
+    if name in cuts:
+        return cuts[name]
+    order = graph_of(network).order
+    if name not in order:
+        raise unknown_name("cut point", name, [cut.name for cut in cut_points(network)])
+    useful = [cut.name for cut in cut_points(network)]
+    place = order.index(name)
+    before = next((cut for cut in reversed(useful) if order.index(cut) < place), None)
+    after = next((cut for cut in useful if order.index(cut) > place), None)
+    nearest = " and ".join(f"'{cut}' {word} it" for cut, word in ((before, "before"), (after, "after")) if cut)
+    message = f"'{name}' is no cut point: paths of the network go around it; the nearest are {nearest}"
+    raise ConfigError(message)
 
 
 def multiply_adds(layer: Any) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,12 @@ import click
 
 if TYPE_CHECKING:
     from featurebank.bank import Bank
+    from featurebank.heads.entries import Entry
     from featurebank.heads.runs import Run
 
 SORT_KEYS = ("accuracy", "loss", "macro_f1", "seconds", "gap")
+SHOWN = 10
+_FAILURES = 5
 
 
 def run_json(run: Run, best: Run) -> dict[str, Any]:
@@ -23,36 +26,106 @@ def run_json(run: Run, best: Run) -> dict[str, Any]:
     return found
 
 
-def print_runs(runs: Sequence[Run], best: Run) -> None:
-    """Prints the table of runs; taps and seeds only where they differ."""
-    from featurebank.cli.tables import print_table
+def board_json(runs: Sequence[Run], best: Run, *, sort: str | None = None, top: int | None = None) -> dict[str, Any]:
+    """Returns the leaderboard for `--json`: `runs`, `entries` (one for each specification) and `best`.
 
-    taps, seeds = len({run.tap for run in runs}) > 1, len({run.seed for run in runs}) > 1
-    numbers = ("val acc", "95 % interval", "val loss", "macro F1", "train acc", "gap", "seconds")
-    rows = []
-    for run in runs:
-        mark = "*" if run.run == best.run else " "
-        where = (*((run.tap,) if taps else ()), *((run.seed,) if seeds else ()))
-        rows.append((f"{mark} {run.run}", str(run.spec), *where, *_figures(run)))
+    Args:
+        runs: of one bank.
+        best: the chosen run; where it is not among the runs, as after folds, it is put before them.
+        sort: as in `print_board`.
+        top: how many runs and entries are told; None for all.
+    """
+    from featurebank.heads.entries import entries
+
+    shown = sorted_runs(runs, sort)[:top]
+    if all(run.run != best.run for run in runs):
+        shown = [best, *shown]
+    return {
+        "runs": [run_json(best if run.run == best.run else run, best) for run in shown],
+        "entries": [entry.summary() for entry in sorted_entries(entries(runs), sort)[:top]],
+        "best": best.run,
+    }
+
+
+def print_board(runs: Sequence[Run], best: Run, *, more: str, top: int = SHOWN, sort: str | None = None) -> None:
+    """Prints a line for each specification, then what has failed.
+
+    Args:
+        runs: of one bank.
+        best: the chosen run.
+        more: the command that shows all lines; their number is put behind it.
+        top: how many lines are printed.
+        sort: one of `SORT_KEYS`; None is the order in which runs are chosen.
+    """
+    from featurebank.heads.entries import entries
+
+    found = entries(runs)
+    _print_entries(sorted_entries(found, sort)[:top], best)
+    if len(found) > top:
+        click.echo(f"and {len(found) - top} more: {more} {len(found)}")
+    _print_alike(found)
+    failed = [run for run in runs if run.failure]
+    for run in failed[:_FAILURES]:
+        click.echo(f"failed: {run.run} {run.spec}: {run.failure}")
+    if len(failed) > _FAILURES:
+        click.echo(f"and {len(failed) - _FAILURES} more failed: --csv FILE has their reasons")
+    if stopped := sum(run.rung is not None for run in runs):
+        click.echo(f"{stopped} runs were stopped early in a race")
+
+
+def _print_entries(shown: Sequence[Entry], best: Run) -> None:
+    """Prints the table; taps, and how many runs stand behind a line, only where that says something."""
+    from featurebank.cli.tables import print_table, that_fit
+
+    cells = {name: [text(entry) for entry in shown] for name, text in _FIGURES.items()}
+    start = {"  run": [_name(entry, best) for entry in shown], "head": [str(entry.spec) for entry in shown]}
+    if len({entry.spec.tap for entry in shown}) > 1:
+        start["tap"] = [entry.spec.tap for entry in shown]
+    if any(len(entry.runs) > 1 for entry in shown):
+        start["runs"] = [_behind(entry) for entry in shown]
+    cells = {**start, **cells}
+    names = that_fit(cells, "head", _FIRST_TO_GO)
     print_table(
-        ("  run", "head", *(("tap",) if taps else ()), *(("seed",) if seeds else ()), *numbers),
-        rows,
-        right=("seed", *numbers),
-    )
-    for run in runs:
-        if run.failure:
-            click.echo(f"failed: {run.run} {run.spec}: {run.failure}")
-
-
-def _figures(run: Run) -> tuple[str, ...]:
-    if run.failure:
-        return ("failed", "", "", "", "", "", f"{run.seconds:.2f}")
-    val, train = run.metrics["val"], run.metrics["train"]
-    low, high = val["accuracy_interval"]
-    return (
-        f"{val['accuracy']:.4f}", f"{low:.3f}-{high:.3f}", f"{val['loss']:.4f}", f"{val['macro_f1']:.4f}",
-        f"{train['accuracy']:.4f}", f"{gap(run):+.3f}", f"{run.seconds:.2f}",
+        names, zip(*(cells[name] for name in names), strict=True), right=[n for n in _FIGURES if n != _WORD],
+        whole=[name for name in names if name != "head"],
     )  # fmt: skip
+
+
+def _name(entry: Entry, best: Run) -> str:
+    chosen = entry.spec == best.spec
+    mark = ("*" if chosen else " ") + ("=" if entry.indistinguishable else " ")
+    return f"{mark} {best.run if chosen else entry.runs[0].run}"
+
+
+def _behind(entry: Entry) -> str:
+    if entry.folds == 1:
+        return f"{len(entry.runs)}" if len(entry.runs) == 1 else f"{len(entry.runs)} seeds"
+    return f"{len(entry.runs)}, {entry.folds} folds" + ("" if entry.complete else ", not all")
+
+
+_WORD = ""
+_FIGURES: dict[str, Callable[[Entry], str]] = {
+    "val acc": lambda entry: f"{entry.mean:.4f}" + ("" if entry.std is None else f" ± {entry.std:.4f}"),
+    "95 % interval": lambda entry: f"{entry.interval[0]:.3f}-{entry.interval[1]:.3f}",
+    "val loss": lambda entry: f"{entry.score('loss'):.4f}",
+    "macro F1": lambda entry: f"{entry.score('macro_f1'):.4f}",
+    "train acc": lambda entry: f"{entry.train:.4f}",
+    "gap": lambda entry: f"{entry.gap:+.3f}",
+    _WORD: lambda entry: entry.verdict,
+    "seconds": lambda entry: f"{entry.seconds:.2f}",
+}
+_FIRST_TO_GO = ("macro F1", "val loss", "train acc", "gap", "runs", "seconds", "95 % interval", _WORD)
+"""Columns that a narrow terminal does without."""
+
+
+def _print_alike(found: Sequence[Entry]) -> None:
+    compared = sum(entry.p_value is not None for entry in found)
+    alike = sum(entry.indistinguishable for entry in found[1:])
+    if compared:
+        click.echo(
+            f"= {alike} of {compared} other heads cannot be told from the first "
+            "(McNemar's test on the same images, 5 %, corrected by Holm)"
+        )
 
 
 def print_best(bank: Bank, best: Run) -> None:
@@ -62,16 +135,23 @@ def print_best(bank: Bank, best: Run) -> None:
     if "test" in best.metrics:
         test = best.metrics["test"]
         low, high = test["accuracy_interval"]
+        before = test.get("opened_before", 0)
+        told = f" after {before} other run{'s' if before > 1 else ''}" if before else ""
         click.echo(
             f"test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on {test['images']} images "
-            f"kept apart, opened {best.tested}"
+            f"kept apart, opened {best.tested}{told}"
         )
     click.echo(f"runs: {bank.path / 'runs'}")
 
 
-def gap(run: Run) -> float:
-    """Returns by how much training accuracy is above validation accuracy."""
-    return float(run.metrics["train"]["accuracy"] - run.metrics["val"]["accuracy"])
+def sorted_entries(found: Sequence[Entry], key: str | None) -> list[Entry]:
+    """Returns the entries by one of `SORT_KEYS`, best first; None leaves them as they are."""
+    if key is None:
+        return list(found)
+    if key in {"seconds", "gap"}:
+        return sorted(found, key=lambda entry: float(getattr(entry, key)))
+    sign = 1 if key == "loss" else -1
+    return sorted(found, key=lambda entry: sign * (entry.mean if key == "accuracy" else entry.score(key)))
 
 
 def sorted_runs(runs: Sequence[Run], key: str | None) -> list[Run]:
@@ -83,24 +163,27 @@ def sorted_runs(runs: Sequence[Run], key: str | None) -> list[Run]:
     if key == "seconds":
         return [*sorted(done, key=lambda run: run.seconds), *failed]
     if key == "gap":
-        return [*sorted(done, key=gap), *failed]
+        return [*sorted(done, key=_gap), *failed]
     return [*sorted(done, key=lambda run: run.metrics["val"][key], reverse=key != "loss"), *failed]
 
 
+def _gap(run: Run) -> float:
+    return float(run.metrics["train"]["accuracy"] - run.metrics["val"]["accuracy"])
+
+
 def write_csv(runs: Sequence[Run], path: Path) -> None:
-    """Writes the runs as a CSV file, one column for each metric; parameters are one JSON text."""
+    """Writes the runs as a CSV file, one column for each metric; parameters and lists are one JSON text."""
     import csv
     import io
     import json
 
     from featurebank.files import write_bytes
+    from featurebank.heads.leaders import run_rows
 
-    names = [f"{split}_{name}" for split in ("train", "val") for name in ("accuracy", "loss", "macro_f1")]
+    rows = run_rows(runs)
     buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(["run", "head", "params", "tap", "seed", "seconds", *names, "failure"])
-    for run in runs:
-        values = [run.metrics.get(n.partition("_")[0], {}).get(n.partition("_")[2], "") for n in names]
-        start = [run.run, run.head, json.dumps(run.params, sort_keys=True), run.tap, run.seed, run.seconds]
-        writer.writerow([*start, *values, run.failure or ""])
+    writer = csv.DictWriter(buffer, rows[0] if rows else ["run"])
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: json.dumps(value) if isinstance(value, list) else value for name, value in row.items()})
     write_bytes(path, buffer.getvalue().encode())

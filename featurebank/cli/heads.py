@@ -9,24 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.board import SORT_KEYS, print_best, print_runs, run_json, sorted_runs, write_csv
+from featurebank.cli.board import SHOWN, SORT_KEYS, board_json, print_best, print_board, write_csv
 from featurebank.cli.settings import Settings, as_json, print_json
 
 if TYPE_CHECKING:
     from featurebank.bank import Bank
     from featurebank.heads.runs import Run
 
-_SHOWN = 10
-
 bank_option = click.option("--bank", help="Path, name or beginning of the name of a bank.  [default: the last used]")
 test_option = click.option("--test", is_flag=True, help="Open the test split, for the chosen run alone.")
+one_se_option = click.option(
+    "--one-se", is_flag=True, help="Choose the simplest head within one standard error of the best."
+)
+tensorboard_option = click.option(
+    "--tensorboard", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Also write the runs here, for TensorBoard.",
+)  # fmt: skip
 
 
 @click.command()
 @bank_option
 @click.option(
     "--grid", is_flag=False, flag_value="default", metavar="[NAME|FILE]",
-    help="quick, default, or a TOML file with [[head]] blocks.  [default: default]",
+    help="quick, default, wide, study-a to study-e, or a TOML file with [[head]] blocks.  [default: default]",
 )  # fmt: skip
 @click.option("--head", metavar="KIND", help="Train one kind of head, or a classifier by its import path.")
 @click.option("-p", "params", multiple=True, metavar="KEY=VALUE", help="Parameter of --head; repeatable.")
@@ -34,12 +39,29 @@ test_option = click.option("--test", is_flag=True, help="Open the test split, fo
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Train each head so many times."
 )
+@click.option(
+    "--search", type=click.Choice(["all", "random", "halving"]), default="all", show_default=True,
+    help="Train all heads, --runs of them, or let those with epochs race.",
+)  # fmt: skip
+@click.option("--runs", type=click.IntRange(min=1), metavar="N", help="Heads that --search random takes.")
+@click.option("--folds", type=click.IntRange(min=2), metavar="K", help="Judge on K folds of training and validation.")
+@click.option("--repeats", type=click.IntRange(min=1), default=1, metavar="R", help="Divide into folds R times.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Stop about then; keep what is done.",
+)
+@click.option("--retry-failed", is_flag=True, help="Train anew what failed before.")
+@one_se_option
+@tensorboard_option
 @test_option
 @as_json
 @click.pass_obj
 def heads(
     settings: Settings, bank: str | None, grid: str | None, head: str | None, params: tuple[str, ...],
-    taps: tuple[str, ...], seeds: int, *, test: bool, as_json: bool,
+    taps: tuple[str, ...], seeds: int, search: str, runs: int | None, folds: int | None, repeats: int,
+    budget: float | None, tensorboard: Path | None, *, retry_failed: bool, one_se: bool, test: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train many heads on a bank's features; what was trained before is not trained again."""
     if grid and head:
@@ -56,21 +78,28 @@ def heads(
     reporter = settings.reporter()
     reporter.say(f"bank: {found.path} ({len(found)} images, {len(found.classes)} classes)")
     wanted: Any = [{"kind": head, **_read_params(params)}] if head else grid or "default"
-    runs = train_heads(found, wanted, seeds=seeds, taps=taps or None, reporter=reporter)
-    _show(found, runs, test=test, as_json=as_json, seconds=time.perf_counter() - began)
+    trained = train_heads(
+        found, wanted, seeds=seeds, taps=taps or None, search=search, runs=runs, folds=folds, repeats=repeats,
+        budget=budget, retry_failed=retry_failed, reporter=reporter,
+    )  # fmt: skip
+    _log(trained, tensorboard)
+    _show(settings, found, trained, began=began, one_se=one_se, test=test, as_json=as_json)
 
 
 @click.command()
 @bank_option
 @click.option("--sort", type=click.Choice(SORT_KEYS), help="Order of the lines.  [default: as select chooses]")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Show so many runs.")
+@click.option("--folds", type=click.IntRange(min=1), metavar="K", help="Runs that were judged on K folds; 1 is none.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write the runs here.")
+@one_se_option
+@tensorboard_option
 @test_option
 @as_json
 @click.pass_obj
 def leaderboard(
-    settings: Settings, bank: str | None, sort: str | None, top: int | None, csv_file: Path | None,
-    *, test: bool, as_json: bool,
+    settings: Settings, bank: str | None, sort: str | None, top: int | None, folds: int | None,
+    csv_file: Path | None, tensorboard: Path | None, *, one_se: bool, test: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """The trained heads of a bank, best first, judged by validation alone."""
     from featurebank.bank import find_bank
@@ -79,37 +108,43 @@ def leaderboard(
 
     began = time.perf_counter()
     found = find_bank(settings.cache, bank)
-    runs = ranked_runs(found)
+    runs = ranked_runs(found, folds=folds)
     if old := len(load_runs(found, stale=True)):
         settings.reporter().say(
             f"{old} runs of an older state of this bank (other images, labels or split) are left out"
         )
     if csv_file:
         write_csv(runs, csv_file)
+    _log(runs, tensorboard)
+    every = runs if runs.folds == 1 else [*runs, *(run for run in load_runs(found) if run.folds == 1)]
     _show(
-        found, runs, test=test, as_json=as_json, seconds=time.perf_counter() - began, sort=sort,
-        top=top or (len(runs) if as_json else _SHOWN),
+        settings, found, runs, every, began=began, folds=runs.folds, one_se=one_se, test=test, as_json=as_json,
+        sort=sort, top=top,
     )  # fmt: skip
 
 
+def _log(runs: Sequence[Run], directory: Path | None) -> None:
+    if directory is not None:
+        from featurebank.boards import write_tensorboard
+
+        write_tensorboard(runs, directory)
+
+
 def _show(
-    bank: Bank, runs: Sequence[Run], *, test: bool, as_json: bool, seconds: float, sort: str | None = None,
-    top: int | None = None,
+    settings: Settings, bank: Bank, runs: Sequence[Run], every: Sequence[Run] = (), *, began: float,
+    folds: int | None = None, one_se: bool, test: bool, as_json: bool, sort: str | None = None, top: int | None = None,
 ) -> None:  # fmt: skip
+    """Prints runs; the chosen one may be among `every` alone: that of the best on folds, trained without them."""
     from featurebank.selection import evaluate_test, select
 
-    best = select(runs)
+    best = select(every or runs, folds=folds, one_se=one_se)
     if test:
-        best = evaluate_test(bank, best)
-        runs = [best if run.run == best.run else run for run in runs]
-    shown = sorted_runs(runs, sort)[: top if top is not None else None]
+        best = evaluate_test(bank, best, reporter=settings.reporter())
     if as_json:
-        print_json({"runs": [run_json(run, best) for run in shown], "best": best.run, "seconds": round(seconds, 3)})
+        found = board_json(runs, best, sort=sort, top=top)
+        print_json({**found, "seconds": round(time.perf_counter() - began, 3)})
         return
-    print_runs(shown[: top or _SHOWN], best)
-    more = len(runs) - (top or _SHOWN)
-    if more > 0:
-        click.echo(f"and {more} more: featurebank leaderboard --bank {bank.name} --top {len(runs)}")
+    print_board(runs, best, more=f"featurebank leaderboard --bank {bank.name} --top", top=top or SHOWN, sort=sort)
     print_best(bank, best)
 
 

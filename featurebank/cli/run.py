@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from featurebank.cli.board import print_best, print_runs, run_json
+from featurebank.cli.board import board_json, print_best, print_board
 from featurebank.cli.extract import print_extraction, to_json
 from featurebank.cli.settings import Settings, as_json, print_json
 
@@ -34,15 +34,11 @@ def run(settings: Settings, pipeline: Path, overrides: tuple[str, ...], *, dry_r
     result = run_pipeline(wanted, cache=settings.cache, reporter=settings.reporter())
     seconds = time.perf_counter() - began
     if as_json:
-        runs = [run_json(found, result.chosen) for found in result.runs]
-        print_json({
-            "extract": to_json(result.extraction), "runs": runs, "best": result.chosen.run, "seconds": round(seconds, 3)
-        })  # fmt: skip
+        board = board_json(result.runs, result.chosen)
+        print_json({"extract": to_json(result.extraction), **board, "seconds": round(seconds, 3)})
         return
     print_extraction(result.extraction)
-    print_runs(result.runs[:_SHOWN], result.chosen)
-    if len(result.runs) > _SHOWN:
-        click.echo(f"and {len(result.runs) - _SHOWN} more: featurebank leaderboard --top {len(result.runs)}")
+    print_board(result.runs, result.chosen, more="featurebank leaderboard --top", top=_SHOWN)
     print_best(result.extraction.bank, result.chosen)
     click.echo(f"done in {seconds:.1f} s")
 
@@ -61,7 +57,12 @@ def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     else:
         click.echo(f"extract: up to date ({work['rows']} images)")
     click.echo(f"  bank: {work['bank']}")
-    click.echo(
-        f"heads: grid {heads['grid']}, {heads['runs']} heads, {heads['seeds']} seeds; {heads['known']} runs known"
-    )
+    judged = [f"{heads['seeds']} seeds", *([f"{heads['folds']} folds x {heads['repeats']}"] if heads["folds"] else [])]
+    searched = [*([heads["search"]] if heads["search"] != "all" else []), *_within(heads["budget"])]
+    told = ", ".join([f"grid {heads['grid']}", f"{heads['runs']} heads", *judged, *searched])
+    click.echo(f"heads: {told}; {heads['known']} runs known")
     click.echo(f"select: by validation accuracy{', then the test split' if plan['select']['test'] else ''}")
+
+
+def _within(budget: float | None) -> list[str]:
+    return [] if budget is None else [f"within {budget:g} s"]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from featurebank.backbone import Backbone
+from featurebank.backbone import Backbone, recorded_source
 from featurebank.bank.index import contained
 from featurebank.bank.items import Items
 from featurebank.bank.reader import Bank
@@ -265,5 +265,5 @@ def _writer(
         "seed": dataset.seed,
         "subset": dict(dataset.subset),
     }
-    source = {"weights": backbone.weights}
+    source = recorded_source(backbone)
     return BankWriter(path, options.recipe(backbone), record, source=source, wait=options.wait, tell=reporter.say)

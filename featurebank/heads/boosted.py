@@ -89,7 +89,7 @@ class XGBoostHead(Head):
 
         shared = shared or Shared(X, y)
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
-        self.steps_ = shared.once(("xgboost", "pca", *self._pca), lambda: self._steps(shared))
+        self.steps_ = fit_transforms(shared, standardize=False, pca=self.pca)
         try:
             train = shared.once(("xgboost", *self._bins), lambda: self._binned(shared.X, shared.positions))
             watched = self._validation(train, validation_data, shared)
@@ -121,17 +121,9 @@ class XGBoostHead(Head):
         }  # fmt: skip
 
     @property
-    def _pca(self) -> tuple[Any, ...]:
-        """What the components depend on."""
-        return (None,) if self.pca is None else (self.pca, self.random_state)
-
-    @property
     def _bins(self) -> tuple[Any, ...]:
         """What the features in bins depend on."""
-        return (*self._pca, self.max_bin)
-
-    def _steps(self, shared: Shared) -> list[Any]:
-        return fit_transforms(shared.X, standardize=False, pca=self.pca, random_state=self.random_state)
+        return self.pca, self.max_bin
 
     def _binned(self, X: np.ndarray, labels: np.ndarray, like: Any = None) -> Any:
         """Returns features in bins, those of another matrix where `like` is one."""

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+from featurebank import digest
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.runtime import threads
 
 _BEFORE = ("standardize", "pca")
 """Parameters of the steps before a scikit-learn estimator."""
+
+CALIBRATE = "calibrate"
+"""A parameter that every head takes: "temperature", or "none" (as None, which a grid file cannot say)."""
+_NOT_RECORDED = ("self", "random_state", "n_jobs")
+"""The seed is the run's, and threads change nothing."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,8 @@ class HeadKind:
     """Where they differ from the class's own."""
     parallel: bool = False
     """Whether the estimator takes `n_jobs` and uses it."""
+    random: bool = True
+    """Whether the seed changes anything; of scikit-learn's, those that take one are taken for random."""
 
     @property
     def own(self) -> bool:
@@ -38,17 +47,25 @@ HEADS: dict[str, HeadKind] = {
     "softmax": HeadKind("featurebank.heads.linear:SoftmaxHead", "one dense layer with softmax, by gradient descent"),
     "mlp": HeadKind("featurebank.heads.mlp:MLPHead", "hidden dense layers, then softmax, by gradient descent"),
     "logistic": HeadKind(
-        "sklearn.linear_model:LogisticRegression", "multinomial logistic regression, to its optimum",
-        {"max_iter": 1000, "C": 0.1},
+        "featurebank.heads.logistic:LogisticHead", "multinomial logistic regression, to its optimum", {"C": 0.1},
+        random=False,
     ),
     "ridge": HeadKind(
-        "sklearn.linear_model:RidgeClassifier", "least squares on the labels, with an L2 penalty",
-        {"standardize": True, "alpha": 1000.0},
+        "featurebank.heads.closed_form:RidgeHead", "least squares on the labels, with an L2 penalty",
+        {"standardize": True, "alpha": 1000.0}, random=False,
     ),
-    "svm": HeadKind("sklearn.svm:SVC", "support vectors, with a kernel", {"C": 10.0}),
+    "lda": HeadKind(
+        "featurebank.heads.closed_form:LDAHead", "linear discriminants with a shrunk covariance", random=False
+    ),
+    "svm": HeadKind("featurebank.heads.support:SVMHead", "support vectors, with a kernel", random=False),
+    "kernel_ridge": HeadKind(
+        "featurebank.heads.support:KernelRidgeHead", "least squares on the labels, with a kernel", random=False
+    ),
     "knn": HeadKind("sklearn.neighbors:KNeighborsClassifier", "the nearest training images", parallel=True),
     "random_forest": HeadKind("sklearn.ensemble:RandomForestClassifier", "the vote of random trees", parallel=True),
-    "nearest_mean": HeadKind("sklearn.neighbors:NearestCentroid", "the class with the nearest mean"),
+    "nearest_mean": HeadKind(
+        "featurebank.heads.closed_form:NearestMeanHead", "the class with the nearest mean", random=False
+    ),
     "xgboost": HeadKind("featurebank.heads.boosted:XGBoostHead", "boosted trees on the features themselves; minutes"),
     "xgboost_pca": HeadKind(
         "featurebank.heads.boosted:XGBoostHead", "boosted trees on 128 principal components, 64 bins; seconds",
@@ -67,17 +84,22 @@ def make_head(kind: str, params: Mapping[str, Any] | None = None, *, random_stat
     Args:
         kind: a name of `HEADS`, or the import path of a scikit-learn classifier, as
             "sklearn.ensemble:ExtraTreesClassifier".
-        params: its parameters, as far as they differ from the defaults.
+        params: its parameters, as far as they differ from the defaults, and perhaps `calibrate`.
         random_state: its seed.
 
     Raises:
         UnknownNameError: there is no such head or parameter.
         ConfigError: the import path leads to nothing, or to something that is no classifier.
     """
+    if CALIBRATE in (params := params or {}):
+        plain = make_head(kind, uncalibrated(params), random_state=random_state)
+        return _calibrated(plain, params[CALIBRATE], random_state) if is_calibrated(params) else plain
     entry = _entry(kind)
     factory = _load(kind, entry.target)
-    given = {**entry.defaults, **(params or {})}
-    _check_names(kind, factory, entry, given)
+    given = {**entry.defaults, **params}
+    problems = list(wrong_names(kind, given).values())
+    if problems:
+        raise problems[0] if len(problems) == 1 else ConfigError("; ".join(map(str, problems)))
     if entry.own:
         return factory(**given, random_state=random_state)
     from featurebank.heads.estimators import EstimatorHead
@@ -89,8 +111,77 @@ def make_head(kind: str, params: Mapping[str, Any] | None = None, *, random_stat
 
 
 def full_params(kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the parameters of a run's record: those given, over the defaults that differ from the class's own."""
-    return {**_entry(kind).defaults, **params}
+    """Returns the parameters of a run's record: those given, over all the defaults of the head.
+
+    A whole number stands for the same fraction in a head of featurebank (`l2 = 0`); scikit-learn may tell them apart
+    (`max_features = 1` is one feature, 1.0 is all of them).
+    """
+    defaults = default_params(kind)
+    found = {**defaults, **(params if is_calibrated(params) else uncalibrated(params))}
+    if _entry(kind).own:
+        for name, value in params.items():
+            if type(value) is int and type(defaults.get(name)) is float:
+                found[name] = float(value)
+    return found
+
+
+def changed_params(kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns those parameters that differ from the head's defaults: what a person needs to be told."""
+    try:
+        defaults = default_params(kind)
+    except ConfigError:  # the library that has it is not installed here
+        return dict(params)
+    same = {name for name, value in params.items() if name in defaults and _text(value) == _text(defaults[name])}
+    return {name: value for name, value in params.items() if name not in same}
+
+
+@lru_cache(maxsize=256)
+def default_params(kind: str) -> Mapping[str, Any]:
+    """Returns the defaults of a head's parameters, as far as a record can hold them.
+
+    Raises:
+        UnknownNameError, ConfigError: as `make_head`.
+    """
+    entry = _entry(kind)
+    found = {} if entry.own else {"standardize": False, "pca": None}
+    for name, parameter in inspect.signature(_load(kind, entry.target)).parameters.items():
+        known = name not in _NOT_RECORDED and parameter.default is not parameter.empty
+        if known and _text(parameter.default) is not None:
+            found[name] = parameter.default
+    return {**found, **entry.defaults}
+
+
+def wrong_names(kind: str, names: Iterable[str]) -> dict[str, ConfigError]:
+    """Returns for each name that is no parameter of a head the error that says so.
+
+    Raises:
+        UnknownNameError, ConfigError: as `make_head`.
+    """
+    entry = _entry(kind)
+    factory = _load(kind, entry.target)
+    known = [*inspect.signature(factory).parameters, *(() if entry.own else _BEFORE)]
+    known = [name for name in [*known, CALIBRATE] if name not in {"self", "random_state"}]
+    refused: Mapping[str, str] = getattr(factory, "refused", {})
+    problems: dict[str, ConfigError] = {}
+    for name in names:
+        if name == "random_state":
+            message = f"head '{kind}' takes its seed from --seeds (or 'seeds'), not from the parameter random_state"
+            problems[name] = ConfigError(message)
+        elif name in refused:
+            problems[name] = ConfigError(f"head '{kind}' takes no {name}: {refused[name]}")
+        elif name not in known:
+            problems[name] = unknown_name(f"parameter of head '{kind}'", name, known)
+    return problems
+
+
+def is_calibrated(params: Mapping[str, Any]) -> bool:
+    """Tells whether parameters ask for calibration."""
+    return params.get(CALIBRATE) not in (None, "none")
+
+
+def uncalibrated(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns parameters without `calibrate`."""
+    return {name: value for name, value in params.items() if name != CALIBRATE}
 
 
 def is_neural(kind: str) -> bool:
@@ -101,10 +192,10 @@ def is_neural(kind: str) -> bool:
 def is_random(kind: str) -> bool:
     """Tells whether the seed changes anything in a head of this kind."""
     entry = _entry(kind)
-    if entry.own:
-        return True
+    if entry.own or not entry.random:
+        return entry.random
     names = inspect.signature(_load(kind, entry.target)).parameters
-    return "random_state" in names and kind not in {"logistic", "ridge", "svm"}  # theirs is used by other solvers alone
+    return "random_state" in names
 
 
 def _entry(kind: str) -> HeadKind:
@@ -128,6 +219,12 @@ def _load(kind: str, target: str) -> Any:
     return found
 
 
+def _calibrated(head: Any, method: Any, random_state: int) -> Any:
+    from featurebank.heads.calibration import CalibratedHead
+
+    return CalibratedHead(head, method=method, random_state=random_state)
+
+
 def _made(kind: str, factory: Any, given: Mapping[str, Any]) -> Any:
     from sklearn.base import is_classifier
 
@@ -142,17 +239,9 @@ def _made(kind: str, factory: Any, given: Mapping[str, Any]) -> Any:
     return estimator
 
 
-def _check_names(kind: str, factory: Any, entry: HeadKind, given: Mapping[str, Any]) -> None:
-    known = [*inspect.signature(factory).parameters, *(() if entry.own else _BEFORE)]
-    known = [name for name in known if name not in {"self", "random_state"}]
-    problems: list[ConfigError] = []
-    for name in given:
-        if name == "random_state":
-            message = f"head '{kind}' takes its seed from --seeds (or 'seeds'), not from the parameter random_state"
-            problems.append(ConfigError(message))
-        elif name not in known:
-            problems.append(unknown_name(f"parameter of head '{kind}'", name, known))
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        raise ConfigError("; ".join(map(str, problems)))
+def _text(value: Any) -> str | None:
+    """Returns the canonical text of a value; None where a record cannot hold it."""
+    try:
+        return digest.canonical_json(value)
+    except (TypeError, ValueError):
+        return None

@@ -199,7 +199,7 @@ def initial_tensors(
         params[f"kernel{layer}"] = np.stack(stack, axis=1 if layer == 0 else 0)
         shape = len(heads), sizes[layer + 1]
         where = heads[0].normalization()[0] if layer < len(kernels) - 1 else ""
-        # Before batch normalisation a bias has no effect, hence a gradient of rounding noise alone, which Adam blows up.
+        # Before batch normalisation a bias has no effect: its gradient is rounding noise, which Adam would blow up.
         if where != "before":
             params[f"bias{layer}"] = np.zeros(shape, np.float32)
         if where:

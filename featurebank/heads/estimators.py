@@ -9,10 +9,12 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from featurebank.errors import HeadError
-from featurebank.heads.base import Head
-from featurebank.heads.features import checked_features
 from featurebank.heads.activations import softmax
+from featurebank.heads.base import Head
+from featurebank.heads.gram import gram
+from featurebank.heads.gram import transform as fitted_transform
+from featurebank.heads.shared import Shared
+from featurebank.heads.steps import Steps
 
 
 class EstimatorHead(Head):
@@ -33,19 +35,27 @@ class EstimatorHead(Head):
         self.pca = pca
         self.random_state = random_state
 
-    def fit(self, X: np.ndarray, y: np.ndarray, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
+    def fit(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        validation_data: tuple[np.ndarray, np.ndarray] | None = None,
+        shared: Shared | None = None,
+    ) -> Self:
         """Fits the estimator.
 
         Args:
             X: (n, ...) features; maps are flattened.
             y: (n,) labels.
             validation_data: not used; taken so that every head can be called alike.
+            shared: X and y with what other heads computed from them; None computes it for this head alone.
 
         Raises:
             HeadError: the features are not finite, there is one class only, or `pca` is more than there is.
         """
-        X = checked_features(X, y)
-        self.steps_ = fit_transforms(X, standardize=self.standardize, pca=self.pca, random_state=self.random_state)
+        shared = shared or Shared(X, y)
+        X, y = shared.X, shared.y
+        self.steps_ = fit_transforms(shared, standardize=self.standardize, pca=self.pca)
         self.estimator_ = clone(self.estimator)
         if "random_state" in self.estimator_.get_params(deep=False):
             self.estimator_.set_params(random_state=self.random_state)
@@ -72,18 +82,33 @@ class EstimatorHead(Head):
         return np.asarray(predicted[:, None] == self.classes_[None], np.float32)
 
 
-def fit_transforms(X: np.ndarray, *, standardize: bool, pca: int | None, random_state: int) -> list[Any]:
-    """Returns the fitted steps that stand before an estimator."""
+def fit_transforms(shared: Shared, *, standardize: bool, pca: int | None) -> list[Any]:
+    """Returns the fitted steps that stand before an estimator; one decomposition serves every `pca`.
+
+    Raises:
+        HeadError: `pca` is more than there is.
+    """
     steps: list[Any] = []
     if standardize:
-        steps.append(StandardScaler().fit(X))
+        steps.append(shared.once("StandardScaler", lambda: StandardScaler().fit(shared.X)))
     if pca is not None:
-        most = min(X.shape)
-        if not 1 <= pca <= most:
-            message = f"pca is {pca}, expected 1 to {most} (the smaller of images and features)"
-            raise HeadError(message)
-        steps.append(PCA(pca, random_state=random_state).fit(transform(steps, X)))
+        wanted = Steps(standardize=standardize, pca=pca)
+        steps.append(shared.once(("PCA", wanted), lambda: _components(shared, wanted)))
     return steps
+
+
+def _components(shared: Shared, steps: Steps) -> PCA:
+    """Returns a fitted PCA from the decomposition that is shared."""
+    found, fitted = gram(shared, steps), fitted_transform(shared, steps)
+    assert fitted.axes is not None
+    step, values = PCA(fitted.axes.shape[1]), found.spectrum[0][: fitted.axes.shape[1]]
+    step.n_components_, step.n_features_in_, step.n_samples_ = len(values), found.d, found.n
+    step.mean_ = (np.zeros(found.d) if steps.standardize else found.mean).astype(np.float32)
+    step.components_ = np.ascontiguousarray(fitted.axes.T, np.float32)
+    step.explained_variance_ = values / (found.n - 1)
+    step.explained_variance_ratio_ = values / np.trace(found.matrix)
+    step.singular_values_ = np.sqrt(values)
+    return step
 
 
 def transform(steps: list[Any], X: np.ndarray) -> np.ndarray:

@@ -30,9 +30,10 @@ _MAX_NORM_EPSILON = 1e-7
 """Keras's defaults."""
 
 Tensors = dict[str, Any]
-"""By name and layer: "kernel0", "bias0" (not before batch normalisation, which takes every constant off again), with batch normalisation "gamma0", "beta0" (trained) and "mean0", "variance0"
-(moving). The first kernel is (d, K, h), so that it is one matrix without being moved; all others have the heads first:
-biases and the like (K, h), later kernels (K, h, h')."""
+"""By name and layer: "kernel0", "bias0" (none before batch normalisation, which takes every constant off again), with
+batch normalisation "gamma0", "beta0" (trained) and "mean0", "variance0" (moving). The first kernel is (d, K, h), so
+that it is one matrix without being moved; all others have the heads first: biases and the like (K, h), later kernels
+(K, h, h')."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.bank.sealed import read_sealed, write_sealed
+from featurebank.heads.catalog import changed_params
 from featurebank.heads.saved import SUFFIX
 
 _UNTOLD = ("max_iter",)
@@ -31,8 +34,8 @@ class HeadSpec:
         return digest.canonical_json([self.kind, dict(self.params), self.tap])
 
     def __str__(self) -> str:
-        told = {name: value for name, value in self.params.items() if name not in _UNTOLD}
-        words = ", ".join(f"{name}={_short(value)}" for name, value in sorted(told.items()))
+        told = changed_params(self.kind, self.params)
+        words = ", ".join(f"{name}={_short(value)}" for name, value in sorted(told.items()) if name not in _UNTOLD)
         return f"{self.kind}({words})" if words else self.kind
 
 
@@ -67,6 +70,8 @@ class Run:
     """The digest of the file with its weights, if they were kept."""
     fold: tuple[int, int, int] | None = None
     """Of a run on folds: which of how many, in which repetition, as (0, 5, 0); None is the bank's own split."""
+    rung: tuple[int, int, int] | None = None
+    """Of a run that lost a race: at which rung of how many it was stopped, after how many epochs, as (1, 3, 12)."""
     parameters: int | None = None
     """How many numbers the trained head holds, where that can be told."""
     right: str | None = None
@@ -80,9 +85,24 @@ class Run:
         return HeadSpec(self.head, self.params, self.tap)
 
     @property
+    def folds(self) -> int:
+        """The protocol that judged it: into how many folds the images were cut, 1 for the bank's own split."""
+        return self.fold[1] if self.fold else 1
+
+    @property
     def saved_path(self) -> Path:
         """Where its weights are, if they were kept."""
         return self.directory / "runs" / f"{self.run}{SUFFIX}"
+
+    def rights(self) -> np.ndarray | None:
+        """Returns which of its validation images it gets right, (n,) bool; None where the record does not tell."""
+        images = self.metrics.get("val", {}).get("images")
+        return None if self.right is None or images is None else unpack(self.right, images)
+
+    @property
+    def stopped(self) -> str | None:
+        """Where a race ended for this run, in words; None for a run that was trained to its end."""
+        return self.rung and f"stopped at rung {self.rung[0]} of {self.rung[1]}, after {self.rung[2]} epochs"
 
     def record(self) -> dict[str, Any]:
         """Returns all of the run as JSON values."""
@@ -98,61 +118,63 @@ class Run:
         write_sealed(self.directory / "runs" / f"{self.run}.json", self.record())
 
 
-def run_id(spec: HeadSpec, seed: int, bank: Bank) -> str:
+def pack(right: np.ndarray) -> str:
+    """Returns (n,) bool as a record holds them."""
+    return np.packbits(right).tobytes().hex()
+
+
+def unpack(text: str, count: int) -> np.ndarray:
+    """Returns the (count,) bool of what `pack` returned."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=count).astype(bool)
+
+
+def run_id(
+    spec: HeadSpec, seed: int, bank: Bank, *, fold: Sequence[int] | None = None, rung: Sequence[int] | None = None
+) -> str:
     """Returns the id of a run: the same wherever and whenever it is trained."""
-    return digest.of_recipe([spec.kind, dict(spec.params), spec.tap, seed, bank.digest])[:10]
+    recipe: list[Any] = [spec.kind, dict(spec.params), spec.tap, seed, bank.digest]
+    if fold or rung:
+        recipe.append({"fold": list(fold or ()), "rung": list(rung or ())})
+    return digest.of_recipe(recipe)[:10]
 
 
-def load_runs(bank: Bank, *, stale: bool = False) -> list[Run]:
-    """Returns the runs of a bank as it is now; with `stale`, those of its older states instead.
+def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> list[Run]:
+    """Returns the runs of a bank as it is now.
 
     A file that cannot be read or is damaged is left out: the run is trained again when it is asked for.
+
+    Args:
+        bank: where they are.
+        stale: those of its older states instead.
+        overtaken: also runs that were stopped at a rung of a race and went on from there.
     """
-    found = []
-    for path in sorted((bank.path / "runs").glob("*.json")):
-        try:
-            value = read_sealed(path)
-            told = {name: tuple(value[name]) for name in ("notes", "fold") if value.get(name) is not None}
-            run = Run(**{**value, **told}, directory=bank.path)
-        except (OSError, ValueError, TypeError, KeyError):
-            continue
-        if (run.bank != bank.digest) == stale:
-            found.append(run)
-    return found
+    found = [run for path in sorted((bank.path / "runs").glob("*.json")) if (run := read_run(path)) is not None]
+    found = [run for run in found if (run.bank != bank.digest) == stale]
+    return found if overtaken else without_overtaken(found)
 
 
-def ranked(runs: Iterable[Run]) -> list[Run]:
-    """Returns the runs, best first, by validation alone.
+def read_run(path: Path) -> Run | None:
+    """Returns the run in a file of a bank's `runs/`; None where there is none, or it is damaged."""
+    try:
+        value = read_sealed(path)
+        told = {name: tuple(value[name]) for name in ("notes", "fold", "rung") if value.get(name) is not None}
+        run = Run(**{**value, **told}, directory=path.parent.parent)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return run if run.run == path.stem else None  # a process that was killed leaves unfinished files of other names
 
-    Runs that differ in their seed alone are judged by the mean of their accuracies (so that a lucky seed does not
-    win), equal ones by the mean of their losses, then by the seconds they took; within a specification the better
-    seed comes first. Failed runs come last.
-    """
+
+def without_overtaken(runs: Iterable[Run]) -> list[Run]:
+    """Returns the runs without those of a race that went on to a further rung, or to the end."""
     runs = list(runs)
-    means = _means([run for run in runs if not run.failure])
-
-    def order(run: Run) -> tuple[Any, ...]:
-        if run.failure:
-            return (1, run.head, run.run)
-        accuracy, loss, seconds = means[run.spec.key]
-        val = run.metrics["val"]
-        return (0, -accuracy, loss, seconds, run.spec.key, -val["accuracy"], val["loss"], run.seed)
-
-    return sorted(runs, key=order)
-
-
-def _means(runs: Sequence[Run]) -> dict[str, tuple[float, float, float]]:
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.spec.key, []).append(run)
-    return {
-        key: (
-            sum(r.metrics["val"]["accuracy"] for r in group) / len(group),
-            sum(r.metrics["val"]["loss"] for r in group) / len(group),
-            sum(r.seconds for r in group) / len(group),
-        )
-        for key, group in groups.items()
-    }
+    racers = {(run.spec.key, run.seed, run.fold) for run in runs if run.rung}
+    furthest: dict[Any, float] = {}
+    if racers:
+        for run in runs:
+            key = run.spec.key, run.seed, run.fold
+            if key in racers:
+                furthest[key] = max(furthest.get(key, 0), run.rung[0] if run.rung else float("inf"))
+    return [run for run in runs if not run.rung or run.rung[0] == furthest[run.spec.key, run.seed, run.fold]]
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Trained heads on disk, without pickle: NPZ for neural heads, skops for scikit-learn, XGBoost's own for trees.
+"""Trained heads on disk, without pickle: NPZ for featurebank's, skops for scikit-learn's, XGBoost's own for trees.
 
 A saved head is data: loading one runs no code from the file. skops restores only types that the reader trusts; here
 those are featurebank's wrapper and the classes (not the functions) of scikit-learn, numpy and scipy.
@@ -12,6 +12,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,16 @@ from featurebank.errors import HeadError
 from featurebank.files import write_bytes
 
 SUFFIX = ".head"
+_INSIDE = "inside.head"
+_EXACT = {
+    "RidgeHead": "featurebank.heads.closed_form",
+    "LDAHead": "featurebank.heads.closed_form",
+    "NearestMeanHead": "featurebank.heads.closed_form",
+    "LogisticHead": "featurebank.heads.logistic",
+    "SVMHead": "featurebank.heads.support",
+    "KernelRidgeHead": "featurebank.heads.support",
+}
+"""Where the heads are that are their parameters, their classes and arrays with names (`state` and `set_state`)."""
 _TRUSTED = ("featurebank.heads.estimators.", "sklearn.", "numpy.", "scipy.")
 
 
@@ -29,12 +40,17 @@ def save_head(head: Any, path: Path) -> None:
     Raises:
         HeadError: the head is of a class that cannot be restored safely.
     """
+    from featurebank.heads.calibration import CalibratedHead
     from featurebank.heads.neural import NeuralHead
 
-    if isinstance(head, NeuralHead):
+    if isinstance(head, CalibratedHead):
+        write_bytes(path, _calibrated_bytes(head))
+    elif isinstance(head, NeuralHead):
         write_bytes(path, _neural_bytes(head))
     elif type(head).__module__ == "featurebank.heads.boosted":
         write_bytes(path, _boosted_bytes(head))
+    elif type(head).__name__ in _EXACT:
+        write_bytes(path, _exact_bytes(head))
     else:
         _save_estimator(head, path)
 
@@ -48,10 +64,14 @@ def load_head(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
+            if "calibrated.json" in names:
+                return _load_calibrated(archive)
             if "booster.ubj" in names:
                 return _load_boosted(archive)
             if "neural.npy" in names:
                 return _load_neural(path)
+            if "exact.npy" in names:
+                return _load_exact(path)
         return _load_estimator(path)
     except HeadError:
         raise
@@ -86,6 +106,22 @@ def _load_neural(path: Path) -> Any:
     return head
 
 
+def _exact_bytes(head: Any) -> bytes:
+    about = {"class": type(head).__name__, "params": head.get_params(), "features": head.n_features_in_}
+    text, buffer = np.frombuffer(_json(about).encode(), np.uint8), io.BytesIO()
+    np.savez(buffer, exact=text, classes=_plain_classes(head), **head.state())
+    return buffer.getvalue()
+
+
+def _load_exact(path: Path) -> Any:
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    about = json.loads(arrays.pop("exact").tobytes())
+    head = getattr(importlib.import_module(_EXACT[about["class"]]), about["class"])(**about["params"])
+    head.set_state(arrays, arrays.pop("classes"), about["features"])
+    return head
+
+
 def _boosted_bytes(head: Any) -> bytes:
     arrays: dict[str, Any] = {}
     for number, step in enumerate(head.steps_):  # only ever one PCA
@@ -115,6 +151,31 @@ def _load_boosted(archive: zipfile.ZipFile) -> Any:
             step.n_components_, step.explained_variance_ = len(step.components_), np.ones(len(step.components_))
             head.steps_ = [step]
     head.booster_ = xgboost.Booster(model_file=bytearray(archive.read("booster.ubj")))
+    return head
+
+
+def _calibrated_bytes(head: Any) -> bytes:
+    """Returns an archive of the temperature and the file of the head inside."""
+    about = {"method": head.method, "random_state": head.random_state, "temperature": head.temperature_}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive, TemporaryDirectory() as folder:
+        archive.writestr("calibrated.json", _json(about))
+        save_head(head.head_, Path(folder, _INSIDE))
+        archive.write(Path(folder, _INSIDE), _INSIDE)
+    return buffer.getvalue()
+
+
+def _load_calibrated(archive: zipfile.ZipFile) -> Any:
+    from sklearn.base import clone
+
+    from featurebank.heads.calibration import CalibratedHead
+
+    about = json.loads(archive.read("calibrated.json"))
+    with TemporaryDirectory() as folder:
+        inside = load_head(Path(archive.extract(_INSIDE, folder)))
+    head = CalibratedHead(clone(inside), method=about["method"], random_state=about["random_state"])
+    head.head_, head.classes_, head.n_features_in_ = inside, inside.classes_, inside.n_features_in_
+    head.temperature_ = about["temperature"]
     return head
 
 

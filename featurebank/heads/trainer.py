@@ -102,12 +102,11 @@ class _Training:
 
     def run(self) -> None:
         epoch = 0
-        while any(course.active for course in self._courses):
+        while active := [course for course in self._courses if course.active]:
             epoch += 1
             began = time.perf_counter()
             self._epoch(epoch)
             seconds = time.perf_counter() - began
-            active = [course for course in self._courses if course.active]
             for course in active:
                 course.seconds += seconds / len(active)
             self._stop(epoch)

@@ -20,7 +20,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"learning_rate": 0.01, "epochs": 10, "hidden_units": 16},
     "logistic": {},
     "ridge": {},
+    "lda": {},
     "svm": {},
+    "kernel_ridge": {},
     "knn": {},
     "random_forest": {"n_estimators": 20},
     "nearest_mean": {},
@@ -28,8 +30,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "xgboost_pca": {"n_estimators": 10, "max_depth": 3, "pca": 16},
     "xgboost_coarse": {"n_estimators": 10, "max_depth": 3},
     "sklearn.ensemble:ExtraTreesClassifier": {"n_estimators": 20},
+    "nearest_mean calibrated": {"calibrate": "temperature"},
 }
-"""Every kind of head, with parameters that keep it quick."""
+"""Every kind of head, with parameters that keep it quick; after a space, what is particular about one."""
+
+
+def made(kind: str, **options: Any) -> Any:
+    return make_head(kind.split(maxsplit=1)[0], SMALL[kind], **options)
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ def fitted(sample: Sample) -> Any:
 
     def get(kind: str) -> Any:
         if kind not in found:
-            found[kind] = make_head(kind, SMALL[kind]).fit(sample.X, sample.y, sample.validation)
+            found[kind] = made(kind).fit(sample.X, sample.y, sample.validation)
         return found[kind]
 
     return get
@@ -101,12 +108,18 @@ def fitted(sample: Sample) -> Any:
 
 @pytest.fixture
 def unfitted(kind: str) -> Any:
-    return make_head(kind, SMALL[kind])
+    return made(kind)
 
 
 @pytest.fixture(scope="session")
 def small() -> dict[str, dict[str, Any]]:
     return SMALL
+
+
+@pytest.fixture
+def helped(kind: str, sample: Sample) -> tuple[np.ndarray, np.ndarray] | None:
+    """Validation data for those heads that cannot do without."""
+    return sample.validation if "calibrated" in kind else None
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from featurebank.errors import ConfigError, UnknownNameError
-from featurebank.heads.catalog import HEADS, full_params, is_neural, is_random, make_head
+from featurebank.heads.catalog import (
+    HEADS,
+    changed_params,
+    full_params,
+    is_neural,
+    is_random,
+    make_head,
+    wrong_names,
+)
 from featurebank.heads.linear import SoftmaxHead
 
 
@@ -18,8 +27,8 @@ def test_parameters_reach_the_head() -> None:
 
 
 def test_parameters_reach_the_estimator_and_the_steps_before_it() -> None:
-    head = make_head("logistic", {"C": 3.0, "pca": 5}, random_state=4)
-    assert (head.estimator.C, head.estimator.max_iter, head.pca, head.random_state) == (3.0, 1000, 5, 4)
+    head = make_head("random_forest", {"max_depth": 3, "pca": 5}, random_state=4)
+    assert (head.estimator.max_depth, head.pca, head.random_state) == (3, 5, 4)
 
 
 @pytest.mark.parametrize("kind", HEADS)
@@ -34,7 +43,7 @@ def test_the_defaults_of_every_kind_are_parameters_of_it(kind: str) -> None:
     [
         ("sofmax", "did you mean 'softmax'"),
         ("forest", "did you mean 'random_forest'|known: softmax"),
-        ("", "known: softmax"),
+        ("", "are known"),
     ],
 )
 def test_an_unknown_kind_gets_the_nearest(kind: str, told: str) -> None:
@@ -101,11 +110,50 @@ def test_neural_and_random_kinds() -> None:
 
 
 def test_kinds_without_chance_do_not_follow_the_seed(sample: Any) -> None:
-    for kind in ("logistic", "ridge", "svm", "knn", "nearest_mean"):
+    for kind in ("logistic", "ridge", "lda", "svm", "kernel_ridge", "knn", "nearest_mean"):
         one, other = (make_head(kind, random_state=seed).fit(sample.X, sample.y) for seed in (0, 1))
         assert (one.predict_proba(sample.X_val) == other.predict_proba(sample.X_val)).all()
 
 
-def test_a_record_holds_the_defaults_that_are_not_the_classs_own() -> None:
-    assert full_params("ridge", {"alpha": 2.0}) == {"standardize": True, "alpha": 2.0}
-    assert full_params("softmax", {}) == {}
+@pytest.mark.parametrize("kind", [*HEADS, "sklearn.svm:LinearSVC"])
+def test_a_record_holds_every_parameter_but_the_seed(kind: str) -> None:
+    found = full_params(kind, {})
+    json.dumps(found, allow_nan=False)
+    assert not {"random_state", "n_jobs"} & set(found)
+    one, other = make_head(kind, found).get_params(), make_head(kind).get_params()
+    assert {name: one[name] for name in one if name != "estimator"} == {
+        name: other[name] for name in other if name != "estimator"
+    }
+    assert changed_params(kind, found) == {}
+
+
+def test_what_is_given_goes_before_the_defaults() -> None:
+    found = full_params("random_forest", {"max_depth": 3, "n_jobs": 2})
+    assert (found["max_depth"], found["n_jobs"], found["n_estimators"]) == (3, 2, 100)
+    assert changed_params("random_forest", found) == {"max_depth": 3, "n_jobs": 2}
+
+
+def test_a_whole_number_is_a_fraction_where_the_default_is_one() -> None:
+    assert type(full_params("softmax", {"l2": 0})["l2"]) is float
+    assert type(full_params("random_forest", {"max_features": 1})["max_features"]) is int
+
+
+def test_defaults_that_no_record_can_hold_are_left_out() -> None:
+    found = full_params("sklearn.neural_network:MLPClassifier", {})
+    assert found["hidden_layer_sizes"] == (100,)
+    assert "missing" not in full_params("xgboost:XGBClassifier", {})  # NaN
+
+
+def test_a_head_of_a_library_that_is_gone_is_shown_in_full() -> None:
+    assert changed_params("gone.away:Head", {"a": 1}) == {"a": 1}
+
+
+def test_a_name_that_a_head_refuses_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SoftmaxHead, "refused", {"clipnorm": "leave it out"}, raising=False)
+    assert str(wrong_names("softmax", ["clipnorm"])["clipnorm"]) == ("head 'softmax' takes no clipnorm: leave it out")
+
+
+def test_wrong_names_are_told_one_by_one() -> None:
+    found = wrong_names("softmax", ["l2", "epoch", "random_state"])
+    assert set(found) == {"epoch", "random_state"}
+    assert "did you mean 'epochs'" in str(found["epoch"])

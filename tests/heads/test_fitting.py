@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +19,9 @@ from featurebank import metrics
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, UnknownNameError
 from featurebank.heads import fitting
+from featurebank.heads.catalog import make_head
 from featurebank.heads.fitting import Fitted, TrainingData, align, fit_heads
-from featurebank.heads.runs import HeadSpec
+from featurebank.heads.runs import HeadSpec, unpack
 
 HERE = "featurebank.heads.estimators:EstimatorHead"
 
@@ -55,7 +60,7 @@ def fit(bank: Bank, *specs: tuple[str, dict[str, Any]], seed: int = 0) -> list[F
 
 def test_results_come_with_their_positions(make_bank: Callable[..., Bank]) -> None:
     found = fit(make_bank(), ("softmax", {"epochs": 1}), ("knn", {}), ("softmax", {"epochs": 2}), ("ridge", {}))
-    assert [type(f.head).__name__ for f in found] == ["SoftmaxHead", "EstimatorHead", "SoftmaxHead", "EstimatorHead"]
+    assert [type(f.head).__name__ for f in found] == ["SoftmaxHead", "EstimatorHead", "SoftmaxHead", "RidgeHead"]
     assert [len(f.history["loss"]) if f.history else None for f in found] == [1, None, 2, None]
     assert [f.together for f in found] == [2, 1, 2, 1]
     assert found[1].head.estimator_.__class__.__name__ == "KNeighborsClassifier"
@@ -66,11 +71,42 @@ def test_metrics_are_those_of_the_splits(make_bank: Callable[..., Bank]) -> None
     bank = make_bank(noise=4.0)
     fitted = fit(bank, ("logistic", {}))[0]
     for split in ("train", "val"):
-        expected = metrics.scores(fitted.head.predict_proba(bank.features("pooled", split)), bank.labels(split))
+        score = metrics.scores if split == "val" else metrics.short_scores
+        expected = score(fitted.head.predict_proba(bank.features("pooled", split)), bank.labels(split))
         for name, value in expected.items():
             assert fitted.metrics[split][name] == pytest.approx(value, abs=1e-6)
     low, high = fitted.metrics["val"]["accuracy_interval"]
     assert low < fitted.metrics["val"]["accuracy"] < high
+
+
+def test_which_images_are_right_is_told_in_their_order(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(noise=4.0)
+    fitted = fit(bank, ("ridge", {}))[0]
+    expected = fitted.head.predict(bank.features("pooled", "val")) == bank.labels("val")
+    assert 0 < expected.sum() < len(expected), "or this test says little"
+    assert np.array_equal(unpack(fitted.right or "", len(expected)), expected)
+    assert fitted.parameters == (fitted.head.n_features_in_ + 1) * 3
+
+
+@pytest.mark.parametrize("kind", ["nearest_mean", "softmax"])
+def test_calibrated_heads_are_trained_like_the_others(make_bank: Callable[..., Bank], kind: str) -> None:
+    bank = make_bank(noise=4.0)
+    params = {"epochs": 5} if kind == "softmax" else {}
+    plain, calibrated = fit(bank, (kind, params), (kind, {**params, "calibrate": "temperature"}))
+    assert calibrated.right == plain.right
+    assert calibrated.metrics["val"]["accuracy"] == plain.metrics["val"]["accuracy"]
+    assert calibrated.parameters == (plain.parameters or 0) + 1
+    assert calibrated.history == plain.history
+    X_val, y_val = bank.features("pooled", "val"), bank.labels("val")
+    apart = calibrated.head.predict_apart(X_val, y_val)
+    assert calibrated.metrics["val"]["loss"] == metrics.log_loss(apart, y_val)
+    assert calibrated.metrics["val"]["loss"] > metrics.log_loss(calibrated.head.predict_proba(X_val), y_val)
+
+
+def test_a_method_of_calibration_that_is_none_fails_alone(make_bank: Callable[..., Bank]) -> None:
+    found = fit(make_bank(), ("ridge", {"calibrate": "magic"}), ("ridge", {}))
+    assert found[0].failure == "calibrate is 'magic': expected 'temperature'"
+    assert found[1].failure is None
 
 
 def test_training_metrics_look_at_the_first_rows_alone(
@@ -163,3 +199,81 @@ def test_one_class_in_training_is_told(make_bank: Callable[..., Bank]) -> None:
 def test_an_unknown_tap(make_bank: Callable[..., Bank]) -> None:
     with pytest.raises(UnknownNameError, match="unknown tap 'map'"):
         TrainingData.of(make_bank(), "map")
+
+
+GRID: list[tuple[str, dict[str, Any]]] = [
+    ("logistic", {"C": 1.0}), ("knn", {}), ("ridge", {"alpha": 1.0}), ("logistic", {"C": 0.01}), ("lda", {}),
+    ("ridge", {"alpha": 10.0}), ("svm", {"C": 1.0}), ("svm", {"C": 9.0, "gamma_times": 2.0}), ("nearest_mean", {}),
+    ("kernel_ridge", {}), ("ridge", {"alpha": 10.0, "standardize": False, "pca": 3}),
+]  # fmt: skip
+
+
+def test_exact_heads_of_a_path_are_told_one_by_one_and_as_alone(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(noise=4.0)
+    found = fit(bank, *GRID)
+    assert [f.together for f in found] == [2, 1, 2, 2, 1, 2, 2, 2, 1, 1, 1]
+    assert all(f.seconds > 0 and f.failure is None for f in found)
+    for (kind, params), fitted in zip(GRID, found, strict=True):
+        alone = make_head(kind, params).fit(bank.features("pooled", "train"), bank.labels("train"))
+        X = bank.features("pooled", "val")
+        np.testing.assert_allclose(fitted.head.predict_proba(X), alone.predict_proba(X), atol=1e-4)
+
+
+def test_what_fails_in_a_path_is_that_heads_alone(
+    make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from featurebank.heads.closed_form import RidgeHead
+
+    solve = RidgeHead._solve
+
+    def poor(self: RidgeHead, shared: Any) -> None:
+        if self.alpha == 2.0:
+            raise MemoryError
+        solve(self, shared)
+
+    monkeypatch.setattr(RidgeHead, "_solve", poor)
+    found = fit(make_bank(), *(("ridge", {"alpha": alpha}) for alpha in (1.0, 2.0, -1.0, 3.0)))
+    assert [f.failure for f in found] == [
+        None, "MemoryError: MemoryError", "RidgeHead: alpha is -1.0, expected a number above 0, several, or 'loo'", None
+    ]  # fmt: skip
+
+
+def test_the_notes_of_a_path_are_its_heads(make_bank: Callable[..., Bank]) -> None:
+    found = fit(make_bank(noise=4.0), ("logistic", {}), ("logistic", {"C": 10.0, "max_iter": 1}))
+    assert found[0].notes == ()
+    assert [note.split(":")[0] for note in found[1].notes] == ["not converged after 1 steps"]
+
+
+def test_whatever_breaks_around_the_heads_is_told_too(
+    make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or who waits for them would wait forever."""
+    monkeypatch.setattr(TrainingData, "shared", property(lambda self: 1 / 0))
+    found = fit(make_bank(), ("ridge", {}), ("ridge", {"alpha": 1.0}))
+    assert [f.failure for f in found] == ["ZeroDivisionError: division by zero"] * 2
+
+
+def test_an_interrupted_grid_ends_after_the_head_that_is_fitted(make_bank: Callable[..., Bank]) -> None:
+    bank, told = make_bank(), []
+
+    def interrupt(position: int, fitted: Fitted) -> None:
+        told.append(position)
+        raise KeyboardInterrupt
+
+    wanted = [(HeadSpec("ridge", {"alpha": float(alpha)}), 0) for alpha in range(1, 200)]
+    with pytest.raises(KeyboardInterrupt):
+        fit_heads(wanted, TrainingData.of(bank, "pooled"), interrupt)
+    assert len(told) == 1
+
+
+def test_exact_heads_import_no_tensorflow(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank()
+    code = (
+        "import sys, pathlib; from featurebank.bank.reader import open_bank; from featurebank.heads.fitting import *; "
+        f"data = TrainingData.of(open_bank(pathlib.Path({str(bank.path)!r})), 'pooled'); failures = []; "
+        f"fit_heads([(HeadSpec(k, p), 0) for k, p in {GRID!r}], data, lambda _, f: failures.append(f.failure)); "
+        f"sys.exit(failures != [None] * {len(GRID)} or 'tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    root = str(Path(__file__).resolve().parents[2])
+    environment = {**os.environ, "PYTHONPATH": root}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

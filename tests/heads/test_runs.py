@@ -1,4 +1,4 @@
-"""Runs: their ids, their files, their order."""
+"""Runs: their ids, their files, their words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from featurebank.heads.runs import HeadSpec, Run, load_runs, ranked, run_id
+from featurebank.heads.runs import HeadSpec, Run, load_runs, run_id
 
 
 class FakeBank:
@@ -24,10 +24,6 @@ def make_run(
     metrics = {"val": {"accuracy": accuracy, "loss": loss}, "train": {}}
     options: dict[str, Any] = {"head": "knn", "params": {"name": name}, "tap": "pooled", "metrics": metrics} | more
     return Run(run=f"{name}{seed}", seed=seed, seconds=seconds, bank="0" * 32, created="", **options)
-
-
-def order(*runs: Run) -> list[str]:
-    return [run.run for run in ranked(runs)]
 
 
 def test_ids_are_golden() -> None:
@@ -52,33 +48,6 @@ def test_the_order_of_parameters_does_not_matter_and_all_else_does() -> None:
         run_id(HeadSpec("mlp", {"a": 1.0, "b": [2, 3]}), 0, bank),  # max_features=1 is one feature, 1.0 all of them
     }
     assert len(different) == 7
-
-
-def test_higher_accuracy_then_lower_loss_then_fewer_seconds() -> None:
-    assert order(make_run("a", 0.5), make_run("b", 0.7), make_run("c", 0.6)) == ["b0", "c0", "a0"]
-    assert order(make_run("a", loss=2.0), make_run("b", loss=1.0)) == ["b0", "a0"]
-    assert order(make_run("a", seconds=2.0), make_run("b", seconds=1.0)) == ["b0", "a0"]
-
-
-def test_seeds_are_judged_by_their_mean() -> None:
-    lucky = [make_run("a", 0.95, seed=0), make_run("a", 0.75, seed=1)]
-    steady = [make_run("b", 0.88, seed=0), make_run("b", 0.90, seed=1)]
-    assert order(*lucky, *steady) == ["b1", "b0", "a0", "a1"]
-
-
-def test_taps_are_different_specifications() -> None:
-    runs = [make_run("a", 0.9, seed=0), make_run("a", 0.1, seed=1, tap="map"), make_run("b", 0.6)]
-    assert order(*runs) == ["a0", "b0", "a1"]
-
-
-def test_failed_runs_come_last_and_do_not_count_in_a_mean() -> None:
-    failed = make_run("a", seed=1, failure="no", metrics={})
-    assert order(failed, make_run("b", 0.5), make_run("a", 0.6, seed=0)) == ["a0", "b0", "a1"]
-
-
-def test_the_order_given_does_not_matter() -> None:
-    runs = [make_run(name, 0.5, seed=seed) for name in "cab" for seed in (1, 0)]
-    assert order(*runs) == order(*reversed(runs))
 
 
 def test_a_run_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -20,12 +20,13 @@ from sklearn.preprocessing import FunctionTransformer
 from featurebank.errors import HeadError
 from featurebank.heads.boosted import XGBoostHead
 from featurebank.heads.catalog import make_head
+from featurebank.heads.closed_form import RidgeHead
 from featurebank.heads.estimators import EstimatorHead
 from featurebank.heads.linear import SoftmaxHead
 from featurebank.heads.mlp import MLPHead
 from featurebank.heads.saved import load_head, save_head
 
-KINDS = ("mlp", "random_forest", "xgboost")
+KINDS = ("mlp", "svm", "random_forest", "xgboost")
 """One of each way of saving."""
 
 
@@ -81,8 +82,16 @@ def foreign_types(mark: Path) -> bytes:
     return bytes(skops.io.dumps(Foreign().fit(np.zeros((2, 1)), np.arange(2))))
 
 
+def exact_with_pickle(mark: Path) -> bytes:
+    buffer = io.BytesIO()
+    text = b'{"class": "RidgeHead", "params": {}, "features": 3}'
+    np.savez(buffer, exact=np.frombuffer(text, np.uint8), classes=np.arange(3), weights_=np.array([Bomb(mark)], object))
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
-    "make", [pickled, pickled_array, pickled_array_beside_good_ones, boosted_with_pickle, foreign_types]
+    "make",
+    [exact_with_pickle, pickled, pickled_array, pickled_array_beside_good_ones, boosted_with_pickle, foreign_types],
 )
 def test_a_malicious_file_is_refused_and_not_run(tmp_path: Path, make: Callable[[Path], bytes]) -> None:
     mark = tmp_path / "ran"
@@ -110,6 +119,14 @@ def test_a_class_that_the_file_names_is_not_imported(tmp_path: Path) -> None:
     text = b'{"class": "os:system", "params": {}, "history": {}}'
     with (tmp_path / "a.head").open("wb") as file:
         np.savez(file, neural=np.frombuffer(text, np.uint8), classes=np.arange(3))
+    with pytest.raises(HeadError, match="cannot be read"):
+        load_head(tmp_path / "a.head")
+
+
+def test_only_known_classes_are_made(tmp_path: Path) -> None:
+    text = b'{"class": "system", "params": {}, "features": 3}'
+    with (tmp_path / "a.head").open("wb") as file:
+        np.savez(file, exact=np.frombuffer(text, np.uint8), classes=np.arange(3))
     with pytest.raises(HeadError, match="cannot be read"):
         load_head(tmp_path / "a.head")
 
@@ -166,7 +183,7 @@ def test_parameters_may_be_numbers_of_numpy(sample: Any, tmp_path: Path) -> None
     assert np.array_equal(loaded.predict_proba(sample.X_val), head.predict_proba(sample.X_val))
 
 
-@pytest.mark.parametrize("make", [lambda: SoftmaxHead(epochs=1), lambda: XGBoostHead(n_estimators=2)])
+@pytest.mark.parametrize("make", [lambda: SoftmaxHead(epochs=1), lambda: XGBoostHead(n_estimators=2), RidgeHead])
 def test_words_as_classes_are_saved_without_pickle(sample: Any, tmp_path: Path, make: Any) -> None:
     words = np.array(["ant", "bee", "cat"], object)[np.searchsorted([2, 5, 9], sample.y)]
     head = make().fit(sample.X, words)
@@ -175,11 +192,30 @@ def test_words_as_classes_are_saved_without_pickle(sample: Any, tmp_path: Path, 
 
 
 def test_principal_components_are_saved(hard: Any, tmp_path: Path) -> None:
-    for head in (XGBoostHead(pca=4, n_estimators=3), make_head("logistic", {"pca": 4, "standardize": True})):
+    for head in (XGBoostHead(pca=4, n_estimators=3), make_head("knn", {"pca": 4, "standardize": True})):
         head.fit(hard.X, hard.y)
         save_head(head, tmp_path / "a.head")
         loaded = load_head(tmp_path / "a.head")
         assert np.array_equal(loaded.predict_proba(hard.X_val), head.predict_proba(hard.X_val))
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [
+        ("svm", {"pca": 4, "power": 0.5, "normalize": True}), ("svm", {"kernel": "linear"}),
+        ("kernel_ridge", {"pca": 4}), ("nearest_mean", {"metric": "cosine"}), ("lda", {"shrinkage": 0.5}),
+        ("ridge", {"alpha": [1.0, 10.0]}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_exact_heads_are_saved_with_their_steps(hard: Any, tmp_path: Path, kind: str, params: dict[str, Any]) -> None:
+    head = make_head(kind, params).fit(hard.X, hard.y)
+    save_head(head, tmp_path / "a.head")
+    with zipfile.ZipFile(tmp_path / "a.head") as archive:
+        assert {"exact.npy", "classes.npy"} < set(archive.namelist())
+    loaded = load_head(tmp_path / "a.head")
+    assert loaded.get_params() == head.get_params()
+    assert np.array_equal(loaded.predict_proba(hard.X_val), head.predict_proba(hard.X_val))
 
 
 def test_loading_a_neural_head_needs_no_tensorflow(fitted: Any, tmp_path: Path) -> None:

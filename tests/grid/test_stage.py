@@ -1,176 +1,26 @@
-"""A grid of heads: what is planned, what is trained, what is recorded, and how it goes on after an end."""
+"""A grid of heads: what is trained, what is recorded, and how it goes on after an end."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from grids import FAST, Listener, kept, records, run_child
 
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
-from featurebank.bank.sealed import read_sealed
 from featurebank.bank.writer import BankWriter
-from featurebank.config import read_grid
-from featurebank.errors import ConfigError, DatasetError, HeadError
-from featurebank.grid import default_tap, expand, train_heads
-from featurebank.heads.catalog import make_head
-from featurebank.heads.runs import Run, load_runs, ranked
-from featurebank.progress import Advance, Reporter
-
-ROOT = Path(__file__).resolve().parents[1]
-
-FAST: list[dict[str, Any]] = [
-    {"kind": "knn", "n_neighbors": 1},
-    {"kind": "knn", "n_neighbors": 5},
-    {"kind": "ridge"},
-    {"kind": "nearest_mean"},
-    {"kind": "logistic"},
-]
-"""Needs no TensorFlow."""
-
-
-class Listener(Reporter):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-        self.done = 0
-
-    @contextlib.contextmanager
-    def track(self, what: str, total: int, unit: str) -> Iterator[Advance]:
-        def advance(count: int) -> None:
-            self.done += count
-
-        self.total = total
-        yield advance
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
-
-    def warn(self, line: str) -> None:
-        self.warned.append(line)
-
-
-def records(bank: Bank) -> dict[str, dict[str, Any]]:
-    return {path.stem: read_sealed(path) for path in (bank.path / "runs").glob("*.json")}
-
-
-def kept(bank: Bank) -> set[str]:
-    return {path.stem for path in (bank.path / "runs").glob("*.head")}
-
-
-@pytest.fixture
-def no_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """A function after which nothing may be trained."""
-
-    def fit_heads(specs: Any, *_: Any) -> None:
-        raise AssertionError(f"{specs} would be trained")
-
-    return lambda: monkeypatch.setattr("featurebank.grid.fit_heads", fit_heads)
-
-
-# ---------------------------------------------------------------- plans
-
-
-@pytest.mark.parametrize("name", [path.stem for path in (ROOT / "featurebank" / "grids").glob("*.toml")])
-def test_built_in_grids_are_valid(name: str, make_bank: Callable[..., Bank]) -> None:
-    specs = expand(name, make_bank())
-    assert len(specs) == len(read_grid(name)), "a grid does not hold the same thing twice"
-    for spec in specs:
-        make_head(spec.kind, spec.params)
-
-
-def test_the_default_grid_is_wide_and_the_quick_one_is_short(make_bank: Callable[..., Bank]) -> None:
-    bank = make_bank()
-    default, quick = expand("default", bank), expand("quick", bank)
-    assert len(default) >= 40
-    assert len({spec.kind for spec in default}) >= 6
-    assert 10 <= len(quick) <= 16
-
-
-def test_the_same_thing_is_planned_once(make_bank: Callable[..., Bank]) -> None:
-    grid = [
-        {"kind": "mlp", "hidden_units": (16, 8), "dropout": 0.5},
-        {"dropout": np.float64(0.5), "hidden_units": [np.int64(16), 8], "kind": "mlp", "tap": "pooled"},
-        {"kind": "ridge"},
-        {"kind": "ridge", "alpha": 1000.0},  # its default
-    ]
-    assert [str(spec) for spec in expand(grid, make_bank())] == [
-        "mlp(dropout=0.5, hidden_units=[16,8])", "ridge(alpha=1000, standardize=True)",
-    ]  # fmt: skip
-
-
-def test_ids_do_not_depend_on_place_time_or_spelling(make_bank: Callable[..., Bank]) -> None:
-    one = train_heads(make_bank(), [{"kind": "knn", "n_neighbors": np.int64(3)}], seeds=[4])
-    other = train_heads(
-        make_bank("elsewhere"), [{"n_neighbors": 3, "tap": "pooled", "kind": "knn"}], seeds=(np.int64(4),)
-    )
-    assert [run.run for run in one] == [run.run for run in other]
-    assert [run.run for run in one] != [run.run for run in train_heads(make_bank("c", seed=1), [{"kind": "knn"}])]
-
-
-def test_taps_of_the_grid_and_of_the_call(make_bank: Callable[..., Bank]) -> None:
-    bank = make_bank(taps=("map", "pooled"))
-    assert default_tap(bank) == "pooled"
-    assert default_tap(make_bank("other", taps=("map",))) == "map"
-    grid = [{"kind": "knn"}, {"kind": "ridge", "tap": "map"}]
-    assert [(s.kind, s.tap) for s in expand(grid, bank)] == [("knn", "pooled"), ("ridge", "map")]
-    found = [(s.kind, s.tap) for s in expand(grid, bank, ["pooled", "map"])]
-    assert found == [("knn", "pooled"), ("knn", "map"), ("ridge", "map")]
-
-
-def test_all_problems_are_told_and_nothing_starts(
-    make_bank: Callable[..., Bank], no_training: Callable[[], None]
-) -> None:
-    bank = make_bank()
-    no_training()
-    grid = [
-        {"kind": "knn"},
-        {"kind": "sofmax"},
-        {"kind": "mlp", "droput": 0.5, "epoch": 3},
-        {"kind": "svm", "tap": "pooles", "gama": 1},
-        {"kind": "softmax", "learning_rate": -1, "dropout": 7},
-        {"kind": "mlp", "hidden_units": "wide"},
-        {"kind": "knn", "tap": 3},
-        {"C": 1.0},
-        {"kind": "sklearn.svm:SVR"},
-        {"kind": "sklearn.multiclass:OneVsRestClassifier"},
-        {"kind": "ridge", "alpha": float("nan")},
-        {"kind": "knn", "metric": print},
-    ]
-    with pytest.raises(ConfigError) as caught:
-        train_heads(bank, grid)
-    told = [
-        "'sofmax': did you mean 'softmax'", "'droput': did you mean 'dropout'", "'epoch': did you mean 'epochs'",
-        "unknown tap 'pooles': did you mean 'pooled'", "'gama': did you mean 'gamma'", "learning_rate is -1",
-        "dropout is 7", "hidden_units is 'wide'", "tap is 3", "'kind' is None", "'sklearn.svm:SVR' is no classifier",
-        "OneVsRestClassifier' cannot be made", "head 'ridge' has a parameter that a run's record cannot hold",
-        "head 'knn' has a parameter that a run's record cannot hold",
-    ]  # fmt: skip
-    assert [line for line in told if line not in str(caught.value)] == []
-    assert "\n" not in str(caught.value)
-    assert not (bank.path / "runs").exists()
-
-
-@pytest.mark.parametrize("seeds", [0, [], -1, [-1], [0, -3]])
-def test_seeds_that_cannot_be(make_bank: Callable[..., Bank], seeds: Any) -> None:
-    with pytest.raises(ConfigError, match="seeds are"):
-        train_heads(make_bank(), FAST, seeds=seeds)
-
-
-def test_an_empty_grid(make_bank: Callable[..., Bank]) -> None:
-    with pytest.raises(ConfigError, match="the grid is empty"):
-        train_heads(make_bank(), [])
+from featurebank.errors import DatasetError, HeadError
+from featurebank.grid import train_heads
+from featurebank.heads.runs import Run, load_runs
+from featurebank.heads.standing import ranked
+from featurebank.progress import Reporter
 
 
 def test_a_bank_without_validation_images(make_bank: Callable[..., Bank]) -> None:
@@ -203,12 +53,12 @@ def test_what_was_trained_is_not_trained_again(make_bank: Callable[..., Bank], n
     first = train_heads(bank, grid, seeds=2)
     no_training()
     assert train_heads(Bank(bank.path), grid, seeds=2) == first
-    with pytest.raises(AssertionError, match="would be trained"):
+    with pytest.raises(pytest.fail.Exception, match="would be trained"):
         train_heads(bank, [*grid, {"kind": "svm"}], seeds=2)
 
 
 def test_a_grid_that_grows_trains_what_is_new(make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:
-    from featurebank import grid as module
+    from featurebank.grid import work as module
 
     bank = make_bank(noise=4.0)
     train_heads(bank, FAST[:3])
@@ -239,14 +89,13 @@ def test_failing_heads_are_rows_with_a_reason(make_bank: Callable[..., Bank], no
     bank = make_bank()
     grid = [
         {"kind": "knn"},
-        {"kind": "svm", "C": -1.0},
         {"kind": "knn", "n_neighbors": 1000},
         {"kind": "mlp", "hidden_units": 16, "learning_rate": 1e30, "epochs": 2},
         {"kind": "ridge", "pca": 50},
         {"kind": "xgboost", "max_depth": -2},
     ]
     runs = train_heads(bank, grid)
-    assert [bool(run.failure) for run in runs] == [False, *[True] * 5]
+    assert [bool(run.failure) for run in runs] == [False, *[True] * 4]
     assert all(run.failure and "\n" not in run.failure and run.metrics == {} for run in runs[1:])
     assert {run.failure for run in runs[1:]} == {record["failure"] for record in records(bank).values()} - {None}
     assert kept(bank) == {runs[0].run}
@@ -256,9 +105,9 @@ def test_failing_heads_are_rows_with_a_reason(make_bank: Callable[..., Bank], no
 
 def test_all_heads_failing_is_an_error(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank()
-    grid = [{"kind": "svm", "C": -1.0}, {"kind": "svm", "C": -2.0}]
+    grid = [{"kind": "knn", "n_neighbors": n} for n in (1000, 2000)]
     for _ in range(2):
-        with pytest.raises(HeadError, match=r"all 2 runs failed; the first: svm\(C=-[12]\): .*C"):
+        with pytest.raises(HeadError, match=r"all 2 runs failed; the first: knn\(n_neighbors=[12]000\): .*n_neighbors"):
             train_heads(bank, grid)
     assert kept(bank) == set()
 
@@ -286,7 +135,7 @@ def test_seeds_are_ranked_by_their_mean_and_the_better_one_is_kept(make_bank: Ca
     for run in runs:
         groups.setdefault(run.spec.key, []).append(run)
     means = [np.mean([run.metrics["val"]["accuracy"] for run in group]) for group in groups.values()]
-    assert means == sorted(means, reverse=True)
+    assert all(one > other - 1 / 30 for one, other in pairwise(means)), "up to an image, which counts as equal"
     assert all(len(group) == 4 for group in groups.values())
     best = max(groups[runs[0].spec.key], key=lambda run: run.metrics["val"]["accuracy"])
     assert runs[0].metrics["val"]["accuracy"] == best.metrics["val"]["accuracy"]
@@ -339,7 +188,7 @@ def test_a_head_that_cannot_be_saved_is_noted_and_the_grid_goes_on(
 
     monkeypatch.setattr(sklearn.neighbors, "Foreign", Foreign, raising=False)
     bank, listener = make_bank(), Listener()
-    grid = [{"kind": "sklearn.neighbors:Foreign"}, {"kind": "svm", "C": -1.0}]
+    grid = [{"kind": "sklearn.neighbors:Foreign"}, {"kind": "knn", "n_neighbors": 1000}]
     runs = train_heads(bank, grid, reporter=listener)
     assert "its weights are not kept" in runs[0].notes[0]
     assert "Foreign" in runs[0].notes[0]
@@ -369,42 +218,11 @@ def test_runs_of_an_older_state_of_the_bank_are_not_shown(make_bank: Callable[..
 
 # ---------------------------------------------------------------- processes
 
-CHILD = """
-import contextlib, os, signal, sys
-from pathlib import Path
-from featurebank.bank import Bank
-from featurebank.grid import train_heads
-from featurebank.progress import Reporter
-from featurebank.runtime import set_threads
-
-class Deadly(Reporter):
-    @contextlib.contextmanager
-    def track(self, what, total, unit):
-        done = 0
-        def advance(count):
-            nonlocal done
-            done += count
-            if done == int(sys.argv[2]):
-                os.kill(os.getpid(), signal.SIGKILL)
-        yield advance
-
-set_threads(1)
-train_heads(Bank(Path(sys.argv[1])), eval(sys.argv[3]), reporter=Deadly())
-print("tensorflow" in sys.modules, "keras" in sys.modules)
-"""
-
-
-def run_child(bank: Bank, dies_after: int, grid: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", CHILD, str(bank.path), str(dies_after), repr(grid)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-
 
 def test_a_killed_grid_goes_on_and_repeats_nothing(
     make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from featurebank import grid as module
+    from featurebank.grid import work as module
 
     bank = make_bank(noise=4.0)
     grid = [*FAST, {"kind": "svm"}, {"kind": "ridge", "alpha": 1.0}]

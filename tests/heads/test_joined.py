@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from featurebank.errors import HeadError
-from featurebank.heads import trainer
+from featurebank.heads import joined, trainer
+from featurebank.heads.dense import DenseNetwork, initial_tensors
+from featurebank.heads.joined import program_key, train_together
 from featurebank.heads.linear import SoftmaxHead
 from featurebank.heads.mlp import MLPHead
 from featurebank.heads.neural import NeuralHead
-from featurebank.heads.trainer import program_key, train_together
 from featurebank.runtime import import_tensorflow
 
 
@@ -26,7 +27,46 @@ def same(one: NeuralHead, other: NeuralHead, tolerance: float = 1e-5) -> None:
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
+EVERY_OPTION: list[dict[str, Any]] = [
+    {"learning_rate": 0.01, "schedule": "inverse_time", "decay": 0.05, "epochs": 6, "l1": 1e-3},
+    {"learning_rate": 0.02, "schedule": "exponential", "decay": 0.8, "epochs": 9, "patience": 2, "weight_decay": 0.01},
+    {"learning_rate": 0.02, "schedule": "cosine", "warmup": 1.5, "epochs": 7, "label_smoothing": 0.1},
+    {"learning_rate": 0.05, "schedule": "plateau", "plateau_patience": 1, "plateau_factor": 0.3, "epochs": 8},
+    {"learning_rate": 0.03, "class_weight": "balanced", "monitor": "val_accuracy", "epochs": 9, "patience": 3},
+    {"learning_rate": 0.01, "class_weight": [3.0, 1.0, 0.5], "min_delta": 0.01, "epochs": 9, "patience": 2, "l2": 0.01},
+]
+"""What heads of one program may differ in."""
+
 MIXED: dict[str, list[dict[str, Any]]] = {
+    "softmax, every option": EVERY_OPTION,
+    "mlp, every option, adamw": [{"optimizer": "adamw", "hidden_units": 16, **o} for o in EVERY_OPTION],
+    "mlp, rmsprop, max norm": [
+        {
+            "optimizer": "rmsprop",
+            "hidden_units": [12, 6],
+            "max_norm": 0.5 + i,
+            "momentum": 0.5,
+            "dropout": [0.3, 0],
+            **o,
+        }
+        for i, o in enumerate(EVERY_OPTION)
+    ],
+    "mlp, adagrad, batch norm": [
+        {"optimizer": "adagrad", "hidden_units": [12, 6], "batch_norm": True, "batch_norm_momentum": 0.5 + i / 20, **o}
+        for i, o in enumerate(EVERY_OPTION)
+    ],
+    "mlp, nesterov, batch norm after": [
+        {
+            "optimizer": "sgd",
+            "momentum": 0.1 + i / 10,
+            "nesterov": True,
+            "hidden_units": 16,
+            "batch_norm": "after",
+            "activation": "silu",
+            **o,
+        }
+        for i, o in enumerate(EVERY_OPTION)
+    ],
     "softmax, adam": [
         {"learning_rate": 0.01, "epochs": 6},
         {"learning_rate": 0.001, "l2": 0.01, "epochs": 9, "patience": 2},
@@ -38,7 +78,7 @@ MIXED: dict[str, list[dict[str, Any]]] = {
     ],
     "softmax, sgd": [
         {"optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "epochs": 6},
-        {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.0, "l2": 0.05, "epochs": 9, "patience": 2},
+        {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.2, "l2": 0.05, "epochs": 9, "patience": 2},
     ],
     "mlp, adam": [
         {"hidden_units": 16, "learning_rate": 0.01, "epochs": 5, "dropout": 0.3},
@@ -46,14 +86,21 @@ MIXED: dict[str, list[dict[str, Any]]] = {
         {"hidden_units": (16,), "learning_rate": 0.02, "epochs": 8, "label_smoothing": 0.1, "patience": 1},
     ],
     "two hidden layers, sgd": [
-        {"hidden_units": [12, 6], "optimizer": "sgd", "learning_rate": 0.02, "epochs": 5, "dropout": 0.5},
+        {
+            "hidden_units": [12, 6],
+            "optimizer": "sgd",
+            "learning_rate": 0.02,
+            "momentum": 0.9,
+            "epochs": 5,
+            "dropout": 0.5,
+        },
         {"hidden_units": [12, 6], "optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.5, "epochs": 7, "l2": 0.01},
     ],
 }
 
 
 def made(name: str) -> list[NeuralHead]:
-    kind = SoftmaxHead if name.startswith("softmax") else MLPHead
+    kind: Any = SoftmaxHead if name.startswith("softmax") else MLPHead
     return [kind(**options, random_state=3, batch_size=32) for options in MIXED[name]]
 
 
@@ -79,10 +126,12 @@ def test_heads_of_several_programs_come_back_in_order(hard: Any) -> None:
         SoftmaxHead(learning_rate=0.001, epochs=3, random_state=3),
         SoftmaxHead(learning_rate=0.01, epochs=3, random_state=4),
     ]
-    seen: list[tuple[list[int], list[str | None]]] = []
+    seen: list[tuple[int, str | None, float, int]] = []
     train_together(heads, hard.X, hard.y, hard.validation, on_trained=lambda *found: seen.append(found))
-    assert sorted(position for positions, _ in seen for position in positions) == [0, 1, 2, 3]
-    assert ([0, 2], [None, None]) in seen
+    assert sorted((position, failure, together) for position, failure, _, together in seen) == [
+        (0, None, 2), (1, None, 1), (2, None, 2), (3, None, 1)
+    ]  # fmt: skip
+    assert all(seconds > 0 for _, _, seconds, _ in seen)
     for head in heads:
         same(head, type(head)(**head.get_params()).fit(hard.X, hard.y, hard.validation))
 
@@ -93,9 +142,9 @@ def test_too_many_heads_for_the_memory_are_trained_in_turns(hard: Any, monkeypat
 
     together, turns = heads(), heads()
     train_together(together, hard.X, hard.y, hard.validation)
-    monkeypatch.setattr(trainer, "_MEMORY_BYTES", 1)
+    monkeypatch.setattr(joined, "_MEMORY_BYTES", 1)
     sizes: list[int] = []
-    train_together(turns, hard.X, hard.y, hard.validation, on_trained=lambda ids, _: sizes.append(len(ids)))
+    train_together(turns, hard.X, hard.y, hard.validation, on_trained=lambda *found: sizes.append(found[3]))
     assert sizes == [1, 1, 1]
     for one, other in zip(together, turns, strict=True):
         same(one, other)
@@ -104,55 +153,114 @@ def test_too_many_heads_for_the_memory_are_trained_in_turns(hard: Any, monkeypat
 # ---------------------------------------------------------------- Keras
 
 
-def keras_weights(head: NeuralHead, X: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+def keras_model(head: NeuralHead, features: int, classes: int) -> Any:
+    """The network of a head in Keras, without its dropout."""
+    import keras
+
+    where, momentum = head.normalization()
+    options: dict[str, Any] = {
+        "kernel_regularizer": keras.regularizers.L1L2(head.l1, head.l2),
+        "kernel_constraint": keras.constraints.MaxNorm(head.max_norm) if head.max_norm else None,
+    }
+    layers = [keras.Input((features,))]
+    for size in head.layer_sizes():
+        layers.append(keras.layers.Dense(size, use_bias=where != "before", **options))
+        parts = [keras.layers.Activation(head.hidden_activation())]
+        if where:
+            parts.insert(0 if where == "before" else 1, keras.layers.BatchNormalization(momentum=momentum))
+        layers += parts
+    return keras.Sequential([*layers, keras.layers.Dense(classes, "softmax", **options)])
+
+
+def keras_optimizer(head: NeuralHead, steps: int) -> Any:
+    import keras
+
+    rate: Any = head.learning_rate
+    if head.schedule == "inverse_time":
+        rate = keras.optimizers.schedules.InverseTimeDecay(rate, 1, head.decay)
+    elif head.schedule == "exponential":
+        rate = keras.optimizers.schedules.ExponentialDecay(rate, steps, head.decay)
+    elif head.schedule == "cosine":
+        warm = int(head.warmup * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warm else rate, head.epochs * steps - warm, warmup_target=rate if warm else None, warmup_steps=warm
+        )
+    decay = {"weight_decay": head.weight_decay} if head.weight_decay is not None else {}
+    makers = {
+        "adam": lambda: keras.optimizers.Adam(rate, **decay),
+        "adamw": lambda: keras.optimizers.AdamW(rate, **decay),
+        "sgd": lambda: keras.optimizers.SGD(rate, head.momentum, nesterov=head.nesterov, **decay),
+        "rmsprop": lambda: keras.optimizers.RMSprop(rate, momentum=head.momentum, **decay),
+        "adagrad": lambda: keras.optimizers.Adagrad(rate, **decay),
+    }
+    return makers[head.optimizer]()
+
+
+def keras_trained(head: NeuralHead, X: np.ndarray, y: np.ndarray, validation: Any = None) -> Any:
     """What Keras makes of a head's first weights, batches and options."""
     import_tensorflow()
     import keras
 
-    classes = np.unique(y)
-    layers = [
-        keras.layers.Dense(
-            size,
-            head.hidden_activation() if size_follows else "softmax",
-            kernel_regularizer=keras.regularizers.L2(head.l2),
-        )
-        for size, size_follows in [*((size, True) for size in head.layer_sizes()), (len(classes), False)]
-    ]
-    model = keras.Sequential([keras.Input((X.shape[1],)), *layers])
-    first = trainer._initial([head], (X.shape[1], *head.layer_sizes(), len(classes)))
-    model.set_weights([p[:, 0] if i == 0 else p[0] for i, p in enumerate(first)])
-    rules = {
-        "adam": lambda: keras.optimizers.Adam(head.learning_rate),
-        "sgd": lambda: keras.optimizers.SGD(head.learning_rate, momentum=head.momentum),
-    }
-    model.compile(rules[head.optimizer](), keras.losses.CategoricalCrossentropy(label_smoothing=head.label_smoothing))
-    targets = np.eye(len(classes), dtype=np.float32)[np.searchsorted(classes, y)]
+    classes, positions = np.unique(y, return_inverse=True)
+    model = keras_model(head, X.shape[1], len(classes))
+    first, _ = initial_tensors([head], (X.shape[1], *head.layer_sizes(), len(classes)))
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    for number, layer in enumerate(dense):
+        kernel = first[f"kernel{number}"]
+        biases = [first[f"bias{number}"][0]] if layer.use_bias else []
+        layer.set_weights([kernel[:, 0] if number == 0 else kernel[0], *biases])
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=head.label_smoothing)
+    model.compile(keras_optimizer(head, -(-len(X) // head.batch_size)), loss, metrics=["accuracy"])
+    targets = np.eye(len(classes), dtype=np.float32)
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        "loss", factor=head.plateau_factor, patience=head.plateau_patience, min_lr=head.plateau_floor
+    )
+    weights = dict(enumerate(head.class_weights(positions, len(classes)))) if head.class_weight is not None else None
     random = np.random.default_rng(head.random_state)
-    for _ in range(head.epochs):
+    for epoch in range(head.epochs):
         order = random.permutation(len(X))
-        model.fit(X[order], targets[order], head.batch_size, epochs=1, shuffle=False, verbose=0)
-    return list(model.get_weights())
+        model.fit(
+            X[order], targets[positions[order]], head.batch_size, epochs=epoch + 1, initial_epoch=epoch, shuffle=False,
+            verbose=0, class_weight=weights, callbacks=[plateau] if head.schedule == "plateau" else [],
+        )  # fmt: skip
+    return model
 
 
 @pytest.mark.parametrize(
     "head",
     [
         SoftmaxHead(learning_rate=0.01, epochs=3),
-        SoftmaxHead(learning_rate=0.01, epochs=3, l2=0.05, label_smoothing=0.2),
+        SoftmaxHead(learning_rate=0.01, epochs=3, l1=0.01, l2=0.05, label_smoothing=0.2),
         SoftmaxHead(learning_rate=0.05, epochs=3, optimizer="sgd", momentum=0.9, l2=0.01),
-        SoftmaxHead(learning_rate=0.05, epochs=3, optimizer="sgd", momentum=0.0),
+        SoftmaxHead(learning_rate=0.05, epochs=3, optimizer="sgd", schedule="inverse_time", decay=0.1),
+        SoftmaxHead(learning_rate=0.05, epochs=3, optimizer="sgd", momentum=0.8, nesterov=True, weight_decay=0.1),
+        SoftmaxHead(learning_rate=0.01, epochs=3, optimizer="adamw", schedule="cosine", warmup=1),
+        SoftmaxHead(learning_rate=0.01, epochs=3, optimizer="rmsprop", schedule="exponential", decay=0.5),
+        SoftmaxHead(learning_rate=0.05, epochs=3, optimizer="adagrad", class_weight="balanced"),
         MLPHead(hidden_units=[12, 6], learning_rate=0.003, epochs=3, l2=0.01, label_smoothing=0.1),
-        MLPHead(hidden_units=16, learning_rate=0.02, epochs=3, optimizer="sgd", activation="tanh"),
-        MLPHead(hidden_units=16, learning_rate=0.003, epochs=3, activation="gelu"),
+        MLPHead(hidden_units=16, learning_rate=0.02, epochs=3, optimizer="sgd", momentum=0.9, activation="tanh"),
+        MLPHead(hidden_units=16, learning_rate=0.003, epochs=3, activation="gelu", optimizer="rmsprop", momentum=0.5),
+        MLPHead(hidden_units=16, learning_rate=0.003, epochs=3, activation="silu", weight_decay=0.1),
+        MLPHead(hidden_units=16, learning_rate=0.003, epochs=3, activation="elu", class_weight=[3.0, 1.0, 0.5]),
+        MLPHead(hidden_units=16, learning_rate=0.02, epochs=3, activation="leaky_relu", max_norm=0.7),
+        MLPHead(hidden_units=16, learning_rate=0.02, epochs=3, activation="sigmoid", optimizer="adamw"),
+        MLPHead(hidden_units=[12, 6], learning_rate=0.01, epochs=4, batch_norm=True, batch_norm_momentum=0.9),
+        MLPHead(
+            hidden_units=[12, 6], learning_rate=0.01, epochs=4, batch_norm="after", batch_norm_momentum=0.8, l2=0.1
+        ),
+        MLPHead(hidden_units=16, learning_rate=0.5, epochs=8, optimizer="sgd", schedule="plateau", plateau_patience=1),
     ],
-    ids=lambda head: f"{type(head).__name__}-{head.optimizer}-{head.hidden_activation()}-l2={head.l2}-{head.momentum}",
+    ids=lambda head: "-".join(f"{k}={v}" for k, v in head.get_params().items() if v != getattr(type(head)(), k)),
 )
-def test_the_weights_are_those_of_keras(head: NeuralHead, hard: Any) -> None:
+def test_it_is_what_keras_trains(head: NeuralHead, hard: Any) -> None:
     head.set_params(random_state=5, batch_size=32)
     assert len(hard.X) % 32, "the last batch is meant to be a partial one"
     head.fit(hard.X, hard.y)  # no validation data: the last weights, as in Keras
-    for ours, theirs in zip(weights(head), keras_weights(head, hard.X, hard.y), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    model = keras_trained(head, hard.X, hard.y)
+    np.testing.assert_allclose(head.predict_proba(hard.X_val), model.predict(hard.X_val, verbose=0), atol=1e-4)
+    if not head.normalization()[0]:  # which is folded into the weights
+        for ours, theirs in zip(weights(head), model.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 # ---------------------------------------------------------------- stopping
@@ -238,11 +346,15 @@ def test_weights_that_overflow_after_the_last_loss_are_a_failure(hard: Any) -> N
     "options",
     [
         {"learning_rate": 0}, {"learning_rate": -1.0}, {"learning_rate": float("nan")}, {"learning_rate": "fast"},
-        {"learning_rate": True}, {"optimizer": "adagrad"}, {"momentum": 1.0}, {"l2": -0.1}, {"dropout": 1.0},
+        {"learning_rate": True}, {"optimizer": "lamb"}, {"momentum": 1.0}, {"l2": -0.1}, {"dropout": 1.0},
         {"dropout": None}, {"label_smoothing": -0.1}, {"batch_size": 0}, {"batch_size": 32.5}, {"epochs": 0},
         {"epochs": "10"}, {"patience": 0}, {"standardize": "no"}, {"random_state": -1}, {"hidden_units": 0},
         {"hidden_units": [16, 0]}, {"hidden_units": 16.5}, {"hidden_units": "wide"}, {"hidden_units": [[16]]},
-        {"activation": "swish"},
+        {"activation": "swish"}, {"dropout": [0.5, 1.0]}, {"schedule": "step"}, {"schedule": "exponential"},
+        {"nesterov": True}, {"nesterov": 1}, {"weight_decay": -1.0}, {"max_norm": 0}, {"class_weight": "even"},
+        {"class_weight": [1.0, 0.0]}, {"class_weight": []}, {"monitor": "loss"}, {"warmup": -1}, {"plateau_factor": 1},
+        {"plateau_patience": 0}, {"plateau_floor": -1.0}, {"l1": -1}, {"batch_norm": "twice"},
+        {"batch_norm_momentum": 1},
     ],
     ids=str,
 )  # fmt: skip
@@ -250,7 +362,8 @@ def test_a_parameter_that_cannot_be_is_told(hard: Any, options: dict[str, Any]) 
     name, value = next(iter(options.items()))
     with pytest.raises(HeadError) as caught:
         MLPHead(**options).fit(hard.X, hard.y)
-    assert f"{name} is {value!r}, expected" in str(caught.value)
+    told = "decay is 0.0" if value == "exponential" else f"{name} is {value!r}"
+    assert f"{told}, expected" in str(caught.value)
 
 
 def test_all_parameters_that_cannot_be_are_told_at_once() -> None:
@@ -316,14 +429,65 @@ def key_differs(changes: Sequence[dict[str, Any]]) -> list[bool]:
 def test_what_heads_of_a_program_have_in_common() -> None:
     apart = [
         {"hidden_units": 17}, {"activation": "tanh"}, {"optimizer": "sgd"}, {"batch_size": 16},
-        {"standardize": True}, {"random_state": 1},
+        {"standardize": True}, {"random_state": 1}, {"optimizer": "adamw"}, {"batch_norm": True}, {"max_norm": 1.0},
+        {"optimizer": "sgd", "momentum": 0.5},
     ]  # fmt: skip
     joined = [
         {"learning_rate": 0.5}, {"l2": 0.1}, {"dropout": 0.5}, {"label_smoothing": 0.1}, {"epochs": 3}, {"patience": 1},
-        {"momentum": 0.1}, {"hidden_units": [16]},
+        {"momentum": 0.1}, {"hidden_units": [16]}, {"schedule": "cosine"}, {"class_weight": "balanced"}, {"l1": 0.1},
+        {"weight_decay": 0.1}, {"monitor": "val_accuracy"}, {"dropout": [0.5]},
     ]  # fmt: skip
     assert all(key_differs(apart))
     assert not any(key_differs(joined))
+
+
+@pytest.mark.parametrize(("compilation", "expected"), [(0.0, [8, 4]), (1e9, [])])
+def test_those_that_stopped_leave_the_program(
+    hard: Any, monkeypatch: pytest.MonkeyPatch, compilation: float, expected: list[int]
+) -> None:
+    """Once it pays, and the others do not notice."""
+    heads = [
+        MLPHead(hidden_units=8, batch_norm=True, random_state=3, epochs=epochs, learning_rate=0.01 / epochs)
+        for epochs in (2, 9, 4, 3, 9, 1, 5, 9, 7)
+    ]
+    sizes: list[int] = []
+    narrow = DenseNetwork.narrow
+
+    def counted(network: Any, positions: Any) -> None:
+        sizes.append(len(positions))
+        narrow(network, positions)
+
+    monkeypatch.setattr(DenseNetwork, "narrow", counted)
+    monkeypatch.setattr(trainer, "_Narrowing", lambda: _Narrowing(compilation))
+    train_together(heads, hard.X, hard.y, hard.validation)
+    assert sizes == expected
+    for head in heads:
+        alone = MLPHead(**head.get_params()).fit(hard.X, hard.y, hard.validation)
+        same(head, alone)
+        assert head.history_.best_epoch == alone.history_.best_epoch
+
+
+class _Narrowing(trainer._Narrowing):
+    """Knows what a compilation costs."""
+
+    def decide(self, active: Sequence[bool], seconds: float) -> list[int] | None:
+        self._first = seconds
+        return super().decide(active, seconds)
+
+
+def test_every_epoch_takes_one_view_of_each_image(hard: Any) -> None:
+    far = hard.X + 100
+    head = SoftmaxHead(learning_rate=1e-12, epochs=6, random_state=3)
+    train_together([head], hard.X, hard.y, views=[far])
+    plain = SoftmaxHead(learning_rate=1e-12, epochs=1, random_state=3)
+    losses = [plain.fit(X, hard.y).history_.loss[0] for X in (hard.X, far)]
+    assert min(losses) < min(head.history_.loss) < max(head.history_.loss) < max(losses), "a mixture of both views"
+    assert len(set(head.history_.loss)) > 1, "another one in each epoch"
+    alone = SoftmaxHead(learning_rate=0.01, epochs=3, random_state=3)
+    together = [SoftmaxHead(learning_rate=rate, epochs=3, random_state=3) for rate in (0.01, 0.02)]
+    train_together([alone], hard.X, hard.y, views=[far])
+    train_together(together, hard.X, hard.y, views=[far])
+    same(alone, together[0])
 
 
 def test_seeds_decide(hard: Any) -> None:

@@ -1,0 +1,50 @@
+"""The backbone that made a bank, found again by what the bank's manifest says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from featurebank.backbone.catalog import load_backbone
+from featurebank.backbone.network import Backbone
+from featurebank.backbone.preprocess import DECLARED
+from featurebank.backbone.user_source import is_user_network
+from featurebank.errors import ConfigError, WeightsError
+
+
+def recorded_source(backbone: Backbone) -> dict[str, str]:
+    """Returns how a backbone was asked for, so that `load_recorded` finds it again."""
+    return {"weights": backbone.weights, "backbone": getattr(backbone.spec, "known_as", backbone.name)}
+
+
+def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backbone:
+    """Loads the backbone that a bank was made with.
+
+    Args:
+        recipe: of the bank.
+        source: of its manifest: what `recorded_source` gave.
+
+    Raises:
+        ConfigError: the network was made in memory by another process, or is not there any more.
+        WeightsError: the backbone is not the one that made the bank: other weights, architecture or preprocessing.
+    """
+    name = str(source.get("backbone", recipe["backbone"]))
+    own = is_user_network(name)
+    if not name or (not own and str(recipe["architecture"]).startswith("user:")):
+        message = (
+            f"the bank's network '{recipe['backbone']}' was a model in memory: expected one that can be loaded again; "
+            "save it as a .keras file and extract with --backbone FILE.keras"
+        )
+        raise ConfigError(message)
+    declared = next((word for word, rule in DECLARED.items() if rule == recipe["preprocessing"]), None)
+    backbone = load_backbone(
+        name, weights=source.get("weights"), image_size=recipe["image_size"], preprocessing=declared if own else None
+    )
+    wrong = [part for part, value in backbone.recipe.items() if recipe.get(part) != value]
+    if wrong:
+        message = (
+            f"the bank was made by another {' and '.join(wrong)} than {name} with weights {backbone.weights} has now: "
+            "extract again with these, or bring the old ones back"
+        )
+        raise WeightsError(message)
+    return backbone

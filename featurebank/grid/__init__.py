@@ -1,0 +1,7 @@
+"""The grid: from a bank and what to try on it to runs."""
+
+from featurebank.grid.expand import default_tap, expand
+from featurebank.grid.files import Grid, read_grid
+from featurebank.grid.stage import train_heads
+
+__all__ = ["Grid", "default_tap", "expand", "read_grid", "train_heads"]

@@ -1,0 +1,152 @@
+"""A grid -> the heads that it names, each checked as far as that goes without training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from featurebank import digest
+from featurebank.bank import Bank
+from featurebank.errors import ConfigError, FeatureBankError, HeadError
+from featurebank.grid.files import Block, Grid, read_blocks
+from featurebank.heads.calibration import METHODS
+from featurebank.heads.catalog import CALIBRATE, default_params, full_params, make_head, uncalibrated, wrong_names
+from featurebank.heads.runs import HeadSpec
+from featurebank.progress import SILENT, Reporter
+
+
+def expand(grid: Grid, bank: Bank, taps: Sequence[str] | None = None, *, reporter: Reporter = SILENT) -> list[HeadSpec]:
+    """Returns the distinct specifications of a grid.
+
+    Args:
+        grid: what to train.
+        bank: whose taps it must name.
+        taps: what heads are trained on that name no tap themselves; default "pooled", where the bank has it.
+        reporter: is told where a grid names the same head twice.
+
+    Raises:
+        ConfigError: something in it is wrong; the message has every problem, with its line in a file.
+    """
+    blocks, problems = read_blocks(grid)
+    if not blocks and not problems:
+        message = "the grid is empty: expected one head or more, as {'kind': 'softmax'}"
+        raise ConfigError(message)
+    specs: dict[str, HeadSpec] = {}
+    for block in blocks:
+        found, wrong = _specs(block, bank, taps or [default_tap(bank)])
+        problems += wrong
+        twice = len(found) - len({spec.key for spec in found} - set(specs))
+        specs.update({spec.key: spec for spec in found})
+        if twice and not wrong:
+            reporter.say(f"{block.at()}{twice} of its {len(found)} heads are in the grid already: trained once")
+    if problems:
+        raise ConfigError("; ".join(dict.fromkeys(problems)))
+    return list(specs.values())
+
+
+def default_tap(bank: Bank) -> str:
+    """Returns the tap that a head is trained on unless told otherwise: "pooled" where there is one."""
+    return "pooled" if "pooled" in bank.taps else bank.taps[0]
+
+
+def _specs(block: Block, bank: Bank, taps: Sequence[str]) -> tuple[list[HeadSpec], list[str]]:
+    """Returns the heads of a block and its problems; unknown parameters are told, and left out of what is looked at."""
+    problems = block.problems()
+    kind = block.values.get("kind")
+    unknown: set[str] = set()
+    if isinstance(kind, str):
+        try:
+            default_params(kind)
+            wrong = wrong_names(kind, [name for name in block.values if name not in {"kind", "tap"}])
+            problems += [f"{block.at(name)}{error}" for name, error in wrong.items()]
+            unknown = set(wrong)
+        except ConfigError as error:
+            problems.append(f"{block.at('kind')}{error}")
+            kind = None
+    specs = []
+    for values in block.combinations():
+        params = {name: value for name, value in values.items() if name not in {"kind", "tap", *unknown}}
+        for tap in [values["tap"]] if "tap" in values else taps:
+            told = list(_problems(kind if isinstance(kind, str) else None, params, tap, bank))
+            problems += [f"{block.at(name)}{text}" for name, text in told]
+            if isinstance(kind, str) and not told:
+                specs.append(HeadSpec(kind, plain(full_params(kind, params)), tap))
+    return specs, problems
+
+
+def _problems(kind: str | None, params: Mapping[str, Any], tap: Any, bank: Bank) -> Iterator[tuple[str, str]]:
+    """Yields the key and the text of each problem of one head; `kind` is None where it is told already."""
+    shape = None
+    try:
+        if not isinstance(tap, str):
+            message = f"tap is {tap!r}: expected one of {', '.join(bank.taps)}"
+            raise ConfigError(message)
+        shape = bank.tap_shape(tap)
+    except FeatureBankError as error:
+        yield "tap", str(error)
+    if kind is None:
+        return
+    try:
+        head = make_head(kind, uncalibrated(params))
+    except ConfigError as error:
+        yield "kind", str(error)
+        return
+    if params.get(CALIBRATE) not in {None, *METHODS}:
+        yield CALIBRATE, f"head '{kind}': calibrate is {params[CALIBRATE]!r}, expected 'temperature', or no such line"
+    if getattr(head, "needs_map", False) and shape is not None and len(shape) == 1:
+        maps = [name for name in bank.taps if len(bank.tap_shape(name)) > 1]
+        advice = f'take tap = "{maps[0]}"' if maps else 'extract with --tap map, and take tap = "map"'
+        yield "tap", f"head '{kind}' needs a map, but tap '{tap}' has vectors of {shape[0]} numbers: {advice}"
+    yield from _wrong_values(kind, head, params)
+    for name, value in params.items():
+        try:
+            digest.canonical_json(plain(value))
+        except (TypeError, ValueError) as error:
+            yield name, f"head '{kind}' has a parameter that a run's record cannot hold: {name}: {error}"
+
+
+def _wrong_values(kind: str, head: Any, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields the key and the text of each value that a head refuses."""
+    if hasattr(head, "check"):
+        try:
+            head.check()
+        except HeadError as error:
+            text = re.sub(r"^\w+: ", "", str(error))
+            for problem in text.split("; "):
+                words = [word for word in re.findall(r"\w+", problem) if word in params]
+                yield (words[0] if words else "kind"), f"head '{kind}': {problem}"
+    elif hasattr(head, "estimator"):
+        if not isinstance(head.standardize, bool):
+            yield "standardize", f"head '{kind}': standardize is {head.standardize!r}, expected true or false"
+        if head.pca is not None and not (type(head.pca) is int and head.pca > 0):
+            yield "pca", f"head '{kind}': pca is {head.pca!r}, expected a whole number of 1 or more"
+        yield from _wrong_for_sklearn(kind, head.estimator, params)
+
+
+def _wrong_for_sklearn(kind: str, estimator: Any, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields what scikit-learn's own table of a class's parameters refuses; it tells one at a time."""
+    if not hasattr(estimator, "_validate_params"):
+        return
+    for _ in params:
+        try:
+            estimator._validate_params()
+            return
+        except ValueError as error:
+            text = " ".join(str(error).split())
+            name = (re.findall(r"'(\w+)' parameter", text) or [""])[0]
+        yield name, f"head '{kind}': {text}"
+        if name not in default_params(kind):
+            return
+        estimator.set_params(**{name: default_params(kind)[name]})
+
+
+def plain(value: Any) -> Any:
+    """Returns a value in the types that come back from JSON: a run's id does not depend on how a number was made."""
+    if isinstance(value, Mapping):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

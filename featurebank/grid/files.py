@@ -1,0 +1,107 @@
+"""What to train, as blocks: from a built-in grid, a TOML file, or dicts.
+
+A file says what is trained; how it is judged (seeds, folds) and searched belongs to the call, the command line or a
+pipeline's `[heads]`, so that there is one place for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from featurebank.config import read_toml
+from featurebank.errors import ConfigError, unknown_name
+from featurebank.grid.places import BlockPlace, find_places
+
+Grid = str | Sequence[Mapping[str, Any]]
+"""The name of a built-in grid, the path of a grid file, or specifications: dicts with `kind`, `tap` and parameters."""
+
+BUILT_IN = Path(__file__).parents[1] / "grids"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a grid: heads of a kind, over all combinations of its axes."""
+
+    values: Mapping[str, Any]
+    """`kind`, `tap` if given, and parameters."""
+    axes: bool = False
+    """Whether a list is an axis, as in files; else it is one value."""
+    source: str = ""
+    """The file; empty for dicts."""
+    place: BlockPlace = field(default_factory=lambda: BlockPlace(0))
+
+    def at(self, name: str = "") -> str:
+        """Returns "FILE:LINE: " of a key, or of the block where it has no such line; "" for dicts."""
+        return f"{self.source}:{self.place.keys.get(name, self.place.line)}: " if self.source else ""
+
+    def combinations(self) -> list[dict[str, Any]]:
+        """Returns one dict for each combination of its axes."""
+        axes = {
+            name: value if self.axes and isinstance(value, list) else [value] for name, value in self.values.items()
+        }
+        return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+
+    def problems(self) -> list[str]:
+        """Returns what is wrong with it by itself: no kind, or an axis without values."""
+        found = []
+        kind = self.values.get("kind")
+        if kind is None:
+            found.append(f"{self.at('kind')}'kind' is missing: expected the name of a head, as kind = \"softmax\"")
+        elif not isinstance(kind, str):
+            found.append(f"{self.at('kind')}'kind' is {kind!r}: expected the name of one head, as kind = \"softmax\"")
+        for name, value in self.values.items():
+            if self.axes and value == [] and name != "kind":
+                found.append(f"{self.at(name)}'{name}' is an empty list: expected one value or more, or no line at all")
+        return found
+
+
+def read_blocks(grid: Grid) -> tuple[list[Block], list[str]]:
+    """Returns the blocks of a grid, and what is wrong with the file outside of them.
+
+    Raises:
+        UnknownNameError: there is no such built-in grid.
+        ConfigError: the file is missing or is not TOML.
+    """
+    if not isinstance(grid, str):
+        return [Block(block) for block in grid], []
+    built_in = {path.stem: path for path in sorted(BUILT_IN.glob("*.toml"))}
+    if grid not in built_in and not grid.endswith(".toml"):
+        raise unknown_name("grid", grid, built_in, "or the path of a .toml file")
+    path = built_in.get(grid) or Path(grid)
+    source = path.name if grid in built_in else grid
+    text, value = read_toml(path, "grid file")
+    places = find_places(text, "head")
+    problems = [
+        f"{source}:{places.top.get(key, 1)}: {unknown_name('key', key, ['head'], _ELSEWHERE)}"
+        for key in value
+        if key != "head"
+    ]
+    heads = value.get("head")
+    if heads is None:
+        return [], [*problems, f"{source}: 'head' is missing: expected [[head]] blocks, each with a kind"]
+    if not (isinstance(heads, list) and heads and all(isinstance(head, dict) for head in heads)):
+        line = places.top.get("head", 1)
+        return [], [*problems, f"{source}:{line}: 'head' is {heads!r}: expected [[head]] blocks, each with a kind"]
+    blocks = [Block(head, True, source, place) for head, place in zip(heads, places.blocks, strict=True)]  # noqa: FBT003
+    return blocks, problems
+
+
+_ELSEWHERE = "seeds, folds and search are options of 'featurebank heads', or keys of a pipeline's [heads]"
+
+
+def read_grid(grid: Grid) -> list[dict[str, Any]]:
+    """Returns one dict for each head of a grid (`kind`, `tap` if given, and parameters), not yet checked.
+
+    Raises:
+        UnknownNameError: there is no such built-in grid.
+        ConfigError: the file cannot be read, or a block has no kind; the message has every problem.
+    """
+    blocks, problems = read_blocks(grid)
+    problems += [problem for block in blocks for problem in block.problems()]
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return [values for block in blocks for values in block.combinations()]

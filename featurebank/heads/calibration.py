@@ -1,0 +1,139 @@
+"""Temperature scaling: a head whose probabilities are as sure as they should be."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import clone
+
+from featurebank.errors import HeadError
+from featurebank.heads.base import Head
+from featurebank.heads.features import checked_features
+from featurebank.metrics import SMALLEST
+
+METHODS = ("temperature",)
+_RANGE = (0.05, 20.0)
+"""Of temperatures; a head that wants another one is of no use with any."""
+
+
+class CalibratedHead(Head):
+    """A head and one temperature, which all its logits are divided by; which class it chooses does not change.
+
+    The temperature is the one of least log loss on the validation images. Logits are the logarithms of the head's
+    probabilities, so that any head will do.
+
+    Args:
+        head: an unfitted head; it is cloned by `fit`.
+        method: "temperature".
+        random_state: seed of the head.
+
+    References:
+        Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
+    """
+
+    def __init__(self, head: Any = None, *, method: str = "temperature", random_state: int = 0) -> None:
+        self.head = head
+        self.method = method
+        self.random_state = random_state
+
+    def check(self) -> None:
+        """Raises HeadError where the method or a parameter of the head is wrong."""
+        if self.method not in METHODS:
+            message = f"calibrate is {self.method!r}: expected 'temperature'"
+            raise HeadError(message)
+        if hasattr(self.head, "check"):
+            self.head.check()
+
+    def fit(self, X: np.ndarray, y: np.ndarray, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
+        """Fits the head, then the temperature.
+
+        Args:
+            X: (n, ...) features.
+            y: (n,) labels.
+            validation_data: features and labels that the temperature is fitted on. Images of classes that training
+                lacks do not count; where there are no others, the probabilities stay as they are.
+
+        Raises:
+            HeadError: there is no validation data, or the head cannot be fitted.
+        """
+        self.check()
+        checked_features(X, y)
+        if validation_data is None:
+            message = "calibrate = 'temperature' needs validation data: fit(X, y, validation_data=(X_val, y_val))"
+            raise HeadError(message)
+        head = clone(self.head).set_params(random_state=self.random_state)
+        return self.take(head.fit(X, y, validation_data), validation_data)
+
+    def take(self, head: Any, validation_data: tuple[np.ndarray, np.ndarray]) -> Self:
+        """Takes a head that is fitted already, and fits the temperature.
+
+        Raises:
+            HeadError: the method is none.
+        """
+        self.check()
+        X_val, y_val = validation_data
+        self.head_, self.classes_, self.n_features_in_ = head, head.classes_, head.n_features_in_
+        self.temperature_ = _temperature(*self._known(head.predict_proba(X_val), y_val))
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Returns probabilities (n, classes) float64, in the order of `classes_`.
+
+        (In float32 two probabilities that a high temperature brings together could become one, and the prediction
+        another.)
+        """
+        return at_temperature(self._raw(X), self.temperature_)
+
+    def predict_apart(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Returns probabilities of the images that the temperature was fitted on, as of images that it was not.
+
+        Each half of the rows is judged with the temperature that is best on the other half, so that the loss and the
+        calibration error on them are not better than they would be on new images.
+        """
+        raw = self._raw(X)
+        found = np.empty(raw.shape)
+        half = np.arange(len(raw)) % 2 == 0
+        for rows, others in ((half, ~half), (~half, half)):
+            found[rows] = at_temperature(raw[rows], _temperature(*self._known(raw[others], y[others])))
+        return found
+
+    @property
+    def history_(self) -> Any:
+        """The history of the head, if it has one."""
+        return self.head_.history_
+
+    def _raw(self, X: np.ndarray) -> np.ndarray:
+        self._inputs(X)  # tells where the head is not fitted
+        return np.asarray(self.head_.predict_proba(X))
+
+    def _known(self, probabilities: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the probabilities of images whose class training had, and the places of their classes."""
+        known = np.isin(y, self.classes_)
+        return probabilities[known], np.searchsorted(self.classes_, y[known])
+
+
+def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Returns the softmax of logarithms of probabilities (n, classes) that are divided by a temperature, float64."""
+    logits = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST)) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _temperature(probabilities: np.ndarray, positions: np.ndarray) -> float:
+    """Returns the temperature of least log loss; 1 where there are no images."""
+    if not len(positions):
+        return 1.0
+    from scipy.optimize import minimize_scalar
+
+    logits = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST))
+    own = logits[np.arange(len(positions)), positions].mean()
+
+    def loss(inverse: float) -> float:
+        scaled = logits * inverse
+        most = scaled.max(axis=1)
+        sums = np.exp(scaled - most[:, None]).sum(axis=1)
+        return float((most + np.log(sums)).mean() - own * inverse)  # convex: one minimum
+
+    found = minimize_scalar(loss, bounds=(1 / _RANGE[1], 1 / _RANGE[0]), method="bounded", options={"xatol": 1e-6})
+    return float(1 / found.x)

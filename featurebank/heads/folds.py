@@ -1,0 +1,106 @@
+"""Folds: the training and validation images dealt into parts, each of which validates heads trained on the others.
+
+The parts depend on what the images show, not on where they stand: within each class, images are put into the order of
+their digests, shuffled by the repeat's number and dealt out in turn. Images with one content get one fold, so that no
+head is validated on an image that it was trained on. The test split plays no part.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from featurebank.bank import Bank
+from featurebank.errors import DatasetError
+from featurebank.heads.fitting import TrainingData
+
+
+class Fold(NamedTuple):
+    """One part of one division of the images."""
+
+    part: int
+    """From 0."""
+    folds: int
+    """How many parts there are."""
+    repeat: int = 0
+    """Which division, from 0."""
+
+
+def assign_folds(digests: np.ndarray, labels: np.ndarray, folds: int, repeat: int = 0) -> np.ndarray:
+    """Deals images to folds, each class evenly.
+
+    Args:
+        digests: (n,) of the images' contents.
+        labels: (n,) of the images; a content with several labels counts for the smallest.
+        folds: how many.
+        repeat: the seed of the division.
+
+    Returns:
+        The fold of each image, (n,) int64 from 0.
+    """
+    contents, which = np.unique(digests, return_inverse=True)
+    of_content = np.full(len(contents), np.iinfo(np.int64).max)
+    np.minimum.at(of_content, which, labels)
+    dealt = np.empty(len(contents), np.int64)
+    begin = 0  # the next class goes on where the one before ended, so that folds are of one size
+    for label in np.unique(of_content):
+        members = np.flatnonzero(of_content == label)
+        order = np.random.default_rng([repeat, int(label)]).permutation(len(members))
+        dealt[members[order]] = (begin + np.arange(len(members))) % folds
+        begin += len(members)
+    return dealt[which]
+
+
+def check_folds(bank: Bank, folds: int) -> None:
+    """Looks whether every class can be divided.
+
+    Raises:
+        DatasetError: a class has fewer different images than there are folds.
+    """
+    chosen = np.flatnonzero(bank.splits() != "test")
+    digests, labels = bank.digests()[chosen], bank.labels()[chosen]
+    few = {}
+    for label in np.unique(labels).tolist():
+        count = len(np.unique(digests[labels == label]))
+        if count < folds:
+            few[bank.classes[label]] = count
+    if few:
+        told = ", ".join(f"'{name}' has {count}" for name, count in few.items())
+        message = (
+            f"{folds} folds need {folds} different training and validation images of each class, but {told}: "
+            "take fewer folds, or add images"
+        )
+        raise DatasetError(message)
+
+
+class FoldedImages:
+    """The training and validation images of one tap, read once for all folds.
+
+    Args:
+        bank: where they are.
+        tap: the tap.
+
+    Raises:
+        DatasetError: there are none, or of one class only.
+        UnknownNameError: the bank has no such tap.
+        RamLimitError: they do not fit into memory.
+    """
+
+    def __init__(self, bank: Bank, tap: str) -> None:
+        chosen = np.flatnonzero(bank.splits() != "test")
+        self._tap, self._classes = tap, len(bank.classes)
+        self._labels, self._digests = bank.labels()[chosen], bank.digests()[chosen]
+        if len(found := np.unique(self._labels)) < 2:  # noqa: PLR2004 - a classifier needs two
+            what = f"of class '{bank.classes[int(found[0])]}'" if len(found) else "in the test split"
+            message = f"all images of '{bank.name}' are {what}: heads need training images of two classes or more"
+            raise DatasetError(message)
+        self._features = bank.rows(tap, chosen)
+        self._views = [bank.rows(tap, chosen, view=view) for view in range(1, bank.views + 1)]
+
+    def data(self, fold: Fold) -> TrainingData:
+        """Returns the images of a fold as validation images, and all others as training images."""
+        inside = assign_folds(self._digests, self._labels, fold.folds, fold.repeat) == fold.part
+        X, y = self._features, self._labels
+        views = [view[~inside] for view in self._views]
+        return TrainingData(self._tap, X[~inside], y[~inside], X[inside], y[inside], self._classes, views)

@@ -1,0 +1,291 @@
+"""Heads on a kernel: support vectors and kernel ridge regression; the kernel is computed once for a grid."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from featurebank.errors import HeadError, RamLimitError
+from featurebank.heads.exact import Problem, TransformedHead, is_above, one_hot
+from featurebank.heads.gram import transform
+from featurebank.heads.shared import Shared
+from featurebank.heads.steps import Steps, row_blocks
+from featurebank.runtime import ram_limit
+
+KERNELS = ("rbf", "linear")
+
+
+class KernelHead(TransformedHead):
+    """Base of the heads on exp(-gamma |x - z|^2) or on x'z.
+
+    A subclass has the parameters kernel, gamma, gamma_times, power, normalize, standardize and pca.
+    """
+
+    kernel: str
+    gamma: float | str
+    gamma_times: float
+
+    def _problems(self) -> list[Problem]:
+        named = isinstance(self.gamma, str) and self.gamma in {"scale", "auto"}
+        known = 'rbf or linear (others: kind = "sklearn.svm:SVC")'
+        return [
+            ("kernel", self.kernel, known, self.kernel in KERNELS),
+            ("gamma", self.gamma, "a number above 0, 'scale' or 'auto'", named or is_above(self.gamma, 0)),
+            ("gamma_times", self.gamma_times, "a number above 0", is_above(self.gamma_times, 0)),
+        ]
+
+    def steps(self) -> Steps:
+        """Returns what is done to the features before."""
+        return replace(super().steps(), center=False)  # scikit-learn's kernels are those of the features as they are
+
+    def path(self) -> Hashable:
+        """Returns what the heads that are best fitted one after another have in common."""
+        return (self.steps(), self.kernel)
+
+    def _prepare(self, shared: Shared) -> np.ndarray:
+        """Sets the fitted steps and gamma; returns the inputs (n, d or k) float64."""
+        steps = self.steps()
+        self.transform_ = transform(shared, steps)
+        inputs: np.ndarray = shared.once(("inputs", steps), lambda: self.transform_(shared.X))
+        gamma = self.gamma
+        if gamma == "scale":
+            variance = shared.once(("variance", steps), lambda: float(inputs.var()))
+            gamma = 1 / (inputs.shape[1] * variance) if variance else 1.0
+        elif gamma == "auto":
+            gamma = 1 / inputs.shape[1]
+        self.gamma_ = float(gamma) * self.gamma_times
+        return inputs
+
+    def _kernel_of(self, shared: Shared, inputs: np.ndarray) -> np.ndarray:
+        """Returns the training images' kernel (n, n), of which the products or distances are kept for other heads."""
+        if self.kernel == "linear":
+            return np.asarray(shared.once(("products", self.steps()), lambda: inputs @ inputs.T))
+        distances = shared.once(("distances", self.steps()), lambda: _distances(inputs, inputs))
+        return np.asarray(np.exp(distances * -self.gamma_))
+
+    def _kernel_to(self, inputs: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        """Returns the kernel of inputs (m, d) to those that the head keeps (k, d)."""
+        return inputs @ kept.T if self.kernel == "linear" else np.exp(_distances(inputs, kept) * -self.gamma_)
+
+    def _as_layer(self, weights: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns weights (d or k, classes) of transformed features as those of raw ones, with their bias."""
+        kept = self.transform_
+        raw = (weights if kept.axes is None else kept.axes @ weights) / kept.scale[:, None]
+        return raw, bias - kept.mean @ raw
+
+    def _is_layer(self) -> bool:
+        return self.kernel == "linear" and self.steps().by_row == (1.0, False)
+
+
+class SVMHead(KernelHead):
+    """Support vectors, as `sklearn.svm.SVC`: one machine for each pair of classes.
+
+    With the kernel "rbf" a class's logit is the number of pairs that it wins, and a little of by how much, which is
+    SVC's decision function and gives its predictions. With "linear" it is the sum of the pairs' margins, so that the
+    head is one dense layer; it seldom decides otherwise than the votes. The probabilities are the softmax of that: the
+    right order, not calibrated.
+
+    Rows of the length 1, and signed powers below 1 (Perronnin, Sanchez and Mensink, "Improving the Fisher kernel", ECCV
+    2010), keep a few strong channels from deciding a distance: what they are worth on flowers stands in docs/design.md.
+
+    Args:
+        C: the penalty of a margin that is not kept.
+        kernel: "rbf" or "linear".
+        gamma: of "rbf": a number, "scale" for 1 / (features * variance of all entries), "auto" for 1 / features.
+        gamma_times: a factor of it.
+        power: the magnitude of each feature is taken to this power; .5 is the signed square root.
+        normalize: bring each row to the length 1.
+        standardize: bring each feature to mean 0 and variance 1 over the training images.
+        pca: keep so many principal components; None keeps the features as they are.
+        random_state: changes nothing.
+    """
+
+    _arrays = ("support_vectors_", "pairs_", "pairs_bias_", "gamma_")
+
+    def __init__(
+        self,
+        *,
+        C: float = 10.0,
+        kernel: str = "rbf",
+        gamma: float | str = "scale",
+        gamma_times: float = 1.0,
+        power: float = 1.0,
+        normalize: bool = False,
+        standardize: bool = False,
+        pca: int | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.C = C
+        self.kernel = kernel
+        self.gamma = gamma
+        self.gamma_times = gamma_times
+        self.power = power
+        self.normalize = normalize
+        self.standardize = standardize
+        self.pca = pca
+        self.random_state = random_state
+
+    def _problems(self) -> list[Problem]:
+        return [("C", self.C, "a number above 0", is_above(self.C, 0)), *super()._problems()]
+
+    def _solve(self, shared: Shared) -> None:
+        from sklearn.svm import SVC
+
+        inputs = self._prepare(shared)
+        if fits(len(inputs)):
+            machine = SVC(kernel="precomputed", C=self.C).fit(self._kernel_of(shared, inputs), shared.positions)
+        else:
+            warnings.warn(_too_large(len(inputs)), stacklevel=2)
+            machine = SVC(kernel=self.kernel, gamma=self.gamma_, C=self.C).fit(inputs, shared.positions)
+        self.support_vectors_ = inputs[machine.support_]
+        self.pairs_ = _pairs(machine)
+        sign = -1 if len(shared.classes) == 2 else 1  # noqa: PLR2004 - of two classes scikit-learn tells the second
+        self.pairs_bias_ = sign * machine.intercept_
+        if self.kernel == "linear":  # one vector for each pair is all that is needed
+            self.pairs_ = self.support_vectors_.T @ self.pairs_
+            self.support_vectors_ = np.empty((0, inputs.shape[1]))
+
+    def _logits(self, X: np.ndarray) -> np.ndarray:
+        inputs = self.transform_(X)
+        if self.kernel == "linear":
+            return np.asarray((inputs @ self.pairs_ + self.pairs_bias_) @ self._margins())
+        margins = self._kernel_to(inputs, self.support_vectors_) @ self.pairs_ + self.pairs_bias_
+        sums, classes = margins @ self._margins(), len(self.classes_)
+        if classes == 2:  # noqa: PLR2004 - one machine: no votes
+            return np.asarray(sums)
+        votes = (margins > 0) @ np.maximum(self._margins(), 0) + (margins <= 0) @ np.maximum(-self._margins(), 0)
+        return np.asarray(votes + sums / (3 * (np.abs(sums) + 1)))
+
+    def _margins(self) -> np.ndarray:
+        """Returns (pairs, classes): +1 where a margin speaks for a class, -1 where against; halves for one pair."""
+        classes = len(self.classes_)
+        signs = np.zeros((self.pairs_.shape[1], classes))
+        for pair, (one, other) in enumerate(zip(*np.triu_indices(classes, 1), strict=True)):
+            signs[pair, one], signs[pair, other] = 1, -1
+        return signs / 2 if classes == 2 else signs  # noqa: PLR2004
+
+    def linear_(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns weights (d, classes) and bias (classes,), float64; see `ExactHead.linear_`."""
+        if not self._is_layer():
+            return super().linear_()
+        return self._as_layer(self.pairs_ @ self._margins(), self.pairs_bias_ @ self._margins())
+
+
+class KernelRidgeHead(KernelHead):
+    """Least squares on targets of +-1 in a kernel's space: what `ridge` is to `logistic`, this is to `svm`.
+
+    Its probabilities are the softmax of the predicted targets: the right order, not calibrated.
+
+    Args:
+        alpha: the L2 penalty; with the kernel "rbf" from .01 to 1.
+        kernel: "rbf" or "linear".
+        gamma: as of `SVMHead`, and so are gamma_times, power and normalize.
+        gamma_times: a factor of it.
+        power: the magnitude of each feature is taken to this power.
+        normalize: bring each row to the length 1.
+        standardize: bring each feature to mean 0 and variance 1 over the training images.
+        pca: keep so many principal components; None keeps the features as they are.
+        random_state: changes nothing.
+    """
+
+    _arrays = ("images_", "weights_", "bias_", "gamma_")
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 0.1,
+        kernel: str = "rbf",
+        gamma: float | str = "scale",
+        gamma_times: float = 1.0,
+        power: float = 1.0,
+        normalize: bool = False,
+        standardize: bool = False,
+        pca: int | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.alpha = alpha
+        self.kernel = kernel
+        self.gamma = gamma
+        self.gamma_times = gamma_times
+        self.power = power
+        self.normalize = normalize
+        self.standardize = standardize
+        self.pca = pca
+        self.random_state = random_state
+
+    def _problems(self) -> list[Problem]:
+        return [("alpha", self.alpha, "a number above 0", is_above(self.alpha, 0)), *super()._problems()]
+
+    def _solve(self, shared: Shared) -> None:
+        from scipy.linalg import cho_factor, cho_solve
+
+        inputs, classes = self._prepare(shared), len(shared.classes)
+        if not fits(len(inputs)):
+            message = f"{_too_large(len(inputs))}: take ridge, which needs none"
+            raise RamLimitError(message)
+        targets = (2 * one_hot(shared.positions, classes) - 1) / (2 if classes == 2 else 1)  # noqa: PLR2004
+        kernel = np.array(self._kernel_of(shared, inputs))
+        kernel[np.diag_indices_from(kernel)] += self.alpha
+        self.bias_ = targets.mean(axis=0)
+        try:
+            self.weights_ = cho_solve(cho_factor(kernel, overwrite_a=True), targets - self.bias_)
+        except np.linalg.LinAlgError as error:
+            message = f"the kernel is singular with alpha {self.alpha:g}: take a larger one"
+            raise HeadError(message) from error
+        self.images_ = inputs
+
+    def _logits(self, X: np.ndarray) -> np.ndarray:
+        inputs = self.transform_(X)
+        found = np.empty((len(inputs), len(self.classes_)))
+        for rows in row_blocks(len(inputs), len(self.images_)):
+            found[rows] = self._kernel_to(inputs[rows], self.images_) @ self.weights_ + self.bias_
+        return found
+
+    def linear_(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns weights (d, classes) and bias (classes,), float64; see `ExactHead.linear_`."""
+        if not self._is_layer():
+            return super().linear_()
+        return self._as_layer(self.images_.T @ self.weights_, self.bias_)
+
+
+def fits(n: int) -> bool:
+    """Tells whether the kernel of n images may be held: with its distances and the copy of a second head."""
+    return 3 * 8 * n**2 <= ram_limit() // 2
+
+
+def _too_large(n: int) -> str:
+    return (
+        f"the kernel of {n} images needs {8 * n**2 / 1e9:.1f} GB, of which three are more than half of the "
+        f"{ram_limit() / 1e9:.1f} GB that --ram allows; it is not shared, and computed in parts"
+    )
+
+
+def _distances(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """Returns squared distances (a, b)."""
+    found = A @ B.T
+    found *= -2
+    found += (A**2).sum(axis=1)[:, None]
+    found += (B**2).sum(axis=1)
+    if A is B:
+        np.fill_diagonal(found, 0)
+    return np.asarray(np.maximum(found, 0, out=found))
+
+
+def _pairs(machine: Any) -> np.ndarray:
+    """Returns each vector's weight in each pair's machine (vectors, pairs), positive for the pair's first class."""
+    counts = machine.n_support_
+    classes, dual = len(counts), machine.dual_coef_
+    if classes == 2:  # noqa: PLR2004 - scikit-learn tells the second class there
+        return np.asarray(-dual.T)
+    ends = np.cumsum(counts)
+    members = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
+    pairs = list(zip(*np.triu_indices(classes, 1), strict=True))
+    found = np.zeros((dual.shape[1], len(pairs)))
+    for pair, (one, other) in enumerate(pairs):
+        found[members[one], pair] = dual[other - 1, members[one]]
+        found[members[other], pair] = dual[one, members[other]]
+    return found

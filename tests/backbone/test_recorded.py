@@ -1,0 +1,57 @@
+"""A bank's manifest leads back to the backbone that made it, or says why it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featurebank.backbone import backbone_from_model, load_backbone, load_recorded, recorded_source
+from featurebank.errors import ConfigError, WeightsError
+
+
+def made() -> Any:
+    from featurebank.runtime import import_tensorflow
+
+    import_tensorflow()
+    import keras
+
+    keras.utils.set_random_seed(0)
+    x = keras.Input((16, 16, 3))
+    y = keras.layers.Conv2D(4, 3, name="first")(x)
+    return keras.Model(x, keras.layers.Conv2D(5, 3, name="last")(y))
+
+
+@pytest.mark.parametrize(
+    "options", [{"name": "mobilenet_v2", "weights": "random:3", "image_size": 96}, {"name": "efficientnet_lite0"}]
+)
+def test_a_known_one(options: dict[str, Any]) -> None:
+    backbone = load_backbone(**options)
+    found = load_recorded(backbone.recipe, recorded_source(backbone))
+    assert (found.recipe, found.weights) == (backbone.recipe, backbone.weights)
+
+
+def test_one_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "net.keras"
+    made().save(file)
+    backbone = load_backbone(str(file), preprocessing="tf")
+    found = load_recorded(backbone.recipe, recorded_source(backbone))
+    assert found.recipe == backbone.recipe
+
+
+def test_banks_of_earlier_versions_name_the_weights_alone() -> None:
+    backbone = load_backbone("mobilenet_v2", weights="random:3")
+    assert load_recorded(backbone.recipe, {"weights": "random:3"}).digest == backbone.digest
+
+
+def test_other_weights_than_the_banks() -> None:
+    recipe = load_backbone("mobilenet_v2", weights="random:3").recipe
+    with pytest.raises(WeightsError, match="made by another weights than mobilenet_v2 with weights random:4 has now"):
+        load_recorded(recipe, {"weights": "random:4", "backbone": "mobilenet_v2"})
+
+
+def test_one_that_was_in_memory_alone() -> None:
+    backbone = backbone_from_model(made(), preprocessing="tf")
+    with pytest.raises(ConfigError, match=r"was a model in memory.*save it as a \.keras file"):
+        load_recorded(backbone.recipe, recorded_source(backbone))

@@ -1,0 +1,169 @@
+"""The leaderboard as people and scripts see it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featurebank.bank import Bank
+from featurebank.cli import main, tables
+from featurebank.grid import train_heads
+from featurebank.heads.runs import Run
+from featurebank.runtime import set_threads
+from featurebank.selection import evaluate_test, leaderboard
+
+Ask = Callable[..., tuple[str, str]]
+GRID: list[dict[str, Any]] = [
+    {"kind": "knn", "n_neighbors": 1},
+    {"kind": "ridge"},
+    {"kind": "nearest_mean"},
+    {"kind": "random_forest", "n_estimators": 5},
+]
+
+
+@pytest.fixture
+def bank(make_bank: Callable[..., Bank]) -> Bank:
+    bank = make_bank(noise=4.0)
+    train_heads(bank, [*GRID, {"kind": "knn", "n_neighbors": 10_000}], seeds=3)
+    return bank
+
+
+@pytest.fixture
+def ask(bank: Bank, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Runs a command on the bank in this process; returns its two outputs."""
+
+    def run(command: str, *words: object, code: int = 0) -> tuple[str, str]:
+        arguments = ["featurebank", command, "--bank", str(bank.path), *map(str, words)]
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as stop:
+            main()
+        set_threads(None)
+        out, errors = capsys.readouterr()
+        assert stop.value.code == code, errors
+        return out, errors
+
+    return run
+
+
+def on_folds(run: Run, index: int) -> Run:
+    return replace(run, run=f"{run.run}f{index}", fold=(index, 2, 0), created="2030-01-01T00:00:00Z")
+
+
+def test_a_line_for_each_specification(bank: Bank, ask: Ask) -> None:
+    text = ask("leaderboard")[0]
+    forest = next(line for line in text.splitlines() if "random_forest" in line)
+    entry = next(entry for entry in leaderboard(bank).entries if entry.spec.kind == "random_forest")
+    assert f"{entry.mean:.4f} ± {entry.std:.4f}" in forest
+    assert "3 seeds" in forest
+    assert entry.verdict in forest
+    chosen = [line for line in text.splitlines() if line.strip().startswith("*=")]
+    assert len(chosen) == 1
+    assert sum(line.strip().startswith("= ") for line in text.splitlines()) >= 1
+    alike = sum(entry.indistinguishable for entry in leaderboard(bank).entries) - 1
+    assert f"= {alike} of 3 other heads cannot be told from the first (McNemar's test" in text
+    assert "failed: " in text
+    assert "knn(" in text
+
+
+def test_json_has_entries_beside_the_runs(bank: Bank, ask: Ask) -> None:
+    found = json.loads(ask("leaderboard", "--json")[0])
+    assert len(found["runs"]) == 7
+    assert len(found["entries"]) == 4
+    assert found["best"] == found["entries"][0]["runs"][0] == found["runs"][0]["run"]
+    entry = found["entries"][1]
+    assert {"accuracy", "std", "accuracy_interval", "gap", "verdict", "p_value", "indistinguishable"} <= set(entry)
+    metrics = found["runs"][0]["metrics"]
+    assert {"top5_accuracy", "brier", "calibration_error", "recall", "images"} <= set(metrics["val"])
+    assert set(metrics["train"]) == {"accuracy", "loss", "macro_f1"}
+
+
+def test_more_lines_than_are_shown(ask: Ask) -> None:
+    text = ask("leaderboard", "--top", 2)[0]
+    assert "and 2 more: featurebank leaderboard --bank bank --top 4" in text
+
+
+@pytest.mark.parametrize("key", ["loss", "seconds", "gap", "macro_f1", "accuracy"])
+def test_lines_are_sorted(bank: Bank, ask: Ask, key: str) -> None:
+    found = json.loads(ask("leaderboard", "--json", "--sort", key)[0])
+    lines = {entry.runs[0].run: entry for entry in leaderboard(bank).entries}
+    entries = [lines[entry["runs"][0]] for entry in found["entries"]]
+    value = {
+        "accuracy": lambda e: -e.mean,
+        "macro_f1": lambda e: -e.score("macro_f1"),
+        "loss": lambda e: e.score("loss"),
+    }
+    sort = value.get(key, lambda e: getattr(e, key))
+    assert [sort(entry) for entry in entries] == sorted(map(sort, entries))
+
+
+def test_csv_has_every_metric(bank: Bank, ask: Ask, tmp_path: Path) -> None:
+    ask("leaderboard", "--csv", tmp_path / "runs.csv")
+    with (tmp_path / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["run"] for row in rows] == [run.run for run in leaderboard(bank)]
+    run = leaderboard(bank)[0]
+    for name, value in run.metrics["val"].items():
+        assert json.loads(rows[0][f"val_{name}"]) == value
+    assert json.loads(rows[0]["params"]) == run.params
+    assert rows[-1]["failure"]
+    assert not any("test" in name for name in rows[0])
+
+
+def test_the_simplest_on_request(bank: Bank, ask: Ask) -> None:
+    lucky = next(run for run in leaderboard(bank) if run.head == "knn" and not run.failure)
+    replace(lucky, metrics={**lucky.metrics, "val": {**lucky.metrics["val"], "accuracy": 0.84}}).save()
+    plain, simple = (json.loads(ask("leaderboard", "--json", *words)[0]) for words in ((), ("--one-se",)))
+    kinds = {run["run"]: run["head"] for run in simple["runs"]}
+    assert (kinds[plain["best"]], kinds[simple["best"]]) == ("knn", "nearest_mean")
+    assert simple["runs"] == plain["runs"]
+
+
+def test_folds_have_a_leaderboard_of_their_own(bank: Bank, ask: Ask) -> None:
+    runs = [run for run in leaderboard(bank) if run.head == "ridge"]
+    for run in [on_folds(runs[0], index) for index in range(2)]:
+        run.save()
+    found = json.loads(ask("leaderboard", "--json")[0])
+    assert [run["head"] for run in found["runs"]] == ["ridge"] * 3
+    assert found["best"] == runs[0].run, "the one that was trained without folds"
+    assert [entry["folds"] for entry in found["entries"]] == [2]
+    assert "2, 2 folds" in ask("leaderboard")[0]
+    assert len(json.loads(ask("leaderboard", "--json", "--folds", 1)[0])["entries"]) == 4
+    assert "no run was judged on 7 folds" in ask("leaderboard", "--folds", 7, code=1)[1]
+
+
+def test_another_look_at_the_test_split_is_told(bank: Bank, ask: Ask) -> None:
+    evaluate_test(bank, leaderboard(bank)[1])
+    out, errors = ask("leaderboard", "--test")
+    assert "the test split was opened once before" in " ".join(errors.split())
+    assert "opened 20" in out
+    assert "after 1 other run" in out
+    assert ask("leaderboard", "--test")[1] == "", "it was not opened again"
+
+
+@pytest.mark.parametrize(("width", "columns"), [(140, {"train acc", "val acc"}), (80, {"val acc"})])
+def test_a_narrow_terminal_does_without_some_columns(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, width: int, columns: set[str]
+) -> None:
+    monkeypatch.setattr(tables, "_WIDTH", width)
+    lines = ask("leaderboard")[0].splitlines()
+    assert {name for name in ("train acc", "val acc") if name in lines[1]} == columns
+    assert any(line.strip().startswith("*= ") and "nearest_mean" in line for line in lines), "the name is not broken"
+
+
+def test_tensorboard(bank: Bank, ask: Ask, tmp_path: Path) -> None:
+    ask("leaderboard", "--tensorboard", tmp_path / "logs")
+    assert len(list((tmp_path / "logs").rglob("*tfevents*"))) == 6
+
+
+def test_a_calibrated_head_by_its_parameter(ask: Ask) -> None:
+    words = ("--head", "nearest_mean", "-p", "calibrate=temperature", "--json")
+    (run,) = json.loads(ask("heads", *words)[0])["runs"]
+    assert run["params"]["calibrate"] == "temperature"
+    assert "expected 'temperature'" in ask("heads", "--head", "ridge", "-p", "calibrate=magic", code=1)[1]

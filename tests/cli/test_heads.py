@@ -1,0 +1,88 @@
+"""`featurebank heads` with what it takes to search, to judge on folds and to end in time."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featurebank.bank import Bank
+from featurebank.cli import main
+from featurebank.runtime import set_threads
+
+Ask = Callable[..., Any]
+GRID = '[[head]]\nkind = "knn"\nn_neighbors = [1, 3, 5, 7]\n'
+
+
+@pytest.fixture
+def ask(
+    tmp_path: Path, make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Ask:
+    """Runs `heads` on a bank in this process; returns its JSON, or its standard error where it fails."""
+    bank = make_bank(noise=4.0)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "grid.toml").write_text(GRID)
+
+    def run(*words: object, code: int = 0) -> Any:
+        monkeypatch.setattr(sys, "argv", ["featurebank", "heads", "--bank", str(bank.path), *map(str, words), "--json"])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        set_threads(None)
+        out, errors = capsys.readouterr()
+        assert stop.value.code == code, errors
+        return errors if code else json.loads(out)
+
+    return run
+
+
+def test_random_search_on_folds_within_a_budget(ask: Ask) -> None:
+    wanted = ("--grid", "grid.toml", "--search", "random", "--runs", 2, "--folds", 3, "--repeats", 2, "--budget", 60)
+    found = ask(*wanted)
+    assert len(found["runs"]) == 2 * 3 * 2 + 1
+    assert len({run["params"]["n_neighbors"] for run in found["runs"]}) == 2
+    assert ask(*wanted)["runs"] == found["runs"]
+
+
+def test_a_race(ask: Ask) -> None:
+    found = ask("--grid", "grid.toml", "--search", "halving")
+    assert len(found["runs"]) == 4, "heads without epochs do not race"
+
+
+def test_failed_runs_again(ask: Ask) -> None:
+    words = ("--head", "knn", "-p", "n_neighbors=1000")
+    assert "all 1 runs failed" in ask(*words, code=1)
+    assert "1 to train" in ask(*words, "--retry-failed", code=1)
+    assert "0 to train" in ask(*words, code=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("--search", "best"), 2, "'best' is not one of"),
+        (("--search", "random"), 1, "search 'random' expects how many heads"),
+        (("--runs", 3), 1, "runs is 3, but search is 'all'"),
+        (("--folds", 1), 2, "1 is not in the range x>=2"),
+        (("--repeats", 2), 1, "repeats is 2 without folds"),
+        (("--budget", 0), 2, "0 is not in the range x>0"),
+        (("--folds", 31), 1, "31 folds need 31 different training and validation images of each class"),
+        (("--budget", 1e-6), 1, "too short for any of the 4 runs"),
+    ],
+)
+def test_options_that_cannot_be(ask: Ask, words: tuple[object, ...], code: int, told: str) -> None:
+    errors = ask("--grid", "grid.toml", *words, code=code)
+    assert told in errors
+    assert "Traceback" not in errors
+
+
+def test_a_wrong_grid_file_is_one_line_with_places(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text('[[head]]\nkind = "knn"\nn_neighbours = 3\n\n[[head]]\nkind = "sofmax"\n')
+    lines = [line for line in ask("--grid", "wrong.toml", code=1).splitlines() if line.startswith("Error: ")]
+    assert lines == [
+        "Error: wrong.toml:3: unknown parameter of head 'knn' 'n_neighbours': did you mean 'n_neighbors'?; "
+        "wrong.toml:6: unknown head 'sofmax': did you mean 'softmax'?; or the import path of a classifier, as "
+        "sklearn.svm:LinearSVC"
+    ]

@@ -1,0 +1,40 @@
+"""Fixtures of grids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that wait for each other are slower than one, on data as small as this."""
+    monkeypatch.setattr("featurebank.runtime._chosen", 1)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, int]]:
+    """What is trained from now on: specification and seed of each head."""
+    from featurebank.grid import work
+
+    found: list[tuple[Any, int]] = []
+    fit = work.fit_heads
+
+    def spy(specs: Any, *rest: Any) -> None:
+        found.extend(specs)
+        fit(specs, *rest)
+
+    monkeypatch.setattr(work, "fit_heads", spy)
+    return found
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """A function after which nothing may be trained."""
+
+    def fit_heads(specs: Any, *_: Any) -> None:
+        pytest.fail(f"{specs} would be trained")
+
+    return lambda: monkeypatch.setattr("featurebank.grid.work.fit_heads", fit_heads)

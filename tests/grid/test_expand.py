@@ -1,0 +1,250 @@
+"""A grid -> heads: what is planned, and what is told of one that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from grids import ROOT, Listener
+
+from featurebank.bank import Bank
+from featurebank.errors import ConfigError
+from featurebank.grid import default_tap, expand, read_grid, train_heads
+from featurebank.heads import linear
+from featurebank.heads.catalog import HEADS, make_head
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (ROOT / "featurebank" / "grids").glob("*.toml")])
+def test_built_in_grids_are_valid(name: str, make_bank: Callable[..., Bank]) -> None:
+    specs = expand(name, make_bank(taps=("pooled", "map")))
+    assert len(specs) == len(read_grid(name)), "a grid does not hold the same thing twice"
+    for spec in specs:
+        make_head(spec.kind, spec.params)
+
+
+def test_the_default_grid_is_wide_and_the_quick_one_is_short(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank()
+    default, quick = expand("default", bank), expand("quick", bank)
+    assert len(default) >= 40
+    assert len({spec.kind for spec in default}) >= 6
+    assert 10 <= len(quick) <= 16
+
+
+def test_the_wide_grid_has_every_kind_of_head_that_looks_at_vectors(make_bank: Callable[..., Bank]) -> None:
+    specs = expand("wide", make_bank())
+    assert len(specs) >= 300
+    wanted = {kind for kind in HEADS if not getattr(make_head(kind), "needs_map", False)}
+    assert wanted - {"xgboost", "xgboost_coarse"} <= {spec.kind for spec in specs}
+
+
+def test_the_heads_of_the_studies(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(taps=("pooled", "map"))
+    a, c, d, e = (expand(f"study-{letter}", bank) for letter in "acde")
+    deep = [spec.params for spec in a if spec.kind == "mlp"]
+    assert {tuple(params["hidden_units"]) for params in deep} >= {(512, 1024, 1024), (1024, 2048, 2048)}
+    assert all(params["schedule"] == "inverse_time" and params["monitor"] == "val_accuracy" for params in deep)
+    assert {params["dropout"][-1] for params in deep} == {0.0, 0.25}
+    best = {"dropout": 0.2, "batch_norm": True, "batch_size": 32, "schedule": "plateau", "hidden_units": [512, 128]}
+    assert sum(spec.params.items() >= best.items() for spec in c) == 1
+    assert {(spec.kind, spec.tap) for spec in d} >= {("softmax", "pooled"), ("mlp", "pooled")}
+    assert all(spec.params["plateau_floor"] == 1e-7 and spec.params["optimizer"] == "adamw" for spec in e)
+
+
+def test_calibration_is_a_parameter_of_every_head(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank()
+    grid = [{"kind": kind, "calibrate": "temperature"} for kind in ("softmax", "ridge", "knn")]
+    assert [str(spec) for spec in expand(grid, bank)] == [
+        f"{kind}(calibrate=temperature)" for kind in ("softmax", "ridge", "knn")
+    ]
+    assert len(train_heads(bank, grid)) == 3
+    with pytest.raises(ConfigError, match=r"head 'knn': calibrate is 'platt', expected 'temperature'"):
+        expand([{"kind": "knn", "calibrate": "platt"}], bank)
+
+
+def test_the_same_thing_is_planned_once(make_bank: Callable[..., Bank]) -> None:
+    grid = [
+        {"kind": "mlp", "hidden_units": (16, 8), "dropout": 0.5},
+        {"dropout": np.float64(0.5), "hidden_units": [np.int64(16), 8], "kind": "mlp", "tap": "pooled"},
+        {"kind": "ridge"},
+        {"kind": "ridge", "alpha": 1000.0},  # its default
+    ]
+    assert [str(spec) for spec in expand(grid, make_bank())] == [
+        "mlp(dropout=0.5, hidden_units=[16,8])", "ridge",
+    ]  # fmt: skip
+
+
+def test_ids_do_not_depend_on_place_time_or_spelling(make_bank: Callable[..., Bank]) -> None:
+    one = train_heads(make_bank(), [{"kind": "knn", "n_neighbors": np.int64(3)}], seeds=[4])
+    other = train_heads(
+        make_bank("elsewhere"), [{"n_neighbors": 3, "tap": "pooled", "kind": "knn"}], seeds=(np.int64(4),)
+    )
+    assert [run.run for run in one] == [run.run for run in other]
+    assert [run.run for run in one] != [run.run for run in train_heads(make_bank("c", seed=1), [{"kind": "knn"}])]
+
+
+def test_taps_of_the_grid_and_of_the_call(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(taps=("map", "pooled"))
+    assert default_tap(bank) == "pooled"
+    assert default_tap(make_bank("other", taps=("map",))) == "map"
+    grid = [{"kind": "knn"}, {"kind": "ridge", "tap": "map"}]
+    assert [(s.kind, s.tap) for s in expand(grid, bank)] == [("knn", "pooled"), ("ridge", "map")]
+    found = [(s.kind, s.tap) for s in expand(grid, bank, ["pooled", "map"])]
+    assert found == [("knn", "pooled"), ("knn", "map"), ("ridge", "map")]
+
+
+def test_all_problems_are_told_and_nothing_starts(
+    make_bank: Callable[..., Bank], no_training: Callable[[], None]
+) -> None:
+    bank = make_bank()
+    no_training()
+    grid = [
+        {"kind": "knn"},
+        {"kind": "sofmax"},
+        {"kind": "mlp", "droput": 0.5, "epoch": 3},
+        {"kind": "svm", "tap": "pooles", "gama": 1},
+        {"kind": "softmax", "learning_rate": -1, "dropout": 7},
+        {"kind": "mlp", "hidden_units": "wide"},
+        {"kind": "knn", "tap": 3},
+        {"C": 1.0},
+        {"kind": "sklearn.svm:SVR"},
+        {"kind": "sklearn.multiclass:OneVsRestClassifier"},
+        {"kind": "ridge", "alpha": float("nan")},
+        {"kind": "knn", "metric": print},
+    ]
+    with pytest.raises(ConfigError) as caught:
+        train_heads(bank, grid)
+    told = [
+        "'sofmax': did you mean 'softmax'", "'droput': did you mean 'dropout'", "'epoch': did you mean 'epochs'",
+        "unknown tap 'pooles': did you mean 'pooled'", "'gama': did you mean 'gamma'", "learning_rate is -1",
+        "dropout is 7", "hidden_units is 'wide'", "tap is 3", "'kind' is missing", "'sklearn.svm:SVR' is no classifier",
+        "OneVsRestClassifier' cannot be made", "head 'ridge' has a parameter that a run's record cannot hold",
+        "head 'knn' has a parameter that a run's record cannot hold",
+    ]  # fmt: skip
+    assert [line for line in told if line not in str(caught.value)] == []
+    assert "\n" not in str(caught.value)
+    assert not (bank.path / "runs").exists()
+
+
+def test_an_empty_grid(make_bank: Callable[..., Bank]) -> None:
+    with pytest.raises(ConfigError, match="the grid is empty"):
+        train_heads(make_bank(), [])
+
+
+def test_a_head_and_its_defaults_spelt_out_are_one(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank()
+    for kind in ("softmax", "knn", "random_forest", "xgboost", "sklearn.naive_bayes:GaussianNB"):
+        (plain,) = expand([{"kind": kind}], bank)
+        assert expand([{"kind": kind, **plain.params}], bank) == [plain]
+        assert str(plain) == kind
+    assert expand([{"kind": "softmax", "l2": 0}], bank) == expand([{"kind": "softmax"}], bank)
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "grid.toml"
+    path.write_text(text)
+    return str(path)
+
+
+WRONG = """# what people get wrong
+seeds = 3
+
+[[head]]
+kind = "softmax"
+learning_rat = 1e-3 # a typo
+dropout = [0.5, 7.0,
+           -1.0]
+
+[[head]] # without a name
+C = 1.0
+
+[[head]]
+kind = "sofmax"
+
+[[head]]
+tap = ["pooled", "pooles"]
+kind = "knn"
+n_neighbors = [1, 0]
+pca = "all"
+weights = "even"
+
+[[head]]
+kind = "mlp"
+hidden_units = []
+random_state = 3
+
+[heads]
+kind = "svm"
+"""
+
+
+def test_every_problem_of_a_file_is_told_with_its_line(
+    make_bank: Callable[..., Bank], tmp_path: Path, no_training: Callable[[], None]
+) -> None:
+    bank = make_bank()
+    no_training()
+    file = write(tmp_path, WRONG)
+    with pytest.raises(ConfigError) as caught:
+        train_heads(bank, file)
+    told = str(caught.value)
+    assert "\n" not in told
+    for line, text in [
+        (2, "unknown key 'seeds'"),
+        (6, "unknown parameter of head 'softmax' 'learning_rat': did you mean 'learning_rate'?"),
+        (7, "head 'softmax': dropout is 7.0, expected"),
+        (7, "head 'softmax': dropout is -1.0, expected"),
+        (10, "'kind' is missing"),
+        (14, "unknown head 'sofmax': did you mean 'softmax'?"),
+        (17, "unknown tap 'pooles': did you mean 'pooled'?"),
+        (19, "head 'knn': The 'n_neighbors' parameter of KNeighborsClassifier must be"),
+        (20, "head 'knn': pca is 'all'"),
+        (21, "head 'knn': The 'weights' parameter of KNeighborsClassifier must be"),
+        (25, "'hidden_units' is an empty list"),
+        (26, "head 'mlp' takes its seed from --seeds"),
+        (28, "unknown key 'heads': did you mean 'head'?"),
+    ]:
+        assert f"{file}:{line}: {text}" in told
+    assert told.count(f"{file}:") == 13
+    assert not (bank.path / "runs").exists()
+
+
+def test_what_a_head_refuses_for_two_values_has_the_line_of_one(
+    make_bank: Callable[..., Bank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from featurebank.errors import HeadError
+
+    def check(self: Any) -> None:
+        if self.momentum and self.l2:
+            message = "SoftmaxHead: momentum with l2 is impossible: leave one out; epochs is odd, expected even"
+            raise HeadError(message)
+
+    monkeypatch.setattr(linear.SoftmaxHead, "check", check)
+    file = write(tmp_path, '[[head]]\nkind = "softmax"\nl2 = [0.0, 0.1]\nmomentum = 0.5\n')
+    with pytest.raises(ConfigError) as caught:
+        expand(file, make_bank())
+    assert str(caught.value) == (
+        f"{file}:4: head 'softmax': momentum with l2 is impossible: leave one out; "
+        f"{file}:2: head 'softmax': epochs is odd, expected even"
+    )
+
+
+def test_a_head_for_maps_on_a_tap_of_vectors(
+    make_bank: Callable[..., Bank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear.SoftmaxHead, "needs_map", True, raising=False)
+    file = write(tmp_path, '[[head]]\nkind = "softmax"\ntap = "pooled"\n')
+    with pytest.raises(ConfigError, match=r"grid.toml:3: head 'softmax' needs a map, but .*8 numbers: extract with"):
+        expand(file, make_bank())
+    bank = make_bank("both", taps=("pooled", "map"))
+    with pytest.raises(ConfigError, match=r"needs a map, .* take tap = \"map\""):
+        expand([{"kind": "softmax"}], bank)
+    assert len(expand([{"kind": "softmax", "tap": "map"}], bank)) == 1
+
+
+def test_what_stands_twice_is_dropped_with_a_note(make_bank: Callable[..., Bank], tmp_path: Path) -> None:
+    file = write(tmp_path, '[[head]]\nkind = "knn"\n\n[[head]]\nkind = "knn"\nn_neighbors = [5, 3, 3]\n')
+    listener = Listener()
+    assert [str(spec) for spec in expand(file, make_bank(), reporter=listener)] == ["knn", "knn(n_neighbors=3)"]
+    assert listener.said == [f"{file}:4: 2 of its 3 heads are in the grid already: trained once"]

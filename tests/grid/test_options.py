@@ -1,0 +1,52 @@
+"""Options: what is wrong with them is told together, before anything starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from featurebank.errors import ConfigError
+from featurebank.grid.options import Options
+from featurebank.heads.folds import Fold
+
+
+def test_the_defaults_are_right() -> None:
+    Options().check()
+    assert (Options().chosen_seeds(), Options().chosen_folds()) == ([0], [None])
+
+
+def test_seeds_and_folds() -> None:
+    assert Options(seeds=3).chosen_seeds() == [0, 1, 2]
+    assert Options(seeds=(5, 3, 5)).chosen_seeds() == [5, 3]
+    assert Options(folds=2, repeats=2).chosen_folds() == [Fold(0, 2, 0), Fold(1, 2, 0), Fold(0, 2, 1), Fold(1, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"seeds": 0}, "seeds are 0"),
+        ({"seeds": []}, r"seeds are \[\]"),
+        ({"seeds": -1}, "seeds are -1"),
+        ({"seeds": [0, -3]}, r"seeds are \[0, -3\]"),
+        ({"search": "randon"}, "unknown search 'randon': did you mean 'random'"),
+        ({"search": "random"}, "runs is None: search 'random' expects how many"),
+        ({"search": "random", "runs": 0}, "runs is 0: search 'random' expects how many"),
+        ({"runs": 5}, "runs is 5, but search is 'all'"),
+        ({"folds": 1}, "folds is 1: expected 2 or more"),
+        ({"folds": 2.5}, "folds is 2.5"),
+        ({"folds": True}, "folds is True"),
+        ({"folds": 5, "repeats": 0}, "repeats is 0: expected 1 or more"),
+        ({"repeats": 2}, "repeats is 2 without folds"),
+        ({"budget": 0}, "budget is 0: expected a number of seconds above 0"),
+        ({"budget": float("nan")}, "budget is nan"),
+    ],
+)
+def test_what_is_wrong(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        Options(**options).check()
+
+
+def test_all_that_is_wrong_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"search 'best'.*seeds are.*folds is.*budget is"):
+        Options(seeds=0, search="best", folds=0, budget=-1).check()

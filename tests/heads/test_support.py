@@ -1,0 +1,153 @@
+"""Kernels are computed once, and the machines on them are scikit-learn's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.svm import SVC
+
+from featurebank.errors import HeadError, RamLimitError
+from featurebank.heads import support
+from featurebank.heads.shared import Shared
+from featurebank.heads.support import KernelRidgeHead, SVMHead
+
+
+def steps_by_hand(X: np.ndarray, options: dict[str, Any]) -> np.ndarray:
+    inputs = np.abs(X.astype(np.float64)) ** options.get("power", 1.0) * np.sign(X)
+    if options.get("normalize"):
+        inputs = normalize(inputs)
+    if options.get("standardize"):
+        inputs = StandardScaler().fit_transform(inputs)
+    if options.get("pca"):
+        inputs = PCA(options["pca"]).fit_transform(inputs)
+    return np.asarray(inputs)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"C": 0.3}, {"gamma": 0.02}, {"gamma": "auto"}, {"standardize": True, "pca": 5},
+        {"power": 0.7, "normalize": True}, {"kernel": "rbf", "C": 100.0},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_predictions_are_scikit_learns(hard: Any, options: dict[str, Any]) -> None:
+    rows = np.concatenate([hard.X, hard.X_val])
+    head = SVMHead(**options).fit(rows, np.concatenate([hard.y, hard.y_val]))
+    inputs = steps_by_hand(rows, options)
+    machine = SVC(C=options.get("C", 10.0), gamma=options.get("gamma", "scale"), break_ties=True)
+    machine.fit(inputs, np.concatenate([hard.y, hard.y_val]))
+    other = rows[::-1] * 0.9 + rows * 0.1
+    told = machine.decision_function(inputs)
+    found = head._logits(rows)
+    np.testing.assert_allclose(found, told, atol=1e-3)
+    assert np.array_equal(head.predict(rows), machine.predict(inputs))
+    if not options.get("standardize"):
+        assert np.array_equal(head.predict(other), machine.predict(steps_by_hand(other, options)))
+
+
+def test_two_classes_are_a_logistic_function_of_the_decision(pair: Any) -> None:
+    for kernel in ("rbf", "linear"):
+        machine = SVC(C=10.0, kernel=kernel).fit(pair.X.astype(np.float64), pair.y)
+        head = SVMHead(kernel=kernel).fit(pair.X, pair.y)
+        expected = 1 / (1 + np.exp(-machine.decision_function(pair.X_val.astype(np.float64))))
+        np.testing.assert_allclose(head.predict_proba(pair.X_val)[:, 1], expected, atol=1e-4)
+
+
+def test_a_linear_machine_adds_the_margins_of_its_pairs(hard: Any) -> None:
+    machine = SVC(C=0.01, kernel="linear", decision_function_shape="ovo").fit(hard.X.astype(np.float64), hard.y)
+    margins = machine.decision_function(hard.X_val.astype(np.float64))
+    sums = np.stack([margins[:, 0] + margins[:, 1], margins[:, 2] - margins[:, 0], -margins[:, 1] - margins[:, 2]], 1)
+    head = SVMHead(C=0.01, kernel="linear").fit(hard.X, hard.y)
+    np.testing.assert_allclose(head._logits(hard.X_val), sums, atol=1e-4)
+    assert np.mean(head.predict(hard.X_val) == machine.predict(hard.X_val.astype(np.float64))) > 0.9
+
+
+@pytest.mark.parametrize("options", [{}, {"standardize": True}, {"pca": 5, "standardize": True}], ids=str)
+@pytest.mark.parametrize("make", [SVMHead, KernelRidgeHead])
+def test_a_linear_kernel_is_one_layer(hard: Any, make: Any, options: dict[str, Any]) -> None:
+    head = make(kernel="linear", **options).fit(hard.X, hard.y)
+    weights, bias = head.linear_()
+    logits = hard.X_val @ weights + bias
+    expected = np.exp(logits - logits.max(1, keepdims=True))
+    np.testing.assert_allclose(head.predict_proba(hard.X_val), expected / expected.sum(1, keepdims=True), atol=1e-5)
+
+
+@pytest.mark.parametrize("head", [SVMHead(), SVMHead(kernel="linear", power=0.5), KernelRidgeHead()], ids=str)
+def test_others_are_none(hard: Any, head: Any) -> None:
+    with pytest.raises(HeadError, match="with these parameters is no linear function of the features"):
+        head.fit(hard.X, hard.y).linear_()
+
+
+@pytest.mark.parametrize(("kernel", "gamma"), [("rbf", 0.01), ("linear", 1.0)])
+def test_kernel_ridge_is_scikit_learns(hard: Any, kernel: str, gamma: float) -> None:
+    targets = (hard.y[:, None] == np.array([2, 5, 9])) * 2.0 - 1
+    theirs = KernelRidge(alpha=0.5, kernel=kernel, gamma=gamma).fit(
+        hard.X.astype(np.float64), targets - targets.mean(0)
+    )
+    head = KernelRidgeHead(alpha=0.5, kernel=kernel, gamma=gamma).fit(hard.X, hard.y)
+    expected = theirs.predict(hard.X_val.astype(np.float64)) + targets.mean(0)
+    np.testing.assert_allclose(head._logits(hard.X_val), expected, atol=1e-6)
+
+
+def test_kernel_ridge_is_the_mean_of_a_gaussian_process(hard: Any) -> None:
+    targets = (hard.y[:, None] == np.array([2, 5, 9])) * 2.0 - 1
+    process = GaussianProcessRegressor(RBF(5.0), alpha=0.3, optimizer=None).fit(hard.X, targets - targets.mean(0))
+    head = KernelRidgeHead(alpha=0.3, gamma=0.01, gamma_times=2.0).fit(hard.X, hard.y)
+    np.testing.assert_allclose(head._logits(hard.X_val), process.predict(hard.X_val) + targets.mean(0), atol=1e-6)
+
+
+def test_distances_are_computed_once_for_a_grid(hard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    distances = support._distances
+    monkeypatch.setattr(support, "_distances", lambda A, B: calls.append(len(B)) or distances(A, B))
+    heads = [SVMHead(C=C, gamma_times=times) for C in (0.1, 1.0) for times in (0.5, 2.0)]
+    list(SVMHead.fit_path([*heads, SVMHead(C=1.0, kernel="linear")], shared := Shared(hard.X, hard.y)))
+    KernelRidgeHead().fit(hard.X, hard.y, shared=shared)
+    assert calls == [len(hard.X)]
+    for head in heads:
+        alone = SVMHead(**head.get_params()).fit(hard.X, hard.y)
+        assert np.array_equal(alone.predict_proba(hard.X_val), head.predict_proba(hard.X_val))
+
+
+def test_a_kernel_that_does_not_fit_is_not_held(hard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kernel in ("rbf", "linear"):
+        held = SVMHead(kernel=kernel).fit(hard.X, hard.y).predict_proba(hard.X_val)
+        with monkeypatch.context() as patch:
+            patch.setattr("featurebank.runtime._chosen_ram", 300_000)
+            with pytest.warns(UserWarning, match=r"the kernel of 90 images needs .* it is not shared"):
+                found = SVMHead(kernel=kernel).fit(hard.X, hard.y).predict_proba(hard.X_val)
+            with pytest.raises(RamLimitError, match=r"the kernel of 90 images needs .* take ridge"):
+                KernelRidgeHead(kernel=kernel).fit(hard.X, hard.y)
+        np.testing.assert_allclose(found, held, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"C": 0}, "C is 0, expected a number above 0"),
+        ({"kernel": "poly"}, "kernel is 'poly', expected rbf or linear .*sklearn.svm:SVC"),
+        ({"gamma": "median"}, "gamma is 'median', expected a number above 0, 'scale' or 'auto'"),
+        ({"gamma": -1.0}, "gamma is -1.0"),
+        ({"gamma_times": 0}, "gamma_times is 0"),
+        ({"power": -0.5}, "power is -0.5"),
+        ({"pca": "all"}, "pca is 'all', expected a whole number"),
+        ({"pca": 91}, "pca is 91, expected 1 to 90"),
+    ],
+)
+def test_parameters_out_of_range(hard: Any, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(HeadError, match=told):
+        SVMHead(**options).fit(hard.X, hard.y)
+
+
+def test_rows_of_nothing_are_left_as_they_are(hard: Any) -> None:
+    X = hard.X.copy()
+    X[3] = 0
+    assert np.isfinite(SVMHead(normalize=True, power=0.5).fit(X, hard.y).predict_proba(X)).all()

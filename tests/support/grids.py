@@ -1,0 +1,140 @@
+"""What tests of grids share: cheap heads, a listening reporter, processes that train and die."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from featurebank.bank import Bank
+from featurebank.bank.sealed import read_sealed
+from featurebank.progress import Advance, Reporter
+
+ROOT = Path(__file__).resolve().parents[2]
+
+FAST: list[dict[str, Any]] = [
+    {"kind": "knn", "n_neighbors": 1},
+    {"kind": "knn", "n_neighbors": 5},
+    {"kind": "ridge"},
+    {"kind": "nearest_mean"},
+    {"kind": "logistic"},
+]
+"""Needs no TensorFlow."""
+
+
+class Listener(Reporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.warned: list[str] = []
+        self.done = 0
+
+    @contextlib.contextmanager
+    def track(self, what: str, total: int, unit: str) -> Iterator[Advance]:
+        def advance(count: int) -> None:
+            self.done += count
+
+        self.total = total
+        yield advance
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def warn(self, line: str) -> None:
+        self.warned.append(line)
+
+
+def records(bank: Bank) -> dict[str, dict[str, Any]]:
+    return {path.stem: read_sealed(path) for path in (bank.path / "runs").glob("*.json")}
+
+
+def kept(bank: Bank) -> set[str]:
+    return {path.stem for path in (bank.path / "runs").glob("*.head")}
+
+
+CHILD = """
+import contextlib, os, signal, sys
+from pathlib import Path
+from featurebank.bank import Bank
+from featurebank.grid import train_heads
+from featurebank.progress import Reporter
+from featurebank.runtime import set_threads
+
+class Deadly(Reporter):
+    @contextlib.contextmanager
+    def track(self, what, total, unit):
+        done = 0
+        def advance(count):
+            nonlocal done
+            done += count
+            if done == int(sys.argv[2]):
+                os.kill(os.getpid(), signal.SIGKILL)
+        yield advance
+
+set_threads(1)
+train_heads(Bank(Path(sys.argv[1])), eval(sys.argv[3]), reporter=Deadly())
+print("tensorflow" in sys.modules, "keras" in sys.modules)
+"""
+
+
+def run_child(bank: Bank, dies_after: int, grid: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", CHILD, str(bank.path), str(dies_after), repr(grid)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+PARTNER = """
+import json, os, sys, time
+from pathlib import Path
+from featurebank.bank import Bank
+from featurebank.grid import record, train_heads, work
+from featurebank.progress import Reporter
+from featurebank.runtime import set_threads
+
+path, log, grid, options, pause = Path(sys.argv[1]), Path(sys.argv[2]), *map(json.loads, sys.argv[3:6])
+
+def write(line):
+    with log.open("a") as file:
+        file.write(f"{os.getpid()} {line}\\n")
+
+class Loud(Reporter):
+    def say(self, line):
+        write(f"said {line}")
+
+class Journal(record.Journal):
+    def record(self, job, fitted, **more):
+        time.sleep(pause)
+        super().record(job, fitted, **more)
+        write(f"recorded {job.run}")
+
+import featurebank.grid.stage
+featurebank.grid.stage.Journal = Journal
+set_threads(1)
+write("begins")
+runs = train_heads(Bank(path), grid, reporter=Loud(), **options)
+write(f"ends {len(runs)} {runs[0].run}")
+"""
+
+
+def start_partner(bank: Bank, log: Path, grid: Any, *, pause: float = 0.02, **options: Any) -> subprocess.Popen[str]:
+    """Starts a process that trains a grid and writes what it does into a log."""
+    arguments = [str(bank.path), str(log), json.dumps(grid), json.dumps(options), json.dumps(pause)]
+    return subprocess.Popen(
+        [sys.executable, "-c", PARTNER, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def logged(log: Path, what: str) -> list[list[str]]:
+    """Returns what the processes have written of a kind: the number of each and the words of its lines."""
+    if not log.exists():
+        return []
+    lines = [line.split() for line in log.read_text().splitlines()]
+    return [[line[0], *line[2:]] for line in lines if line[1] == what]

@@ -1,0 +1,104 @@
+"""TensorBoard's files, read back by TensorBoard's own reader."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featurebank.bank import Bank
+from featurebank.boards import write_tensorboard
+from featurebank.errors import MissingDependencyError
+from featurebank.grid import train_heads
+from featurebank.heads.runs import Run
+
+ROOT = Path(__file__).resolve().parents[1]
+GRID: list[dict[str, Any]] = [{"kind": "ridge", "alpha": 10.0}, {"kind": "softmax", "epochs": 3, "standardize": True}]
+
+
+@pytest.fixture
+def runs(make_bank: Callable[..., Bank]) -> dict[str, Run]:
+    return {run.head: run for run in train_heads(make_bank(noise=4.0), GRID)}
+
+
+def read(directory: Path, run: Run) -> Any:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(directory / run.tap / f"{run.head}-{run.run}"))
+    found.Reload()
+    return found
+
+
+def test_a_run_with_epochs_has_its_curves_and_its_final_metrics(runs: dict[str, Run], tmp_path: Path) -> None:
+    run = runs["softmax"]
+    assert write_tensorboard(list(runs.values()), tmp_path) == 2
+    found = read(tmp_path, run)
+    history = run.history or {}
+    for name in ("loss", "val_loss", "val_accuracy"):
+        events = found.Scalars(f"epoch/{name}")
+        assert [event.step for event in events] == list(range(1, len(history[name]) + 1))
+        assert [event.value for event in events] == pytest.approx(history[name])
+    for split in ("train", "val"):
+        for name in ("accuracy", "loss", "macro_f1"):
+            (event,) = found.Scalars(f"{split}/{name}")
+            assert event.value == pytest.approx(run.metrics[split][name])
+            assert event.step == history["best_epoch"]
+
+
+def test_a_run_without_epochs_has_its_final_metrics(runs: dict[str, Run], tmp_path: Path) -> None:
+    write_tensorboard(list(runs.values()), tmp_path)
+    found = read(tmp_path, runs["ridge"])
+    assert found.Scalars("val/brier")[0].value == pytest.approx(runs["ridge"].metrics["val"]["brier"])
+    assert found.Scalars("seconds")[0].value == pytest.approx(runs["ridge"].seconds)
+    assert not any(tag.startswith("epoch/") for tag in found.Tags()["scalars"])
+    assert not any("test" in tag for tag in found.Tags()["scalars"])
+
+
+def test_hyperparameters_are_those_of_the_runs(runs: dict[str, Run], tmp_path: Path) -> None:
+    from tensorboard.plugins.hparams import metadata
+
+    write_tensorboard(list(runs.values()), tmp_path)
+    for run in runs.values():
+        content = read(tmp_path, run).PluginTagToContent("hparams")
+        start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG])
+        values = {name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()}
+        told = {name: "None" if value is None else value for name, value in run.params.items()}
+        assert values == {**told, "head": run.head, "tap": "pooled", "seed": 0}
+        end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG])
+        assert end.end_time_secs == pytest.approx(start.start_time_secs + run.seconds)
+
+
+def test_writing_again_replaces_and_failed_runs_are_left_out(make_bank: Callable[..., Bank], tmp_path: Path) -> None:
+    found = train_heads(make_bank(), [{"kind": "ridge"}, {"kind": "knn", "n_neighbors": 10_000}])
+    logs = tmp_path / "logs"
+    assert write_tensorboard(found, logs) == write_tensorboard(found, logs) == 1
+    assert len([path for path in logs.rglob("*") if path.is_file()]) == 1
+
+
+def test_an_import_path_is_a_directory_of_its_own(make_bank: Callable[..., Bank], tmp_path: Path) -> None:
+    found = train_heads(make_bank(), [{"kind": "sklearn.naive_bayes:GaussianNB", "var_smoothing": 1e-8}])
+    write_tensorboard(found, tmp_path)
+    assert [path.name for path in (tmp_path / "pooled").iterdir()] == [f"sklearn.naive_bayes_GaussianNB-{found[0].run}"]
+
+
+def test_no_tensorflow_is_imported(make_bank: Callable[..., Bank], tmp_path: Path) -> None:
+    bank = make_bank()
+    train_heads(bank, [{"kind": "ridge"}])
+    code = (
+        "import sys, pathlib, featurebank as fb; from featurebank.boards import write_tensorboard; "
+        f"runs = fb.leaderboard(fb.open_bank({str(bank.path)!r})); "
+        f"write_tensorboard(runs, pathlib.Path({str(tmp_path / 'logs')!r})); "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    assert list((tmp_path / "logs").rglob("*tfevents*"))
+
+
+def test_tensorboard_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'featurebank\[tensorboard\]'"):
+        write_tensorboard([], tmp_path)

@@ -172,7 +172,9 @@ def _answering(model: Any) -> Any:
     """Returns a function from maps (b, h, w, c) to logits (b, classes); short batches are filled up to one shape."""
     tf = import_tensorflow()
 
-    @tf.function(input_signature=[tf.TensorSpec((_ROWS, *model.input.shape[1:]), tf.float32)], autograph=False)
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec((_ROWS, *model.input.shape[1:]), tf.float32)], autograph=False
+    )
     def run(x: Any) -> Any:
         return model(x, training=False)
 

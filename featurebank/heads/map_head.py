@@ -16,7 +16,7 @@ import numpy as np
 from featurebank.errors import HeadError
 from featurebank.heads.activations import ACTIVATIONS, activate, softmax
 from featurebank.heads.checks import Check, choice, number
-from featurebank.heads.maps import as_maps, blocks, checked_finite, in_order
+from featurebank.heads.maps import as_maps, blocks, in_order
 from featurebank.heads.neural import History, TrainedHead
 
 _ROWS = 64
@@ -56,7 +56,8 @@ class MapHead(TrainedHead):
     def stem_shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each tensor of the stem, for maps of the shape (h, w, c).
 
-        A name that begins with "kernel" is penalised; "kernel0", if there is one, is multiplied by what all heads share.
+        A name that begins with "kernel" is penalised; "kernel0", if there is one, is multiplied by what all heads
+        share.
 
         Raises:
             HeadError: such maps are too small.
@@ -105,7 +106,7 @@ class MapHead(TrainedHead):
 
     def dropout_rates(self) -> tuple[float, ...]:
         """Returns the rate after the stem and after each hidden layer."""
-        if isinstance(self.dropout, list | tuple):
+        if isinstance(self.dropout, Sequence):
             return tuple(map(float, self.dropout))
         return (float(self.dropout),) * (1 + len(self.layer_sizes()))
 
@@ -200,7 +201,9 @@ class MapHead(TrainedHead):
     def prepared(self, X: np.ndarray) -> np.ndarray:
         """Returns maps as the stem takes them: standardised where the head is."""
         tensors = self.tensors_
-        return (X - tensors["channel_mean"]) / tensors["channel_scale"] if "channel_mean" in tensors else X
+        if "channel_mean" not in tensors:
+            return X
+        return np.asarray((X - tensors["channel_mean"]) / tensors["channel_scale"])
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
         tensors = self.tensors_
@@ -209,11 +212,11 @@ class MapHead(TrainedHead):
         for layer in range(last):
             outputs = outputs @ tensors[f"kernel_dense{layer}"] + tensors[f"bias_dense{layer}"]
             outputs = normalized_activation(self.activation, self.batch_norm, outputs, tensors, f"dense{layer}")
-        return outputs @ tensors[f"kernel_dense{last}"] + tensors[f"bias_dense{last}"]
+        return np.asarray(outputs @ tensors[f"kernel_dense{last}"] + tensors[f"bias_dense{last}"])
 
 
 def normalized_activation(
-    activation: str, batch_norm: bool | str, x: np.ndarray, tensors: Mapping[str, np.ndarray], name: str
+    activation: str, batch_norm: Any, x: np.ndarray, tensors: Mapping[str, np.ndarray], name: str
 ) -> np.ndarray:
     """Applies an activation, and batch normalisation before or after it."""
     place = where(batch_norm)
@@ -232,12 +235,14 @@ BATCH_NORM_EPSILON = 1e-3
 """Keras's default."""
 
 
-def where(batch_norm: bool | str) -> str:
+def where(batch_norm: Any) -> str:
     """Returns where batch normalisation stands: "before" or "after" the activation, "" nowhere."""
-    return {True: "before", False: ""}.get(plain(batch_norm), batch_norm)  # type: ignore[call-overload, no-any-return]
+    if isinstance(batch_norm, str):
+        return batch_norm
+    return "before" if batch_norm else ""
 
 
-def plain(value: bool | str) -> bool | str:
+def plain(value: Any) -> Any:
     """Returns a truth value of numpy as Python's."""
     return bool(value) if isinstance(value, np.bool_) else value
 

@@ -83,9 +83,10 @@ class MapNetwork:
 
     def __init__(self, heads: Sequence[MapHead], data: MapData) -> None:
         self._tf = import_tensorflow()
-        from featurebank.heads import map_program  # is made of TensorFlow
+        from featurebank.heads import map_program, program  # are made of TensorFlow
 
         self._program, self._data, self._first = map_program, data, heads[0]
+        self._axis = program.head_axis
         self.images, self.views, self.validated = len(data.y), data.X.views, data.validation is not None
         self._shape = _shape(map_program, heads)
         self._train, self._val = data.maps(standardize=bool(self._first.standardize))
@@ -113,7 +114,7 @@ class MapNetwork:
             )  # fmt: skip
             self._steps += 1
             total += losses.numpy() * weights.sum()
-        return total / batches.weights.sum()
+        return np.asarray(total / batches.weights.sum())
 
     def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns validation losses and accuracies; see `Network`."""
@@ -136,13 +137,13 @@ class MapNetwork:
         for name, variable in {**self._params, **self._moving}.items():
             values = variable.numpy()
             for k in np.flatnonzero(which).tolist():
-                self._kept[k][name] = np.array(values.take(k, axis=head_axis(name)))
+                self._kept[k][name] = np.array(values.take(k, axis=self._axis(name)))
 
     def narrow(self, positions: Sequence[int]) -> None:
         """Goes on with some heads; see `Network`."""
 
         def chosen(name: str, value: Any) -> Any:
-            return self._tf.Variable(self._tf.gather(value, positions, axis=head_axis(name)))
+            return self._tf.Variable(self._tf.gather(value, positions, axis=self._axis(name)))
 
         self._params = {name: chosen(name, value) for name, value in self._params.items()}
         self._moving = {name: chosen(name, value) for name, value in self._moving.items()}

@@ -8,7 +8,7 @@ million weights) on maps of 7 x 7 x 1280 in batches of 32, two cores, seconds a 
 
     Keras `fit`, one head after another                                   .69
     (a) convolutions of concatenated filters (`tf.nn.conv2d`), 8 heads    .62
-    (b) everything in one XLA program, 8 heads                            .43, with variables that it changes in place .23
+    (b) everything in one XLA program, 8 heads                            .43; with variables changed in place .23
     (c) patches times kernels outside of XLA, the rest inside, 8 heads    .21; 2 heads .30, one .34
 
 So it is (c). The two products of 75 billion multiply-adds that eight heads make of a batch run at 250 GFLOP/s, the
@@ -73,8 +73,8 @@ class _Pass:
 def step_program(shape: MapShape, sizes: Sizes) -> Callable[..., Any]:
     """Returns the program of one step, which is compiled when it is called first.
 
-    It takes maps x (b, h, w, c), labels (b,), weights (b,) (0 for padding), the learning rates (K,), the variables of the
-    parameters, of the optimizer's slots and of the moving statistics, which it changes, the heads' options (K, ...)
+    It takes maps x (b, h, w, c), labels (b,), weights (b,) (0 for padding), the learning rates (K,), the variables of
+    the parameters, of the optimizer's slots and of the moving statistics, which it changes, the heads' options (K, ...)
     each, which heads are still active (K,) and the number of steps done. It returns the mean loss of each head (K,).
     """
     differentiate, change = _differentiation(shape, sizes), _change(shape, sizes)
@@ -216,7 +216,7 @@ def _logits(outputs: Any, run: _Pass) -> Any:
 
 def _conv(outputs: Any, run: _Pass) -> Any:
     _, layers, padding, normalization, reduction = run.shape.stem
-    count, height, width, filters = outputs.shape
+    count, height, width = outputs.shape[:3]
     x = tf.transpose(tf.reshape(outputs, (count, height, width, run.heads, -1)), (3, 0, 1, 2, 4))
     for number, layer in enumerate(layers):
         if number:

@@ -7,6 +7,7 @@ goes. Reading runs in a thread of its own, some batches ahead.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -95,7 +96,7 @@ class StoredMaps:
     def __getitem__(self, chosen: Any) -> StoredMaps:
         return StoredMaps(self._bank, self._tap, self._positions[chosen], self.views)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         return np.asarray(self._bank.rows(self._tap, self._positions), dtype)
 
     def batch(self, rows: np.ndarray) -> np.ndarray:
@@ -187,7 +188,7 @@ class StandardizedMaps:
 
     def batch(self, rows: np.ndarray) -> np.ndarray:
         """Returns maps (b, h, w, c) float32; rows are image + view * n."""
-        return (self.maps.batch(rows) - self.mean) / self.scale
+        return np.asarray((self.maps.batch(rows) - self.mean) / self.scale)
 
 
 def blocks(maps: Maps, rows: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
@@ -208,10 +209,9 @@ def blocks(maps: Maps, rows: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
 
     def put(item: Any) -> None:
         while not stopped.is_set():
-            try:
-                return waiting.put(item, timeout=0.1)
-            except queue.Full:
-                continue
+            with contextlib.suppress(queue.Full):
+                waiting.put(item, timeout=0.1)
+                return
 
     def read() -> None:
         try:

@@ -101,7 +101,9 @@ class GemPoolHead(MapHead):
 
     def check_layers(self) -> list[Check]:
         """Returns the checks of the parameters that this head adds."""
-        unscaled = Check("standardize", self.standardize, "false: a power of a negative number is none", not self.standardize)
+        unscaled = Check(
+            "standardize", self.standardize, "false: a power of a negative number is none", not self.standardize
+        )
         least = number("power", self.power)
         holds = least.holds and float(self.power) >= 1
         return [*super().check_layers(), least._replace(expected="a number of 1 or more", holds=holds), unscaled]

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -49,6 +49,18 @@ class Shape:
     normalization: str = ""
     """Where batch normalisation stands: "before" or "after" the activation, "" nowhere."""
     max_norm: bool = False
+
+
+class Trained(Protocol):
+    """What a step of the optimizer needs to know of a program."""
+
+    @property
+    def rule(self) -> Rule:
+        """The optimizer's."""
+
+    @property
+    def max_norm(self) -> bool:
+        """Whether kernels are limited."""
 
 
 Sizes = tuple[Any, ...]
@@ -221,7 +233,7 @@ def moved(moving: Tensors, seen: Tensors, keep: Any, active: Any) -> Tensors:
 
 
 def updated(
-    shape: Shape, params: Tensors, slots: dict[str, Slots], gradients: Tensors, rates: Any, options: Tensors,
+    shape: Trained, params: Tensors, slots: dict[str, Slots], gradients: Tensors, rates: Any, options: Tensors,
     active: Any, step: Any,
 ) -> tuple[Tensors, dict[str, Slots]]:  # fmt: skip
     """Takes one step; heads that are not active keep their parameters."""

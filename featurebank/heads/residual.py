@@ -15,7 +15,8 @@ from featurebank.runtime import import_tensorflow
 class ResidualStageHead(LayeredHead):
     """Bottleneck blocks, 1x1 - 3x3 - 1x1 with batch normalisation and a shortcut, then pooling, dense layers, softmax.
 
-    With its defaults on `conv4_block6_out` of ResNet50 it is that network's fifth stage with stride 1, from fresh weights.
+    With its defaults on `conv4_block6_out` of ResNet50 it is that network's fifth stage with stride 1, from fresh
+    weights.
 
     Args:
         filters: of the three convolutions of each block.

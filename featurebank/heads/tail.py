@@ -21,8 +21,8 @@ BATCH_NORMS = ("train", "frozen")
 class TailHead(LayeredHead):
     """The layers of a backbone from a cut point to its last map, then pooling, dense layers, softmax.
 
-    Everything before the cut is frozen, so its output is taken from the bank: what is left to compute is the share of the
-    work that `featurebank backbones NAME` shows for the cut.
+    Everything before the cut is frozen, so its output is taken from the bank: what is left to compute is the share of
+    the work that `featurebank backbones NAME` shows for the cut.
 
     Args:
         backbone: as `load_backbone` takes it; in a grid, that of the bank.

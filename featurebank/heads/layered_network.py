@@ -13,7 +13,7 @@ import numpy as np
 
 from featurebank.heads.joined import OnHead
 from featurebank.heads.layered import LayeredHead
-from featurebank.heads.map_network import MapData
+from featurebank.heads.map_data import MapData
 from featurebank.heads.maps import blocks
 from featurebank.heads.neural import History, TrainedHead
 from featurebank.heads.trainer import Batches, train

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 
-from featurebank.errors import HeadError
 from featurebank.heads.cam import CamHead
 from featurebank.heads.joined import OnHead
+from featurebank.heads.joined import programs as dense_programs
 from featurebank.heads.joined import train_together as train_dense
+from featurebank.heads.map_data import MapData
 from featurebank.heads.map_head import MapHead, where
-from featurebank.heads.maps import Maps, StandardizedMaps, as_maps, blocks, channel_statistics, in_order, pooled
+from featurebank.heads.maps import blocks, in_order, pooled
 from featurebank.heads.neural import History, TrainedHead
 from featurebank.heads.trainer import Batches, train
 from featurebank.runtime import import_tensorflow, ram_limit
@@ -23,54 +23,6 @@ _MEMORY_BYTES = 2500 << 20
 `--ram`; more heads are trained in turns."""
 _VALIDATION_ROWS = 64
 """Validation images that are judged at a time."""
-
-
-@dataclass
-class MapData:
-    """Maps and labels as the programs take them."""
-
-    X: Maps
-    y: np.ndarray
-    """(n,) int32 positions in `classes`."""
-    classes: np.ndarray
-    validation: tuple[Maps, np.ndarray] | None
-    _statistics: list[np.ndarray] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, X: Any, y: np.ndarray, validation: tuple[Any, np.ndarray] | None, views: Sequence[Any] = ()) -> MapData:
-        """Checks maps and labels.
-
-        Raises:
-            HeadError: features are no maps, not finite or of unequal shape, or there is only one class.
-        """
-        maps = as_maps(X, views)
-        if np.shape(y) != (maps.shape[0],):
-            message = f"there are features of {maps.shape[0]} images, but the labels have the shape {np.shape(y)}"
-            raise HeadError(message)
-        classes, positions = np.unique(y, return_inverse=True)
-        if len(classes) < 2:  # noqa: PLR2004 - a classifier needs two
-            message = (
-                f"the training images have {len(classes)} class, expected 2 or more: check the split and the labels"
-            )
-            raise HeadError(message)
-        known = None
-        if validation is not None:
-            known = _known(validation[0], np.asarray(validation[1]), classes, maps.shape[1:])
-        return cls(maps, positions.astype(np.int32), classes, known)
-
-    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns mean and scale of each channel: (c,) each."""
-        if not self._statistics:
-            self._statistics = list(channel_statistics(self.X))
-        return self._statistics[0], self._statistics[1]
-
-    def maps(self, *, standardize: bool) -> tuple[Maps, Maps | None]:
-        """Returns training and validation maps as the heads see them."""
-        val = None if self.validation is None else self.validation[0]
-        if not standardize:
-            return self.X, val
-        mean, scale = self.statistics()
-        return StandardizedMaps(self.X, mean, scale), val and StandardizedMaps(val, mean, scale)
 
 
 class MapNetwork:
@@ -207,12 +159,11 @@ def train_maps_together(
         if on_trained:
             on_trained(position, failure, seconds, together)
 
-    own = [i for i, head in enumerate(heads) if isinstance(head, MapHead)]
-    for positions in programs([cast("MapHead", heads[i]) for i in own], data):
-        _train_program([own[k] for k in positions], heads, data, told)
-    cams = [i for i, head in enumerate(heads) if isinstance(head, CamHead)]
-    if cams:
-        _train_cams(cams, heads, data, told)
+    for positions in programs(heads, data.X.shape[1:], len(data.classes), len(data.y)):
+        if isinstance(heads[positions[0]], CamHead):
+            _train_cams(positions, heads, data, told)
+        else:
+            _train_program(positions, heads, data, told)
     return failures
 
 
@@ -228,18 +179,26 @@ def program_key(head: MapHead) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def programs(heads: Sequence[MapHead], data: MapData) -> list[list[int]]:
+def programs(heads: Sequence[MapHead | CamHead], shape: tuple[int, ...], classes: int, images: int) -> list[list[int]]:
     """Returns the positions of the heads of each program, as even in number as the memory allows.
+
+    Args:
+        heads: to be trained.
+        shape: of a map: (h, w, c).
+        classes: how many there are.
+        images: how many are trained on.
 
     Raises:
         HeadError: the maps are too small for a head.
     """
     groups: dict[tuple[Any, ...], list[int]] = {}
+    cams = [i for i, head in enumerate(heads) if isinstance(head, CamHead)]
+    found = [[cams[k] for k in part] for part in dense_programs([heads[i] for i in cams], shape[-1], classes)]
     for position, head in enumerate(heads):
-        groups.setdefault(program_key(head), []).append(position)
-    found: list[list[int]] = []
+        if isinstance(head, MapHead):
+            groups.setdefault(program_key(head), []).append(position)
     for positions in groups.values():
-        size = _head_bytes(heads[positions[0]], data)
+        size = _head_bytes(cast("MapHead", heads[positions[0]]), shape, classes, images)
         most = max(1, min(_MEMORY_BYTES, ram_limit() // 2) // size)
         parts = np.array_split(positions, -(-len(positions) // most))
         found += [part.tolist() for part in parts]
@@ -261,21 +220,9 @@ def _train_cams(positions: list[int], heads: Sequence[Any], data: MapData, told:
     )
 
 
-def _known(X: Any, y: np.ndarray, classes: np.ndarray, shape: tuple[int, ...]) -> tuple[Maps, np.ndarray] | None:
-    """Keeps the validation images whose class is among the trained ones."""
-    if as_maps(X).shape[1:] != shape:
-        message = f"the validation maps are {as_maps(X).shape[1:]}, the training maps {shape}"
-        raise HeadError(message)
-    known = np.isin(y, classes)
-    if not known.any():
-        return None
-    return as_maps(X if known.all() else X[known]), np.searchsorted(classes, y[known]).astype(np.int32)
-
-
-def _head_bytes(head: MapHead, data: MapData) -> int:
-    shape = data.X.shape[1:]
-    weights = sum(int(np.prod(s)) for s in head.shapes(shape, len(data.classes)).values())
-    rows = max(min(head.batch_size, len(data.y)), _VALIDATION_ROWS)
+def _head_bytes(head: MapHead, shape: tuple[int, ...], classes: int, images: int) -> int:
+    weights = sum(int(np.prod(s)) for s in head.shapes(shape, classes).values())
+    rows = max(min(head.batch_size, images), _VALIDATION_ROWS)
     return 4 * (5 * weights + rows * head.stem_floats(shape))  # parameters, two slots, gradients, kept ones
 
 

@@ -99,6 +99,14 @@ class StoredMaps:
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         return np.asarray(self._bank.rows(self._tap, self._positions), dtype)
 
+    def read(self) -> list[np.ndarray]:
+        """Returns the maps of each view, (n, h, w, c) float32, the clean one first.
+
+        Raises:
+            RamLimitError: those of a view do not fit into memory.
+        """
+        return [self._bank.rows(self._tap, self._positions, view=view) for view in range(self.views)]
+
     def batch(self, rows: np.ndarray) -> np.ndarray:
         """Returns maps (b, h, w, c) float32; rows are image + view * n.
 
@@ -114,16 +122,19 @@ class StoredMaps:
         return checked_finite(out)
 
 
-def bank_maps(bank: Bank, tap: str, split: str, *, views: int = 0) -> StoredMaps | None:
-    """Returns the maps of a split as they lie in the bank where they do not fit into memory, else None.
+def stored_maps(bank: Bank, tap: str, positions: np.ndarray, *, views: int = 0) -> StoredMaps | None:
+    """Returns maps as they lie in the bank where they take more than half of `--ram`, else None.
 
     Args:
         bank: has them.
         tap: of the heads.
-        split: "train" or "val".
+        positions: (n,) which images, as places in `Bank.ids()`.
         views: how many further views are trained on.
+
+    Raises:
+        UnknownNameError: the bank has no such tap.
     """
-    shape, positions = bank.tap_shape(tap), np.flatnonzero(bank.splits() == split)
+    shape = bank.tap_shape(tap)
     size = 4 * len(positions) * int(np.prod(shape)) * (1 + views)
     if len(shape) != _RANK - 1 or size <= ram_limit() // 2:  # training and validation images, and what computes
         return None

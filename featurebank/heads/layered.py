@@ -129,6 +129,16 @@ class LayeredHead(TrainedHead):
         self.n_features_in_ = int(np.prod(shape))
         self._answering: Any = None
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what a saved head is restored from by `set_state`."""
+        return {f"weight{place}": weight for place, weight in enumerate(self.weights_)}
+
+    def set_state(
+        self, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History
+    ) -> None:
+        """Takes back what `state` returned, with the rest of what the head was given by `set_fitted`."""
+        self.set_fitted([arrays[f"weight{place}"] for place in range(len(arrays))], shape, classes, history)
+
     @property
     def n_parameters_(self) -> int:
         """How many numbers the trained head holds."""

@@ -173,6 +173,16 @@ class MapHead(TrainedHead):
         self.map_shape_ = tuple(map(int, shape))
         self.n_features_in_ = int(np.prod(shape))
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what a saved head is restored from by `set_state`."""
+        return self.tensors_
+
+    def set_state(
+        self, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History
+    ) -> None:
+        """Takes back what `state` returned, with the rest of what the head was given by `set_fitted`."""
+        self.set_fitted(arrays, shape, classes, history)
+
     @property
     def n_parameters_(self) -> int:
         """How many numbers the trained head holds."""

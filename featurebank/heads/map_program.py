@@ -88,7 +88,7 @@ def step_program(shape: MapShape, sizes: Sizes) -> Callable[..., Any]:
         rest = {name: tf.convert_to_tensor(value) for name, value in params.items() if value is not kernel}
         patches = x if kernel is None else _first_patches(shape, x)
         outputs = x if kernel is None else _first_product(patches, kernel)
-        losses, seen, gradients = differentiate(outputs, labels, weights, rest, options, steps, len(rates))
+        losses, seen, gradients = differentiate(outputs, labels, weights, rest, options, steps, rates.shape[0])
         if kernel is not None:
             flat = tf.reshape(gradients.pop("outputs"), (-1, kernel.shape[1] * kernel.shape[2]))
             product = tf.matmul(tf.reshape(patches, (-1, kernel.shape[0])), flat, transpose_a=True)

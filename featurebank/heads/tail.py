@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurebank.backbone import load_backbone
-from featurebank.backbone.cuts import checked_cut
+from featurebank.backbone.cuts import CutPoint, checked_cut
 from featurebank.backbone.random_weights import fill_with_random
 from featurebank.errors import HeadError, unknown_name
 from featurebank.heads.checks import Check, choice
@@ -79,32 +79,67 @@ class TailHead(LayeredHead):
             self.backbone, weights=self.weights, image_size=self.image_size, preprocessing=self.preprocessing
         )
         network = backbone.network()
-        cut = checked_cut(network, self.cut)
+        self.check_maps(self.checked_cut(network), shape)
+        trained = self.checked_layers(network)
+        after = self._after(network)
+        tail = keras.models.clone_model(after)
+        tail.set_weights(after.get_weights())
+        if self.init == "fresh":
+            fill_with_random(tail, self.random_state)
+        tail.trainable = True
+        for layer in _layers(tail):
+            layer.trainable = layer.name in trained
+        return tail
+
+    def checked_cut(self, network: Any) -> CutPoint:
+        """Returns the cut point.
+
+        Args:
+            network: that of the backbone.
+
+        Raises:
+            UnknownNameError: the network has no such layer.
+            ConfigError: there is no cut at this layer.
+        """
+        return checked_cut(network, self.cut)
+
+    def check_maps(self, cut: CutPoint, shape: tuple[int, ...]) -> None:
+        """Raises HeadError where maps of a shape (h, w, c) are not what comes out of the cut."""
         if cut.shape != tuple(shape):
             got, expected = (" x ".join(map(str, sides)) for sides in (shape, cut.shape))
             message = (
                 f"the maps are {got}, but '{self.cut}' of {self.backbone} gives {expected}: train on the cut's tap"
             )
             raise HeadError(message)
-        after = keras.Model(network.get_layer(self.cut).output, network.output)
-        tail = keras.models.clone_model(after)
-        tail.set_weights(after.get_weights())
-        if self.init == "fresh":
-            fill_with_random(tail, self.random_state)
-        self._set_trainable(tail)
-        return tail
 
-    def _set_trainable(self, tail: Any) -> None:
-        layers = [layer for layer in tail.layers if type(layer).__name__ != "InputLayer"]
+    def checked_layers(self, network: Any) -> set[str]:
+        """Returns the names of the layers after the cut that are trained.
+
+        Args:
+            network: that of the backbone, with a cut point at `cut`.
+
+        Raises:
+            UnknownNameError: `train_from` is none of the layers after the cut.
+            HeadError: nothing would be trained.
+        """
+        layers = _layers(self._after(network))
         names = [layer.name for layer in layers]
         if self.train_from is not None and self.train_from not in names:
             raise unknown_name("layer to train from", self.train_from, names, f"they come after '{self.cut}'")
         first = names.index(self.train_from) if self.train_from is not None else 0
-        tail.trainable = True
-        for number, layer in enumerate(layers):
-            frozen_norm = self.batch_norm == "frozen" and type(layer).__name__ == "BatchNormalization"
-            layer.trainable = number >= first and not frozen_norm
-        if not tail.trainable_variables:
+        frozen = {"BatchNormalization"} if self.batch_norm == "frozen" else set()
+        chosen = [layer for layer in layers[first:] if type(layer).__name__ not in frozen]
+        if not any(layer.weights for layer in chosen):
             where = f"from '{self.train_from}'" if self.train_from else f"after '{self.cut}'"
             message = f"no layer {where} has weights to train: take an earlier cut or train_from, or the head softmax"
             raise HeadError(message)
+        return {layer.name for layer in chosen}
+
+    def _after(self, network: Any) -> Any:
+        import keras
+
+        return keras.Model(network.get_layer(self.cut).output, network.output)
+
+
+def _layers(model: Any) -> list[Any]:
+    return [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]

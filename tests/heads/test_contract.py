@@ -201,5 +201,5 @@ def test_saved_and_loaded_it_answers_the_same(kind: str, fitted: Any, sample: An
     assert np.array_equal(loaded.classes_, fitted(kind).classes_)
     assert np.array_equal(loaded.predict_proba(sample.X_val), fitted(kind).predict_proba(sample.X_val))
     assert np.array_equal(loaded.predict(sample.X_val), fitted(kind).predict(sample.X_val))
-    with pytest.raises(HeadError, match="columns|maps are"):
+    with pytest.raises(HeadError, match=r"columns|maps are"):
         loaded.predict(sample.X_val[..., 1:])

@@ -10,7 +10,17 @@ import numpy as np
 
 from featurebank.errors import HeadError
 from featurebank.heads.checks import Check, choice
-from featurebank.heads.map_head import WHERE, MapHead, normalized_activation, plain, sizes, times, where
+from featurebank.heads.map_head import (
+    NO_BIAS,
+    WHERE,
+    MapHead,
+    normalized_activation,
+    plain,
+    sizes,
+    times,
+    vectors,
+    where,
+)
 
 PADDINGS = ("valid", "same")
 REDUCTIONS = ("flatten", "avg", "max")
@@ -80,8 +90,7 @@ class ConvHead(MapHead):
         channels = shape[-1]
         for number, (layer, _) in enumerate(self._sides(shape)):
             found[kernel_name(number)] = (layer.kernel**2 * channels, layer.filters)
-            names = ["bias_conv{}", *(("gamma_conv{}", "beta_conv{}") if where(self.conv_batch_norm) else ())]
-            found |= {name.format(number): (layer.filters,) for name in names}
+            found |= {f"{name}_conv{number}": (layer.filters,) for name in vectors(where(self.conv_batch_norm))}
             channels = layer.filters
         return found
 
@@ -113,7 +122,7 @@ class ConvHead(MapHead):
         """Returns the vectors (b, units) of maps (b, h, w, c)."""
         for number, layer in enumerate(self.conv_layers()):
             patches = _patches(X, layer.kernel, self.padding)
-            X = patches @ tensors[kernel_name(number)] + tensors[f"bias_conv{number}"]
+            X = patches @ tensors[kernel_name(number)] + tensors.get(f"bias_conv{number}", NO_BIAS)
             X = normalized_activation(self.activation, self.conv_batch_norm, X, tensors, f"conv{number}")
             X = _pooled(X, layer.pool)
         if self.reduce == "flatten":

@@ -115,9 +115,9 @@ class MapHead(TrainedHead):
         found = self.stem_shapes(shape)
         sizes = (self.stem_units(shape), *self.layer_sizes(), classes)
         for layer, (inputs, units) in enumerate(pairwise(sizes)):
-            found |= {f"kernel_dense{layer}": (inputs, units), f"bias_dense{layer}": (units,)}
-            if where(self.batch_norm) and layer < len(sizes) - 2:
-                found |= {f"gamma_dense{layer}": (units,), f"beta_dense{layer}": (units,)}
+            found[f"kernel_dense{layer}"] = (inputs, units)
+            place = where(self.batch_norm) if layer < len(sizes) - 2 else ""
+            found |= {f"{name}_dense{layer}": (units,) for name in vectors(place)}
         return found
 
     def check_layers(self) -> list[Check]:
@@ -220,7 +220,7 @@ class MapHead(TrainedHead):
         outputs = self.stem_answer(self.prepared(X), tensors)
         last = len(self.layer_sizes())
         for layer in range(last):
-            outputs = outputs @ tensors[f"kernel_dense{layer}"] + tensors[f"bias_dense{layer}"]
+            outputs = outputs @ tensors[f"kernel_dense{layer}"] + tensors.get(f"bias_dense{layer}", NO_BIAS)
             outputs = normalized_activation(self.activation, self.batch_norm, outputs, tensors, f"dense{layer}")
         return np.asarray(outputs @ tensors[f"kernel_dense{last}"] + tensors[f"bias_dense{last}"])
 
@@ -250,6 +250,21 @@ def where(batch_norm: Any) -> str:
     if isinstance(batch_norm, str):
         return batch_norm
     return "before" if batch_norm else ""
+
+
+NO_BIAS = np.float32(0)
+
+
+def vectors(place: str) -> tuple[str, ...]:
+    """Returns what a layer has beside its kernel, one number a unit each.
+
+    Before batch normalisation, which takes every constant off again, there is no bias: its gradient would be nothing
+    but rounding, and Adam would make steps of full length of that.
+
+    Args:
+        place: where batch normalisation stands; see `where`.
+    """
+    return {"": ("bias",), "before": ("gamma", "beta"), "after": ("bias", "gamma", "beta")}[place]
 
 
 def plain(value: Any) -> Any:

@@ -120,7 +120,7 @@ def evaluation_program(shape: MapShape, sizes: Sizes) -> Callable[..., tuple[Any
         rest = {name: tf.convert_to_tensor(value) for name, value in params.items() if value is not kernel}
         fixed = {name: tf.convert_to_tensor(value) for name, value in moving.items()}
         outputs = x if kernel is None else _first_product(_first_patches(shape, x), kernel)
-        return judge(outputs, labels, weights, rest, fixed, rest["bias_dense0"].shape[0])
+        return judge(outputs, labels, weights, rest, fixed, rest["kernel_dense0"].shape[0])
 
     return evaluate  # type: ignore[no-any-return]
 
@@ -208,7 +208,8 @@ def _logits(outputs: Any, run: _Pass) -> Any:
         if run.drop:
             vectors = run.drop(layer, vectors)
         vectors = tf.matmul(vectors, run.params[f"kernel_dense{layer}"])
-        vectors += run.params[f"bias_dense{layer}"][:, None]
+        if (bias := f"bias_dense{layer}") in run.params:
+            vectors += run.params[bias][:, None]
         if layer < shape.layers - 1:
             vectors = _activated(vectors, f"dense{layer}", shape.normalization, run)
     return vectors
@@ -221,7 +222,8 @@ def _conv(outputs: Any, run: _Pass) -> Any:
     for number, layer in enumerate(layers):
         if number:
             x = _next_product(x, run.params[kernel_name(number)], layer, padding)
-        x += run.params[f"bias_conv{number}"][:, None, None, None]
+        if (bias := f"bias_conv{number}") in run.params:
+            x += run.params[bias][:, None, None, None]
         x = _max_pooled(_activated(x, f"conv{number}", normalization, run), layer.pool)
     if reduction == "flatten":
         return tf.reshape(x, (run.heads, count, -1))

@@ -97,7 +97,7 @@ def _problems(
             raise ConfigError(message)
         shape = bank.tap_shape(tap)
     except FeatureBankError as error:
-        if kind != "tail" or tap != params.get("cut"):  # of a cut, more can be told
+        if kind != "tail" or tap != tails.tap(params):  # of a cut, more can be told
             yield "tap", str(error)
     if kind is None:
         return

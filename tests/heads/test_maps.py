@@ -100,7 +100,7 @@ def test_what_fits_after_all_is_read_for_heads_of_vectors(bank: Bank, little_mem
     assert isinstance(whole.X, np.ndarray)
     assert np.array_equal(whole.X, bank.features("map", "train"))
     assert np.array_equal(whole.views[0], bank.features("map", "train", view=1))
-    assert results([("ridge", {})], data)[0].failure is None
+    assert results([("knn", {})], data)[0].failure is None
 
 
 def test_rows_of_views(bank: Bank) -> None:

@@ -87,25 +87,29 @@ class LogisticHead(LinearHead):
     def fit_path(cls, heads: Sequence[Any], shared: Shared) -> Iterator[Told]:
         """Fits heads that differ in C, from the strongest penalty on; see `ExactHead.fit_path`."""
         known: list[tuple[float, np.ndarray]] = []
+        features: list[np.ndarray] = []  # the path's alone: they are freed with it
         for position in sorted(range(len(heads)), key=lambda i: heads[i].C if is_above(heads[i].C, 0) else 0.0):
             began, failure = time.perf_counter(), None
             try:
-                known = [*known[-1:], heads[position]._fit_after(shared, known)]
+                known = [*known[-1:], heads[position]._fit_after(shared, known, features)]
             except Exception as error:  # noqa: BLE001 - one head's, the others go on
                 failure = error
             yield position, time.perf_counter() - began, failure
 
-    def _fit_after(self, shared: Shared, known: list[tuple[float, np.ndarray]]) -> tuple[float, np.ndarray]:
-        """Fits after heads whose log C and weights are given; returns its own."""
+    def _fit_after(
+        self, shared: Shared, known: list[tuple[float, np.ndarray]], features: list[np.ndarray]
+    ) -> tuple[float, np.ndarray]:
+        """Fits after heads whose log C and weights are given; returns its own. The first one sets the features."""
         self.check()
         steps, classes = self.steps(), len(shared.classes)
         coordinates = reduced(shared, steps)
         # Two classes: scikit-learn penalises one vector of weights, which is twice each of two opposite ones.
         penalty = (2 if classes == 2 else 1) / self.C  # noqa: PLR2004
-        n = len(shared.y)
-        dtype = np.float64 if n * coordinates.size <= _EXACT_NUMBERS else np.float32
-        features = shared.once(("F", steps), lambda: inputs(coordinates, n, dtype))
-        problem = _Problem(coordinates, features, shared.positions, classes, penalty, bias=self.fit_intercept)
+        if not features:
+            n = len(shared.y)
+            dtype = np.float64 if n * coordinates.size <= _EXACT_NUMBERS else np.float32
+            features.append(inputs(coordinates, n, dtype))
+        problem = _Problem(coordinates, features[0], shared.positions, classes, penalty, bias=self.fit_intercept)
         start = _expected(known, float(np.log(self.C)), (coordinates.size + 1, classes))
         found, self.n_iter_, converged = _minimise(problem, start, int(self.max_iter))
         if not converged:

@@ -18,6 +18,10 @@ from featurebank.runtime import ram_limit
 
 KERNELS = ("rbf", "linear")
 
+MOST_IMAGES = 20_000
+"""Where a kernel cannot be held, scikit-learn computes it in parts, again and again: minutes for 10,000 images of 1280
+features, hours for 50,000. More than so many are not tried."""
+
 
 class KernelHead(TransformedHead):
     """Base of the heads on exp(-gamma |x - z|^2) or on x'z.
@@ -28,11 +32,14 @@ class KernelHead(TransformedHead):
     kernel: str
     gamma: float | str
     gamma_times: float
+    max_images: int | None
 
     def _problems(self) -> list[Problem]:
         named = isinstance(self.gamma, str) and self.gamma in {"scale", "auto"}
         known = 'rbf or linear (others: kind = "sklearn.svm:SVC")'
+        most = self.max_images
         return [
+            ("max_images", most, "a whole number of 2 or more", most is None or (type(most) is int and most > 1)),
             ("kernel", self.kernel, known, self.kernel in KERNELS),
             ("gamma", self.gamma, "a number above 0, 'scale' or 'auto'", named or is_above(self.gamma, 0)),
             ("gamma_times", self.gamma_times, "a number above 0", is_above(self.gamma_times, 0)),
@@ -44,7 +51,21 @@ class KernelHead(TransformedHead):
 
     def path(self) -> Hashable:
         """Returns what the heads that are best fitted one after another have in common."""
-        return (self.steps(), self.kernel)
+        return (self.steps(), self.kernel, self.max_images)
+
+    def _part_of(self, shared: Shared) -> Shared:
+        """Returns the images to fit on: all, or `max_images` drawn by chance, of each class one at least."""
+        count = self.max_images
+        if count is None or count >= len(shared.y):
+            return shared
+
+        def draw() -> Shared:
+            order = np.random.default_rng(0).permutation(len(shared.y))
+            _, firsts = np.unique(shared.positions[order], return_index=True)
+            rows = np.concatenate([order[firsts], np.delete(order, firsts)])[: max(count, len(firsts))]
+            return Shared(shared.X[np.sort(rows)], shared.y[np.sort(rows)])
+
+        return shared.once(("part", count), draw)
 
     def _prepare(self, shared: Shared) -> np.ndarray:
         """Sets the fitted steps and gamma; returns the inputs (n, d or k) float64."""
@@ -101,6 +122,8 @@ class SVMHead(KernelHead):
         normalize: bring each row to the length 1.
         standardize: bring each feature to mean 0 and variance 1 over the training images.
         pca: keep so many principal components; None keeps the features as they are.
+        max_images: fit on so many of the training images, drawn by chance: time and memory of a kernel grow with their
+            square. None takes all.
         random_state: changes nothing.
     """
 
@@ -117,6 +140,7 @@ class SVMHead(KernelHead):
         normalize: bool = False,
         standardize: bool = False,
         pca: int | None = None,
+        max_images: int | None = None,
         random_state: int = 0,
     ) -> None:
         self.C = C
@@ -127,6 +151,7 @@ class SVMHead(KernelHead):
         self.normalize = normalize
         self.standardize = standardize
         self.pca = pca
+        self.max_images = max_images
         self.random_state = random_state
 
     def _problems(self) -> list[Problem]:
@@ -135,11 +160,15 @@ class SVMHead(KernelHead):
     def _solve(self, shared: Shared) -> None:
         from sklearn.svm import SVC
 
+        shared = self._part_of(shared)
         inputs = self._prepare(shared)
         if fits(len(inputs)):
             machine = SVC(kernel="precomputed", C=self.C).fit(self._kernel_of(shared, inputs), shared.positions)
+        elif len(inputs) > MOST_IMAGES:
+            message = f'{_too_large(len(inputs))}: take max_images = 5000, logistic, or kind = "sklearn.svm:SVC" and hours'
+            raise RamLimitError(message)
         else:
-            warnings.warn(_too_large(len(inputs)), stacklevel=2)
+            warnings.warn(f"{_too_large(len(inputs))}: it is not shared, but computed in parts", stacklevel=2)
             machine = SVC(kernel=self.kernel, gamma=self.gamma_, C=self.C).fit(inputs, shared.positions)
         self.support_vectors_ = inputs[machine.support_]
         self.pairs_ = _pairs(machine)
@@ -189,6 +218,8 @@ class KernelRidgeHead(KernelHead):
         normalize: bring each row to the length 1.
         standardize: bring each feature to mean 0 and variance 1 over the training images.
         pca: keep so many principal components; None keeps the features as they are.
+        max_images: fit on so many of the training images, drawn by chance: time and memory of a kernel grow with their
+            square. None takes all.
         random_state: changes nothing.
     """
 
@@ -205,6 +236,7 @@ class KernelRidgeHead(KernelHead):
         normalize: bool = False,
         standardize: bool = False,
         pca: int | None = None,
+        max_images: int | None = None,
         random_state: int = 0,
     ) -> None:
         self.alpha = alpha
@@ -215,6 +247,7 @@ class KernelRidgeHead(KernelHead):
         self.normalize = normalize
         self.standardize = standardize
         self.pca = pca
+        self.max_images = max_images
         self.random_state = random_state
 
     def _problems(self) -> list[Problem]:
@@ -223,9 +256,10 @@ class KernelRidgeHead(KernelHead):
     def _solve(self, shared: Shared) -> None:
         from scipy.linalg import cho_factor, cho_solve
 
+        shared = self._part_of(shared)
         inputs, classes = self._prepare(shared), len(shared.classes)
         if not fits(len(inputs)):
-            message = f"{_too_large(len(inputs))}: take ridge, which needs none"
+            message = f"{_too_large(len(inputs))}: take max_images = 5000, or ridge, which needs none"
             raise RamLimitError(message)
         targets = (2 * one_hot(shared.positions, classes) - 1) / (2 if classes == 2 else 1)  # noqa: PLR2004
         kernel = np.array(self._kernel_of(shared, inputs))
@@ -260,7 +294,7 @@ def fits(n: int) -> bool:
 def _too_large(n: int) -> str:
     return (
         f"the kernel of {n} images needs {8 * n**2 / 1e9:.1f} GB, of which three are more than half of the "
-        f"{ram_limit() / 1e9:.1f} GB that --ram allows; it is not shared, and computed in parts"
+        f"{ram_limit() / 1e9:.1f} GB that --ram allows"
     )
 
 

@@ -15,6 +15,7 @@ from sklearn.svm import SVC
 
 from featurebank.errors import HeadError, RamLimitError
 from featurebank.heads import support
+from featurebank.heads.catalog import make_head
 from featurebank.heads.shared import Shared
 from featurebank.heads.support import KernelRidgeHead, SVMHead
 
@@ -129,6 +130,14 @@ def test_a_kernel_that_does_not_fit_is_not_held(hard: Any, monkeypatch: pytest.M
         np.testing.assert_allclose(found, held, atol=1e-3)
 
 
+def test_too_many_images_are_refused_at_once(hard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(support, "MOST_IMAGES", 89)
+    SVMHead().fit(hard.X, hard.y)
+    monkeypatch.setattr("featurebank.runtime._chosen_ram", 300_000)
+    with pytest.raises(RamLimitError, match=r"the kernel of 90 images needs .* take logistic"):
+        SVMHead().fit(hard.X, hard.y)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -151,3 +160,18 @@ def test_rows_of_nothing_are_left_as_they_are(hard: Any) -> None:
     X = hard.X.copy()
     X[3] = 0
     assert np.isfinite(SVMHead(normalize=True, power=0.5).fit(X, hard.y).predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("kind", ["svm", "kernel_ridge"])
+def test_a_part_of_the_images_is_enough(kind: str, sample: Any) -> None:
+    y = sample.y.copy()
+    y[0] = 77  # drawn whatever chance says: a head knows every class
+    head = make_head(kind, {"max_images": 30}).fit(sample.X, y)
+    assert list(head.classes_) == [2, 5, 9, 77]
+    kept = head.support_vectors_ if kind == "svm" else head.images_
+    assert len(kept) <= 30
+    assert np.mean(head.predict(sample.X_val) == sample.y_val) > 0.9
+    whole, most = (make_head(kind, params).fit(sample.X, y) for params in ({}, {"max_images": len(y)}))
+    assert np.array_equal(whole.predict_proba(sample.X_val), most.predict_proba(sample.X_val))
+    with pytest.raises(HeadError, match="max_images is 1, expected a whole number of 2 or more"):
+        make_head(kind, {"max_images": 1}).fit(sample.X, y)

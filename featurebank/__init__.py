@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from featurebank.dataset import Dataset, list_datasets, load_dataset
     from featurebank.errors import FeatureBankError
     from featurebank.extraction import extract
+    from featurebank.grafting import export, graft, load_model, predict
     from featurebank.grid import train_heads
     from featurebank.heads.catalog import make_head
     from featurebank.heads.runs import Run
@@ -37,8 +38,10 @@ _HOMES = {
     "Run": "heads.runs",
     "backbone_from_model": "backbone",
     "evaluate_test": "selection",
+    "export": "grafting",
     "extract": "extraction",
     "find_bank": "bank",
+    "graft": "grafting",
     "inspect_dataset": "inspection",
     "leaderboard": "selection",
     "list_backbones": "backbone",
@@ -46,8 +49,10 @@ _HOMES = {
     "list_datasets": "dataset",
     "load_backbone": "backbone",
     "load_dataset": "dataset",
+    "load_model": "grafting",
     "make_head": "heads.catalog",
     "open_bank": "bank",
+    "predict": "grafting",
     "read_pipeline": "config",
     "run_pipeline": "pipeline",
     "select": "selection",
@@ -66,8 +71,10 @@ __all__ = [
     "Run",
     "backbone_from_model",
     "evaluate_test",
+    "export",
     "extract",
     "find_bank",
+    "graft",
     "inspect_dataset",
     "leaderboard",
     "list_backbones",
@@ -75,8 +82,10 @@ __all__ = [
     "list_datasets",
     "load_backbone",
     "load_dataset",
+    "load_model",
     "make_head",
     "open_bank",
+    "predict",
     "read_pipeline",
     "run_pipeline",
     "select",

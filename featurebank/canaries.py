@@ -14,9 +14,9 @@ import numpy as np
 from featurebank.augment import Augmentation, augment
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank import Bank
-from featurebank.dataset import Dataset, load_dataset
 from featurebank.engine.catalog import load_engine
-from featurebank.errors import BadImageError, FeatureBankError
+from featurebank.errors import FeatureBankError
+from featurebank.originals import original_dataset, unchanged
 from featurebank.progress import SILENT, Reporter
 
 TOLERANCE = {"float32": 1e-3, "float16": 4e-3}
@@ -55,8 +55,8 @@ def check_canaries(
     """
     try:
         backbone = _same(bank, backbone or _backbone(bank))
-        dataset = _dataset(bank)
-        places = _chosen(bank, dataset, rows, seed)
+        dataset = original_dataset(bank)
+        places = unchanged(bank, dataset, rows, seed)
         images = [backbone.resize(dataset.image(index)) for _, index in places]
     except (FeatureBankError, OSError) as error:
         return Canaries(0, 0.0, reason=" ".join(str(error).split()))
@@ -99,33 +99,6 @@ def _same(bank: Bank, backbone: Backbone) -> Backbone:
         message = f"{backbone.name} with weights {weights} is another network by now: {', '.join(changed)} changed"
         raise FeatureBankError(message)
     return backbone
-
-
-def _dataset(bank: Bank) -> Dataset:
-    record = bank.manifest.dataset
-    subset = {name: value for name, value in record.get("subset", {}).items() if value is not None}
-    return load_dataset(record["spec"], split=record["fractions"], seed=record["seed"], **subset)
-
-
-def _chosen(bank: Bank, dataset: Dataset, rows: int, seed: int) -> list[tuple[int, int]]:
-    """Chooses images that are still what they were: their positions in the bank and in the dataset."""
-    place = {name: index for index, name in enumerate(dataset.ids)}
-    digests, ids = bank.digests(), bank.ids()
-    chosen: list[tuple[int, int]] = []
-    for position in np.random.default_rng(seed).permutation(len(ids)).tolist():
-        if len(chosen) == rows:
-            break
-        index = place.get(ids[position])
-        if index is not None and _is_same(dataset, index, digests[position]):
-            chosen.append((position, index))
-    return chosen
-
-
-def _is_same(dataset: Dataset, index: int, expected: bytes) -> bool:
-    try:
-        return dataset.content_digest(index) == expected
-    except (OSError, BadImageError):
-        return False
 
 
 def _compare(bank: Bank, backbone: Backbone, positions: list[int], images: np.ndarray) -> Canaries:

@@ -10,7 +10,7 @@ from typing import Any
 
 from featurebank import digest
 from featurebank.bank import Bank
-from featurebank.errors import DatasetError, HeadError
+from featurebank.errors import ConfigError, DatasetError, HeadError, unknown_name
 from featurebank.heads.data import TrainingData, read_features
 from featurebank.heads.entries import entries, simplest
 from featurebank.heads.fitting import Fitted, fit_heads
@@ -50,6 +50,27 @@ def select(runs: Iterable[Run], *, folds: int | None = None, one_se: bool = Fals
     seeds = [run.seed for run in best.runs]
     whole = [group for group in Standing(found).top() if group.spec == best.spec]
     return min(whole[0].runs, key=lambda run: run.seed not in seeds) if whole else best.runs[0]
+
+
+def find_run(bank: Bank, name: str = "best") -> Run:
+    """Returns a run of a bank: "best" is what `select` chooses, else the beginning of its id.
+
+    Raises:
+        UnknownNameError: no run's id begins like this.
+        ConfigError: several do.
+        HeadError: there is none to choose from.
+    """
+    runs = load_runs(bank)
+    if name == "best":
+        return select(runs)
+    matches = [run for run in runs if name and run.run.startswith(name)]
+    if not matches:
+        known = ["best", *(run.run for run in runs)]
+        raise unknown_name("run", name, known, "'featurebank leaderboard --json' lists the ids")
+    if len(matches) > 1:
+        message = f"'{name}' is the beginning of {len(matches)} runs: " + ", ".join(run.run for run in matches[:5])
+        raise ConfigError(message)
+    return matches[0]
 
 
 def _nothing(runs: list[Run], folds: int | None) -> HeadError:

@@ -26,11 +26,13 @@ LEVELS = {
     "engine": 3,
     "heads": 3,
     "near": 3,
+    "originals": 3,  # a bank's images, found again
     "extraction": 4,
     "boards": 4,  # a stage's output: runs -> TensorBoard's files
     "grid": 4,
     "inspection": 4,
     "advice": 5,
+    "grafting": 5,  # a bank's backbone and a run -> one model, its file, predictions
     "selection": 4,
     "canaries": 5,
     "transformer": 5,
@@ -47,13 +49,16 @@ ALLOWED_BESIDE = {("files", "errors"), ("runtime", "errors"), ("files", "digest"
 
 OWNERS = {
     "tensorflow": {"runtime", "heads"},  # everybody else takes it from runtime.import_tensorflow
-    "keras": {"backbone", "dataset", "engine", "heads"},  # dataset: CIFAR; heads: those of layers
+    "keras": {"backbone", "dataset", "engine", "heads", "grafting"},  # dataset: CIFAR; heads: those of layers
     "openvino": {"engine"},
     "h5py": {"bank"},
     "xgboost": {"heads"},
     "sklearn": {"dataset", "heads", "transformer"},
     "pandas": {"heads"},  # the leaderboard as a data frame
     "tensorboard": {"boards"},
+    "onnx": {"grafting"},
+    "tf2onnx": {"grafting"},
+    "onnxruntime": {"grafting"},
     "skops": {"heads"},
     "scipy": {"heads", "metrics"},  # metrics: quantiles and sums of distributions
     "click": {"cli"},
@@ -78,6 +83,9 @@ NARROWER = {
     "xgboost": {"heads/boosted.py", "heads/saved.py"},
     "skops": {"heads/saved.py"},
     "tensorflow": {"runtime.py", "heads/program.py", "heads/map_program.py", "heads/masks.py"},
+    "onnx": {"grafting/formats.py"},
+    "tf2onnx": {"grafting/formats.py"},
+    "onnxruntime": {"grafting/formats.py"},
     "openvino": {"engine/openvino.py"},  # its import is told not to report home there
     "pyarrow": {"dataset/table_files.py"},
     "fsspec": {"dataset/remote.py"},
@@ -92,7 +100,7 @@ NARROWER = {
 HEAVY = {
     "tensorflow", "openvino", "keras", "sklearn", "xgboost", "h5py", "skops", "scipy", "pydantic", "rich",
     "pyarrow", "fsspec", "aiohttp", "pooch", "datasets", "tensorflow_datasets", "jinja2", "pandas",
-    "tensorboard",
+    "tensorboard", "onnx", "tf2onnx", "onnxruntime",
 }  # fmt: skip
 LIGHT_FILES = ("__init__.py", "__main__.py", "errors.py", "digest.py", "files.py", "runtime.py", "progress.py")
 DRAWERS = {"cli/reporter.py", "cli/tables.py", "cli/portrait.py"}

@@ -20,6 +20,7 @@ from featurebank.cli.extract import extract
 from featurebank.cli.heads import heads, leaderboard
 from featurebank.cli.inspect import inspect
 from featurebank.cli.lists import backbones, datasets
+from featurebank.cli.predict import export, predict
 from featurebank.cli.run import run
 from featurebank.cli.settings import Settings
 from featurebank.errors import FeatureBankError
@@ -48,6 +49,7 @@ def group(
       featurebank extract --backbone resnet50           features of a dataset into a bank
       featurebank heads --grid                          many heads on the newest bank
       featurebank leaderboard                           the heads, best first
+      featurebank export best -o model.keras            one model: images in, probabilities out
     """
     from featurebank.runtime import default_cache, set_ram, set_threads
 
@@ -56,7 +58,7 @@ def group(
     context.obj = Settings(cache or default_cache(), quiet, verbose)
 
 
-for command in (run, datasets, inspect, backbones, extract, heads, leaderboard, cache, doctor):
+for command in (run, datasets, inspect, backbones, extract, heads, leaderboard, export, predict, cache, doctor):
     group.add_command(command)
 
 

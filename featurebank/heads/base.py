@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
@@ -18,6 +20,21 @@ class Head(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Returns probabilities (n, classes), in the order of `classes_`."""
         raise NotImplementedError
+
+    def keras_layers_(self, tensor: Any) -> Any:
+        """Adds the fitted head to a graph, as ordinary Keras layers with its weights.
+
+        Args:
+            tensor: a Keras tensor of what the head was trained on, (n, d) or (n, h, w, c) float32.
+
+        Returns:
+            A Keras tensor of logits (n, classes), in the order of `classes_`: their softmax is `predict_proba`.
+
+        Raises:
+            HeadError: the head cannot be told in layers.
+        """
+        message = f"{type(self).__name__} is no stack of layers"
+        raise HeadError(message)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Returns the most probable class of each row."""

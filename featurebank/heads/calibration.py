@@ -85,6 +85,14 @@ class CalibratedHead(Head):
         """
         return at_temperature(self._raw(X), self.temperature_)
 
+    def keras_layers_(self, tensor: Any) -> Any:
+        """Adds the head and its temperature to a graph; see `Head.keras_layers_`."""
+        import keras
+
+        logits = keras.layers.Activation("log_softmax", name="head_log")(self.head_.keras_layers_(tensor))
+        logits = keras.ops.maximum(logits, float(np.log(SMALLEST)))  # as `at_temperature`, which knows no others
+        return keras.layers.Rescaling(1 / self.temperature_, name="head_temperature")(logits)
+
     def predict_apart(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Returns probabilities of the images that the temperature was fitted on, as of images that it was not.
 

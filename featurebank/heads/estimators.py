@@ -9,12 +9,17 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from featurebank.errors import HeadError
 from featurebank.heads.activations import softmax
 from featurebank.heads.base import Head
 from featurebank.heads.gram import gram
 from featurebank.heads.gram import transform as fitted_transform
+from featurebank.heads.layers import dense, flat
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps
+
+_WORKING_MEMORY_MB = 128
+"""What an estimator may take for distances at a time; scikit-learn's own limit is a gigabyte, for each thread."""
 
 
 class EstimatorHead(Head):
@@ -72,7 +77,13 @@ class EstimatorHead(Head):
         X = self._inputs(X)
         if not len(X):  # libraries refuse an empty table, or forget its columns
             return np.empty((0, len(self.classes_)), np.float32)
-        inputs = transform(self.steps_, X)
+        from sklearn import config_context
+
+        with config_context(working_memory=_WORKING_MEMORY_MB):
+            return self._answer(transform(self.steps_, X))
+
+    def _answer(self, inputs: np.ndarray) -> np.ndarray:
+        """Returns the estimator's probabilities of transformed features."""
         if hasattr(self.estimator_, "predict_proba"):
             return np.asarray(self.estimator_.predict_proba(inputs), np.float32)
         if hasattr(self.estimator_, "decision_function"):
@@ -80,6 +91,53 @@ class EstimatorHead(Head):
             return softmax(np.stack([-decision, decision], 1) / 2 if decision.ndim == 1 else decision)
         predicted = self.estimator_.predict(inputs)
         return np.asarray(predicted[:, None] == self.classes_[None], np.float32)
+
+    def keras_layers_(self, tensor: Any) -> Any:
+        """Adds a linear estimator to a graph, with the steps before it, as one dense layer; see `Head.keras_layers_`.
+
+        Raises:
+            HeadError: the estimator is not linear.
+        """
+        import keras
+
+        weights, bias = self._coefficients()
+        link = self._link(weights, bias)
+        for step in reversed(self.steps_):
+            weights = step.components_.T @ weights if isinstance(step, PCA) else weights / step.scale_[:, None]
+            bias = bias - np.asarray(step.mean_, np.float64) @ weights
+        logits = dense(flat(tensor), weights, bias, "head_logits")
+        return logits if link == "softmax" else keras.layers.Activation("log_sigmoid", name="head_log")(logits)
+
+    def _coefficients(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns weights (d, classes) and intercepts (classes,), float64, of transformed features."""
+        estimator = self.estimator_
+        if not (hasattr(estimator, "coef_") and hasattr(estimator, "intercept_")):
+            message = f"{type(estimator).__name__} is no linear function of the features"
+            raise HeadError(message)
+        weights = np.atleast_2d(np.asarray(estimator.coef_, np.float64)).T
+        bias = np.broadcast_to(np.asarray(estimator.intercept_, np.float64), weights.shape[1:])
+        if weights.shape[1] > 1:
+            return weights, bias
+        halves = np.array([[-0.5, 0.5]])  # of two classes scikit-learn tells the second
+        return weights @ halves, bias @ halves
+
+    def _link(self, weights: np.ndarray, bias: np.ndarray) -> str:
+        """Returns how probabilities follow from the logits: by "softmax", or by a "sigmoid" for each class.
+
+        The estimator itself shows it, on rows that are drawn: what its class and its options mean is its own affair.
+
+        Raises:
+            HeadError: they follow in another way.
+        """
+        rows = np.random.default_rng(0).normal(size=(8, len(weights)))
+        rows /= max(1e-12, float(np.abs(rows @ weights).max()))
+        logits = rows @ weights + bias
+        found, sigmoid = self._answer(rows.astype(np.float32)), 1 / (1 + np.exp(-logits))
+        for link, expected in (("softmax", softmax(logits)), ("sigmoid", sigmoid / sigmoid.sum(1, keepdims=True))):
+            if found.shape == expected.shape and np.allclose(found, expected, atol=1e-5):
+                return link
+        message = f"the probabilities of {type(self.estimator_).__name__} do not follow from its coefficients alone"
+        raise HeadError(message)
 
 
 def fit_transforms(shared: Shared, *, standardize: bool, pca: int | None) -> list[Any]:

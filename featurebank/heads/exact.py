@@ -16,6 +16,7 @@ import numpy as np
 from featurebank.errors import HeadError
 from featurebank.heads.activations import softmax
 from featurebank.heads.base import Head
+from featurebank.heads.layers import dense, flat
 from featurebank.heads.reduced import Reduced
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, Transform, row_blocks
@@ -138,6 +139,10 @@ class ExactHead(Head):
         message = f"{type(self).__name__} with these parameters is no linear function of the features"
         raise HeadError(message)
 
+    def keras_layers_(self, tensor: Any) -> Any:
+        """Adds the head to a graph as one dense layer; see `Head.keras_layers_`."""
+        return dense(flat(tensor), *self.linear_(), "head_logits")
+
     @property
     def n_parameters_(self) -> int:
         """How many numbers the trained head holds."""
@@ -177,6 +182,17 @@ class LinearHead(ExactHead):
         if self.steps().by_row != Steps().by_row:
             return super().linear_()
         return self.weights_, self.bias_
+
+    def keras_layers_(self, tensor: Any) -> Any:
+        """Adds the head to a graph: the steps by row, then one dense layer; see `Head.keras_layers_`."""
+        import keras
+
+        tensor, steps = flat(tensor), self.steps()
+        if steps.power != 1:
+            tensor = keras.ops.sign(tensor) * keras.ops.abs(tensor) ** float(steps.power)
+        if steps.normalize:
+            tensor = keras.layers.UnitNormalization(name="head_normalize")(tensor)
+        return dense(tensor, self.weights_, self.bias_, "head_logits")
 
 
 class TransformedHead(ExactHead):

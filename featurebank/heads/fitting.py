@@ -100,9 +100,11 @@ def _fit_side_by_side(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData,
                 pool.submit(work.do, {position: heads.pop(position) for position in piece})
             for _ in specs:
                 on_fitted(*work.told.get())
-        finally:
+        except BaseException:
             work.stopped.set()
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)  # a library may compute on for hours
+            raise
+        pool.shutdown()
 
 
 def _pieces(heads: Mapping[int, Any]) -> list[list[int]]:

@@ -16,6 +16,7 @@ from featurebank.errors import HeadError
 from featurebank.heads.activations import activate, softmax
 from featurebank.heads.base import Head
 from featurebank.heads.checks import Check, choice, count, number, optional, refuse, switch
+from featurebank.heads.layers import dense, flat
 from featurebank.heads.schedules import SCHEDULES, Schedule
 from featurebank.heads.updates import ADAMW_DECAY, OPTIMIZERS, Rule
 
@@ -264,6 +265,13 @@ class NeuralHead(TrainedHead):
     def n_parameters_(self) -> int:
         """How many numbers the trained head holds."""
         return sum(layer.kernel.size + layer.bias.size for layer in self.layers_)
+
+    def keras_layers_(self, tensor: Any) -> Any:
+        """Adds the head to a graph as dense layers; see `Head.keras_layers_`."""
+        outputs = flat(tensor)
+        for place, layer in enumerate(self.layers_[:-1]):
+            outputs = dense(outputs, layer.kernel, layer.bias, f"head_dense{place}", self.hidden_activation())
+        return dense(outputs, self.layers_[-1].kernel, self.layers_[-1].bias, "head_logits")
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Returns probabilities (n, classes) float32, in the order of `classes_`."""

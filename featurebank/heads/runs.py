@@ -76,6 +76,8 @@ class Run:
     """How many numbers the trained head holds, where that can be told."""
     right: str | None = None
     """Which validation images it gets right, in the bank's order of ids: packed bits, in hexadecimal."""
+    graft: Mapping[str, Any] | None = None
+    """The proof of its latest graft: images, difference, tolerance, layers."""
     directory: Path = field(default=Path(), compare=False)
     """Of the bank; not stored."""
 

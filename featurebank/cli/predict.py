@@ -1,0 +1,79 @@
+"""`featurebank export` and `featurebank predict`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from featurebank.cli.heads import bank_option
+from featurebank.cli.settings import Settings, as_json, print_json
+
+if TYPE_CHECKING:
+    from featurebank.grafting import Prediction
+
+_FORMATS = ("keras", "joined", "onnx", "openvino", "tflite")
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "-o", "--output", "file", type=click.Path(path_type=Path, dir_okay=False), required=True,
+    help="The file; .keras, .fbmodel, .onnx, .xml (OpenVINO) or .tflite tells its format.",
+)  # fmt: skip
+@click.option("--format", "kind", type=click.Choice(_FORMATS), help="Insist on this format.  [default: by the suffix]")
+@click.option("--no-proof", is_flag=True, help="Do not compare the model with the head on images of the bank.")
+@bank_option
+@as_json
+@click.pass_obj
+def export(
+    settings: Settings, run: str, file: Path, kind: str | None, bank: str | None, *, no_proof: bool, as_json: bool
+) -> None:
+    """Write RUN ("best", or the beginning of its id) as one model: images in, probabilities out."""
+    from featurebank.bank import find_bank
+    from featurebank.grafting import export as export_run
+    from featurebank.grafting import load_model
+    from featurebank.selection import find_run
+
+    found = find_bank(settings.cache, bank)
+    chosen = find_run(found, run)
+    reporter = settings.reporter()
+    reporter.say(f"bank: {found.path}; run {chosen.run}: {chosen.spec} on {chosen.tap}")
+    path = export_run(chosen, file, format=kind, proof=not no_proof, reporter=reporter)
+    about = load_model(path).about
+    if as_json:
+        proof = about.proof and {"images": about.proof.images, "difference": about.proof.difference}
+        print_json({"file": str(path), "format": about.format, "run": chosen.run, "proof": proof})
+    else:
+        click.echo(f"{path}: {about.head} on {about.backbone['backbone']}; featurebank predict {path} IMAGE...")
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True)
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="K", help="Classes to tell.")
+@as_json
+@click.pass_obj
+def predict(settings: Settings, model: Path, images: tuple[str, ...], *, top: int, as_json: bool) -> None:
+    """Say what images show, by a file that `export` wrote; exits with 1 if none can be read."""
+    from featurebank.grafting import predict as predict_images
+
+    found = predict_images(model, list(images), top=top, reporter=settings.reporter())
+    if as_json:
+        print_json([prediction.to_dict() for prediction in found])
+    else:
+        from featurebank.cli.tables import print_table
+
+        columns = ["file", "label", "probability", "then"]
+        print_table(columns, map(_row, found), right=["probability"])
+    if all(prediction.error for prediction in found):
+        sys.exit(1)
+
+
+def _row(prediction: Prediction) -> tuple[str, str, str, str]:
+    if prediction.error is not None:
+        return prediction.file, "", "", f"error: {prediction.error}"
+    others = ", ".join(f"{label} {probability:.1%}" for label, probability in prediction.top[1:])
+    return prediction.file, str(prediction.label), f"{prediction.probability:.1%}", others

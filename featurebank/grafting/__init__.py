@@ -1,0 +1,8 @@
+"""Trunk and head as one model: images in, probabilities out; one file to take home, and predictions from it."""
+
+from featurebank.grafting.joined import JoinedModel
+from featurebank.grafting.prediction import Prediction, load_model, predict
+from featurebank.grafting.stage import graft
+from featurebank.grafting.writing import export
+
+__all__ = ["JoinedModel", "Prediction", "export", "graft", "load_model", "predict"]

@@ -1,0 +1,107 @@
+"""What a model file says of itself: its classes, how images are brought to its size, where it comes from."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from featurebank import digest
+from featurebank.errors import ConfigError, FormatVersionError
+
+MEMBER = "featurebank.json"
+"""Its name inside a model file that is, or carries, a zip archive."""
+KEY = "featurebank"
+"""Its name in the metadata of the other formats."""
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The grafted model's probabilities beside the head's on stored features."""
+
+    images: int
+    """How many of the bank's were compared."""
+    difference: float
+    """The largest, from image to probability."""
+    tolerance: float
+    layers: float | None = None
+    """The largest of the head's layers alone, on the stored features; None where the head is used as it is."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a model file says of itself."""
+
+    classes: tuple[str, ...]
+    image_size: int
+    """The side in pixels of the square images that it takes."""
+    resize: str
+    """The rule by which images are brought to it; see `featurebank.backbone.preprocess`."""
+    backbone: Mapping[str, Any]
+    """Its recipe."""
+    tap: str
+    head: str
+    """In words."""
+    bank: str
+    """The digest of the bank that the head was trained on."""
+    run: str | None = None
+    """The id of the run."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """Of the run."""
+    proof: Proof | None = None
+    """None where it was left out."""
+    format: str = ""
+    """Of the file."""
+    featurebank: str = ""
+    """The version that wrote it."""
+
+    def to_text(self) -> str:
+        """Returns it as JSON."""
+        weights = digest.of_recipe(dict(self.backbone))
+        return json.dumps({"version": VERSION, "backbone_digest": weights, **asdict(self)}, ensure_ascii=False)
+
+
+def about_from_text(text: str, path: Path) -> About:
+    """Reads what `About.to_text` wrote.
+
+    Raises:
+        FormatVersionError: a newer featurebank wrote it.
+        ConfigError: it is damaged.
+    """
+    try:
+        value = json.loads(text)
+        version = value.pop("version")
+        if version > VERSION:
+            newer = value.get("featurebank", "a newer featurebank")
+            message = (
+                f"'{path}' was written by featurebank {newer}, this one reads version {VERSION}: install a newer one"
+            )
+            raise FormatVersionError(message)
+        del value["backbone_digest"]
+        proof = value.pop("proof")
+        return About(**{**value, "classes": tuple(value["classes"]), "proof": Proof(**proof) if proof else None})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        message = f"what '{path}' says of itself is damaged ({type(error).__name__}): export it again"
+        raise ConfigError(message) from error
+
+
+def add_member(path: Path, text: str) -> None:
+    """Puts the text into a file that is a zip archive, or at the end of another one as an archive of its own.
+
+    The latter is how TensorFlow Lite carries files that belong to a model.
+    """
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(MEMBER, text)
+
+
+def read_member(path: Path) -> str | None:
+    """Returns the text that `add_member` put into a file; None where there is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(MEMBER).decode()
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError):
+        return None

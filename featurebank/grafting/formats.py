@@ -1,0 +1,229 @@
+"""The formats of model files: each is written from a graft, read again, and run on images."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from featurebank.engine.openvino import import_openvino
+from featurebank.errors import ConfigError, MissingDependencyError
+from featurebank.grafting.about import KEY, add_member, read_member
+from featurebank.grafting.joined import load_joined
+from featurebank.runtime import import_tensorflow, threads
+
+Run = Callable[[np.ndarray], np.ndarray]
+"""(n, s, s, 3) float32 RGB 0..255 -> (n, classes) float32."""
+
+_OPSET = 17
+"""Of ONNX: what every runtime of the last years reads."""
+
+
+class Format(ABC):
+    """One kind of model file."""
+
+    suffix: ClassVar[str]
+    needs_layers: ClassVar[bool] = True
+    """Whether the graft must be one Keras model."""
+
+    @abstractmethod
+    def write(self, model: Any, path: Path, text: str) -> None:
+        """Writes a model, and the text that it says of itself.
+
+        Raises:
+            MissingDependencyError: a package is not installed.
+        """
+
+    @abstractmethod
+    def read(self, path: Path) -> tuple[Run, str | None]:
+        """Returns a function that runs a file, and what the file says of itself."""
+
+    def files(self, path: Path) -> list[Path]:
+        """Returns the files that one model is made of; the last is the one that is opened."""
+        return [path]
+
+
+class KerasFormat(Format):
+    """Keras's own file; what it says of itself is one more member of the archive that it is."""
+
+    suffix = ".keras"
+
+    def write(self, model: Any, path: Path, text: str) -> None:
+        """Writes a model; see `Format`."""
+        model.save(path)
+        add_member(path, text)
+
+    def read(self, path: Path) -> tuple[Run, str | None]:
+        """Reads a model; see `Format`."""
+        import_tensorflow()
+        import keras
+
+        model = keras.models.load_model(path, compile=False)
+        return lambda images: np.asarray(model.predict_on_batch(images)), read_member(path)
+
+
+class JoinedFormat(Format):
+    """A network and a head beside it; see `JoinedModel`."""
+
+    suffix = ".fbmodel"
+    needs_layers = False
+
+    def write(self, model: Any, path: Path, text: str) -> None:
+        """Writes a model; see `Format`."""
+        model.save(path)
+
+    def read(self, path: Path) -> tuple[Run, str | None]:
+        """Reads a model; see `Format`."""
+        model = load_joined(path)
+        return lambda images: model.predict(images, len(images)), model.about.to_text()
+
+
+class OnnxFormat(Format):
+    """ONNX, with the text in its metadata."""
+
+    suffix = ".onnx"
+
+    def write(self, model: Any, path: Path, text: str) -> None:
+        """Writes a model; see `Format`."""
+        with _wanted("onnx"):
+            import onnx
+            import tf2onnx
+        with _quietly():
+            function = _function(model)
+            made, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=_OPSET)
+        onnx.helper.set_model_props(made, {KEY: text})
+        onnx.save(made, path)
+
+    def read(self, path: Path) -> tuple[Run, str | None]:
+        """Reads a model; see `Format`."""
+        with _wanted("onnx"):
+            import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads()
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        text = session.get_modelmeta().custom_metadata_map.get(KEY)
+        return lambda images: np.asarray(session.run(None, {name: images})[0]), text
+
+
+class OpenVINOFormat(Format):
+    """OpenVINO's pair of files, with the text in the one that describes the network."""
+
+    suffix = ".xml"
+
+    def write(self, model: Any, path: Path, text: str) -> None:
+        """Writes a model; see `Format`."""
+        openvino = import_openvino()
+        with _quietly():
+            made = openvino.convert_model(_function(model).get_concrete_function())
+        made.set_rt_info(text, [KEY])
+        openvino.save_model(made, path, compress_to_fp16=False)
+
+    def read(self, path: Path) -> tuple[Run, str | None]:
+        """Reads a model; see `Format`."""
+        core = import_openvino().Core()
+        model = core.read_model(path)
+        text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
+        # Told so: by itself it would take bfloat16 wherever the processor has it.
+        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads()}
+        compiled = core.compile_model(model, "CPU", options)
+        return lambda images: np.array(compiled(images)[0]), text
+
+    def files(self, path: Path) -> list[Path]:
+        """Returns weights and description."""
+        return [path.with_suffix(".bin"), path]
+
+
+class TFLiteFormat(Format):
+    """TensorFlow Lite, with the text in an archive at its end, as its own metadata has it."""
+
+    suffix = ".tflite"
+
+    def write(self, model: Any, path: Path, text: str) -> None:
+        """Writes a model; see `Format`."""
+        tf = import_tensorflow()
+        with _quietly(), tempfile.TemporaryDirectory(dir=path.parent) as place:
+            model.export(place, verbose=False)
+            path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(place).convert())
+        add_member(path, text)
+
+    def read(self, path: Path) -> tuple[Run, str | None]:
+        """Reads a model; see `Format`."""
+        tf = import_tensorflow()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a package that is to follow it
+            interpreter = tf.lite.Interpreter(str(path), num_threads=threads())
+        place, answer = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+        def run(images: np.ndarray) -> np.ndarray:
+            interpreter.resize_tensor_input(place, images.shape)
+            interpreter.allocate_tensors()
+            interpreter.set_tensor(place, images)
+            interpreter.invoke()
+            return np.asarray(interpreter.get_tensor(answer))
+
+        return run, read_member(path)
+
+
+FORMATS: dict[str, Format] = {
+    "keras": KerasFormat(),
+    "joined": JoinedFormat(),
+    "onnx": OnnxFormat(),
+    "openvino": OpenVINOFormat(),
+    "tflite": TFLiteFormat(),
+}
+
+
+def format_of(path: Path, name: str | None = None) -> tuple[str, Format]:
+    """Returns the format of a file by its suffix.
+
+    Args:
+        path: the file.
+        name: the format that it has to be.
+
+    Raises:
+        ConfigError: no format has this suffix, or another one.
+    """
+    found = next((pair for pair in FORMATS.items() if pair[1].suffix == path.suffix.lower()), None)
+    if name is not None and (found is None or found[0] != name):
+        suffix = FORMATS[name].suffix
+        message = f"a file of format {name} ends with {suffix}, got '{path}': write it as '{path.stem}{suffix}'"
+        raise ConfigError(message)
+    if found is None:
+        known = ", ".join(f"{kind.suffix} ({name})" for name, kind in FORMATS.items())
+        message = f"'{path}' does not tell the format of a model: expected one of {known}"
+        raise ConfigError(message)
+    return found
+
+
+def _function(model: Any) -> Any:
+    tf = import_tensorflow()
+    signature = [tf.TensorSpec((None, *model.input.shape[1:]), tf.float32, name="image")]
+    return tf.function(lambda image: model(image, training=False), input_signature=signature, autograph=False)
+
+
+@contextlib.contextmanager
+def _wanted(extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        message = f"format {extra} needs a package that is not installed ({error}): pip install 'featurebank[{extra}]'"
+        raise MissingDependencyError(message) from error
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keeps converters from printing, which they do on standard output too, and from warning of their own insides."""
+    import logging
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,182 @@
+"""Stage: a bank's backbone and a head trained on it -> one model, images in, probabilities out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from featurebank.backbone import Backbone
+from featurebank.backbone.preprocess import RESIZE
+from featurebank.backbone.recorded import load_recorded
+from featurebank.bank import Bank
+from featurebank.errors import HeadError, WeightsError
+from featurebank.grafting.about import About, Proof
+from featurebank.grafting.joined import JoinedModel
+from featurebank.grafting.proof import prove, sample_of
+from featurebank.heads.runs import Run, read_run
+from featurebank.progress import SILENT, Reporter
+from featurebank.runtime import import_tensorflow, installed_versions
+from featurebank.selection import trained_head
+
+CAN = (
+    "softmax, mlp, and every linear head (logistic, ridge, lda, nearest_mean, svm with kernel linear, the linear "
+    "classifiers of scikit-learn) can"
+)
+
+
+@dataclass(frozen=True)
+class Grafted:
+    """A graft, and what is known of it."""
+
+    model: Any
+    """A Keras model, or a `JoinedModel`."""
+    about: About
+    images: np.ndarray
+    """(n, s, s, 3) uint8, to compare a file of it with: the proof's, else noise."""
+    probabilities: np.ndarray
+    """(n, classes) that the model gives for them."""
+
+
+def graft(
+    bank: Bank, run: Run | Any, *, tap: str | None = None, backbone: Backbone | None = None, proof: bool = True,
+    reporter: Reporter = SILENT,
+) -> Any:  # fmt: skip
+    """Joins the network that made a bank and a head that was trained on the bank into one model.
+
+    On 16 of the bank's images, read again, the model's probabilities are compared with the head's on stored features;
+    the largest difference is told, and kept in the run's record.
+
+    Args:
+        bank: the bank.
+        run: one of its runs, or a fitted head.
+        tap: what a head was trained on; a run knows that. Default: "pooled".
+        backbone: the network; default: that which made the bank, loaded again.
+        proof: whether the proof is made.
+        reporter: is told what the proof showed.
+
+    Returns:
+        A Keras model, images (n, s, s, 3) RGB 0..255 -> probabilities (n, classes) float32, in the order of
+        `bank.classes`; those that training lacked have 0. For a head that is no stack of layers (trees, neighbours,
+        kernels) a `JoinedModel`, which has `predict`, too.
+
+    Raises:
+        WeightsError: the network is not the one that made the bank.
+        DatasetError: the bank's images are not there any more, so that there is no proof.
+        HeadError: the run failed, or belongs to another bank; the proof failed.
+    """
+    return grafted(bank, run, tap=tap, backbone=backbone, proof=proof, reporter=reporter).model
+
+
+def grafted(
+    bank: Bank, run: Run | Any, *, tap: str | None = None, backbone: Backbone | None = None, proof: bool = True,
+    form: str = "any", reporter: Reporter = SILENT,
+) -> Grafted:  # fmt: skip
+    """Does what `graft` does, and returns what is known of the model beside it.
+
+    Args:
+        bank: see `graft`, as for the others.
+        form: "layers" refuses a head that is no stack of layers, "joined" leaves any head as it is; "any" takes layers
+            where the head has them.
+    """
+    head, tap = (trained_head(bank, run), run.tap) if isinstance(run, Run) else (run, tap or "pooled")
+    bank.tap_shape(tap)  # tells where there is no such tap
+    backbone = _same(bank, backbone) if backbone else load_recorded(bank.recipe, bank.manifest.source)
+    about = _about(bank, backbone, run, head, tap)
+    model, layers = _joined(backbone, tap, head, about, form)
+    if not proof:
+        shape = (2, backbone.image_size, backbone.image_size, 3)
+        images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        return Grafted(model, about, images, answer(model, images))
+    sample = sample_of(bank, tap, backbone)
+    answer_of_layers = None if layers is None else partial(answer, layers)
+    found, probabilities = prove(bank, tap, head, sample, whole=partial(answer, model), layers=answer_of_layers)
+    reporter.say(
+        f"graft: on {found.images} images of the bank, the model's probabilities are the head's to "
+        f"{found.difference:.1e} (allowed: {found.tolerance:g})"
+    )
+    about = replace(about, proof=found)
+    if isinstance(model, JoinedModel):
+        model.about = about
+    if isinstance(run, Run):
+        _record(run, found, reporter)
+    return Grafted(model, about, sample.images, probabilities)
+
+
+def answer(model: Any, images: np.ndarray) -> np.ndarray:
+    """Returns what a Keras or a joined model says of a few images, or a part of one of a few features."""
+    if isinstance(model, JoinedModel):
+        return model.predict(images)
+    return np.asarray(model(images.astype(np.float32), training=False))
+
+
+def _same(bank: Bank, backbone: Backbone) -> Backbone:
+    wrong = [part for part, value in backbone.recipe.items() if bank.recipe.get(part) != value]
+    if wrong:
+        message = (
+            f"'{bank.name}' was made by another {' and '.join(wrong)} than {backbone.name} with weights "
+            f"{backbone.weights} has: give the network that made the bank, or leave it out"
+        )
+        raise WeightsError(message)
+    return backbone
+
+
+def _about(bank: Bank, backbone: Backbone, run: Run | Any, head: Any, tap: str) -> About:
+    is_run = isinstance(run, Run)
+    return About(
+        classes=bank.classes, image_size=backbone.image_size, resize=RESIZE, backbone=dict(backbone.recipe), tap=tap,
+        head=str(run.spec) if is_run else type(head).__name__, bank=bank.digest, run=run.run if is_run else None,
+        metrics=run.metrics if is_run else {}, featurebank=installed_versions("featurebank").get("featurebank", ""),
+    )  # fmt: skip
+
+
+def _joined(backbone: Backbone, tap: str, head: Any, about: About, form: str) -> tuple[Any, Any]:
+    """Returns the model, and that part of it which is the head's; None where that is no stack of layers."""
+    import_tensorflow()
+    import keras
+
+    taps = backbone.tap_model([tap])
+    trunk = keras.Model(taps.input, taps.output[tap], name=taps.name)
+    if form == "joined":
+        return JoinedModel(trunk, head, about), None
+    try:
+        probabilities = _probabilities(trunk, head, len(about.classes))
+    except HeadError as error:
+        if form == "any":
+            return JoinedModel(trunk, head, about), None
+        message = f"{about.head} cannot become Keras layers ({error}): {CAN}; or export it as a .fbmodel file"
+        raise HeadError(message) from error
+    layers = keras.Model(trunk.output, probabilities)
+    taken = {operation.name for operation in trunk.operations}
+    for operation in layers.operations:
+        if operation.name in taken:  # as "abs", which the head may need as the trunk does
+            operation.name = f"head_{operation.name}"
+    return keras.Model(trunk.input, probabilities, name=f"{backbone.name}_classifier"), layers
+
+
+def _probabilities(trunk: Any, head: Any, classes: int) -> Any:
+    """Adds a head to the graph of a trunk: returns a Keras tensor (n, classes), 0 for classes that it has not seen."""
+    import keras
+
+    if not hasattr(head, "keras_layers_"):
+        message = f"{type(head).__name__} is no head of featurebank"
+        raise HeadError(message)
+    found = keras.layers.Activation("softmax", name="probabilities")(head.keras_layers_(trunk.output))
+    if len(head.classes_) == classes:
+        return found
+    places = np.zeros((len(head.classes_), classes), np.float32)
+    places[np.arange(len(places)), head.classes_] = 1
+    layer = keras.layers.Dense(classes, use_bias=False, trainable=False, name="all_classes")
+    found = layer(found)
+    layer.set_weights([places])
+    return found
+
+
+def _record(run: Run, proof: Proof, reporter: Reporter) -> None:
+    latest = read_run(run.directory / "runs" / f"{run.run}.json") or run
+    try:
+        replace(latest, graft=asdict(proof)).save()
+    except OSError as error:
+        reporter.warn(f"the graft's proof is not kept in the record of run {run.run}: {error}")

@@ -12,7 +12,7 @@ from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
 from featurebank.grafting.about import Proof
-from featurebank.heads.fitting import align
+from featurebank.heads.scoring import align
 from featurebank.originals import original_dataset, unchanged
 
 IMAGES = 16

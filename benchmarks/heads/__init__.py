@@ -14,11 +14,12 @@ from benchmarks.harness import conditions, report, tensorflow
 def run(rounds: int, *, quick: bool, output: Path) -> None:
     """Runs the benchmark."""
     tensorflow()
-    from benchmarks.heads import convex, dense, grids
+    from benchmarks.heads import conv, convex, dense, grids
     from benchmarks.heads.made import made
 
     about, data = conditions(), made()
     found = [*dense.contests(rounds, data, quick=quick), *convex.contests(rounds, data, quick=quick)]
+    found += conv.contests(rounds, quick=quick)
     with tempfile.TemporaryDirectory() as directory:
         found += grids.contests(Path(directory), quick=quick)
     report(found, about, output, {"rounds": rounds})

@@ -23,11 +23,14 @@ def test_a_library_that_does_not_end(make_bank: Callable[..., Bank]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "featurebank", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
-    while not load_runs(bank):
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=20)
+    try:
+        while not load_runs(bank):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=20)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert error.strip().endswith("interrupted: what was finished is kept, run the same command again to go on")
     assert [run.head for run in load_runs(bank)] == ["knn"]

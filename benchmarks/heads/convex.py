@@ -92,9 +92,10 @@ def _cold(C: float) -> Any:
 
 def _path(heads: list[Any], X: np.ndarray, y: np.ndarray) -> list[Any]:
     kind: type[ExactHead] = type(heads[0])
-    for _, _, failure in kind.fit_path(heads, Shared(X, y)):
-        if failure:
-            raise failure
+    with limited_blas(1):  # as a grid does, which has another path on the other core
+        for _, _, failure in kind.fit_path(heads, Shared(X, y)):
+            if failure:
+                raise failure
     return heads
 
 

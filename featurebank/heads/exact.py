@@ -20,6 +20,7 @@ from featurebank.heads.layers import dense, flat
 from featurebank.heads.reduced import Reduced
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, Transform, row_blocks
+from featurebank.runtime import limited_blas
 
 Problem = tuple[str, Any, str, bool]
 """A parameter's name, its value, what is expected, and whether it is."""
@@ -54,9 +55,10 @@ class ExactHead(Head):
                 problem has no single solution.
             RamLimitError: it does not fit in memory.
         """
-        for _, _, error in self.fit_path([self], shared or Shared(X, y)):
-            if error:
-                raise error
+        with limited_blas(1):  # many small steps: two threads of BLAS, which wait for each other, take twice as long
+            for _, _, error in self.fit_path([self], shared or Shared(X, y)):
+                if error:
+                    raise error
         return self
 
     @classmethod

@@ -32,7 +32,7 @@ from featurebank.heads.conv import Layer, edges, kernel_name
 from featurebank.heads.map_head import BATCH_NORM_EPSILON
 from featurebank.heads.masks import dropped
 from featurebank.heads.pooling import GEM_FLOOR
-from featurebank.heads.program import ACTIVATIONS, Sizes, Tensors, moved, updated
+from featurebank.heads.program import ACTIVATIONS, Sizes, Tensors, moved, traced_once, updated
 from featurebank.heads.updates import Rule, Slots
 
 
@@ -96,7 +96,7 @@ def step_program(shape: MapShape, sizes: Sizes) -> Callable[..., Any]:
         change(params, slots, moving, gradients, seen, rates, options, active, steps)
         return losses
 
-    return step  # type: ignore[no-any-return]
+    return traced_once(step)
 
 
 @cache

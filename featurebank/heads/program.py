@@ -64,8 +64,22 @@ class Trained(Protocol):
 
 
 Sizes = tuple[Any, ...]
-"""The sizes of all arrays of a program. Each set of them has a function of its own: TensorFlow warns of a function that
-is traced again and again."""
+"""The sizes of all arrays of a program; each set of them has a function of its own."""
+
+
+def traced_once(function: Any) -> Callable[..., Any]:
+    """Returns a function that is traced at its first call, for arrays of these sizes for good.
+
+    TensorFlow's own way would warn a user who trains many shapes of heads that a function is traced again and again.
+    """
+    concrete: list[Any] = []
+
+    def call(*arguments: Any) -> Any:
+        if not concrete:
+            concrete.append(function.get_concrete_function(*arguments))
+        return concrete[0](*arguments)
+
+    return call
 
 
 @cache
@@ -99,7 +113,7 @@ def epoch_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Tensors, di
         found = tf.while_loop(lambda i, *_: i < tf.shape(rows)[0], body, start)
         return (*found[1:5], found[5] / tf.reduce_sum(weights))
 
-    return epoch  # type: ignore[no-any-return]
+    return traced_once(epoch)
 
 
 @cache
@@ -124,7 +138,7 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
         _, loss, right = tf.while_loop(lambda i, *_: i < tf.shape(rows)[0], body, start)
         return loss / tf.reduce_sum(weights), right / tf.reduce_sum(weights)
 
-    return evaluate  # type: ignore[no-any-return]
+    return traced_once(evaluate)
 
 
 @cache
@@ -135,7 +149,7 @@ def keeping_program(sizes: Sizes) -> Callable[[Tensors, Tensors, Any], Tensors]:
     def keep(kept: Tensors, new: Tensors, better: Any) -> Tensors:
         return {name: tf.where(per_head(better, name, value), value, kept[name]) for name, value in new.items()}
 
-    return keep  # type: ignore[no-any-return]
+    return traced_once(keep)
 
 
 def head_axis(name: str) -> int:

@@ -12,7 +12,6 @@ from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
 from featurebank.grafting.about import Proof
-from featurebank.heads.fitting import align
 from featurebank.originals import original_dataset, unchanged
 
 IMAGES = 16
@@ -84,6 +83,8 @@ def prove(
     Raises:
         HeadError: they differ by more than the tolerance.
     """
+    from featurebank.heads.fitting import align  # imports scikit-learn
+
     expected = align(head.predict_proba(sample.features), head.classes_, len(bank.classes))
     found = whole(sample.images)
     of_layers = None

@@ -19,7 +19,6 @@ from featurebank.grafting.proof import prove, sample_of
 from featurebank.heads.runs import Run, read_run
 from featurebank.progress import SILENT, Reporter
 from featurebank.runtime import import_tensorflow, installed_versions
-from featurebank.selection import trained_head
 
 CAN = (
     "softmax, mlp, and every linear head (logistic, ridge, lda, nearest_mean, svm with kernel linear, the linear "
@@ -81,8 +80,10 @@ def grafted(
         form: "layers" refuses a head that is no stack of layers, "joined" leaves any head as it is; "any" takes layers
             where the head has them.
     """
+    from featurebank.selection import trained_head  # imports scikit-learn, which predictions do not need
+
     head, tap = (trained_head(bank, run), run.tap) if isinstance(run, Run) else (run, tap or "pooled")
-    bank.tap_shape(tap)  # tells where there is no such tap
+    _check_width(head, bank.tap_shape(tap), tap)
     backbone = _same(bank, backbone) if backbone else load_recorded(bank.recipe, bank.manifest.source)
     about = _about(bank, backbone, run, head, tap)
     model, layers = _joined(backbone, tap, head, about, form)
@@ -103,6 +104,16 @@ def grafted(
     if isinstance(run, Run):
         _record(run, found, reporter)
     return Grafted(model, about, sample.images, probabilities)
+
+
+def _check_width(head: Any, shape: tuple[int, ...], tap: str) -> None:
+    """Raises HeadError where a head was trained on other features than those of a tap."""
+    width = getattr(head, "n_features_in_", None)
+    if width not in {None, int(np.prod(shape)), shape[-1]}:  # some heads count the channels of a map
+        message = (
+            f"the head was trained on {width} features, tap '{tap}' has {int(np.prod(shape))}: give tap=..., its own"
+        )
+        raise HeadError(message)
 
 
 def answer(model: Any, images: np.ndarray) -> np.ndarray:

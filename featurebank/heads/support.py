@@ -165,7 +165,9 @@ class SVMHead(KernelHead):
         if fits(len(inputs)):
             machine = SVC(kernel="precomputed", C=self.C).fit(self._kernel_of(shared, inputs), shared.positions)
         elif len(inputs) > MOST_IMAGES:
-            message = f'{_too_large(len(inputs))}: take max_images = 5000, logistic, or kind = "sklearn.svm:SVC" and hours'
+            message = (
+                f'{_too_large(len(inputs))}: take max_images = 5000, logistic, or kind = "sklearn.svm:SVC" and hours'
+            )
             raise RamLimitError(message)
         else:
             warnings.warn(f"{_too_large(len(inputs))}: it is not shared, but computed in parts", stacklevel=2)

@@ -11,11 +11,13 @@ from typing import Any
 from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, DatasetError, HeadError, unknown_name
+from featurebank.heads.data import TrainingData, read_features
 from featurebank.heads.entries import entries, simplest
-from featurebank.heads.fitting import Fitted, TrainingData, align, fit_heads
+from featurebank.heads.fitting import Fitted, fit_heads
 from featurebank.heads.leaders import Leaderboard
 from featurebank.heads.runs import Run, load_runs
 from featurebank.heads.saved import load_head
+from featurebank.heads.scoring import align
 from featurebank.heads.standing import Standing, latest_folds, ranked
 from featurebank.metrics import scores_with_intervals
 from featurebank.progress import SILENT, Reporter
@@ -129,7 +131,8 @@ def evaluate_test(bank: Bank, run: Run, *, reporter: Reporter = SILENT) -> Run:
             f"the test split was opened {times} before, for {', '.join(before)}: results of a head that was chosen "
             "by its test result are too good; report those of the first"
         )
-    probabilities = align(head.predict_proba(bank.features(run.tap, "test")), head.classes_, len(bank.classes))
+    features, _ = read_features(bank, run.tap, "test")
+    probabilities = align(head.predict_proba(features), head.classes_, len(bank.classes))
     found = {**scores_with_intervals(probabilities, labels), "opened_before": len(before)}
     tested = replace(
         run, metrics={**run.metrics, "test": found}, tested=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

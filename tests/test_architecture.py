@@ -49,7 +49,7 @@ ALLOWED_BESIDE = {("files", "errors"), ("runtime", "errors"), ("files", "digest"
 
 OWNERS = {
     "tensorflow": {"runtime", "heads"},  # everybody else takes it from runtime.import_tensorflow
-    "keras": {"backbone", "dataset", "engine", "heads", "grafting"},  # dataset: keras.datasets downloads CIFAR
+    "keras": {"backbone", "dataset", "engine", "heads", "grafting"},  # dataset: CIFAR; heads: those of layers
     "openvino": {"engine"},
     "h5py": {"bank"},
     "xgboost": {"heads"},
@@ -82,7 +82,7 @@ NARROWER = {
     "h5py": {"bank/shard.py", "bank/plain.py", "backbone/weights.py"},
     "xgboost": {"heads/boosted.py", "heads/saved.py"},
     "skops": {"heads/saved.py"},
-    "tensorflow": {"runtime.py", "heads/program.py", "heads/masks.py"},
+    "tensorflow": {"runtime.py", "heads/program.py", "heads/map_program.py", "heads/masks.py"},
     "onnx": {"grafting/formats.py"},
     "tf2onnx": {"grafting/formats.py"},
     "onnxruntime": {"grafting/formats.py"},

@@ -17,6 +17,31 @@ def recorded_source(backbone: Backbone) -> dict[str, str]:
     return {"weights": backbone.weights, "backbone": getattr(backbone.spec, "known_as", backbone.name)}
 
 
+def recorded_options(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what `load_backbone` takes to find the backbone that a bank was made with: its name as `backbone`, too.
+
+    Args:
+        recipe: of the bank.
+        source: of its manifest: what `recorded_source` gave.
+
+    Raises:
+        ConfigError: the network was made in memory by another process.
+    """
+    name = str(source.get("backbone", recipe["backbone"]))
+    own = is_user_network(name)
+    if not name or (not own and str(recipe.get("architecture", "user:")).startswith("user:")):
+        message = (
+            f"the bank's network '{recipe['backbone']}' was a model in memory: expected one that can be loaded again; "
+            "save it as a .keras file and extract with --backbone FILE.keras"
+        )
+        raise ConfigError(message)
+    declared = next((word for word, rule in DECLARED.items() if rule == recipe["preprocessing"]), None)
+    return {
+        "backbone": name, "weights": source.get("weights"), "image_size": recipe["image_size"],
+        "preprocessing": declared if own else None,
+    }  # fmt: skip
+
+
 def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backbone:
     """Loads the backbone that a bank was made with.
 
@@ -28,18 +53,9 @@ def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backb
         ConfigError: the network was made in memory by another process, or is not there any more.
         WeightsError: the backbone is not the one that made the bank: other weights, architecture or preprocessing.
     """
-    name = str(source.get("backbone", recipe["backbone"]))
-    own = is_user_network(name)
-    if not name or (not own and str(recipe["architecture"]).startswith("user:")):
-        message = (
-            f"the bank's network '{recipe['backbone']}' was a model in memory: expected one that can be loaded again; "
-            "save it as a .keras file and extract with --backbone FILE.keras"
-        )
-        raise ConfigError(message)
-    declared = next((word for word, rule in DECLARED.items() if rule == recipe["preprocessing"]), None)
-    backbone = load_backbone(
-        name, weights=source.get("weights"), image_size=recipe["image_size"], preprocessing=declared if own else None
-    )
+    options = recorded_options(recipe, source)
+    name = options.pop("backbone")
+    backbone = load_backbone(name, **options)
     wrong = [part for part, value in backbone.recipe.items() if recipe.get(part) != value]
     if wrong:
         message = (

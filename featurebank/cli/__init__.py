@@ -5,8 +5,10 @@ Nothing heavy is imported here: `featurebank --help` must answer at once.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 
@@ -71,6 +73,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted: what was finished is kept, run the same command again to go on", err=True)
+        _leave_threads()
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         sys.stderr.close()
@@ -79,6 +82,17 @@ def main() -> None:
         _fail(str(error))
     except OSError as error:
         _fail(f"the system refused: {error}")
+
+
+def _leave_threads() -> None:
+    """Ends the process at once where a library is still computing in a thread, which may take it hours.
+
+    Nothing is lost: whatever is on disk is whole at any moment, as after SIGKILL.
+    """
+    if any(thread.name.startswith("featurebank-heads") for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
 
 
 def _prepare() -> None:

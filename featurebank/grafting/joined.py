@@ -43,7 +43,7 @@ class JoinedModel:
         """
         if not len(images):
             return np.empty((0, len(self.about.classes)), np.float32)
-        from featurebank.heads.fitting import align
+        from featurebank.heads.scoring import align
 
         features = self.trunk.predict(images, batch_size=batch_size, verbose=verbose)
         return align(self.head.predict_proba(features), self.head.classes_, len(self.about.classes)).astype(np.float32)

@@ -83,7 +83,7 @@ def prove(
     Raises:
         HeadError: they differ by more than the tolerance.
     """
-    from featurebank.heads.fitting import align  # imports scikit-learn
+    from featurebank.heads.scoring import align  # imports scikit-learn
 
     expected = align(head.predict_proba(sample.features), head.classes_, len(bank.classes))
     found = whole(sample.images)

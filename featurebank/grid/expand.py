@@ -12,6 +12,7 @@ from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, FeatureBankError, HeadError
 from featurebank.grid.files import Block, Grid, read_blocks
+from featurebank.grid.tails import Tails
 from featurebank.heads.calibration import METHODS
 from featurebank.heads.catalog import CALIBRATE, default_params, full_params, make_head, uncalibrated, wrong_names
 from featurebank.heads.runs import HeadSpec
@@ -31,12 +32,13 @@ def expand(grid: Grid, bank: Bank, taps: Sequence[str] | None = None, *, reporte
         ConfigError: something in it is wrong; the message has every problem, with its line in a file.
     """
     blocks, problems = read_blocks(grid)
+    tails = Tails(bank)
     if not blocks and not problems:
         message = "the grid is empty: expected one head or more, as {'kind': 'softmax'}"
         raise ConfigError(message)
     specs: dict[str, HeadSpec] = {}
     for block in blocks:
-        found, wrong = _specs(block, bank, taps or [default_tap(bank)])
+        found, wrong = _specs(block, bank, taps or [default_tap(bank)], tails)
         problems += wrong
         twice = len(found) - len({spec.key for spec in found} - set(specs))
         specs.update({spec.key: spec for spec in found})
@@ -52,7 +54,7 @@ def default_tap(bank: Bank) -> str:
     return "pooled" if "pooled" in bank.taps else bank.taps[0]
 
 
-def _specs(block: Block, bank: Bank, taps: Sequence[str]) -> tuple[list[HeadSpec], list[str]]:
+def _specs(block: Block, bank: Bank, taps: Sequence[str], tails: Tails) -> tuple[list[HeadSpec], list[str]]:
     """Returns the heads of a block and its problems; unknown parameters are told, and left out of what is looked at."""
     problems = block.problems()
     kind = block.values.get("kind")
@@ -69,15 +71,24 @@ def _specs(block: Block, bank: Bank, taps: Sequence[str]) -> tuple[list[HeadSpec
     specs = []
     for values in block.combinations():
         params = {name: value for name, value in values.items() if name not in {"kind", "tap", *unknown}}
+        if kind == "tail":
+            try:
+                params = tails.filled(params)
+            except FeatureBankError as error:
+                problems.append(f"{block.at('kind')}head 'tail': {error}")
+                continue
+            values = {"tap": tails.tap(params), **values}  # noqa: PLW2901 - where it names none
         for tap in [values["tap"]] if "tap" in values else taps:
-            told = list(_problems(kind if isinstance(kind, str) else None, params, tap, bank))
+            told = list(_problems(kind if isinstance(kind, str) else None, params, tap, bank, tails))
             problems += [f"{block.at(name)}{text}" for name, text in told]
             if isinstance(kind, str) and not told:
                 specs.append(HeadSpec(kind, plain(full_params(kind, params)), tap))
     return specs, problems
 
 
-def _problems(kind: str | None, params: Mapping[str, Any], tap: Any, bank: Bank) -> Iterator[tuple[str, str]]:
+def _problems(
+    kind: str | None, params: Mapping[str, Any], tap: Any, bank: Bank, tails: Tails
+) -> Iterator[tuple[str, str]]:
     """Yields the key and the text of each problem of one head; `kind` is None where it is told already."""
     shape = None
     try:
@@ -86,7 +97,8 @@ def _problems(kind: str | None, params: Mapping[str, Any], tap: Any, bank: Bank)
             raise ConfigError(message)
         shape = bank.tap_shape(tap)
     except FeatureBankError as error:
-        yield "tap", str(error)
+        if kind != "tail" or tap != tails.tap(params):  # of a cut, more can be told
+            yield "tap", str(error)
     if kind is None:
         return
     try:
@@ -100,12 +112,26 @@ def _problems(kind: str | None, params: Mapping[str, Any], tap: Any, bank: Bank)
         maps = [name for name in bank.taps if len(bank.tap_shape(name)) > 1]
         advice = f'take tap = "{maps[0]}"' if maps else 'extract with --tap map, and take tap = "map"'
         yield "tap", f"head '{kind}' needs a map, but tap '{tap}' has vectors of {shape[0]} numbers: {advice}"
-    yield from _wrong_values(kind, head, params)
+    wrong = list(_wrong_values(kind, head, params))
+    yield from wrong
+    if not wrong and (shape is None or len(shape) > 1):
+        yield from _wrong_for_maps(kind, head, shape, tails)
     for name, value in params.items():
         try:
             digest.canonical_json(plain(value))
         except (TypeError, ValueError) as error:
             yield name, f"head '{kind}' has a parameter that a run's record cannot hold: {name}: {error}"
+
+
+def _wrong_for_maps(kind: str, head: Any, shape: tuple[int, ...] | None, tails: Tails) -> Iterator[tuple[str, str]]:
+    """Yields the key and the text of what a head on maps refuses about maps of this shape."""
+    if kind == "tail":
+        yield from tails.problems(head, shape)
+    elif shape is not None and hasattr(head, "stem_shapes"):
+        try:
+            head.stem_shapes(shape)
+        except HeadError as error:
+            yield "kernel_size", f"head '{kind}': {error}"
 
 
 def _wrong_values(kind: str, head: Any, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

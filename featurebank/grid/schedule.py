@@ -10,12 +10,13 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from featurebank.grid.jobs import Job
-from featurebank.heads.catalog import is_neural, make_head, uncalibrated
-from featurebank.heads.fitting import Fitted, TrainingData
+from featurebank.heads.catalog import family_of, is_neural, make_head, uncalibrated
+from featurebank.heads.data import TrainingData
+from featurebank.heads.families import nanoseconds, programs
+from featurebank.heads.fitting import Fitted
 from featurebank.heads.runs import HeadSpec
 from featurebank.runtime import threads
 
@@ -103,20 +104,17 @@ def make_pieces(jobs: Sequence[Job], data: TrainingData) -> list[list[Job]]:
         kinds.setdefault(job.spec.kind, []).append(job)
     in_turn = [job for kind, family in kinds.items() if not is_neural(kind) for job in family]
     pieces = [in_turn[start : start + _SIDE_BY_SIDE] for start in range(0, len(in_turn), _SIDE_BY_SIDE)]
-    return [*pieces, *_programs([job for job in jobs if is_neural(job.spec.kind)], data)]
+    families: dict[str, list[Job]] = {}
+    for job in jobs:
+        if family := family_of(job.spec.kind):
+            families.setdefault(family, []).append(job)
+    return [*pieces, *(piece for family, members in families.items() for piece in _programs(family, members, data))]
 
 
-def _programs(jobs: Sequence[Job], data: TrainingData) -> Iterable[list[Job]]:
-    if not jobs:
-        return []
-    from featurebank.heads.joined import programs
-
+def _programs(family: str, jobs: Sequence[Job], data: TrainingData) -> Iterable[list[Job]]:
     heads = [make_head(job.trained.kind, uncalibrated(job.trained.params), random_state=job.seed) for job in jobs]
-    return [[jobs[i] for i in positions] for positions in programs(heads, _width(data), data.classes)]
-
-
-def _width(data: TrainingData) -> int:
-    return int(data.X[:1].size)
+    found = programs(family, heads, data.shape, data.classes, len(data.y))
+    return [[jobs[i] for i in positions] for positions in found]
 
 
 def _units(spec: HeadSpec, data: TrainingData) -> float:
@@ -126,13 +124,11 @@ def _units(spec: HeadSpec, data: TrainingData) -> float:
     """
     n, classes = len(data.y), data.classes
     params: dict[str, Any] = dict(spec.params)
-    d = min(_width(data), int(params.get("pca") or _width(data)))
+    width = math.prod(data.shape)
+    d = min(width, int(params.get("pca") or width))
     rounds = float(params.get("n_estimators") or params.get("max_iter") or 100)
-    if is_neural(spec.kind):
-        hidden = params.get("hidden_units") or []
-        sizes = [d, *(hidden if isinstance(hidden, list) else [hidden]), classes]
-        products = n * float(params.get("epochs") or 100) * sum(float((a + 1) * b) for a, b in pairwise(sizes))
-        return products / 20
+    if family := family_of(spec.kind):
+        return n * float(params.get("epochs") or 100) * nanoseconds(family, params, data.shape, classes)
     if "tree" in spec.kind.lower() or "forest" in spec.kind.lower():
         return float(5 * rounds * n * d**0.5 * math.log2(n + 1) ** 2)
     if "xgboost" in spec.kind:

@@ -19,7 +19,7 @@ from featurebank.grid.record import Journal
 from featurebank.grid.schedule import Clock
 from featurebank.grid.search import RUNGS, racers, rung_jobs, sample, winners
 from featurebank.grid.work import Workshop
-from featurebank.heads.fitting import check_splits
+from featurebank.heads.data import check_splits
 from featurebank.heads.folds import check_folds
 from featurebank.heads.runs import HeadSpec, Run
 from featurebank.heads.standing import ranked

@@ -11,7 +11,8 @@ from featurebank.grid.claims import Claims
 from featurebank.grid.jobs import Job
 from featurebank.grid.record import Journal
 from featurebank.grid.schedule import Clock, Speed, make_pieces
-from featurebank.heads.fitting import Fitted, TrainingData, fit_heads
+from featurebank.heads.data import TrainingData
+from featurebank.heads.fitting import Fitted, fit_heads
 from featurebank.heads.folds import Fold, FoldedImages
 from featurebank.progress import Advance, Reporter
 

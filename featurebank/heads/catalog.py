@@ -36,6 +36,8 @@ class HeadKind:
     """Whether the estimator takes `n_jobs` and uses it."""
     random: bool = True
     """Whether the seed changes anything; of scikit-learn's, those that take one are taken for random."""
+    family: str = ""
+    """Of heads with epochs, which are trained together where they can be: see `featurebank.heads.families`."""
 
     @property
     def own(self) -> bool:
@@ -44,8 +46,31 @@ class HeadKind:
 
 
 HEADS: dict[str, HeadKind] = {
-    "softmax": HeadKind("featurebank.heads.linear:SoftmaxHead", "one dense layer with softmax, by gradient descent"),
-    "mlp": HeadKind("featurebank.heads.mlp:MLPHead", "hidden dense layers, then softmax, by gradient descent"),
+    "softmax": HeadKind(
+        "featurebank.heads.linear:SoftmaxHead", "one dense layer with softmax, by gradient descent",
+        family="dense",
+    ),
+    "mlp": HeadKind(
+        "featurebank.heads.mlp:MLPHead", "hidden dense layers, then softmax, by gradient descent", family="dense"
+    ),
+    "conv": HeadKind(
+        "featurebank.heads.conv:ConvHead", "convolutions on a map, then dense layers and softmax", family="maps"
+    ),
+    "attention_pool": HeadKind(
+        "featurebank.heads.pooling:AttentionPoolHead", "averages of a map that learn where to look", family="maps"
+    ),
+    "gem_pool": HeadKind(
+        "featurebank.heads.pooling:GemPoolHead", "a mean of a map's powers, between average and maximum", family="maps"
+    ),
+    "cam": HeadKind(
+        "featurebank.heads.cam:CamHead", "one map a class and its average: shows what speaks for a class", family="maps"
+    ),
+    "tail": HeadKind(
+        "featurebank.heads.tail:TailHead", "the backbone's own layers after a cut, trained on", family="layered"
+    ),
+    "residual_stage": HeadKind(
+        "featurebank.heads.residual:ResidualStageHead", "fresh residual blocks on a map", family="layered"
+    ),
     "logistic": HeadKind(
         "featurebank.heads.logistic:LogisticHead", "multinomial logistic regression, to its optimum", {"C": 0.1},
         random=False,
@@ -185,8 +210,13 @@ def uncalibrated(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_neural(kind: str) -> bool:
-    """Tells whether heads of this kind are trained together by one program."""
-    return kind in {"softmax", "mlp"}
+    """Tells whether heads of this kind have epochs."""
+    return bool(family_of(kind))
+
+
+def family_of(kind: str) -> str:
+    """Returns the family of a kind of heads with epochs; "" for all others."""
+    return HEADS[kind].family if kind in HEADS else ""
 
 
 def is_random(kind: str) -> bool:

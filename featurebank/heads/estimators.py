@@ -18,6 +18,9 @@ from featurebank.heads.layers import dense, flat
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps
 
+_WORKING_MEMORY_MB = 128
+"""What an estimator may take for distances at a time; scikit-learn's own limit is a gigabyte, for each thread."""
+
 
 class EstimatorHead(Head):
     """A scikit-learn classifier on flattened features, with optional standardisation and PCA before it.
@@ -74,7 +77,10 @@ class EstimatorHead(Head):
         X = self._inputs(X)
         if not len(X):  # libraries refuse an empty table, or forget its columns
             return np.empty((0, len(self.classes_)), np.float32)
-        return self._answer(transform(self.steps_, X))
+        from sklearn import config_context
+
+        with config_context(working_memory=_WORKING_MEMORY_MB):
+            return self._answer(transform(self.steps_, X))
 
     def _answer(self, inputs: np.ndarray) -> np.ndarray:
         """Returns the estimator's probabilities of transformed features."""

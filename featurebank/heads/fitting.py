@@ -11,92 +11,19 @@ import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from featurebank import metrics
-from featurebank.bank import Bank
-from featurebank.errors import DatasetError, FeatureBankError, HeadError
-from featurebank.heads.calibration import CalibratedHead
-from featurebank.heads.catalog import is_calibrated, is_neural, make_head, uncalibrated
+from featurebank.errors import FeatureBankError, HeadError
+from featurebank.heads.catalog import family_of, is_calibrated, make_head, uncalibrated
+from featurebank.heads.data import TrainingData
 from featurebank.heads.exact import ExactHead, Told
-from featurebank.heads.runs import HeadSpec, pack
-from featurebank.heads.shared import Shared
+from featurebank.heads.families import DENSE, trainer
+from featurebank.heads.runs import HeadSpec
+from featurebank.heads.scoring import score
 from featurebank.heads.size import parameters_of
 from featurebank.runtime import limited_blas, side_by_side
-
-SCORED_TRAINING_ROWS = 10_000
-"""Training accuracy is measured on so many images at most: it serves to see over-fitting, and k neighbours or a
-kernel would take longer to look at every training image than to be trained. Rows lie in the order of their digests,
-which is random."""
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The training and validation images of one tap."""
-
-    tap: str
-    X: np.ndarray
-    y: np.ndarray
-    X_val: np.ndarray
-    y_val: np.ndarray
-    classes: int
-    views: Sequence[np.ndarray] = ()
-    """Further views of the training images."""
-
-    @classmethod
-    def of(cls, bank: Bank, tap: str) -> TrainingData:
-        """Reads them.
-
-        Raises:
-            DatasetError: a split is empty, or the training images have one class only.
-            UnknownNameError: the bank has no such tap.
-        """
-        check_splits(bank)
-        y, y_val = bank.labels("train"), bank.labels("val")
-        views = [bank.features(tap, "train", view=view) for view in range(1, bank.views + 1)]
-        X, X_val = bank.features(tap, "train"), bank.features(tap, "val")
-        return cls(tap, X, y, X_val, y_val, len(bank.classes), views)
-
-    @cached_property
-    def shared(self) -> Shared:
-        """What the heads on these images compute once."""
-        return Shared(self.X, self.y)
-
-    def unseen(self, names: Sequence[str]) -> list[str]:
-        """Returns the names of the classes that are validated but have no training image."""
-        return [names[label] for label in np.setdiff1d(self.y_val, self.y)]
-
-
-def check_splits(bank: Bank) -> None:
-    """Looks whether heads can be trained and validated on a bank's own split.
-
-    Raises:
-        DatasetError: a split is empty, or the training images have one class only.
-    """
-    y, y_val = bank.labels("train"), bank.labels("val")
-    for name, labels in (("training", y), ("validation", y_val)):
-        if not len(labels):
-            message = (
-                f"'{bank.name}' has no {name} images among its {len(bank)}: extract again with another --split, "
-                "as --split .7,.15,.15, or with more images"
-            )
-            raise DatasetError(message)
-    if len(np.unique(y)) < 2:  # noqa: PLR2004 - a classifier needs two
-        message = (
-            f"all {len(y)} training images are of class '{bank.classes[int(y[0])]}': a head needs two classes or "
-            "more; check the labels, or extract again with another --split"
-        )
-        raise DatasetError(message)
-
-
-class Scores(dict[str, dict[str, Any]]):
-    """The metrics of a head by split, as a run's record holds them."""
-
-    right: str
-    """See `Run.right`."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +59,7 @@ OnFitted = Callable[[int, Fitted], None]
 
 
 def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
-    """Trains heads: neural ones of a family together, the others side by side, each on one thread.
+    """Trains heads: those with epochs family by family, the others side by side, each on one thread.
 
     A head that fails is told like the others.
 
@@ -140,23 +67,28 @@ def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitt
         specs: specification and seed of each; all of the tap of `data`.
         data: what they are trained and scored on.
         on_fitted: takes the results, one by one, in the thread that called.
+
+    Raises:
+        RamLimitError: heads of vectors are to be trained on maps that do not fit into memory.
+        HeadError: heads of a family refuse their images or parameters as a whole.
     """
     on_fitted = _calibrating(specs, data, on_fitted)
     specs = [(replace(spec, params=uncalibrated(spec.params)), seed) for spec, seed in specs]
-    neural = [i for i, (spec, _) in enumerate(specs) if is_neural(spec.kind)]
-    alone = [i for i in range(len(specs)) if i not in set(neural)]
-    if alone:
-        _fit_side_by_side([specs[i] for i in alone], data, lambda i, fitted: on_fitted(alone[i], fitted))
-    if neural:
-        with limited_blas():
-            _fit_together([specs[i] for i in neural], data, lambda i, fitted: on_fitted(neural[i], fitted))
+    families: dict[str, list[int]] = {}
+    for position, (spec, _) in enumerate(specs):
+        families.setdefault(family_of(spec.kind), []).append(position)
+    for family, members in sorted(families.items()):  # first those that have none
+        chosen, take = [specs[i] for i in members], _placed(members, on_fitted)
+        if family:
+            with limited_blas():
+                _fit_together(family, chosen, data.in_memory if family == DENSE else data, take)
+        else:
+            _fit_side_by_side(chosen, data.in_memory, take)
 
 
-def align(probabilities: np.ndarray, present: np.ndarray, classes: int) -> np.ndarray:
-    """Returns probabilities over all classes (n, classes), 0 for those that the head has not seen."""
-    aligned = np.zeros((len(probabilities), classes), np.float64)
-    aligned[:, present] = probabilities
-    return aligned
+def _placed(members: Sequence[int], on_fitted: OnFitted) -> OnFitted:
+    """Returns what takes the results of some heads and gives them on with their places among all."""
+    return lambda position, fitted: on_fitted(members[position], fitted)
 
 
 def _fit_side_by_side(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
@@ -168,9 +100,11 @@ def _fit_side_by_side(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData,
                 pool.submit(work.do, {position: heads.pop(position) for position in piece})
             for _ in specs:
                 on_fitted(*work.told.get())
-        finally:
+        except BaseException:
             work.stopped.set()
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)  # a library may compute on for hours
+            raise
+        pool.shutdown()
 
 
 def _pieces(heads: Mapping[int, Any]) -> list[list[int]]:
@@ -222,7 +156,7 @@ class _Work:
         self.caught.lines = set()
         try:
             if error is None:
-                return Fitted(head, seconds, together, _scores(head, self.data), notes)
+                return Fitted(head, seconds, together, score(head, self.data), notes)
         except Exception as refused:  # noqa: BLE001 - as above
             error = refused
         return Fitted(head, seconds, together, {}, (), _one_line(error))
@@ -249,9 +183,7 @@ def _collected_warnings() -> Iterator[_Caught]:
         yield caught
 
 
-def _fit_together(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
-    from featurebank.heads.joined import train_together
-
+def _fit_together(family: str, specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
     heads = [make_head(spec.kind, spec.params, random_state=seed) for spec, seed in specs]
 
     def take(position: int, failure: str | None, seconds: float, together: int) -> None:
@@ -259,31 +191,12 @@ def _fit_together(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_
         if not failure:
             try:
                 with np.errstate(over="ignore", invalid="ignore"):  # a failure, told below
-                    found = _scores(heads[position], data)
+                    found = score(heads[position], data)
             except HeadError as error:
                 failure = str(error)  # its training went well, its answers did not
         on_fitted(position, Fitted(heads[position], seconds, together, found, (), failure))
 
-    train_together(heads, data.X, data.y, (data.X_val, data.y_val), views=data.views, on_trained=take)
-
-
-def _scores(head: Any, data: TrainingData) -> Scores:
-    X, y = data.X[:SCORED_TRAINING_ROWS], data.y[:SCORED_TRAINING_ROWS]
-    train, val = head.predict_proba(X), _validated(head, data)
-    if not (np.isfinite(train).all() and np.isfinite(val).all()):
-        message = "its probabilities are not finite"
-        raise HeadError(message)
-    train, val = (align(found, head.classes_, data.classes) for found in (train, val))
-    scores = metrics.scores(val, data.y_val)
-    scores["accuracy_interval"] = list(metrics.proportion_interval(scores["accuracy"], len(val)))
-    found = Scores(train=metrics.short_scores(train, y), val=scores)
-    found.right = pack(val.argmax(axis=1) == data.y_val)
-    return found
-
-
-def _validated(head: Any, data: TrainingData) -> np.ndarray:
-    apart = isinstance(head, CalibratedHead)  # it has seen the validation images
-    return np.asarray(head.predict_apart(data.X_val, data.y_val) if apart else head.predict_proba(data.X_val))
+    trainer(family)(heads, data.X, data.y, (data.X_val, data.y_val), views=data.views, on_trained=take)
 
 
 def _calibrating(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> OnFitted:
@@ -295,7 +208,7 @@ def _calibrating(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_f
             began = time.perf_counter()
             try:
                 head = make_head(spec.kind, spec.params, random_state=seed).take(fitted.head, (data.X_val, data.y_val))
-                found = {"head": head, "metrics": _scores(head, data)}
+                found = {"head": head, "metrics": score(head, data)}
             except Exception as error:  # noqa: BLE001 - as in `_fit_alone`
                 found = {"metrics": {}, "failure": _one_line(error)}
             fitted = replace(fitted, **found, seconds=fitted.seconds + time.perf_counter() - began)

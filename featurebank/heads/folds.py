@@ -13,7 +13,8 @@ import numpy as np
 
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError
-from featurebank.heads.fitting import TrainingData
+from featurebank.heads.data import Features, TrainingData
+from featurebank.heads.maps import stored_maps
 
 
 class Fold(NamedTuple):
@@ -75,7 +76,7 @@ def check_folds(bank: Bank, folds: int) -> None:
 
 
 class FoldedImages:
-    """The training and validation images of one tap, read once for all folds.
+    """The training and validation images of one tap, read once for all folds, or left in the bank where too large.
 
     Args:
         bank: where they are.
@@ -84,7 +85,7 @@ class FoldedImages:
     Raises:
         DatasetError: there are none, or of one class only.
         UnknownNameError: the bank has no such tap.
-        RamLimitError: they do not fit into memory.
+        RamLimitError: vectors do not fit into memory.
     """
 
     def __init__(self, bank: Bank, tap: str) -> None:
@@ -95,8 +96,10 @@ class FoldedImages:
             what = f"of class '{bank.classes[int(found[0])]}'" if len(found) else "in the test split"
             message = f"all images of '{bank.name}' are {what}: heads need training images of two classes or more"
             raise DatasetError(message)
-        self._features = bank.rows(tap, chosen)
-        self._views = [bank.rows(tap, chosen, view=view) for view in range(1, bank.views + 1)]
+        stored = stored_maps(bank, tap, chosen, views=bank.views)
+        self._features: Features = bank.rows(tap, chosen) if stored is None else stored
+        views = range(1, 1 + bank.views) if stored is None else ()
+        self._views = [bank.rows(tap, chosen, view=view) for view in views]
 
     def data(self, fold: Fold) -> TrainingData:
         """Returns the images of a fold as validation images, and all others as training images."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -51,6 +51,18 @@ class Shape:
     max_norm: bool = False
 
 
+class Trained(Protocol):
+    """What a step of the optimizer needs to know of a program."""
+
+    @property
+    def rule(self) -> Rule:
+        """The optimizer's."""
+
+    @property
+    def max_norm(self) -> bool:
+        """Whether kernels are limited."""
+
+
 Sizes = tuple[Any, ...]
 """The sizes of all arrays of a program. Each set of them has a function of its own: TensorFlow warns of a function that
 is traced again and again."""
@@ -79,8 +91,8 @@ def epoch_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Tensors, di
                 objective = tf.reduce_sum(losses)
             gradients = tape.gradient(objective, params)
             steps = steps + 1
-            params, slots = _updated(shape, params, slots, gradients, rates[i] * active, options, active, steps)
-            moving = _moved(moving, seen, options["keep"], active)
+            params, slots = updated(shape, params, slots, gradients, rates[i] * active, options, active, steps)
+            moving = moved(moving, seen, options["keep"], active)
             return i + 1, params, slots, moving, steps, total + losses * tf.reduce_sum(weights[i])
 
         start = (0, params, slots, moving, steps, tf.zeros_like(active))
@@ -161,7 +173,7 @@ def _logits(
     for layer in range(1, shape.layers):
         if shape.normalization == "before":
             outputs = _normalized(outputs, layer - 1, params, weights, moving, seen)
-        outputs = _ACTIVATIONS[shape.activation](outputs)
+        outputs = ACTIVATIONS[shape.activation](outputs)
         if shape.normalization == "after":
             outputs = _normalized(outputs, layer - 1, params, weights, moving, seen)
         if drop:
@@ -191,7 +203,7 @@ def _dropped(values: Any, layer: int, options: Tensors, steps: Any) -> Any:
     return dropped(values, options["dropout"][:, max(layer - 1, 0)], layer, options["seed"], steps)
 
 
-_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": tf.nn.relu, "tanh": tf.tanh, "gelu": tf.nn.gelu, "silu": tf.nn.silu, "elu": tf.nn.elu,
     "leaky_relu": lambda x: tf.nn.leaky_relu(x, 0.2), "sigmoid": tf.sigmoid, "linear": tf.identity,
 }  # fmt: skip
@@ -214,14 +226,14 @@ def _normalized(outputs: Any, layer: int, params: Tensors, weights: Any, moving:
     return (outputs - mean[:, None]) * scale[:, None] + params[f"beta{layer}"][:, None]
 
 
-def _moved(moving: Tensors, seen: Tensors, keep: Any, active: Any) -> Tensors:
+def moved(moving: Tensors, seen: Tensors, keep: Any, active: Any) -> Tensors:
     """Returns the moving statistics after a batch; those of heads that are not active stay."""
     share = ((1 - keep) * active)[:, None]
     return {name: value + (seen[name] - value) * share for name, value in moving.items()}
 
 
-def _updated(
-    shape: Shape, params: Tensors, slots: dict[str, Slots], gradients: Tensors, rates: Any, options: Tensors,
+def updated(
+    shape: Trained, params: Tensors, slots: dict[str, Slots], gradients: Tensors, rates: Any, options: Tensors,
     active: Any, step: Any,
 ) -> tuple[Tensors, dict[str, Slots]]:  # fmt: skip
     """Takes one step; heads that are not active keep their parameters."""

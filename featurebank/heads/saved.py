@@ -31,6 +31,14 @@ _EXACT = {
     "KernelRidgeHead": "featurebank.heads.support",
 }
 """Where the heads are that are their parameters, their classes and arrays with names (`state` and `set_state`)."""
+_ON_MAPS = {
+    "ConvHead": "featurebank.heads.conv",
+    "AttentionPoolHead": "featurebank.heads.pooling",
+    "GemPoolHead": "featurebank.heads.pooling",
+    "TailHead": "featurebank.heads.tail",
+    "ResidualStageHead": "featurebank.heads.residual",
+}
+"""Where the heads on maps are that have a history beside that (`state` and `set_state`, too)."""
 _TRUSTED = ("featurebank.heads.estimators.", "sklearn.", "numpy.", "scipy.")
 
 
@@ -49,6 +57,8 @@ def save_head(head: Any, path: Path) -> None:
         write_bytes(path, _neural_bytes(head))
     elif type(head).__module__ == "featurebank.heads.boosted":
         write_bytes(path, _boosted_bytes(head))
+    elif type(head).__name__ in _ON_MAPS:
+        write_bytes(path, _on_maps_bytes(head))
     elif type(head).__name__ in _EXACT:
         write_bytes(path, _exact_bytes(head))
     else:
@@ -70,6 +80,8 @@ def load_head(path: Path) -> Any:
                 return _load_boosted(archive)
             if "neural.npy" in names:
                 return _load_neural(path)
+            if "on_maps.npy" in names:
+                return _load_on_maps(path)
             if "exact.npy" in names:
                 return _load_exact(path)
         return _load_estimator(path)
@@ -92,13 +104,14 @@ def _neural_bytes(head: Any) -> bytes:
 
 
 def _load_neural(path: Path) -> Any:
+    from featurebank.heads.cam import CamHead
     from featurebank.heads.linear import SoftmaxHead
     from featurebank.heads.mlp import MLPHead
     from featurebank.heads.neural import Dense, History
 
     with np.load(path, allow_pickle=False) as arrays:
         about = json.loads(arrays["neural"].tobytes())
-        classes = {f"{c.__module__}:{c.__name__}": c for c in (SoftmaxHead, MLPHead)}
+        classes = {f"{c.__module__}:{c.__name__}": c for c in (SoftmaxHead, MLPHead, CamHead)}
         head = classes[about["class"]](**about["params"])
         layers = sum(1 for name in arrays.files if name.endswith("_kernel"))
         weights = [Dense(arrays[f"layer{i}_kernel"], arrays[f"layer{i}_bias"]) for i in range(layers)]
@@ -119,6 +132,30 @@ def _load_exact(path: Path) -> Any:
     about = json.loads(arrays.pop("exact").tobytes())
     head = getattr(importlib.import_module(_EXACT[about["class"]]), about["class"])(**about["params"])
     head.set_state(arrays, arrays.pop("classes"), about["features"])
+    return head
+
+
+def _on_maps_bytes(head: Any) -> bytes:
+    about = {
+        "class": type(head).__name__, "params": head.get_params(), "shape": head.map_shape_,
+        "history": head.history_.to_dict(),
+    }  # fmt: skip
+    text, buffer = np.frombuffer(_json(about).encode(), np.uint8), io.BytesIO()
+    np.savez(buffer, on_maps=text, classes=_plain_classes(head), **head.state())
+    return buffer.getvalue()
+
+
+def _load_on_maps(path: Path) -> Any:
+    from featurebank.heads.neural import History
+
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    about = json.loads(arrays.pop("on_maps").tobytes())
+    factory = getattr(importlib.import_module(_ON_MAPS[about["class"]]), about["class"])
+    head = factory()
+    as_text = {name: json.loads(_json(value)) for name, value in head.get_params().items()}
+    head.set_params(**{name: v for name, v in about["params"].items() if v != as_text[name]})  # tuples stay tuples
+    head.set_state(arrays, tuple(about["shape"]), arrays.pop("classes"), History(**about["history"]))
     return head
 
 

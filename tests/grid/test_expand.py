@@ -8,18 +8,44 @@ from typing import Any
 
 import numpy as np
 import pytest
-from grids import ROOT, Listener
+from grids import ROOT, Listener, save_features
 
+from featurebank.backbone import load_backbone
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError
 from featurebank.grid import default_tap, expand, read_grid, train_heads
 from featurebank.heads import linear
 from featurebank.heads.catalog import HEADS, make_head
 
+STUDIES: dict[str, tuple[str, int, dict[str, tuple[int, ...]]]] = {
+    "study-a": (
+        "resnet50", 64,
+        {"conv5_block2_out": (2, 2, 2048), "conv5_block1_out": (2, 2, 2048), "conv4_block6_out": (4, 4, 1024)},
+    ),
+    "study-b": ("squeezenet1_1", 64, {"fire7": (3, 3, 384)}),
+    "study-d": ("resnet50", 224, {"map": (7, 7, 2048)}),
+}  # fmt: skip
+"""Backbone, image size and taps beside `pooled` of the studies that look at maps."""
+
+
+@pytest.fixture
+def bank_for(make_bank: Callable[..., Bank], tmp_path: Path) -> Callable[[str], Bank]:
+    """A bank for a built-in grid; those of the studies have features of the right shapes, all 0."""
+
+    def get(grid: str) -> Bank:
+        if grid not in STUDIES:
+            return make_bank(f"for {grid}")
+        name, size, shapes = STUDIES[grid]
+        backbone = load_backbone(name, weights="random:0", image_size=size)
+        features = {tap: np.zeros((6, *shape), np.float32) for tap, shape in {"pooled": (8,), **shapes}.items()}
+        return save_features(tmp_path / grid, backbone, features)
+
+    return get
+
 
 @pytest.mark.parametrize("name", [path.stem for path in (ROOT / "featurebank" / "grids").glob("*.toml")])
-def test_built_in_grids_are_valid(name: str, make_bank: Callable[..., Bank]) -> None:
-    specs = expand(name, make_bank(taps=("pooled", "map")))
+def test_built_in_grids_are_valid(name: str, bank_for: Callable[[str], Bank]) -> None:
+    specs = expand(name, bank_for(name))
     assert len(specs) == len(read_grid(name)), "a grid does not hold the same thing twice"
     for spec in specs:
         make_head(spec.kind, spec.params)
@@ -40,16 +66,39 @@ def test_the_wide_grid_has_every_kind_of_head_that_looks_at_vectors(make_bank: C
     assert wanted - {"xgboost", "xgboost_coarse"} <= {spec.kind for spec in specs}
 
 
-def test_the_heads_of_the_studies(make_bank: Callable[..., Bank]) -> None:
-    bank = make_bank(taps=("pooled", "map"))
-    a, c, d, e = (expand(f"study-{letter}", bank) for letter in "acde")
+STUDY_A = [
+    ("tail", "conv5_block2_out", 5e-6, 0.25),
+    ("tail", "conv5_block2_out", 1e-6, 0.0),
+    ("tail", "conv5_block2_out", 1e-5, 0.0),
+    ("tail", "conv5_block1_out", 5e-6, 0.25, 512, 512, 512),
+    *(("tail", "conv5_block1_out", 1e-6, rate, 512, 1024, 1024) for rate in (0.0, 0.25)),
+    ("tail", "conv5_block1_out", 1e-6, 0.25, 1024, 2048, 2048),
+    *(("tail", "conv5_block1_out", 1e-6, rate, 1024, 1024, 1024) for rate in (0.0, 0.25)),
+    *(("residual_stage", "conv4_block6_out", 1e-6, rate, 512, 1024, 1024) for rate in (0.0, 0.25)),
+    *(("residual_stage", "conv4_block6_out", 1e-6, rate, 1024, 1024, 1024) for rate in (0.0, 0.25)),
+    ("residual_stage", "conv4_block6_out", 1e-6, 0.25, 1024, 2048, 2048),
+]
+"""Its table of 14 models: learning rate, dropout, dense layers."""
+
+
+def test_the_heads_of_the_studies(bank_for: Callable[[str], Bank]) -> None:
+    a, b, c, d, e = (expand(f"study-{letter}", bank_for(f"study-{letter}")) for letter in "abcde")
     deep = [spec.params for spec in a if spec.kind == "mlp"]
     assert {tuple(params["hidden_units"]) for params in deep} >= {(512, 1024, 1024), (1024, 2048, 2048)}
     assert all(params["schedule"] == "inverse_time" and params["monitor"] == "val_accuracy" for params in deep)
     assert {params["dropout"][-1] for params in deep} == {0.0, 0.25}
     best = {"dropout": 0.2, "batch_norm": True, "batch_size": 32, "schedule": "plateau", "hidden_units": [512, 128]}
     assert sum(spec.params.items() >= best.items() for spec in c) == 1
-    assert {(spec.kind, spec.tap) for spec in d} >= {("softmax", "pooled"), ("mlp", "pooled")}
+    assert {(spec.kind, spec.tap) for spec in d} == {("softmax", "pooled"), ("mlp", "pooled"), ("conv", "map")}
+    assert all(spec.tap == spec.params["cut"] for spec in (*a, *b) if spec.kind == "tail")
+    assert {spec.params["cut"] for spec in b if spec.kind == "tail"} == {"fire7"}
+    models = [
+        (s.kind, s.tap, s.params["learning_rate"], s.params["dropout"], *s.params["hidden_units"])
+        for s in a
+        if s.kind in {"tail", "residual_stage"}
+    ]
+    assert len(models) == 14 + 6
+    assert set(models) >= set(STUDY_A)
     assert all(spec.params["plateau_floor"] == 1e-7 and spec.params["optimizer"] == "adamw" for spec in e)
 
 

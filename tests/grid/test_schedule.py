@@ -13,7 +13,8 @@ from featurebank.grid import expand
 from featurebank.grid.jobs import Job, plan
 from featurebank.grid.options import Options
 from featurebank.grid.schedule import Clock, Speed, make_pieces
-from featurebank.heads.fitting import Fitted, TrainingData
+from featurebank.heads.data import TrainingData
+from featurebank.heads.fitting import Fitted
 
 GRID: list[dict[str, Any]] = [
     {"kind": "mlp", "hidden_units": 32},

@@ -160,7 +160,7 @@ def test_a_second_seed_that_lowers_the_first_ones_mean_brings_another_to_the_top
 
     bank = make_bank()
     planned = {("random_forest", 0): 0.95, ("random_forest", 1): 0.55, ("knn", 0): 0.90}
-    scores = fitting._scores
+    scores = fitting.score
 
     def told(head: Any, data: Any) -> dict[str, dict[str, Any]]:
         kind = "knn" if "KNeighbors" in repr(head) else "random_forest"
@@ -168,7 +168,7 @@ def test_a_second_seed_that_lowers_the_first_ones_mean_brings_another_to_the_top
         found["val"]["accuracy"] = planned[kind, head.random_state]
         return found
 
-    monkeypatch.setattr(fitting, "_scores", told)
+    monkeypatch.setattr(fitting, "score", told)
     assert train_heads(bank, [FOREST])[0].seed == 0
     train_heads(bank, [{"kind": "knn"}])
     assert {run.head for run in load_runs(bank) if run.run in kept(bank)} == {"random_forest"}

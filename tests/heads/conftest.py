@@ -29,6 +29,18 @@ SMALL: dict[str, dict[str, Any]] = {
     "xgboost": {"n_estimators": 10, "max_depth": 3},
     "xgboost_pca": {"n_estimators": 10, "max_depth": 3, "pca": 16},
     "xgboost_coarse": {"n_estimators": 10, "max_depth": 3},
+    "conv": {"learning_rate": 0.02, "epochs": 10, "filters": 4, "batch_norm_momentum": 0.5},
+    "attention_pool": {"learning_rate": 0.05, "epochs": 15},
+    "gem_pool": {"learning_rate": 0.05, "epochs": 30},
+    "cam": {"learning_rate": 0.05, "epochs": 15},
+    "residual_stage": {
+        "learning_rate": 0.02,
+        "epochs": 6,
+        "filters": [4, 4, 8],
+        "blocks": 1,
+        "batch_norm_momentum": 0.5,
+    },
+    "tail": {"learning_rate": 0.02, "epochs": 8, "backbone": "tiny:network", "cut": "cut"},
     "sklearn.ensemble:ExtraTreesClassifier": {"n_estimators": 20},
     "nearest_mean calibrated": {"calibrate": "temperature"},
 }
@@ -37,6 +49,10 @@ SMALL: dict[str, dict[str, Any]] = {
 
 def made(kind: str, **options: Any) -> Any:
     return make_head(kind.split(maxsplit=1)[0], SMALL[kind], **options)
+
+
+def on_maps(kind: str) -> bool:
+    return getattr(make_head(kind.split(maxsplit=1)[0]), "needs_map", False)
 
 
 @dataclass(frozen=True)
@@ -54,14 +70,19 @@ class Sample:
 
 
 def make_sample(
-    labels: tuple[int, ...] = LABELS, *, train: int = 90, val: int = 45, distance: float = 3.0, seed: int = 0
-) -> Sample:
+    labels: tuple[int, ...] = LABELS, *, train: int = 90, val: int = 45, distance: float = 3.0, seed: int = 0,
+    maps: bool = False,
+) -> Sample:  # fmt: skip
+    """Rows, or maps of 7 x 7 x 2 whose classes differ in what the channels are on average."""
     random = np.random.default_rng(seed)
     y = random.permutation(np.resize(labels, train + val)).astype(np.int32)
     X = random.normal(size=(train + val, FEATURES))
     for position, label in enumerate(labels):
-        X[y == label, position * 5 : position * 5 + 5] += distance
-    X = X.astype(np.float32)
+        if maps:
+            X[y == label, position % 2 :: (2, 2, 1)[position]] += distance / 2
+        else:
+            X[y == label, position * 5 : position * 5 + 5] += distance
+    X = X.astype(np.float32).reshape((-1, 7, 7, 2) if maps else (-1, FEATURES))
     return Sample(X[:train], y[:train], X[train:], y[train:])
 
 
@@ -83,6 +104,18 @@ def hard() -> Sample:
 
 
 @pytest.fixture(scope="session")
+def maps() -> Sample:
+    """Maps of classes that lie apart."""
+    return make_sample(maps=True)
+
+
+@pytest.fixture(scope="session")
+def hard_maps() -> Sample:
+    """Maps of classes that overlap."""
+    return make_sample(distance=0.3, seed=1, maps=True)
+
+
+@pytest.fixture(scope="session")
 def pair() -> Sample:
     """Two classes."""
     return make_sample((3, 8), seed=2)
@@ -94,12 +127,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def fitted(sample: Sample) -> Any:
+def fitted() -> Any:
     """A function that gives one fitted head of a kind; not to be changed."""
     found: dict[str, Any] = {}
 
     def get(kind: str) -> Any:
         if kind not in found:
+            sample = make_sample(maps=on_maps(kind))
             found[kind] = made(kind).fit(sample.X, sample.y, sample.validation)
         return found[kind]
 
@@ -114,12 +148,6 @@ def unfitted(kind: str) -> Any:
 @pytest.fixture(scope="session")
 def small() -> dict[str, dict[str, Any]]:
     return SMALL
-
-
-@pytest.fixture
-def helped(kind: str, sample: Sample) -> tuple[np.ndarray, np.ndarray] | None:
-    """Validation data for those heads that cannot do without."""
-    return sample.validation if "calibrated" in kind else None
 
 
 @pytest.fixture(scope="session")

@@ -101,9 +101,11 @@ def test_an_import_path_leads_to_a_classifier() -> None:
 
 
 def test_neural_and_random_kinds() -> None:
-    assert {kind for kind in HEADS if is_neural(kind)} == {"softmax", "mlp"}
+    on_maps = {"conv", "attention_pool", "gem_pool", "cam", "tail", "residual_stage"}
+    assert {kind for kind in HEADS if is_neural(kind)} == {"softmax", "mlp", *on_maps}
+    assert {kind for kind in HEADS if getattr(make_head(kind), "needs_map", False)} == on_maps
     assert {kind for kind in HEADS if is_random(kind)} == {
-        "softmax", "mlp", "random_forest", "xgboost", "xgboost_pca", "xgboost_coarse",
+        "softmax", "mlp", "random_forest", "xgboost", "xgboost_pca", "xgboost_coarse", *on_maps,
     }  # fmt: skip
     assert is_random("sklearn.ensemble:ExtraTreesClassifier")
     assert not is_random("sklearn.naive_bayes:GaussianNB")

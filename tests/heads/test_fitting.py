@@ -18,10 +18,12 @@ from sklearn.neighbors import NearestCentroid
 from featurebank import metrics
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, UnknownNameError
-from featurebank.heads import fitting
+from featurebank.heads import scoring
 from featurebank.heads.catalog import make_head
-from featurebank.heads.fitting import Fitted, TrainingData, align, fit_heads
+from featurebank.heads.data import TrainingData
+from featurebank.heads.fitting import Fitted, fit_heads
 from featurebank.heads.runs import HeadSpec, unpack
+from featurebank.heads.scoring import align
 
 HERE = "featurebank.heads.estimators:EstimatorHead"
 
@@ -113,7 +115,7 @@ def test_training_metrics_look_at_the_first_rows_alone(
     make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bank = make_bank(noise=4.0)
-    monkeypatch.setattr(fitting, "SCORED_TRAINING_ROWS", 10)
+    monkeypatch.setattr(scoring, "SCORED_TRAINING_ROWS", 10)
     fitted = fit(bank, ("ridge", {}))[0]
     expected = np.mean(fitted.head.predict(bank.features("pooled", "train")[:10]) == bank.labels("train")[:10])
     assert fitted.metrics["train"]["accuracy"] == expected
@@ -270,6 +272,7 @@ def test_exact_heads_import_no_tensorflow(make_bank: Callable[..., Bank]) -> Non
     bank = make_bank()
     code = (
         "import sys, pathlib; from featurebank.bank.reader import open_bank; from featurebank.heads.fitting import *; "
+        "from featurebank.heads.data import TrainingData; "
         f"data = TrainingData.of(open_bank(pathlib.Path({str(bank.path)!r})), 'pooled'); failures = []; "
         f"fit_heads([(HeadSpec(k, p), 0) for k, p in {GRID!r}], data, lambda _, f: failures.append(f.failure)); "
         f"sys.exit(failures != [None] * {len(GRID)} or 'tensorflow' in sys.modules or 'keras' in sys.modules)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import by_keras
 import numpy as np
 import pytest
 
@@ -172,36 +173,12 @@ def keras_model(head: NeuralHead, features: int, classes: int) -> Any:
     return keras.Sequential([*layers, keras.layers.Dense(classes, "softmax", **options)])
 
 
-def keras_optimizer(head: NeuralHead, steps: int) -> Any:
-    import keras
-
-    rate: Any = head.learning_rate
-    if head.schedule == "inverse_time":
-        rate = keras.optimizers.schedules.InverseTimeDecay(rate, 1, head.decay)
-    elif head.schedule == "exponential":
-        rate = keras.optimizers.schedules.ExponentialDecay(rate, steps, head.decay)
-    elif head.schedule == "cosine":
-        warm = int(head.warmup * steps)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warm else rate, head.epochs * steps - warm, warmup_target=rate if warm else None, warmup_steps=warm
-        )
-    decay = {"weight_decay": head.weight_decay} if head.weight_decay is not None else {}
-    makers = {
-        "adam": lambda: keras.optimizers.Adam(rate, **decay),
-        "adamw": lambda: keras.optimizers.AdamW(rate, **decay),
-        "sgd": lambda: keras.optimizers.SGD(rate, head.momentum, nesterov=head.nesterov, **decay),
-        "rmsprop": lambda: keras.optimizers.RMSprop(rate, momentum=head.momentum, **decay),
-        "adagrad": lambda: keras.optimizers.Adagrad(rate, **decay),
-    }
-    return makers[head.optimizer]()
-
-
-def keras_trained(head: NeuralHead, X: np.ndarray, y: np.ndarray, validation: Any = None) -> Any:
+def keras_trained(head: NeuralHead, X: np.ndarray, y: np.ndarray) -> Any:
     """What Keras makes of a head's first weights, batches and options."""
     import_tensorflow()
     import keras
 
-    classes, positions = np.unique(y, return_inverse=True)
+    classes = np.unique(y)
     model = keras_model(head, X.shape[1], len(classes))
     first, _ = initial_tensors([head], (X.shape[1], *head.layer_sizes(), len(classes)))
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
@@ -209,21 +186,7 @@ def keras_trained(head: NeuralHead, X: np.ndarray, y: np.ndarray, validation: An
         kernel = first[f"kernel{number}"]
         biases = [first[f"bias{number}"][0]] if layer.use_bias else []
         layer.set_weights([kernel[:, 0] if number == 0 else kernel[0], *biases])
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=head.label_smoothing)
-    model.compile(keras_optimizer(head, -(-len(X) // head.batch_size)), loss, metrics=["accuracy"])
-    targets = np.eye(len(classes), dtype=np.float32)
-    plateau = keras.callbacks.ReduceLROnPlateau(
-        "loss", factor=head.plateau_factor, patience=head.plateau_patience, min_lr=head.plateau_floor
-    )
-    weights = dict(enumerate(head.class_weights(positions, len(classes)))) if head.class_weight is not None else None
-    random = np.random.default_rng(head.random_state)
-    for epoch in range(head.epochs):
-        order = random.permutation(len(X))
-        model.fit(
-            X[order], targets[positions[order]], head.batch_size, epochs=epoch + 1, initial_epoch=epoch, shuffle=False,
-            verbose=0, class_weight=weights, callbacks=[plateau] if head.schedule == "plateau" else [],
-        )  # fmt: skip
-    return model
+    return by_keras.fit(model, head, X, y)
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,9 @@ def as_layers(head: Any, X: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", sorted(HEADS))
-def test_every_kind_says_the_same_or_why_it_cannot(kind: str, fitted: Any, sample: Any) -> None:
+def test_every_kind_says_the_same_or_why_it_cannot(kind: str, fitted: Any, sample: Any, maps: Any) -> None:
     head = fitted(kind)
+    sample = maps if getattr(head, "needs_map", False) else sample
     if kind in NO_LAYERS:
         with pytest.raises(HeadError, match=r"is no (stack of layers|linear function)"):
             as_layers(head, sample.X_val)
@@ -60,6 +61,26 @@ def test_every_step_before_is_in_the_weights(
     scaled = data.X * np.linspace(0.1, 3, data.X.shape[1], dtype=np.float32) + 2
     head = make_head(kind, params).fit(scaled, data.y, (scaled, data.y))
     np.testing.assert_allclose(as_layers(head, scaled), head.predict_proba(scaled), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [
+        ("conv", {"filters": [3, 4], "kernel_size": [2, 3], "padding": "same", "pool_size": [2, 1], "reduce": "max"}),
+        (
+            "conv",
+            {"filters": 3, "conv_batch_norm": "after", "hidden_units": 5, "batch_norm": True, "standardize": True},
+        ),
+        ("conv", {"filters": 3, "conv_batch_norm": False, "reduce": "avg", "activation": "silu"}),
+        ("attention_pool", {"queries": 3, "standardize": True, "hidden_units": 4, "batch_norm": "after"}),
+        ("gem_pool", {"power": 5.0, "calibrate": "temperature"}),
+        ("residual_stage", {"filters": [3, 3, 4], "blocks": 2, "strides": 2, "hidden_units": 4, "dropout": 0.2}),
+    ],
+)
+def test_heads_on_maps(kind: str, params: dict[str, Any], maps: Any) -> None:
+    X = maps.X * np.array([0.5, 2], np.float32) + 1
+    head = make_head(kind, {"epochs": 2, **params}).fit(X, maps.y, (X, maps.y))
+    np.testing.assert_allclose(as_layers(head, X), head.predict_proba(X), atol=2e-5)
 
 
 def test_maps_are_flattened_as_heads_flatten_them(fitted: Any, sample: Any) -> None:

@@ -1,0 +1,93 @@
+"""What a grid's tails take from the bank, and what can be told of their cuts before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from featurebank.backbone.catalog import load_backbone
+from featurebank.backbone.recorded import load_recorded, recorded_options
+from featurebank.bank import Bank
+from featurebank.errors import ConfigError, FeatureBankError, HeadError
+
+_OPTIONS = ("backbone", "weights", "image_size", "preprocessing")
+
+
+class Tails:
+    """The tails of one grid on one bank; each network is loaded once.
+
+    Args:
+        bank: what they are trained on.
+    """
+
+    def __init__(self, bank: Bank) -> None:
+        self._bank = bank
+        self._recorded: dict[str, Any] | FeatureBankError | None = None
+        self._networks: dict[tuple[Any, ...], Any] = {}
+
+    def filled(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns a tail's parameters with the bank's backbone in them, where they name none.
+
+        Raises:
+            ConfigError: the bank's network was a model in memory, or is not there any more.
+            WeightsError: the network is not the one that made the bank.
+        """
+        if params.get("backbone"):
+            return dict(params)
+        if self._recorded is None:
+            try:
+                self._recorded = self._load()
+            except FeatureBankError as error:
+                self._recorded = error
+        if isinstance(self._recorded, FeatureBankError):
+            raise self._recorded
+        return {**self._recorded, **params}
+
+    def tap(self, params: Mapping[str, Any]) -> Any:
+        """Returns the tap that a tail is trained on unless it names one: that of its cut."""
+        return params.get("cut", "")
+
+    def problems(self, head: Any, shape: tuple[int, ...] | None) -> Iterator[tuple[str, str]]:
+        """Yields the key and the text of what is wrong with a tail's cut.
+
+        Args:
+            head: the tail, its parameters checked.
+            shape: of its tap's features; None where the bank has no such tap.
+        """
+        try:
+            network = self._network(head)
+        except FeatureBankError as error:
+            yield "backbone", f"head 'tail': {error}"
+            return
+        try:
+            cut = head.checked_cut(network)
+        except ConfigError as error:
+            yield "cut", f"head 'tail': {error}"
+            return
+        try:
+            head.checked_layers(network)
+        except FeatureBankError as error:
+            yield "train_from", f"head 'tail': {error}"
+        if shape is None:
+            held = ", ".join(self._bank.taps)
+            yield "cut", f"head 'tail': the bank holds no tap '{cut.name}' (but {held}): extract --tap {cut.name}"
+            return
+        try:
+            head.check_maps(cut, shape)
+        except HeadError as error:
+            yield "cut", f"head 'tail': {error}"
+
+    def _load(self) -> dict[str, Any]:
+        recipe, source = self._bank.recipe, self._bank.manifest.source
+        backbone = load_recorded(recipe, source)
+        found = recorded_options(recipe, source)
+        self._networks[tuple(found[name] for name in _OPTIONS)] = backbone.network()
+        return found
+
+    def _network(self, head: Any) -> Any:
+        key = tuple(getattr(head, name) for name in _OPTIONS)
+        if key not in self._networks:
+            name, weights, size, preprocessing = key
+            backbone = load_backbone(name, weights=weights, image_size=size, preprocessing=preprocessing)
+            self._networks[key] = backbone.network()
+        return self._networks[key]

@@ -1,0 +1,204 @@
+"""Heads that are small Keras networks on stored maps: built layer by layer, trained one at a time.
+
+What the joined programs cannot hold - layers of the backbone's own, residual blocks - is a Keras model here. Options,
+schedules, early stopping and history are those of every other head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from featurebank.backbone.unfold import unfold
+from featurebank.errors import HeadError
+from featurebank.heads.activations import ACTIVATIONS, softmax
+from featurebank.heads.checks import Check, choice, number, optional, widths
+from featurebank.heads.maps import as_maps, blocks, in_order
+from featurebank.heads.neural import History, TrainedHead
+from featurebank.runtime import import_tensorflow
+
+_ROWS = 64
+POOLINGS = ("avg", "max", "flatten")
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class LayeredHead(TrainedHead):
+    """Base of the heads that are Keras networks on maps (n, h, w, c); a subclass has the part before the pooling.
+
+    Args:
+        pooling: what makes a vector of the last map: "avg" or "max" over its places, or "flatten".
+        hidden_units: the width of each dense layer between the pooling and the classifier; () for none.
+        activation: of these layers.
+        dropout: rate before the classifier, once, as in most networks of Keras.
+        tail_learning_rate: of the layers before the pooling; None is `learning_rate`. A schedule acts on both alike.
+        l2_sp: penalty l2_sp * sum((weight - its start) ** 2) of the layers before the pooling that start from trained
+            weights, which keeps a small dataset from pulling them far away.
+        learning_rate: see `TrainedHead`, as for all the others; `standardize` must be false.
+
+    References:
+        L2-SP: Li, Grandvalet, Davoine, "Explicit Inductive Bias for Transfer Learning with Convolutional Networks",
+        ICML 2018, arXiv:1802.01483.
+    """
+
+    needs_map = True
+
+    pooling: str = "avg"
+    hidden_units: int | Sequence[int] = ()
+    activation: str = "relu"
+    dropout: float = 0.0
+    tail_learning_rate: float | None = None
+    l2_sp: float = 0.0
+
+    # ------------------------------------------------------------ what a subclass says
+
+    def body(self, shape: tuple[int, ...]) -> Any:
+        """Returns a Keras model from maps of a shape (h, w, c) to the map that is pooled, with its first weights."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------ what follows from it
+
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Returns the widths of the dense layers before the classifier."""
+        units = self.hidden_units
+        return tuple(int(unit) for unit in units) if isinstance(units, Sequence) else (int(units),)
+
+    def check_layers(self) -> list[Check]:
+        """Returns the checks of the parameters that these heads add."""
+        return [
+            choice("pooling", self.pooling, POOLINGS),
+            widths("hidden_units", self.hidden_units),
+            choice("activation", self.activation, ACTIVATIONS),
+            number("dropout", self.dropout, below=1),
+            optional(number("tail_learning_rate", self.tail_learning_rate, above=0)),
+            number("l2_sp", self.l2_sp),
+            Check("standardize", self.standardize, "false: the layers take maps as they are", not self.standardize),
+        ]
+
+    def build(self, shape: tuple[int, ...], classes: int) -> Any:
+        """Returns the whole network, maps (n, h, w, c) -> logits (n, classes), with its first weights."""
+        import_tensorflow()
+        import keras
+
+        body = self.body(shape)
+        x = body.output
+        if self.pooling == "flatten":
+            x = keras.layers.Flatten(name="head_flatten")(x)
+        else:
+            pool = keras.layers.GlobalAveragePooling2D if self.pooling == "avg" else keras.layers.GlobalMaxPooling2D
+            x = pool(name="head_pool")(x)
+        for number_, units in enumerate(self.layer_sizes()):
+            x = self._dense(units, self.activation, f"head_dense{number_}", number_)(x)
+        if self.dropout:
+            x = keras.layers.Dropout(self.dropout, seed=self.random_state, name="head_dropout")(x)
+        x = self._dense(classes, None, "head_logits", len(self.layer_sizes()))(x)
+        return keras.Model(body.input, x, name=type(self).__name__.lower())
+
+    def _dense(self, units: int, activation: str | None, name: str, place: int) -> Any:
+        import keras
+
+        start = keras.initializers.GlorotUniform(seed=self.random_state * 1000 + place)
+        return keras.layers.Dense(units, activation, kernel_initializer=start, name=name)
+
+    def fit(self, X: Any, y: np.ndarray, validation_data: tuple[Any, np.ndarray] | None = None) -> Self:
+        """Trains the head.
+
+        Args:
+            X: (n, h, w, c) features, or maps in a bank.
+            y: (n,) labels.
+            validation_data: features and labels for early stopping; None runs all epochs.
+
+        Raises:
+            HeadError: a parameter is out of its range, the features are no maps or not finite, there is one class
+                only, or the training diverged.
+        """
+        from featurebank.heads.layered_network import train_layered
+
+        failure = train_layered([self], X, y, validation_data)[0]
+        if failure:
+            raise HeadError(failure)
+        return self
+
+    def set_fitted(
+        self, weights: Sequence[np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History
+    ) -> None:
+        """Takes the result of the training: all weights of `build(shape, len(classes))`, in Keras's order."""
+        self.weights_, self.classes_, self.history_ = list(weights), classes, history
+        self.map_shape_ = tuple(map(int, shape))
+        self.n_features_in_ = int(np.prod(shape))
+        self._answering: Any = None
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what a saved head is restored from by `set_state`."""
+        return {f"weight{place}": weight for place, weight in enumerate(self.weights_)}
+
+    def set_state(
+        self, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History
+    ) -> None:
+        """Takes back what `state` returned, with the rest of what the head was given by `set_fitted`."""
+        self.set_fitted([arrays[f"weight{place}"] for place in range(len(arrays))], shape, classes, history)
+
+    @property
+    def n_parameters_(self) -> int:
+        """How many numbers the trained head holds."""
+        return sum(weight.size for weight in self.weights_)
+
+    def model_(self) -> Any:
+        """Returns the trained network: a Keras model, maps (n, h, w, c) -> logits (n, classes)."""
+        model = self.build(self.map_shape_, len(self.classes_))
+        model.set_weights(self.weights_)
+        return model
+
+    def keras_layers_(self, tensor: Any) -> Any:
+        """Adds the trained network to a graph, each layer under its own name; see `Head.keras_layers_`."""
+        found, copies = unfold(self.model_(), tensor)
+        for layer, copy in copies:
+            if getattr(layer, "weights", None):
+                copy.set_weights(layer.get_weights())
+        return found
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Returns probabilities (n, classes) float32, in the order of `classes_`.
+
+        Args:
+            X: (n, h, w, c) features, or maps in a bank.
+        """
+        maps = self._maps(X)
+        if getattr(self, "_answering", None) is None:
+            self._answering = _answering(self.model_())
+        found = [softmax(self._answering(block)) for block in blocks(maps, in_order(maps, _ROWS))]
+        return np.concatenate(found) if found else np.empty((0, len(self.classes_)), np.float32)
+
+    def _maps(self, X: Any) -> Any:
+        if not hasattr(self, "map_shape_"):
+            message = f"{type(self).__name__} is not fitted yet: call fit first"
+            raise HeadError(message)
+        maps = as_maps(X)
+        if maps.shape[1:] != self.map_shape_:
+            got, expected = (" x ".join(map(str, shape)) for shape in (maps.shape[1:], self.map_shape_))
+            message = f"the maps are {got}, the head was trained on {expected}"
+            raise HeadError(message)
+        return maps
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        """Leaves the built network out of copies: each builds its own."""
+        return {**super().__getstate__(), "_answering": None}
+
+
+def _answering(model: Any) -> Any:
+    """Returns a function from maps (b, h, w, c) to logits (b, classes); short batches are filled up to one shape."""
+    tf = import_tensorflow()
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec((_ROWS, *model.input.shape[1:]), tf.float32)], autograph=False
+    )
+    def run(x: Any) -> Any:
+        return model(x, training=False)
+
+    def answer(maps: np.ndarray) -> np.ndarray:
+        padded = np.concatenate([maps, np.zeros((_ROWS - len(maps), *maps.shape[1:]), np.float32)])
+        return np.asarray(run(tf.constant(padded)).numpy()[: len(maps)])
+
+    return answer

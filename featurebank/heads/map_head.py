@@ -1,0 +1,308 @@
+"""What the heads on maps share: a stem of their own, then dense layers; and their answer in plain numpy.
+
+A head on maps is trained by `featurebank.heads.map_network`, alone or together with others of its shape, and needs
+TensorFlow for that alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+
+from featurebank.errors import HeadError
+from featurebank.heads.activations import ACTIVATIONS, activate, softmax
+from featurebank.heads.checks import Check, choice, number
+from featurebank.heads.layers import activated, dense
+from featurebank.heads.maps import as_maps, blocks, in_order
+from featurebank.heads.neural import History, TrainedHead
+
+_ROWS = 64
+"""Maps that are answered at a time: the patches of a 3x3 kernel are nine times as large as they."""
+WHERE = (True, False, "before", "after")
+"""Where batch normalisation may stand: before the activation (as true), after it, or nowhere."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class MapHead(TrainedHead):
+    """Base of the heads on maps (n, h, w, c): a subclass has the stem, which makes a vector of a map.
+
+    Args:
+        hidden_units: the width of each hidden dense layer after the stem; one number for one layer, () for none.
+        activation: "relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "sigmoid" or "linear".
+        batch_norm: normalise each hidden unit over the batch, "before" its activation (as true does) or "after" it.
+        batch_norm_momentum: of the moving means and variances that the trained head uses.
+        dropout: rate after the stem and after each hidden layer; a list has one for each of these places.
+        standardize: bring each channel to mean 0 and variance 1 over all places of the training images.
+        learning_rate: see `TrainedHead`, as for all the others.
+    """
+
+    needs_map = True
+
+    hidden_units: int | Sequence[int] = ()
+    activation: str = "relu"
+    batch_norm: bool | str = False
+    batch_norm_momentum: float = 0.99
+    dropout: float | Sequence[float] = 0.0
+
+    # ------------------------------------------------------------ what a subclass says
+
+    def stem_key(self) -> tuple[Any, ...]:
+        """Returns what the program of the stem depends on; its first part names the stem."""
+        raise NotImplementedError
+
+    def stem_shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of each tensor of the stem, for maps of the shape (h, w, c).
+
+        A name that begins with "kernel" is penalised; "kernel0", if there is one, is multiplied by what all heads
+        share.
+
+        Raises:
+            HeadError: such maps are too small.
+        """
+        raise NotImplementedError
+
+    def stem_start(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        """Returns the first values of a tensor of the stem: Glorot uniform kernels, gammas of 1, else 0.
+
+        References:
+            Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
+        """
+        if name.startswith("gamma"):
+            return np.ones(shape, np.float32)
+        if not name.startswith("kernel"):
+            return np.zeros(shape, np.float32)
+        limit = np.sqrt(6 / self.fans(name, shape))
+        return rng.uniform(-limit, limit, shape).astype(np.float32)
+
+    def fans(self, name: str, shape: tuple[int, ...]) -> int:
+        """Returns how many weights lead into a unit of a kernel and out of one of its inputs, together."""
+        return shape[0] + shape[1]
+
+    def stem_units(self, shape: tuple[int, ...]) -> int:
+        """Returns the length of the vector that the stem makes of a map of the shape (h, w, c)."""
+        raise NotImplementedError
+
+    def stem_floats(self, shape: tuple[int, ...]) -> int:
+        """Returns about how many numbers the stem holds for one map while it is trained."""
+        raise NotImplementedError
+
+    def stem_answer(self, X: np.ndarray, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns the vectors (b, units) of maps (b, h, w, c)."""
+        raise NotImplementedError
+
+    def stem_layers(self, tensor: Any) -> Any:
+        """Adds the stem to a graph, as Keras layers: maps (n, h, w, c) -> vectors (n, units)."""
+        raise NotImplementedError
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Tells whether a head that is fitted can answer for maps of the shape (h, w, c)."""
+        return shape[-1] == self.map_shape_[-1]
+
+    # ------------------------------------------------------------ what follows from it
+
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Returns the widths of the hidden layers."""
+        units = self.hidden_units
+        return tuple(int(u) for u in units) if isinstance(units, list | tuple) else (int(units),)  # type: ignore[arg-type]
+
+    def dropout_rates(self) -> tuple[float, ...]:
+        """Returns the rate after the stem and after each hidden layer."""
+        if isinstance(self.dropout, Sequence):
+            return tuple(map(float, self.dropout))
+        return (float(self.dropout),) * (1 + len(self.layer_sizes()))
+
+    def shapes(self, shape: tuple[int, ...], classes: int) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of each tensor that is trained, for maps of the shape (h, w, c)."""
+        found = self.stem_shapes(shape)
+        sizes = (self.stem_units(shape), *self.layer_sizes(), classes)
+        for layer, (inputs, units) in enumerate(pairwise(sizes)):
+            found[f"kernel_dense{layer}"] = (inputs, units)
+            place = where(self.batch_norm) if layer < len(sizes) - 2 else ""
+            found |= {f"{name}_dense{layer}": (units,) for name in vectors(place)}
+        return found
+
+    def check_layers(self) -> list[Check]:
+        """Returns the checks of the parameters that heads on maps add."""
+        rates = self.dropout if isinstance(self.dropout, list | tuple) else [self.dropout]
+        sound = sizes("hidden_units", self.hidden_units, empty=True)
+        places = len(self.hidden_units) + 1 if isinstance(self.hidden_units, list | tuple) else 2
+        return [
+            sound,
+            choice("activation", self.activation, ACTIVATIONS),
+            choice("batch_norm", plain(self.batch_norm), WHERE),
+            number("batch_norm_momentum", self.batch_norm_momentum, below=1),
+            Check(
+                "dropout", self.dropout,
+                f"a number from 0 to below 1, or a list of {places} (after the stem and each hidden layer)",
+                all(number("", rate, below=1).holds for rate in rates)
+                and (not isinstance(self.dropout, list | tuple) or len(self.dropout) == places),
+            ),
+        ]  # fmt: skip
+
+    def fit(self, X: Any, y: np.ndarray, validation_data: tuple[Any, np.ndarray] | None = None) -> Self:
+        """Trains the head alone.
+
+        Args:
+            X: (n, h, w, c) features, or maps in a bank.
+            y: (n,) labels.
+            validation_data: features and labels for early stopping; None runs all epochs.
+
+        Raises:
+            HeadError: a parameter is out of its range, the features are no maps or not finite, there is one class
+                only, or the training diverged.
+        """
+        from featurebank.heads.map_network import train_maps_together  # imports TensorFlow
+
+        failure = train_maps_together([self], X, y, validation_data)[0]
+        if failure:
+            raise HeadError(failure)
+        return self
+
+    def set_fitted(
+        self, tensors: Mapping[str, np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History
+    ) -> None:
+        """Takes the result of the training.
+
+        Args:
+            tensors: those of `shapes`, "mean_X" and "variance_X" for each "gamma_X", and "channel_mean" and
+                "channel_scale" where the channels are standardised.
+            shape: (h, w, c) of the training maps.
+            classes: (classes,) labels.
+            history: of the training.
+        """
+        self.tensors_, self.classes_, self.history_ = dict(tensors), classes, history
+        self.map_shape_ = tuple(map(int, shape))
+        self.n_features_in_ = int(np.prod(shape))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what a saved head is restored from by `set_state`."""
+        return self.tensors_
+
+    def set_state(
+        self, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History
+    ) -> None:
+        """Takes back what `state` returned, with the rest of what the head was given by `set_fitted`."""
+        self.set_fitted(arrays, shape, classes, history)
+
+    @property
+    def n_parameters_(self) -> int:
+        """How many numbers the trained head holds."""
+        return sum(tensor.size for tensor in self.tensors_.values())
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Returns probabilities (n, classes) float32, in the order of `classes_`.
+
+        Args:
+            X: (n, h, w, c) features, or maps in a bank.
+        """
+        maps = self._maps(X)
+        found = [softmax(self._logits(block)) for block in blocks(maps, in_order(maps, _ROWS))]
+        return np.concatenate(found) if found else np.empty((0, len(self.classes_)), np.float32)
+
+    def keras_layers_(self, tensor: Any) -> Any:
+        """Adds the head to a graph: the stem, then dense layers; see `Head.keras_layers_`."""
+        import keras
+
+        tensors, last = self.tensors_, len(self.layer_sizes())
+        if "channel_mean" in tensors:
+            scale = 1 / tensors["channel_scale"].astype(np.float64)
+            offset = -tensors["channel_mean"] * scale
+            layer = keras.layers.Rescaling(scale.tolist(), offset=offset.tolist(), name="head_standardize")
+            tensor = layer(tensor)
+        outputs = self.stem_layers(tensor)
+        for place in range(last):
+            kernel = tensors[f"kernel_dense{place}"]
+            bias = tensors.get(f"bias_dense{place}", np.zeros(kernel.shape[1]))  # none before batch normalisation
+            outputs = dense(outputs, kernel, bias, f"head_dense{place}")
+            outputs = activated(outputs, self.activation, where(self.batch_norm), tensors, f"dense{place}")
+        return dense(outputs, tensors[f"kernel_dense{last}"], tensors[f"bias_dense{last}"], "head_logits")
+
+    def _maps(self, X: Any) -> Any:
+        if not hasattr(self, "map_shape_"):
+            message = f"{type(self).__name__} is not fitted yet: call fit first"
+            raise HeadError(message)
+        maps = as_maps(X)
+        if not self.fits(maps.shape[1:]):
+            message = f"the maps are {times(maps.shape[1:])}, the head was trained on {times(self.map_shape_)}"
+            raise HeadError(message)
+        return maps
+
+    def prepared(self, X: np.ndarray) -> np.ndarray:
+        """Returns maps as the stem takes them: standardised where the head is."""
+        tensors = self.tensors_
+        if "channel_mean" not in tensors:
+            return X
+        return np.asarray((X - tensors["channel_mean"]) / tensors["channel_scale"])
+
+    def _logits(self, X: np.ndarray) -> np.ndarray:
+        tensors = self.tensors_
+        outputs = self.stem_answer(self.prepared(X), tensors)
+        last = len(self.layer_sizes())
+        for layer in range(last):
+            outputs = outputs @ tensors[f"kernel_dense{layer}"] + tensors.get(f"bias_dense{layer}", NO_BIAS)
+            outputs = normalized_activation(self.activation, self.batch_norm, outputs, tensors, f"dense{layer}")
+        return np.asarray(outputs @ tensors[f"kernel_dense{last}"] + tensors[f"bias_dense{last}"])
+
+
+def normalized_activation(
+    activation: str, batch_norm: Any, x: np.ndarray, tensors: Mapping[str, np.ndarray], name: str
+) -> np.ndarray:
+    """Applies an activation, and batch normalisation before or after it."""
+    place = where(batch_norm)
+    if place == "before":
+        x = _normalized(x, tensors, name)
+    x = activate(activation, x)
+    return _normalized(x, tensors, name) if place == "after" else x
+
+
+def _normalized(x: np.ndarray, tensors: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    scale = tensors[f"gamma_{name}"] / np.sqrt(tensors[f"variance_{name}"] + np.float32(BATCH_NORM_EPSILON))
+    return x * scale + (tensors[f"beta_{name}"] - tensors[f"mean_{name}"] * scale)
+
+
+BATCH_NORM_EPSILON = 1e-3
+"""Keras's default."""
+
+
+def where(batch_norm: Any) -> str:
+    """Returns where batch normalisation stands: "before" or "after" the activation, "" nowhere."""
+    if isinstance(batch_norm, str):
+        return batch_norm
+    return "before" if batch_norm else ""
+
+
+NO_BIAS = np.float32(0)
+
+
+def vectors(place: str) -> tuple[str, ...]:
+    """Returns what a layer has beside its kernel, one number a unit each.
+
+    Before batch normalisation, which takes every constant off again, there is no bias: its gradient would be nothing
+    but rounding, and Adam would make steps of full length of that.
+
+    Args:
+        place: where batch normalisation stands; see `where`.
+    """
+    return {"": ("bias",), "before": ("gamma", "beta"), "after": ("bias", "gamma", "beta")}[place]
+
+
+def plain(value: Any) -> Any:
+    """Returns a truth value of numpy as Python's."""
+    return bool(value) if isinstance(value, np.bool_) else value
+
+
+def sizes(name: str, value: Any, *, empty: bool = False) -> Check:
+    """Checks for a whole number of 1 or more, or a list of them."""
+    from featurebank.heads.checks import widths
+
+    check = widths(name, value)
+    return check._replace(holds=check.holds and (empty or value not in ((), [])))
+
+
+def times(shape: tuple[int, ...]) -> str:
+    """Returns a shape as people write it."""
+    return " x ".join(map(str, shape))

@@ -1,0 +1,145 @@
+"""The tail: the backbone's own layers after a cut point, trained on maps that were stored at the cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from featurebank.backbone import load_backbone
+from featurebank.backbone.cuts import CutPoint, checked_cut
+from featurebank.backbone.random_weights import fill_with_random
+from featurebank.errors import HeadError, unknown_name
+from featurebank.heads.checks import Check, choice
+from featurebank.heads.layered import LayeredHead
+from featurebank.runtime import import_tensorflow
+
+INITS = ("pretrained", "fresh")
+BATCH_NORMS = ("train", "frozen")
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TailHead(LayeredHead):
+    """The layers of a backbone from a cut point to its last map, then pooling, dense layers, softmax.
+
+    Everything before the cut is frozen, so its output is taken from the bank: what is left to compute is the share of
+    the work that `featurebank backbones NAME` shows for the cut.
+
+    Args:
+        backbone: as `load_backbone` takes it; in a grid, that of the bank.
+        cut: the layer whose output the maps are; in a grid it names the tap, too.
+        weights: of the backbone, as `image_size` and `preprocessing`.
+        image_size: see `weights`.
+        preprocessing: see `weights`.
+        init: "pretrained" starts from the backbone's weights, "fresh" from random ones.
+        train_from: the first layer that is trained, what is between it and the cut stays as it is; None trains all.
+        batch_norm: "train" normalises by the batch and moves the statistics, "frozen" leaves these layers as they are.
+        learning_rate: see `TrainedHead`, as for all the others.
+        pooling: see `LayeredHead`, as for the others there.
+    """
+
+    backbone: str = ""
+    cut: str = ""
+    weights: str | None = None
+    image_size: int | None = None
+    preprocessing: str | None = None
+    init: str = "pretrained"
+    train_from: str | None = None
+    batch_norm: str = "train"
+
+    def check_layers(self) -> list[Check]:
+        """Returns the checks of the parameters that this head adds."""
+        return [
+            *super().check_layers(),
+            *(
+                Check(
+                    name,
+                    getattr(self, name),
+                    expected,
+                    bool(getattr(self, name)) and isinstance(getattr(self, name), str),
+                )
+                for name, expected in (("backbone", "the name of a network"), ("cut", "the name of a layer"))
+            ),
+            choice("init", self.init, INITS),
+            choice("batch_norm", self.batch_norm, BATCH_NORMS),
+            Check("l2_sp", self.l2_sp, "0 with init fresh", not self.l2_sp or self.init == "pretrained"),
+        ]
+
+    def body(self, shape: tuple[int, ...]) -> Any:
+        """Returns the backbone's layers after the cut; see `LayeredHead`.
+
+        Raises:
+            UnknownNameError: the network has no such layer.
+            ConfigError: there is no cut at this layer.
+            HeadError: the maps have another shape than the layer's output, or nothing would be trained.
+        """
+        import_tensorflow()
+        import keras
+
+        backbone = load_backbone(
+            self.backbone, weights=self.weights, image_size=self.image_size, preprocessing=self.preprocessing
+        )
+        network = backbone.network()
+        self.check_maps(self.checked_cut(network), shape)
+        trained = self.checked_layers(network)
+        after = self._after(network)
+        tail = keras.models.clone_model(after)
+        tail.set_weights(after.get_weights())
+        if self.init == "fresh":
+            fill_with_random(tail, self.random_state)
+        tail.trainable = True
+        for layer in _layers(tail):
+            layer.trainable = layer.name in trained
+        return tail
+
+    def checked_cut(self, network: Any) -> CutPoint:
+        """Returns the cut point.
+
+        Args:
+            network: that of the backbone.
+
+        Raises:
+            UnknownNameError: the network has no such layer.
+            ConfigError: there is no cut at this layer.
+        """
+        return checked_cut(network, self.cut)
+
+    def check_maps(self, cut: CutPoint, shape: tuple[int, ...]) -> None:
+        """Raises HeadError where maps of a shape (h, w, c) are not what comes out of the cut."""
+        if cut.shape != tuple(shape):
+            got, expected = (" x ".join(map(str, sides)) for sides in (shape, cut.shape))
+            message = (
+                f"the maps are {got}, but '{self.cut}' of {self.backbone} gives {expected}: train on the cut's tap"
+            )
+            raise HeadError(message)
+
+    def checked_layers(self, network: Any) -> set[str]:
+        """Returns the names of the layers after the cut that are trained.
+
+        Args:
+            network: that of the backbone, with a cut point at `cut`.
+
+        Raises:
+            UnknownNameError: `train_from` is none of the layers after the cut.
+            HeadError: nothing would be trained.
+        """
+        layers = _layers(self._after(network))
+        names = [layer.name for layer in layers]
+        if self.train_from is not None and self.train_from not in names:
+            raise unknown_name("layer to train from", self.train_from, names, f"they come after '{self.cut}'")
+        first = names.index(self.train_from) if self.train_from is not None else 0
+        frozen = {"BatchNormalization"} if self.batch_norm == "frozen" else set()
+        chosen = [layer for layer in layers[first:] if type(layer).__name__ not in frozen]
+        if not any(layer.weights for layer in chosen):
+            where = f"from '{self.train_from}'" if self.train_from else f"after '{self.cut}'"
+            message = f"no layer {where} has weights to train: take an earlier cut or train_from, or the head softmax"
+            raise HeadError(message)
+        return {layer.name for layer in chosen}
+
+    def _after(self, network: Any) -> Any:
+        import keras
+
+        return keras.Model(network.get_layer(self.cut).output, network.output)
+
+
+def _layers(model: Any) -> list[Any]:
+    return [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]

@@ -1,0 +1,33 @@
+"""Ctrl-C ends a grid at once, even where a library computes on in a thread for hours."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from featurebank.bank import Bank
+from featurebank.heads.runs import load_runs
+from tests.conftest import ROOT
+
+
+def test_a_library_that_does_not_end(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank()
+    grid = bank.path.parent / "grid.toml"
+    grid.write_text(
+        '[[head]]\nkind = "knn"\n[[head]]\nkind = "random_forest"\nn_estimators = 10_000_000\n', encoding="utf-8"
+    )
+    words = ["heads", "--bank", str(bank.path), "--grid", str(grid)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "featurebank", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    while not load_runs(bank):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert error.strip().endswith("interrupted: what was finished is kept, run the same command again to go on")
+    assert [run.head for run in load_runs(bank)] == ["knn"]

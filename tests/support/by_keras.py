@@ -1,0 +1,54 @@
+"""What Keras makes of a head's first weights, its batches and its options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def optimizer_of(head: Any, steps: int) -> Any:
+    """The optimizer of a head; `steps` an epoch."""
+    import keras
+
+    rate: Any = head.learning_rate
+    if head.schedule == "inverse_time":
+        rate = keras.optimizers.schedules.InverseTimeDecay(rate, 1, head.decay)
+    elif head.schedule == "exponential":
+        rate = keras.optimizers.schedules.ExponentialDecay(rate, steps, head.decay)
+    elif head.schedule == "cosine":
+        warm = int(head.warmup * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warm else rate, head.epochs * steps - warm, warmup_target=rate if warm else None, warmup_steps=warm
+        )
+    decay = {"weight_decay": head.weight_decay} if head.weight_decay is not None else {}
+    makers = {
+        "adam": lambda: keras.optimizers.Adam(rate, **decay),
+        "adamw": lambda: keras.optimizers.AdamW(rate, **decay),
+        "sgd": lambda: keras.optimizers.SGD(rate, head.momentum, nesterov=head.nesterov, **decay),
+        "rmsprop": lambda: keras.optimizers.RMSprop(rate, momentum=head.momentum, **decay),
+        "adagrad": lambda: keras.optimizers.Adagrad(rate, **decay),
+    }
+    return makers[head.optimizer]()
+
+
+def fit(model: Any, head: Any, X: np.ndarray, y: np.ndarray) -> Any:
+    """Trains a model, which ends with a softmax, on a head's batches."""
+    import keras
+
+    classes, positions = np.unique(y, return_inverse=True)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=head.label_smoothing)
+    model.compile(optimizer_of(head, -(-len(X) // head.batch_size)), loss, metrics=["accuracy"])
+    targets = np.eye(len(classes), dtype=np.float32)
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        "loss", factor=head.plateau_factor, patience=head.plateau_patience, min_lr=head.plateau_floor
+    )
+    weights = dict(enumerate(head.class_weights(positions, len(classes)))) if head.class_weight is not None else None
+    random = np.random.default_rng(head.random_state)
+    for epoch in range(head.epochs):
+        order = random.permutation(len(X))
+        model.fit(
+            X[order], targets[positions[order]], head.batch_size, epochs=epoch + 1, initial_epoch=epoch, shuffle=False,
+            verbose=0, class_weight=weights, callbacks=[plateau] if head.schedule == "plateau" else [],
+        )  # fmt: skip
+    return model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from featurebank.bank import Bank
@@ -20,7 +22,9 @@ def original_dataset(bank: Bank) -> Dataset:
     return load_dataset(record["spec"], split=record["fractions"], seed=record["seed"], **subset)
 
 
-def unchanged(bank: Bank, dataset: Dataset, rows: int, seed: int = 0, *, without: str = "") -> list[tuple[int, int]]:
+def unchanged(
+    bank: Bank, dataset: Dataset, rows: int, seed: int = 0, *, splits: Sequence[str] = ()
+) -> list[tuple[int, int]]:
     """Chooses images that are still what they were when their features were computed.
 
     Args:
@@ -28,7 +32,7 @@ def unchanged(bank: Bank, dataset: Dataset, rows: int, seed: int = 0, *, without
         dataset: what `original_dataset` gave.
         rows: how many; where fewer are found, all of them.
         seed: of the choice.
-        without: a split that none is taken from.
+        splits: those that they are taken from; empty for all.
 
     Returns:
         For each its position in `bank.ids()` and in `dataset.ids`.
@@ -36,8 +40,8 @@ def unchanged(bank: Bank, dataset: Dataset, rows: int, seed: int = 0, *, without
     place = {name: index for index, name in enumerate(dataset.ids)}
     digests, ids = bank.digests(), bank.ids()
     positions = np.random.default_rng(seed).permutation(len(ids))
-    if without:
-        positions = positions[bank.splits()[positions] != without]
+    if splits:
+        positions = positions[np.isin(bank.splits()[positions], list(splits))]
     chosen: list[tuple[int, int]] = []
     for position in positions.tolist():
         if len(chosen) == rows:

@@ -34,7 +34,7 @@ def export(
     """Write RUN ("best", or the beginning of its id) as one model: images in, probabilities out."""
     from featurebank.bank import find_bank
     from featurebank.grafting import export as export_run
-    from featurebank.grafting import load_model
+    from featurebank.grafting.formats import format_of
     from featurebank.selection import find_run
 
     found = find_bank(settings.cache, bank)
@@ -42,12 +42,12 @@ def export(
     reporter = settings.reporter()
     reporter.say(f"bank: {found.path}; run {chosen.run}: {chosen.spec} on {chosen.tap}")
     path = export_run(chosen, file, format=kind, proof=not no_proof, reporter=reporter)
-    about = load_model(path).about
     if as_json:
-        proof = about.proof and {"images": about.proof.images, "difference": about.proof.difference}
-        print_json({"file": str(path), "format": about.format, "run": chosen.run, "proof": proof})
+        kept = None if no_proof else find_run(found, chosen.run).graft
+        proof = kept and {"images": kept["images"], "difference": kept["difference"]}
+        print_json({"file": str(path), "format": format_of(path)[0], "run": chosen.run, "proof": proof})
     else:
-        click.echo(f"{path}: {about.head} on {about.backbone['backbone']}; featurebank predict {path} IMAGE...")
+        click.echo(f"{path}: {chosen.spec}; ask it with: featurebank predict {path} IMAGE...")
 
 
 @click.command()

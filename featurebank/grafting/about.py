@@ -28,8 +28,10 @@ class Proof:
     difference: float
     """The largest, from image to probability."""
     tolerance: float
+    features: float | None = None
+    """Of a joined model: the largest of a feature, relative to the largest feature of its image."""
     layers: float | None = None
-    """The largest of the head's layers alone, on the stored features; None where the head is used as it is."""
+    """Of a Keras model: the largest of the head's layers alone, on the stored features."""
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class JoinedFormat(Format):
 
     def write(self, model: Any, path: Path, text: str) -> None:
         """Writes a model; see `Format`."""
-        model.save(path)
+        model.save(path, text)
 
     def read(self, path: Path) -> tuple[Run, str | None]:
         """Reads a model; see `Format`."""

@@ -48,8 +48,12 @@ class JoinedModel:
         features = self.trunk.predict(images, batch_size=batch_size, verbose=verbose)
         return align(self.head.predict_proba(features), self.head.classes_, len(self.about.classes)).astype(np.float32)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, text: str | None = None) -> None:
         """Writes the file, not atomically; `featurebank.export` does that.
+
+        Args:
+            path: where.
+            text: what it says of itself, if not `about`.
 
         Raises:
             HeadError: the head is of a class that cannot be restored safely.
@@ -61,7 +65,7 @@ class JoinedModel:
             save_head(self.head, Path(place, _HEAD))
             for name in (_TRUNK, _HEAD):
                 archive.write(Path(place, name), name)
-            archive.writestr(MEMBER, self.about.to_text())
+            archive.writestr(MEMBER, text or self.about.to_text())
 
 
 def load_joined(path: Path) -> JoinedModel:

@@ -15,15 +15,14 @@ from featurebank.bank import Bank
 from featurebank.errors import HeadError, WeightsError
 from featurebank.grafting.about import About, Proof
 from featurebank.grafting.joined import JoinedModel
-from featurebank.grafting.proof import prove, sample_of
+from featurebank.grafting.proof import prove_joined, prove_layers, sample_of
 from featurebank.heads.runs import Run, read_run
 from featurebank.progress import SILENT, Reporter
 from featurebank.runtime import import_tensorflow, installed_versions
-from featurebank.selection import trained_head
 
 CAN = (
-    "softmax, mlp, and every linear head (logistic, ridge, lda, nearest_mean, svm with kernel linear, the linear "
-    "classifiers of scikit-learn) can"
+    "softmax, mlp, heads on maps, tails, and every linear head (logistic, ridge, lda, nearest_mean, svm with kernel "
+    "linear, the linear classifiers of scikit-learn) can"
 )
 
 
@@ -81,8 +80,10 @@ def grafted(
         form: "layers" refuses a head that is no stack of layers, "joined" leaves any head as it is; "any" takes layers
             where the head has them.
     """
+    from featurebank.selection import trained_head  # imports scikit-learn, which predictions do not need
+
     head, tap = (trained_head(bank, run), run.tap) if isinstance(run, Run) else (run, tap or "pooled")
-    bank.tap_shape(tap)  # tells where there is no such tap
+    _check_width(head, bank.tap_shape(tap), tap)
     backbone = _same(bank, backbone) if backbone else load_recorded(bank.recipe, bank.manifest.source)
     about = _about(bank, backbone, run, head, tap)
     model, layers = _joined(backbone, tap, head, about, form)
@@ -90,19 +91,46 @@ def grafted(
         shape = (2, backbone.image_size, backbone.image_size, 3)
         images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         return Grafted(model, about, images, answer(model, images))
-    sample = sample_of(bank, tap, backbone)
-    answer_of_layers = None if layers is None else partial(answer, layers)
-    found, probabilities = prove(bank, tap, head, sample, whole=partial(answer, model), layers=answer_of_layers)
-    reporter.say(
-        f"graft: on {found.images} images of the bank, the model's probabilities are the head's to "
-        f"{found.difference:.1e} (allowed: {found.tolerance:g})"
-    )
+    found, images, probabilities = _proved(bank, backbone, tap, head, (model, layers))
+    told = f"graft: on {found.images} images of the bank, the model's probabilities are the head's to"
+    reporter.say(f"{told} {found.difference:.1e} (allowed: {found.tolerance:g})")
+    if found.difference > found.tolerance:
+        reporter.warn(
+            f"the head decides otherwise where a feature is within a rounding (here {found.features:.1e}) of what it "
+            "splits at: so few bits make a difference to trees and to votes of neighbours alone"
+        )
     about = replace(about, proof=found)
     if isinstance(model, JoinedModel):
         model.about = about
     if isinstance(run, Run):
         _record(run, found, reporter)
-    return Grafted(model, about, sample.images, probabilities)
+    return Grafted(model, about, images, probabilities)
+
+
+def _proved(
+    bank: Bank, backbone: Backbone, tap: str, head: Any, made: tuple[Any, Any]
+) -> tuple[Proof, np.ndarray, np.ndarray]:
+    """Returns the proof, the images that it was made on, and what the model says of them; none is a test image."""
+    model, layers = made
+    whole = partial(answer, model)
+    if layers is not None:
+        sample = sample_of(bank, tap, backbone, ("train", "val"))
+        proof, said = prove_layers(bank, tap, head, sample, whole=whole, layers=partial(answer, layers))
+        return proof, sample.images, said
+    # Of training images the very values lie in a tree's thresholds, and any rounding is seen.
+    sample = sample_of(bank, tap, backbone, ("val",) if "val" in bank.splits() else ("train",))
+    proof, said = prove_joined(bank, tap, head, sample, whole=whole, trunk=partial(answer, model.trunk))
+    return proof, sample.images, said
+
+
+def _check_width(head: Any, shape: tuple[int, ...], tap: str) -> None:
+    """Raises HeadError where a head was trained on other features than those of a tap."""
+    width = getattr(head, "n_features_in_", None)
+    if width not in {None, int(np.prod(shape)), shape[-1]}:  # some heads count the channels of a map
+        message = (
+            f"the head was trained on {width} features, tap '{tap}' has {int(np.prod(shape))}: give tap=..., its own"
+        )
+        raise HeadError(message)
 
 
 def answer(model: Any, images: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from featurebank.errors import HeadError
+from featurebank.heads.layers import weighted
 from featurebank.heads.linear import SoftmaxHead
 from featurebank.heads.map_head import times
 from featurebank.heads.maps import as_maps, blocks, in_order, pooled
@@ -54,6 +55,18 @@ class CamHead(SoftmaxHead):
             X: (n, h, w, c) features, or maps in a bank.
         """
         return super().predict_proba(pooled(self._maps(X)))
+
+    def keras_layers_(self, tensor: Any) -> Any:
+        """Adds the head to a graph: a 1x1 convolution to the class maps, then their average; see `Head.keras_layers_`.
+
+        So the class maps are the output of a layer, `head_class_maps`.
+        """
+        import keras
+
+        layer = self.layers_[0]
+        convolution = keras.layers.Conv2D(layer.kernel.shape[1], 1, name="head_class_maps")
+        found = weighted(convolution, tensor, [layer.kernel[None, None], layer.bias])
+        return keras.layers.GlobalAveragePooling2D(name="head_logits")(found)
 
     def class_maps(self, X: Any) -> np.ndarray:
         """Returns what each place says for each class: (n, h, w, classes) float32; their average are the logits.

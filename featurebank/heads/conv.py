@@ -10,6 +10,7 @@ import numpy as np
 
 from featurebank.errors import HeadError
 from featurebank.heads.checks import Check, choice
+from featurebank.heads.layers import activated, weighted
 from featurebank.heads.map_head import (
     NO_BIAS,
     WHERE,
@@ -128,6 +129,26 @@ class ConvHead(MapHead):
         if self.reduce == "flatten":
             return X.reshape(len(X), -1)
         return np.asarray(X.mean((1, 2)) if self.reduce == "avg" else X.max((1, 2)))
+
+    def stem_layers(self, tensor: Any) -> Any:
+        """Adds the convolutions to a graph; see `MapHead.stem_layers`."""
+        import keras
+
+        for number, layer in enumerate(self.conv_layers()):
+            side, name = layer.kernel, f"conv{number}"
+            kernel = self.tensors_[kernel_name(number)].reshape(side, side, -1, layer.filters)
+            bias = self.tensors_.get(f"bias_{name}", np.zeros(layer.filters))  # none before batch normalisation
+            convolution = keras.layers.Conv2D(layer.filters, side, padding=self.padding, name=f"head_{name}")
+            tensor = weighted(convolution, tensor, [kernel, bias])
+            tensor = activated(tensor, self.activation, where(self.conv_batch_norm), self.tensors_, name)
+            if layer.pool > 1:
+                tensor = keras.layers.MaxPooling2D(layer.pool, name=f"head_{name}_pool")(tensor)
+        reductions = {
+            "flatten": keras.layers.Flatten,
+            "avg": keras.layers.GlobalAveragePooling2D,
+            "max": keras.layers.GlobalMaxPooling2D,
+        }
+        return reductions[self.reduce](name="head_reduce")(tensor)
 
     def _sides(self, shape: tuple[int, ...]) -> list[tuple[Layer, tuple[int, int]]]:
         """Returns each convolution with height and width of what it makes, before its pooling.

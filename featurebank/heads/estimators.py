@@ -131,8 +131,9 @@ class EstimatorHead(Head):
         """
         rows = np.random.default_rng(0).normal(size=(8, len(weights)))
         rows /= max(1e-12, float(np.abs(rows @ weights).max()))
+        rows -= np.linalg.lstsq(weights.T, bias)[0]  # where no class is sure, and all show
         logits = rows @ weights + bias
-        found, sigmoid = self._answer(rows.astype(np.float32)), 1 / (1 + np.exp(-logits))
+        found, sigmoid = self._answer(rows), (1 + np.tanh(logits / 2)) / 2
         for link, expected in (("softmax", softmax(logits)), ("sigmoid", sigmoid / sigmoid.sum(1, keepdims=True))):
             if found.shape == expected.shape and np.allclose(found, expected, atol=1e-5):
                 return link

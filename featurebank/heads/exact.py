@@ -185,17 +185,6 @@ class LinearHead(ExactHead):
             return super().linear_()
         return self.weights_, self.bias_
 
-    def keras_layers_(self, tensor: Any) -> Any:
-        """Adds the head to a graph: the steps by row, then one dense layer; see `Head.keras_layers_`."""
-        import keras
-
-        tensor, steps = flat(tensor), self.steps()
-        if steps.power != 1:
-            tensor = keras.ops.sign(tensor) * keras.ops.abs(tensor) ** float(steps.power)
-        if steps.normalize:
-            tensor = keras.layers.UnitNormalization(name="head_normalize")(tensor)
-        return dense(tensor, self.weights_, self.bias_, "head_logits")
-
 
 class TransformedHead(ExactHead):
     """Base of the heads that look at the transformed features of each image."""

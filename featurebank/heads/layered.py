@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from featurebank.backbone.unfold import unfold
 from featurebank.errors import HeadError
 from featurebank.heads.activations import ACTIVATIONS, softmax
 from featurebank.heads.checks import Check, choice, number, optional, widths
@@ -149,6 +150,14 @@ class LayeredHead(TrainedHead):
         model = self.build(self.map_shape_, len(self.classes_))
         model.set_weights(self.weights_)
         return model
+
+    def keras_layers_(self, tensor: Any) -> Any:
+        """Adds the trained network to a graph, each layer under its own name; see `Head.keras_layers_`."""
+        found, copies = unfold(self.model_(), tensor)
+        for layer, copy in copies:
+            if getattr(layer, "weights", None):
+                copy.set_weights(layer.get_weights())
+        return found
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Returns probabilities (n, classes) float32, in the order of `classes_`.

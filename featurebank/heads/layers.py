@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,33 @@ def dense(tensor: Any, kernel: np.ndarray, bias: np.ndarray, name: str, activati
         message = f"the tap has {tensor.shape[-1]} features, the head was trained on {len(kernel)}: take its own tap"
         raise HeadError(message)
     layer = keras.layers.Dense(kernel.shape[1], activation, name=name)
+    return weighted(layer, tensor, [kernel, bias])
+
+
+def weighted(layer: Any, tensor: Any, weights: Sequence[np.ndarray]) -> Any:
+    """Calls a Keras layer on a tensor and gives it its weights."""
     found = layer(tensor)
-    layer.set_weights([np.asarray(kernel, np.float32), np.asarray(bias, np.float32)])
+    layer.set_weights([np.asarray(weight, np.float32) for weight in weights])
     return found
+
+
+def activated(tensor: Any, activation: str, place: str, tensors: Mapping[str, np.ndarray], name: str) -> Any:
+    """Adds an activation, and batch normalisation "before" or "after" it.
+
+    Args:
+        tensor: a Keras tensor.
+        activation: in Keras's words.
+        place: of the batch normalisation; "" for none.
+        tensors: with "gamma_NAME", "beta_NAME", "mean_NAME" and "variance_NAME" where there is one.
+        name: of the layer before, as "dense0".
+    """
+    import keras
+
+    for step in {"before": ("norm", "act"), "after": ("act", "norm"), "": ("act",)}[place]:
+        if step == "act":
+            tensor = keras.layers.Activation(activation, name=f"head_{name}_activation")(tensor)
+        else:
+            layer = keras.layers.BatchNormalization(name=f"head_{name}_norm")
+            parts = ("gamma", "beta", "mean", "variance")
+            tensor = weighted(layer, tensor, [tensors[f"{part}_{name}"] for part in parts])
+    return tensor

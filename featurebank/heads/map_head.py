@@ -16,6 +16,7 @@ import numpy as np
 from featurebank.errors import HeadError
 from featurebank.heads.activations import ACTIVATIONS, activate, softmax
 from featurebank.heads.checks import Check, choice, number
+from featurebank.heads.layers import activated, dense
 from featurebank.heads.maps import as_maps, blocks, in_order
 from featurebank.heads.neural import History, TrainedHead
 
@@ -91,6 +92,10 @@ class MapHead(TrainedHead):
 
     def stem_answer(self, X: np.ndarray, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
         """Returns the vectors (b, units) of maps (b, h, w, c)."""
+        raise NotImplementedError
+
+    def stem_layers(self, tensor: Any) -> Any:
+        """Adds the stem to a graph, as Keras layers: maps (n, h, w, c) -> vectors (n, units)."""
         raise NotImplementedError
 
     def fits(self, shape: tuple[int, ...]) -> bool:
@@ -197,6 +202,24 @@ class MapHead(TrainedHead):
         maps = self._maps(X)
         found = [softmax(self._logits(block)) for block in blocks(maps, in_order(maps, _ROWS))]
         return np.concatenate(found) if found else np.empty((0, len(self.classes_)), np.float32)
+
+    def keras_layers_(self, tensor: Any) -> Any:
+        """Adds the head to a graph: the stem, then dense layers; see `Head.keras_layers_`."""
+        import keras
+
+        tensors, last = self.tensors_, len(self.layer_sizes())
+        if "channel_mean" in tensors:
+            scale = 1 / tensors["channel_scale"].astype(np.float64)
+            offset = -tensors["channel_mean"] * scale
+            layer = keras.layers.Rescaling(scale.tolist(), offset=offset.tolist(), name="head_standardize")
+            tensor = layer(tensor)
+        outputs = self.stem_layers(tensor)
+        for place in range(last):
+            kernel = tensors[f"kernel_dense{place}"]
+            bias = tensors.get(f"bias_dense{place}", np.zeros(kernel.shape[1]))  # none before batch normalisation
+            outputs = dense(outputs, kernel, bias, f"head_dense{place}")
+            outputs = activated(outputs, self.activation, where(self.batch_norm), tensors, f"dense{place}")
+        return dense(outputs, tensors[f"kernel_dense{last}"], tensors[f"bias_dense{last}"], "head_logits")
 
     def _maps(self, X: Any) -> Any:
         if not hasattr(self, "map_shape_"):

@@ -10,6 +10,7 @@ import numpy as np
 
 from featurebank.heads.activations import softmax
 from featurebank.heads.checks import Check, count, number
+from featurebank.heads.layers import weighted
 from featurebank.heads.map_head import MapHead
 
 GEM_FLOOR = 1e-6
@@ -58,6 +59,17 @@ class AttentionPoolHead(MapHead):
         """Returns the vectors (b, units) of maps (b, h, w, c)."""
         flat = X.reshape(len(X), -1, X.shape[-1])
         return np.asarray((self._weights(flat, tensors) @ flat).reshape(len(X), -1))
+
+    def stem_layers(self, tensor: Any) -> Any:
+        """Adds the attention to a graph; see `MapHead.stem_layers`."""
+        import keras
+
+        places = keras.layers.Reshape((-1, tensor.shape[-1]), name="head_places")(tensor)
+        query = keras.layers.Dense(self.queries, use_bias=False, name="head_queries")
+        scores = weighted(query, places, [self.tensors_["kernel0"]])
+        shares = keras.layers.Softmax(axis=1, name="head_shares")(scores)
+        averages = keras.layers.Dot(axes=1, name="head_averages")([shares, places])
+        return keras.layers.Flatten(name="head_reduce")(averages)
 
     def attention_maps(self, X: Any) -> np.ndarray:
         """Returns the share of each place in each query's average: (n, h, w, queries).
@@ -134,3 +146,11 @@ class GemPoolHead(MapHead):
         scaled = power * np.log(np.maximum(X, np.float32(GEM_FLOOR))).reshape(len(X), -1, X.shape[-1])
         largest = scaled.max(1, keepdims=True)  # taken out, so that no power overflows
         return np.asarray(np.exp((np.log(np.exp(scaled - largest).mean(1)) + largest[:, 0]) / power))
+
+    def stem_layers(self, tensor: Any) -> Any:
+        """Adds the generalised mean to a graph; see `MapHead.stem_layers`."""
+        import keras
+
+        power, places = float(self.tensors_["power"]), tensor.shape[1] * tensor.shape[2]
+        scaled = power * keras.ops.log(keras.ops.maximum(tensor, GEM_FLOOR))
+        return keras.ops.exp((keras.ops.logsumexp(scaled, axis=(1, 2)) - float(np.log(places))) / power)

@@ -1,0 +1,107 @@
+"""`featurebank export` and `featurebank predict`: from a bank to a file to answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featurebank.backbone import Backbone
+from featurebank.bank import Bank
+from featurebank.cli import main
+from featurebank.dataset import load_dataset
+from featurebank.extraction import extract
+from featurebank.grid import train_heads
+from featurebank.heads.runs import Run, load_runs
+from featurebank.runtime import set_threads
+
+Ask = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def bank(photos: Path, lite: Backbone, tmp_path: Path) -> Bank:
+    return extract(load_dataset(str(photos), split=(0.7, 0.3)), lite, cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def runs(bank: Bank) -> list[Run]:
+    return train_heads(bank, [{"kind": "ridge", "alpha": [1.0, 10.0]}, {"kind": "knn", "n_neighbors": 1}])
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Runs the command line in this process; returns what it writes on both streams."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object, code: int = 0) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["featurebank", "--cache", str(tmp_path / "cache"), *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        set_threads(None)
+        out, errors = capsys.readouterr()
+        assert stop.value.code == code, errors
+        return out, errors
+
+    return run
+
+
+def test_from_a_run_to_answers(ask: Ask, runs: list[Run], bank: Bank, photos: Path) -> None:
+    run = next(run for run in runs if run.head == "ridge")
+    out, errors = ask("export", run.run[:6], "-o", "model.keras", "--bank", bank.name, "--json")
+    told: Any = json.loads(out)
+    kept = next(other for other in load_runs(bank) if other.run == run.run)
+    assert kept.graft is not None
+    assert told == {
+        "file": "model.keras", "format": "keras", "run": run.run,
+        "proof": {"images": 16, "difference": kept.graft["difference"]},
+    }  # fmt: skip
+    assert "probabilities are the head's to" in errors
+    out, _ = ask("predict", "model.keras", photos, "--top", 1, "--json")
+    answers = json.loads(out)
+    assert len(answers) == 24
+    assert set(answers[0]) == {"file", "label", "probability", "top"}
+    assert len(answers[0]["top"]) == 1
+    out, _ = ask("predict", "model.keras", photos / "ant")
+    assert "ant" in out
+    assert "%" in out
+
+
+def test_bad_images_are_rows(ask: Ask, runs: list[Run], photos: Path) -> None:
+    ask("export", "best", "-o", "model.fbmodel", "--no-proof")
+    bad = photos / "ant" / "bad.png"
+    bad.write_bytes(b"")
+    out, _ = ask("predict", "model.fbmodel", bad, photos / "ant", "--json")
+    assert json.loads(out)[0] == {"file": str(bad), "error": "empty file"}
+    out, _ = ask("predict", "model.fbmodel", bad, "gone.png", "--json", code=1)
+    assert [set(row) for row in json.loads(out)] == [{"file", "error"}] * 2
+    out, _ = ask("predict", "model.fbmodel", bad, code=1)
+    assert "empty file" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("export", "zzz", "-o", "m.keras"), 1, "unknown run 'zzz'"),
+        (("export", "best"), 2, "Missing option '-o'"),
+        (("export", "best", "-o", "m.bin"), 1, "does not tell the format"),
+        (("export", "best", "-o", "m.keras", "--format", "tflite"), 1, "ends with .tflite"),
+        (("predict", "m.keras", "a.png"), 1, "there is no model file 'm.keras'"),
+        (("predict", "m.keras"), 2, "Missing argument"),
+    ],
+)
+def test_mistakes_are_one_line(ask: Ask, runs: list[Run], words: tuple[str, ...], code: int, message: str) -> None:
+    _, errors = ask(*words, code=code)
+    assert message in errors
+    assert "Traceback" not in errors
+
+
+def test_images_that_are_gone(ask: Ask, runs: list[Run], photos: Path) -> None:
+    for path in photos.glob("*/*"):
+        path.unlink()
+    _, errors = ask("export", "best", "-o", "m.fbmodel", code=1)
+    assert "--no-proof" in errors
+    ask("export", "best", "-o", "m.fbmodel", "--no-proof")

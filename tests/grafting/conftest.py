@@ -1,0 +1,68 @@
+"""A bank of small photos of three classes, one of which training has never seen, and its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featurebank.backbone import Backbone
+from featurebank.bank import Bank, open_bank
+from featurebank.dataset import load_dataset
+from featurebank.extraction import extract
+from featurebank.grid import train_heads
+from featurebank.heads.runs import Run
+
+TAPS = ["pooled", "map", "block2b_add:max"]
+
+
+def save_photos(root: Path) -> None:
+    """40 photos: ants are reddish, bees bluish, and one cow is in val alone."""
+    random = np.random.default_rng(0)
+    for number in range(40):
+        split, label = ("train", "val")[number >= 24], ("ant", "bee")[number % 2]
+        if number == 39:
+            label = "cow"
+        coarse = random.integers(0, 256, (4, 5, 3)) // np.array([1, 2, 3] if label == "ant" else [3, 2, 1])
+        path = root / split / label / f"{number}.{('png', 'jpg')[number % 3 == 0]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(coarse.astype(np.uint8)).resize((40, 50), Image.Resampling.BICUBIC).save(path)
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("grafting")
+
+
+@pytest.fixture(scope="session")
+def shown(place: Path) -> Path:
+    """The folder of the photos; not to be changed."""
+    save_photos(place / "photos")
+    return place / "photos"
+
+
+@pytest.fixture(scope="session")
+def bank(place: Path, shown: Path, lite: Backbone) -> Bank:
+    found = extract(load_dataset(str(shown)), lite, TAPS, cache=place / "cache", store="float32")
+    return open_bank(found.path)
+
+
+@pytest.fixture(scope="session")
+def run_of(bank: Bank) -> Callable[..., Run]:
+    """Trains one head on the bank, and returns its run."""
+
+    def train(kind: str, tap: str = "pooled", **params: Any) -> Run:
+        return train_heads(bank, [{"kind": kind, **params}], taps=[tap])[0]
+
+    return train
+
+
+@pytest.fixture
+def images(shown: Path, lite: Backbone) -> np.ndarray:
+    """Six of the photos at the network's size."""
+    paths = sorted(shown.glob("train/*/*"))[:6]
+    return np.stack([lite.resize(np.asarray(Image.open(path).convert("RGB"))) for path in paths])

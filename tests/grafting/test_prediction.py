@@ -1,0 +1,89 @@
+"""Predictions from files: decoded as in extraction; one bad image stops nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featurebank.backbone import Backbone
+from featurebank.bank import Bank
+from featurebank.errors import ConfigError, DatasetError
+from featurebank.grafting import Prediction, export, graft, load_model, predict
+from featurebank.grafting.prediction import LoadedModel
+from featurebank.heads.runs import Run
+
+
+@pytest.fixture(scope="module")
+def run(run_of: Callable[..., Run]) -> Run:
+    return run_of("logistic")
+
+
+@pytest.fixture(scope="module")
+def model(run: Run, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    return load_model(export(run, tmp_path_factory.mktemp("model") / "model.keras"))
+
+
+def test_it_is_as_right_as_the_run_says(model: LoadedModel, run: Run, shown: Path) -> None:
+    found = predict(model, shown / "val", batch_size=7)
+    assert len(found) == 16
+    right = [prediction.label == Path(prediction.file).parent.name for prediction in found]
+    assert abs(np.mean(right) - run.metrics["val"]["accuracy"]) < 1e-6
+
+
+def test_files_directories_and_what_is_wrong_with_them(model: LoadedModel, shown: Path, tmp_path: Path) -> None:
+    (tmp_path / "more" / "deep").mkdir(parents=True)
+    photo = (shown / "train" / "ant" / "2.png").read_bytes()
+    for name in ("more/b.png", "more/deep/a.PNG", "more/.hidden.png", "more/notes.txt"):
+        (tmp_path / name).write_bytes(photo)
+    (tmp_path / "more" / "broken.jpg").write_bytes(b"no image")
+    found = predict(model, [tmp_path / "more", tmp_path / "missing.png", shown / "train" / "ant" / "2.png"], top=2)
+    names = [Path(prediction.file).name for prediction in found]
+    assert names == ["b.png", "broken.jpg", "a.PNG", "missing.png", "2.png"]
+    assert [prediction.error is None for prediction in found] == [True, False, True, False, True]
+    assert found[0].top == found[2].top == found[4].top
+    first = found[0].to_dict()
+    assert list(first) == ["file", "label", "probability", "top"]
+    assert first["top"][0] == [first["label"], first["probability"]]
+    assert len(first["top"]) == 2
+    assert found[1].to_dict() == {"file": str(tmp_path / "more" / "broken.jpg"), "error": found[1].error}
+    assert "\n" not in str(found[3].error)
+
+
+def test_orientation_and_colour_are_those_of_extraction(
+    model: LoadedModel, bank: Bank, run: Run, lite: Backbone, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(pixels).convert("L").save(tmp_path / "grey.png")
+    grey = np.repeat(np.asarray(Image.open(tmp_path / "grey.png"))[..., None], 3, axis=2)
+    expected = graft(bank, run).predict(
+        np.stack([lite.resize(grey), lite.resize(np.rot90(pixels, -1).copy())]), verbose=0
+    )
+    found = predict(model, tmp_path, top=3)
+    for prediction, probabilities in zip(found, expected, strict=True):
+        told = dict(prediction.top)
+        np.testing.assert_allclose([told[name] for name in model.classes], probabilities, atol=1e-5)
+
+
+def test_arrays(model: LoadedModel) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), dtype=np.uint8)
+    assert [prediction.file for prediction in predict(model, pixels)] == ["0", "1", "2"]
+    assert predict(model, list(pixels)) == predict(model, pixels)
+    assert isinstance(predict(model, pixels)[0], Prediction)
+    with pytest.raises(DatasetError, match=r"expected \(n, 32, 32, 3\)"):
+        model.predict(pixels)
+
+
+def test_nothing_to_see(model: LoadedModel, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no images"):
+        predict(model, tmp_path)
+    with pytest.raises(DatasetError, match="no images"):
+        predict(model, [])
+    with pytest.raises(ConfigError, match="top is 0"):
+        predict(model, tmp_path, top=0)

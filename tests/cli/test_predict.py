@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from featurebank.backbone import Backbone
+from featurebank.backbone import load_backbone
 from featurebank.bank import Bank
 from featurebank.cli import main
 from featurebank.dataset import load_dataset
@@ -23,8 +23,9 @@ Ask = Callable[..., tuple[str, str]]
 
 
 @pytest.fixture
-def bank(photos: Path, lite: Backbone, tmp_path: Path) -> Bank:
-    return extract(load_dataset(str(photos), split=(0.7, 0.3)), lite, cache=tmp_path / "cache")
+def bank(photos: Path, tmp_path: Path) -> Bank:
+    backbone = load_backbone("tiny:network")
+    return extract(load_dataset(str(photos), split=(0.7, 0.3)), backbone, cache=tmp_path / "cache")
 
 
 @pytest.fixture

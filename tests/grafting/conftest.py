@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featurebank.backbone import Backbone
-from featurebank.bank import Bank, open_bank
+from featurebank.backbone import Backbone, load_backbone
+from featurebank.bank import Bank
 from featurebank.dataset import load_dataset
 from featurebank.extraction import extract
 from featurebank.grid import train_heads
@@ -46,12 +46,22 @@ def shown(place: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bank(place: Path, shown: Path, lite: Backbone) -> Bank:
-    found = extract(load_dataset(str(shown)), lite, TAPS, cache=place / "cache", store="float32")
-    return open_bank(found.path)
+def tiny() -> Backbone:
+    """A network that is built, saved and read in no time."""
+    return load_backbone("tiny:network")
 
 
 @pytest.fixture(scope="session")
+def bank(place: Path, shown: Path, tiny: Backbone) -> Bank:
+    return extract(load_dataset(str(shown)), tiny, ["pooled"], cache=place / "cache")
+
+
+@pytest.fixture(scope="session")
+def lite_bank(place: Path, shown: Path, lite: Backbone) -> Bank:
+    return extract(load_dataset(str(shown)), lite, TAPS, cache=place / "cache", store="float32")
+
+
+@pytest.fixture
 def run_of(bank: Bank) -> Callable[..., Run]:
     """Trains one head on the bank, and returns its run."""
 
@@ -62,7 +72,11 @@ def run_of(bank: Bank) -> Callable[..., Run]:
 
 
 @pytest.fixture
-def images(shown: Path, lite: Backbone) -> np.ndarray:
-    """Six of the photos at the network's size."""
-    paths = sorted(shown.glob("train/*/*"))[:6]
-    return np.stack([lite.resize(np.asarray(Image.open(path).convert("RGB"))) for path in paths])
+def images_for(shown: Path) -> Callable[[Backbone], np.ndarray]:
+    """A function that gives six of the photos at a network's size."""
+
+    def load(backbone: Backbone) -> np.ndarray:
+        paths = sorted(shown.glob("train/*/*"))[:6]
+        return np.stack([backbone.resize(np.asarray(Image.open(path).convert("RGB"))) for path in paths])
+
+    return load

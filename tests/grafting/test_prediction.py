@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,13 @@ from featurebank.bank import Bank
 from featurebank.errors import ConfigError, DatasetError
 from featurebank.grafting import Prediction, export, graft, load_model, predict
 from featurebank.grafting.prediction import LoadedModel
+from featurebank.grid import train_heads
 from featurebank.heads.runs import Run
 
 
 @pytest.fixture(scope="module")
-def run(run_of: Callable[..., Run]) -> Run:
-    return run_of("logistic")
+def run(bank: Bank) -> Run:
+    return train_heads(bank, [{"kind": "logistic"}])[0]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_files_directories_and_what_is_wrong_with_them(model: LoadedModel, shown
 
 
 def test_orientation_and_colour_are_those_of_extraction(
-    model: LoadedModel, bank: Bank, run: Run, lite: Backbone, tmp_path: Path
+    model: LoadedModel, bank: Bank, run: Run, tiny: Backbone, tmp_path: Path
 ) -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (60, 90, 3), dtype=np.uint8)
     exif = Image.Exif()
@@ -63,7 +63,7 @@ def test_orientation_and_colour_are_those_of_extraction(
     Image.fromarray(pixels).convert("L").save(tmp_path / "grey.png")
     grey = np.repeat(np.asarray(Image.open(tmp_path / "grey.png"))[..., None], 3, axis=2)
     expected = graft(bank, run).predict(
-        np.stack([lite.resize(grey), lite.resize(np.rot90(pixels, -1).copy())]), verbose=0
+        np.stack([tiny.resize(grey), tiny.resize(np.rot90(pixels, -1).copy())]), verbose=0
     )
     found = predict(model, tmp_path, top=3)
     for prediction, probabilities in zip(found, expected, strict=True):
@@ -76,7 +76,7 @@ def test_arrays(model: LoadedModel) -> None:
     assert [prediction.file for prediction in predict(model, pixels)] == ["0", "1", "2"]
     assert predict(model, list(pixels)) == predict(model, pixels)
     assert isinstance(predict(model, pixels)[0], Prediction)
-    with pytest.raises(DatasetError, match=r"expected \(n, 32, 32, 3\)"):
+    with pytest.raises(DatasetError, match=r"expected \(n, 14, 14, 3\)"):
         model.predict(pixels)
 
 

@@ -26,6 +26,11 @@ from featurebank.progress import Reporter
 RunOf = Callable[..., Run]
 
 
+@pytest.fixture(scope="session")
+def bank(lite_bank: Bank) -> Bank:
+    return lite_bank
+
+
 class Said(Reporter):
     def __init__(self) -> None:
         self.lines: list[str] = []

@@ -17,7 +17,7 @@ from featurebank.extraction import extract
 from featurebank.grid import train_heads
 from featurebank.heads.runs import Run
 
-TAPS = ["pooled", "map", "block2b_add:max"]
+TAPS = ["pooled", "map", "block2b_add:max", "block6d_add"]
 
 
 def save_photos(root: Path) -> None:

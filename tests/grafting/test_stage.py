@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from featurebank.backbone import Backbone, backbone_from_model, load_backbone
+from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank, open_bank
 from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError, DatasetError, HeadError, WeightsError
@@ -81,6 +82,20 @@ def test_one_keras_model(
     assert (kept.graft["images"], kept.graft["tolerance"]) == (16, 1e-4)
     assert f"{kept.graft['difference']:.1e} (allowed: 0.0001)" in reporter.lines[-1]
     assert replace(kept, graft=None) == run, "all else of the record stays"
+
+
+def test_a_tail_goes_on_where_the_trunk_ends(bank: Bank, run_of: RunOf) -> None:
+    run = run_of("tail", "block6d_add", epochs=1, cut="block6d_add", hidden_units=4)
+    model = graft(bank, run)
+    names = [layer.name for layer in model.layers]
+    network = [layer.name for layer in load_recorded(bank.recipe, bank.manifest.source).network().layers]
+    assert names[: len(network)] == network
+    assert names[len(network) :] == ["head_pool", "head_dense0", "head_logits", "probabilities", "all_classes"]
+    assert all(type(operation).__module__.startswith("keras.") for operation in model.operations)
+    kept = read_run(bank.path / "runs" / f"{run.run}.json")
+    assert kept is not None
+    assert kept.graft is not None
+    assert kept.graft["difference"] <= 1e-4
 
 
 def test_neighbours_are_joined(bank: Bank, lite: Backbone, run_of: RunOf) -> None:

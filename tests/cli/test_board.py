@@ -118,7 +118,7 @@ def test_csv_has_every_metric(bank: Bank, ask: Ask, tmp_path: Path) -> None:
 
 def test_the_simplest_on_request(bank: Bank, ask: Ask) -> None:
     lucky = next(run for run in leaderboard(bank) if run.head == "knn" and not run.failure)
-    replace(lucky, metrics={**lucky.metrics, "val": {**lucky.metrics["val"], "accuracy": 0.84}}).save()
+    replace(lucky, metrics={**lucky.metrics, "val": {**lucky.metrics["val"], "accuracy": 0.82}}).save()
     plain, simple = (json.loads(ask("leaderboard", "--json", *words)[0]) for words in ((), ("--one-se",)))
     kinds = {run["run"]: run["head"] for run in simple["runs"]}
     assert (kinds[plain["best"]], kinds[simple["best"]]) == ("knn", "nearest_mean")

@@ -17,7 +17,7 @@ def test_a_library_that_does_not_end(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank()
     grid = bank.path.parent / "grid.toml"
     grid.write_text(
-        '[[head]]\nkind = "knn"\n[[head]]\nkind = "random_forest"\nn_estimators = 10_000_000\n', encoding="utf-8"
+        '[[head]]\nkind = "knn"\n[[head]]\nkind = "random_forest"\nn_estimators = 200_000\n', encoding="utf-8"
     )
     words = ["heads", "--bank", str(bank.path), "--grid", str(grid)]
     process = subprocess.Popen(
@@ -28,7 +28,7 @@ def test_a_library_that_does_not_end(make_bank: Callable[..., Bank]) -> None:
             assert process.poll() is None
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=20)
+        _, error = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130

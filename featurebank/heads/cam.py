@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -88,8 +87,3 @@ class CamHead(SoftmaxHead):
             message = f"the maps are {times(maps.shape[1:])}, the head was trained on {self.n_features_in_} channels"
             raise HeadError(message)
         return maps
-
-
-def averaged_views(views: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Returns the averages over the places of further views."""
-    return [pooled(as_maps(view)) for view in views]

@@ -54,6 +54,11 @@ def widths(name: str, value: Any) -> Check:
     return Check(name, value, "whole numbers of 1 or more", all(count(name, size).holds for size in sizes))
 
 
+def listed(value: Any) -> list[int]:
+    """Returns the widths that `widths` has checked, as a list."""
+    return [int(width) for width in value] if isinstance(value, list | tuple) else [int(value)]
+
+
 def optional(check: Check) -> Check:
     """Lets a parameter be None, too."""
     return check._replace(holds=True) if check.value is None else check

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from featurebank.errors import HeadError
-from featurebank.heads.checks import Check, choice
+from featurebank.heads.checks import Check, choice, listed
 from featurebank.heads.layers import activated, weighted
 from featurebank.heads.map_head import (
     NO_BIAS,
@@ -20,8 +20,8 @@ from featurebank.heads.map_head import (
     sizes,
     times,
     vectors,
-    where,
 )
+from featurebank.heads.neural import where
 
 PADDINGS = ("valid", "same")
 REDUCTIONS = ("flatten", "avg", "max")
@@ -62,9 +62,9 @@ class ConvHead(MapHead):
 
     def conv_layers(self) -> tuple[Layer, ...]:
         """Returns the convolutions."""
-        filters = _listed(self.filters)
-        kernels = _listed(self.kernel_size) * (1 if isinstance(self.kernel_size, list | tuple) else len(filters))
-        pools = _listed(self.pool_size)
+        filters = listed(self.filters)
+        kernels = listed(self.kernel_size) * (1 if isinstance(self.kernel_size, list | tuple) else len(filters))
+        pools = listed(self.pool_size)
         if not isinstance(self.pool_size, list | tuple):
             pools = [1] * (len(filters) - 1) + pools
         return tuple(Layer(*sides) for sides in zip(filters, kernels, pools, strict=True))
@@ -197,10 +197,6 @@ def _pooled(X: np.ndarray, side: int) -> np.ndarray:
     count, height, width, channels = X.shape[0], X.shape[1] // side, X.shape[2] // side, X.shape[3]
     cut = X[:, : height * side, : width * side]
     return np.asarray(cut.reshape(count, height, side, width, side, channels).max((2, 4)))
-
-
-def _listed(value: int | Sequence[int]) -> list[int]:
-    return [int(v) for v in value] if isinstance(value, list | tuple) else [int(value)]  # type: ignore[arg-type]
 
 
 def _for_each(name: str, value: Any, count: int) -> Check:

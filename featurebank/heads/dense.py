@@ -11,7 +11,7 @@ import numpy as np
 
 from featurebank.heads.features import checked_features, flat_features, known_rows
 from featurebank.heads.neural import Dense, History, NeuralHead, TrainedHead
-from featurebank.heads.trainer import Batches
+from featurebank.heads.trainer import Batches, Labelled, padded
 from featurebank.runtime import import_tensorflow
 
 Validation = tuple[np.ndarray, np.ndarray]
@@ -103,7 +103,7 @@ class DenseNetwork:
         self._params, self._moving = self._constants(params), self._constants(moving)
         self._slots = {name: self._shape.rule.empty_slots(p) for name, p in self._params.items()}
         self._kept = {**self._params, **self._moving}
-        self._options = self._constants(_options(heads, data))
+        self._options = self._constants(option_arrays(heads, data))
         self._steps = self._tf.constant(0.0)
         self._X, self._X_val = data.tensors(standardize=self._first.standardize)
         self._y = self._tf.constant(np.tile(data.y, self.views))
@@ -167,14 +167,9 @@ class DenseNetwork:
 
     def _validation_tensors(self) -> tuple[Any, Any, Any]:
         """Returns labels, and all row numbers in blocks with their weights."""
-        tf = self._tf
         labels = np.zeros(1, np.int32) if self._data.validation is None else self._data.validation[1]
-        size = min(_VALIDATION_ROWS, len(labels))
-        blocks = -(-len(labels) // size)
-        rows = np.zeros(blocks * size, np.int32)
-        rows[: len(labels)] = np.arange(len(labels))
-        weights = (np.arange(len(rows)) < len(labels)).astype(np.float32)
-        return tf.constant(labels), tf.constant(rows.reshape(blocks, size)), tf.constant(weights.reshape(blocks, size))
+        rows, weights = padded(np.arange(len(labels)), min(_VALIDATION_ROWS, len(labels)))
+        return self._tf.constant(labels), self._tf.constant(rows), self._tf.constant(weights)
 
 
 def initial_tensors(
@@ -220,7 +215,8 @@ def _shape(program: Any, heads: Sequence[NeuralHead]) -> Any:
     )
 
 
-def _options(heads: Sequence[NeuralHead], data: DenseData) -> dict[str, np.ndarray]:
+def option_arrays(heads: Sequence[Any], data: Labelled) -> dict[str, np.ndarray]:
+    """Returns what the heads of one program may differ in, one row a head: the options of a program's steps."""
     values: dict[str, list[Any]] = {
         name: [getattr(head, name) for head in heads] for name in ("momentum", "l1", "l2", "label_smoothing")
     }

@@ -7,6 +7,8 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
+from featurebank.heads.checks import listed
+
 DENSE, MAPS, LAYERED = "dense", "maps", "layered"
 
 _LAYERED_ADDS_A_NUMBER = 4000
@@ -71,17 +73,13 @@ def nanoseconds(family: str, params: dict[str, Any], shape: tuple[int, ...], cla
     elif family == LAYERED:
         adds, inputs = _LAYERED_ADDS_A_NUMBER * prod(shape), 1000
     elif family == MAPS and "filters" in params:
-        filters, kernel, before = _listed(params["filters"]), _listed(params["kernel_size"]), shape[-1]
+        filters, kernel, before = listed(params["filters"]), listed(params["kernel_size"]), shape[-1]
         for number, width in enumerate(filters):
             adds += prod(shape[:-1]) * kernel[min(number, len(kernel) - 1)] ** 2 * before * width
             before = width
         inputs = before * (prod(shape[:-1]) // 4 if params["reduce"] == "flatten" else 1)
     elif family == MAPS:
         adds, inputs = 20 * prod(shape), shape[-1]
-    sizes = [inputs, *_listed(params.get("hidden_units") or []), classes]
+    sizes = [inputs, *listed(params.get("hidden_units") or []), classes]
     adds += sum((a + 1) * b for a, b in pairwise(sizes))
     return 3 * adds / _ADDS_A_NANOSECOND[family]
-
-
-def _listed(value: Any) -> list[int]:
-    return [int(v) for v in value] if isinstance(value, list | tuple) else [int(value)]

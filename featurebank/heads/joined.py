@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,14 +10,10 @@ import numpy as np
 
 from featurebank.heads.dense import DenseData, DenseNetwork, Validation
 from featurebank.heads.neural import NeuralHead
-from featurebank.heads.trainer import train
+from featurebank.heads.trainer import OnHead, train_at, train_programs
 
 _MEMORY_BYTES = 1 << 30
 """Parameters, slots and kept weights of the heads in one program stay below this; more heads are trained in turns."""
-
-OnHead = Callable[[int, str | None, float, int], None]
-"""Called with the position of a head as it stops, why it failed or None, its share of its program's seconds, and how
-many heads the program held."""
 
 
 def train_together(
@@ -48,19 +44,11 @@ def train_together(
     for head in heads:
         head.check()
     data = DenseData.of(X, y, validation_data, views)
-    for head in heads:
-        head.class_weights(data.y, len(data.classes))  # tells a list of another length before anything is trained
-    failures: list[str | None] = [None] * len(heads)
-    for positions in programs(heads, data.features, len(data.classes)):
 
-        def told(k: int, failure: str | None, seconds: float, positions: list[int] = positions) -> None:
-            failures[positions[k]] = failure
-            if on_trained:
-                on_trained(positions[k], failure, seconds, len(positions))
+    def train_program(positions: list[int], told: OnHead) -> None:
+        train_at(positions, heads, lambda chosen: DenseNetwork(chosen, data), told)
 
-        chosen = [heads[i] for i in positions]
-        train(chosen, DenseNetwork(chosen, data), told)
-    return failures
+    return train_programs(heads, data, programs(heads, data.features, len(data.classes)), train_program, on_trained)
 
 
 def program_key(head: NeuralHead) -> tuple[Any, ...]:

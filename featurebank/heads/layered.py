@@ -15,7 +15,7 @@ import numpy as np
 from featurebank.backbone.unfold import unfold
 from featurebank.errors import HeadError
 from featurebank.heads.activations import ACTIVATIONS, softmax
-from featurebank.heads.checks import Check, choice, number, optional, widths
+from featurebank.heads.checks import Check, choice, listed, number, optional, widths
 from featurebank.heads.maps import as_maps, blocks, in_order
 from featurebank.heads.neural import History, TrainedHead
 from featurebank.runtime import import_tensorflow
@@ -62,8 +62,7 @@ class LayeredHead(TrainedHead):
 
     def layer_sizes(self) -> tuple[int, ...]:
         """Returns the widths of the dense layers before the classifier."""
-        units = self.hidden_units
-        return tuple(int(unit) for unit in units) if isinstance(units, Sequence) else (int(units),)
+        return tuple(listed(self.hidden_units))
 
     def check_layers(self) -> list[Check]:
         """Returns the checks of the parameters that these heads add."""

@@ -11,12 +11,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from featurebank.heads.joined import OnHead
 from featurebank.heads.layered import LayeredHead
 from featurebank.heads.map_data import MapData
-from featurebank.heads.maps import blocks
+from featurebank.heads.maps import blocks, in_order
 from featurebank.heads.neural import History, TrainedHead
-from featurebank.heads.trainer import Batches, train
+from featurebank.heads.trainer import Batches, OnHead, train_at, train_programs
 from featurebank.heads.updates import Step
 from featurebank.runtime import import_tensorflow
 
@@ -46,16 +45,11 @@ def train_layered(
     for head in heads:
         head.check()
     data = MapData.of(X, y, validation_data, views)
-    failures: list[str | None] = [None] * len(heads)
-    for position, head in enumerate(heads):
 
-        def told(_: int, failure: str | None, seconds: float, position: int = position) -> None:
-            failures[position] = failure
-            if on_trained:
-                on_trained(position, failure, seconds, 1)
+    def train_program(positions: list[int], told: OnHead) -> None:
+        train_at(positions, heads, lambda chosen: LayeredNetwork(chosen[0], data), told)
 
-        train([head], LayeredNetwork(head, data), told)
-    return failures
+    return train_programs(heads, data, [[position] for position in range(len(heads))], train_program, on_trained)
 
 
 class LayeredNetwork:
@@ -99,8 +93,7 @@ class LayeredNetwork:
         """Returns validation loss and accuracy; see `Network`."""
         assert self._data.validation is not None
         maps, labels = self._data.validation
-        rows = [np.arange(s, min(s + _VALIDATION_ROWS, len(labels))) for s in range(0, len(labels), _VALIDATION_ROWS)]
-        found = np.zeros(2)
+        rows, found = in_order(maps, _VALIDATION_ROWS), np.zeros(2)
         for chosen, x in zip(rows, blocks(maps, rows), strict=True):
             found += [float(v) for v in self._judge(self._tf.constant(x), self._tf.constant(labels[chosen]))]
         return (found[:1] / len(labels)), (found[1:] / len(labels))

@@ -15,10 +15,10 @@ import numpy as np
 
 from featurebank.errors import HeadError
 from featurebank.heads.activations import ACTIVATIONS, activate, softmax
-from featurebank.heads.checks import Check, choice, number
+from featurebank.heads.checks import Check, choice, listed, number
 from featurebank.heads.layers import activated, dense
 from featurebank.heads.maps import as_maps, blocks, in_order
-from featurebank.heads.neural import History, TrainedHead
+from featurebank.heads.neural import History, TrainedHead, where
 
 _ROWS = 64
 """Maps that are answered at a time: the patches of a 3x3 kernel are nine times as large as they."""
@@ -106,8 +106,11 @@ class MapHead(TrainedHead):
 
     def layer_sizes(self) -> tuple[int, ...]:
         """Returns the widths of the hidden layers."""
-        units = self.hidden_units
-        return tuple(int(u) for u in units) if isinstance(units, list | tuple) else (int(units),)  # type: ignore[arg-type]
+        return tuple(listed(self.hidden_units))
+
+    def normalization(self) -> tuple[str, float]:
+        """Returns where batch normalisation of the dense layers stands, and its momentum."""
+        return where(self.batch_norm), float(self.batch_norm_momentum)
 
     def dropout_rates(self) -> tuple[float, ...]:
         """Returns the rate after the stem and after each hidden layer."""
@@ -266,13 +269,6 @@ def _normalized(x: np.ndarray, tensors: Mapping[str, np.ndarray], name: str) -> 
 
 BATCH_NORM_EPSILON = 1e-3
 """Keras's default."""
-
-
-def where(batch_norm: Any) -> str:
-    """Returns where batch normalisation stands: "before" or "after" the activation, "" nowhere."""
-    if isinstance(batch_norm, str):
-        return batch_norm
-    return "before" if batch_norm else ""
 
 
 NO_BIAS = np.float32(0)

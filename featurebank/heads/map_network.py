@@ -8,14 +8,14 @@ from typing import Any, cast
 import numpy as np
 
 from featurebank.heads.cam import CamHead
-from featurebank.heads.joined import OnHead
+from featurebank.heads.dense import option_arrays
 from featurebank.heads.joined import programs as dense_programs
 from featurebank.heads.joined import train_together as train_dense
 from featurebank.heads.map_data import MapData
-from featurebank.heads.map_head import MapHead, where
+from featurebank.heads.map_head import MapHead
 from featurebank.heads.maps import blocks, in_order, pooled
 from featurebank.heads.neural import History, TrainedHead
-from featurebank.heads.trainer import Batches, train
+from featurebank.heads.trainer import Batches, OnHead, train_at, train_programs
 from featurebank.runtime import import_tensorflow, ram_limit
 
 _MEMORY_BYTES = 2500 << 20
@@ -49,7 +49,7 @@ class MapNetwork:
             for name, p in self._params.items()
         }
         self._kept: list[dict[str, np.ndarray]] = [{} for _ in heads]
-        self._options = {name: self._tf.constant(value) for name, value in _options(heads, data).items()}
+        self._options = {name: self._tf.constant(value) for name, value in option_arrays(heads, data).items()}
         self._labels, self._steps = np.tile(data.y, self.views), 0
 
     def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> np.ndarray:
@@ -150,21 +150,15 @@ def train_maps_together(
     for head in heads:
         head.check()
     data = MapData.of(X, y, validation_data, views)
-    for head in heads:
-        head.class_weights(data.y, len(data.classes))  # tells a list of another length before anything is trained
-    failures: list[str | None] = [None] * len(heads)
 
-    def told(position: int, failure: str | None, seconds: float, together: int) -> None:
-        failures[position] = failure
-        if on_trained:
-            on_trained(position, failure, seconds, together)
-
-    for positions in programs(heads, data.X.shape[1:], len(data.classes), len(data.y)):
+    def train_program(positions: list[int], told: OnHead) -> None:
         if isinstance(heads[positions[0]], CamHead):
             _train_cams(positions, heads, data, told)
         else:
-            _train_program(positions, heads, data, told)
-    return failures
+            train_at(positions, heads, lambda chosen: MapNetwork(chosen, data), told)
+
+    found = programs(heads, data.X.shape[1:], len(data.classes), len(data.y))
+    return train_programs(heads, data, found, train_program, on_trained)
 
 
 def program_key(head: MapHead) -> tuple[Any, ...]:
@@ -174,7 +168,7 @@ def program_key(head: MapHead) -> tuple[Any, ...]:
     """
     hidden = head.layer_sizes()
     return (
-        head.stem_key(), hidden, head.activation, where(head.batch_norm) if hidden else "", head.rule(),
+        head.stem_key(), hidden, head.activation, head.normalization()[0] if hidden else "", head.rule(),
         head.batch_size, head.standardize, head.random_state, head.max_norm is None,
     )  # fmt: skip
 
@@ -205,11 +199,6 @@ def programs(heads: Sequence[MapHead | CamHead], shape: tuple[int, ...], classes
     return found
 
 
-def _train_program(positions: list[int], heads: Sequence[Any], data: MapData, told: OnHead) -> None:
-    chosen = [heads[i] for i in positions]
-    train(chosen, MapNetwork(chosen, data), lambda k, why, seconds: told(positions[k], why, seconds, len(positions)))
-
-
 def _train_cams(positions: list[int], heads: Sequence[Any], data: MapData, told: OnHead) -> None:
     """Trains CAM heads on the averages of the maps."""
     X, *views = (pooled(data.X, view=view) for view in range(data.X.views))
@@ -233,7 +222,7 @@ def _shape(program: Any, heads: Sequence[MapHead]) -> Any:
         stem=first.stem_key(),
         layers=len(hidden) + 1,
         activation=first.activation,
-        normalization=where(first.batch_norm) if hidden else "",
+        normalization=first.normalization()[0] if hidden else "",
         rule=first.rule(),
         dropout=any(any(head.dropout_rates()) for head in heads),
         max_norm=first.max_norm is not None,
@@ -256,16 +245,3 @@ def first_tensors(head: MapHead, shape: tuple[int, ...], classes: int) -> dict[s
     """Returns what a head begins with, for maps of the shape (h, w, c)."""
     rng = np.random.default_rng([head.random_state, 1])
     return {name: head.stem_start(name, size, rng) for name, size in head.shapes(shape, classes).items()}
-
-
-def _options(heads: Sequence[MapHead], data: MapData) -> dict[str, np.ndarray]:
-    values: dict[str, list[Any]] = {
-        name: [getattr(head, name) for head in heads] for name in ("momentum", "l1", "l2", "label_smoothing")
-    }
-    values["weight_decay"] = [head.decayed() for head in heads]
-    values["max_norm"] = [np.inf if head.max_norm is None else head.max_norm for head in heads]
-    values["dropout"] = [head.dropout_rates() for head in heads]
-    values["keep"] = [head.batch_norm_momentum for head in heads]
-    values["class_weight"] = [head.class_weights(data.y, len(data.classes)) for head in heads]
-    found = {name: np.asarray(value, np.float32) for name, value in values.items()}
-    return {**found, "seed": np.asarray([head.random_state & 0x7FFFFFFF for head in heads], np.int32)}

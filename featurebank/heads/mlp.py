@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from featurebank.heads.activations import ACTIVATIONS
-from featurebank.heads.checks import Check, choice, number, widths
-from featurebank.heads.neural import NeuralHead
+from featurebank.heads.checks import Check, choice, listed, number, widths
+from featurebank.heads.neural import NeuralHead, where
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -31,8 +31,7 @@ class MLPHead(NeuralHead):
 
     def layer_sizes(self) -> tuple[int, ...]:
         """Returns the widths of the hidden layers."""
-        units = self.hidden_units
-        return tuple(int(unit) for unit in units) if isinstance(units, list | tuple) else (int(units),)  # type: ignore[arg-type]
+        return tuple(listed(self.hidden_units))
 
     def check_layers(self) -> list[Check]:
         """Returns the checks of the parameters that this head adds."""
@@ -50,5 +49,4 @@ class MLPHead(NeuralHead):
 
     def normalization(self) -> tuple[str, float]:
         """Returns where batch normalisation stands, and its momentum."""
-        where = self.batch_norm if isinstance(self.batch_norm, str) else "before" if self.batch_norm else ""
-        return where, float(self.batch_norm_momentum)
+        return where(self.batch_norm), float(self.batch_norm_momentum)

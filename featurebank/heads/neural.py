@@ -194,6 +194,13 @@ class TrainedHead(Head):
         return np.asarray(self.class_weight, np.float64)
 
 
+def where(batch_norm: Any) -> str:
+    """Returns where batch normalisation stands: "before" or "after" the activation, "" nowhere."""
+    if isinstance(batch_norm, str):
+        return batch_norm
+    return "before" if batch_norm else ""
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class NeuralHead(TrainedHead):
     """Base of the heads made of dense layers; a subclass tells its hidden layers by `layer_sizes`.

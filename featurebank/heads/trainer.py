@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,6 +24,15 @@ class Batches(NamedTuple):
     """(steps, b) int32: which training images; with views, image + view * images."""
     weights: np.ndarray
     """(steps, b) float32: 1, or 0 for what fills up the last batch."""
+
+
+def padded(rows: np.ndarray, size: int) -> Batches:
+    """Returns rows (n,) in batches of `size`, the last one filled up with row 0 of the weight 0."""
+    steps = -(-len(rows) // size)
+    filled = np.zeros(steps * size, np.int32)
+    filled[: len(rows)] = rows
+    weights = (np.arange(len(filled)) < len(rows)).astype(np.float32)
+    return Batches(filled.reshape(steps, size), weights.reshape(steps, size))
 
 
 class Network(Protocol):
@@ -79,6 +88,65 @@ class _Course:
     history: History = field(default_factory=History)
     seconds: float = 0.0
     active: bool = True
+
+
+OnHead = Callable[[int, str | None, float, int], None]
+"""Called with the position of a head as it stops, why it failed or None, its share of its program's seconds, and how
+many heads the program held."""
+
+
+class Labelled(Protocol):
+    """Training images, as far as all networks' are alike."""
+
+    y: np.ndarray
+    """(n,) int32 positions in `classes`."""
+    classes: np.ndarray
+
+
+def train_programs(
+    heads: Sequence[TrainedHead], data: Labelled, programs: Sequence[list[int]],
+    train_program: Callable[[list[int], OnHead], None], on_trained: OnHead | None,
+) -> list[str | None]:  # fmt: skip
+    """Trains heads, one program after another.
+
+    Args:
+        heads: to be fitted in place.
+        data: what they are trained on.
+        programs: the positions of the heads of each.
+        train_program: trains the heads at some positions, and tells of each as it stops.
+        on_trained: told as soon as a head stops.
+
+    Returns:
+        For each head None, or in one line why it failed.
+
+    Raises:
+        HeadError: a head's class weights are not one for each class; nothing was trained.
+    """
+    for head in heads:
+        head.class_weights(data.y, len(data.classes))
+    failures: list[str | None] = [None] * len(heads)
+
+    def told(position: int, failure: str | None, seconds: float, together: int) -> None:
+        failures[position] = failure
+        if on_trained:
+            on_trained(position, failure, seconds, together)
+
+    for positions in programs:
+        train_program(positions, told)
+    return failures
+
+
+def train_at(positions: list[int], heads: Sequence[Any], network: Callable[[list[Any]], Network], told: OnHead) -> None:
+    """Trains the heads at some positions in one program, and tells of each with its position among all.
+
+    Args:
+        positions: of one program's heads.
+        heads: all of them.
+        network: makes the network of the program's heads.
+        told: see `OnHead`.
+    """
+    chosen = [heads[position] for position in positions]
+    train(chosen, network(chosen), lambda k, why, seconds: told(positions[k], why, seconds, len(positions)))
 
 
 def train(heads: Sequence[TrainedHead], network: Network, on_trained: OnTrained) -> None:
@@ -151,13 +219,10 @@ class _Training:
     def _batches(self) -> Batches:
         """Returns an epoch's batches in a new order, each image in one of its views."""
         count = self._network.images
-        steps = -(-count // self._size)
-        rows = np.zeros(steps * self._size, np.int32)
-        rows[:count] = self._rng.permutation(count)
+        rows = self._rng.permutation(count).astype(np.int32)
         if self._network.views > 1:
-            rows[:count] += count * self._rng.integers(0, self._network.views, count, dtype=np.int32)
-        weights = (np.arange(len(rows)) < count).astype(np.float32)
-        return Batches(rows.reshape(steps, -1), weights.reshape(steps, -1))
+            rows += count * self._rng.integers(0, self._network.views, count, dtype=np.int32)
+        return padded(rows, self._size)
 
     def _stop(self, epoch: int) -> None:
         """Hands over what has stopped with this epoch."""

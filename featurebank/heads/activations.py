@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+BATCH_NORM_EPSILON = 1e-3
+"""Keras's default."""
+
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Returns the softmax over the last axis."""

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import clone
 
 from featurebank.errors import HeadError
+from featurebank.heads.activations import softmax
 from featurebank.heads.base import Head
 from featurebank.heads.features import checked_features
 from featurebank.metrics import SMALLEST
@@ -123,9 +124,7 @@ class CalibratedHead(Head):
 
 def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Returns the softmax of logarithms of probabilities (n, classes) that are divided by a temperature, float64."""
-    logits = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST)) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    return softmax(np.log(np.maximum(probabilities.astype(np.float64), SMALLEST)) / temperature)
 
 
 def _temperature(probabilities: np.ndarray, positions: np.ndarray) -> float:

@@ -10,8 +10,8 @@ import numpy as np
 from featurebank.errors import HeadError
 from featurebank.heads.layers import weighted
 from featurebank.heads.linear import SoftmaxHead
-from featurebank.heads.map_head import times
 from featurebank.heads.maps import as_maps, blocks, in_order, pooled
+from featurebank.heads.on_maps import times
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

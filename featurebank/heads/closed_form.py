@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from featurebank.heads import discriminant
-from featurebank.heads.exact import LinearHead, Problem, is_above, one_hot
+from featurebank.heads.checks import Check, number
+from featurebank.heads.exact import LinearHead, one_hot
 from featurebank.heads.gram import gram
 from featurebank.heads.reduced import Factor, reduced, solve
 from featurebank.heads.shared import Shared
@@ -51,12 +52,12 @@ class RidgeHead(LinearHead):
         self.pca = pca
         self.random_state = random_state
 
-    def _problems(self) -> list[Problem]:
+    def _checks(self) -> list[Check]:
         alphas = (
             list(self.alpha) if isinstance(self.alpha, Iterable) and not isinstance(self.alpha, str) else [self.alpha]
         )
-        holds = bool(alphas) and (alphas == ["loo"] or all(is_above(alpha, 0) for alpha in alphas))
-        return [("alpha", self.alpha, "a number above 0, several, or 'loo'", holds)]
+        holds = bool(alphas) and (alphas == ["loo"] or all(number("alpha", alpha, above=0).holds for alpha in alphas))
+        return [Check("alpha", self.alpha, "a number above 0, several, or 'loo'", holds)]
 
     def _solve(self, shared: Shared) -> None:
         steps = self.steps()
@@ -152,10 +153,10 @@ class LDAHead(LinearHead):
         self.pca = pca
         self.random_state = random_state
 
-    def _problems(self) -> list[Problem]:
+    def _checks(self) -> list[Check]:
         value = self.shrinkage
-        holds = value == "auto" if isinstance(value, str) else value == 0 or is_above(value, 0, most=1)
-        return [("shrinkage", value, "a number from 0 to 1, or 'auto'", holds)]
+        holds = value == "auto" or (number("shrinkage", value).holds and float(value) <= 1)
+        return [Check("shrinkage", value, "a number from 0 to 1, or 'auto'", holds)]
 
     def _solve(self, shared: Shared) -> None:
         steps = self.steps()
@@ -201,11 +202,11 @@ class NearestMeanHead(LinearHead):
         self.whiten = whiten
         self.random_state = random_state
 
-    def _problems(self) -> list[Problem]:
+    def _checks(self) -> list[Check]:
         return [
-            ("metric", self.metric, "euclidean or cosine", self.metric in {"euclidean", "cosine"}),
-            ("whiten", self.whiten, "false where pca is none", not self.whiten or self.pca is not None),
-            ("metric", self.metric, "euclidean where features are standardised or reduced", not self._is_mixed()),
+            Check("metric", self.metric, "euclidean or cosine", self.metric in {"euclidean", "cosine"}),
+            Check("whiten", self.whiten, "false where pca is none", not self.whiten or self.pca is not None),
+            Check("metric", self.metric, "euclidean where features are standardised or reduced", not self._is_mixed()),
         ]
 
     def _is_mixed(self) -> bool:

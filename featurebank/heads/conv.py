@@ -18,10 +18,10 @@ from featurebank.heads.map_head import (
     normalized_activation,
     plain,
     sizes,
-    times,
     vectors,
 )
 from featurebank.heads.neural import where
+from featurebank.heads.on_maps import times
 
 PADDINGS = ("valid", "same")
 REDUCTIONS = ("flatten", "avg", "max")

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from featurebank.heads.activations import BATCH_NORM_EPSILON
 from featurebank.heads.features import checked_features, flat_features, known_rows
 from featurebank.heads.neural import Dense, History, NeuralHead, TrainedHead
 from featurebank.heads.trainer import Batches, Labelled, padded
@@ -231,8 +232,6 @@ def option_arrays(heads: Sequence[Any], data: Labelled) -> dict[str, np.ndarray]
 
 def _folded(kept: dict[str, np.ndarray], count: int, normalization: str) -> list[Dense]:
     """Returns the layers of one head, batch normalisation folded into the dense layer before or after it."""
-    from featurebank.heads.program import BATCH_NORM_EPSILON
-
     layers = []
     for layer in range(count):
         kernel = kept[f"kernel{layer}"]

@@ -16,14 +16,12 @@ import numpy as np
 from featurebank.errors import HeadError
 from featurebank.heads.activations import softmax
 from featurebank.heads.base import Head
+from featurebank.heads.checks import Check, number, refuse, switch
 from featurebank.heads.layers import dense, flat
 from featurebank.heads.reduced import Reduced
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, Transform, row_blocks
 from featurebank.runtime import limited_blas
-
-Problem = tuple[str, Any, str, bool]
-"""A parameter's name, its value, what is expected, and whether it is."""
 
 Told = tuple[int, float, Exception | None]
 """The position of a head, the seconds that it took, and why it failed."""
@@ -101,19 +99,14 @@ class ExactHead(Head):
     def check(self) -> None:
         """Raises HeadError where parameters are of a wrong type or out of their range; its message has all of them."""
         given = self.get_params(deep=False)
-        problems = [
-            *((n, v, "true or false", isinstance(v, bool | np.bool_)) for n, v in given.items() if n in _SWITCHES),
-            *self._problems(),
-        ]
+        checks = [*(switch(name, value) for name, value in given.items() if name in _SWITCHES), *self._checks()]
         if "pca" in given:
-            problems.append(("pca", given["pca"], "a whole number, or none", _is_whole(given["pca"])))
+            checks.append(Check("pca", given["pca"], "a whole number, or none", _is_whole(given["pca"])))
         if "power" in given:
-            problems.append(("power", given["power"], "a number above 0", is_above(given["power"], 0)))
-        wrong = [f"{name} is {value!r}, expected {expected}" for name, value, expected, holds in problems if not holds]
-        if wrong:
-            raise HeadError(f"{type(self).__name__}: " + "; ".join(wrong))
+            checks.append(number("power", given["power"], above=0))
+        refuse(type(self).__name__, checks)
 
-    def _problems(self) -> list[Problem]:
+    def _checks(self) -> list[Check]:
         """Returns what is to be checked of the parameters that the other heads have not."""
         return []
 
@@ -204,13 +197,6 @@ class TransformedHead(ExactHead):
 
 
 _SWITCHES = frozenset({"normalize", "standardize", "whiten", "fit_intercept"})
-
-
-def is_above(value: Any, bound: float, *, most: float = np.inf) -> bool:
-    """Tells whether a value is a finite number above `bound` and not above `most`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        return False
-    return bound < float(value) <= most and float(value) < np.inf
 
 
 def one_hot(positions: np.ndarray, classes: int) -> np.ndarray:

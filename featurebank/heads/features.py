@@ -24,9 +24,7 @@ def flat_features(X: np.ndarray, expected: int | None = None) -> np.ndarray:
     if expected is not None and flat.shape[1] != expected:
         message = f"features have {flat.shape[1]} columns, the head was trained on {expected}"
         raise HeadError(message)
-    if not np.isfinite(flat).all():
-        message = "the features hold NaN or infinite values: extract them again, or leave those rows out"
-        raise HeadError(message)
+    check_finite(flat)
     return flat
 
 
@@ -37,14 +35,30 @@ def checked_features(X: np.ndarray, y: np.ndarray) -> np.ndarray:
         HeadError: they are not finite, there is not one label for each, or there is one class only.
     """
     flat = flat_features(X)
-    if np.shape(y) != (len(flat),):
-        message = f"there are features of {len(flat)} images, but the labels have the shape {np.shape(y)}"
+    check_labels(y, len(flat))
+    return flat
+
+
+def check_labels(y: np.ndarray, images: int) -> None:
+    """Checks the labels of so many training images.
+
+    Raises:
+        HeadError: there is not one label for each, or there is one class only.
+    """
+    if np.shape(y) != (images,):
+        message = f"there are features of {images} images, but the labels have the shape {np.shape(y)}"
         raise HeadError(message)
     classes = len(np.unique(y))
     if classes < 2:  # noqa: PLR2004 - a classifier needs two
         message = f"the training images have {classes} class, expected 2 or more: check the split and the labels"
         raise HeadError(message)
-    return flat
+
+
+def check_finite(X: np.ndarray) -> None:
+    """Raises HeadError where a feature is NaN or infinite."""
+    if not np.isfinite(X).all():
+        message = "the features hold NaN or infinite values: extract them again, or leave those rows out"
+        raise HeadError(message)
 
 
 def known_rows(

@@ -6,26 +6,24 @@ schedules, early stopping and history are those of every other head.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from featurebank.backbone.unfold import unfold
-from featurebank.errors import HeadError
-from featurebank.heads.activations import ACTIVATIONS, softmax
+from featurebank.heads.activations import ACTIVATIONS
 from featurebank.heads.checks import Check, choice, listed, number, optional, widths
-from featurebank.heads.maps import as_maps, blocks, in_order
-from featurebank.heads.neural import History, TrainedHead
+from featurebank.heads.neural import History
+from featurebank.heads.on_maps import ROWS, HeadOnMaps
 from featurebank.runtime import import_tensorflow
 
-_ROWS = 64
 POOLINGS = ("avg", "max", "flatten")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class LayeredHead(TrainedHead):
+class LayeredHead(HeadOnMaps):
     """Base of the heads that are Keras networks on maps (n, h, w, c); a subclass has the part before the pooling.
 
     Args:
@@ -42,8 +40,6 @@ class LayeredHead(TrainedHead):
         L2-SP: Li, Grandvalet, Davoine, "Explicit Inductive Bias for Transfer Learning with Convolutional Networks",
         ICML 2018, arXiv:1802.01483.
     """
-
-    needs_map = True
 
     pooling: str = "avg"
     hidden_units: int | Sequence[int] = ()
@@ -101,32 +97,18 @@ class LayeredHead(TrainedHead):
         start = keras.initializers.GlorotUniform(seed=self.random_state * 1000 + place)
         return keras.layers.Dense(units, activation, kernel_initializer=start, name=name)
 
-    def fit(self, X: Any, y: np.ndarray, validation_data: tuple[Any, np.ndarray] | None = None) -> Self:
-        """Trains the head.
-
-        Args:
-            X: (n, h, w, c) features, or maps in a bank.
-            y: (n,) labels.
-            validation_data: features and labels for early stopping; None runs all epochs.
-
-        Raises:
-            HeadError: a parameter is out of its range, the features are no maps or not finite, there is one class
-                only, or the training diverged.
-        """
+    def train_with(self) -> Callable[..., list[str | None]]:
+        """Returns the function that trains heads of this family."""
         from featurebank.heads.layered_network import train_layered
 
-        failure = train_layered([self], X, y, validation_data)[0]
-        if failure:
-            raise HeadError(failure)
-        return self
+        return train_layered
 
     def set_fitted(
         self, weights: Sequence[np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History
     ) -> None:
         """Takes the result of the training: all weights of `build(shape, len(classes))`, in Keras's order."""
         self.weights_, self.classes_, self.history_ = list(weights), classes, history
-        self.map_shape_ = tuple(map(int, shape))
-        self.n_features_in_ = int(np.prod(shape))
+        self._take_shape(shape)
         self._answering: Any = None
 
     def state(self) -> dict[str, np.ndarray]:
@@ -158,28 +140,10 @@ class LayeredHead(TrainedHead):
                 copy.set_weights(layer.get_weights())
         return found
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Returns probabilities (n, classes) float32, in the order of `classes_`.
-
-        Args:
-            X: (n, h, w, c) features, or maps in a bank.
-        """
-        maps = self._maps(X)
+    def _logits(self, X: np.ndarray) -> np.ndarray:
         if getattr(self, "_answering", None) is None:
             self._answering = _answering(self.model_())
-        found = [softmax(self._answering(block)) for block in blocks(maps, in_order(maps, _ROWS))]
-        return np.concatenate(found) if found else np.empty((0, len(self.classes_)), np.float32)
-
-    def _maps(self, X: Any) -> Any:
-        if not hasattr(self, "map_shape_"):
-            message = f"{type(self).__name__} is not fitted yet: call fit first"
-            raise HeadError(message)
-        maps = as_maps(X)
-        if maps.shape[1:] != self.map_shape_:
-            got, expected = (" x ".join(map(str, shape)) for shape in (maps.shape[1:], self.map_shape_))
-            message = f"the maps are {got}, the head was trained on {expected}"
-            raise HeadError(message)
-        return maps
+        return np.asarray(self._answering(X))
 
     def __getstate__(self) -> Mapping[str, Any]:
         """Leaves the built network out of copies: each builds its own."""
@@ -191,13 +155,13 @@ def _answering(model: Any) -> Any:
     tf = import_tensorflow()
 
     @tf.function(  # type: ignore[untyped-decorator]
-        input_signature=[tf.TensorSpec((_ROWS, *model.input.shape[1:]), tf.float32)], autograph=False
+        input_signature=[tf.TensorSpec((ROWS, *model.input.shape[1:]), tf.float32)], autograph=False
     )
     def run(x: Any) -> Any:
         return model(x, training=False)
 
     def answer(maps: np.ndarray) -> np.ndarray:
-        padded = np.concatenate([maps, np.zeros((_ROWS - len(maps), *maps.shape[1:]), np.float32)])
+        padded = np.concatenate([maps, np.zeros((ROWS - len(maps), *maps.shape[1:]), np.float32)])
         return np.asarray(run(tf.constant(padded)).numpy()[: len(maps)])
 
     return answer

@@ -16,7 +16,7 @@ from featurebank.heads.map_data import MapData
 from featurebank.heads.maps import blocks, in_order
 from featurebank.heads.neural import History, TrainedHead
 from featurebank.heads.trainer import Batches, OnHead, train_at, train_programs
-from featurebank.heads.updates import Step
+from featurebank.heads.updates import Step, limited
 from featurebank.runtime import import_tensorflow
 
 _VALIDATION_ROWS = 64
@@ -158,7 +158,7 @@ def _change_program(model: Any, head: LayeredHead, trained: list[Any], slots: li
             at = Step(own, momentum, number, active)
             p, new = rule.update(p, tuple(map(tf.convert_to_tensor, slot)), gradient, at)
             if part["kernel"] and head.max_norm is not None:
-                p = _limited(p, head.max_norm)
+                p = limited(p, list(range(p.shape.rank - 1)), head.max_norm)
             variable.assign(p)
             for old, value in zip(slot, new, strict=True):
                 old.assign(value)
@@ -171,12 +171,6 @@ def _part(head: LayeredHead, variable: Any) -> dict[str, Any]:
     tail = not variable.path.split("/")[0].startswith("head_")
     rate = head.tail_learning_rate / head.learning_rate if tail and head.tail_learning_rate is not None else 1.0
     return {"tail": tail, "rate": float(rate), "kernel": variable.name.endswith("kernel")}
-
-
-def _limited(kernel: Any, most: float) -> Any:
-    tf = import_tensorflow()
-    norms = tf.sqrt(tf.reduce_sum(kernel * kernel, list(range(kernel.shape.rank - 1)), keepdims=True))
-    return kernel * (tf.minimum(norms, most) / (1e-7 + norms))
 
 
 def _batch(model: Any) -> list[Any]:

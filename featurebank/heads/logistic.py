@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.heads.exact import LinearHead, Problem, Told, is_above
+from featurebank.heads.checks import Check, number
+from featurebank.heads.exact import LinearHead, Told
 from featurebank.heads.gram import gram
 from featurebank.heads.reduced import Dense, Factor, Reduced, inputs, reduced
 from featurebank.heads.shared import Shared
@@ -68,11 +69,12 @@ class LogisticHead(LinearHead):
         self.max_iter = max_iter
         self.random_state = random_state
 
-    def _problems(self) -> list[Problem]:
-        counted = is_above(self.max_iter, 0) and int(self.max_iter) == self.max_iter
+    def _checks(self) -> list[Check]:
+        most = number("max_iter", self.max_iter, above=0)
+        whole = most.holds and int(self.max_iter) == self.max_iter
         return [
-            ("C", self.C, "a number above 0", is_above(self.C, 0)),
-            ("max_iter", self.max_iter, "a whole number of 1 or more", counted),
+            number("C", self.C, above=0),
+            most._replace(expected="a whole number of 1 or more", holds=whole),
         ]
 
     def steps(self) -> Steps:
@@ -88,7 +90,9 @@ class LogisticHead(LinearHead):
         """Fits heads that differ in C, from the strongest penalty on; see `ExactHead.fit_path`."""
         known: list[tuple[float, np.ndarray]] = []
         features: list[np.ndarray] = []  # the path's alone: they are freed with it
-        for position in sorted(range(len(heads)), key=lambda i: heads[i].C if is_above(heads[i].C, 0) else 0.0):
+        for position in sorted(
+            range(len(heads)), key=lambda i: heads[i].C if number("C", heads[i].C, above=0).holds else 0.0
+        ):
             began, failure = time.perf_counter(), None
             try:
                 known = [*known[-1:], heads[position]._fit_after(shared, known, features)]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.errors import HeadError
+from featurebank.heads.features import check_labels
 from featurebank.heads.maps import Maps, StandardizedMaps, as_maps, channel_statistics
 
 
@@ -31,15 +32,8 @@ class MapData:
             HeadError: features are no maps, not finite or of unequal shape, or there is only one class.
         """
         maps = as_maps(X, views)
-        if np.shape(y) != (maps.shape[0],):
-            message = f"there are features of {maps.shape[0]} images, but the labels have the shape {np.shape(y)}"
-            raise HeadError(message)
+        check_labels(y, maps.shape[0])
         classes, positions = np.unique(y, return_inverse=True)
-        if len(classes) < 2:  # noqa: PLR2004 - a classifier needs two
-            message = (
-                f"the training images have {len(classes)} class, expected 2 or more: check the split and the labels"
-            )
-            raise HeadError(message)
         known = None
         if validation is not None:
             known = _known(validation[0], np.asarray(validation[1]), classes, maps.shape[1:])

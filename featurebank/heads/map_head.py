@@ -6,28 +6,25 @@ TensorFlow for that alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from featurebank.errors import HeadError
-from featurebank.heads.activations import ACTIVATIONS, activate, softmax
+from featurebank.heads.activations import ACTIVATIONS, BATCH_NORM_EPSILON, activate
 from featurebank.heads.checks import Check, choice, listed, number
 from featurebank.heads.layers import activated, dense
-from featurebank.heads.maps import as_maps, blocks, in_order
-from featurebank.heads.neural import History, TrainedHead, where
+from featurebank.heads.neural import History, where
+from featurebank.heads.on_maps import HeadOnMaps
 
-_ROWS = 64
-"""Maps that are answered at a time: the patches of a 3x3 kernel are nine times as large as they."""
 WHERE = (True, False, "before", "after")
 """Where batch normalisation may stand: before the activation (as true), after it, or nowhere."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class MapHead(TrainedHead):
+class MapHead(HeadOnMaps):
     """Base of the heads on maps (n, h, w, c): a subclass has the stem, which makes a vector of a map.
 
     Args:
@@ -39,8 +36,6 @@ class MapHead(TrainedHead):
         standardize: bring each channel to mean 0 and variance 1 over all places of the training images.
         learning_rate: see `TrainedHead`, as for all the others.
     """
-
-    needs_map = True
 
     hidden_units: int | Sequence[int] = ()
     activation: str = "relu"
@@ -146,24 +141,11 @@ class MapHead(TrainedHead):
             ),
         ]  # fmt: skip
 
-    def fit(self, X: Any, y: np.ndarray, validation_data: tuple[Any, np.ndarray] | None = None) -> Self:
-        """Trains the head alone.
-
-        Args:
-            X: (n, h, w, c) features, or maps in a bank.
-            y: (n,) labels.
-            validation_data: features and labels for early stopping; None runs all epochs.
-
-        Raises:
-            HeadError: a parameter is out of its range, the features are no maps or not finite, there is one class
-                only, or the training diverged.
-        """
+    def train_with(self) -> Callable[..., list[str | None]]:
+        """Returns the function that trains heads of this family."""
         from featurebank.heads.map_network import train_maps_together  # imports TensorFlow
 
-        failure = train_maps_together([self], X, y, validation_data)[0]
-        if failure:
-            raise HeadError(failure)
-        return self
+        return train_maps_together
 
     def set_fitted(
         self, tensors: Mapping[str, np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History
@@ -178,8 +160,7 @@ class MapHead(TrainedHead):
             history: of the training.
         """
         self.tensors_, self.classes_, self.history_ = dict(tensors), classes, history
-        self.map_shape_ = tuple(map(int, shape))
-        self.n_features_in_ = int(np.prod(shape))
+        self._take_shape(shape)
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what a saved head is restored from by `set_state`."""
@@ -195,16 +176,6 @@ class MapHead(TrainedHead):
     def n_parameters_(self) -> int:
         """How many numbers the trained head holds."""
         return sum(tensor.size for tensor in self.tensors_.values())
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Returns probabilities (n, classes) float32, in the order of `classes_`.
-
-        Args:
-            X: (n, h, w, c) features, or maps in a bank.
-        """
-        maps = self._maps(X)
-        found = [softmax(self._logits(block)) for block in blocks(maps, in_order(maps, _ROWS))]
-        return np.concatenate(found) if found else np.empty((0, len(self.classes_)), np.float32)
 
     def keras_layers_(self, tensor: Any) -> Any:
         """Adds the head to a graph: the stem, then dense layers; see `Head.keras_layers_`."""
@@ -223,16 +194,6 @@ class MapHead(TrainedHead):
             outputs = dense(outputs, kernel, bias, f"head_dense{place}")
             outputs = activated(outputs, self.activation, where(self.batch_norm), tensors, f"dense{place}")
         return dense(outputs, tensors[f"kernel_dense{last}"], tensors[f"bias_dense{last}"], "head_logits")
-
-    def _maps(self, X: Any) -> Any:
-        if not hasattr(self, "map_shape_"):
-            message = f"{type(self).__name__} is not fitted yet: call fit first"
-            raise HeadError(message)
-        maps = as_maps(X)
-        if not self.fits(maps.shape[1:]):
-            message = f"the maps are {times(maps.shape[1:])}, the head was trained on {times(self.map_shape_)}"
-            raise HeadError(message)
-        return maps
 
     def prepared(self, X: np.ndarray) -> np.ndarray:
         """Returns maps as the stem takes them: standardised where the head is."""
@@ -267,10 +228,6 @@ def _normalized(x: np.ndarray, tensors: Mapping[str, np.ndarray], name: str) -> 
     return x * scale + (tensors[f"beta_{name}"] - tensors[f"mean_{name}"] * scale)
 
 
-BATCH_NORM_EPSILON = 1e-3
-"""Keras's default."""
-
-
 NO_BIAS = np.float32(0)
 
 
@@ -297,8 +254,3 @@ def sizes(name: str, value: Any, *, empty: bool = False) -> Check:
 
     check = widths(name, value)
     return check._replace(holds=check.holds and (empty or value not in ((), [])))
-
-
-def times(shape: tuple[int, ...]) -> str:
-    """Returns a shape as people write it."""
-    return " x ".join(map(str, shape))

@@ -28,11 +28,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from featurebank.heads.activations import BATCH_NORM_EPSILON
 from featurebank.heads.conv import Layer, edges, kernel_name
-from featurebank.heads.map_head import BATCH_NORM_EPSILON
 from featurebank.heads.masks import dropped
 from featurebank.heads.pooling import GEM_FLOOR
-from featurebank.heads.program import ACTIVATIONS, Sizes, Tensors, moved, traced_once, updated
+from featurebank.heads.program import ACTIVATIONS, Sizes, Tensors, judged, mean_losses, moved, traced_once, updated
 from featurebank.heads.updates import Rule, Slots
 
 
@@ -108,11 +108,7 @@ def evaluation_program(shape: MapShape, sizes: Sizes) -> Callable[..., tuple[Any
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def judge(outputs: Any, labels: Any, weights: Any, params: Tensors, moving: Tensors, heads: int) -> tuple[Any, Any]:
-        logits = _logits(outputs, _Pass(shape, params, heads, weights, moving, None, {}))
-        repeated = tf.broadcast_to(labels, tf.shape(logits)[:2])
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(repeated, logits)
-        hits = tf.cast(tf.argmax(logits, -1, tf.int32) == repeated, tf.float32)
-        return tf.reduce_sum(losses * weights, 1), tf.reduce_sum(hits * weights, 1)
+        return judged(_logits(outputs, _Pass(shape, params, heads, weights, moving, None, {})), labels, weights)
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def evaluate(x: Any, labels: Any, weights: Any, params: Tensors, moving: Tensors) -> Any:
@@ -138,7 +134,7 @@ def _differentiation(shape: MapShape, sizes: Sizes) -> Callable[..., tuple[Any, 
             tape.watch(watched)
             drop = (lambda layer, values: _dropped(values, layer, options, steps)) if shape.dropout else None
             logits = _logits(outputs, _Pass(shape, params, heads, weights, None, drop, seen))
-            losses = _losses(logits, labels, weights, options)
+            losses = mean_losses(logits, labels, weights, options)
             objective = tf.reduce_sum(losses)
         return losses, seen, tape.gradient(objective, watched)
 
@@ -190,14 +186,6 @@ def _patches(x: Any, kernel: int, padding: str) -> Any:
     height, width = x.shape[-3] - kernel + 1, x.shape[-2] - kernel + 1
     corners = [(i, j) for i in range(kernel) for j in range(kernel)]
     return tf.concat([x[..., i : i + height, j : j + width, :] for i, j in corners], -1)
-
-
-def _losses(logits: Any, labels: Any, weights: Any, options: Tensors) -> Any:
-    smoothing = options["label_smoothing"][:, None, None]
-    targets = tf.one_hot(labels, logits.shape[-1])[None] * (1 - smoothing) + smoothing / logits.shape[-1]
-    losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-    each = weights * tf.gather(options["class_weight"], labels, axis=1)
-    return tf.reduce_sum(losses * each, 1) / tf.reduce_sum(weights)
 
 
 def _logits(outputs: Any, run: _Pass) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 
 from featurebank.bank import Bank
 from featurebank.errors import HeadError
+from featurebank.heads.features import check_finite
 from featurebank.runtime import ram_limit
 
 _RANK = 4
@@ -119,7 +120,8 @@ class StoredMaps:
         out = np.empty((len(rows), *self.shape[1:]), np.float32)
         for view in np.unique(views).tolist():
             out[views == view] = self._bank.rows(self._tap, images[views == view], view=view)
-        return checked_finite(out)
+        check_finite(out)
+        return out
 
 
 def stored_maps(bank: Bank, tap: str, positions: np.ndarray, *, views: int = 0) -> StoredMaps | None:
@@ -161,20 +163,8 @@ def as_maps(X: Any, views: Sequence[np.ndarray] = ()) -> Maps:
                 "train this head on the tap 'map', or on a layer with maps"
             )
             raise HeadError(message)
-        checked_finite(array)
+        check_finite(array)
     return MapsInMemory(arrays)
-
-
-def checked_finite(X: np.ndarray) -> np.ndarray:
-    """Returns maps as they are.
-
-    Raises:
-        HeadError: they are not finite.
-    """
-    if not np.isfinite(X).all():
-        message = "the features hold NaN or infinite values: extract them again, or leave those rows out"
-        raise HeadError(message)
-    return X
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,9 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from featurebank.heads.activations import BATCH_NORM_EPSILON
 from featurebank.heads.masks import dropped
-from featurebank.heads.updates import Rule, Slots, Step
-
-BATCH_NORM_EPSILON = 1e-3
-_MAX_NORM_EPSILON = 1e-7
-"""Keras's defaults."""
+from featurebank.heads.updates import Rule, Slots, Step, limited
 
 Tensors = dict[str, Any]
 """By name and layer: "kernel0", "bias0" (none before batch normalisation, which takes every constant off again), with
@@ -129,10 +126,8 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
 
         def body(i: Any, loss: Any, right: Any) -> tuple[Any, Any, Any]:
             logits, _ = _logits(shape, tf.gather(X, rows[i]), params, moving=moving)
-            labels = tf.broadcast_to(tf.gather(y, rows[i]), tf.shape(logits)[:2])
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            hits = tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32)
-            return i + 1, loss + tf.reduce_sum(losses * weights[i], 1), right + tf.reduce_sum(hits * weights[i], 1)
+            losses, hits = judged(logits, tf.gather(y, rows[i]), weights[i])
+            return i + 1, loss + losses, right + hits
 
         start = (0, tf.zeros((heads,)), tf.zeros((heads,)))
         _, loss, right = tf.while_loop(lambda i, *_: i < tf.shape(rows)[0], body, start)
@@ -170,11 +165,24 @@ def _losses(
     """Returns the mean cross-entropy of each head over a batch (K,), and the batch's means and variances."""
     drop = (lambda layer, values: _dropped(values, layer, options, steps)) if shape.dropout else None
     logits, seen = _logits(shape, x, params, drop=drop, weights=weights)
+    return mean_losses(logits, labels, weights, options), seen
+
+
+def mean_losses(logits: Any, labels: Any, weights: Any, options: Tensors) -> Any:
+    """Returns the mean cross-entropy of each head (K,) for logits (K, b, classes), smoothed and weighed by class."""
     smoothing = options["label_smoothing"][:, None, None]
     targets = tf.one_hot(labels, logits.shape[-1])[None] * (1 - smoothing) + smoothing / logits.shape[-1]
     losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
     each = weights * tf.gather(options["class_weight"], labels, axis=1)
-    return tf.reduce_sum(losses * each, 1) / tf.reduce_sum(weights), seen
+    return tf.reduce_sum(losses * each, 1) / tf.reduce_sum(weights)
+
+
+def judged(logits: Any, labels: Any, weights: Any) -> tuple[Any, Any]:
+    """Returns the summed cross-entropy and right answers of each head, (K,) each, for logits (K, b, classes)."""
+    repeated = tf.broadcast_to(labels, tf.shape(logits)[:2])
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(repeated, logits)
+    hits = tf.cast(tf.argmax(logits, -1, tf.int32) == repeated, tf.float32)
+    return tf.reduce_sum(losses * weights, 1), tf.reduce_sum(hits * weights, 1)
 
 
 def _logits(
@@ -263,11 +271,6 @@ def updated(
         at = Step(rate, momentum, step, mask)
         new_params[name], new_slots[name] = shape.rule.update(p, slots[name], gradient, at)
         if shape.max_norm and name.startswith("kernel"):
-            new_params[name] = _limited(new_params[name], name, options["max_norm"])
+            most = per_head(options["max_norm"], name, p)
+            new_params[name] = limited(new_params[name], [0 if name == "kernel0" else 1], most)
     return new_params, new_slots
-
-
-def _limited(kernel: Any, name: str, most: Any) -> Any:
-    """Returns kernels whose columns have a norm of at most `most` (K,), as Keras's MaxNorm does it."""
-    norms = tf.sqrt(tf.reduce_sum(kernel * kernel, 0 if name == "kernel0" else 1, keepdims=True))
-    return kernel * (tf.minimum(norms, per_head(most, name, kernel)) / (_MAX_NORM_EPSILON + norms))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from featurebank.errors import HeadError, RamLimitError
-from featurebank.heads.exact import Problem, TransformedHead, is_above, one_hot
+from featurebank.heads.checks import Check, count, number, optional
+from featurebank.heads.exact import TransformedHead, one_hot
 from featurebank.heads.gram import transform
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, row_blocks
@@ -23,26 +24,42 @@ MOST_IMAGES = 20_000
 features, hours for 50,000. More than so many are not tried."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class KernelHead(TransformedHead):
     """Base of the heads on exp(-gamma |x - z|^2) or on x'z.
 
-    A subclass has the parameters kernel, gamma, gamma_times, power, normalize, standardize and pca.
+    Args:
+        kernel: "rbf" or "linear".
+        gamma: of "rbf": a number, "scale" for 1 / (features * variance of all entries), "auto" for 1 / features.
+        gamma_times: a factor of it.
+        power: the magnitude of each feature is taken to this power; .5 is the signed square root.
+        normalize: bring each row to the length 1.
+        standardize: bring each feature to mean 0 and variance 1 over the training images.
+        pca: keep so many principal components; None keeps the features as they are.
+        max_images: fit on so many of the training images, drawn by chance: time and memory of a kernel grow with their
+            square. None takes all.
+        random_state: changes nothing.
     """
 
-    kernel: str
-    gamma: float | str
-    gamma_times: float
-    max_images: int | None
+    kernel: str = "rbf"
+    gamma: float | str = "scale"
+    gamma_times: float = 1.0
+    power: float = 1.0
+    normalize: bool = False
+    standardize: bool = False
+    pca: int | None = None
+    max_images: int | None = None
+    random_state: int = 0
 
-    def _problems(self) -> list[Problem]:
+    def _checks(self) -> list[Check]:
         named = isinstance(self.gamma, str) and self.gamma in {"scale", "auto"}
+        gamma = number("gamma", self.gamma, above=0)
         known = 'rbf or linear (others: kind = "sklearn.svm:SVC")'
-        most = self.max_images
         return [
-            ("max_images", most, "a whole number of 2 or more", most is None or (type(most) is int and most > 1)),
-            ("kernel", self.kernel, known, self.kernel in KERNELS),
-            ("gamma", self.gamma, "a number above 0, 'scale' or 'auto'", named or is_above(self.gamma, 0)),
-            ("gamma_times", self.gamma_times, "a number above 0", is_above(self.gamma_times, 0)),
+            optional(count("max_images", self.max_images, least=2)),
+            Check("kernel", self.kernel, known, self.kernel in KERNELS),
+            gamma._replace(expected="a number above 0, 'scale' or 'auto'", holds=named or gamma.holds),
+            number("gamma_times", self.gamma_times, above=0),
         ]
 
     def steps(self) -> Steps:
@@ -62,8 +79,9 @@ class KernelHead(TransformedHead):
         def draw() -> Shared:
             order = np.random.default_rng(0).permutation(len(shared.y))
             _, firsts = np.unique(shared.positions[order], return_index=True)
-            rows = np.concatenate([order[firsts], np.delete(order, firsts)])[: max(count, len(firsts))]
-            return Shared(shared.X[np.sort(rows)], shared.y[np.sort(rows)])
+            drawn = np.concatenate([order[firsts], np.delete(order, firsts)])[: max(count, len(firsts))]
+            rows = np.sort(drawn)
+            return Shared(shared.X[rows], shared.y[rows])
 
         return shared.once(("part", count), draw)
 
@@ -102,6 +120,7 @@ class KernelHead(TransformedHead):
         return self.kernel == "linear" and self.steps().by_row == (1.0, False)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SVMHead(KernelHead):
     """Support vectors, as `sklearn.svm.SVC`: one machine for each pair of classes.
 
@@ -115,47 +134,15 @@ class SVMHead(KernelHead):
 
     Args:
         C: the penalty of a margin that is not kept.
-        kernel: "rbf" or "linear".
-        gamma: of "rbf": a number, "scale" for 1 / (features * variance of all entries), "auto" for 1 / features.
-        gamma_times: a factor of it.
-        power: the magnitude of each feature is taken to this power; .5 is the signed square root.
-        normalize: bring each row to the length 1.
-        standardize: bring each feature to mean 0 and variance 1 over the training images.
-        pca: keep so many principal components; None keeps the features as they are.
-        max_images: fit on so many of the training images, drawn by chance: time and memory of a kernel grow with their
-            square. None takes all.
-        random_state: changes nothing.
+        kernel: see `KernelHead`, as for all the others.
     """
+
+    C: float = 10.0
 
     _arrays = ("support_vectors_", "pairs_", "pairs_bias_", "gamma_")
 
-    def __init__(
-        self,
-        *,
-        C: float = 10.0,
-        kernel: str = "rbf",
-        gamma: float | str = "scale",
-        gamma_times: float = 1.0,
-        power: float = 1.0,
-        normalize: bool = False,
-        standardize: bool = False,
-        pca: int | None = None,
-        max_images: int | None = None,
-        random_state: int = 0,
-    ) -> None:
-        self.C = C
-        self.kernel = kernel
-        self.gamma = gamma
-        self.gamma_times = gamma_times
-        self.power = power
-        self.normalize = normalize
-        self.standardize = standardize
-        self.pca = pca
-        self.max_images = max_images
-        self.random_state = random_state
-
-    def _problems(self) -> list[Problem]:
-        return [("C", self.C, "a number above 0", is_above(self.C, 0)), *super()._problems()]
+    def _checks(self) -> list[Check]:
+        return [number("C", self.C, above=0), *super()._checks()]
 
     def _solve(self, shared: Shared) -> None:
         from sklearn.svm import SVC
@@ -206,6 +193,7 @@ class SVMHead(KernelHead):
         return self._as_layer(self.pairs_ @ self._margins(), self.pairs_bias_ @ self._margins())
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class KernelRidgeHead(KernelHead):
     """Least squares on targets of +-1 in a kernel's space: what `ridge` is to `logistic`, this is to `svm`.
 
@@ -213,47 +201,15 @@ class KernelRidgeHead(KernelHead):
 
     Args:
         alpha: the L2 penalty; with the kernel "rbf" from .01 to 1.
-        kernel: "rbf" or "linear".
-        gamma: as of `SVMHead`, and so are gamma_times, power and normalize.
-        gamma_times: a factor of it.
-        power: the magnitude of each feature is taken to this power.
-        normalize: bring each row to the length 1.
-        standardize: bring each feature to mean 0 and variance 1 over the training images.
-        pca: keep so many principal components; None keeps the features as they are.
-        max_images: fit on so many of the training images, drawn by chance: time and memory of a kernel grow with their
-            square. None takes all.
-        random_state: changes nothing.
+        kernel: see `KernelHead`, as for all the others.
     """
+
+    alpha: float = 0.1
 
     _arrays = ("images_", "weights_", "bias_", "gamma_")
 
-    def __init__(
-        self,
-        *,
-        alpha: float = 0.1,
-        kernel: str = "rbf",
-        gamma: float | str = "scale",
-        gamma_times: float = 1.0,
-        power: float = 1.0,
-        normalize: bool = False,
-        standardize: bool = False,
-        pca: int | None = None,
-        max_images: int | None = None,
-        random_state: int = 0,
-    ) -> None:
-        self.alpha = alpha
-        self.kernel = kernel
-        self.gamma = gamma
-        self.gamma_times = gamma_times
-        self.power = power
-        self.normalize = normalize
-        self.standardize = standardize
-        self.pca = pca
-        self.max_images = max_images
-        self.random_state = random_state
-
-    def _problems(self) -> list[Problem]:
-        return [("alpha", self.alpha, "a number above 0", is_above(self.alpha, 0)), *super()._problems()]
+    def _checks(self) -> list[Check]:
+        return [number("alpha", self.alpha, above=0), *super()._checks()]
 
     def _solve(self, shared: Shared) -> None:
         from scipy.linalg import cho_factor, cho_solve

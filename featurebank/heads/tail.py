@@ -11,6 +11,7 @@ from featurebank.backbone.random_weights import fill_with_random
 from featurebank.errors import HeadError, unknown_name
 from featurebank.heads.checks import Check, choice
 from featurebank.heads.layered import LayeredHead
+from featurebank.heads.on_maps import times
 from featurebank.runtime import import_tensorflow
 
 INITS = ("pretrained", "fresh")
@@ -106,10 +107,8 @@ class TailHead(LayeredHead):
     def check_maps(self, cut: CutPoint, shape: tuple[int, ...]) -> None:
         """Raises HeadError where maps of a shape (h, w, c) are not what comes out of the cut."""
         if cut.shape != tuple(shape):
-            got, expected = (" x ".join(map(str, sides)) for sides in (shape, cut.shape))
-            message = (
-                f"the maps are {got}, but '{self.cut}' of {self.backbone} gives {expected}: train on the cut's tap"
-            )
+            got, gives = times(shape), times(cut.shape)
+            message = f"the maps are {got}, but '{self.cut}' of {self.backbone} gives {gives}: train on the cut's tap"
             raise HeadError(message)
 
     def checked_layers(self, network: Any) -> set[str]:

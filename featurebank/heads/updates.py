@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from featurebank.runtime import import_tensorflow
 
 _EPSILON = 1e-7
+_MAX_NORM_EPSILON = 1e-7
 _BETA_1, _BETA_2 = 0.9, 0.999
 _RHO = 0.9
 _FIRST_ACCUMULATOR = 0.1
@@ -74,6 +75,19 @@ class Step(NamedTuple):
     """Counted from 1."""
     active: Any
     """1 where a parameter is to be moved, 0 where it stays."""
+
+
+def limited(kernel: Any, axes: list[int], most: Any) -> Any:
+    """Returns kernels of which the weights that lead to one unit have a norm of at most `most`, as Keras's MaxNorm.
+
+    Args:
+        kernel: the weights.
+        axes: along which the weights of one unit lie.
+        most: broadcasts against the kernel.
+    """
+    tf = import_tensorflow()
+    norms = tf.sqrt(tf.reduce_sum(kernel * kernel, axes, keepdims=True))
+    return kernel * (tf.minimum(norms, most) / (_MAX_NORM_EPSILON + norms))
 
 
 def _adam(rule: Rule, p: Any, slots: Slots, g: Any, at: Step) -> tuple[Any, Slots]:

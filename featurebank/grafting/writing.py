@@ -57,8 +57,12 @@ def export(
     with explain_full_disk(path), tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=path.parent) as place:
         temporary = Path(place, path.name)
         difference = _write(made, kind, name, temporary)
-        for file in kind.files(temporary):
+        files = kind.files(temporary)
+        for file in files:
             sync(file)
+        if len(files) > 1:  # a crash between two replacements must not leave an old description of new weights
+            path.unlink(missing_ok=True)
+        for file in files:
             file.replace(path.with_name(file.name))
         sync(path.parent)
     reporter.say(f"{name}: read again, the file gives the model's probabilities to {difference:.1e}")

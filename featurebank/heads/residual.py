@@ -57,11 +57,12 @@ class ResidualStageHead(LayeredHead):
         self._made = 0
         for block in range(1, self.blocks + 1):
             strides = self.strides if block == 1 else 1
-            shortcut = self._convolved(x, self.filters[2], 1, strides, f"block{block}_0") if block == 1 else x
-            y = keras.layers.ReLU()(self._convolved(x, self.filters[0], 1, strides, f"block{block}_1"))
-            y = keras.layers.ReLU()(self._convolved(y, self.filters[1], 3, 1, f"block{block}_2"))
-            y = self._convolved(y, self.filters[2], 1, 1, f"block{block}_3")
-            x = keras.layers.ReLU(name=f"block{block}_out")(keras.layers.Add()([shortcut, y]))
+            name = f"block{block}"
+            shortcut = self._convolved(x, self.filters[2], 1, strides, f"{name}_0") if block == 1 else x
+            y = self._convolved(x, self.filters[0], 1, strides, f"{name}_1")
+            y = self._convolved(keras.layers.ReLU(name=f"{name}_1_relu")(y), self.filters[1], 3, 1, f"{name}_2")
+            y = self._convolved(keras.layers.ReLU(name=f"{name}_2_relu")(y), self.filters[2], 1, 1, f"{name}_3")
+            x = keras.layers.ReLU(name=f"{name}_out")(keras.layers.Add(name=f"{name}_add")([shortcut, y]))
         return keras.Model(inputs, x)
 
     def _convolved(self, x: Any, filters: int, size: int, strides: int, name: str) -> Any:

@@ -115,6 +115,25 @@ def test_a_file_that_says_something_else_never_gets_its_name(
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("model.keras", "old")]
 
 
+def test_a_crash_between_two_files_leaves_no_mixture(
+    run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = export(run_of("ridge"), tmp_path / "model.xml")
+    replace_file, done = Path.replace, []
+
+    def crash(self: Path, target: Path) -> Path:
+        if self.parent.parent == tmp_path and done:
+            raise KeyboardInterrupt
+        done.append(self.name)
+        return replace_file(self, target)
+
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        export(run_of("ridge"), path, proof=False)
+    with pytest.raises(ConfigError, match="there is no model file"):
+        load_model(path)
+
+
 def test_a_converter_that_fails_is_one_line(run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         message = "no such\noperation"

@@ -29,6 +29,12 @@ def test_the_layers_of_study_a() -> None:
     assert [layer.name for layer in model.layers[-2:]] == ["head_dropout", "head_logits"]
 
 
+def test_names_do_not_depend_on_what_was_built_before() -> None:
+    first, second = ([layer.name for layer in ResidualStageHead(**SMALL).body((7, 7, 2)).layers] for _ in range(2))
+    assert first == second
+    assert {"block1_1_relu", "block3_2_relu", "block2_add", "block3_out"} <= set(first)
+
+
 def test_its_losses_are_those_of_keras(hard_maps: Any) -> None:
     head = ResidualStageHead(**SMALL, blocks=2, epochs=3, hidden_units=4).fit(hard_maps.X, hard_maps.y)
     model = ResidualStageHead(**head.get_params()).build((7, 7, 2), 3)

@@ -14,6 +14,7 @@ from featurebank.errors import BadImageError, DatasetError, FeatureBankError
 from featurebank.progress import SILENT, Reporter
 from featurebank.runtime import ram_limit, threads
 
+
 def original_dataset(bank: Bank) -> Dataset:
     """Loads the dataset that a bank was made of, as it is now.
 

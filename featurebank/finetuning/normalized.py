@@ -30,7 +30,9 @@ def normalized(model: Any, images: Originals, preprocessing: str) -> Any:
     import keras
 
     if _LAYER not in [layer.name for layer in model.layers]:
-        message = "normalize takes the place of a network's preprocessing, and this one has none of its own: leave it out"
+        message = (
+            "normalize takes the place of a network's preprocessing, and this one has none of its own: leave it out"
+        )
         raise ConfigError(message)
     mean, deviation = channel_moments(images)
     if preprocessing == CAFFE:

@@ -119,7 +119,7 @@ class Options:
         for field in fields(self):
             value = getattr(self, field.name)
             value = list(value) if isinstance(value, tuple) else value
-            if field.name not in _NOT_RECORDED and value != field.default and value != []:
+            if field.name not in _NOT_RECORDED and value not in (field.default, []):
                 found[field.name] = value
         return found
 
@@ -132,9 +132,7 @@ class Options:
     def _problems(self) -> Iterator[str]:
         if bool(self.unfreeze) == self.progressive:
             both = "both are given" if self.progressive else "nothing would be trained"
-            yield (
-                f"{both}: expected --unfreeze LAYERS, as --unfreeze conv5, once for each phase, or --progressive"
-            )
+            yield (f"{both}: expected --unfreeze LAYERS, as --unfreeze conv5, once for each phase, or --progressive")
         names = self.unfreeze
         if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
             yield f"unfreeze is {names!r}: expected a list of names of layers, as ['conv5_block3', 'conv5', 'all']"
@@ -171,7 +169,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
     for name in given:
         if name not in known:
             raise unknown_name("option of finetune", name, known)
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     options = Options(**plain)
     options.check()
     return options

@@ -1,4 +1,4 @@
-"""What came of a fine-tune: its first epoch checked against the head's record, its gain, and whether it was worth it."""
+"""What came of a fine-tune: its beginning checked against the head's record, its gain, whether it was worth it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def gain(run: Run, start: Judged, end: Judged, labels: np.ndarray, seconds: floa
 def _worth(difference: float, low: float, high: float, seconds: float, *, same: bool) -> str:
     if same:
         return f"not worth it: in {seconds:.0f} s no epoch was better than the head, and the model is the head's"
-    told = f"{difference * 100:+.1f} points of validation accuracy (95 % interval {low * 100:+.1f} to {high * 100:+.1f})"
+    told = (
+        f"{difference * 100:+.1f} points of validation accuracy (95 % interval {low * 100:+.1f} to {high * 100:+.1f})"
+    )
     if low > 0:
         return f"worth it: {told} for {seconds:.0f} s"
     return f"not shown to be worth it: {told} for {seconds:.0f} s; the interval has 0 in it, so it may be chance"

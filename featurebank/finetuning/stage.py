@@ -9,7 +9,7 @@ from typing import Any
 from featurebank import digest, metrics
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank, open_bank
-from featurebank.errors import ConfigError
+from featurebank.errors import ConfigError, HeadError
 from featurebank.files import atomic_path
 from featurebank.finetuning.checkpoint import SUFFIX, State
 from featurebank.finetuning.loop import Judged, Loop, Task, judge
@@ -20,7 +20,7 @@ from featurebank.finetuning.phases import ALL, describe, plan_phases
 from featurebank.finetuning.program import Network
 from featurebank.grafting.about import About
 from featurebank.grafting.formats import KerasFormat
-from featurebank.grafting.stage import grafted
+from featurebank.grafting.stage import check_layers, grafted
 from featurebank.heads.data import check_splits
 from featurebank.heads.finetuned import is_finetuned
 from featurebank.heads.runs import FINETUNE, Run, load_runs, pack, read_run
@@ -43,7 +43,8 @@ def finetune(
     last checkpoint.
 
     Args:
-        run: a run, the beginning of the id of one, or "best": what `select` chooses among the heads of the bank.
+        run: a run, the beginning of the id of one, or "best": what `select` chooses among the
+            bank's heads that can be told in layers.
         bank: where it is; a run knows that.
         backbone: the network of the bank; default: loaded again.
         reporter: is told what is trained and each epoch.
@@ -63,7 +64,7 @@ def finetune(
     wanted = read_options(options)
     if wanted.mixed_precision:
         check_mixed()
-    start, bank = _found(run, bank)
+    start, bank = _found(run, bank, reporter)
     name = _run_id(start, bank, wanted)
     done = read_run(bank.path / "runs" / f"{name}.json")
     if done and done.saved_path.is_file() and digest.of_file(done.saved_path) == done.weights:
@@ -149,7 +150,9 @@ class _Ended:
 
     def judged(self, options: Options) -> Judged:
         """Returns what the model says; without a better epoch that is what the head said."""
-        return replace(self.task, network=Network(self.model, options)).judge() if self.state.best["epoch"] else self.head
+        return (
+            replace(self.task, network=Network(self.model, options)).judge() if self.state.best["epoch"] else self.head
+        )
 
     def metrics(self, found: Judged) -> dict[str, dict[str, Any]]:
         """Returns the metrics of a record."""
@@ -160,17 +163,37 @@ class _Ended:
         return {"train": dict(metrics.short_scores(said, self.task.train.labels[:_SCORED])), "val": val}
 
 
-def _found(run: Run | str, bank: Bank | None) -> tuple[Run, Bank]:
+def _found(run: Run | str, bank: Bank | None, reporter: Reporter) -> tuple[Run, Bank]:
     """Returns the run to begin with, and its bank."""
     if isinstance(run, Run):
         return run, bank or open_bank(run.directory)
     if bank is None:
         message = f"run '{run}' without its bank: give bank=open_bank(...), or a run"
         raise ConfigError(message)
-    if run != "best":
-        return find_run(bank, run), bank
-    heads = [known for known in load_runs(bank) if not is_finetuned(known)]
-    return select(heads), bank
+    return (_best(bank, reporter) if run == "best" else find_run(bank, run)), bank
+
+
+def _best(bank: Bank, reporter: Reporter) -> Run:
+    """Returns the best head that can be told in layers; those before it are told.
+
+    Raises:
+        HeadError: there is none.
+    """
+    left = [run for run in load_runs(bank) if not is_finetuned(run)]
+    passed: HeadError | None = None
+    while True:
+        try:
+            run = select(left)
+        except HeadError as error:
+            raise passed or error from None
+        try:
+            check_layers(bank, run)
+        except HeadError as error:
+            reporter.say(f"passing over {run.run} ({run.metrics['val']['accuracy']:.4f}): {error}")
+            passed = passed or error
+            left = [other for other in left if other.spec != run.spec]
+            continue
+        return run
 
 
 def _run_id(start: Run, bank: Bank, options: Options) -> str:

@@ -101,6 +101,7 @@ class FinetuneSection(_Section):
     patience: int | list[int] = 3
     keep_going: bool = False
     batch_norm: str = "train"
+    batch_norm_momentum: float | None = None
     layer_decay: float = 1.0
     global_clipnorm: float | None = None
     augment: str | None = None

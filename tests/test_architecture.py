@@ -50,14 +50,7 @@ ALLOWED_BESIDE = {("files", "errors"), ("runtime", "errors"), ("files", "digest"
 
 OWNERS = {
     "tensorflow": {"runtime", "heads"},  # everybody else takes it from runtime.import_tensorflow
-    "keras": {
-        "backbone",
-        "dataset",
-        "engine",
-        "heads",
-        "grafting",
-        "finetuning",
-    },  # dataset: CIFAR; heads: those of layers
+    "keras": {"backbone", "dataset", "engine", "heads", "grafting", "finetuning"},  # dataset: it downloads CIFAR
     "openvino": {"engine"},
     "h5py": {"bank"},
     "xgboost": {"heads"},

@@ -16,6 +16,9 @@ from featurebank.files import atomic_path
 _VERSION = 1
 SUFFIX = ".checkpoint"
 
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile)
+"""What zipfile, numpy and json raise on damaged bytes."""
+
 Arrays = Mapping[str, Sequence[np.ndarray]]
 """Named lists of arrays."""
 
@@ -76,13 +79,13 @@ class Checkpoint:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 about = json.loads(stored["state"].tobytes())
                 names = [name for name in stored.files if name != "state"]
                 arrays: dict[str, list[np.ndarray]] = {name: [] for name in about["lists"]}
                 for name in sorted(names, key=lambda name: int(name.rpartition("/")[2])):
                     arrays[name.rpartition("/")[0]].append(stored[name])
-        except (OSError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+        except _DAMAGE as error:
             message = f"it cannot be read ({type(error).__name__})"
             raise ValueError(message) from error
         if about["version"] != _VERSION or set(about["state"]) != {f.name for f in fields(State)}:

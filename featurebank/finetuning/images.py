@@ -35,11 +35,6 @@ def order(images: int, batch_size: int, seed: Sequence[int]) -> list[np.ndarray]
     return np.split(rows, starts[1:])
 
 
-def steps_of(images: int, batch_size: int) -> int:
-    """Returns how many batches `order` makes."""
-    return len(order(images, batch_size, [0])) if images <= batch_size + 1 else -(-(images - 1) // batch_size)
-
-
 def view_of(seed: int, epoch: int) -> int:
     """Returns the number of the view in which images are shown in an epoch of a fine-tune, both counted from 0."""
     return 1 + seed * _SEEDS + epoch

@@ -107,6 +107,7 @@ class Loop:
             while not self.state.ended:
                 self._epoch()
             self._leave()
+        self._task.network.restore_momenta()
         self._tick()
         return self.state
 
@@ -116,6 +117,8 @@ class Loop:
         """Makes ready for a phase: at its beginning, or where a checkpoint stands."""
         options, trainer = self._task.options, self._phase.trainer
         weights = trainer.class_weights(self._labels, int(self._task.network.places.max()) + 1)
+        steps = len(order(len(self._labels), trainer.batch_size, (0,)))
+        self._task.network.set_momenta(self._phase, steps, options.batch_norm_momentum)
         self._program = Program(self._task.network, self._phase, options, weights)
         self._variables = self._task.network.variables(self._phase)
         if kept:

@@ -41,6 +41,9 @@ class Options:
         keep_going: begin the next phase also where one was no better than those before.
         batch_norm: "train" normalises by the batch and moves the statistics of layers that are trained, "frozen"
             leaves all batch normalisation as it is.
+        batch_norm_momentum: of the moving mean and variance of layers that are trained. By default a layer's own, but
+            so low that after an epoch all but a twentieth of them is of that epoch: with .99 and 60 steps an epoch
+            they lag behind the weights for epochs, in which validation says nothing.
         layer_decay: the learning rate of each block is this share of that of the block after it.
         global_clipnorm: gradients of all weights together are scaled to this norm where theirs is larger.
         augment: what training images go through, anew in each epoch, as "flip,rotate=10,zoom=.2".
@@ -67,6 +70,7 @@ class Options:
     patience: int | Sequence[int] = 3
     keep_going: bool = False
     batch_norm: str = "train"
+    batch_norm_momentum: float | None = None
     layer_decay: float = 1.0
     global_clipnorm: float | None = None
     augment: str | None = None
@@ -151,6 +155,7 @@ class Options:
         return [
             choice("batch_norm", self.batch_norm, BATCH_NORMS),
             decay._replace(expected="a number above 0, and 1 or less", holds=decay.holds and self.layer_decay <= 1),
+            optional(number("batch_norm_momentum", self.batch_norm_momentum, below=1)),
             optional(number("global_clipnorm", self.global_clipnorm, above=0)),
             number("dropout", self.dropout, below=1),
             *(switch(n, getattr(self, n)) for n in ("progressive", "keep_going", "normalize", "mixed_precision")),

@@ -17,6 +17,8 @@ from featurebank.runtime import import_tensorflow
 
 PROBABILITIES = "probabilities"
 """The layer of a graft whose input are the logits of the classes that the head has seen."""
+_OLDER = 0.05
+"""Which share of the statistics may be older than an epoch at its end."""
 
 
 class Network:
@@ -34,6 +36,26 @@ class Network:
         for number, state in enumerate(self._seed_states()):
             state.assign(np.array([options.seed * 1000 + number, 0], np.uint32))
         self._judge: Any = None
+        self._momenta = {
+            layer.name: layer.momentum for layer in model.layers if type(layer).__name__ == "BatchNormalization"
+        }
+
+    def set_momenta(self, phase: Phase, steps: int, given: float | None) -> None:
+        """Sets how fast the statistics of batch normalisation follow in a phase.
+
+        Args:
+            phase: whose layers are meant.
+            steps: of an epoch.
+            given: the momentum, if one was given.
+        """
+        for name, own in self._momenta.items():
+            if name in phase.trained:
+                self.model.get_layer(name).momentum = min(own, _OLDER ** (1 / steps)) if given is None else given
+
+    def restore_momenta(self) -> None:
+        """Gives the layers back their own momentum."""
+        for name, own in self._momenta.items():
+            self.model.get_layer(name).momentum = own
 
     def variables(self, phase: Phase) -> list[Any]:
         """Returns all that changes in a phase: weights, statistics of batch normalisation, states of dropout."""

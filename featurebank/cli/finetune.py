@@ -81,7 +81,7 @@ def finetune(
     found = find_bank(settings.cache, bank)
     reporter = settings.reporter()
     reporter.say(f"bank: {found.path} ({len(found)} images, {len(found.classes)} classes)")
-    given = {name: value for name, value in options.items() if value not in (None, False, ())}
+    given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
     run = finetune_run(start, bank=found, reporter=reporter, **given, **read_params(params))
     log_runs([run], tensorboard)
     if as_json:

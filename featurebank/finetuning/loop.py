@@ -126,11 +126,9 @@ class Loop:
             return
         self._best = self._snapshot()
         self._stopping = EarlyStopping(trainer.patience, trainer.min_delta)
-        self._stopping.take(0, self.state.best["value"])
         self._plateau = None
         if trainer.schedule == "plateau":
             self._plateau = Plateau(trainer.plateau_factor, trainer.plateau_patience, trainer.plateau_floor)
-            self._plateau.lowered(1.0, self.state.best["value"])
 
     def _leave(self) -> None:
         """Ends a phase with the best weights so far, and decides whether another follows."""
@@ -211,7 +209,8 @@ class Loop:
         value = found.value(trainer.monitor)
         if not math.isfinite(value):
             return False
-        better, going_on = self._stopping.take(state.epoch, value)
+        # Patience is with the phase itself: batch normalisation may first have to get used to these images.
+        _, going_on = self._stopping.take(state.epoch, value)
         loss, rate = state.total / state.seen, self._last_rate()
         told = {
             "phase": state.phase + 1, "loss": loss, "val_loss": found.loss, "val_accuracy": found.accuracy,
@@ -219,7 +218,7 @@ class Loop:
         }  # fmt: skip
         for name, entry in told.items():
             state.history.setdefault(name, []).append(entry)
-        best = better and found.accuracy >= self._head.accuracy
+        best = value < state.best["value"] and found.accuracy >= self._head.accuracy
         if best:
             self._best = self._snapshot()
             state.best = {**_candidate(found, trainer.monitor), "epoch": self._epochs()}

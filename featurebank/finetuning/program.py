@@ -73,7 +73,7 @@ class Network:
             def judge(x: Any) -> Any:
                 return tf.cast(self.model(tf.cast(x, tf.float32), training=False), tf.float32)
 
-            self._judge = judge
+            self._judge = judge.get_concrete_function()
         return np.asarray(self._judge(tf.constant(images)).numpy())
 
     def _seed_states(self) -> list[Any]:
@@ -149,7 +149,7 @@ def _step(model: Any, trainer: TrainedHead, parameters: Sequence[Any], change: C
         change(tape.gradient(loss, parameters), rate, number)
         return loss
 
-    return step
+    return step.get_concrete_function()
 
 
 def _change(

@@ -50,11 +50,15 @@ def test_images_that_have_gone(bank: Bank, shown: Path) -> None:
     kept = [path.read_bytes() for path in (gone, changed)]
     try:
         gone.unlink()
-        with pytest.raises(DatasetError, match=f"image '{bank.ids('train')[0]}' has gone or changed since extraction: b"):
+        with pytest.raises(
+            DatasetError, match=f"image '{bank.ids('train')[0]}' has gone or changed since extraction: b"
+        ):
             Originals(bank, ["train"])
         changed.write_bytes(kept[0])
         gone.write_bytes(kept[1])
-        with pytest.raises(DatasetError, match=r"^2 of 41 images of '.*' have gone or changed .* \(the first: '") as error:
+        with pytest.raises(
+            DatasetError, match=r"^2 of 41 images of '.*' have gone or changed .* \(the first: '"
+        ) as error:
             Originals(bank, ["train"])
         assert "\n" not in str(error.value)
     finally:

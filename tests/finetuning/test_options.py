@@ -36,7 +36,9 @@ def test_wrong_ones(given: dict[str, Any], told: str) -> None:
 
 
 def test_unknown_ones() -> None:
-    with pytest.raises(UnknownNameError, match="unknown option of finetune 'learnin_rate': did you mean 'learning_rate'"):
+    with pytest.raises(
+        UnknownNameError, match="unknown option of finetune 'learnin_rate': did you mean 'learning_rate'"
+    ):
         read_options({"unfreeze": ["all"], "learnin_rate": 1})
 
 

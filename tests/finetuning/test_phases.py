@@ -74,7 +74,9 @@ def test_a_number_is_read_whole(resnet: Any) -> None:
 def test_wrong_names(resnet: Any) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown layer to unfreeze 'conv5_blok3': did you mean 'conv5_block3_"):
         plan_phases(resnet, options(unfreeze=["conv5_blok3"]))
-    told = "'conv5_block3_2' unfreezes nothing that phase 'conv5_block3' .*; the nearest before it are conv5_block2_out, "
+    told = (
+        "'conv5_block3_2' unfreezes nothing that phase 'conv5_block3' .*; the nearest before it are conv5_block2_out, "
+    )
     with pytest.raises(ConfigError, match=told) as error:
         plan_phases(resnet, options(unfreeze=["conv5_block3", "conv5_block3_2"]))
     assert "\n" not in str(error.value)

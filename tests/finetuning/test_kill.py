@@ -1,4 +1,4 @@
-"""Killed at any moment, a fine-tune goes on, gives what it would have given in peace, and never leaves a broken file."""
+"""Killed at any moment, a fine-tune goes on, gives what it would have given in peace, and leaves no broken file."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Does a fine-tune train as fast as a hand-written Keras `fit` on the same model and images?
 
-EfficientNet-Lite0 with a softmax layer, all of it trained by SGD with momentum, batches of 32 made images of 224 pixels.
+EfficientNet-Lite0 with a softmax layer, all of it trained by SGD with momentum, in batches of 32 images of 224 pixels.
 One warm-up turn each compiles and is not timed. Keras as it comes compiles the whole step by XLA, which is so slow on a
 processor that it does one step a benchmark, scaled; `jit_compile=False` is what who knows that would write.
 """

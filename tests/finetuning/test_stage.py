@@ -291,3 +291,17 @@ def test_refusals(clean: Bank, head: Run, shown: Path) -> None:
             finetune(head, unfreeze=["all"], seed=9)
     finally:
         away.rename(shown)
+
+
+def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(
+    clean: Bank, head: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a processor, which can do it too, if slowly."""
+    monkeypatch.setattr("featurebank.finetuning.stage.check_mixed", lambda: None)
+    run = finetune(head, unfreeze=["all"], epochs=12, batch_size=8, mixed_precision=True)
+    assert run.history is not None
+    assert run.history["best_epoch"] > 0
+    model = finetuned_model(run)
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    val = Originals(clean, ["val"])
+    assert run.metrics["val"]["accuracy"] == np.mean(answers(run, val).argmax(axis=1) == val.labels)

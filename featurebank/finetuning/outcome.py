@@ -8,7 +8,7 @@ import numpy as np
 
 from featurebank.bank import Bank
 from featurebank.errors import HeadError
-from featurebank.finetuning.loop import Judged
+from featurebank.finetuning.task import Judged
 from featurebank.grafting.proof import tolerance_of
 from featurebank.heads.finetuned import is_finetuned
 from featurebank.heads.runs import Run

@@ -12,12 +12,13 @@ from featurebank.bank import Bank, open_bank
 from featurebank.errors import ConfigError, HeadError
 from featurebank.files import atomic_path
 from featurebank.finetuning.checkpoint import SUFFIX, State
-from featurebank.finetuning.loop import Judged, Loop, Task, judge
+from featurebank.finetuning.loop import Loop
 from featurebank.finetuning.normalized import check_mixed, mixed, normalized
 from featurebank.finetuning.options import Options, read_options
 from featurebank.finetuning.outcome import check_start, gain
 from featurebank.finetuning.phases import ALL, describe, plan_phases
 from featurebank.finetuning.program import Network
+from featurebank.finetuning.task import Judged, Task, judge
 from featurebank.grafting.about import About
 from featurebank.grafting.formats import KerasFormat
 from featurebank.grafting.stage import check_layers, grafted

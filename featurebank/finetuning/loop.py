@@ -73,7 +73,8 @@ class Loop:
         """Makes ready for a phase: at its beginning, or where a checkpoint stands."""
         options, trainer = self._task.options, self._phase.trainer
         weights = trainer.class_weights(self._labels, int(self._task.network.places.max()) + 1)
-        self._task.network.take_momenta(self._phase)
+        steps = len(order(len(self._labels), trainer.batch_size, (0,)))
+        self._task.network.set_momenta(self._phase, steps, options.batch_norm_momentum)
         self._program = Program(self._task.network, self._phase, options, weights)
         self._variables = self._task.network.variables(self._phase)
         if kept:
@@ -121,7 +122,6 @@ class Loop:
         state, options, trainer = self.state, self._task.options, self._phase.trainer
         rows = order(len(self._labels), trainer.batch_size, (options.seed, state.phase, state.epoch))
         rates = trainer.scheduled().rates(state.epoch, len(rows)) * state.rate * state.plateau_rate
-        self._task.network.set_momenta(len(rows) * state.epoch, options.batch_norm_momentum)
         view = view_of(options.seed, self._epochs() + state.retried)
         title = f"phase {state.phase + 1} epoch {state.epoch}"
         with self._reporter.track(title, len(self._labels), "images") as advance:

@@ -42,8 +42,8 @@ class Options:
         batch_norm: "train" normalises by the batch and moves the statistics of layers that are trained, "frozen"
             leaves all batch normalisation as it is.
         batch_norm_momentum: of the moving mean and variance of layers that are trained. By default a layer's own, but
-            so low that at the end of each epoch all but a twentieth of them is of this phase: with .99 and 60 steps an
-            epoch they lag behind the weights for epochs, in which validation says nothing.
+            so low that after an epoch all but a twentieth of them is of that epoch: with .99 and 60 steps an epoch
+            they lag behind the weights for epochs, in which validation says nothing.
         layer_decay: the learning rate of each block is this share of that of the block after it.
         global_clipnorm: gradients of all weights together are scaled to this norm where theirs is larger.
         augment: what training images go through, anew in each epoch, as "flip,rotate=10,zoom=.2".

@@ -18,7 +18,7 @@ from featurebank.runtime import import_tensorflow
 PROBABILITIES = "probabilities"
 """The layer of a graft whose input are the logits of the classes that the head has seen."""
 _OLDER = 0.05
-"""Which share of the statistics may be older than a phase, at the end of any of its epochs."""
+"""Which share of the statistics may be older than an epoch at its end."""
 
 
 class Network:
@@ -36,33 +36,26 @@ class Network:
         for number, state in enumerate(self._seed_states()):
             state.assign(np.array([options.seed * 1000 + number, 0], np.uint32))
         self._judge: Any = None
-        self._own = {
+        self._momenta = {
             layer.name: layer.momentum for layer in model.layers if type(layer).__name__ == "BatchNormalization"
         }
-        self._momenta: dict[str, Any] = {}
 
-    def take_momenta(self, phase: Phase) -> None:
-        """Makes the momentum of a phase's batch normalisation a variable, which `set_momenta` changes."""
-        tf = import_tensorflow()
-        for name, own in self._own.items():
-            if name in phase.trained and name not in self._momenta:
-                self._momenta[name] = self.model.get_layer(name).momentum = tf.Variable(own, dtype=tf.float32)
-
-    def set_momenta(self, steps: int, given: float | None) -> None:
-        """Sets how fast the statistics of batch normalisation follow in an epoch.
+    def set_momenta(self, phase: Phase, steps: int, given: float | None) -> None:
+        """Sets how fast the statistics of batch normalisation follow in a phase.
 
         Args:
-            steps: of the phase, at the end of the epoch.
+            phase: whose layers are meant.
+            steps: of an epoch.
             given: the momentum, if one was given.
         """
-        for name, momentum in self._momenta.items():
-            momentum.assign(min(self._own[name], _OLDER ** (1 / steps)) if given is None else given)
+        for name, own in self._momenta.items():
+            if name in phase.trained:
+                self.model.get_layer(name).momentum = min(own, _OLDER ** (1 / steps)) if given is None else given
 
     def restore_momenta(self) -> None:
         """Gives the layers back their own momentum."""
-        for name in self._momenta:
-            self.model.get_layer(name).momentum = self._own[name]
-        self._momenta = {}
+        for name, own in self._momenta.items():
+            self.model.get_layer(name).momentum = own
 
     def variables(self, phase: Phase) -> list[Any]:
         """Returns all that changes in a phase: weights, statistics of batch normalisation, states of dropout."""

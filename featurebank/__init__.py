@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from featurebank.dataset import Dataset, list_datasets, load_dataset
     from featurebank.errors import FeatureBankError
     from featurebank.extraction import extract
+    from featurebank.finetuning import finetune
     from featurebank.grafting import export, graft, load_model, predict
     from featurebank.grid import train_heads
     from featurebank.heads.catalog import make_head
@@ -41,6 +42,7 @@ _HOMES = {
     "export": "grafting",
     "extract": "extraction",
     "find_bank": "bank",
+    "finetune": "finetuning",
     "graft": "grafting",
     "inspect_dataset": "inspection",
     "leaderboard": "selection",
@@ -74,6 +76,7 @@ __all__ = [
     "export",
     "extract",
     "find_bank",
+    "finetune",
     "graft",
     "inspect_dataset",
     "leaderboard",

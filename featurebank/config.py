@@ -86,6 +86,49 @@ class HeadsSection(_Section):
     """Train anew what failed before."""
 
 
+class FinetuneSection(_Section):
+    """`[finetune]`: the network under a head is trained, too; see `featurebank.finetuning.Options`."""
+
+    start: str = Field("best", alias="from")
+    """The head that it begins with: "best", or the beginning of a run's id."""
+    unfreeze: list[str] = []
+    """One phase each: the beginning of the names of layers, a cut point, "all" or "head"."""
+    progressive: bool = False
+    """Instead: one phase for each size of map, back from the top."""
+    epochs: int | list[int] = 6
+    """Of each phase at most, or one for each; so are the next two."""
+    learning_rate: float | list[float] | None = None
+    patience: int | list[int] = 3
+    keep_going: bool = False
+    batch_norm: str = "train"
+    batch_norm_momentum: float | None = None
+    layer_decay: float = 1.0
+    global_clipnorm: float | None = None
+    augment: str | None = None
+    """What training images go through in each epoch."""
+    dropout: float = 0.0
+    normalize: bool = False
+    mixed_precision: bool = False
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float | None = None
+    schedule: str = "cosine"
+    decay: float = 0.0
+    warmup: float = 0.0
+    plateau_factor: float = 0.1
+    plateau_patience: int = 2
+    plateau_floor: float = 0.0
+    label_smoothing: float = 0.0
+    class_weight: str | list[float] | None = None
+    batch_size: int = 32
+    min_delta: float = 0.0
+    monitor: str = "val_accuracy"
+    seed: int = 0
+    validate_every: int | None = None
+    checkpoint_every: int | None = 200
+
+
 class SelectSection(_Section):
     """`[select]`: whether the chosen run is tested."""
 
@@ -98,6 +141,7 @@ class Pipeline(_Section):
     dataset: DatasetSection
     extract: ExtractSection
     heads: HeadsSection = HeadsSection()
+    finetune: FinetuneSection | None = None
     select: SelectSection = SelectSection()
 
 

@@ -150,6 +150,28 @@ def mcnemar(first_alone: float, second_alone: float) -> float:
     return min(1.0, 2 * below + at)
 
 
+def paired_gain(first: np.ndarray, second: np.ndarray, z: float = 1.959964) -> tuple[float, float, float]:
+    """Returns by how much the second of two heads is right more often, with the 95 % interval, from paired answers.
+
+    The interval is Bonett's and Price's: Wald's after one image more for each of the two ways to differ, which keeps
+    its level where few answers differ.
+
+    Args:
+        first: (n,) bool, which images the first gets right.
+        second: (n,) bool, the same of the second.
+        z: of the level.
+
+    References:
+        Bonett, Price, "Adjusted Wald Confidence Interval for a Difference of Binomial Proportions Based on Paired
+        Data", Journal of Educational and Behavioral Statistics 37, 2012.
+    """
+    count = len(first)
+    gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
+    more, less = (gained + 1) / (count + 2), (lost + 1) / (count + 2)
+    centre, half = more - less, z * sqrt((more + less - (more - less) ** 2) / (count + 2))
+    return (gained - lost) / count, max(-1.0, centre - half), min(1.0, centre + half)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Returns p-values corrected for their number, in the order given: the chance of any false alarm stays below them.
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from featurebank.backbone.preprocess import resize_image
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset, load_dataset
-from featurebank.errors import BadImageError
+from featurebank.errors import BadImageError, DatasetError, FeatureBankError
+from featurebank.progress import SILENT, Reporter
+from featurebank.runtime import ram_limit, threads
 
 
 def original_dataset(bank: Bank) -> Dataset:
@@ -50,6 +54,111 @@ def unchanged(
         if index is not None and _is_same(dataset, index, digests[position]):
             chosen.append((position, index))
     return chosen
+
+
+class Originals:
+    """All images of some splits of a bank, at its network's size, in the order of `bank.ids(split)`, split by split.
+
+    They are decoded once and kept in memory where they take less than half of `--ram`; otherwise each time.
+
+    Args:
+        bank: whose images.
+        splits: which.
+        reporter: where progress is shown.
+
+    Raises:
+        DatasetError: some have gone or changed since their features were computed.
+    """
+
+    def __init__(self, bank: Bank, splits: Sequence[str], *, reporter: Reporter = SILENT) -> None:
+        self.labels = np.concatenate([bank.labels(split) for split in splits])
+        """(n,) int32."""
+        self.digests = np.concatenate([bank.digests(split) for split in splits])
+        self.size = int(bank.recipe["image_size"])
+        """Their side in pixels."""
+        self._bank_name = bank.name
+        self._ids = [name for split in splits for name in bank.ids(split)]
+        self._dataset = _again(bank)
+        self._indices = self._found()
+        self._pixels = self._read(reporter)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether they are decoded once."""
+        return self._pixels is not None
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Returns some of the images: (b, s, s, 3) uint8.
+
+        Args:
+            rows: (b,) their places.
+
+        Raises:
+            DatasetError: one has gone or changed.
+        """
+        if self._pixels is not None:
+            return np.asarray(self._pixels[rows])
+        return np.stack([self._image(row) for row in rows.tolist()])
+
+    def _found(self) -> list[int]:
+        place = {name: index for index, name in enumerate(self._dataset.ids)}
+        lost = [name for name in self._ids if name not in place]
+        if lost:
+            raise self._gone(lost[0], len(lost))
+        return [place[name] for name in self._ids]
+
+    def _read(self, reporter: Reporter) -> np.ndarray | None:
+        """Looks at every image once; returns all of them if they fit into memory."""
+        shape = (len(self), self.size, self.size, 3)
+        pixels = np.empty(shape, np.uint8) if int(np.prod(shape)) <= ram_limit() // 2 else None
+
+        def look(row: int) -> bool:
+            try:
+                image = self._image(row)
+            except DatasetError:
+                return False
+            if pixels is not None:
+                pixels[row] = image
+            return True
+
+        sound = []
+        with reporter.track("read", len(self), "images") as advance, ThreadPoolExecutor(threads()) as pool:
+            for found in pool.map(look, range(len(self))):
+                sound.append(found)
+                advance(1)
+        if not all(sound):
+            raise self._gone(self._ids[sound.index(False)], sound.count(False))
+        return pixels
+
+    def _image(self, row: int) -> np.ndarray:
+        index = self._indices[row]
+        try:
+            if self._dataset.content_digest(index) == self.digests[row]:
+                return resize_image(self._dataset.image(index), self.size)
+        except (OSError, BadImageError):
+            pass
+        raise self._gone(self._ids[row], 1)
+
+    def _gone(self, first: str, count: int) -> DatasetError:
+        have = f"{count} of {len(self)} images of '{self._bank_name}' have" if count > 1 else f"image '{first}' has"
+        which = f" (the first: '{first}')" if count > 1 else ""
+        message = (
+            f"{have} gone or changed since extraction{which}: bring them back to '{self._dataset.spec}', or run "
+            "'featurebank extract' as before and train heads again"
+        )
+        return DatasetError(message)
+
+
+def _again(bank: Bank) -> Dataset:
+    try:
+        return original_dataset(bank)
+    except (FeatureBankError, OSError) as error:
+        reason = " ".join(str(error).split())
+        message = f"the images of '{bank.name}' cannot be read again: {reason}"
+        raise DatasetError(message) from error
 
 
 def _is_same(dataset: Dataset, index: int, expected: bytes) -> bool:

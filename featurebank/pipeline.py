@@ -10,13 +10,16 @@ import numpy as np
 
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank import Bank
-from featurebank.config import HeadsSection, Pipeline
+from featurebank.config import FinetuneSection, HeadsSection, Pipeline
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import BankIncompleteError, BankNotFoundError
 from featurebank.extraction import Extraction, ExtractOptions, fingerprint_memory, locate, run_extraction
 from featurebank.extraction.estimate import missing_jobs, present_manifest
+from featurebank.finetuning import finetune
+from featurebank.finetuning.options import read_options
 from featurebank.grid import read_grid, train_heads
 from featurebank.heads.runs import Run, load_runs
+from featurebank.heads.standing import ranked
 from featurebank.progress import SILENT, Reporter
 from featurebank.selection import evaluate_test, select
 
@@ -30,10 +33,12 @@ class PipelineResult:
     """Best first."""
     chosen: Run
     """With its test metrics, if the pipeline asks for them."""
+    finetuned: Run | None = None
+    """Where the pipeline fine-tunes; it is among the runs."""
 
 
 def run_pipeline(pipeline: Pipeline, *, cache: Path | None = None, reporter: Reporter = SILENT) -> PipelineResult:
-    """Runs the stages of a pipeline: extract, heads, select. What is up to date is not done again.
+    """Runs the stages of a pipeline: extract, heads, finetune, select. What is up to date is not done again.
 
     Args:
         pipeline: from `read_pipeline`.
@@ -43,6 +48,8 @@ def run_pipeline(pipeline: Pipeline, *, cache: Path | None = None, reporter: Rep
     Raises:
         FeatureBankError: a stage failed; what the stages before it did is kept.
     """
+    if pipeline.finetune:
+        _finetune_options(pipeline.finetune)  # what is wrong there is told before anything starts
     dataset, backbone = _inputs(pipeline)
     if backbone.spec.note:
         reporter.say(backbone.spec.note)
@@ -54,11 +61,23 @@ def run_pipeline(pipeline: Pipeline, *, cache: Path | None = None, reporter: Rep
         folds=wanted.folds, repeats=wanted.repeats, budget=wanted.budget, retry_failed=wanted.retry_failed,
         reporter=reporter,
     )  # fmt: skip
+    tuned = None
+    if pipeline.finetune:
+        tuned = finetune(bank=bank, reporter=reporter, **_finetune_options(pipeline.finetune))
+        runs = ranked([*runs, tuned])
     chosen = select(runs)
     if pipeline.select.test:
         chosen = evaluate_test(bank, chosen)
         runs = [chosen if run.run == chosen.run else run for run in runs]
-    return PipelineResult(extraction, runs, chosen)
+    return PipelineResult(extraction, runs, chosen, tuned)
+
+
+def _finetune_options(section: FinetuneSection) -> dict[str, Any]:
+    """Returns the arguments of `finetune`, and refuses wrong ones."""
+    given = section.model_dump()
+    start = given.pop("start")
+    read_options(given)
+    return {"run": start, **given}
 
 
 def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None) -> dict[str, Any]:
@@ -69,7 +88,8 @@ def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None) -> dict[str,
         view), `bytes` (to be written, None where a
         tap's shape is not known without building the network) and `seconds` (from the speed of this backbone's last
         extraction here, None before the first); for "heads" the `runs` of the grid (heads, before seeds and folds), how
-        they are judged and searched, and how many runs are `known`.
+        they are judged and searched, and how many runs are `known`; for "finetune", if there is one,
+        the run that it is `from`, and its `phases` as they were asked for.
     """
     dataset, backbone = _inputs(pipeline)
     dataset.fingerprint(memory=fingerprint_memory(cache))
@@ -81,6 +101,10 @@ def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None) -> dict[str,
     last = manifest.last_extraction
     rate = last.get("computed", last["added"]) / last["seconds"] if last else None
     size = _row_bytes(backbone, pipeline)
+    tuned = pipeline.finetune
+    phases = (
+        {"from": tuned.start, "phases": ["progressive"] if tuned.progressive else tuned.unfreeze} if tuned else None
+    )
     return {
         "extract": {
             "bank": str(path), "rows": len(wanted), "missing": missing,
@@ -88,6 +112,7 @@ def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None) -> dict[str,
             "seconds": 0.0 if not missing else None if rate is None else missing / rate,
         },
         "heads": {**_planned_heads(pipeline.heads), "known": _known(path)},
+        **({"finetune": phases} if phases else {}),
         "select": {"test": pipeline.select.test},
     }  # fmt: skip
 

@@ -8,11 +8,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, DatasetError, HeadError, unknown_name
 from featurebank.heads.data import TrainingData, read_features
 from featurebank.heads.entries import entries, simplest
+from featurebank.heads.finetuned import BATCH, finetuned_model, is_finetuned, judged
 from featurebank.heads.fitting import Fitted, fit_heads
 from featurebank.heads.leaders import Leaderboard
 from featurebank.heads.runs import Run, load_runs
@@ -20,6 +23,7 @@ from featurebank.heads.saved import load_head
 from featurebank.heads.scoring import align
 from featurebank.heads.standing import Standing, latest_folds, ranked
 from featurebank.metrics import scores_with_intervals
+from featurebank.originals import Originals
 from featurebank.progress import SILENT, Reporter
 
 
@@ -113,7 +117,8 @@ def evaluate_test(bank: Bank, run: Run, *, reporter: Reporter = SILENT) -> Run:
     Raises:
         DatasetError: the bank has no test images.
         HeadError: the head failed, belongs to another bank, was trained on folds alone, or cannot be trained again
-            where its weights were not kept.
+            where its weights were not kept; the model of a fine-tune is gone.
+        DatasetError: of a fine-tune, test images have gone or changed.
     """
     known = load_runs(bank)
     run = next((other for other in known if other.run == run.run and other.tested), run)
@@ -123,7 +128,7 @@ def evaluate_test(bank: Bank, run: Run, *, reporter: Reporter = SILENT) -> Run:
     if not len(labels):
         message = f"'{bank.name}' has no test images: extract again with another --split, as --split .7,.15,.15"
         raise DatasetError(message)
-    head = trained_head(bank, run)
+    head = None if is_finetuned(run) else trained_head(bank, run)
     before = sorted(other.run for other in known if other.tested)
     if before:
         times = "once" if len(before) == 1 else f"{len(before)} times"
@@ -131,8 +136,11 @@ def evaluate_test(bank: Bank, run: Run, *, reporter: Reporter = SILENT) -> Run:
             f"the test split was opened {times} before, for {', '.join(before)}: results of a head that was chosen "
             "by its test result are too good; report those of the first"
         )
-    features, _ = read_features(bank, run.tap, "test")
-    probabilities = align(head.predict_proba(features), head.classes_, len(bank.classes))
+    if head is None:
+        probabilities = _finetuned_probabilities(bank, run, reporter)
+    else:
+        features, _ = read_features(bank, run.tap, "test")
+        probabilities = align(head.predict_proba(features), head.classes_, len(bank.classes))
     found = {**scores_with_intervals(probabilities, labels), "opened_before": len(before)}
     tested = replace(
         run, metrics={**run.metrics, "test": found}, tested=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -141,13 +149,28 @@ def evaluate_test(bank: Bank, run: Run, *, reporter: Reporter = SILENT) -> Run:
     return tested
 
 
+def _finetuned_probabilities(bank: Bank, run: Run, reporter: Reporter) -> np.ndarray:
+    """Returns what a fine-tuned model says of the test images: (n, classes)."""
+    model, images = finetuned_model(run), Originals(bank, ["test"], reporter=reporter)
+    rows = range(0, len(images), BATCH)
+    return np.concatenate(
+        [judged(model, images.take(np.arange(r, min(r + BATCH, len(images))))) for r in rows]
+    )  # fmt: skip
+
+
 def trained_head(bank: Bank, run: Run) -> Any:
     """Returns the head of a run: its kept weights, else trained again with the same specification and seed.
 
     Raises:
         HeadError: the run failed, was trained on a fold, or belongs to another bank or to another state of it;
-            training it again fails, or gives another validation accuracy than the recorded one.
+            training it again fails, or gives another validation accuracy than the recorded one; or it is a fine-tune,
+            which no features can be given to.
     """
+    if is_finetuned(run):
+        message = (
+            f"run {run.run} is a fine-tune, a model of images and no head on features: export it, or take its head"
+        )
+        raise HeadError(message)
     if run.failure:
         message = f"run {run.run} failed ({run.failure}): choose another"
         raise HeadError(message)

@@ -34,6 +34,7 @@ LEVELS = {
     "advice": 5,
     "grafting": 5,  # a bank's backbone and a run -> one model, its file, predictions
     "selection": 4,
+    "finetuning": 6,  # begins with a graft
     "canaries": 5,
     "transformer": 5,
     "doctor": 6,
@@ -49,7 +50,7 @@ ALLOWED_BESIDE = {("files", "errors"), ("runtime", "errors"), ("files", "digest"
 
 OWNERS = {
     "tensorflow": {"runtime", "heads"},  # everybody else takes it from runtime.import_tensorflow
-    "keras": {"backbone", "dataset", "engine", "heads", "grafting"},  # dataset: CIFAR; heads: those of layers
+    "keras": {"backbone", "dataset", "engine", "heads", "grafting", "finetuning"},  # dataset: it downloads CIFAR
     "openvino": {"engine"},
     "h5py": {"bank"},
     "xgboost": {"heads"},

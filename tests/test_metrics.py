@@ -185,3 +185,26 @@ def test_the_interval_of_a_mean_is_students() -> None:
     values = [0.91, 0.93, 0.88, 0.9]
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert metrics.mean_interval(values) == pytest.approx((expected.low, expected.high))
+
+
+def test_paired_gain() -> None:
+    first, second = np.zeros((2, 100), bool)
+    first[:60], second[5:75] = True, True
+    difference, low, high = metrics.paired_gain(first, second)
+    assert difference == pytest.approx(0.1)
+    more, less = 16 / 102, 6 / 102  # Bonett and Price, with one more image for each way to differ
+    half = 1.959964 * np.sqrt((more + less - (more - less) ** 2) / 102)
+    assert (low, high) == pytest.approx((more - less - half, more - less + half))
+    assert metrics.paired_gain(second, first) == pytest.approx((-difference, -high, -low))
+    same = metrics.paired_gain(first, first)
+    assert same[0] == 0
+    assert same[1] < 0 < same[2], "no difference among a hundred is not none among all"
+
+
+def test_the_interval_of_a_gain_keeps_its_level() -> None:
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(1000):
+        kinds = rng.choice(4, 80, p=[0.6, 0.1, 0.08, 0.22])  # both right, the second alone, the first alone, none
+        _, low, high = metrics.paired_gain(np.isin(kinds, [0, 2]), np.isin(kinds, [0, 1]))
+        inside += low <= 0.02 <= high
+    assert inside >= 935

@@ -17,6 +17,7 @@ import click
 from featurebank.cli.cache import cache
 from featurebank.cli.doctor import doctor
 from featurebank.cli.extract import extract
+from featurebank.cli.finetune import finetune
 from featurebank.cli.heads import heads, leaderboard
 from featurebank.cli.inspect import inspect
 from featurebank.cli.lists import backbones, datasets
@@ -49,6 +50,7 @@ def group(
       featurebank extract --backbone resnet50           features of a dataset into a bank
       featurebank heads --grid                          many heads on the newest bank
       featurebank leaderboard                           the heads, best first
+      featurebank finetune --unfreeze conv5             the network under the best head, trained too
       featurebank export best -o model.keras            one model: images in, probabilities out
     """
     from featurebank.runtime import default_cache, set_ram, set_threads
@@ -58,7 +60,20 @@ def group(
     context.obj = Settings(cache or default_cache(), quiet, verbose)
 
 
-for command in (run, datasets, inspect, backbones, extract, heads, leaderboard, export, predict, cache, doctor):
+for command in (
+    run,
+    datasets,
+    inspect,
+    backbones,
+    extract,
+    heads,
+    leaderboard,
+    finetune,
+    export,
+    predict,
+    cache,
+    doctor,
+):
     group.add_command(command)
 
 

@@ -77,12 +77,12 @@ def heads(
     found = find_bank(settings.cache, bank)
     reporter = settings.reporter()
     reporter.say(f"bank: {found.path} ({len(found)} images, {len(found.classes)} classes)")
-    wanted: Any = [{"kind": head, **_read_params(params)}] if head else grid or "default"
+    wanted: Any = [{"kind": head, **read_params(params)}] if head else grid or "default"
     trained = train_heads(
         found, wanted, seeds=seeds, taps=taps or None, search=search, runs=runs, folds=folds, repeats=repeats,
         budget=budget, retry_failed=retry_failed, reporter=reporter,
     )  # fmt: skip
-    _log(trained, tensorboard)
+    log_runs(trained, tensorboard)
     _show(settings, found, trained, began=began, one_se=one_se, test=test, as_json=as_json)
 
 
@@ -115,7 +115,7 @@ def leaderboard(
         )
     if csv_file:
         write_csv(runs, csv_file)
-    _log(runs, tensorboard)
+    log_runs(runs, tensorboard)
     every = runs if runs.folds == 1 else [*runs, *(run for run in load_runs(found) if run.folds == 1)]
     _show(
         settings, found, runs, every, began=began, folds=runs.folds, one_se=one_se, test=test, as_json=as_json,
@@ -123,7 +123,8 @@ def leaderboard(
     )  # fmt: skip
 
 
-def _log(runs: Sequence[Run], directory: Path | None) -> None:
+def log_runs(runs: Sequence[Run], directory: Path | None) -> None:
+    """Writes runs for TensorBoard, if that is wanted."""
     if directory is not None:
         from featurebank.boards import write_tensorboard
 
@@ -148,7 +149,8 @@ def _show(
     print_best(bank, best)
 
 
-def _read_params(params: Sequence[str]) -> dict[str, Any]:
+def read_params(params: Sequence[str]) -> dict[str, Any]:
+    """Reads "-p KEY=VALUE" options."""
     from featurebank.config import parse_value
 
     found = {}

@@ -35,7 +35,10 @@ def run(settings: Settings, pipeline: Path, overrides: tuple[str, ...], *, dry_r
     seconds = time.perf_counter() - began
     if as_json:
         board = board_json(result.runs, result.chosen)
-        print_json({"extract": to_json(result.extraction), **board, "seconds": round(seconds, 3)})
+        tuned = (
+            {"finetune": {"run": result.finetuned.run, **(result.finetuned.finetune or {})}} if result.finetuned else {}
+        )
+        print_json({"extract": to_json(result.extraction), **board, **tuned, "seconds": round(seconds, 3)})
         return
     print_extraction(result.extraction)
     print_board(result.runs, result.chosen, more="featurebank leaderboard --top", top=_SHOWN)
@@ -61,6 +64,8 @@ def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     searched = [*([heads["search"]] if heads["search"] != "all" else []), *_within(heads["budget"])]
     told = ", ".join([f"grid {heads['grid']}", f"{heads['runs']} heads", *judged, *searched])
     click.echo(f"heads: {told}; {heads['known']} runs known")
+    if tuned := plan.get("finetune"):
+        click.echo(f"finetune: from {tuned['from']}: {', then '.join(tuned['phases'])}")
     click.echo(f"select: by validation accuracy{', then the test split' if plan['select']['test'] else ''}")
 
 

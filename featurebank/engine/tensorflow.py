@@ -52,7 +52,7 @@ class TensorFlowEngine(PooledEngine):
         # Two at a time: while one waits for its threads to come together, or for a GPU's memory, the other computes.
         workers = 2 if gpus else min(2, threads())
         request = batch_size if gpus else request_size(size, batch_size, most=_REQUEST)
-        forward = _function(tf, _with_policy(backbone.tap_model(taps), policy), (request, size, size, 3))
+        forward = _function(tf, with_policy(backbone.tap_model(taps), policy), (request, size, size, 3))
         runs = [_Run(tf, forward, (request, size, size, 3)) for _ in range(workers)]
         super().__init__(runs, request=request, batch_size=batch_size, image_size=size)
         self.precision = precision
@@ -121,7 +121,7 @@ def _function(tf: Any, model: Any, shape: tuple[int, ...]) -> Any:
     return forward
 
 
-def _with_policy(model: Any, policy: str) -> Any:
+def with_policy(model: Any, policy: str) -> Any:
     """Returns the network with its layers in another precision; images and variables stay float32."""
     import keras
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,10 +17,12 @@ from featurebank.errors import HeadError, WeightsError
 from featurebank.grafting.about import About, Proof
 from featurebank.grafting.joined import JoinedModel
 from featurebank.grafting.proof import prove_joined, prove_layers, sample_of
-from featurebank.heads.runs import Run, read_run
+from featurebank.heads.runs import FINETUNE, Run, read_run
 from featurebank.progress import SILENT, Reporter
 from featurebank.runtime import import_tensorflow, installed_versions
 
+_PARTS = ("backbone", "architecture", "weights", "preprocessing", "image_size", "resize")
+"""Of a bank's recipe, what the network's is."""
 CAN = (
     "softmax, mlp, heads on maps, tails, and every linear head (logistic, ridge, lda, nearest_mean, svm with kernel "
     "linear, the linear classifiers of scikit-learn) can"
@@ -82,14 +85,15 @@ def grafted(
     """
     from featurebank.selection import trained_head  # imports scikit-learn, which predictions do not need
 
+    if isinstance(run, Run) and run.head == FINETUNE:
+        return _finetuned(bank, run, form)
     head, tap = (trained_head(bank, run), run.tap) if isinstance(run, Run) else (run, tap or "pooled")
     _check_width(head, bank.tap_shape(tap), tap)
     backbone = _same(bank, backbone) if backbone else load_recorded(bank.recipe, bank.manifest.source)
-    about = _about(bank, backbone, run, head, tap)
+    about = _about(bank, backbone.recipe, run, type(head).__name__, tap)
     model, layers = _joined(backbone, tap, head, about, form)
     if not proof:
-        shape = (2, backbone.image_size, backbone.image_size, 3)
-        images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        images = _noise(backbone.image_size)
         return Grafted(model, about, images, answer(model, images))
     found, images, probabilities = _proved(bank, backbone, tap, head, (model, layers))
     told = f"graft: on {found.images} images of the bank, the model's probabilities are the head's to"
@@ -105,6 +109,45 @@ def grafted(
     if isinstance(run, Run):
         _record(run, found, reporter)
     return Grafted(model, about, images, probabilities)
+
+
+def _finetuned(bank: Bank, run: Run, form: str) -> Grafted:
+    """Returns the model of a fine-tune, which was proved before its first step."""
+    from featurebank.heads.finetuned import finetuned_model
+
+    if form == "joined":
+        message = (
+            f"run {run.run} is a fine-tune, one stack of layers: export it as a .keras file (or .onnx, .xml, .tflite)"
+        )
+        raise HeadError(message)
+    about = _about(bank, {part: bank.recipe[part] for part in _PARTS}, run, FINETUNE, run.tap)
+    model, images = finetuned_model(run), _noise(about.image_size)
+    return Grafted(model, about, images, answer(model, images))
+
+
+def _noise(size: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+
+
+def check_layers(bank: Bank, run: Run) -> None:
+    """Looks whether a run's head can become Keras layers.
+
+    Raises:
+        HeadError: it cannot; the message says why, and what can.
+    """
+    from featurebank.selection import trained_head
+
+    import_tensorflow()
+    import keras
+
+    try:
+        trained_head(bank, run).keras_layers_(keras.Input(bank.tap_shape(run.tap)))
+    except HeadError as error:
+        raise _no_layers(str(run.spec), error, "") from error
+
+
+def _no_layers(head: str, error: HeadError, more: str) -> HeadError:
+    return HeadError(f"{head} cannot become Keras layers ({error}): {CAN}{more}")
 
 
 def _proved(
@@ -151,11 +194,11 @@ def _same(bank: Bank, backbone: Backbone) -> Backbone:
     return backbone
 
 
-def _about(bank: Bank, backbone: Backbone, run: Run | Any, head: Any, tap: str) -> About:
+def _about(bank: Bank, recipe: Mapping[str, Any], run: Run | Any, name: str, tap: str) -> About:
     is_run = isinstance(run, Run)
     return About(
-        classes=bank.classes, image_size=backbone.image_size, resize=RESIZE, backbone=dict(backbone.recipe), tap=tap,
-        head=str(run.spec) if is_run else type(head).__name__, bank=bank.digest, run=run.run if is_run else None,
+        classes=bank.classes, image_size=int(recipe["image_size"]), resize=RESIZE, backbone=dict(recipe), tap=tap,
+        head=str(run.spec) if is_run else name, bank=bank.digest, run=run.run if is_run else None,
         metrics=run.metrics if is_run else {}, featurebank=installed_versions("featurebank").get("featurebank", ""),
     )  # fmt: skip
 
@@ -174,8 +217,7 @@ def _joined(backbone: Backbone, tap: str, head: Any, about: About, form: str) ->
     except HeadError as error:
         if form == "any":
             return JoinedModel(trunk, head, about), None
-        message = f"{about.head} cannot become Keras layers ({error}): {CAN}; or export it as a .fbmodel file"
-        raise HeadError(message) from error
+        raise _no_layers(about.head, error, "; or export it as a .fbmodel file") from error
     layers = keras.Model(trunk.output, probabilities)
     taken = {operation.name for operation in trunk.operations}
     for operation in layers.operations:

@@ -11,7 +11,7 @@ from featurebank.bank import Bank
 from featurebank.errors import HeadError
 from featurebank.grid.jobs import Job
 from featurebank.heads.fitting import Fitted
-from featurebank.heads.runs import Run, load_runs, read_run
+from featurebank.heads.runs import FINETUNE, Run, load_runs, read_run
 from featurebank.heads.saved import SUFFIX, save_head
 from featurebank.heads.standing import Standing
 from featurebank.progress import Reporter
@@ -106,7 +106,8 @@ class Journal:
 
     def _learn(self, run: Run) -> None:
         self.runs[run.run] = run
-        self._standing.add(run)
+        if run.head != FINETUNE:  # it may rank first, but no grid can train it again
+            self._standing.add(run)
 
     def _look(self, name: str) -> bool:
         if name in self.runs:

@@ -15,6 +15,9 @@ from featurebank.bank.sealed import read_sealed, write_sealed
 from featurebank.heads.catalog import changed_params
 from featurebank.heads.saved import SUFFIX
 
+FINETUNE = "finetune"
+"""What the runs are called whose networks were trained, too."""
+MODEL_SUFFIX = ".keras"
 _UNTOLD = ("max_iter",)
 """Parameters that say how long a head may take, not what it is."""
 
@@ -78,6 +81,8 @@ class Run:
     """Which validation images it gets right, in the bank's order of ids: packed bits, in hexadecimal."""
     graft: Mapping[str, Any] | None = None
     """The proof of its latest graft: images, difference, tolerance, layers."""
+    finetune: Mapping[str, Any] | None = None
+    """Of a fine-tune: from which run, phase by phase, and what was gained over it."""
     directory: Path = field(default=Path(), compare=False)
     """Of the bank; not stored."""
 
@@ -93,8 +98,9 @@ class Run:
 
     @property
     def saved_path(self) -> Path:
-        """Where its weights are, if they were kept."""
-        return self.directory / "runs" / f"{self.run}{SUFFIX}"
+        """Where its weights are, if they were kept; of a fine-tune, its model."""
+        suffix = MODEL_SUFFIX if self.head == FINETUNE else SUFFIX
+        return self.directory / "runs" / f"{self.run}{suffix}"
 
     def rights(self) -> np.ndarray | None:
         """Returns which of its validation images it gets right, (n,) bool; None where the record does not tell."""

@@ -1,0 +1,107 @@
+"""`featurebank finetune`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurebank.cli.heads import bank_option, tensorboard_option
+from featurebank.cli.settings import Settings, as_json, print_json
+
+if TYPE_CHECKING:
+    from featurebank.heads.runs import Run
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+_COUNT = click.IntRange(min=1)
+
+
+def _values(context: click.Context, option: click.Parameter, value: str | None) -> Any:
+    """Reads one number, or one a phase: "6" or "6,4,2"."""
+    if value is None:
+        return None
+    kind = float if option.name == "learning_rate" else int
+    try:
+        found = [kind(part) for part in value.split(",")]
+    except ValueError as error:
+        message = f"'{value}': expected a number, or one for each phase, as 6,4,2"
+        raise click.BadParameter(message) from error
+    return found[0] if len(found) == 1 else found
+
+
+@click.command()
+@click.option("--from", "start", default="best", show_default=True, metavar="RUN", help="Its head is the beginning.")
+@click.option(
+    "--unfreeze", multiple=True, metavar="LAYERS",
+    help="A phase: train from the first layer whose name begins so, as conv5, a cut point, or all; repeatable.",
+)  # fmt: skip
+@click.option("--progressive", is_flag=True, help="Instead: a phase for each size of map, back from the top.")
+@click.option(
+    "--epochs", callback=_values, metavar="N[,N...]", help="At most; of all phases, or of each.  [default: 6]"
+)
+@click.option("--learning-rate", callback=_values, metavar="R[,R...]", help="[default: .01 for sgd, .0001 for adam]")
+@click.option("--patience", callback=_values, metavar="N[,N...]", help="Epochs without a better one.  [default: 3]")
+@click.option("--keep-going", is_flag=True, help="Begin the next phase also after one that was no better.")
+@click.option("--optimizer", help="sgd, adam, adamw, rmsprop or adagrad.  [default: sgd]")
+@click.option("--momentum", type=float, help="[default: .9]")
+@click.option("--weight-decay", type=float, metavar="SHARE", help="Of each weight, times the learning rate, a step.")
+@click.option("--schedule", help="constant, cosine, exponential, inverse_time or plateau.  [default: cosine]")
+@click.option("--warmup", type=float, metavar="EPOCHS", help="In which the learning rate rises from 0.")
+@click.option("--batch-norm", help="train or frozen.  [default: train]")
+@click.option("--layer-decay", type=float, metavar="SHARE", help="Learning rate of a block, of that of the next one.")
+@click.option("--clip-norm", "global_clipnorm", type=_POSITIVE, help="Largest norm of all gradients together.")
+@click.option("--augment", metavar="SPEC", help="As flip,rotate=10,zoom=.2; new in each epoch.")
+@click.option("--dropout", type=float, help="Before the last layer.")
+@click.option("--label-smoothing", type=float, metavar="SHARE", help="Of the target, spread over the classes.")
+@click.option("--class-weight", type=click.Choice(["balanced"]), help="Weigh classes by their images.")
+@click.option("--batch-size", type=_COUNT, help="[default: 32]")
+@click.option("--monitor", help="val_accuracy or val_loss: what decides which epoch is best.  [default: val_accuracy]")
+@click.option("--normalize", is_flag=True, help="From scratch: bring the training images to mean 0 and variance 1.")
+@click.option("--mixed-precision", is_flag=True, help="Compute in bfloat16; on a GPU.")
+@click.option("--validate-every", type=_COUNT, metavar="STEPS", help="Also validate within epochs.")
+@click.option("--checkpoint-every", type=_COUNT, metavar="STEPS", help="[default: 200, and each epoch]")
+@click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
+@click.option("-p", "params", multiple=True, metavar="KEY=VALUE", help="Any other option of the fine-tune; repeatable.")
+@bank_option
+@tensorboard_option
+@as_json
+@click.pass_obj
+def finetune(
+    settings: Settings, /, start: str, bank: str | None, tensorboard: Path | None, params: tuple[str, ...], *,
+    as_json: bool, **options: Any
+) -> None:  # fmt: skip
+    """Train the network under a head, too, phase by phase; interrupted, the same command goes on."""
+    from featurebank.bank import find_bank
+    from featurebank.cli.heads import log_runs, read_params
+    from featurebank.finetuning import finetune as finetune_run
+
+    began = time.perf_counter()
+    found = find_bank(settings.cache, bank)
+    reporter = settings.reporter()
+    reporter.say(f"bank: {found.path} ({len(found)} images, {len(found.classes)} classes)")
+    given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
+    run = finetune_run(start, bank=found, reporter=reporter, **given, **read_params(params))
+    log_runs([run], tensorboard)
+    if as_json:
+        told = {**run.summary(), "file": str(run.saved_path), "finetune": run.finetune}
+        print_json({**told, "elapsed": round(time.perf_counter() - began, 3)})
+    else:
+        _print(run)
+
+
+def _print(run: Run) -> None:
+    from featurebank.cli.tables import print_table
+
+    assert run.finetune is not None
+    columns = ["phase", "from", "layers", "parameters", "epochs", "better"]
+    rows = [
+        (p["unfreeze"], p["from"], p["layers"], f"{p['trained']:,}", p["epochs"], "yes" if p["improved"] else "no")
+        for p in run.finetune["phases"]
+    ]
+    print_table(columns, rows, right=["layers", "parameters", "epochs"])
+    before, after = run.finetune["epoch_0"]["accuracy"], run.metrics["val"]["accuracy"]
+    click.echo(f"run {run.run}: validation accuracy {after:.4f}; its head, {run.finetune['from']}: {before:.4f}")
+    click.echo(run.finetune["gain"]["worth"])
+    click.echo(f"model: {run.saved_path}")

@@ -1,0 +1,6 @@
+"""Fine-tuning: from a run, the network that made the bank is trained too, block by block back from the top."""
+
+from featurebank.finetuning.options import Options
+from featurebank.finetuning.stage import finetune
+
+__all__ = ["Options", "finetune"]

@@ -1,0 +1,107 @@
+"""Checkpoints: everything that a fine-tune goes on from, in one file that is whole or not there."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from featurebank.files import atomic_path
+
+_VERSION = 1
+SUFFIX = ".checkpoint"
+
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile)
+"""What zipfile, numpy and json raise on damaged bytes."""
+
+Arrays = Mapping[str, Sequence[np.ndarray]]
+"""Named lists of arrays."""
+
+
+@dataclass
+class State:
+    """Where a fine-tune stands; with the weights beside it in a checkpoint, all that it depends on."""
+
+    phase: int = 0
+    """Counted from 0; as many as there are phases where all are done."""
+    epoch: int = 1
+    """Of the phase, the one that is running."""
+    step: int = 0
+    """Done in this epoch."""
+    number: int = 0
+    """Of the optimizer's steps since it began anew."""
+    total: float = 0.0
+    """Sum of the losses of this epoch's images."""
+    seen: int = 0
+    """Images of this epoch so far."""
+    rate: float = 1.0
+    """What explosions made of the learning rate, as a share of it."""
+    plateau_rate: float = 1.0
+    """What the plateau made of it."""
+    first: float | None = None
+    """Loss of the phase's first steps."""
+    smooth: float | None = None
+    """Moving mean of the loss."""
+    retried: bool = False
+    """Whether an explosion of this phase was answered already."""
+    ended: bool = False
+    """Whether the phase has no further epoch."""
+    stopping: dict[str, Any] = field(default_factory=dict)
+    plateau: dict[str, Any] = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)
+    """epoch (of all phases, 0 is the head), value, accuracy and loss."""
+    history: dict[str, list[Any]] = field(default_factory=dict)
+    told: list[dict[str, Any]] = field(default_factory=list)
+    """What came of the phases that are done."""
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds."""
+
+    state: State
+    arrays: dict[str, list[np.ndarray]]
+
+    @classmethod
+    def load(cls, path: Path) -> Self | None:
+        """Reads a checkpoint; None where there is none.
+
+        Raises:
+            ValueError: it is damaged, or of another version.
+        """
+        if not path.is_file():
+            return None
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                about = json.loads(stored["state"].tobytes())
+                names = [name for name in stored.files if name != "state"]
+                arrays: dict[str, list[np.ndarray]] = {name: [] for name in about["lists"]}
+                for name in sorted(names, key=lambda name: int(name.rpartition("/")[2])):
+                    arrays[name.rpartition("/")[0]].append(stored[name])
+        except _DAMAGE as error:
+            message = f"it cannot be read ({type(error).__name__})"
+            raise ValueError(message) from error
+        if about["version"] != _VERSION or set(about["state"]) != {f.name for f in fields(State)}:
+            message = "another version of featurebank wrote it"
+            raise ValueError(message)
+        return cls(State(**about["state"]), arrays)
+
+    def save(self, path: Path) -> None:
+        """Writes the file atomically.
+
+        Raises:
+            DiskFullError: no space is left; an older checkpoint stays.
+        """
+        about = {"version": _VERSION, "state": asdict(self.state), "lists": list(self.arrays)}
+        columns: dict[str, Any] = {
+            f"{name}/{place}": array for name, arrays in self.arrays.items() for place, array in enumerate(arrays)
+        }
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, state=np.frombuffer(json.dumps(about).encode(), np.uint8), **columns)

@@ -1,0 +1,281 @@
+"""The fine-tune itself: phase by phase, epoch by epoch, from one checkpoint to the next."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featurebank.augment import Augmentation
+from featurebank.finetuning.checkpoint import Checkpoint, State
+from featurebank.finetuning.images import batches, order, view_of
+from featurebank.finetuning.phases import Phase
+from featurebank.finetuning.program import Program
+from featurebank.finetuning.task import Judged, Task
+from featurebank.heads.schedules import Plateau
+from featurebank.heads.stopping import EarlyStopping
+from featurebank.progress import Reporter
+
+_EXPLODED = 10.0
+"""How many times the first loss is too much, if it is also worse than guessing."""
+_SMOOTHING = 0.2
+_LOWER = 0.1
+"""What an explosion makes of the learning rate."""
+
+
+class Loop:
+    """One fine-tune on its way.
+
+    Args:
+        task: what is done.
+        head: what the model says before the first step; it is the first candidate for the best weights.
+        place: of the checkpoint.
+        reporter: is told of each epoch.
+    """
+
+    def __init__(self, task: Task, head: Judged, place: Path, reporter: Reporter) -> None:
+        self._task, self._head, self._place, self._reporter = task, head, place, reporter
+        self._augmentation = None if task.options.augment is None else Augmentation.parse(task.options.augment)
+        self._labels = task.network.places[task.train.labels]
+        self._clock = time.perf_counter()
+        self.state = State(best={**_candidate(head, task.options.monitor), "epoch": 0})
+        self._best: list[np.ndarray] = []
+        self._program: Program
+        self._variables: list[Any] = []
+        self._stopping: EarlyStopping
+        self._plateau: Plateau | None = None
+
+    @property
+    def _phase(self) -> Phase:
+        return self._task.phases[self.state.phase]
+
+    def run(self) -> State:
+        """Trains until all phases are done; the network has the best weights then."""
+        kept = self._kept()
+        while self.state.phase < len(self._task.phases):
+            self._enter(kept)
+            kept = None
+            while not self.state.ended:
+                self._epoch()
+            self._leave()
+        self._task.network.restore_momenta()
+        self._tick()
+        return self.state
+
+    # ------------------------------------------------------------ phases
+
+    def _enter(self, kept: Checkpoint | None) -> None:
+        """Makes ready for a phase: at its beginning, or where a checkpoint stands."""
+        options, trainer = self._task.options, self._phase.trainer
+        weights = trainer.class_weights(self._labels, int(self._task.network.places.max()) + 1)
+        steps = len(order(len(self._labels), trainer.batch_size, (0,)))
+        self._task.network.set_momenta(self._phase, steps, options.batch_norm_momentum)
+        self._program = Program(self._task.network, self._phase, options, weights)
+        self._variables = self._task.network.variables(self._phase)
+        if kept:
+            self._restore(kept)
+            return
+        self._best = self._snapshot()
+        self._stopping = EarlyStopping(trainer.patience, trainer.min_delta)
+        self._plateau = None
+        if trainer.schedule == "plateau":
+            self._plateau = Plateau(trainer.plateau_factor, trainer.plateau_patience, trainer.plateau_floor)
+
+    def _leave(self) -> None:
+        """Ends a phase with the best weights so far, and decides whether another follows."""
+        state, phases = self.state, self._task.phases
+        self._assign(self._best)
+        ran = state.history.get("phase", []).count(state.phase + 1)
+        improved = state.best["epoch"] > len(state.history.get("phase", [])) - ran
+        state.told.append({**self._phase.record(), "epochs": ran, "improved": improved})
+        left = len(phases) - state.phase - 1
+        if left and not improved and not self._task.options.keep_going:
+            self._reporter.say(
+                f"phase {state.phase + 1} was no better than before it: the {left} left are not begun (--keep-going "
+                "begins them)"
+            )
+            state.phase = len(phases)
+        else:
+            state.phase += 1
+        fresh = State()
+        for name in ("epoch", "step", "number", "total", "seen", "rate", "plateau_rate", "first", "smooth", "retried",
+                     "ended"):  # fmt: skip
+            setattr(state, name, getattr(fresh, name))
+
+    # ------------------------------------------------------------ epochs
+
+    def _epoch(self) -> None:
+        state = self.state
+        if not self._train() or not self._validate():
+            self._exploded()
+            return
+        state.epoch, state.step, state.total, state.seen = state.epoch + 1, 0, 0.0, 0
+        self._save()
+
+    def _train(self) -> bool:
+        """Trains for the rest of an epoch; returns False where the loss explodes."""
+        state, options, trainer = self.state, self._task.options, self._phase.trainer
+        rows = order(len(self._labels), trainer.batch_size, (options.seed, state.phase, state.epoch))
+        rates = trainer.scheduled().rates(state.epoch, len(rows)) * state.rate * state.plateau_rate
+        view = view_of(options.seed, self._epochs() + state.retried)
+        title = f"phase {state.phase + 1} epoch {state.epoch}"
+        with self._reporter.track(title, len(self._labels), "images") as advance:
+            advance(state.seen)
+            for images in batches(self._task.train, rows[state.step :], self._augmentation, view):
+                chosen = rows[state.step]
+                state.number += 1
+                rate = float(rates[state.step])
+                loss = self._program.step(images, self._labels[chosen], rate, state.number)
+                state.step += 1
+                state.seen += len(chosen)
+                state.total += loss * len(chosen)
+                if self._is_too_much(loss):
+                    return False
+                advance(len(chosen))
+                self._between(len(rows))
+        return True
+
+    def _between(self, steps: int) -> None:
+        """Does what is done after some steps of an epoch; after the last of them the epoch's end does it."""
+        state, options = self.state, self._task.options
+        if state.step == steps:
+            return
+        if options.validate_every and state.step % options.validate_every == 0:
+            found = self._task.judge()
+            self._reporter.say(
+                f"phase {state.phase + 1}, epoch {state.epoch}, step {state.step} of {steps}: loss "
+                f"{state.total / state.seen:.4f}, validation accuracy {found.accuracy:.4f}, loss {found.loss:.4f}"
+            )
+            state.history.setdefault("steps", []).append(
+                {"phase": state.phase + 1, "epoch": state.epoch, "step": state.step, "val_accuracy": found.accuracy,
+                 "val_loss": _plain(found.loss)}
+            )  # fmt: skip
+        if options.checkpoint_every and state.step % options.checkpoint_every == 0:
+            self._save()
+
+    def _validate(self) -> bool:
+        """Judges an epoch, and decides whether another follows; returns False where the loss is no number."""
+        state, trainer = self.state, self._phase.trainer
+        found = self._task.judge()
+        value = found.value(trainer.monitor)
+        if not math.isfinite(value):
+            return False
+        # Patience is with the phase itself: batch normalisation may first have to get used to these images.
+        _, going_on = self._stopping.take(state.epoch, value)
+        loss, rate = state.total / state.seen, self._last_rate()
+        told = {
+            "phase": state.phase + 1, "loss": loss, "val_loss": found.loss, "val_accuracy": found.accuracy,
+            "learning_rate": rate,
+        }  # fmt: skip
+        for name, entry in told.items():
+            state.history.setdefault(name, []).append(entry)
+        best = value < state.best["value"] and found.accuracy >= self._head.accuracy
+        if best:
+            self._best = self._snapshot()
+            state.best = {**_candidate(found, trainer.monitor), "epoch": self._epochs()}
+        if self._plateau:
+            state.plateau_rate = self._plateau.lowered(trainer.learning_rate * state.plateau_rate, value)
+            state.plateau_rate /= trainer.learning_rate
+        state.ended = not going_on or state.epoch >= trainer.epochs
+        self._reporter.say(
+            f"phase {state.phase + 1}, epoch {state.epoch} of {trainer.epochs}: loss {loss:.4f}, validation accuracy "
+            f"{found.accuracy:.4f}, loss {found.loss:.4f}{' (best so far)' if best else ''}"
+        )
+        return True
+
+    def _last_rate(self) -> float:
+        trainer = self._phase.trainer
+        steps = len(order(len(self._labels), trainer.batch_size, (0,)))
+        rate = float(trainer.scheduled().rates(self.state.epoch, steps)[-1])
+        return rate * self.state.rate * self.state.plateau_rate
+
+    def _epochs(self) -> int:
+        """Returns how many epochs of all phases are done."""
+        return len(self.state.history.get("phase", []))
+
+    # ------------------------------------------------------------ explosions
+
+    def _is_too_much(self, loss: float) -> bool:
+        state = self.state
+        if state.first is None:
+            state.first = state.smooth = loss
+        assert state.smooth is not None
+        state.smooth += _SMOOTHING * (loss - state.smooth)
+        guessing = math.log(self._task.network.model.output.shape[-1])
+        return not state.smooth <= max(_EXPLODED * state.first, guessing)  # true of NaN
+
+    def _exploded(self) -> None:
+        """Answers an explosion: once with a tenth of the learning rate, then with the end of the phase."""
+        state = self.state
+        where = f"phase {state.phase + 1}, epoch {state.epoch}, step {state.step}: the loss exploded"
+        self._assign(self._best)
+        self._program.forget()
+        state.number, state.step, state.total, state.seen = 0, 0, 0.0, 0
+        if state.retried:
+            line = f"{where} again: the phase ends; try a smaller learning_rate, warmup or global_clipnorm"
+            state.ended = True
+        else:
+            line = f"{where}: once more from the best weights so far, with a tenth of the learning rate"
+            state.rate, state.retried, state.first, state.smooth = state.rate * _LOWER, True, None, None
+        state.notes.append(line)
+        self._reporter.warn(line)
+        self._save()
+
+    # ------------------------------------------------------------ weights and checkpoints
+
+    def _snapshot(self) -> list[np.ndarray]:
+        return [np.array(variable.numpy()) for variable in self._variables]
+
+    def _assign(self, values: Sequence[np.ndarray]) -> None:
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.state.seconds += now - self._clock
+        self._clock = now
+
+    def _save(self) -> None:
+        self._tick()
+        self.state.stopping = asdict(self._stopping)
+        self.state.plateau = asdict(self._plateau) if self._plateau else {}
+        slots = [np.array(slot.numpy()) for slots in self._program.slots for slot in slots]
+        arrays = {"weights": self._snapshot(), "slots": slots, "best": self._best}
+        Checkpoint(self.state, arrays).save(self._place)
+
+    def _kept(self) -> Checkpoint | None:
+        """Reads the checkpoint and takes its state; None where there is none to go on from."""
+        try:
+            kept = Checkpoint.load(self._place)
+        except ValueError as error:
+            self._reporter.warn(f"the checkpoint '{self._place}' is not used, {error}: the fine-tune begins anew")
+            return None
+        if kept:
+            self.state = kept.state
+            self._reporter.say(
+                f"going on at phase {kept.state.phase + 1}, epoch {kept.state.epoch}, after step {kept.state.step}: "
+                f"{kept.state.seconds:.0f} s were done before"
+            )
+        return kept
+
+    def _restore(self, kept: Checkpoint) -> None:
+        self._assign(kept.arrays["weights"])
+        self._best = kept.arrays["best"]
+        flat = [slot for slots in self._program.slots for slot in slots]
+        for slot, value in zip(flat, kept.arrays["slots"], strict=True):
+            slot.assign(value)
+        self._stopping = EarlyStopping(**kept.state.stopping)
+        self._plateau = Plateau(**kept.state.plateau) if kept.state.plateau else None
+
+
+def _candidate(found: Judged, monitor: str) -> dict[str, float]:
+    return {"value": found.value(monitor), "accuracy": found.accuracy, "loss": found.loss}
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None

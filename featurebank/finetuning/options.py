@@ -1,0 +1,190 @@
+"""How a fine-tune is done: its options, checked together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from featurebank.augment import Augmentation
+from featurebank.errors import ConfigError, HeadError, unknown_name
+from featurebank.heads.checks import Check, choice, count, number, optional, refuse, switch
+from featurebank.heads.neural import TrainedHead
+
+BATCH_NORMS = ("train", "frozen")
+
+RATES = {"sgd": 1e-2, "adagrad": 1e-3, "rmsprop": 1e-4, "adam": 1e-4, "adamw": 1e-4}
+"""The learning rate of each optimizer where none is given."""
+
+_OF_HEADS = (
+    "optimizer", "momentum", "nesterov", "weight_decay", "schedule", "decay", "warmup", "plateau_factor",
+    "plateau_patience", "plateau_floor", "label_smoothing", "class_weight", "batch_size", "min_delta", "monitor",
+)  # fmt: skip
+"""Options that `TrainedHead` has as well, with the same meaning."""
+_BY_PHASE = ("epochs", "learning_rate", "patience")
+_NOT_RECORDED = ("validate_every", "checkpoint_every", "seed")
+"""They change no weight, or are kept apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of `finetune`; those that heads have too mean what they mean there.
+
+    Args:
+        unfreeze: one phase each: the beginning of the names of layers, or a cut point. Everything from the first such
+            layer to the end of the network is trained. "all" is the whole network, "head" the head alone.
+        progressive: instead: one phase for each size of map, back from the top.
+        epochs: of each phase at most; one number, or one a phase.
+        learning_rate: before its schedule, which begins anew with each phase; one, or one a phase. By default .01 with
+            "sgd", .001 with "adagrad", .0001 with the others.
+        patience: epochs without a better value of `monitor` before a phase ends; one, or one a phase.
+        keep_going: begin the next phase also where one was no better than those before.
+        batch_norm: "train" normalises by the batch and moves the statistics of layers that are trained, "frozen"
+            leaves all batch normalisation as it is.
+        batch_norm_momentum: of the moving mean and variance of layers that are trained. By default a layer's own, but
+            so low that after an epoch all but a twentieth of them is of that epoch: with .99 and 60 steps an epoch
+            they lag behind the weights for epochs, in which validation says nothing.
+        layer_decay: the learning rate of each block is this share of that of the block after it.
+        global_clipnorm: gradients of all weights together are scaled to this norm where theirs is larger.
+        augment: what training images go through, anew in each epoch, as "flip,rotate=10,zoom=.2".
+        dropout: rate before the head's last dense layer.
+        normalize: bring each channel of the training images to mean 0 and variance 1 in place of what the network does
+            to its input; for training from scratch: the first phase has to be "all".
+        mixed_precision: compute in bfloat16, with weights in float32; on a GPU alone.
+        optimizer: as `TrainedHead`, as the next ones.
+        monitor: what decides which epoch is best. "val_accuracy" is decided by the loss where it is the same. Whatever
+            it is, no epoch is kept that has a lower validation accuracy than the head.
+        seed: of the order of images, augmentation and dropout.
+        validate_every: also validate after so many steps, to see early where it goes.
+        checkpoint_every: write a checkpoint after so many steps, beside that of each epoch.
+
+    References:
+        Layer-wise decay: Clark et al., "ELECTRA", ICLR 2020, arXiv:2003.10555. Unfreezing step by step: Howard, Ruder,
+        "Universal Language Model Fine-tuning for Text Classification", ACL 2018, arXiv:1801.06146.
+    """
+
+    unfreeze: Sequence[str] = ()
+    progressive: bool = False
+    epochs: int | Sequence[int] = 6
+    learning_rate: float | Sequence[float] | None = None
+    patience: int | Sequence[int] = 3
+    keep_going: bool = False
+    batch_norm: str = "train"
+    batch_norm_momentum: float | None = None
+    layer_decay: float = 1.0
+    global_clipnorm: float | None = None
+    augment: str | None = None
+    dropout: float = 0.0
+    normalize: bool = False
+    mixed_precision: bool = False
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float | None = None
+    schedule: str = "cosine"
+    decay: float = 0.0
+    warmup: float = 0.0
+    plateau_factor: float = 0.1
+    plateau_patience: int = 2
+    plateau_floor: float = 0.0
+    label_smoothing: float = 0.0
+    class_weight: str | Sequence[float] | None = None
+    batch_size: int = 32
+    min_delta: float = 0.0
+    monitor: str = "val_accuracy"
+    seed: int = 0
+    validate_every: int | None = None
+    checkpoint_every: int | None = 200
+
+    def check(self) -> None:
+        """Raises ConfigError where something is wrong, as far as that can be told without the network."""
+        problems = list(self._problems())
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+    def trainer(self, phase: int, phases: int) -> TrainedHead:
+        """Returns what `TrainedHead` knows of optimizer, schedule and stopping, for one phase.
+
+        Args:
+            phase: counted from 0.
+            phases: how many there are.
+
+        Raises:
+            ConfigError: an option has one value a phase, but not as many.
+        """
+        given = {name: _of_phase(name, getattr(self, name), phase, phases) for name in _BY_PHASE}
+        if given["learning_rate"] is None:
+            given["learning_rate"] = RATES.get(self.optimizer, RATES["adam"])
+        return TrainedHead(**given, **{name: getattr(self, name) for name in _OF_HEADS}, random_state=self.seed)
+
+    def params(self) -> dict[str, Any]:
+        """Returns for a run's record the options that differ from the defaults, and which phases were wanted."""
+        found = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            value = list(value) if isinstance(value, tuple) else value
+            if field.name not in _NOT_RECORDED and value not in (field.default, []):
+                found[field.name] = value
+        return found
+
+    def identity(self) -> dict[str, Any]:
+        """Returns all that decides the weights, as JSON values."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+        return {name: value for name, value in plain.items() if name not in _NOT_RECORDED}
+
+    def _problems(self) -> Iterator[str]:
+        if bool(self.unfreeze) == self.progressive:
+            both = "both are given" if self.progressive else "nothing would be trained"
+            yield (f"{both}: expected --unfreeze LAYERS, as --unfreeze conv5, once for each phase, or --progressive")
+        names = self.unfreeze
+        if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+            yield f"unfreeze is {names!r}: expected a list of names of layers, as ['conv5_block3', 'conv5', 'all']"
+        phases = max([1, *(len(v) for v in map(self.__getattribute__, _BY_PHASE) if isinstance(v, list | tuple))])
+        try:
+            refuse("finetune", self._checks())
+            for phase in range(phases):
+                self.trainer(phase, phases).check()
+            if self.augment is not None:
+                Augmentation.parse(self.augment)
+        except (HeadError, ConfigError) as error:
+            yield str(error).replace("TrainedHead:", "finetune:")
+
+    def _checks(self) -> list[Check]:
+        decay = number("layer_decay", self.layer_decay, above=0)
+        return [
+            choice("batch_norm", self.batch_norm, BATCH_NORMS),
+            decay._replace(expected="a number above 0, and 1 or less", holds=decay.holds and self.layer_decay <= 1),
+            optional(number("batch_norm_momentum", self.batch_norm_momentum, below=1)),
+            optional(number("global_clipnorm", self.global_clipnorm, above=0)),
+            number("dropout", self.dropout, below=1),
+            *(switch(n, getattr(self, n)) for n in ("progressive", "keep_going", "normalize", "mixed_precision")),
+            *(optional(count(n, getattr(self, n))) for n in ("validate_every", "checkpoint_every")),
+        ]
+
+
+def read_options(given: Mapping[str, Any]) -> Options:
+    """Returns checked options.
+
+    Raises:
+        UnknownNameError: one is none of a fine-tune.
+        ConfigError: something is wrong.
+    """
+    known = [field.name for field in fields(Options)]
+    for name in given:
+        if name not in known:
+            raise unknown_name("option of finetune", name, known)
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    options = Options(**plain)
+    options.check()
+    return options
+
+
+def _of_phase(name: str, value: Any, phase: int, phases: int) -> Any:
+    if not isinstance(value, list | tuple):
+        return value
+    if len(value) != phases:
+        told = "1 phase" if phases == 1 else f"{phases} phases"
+        message = f"{name} has {len(value)} values for {told}: expected one for all, or one for each"
+        raise ConfigError(message)
+    return value[phase]

@@ -1,0 +1,82 @@
+"""What came of a fine-tune: its beginning checked against the head's record, its gain, whether it was worth it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from featurebank.bank import Bank
+from featurebank.errors import HeadError
+from featurebank.finetuning.task import Judged
+from featurebank.grafting.proof import tolerance_of
+from featurebank.heads.finetuned import is_finetuned
+from featurebank.heads.runs import Run
+from featurebank.metrics import mcnemar, paired_gain
+
+_IMAGES = {"float32": 0, "float16": 1, "bfloat16": 1}
+"""How many images a bank's rounding may decide, by the type that features are stored or were computed in, beside those
+whose two most probable classes are closer than the tolerance of a graft."""
+
+
+def check_start(bank: Bank, run: Run, found: Judged, labels: np.ndarray) -> None:
+    """Compares what a model says before its first step with the record of the run that it is made of.
+
+    Args:
+        bank: has the features that the head was judged on.
+        run: the head's.
+        found: what the model says of the validation images.
+        labels: theirs.
+
+    Raises:
+        HeadError: it gets other images right.
+    """
+    right = found.probabilities.argmax(axis=1) == labels
+    recorded = run.rights()
+    if recorded is None:
+        apart = abs(round((found.accuracy - run.metrics["val"]["accuracy"]) * len(labels)))
+    else:
+        clear = True
+        if not is_finetuned(run):
+            top = np.sort(found.probabilities, axis=1)[:, -2:]
+            clear = top[:, 1] - top[:, 0] > 2 * tolerance_of(bank, run.tap)
+        apart = int(((right != recorded) & clear).sum())
+    types = {"float32"} if is_finetuned(run) else {bank.tap_dtype(run.tap), bank.recipe["precision"]}
+    allowed = max(_IMAGES[kind] for kind in types)
+    if apart > allowed:
+        message = (
+            f"epoch 0 is not the head: the grafted model has validation accuracy {found.accuracy:.4f}, run {run.run} "
+            f"{run.metrics['val']['accuracy']:.4f}, and {apart} images are judged otherwise (allowed: {allowed}); look "
+            "at the bank with 'featurebank cache verify --canaries 8'"
+        )
+        raise HeadError(message)
+
+
+def gain(run: Run, start: Judged, end: Judged, labels: np.ndarray, seconds: float) -> dict[str, Any]:
+    """Returns what a record says of the gain over the head, and in words whether it was worth it.
+
+    Args:
+        run: the head's.
+        start: what the model said before the first step.
+        end: what it says with the weights that are kept.
+        labels: of the validation images.
+        seconds: that it took.
+    """
+    before, after = (said.probabilities.argmax(axis=1) == labels for said in (start, end))
+    difference, low, high = paired_gain(before, after)
+    p_value = mcnemar(int((before & ~after).sum()), int((after & ~before).sum()))
+    return {
+        "over": run.run, "accuracy": difference, "accuracy_interval": [low, high], "p_value": p_value,
+        "loss": start.loss - end.loss, "worth": _worth(difference, low, high, seconds, same=start is end),
+    }  # fmt: skip
+
+
+def _worth(difference: float, low: float, high: float, seconds: float, *, same: bool) -> str:
+    if same:
+        return f"not worth it: in {seconds:.0f} s no epoch was better than the head, and the model is the head's"
+    told = (
+        f"{difference * 100:+.1f} points of validation accuracy (95 % interval {low * 100:+.1f} to {high * 100:+.1f})"
+    )
+    if low > 0:
+        return f"worth it: {told} for {seconds:.0f} s"
+    return f"not shown to be worth it: {told} for {seconds:.0f} s; the interval has 0 in it, so it may be chance"

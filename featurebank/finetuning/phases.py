@@ -1,0 +1,161 @@
+"""Which layers each phase trains: read from the model's graph and told before anything starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from featurebank.backbone.cuts import cut_points
+from featurebank.backbone.graph import graph_of
+from featurebank.errors import ConfigError, unknown_name
+from featurebank.finetuning.options import Options
+from featurebank.heads.neural import TrainedHead
+
+ALL = "all"
+_MAP_AXES = 3
+_FIXED = ("all_classes",)
+"""Layers of a graft that are no parameters: where the classes stand that the head has seen."""
+_NEAREST = 3
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a fine-tune."""
+
+    name: str
+    """As it was asked for."""
+    layers: frozenset[str]
+    """From the first that it names to the end of the network, with or without weights."""
+    trained: tuple[str, ...]
+    """Those of them whose weights are trained, in order."""
+    parameters: int
+    """How many numbers that are."""
+    trainer: TrainedHead
+    """Optimizer, schedule, patience."""
+
+    def record(self) -> dict[str, Any]:
+        """Returns what a run's record says of it."""
+        return {"unfreeze": self.name, "from": self.trained[0], "layers": len(self.trained), "trained": self.parameters}
+
+
+class Layout:
+    """The layers of a model in order.
+
+    Args:
+        model: a flat functional Keras model with one input and one output.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.layers = {layer.name: layer for layer in model.layers}
+        self.order = [name for name in graph_of(model).order if name in self.layers]
+        self.place = {name: number for number, name in enumerate(self.order)}
+        self.cuts = [cut for cut in cut_points(model) if len(cut.shape) == _MAP_AXES]
+
+    def first(self, name: str) -> int:
+        """Returns the place of the first layer that a phase trains.
+
+        Raises:
+            UnknownNameError: no layer's name begins like this.
+        """
+        if name == ALL:
+            return 0
+        if name in self.place:
+            return self.place[name]
+        for number, layer in enumerate(self.order):
+            if _begins(layer, name):
+                return number
+        known = [ALL, "head", *(cut.name for cut in self.cuts), *self.order]
+        raise unknown_name("layer to unfreeze", name, known, "'featurebank backbones NAME' lists the cut points")
+
+    def stages(self) -> Iterator[str]:
+        """Yields, from the top, the first layer of each run of blocks whose maps have one size; at last `ALL`."""
+        ends = [before for before, after in pairwise(self.cuts) if before.shape[:2] != after.shape[:2]]
+        for cut in reversed(ends):
+            yield next(name for name in self.order[self.place[cut.name] + 1 :] if self.layers[name].weights)
+        yield ALL
+
+    def depth(self, name: str) -> int:
+        """Returns how many blocks lie above a layer: 0 for the head, 1 for the last block."""
+        return sum(self.place[cut.name] >= self.place[name] for cut in self.cuts)
+
+    def nearest_before(self, number: int) -> list[str]:
+        """Returns the names of the nearest cut points before a place that a phase could begin at, nearest first."""
+        weighted = [n for n in self.order[:number] if self.layers[n].weights]
+        first = self.place[weighted[0]] if weighted else number
+        return [cut.name for cut in reversed(self.cuts) if first <= self.place[cut.name] < number][:_NEAREST]
+
+
+def plan_phases(model: Any, options: Options) -> list[Phase]:
+    """Returns the phases of a fine-tune.
+
+    Args:
+        model: what is to be trained; all of its layers are trainable afterwards, until `unfreeze`.
+        options: checked.
+
+    Raises:
+        UnknownNameError: a phase names no layer.
+        ConfigError: a phase has nothing to train that those before it have not, or an option has a value for each of
+            another number of phases.
+    """
+    layout = Layout(model)
+    for layer in model.layers:
+        layer.trainable = True
+    frozen = {"BatchNormalization"} if options.batch_norm == "frozen" else set()
+    parts: list[tuple[str, frozenset[str], tuple[str, ...]]] = []
+    for name in layout.stages() if options.progressive else options.unfreeze:
+        names = layout.order[layout.first(name) :]
+        trained = tuple(n for n in names if _trains(layout.layers[n], frozen))
+        before = set(parts[-1][2]) if parts else set()
+        if set(trained) > before and (not parts or set(names) > parts[-1][1]):
+            parts.append((name, frozenset(names), trained))
+        elif not options.progressive:
+            raise _nothing_new(layout, name, [part[0] for part in parts], trained)
+    return [
+        Phase(name, layers, trained, _count(layout, trained), options.trainer(number, len(parts)))
+        for number, (name, layers, trained) in enumerate(parts)
+    ]
+
+
+def unfreeze(model: Any, phase: Phase) -> None:
+    """Lets the layers of a phase be trained, and no others."""
+    for layer in model.layers:
+        layer.trainable = layer.name in phase.trained
+
+
+def describe(model: Any, phases: Sequence[Phase]) -> Iterator[str]:
+    """Yields a line for each phase: what is trained, and how."""
+    whole = sum(math.prod(weight.shape) for weight in model.weights)
+    for number, phase in enumerate(phases, 1):
+        trainer = phase.trainer
+        yield (
+            f"phase {number} of {len(phases)}: {phase.name}: {len(phase.trained)} layers from '{phase.trained[0]}', "
+            f"{phase.parameters:,} of {whole:,} parameters; up to {trainer.epochs} epochs, {trainer.optimizer}, "
+            f"learning rate {trainer.learning_rate:g}, {trainer.schedule}"
+        )
+
+
+def _begins(layer: str, name: str) -> bool:
+    """Tells whether a layer's name begins with another: "conv1" is not the beginning of "conv10_relu"."""
+    rest = layer[len(name) :]
+    return layer.startswith(name) and not (name[-1].isdigit() and rest[:1].isdigit())
+
+
+def _trains(layer: Any, frozen: set[str]) -> bool:
+    return bool(layer.trainable_variables) and type(layer).__name__ not in frozen and layer.name not in _FIXED
+
+
+def _count(layout: Layout, trained: Sequence[str]) -> int:
+    return sum(math.prod(weight.shape) for name in trained for weight in layout.layers[name].trainable_variables)
+
+
+def _nothing_new(layout: Layout, name: str, earlier: Sequence[str], trained: Sequence[str]) -> ConfigError:
+    nearest = layout.nearest_before(layout.first(earlier[-1]) if earlier else layout.first(name))
+    advice = f"the nearest before it are {', '.join(nearest)}" if nearest else "leave it out"
+    if not trained:
+        message = f"phase '{name}' trains nothing: no layer from there on has weights; {advice}"
+    else:
+        message = f"phase '{name}' unfreezes nothing that phase '{earlier[-1]}' before it has not; {advice}"
+    return ConfigError(message)

@@ -1,0 +1,217 @@
+"""Stage: a run -> another run, whose network was trained, too, with its model in one file."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from featurebank import digest, metrics
+from featurebank.backbone import Backbone
+from featurebank.bank import Bank, open_bank
+from featurebank.errors import ConfigError, HeadError
+from featurebank.files import atomic_path
+from featurebank.finetuning.checkpoint import SUFFIX, State
+from featurebank.finetuning.loop import Loop
+from featurebank.finetuning.normalized import check_mixed, mixed, normalized
+from featurebank.finetuning.options import Options, read_options
+from featurebank.finetuning.outcome import check_start, gain
+from featurebank.finetuning.phases import ALL, describe, plan_phases
+from featurebank.finetuning.program import Network
+from featurebank.finetuning.task import Judged, Task, judge
+from featurebank.grafting.about import About
+from featurebank.grafting.formats import KerasFormat
+from featurebank.grafting.stage import check_layers, grafted
+from featurebank.heads.data import check_splits
+from featurebank.heads.finetuned import is_finetuned
+from featurebank.heads.runs import FINETUNE, Run, load_runs, pack, read_run
+from featurebank.originals import Originals
+from featurebank.progress import SILENT, Reporter
+from featurebank.selection import find_run, select
+
+_SCORED = 2000
+"""Training images that the result is scored on, at most: it serves to see over-fitting."""
+
+
+def finetune(
+    run: Run | str = "best", *, bank: Bank | None = None, backbone: Backbone | None = None, reporter: Reporter = SILENT,
+    **options: Any,
+) -> Run:  # fmt: skip
+    """Trains a run's head together with the network under it, phase by phase.
+
+    Before the first step the model is the head: that is checked on the validation images, and these weights are the
+    first candidate for the best ones. What was done before is not done again, and what was interrupted goes on at its
+    last checkpoint.
+
+    Args:
+        run: a run, the beginning of the id of one, or "best": what `select` chooses among the
+            bank's heads that can be told in layers.
+        bank: where it is; a run knows that.
+        backbone: the network of the bank; default: loaded again.
+        reporter: is told what is trained and each epoch.
+        options: see `Options`: `unfreeze` or `progressive`, and whatever differs from the defaults.
+
+    Returns:
+        A run on the same leaderboard, of the head "finetune". `saved_path` is its model, images 0..255 in,
+        probabilities out; `finetune` tells its phases and the `gain` over the head.
+
+    Raises:
+        ConfigError: an option is wrong, a phase trains nothing new, or the run is told by its id without a bank.
+        HeadError: the head cannot be told in layers, or the grafted model does not say what the head says.
+        DatasetError: images have gone or changed since extraction.
+        WeightsError: the network is not any more the one that made the bank.
+        DiskFullError: no space is left; an older checkpoint stays.
+    """
+    wanted = read_options(options)
+    if wanted.mixed_precision:
+        check_mixed()
+    start, bank = _found(run, bank, reporter)
+    name = _run_id(start, bank, wanted)
+    done = read_run(bank.path / "runs" / f"{name}.json")
+    if done and done.saved_path.is_file() and digest.of_file(done.saved_path) == done.weights:
+        reporter.say(f"fine-tuned before: run {name}")
+        return done
+    return _Stage(start, bank, wanted, name, reporter).run(backbone)
+
+
+class _Stage:
+    """One fine-tune."""
+
+    def __init__(self, start: Run, bank: Bank, options: Options, name: str, reporter: Reporter) -> None:
+        self._start, self._bank, self._options = start, bank, options
+        self._name, self._reporter = name, reporter
+        self._directory = bank.path / "runs"
+
+    def run(self, backbone: Backbone | None) -> Run:
+        check_splits(self._bank)
+        self._reporter.say(f"fine-tuning from run {self._start.run}: {self._start.spec} on {self._start.tap}")
+        graft = grafted(self._bank, self._start, backbone=backbone, proof=False, form="layers")
+        model = _copied(graft.model) if backbone else graft.model
+        phases = plan_phases(model, self._options)
+        if self._options.normalize and phases[0].name != ALL:
+            message = f"normalize changes what the first layer gets, but phase 1 is '{phases[0].name}': unfreeze 'all'"
+            raise ConfigError(message)
+        for line in describe(model, phases):
+            self._reporter.say(line)
+        train, val = (Originals(self._bank, [split], reporter=self._reporter) for split in ("train", "val"))
+        head = Task(Network(model, self._options), train, val, phases, self._options).judge()
+        check_start(self._bank, self._start, head, val.labels)
+        self._reporter.say(f"epoch 0, the head: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
+        trained = self._prepared(model, train)
+        task = Task(Network(trained, self._options), train, val, phases, self._options)
+        state = Loop(task, head, self._directory / f"{self._name}{SUFFIX}", self._reporter).run()
+        if trained is not model and state.best["epoch"]:
+            model = _as_before(trained, model) if self._options.mixed_precision else trained
+        return self._finished(_Ended(model, task, state, head), graft.about)
+
+    def _prepared(self, model: Any, train: Originals) -> Any:
+        """Returns the model as it is trained: the same one, or another form of it."""
+        if self._options.normalize:
+            model = normalized(model, train, self._bank.recipe["preprocessing"])
+        return mixed(model) if self._options.mixed_precision else model
+
+    def _finished(self, ended: _Ended, about: About) -> Run:
+        """Writes the model, then the record; only then the checkpoint goes."""
+        found, state = ended.judged(self._options), ended.state
+        run = Run(
+            run=self._name, head=FINETUNE, params={"from": self._start.run, **self._options.params()},
+            tap=self._start.tap, seed=self._options.seed, seconds=round(state.seconds, 6),
+            metrics=ended.metrics(found), bank=self._bank.digest,
+            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), notes=tuple(state.notes),
+            history={**state.history, "best_epoch": state.best["epoch"]}, parameters=ended.model.count_params(),
+            right=pack(found.probabilities.argmax(axis=1) == ended.task.val.labels), directory=self._bank.path,
+            finetune={
+                "from": self._start.run, "phases": state.told,
+                "epoch_0": {"accuracy": ended.head.accuracy, "loss": ended.head.loss},
+                "gain": gain(self._start, ended.head, found, ended.task.val.labels, state.seconds),
+            },
+        )  # fmt: skip
+        text = replace(
+            about, head=str(run.spec), run=run.run, metrics=run.metrics, proof=None, format="keras"
+        ).to_text()  # fmt: skip
+        with atomic_path(run.saved_path) as temporary:
+            KerasFormat().write(ended.model, temporary, text)
+        run = replace(run, weights=digest.of_file(run.saved_path))
+        run.save()
+        (self._directory / f"{self._name}{SUFFIX}").unlink(missing_ok=True)
+        assert run.finetune is not None
+        self._reporter.say(run.finetune["gain"]["worth"])
+        return run
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A fine-tune whose phases are done."""
+
+    model: Any
+    """What is handed over."""
+    task: Task
+    state: State
+    head: Judged
+
+    def judged(self, options: Options) -> Judged:
+        """Returns what the model says; without a better epoch that is what the head said."""
+        return (
+            replace(self.task, network=Network(self.model, options)).judge() if self.state.best["epoch"] else self.head
+        )
+
+    def metrics(self, found: Judged) -> dict[str, dict[str, Any]]:
+        """Returns the metrics of a record."""
+        labels = self.task.val.labels
+        val = metrics.scores(found.probabilities, labels)
+        val["accuracy_interval"] = list(metrics.proportion_interval(val["accuracy"], len(labels)))
+        said = judge(Network(self.model, self.task.options), self.task.train, _SCORED)
+        return {"train": dict(metrics.short_scores(said, self.task.train.labels[:_SCORED])), "val": val}
+
+
+def _found(run: Run | str, bank: Bank | None, reporter: Reporter) -> tuple[Run, Bank]:
+    """Returns the run to begin with, and its bank."""
+    if isinstance(run, Run):
+        return run, bank or open_bank(run.directory)
+    if bank is None:
+        message = f"run '{run}' without its bank: give bank=open_bank(...), or a run"
+        raise ConfigError(message)
+    return (_best(bank, reporter) if run == "best" else find_run(bank, run)), bank
+
+
+def _best(bank: Bank, reporter: Reporter) -> Run:
+    """Returns the best head that can be told in layers; those before it are told.
+
+    Raises:
+        HeadError: there is none.
+    """
+    left = [run for run in load_runs(bank) if not is_finetuned(run)]
+    passed: HeadError | None = None
+    while True:
+        try:
+            run = select(left)
+        except HeadError as error:
+            raise passed or error from None
+        try:
+            check_layers(bank, run)
+        except HeadError as error:
+            reporter.say(f"passing over {run.run} ({run.metrics['val']['accuracy']:.4f}): {error}")
+            passed = passed or error
+            left = [other for other in left if other.spec != run.spec]
+            continue
+        return run
+
+
+def _run_id(start: Run, bank: Bank, options: Options) -> str:
+    recipe = [FINETUNE, start.run, options.identity(), options.seed, bank.digest]
+    return digest.of_recipe(recipe)[:10]
+
+
+def _copied(model: Any) -> Any:
+    """Returns a copy, so that the network that was given stays as it is."""
+    import keras
+
+    made = keras.models.clone_model(model)
+    made.set_weights(model.get_weights())
+    return made
+
+
+def _as_before(trained: Any, model: Any) -> Any:
+    """Returns the model in its own precision, with the weights of the trained one."""
+    model.set_weights(trained.get_weights())
+    return model

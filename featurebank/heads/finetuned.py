@@ -1,0 +1,55 @@
+"""A fine-tuned run's model, read from its file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from featurebank import digest
+from featurebank.errors import HeadError
+from featurebank.heads.runs import FINETUNE, Run
+from featurebank.runtime import import_tensorflow
+
+BATCH = 32
+"""Images that are judged at once."""
+
+
+def is_finetuned(run: Any) -> bool:
+    """Tells whether something is a run whose network was trained, too."""
+    return isinstance(run, Run) and run.head == FINETUNE
+
+
+def finetuned_model(run: Run) -> Any:
+    """Reads the model of a fine-tuned run.
+
+    Returns:
+        A Keras model, (n, s, s, 3) RGB 0..255 -> (n, classes) probabilities.
+
+    Raises:
+        HeadError: the run failed, or its file is gone or not what was written.
+    """
+    if run.failure:
+        message = f"run {run.run} failed ({run.failure}): choose another"
+        raise HeadError(message)
+    if not run.saved_path.is_file() or digest.of_file(run.saved_path) != run.weights:
+        start = (run.finetune or {}).get("from", "best")
+        message = (
+            f"the model of run {run.run}, '{run.saved_path}', is gone or not what was written: fine-tune again from "
+            f"{start} with the same options"
+        )
+        raise HeadError(message)
+    import_tensorflow()
+    import keras
+
+    return keras.models.load_model(run.saved_path, compile=False)
+
+
+def judged(model: Any, images: np.ndarray) -> np.ndarray:
+    """Returns what a model says of a batch: (n, classes) float64.
+
+    Args:
+        model: as `finetuned_model` gives it.
+        images: (n, s, s, 3) uint8.
+    """
+    return np.asarray(model.predict_on_batch(images.astype(np.float32)), np.float64)

@@ -1,0 +1,114 @@
+"""`featurebank finetune`: from a bank with heads to a model, and what it says on the way."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from finetunes import save_photos
+
+from featurebank.backbone import load_backbone
+from featurebank.bank import Bank
+from featurebank.cli import main
+from featurebank.dataset import load_dataset
+from featurebank.extraction import extract
+from featurebank.grid import train_heads
+from featurebank.heads.runs import Run
+from featurebank.runtime import set_threads
+
+Ask = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Bank:
+    save_photos(tmp_path / "photos")
+    return extract(load_dataset(str(tmp_path / "photos")), load_backbone("tiny:network"), cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def head(bank: Bank) -> Run:
+    return train_heads(bank, [{"kind": "softmax", "epochs": 2}])[0]
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Runs the command line in this process; returns what it writes on both streams."""
+
+    def run(*words: object, code: int = 0) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["featurebank", "--cache", str(tmp_path / "cache"), *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        set_threads(None)
+        out, errors = capsys.readouterr()
+        assert stop.value.code == code, errors
+        return out, errors
+
+    return run
+
+
+def test_phases_and_a_model(ask: Ask, bank: Bank, head: Run, tmp_path: Path) -> None:
+    words = ["--unfreeze", "last", "--unfreeze", "all", "--epochs", "20,5", "--batch-size", 8, "--augment", "noise=.02"]
+    out, errors = ask("finetune", *words, "--tensorboard", tmp_path / "boards", "--keep-going")
+    assert "phase 1 of 2: last: 3 layers from 'last', " in errors
+    assert "phase 2 of 2: all: 4 layers from 'cut', 166 of 184 parameters" in errors
+    assert f"epoch 0, the head: validation accuracy {head.metrics['val']['accuracy']:.4f}" in errors
+    assert "phase 1, epoch 20 of 20: loss" in errors
+    assert f"its head, {head.run}: {head.metrics['val']['accuracy']:.4f}" in out
+    assert len(list((tmp_path / "boards").rglob("*tfevents*"))) == 1
+
+    told: Any = json.loads(ask("-q", "finetune", "--from", head.run[:6], *words, "--keep-going", "--json")[0])
+    assert Path(told["file"]).is_file()
+    assert told["head"] == "finetune"
+    assert told["finetune"]["from"] == head.run
+    board = json.loads(ask("leaderboard", "--json")[0])
+    assert board["best"] == told["run"]
+    image = next((tmp_path / "photos" / "val").rglob("*.png"))
+    assert json.loads(ask("predict", told["file"], image, "--json")[0])[0]["label"] in bank.classes
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "nothing would be trained: expected --unfreeze LAYERS, as --unfreeze conv5"),
+        (["--unfreeze", "lost"], "unknown layer to unfreeze 'lost'"),
+        (
+            ["--unfreeze", "last", "--unfreeze", "last_bn"],
+            "phase 'last_bn' unfreezes nothing that phase 'last' before it",
+        ),
+        (["--unfreeze", "all", "-p", "nesterov=true", "--momentum", "0"], "nesterov is True, expected false, or"),
+        (["--unfreeze", "all", "--from", "beef"], "unknown run 'beef'"),
+        (["--unfreeze", "all", "--mixed-precision"], "mixed_precision needs a GPU"),
+    ],
+)
+def test_mistakes_are_one_line(words: list[str], told: str, ask: Ask, bank: Bank, head: Run) -> None:
+    _, errors = ask("-q", "finetune", *words, code=1)
+    (line,) = errors.splitlines()
+    assert line.startswith("Error: ")
+    assert told in line
+
+
+def test_wrong_usage(ask: Ask) -> None:
+    assert "'6,x': expected a number, or one for each phase" in ask("finetune", "--epochs", "6,x", code=2)[1]
+
+
+def test_in_a_pipeline(ask: Ask, tmp_path: Path) -> None:
+    save_photos(tmp_path / "photos")
+    file = tmp_path / "pipeline.toml"
+    file.write_text(f"""
+        dataset.name = "{tmp_path / "photos"}"
+        extract.backbone = "tiny:network"
+        heads.grid = "grid.toml"
+        finetune = {{ unfreeze = ["last"], epochs = 20, batch_size = 8 }}
+    """)
+    (tmp_path / "grid.toml").write_text('[[head]]\nkind = "softmax"\nepochs = 2\n')
+    assert "finetune: from best: last\n" in ask("run", file, "--dry-run")[0]
+    found = json.loads(ask("run", file, "--json")[0])
+    assert found["runs"][0]["head"] == "finetune"
+    assert found["finetune"]["run"] == found["best"]
+    assert json.loads(ask("-q", "run", file, "--json")[0])["runs"] == found["runs"], "nothing is done again"
+    _, errors = ask("run", file, "--set", "finetune.layer_decay=2", code=1)
+    assert "layer_decay is 2.0, expected a number above 0, and 1 or less" in errors.splitlines()[-1]

@@ -1,0 +1,60 @@
+"""Small photos that a network learns to tell apart, a bank of them, and a head on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from finetunes import Said, save_photos
+
+from featurebank.backbone import Backbone, load_backbone
+from featurebank.bank import Bank
+from featurebank.dataset import load_dataset
+from featurebank.extraction import extract
+from featurebank.grafting import graft
+from featurebank.grid import train_heads
+from featurebank.heads.runs import Run
+from featurebank.originals import Originals
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("finetuning")
+
+
+@pytest.fixture(scope="session")
+def shown(place: Path) -> Path:
+    """The folder of the photos; not to be changed."""
+    save_photos(place / "photos")
+    return place / "photos"
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Backbone:
+    return load_backbone("tiny:network")
+
+
+@pytest.fixture(scope="session")
+def bank(place: Path, shown: Path, tiny: Backbone) -> Bank:
+    return extract(load_dataset(str(shown)), tiny, ["pooled"], cache=place / "cache")
+
+
+@pytest.fixture(scope="session")
+def head(bank: Bank) -> Run:
+    return train_heads(bank, [{"kind": "softmax", "epochs": 2}])[0]
+
+
+@pytest.fixture
+def model(bank: Bank, head: Run) -> Any:
+    return graft(bank, head, proof=False)
+
+
+@pytest.fixture(scope="session")
+def train(bank: Bank) -> Originals:
+    return Originals(bank, ["train"])
+
+
+@pytest.fixture
+def said() -> Said:
+    return Said()

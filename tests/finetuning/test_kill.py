@@ -1,0 +1,144 @@
+"""Killed at any moment, a fine-tune goes on, gives what it would have given in peace, and leaves no broken file."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featurebank.bank import Bank
+from featurebank.grafting import load_model
+from featurebank.heads.finetuned import finetuned_model
+from featurebank.heads.runs import Run, read_run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SCRIPT = '''
+"""Fine-tunes on one thread; dies where a file is about to get its name, if that is asked for."""
+import os, signal, sys
+from pathlib import Path
+import featurebank as fb
+import featurebank.files as files
+from featurebank.progress import Reporter
+
+fb.set_threads(1)
+left, sync = int(os.environ.get("DIE", "0")), files.sync
+
+def dying(path):
+    global left
+    if Path(path).is_file():
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    sync(path)
+
+files.sync = dying
+
+class Lines(Reporter):
+    def say(self, line):
+        print(line, flush=True)
+
+run = fb.finetune(
+    sys.argv[2], bank=fb.open_bank(sys.argv[1]), unfreeze=["last", "all"], keep_going=True, epochs=15, batch_size=8,
+    optimizer="adam", learning_rate=.001, augment="flip,noise=.05", dropout=.2, checkpoint_every=2, patience=15,
+    reporter=Lines(),
+)
+print("run", run.run, flush=True)
+'''
+
+
+class Victim:
+    """Starts the script, again and again."""
+
+    def __init__(self, bank: Bank, head: Run, place: Path) -> None:
+        self.bank, self._script = bank, place / "script.py"
+        self._script.write_text(SCRIPT)
+        self._arguments = [sys.executable, str(self._script), str(bank.path), head.run]
+
+    def start(self, **environment: object) -> subprocess.Popen[str]:
+        paths = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}"
+        asked = {name: str(value) for name, value in environment.items()}
+        return subprocess.Popen(
+            self._arguments, env={**os.environ, "PYTHONPATH": paths, **asked}, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def finish(self) -> Run:
+        """Lets it run to its end; returns its run."""
+        output, errors = self.start().communicate(timeout=300)
+        last = output.splitlines()[-1].split() if output else []
+        assert last[:1] == ["run"], errors
+        run = read_run(self.bank.path / "runs" / f"{last[1]}.json")
+        assert run is not None
+        return run
+
+    def look(self) -> None:
+        """Whatever has a name is whole."""
+        for path in (self.bank.path / "runs").glob("*.keras"):
+            if not path.name.startswith("."):
+                assert load_model(path).classes == self.bank.classes
+        for path in (self.bank.path / "runs").glob("*.json"):
+            assert read_run(path) is not None
+
+    def forget(self, run: Run) -> None:
+        run.saved_path.unlink()
+        (self.bank.path / "runs" / f"{run.run}.json").unlink()
+
+
+@pytest.fixture(scope="module")
+def victim(bank: Bank, head: Run, place: Path) -> Victim:
+    return Victim(bank, head, place)
+
+
+@pytest.fixture(scope="module")
+def peace(victim: Victim) -> tuple[Run, list[np.ndarray]]:
+    run = victim.finish()
+    weights = [weight.numpy() for weight in finetuned_model(run).weights]
+    victim.forget(run)
+    return run, weights
+
+
+def same(run: Run, peace: tuple[Run, list[np.ndarray]]) -> None:
+    assert run.history == peace[0].history
+    assert run.metrics == peace[0].metrics
+    for found, weight in zip(finetuned_model(run).weights, peace[1], strict=True):
+        np.testing.assert_array_equal(found.numpy(), weight)
+
+
+def test_killed_where_files_get_their_names(victim: Victim, peace: tuple[Run, list[np.ndarray]]) -> None:
+    for count in (9, 40):
+        process = victim.start(DIE=count)
+        process.communicate(timeout=300)
+        assert process.returncode == -9
+        victim.look()
+    run = victim.finish()
+    same(run, peace)
+    victim.look()
+    victim.forget(run)
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_random_moments(victim: Victim, peace: tuple[Run, list[np.ndarray]]) -> None:
+    moments, killed = random.Random(0), 0
+    while killed < 20:
+        process = victim.start()
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(moments.uniform(0, 4))
+        process.kill()
+        process.communicate(timeout=60)
+        killed += process.returncode == -9
+        victim.look()
+        finished = read_run(victim.bank.path / "runs" / f"{peace[0].run}.json")
+        if finished:
+            same(finished, peace)
+            victim.forget(finished)
+    run = victim.finish()
+    same(run, peace)
+    victim.forget(run)

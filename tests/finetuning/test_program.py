@@ -1,0 +1,123 @@
+"""A step does what Keras's own training does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from finetunes import options
+
+from featurebank.finetuning.phases import plan_phases
+from featurebank.finetuning.program import Network, Program
+from featurebank.originals import Originals
+
+RULES: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.05},
+    "nesterov": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "learning_rate": 0.05},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1, "learning_rate": 0.01},
+    "clipped": {"optimizer": "sgd", "momentum": 0.0, "global_clipnorm": 0.1, "learning_rate": 0.5},
+}
+
+
+def by_keras(model: Any, given: dict[str, Any], steps: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    import keras
+
+    model = keras.Model(model.input, model.get_layer("probabilities").input)
+    common = {"learning_rate": given["learning_rate"], "global_clipnorm": given.get("global_clipnorm")}
+    if given["optimizer"] == "sgd":
+        rule = keras.optimizers.SGD(momentum=given["momentum"], nesterov=given.get("nesterov", False), **common)
+    else:
+        rule = keras.optimizers.AdamW(weight_decay=given["weight_decay"], **common)
+    model.compile(rule, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    for images, labels in steps:
+        model.train_on_batch(images.astype(np.float32), labels)
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("batch_norm", ["train", "frozen"])
+def test_as_keras_trains(name: str, batch_norm: str, model: Any, train: Originals) -> None:
+    import keras
+
+    given = RULES[name]
+    wanted = options(unfreeze=["last"], batch_norm=batch_norm, **given)
+    other = keras.models.clone_model(model)
+    other.set_weights(model.get_weights())
+    for layer in other.layers:
+        layer.trainable = layer.name in {"last", "head_logits", *(["last_bn"] if batch_norm == "train" else [])}
+    rows = [np.arange(0, 16), np.arange(16, 32), np.arange(32, 41)]
+    steps = [(train.take(chosen), train.labels[chosen]) for chosen in rows]
+    by_keras(other, given, steps)
+
+    (phase,) = plan_phases(model, wanted)
+    program = Program(Network(model, wanted), phase, wanted, np.ones(2))
+    for number, (images, labels) in enumerate(steps, 1):
+        program.step(images, labels, given["learning_rate"], number)
+    for mine, theirs in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-4, atol=1e-5, err_msg=mine.path)
+
+
+def test_what_is_frozen_stays(model: Any, train: Originals) -> None:
+    wanted = options(unfreeze=["head"])
+    before = {weight.path: weight.numpy() for weight in model.weights}
+    (phase,) = plan_phases(model, wanted)
+    Program(Network(model, wanted), phase, wanted, np.ones(2)).step(train.take(np.arange(8)), train.labels[:8], 0.1, 1)
+    changed = {weight.path for weight in model.weights if not np.array_equal(weight.numpy(), before[weight.path])}
+    assert changed == {"head_logits/kernel", "head_logits/bias"}
+
+
+def test_blocks_further_down_learn_more_slowly(model: Any, train: Originals) -> None:
+    """With plain gradient descent, a step is proportional to the learning rate."""
+    import keras
+
+    moved = {}
+    for decay in (1.0, 0.5):
+        copy = keras.models.clone_model(model)
+        copy.set_weights(model.get_weights())
+        wanted = options(layer_decay=decay, momentum=0.0)
+        (phase,) = plan_phases(copy, wanted)
+        before = {w.path: w.numpy() for w in copy.weights}
+        Program(Network(copy, wanted), phase, wanted, np.ones(2)).step(train.take(np.arange(9)), train.labels[:9], 1, 1)
+        moved[decay] = {w.path: w.numpy() - before[w.path] for w in copy.weights}
+    for name, share in {"head_logits/kernel": 1, "last/kernel": 0.5, "cut/kernel": 0.25}.items():
+        np.testing.assert_allclose(moved[0.5][name], share * moved[1.0][name], rtol=1e-3, atol=1e-6, err_msg=name)
+        assert np.abs(moved[1.0][name]).max() > 1e-5
+
+
+def test_class_weights_and_smoothing_are_in_the_loss(model: Any, train: Originals) -> None:
+    wanted = options(label_smoothing=0.2)
+    (phase,) = plan_phases(model, wanted)
+    images, labels = train.take(np.arange(9)), train.labels[:9]
+    logits = np.asarray(Network(model, wanted).training(images.astype(np.float32), training=True), np.float64)
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    weights = np.array([3.0, 0.5])
+    expected = np.mean(weights[labels] * -(0.8 * logs[np.arange(9), labels] + 0.1 * logs.sum(axis=1)))
+    found = Program(Network(model, wanted), phase, wanted, weights).step(images, labels, 0.0, 1)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_dropout_before_the_last_layer_is_seeded(model: Any, train: Originals) -> None:
+    def losses(seed: int) -> list[float]:
+        wanted = options(dropout=0.5, seed=seed)
+        (phase,) = plan_phases(model, wanted)
+        program = Program(Network(model, wanted), phase, wanted, np.ones(2))
+        return [program.step(train.take(np.arange(9)), train.labels[:9], 0.0, number) for number in (1, 2)]
+
+    first = losses(0)
+    assert first == losses(0) != losses(1)
+    assert first[0] != first[1]
+
+
+def test_statistics_follow_within_an_epoch(model: Any) -> None:
+    wanted = options()
+    (phase,) = plan_phases(model, wanted)
+    network, layer = Network(model, wanted), model.get_layer("last_bn")
+    assert layer.momentum == 0.5
+    network.set_momenta(phase, 100, None)
+    assert layer.momentum == 0.5, "its own is low enough"
+    network.set_momenta(phase, 3, None)
+    assert layer.momentum**3 == pytest.approx(0.05)
+    network.set_momenta(phase, 3, 0.9)
+    assert layer.momentum == 0.9
+    network.restore_momenta()
+    assert layer.momentum == 0.5

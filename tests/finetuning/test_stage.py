@@ -1,0 +1,307 @@
+"""A fine-tune begins as its head, never ends below it, and is a run like others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from finetunes import Said
+
+import featurebank as fb
+from featurebank.backbone import Backbone
+from featurebank.bank import Bank
+from featurebank.errors import ConfigError, DatasetError, HeadError
+from featurebank.finetuning import finetune
+from featurebank.finetuning.checkpoint import Checkpoint
+from featurebank.finetuning.normalized import channel_moments, normalized
+from featurebank.finetuning.program import Program
+from featurebank.grafting import load_model
+from featurebank.grid import train_heads
+from featurebank.heads.finetuned import finetuned_model
+from featurebank.heads.runs import Run, load_runs, read_run
+from featurebank.originals import Originals
+
+QUICK: dict[str, Any] = {"unfreeze": ["last", "all"], "epochs": 2, "batch_size": 8, "keep_going": True}
+
+
+@pytest.fixture
+def clean(bank: Bank, head: Run) -> Bank:
+    """The bank with its head alone."""
+    for path in (bank.path / "runs").iterdir():
+        if path.stem != head.run:
+            path.unlink()
+    return bank
+
+
+def answers(run: Run, images: Originals) -> np.ndarray:
+    model = finetuned_model(run)
+    return np.asarray(model.predict(images.take(np.arange(len(images))).astype(np.float32), verbose=0))
+
+
+def test_a_run_on_the_leaderboard(clean: Bank, head: Run, said: Said) -> None:
+    run = fb.finetune("best", bank=clean, epochs=25, unfreeze=["last", "all"], batch_size=8, reporter=said)
+    val = Originals(clean, ["val"])
+    found = answers(run, val)
+    assert run == read_run(clean.path / "runs" / f"{run.run}.json")
+    assert run.metrics["val"]["accuracy"] == np.mean(found.argmax(axis=1) == val.labels) > 0.9
+    np.testing.assert_array_equal(run.rights(), found.argmax(axis=1) == val.labels)
+    assert run.metrics["train"]["accuracy"] > 0.9
+    assert run.finetune is not None
+    assert run.history is not None
+    epoch_0, gain = run.finetune["epoch_0"]["accuracy"], run.finetune["gain"]
+    assert epoch_0 == head.metrics["val"]["accuracy"] < 0.8
+    assert gain["accuracy"] == pytest.approx(run.metrics["val"]["accuracy"] - epoch_0)
+    assert gain["accuracy_interval"][0] > 0
+    assert gain["worth"].startswith("worth it: +")
+    assert run.history["val_accuracy"][run.history["best_epoch"] - 1] == run.metrics["val"]["accuracy"]
+    assert sum(phase["epochs"] for phase in run.finetune["phases"]) == len(run.history["loss"])
+    assert fb.leaderboard(clean)[0] == run == fb.select(load_runs(clean))
+    assert said.lines[-1] == gain["worth"]
+    assert f"epoch 0, the head: validation accuracy {epoch_0:.4f}" in "\n".join(said.lines)
+    assert [p.name for p in (clean.path / "runs").iterdir() if "checkpoint" in p.name or p.name[0] == "."] == []
+
+    again = fb.finetune(run=head.run, bank=clean, epochs=25, unfreeze=["last", "all"], batch_size=8, reporter=said)
+    assert again == run
+    assert said.lines[-1] == f"fine-tuned before: run {run.run}"
+
+    assert load_model(run.saved_path).classes == clean.classes
+    np.testing.assert_allclose(fb.graft(clean, run).predict(val.take(np.arange(9)), verbose=0), found[:9], atol=1e-6)
+    exported = fb.export(run, clean.path / "taken.keras")
+    assert fb.predict(exported, val.take(np.arange(1)))[0].label == clean.classes[found[0].argmax()]
+
+    further = fb.finetune(run, unfreeze=["head"], epochs=1, reporter=said)
+    assert further.finetune is not None
+    assert further.finetune["epoch_0"]["accuracy"] == run.metrics["val"]["accuracy"]
+
+    train_heads(clean, [{"kind": "nearest_mean"}])  # a grid leaves fine-tunes alone
+    assert run.saved_path.is_file()
+
+
+def test_it_never_ends_below_its_head(clean: Bank, head: Run, said: Said) -> None:
+    """With a learning rate that ruins everything, the model is the head's."""
+    run = finetune(
+        head, unfreeze=["last"], epochs=2, learning_rate=1e-30, batch_size=8, monitor="val_loss", reporter=said
+    )
+    assert run.metrics["val"]["accuracy"] >= head.metrics["val"]["accuracy"]
+    head = train_heads(clean, [{"kind": "lda"}])[0]
+    assert head.metrics["val"]["accuracy"] > 0.6
+    ruined = finetune(head, unfreeze=["last", "all"], epochs=1, learning_rate=30.0, reporter=said)
+    assert ruined.finetune is not None
+    assert ruined.history is not None
+    assert ruined.history["best_epoch"] == 0
+    assert ruined.metrics["val"]["accuracy"] == head.metrics["val"]["accuracy"]
+    assert ruined.finetune["gain"]["worth"].startswith("not worth it: ")
+    assert [phase["unfreeze"] for phase in ruined.finetune["phases"]] == ["last"], "the second phase is not begun"
+    assert "phase 1 was no better than before it: the 1 left are not begun (--keep-going begins them)" in said.lines
+    val = Originals(clean, ["val"])
+    graft = fb.graft(clean, head, proof=False)
+    images = val.take(np.arange(len(val))).astype(np.float32)
+    np.testing.assert_allclose(answers(ruined, val), graft.predict(images, verbose=0), atol=1e-6)
+
+
+def test_an_explosion_is_answered_once(clean: Bank, head: Run, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, rates = Program.step, []
+
+    def watched(self: Program, images: Any, labels: Any, rate: float, number: int) -> float:
+        rates.append(rate)
+        loss = step(self, images, labels, rate, number)
+        return float("nan") if len(rates) in bad else loss
+
+    monkeypatch.setattr(Program, "step", watched)
+    bad = {8}  # in the second epoch of six steps
+    run = finetune(head, unfreeze=["all"], epochs=2, batch_size=8, schedule="constant", seed=1, reporter=said)
+    assert rates == pytest.approx([0.01] * 8 + [0.001] * 5)
+    assert run.notes == tuple(said.warned)
+    assert said.warned[0].startswith("phase 1, epoch 2, step 3: the loss exploded: once more from the best weights")
+    assert run.history is not None
+    assert len(run.history["loss"]) == 2
+
+    rates.clear()
+    bad = {3, 5}
+    run = finetune(head, unfreeze=["all"], epochs=2, batch_size=8, schedule="constant", seed=2, reporter=said)
+    assert len(rates) == 5
+    assert said.warned[-1].startswith(
+        "phase 1, epoch 1, step 2: the loss exploded again: the phase ends; try a smaller"
+    )
+    assert run.metrics["val"]["accuracy"] == head.metrics["val"]["accuracy"]
+
+
+def test_a_loss_that_grows_is_an_explosion(clean: Bank, head: Run, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = iter([1.0, 2.0, 9.0, 30.0, 60.0, 60.0, *[1.0] * 100])
+    monkeypatch.setattr(Program, "step", lambda *_: next(losses))
+    finetune(head, unfreeze=["all"], epochs=1, batch_size=8, seed=3, reporter=said)
+    assert said.warned == [
+        "phase 1, epoch 1, step 5: the loss exploded: once more from the best weights so far, with a tenth of the "
+        "learning rate"
+    ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": "adam", "augment": "flip,noise=.1", "dropout": 0.3},
+        {"schedule": "plateau", "plateau_patience": 1, "normalize": False},
+    ],
+)
+def test_it_goes_on_as_if_nothing_had_happened(
+    options: dict[str, Any], clean: Bank, head: Run, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after any checkpoint, the same command gives the same weights."""
+    wanted = {**QUICK, **options, "checkpoint_every": 2}
+    whole = finetune(head, **wanted)
+    expected, history = [w.numpy() for w in finetuned_model(whole).weights], whole.history
+    save = Checkpoint.save
+    for stop in (1, 3, 4, 9):
+        for path in (whole.saved_path, clean.path / "runs" / f"{whole.run}.json"):
+            path.unlink()
+        saved = 0
+
+        def stopping(self: Checkpoint, path: Path, stop: int = stop) -> None:
+            nonlocal saved
+            save(self, path)
+            saved += 1
+            if saved == stop:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Checkpoint, "save", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(head, **wanted)
+        monkeypatch.undo()
+        again = finetune(head, **wanted, reporter=said)
+        assert any(line.startswith("going on at phase ") for line in said.lines)
+        assert again.history == history
+        for found, weight in zip(finetuned_model(again).weights, expected, strict=True):
+            np.testing.assert_array_equal(found.numpy(), weight)
+        whole = again
+
+
+def test_a_damaged_checkpoint_is_told_and_not_used(clean: Bank, head: Run, said: Said) -> None:
+    run = finetune(head, unfreeze=["last"], epochs=1)
+    run.saved_path.unlink()
+    run.saved_path.with_suffix(".checkpoint").write_bytes(b"no checkpoint")
+    again = finetune(head, unfreeze=["last"], epochs=1, reporter=said)
+    assert again.history == run.history
+    assert said.warned[0].endswith("is not used, it cannot be read (ValueError): the fine-tune begins anew")
+
+
+def test_the_test_split_is_opened_for_it(shown: Path, tiny: Backbone, tmp_path: Path) -> None:
+    bank = fb.extract(fb.load_dataset(str(shown / "train"), split=(0.5, 0.25, 0.25)), tiny, cache=tmp_path)
+    run = finetune(train_heads(bank, [{"kind": "ridge"}])[0], unfreeze=["all"], epochs=1)
+    tested = fb.evaluate_test(bank, run)
+    test = Originals(bank, ["test"])
+    assert tested.metrics["test"]["accuracy"] == np.mean(answers(run, test).argmax(axis=1) == test.labels)
+    run.saved_path.unlink()
+    with pytest.raises(HeadError, match=rf"the model of run {run.run}, .* is gone .*: fine-tune again from"):
+        finetuned_model(run)
+
+
+def test_best_is_the_best_head_that_can_be_grafted(clean: Bank, said: Said) -> None:
+    train_heads(clean, [{"kind": "knn", "n_neighbors": 1}, {"kind": "ridge", "alpha": 1e9}])
+    runs = [run for run in load_runs(clean) if run.head == "knn"]
+    better = replace(runs[0], metrics={**runs[0].metrics, "val": {**runs[0].metrics["val"], "accuracy": 1.0}})
+    better.save()
+    run = finetune("best", bank=clean, unfreeze=["head"], epochs=1, reporter=said)
+    assert run.params["from"] not in {better.run, run.run}
+    assert any(line.startswith(f"passing over {better.run} (1.0000): knn") for line in said.lines)
+    better_head = [run for run in load_runs(clean) if run.run == better.run]
+    with pytest.raises(HeadError, match=r"^knn.* cannot become Keras layers .*: softmax, mlp"):
+        finetune(better_head[0], unfreeze=["all"])
+
+
+def test_epoch_0_has_to_be_the_head(clean: Bank, head: Run) -> None:
+    rights = head.rights()
+    assert rights is not None
+    wrong = replace(head, right=np.packbits(~rights).tobytes().hex())
+    with pytest.raises(HeadError, match=r"epoch 0 is not the head: .* 24 images are judged otherwise \(allowed: 0\)"):
+        finetune(wrong, bank=clean, unfreeze=["all"])
+
+
+def test_normalised_input_for_training_from_scratch(clean: Bank, head: Run, train: Originals, model: Any) -> None:
+    mean, deviation = channel_moments(train)
+    pixels = train.take(np.arange(len(train))).reshape(-1, 3)
+    np.testing.assert_allclose(mean, pixels.mean(axis=0))
+    np.testing.assert_allclose(deviation, pixels.std(axis=0))
+    with pytest.raises(ConfigError, match="normalize changes what the first layer gets, but phase 1 is 'last'"):
+        finetune(head, unfreeze=["last"], normalize=True)
+    with pytest.raises(ConfigError, match="this one has none of its own: leave it out"):
+        finetune(head, unfreeze=["all"], normalize=True)
+
+
+def test_basenet_from_scratch(shown: Path, tmp_path: Path, said: Said) -> None:
+    import keras
+
+    backbone = fb.load_backbone("basenet_plus", weights="random:1", image_size=16)
+    bank = fb.extract(fb.load_dataset(str(shown)), backbone, ["map"], cache=tmp_path)
+    head = train_heads(bank, [{"kind": "mlp", "hidden_units": 4, "epochs": 2, "tap": "map"}])[0]
+    wanted: dict[str, Any] = {"unfreeze": ["all"], "normalize": True, "epochs": 10, "batch_size": 8, "reporter": said}
+    run = finetune(head, **wanted)
+    assert run.history is not None
+    assert run.history["best_epoch"] > 0
+    assert run.metrics["val"]["accuracy"] >= head.metrics["val"]["accuracy"]
+    model = finetuned_model(run)
+    images = Originals(bank, ["train"])
+    seen = keras.Model(model.input, model.get_layer("preprocessing").output)
+    through = np.asarray(seen(images.take(np.arange(len(images))).astype(np.float32)))
+    np.testing.assert_allclose(through.mean(axis=(0, 1, 2)), 0, atol=1e-3)
+    np.testing.assert_allclose(through.std(axis=(0, 1, 2)), 1, atol=1e-3)
+    assert normalized(model, images, "torch:v1").output_shape == model.output_shape
+
+
+def test_a_network_that_was_given_stays_as_it_is(shown: Path, tmp_path: Path) -> None:
+    from tiny import network
+
+    backbone = fb.backbone_from_model(network()[0], preprocessing="none", name="mine")
+    bank = fb.extract(fb.load_dataset(str(shown)), backbone, cache=tmp_path)
+    head = train_heads(bank, [{"kind": "softmax", "epochs": 2}])[0]
+    with pytest.raises(ConfigError, match="was a model in memory"):
+        finetune(head, unfreeze=["all"])
+    before = [weight.numpy() for weight in backbone.network().weights]
+    run = finetune(head, backbone=backbone, unfreeze=["all"], epochs=3, batch_size=8)
+    for weight, old in zip(backbone.network().weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), old)
+    assert run.metrics["val"]["accuracy"] >= head.metrics["val"]["accuracy"]
+
+
+def test_validation_within_epochs_changes_nothing_but_is_told(clean: Bank, head: Run, said: Said) -> None:
+    plain = finetune(head, **QUICK)
+    plain.saved_path.unlink()
+    told = finetune(head, **QUICK, validate_every=2, reporter=said)
+    assert told.run == plain.run
+    assert told.history is not None
+    assert plain.history is not None
+    steps = told.history["steps"]
+    assert [(entry["epoch"], entry["step"]) for entry in steps[:3]] == [(1, 2), (1, 4), (2, 2)]
+    assert {**told.history, "steps": None} == {**plain.history, "steps": None}
+    json.dumps(told.record(), allow_nan=False)
+
+
+def test_refusals(clean: Bank, head: Run, shown: Path) -> None:
+    with pytest.raises(ConfigError, match="run 'best' without its bank"):
+        finetune("best", unfreeze=["all"])
+    with pytest.raises(ConfigError, match="mixed_precision needs a GPU, and none is visible: leave it out"):
+        finetune(head, unfreeze=["all"], mixed_precision=True)
+    away = shown.with_name("elsewhere")
+    shown.rename(away)
+    try:
+        with pytest.raises(DatasetError, match=f"the images of '{clean.name}' cannot be read again"):
+            finetune(head, unfreeze=["all"], seed=9)
+    finally:
+        away.rename(shown)
+
+
+def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(
+    clean: Bank, head: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a processor, which can do it too, if slowly."""
+    monkeypatch.setattr("featurebank.finetuning.stage.check_mixed", lambda: None)
+    run = finetune(head, unfreeze=["all"], epochs=12, batch_size=8, mixed_precision=True)
+    assert run.history is not None
+    assert run.history["best_epoch"] > 0
+    model = finetuned_model(run)
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    val = Originals(clean, ["val"])
+    assert run.metrics["val"]["accuracy"] == np.mean(answers(run, val).argmax(axis=1) == val.labels)

@@ -24,10 +24,17 @@ Measured on two cores, images a second. EfficientNet-Lite0: 190 for 1 image, 240
 16, 348 for 32; ResNet50: 56 for 4 and more."""
 
 
+_CONSTANTS_BYTES = 200 << 20
+"""Weights up to here are constants of the function.
+
+TensorFlow prepares constants once for all images, but copies them ten times before the first: ConvNeXt-Large (0.8 GB)
+peaked at 22 GB with constants, at 9 GB without, at the same speed."""
+
+
 class TensorFlowEngine(PooledEngine):
     """Runs a backbone's taps in one `tf.function` of a fixed shape, so that it is traced once.
 
-    Weights are constants of the function, so that TensorFlow can prepare them once for all images.
+    Weights that are not large are constants of the function, so that TensorFlow can prepare them once for all images.
 
     Args:
         backbone: the network to run.
@@ -111,9 +118,12 @@ def _function(tf: Any, model: Any, shape: tuple[int, ...]) -> Any:
         for variables in (model.trainable_variables, model.non_trainable_variables)
     )
 
+    large = sum(value.nbytes for group in (trainable, frozen) for value in group) > _CONSTANTS_BYTES
+    outside = [[tf.constant(value) for value in group] for group in (trainable, frozen)] if large else None
+
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)], autograph=False)  # type: ignore[untyped-decorator]
     def forward(images: Any) -> dict[str, Any]:
-        weights = [[tf.constant(value) for value in group] for group in (trainable, frozen)]
+        weights = outside or [[tf.constant(value) for value in group] for group in (trainable, frozen)]
         found, _ = model.stateless_call(*weights, tf.cast(images, tf.float32), training=False)
         return {tap: tf.cast(value, tf.float32) for tap, value in found.items()}
 

@@ -52,6 +52,14 @@ def test_as_on_a_gpu(precision: str, lite: Backbone, monkeypatch: pytest.MonkeyP
     engine.close()
 
 
+def test_large_weights_are_no_constants(lite: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorflow, "_CONSTANTS_BYTES", 0)
+    engine = TensorFlowEngine(lite, ["pooled", "map"], batch_size=8)
+    found, right = engine(images(5)), expected(lite, ("pooled", "map"), images(5))
+    assert all(difference(found[tap], right[tap]) <= 1e-5 for tap in right)
+    engine.close()
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "message"),
     [

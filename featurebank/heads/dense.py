@@ -94,9 +94,9 @@ class DenseNetwork:
 
     def __init__(self, heads: Sequence[NeuralHead], data: DenseData) -> None:
         self._tf = import_tensorflow()
-        from featurebank.heads import program  # is made of TensorFlow
+        from featurebank.heads import block_program, program  # are made of TensorFlow
 
-        self._program, self._data, self._first = program, data, heads[0]
+        self._blocks, self._program, self._data, self._first = block_program, program, data, heads[0]
         self.images, self.views, self.validated = len(data.y), 1 + len(data.views), data.validation is not None
         self._shape = _shape(program, heads)
         sizes = (data.features, *self._first.layer_sizes(), len(data.classes))
@@ -113,7 +113,9 @@ class DenseNetwork:
     def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> np.ndarray:
         """Trains for one epoch; see `Network`."""
         tf = self._tf
-        epoch = self._program.epoch_program(self._shape, self._sizes(self._X.shape, batches.rows.shape))
+        in_blocks = self._blocks.is_worth_it(self._shape, self._params["kernel0"])
+        programs = self._blocks if in_blocks else self._program
+        epoch = programs.epoch_program(self._shape, self._sizes(self._X.shape, batches.rows.shape))
         self._params, self._slots, self._moving, self._steps, losses = epoch(
             self._X, self._y, tf.constant(batches.rows), tf.constant(batches.weights), tf.constant(rates),
             self._params, self._slots, self._moving, self._options, tf.constant(active, tf.float32), self._steps,

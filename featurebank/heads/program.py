@@ -98,7 +98,9 @@ def epoch_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Tensors, di
             x, labels = tf.gather(X, rows[i]), tf.gather(y, rows[i])
             with tf.GradientTape() as tape:
                 tape.watch(params)
-                losses, seen = _losses(shape, x, labels, weights[i], params, options, steps)
+                drop = dropper(shape, options, steps)
+                outputs = _first(shape, x, params, drop)
+                losses, seen = head_losses(shape, outputs, labels, weights[i], params, options, drop)
                 objective = tf.reduce_sum(losses)
             gradients = tape.gradient(objective, params)
             steps = steps + 1
@@ -125,7 +127,8 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
         heads = params["kernel0"].shape[1]
 
         def body(i: Any, loss: Any, right: Any) -> tuple[Any, Any, Any]:
-            logits, _ = _logits(shape, tf.gather(X, rows[i]), params, moving=moving)
+            outputs = _first(shape, tf.gather(X, rows[i]), params, None)
+            logits, _ = _logits(shape, outputs, params, moving=moving)
             losses, hits = judged(logits, tf.gather(y, rows[i]), weights[i])
             return i + 1, loss + losses, right + hits
 
@@ -159,12 +162,34 @@ def per_head(values: Any, name: str, parameter: Any) -> Any:
     return tf.reshape(values, shape)
 
 
-def _losses(
-    shape: Shape, x: Any, labels: Any, weights: Any, params: Tensors, options: Tensors, steps: Any
+Drop = Callable[[int, Any], Any]
+"""Takes the number of a layer and its inputs, and returns them with some units dropped."""
+
+
+def dropper(shape: Shape, options: Tensors, steps: Any) -> Drop | None:
+    """Returns what drops units in a step; None where no head drops any."""
+    if not shape.dropout:
+        return None
+    return lambda layer, values: dropped(
+        values, options["dropout"][:, max(layer - 1, 0)], layer, options["seed"], steps
+    )
+
+
+def head_losses(
+    shape: Shape, outputs: Any, labels: Any, weights: Any, params: Tensors, options: Tensors, drop: Drop | None
 ) -> tuple[Any, Tensors]:
-    """Returns the mean cross-entropy of each head over a batch (K,), and the batch's means and variances."""
-    drop = (lambda layer, values: _dropped(values, layer, options, steps)) if shape.dropout else None
-    logits, seen = _logits(shape, x, params, drop=drop, weights=weights)
+    """Returns the mean cross-entropy of each head over a batch (K,), and the batch's means and variances.
+
+    Args:
+        shape: of the heads.
+        outputs: of their first layers, (K, b, h), biases not yet added.
+        labels: (b,) of the batch.
+        weights: (b,) of the images, 0 for padding.
+        params: of the heads; the first kernels are not looked at.
+        options: of the heads.
+        drop: from `dropper`.
+    """
+    logits, seen = _logits(shape, outputs, params, drop=drop, weights=weights)
     return mean_losses(logits, labels, weights, options), seen
 
 
@@ -186,11 +211,11 @@ def judged(logits: Any, labels: Any, weights: Any) -> tuple[Any, Any]:
 
 
 def _logits(
-    shape: Shape, x: Any, params: Tensors, *, drop: Callable[[int, Any], Any] | None = None,
-    weights: Any = None, moving: Tensors | None = None,
+    shape: Shape, outputs: Any, params: Tensors, *, drop: Drop | None = None, weights: Any = None,
+    moving: Tensors | None = None,
 ) -> tuple[Any, Tensors]:  # fmt: skip
-    """Returns the logits of K heads for a batch x (b, d): (K, b, classes), and the statistics that it normalised by."""
-    outputs = _first(shape, x, params, drop)
+    """Returns the logits of K heads (K, b, classes) from the first layers' outputs, and what normalised them."""
+    outputs = _biased(outputs, 0, params)
     seen: Tensors = {}
     for layer in range(1, shape.layers):
         if shape.normalization == "before":
@@ -204,25 +229,24 @@ def _logits(
     return outputs, seen
 
 
-def _first(shape: Shape, x: Any, params: Tensors, drop: Callable[[int, Any], Any] | None) -> Any:
+def _first(shape: Shape, x: Any, params: Tensors, drop: Drop | None) -> Any:
+    """Returns the outputs of the first layers (K, b, h) for a batch x (b, d)."""
     kernel = params["kernel0"]
     heads, width = kernel.shape[1], kernel.shape[2]
     if drop and shape.layers == 1:  # no hidden layer: each head drops inputs of its own
-        outputs = tf.einsum("kbd,dkc->kbc", drop(0, tf.repeat(x[None], heads, 0)), kernel)
-    else:
-        joined = tf.matmul(x, tf.reshape(kernel, (-1, heads * width)))
-        outputs = tf.transpose(tf.reshape(joined, (-1, heads, width)), (1, 0, 2))
-    return _biased(outputs, 0, params)
+        return tf.einsum("kbd,dkc->kbc", drop(0, tf.repeat(x[None], heads, 0)), kernel)
+    return by_head(tf.matmul(x, tf.reshape(kernel, (-1, heads * width))), heads)
+
+
+def by_head(joined: Any, heads: int) -> Any:
+    """Returns (K, b, h) of outputs (b, K h)."""
+    return tf.transpose(tf.reshape(joined, (joined.shape[0], heads, -1)), (1, 0, 2))
 
 
 def _biased(outputs: Any, layer: int, params: Tensors) -> Any:
     """Adds the biases; a layer before batch normalisation has none."""
     name = f"bias{layer}"
     return outputs + params[name][:, None] if name in params else outputs
-
-
-def _dropped(values: Any, layer: int, options: Tensors, steps: Any) -> Any:
-    return dropped(values, options["dropout"][:, max(layer - 1, 0)], layer, options["seed"], steps)
 
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {

@@ -8,9 +8,11 @@ from typing import Any
 import by_keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from featurebank.errors import HeadError
-from featurebank.heads import joined, trainer
+from featurebank.heads import block_program, joined, trainer
 from featurebank.heads.dense import DenseNetwork, initial_tensors
 from featurebank.heads.joined import program_key, train_together
 from featurebank.heads.linear import SoftmaxHead
@@ -118,6 +120,40 @@ def test_in_company_as_alone(name: str, hard: Any) -> None:
         np.testing.assert_allclose(one.history_.val_loss, other.history_.val_loss, rtol=1e-4)
     lengths = {len(head.history_.loss) for head in together}
     assert len(lengths) > 1, "the heads are meant to stop at different epochs"
+
+
+@pytest.mark.parametrize("name", [name for name in MIXED if not name.startswith("softmax")])
+@pytest.mark.parametrize("columns", [5, 12])
+def test_large_first_kernels_are_trained_in_blocks(
+    name: str, columns: int, hard: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """Blocks are parts of one head, or several heads: the steps are those of the whole."""
+    whole, blocks = made(name), made(name)
+    train_together(whole, hard.X, hard.y, hard.validation)
+    monkeypatch.setattr(block_program, "_SMALL", 1)
+    block_program.epoch_program.cache_clear()
+    monkeypatch.setattr(block_program, "_WEIGHTS", columns * hard.X.shape[1])
+    assert len(block_program.blocks_of(hard.X.shape[1], len(blocks), 12)) > 1
+    train_together(blocks, hard.X, hard.y, hard.validation)
+    for one, other in zip(whole, blocks, strict=True):
+        same(one, other)
+        assert one.history_.best_epoch == other.history_.best_epoch
+
+
+@given(inputs=st.integers(1, 1 << 16), heads=st.integers(1, 64), units=st.integers(1, 4096))
+def test_blocks_are_all_columns_in_order(inputs: int, heads: int, units: int) -> None:
+    blocks = block_program.blocks_of(inputs, heads, units)
+    columns = [
+        head * units + unit
+        for block in blocks
+        for head in range(block.heads.start, block.heads.stop)
+        for unit in (block.units.start, block.units.stop - 1)
+    ]
+    assert columns == sorted(columns)
+    assert (columns[0], columns[-1]) == (0, heads * units - 1)
+    sizes = [(b.heads.stop - b.heads.start) * (b.units.stop - b.units.start) for b in blocks]
+    assert sum(sizes) == heads * units
+    assert max(sizes) <= 2 * min(sizes)
 
 
 def test_heads_of_several_programs_come_back_in_order(hard: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from featurebank.backbone.catalog import load_backbone
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED
-from featurebank.backbone.user_source import is_user_network
+from featurebank.backbone.user_source import check_named, is_user_network
 from featurebank.errors import ConfigError, WeightsError
 
 
@@ -50,11 +50,13 @@ def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backb
         source: of its manifest: what `recorded_source` gave.
 
     Raises:
-        ConfigError: the network was made in memory by another process, or is not there any more.
+        ConfigError: the network was made in memory by another process, or is not there any more; or it is a function
+            that the user has not named: no bank may say which code is run.
         WeightsError: the backbone is not the one that made the bank: other weights, architecture or preprocessing.
     """
     options = recorded_options(recipe, source)
     name = options.pop("backbone")
+    check_named(name, "the bank")
     backbone = load_backbone(name, **options)
     wrong = [part for part, value in backbone.recipe.items() if recipe.get(part) != value]
     if wrong:

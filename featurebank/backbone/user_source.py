@@ -24,11 +24,37 @@ from featurebank.runtime import import_tensorflow
 _SUFFIX = ".keras"
 _SIZE = "image_size"
 _CHOICES = ", ".join(DECLARED)
+_named: set[str] = set()
+"""The functions that the user of this process has named."""
 
 
 def is_user_network(name: str) -> bool:
     """Tells whether a backbone's name is one of these."""
     return name.endswith(_SUFFIX) or ":" in name
+
+
+def name_function(name: str) -> None:
+    """Takes from the user that MODULE:FUNCTION may be run; `load_user_network` takes it so, too."""
+    _named.add(name)
+
+
+def check_named(name: str, by: str) -> None:
+    """Refuses to run a function that only a file names, which may be somebody else's.
+
+    Args:
+        name: any backbone's name.
+        by: what names it, as "the bank".
+
+    Raises:
+        ConfigError: it is a function that the user has not named in this process.
+    """
+    if not is_user_network(name) or name.endswith(_SUFFIX) or name in _named:
+        return
+    message = (
+        f"{by} says that its network is made by the function '{name}', and no file may say which code is run: name it "
+        f"yourself with --backbone {name} (in Python: load_backbone('{name}') before)"
+    )
+    raise ConfigError(message)
 
 
 def load_user_network(
@@ -51,6 +77,7 @@ def load_user_network(
         WeightsError: the file is damaged.
     """
     import_tensorflow()
+    name_function(name)
     if name.endswith(_SUFFIX):
         model, declared = _from_file(Path(name).expanduser()), None
     else:

@@ -16,7 +16,26 @@ if TYPE_CHECKING:
     from featurebank.bank import Bank
     from featurebank.heads.runs import Run
 
-bank_option = click.option("--bank", help="Path, name or beginning of the name of a bank.  [default: the last used]")
+
+def _named(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value:
+        from featurebank.backbone.user_source import name_function
+
+        name_function(value)
+
+
+_bank = click.option("--bank", help="Path, name or beginning of the name of a bank.  [default: the last used]")
+_own = click.option(
+    "--backbone", metavar="MODULE:FUNCTION", expose_value=False, callback=_named,
+    help="The bank's network, where it is a function of your own: a file may not say which code is run.",
+)  # fmt: skip
+
+
+def bank_option(command: Any) -> Any:
+    """Adds the options that say which bank, and by which code of the user's own it was made."""
+    return _bank(_own(command))
+
+
 test_option = click.option("--test", is_flag=True, help="Open the test split, for the chosen run alone.")
 one_se_option = click.option(
     "--one-se", is_flag=True, help="Choose the simplest head within one standard error of the best."

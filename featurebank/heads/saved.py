@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.errors import HeadError
+from featurebank.errors import ConfigError, HeadError
 from featurebank.files import write_bytes
 
 SUFFIX = ".head"
@@ -70,6 +70,7 @@ def load_head(path: Path) -> Any:
 
     Raises:
         HeadError: the file is missing or damaged, or holds types that are not trusted.
+        ConfigError: it names a function, which builds the network of a tail, that the user has not named.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -85,7 +86,7 @@ def load_head(path: Path) -> Any:
             if "exact.npy" in names:
                 return _load_exact(path)
         return _load_estimator(path)
-    except HeadError:
+    except (HeadError, ConfigError):
         raise
     except Exception as error:  # a damaged file fails anywhere in three libraries
         message = f"the saved head '{path}' cannot be read ({type(error).__name__}): train it again"
@@ -146,12 +147,14 @@ def _on_maps_bytes(head: Any) -> bytes:
 
 
 def _load_on_maps(path: Path) -> Any:
+    from featurebank.backbone.user_source import check_named
     from featurebank.heads.neural import History
 
     with np.load(path, allow_pickle=False) as stored:
         arrays = dict(stored)
     about = json.loads(arrays.pop("on_maps").tobytes())
     factory = getattr(importlib.import_module(_ON_MAPS[about["class"]]), about["class"])
+    check_named(str(about["params"].get("backbone")), f"'{path.name}'")
     head = factory()
     as_text = {name: json.loads(_json(value)) for name, value in head.get_params().items()}
     head.set_params(**{name: v for name, v in about["params"].items() if v != as_text[name]})  # tuples stay tuples

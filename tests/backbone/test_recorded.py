@@ -55,3 +55,21 @@ def test_one_that_was_in_memory_alone() -> None:
     backbone = backbone_from_model(made(), preprocessing="tf")
     with pytest.raises(ConfigError, match=r"was a model in memory.*save it as a \.keras file"):
         load_recorded(backbone.recipe, recorded_source(backbone))
+
+
+def test_no_bank_may_say_which_code_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "said_nets.py").write_text(
+        "import keras\n"
+        "def build():\n"
+        "    keras.utils.set_random_seed(0)\n"
+        "    return keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3)])\n"
+        "build.preprocessing = 'tf'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    backbone = load_backbone("said_nets:build")
+    recipe, source = backbone.recipe, recorded_source(backbone)
+    assert load_recorded(recipe, source).digest == backbone.digest, "the user has named it"
+    monkeypatch.setattr("featurebank.backbone.user_source._named", set())
+    (tmp_path / "said_nets.py").write_text("raise SystemExit('it was run')\n")
+    with pytest.raises(ConfigError, match=r"^the bank says that its network is made by the function 'said_nets:build'"):
+        load_recorded(recipe, source)

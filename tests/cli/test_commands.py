@@ -272,3 +272,8 @@ def test_a_network_of_ones_own(place: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["taps"]["pooled"]["shape"] == [8]
     assert "map of small_nets.build: the output of 'conv2d', 15 x 15 x 8" in done.stderr
     assert "--preprocessing" in complaint(*words[2:-1], cwd=place)
+    best = answer("--cache", tmp_path, "heads", "--head", "ridge", cwd=place)["best"]
+    words = ("--cache", tmp_path, "export", best, "-o", "whole.keras")
+    assert "name it yourself with --backbone small_nets:build" in complaint(*words, cwd=place)
+    featurebank(*words, "--backbone", "small_nets:build", cwd=place)
+    assert (place / "whole.keras").is_file()

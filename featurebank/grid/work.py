@@ -14,6 +14,7 @@ from featurebank.grid.schedule import Clock, Speed, make_pieces
 from featurebank.heads.data import TrainingData
 from featurebank.heads.fitting import Fitted, fit_heads
 from featurebank.heads.folds import Fold, FoldedImages
+from featurebank.heads.trainer import between_epochs
 from featurebank.progress import Advance, Reporter
 
 LOOK_AGAIN_S = 0.5
@@ -127,12 +128,12 @@ class Workshop:
             recording = False
             told[position] = fitted
             advance(1)
-            if self._clock.left <= 0:
-                raise _OutOfTimeError
+            self._look_at_clock()
 
         began = time.perf_counter()
         try:
-            fit_heads([(job.trained, job.seed) for job in jobs], data, take)
+            with between_epochs(self._look_at_clock):
+                fit_heads([(job.trained, job.seed) for job in jobs], data, take)
         except _OutOfTimeError:
             pass
         except Exception as error:
@@ -142,6 +143,10 @@ class Workshop:
             self._one_by_one(rest, data, advance, error, keep=keep)
         self._speed.learn(jobs, data, told, time.perf_counter() - began)
         self._journal.show()
+
+    def _look_at_clock(self) -> None:
+        if self._clock.left <= 0:
+            raise _OutOfTimeError
 
     def _one_by_one(
         self, jobs: Sequence[Job], data: TrainingData, advance: Advance, error: Exception, *, keep: bool

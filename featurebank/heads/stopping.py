@@ -1,7 +1,8 @@
-"""When a training stops, and which of its epochs is kept: one value an epoch, the lower the better."""
+"""When a training stops, which of its epochs is kept, and when heads that have stopped leave their program."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,3 +42,33 @@ class EarlyStopping:
         if value < self._lowest - self.min_delta:
             self._lowest, self._fell = value, epoch
         return better, epoch - self._fell < self.patience
+
+
+@dataclass
+class Narrowing:
+    """Decides when heads that have stopped leave the program, which then has to be compiled anew.
+
+    An epoch wastes the share of its seconds that goes to stopped heads. Once more has been wasted than a compilation
+    costs, they leave: whatever comes, that takes no more than twice the time of the best decision in hindsight (the
+    ski-rental argument: Karlin, Manasse, Rudolph, Sleator, "Competitive snoopy caching", Algorithmica 3, 1988). Sizes
+    are powers of two, so that few programs serve many grids.
+    """
+
+    compilation: float = 0.0
+    wasted: float = 0.0
+    _first: float | None = None
+
+    def decide(self, active: Sequence[bool], seconds: float) -> list[int] | None:
+        """Takes an epoch's seconds and which heads go on; returns the heads to go on with, or None for all."""
+        if self._first is None:  # the first epoch compiles
+            self._first = seconds
+            return None
+        self.compilation = max(self.compilation, self._first - seconds)
+        going_on = [k for k, on in enumerate(active) if on]
+        self.wasted += seconds * (1 - len(going_on) / len(active))
+        size = 1 << max(0, len(going_on) - 1).bit_length()
+        if not going_on or size >= len(active) or self.wasted < self.compilation:
+            return None
+        self.wasted, self._first = 0.0, None
+        stopped = [k for k, on in enumerate(active) if not on]
+        return sorted(going_on + stopped[: size - len(going_on)])

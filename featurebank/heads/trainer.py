@@ -5,8 +5,10 @@ What is computed is a `Network`'s affair; this loop is the same for all.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -14,7 +16,7 @@ import numpy as np
 
 from featurebank.heads.neural import History, TrainedHead
 from featurebank.heads.schedules import Plateau
-from featurebank.heads.stopping import EarlyStopping
+from featurebank.heads.stopping import EarlyStopping, Narrowing
 
 
 class Batches(NamedTuple):
@@ -149,6 +151,19 @@ def train_at(positions: list[int], heads: Sequence[Any], network: Callable[[list
     train(chosen, network(chosen), lambda k, why, seconds: told(positions[k], why, seconds, len(positions)))
 
 
+_looks: ContextVar[Callable[[], None]] = ContextVar("looks", default=lambda: None)
+
+
+@contextlib.contextmanager
+def between_epochs(look: Callable[[], None]) -> Iterator[None]:
+    """Has all training inside of the block call something after every epoch; what that raises ends the training."""
+    token = _looks.set(look)
+    try:
+        yield
+    finally:
+        _looks.reset(token)
+
+
 def train(heads: Sequence[TrainedHead], network: Network, on_trained: OnTrained) -> None:
     """Trains the heads of one program until each has stopped.
 
@@ -166,7 +181,7 @@ class _Training:
         self._courses = [_course(position, head) for position, head in enumerate(heads)]
         self._rng = np.random.default_rng(heads[0].random_state)
         self._size = min(heads[0].batch_size, network.images)
-        self._narrowing = _Narrowing()
+        self._narrowing = Narrowing()
 
     def run(self) -> None:
         epoch = 0
@@ -178,6 +193,7 @@ class _Training:
             for course in active:
                 course.seconds += seconds / len(active)
             self._stop(epoch)
+            _looks.get()()
             self._narrow(seconds)
 
     def _epoch(self, epoch: int) -> None:
@@ -244,36 +260,6 @@ class _Training:
         if positions:
             self._network.narrow(positions)
             self._courses = [self._courses[k] for k in positions]
-
-
-@dataclass
-class _Narrowing:
-    """Decides when heads that have stopped leave the program, which then has to be compiled anew.
-
-    An epoch wastes the share of its seconds that goes to stopped heads. Once more has been wasted than a compilation
-    costs, they leave: whatever comes, that takes no more than twice the time of the best decision in hindsight (the
-    ski-rental argument: Karlin, Manasse, Rudolph, Sleator, "Competitive snoopy caching", Algorithmica 3, 1988). Sizes
-    are powers of two, so that few programs serve many grids.
-    """
-
-    compilation: float = 0.0
-    wasted: float = 0.0
-    _first: float | None = None
-
-    def decide(self, active: Sequence[bool], seconds: float) -> list[int] | None:
-        """Takes an epoch's seconds and which heads go on; returns the heads to go on with, or None for all."""
-        if self._first is None:  # the first epoch compiles
-            self._first = seconds
-            return None
-        self.compilation = max(self.compilation, self._first - seconds)
-        going_on = [k for k, on in enumerate(active) if on]
-        self.wasted += seconds * (1 - len(going_on) / len(active))
-        size = 1 << max(0, len(going_on) - 1).bit_length()
-        if not going_on or size >= len(active) or self.wasted < self.compilation:
-            return None
-        self.wasted, self._first = 0.0, None
-        stopped = [k for k, on in enumerate(active) if not on]
-        return sorted(going_on + stopped[: size - len(going_on)])
 
 
 def _course(position: int, head: TrainedHead) -> _Course:

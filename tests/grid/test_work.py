@@ -12,6 +12,7 @@ from grids import FAST, Listener, kept, records
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, DiskFullError, HeadError
 from featurebank.grid import train_heads, work
+from featurebank.heads.dense import DenseNetwork
 from featurebank.heads.runs import Run, load_runs
 
 KNN: list[dict[str, Any]] = [{"kind": "knn", "n_neighbors": n} for n in range(1, 31)]
@@ -106,6 +107,27 @@ def test_a_budget_keeps_what_is_done_and_goes_on(
     assert len(more) > len(runs)
     monkeypatch.undo()
     assert len(train_heads(bank, KNN)) == 30
+
+
+def test_a_budget_ends_heads_with_epochs_after_an_epoch(
+    make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However wrong it was guessed how long they would take."""
+    bank = make_bank(noise=4.0)
+    train_heads(bank, [{"kind": "softmax", "epochs": 1}])
+    run_epoch, epochs = DenseNetwork.run_epoch, []
+
+    def waiting(self: DenseNetwork, *rest: Any) -> Any:
+        time.sleep(0.2)
+        epochs.append(1)
+        return run_epoch(self, *rest)
+
+    monkeypatch.setattr(DenseNetwork, "run_epoch", waiting)
+    monkeypatch.setattr(work.Speed, "fitting", lambda self, jobs, data, left: list(jobs) if left > 0 else [])
+    heads = [{"kind": "softmax", "epochs": 1000, "learning_rate": rate} for rate in (1e-6, 2e-6)]
+    runs = train_heads(bank, [{"kind": "nearest_mean"}, *heads], budget=1.5)
+    assert 1 <= len(epochs) <= 9, "of a fifth of a second each"
+    assert [run.head for run in runs] == ["nearest_mean"]
 
 
 def test_heads_of_an_unknown_speed_are_tried_a_few_at_a_time(

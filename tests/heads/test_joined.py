@@ -457,7 +457,7 @@ def test_those_that_stopped_leave_the_program(
         narrow(network, positions)
 
     monkeypatch.setattr(DenseNetwork, "narrow", counted)
-    monkeypatch.setattr(trainer, "_Narrowing", lambda: _Narrowing(compilation))
+    monkeypatch.setattr(trainer, "Narrowing", lambda: _Narrowing(compilation))
     train_together(heads, hard.X, hard.y, hard.validation)
     assert sizes == expected
     for head in heads:
@@ -466,7 +466,7 @@ def test_those_that_stopped_leave_the_program(
         assert head.history_.best_epoch == alone.history_.best_epoch
 
 
-class _Narrowing(trainer._Narrowing):
+class _Narrowing(trainer.Narrowing):
     """Knows what a compilation costs."""
 
     def decide(self, active: Sequence[bool], seconds: float) -> list[int] | None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from featurebank.augment import Augmentation, augment
 from featurebank.backbone import Backbone, load_backbone
+from featurebank.backbone.recorded import changed_parts
 from featurebank.bank import Bank
 from featurebank.engine.catalog import load_engine
 from featurebank.errors import FeatureBankError
@@ -92,9 +93,7 @@ def _same(bank: Bank, backbone: Backbone) -> Backbone:
     Raises:
         FeatureBankError: it is another by now.
     """
-    now = backbone.recipe
-    changed = [part for part in now if now[part] != bank.recipe.get(part)]
-    if changed:
+    if changed := changed_parts(backbone, bank.recipe):
         weights = backbone.weights
         message = f"{backbone.name} with weights {weights} is another network by now: {', '.join(changed)} changed"
         raise FeatureBankError(message)

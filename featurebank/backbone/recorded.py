@@ -42,6 +42,11 @@ def recorded_options(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> di
     }  # fmt: skip
 
 
+def changed_parts(backbone: Backbone, recipe: Mapping[str, Any]) -> list[str]:
+    """Returns what of a backbone is not as a bank's recipe has it: weights, architecture, preprocessing."""
+    return [part for part, value in backbone.recipe.items() if recipe.get(part) != value]
+
+
 def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backbone:
     """Loads the backbone that a bank was made with.
 
@@ -58,8 +63,7 @@ def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backb
     name = options.pop("backbone")
     check_named(name, "the bank")
     backbone = load_backbone(name, **options)
-    wrong = [part for part, value in backbone.recipe.items() if recipe.get(part) != value]
-    if wrong:
+    if wrong := changed_parts(backbone, recipe):
         message = (
             f"the bank was made by another {' and '.join(wrong)} than {name} with weights {backbone.weights} has now: "
             "extract again with these, or bring the old ones back"

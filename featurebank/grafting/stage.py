@@ -11,7 +11,7 @@ import numpy as np
 
 from featurebank.backbone import Backbone
 from featurebank.backbone.preprocess import RESIZE
-from featurebank.backbone.recorded import load_recorded
+from featurebank.backbone.recorded import changed_parts, load_recorded
 from featurebank.bank import Bank
 from featurebank.errors import HeadError, WeightsError
 from featurebank.grafting.about import About, Proof
@@ -184,8 +184,7 @@ def answer(model: Any, images: np.ndarray) -> np.ndarray:
 
 
 def _same(bank: Bank, backbone: Backbone) -> Backbone:
-    wrong = [part for part, value in backbone.recipe.items() if bank.recipe.get(part) != value]
-    if wrong:
+    if wrong := changed_parts(backbone, bank.recipe):
         message = (
             f"'{bank.name}' was made by another {' and '.join(wrong)} than {backbone.name} with weights "
             f"{backbone.weights} has: give the network that made the bank, or leave it out"

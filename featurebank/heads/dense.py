@@ -12,6 +12,7 @@ import numpy as np
 from featurebank.heads.activations import BATCH_NORM_EPSILON
 from featurebank.heads.features import checked_features, flat_features, known_rows
 from featurebank.heads.neural import Dense, History, NeuralHead, TrainedHead
+from featurebank.heads.steps import row_blocks
 from featurebank.heads.trainer import Batches, Labelled, padded
 from featurebank.runtime import import_tensorflow
 
@@ -62,7 +63,9 @@ class DenseData:
         if not standardize:
             return np.zeros(self.features), np.ones(self.features)
         if self._statistics is None:
-            mean, scale = self.X.mean(axis=0, dtype=np.float64), self.X.std(axis=0, dtype=np.float64)
+            mean = self.X.mean(axis=0, dtype=np.float64)
+            squares = sum(np.square(self.X[rows] - mean).sum(axis=0) for rows in row_blocks(*self.X.shape))
+            scale = np.sqrt(squares / len(self.X))
             # A feature that varies by no more than float32 resolves at its mean is a constant: blown up to variance 1,
             # its rounding would be all that a head sees of it.
             resolved = scale > _ROUNDING * np.abs(mean)
@@ -76,7 +79,11 @@ class DenseData:
             mean, scale = (v.astype(np.float32) for v in self.statistics(standardize=standardize))
 
             def scaled(X: np.ndarray) -> np.ndarray:
-                return (X - mean) / scale if standardize else X
+                if not standardize:
+                    return X
+                found = X - mean
+                found /= scale
+                return found
 
             train = tf.constant(scaled(np.concatenate([self.X, *self.views]) if self.views else self.X))
             val = None if self.validation is None else tf.constant(scaled(self.validation[0]))

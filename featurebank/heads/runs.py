@@ -119,7 +119,8 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """Returns what `heads --json` and `leaderboard --json` say of a run."""
         names = ("run", "head", "params", "tap", "seed", "seconds", "metrics")
-        return {**{name: self.record()[name] for name in names}, **({"failure": self.failure} if self.failure else {})}
+        record = self.record()
+        return {**{name: record[name] for name in names}, **({"failure": self.failure} if self.failure else {})}
 
     def save(self) -> None:
         """Writes the run's file atomically, with a checksum."""

@@ -11,6 +11,7 @@ import inspect
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -95,13 +96,26 @@ def load_head(path: Path) -> Any:
 
 def _neural_bytes(head: Any) -> bytes:
     about = {"class": f"{type(head).__module__}:{type(head).__name__}", "params": head.get_params()}
-    text = _json({**about, "history": head.history_.to_dict()})
+    about["history"] = head.history_.to_dict()
     arrays: dict[str, Any] = {
         f"layer{i}_{part}": getattr(d, part) for i, d in enumerate(head.layers_) for part in ("kernel", "bias")
     }
-    buffer = io.BytesIO()
-    np.savez(buffer, neural=np.frombuffer(text.encode(), np.uint8), classes=_plain_classes(head), **arrays)
+    return _npz("neural", about, head, arrays)
+
+
+def _npz(kind: str, about: Any, head: Any, arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Returns an NPZ file of what is known of a head, its classes, and arrays; `kind` tells who reads it."""
+    text, buffer = np.frombuffer(_json(about).encode(), np.uint8), io.BytesIO()
+    columns: dict[str, Any] = {kind: text, "classes": _plain_classes(head), **arrays}
+    np.savez(buffer, **columns)
     return buffer.getvalue()
+
+
+def _read_npz(kind: str, path: Path) -> tuple[Any, np.ndarray, dict[str, np.ndarray]]:
+    """Returns what `_npz` was given: what is known of the head, its classes, and arrays."""
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    return json.loads(arrays.pop(kind).tobytes()), arrays.pop("classes"), arrays
 
 
 def _load_neural(path: Path) -> Any:
@@ -110,29 +124,24 @@ def _load_neural(path: Path) -> Any:
     from featurebank.heads.mlp import MLPHead
     from featurebank.heads.neural import Dense, History
 
-    with np.load(path, allow_pickle=False) as arrays:
-        about = json.loads(arrays["neural"].tobytes())
-        classes = {f"{c.__module__}:{c.__name__}": c for c in (SoftmaxHead, MLPHead, CamHead)}
-        head = classes[about["class"]](**about["params"])
-        layers = sum(1 for name in arrays.files if name.endswith("_kernel"))
-        weights = [Dense(arrays[f"layer{i}_kernel"], arrays[f"layer{i}_bias"]) for i in range(layers)]
-        head.set_fitted(weights, arrays["classes"], History(**about["history"]))
+    about, classes, arrays = _read_npz("neural", path)
+    known = {f"{c.__module__}:{c.__name__}": c for c in (SoftmaxHead, MLPHead, CamHead)}
+    head = known[about["class"]](**about["params"])
+    layers = sum(1 for name in arrays if name.endswith("_kernel"))
+    weights = [Dense(arrays[f"layer{i}_kernel"], arrays[f"layer{i}_bias"]) for i in range(layers)]
+    head.set_fitted(weights, classes, History(**about["history"]))
     return head
 
 
 def _exact_bytes(head: Any) -> bytes:
     about = {"class": type(head).__name__, "params": head.get_params(), "features": head.n_features_in_}
-    text, buffer = np.frombuffer(_json(about).encode(), np.uint8), io.BytesIO()
-    np.savez(buffer, exact=text, classes=_plain_classes(head), **head.state())
-    return buffer.getvalue()
+    return _npz("exact", about, head, head.state())
 
 
 def _load_exact(path: Path) -> Any:
-    with np.load(path, allow_pickle=False) as stored:
-        arrays = dict(stored)
-    about = json.loads(arrays.pop("exact").tobytes())
+    about, classes, arrays = _read_npz("exact", path)
     head = getattr(importlib.import_module(_EXACT[about["class"]]), about["class"])(**about["params"])
-    head.set_state(arrays, arrays.pop("classes"), about["features"])
+    head.set_state(arrays, classes, about["features"])
     return head
 
 
@@ -141,24 +150,20 @@ def _on_maps_bytes(head: Any) -> bytes:
         "class": type(head).__name__, "params": head.get_params(), "shape": head.map_shape_,
         "history": head.history_.to_dict(),
     }  # fmt: skip
-    text, buffer = np.frombuffer(_json(about).encode(), np.uint8), io.BytesIO()
-    np.savez(buffer, on_maps=text, classes=_plain_classes(head), **head.state())
-    return buffer.getvalue()
+    return _npz("on_maps", about, head, head.state())
 
 
 def _load_on_maps(path: Path) -> Any:
     from featurebank.backbone.user_source import check_named
     from featurebank.heads.neural import History
 
-    with np.load(path, allow_pickle=False) as stored:
-        arrays = dict(stored)
-    about = json.loads(arrays.pop("on_maps").tobytes())
+    about, classes, arrays = _read_npz("on_maps", path)
     factory = getattr(importlib.import_module(_ON_MAPS[about["class"]]), about["class"])
     check_named(str(about["params"].get("backbone")), f"'{path.name}'")
     head = factory()
     as_text = {name: json.loads(_json(value)) for name, value in head.get_params().items()}
     head.set_params(**{name: v for name, v in about["params"].items() if v != as_text[name]})  # tuples stay tuples
-    head.set_state(arrays, tuple(about["shape"]), arrays.pop("classes"), History(**about["history"]))
+    head.set_state(arrays, tuple(about["shape"]), classes, History(**about["history"]))
     return head
 
 

@@ -12,6 +12,7 @@ one `tf.function` with a `GradientTape` and Keras's optimizer, on float32 maps i
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -40,6 +41,7 @@ Losses = dict[str, dict[str, list[float]]]
 CUTS = {"conv4_block6_out": 1.7, "conv5_block2_out": 4.0}
 """With how much faster an epoch is to be."""
 IMAGES, BATCH, RATE = 192, 32, 1e-4
+_SHOWN = 8
 OWN, KERAS, BARE = "featurebank, stored maps", "Keras fit, trunk frozen, from images", "bare Keras step, maps in memory"
 
 
@@ -57,8 +59,10 @@ def tell(losses: Losses) -> None:
         print(f"mean loss of each epoch, resnet50 after {cut}")
         own = np.array(curves[OWN])
         for name, curve in curves.items():
-            apart = "" if name == OWN else f"   {np.abs(own / np.array(curve) - 1).max():.1e} apart at most"
-            print(f"  {name:<38}" + " ".join(f"{loss:.5f}" for loss in curve) + apart)
+            apart = (
+                "" if name == OWN else f"   {np.abs(own[: len(curve)] / np.array(curve) - 1).max():.1e} apart at most"
+            )
+            print(f"  {name:<38}" + " ".join(f"{loss:.5f}" for loss in curve[:_SHOWN]) + apart)
 
 
 def contests(rounds: int, *, quick: bool, photos: Path | None = None) -> tuple[list[Contest], Losses]:
@@ -90,8 +94,8 @@ class _Match:
     """(n, s, s, 3) uint8, in the bank's order."""
     cut: str
     losses: dict[str, list[float]] = field(default_factory=dict)
-    processor: dict[str, float] = field(default_factory=dict)
-    """Seconds of all cores in all turns, which say more than the clock's where others use the machine too."""
+    processor: dict[str, list[float]] = field(default_factory=dict)
+    """Seconds of all cores in each turn, which say more than the clock's where others use the machine too."""
 
     def __post_init__(self) -> None:
         self.labels = np.asarray(self.bank.labels(), np.int32)
@@ -107,25 +111,30 @@ class _Match:
         where = f"resnet50 after {self.cut}, {count} images of {size} px an epoch"
         epoch = Contest(f"a tail's epoch: {where}", count, "images", KERAS)
         step = Contest(f"a tail's step: {where}", count, "images", BARE)
-        contestants = {OWN: self._own(), KERAS: self._keras(), BARE: self._bare()}
-        for turn in range(rounds + 1):
+        contestants = {OWN: self._own(), BARE: self._bare(), KERAS: self._keras()}
+        for turn in range(1 + 3 * rounds):  # two thirds of them for the step, whose contestants are close
             rows = self.rng.permutation(count)
-            for name, prepare in contestants.items():
-                act, began = prepare(rows), time.process_time()
-                loss = (step if name == BARE else epoch).time(name, act) if turn else act()
-                self.losses.setdefault(name, []).append(float(loss))
-                if turn:
-                    self.processor[name] = self.processor.get(name, 0) + time.process_time() - began
-        step.seconds[OWN] = epoch.seconds[OWN]
+            names = [OWN, BARE] if turn % 2 else [BARE, OWN]
+            for name in [*names, KERAS] if turn <= rounds else names:
+                contest = epoch if name == KERAS or (name == OWN and turn <= rounds) else step
+                self._turn(contest, name, contestants[name](rows), timed=turn > 0)
+        step.seconds[OWN] = epoch.seconds[OWN] + step.seconds.get(OWN, [])
         self._note(epoch, step)
         return [epoch, step]
+
+    def _turn(self, contest: Contest, name: str, act: Callable[[], float], *, timed: bool) -> None:
+        began = time.process_time()
+        self.losses.setdefault(name, []).append(contest.time(name, act) if timed else act())
+        if timed:
+            self.processor.setdefault(name, []).append(time.process_time() - began)
 
     def _note(self, epoch: Contest, step: Contest) -> None:
         share = checked_cut(self.backbone.network(), self.cut).remaining_work
         bound = (1 + 2 * share) / (3 * share)
-        used = {name: f"{self.processor[name] / self.processor[OWN]:.2f} x by processor time" for name in (KERAS, BARE)}
-        epoch.notes[OWN] = f"{used[KERAS]}; target {CUTS[self.cut]} x, multiply-adds allow {bound:.2f} x"
-        step.notes[OWN] = f"{used[BARE]}; target .8 x"
+        used = {name: statistics.median(seconds) for name, seconds in self.processor.items()}
+        ratios = {name: f"{seconds / used[OWN]:.2f} x by processor time" for name, seconds in used.items()}
+        epoch.notes[OWN] = f"{ratios[KERAS]}; target {CUTS[self.cut]} x, multiply-adds allow {bound:.2f} x"
+        step.notes[OWN] = f"{ratios[BARE]}; target .8 x"
 
     def _own(self) -> Callable[[np.ndarray], Callable[[], float]]:
         """Returns what makes an epoch as the heads of a grid are trained."""

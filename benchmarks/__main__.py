@@ -11,7 +11,8 @@ from pathlib import Path
 NAMES = {
     "decoding": "JPEG files to the network's size, by several decoders, and what features make of it",
     "extraction": "images to shards, against keras.Model.predict",
-    "finetune": "a fine-tune's steps, against keras.Model.fit",
+    "finetune": "a fine-tune's steps, against keras.Model.fit; and tails",
+    "tails": "tails from stored maps, against keras.Model.fit from images",
     "heads": "heads together against one by one, and whole grids",
 }
 

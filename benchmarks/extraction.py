@@ -26,6 +26,7 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.harness import Contest, conditions, report, tensorflow
+from benchmarks.pictures import photo_folder
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.backbone.cuts import multiply_adds
 from featurebank.dataset import Dataset, load_dataset
@@ -67,7 +68,7 @@ class _Match:
     photos: Path | None
 
     def __post_init__(self) -> None:
-        self.files = self._folder()
+        self.files = photo_folder(self.directory / "photos", self.count, self.photos)
         dataset = load_dataset(str(self.files))
         chosen = list(itertools.islice(itertools.cycle(range(len(dataset))), self.count))
         self.arrays = np.stack([self.backbone.resize(dataset.image(index)) for index in chosen])
@@ -215,33 +216,6 @@ class _Match:
 
     def _batches(self) -> Iterator[np.ndarray]:
         return (self.arrays[start : start + BATCH] for start in range(0, self.count, BATCH))
-
-    def _folder(self) -> Path:
-        """Returns a folder of as many JPEG files, links to the photos or made ones (500 x 375, two classes)."""
-        folder = self.directory / "photos"
-        if self.photos is not None:
-            found = sorted(self.photos.glob("*/*.jp*g"))
-            for source in found[:: max(1, len(found) // self.count)][: self.count]:
-                link = folder / source.parent.name / source.name
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(source.resolve())
-            return folder
-        return _made(folder, self.count)
-
-
-def _made(folder: Path, count: int) -> Path:
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    for number in range(count):
-        field = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(
-            (500, 375), Image.Resampling.BICUBIC
-        )
-        noisy = np.clip(np.asarray(field, np.int16) + rng.normal(0, 6, (375, 500, 3)), 0, 255).astype(np.uint8)
-        path = folder / f"class{number % 2}" / f"{number:04d}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(noisy).save(path, quality=90)
-    return folder
 
 
 def _matrix_peak() -> float:

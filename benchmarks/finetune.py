@@ -2,7 +2,8 @@
 
 EfficientNet-Lite0 with a softmax layer, all of it trained by SGD with momentum, in batches of 32 images of 224 pixels.
 A warm-up turn of each compiles and is not timed. Keras as it comes compiles the whole step by XLA, which takes a minute
-more at the start; `jit_compile=False` is what who knows that would write.
+more at the start; `jit_compile=False` is what who knows that would write. The contests of tails, which are stages of a
+fine-tune that start from the bank, are told in `benchmarks.tails`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import tails
 from benchmarks.harness import Contest, conditions, report, tensorflow
 from featurebank.backbone import load_backbone
 from featurebank.finetuning.images import batches, order
@@ -39,10 +41,12 @@ class Made:
         return self.pixels[rows]
 
 
-def run(rounds: int, *, quick: bool, output: Path) -> None:
+def run(rounds: int, *, quick: bool, output: Path, photos: Path | None = None) -> None:
     """Runs the benchmark."""
     tensorflow()
-    report(contests(rounds, quick=quick), conditions(), output, {"rounds": rounds})
+    found, losses = tails.contests(rounds, quick=quick, photos=photos)
+    report([*contests(rounds, quick=quick), *found], conditions(), output, {"rounds": rounds, "losses": losses})
+    tails.tell(losses)
 
 
 def contests(rounds: int, *, quick: bool) -> list[Contest]:

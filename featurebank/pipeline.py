@@ -14,7 +14,9 @@ from featurebank.config import FinetuneSection, HeadsSection, Pipeline
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import BankIncompleteError, BankNotFoundError
 from featurebank.extraction import Extraction, ExtractOptions, fingerprint_memory, locate, run_extraction
+from featurebank.extraction.budget import within_budget
 from featurebank.extraction.estimate import missing_jobs, present_manifest
+from featurebank.extraction.stage import check_request
 from featurebank.finetuning import finetune
 from featurebank.finetuning.options import read_options
 from featurebank.grid import read_grid, train_heads
@@ -80,7 +82,7 @@ def _finetune_options(section: FinetuneSection) -> dict[str, Any]:
     return {"run": start, **given}
 
 
-def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None) -> dict[str, Any]:
+def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None, reporter: Reporter = SILENT) -> dict[str, Any]:
     """Returns what `run_pipeline` would do, without doing it.
 
     Returns:
@@ -92,9 +94,11 @@ def plan_pipeline(pipeline: Pipeline, *, cache: Path | None = None) -> dict[str,
         the run that it is `from`, and its `phases` as they were asked for.
     """
     dataset, backbone = _inputs(pipeline)
-    dataset.fingerprint(memory=fingerprint_memory(cache))
     options = extract_options(pipeline)
+    check_request([backbone], options)
+    dataset.fingerprint(memory=fingerprint_memory(cache))
     path = locate(dataset, backbone, options, cache)
+    options = within_budget(dataset, backbone, options, path, reporter)
     wanted = np.unique(dataset.digests[dataset.digests != b""])
     manifest = present_manifest(path, backbone, options)
     missing = sum(len(digests) for _, digests in missing_jobs(path, manifest, options, wanted))

@@ -15,7 +15,7 @@ _chosen: int | None = None
 _chosen_ram: int | None = None
 _side_by_side = False
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_UNITS = ("", "K", "M", "G", "T")
 _LEAST_BYTES = 10**6
 
 
@@ -74,21 +74,36 @@ def usable_memory() -> int:
     return found
 
 
-def parse_bytes(text: int | str, option: str) -> int:
-    """Reads a number of bytes as "8GB", "500 MB" or "2e9"; units are powers of 1000.
+def parse_bytes(text: int | str, option: str, *, least: int = _LEAST_BYTES) -> int:
+    """Reads a number of bytes as "8GB", "500 MB" or "2e9"; units are powers of 1000, with an i as in "8GiB" of 1024.
+
+    Args:
+        text: the number.
+        option: what it is given as, for the message.
+        least: the smallest that makes sense.
 
     Raises:
-        ConfigError: it is no such number, or below a megabyte.
+        ConfigError: it is no such number, or below the least.
     """
-    match = re.fullmatch(r"\s*([0-9.eE+]+)\s*([kKmMgGtT]?)[iI]?[bB]?\s*", str(text))
-    try:
-        size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
-    except (ValueError, OverflowError):
-        size = 0
-    if size < _LEAST_BYTES:
-        message = f"{option} is '{text}': expected a number of bytes of 1MB or more, as 500MB or 8GB"
+    match = re.fullmatch(r"\s*([0-9.eE+]+)\s*(?:([kKmMgGtT])([iI]?))?[bB]?\s*", str(text))
+    size = 0
+    if match:
+        with contextlib.suppress(ValueError, OverflowError):
+            unit = (1024 if match[3] else 1000) ** _UNITS.index((match[2] or "").upper())
+            size = int(float(match[1]) * unit)
+    if size < least:
+        message = f"{option} is '{text}': expected a number of bytes of {tidy_bytes(least)} or more, as 500MB or 8GB"
         raise ConfigError(message)
     return size
+
+
+def tidy_bytes(count: float) -> str:
+    """Returns a number of bytes for people, with a decimal unit."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004 - decimal units
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
 
 
 @contextlib.contextmanager

@@ -105,3 +105,21 @@ def test_a_plan_reads_unchanged_files_once(photos: Path, tmp_path: Path, monkeyp
     first = plan_pipeline(pipeline, cache=tmp_path / "cache")
     monkeypatch.delattr(Files, "digest")
     assert plan_pipeline(pipeline, cache=tmp_path / "cache") == first
+
+
+def test_a_budget_among_the_taps(photos: Path, tmp_path: Path) -> None:
+    from featurebank.config import read_pipeline
+    from featurebank.errors import ConfigError
+    from featurebank.pipeline import plan_pipeline, run_pipeline
+
+    (tmp_path / "ridge.toml").write_text('[[head]]\nkind = "ridge"\n')
+    chosen = [f"dataset.name={str(photos)!r}", f"heads.grid={str(tmp_path / 'ridge.toml')!r}", "extract.image_size=32"]
+    taps = "extract.taps=['pooled', 'auto:200kB']"
+    pipeline = read_pipeline(QUICKSTART, [*chosen, taps, "heads.taps=['pooled']"])
+    assert plan_pipeline(pipeline, cache=tmp_path / "cache")["extract"]["missing"] == 24
+    done = run_pipeline(pipeline, cache=tmp_path / "cache")
+    (_, cut) = done.extraction.bank.taps
+    assert done.extraction.bank.tap_bytes("pooled") + done.extraction.bank.tap_bytes(cut) <= 200_000
+    assert plan_pipeline(pipeline, cache=tmp_path / "cache")["extract"]["missing"] == 0
+    with pytest.raises(ConfigError, match="no cut of efficientnet_lite0 fits"):
+        plan_pipeline(read_pipeline(QUICKSTART, [*chosen, "extract.taps=['auto:20B']"]), cache=tmp_path / "cache")

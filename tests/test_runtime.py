@@ -85,3 +85,34 @@ def test_side_by_side_gives_each_piece_one_thread() -> None:
         assert runtime.threads() == 1
         assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
     assert runtime.threads() == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [
+        ("8GB", 8 * 10**9), ("500 MB", 500 * 10**6), ("2e9", 2 * 10**9), (2**30, 2**30), ("1.5g", 1_500_000_000),
+        ("2GiB", 2 * 2**30), ("512 mib", 512 * 2**20), ("1Ti", 2**40), ("1000kB", 10**6), ("1000000B", 10**6),
+    ],
+)  # fmt: skip
+def test_bytes_are_read_with_decimal_and_binary_units(text: str | int, bytes_: int) -> None:
+    assert runtime.parse_bytes(text, "--ram") == bytes_
+
+
+@pytest.mark.parametrize("text", ["", "GB", "8XB", "-1GB", "1e", "8iB", "1.2.3GB", "1e999GB", "999kB", 0])
+def test_what_is_no_number_of_bytes_is_told(text: str | int) -> None:
+    with pytest.raises(ConfigError, match=f"--ram is '{text}': expected a number of bytes of 1.0 MB or more"):
+        runtime.parse_bytes(text, "--ram")
+
+
+def test_a_smaller_least() -> None:
+    assert runtime.parse_bytes("1.5kB", "it", least=1) == 1500
+    with pytest.raises(ConfigError, match="of 1 B or more"):
+        runtime.parse_bytes("0", "it", least=1)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (401408, "401.4 kB"), (1.2e9, "1.2 GB"), (3.4e13, "34.0 TB")],
+)
+def test_bytes_for_people(count: float, text: str) -> None:
+    assert runtime.tidy_bytes(count) == text

@@ -15,6 +15,8 @@ from typing import Any
 from featurebank.errors import ConfigError, unknown_name
 
 POOLINGS = ("avg", "max")
+BUDGET = "auto"
+"""What stands in place of a layer in "auto:BYTES", which an extraction replaces by the name of a cut."""
 _MAP_RANK = 4
 
 
@@ -33,6 +35,9 @@ def parse_tap(tap: str) -> tuple[str, str | None]:
     if tap == "pooled":
         return "map", "avg"
     source, colon, pooling = tap.partition(":") if isinstance(tap, str) else ("", "", "")
+    if source == BUDGET:
+        message = f"tap {tap!r} asks for the cut that fits a disk budget: only 'extract' picks one; name a layer here"
+        raise ConfigError(message)
     if not source.strip() or source != source.strip() or source == "pooled":
         message = f"bad tap {tap!r}: expected 'pooled', 'map', or the name of a layer, with ':avg' or ':max' if wanted"
         raise ConfigError(message)

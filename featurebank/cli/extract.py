@@ -30,8 +30,10 @@ _SHOWN = 10
 )
 @dataset_options
 @click.option(
-    "--tap", "taps", multiple=True, help="pooled, map, LAYER, LAYER:avg or LAYER:max; repeatable.  [default: pooled]"
-)
+    "--tap", "taps", multiple=True,
+    help="pooled, map, LAYER, LAYER:avg or LAYER:max; auto:2GB for the earliest cut point whose rows fit; repeatable."
+    "  [default: pooled]",
+)  # fmt: skip
 @click.option("--weights", help="imagenet, random:SEED or a file.  [default: imagenet; your own network's]")
 @preprocessing_option
 @click.option("--image-size", type=int, metavar="PX", help="Side of the network's input.  [default: the network's own]")

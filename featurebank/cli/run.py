@@ -29,7 +29,7 @@ def run(settings: Settings, pipeline: Path, overrides: tuple[str, ...], *, dry_r
     began = time.perf_counter()
     wanted = read_pipeline(pipeline, overrides)
     if dry_run:
-        _print_plan(plan_pipeline(wanted, cache=settings.cache), as_json=as_json)
+        _print_plan(plan_pipeline(wanted, cache=settings.cache, reporter=settings.reporter()), as_json=as_json)
         return
     result = run_pipeline(wanted, cache=settings.cache, reporter=settings.reporter())
     seconds = time.perf_counter() - began

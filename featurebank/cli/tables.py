@@ -10,6 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from featurebank.runtime import tidy_bytes
+
 _WIDTH = 140
 """Of a table that goes into a file or a pipe."""
 
@@ -57,13 +59,7 @@ def that_fit(cells: Mapping[str, Sequence[str]], flexible: str, first_to_go: Seq
 
 def size(count: float | None) -> str:
     """Returns a number of bytes for people."""
-    if count is None:
-        return "?"
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004 - decimal units
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+    return "?" if count is None else tidy_bytes(count)
 
 
 def _text(cell: Any) -> Any:

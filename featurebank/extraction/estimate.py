@@ -24,6 +24,7 @@ from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.feed import Batch, Prepared, feed
 from featurebank.errors import BankDamagedError, BankNotFoundError
+from featurebank.extraction.budget import within_budget
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.plan import missing_taps
 from featurebank.extraction.stage import check_request, fingerprint_memory, locate
@@ -71,7 +72,7 @@ def estimate_extractions(
     Where there is something to compute, the network is loaded, and images are sent through it for two seconds.
 
     Raises:
-        ConfigError: an option is wrong.
+        ConfigError: an option is wrong, or no cut point fits into the budget.
         BankDamagedError: the manifest of a bank is damaged.
     """
     check_request(backbones, options)
@@ -84,6 +85,7 @@ def _estimate(
     dataset: Dataset, backbone: Backbone, options: ExtractOptions, cache: str | Path | None, reporter: Reporter
 ) -> Estimate:
     path = locate(dataset, backbone, options, cache)
+    options = within_budget(dataset, backbone, options, path, reporter)
     manifest = present_manifest(path, backbone, options)
     wanted = np.unique(dataset.digests[dataset.digests != b""])
     jobs = missing_jobs(path, manifest, options, wanted)

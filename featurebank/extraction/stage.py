@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
 from featurebank.digest import of_recipe
 from featurebank.errors import BankError, ConfigError
+from featurebank.extraction.budget import named_taps, within_budget
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.target import Target
 from featurebank.extraction.work import Work
@@ -81,7 +82,8 @@ def extract(
     Args:
         dataset: the images.
         backbone: the network, with its weights and preprocessing.
-        taps: "pooled", "map", "LAYER", "LAYER:avg" or "LAYER:max"; any number, computed in one pass.
+        taps: "pooled", "map", "LAYER", "LAYER:avg" or "LAYER:max"; any number, computed in one pass. "auto:BYTES", as
+            "auto:2GB", is the earliest cut point whose rows take no more than that, together with the other taps.
         cache: where banks lie; default `$FEATUREBANK_CACHE`, else `./cache`.
         engine: "auto" or the name of an engine.
         batch_size: images run through the network at once.
@@ -95,7 +97,7 @@ def extract(
         reporter: where progress is shown.
 
     Raises:
-        ConfigError: an option is wrong.
+        ConfigError: an option is wrong, or no cut point fits into the budget.
         DatasetError: no image can be read, or one cannot and `on_bad_image` is "fail".
         BankLockedError: another process writes this bank.
         FeatureRangeError: a feature is NaN, infinite or out of float16's range.
@@ -136,9 +138,13 @@ def run_extractions(
         dataset.fingerprint(advance, fingerprint_memory(cache))
     for line in dataset.warnings():
         reporter.warn(line)
+    wanted = [
+        within_budget(dataset, backbone, options, locate(dataset, backbone, options, cache), reporter)
+        for backbone in backbones
+    ]
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        targets = _hold(stack, dataset, backbones, options, cache=cache, reporter=reporter)
+        targets = _hold(stack, dataset, backbones, wanted, cache=cache, reporter=reporter)
         work = Work(dataset, targets, options, reporter, targets[0].meter)
         work.run()
         seconds = time.perf_counter() - began
@@ -226,8 +232,9 @@ def check_request(backbones: Sequence[Backbone], options: ExtractOptions) -> Non
     if not backbones:
         message = "no backbone was asked for: expected at least one"
         raise ConfigError(message)
+    named = replace(options, taps=named_taps(options.taps))
     for backbone in backbones:
-        options.check(backbone)
+        named.check(backbone)
     digests = [backbone.digest for backbone in backbones]
     for backbone, found in zip(backbones, digests, strict=True):
         if digests.count(found) > 1:
@@ -236,7 +243,7 @@ def check_request(backbones: Sequence[Backbone], options: ExtractOptions) -> Non
 
 
 def _hold(
-    stack: contextlib.ExitStack, dataset: Dataset, backbones: Sequence[Backbone], options: ExtractOptions, *,
+    stack: contextlib.ExitStack, dataset: Dataset, backbones: Sequence[Backbone], wanted: Sequence[ExtractOptions], *,
     cache: str | Path | None, reporter: Reporter,
 ) -> list[Target]:  # fmt: skip
     """Takes the lock of each bank until the stack is left.
@@ -244,13 +251,13 @@ def _hold(
     In the order of the banks, not of the request: two processes that wait would otherwise each hold what the other
     waits for, without end.
     """
-    paths = [locate(dataset, backbone, options, cache) for backbone in backbones]
+    paths = [locate(dataset, backbone, options, cache) for backbone, options in zip(backbones, wanted, strict=True)]
     targets, meter = {}, Meter()
     for number in sorted(range(len(backbones)), key=paths.__getitem__):
-        writer = stack.enter_context(_writer(paths[number], dataset, backbones[number], options, reporter))
+        writer = stack.enter_context(_writer(paths[number], dataset, backbones[number], wanted[number], reporter))
         for line in writer.lost:
             reporter.warn(line)
-        targets[number] = Target(number, backbones[number], options, writer, reporter, meter)
+        targets[number] = Target(number, backbones[number], wanted[number], writer, reporter, meter)
     return [targets[number] for number in range(len(backbones))]
 
 

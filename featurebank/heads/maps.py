@@ -117,9 +117,13 @@ class StoredMaps:
         """
         rows = np.asarray(rows)
         images, views = self._positions[rows % len(self)], rows // len(self)
-        out = np.empty((len(rows), *self.shape[1:]), np.float32)
-        for view in np.unique(views).tolist():
-            out[views == view] = self._bank.rows(self._tap, images[views == view], view=view)
+        which = np.unique(views).tolist()
+        if len(which) == 1:  # as it is without augmented views: nothing is to be put together, which would be a copy
+            out = self._bank.rows(self._tap, images, view=which[0])
+        else:
+            out = np.empty((len(rows), *self.shape[1:]), np.float32)
+            for view in which:
+                out[views == view] = self._bank.rows(self._tap, images[views == view], view=view)
         check_finite(out)
         return out
 
@@ -204,7 +208,8 @@ def blocks(maps: Maps, rows: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
     """
     row_bytes = 4 * int(np.prod(maps.shape[1:]))
     size = max(1, min(_AHEAD_BYTES, ram_limit() // 16) // max(1, row_bytes * max(map(len, rows), default=1)))
-    groups = [rows[start : start + size] for start in range(0, len(rows), size)]
+    # The first is one batch alone, so that the network waits for no more than that.
+    groups = [rows[:1], *(rows[start : start + size] for start in range(1, len(rows), size))] if len(rows) else []
     waiting: queue.Queue[Any] = queue.Queue(1)
     stopped = threading.Event()
 

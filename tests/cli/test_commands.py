@@ -94,6 +94,16 @@ def test_a_bad_image_stops_the_run_on_request(place: Path) -> None:
     assert "--on-bad-image skip" in line
 
 
+def test_a_budget_picks_a_tap_and_tells_which(place: Path) -> None:
+    words = (*EXTRACT, "--dataset", "photos", "--tap", "auto:100kB", "--dry-run")
+    done = featurebank(*words, cwd=place)
+    assert "auto:100kB: " in done.stderr
+    assert " of the multiply-adds remain)" in done.stderr
+    assert "60 of 61 images to compute" in done.stdout
+    line = complaint(*EXTRACT, "--dataset", "photos", "--tap", "auto:1kB", cwd=place)
+    assert "auto:1kB: no cut of mobilenet_v2 fits" in line
+
+
 def test_heads_and_leaderboard_answer_with_the_keys_of_the_contract(place: Path) -> None:
     for command in (("heads", "--grid", "grid.toml"), ("leaderboard",)):
         found = answer(*command, cwd=place)
@@ -184,6 +194,7 @@ def test_doctor_says_what_is_wrong(place: Path) -> None:
         (("extract", "--backbone", "vgg16", "--weights", "random:0", "--dataset", "digit"), "did you mean 'digits'"),
         (("extract", "--backbone", "vgg16", "--weights", "random:0", "--dataset", "./nowhere"), "nowhere"),
         (("extract", "--backbone", "vgg16", "--weights", "random:0", "--split", ".5,.2"), "1"),
+        (("extract", "--backbone", "vgg16", "--weights", "random:0", "--tap", "auto:2XB"), "as 500MB or 8GB"),
         (("heads", "--bank", "photoz"), "unknown bank"),
         (("heads", "--grid", "quik"), "did you mean 'quick'"),
         (("heads", "--head", "ridg"), "did you mean 'ridge'"),

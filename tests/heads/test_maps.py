@@ -124,6 +124,24 @@ def test_blocks_come_in_order_whatever_is_read_at_a_time(maps: Any, monkeypatch:
     assert list(blocks(memory, [])) == []
 
 
+def test_the_first_batch_waits_for_no_other(maps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, received = as_maps(maps.X), threading.Event()
+    read: list[int] = []
+    batch = memory.batch
+
+    def slow(rows: np.ndarray) -> np.ndarray:
+        read.append(len(rows))
+        assert len(read) == 1 or received.wait(30), "the second reading goes on when the first batch is there"
+        return batch(rows)
+
+    monkeypatch.setattr(type(memory), "batch", lambda self, rows: slow(rows))
+    reading = blocks(memory, in_order(memory, 2))
+    assert len(next(reading)) == 2
+    received.set()
+    assert sum(map(len, reading)) == len(maps.X) - 2
+    assert read == [2, len(maps.X) - 2]
+
+
 def test_who_stops_early_leaves_no_thread_behind(maps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maps_module, "_AHEAD_BYTES", 1)
     before = threading.active_count()

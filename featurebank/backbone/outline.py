@@ -1,0 +1,108 @@
+"""What a network looks like from outside: the shape of every layer, and its cut points.
+
+Both are known from the built network alone, which takes seconds and TensorFlow. So they are remembered in the cache, in
+a small file for each architecture and image size; weights change neither. A file that is missing, damaged or of another
+network is made again, and may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from featurebank import digest
+from featurebank.backbone.cuts import CutPoint, cut_points
+from featurebank.backbone.network import Backbone
+from featurebank.backbone.taps import parse_tap
+from featurebank.errors import unknown_name
+from featurebank.files import write_json
+from featurebank.runtime import installed_versions
+
+DIRECTORY = ".outlines"
+"""Where the files lie in the cache."""
+
+_FORMAT = "featurebank.outline.1"
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The layers of a network, without the network.
+
+    Args:
+        cuts: see `cut_points`.
+        shapes: of the output of each layer for one image, and of `map`.
+    """
+
+    cuts: tuple[CutPoint, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def tap_shape(self, tap: str, hint: str = "") -> tuple[int, ...]:
+        """Returns the shape of one row of a tap.
+
+        Args:
+            tap: "pooled", "map", "LAYER", "LAYER:avg" or "LAYER:max".
+            hint: how to see the names of the layers, for messages.
+
+        Raises:
+            ConfigError: the tap is malformed.
+            UnknownNameError: no layer has this name.
+        """
+        source, pooling = parse_tap(tap)
+        if source not in self.shapes:
+            raise unknown_name("tap", source, ["pooled", *self.shapes], hint)
+        shape = self.shapes[source]
+        return shape[-1:] if pooling else shape
+
+
+def outline_of(backbone: Backbone, cache: Path) -> Outline:
+    """Returns the outline of a backbone, from memory where it is known; otherwise builds the network.
+
+    Args:
+        backbone: the network.
+        cache: where it is remembered.
+
+    Raises:
+        WeightsError: the weights are missing, unreadable or of another network.
+    """
+    recipe = {"architecture": backbone.spec.identity, "image_size": backbone.image_size}
+    path = cache / DIRECTORY / f"{digest.of_recipe(recipe)[:16]}.json"
+    # The names of layers of its own networks are Keras's affair, and may change with its version.
+    about = {"format": _FORMAT, **recipe, **installed_versions("keras")}
+    if (known := _load(path, about)) is not None:
+        return known
+    outline = _look(backbone)
+    with contextlib.suppress(OSError):  # a cache that is full, or for reading only: the next run looks again
+        write_json(path, {"about": about, **_plain(outline)})
+    return outline
+
+
+def _look(backbone: Backbone) -> Outline:
+    network = backbone.network()
+    # Some layers give several tensors, which no tap can be.
+    found = {layer.name: layer.output.shape for layer in network.layers if hasattr(layer.output, "shape")}
+    shapes = {name: tuple(shape[1:]) for name, shape in (found | {"map": network.output.shape}).items()}
+    return Outline(tuple(cut_points(network)), shapes)
+
+
+def _plain(outline: Outline) -> dict[str, Any]:
+    """Returns what JSON holds of an outline, with a checksum."""
+    value = {
+        "cuts": [asdict(cut) | {"shape": list(cut.shape)} for cut in outline.cuts],
+        "shapes": {name: list(shape) for name, shape in outline.shapes.items()},
+    }
+    return {**value, "checksum": digest.of_recipe(value)}
+
+
+def _load(path: Path, about: dict[str, Any]) -> Outline | None:
+    """Reads a file; None where there is none, or none that can be relied on."""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        cuts = tuple(CutPoint(**{**cut, "shape": tuple(cut["shape"])}) for cut in value["cuts"])
+        outline = Outline(cuts, {name: tuple(shape) for name, shape in value["shapes"].items()})
+        if value == {"about": about, **_plain(outline)}:
+            return outline
+    return None

@@ -1,0 +1,73 @@
+"""Shapes and cut points of a network, known without building it again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featurebank.backbone import Backbone, load_backbone
+from featurebank.backbone.cuts import cut_points
+from featurebank.backbone.outline import DIRECTORY, Outline, outline_of
+from featurebank.errors import ConfigError, UnknownNameError
+
+
+@pytest.fixture
+def outline(lite: Backbone, tmp_path: Path) -> Outline:
+    return outline_of(lite, tmp_path)
+
+
+def unbuildable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def network(self: Backbone) -> Any:
+        raise AssertionError("the network was built")
+
+    monkeypatch.setattr(Backbone, "network", network)
+
+
+def test_it_has_what_the_network_has(outline: Outline, lite: Backbone) -> None:
+    assert list(outline.cuts) == cut_points(lite.network())
+    model = lite.tap_model(["pooled", "map", "block6d_add", "block6d_add:max"])
+    for tap, tensor in model.output.items():
+        assert outline.tap_shape(tap) == tensor.shape[1:]
+
+
+def test_the_second_look_builds_nothing(
+    outline: Outline, lite: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbuildable(monkeypatch)
+    assert outline_of(lite, tmp_path) == outline
+    other_weights = load_backbone("efficientnet_lite0", weights="random:7", image_size=32)
+    assert outline_of(other_weights, tmp_path) == outline
+    with pytest.raises(AssertionError, match="built"):
+        outline_of(load_backbone("efficientnet_lite0", weights="random:0", image_size=64), tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{}", "no json", None])
+def test_a_damaged_memory_is_made_again(
+    outline: Outline, lite: Backbone, tmp_path: Path, damage: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = (tmp_path / DIRECTORY).iterdir()
+    whole = path.read_text()
+    value = json.loads(whole)
+    value["cuts"][0]["shape"][0] += 1
+    path.write_text(json.dumps(value) if damage is None else damage)
+    assert outline_of(lite, tmp_path) == outline
+    assert path.read_text() == whole
+    monkeypatch.setattr("featurebank.backbone.outline.installed_versions", lambda *names: {"keras": "0.0"})
+    unbuildable(monkeypatch)
+    with pytest.raises(AssertionError, match="built"):
+        outline_of(lite, tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_costs_the_memory_alone(lite: Backbone, tmp_path: Path) -> None:
+    (tmp_path / DIRECTORY).write_text("a file where the directory should be")
+    assert outline_of(lite, tmp_path).cuts
+
+
+def test_wrong_taps(outline: Outline) -> None:
+    with pytest.raises(UnknownNameError, match=r"did you mean 'block6d_add'.*; see there"):
+        outline.tap_shape("block6d_ad", "see there")
+    with pytest.raises(ConfigError, match="pooling is 'mean'"):
+        outline.tap_shape("map:mean")

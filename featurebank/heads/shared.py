@@ -44,7 +44,14 @@ class Shared:
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
-            if key not in self._known:
-                self._known[key] = make()
-            found: _T = self._known[key]
+            if key in self._known:
+                found: _T = self._known[key]
+            else:
+                found = self._known[key] = make()
         return found
+
+    def forget(self, *kinds: str) -> None:
+        """Lets go of what is too large to keep for heads that may never come: of the keys that begin with these."""
+        with self._lock:
+            for key in [key for key in self._known if isinstance(key, tuple) and key[0] in kinds]:
+                del self._known[key]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from featurebank.errors import HeadError, RamLimitError
 from featurebank.heads.checks import Check, count, number, optional
-from featurebank.heads.exact import TransformedHead, one_hot
+from featurebank.heads.exact import Told, TransformedHead, one_hot
 from featurebank.heads.gram import transform
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, row_blocks
@@ -69,6 +69,14 @@ class KernelHead(TransformedHead):
     def path(self) -> Hashable:
         """Returns what the heads that are best fitted one after another have in common."""
         return (self.steps(), self.kernel, self.max_images)
+
+    @classmethod
+    def fit_path(cls, heads: Sequence[Any], shared: Shared) -> Iterator[Told]:
+        """Fits heads of one class and one `path`, and lets go of their kernel; see `ExactHead.fit_path`."""
+        try:
+            yield from super().fit_path(heads, shared)
+        finally:
+            shared.forget("part", "inputs", "distances", "products")
 
     def _part_of(self, shared: Shared) -> Shared:
         """Returns the images to fit on: all, or `max_images` drawn by chance, of each class one at least."""

@@ -111,8 +111,9 @@ def test_distances_are_computed_once_for_a_grid(hard: Any, monkeypatch: pytest.M
     monkeypatch.setattr(support, "_distances", lambda A, B: calls.append(len(B)) or distances(A, B))
     heads = [SVMHead(C=C, gamma_times=times) for C in (0.1, 1.0) for times in (0.5, 2.0)]
     list(SVMHead.fit_path([*heads, SVMHead(C=1.0, kernel="linear")], shared := Shared(hard.X, hard.y)))
-    KernelRidgeHead().fit(hard.X, hard.y, shared=shared)
     assert calls == [len(hard.X)]
+    KernelRidgeHead().fit(hard.X, hard.y, shared=shared)
+    assert len(calls) == 2, "a kernel is large: it is not held for heads of another kind"
     for head in heads:
         alone = SVMHead(**head.get_params()).fit(hard.X, hard.y)
         assert np.array_equal(alone.predict_proba(hard.X_val), head.predict_proba(hard.X_val))

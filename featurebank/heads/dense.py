@@ -73,8 +73,13 @@ class DenseData:
         return self._statistics
 
     def tensors(self, *, standardize: bool) -> tuple[Any, Any | None]:
-        """Returns training features (views one after another) and validation features, standardised once for all."""
+        """Returns training features (views one after another) and validation features.
+
+        Those that were asked for last are kept, so that the programs of a grid share them; not both kinds, which would
+        be the features twice in memory.
+        """
         if standardize not in self._tensors:
+            self._tensors.clear()
             tf = import_tensorflow()
             mean, scale = (v.astype(np.float32) for v in self.statistics(standardize=standardize))
 

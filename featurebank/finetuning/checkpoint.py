@@ -14,7 +14,6 @@ import numpy as np
 from featurebank.files import atomic_path
 
 _VERSION = 1
-SUFFIX = ".checkpoint"
 
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile)
 """What zipfile, numpy and json raise on damaged bytes."""

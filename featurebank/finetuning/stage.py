@@ -9,9 +9,11 @@ from typing import Any
 from featurebank import digest, metrics
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank, open_bank
+from featurebank.bank.unfinished import CHECKPOINT
 from featurebank.errors import ConfigError, HeadError
 from featurebank.files import atomic_path
-from featurebank.finetuning.checkpoint import SUFFIX, State
+from featurebank.finetuning.alone import alone
+from featurebank.finetuning.checkpoint import State
 from featurebank.finetuning.loop import Loop
 from featurebank.finetuning.normalized import check_mixed, mixed, normalized
 from featurebank.finetuning.options import Options, read_options
@@ -60,6 +62,7 @@ def finetune(
         HeadError: the head cannot be told in layers, or the grafted model does not say what the head says.
         DatasetError: images have gone or changed since extraction.
         WeightsError: the network is not any more the one that made the bank.
+        RunLockedError: another process does this fine-tune now.
         DiskFullError: no space is left; an older checkpoint stays.
     """
     wanted = read_options(options)
@@ -67,11 +70,12 @@ def finetune(
         check_mixed()
     start, bank = _found(run, bank, reporter)
     name = _run_id(start, bank, wanted)
-    done = read_run(bank.path / "runs" / f"{name}.json")
-    if done and done.saved_path.is_file() and digest.of_file(done.saved_path) == done.weights:
-        reporter.say(f"fine-tuned before: run {name}")
+    stage = _Stage(start, bank, wanted, name, reporter)
+    done = stage.done()
+    if done:
         return done
-    return _Stage(start, bank, wanted, name, reporter).run(backbone)
+    with alone(bank.path / "runs", name, reporter):
+        return stage.done() or stage.run(backbone)  # another process may have ended just now
 
 
 class _Stage:
@@ -81,6 +85,14 @@ class _Stage:
         self._start, self._bank, self._options = start, bank, options
         self._name, self._reporter = name, reporter
         self._directory = bank.path / "runs"
+
+    def done(self) -> Run | None:
+        """Returns the run if it was done before, and its model is what was written."""
+        found = read_run(self._directory / f"{self._name}.json")
+        if found and found.saved_path.is_file() and digest.of_file(found.saved_path) == found.weights:
+            self._reporter.say(f"fine-tuned before: run {self._name}")
+            return found
+        return None
 
     def run(self, backbone: Backbone | None) -> Run:
         check_splits(self._bank)
@@ -99,7 +111,7 @@ class _Stage:
         self._reporter.say(f"epoch 0, the head: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
         trained = self._prepared(model, train)
         task = Task(Network(trained, self._options), train, val, phases, self._options)
-        state = Loop(task, head, self._directory / f"{self._name}{SUFFIX}", self._reporter).run()
+        state = Loop(task, head, self._directory / f"{self._name}{CHECKPOINT}", self._reporter).run()
         if trained is not model and state.best["epoch"]:
             model = _as_before(trained, model) if self._options.mixed_precision else trained
         return self._finished(_Ended(model, task, state, head), graft.about)
@@ -133,7 +145,7 @@ class _Stage:
             KerasFormat().write(ended.model, temporary, text)
         run = replace(run, weights=digest.of_file(run.saved_path))
         run.save()
-        (self._directory / f"{self._name}{SUFFIX}").unlink(missing_ok=True)
+        (self._directory / f"{self._name}{CHECKPOINT}").unlink(missing_ok=True)
         assert run.finetune is not None
         self._reporter.say(run.finetune["gain"]["worth"])
         return run

@@ -23,7 +23,7 @@ from featurebank.dataset import load_dataset
 from featurebank.errors import BankError
 from featurebank.extraction import extract
 from featurebank.grid import train_heads
-from featurebank.grid.claims import NAME as CLAIMS
+from featurebank.bank.claims import NAME as CLAIMS
 
 PLACES = 200
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -8,6 +8,8 @@ from typing import Any
 from featurebank.backbone.catalog import load_backbone
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED
+from featurebank.backbone.spec import BackboneSpec
+from featurebank.backbone.table import TABLE
 from featurebank.backbone.user_source import is_user_network
 from featurebank.errors import ConfigError, WeightsError
 
@@ -40,6 +42,13 @@ def recorded_options(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> di
         "backbone": name, "weights": source.get("weights"), "image_size": recipe["image_size"],
         "preprocessing": declared if own else None,
     }  # fmt: skip
+
+
+def recorded_batch_norm(recipe: Mapping[str, Any]) -> str:
+    """Returns the `finetune_batch_norm` of the backbone that a bank was made with."""
+    own = str(recipe.get("architecture", "")).startswith("user:")
+    spec = None if own else TABLE.get(str(recipe["backbone"]))
+    return (spec or BackboneSpec).finetune_batch_norm
 
 
 def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backbone:

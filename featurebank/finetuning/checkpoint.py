@@ -34,6 +34,8 @@ class State:
     """Done in this epoch."""
     number: int = 0
     """Of the optimizer's steps since it began anew."""
+    taken: int = 0
+    """Steps of all phases, those of epochs that exploded among them."""
     total: float = 0.0
     """Sum of the losses of this epoch's images."""
     seen: int = 0

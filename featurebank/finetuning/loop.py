@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.augment import Augmentation
+from featurebank.boards import LiveBoard
 from featurebank.finetuning.checkpoint import Checkpoint, State
 from featurebank.finetuning.images import batches, order, view_of
 from featurebank.finetuning.phases import Phase
@@ -36,10 +37,13 @@ class Loop:
         head: what the model says before the first step; it is the first candidate for the best weights.
         place: of the checkpoint.
         reporter: is told of each epoch.
+        board: gets the curves as they come, if there is one.
     """
 
-    def __init__(self, task: Task, head: Judged, place: Path, reporter: Reporter) -> None:
-        self._task, self._head, self._place, self._reporter = task, head, place, reporter
+    def __init__(
+        self, task: Task, head: Judged, place: Path, reporter: Reporter, board: LiveBoard | None = None
+    ) -> None:
+        self._task, self._head, self._place, self._reporter, self._board = task, head, place, reporter, board
         self._augmentation = None if task.options.augment is None else Augmentation.parse(task.options.augment)
         self._labels = task.network.places[task.train.labels]
         self._clock = time.perf_counter()
@@ -57,6 +61,7 @@ class Loop:
     def run(self) -> State:
         """Trains until all phases are done; the network has the best weights then."""
         kept = self._kept()
+        self._show()
         while self.state.phase < len(self._task.phases):
             self._enter(kept)
             kept = None
@@ -128,7 +133,7 @@ class Loop:
             advance(state.seen)
             for images in batches(self._task.train, rows[state.step :], self._augmentation, view):
                 chosen = rows[state.step]
-                state.number += 1
+                state.number, state.taken = state.number + 1, state.taken + 1
                 rate = float(rates[state.step])
                 loss = self._program.step(images, self._labels[chosen], rate, state.number)
                 state.step += 1
@@ -152,9 +157,11 @@ class Loop:
                 f"{state.total / state.seen:.4f}, validation accuracy {found.accuracy:.4f}, loss {found.loss:.4f}"
             )
             state.history.setdefault("steps", []).append(
-                {"phase": state.phase + 1, "epoch": state.epoch, "step": state.step, "val_accuracy": found.accuracy,
+                {"phase": state.phase + 1, "epoch": state.epoch, "step": state.step, "taken": state.taken,
+                 "loss": _plain(state.total / state.seen), "val_accuracy": found.accuracy,
                  "val_loss": _plain(found.loss)}
             )  # fmt: skip
+            self._show()
         if options.checkpoint_every and state.step % options.checkpoint_every == 0:
             self._save()
 
@@ -186,7 +193,12 @@ class Loop:
             f"phase {state.phase + 1}, epoch {state.epoch} of {trainer.epochs}: loss {loss:.4f}, validation accuracy "
             f"{found.accuracy:.4f}, loss {found.loss:.4f}{' (best so far)' if best else ''}"
         )
+        self._show()
         return True
+
+    def _show(self) -> None:
+        if self._board:
+            self._board.take(self.state.history, {"accuracy": self._head.accuracy, "loss": self._head.loss})
 
     def _last_rate(self) -> float:
         trainer = self._phase.trainer

@@ -14,6 +14,7 @@ from finetunes import Said
 import featurebank as fb
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
+from featurebank.bank.claims import NAME as CLAIMS
 from featurebank.errors import ConfigError, DatasetError, HeadError
 from featurebank.finetuning import finetune
 from featurebank.finetuning.checkpoint import Checkpoint
@@ -24,6 +25,7 @@ from featurebank.grid import train_heads
 from featurebank.heads.finetuned import finetuned_model
 from featurebank.heads.runs import Run, load_runs, read_run
 from featurebank.originals import Originals
+from featurebank.progress import Reporter
 
 QUICK: dict[str, Any] = {"unfreeze": ["last", "all"], "epochs": 2, "batch_size": 8, "keep_going": True}
 
@@ -62,7 +64,8 @@ def test_a_run_on_the_leaderboard(clean: Bank, head: Run, said: Said) -> None:
     assert fb.leaderboard(clean)[0] == run == fb.select(load_runs(clean))
     assert said.lines[-1] == gain["worth"]
     assert f"epoch 0, the head: validation accuracy {epoch_0:.4f}" in "\n".join(said.lines)
-    assert [p.name for p in (clean.path / "runs").iterdir() if "checkpoint" in p.name or p.name[0] == "."] == []
+    left = {path.suffix for path in (clean.path / "runs").iterdir() if path.name != CLAIMS}
+    assert left <= {".json", ".head", ".keras"}
 
     again = fb.finetune(run=head.run, bank=clean, epochs=25, unfreeze=["last", "all"], batch_size=8, reporter=said)
     assert again == run
@@ -179,6 +182,41 @@ def test_it_goes_on_as_if_nothing_had_happened(
         whole = again
 
 
+def test_curves_are_written_as_they_come_and_going_on_doubles_none(
+    clean: Bank, head: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def curve(tag: str) -> list[tuple[int, float]]:
+        (place,) = (tmp_path / "pooled").iterdir()
+        found = EventAccumulator(str(place))
+        found.Reload()
+        return [(event.step, event.value) for event in found.Scalars(tag)]
+
+    said: list[list[tuple[int, float]]] = []
+
+    class Watching(Reporter):
+        def say(self, line: str) -> None:
+            if line.startswith("phase 1, epoch 2, step 4"):
+                said.append(curve("epoch/val_accuracy"))
+                raise KeyboardInterrupt
+
+    wanted: dict[str, Any] = {**QUICK, "seed": 5, "validate_every": 2, "tensorboard": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        finetune(head, **wanted, reporter=Watching())
+    assert [step for step, _ in said[0]] == [0, 1]
+    assert [step for step, _ in curve("step/loss")] == [2, 4, 7]
+    run = finetune(head, **wanted)
+    assert run.history is not None
+    expected = [head.metrics["val"]["accuracy"], *run.history["val_accuracy"]]
+    assert curve("epoch/val_accuracy") == [(epoch, pytest.approx(value)) for epoch, value in enumerate(expected)]
+    assert [step for step, _ in curve("step/loss")] == [entry["taken"] for entry in run.history["steps"]]
+    assert [step for step, _ in curve("step/val_loss")] == [2, 4, 7, 9, 12, 14, 17, 19]
+    again = curve("val/accuracy")
+    finetune(head, **wanted)
+    assert curve("val/accuracy") == again
+
+
 def test_a_damaged_checkpoint_is_told_and_not_used(clean: Bank, head: Run, said: Said) -> None:
     run = finetune(head, unfreeze=["last"], epochs=1)
     run.saved_path.unlink()
@@ -264,6 +302,24 @@ def test_a_network_that_was_given_stays_as_it_is(shown: Path, tmp_path: Path) ->
     for weight, old in zip(backbone.network().weights, before, strict=True):
         np.testing.assert_array_equal(weight.numpy(), old)
     assert run.metrics["val"]["accuracy"] >= head.metrics["val"]["accuracy"]
+
+
+def test_batch_normalisation_is_the_backbones_to_decide(
+    clean: Bank, head: Run, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: dict[str, Any] = {"unfreeze": ["all"], "epochs": 1, "batch_size": 8, "seed": 6}
+    default = finetune(head, **wanted, reporter=said)
+    assert default.finetune is not None
+    assert default.finetune["batch_norm"] == "train"
+    assert "batch_norm" not in default.params
+    assert "(the default of tiny" in "\n".join(said.lines)
+    assert finetune(head, **wanted, batch_norm="train") == default, "the same by another name"
+    monkeypatch.setattr("featurebank.backbone.spec.BackboneSpec.finetune_batch_norm", "frozen")
+    frozen = finetune(head, **wanted)
+    assert frozen.finetune is not None
+    assert frozen.run != default.run
+    assert frozen.finetune["batch_norm"] == "frozen"
+    assert frozen.finetune["phases"][0]["layers"] < default.finetune["phases"][0]["layers"]
 
 
 def test_validation_within_epochs_changes_nothing_but_is_told(clean: Bank, head: Run, said: Said) -> None:

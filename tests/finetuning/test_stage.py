@@ -15,7 +15,7 @@ import featurebank as fb
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.bank.claims import NAME as CLAIMS
-from featurebank.errors import ConfigError, DatasetError, HeadError
+from featurebank.errors import ConfigError, DatasetError, HeadError, WeightsError
 from featurebank.finetuning import finetune
 from featurebank.finetuning.checkpoint import Checkpoint
 from featurebank.finetuning.normalized import channel_moments, normalized
@@ -347,6 +347,37 @@ def test_refusals(clean: Bank, head: Run, shown: Path) -> None:
             finetune(head, unfreeze=["all"], seed=9)
     finally:
         away.rename(shown)
+
+
+def test_a_bank_made_with_other_weights(shown: Path, tmp_path: Path) -> None:
+    from tiny import network
+
+    file = tmp_path / "mine.keras"
+    model = network()[0]
+    model.save(file)
+    backbone = fb.load_backbone(str(file), preprocessing="none")
+    bank = fb.extract(fb.load_dataset(str(shown)), backbone, cache=tmp_path)
+    head = train_heads(bank, [{"kind": "ridge"}])[0]
+    model.get_layer("last").bias.assign_add(np.ones(6, np.float32))
+    model.save(file)
+    told = "the bank was made by another weights than .*mine.keras .*: extract again with these, or bring the old"
+    with pytest.raises(WeightsError, match=told) as error:
+        finetune(head, unfreeze=["all"])
+    assert "\n" not in str(error.value)
+    with pytest.raises(WeightsError, match="weights"):
+        finetune(head, backbone=fb.load_backbone(str(file), preprocessing="none"), unfreeze=["all"])
+
+
+def test_trees_are_no_layers(shown: Path, tiny: Backbone, tmp_path: Path, said: Said) -> None:
+    bank = fb.extract(fb.load_dataset(str(shown)), tiny, cache=tmp_path)
+    tree = train_heads(bank, [{"kind": "random_forest", "n_estimators": 3}])[0]
+    told = r"^random_forest.* cannot become Keras layers .*: softmax, mlp"
+    with pytest.raises(HeadError, match=told) as error:
+        finetune(tree, unfreeze=["all"])
+    assert "\n" not in str(error.value)
+    with pytest.raises(HeadError, match=told):
+        finetune("best", bank=bank, unfreeze=["all"], reporter=said)
+    assert said.lines[0].startswith(f"passing over {tree.run} ("), "nothing is left after it"
 
 
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(

@@ -28,7 +28,7 @@ from featurebank.finetuning.program import Network
 from featurebank.finetuning.task import Judged, Task, judge
 from featurebank.grafting.about import About
 from featurebank.grafting.formats import KerasFormat
-from featurebank.grafting.stage import check_layers, grafted
+from featurebank.grafting.stage import CAN, check_layers, grafted
 from featurebank.heads.data import check_splits
 from featurebank.heads.finetuned import is_finetuned
 from featurebank.heads.runs import FINETUNE, Run, load_runs, pack, read_run
@@ -171,8 +171,6 @@ class _Stage:
         run = replace(run, weights=digest.of_file(run.saved_path))
         run.save()
         (self._directory / f"{self.name}{CHECKPOINT}").unlink(missing_ok=True)
-        assert run.finetune is not None
-        self._reporter.say(run.finetune["gain"]["worth"])
         return run
 
 
@@ -227,7 +225,8 @@ def _best(bank: Bank, reporter: Reporter) -> Run:
         try:
             check_layers(bank, run)
         except HeadError as error:
-            reporter.say(f"passing over {run.run} ({run.metrics['val']['accuracy']:.4f}): {error}")
+            why = str(error).removesuffix(f": {CAN}")
+            reporter.say(f"passing over {run.run} ({run.metrics['val']['accuracy']:.4f}): {why}")
             passed = passed or error
             left = [other for other in left if other.spec != run.spec]
             continue

@@ -61,6 +61,7 @@ def test_phases_and_a_model(ask: Ask, bank: Bank, head: Run, tmp_path: Path) -> 
     assert f"epoch 0, the head: validation accuracy {head.metrics['val']['accuracy']:.4f}" in errors
     assert "phase 1, epoch 20 of 20: loss" in errors
     assert f"its head, {head.run}: {head.metrics['val']['accuracy']:.4f}" in out
+    assert (out + errors).count("worth it: ") == 1
     assert len(list((tmp_path / "boards").rglob("*tfevents*"))) == 1
 
     told: Any = json.loads(ask("-q", "finetune", "--from", head.run[:6], *words, "--keep-going", "--json")[0])
@@ -109,6 +110,7 @@ def test_in_a_pipeline(ask: Ask, tmp_path: Path) -> None:
     """)
     (tmp_path / "grid.toml").write_text('[[head]]\nkind = "softmax"\nepochs = 2\n')
     assert "finetune: from best: last\n" in ask("run", file, "--dry-run")[0]
+    assert "\nfinetune: worth it: +" in ask("run", file)[0]
     found = json.loads(ask("run", file, "--json")[0])
     assert found["runs"][0]["head"] == "finetune"
     assert found["finetune"]["run"] == found["best"]

@@ -27,6 +27,10 @@ _EXPLODED = 10.0
 _SMOOTHING = 0.2
 _LOWER = 0.1
 """What an explosion makes of the learning rate."""
+_CHECKPOINT_S = 60.0
+"""At most so much work is lost where a process dies."""
+_CHECKPOINT_COST = 50
+"""Work for at least so many times what a checkpoint takes before the next one, if no end of an epoch asks for it."""
 
 
 class Loop:
@@ -47,6 +51,7 @@ class Loop:
         self._augmentation = None if task.options.augment is None else Augmentation.parse(task.options.augment)
         self._labels = task.network.places[task.train.labels]
         self._clock = time.perf_counter()
+        self._due = self._clock + _CHECKPOINT_S
         self.state = State(best={**_candidate(head, task.options.monitor), "epoch": 0})
         self._best: list[np.ndarray] = []
         self._program: Program
@@ -162,7 +167,8 @@ class Loop:
                  "val_loss": _plain(found.loss)}
             )  # fmt: skip
             self._show()
-        if options.checkpoint_every and state.step % options.checkpoint_every == 0:
+        asked = options.checkpoint_every and state.step % options.checkpoint_every == 0
+        if asked or time.perf_counter() >= self._due:
             self._save()
 
     def _validate(self) -> bool:
@@ -259,6 +265,8 @@ class Loop:
         slots = [np.array(slot.numpy()) for slots in self._program.slots for slot in slots]
         arrays = {"weights": self._snapshot(), "slots": slots, "best": self._best}
         Checkpoint(self.state, arrays).save(self._place)
+        now = time.perf_counter()
+        self._due = now + max(_CHECKPOINT_S, _CHECKPOINT_COST * (now - self._clock))
 
     def _kept(self) -> Checkpoint | None:
         """Reads the checkpoint and takes its state; None where there is none to go on from."""

@@ -56,7 +56,7 @@ class Options:
             it is, no epoch is kept that has a lower validation accuracy than the head.
         seed: of the order of images, augmentation and dropout.
         validate_every: also validate after so many steps, to see early where it goes.
-        checkpoint_every: write a checkpoint after so many steps, beside that of each epoch.
+        checkpoint_every: write a checkpoint after so many steps, beside those of each epoch and each minute.
 
     References:
         Layer-wise decay: Clark et al., "ELECTRA", ICLR 2020, arXiv:2003.10555. Unfreezing step by step: Howard, Ruder,

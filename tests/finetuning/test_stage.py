@@ -216,6 +216,25 @@ def test_curves_are_written_as_they_come_and_going_on_doubles_none(
     assert curve("val/accuracy") == again
 
 
+@pytest.mark.parametrize(("seconds", "saved"), [(0.0, 10), (3600.0, 2)])
+def test_checkpoints_come_by_the_clock(
+    seconds: float, saved: int, clean: Bank, head: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each of the ten steps, or of the two epochs alone."""
+    monkeypatch.setattr("featurebank.finetuning.loop._CHECKPOINT_S", seconds)
+    monkeypatch.setattr("featurebank.finetuning.loop._CHECKPOINT_COST", 0)
+    save, count = Checkpoint.save, 0
+
+    def counting(self: Checkpoint, path: Path) -> None:
+        nonlocal count
+        count += 1
+        save(self, path)
+
+    monkeypatch.setattr(Checkpoint, "save", counting)
+    finetune(head, unfreeze=["last"], epochs=2, batch_size=8, patience=9, seed=8, checkpoint_every=None)
+    assert count == saved
+
+
 def test_a_damaged_checkpoint_is_told_and_not_used(clean: Bank, head: Run, said: Said) -> None:
     run = finetune(head, unfreeze=["last"], epochs=1)
     run.saved_path.unlink()

@@ -1,4 +1,4 @@
-"""Stage: runs -> TensorBoard's files, with curves, final metrics and hyperparameters.
+"""Stage: runs -> TensorBoard's files, with curves, final metrics and hyperparameters; of fine-tunes also as they come.
 
 They are written by the package `tensorboard` alone: no TensorFlow is imported.
 """
@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import time
 from calendar import timegm
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
 from featurebank.errors import MissingDependencyError
-from featurebank.files import write_bytes
+from featurebank.files import explain_full_disk, write_bytes
 from featurebank.heads.runs import Run
 
-_CURVES = {"loss": "epoch/loss", "val_loss": "epoch/val_loss", "val_accuracy": "epoch/val_accuracy"}
+_CURVES = {name: f"epoch/{name}" for name in ("loss", "val_loss", "val_accuracy", "learning_rate")}
+_WITHIN = ("loss", "val_loss", "val_accuracy")
+"""What is told of a validation within an epoch."""
+_VERSION = "brain.Event:2"
 _FILE = "events.out.tfevents.featurebank"
-"""The same for each run, so that writing a run again replaces it."""
+"""The same for each run, so that writing a run again replaces it. What is written live has a number after it."""
 
 
 def write_tensorboard(runs: Sequence[Run], directory: Path) -> int:
@@ -36,15 +40,103 @@ def write_tensorboard(runs: Sequence[Run], directory: Path) -> int:
     Raises:
         MissingDependencyError: tensorboard is not installed.
     """
+    check_tensorboard()
+    done = [run for run in runs if not run.failure]
+    for run in done:
+        place = _place(directory, run.tap, run.head, run.run)
+        write_bytes(place / _FILE, _records(run, _seconds(run)))
+        for live in place.glob(f"{_FILE}.*"):  # the same points
+            live.unlink()
+    return len(done)
+
+
+def check_tensorboard() -> None:
+    """Raises MissingDependencyError where tensorboard is not installed."""
     try:
         import tensorboard.compat.proto.event_pb2  # noqa: F401 - that it is there
     except ImportError as error:
         message = "--tensorboard needs tensorboard, which is not installed: pip install 'featurebank[tensorboard]'"
         raise MissingDependencyError(message) from error
-    done = [run for run in runs if not run.failure]
-    for run in done:
-        write_bytes(directory / _safe(run.tap) / f"{_safe(run.head)}-{run.run}" / _FILE, _records(run, _seconds(run)))
-    return len(done)
+
+
+class LiveBoard:
+    """The curves of one run while it is trained, as a context; `write_tensorboard` later writes the same points.
+
+    Each begins a file of its own, takes away those before it, and tells a TensorBoard that runs to forget their points:
+    so a run that goes on after an interruption has each point once.
+
+    Args:
+        directory: what TensorBoard is pointed at.
+        tap: of the run, as the next two.
+        head: its kind.
+        run: its id.
+
+    Raises:
+        MissingDependencyError: tensorboard is not installed.
+        DiskFullError: no space is left, here and with each point.
+    """
+
+    def __init__(self, directory: Path, tap: str, head: str, run: str) -> None:
+        check_tensorboard()
+        place = _place(directory, tap, head, run)
+        with explain_full_disk(place):
+            place.mkdir(parents=True, exist_ok=True)
+        before = sorted(place.glob(f"{_FILE}*"))
+        number = max((int(file.suffix[1:]) for file in before if file.suffix[1:].isdigit()), default=0) + 1
+        self._path = place / f"{_FILE}.{number:06d}"
+        self._written: set[tuple[str, int]] = set()
+        self._file: BinaryIO = self._path.open("wb")
+        self._begin()
+        for file in before:
+            file.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def take(self, history: Mapping[str, Any], epoch_0: Mapping[str, float]) -> None:
+        """Writes what has come since it was last called.
+
+        Args:
+            history: of the run, up to now: of each epoch, and under "steps" of each validation within one.
+            epoch_0: "accuracy" and "loss" on validation before the first step.
+        """
+        self._write(list(_curves(history, epoch_0)))
+
+    def finish(self, run: Run) -> None:
+        """Writes the final metrics, and the hyperparameters for TensorBoard's table."""
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._write(list(_values(run)))
+        self._append([Event(wall_time=time.time(), summary=summary) for summary in _hparams(run, _seconds(run))])
+
+    def _begin(self) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+        now = time.time()
+        start = SessionLog(status=SessionLog.START)  # who has read an older file forgets its points
+        self._append([Event(wall_time=now, file_version=_VERSION), Event(wall_time=now, step=0, session_log=start)])
+
+    def _write(self, points: Sequence[tuple[str, int, float]]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        new = [(tag, step, value) for tag, step, value in points if (tag, step) not in self._written]
+        self._written.update((tag, step) for tag, step, _ in new)
+        now = time.time()
+        self._append([Event(wall_time=now, step=step, summary=_scalar(tag, value)) for tag, step, value in new])
+
+    def _append(self, events: Sequence[Any]) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        with explain_full_disk(self._path):
+            writer = RecordWriter(self._file)
+            for event in events:
+                writer.write(event.SerializeToString())
+            self._file.flush()
 
 
 def _records(run: Run, began: float) -> bytes:
@@ -55,7 +147,7 @@ def _records(run: Run, began: float) -> bytes:
 
     buffer = io.BytesIO()
     writer = RecordWriter(buffer)
-    events = [Event(wall_time=began, file_version="brain.Event:2")]
+    events = [Event(wall_time=began, file_version=_VERSION)]
     events += [Event(wall_time=began, summary=summary) for summary in _hparams(run, began)]
     events += [
         Event(wall_time=began + run.seconds, step=step, summary=_scalar(tag, value))
@@ -69,16 +161,26 @@ def _records(run: Run, began: float) -> bytes:
 def _values(run: Run) -> Iterator[tuple[str, int, float]]:
     """Yields tag, step and value of each scalar."""
     history = run.history or {}
-    for name, tag in _CURVES.items():
-        for epoch, value in enumerate(history.get(name) or (), 1):
-            if value is not None:
-                yield tag, epoch, value
+    yield from _curves(history, (run.finetune or {}).get("epoch_0"))
     last = int(history.get("best_epoch") or 0)
     for split in ("train", "val"):
         for name, value in run.metrics[split].items():
             if isinstance(value, float):
                 yield f"{split}/{name}", last, value
     yield "seconds", last, run.seconds
+
+
+def _curves(history: Mapping[str, Any], epoch_0: Mapping[str, float] | None) -> Iterator[tuple[str, int, float]]:
+    for name, value in (epoch_0 or {}).items():
+        yield _CURVES[f"val_{name}"], 0, value
+    for name, tag in _CURVES.items():
+        for epoch, value in enumerate(history.get(name) or (), 1):
+            if value is not None:
+                yield tag, epoch, value
+    for entry in history.get("steps") or ():
+        for name in _WITHIN:
+            if entry.get(name) is not None and "taken" in entry:
+                yield f"step/{name}", entry["taken"], entry[name]
 
 
 def _scalar(tag: str, value: float) -> Any:
@@ -125,6 +227,10 @@ def _set(field: Any, value: Any) -> None:
 def _seconds(run: Run) -> float:
     """Returns when a run was recorded, in seconds since 1970, less what it took."""
     return max(0.0, timegm(time.strptime(run.created, "%Y-%m-%dT%H:%M:%SZ")) - run.seconds)
+
+
+def _place(directory: Path, tap: str, head: str, run: str) -> Path:
+    return directory / _safe(tap) / f"{_safe(head)}-{run}"
 
 
 def _safe(name: str) -> str:

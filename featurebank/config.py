@@ -100,7 +100,8 @@ class FinetuneSection(_Section):
     learning_rate: float | list[float] | None = None
     patience: int | list[int] = 3
     keep_going: bool = False
-    batch_norm: str = "train"
+    batch_norm: str | None = None
+    """"train" or "frozen"; by default what the backbone says."""
     batch_norm_momentum: float | None = None
     layer_decay: float = 1.0
     global_clipnorm: float | None = None

@@ -19,6 +19,7 @@ Each class is a built-in exception too, so that callers can catch what they woul
     ├── FeatureRangeError (ArithmeticError)   NaN, infinity, or out of float16's range
     ├── EngineError (RuntimeError)            an engine that cannot run a network, or fails on a batch
     ├── HeadError (RuntimeError)              a head that cannot be trained or used
+    ├── RunLockedError (BlockingIOError)      another process does this fine-tune
     └── MissingDependencyError (ImportError)  an optional package is not installed
 
 A message says what failed, the value got, what was expected and what to do, in one line.
@@ -96,6 +97,10 @@ class EngineError(FeatureBankError, RuntimeError):
 
 class HeadError(FeatureBankError, RuntimeError):
     """A head that cannot be trained or used."""
+
+
+class RunLockedError(FeatureBankError, BlockingIOError):
+    """Another process does this fine-tune now."""
 
 
 class MissingDependencyError(FeatureBankError, ImportError):

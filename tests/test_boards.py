@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from featurebank.bank import Bank
-from featurebank.boards import write_tensorboard
+from featurebank.boards import LiveBoard, write_tensorboard
 from featurebank.errors import MissingDependencyError
 from featurebank.grid import train_heads
 from featurebank.heads.runs import Run
@@ -77,6 +78,51 @@ def test_writing_again_replaces_and_failed_runs_are_left_out(make_bank: Callable
     logs = tmp_path / "logs"
     assert write_tensorboard(found, logs) == write_tensorboard(found, logs) == 1
     assert len([path for path in logs.rglob("*") if path.is_file()]) == 1
+
+
+def curves(accumulator: Any) -> dict[str, list[tuple[int, float]]]:
+    accumulator.Reload()
+    return {
+        tag: [(event.step, round(event.value, 3)) for event in accumulator.Scalars(tag)]
+        for tag in accumulator.Tags()["scalars"]
+        if tag.startswith(("epoch/", "step/"))
+    }
+
+
+def test_points_are_there_as_they_come_and_once(tmp_path: Path, runs: dict[str, Run]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run, epoch_0 = runs["softmax"], {"accuracy": 0.5, "loss": 2.0}
+    place = tmp_path / "pooled" / f"softmax-{run.run}"
+    history: dict[str, list[Any]] = {"loss": [1.0], "val_accuracy": [0.6], "val_loss": [None], "steps": []}
+    expected = {
+        "epoch/loss": [(1, 1.0)], "epoch/val_accuracy": [(0, 0.5), (1, 0.6)], "epoch/val_loss": [(0, 2.0)]
+    }  # fmt: skip
+    with LiveBoard(tmp_path, "pooled", "softmax", run.run) as board:
+        board.take(history, epoch_0)
+        watching = EventAccumulator(str(place))
+        assert curves(watching) == expected
+        history["steps"].append({"taken": 7, "loss": 0.9, "val_accuracy": 0.7, "val_loss": 1.5})
+        board.take(history, epoch_0)
+        within = {"step/loss": [(7, 0.9)], "step/val_accuracy": [(7, 0.7)], "step/val_loss": [(7, 1.5)]}
+        assert curves(watching) == {**expected, **within}
+    # interrupted: the checkpoint knows nothing of what came after it
+    history["steps"].clear()
+    with LiveBoard(tmp_path, "pooled", "softmax", run.run) as board:
+        board.take(history, epoch_0)
+        assert len(list(place.iterdir())) == 1
+        history["steps"].append({"taken": 7, "loss": 0.9, "val_accuracy": 0.7, "val_loss": 1.5})
+        board.take(history, epoch_0)
+        assert curves(watching) == curves(EventAccumulator(str(place))) == {**expected, **within}
+        board.finish(replace(run, history=history, finetune={"epoch_0": epoch_0}))
+    ended = EventAccumulator(str(place))
+    assert curves(ended) == curves(watching) == {**expected, **within}
+    (event,) = ended.Scalars("val/accuracy")
+    assert event.value == pytest.approx(run.metrics["val"]["accuracy"])
+    assert ended.PluginTagToContent("hparams")
+    write_tensorboard([replace(run, history=history, finetune={"epoch_0": epoch_0})], tmp_path)
+    assert len(list(place.iterdir())) == 1, "the same points in another file would be there twice"
+    assert curves(EventAccumulator(str(place))) == {**expected, **within}
 
 
 def test_an_import_path_is_a_directory_of_its_own(make_bank: Callable[..., Bank], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from featurebank.backbone.preprocess import LITE
 from featurebank.backbone.spec import TorchSpec
@@ -55,6 +55,8 @@ class EfficientNetLite(TorchSpec):
     depth: float
     file: str
     install: str
+
+    finetune_batch_norm: ClassVar[str] = "train"  # frozen explodes at sgd .01: figures in docs/finetune.md
 
     @property
     def has_embedded_weights(self) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 from featurebank.backbone.catalog import load_backbone
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED
+from featurebank.backbone.spec import BackboneSpec
+from featurebank.backbone.table import TABLE
 from featurebank.backbone.user_source import check_named, is_user_network
 from featurebank.errors import ConfigError, WeightsError
 
@@ -45,6 +47,13 @@ def recorded_options(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> di
 def changed_parts(backbone: Backbone, recipe: Mapping[str, Any]) -> list[str]:
     """Returns what of a backbone is not as a bank's recipe has it: weights, architecture, preprocessing."""
     return [part for part, value in backbone.recipe.items() if recipe.get(part) != value]
+
+
+def recorded_batch_norm(recipe: Mapping[str, Any]) -> str:
+    """Returns the `finetune_batch_norm` of the backbone that a bank was made with."""
+    own = str(recipe.get("architecture", "")).startswith("user:")
+    spec = None if own else TABLE.get(str(recipe["backbone"]))
+    return (spec or BackboneSpec).finetune_batch_norm
 
 
 def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backbone:

@@ -51,6 +51,9 @@ class BackboneSpec(ABC):
     """How the names of weights files end that it takes; none, and it takes no files."""
     default_weights: ClassVar[str | None] = IMAGENET
     """What users call the weights that the network comes with; None where there are none."""
+    finetune_batch_norm: ClassVar[str] = "train"
+    """What a fine-tune does with batch normalisation unless it is told: "train" or "frozen". "train" also stands where
+    nothing was measured, and means nothing to networks without batch normalisation."""
 
     @property
     def identity(self) -> str:

@@ -21,6 +21,7 @@ from featurebank.bank.index import contained
 from featurebank.bank.lock import LOCK, NOTE, read_holder
 from featurebank.bank.manifest import MANIFEST, Manifest, load_items, load_manifest
 from featurebank.bank.shard import ShardEntry, read_keys, read_rows, write_shard
+from featurebank.bank.unfinished import leftovers, remove_leftovers
 from featurebank.bank.upkeep import remove_directory
 from featurebank.bank.writer import BankWriter, event
 from featurebank.errors import BankDamagedError, BankIncompleteError, BankNotFoundError
@@ -52,7 +53,7 @@ class Garbage:
 
     bank: Path
     files: tuple[Path, ...] = ()
-    """Leftovers of dead writers, and shards and tables that the manifest does not list."""
+    """Leftovers of dead writers and fine-tunes, and shards and tables that the manifest does not list."""
     rewrites: tuple[Rewrite, ...] = ()
     """Shards with rows of images that are no longer in the dataset, or that other shards have too; and small ones."""
     dead_rows: int = 0
@@ -115,8 +116,10 @@ def collect(path: Path, *, reporter: Reporter = SILENT) -> Garbage:
         for line in to.lost:
             reporter.warn(line)
         garbage = _as_it_is_now(garbage)
+        remove_leftovers(path / "runs")
         for file in garbage.files:
-            file.unlink(missing_ok=True)
+            if file.parent == path or file.name.startswith(TEMPORARY_PREFIX):  # of runs, all else is gone or in use
+                file.unlink(missing_ok=True)
         if garbage.rewrites:
             with reporter.track("gc", sum(r.shard.bytes for r in garbage.rewrites), "bytes") as advance:
                 for group in _groups(garbage.rewrites):
@@ -136,13 +139,14 @@ def _as_it_is_now(before: Garbage) -> Garbage:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Yields the files that a writer has made in a bank's directory, and what grids have left half-written long ago."""
+    """Yields the files that a writer has made in a bank's directory, and what dead grids and fine-tunes have left."""
     for pattern in (f"{TEMPORARY_PREFIX}*", "shard-*.h5", "items-*.npz"):
         yield from path.glob(pattern)
     for file in path.glob(f"runs/{TEMPORARY_PREFIX}*"):
         with contextlib.suppress(OSError):  # training holds no lock, and renames its files while we look
             if time.time() - file.stat().st_mtime > _OLD_S:
                 yield file
+    yield from leftovers(path / "runs")
 
 
 def _remains(path: Path) -> Garbage:

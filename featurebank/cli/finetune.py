@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.heads import bank_option, tensorboard_option
+from featurebank.cli.heads import bank_option
 from featurebank.cli.settings import Settings, as_json, print_json
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @click.option("--weight-decay", type=float, metavar="SHARE", help="Of each weight, times the learning rate, a step.")
 @click.option("--schedule", help="constant, cosine, exponential, inverse_time or plateau.  [default: cosine]")
 @click.option("--warmup", type=float, metavar="EPOCHS", help="In which the learning rate rises from 0.")
-@click.option("--batch-norm", help="train or frozen.  [default: train]")
+@click.option("--batch-norm", help="train or frozen.  [default: the backbone's]")
 @click.option("--layer-decay", type=float, metavar="SHARE", help="Learning rate of a block, of that of the next one.")
 @click.option("--clip-norm", "global_clipnorm", type=_POSITIVE, help="Largest norm of all gradients together.")
 @click.option("--augment", metavar="SPEC", help="As flip,rotate=10,zoom=.2; new in each epoch.")
@@ -61,11 +61,14 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @click.option("--normalize", is_flag=True, help="From scratch: bring the training images to mean 0 and variance 1.")
 @click.option("--mixed-precision", is_flag=True, help="Compute in bfloat16; on a GPU.")
 @click.option("--validate-every", type=_COUNT, metavar="STEPS", help="Also validate within epochs.")
-@click.option("--checkpoint-every", type=_COUNT, metavar="STEPS", help="[default: 200, and each epoch]")
+@click.option("--checkpoint-every", type=_COUNT, metavar="STEPS", help="[default: 200, each minute and each epoch]")
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
 @click.option("-p", "params", multiple=True, metavar="KEY=VALUE", help="Any other option of the fine-tune; repeatable.")
 @bank_option
-@tensorboard_option
+@click.option(
+    "--tensorboard", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Also write the curves here as they come, for TensorBoard.",
+)  # fmt: skip
 @as_json
 @click.pass_obj
 def finetune(
@@ -74,7 +77,7 @@ def finetune(
 ) -> None:  # fmt: skip
     """Train the network under a head, too, phase by phase; interrupted, the same command goes on."""
     from featurebank.bank import find_bank
-    from featurebank.cli.heads import log_runs, read_params
+    from featurebank.cli.heads import read_params
     from featurebank.finetuning import finetune as finetune_run
 
     began = time.perf_counter()
@@ -82,8 +85,9 @@ def finetune(
     reporter = settings.reporter()
     reporter.say(f"bank: {found.path} ({len(found)} images, {len(found.classes)} classes)")
     given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
-    run = finetune_run(start, bank=found, reporter=reporter, **given, **read_params(params))
-    log_runs([run], tensorboard)
+    run = finetune_run(
+        start, bank=found, tensorboard=tensorboard, reporter=reporter, **given, **read_params(params)
+    )  # fmt: skip
     if as_json:
         told = {**run.summary(), "file": str(run.saved_path), "finetune": run.finetune}
         print_json({**told, "elapsed": round(time.perf_counter() - began, 3)})

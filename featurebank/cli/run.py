@@ -42,6 +42,8 @@ def run(settings: Settings, pipeline: Path, overrides: tuple[str, ...], *, dry_r
         return
     print_extraction(result.extraction)
     print_board(result.runs, result.chosen, more="featurebank leaderboard --top", top=_SHOWN)
+    if result.finetuned and result.finetuned.finetune:
+        click.echo(f"finetune: {result.finetuned.finetune['gain']['worth']}")
     print_best(result.extraction.bank, result.chosen)
     click.echo(f"done in {seconds:.1f} s")
 

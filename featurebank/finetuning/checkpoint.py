@@ -14,7 +14,6 @@ import numpy as np
 from featurebank.files import atomic_path
 
 _VERSION = 1
-SUFFIX = ".checkpoint"
 
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile)
 """What zipfile, numpy and json raise on damaged bytes."""
@@ -35,6 +34,8 @@ class State:
     """Done in this epoch."""
     number: int = 0
     """Of the optimizer's steps since it began anew."""
+    taken: int = 0
+    """Steps of all phases, those of epochs that exploded among them."""
     total: float = 0.0
     """Sum of the losses of this epoch's images."""
     seen: int = 0

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.augment import Augmentation
+from featurebank.boards import LiveBoard
 from featurebank.finetuning.checkpoint import Checkpoint, State
 from featurebank.finetuning.images import batches, order, view_of
 from featurebank.finetuning.phases import Phase
@@ -26,6 +27,10 @@ _EXPLODED = 10.0
 _SMOOTHING = 0.2
 _LOWER = 0.1
 """What an explosion makes of the learning rate."""
+_CHECKPOINT_S = 60.0
+"""At most so much work is lost where a process dies."""
+_CHECKPOINT_COST = 50
+"""Work for at least so many times what a checkpoint takes before the next one, if no end of an epoch asks for it."""
 
 
 class Loop:
@@ -36,13 +41,17 @@ class Loop:
         head: what the model says before the first step; it is the first candidate for the best weights.
         place: of the checkpoint.
         reporter: is told of each epoch.
+        board: gets the curves as they come, if there is one.
     """
 
-    def __init__(self, task: Task, head: Judged, place: Path, reporter: Reporter) -> None:
-        self._task, self._head, self._place, self._reporter = task, head, place, reporter
+    def __init__(
+        self, task: Task, head: Judged, place: Path, reporter: Reporter, board: LiveBoard | None = None
+    ) -> None:
+        self._task, self._head, self._place, self._reporter, self._board = task, head, place, reporter, board
         self._augmentation = None if task.options.augment is None else Augmentation.parse(task.options.augment)
         self._labels = task.network.places[task.train.labels]
         self._clock = time.perf_counter()
+        self._due = self._clock + _CHECKPOINT_S
         self.state = State(best={**_candidate(head, task.options.monitor), "epoch": 0})
         self._best: list[np.ndarray] = []
         self._program: Program
@@ -57,6 +66,7 @@ class Loop:
     def run(self) -> State:
         """Trains until all phases are done; the network has the best weights then."""
         kept = self._kept()
+        self._show()
         while self.state.phase < len(self._task.phases):
             self._enter(kept)
             kept = None
@@ -128,7 +138,7 @@ class Loop:
             advance(state.seen)
             for images in batches(self._task.train, rows[state.step :], self._augmentation, view):
                 chosen = rows[state.step]
-                state.number += 1
+                state.number, state.taken = state.number + 1, state.taken + 1
                 rate = float(rates[state.step])
                 loss = self._program.step(images, self._labels[chosen], rate, state.number)
                 state.step += 1
@@ -152,10 +162,13 @@ class Loop:
                 f"{state.total / state.seen:.4f}, validation accuracy {found.accuracy:.4f}, loss {found.loss:.4f}"
             )
             state.history.setdefault("steps", []).append(
-                {"phase": state.phase + 1, "epoch": state.epoch, "step": state.step, "val_accuracy": found.accuracy,
+                {"phase": state.phase + 1, "epoch": state.epoch, "step": state.step, "taken": state.taken,
+                 "loss": _plain(state.total / state.seen), "val_accuracy": found.accuracy,
                  "val_loss": _plain(found.loss)}
             )  # fmt: skip
-        if options.checkpoint_every and state.step % options.checkpoint_every == 0:
+            self._show()
+        asked = options.checkpoint_every and state.step % options.checkpoint_every == 0
+        if asked or time.perf_counter() >= self._due:
             self._save()
 
     def _validate(self) -> bool:
@@ -186,7 +199,12 @@ class Loop:
             f"phase {state.phase + 1}, epoch {state.epoch} of {trainer.epochs}: loss {loss:.4f}, validation accuracy "
             f"{found.accuracy:.4f}, loss {found.loss:.4f}{' (best so far)' if best else ''}"
         )
+        self._show()
         return True
+
+    def _show(self) -> None:
+        if self._board:
+            self._board.take(self.state.history, {"accuracy": self._head.accuracy, "loss": self._head.loss})
 
     def _last_rate(self) -> float:
         trainer = self._phase.trainer
@@ -247,6 +265,8 @@ class Loop:
         slots = [np.array(slot.numpy()) for slots in self._program.slots for slot in slots]
         arrays = {"weights": self._snapshot(), "slots": slots, "best": self._best}
         Checkpoint(self.state, arrays).save(self._place)
+        now = time.perf_counter()
+        self._due = now + max(_CHECKPOINT_S, _CHECKPOINT_COST * (now - self._clock))
 
     def _kept(self) -> Checkpoint | None:
         """Reads the checkpoint and takes its state; None where there is none to go on from."""

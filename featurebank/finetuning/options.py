@@ -40,7 +40,7 @@ class Options:
         patience: epochs without a better value of `monitor` before a phase ends; one, or one a phase.
         keep_going: begin the next phase also where one was no better than those before.
         batch_norm: "train" normalises by the batch and moves the statistics of layers that are trained, "frozen"
-            leaves all batch normalisation as it is.
+            leaves all batch normalisation as it is. By default what the backbone's `finetune_batch_norm` says.
         batch_norm_momentum: of the moving mean and variance of layers that are trained. By default a layer's own, but
             so low that after an epoch all but a twentieth of them is of that epoch: with .99 and 60 steps an epoch
             they lag behind the weights for epochs, in which validation says nothing.
@@ -56,7 +56,7 @@ class Options:
             it is, no epoch is kept that has a lower validation accuracy than the head.
         seed: of the order of images, augmentation and dropout.
         validate_every: also validate after so many steps, to see early where it goes.
-        checkpoint_every: write a checkpoint after so many steps, beside that of each epoch.
+        checkpoint_every: write a checkpoint after so many steps, beside those of each epoch and each minute.
 
     References:
         Layer-wise decay: Clark et al., "ELECTRA", ICLR 2020, arXiv:2003.10555. Unfreezing step by step: Howard, Ruder,
@@ -69,7 +69,7 @@ class Options:
     learning_rate: float | Sequence[float] | None = None
     patience: int | Sequence[int] = 3
     keep_going: bool = False
-    batch_norm: str = "train"
+    batch_norm: str | None = None
     batch_norm_momentum: float | None = None
     layer_decay: float = 1.0
     global_clipnorm: float | None = None
@@ -153,7 +153,7 @@ class Options:
     def _checks(self) -> list[Check]:
         decay = number("layer_decay", self.layer_decay, above=0)
         return [
-            choice("batch_norm", self.batch_norm, BATCH_NORMS),
+            optional(choice("batch_norm", self.batch_norm, BATCH_NORMS)),
             decay._replace(expected="a number above 0, and 1 or less", holds=decay.holds and self.layer_decay <= 1),
             optional(number("batch_norm_momentum", self.batch_norm_momentum, below=1)),
             optional(number("global_clipnorm", self.global_clipnorm, above=0)),

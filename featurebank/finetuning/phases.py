@@ -19,6 +19,9 @@ _MAP_AXES = 3
 _FIXED = ("all_classes",)
 """Layers of a graft that are no parameters: where the classes stand that the head has seen."""
 _NEAREST = 3
+_NORM = "BatchNormalization"
+_TEXTS = (1, 2)
+"""Columns of the table that are aligned to the left."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def plan_phases(model: Any, options: Options) -> list[Phase]:
     layout = Layout(model)
     for layer in model.layers:
         layer.trainable = True
-    frozen = {"BatchNormalization"} if options.batch_norm == "frozen" else set()
+    frozen = {_NORM} if options.batch_norm == "frozen" else set()
     parts: list[tuple[str, frozenset[str], tuple[str, ...]]] = []
     for name in layout.stages() if options.progressive else options.unfreeze:
         names = layout.order[layout.first(name) :]
@@ -126,15 +129,44 @@ def unfreeze(model: Any, phase: Phase) -> None:
 
 
 def describe(model: Any, phases: Sequence[Phase]) -> Iterator[str]:
-    """Yields a line for each phase: what is trained, and how."""
+    """Yields the lines of a table: what each phase trains, and how."""
     whole = sum(math.prod(weight.shape) for weight in model.weights)
+    rows = [("phase", "unfreeze", "first layer trained", "layers", "parameters", "share", "epochs", "learning rate")]
     for number, phase in enumerate(phases, 1):
         trainer = phase.trainer
-        yield (
-            f"phase {number} of {len(phases)}: {phase.name}: {len(phase.trained)} layers from '{phase.trained[0]}', "
-            f"{phase.parameters:,} of {whole:,} parameters; up to {trainer.epochs} epochs, {trainer.optimizer}, "
-            f"learning rate {trainer.learning_rate:g}, {trainer.schedule}"
-        )
+        rows.append(
+            (
+                str(number), phase.name, phase.trained[0], str(len(phase.trained)), f"{phase.parameters:,}",
+                f"{100 * phase.parameters / whole:.1f} %", f"<= {trainer.epochs}", f"{trainer.learning_rate:g}",
+            )
+        )  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if place in _TEXTS else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+    trainer = phases[0].trainer
+    yield f"of {whole:,} parameters; {trainer.optimizer}, schedule {trainer.schedule}, batches of {trainer.batch_size}"
+
+
+def describe_batch_norm(model: Any, phases: Sequence[Phase], chosen: str, why: str) -> str:
+    """Returns a line on what is done with batch normalisation.
+
+    Args:
+        model: as `plan_phases` takes it.
+        phases: of the fine-tune.
+        chosen: "train" or "frozen".
+        why: where that comes from, as "the default of resnet50".
+    """
+    found = {layer.name for layer in model.layers if type(layer).__name__ == _NORM}
+    if not found:
+        return "batch normalisation: none in this network"
+    if chosen == "frozen":
+        return f"batch normalisation: frozen, all {len(found)} layers stay as they are ({why})"
+    trained = len(found & set(phases[-1].trained))
+    return f"batch normalisation: train, in {trained} of {len(found)} layers by the last phase ({why})"
 
 
 def _begins(layer: str, name: str) -> bool:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from featurebank import digest, metrics
 from featurebank.backbone import Backbone
+from featurebank.backbone.recorded import recorded_batch_norm
 from featurebank.bank import Bank, open_bank
+from featurebank.bank.unfinished import CHECKPOINT
+from featurebank.boards import LiveBoard, check_tensorboard, write_tensorboard
 from featurebank.errors import ConfigError, HeadError
 from featurebank.files import atomic_path
-from featurebank.finetuning.checkpoint import SUFFIX, State
+from featurebank.finetuning.alone import alone
+from featurebank.finetuning.checkpoint import State
 from featurebank.finetuning.loop import Loop
 from featurebank.finetuning.normalized import check_mixed, mixed, normalized
 from featurebank.finetuning.options import Options, read_options
 from featurebank.finetuning.outcome import check_start, gain
-from featurebank.finetuning.phases import ALL, describe, plan_phases
+from featurebank.finetuning.phases import ALL, Phase, describe, describe_batch_norm, plan_phases
 from featurebank.finetuning.program import Network
 from featurebank.finetuning.task import Judged, Task, judge
 from featurebank.grafting.about import About
 from featurebank.grafting.formats import KerasFormat
-from featurebank.grafting.stage import check_layers, grafted
+from featurebank.grafting.stage import CAN, check_layers, grafted
 from featurebank.heads.data import check_splits
 from featurebank.heads.finetuned import is_finetuned
 from featurebank.heads.runs import FINETUNE, Run, load_runs, pack, read_run
@@ -34,8 +41,8 @@ _SCORED = 2000
 
 
 def finetune(
-    run: Run | str = "best", *, bank: Bank | None = None, backbone: Backbone | None = None, reporter: Reporter = SILENT,
-    **options: Any,
+    run: Run | str = "best", *, bank: Bank | None = None, backbone: Backbone | None = None,
+    tensorboard: Path | None = None, reporter: Reporter = SILENT, **options: Any,
 ) -> Run:  # fmt: skip
     """Trains a run's head together with the network under it, phase by phase.
 
@@ -48,6 +55,7 @@ def finetune(
             bank's heads that can be told in layers.
         bank: where it is; a run knows that.
         backbone: the network of the bank; default: loaded again.
+        tensorboard: a directory that TensorBoard is pointed at; curves are written there as they come.
         reporter: is told what is trained and each epoch.
         options: see `Options`: `unfreeze` or `progressive`, and whatever differs from the defaults.
 
@@ -60,29 +68,46 @@ def finetune(
         HeadError: the head cannot be told in layers, or the grafted model does not say what the head says.
         DatasetError: images have gone or changed since extraction.
         WeightsError: the network is not any more the one that made the bank.
+        RunLockedError: another process does this fine-tune now.
+        MissingDependencyError: TensorBoard is asked for and not installed.
         DiskFullError: no space is left; an older checkpoint stays.
     """
     wanted = read_options(options)
     if wanted.mixed_precision:
         check_mixed()
+    if tensorboard:
+        check_tensorboard()
     start, bank = _found(run, bank, reporter)
-    name = _run_id(start, bank, wanted)
-    done = read_run(bank.path / "runs" / f"{name}.json")
-    if done and done.saved_path.is_file() and digest.of_file(done.saved_path) == done.weights:
-        reporter.say(f"fine-tuned before: run {name}")
-        return done
-    return _Stage(start, bank, wanted, name, reporter).run(backbone)
+    stage = _Stage(start, bank, wanted, reporter)
+    done = stage.done()
+    if not done:
+        with alone(bank.path / "runs", stage.name, reporter):
+            done = stage.done()  # another process may have ended just now
+            if not done:
+                return stage.run(backbone, tensorboard)
+    if tensorboard:
+        write_tensorboard([done], tensorboard)
+    return done
 
 
 class _Stage:
     """One fine-tune."""
 
-    def __init__(self, start: Run, bank: Bank, options: Options, name: str, reporter: Reporter) -> None:
-        self._start, self._bank, self._options = start, bank, options
-        self._name, self._reporter = name, reporter
+    def __init__(self, start: Run, bank: Bank, given: Options, reporter: Reporter) -> None:
+        self._start, self._bank, self._given, self._reporter = start, bank, given, reporter
+        self._options = replace(given, batch_norm=given.batch_norm or recorded_batch_norm(bank.recipe))
+        self.name = _run_id(start, bank, self._options)
         self._directory = bank.path / "runs"
 
-    def run(self, backbone: Backbone | None) -> Run:
+    def done(self) -> Run | None:
+        """Returns the run if it was done before, and its model is what was written."""
+        found = read_run(self._directory / f"{self.name}.json")
+        if found and found.saved_path.is_file() and digest.of_file(found.saved_path) == found.weights:
+            self._reporter.say(f"fine-tuned before: run {self.name}")
+            return found
+        return None
+
+    def run(self, backbone: Backbone | None, tensorboard: Path | None) -> Run:
         check_splits(self._bank)
         self._reporter.say(f"fine-tuning from run {self._start.run}: {self._start.spec} on {self._start.tap}")
         graft = grafted(self._bank, self._start, backbone=backbone, proof=False, form="layers")
@@ -91,7 +116,7 @@ class _Stage:
         if self._options.normalize and phases[0].name != ALL:
             message = f"normalize changes what the first layer gets, but phase 1 is '{phases[0].name}': unfreeze 'all'"
             raise ConfigError(message)
-        for line in describe(model, phases):
+        for line in [*describe(model, phases), self._batch_norm(model, phases)]:
             self._reporter.say(line)
         train, val = (Originals(self._bank, [split], reporter=self._reporter) for split in ("train", "val"))
         head = Task(Network(model, self._options), train, val, phases, self._options).judge()
@@ -99,10 +124,22 @@ class _Stage:
         self._reporter.say(f"epoch 0, the head: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
         trained = self._prepared(model, train)
         task = Task(Network(trained, self._options), train, val, phases, self._options)
-        state = Loop(task, head, self._directory / f"{self._name}{SUFFIX}", self._reporter).run()
-        if trained is not model and state.best["epoch"]:
-            model = _as_before(trained, model) if self._options.mixed_precision else trained
-        return self._finished(_Ended(model, task, state, head), graft.about)
+        place = self._directory / f"{self.name}{CHECKPOINT}"
+        with contextlib.ExitStack() as stack:
+            board = None
+            if tensorboard:
+                board = stack.enter_context(LiveBoard(tensorboard, self._start.tap, FINETUNE, self.name))
+            state = Loop(task, head, place, self._reporter, board).run()
+            if trained is not model and state.best["epoch"]:
+                model = _as_before(trained, model) if self._options.mixed_precision else trained
+            run = self._finished(_Ended(model, task, state, head), graft.about)
+            if board:
+                board.finish(run)
+        return run
+
+    def _batch_norm(self, model: Any, phases: Sequence[Phase]) -> str:
+        why = "as asked for" if self._given.batch_norm else f"the default of {self._bank.recipe['backbone']}"
+        return describe_batch_norm(model, phases, str(self._options.batch_norm), why)
 
     def _prepared(self, model: Any, train: Originals) -> Any:
         """Returns the model as it is trained: the same one, or another form of it."""
@@ -114,14 +151,14 @@ class _Stage:
         """Writes the model, then the record; only then the checkpoint goes."""
         found, state = ended.judged(self._options), ended.state
         run = Run(
-            run=self._name, head=FINETUNE, params={"from": self._start.run, **self._options.params()},
+            run=self.name, head=FINETUNE, params={"from": self._start.run, **self._given.params()},
             tap=self._start.tap, seed=self._options.seed, seconds=round(state.seconds, 6),
             metrics=ended.metrics(found), bank=self._bank.digest,
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), notes=tuple(state.notes),
             history={**state.history, "best_epoch": state.best["epoch"]}, parameters=ended.model.count_params(),
             right=pack(found.probabilities.argmax(axis=1) == ended.task.val.labels), directory=self._bank.path,
             finetune={
-                "from": self._start.run, "phases": state.told,
+                "from": self._start.run, "phases": state.told, "batch_norm": self._options.batch_norm,
                 "epoch_0": {"accuracy": ended.head.accuracy, "loss": ended.head.loss},
                 "gain": gain(self._start, ended.head, found, ended.task.val.labels, state.seconds),
             },
@@ -133,9 +170,7 @@ class _Stage:
             KerasFormat().write(ended.model, temporary, text)
         run = replace(run, weights=digest.of_file(run.saved_path))
         run.save()
-        (self._directory / f"{self._name}{SUFFIX}").unlink(missing_ok=True)
-        assert run.finetune is not None
-        self._reporter.say(run.finetune["gain"]["worth"])
+        (self._directory / f"{self.name}{CHECKPOINT}").unlink(missing_ok=True)
         return run
 
 
@@ -190,7 +225,8 @@ def _best(bank: Bank, reporter: Reporter) -> Run:
         try:
             check_layers(bank, run)
         except HeadError as error:
-            reporter.say(f"passing over {run.run} ({run.metrics['val']['accuracy']:.4f}): {error}")
+            why = str(error).removesuffix(f": {CAN}")
+            reporter.say(f"passing over {run.run} ({run.metrics['val']['accuracy']:.4f}): {why}")
             passed = passed or error
             left = [other for other in left if other.spec != run.spec]
             continue

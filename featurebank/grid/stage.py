@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from featurebank.bank import Bank
+from featurebank.bank.claims import Claims
 from featurebank.errors import HeadError
-from featurebank.grid.claims import Claims
 from featurebank.grid.expand import expand
 from featurebank.grid.files import Grid
 from featurebank.grid.jobs import Job, job, plan

@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 
 from featurebank.bank import Bank
+from featurebank.bank.claims import Claims
 from featurebank.errors import FeatureBankError
-from featurebank.grid.claims import Claims
 from featurebank.grid.jobs import Job
 from featurebank.grid.record import Journal
 from featurebank.grid.schedule import Clock, Speed, make_pieces

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from featurebank.backbone import backbone_from_model, load_backbone, load_recorded, recorded_source
+from featurebank.backbone.recorded import recorded_batch_norm
+from featurebank.backbone.table import TABLE
 from featurebank.errors import ConfigError, WeightsError
 
 
@@ -43,6 +45,14 @@ def test_one_from_a_file(tmp_path: Path) -> None:
 def test_banks_of_earlier_versions_name_the_weights_alone() -> None:
     backbone = load_backbone("mobilenet_v2", weights="random:3")
     assert load_recorded(backbone.recipe, {"weights": "random:3"}).digest == backbone.digest
+
+
+def test_what_a_finetune_does_with_batch_normalisation(monkeypatch: pytest.MonkeyPatch) -> None:
+    lite, own = {"backbone": "efficientnet_lite0"}, {"backbone": "efficientnet_lite0", "architecture": "user:1"}
+    assert recorded_batch_norm(lite) == recorded_batch_norm(own) == "train"
+    monkeypatch.setattr(type(TABLE["efficientnet_lite0"]), "finetune_batch_norm", "frozen")
+    assert recorded_batch_norm(lite) == "frozen"
+    assert recorded_batch_norm(own) == "train", "a network of the user's own that has the name alone"
 
 
 def test_other_weights_than_the_banks() -> None:

@@ -53,11 +53,15 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_phases_and_a_model(ask: Ask, bank: Bank, head: Run, tmp_path: Path) -> None:
     words = ["--unfreeze", "last", "--unfreeze", "all", "--epochs", "20,5", "--batch-size", 8, "--augment", "noise=.02"]
     out, errors = ask("finetune", *words, "--tensorboard", tmp_path / "boards", "--keep-going")
-    assert "phase 1 of 2: last: 3 layers from 'last', " in errors
-    assert "phase 2 of 2: all: 4 layers from 'cut', 166 of 184 parameters" in errors
+    table = [line.split() for line in errors.splitlines()]
+    assert ["1", "last", "last", "3"] in [row[:4] for row in table]
+    assert ["2", "all", "cut", "4", "166", "90.2", "%", "<=", "5", "0.01"] in table
+    assert "of 184 parameters; sgd, schedule cosine, batches of 8\n" in errors
+    assert "batch normalisation: train, in 1 of 1 layers by the last phase (the default of tiny" in errors
     assert f"epoch 0, the head: validation accuracy {head.metrics['val']['accuracy']:.4f}" in errors
     assert "phase 1, epoch 20 of 20: loss" in errors
     assert f"its head, {head.run}: {head.metrics['val']['accuracy']:.4f}" in out
+    assert (out + errors).count("worth it: ") == 1
     assert len(list((tmp_path / "boards").rglob("*tfevents*"))) == 1
 
     told: Any = json.loads(ask("-q", "finetune", "--from", head.run[:6], *words, "--keep-going", "--json")[0])
@@ -106,6 +110,7 @@ def test_in_a_pipeline(ask: Ask, tmp_path: Path) -> None:
     """)
     (tmp_path / "grid.toml").write_text('[[head]]\nkind = "softmax"\nepochs = 2\n')
     assert "finetune: from best: last\n" in ask("run", file, "--dry-run")[0]
+    assert "\nfinetune: worth it: +" in ask("run", file)[0]
     found = json.loads(ask("run", file, "--json")[0])
     assert found["runs"][0]["head"] == "finetune"
     assert found["finetune"]["run"] == found["best"]

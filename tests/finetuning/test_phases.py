@@ -10,7 +10,7 @@ from finetunes import options
 
 from featurebank.backbone import load_backbone
 from featurebank.errors import ConfigError, UnknownNameError
-from featurebank.finetuning.phases import describe, plan_phases, unfreeze
+from featurebank.finetuning.phases import describe, describe_batch_norm, plan_phases, unfreeze
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,20 @@ def test_everything_from_the_first_layer_of_a_name_is_trained(resnet: Any) -> No
     trainable = sum(int(weight.shape.num_elements()) for weight in (w.value for w in resnet.trainable_weights))
     assert trainable == phases[1].parameters
     told = list(describe(resnet, phases))
-    assert "phase 2 of 5: conv5_block3: " in told[1]
-    assert f"{phases[1].parameters:,} of {resnet.count_params():,} parameters" in told[1]
+    assert told[2].split()[:5] == ["2", "conv5_block3", "conv5_block3_1_conv", "7", f"{phases[1].parameters:,}"]
+    column = told[0].index("first layer trained")
+    assert [line[column:].split()[0] for line in told[1:6]] == [phase.trained[0] for phase in phases]
+    assert told[-1].startswith(f"of {resnet.count_params():,} parameters; sgd, schedule cosine")
 
 
 def test_frozen_batch_normalisation_is_in_no_phase(resnet: Any) -> None:
     (phase,) = plan_phases(resnet, options(unfreeze=["conv5_block3"], batch_norm="frozen"))
     assert phase.trained == ("conv5_block3_1_conv", "conv5_block3_2_conv", "conv5_block3_3_conv", "head_logits")
+    told = describe_batch_norm(resnet, [phase], "frozen", "as asked for")
+    assert told == "batch normalisation: frozen, all 53 layers stay as they are (as asked for)"
+    phases = plan_phases(resnet, options(unfreeze=["head", "conv5_block3"]))
+    told = describe_batch_norm(resnet, phases, "train", "the default of resnet50")
+    assert told == "batch normalisation: train, in 3 of 53 layers by the last phase (the default of resnet50)"
 
 
 def test_progressive_goes_back_by_sizes_of_maps(resnet: Any) -> None:

@@ -14,7 +14,8 @@ from finetunes import Said
 import featurebank as fb
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
-from featurebank.errors import ConfigError, DatasetError, HeadError
+from featurebank.bank.claims import NAME as CLAIMS
+from featurebank.errors import ConfigError, DatasetError, HeadError, WeightsError
 from featurebank.finetuning import finetune
 from featurebank.finetuning.checkpoint import Checkpoint
 from featurebank.finetuning.normalized import channel_moments, normalized
@@ -24,6 +25,7 @@ from featurebank.grid import train_heads
 from featurebank.heads.finetuned import finetuned_model
 from featurebank.heads.runs import Run, load_runs, read_run
 from featurebank.originals import Originals
+from featurebank.progress import Reporter
 
 QUICK: dict[str, Any] = {"unfreeze": ["last", "all"], "epochs": 2, "batch_size": 8, "keep_going": True}
 
@@ -60,9 +62,9 @@ def test_a_run_on_the_leaderboard(clean: Bank, head: Run, said: Said) -> None:
     assert run.history["val_accuracy"][run.history["best_epoch"] - 1] == run.metrics["val"]["accuracy"]
     assert sum(phase["epochs"] for phase in run.finetune["phases"]) == len(run.history["loss"])
     assert fb.leaderboard(clean)[0] == run == fb.select(load_runs(clean))
-    assert said.lines[-1] == gain["worth"]
     assert f"epoch 0, the head: validation accuracy {epoch_0:.4f}" in "\n".join(said.lines)
-    assert [p.name for p in (clean.path / "runs").iterdir() if "checkpoint" in p.name or p.name[0] == "."] == []
+    left = {path.suffix for path in (clean.path / "runs").iterdir() if path.name != CLAIMS}
+    assert left <= {".json", ".head", ".keras"}
 
     again = fb.finetune(run=head.run, bank=clean, epochs=25, unfreeze=["last", "all"], batch_size=8, reporter=said)
     assert again == run
@@ -179,6 +181,60 @@ def test_it_goes_on_as_if_nothing_had_happened(
         whole = again
 
 
+def test_curves_are_written_as_they_come_and_going_on_doubles_none(
+    clean: Bank, head: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def curve(tag: str) -> list[tuple[int, float]]:
+        (place,) = (tmp_path / "pooled").iterdir()
+        found = EventAccumulator(str(place))
+        found.Reload()
+        return [(event.step, event.value) for event in found.Scalars(tag)]
+
+    said: list[list[tuple[int, float]]] = []
+
+    class Watching(Reporter):
+        def say(self, line: str) -> None:
+            if line.startswith("phase 1, epoch 2, step 4"):
+                said.append(curve("epoch/val_accuracy"))
+                raise KeyboardInterrupt
+
+    wanted: dict[str, Any] = {**QUICK, "seed": 5, "validate_every": 2, "tensorboard": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        finetune(head, **wanted, reporter=Watching())
+    assert [step for step, _ in said[0]] == [0, 1]
+    assert [step for step, _ in curve("step/loss")] == [2, 4, 7]
+    run = finetune(head, **wanted)
+    assert run.history is not None
+    expected = [head.metrics["val"]["accuracy"], *run.history["val_accuracy"]]
+    assert curve("epoch/val_accuracy") == [(epoch, pytest.approx(value)) for epoch, value in enumerate(expected)]
+    assert [step for step, _ in curve("step/loss")] == [entry["taken"] for entry in run.history["steps"]]
+    assert [step for step, _ in curve("step/val_loss")] == [2, 4, 7, 9, 12, 14, 17, 19]
+    again = curve("val/accuracy")
+    finetune(head, **wanted)
+    assert curve("val/accuracy") == again
+
+
+@pytest.mark.parametrize(("seconds", "saved"), [(0.0, 10), (3600.0, 2)])
+def test_checkpoints_come_by_the_clock(
+    seconds: float, saved: int, clean: Bank, head: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each of the ten steps, or of the two epochs alone."""
+    monkeypatch.setattr("featurebank.finetuning.loop._CHECKPOINT_S", seconds)
+    monkeypatch.setattr("featurebank.finetuning.loop._CHECKPOINT_COST", 0)
+    save, count = Checkpoint.save, 0
+
+    def counting(self: Checkpoint, path: Path) -> None:
+        nonlocal count
+        count += 1
+        save(self, path)
+
+    monkeypatch.setattr(Checkpoint, "save", counting)
+    finetune(head, unfreeze=["last"], epochs=2, batch_size=8, patience=9, seed=8, checkpoint_every=None)
+    assert count == saved
+
+
 def test_a_damaged_checkpoint_is_told_and_not_used(clean: Bank, head: Run, said: Said) -> None:
     run = finetune(head, unfreeze=["last"], epochs=1)
     run.saved_path.unlink()
@@ -206,7 +262,8 @@ def test_best_is_the_best_head_that_can_be_grafted(clean: Bank, said: Said) -> N
     better.save()
     run = finetune("best", bank=clean, unfreeze=["head"], epochs=1, reporter=said)
     assert run.params["from"] not in {better.run, run.run}
-    assert any(line.startswith(f"passing over {better.run} (1.0000): knn") for line in said.lines)
+    passed = f"passing over {better.run} (1.0000): knn(n_neighbors=1) cannot become Keras layers ("
+    assert any(line.startswith(passed) and line.endswith(")") for line in said.lines)
     better_head = [run for run in load_runs(clean) if run.run == better.run]
     with pytest.raises(HeadError, match=r"^knn.* cannot become Keras layers .*: softmax, mlp"):
         finetune(better_head[0], unfreeze=["all"])
@@ -266,6 +323,24 @@ def test_a_network_that_was_given_stays_as_it_is(shown: Path, tmp_path: Path) ->
     assert run.metrics["val"]["accuracy"] >= head.metrics["val"]["accuracy"]
 
 
+def test_batch_normalisation_is_the_backbones_to_decide(
+    clean: Bank, head: Run, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: dict[str, Any] = {"unfreeze": ["all"], "epochs": 1, "batch_size": 8, "seed": 6}
+    default = finetune(head, **wanted, reporter=said)
+    assert default.finetune is not None
+    assert default.finetune["batch_norm"] == "train"
+    assert "batch_norm" not in default.params
+    assert "(the default of tiny" in "\n".join(said.lines)
+    assert finetune(head, **wanted, batch_norm="train") == default, "the same by another name"
+    monkeypatch.setattr("featurebank.backbone.spec.BackboneSpec.finetune_batch_norm", "frozen")
+    frozen = finetune(head, **wanted)
+    assert frozen.finetune is not None
+    assert frozen.run != default.run
+    assert frozen.finetune["batch_norm"] == "frozen"
+    assert frozen.finetune["phases"][0]["layers"] < default.finetune["phases"][0]["layers"]
+
+
 def test_validation_within_epochs_changes_nothing_but_is_told(clean: Bank, head: Run, said: Said) -> None:
     plain = finetune(head, **QUICK)
     plain.saved_path.unlink()
@@ -291,6 +366,37 @@ def test_refusals(clean: Bank, head: Run, shown: Path) -> None:
             finetune(head, unfreeze=["all"], seed=9)
     finally:
         away.rename(shown)
+
+
+def test_a_bank_made_with_other_weights(shown: Path, tmp_path: Path) -> None:
+    from tiny import network
+
+    file = tmp_path / "mine.keras"
+    model = network()[0]
+    model.save(file)
+    backbone = fb.load_backbone(str(file), preprocessing="none")
+    bank = fb.extract(fb.load_dataset(str(shown)), backbone, cache=tmp_path)
+    head = train_heads(bank, [{"kind": "ridge"}])[0]
+    model.get_layer("last").bias.assign_add(np.ones(6, np.float32))
+    model.save(file)
+    told = "the bank was made by another weights than .*mine.keras .*: extract again with these, or bring the old"
+    with pytest.raises(WeightsError, match=told) as error:
+        finetune(head, unfreeze=["all"])
+    assert "\n" not in str(error.value)
+    with pytest.raises(WeightsError, match="weights"):
+        finetune(head, backbone=fb.load_backbone(str(file), preprocessing="none"), unfreeze=["all"])
+
+
+def test_trees_are_no_layers(shown: Path, tiny: Backbone, tmp_path: Path, said: Said) -> None:
+    bank = fb.extract(fb.load_dataset(str(shown)), tiny, cache=tmp_path)
+    tree = train_heads(bank, [{"kind": "random_forest", "n_estimators": 3}])[0]
+    told = r"^random_forest.* cannot become Keras layers .*: softmax, mlp"
+    with pytest.raises(HeadError, match=told) as error:
+        finetune(tree, unfreeze=["all"])
+    assert "\n" not in str(error.value)
+    with pytest.raises(HeadError, match=told):
+        finetune("best", bank=bank, unfreeze=["all"], reporter=said)
+    assert said.lines[0].startswith(f"passing over {tree.run} ("), "nothing is left after it"
 
 
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(

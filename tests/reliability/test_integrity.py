@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from featurebank.backbone import Backbone
+from featurebank.bank.claims import NAME as CLAIMS
 from featurebank.bank.lock import LOCK
 from featurebank.bank.manifest import MANIFEST, load_manifest
 from featurebank.bank.reader import Bank
@@ -23,7 +24,6 @@ from featurebank.dataset import load_dataset
 from featurebank.errors import BankError
 from featurebank.extraction import extract
 from featurebank.grid import train_heads
-from featurebank.grid.claims import NAME as CLAIMS
 
 PLACES = 200
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -1,4 +1,4 @@
-"""Who trains what: two processes on one grid never do the same run.
+"""Who trains what: two processes never do the same run of a grid, nor the same fine-tune.
 
 A run is claimed by a lock on one byte of one file, at the place that the run's id says; the file has no content. Such a
 lock costs nothing, and the kernel frees it when its process dies, however that happens. What a lock of POSIX does not
@@ -36,7 +36,7 @@ _guard = threading.Lock()
 
 
 class Claims:
-    """The claims of one `train_heads` on a bank, inside a `with` block, at whose end all are let go.
+    """The claims of one `train_heads` or `finetune` on a bank, inside a `with` block, at whose end all are let go.
 
     Args:
         directory: of the bank's runs; made with the first claim if it is not there.
@@ -104,8 +104,8 @@ class Claims:
                 return False
             self._locks = False
             self._warn(
-                f"'{self._path.parent}' lies on a disk without file locks ({error.strerror}): another process on the "
-                "same grid would train the same heads; run one at a time"
+                f"'{self._path.parent}' lies on a disk without file locks ({error.strerror}): another process with "
+                "the same command would train the same; run one at a time"
             )
         return True
 

@@ -10,20 +10,20 @@ import threading
 from pathlib import Path
 
 import pytest
-from grids import ROOT
 
-from featurebank.grid import claims
-from featurebank.grid.claims import Claims
+from featurebank.bank import claims
+from featurebank.bank.claims import Claims
 
 CHILD = """
 import sys
 from pathlib import Path
-from featurebank.grid.claims import Claims
+from featurebank.bank.claims import Claims
 with Claims(Path(sys.argv[1])) as claims:
     print([claims.take(run) for run in sys.argv[2:]], flush=True)
     sys.stdin.readline()
 """
 
+ROOT = Path(__file__).resolve().parents[2]
 RUNS = ("0000000000", "0000000001", "ffffffffff")
 
 

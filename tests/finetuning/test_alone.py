@@ -1,0 +1,112 @@
+"""Two processes on one fine-tune: one does it, the other is told who."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from finetunes import Said
+
+import featurebank as fb
+from featurebank.bank import Bank
+from featurebank.bank.collect import collect
+from featurebank.errors import RunLockedError
+from featurebank.finetuning.alone import alone
+from featurebank.heads.runs import Run
+
+ROOT = Path(__file__).resolve().parents[2]
+WANTED: dict[str, Any] = {"unfreeze": ["last"], "epochs": 3, "batch_size": 8, "seed": 77}
+
+SCRIPT = f"""
+import sys
+import featurebank as fb
+from featurebank.progress import Reporter
+
+class Waiting(Reporter):
+    def say(self, line):
+        if line.startswith("phase 1, epoch 1 of 3"):
+            print("begun", flush=True)
+            sys.stdin.readline()
+
+run = fb.finetune(sys.argv[2], bank=fb.open_bank(sys.argv[1]), reporter=Waiting(), **{WANTED!r})
+print(run.run, flush=True)
+"""
+
+
+def start(bank: Bank, *words: str) -> subprocess.Popen[str]:
+    paths = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}"
+    return subprocess.Popen(
+        [sys.executable, *words], env={**os.environ, "PYTHONPATH": paths}, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_the_second_process_is_told_who_does_it(bank: Bank, head: Run, said: Said) -> None:
+    with start(bank, "-c", SCRIPT, str(bank.path), head.run) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "begun\n", first.communicate()[1]
+        told = rf"^process {first.pid} on .* has been doing this fine-tune \(run \w+\) since 20.*Z: wait for it to end"
+        with pytest.raises(RunLockedError, match=told):
+            fb.finetune(head, bank=bank, **WANTED)
+
+        words = ["-q", "finetune", "--bank", str(bank.path), "--from", head.run, "--unfreeze", "last", "--epochs", "3"]
+        second = start(bank, "-m", "featurebank", *words, "--batch-size", "8", "--seed", "77")
+        out, errors = second.communicate(timeout=60)
+        assert (second.returncode, out) == (1, "")
+        (line,) = errors.splitlines()
+        assert line.startswith(f"Error: process {first.pid} on ")
+
+        held = {file.name for file in (bank.path / "runs").glob("*.holder")}
+        collect(bank.path)
+        assert {file.name for file in (bank.path / "runs").glob("*.holder")} == held != set()
+        fb.finetune(head, bank=bank, **{**WANTED, "seed": 78})  # another one is free
+
+        out, errors = first.communicate("\n", timeout=120)
+        run = fb.finetune(head, bank=bank, **WANTED, reporter=said)
+        assert out.strip() == run.run, errors
+        assert said.lines == [f"fine-tuned before: run {run.run}"]
+    assert list((bank.path / "runs").glob("*.holder")) == []
+
+
+def test_a_killed_process_holds_nothing(bank: Bank, head: Run, said: Said) -> None:
+    wanted = {**WANTED, "seed": 79}
+    script = SCRIPT.replace(repr(WANTED), repr(wanted))
+    with start(bank, "-c", script, str(bank.path), head.run) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "begun\n", first.communicate()[1]
+        first.kill()
+        first.wait()
+    (left,) = (bank.path / "runs").glob("*.holder")
+    assert json.loads(left.read_text())["process"] == first.pid
+    run = fb.finetune(head, bank=bank, **wanted, reporter=said)
+    assert run.history is not None
+    assert len(run.history["loss"]) == 3
+    assert not left.exists()
+
+
+def test_two_threads_of_a_process(tmp_path: Path, said: Said) -> None:
+    found: list[str] = []
+
+    def second() -> None:
+        try:
+            with alone(tmp_path, "00000000aa", said):
+                found.append("begun")
+        except RunLockedError as error:
+            found.append(str(error))
+
+    with alone(tmp_path, "00000000aa", said):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+        (tmp_path / "00000000aa.holder").unlink()
+        second()
+    second()
+    assert found[0].startswith(f"process {os.getpid()} on ")
+    assert found[1].startswith("another process does this fine-tune (run 00000000aa): wait for it to end")
+    assert found[2] == "begun"

@@ -47,7 +47,7 @@ class ExtractSection(_Section):
     weights: str | None = None
     """"imagenet", "random:SEED" or a file; by default the network's own."""
     preprocessing: str | None = None
-    """Of a network of your own that does not declare it."""
+    """Of a network of your own that does not declare it; of a known one in place of its own."""
     image_size: int | None = None
     taps: Annotated[list[str], Field(min_length=1)] = ["pooled"]
     engine: str = "auto"

@@ -25,7 +25,7 @@ def read_variants(path: str | Path, overrides: Iterable[str] = (), only: Iterabl
     """Reads a pipeline file, with or without variants.
 
     A `[[variant]]` has a `name` and any of the sections. Its keys lie over those of the file; what it does not give
-    stays. `finetune = false` leaves the file's fine-tune out.
+    stays. `false` takes away what the file gives: `finetune = false`, `dataset.classes = false`.
 
     Args:
         path: the TOML file.
@@ -49,7 +49,10 @@ def read_variants(path: str | Path, overrides: Iterable[str] = (), only: Iterabl
     own: list[dict[str, Any]] = [{}] if blocks is None else blocks
     for text in overrides:
         _override(value, own, text)
-    found = [parse_pipeline(_laid_over(value, block), Path(path).parent) for block in own]
+    found = [
+        parse_pipeline(_laid_over(value, {name: v for name, v in block.items() if name != "name"}), Path(path).parent)
+        for block in own
+    ]
     if problems := list(_told(own, [part if isinstance(part, list) else [] for part in found])):
         message = f"{path}: " + "; ".join(problems)
         raise ConfigError(message)
@@ -82,15 +85,17 @@ def _wrong_blocks(blocks: Any) -> Iterator[str]:
     yield from (f"{count} variants have the name '{name}'" for name, count in names.items() if count > 1)
 
 
-def _laid_over(value: Mapping[str, Any], block: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the sections of a file with those of a variant over them."""
-    made = dict(value)
-    for section, own in block.items():
-        if section == "finetune" and own is False:
-            made.pop(section, None)
-        elif section != "name":
-            below = value.get(section)
-            made[section] = {**below, **own} if isinstance(below, dict) and isinstance(own, dict) else own
+def _laid_over(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the sections of a file, or the keys of one, with those of a variant over them."""
+    made = dict(below)
+    for name, value in own.items():
+        under = below.get(name)
+        if isinstance(under, dict) and isinstance(value, dict):
+            made[name] = _laid_over(under, value)
+        elif value is False and (name == "finetune" or (name in below and not isinstance(under, bool))):
+            made.pop(name, None)
+        else:
+            made[name] = value
     return made
 
 

@@ -95,7 +95,8 @@ def test_a_study_is_right_against_its_network(name: str) -> None:
     """Taps and cuts are layers, each head takes its tap, each phase trains something new."""
     for variant in big(name):
         pipeline = variant.pipeline
-        extract_options(pipeline).check()
+        section = pipeline.extract
+        extract_options(pipeline).check(network_of(section.backbone, section.image_size, section.preprocessing))
         assert specs(pipeline)
         if pipeline.finetune:
             assert phases_of(pipeline)
@@ -264,7 +265,7 @@ def check_finetuned(done: VariantResult, section: FinetuneSection) -> None:
     ran = [phase["unfreeze"] for phase in tuned.finetune["phases"]]
     if section.progressive:
         assert ran
-        assert ran.index("all") == len(ran) - 1 if "all" in ran else ran[0].startswith("conv2")
+        assert "all" not in ran[:-1]
     else:
         assert ran == section.unfreeze[: len(ran)]
         improved = [phase["improved"] for phase in tuned.finetune["phases"]]

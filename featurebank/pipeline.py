@@ -101,7 +101,7 @@ def _run(
     bank = extraction.bank
     wanted = pipeline.heads
     runs = train_heads(
-        bank, wanted.grid, seeds=wanted.seeds, taps=wanted.taps, search=wanted.search, runs=wanted.runs,
+        bank, wanted.grid, seeds=wanted.seeds, taps=_head_taps(pipeline), search=wanted.search, runs=wanted.runs,
         folds=wanted.folds, repeats=wanted.repeats, budget=wanted.budget, retry_failed=wanted.retry_failed,
         reporter=reporter,
     )  # fmt: skip
@@ -117,6 +117,12 @@ def _run(
         chosen = evaluate_test(bank, chosen)
         runs = [chosen if run.run == chosen.run else run for run in runs]
     return PipelineResult(extraction, runs, chosen, tuned)
+
+
+def _head_taps(pipeline: Pipeline) -> list[str]:
+    """Returns what heads are trained on that name no tap: by default one of this extraction, whatever the bank has."""
+    taps = pipeline.extract.taps
+    return pipeline.heads.taps or ["pooled" if "pooled" in taps else taps[0]]
 
 
 def _finetune_options(section: FinetuneSection) -> dict[str, Any]:

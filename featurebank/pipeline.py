@@ -88,7 +88,9 @@ def run_variants(
         try:
             result = _run(variant.pipeline, *inputs, cache, reporter)
         except FeatureBankError as error:
-            raise _told([(variant.name, error)], 1 if not variant.name else 0) from error
+            if not variant.name:
+                raise
+            raise type(error)(f"{_names([variant.name])}: {error}") from error
         yield VariantResult(variant.name, result, time.perf_counter() - began)
 
 

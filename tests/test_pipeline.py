@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "pipelines" / "quickstart.toml"
-PIPELINES = sorted((ROOT / "pipelines").glob("*.toml"))
+PIPELINES = sorted([*(ROOT / "pipelines").glob("*.toml"), *(ROOT / "pipelines" / "small").glob("*.toml")])
 
 WATCHED = """
 import sys
@@ -86,22 +86,23 @@ def test_a_dry_run_plans_and_does_nothing(tmp_path: Path, cache: Path, first: An
     assert done["heads"]["known"] >= len(first["runs"])
 
 
-@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_pipeline_file_is_valid(path: Path) -> None:
-    from featurebank.config import read_pipeline
     from featurebank.grid import read_grid
+    from featurebank.variants import read_variants
 
-    assert read_grid(read_pipeline(path).heads.grid)
+    for variant in read_variants(path):
+        assert read_grid(variant.pipeline.heads.grid)
 
 
 def test_a_plan_reads_unchanged_files_once(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from featurebank.config import read_pipeline
     from featurebank.dataset.folder import Files
-    from featurebank.pipeline import plan_pipeline
+    from featurebank.pipeline import plan_variants
+    from featurebank.variants import read_variants
 
     monkeypatch.setattr("featurebank.dataset.memory.SETTLED_NS", 0)
     time.sleep(0.03)  # longer than a kernel's clock stands still
-    pipeline = read_pipeline(QUICKSTART, [f"dataset.name={str(photos)!r}"])
-    first = plan_pipeline(pipeline, cache=tmp_path / "cache")
+    variants = read_variants(QUICKSTART, [f"dataset.name={str(photos)!r}"])
+    first = plan_variants(variants, cache=tmp_path / "cache")
     monkeypatch.delattr(Files, "digest")
-    assert plan_pipeline(pipeline, cache=tmp_path / "cache") == first
+    assert plan_variants(variants, cache=tmp_path / "cache") == first

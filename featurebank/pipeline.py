@@ -90,7 +90,8 @@ def run_variants(
         except FeatureBankError as error:
             if not variant.name:
                 raise
-            raise type(error)(f"{_names([variant.name])}: {error}") from error
+            message = f"{_names([variant.name])}: {error}"
+            raise type(error)(message) from error
         yield VariantResult(variant.name, result, time.perf_counter() - began)
 
 

@@ -143,6 +143,18 @@ def test_study_a_has_its_14_models() -> None:
         assert {name: model[name] for name in stage} == stage
 
 
+def test_study_b_has_its_three_regimes() -> None:
+    """The network's own classifier on all of it frozen, on the last two Fire modules; then all layers."""
+    (variant,) = big("study_b")
+    own = [spec.params for spec in specs(variant.pipeline) if spec.params.get("pooling") == "class_maps"]
+    told = [(p["cut"], p["optimizer"], p["learning_rate"], p["epochs"]) for p in own]
+    assert {("fire9", "adam", 1e-4, 10), ("fire9", "adam", 1e-4, 20), ("fire7", "adam", 1e-4, 10)} < set(told)
+    assert ("fire7", "adam", 1e-6, 10) in told
+    tuned = variant.pipeline.finetune
+    assert tuned is not None
+    assert (tuned.unfreeze, tuned.optimizer, tuned.learning_rate) == (["all"], "adam", 1e-4)
+
+
 def test_study_c_has_its_seven_rows() -> None:
     """Dropout, batch, schedule and batch normalisation of each row, and what the network was fed with."""
     scaled, scaled_views, mean_views = (variant.pipeline for variant in big("study_c"))

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from featurebank.heads.catalog import make_head
     from featurebank.heads.runs import Run
     from featurebank.inspection import Inspection, inspect_dataset
-    from featurebank.pipeline import run_pipeline
+    from featurebank.pipeline import run_pipeline, run_variants
     from featurebank.runtime import set_ram, set_threads
     from featurebank.selection import evaluate_test, leaderboard, select
     from featurebank.transformer import FeatureBank
+    from featurebank.variants import read_variants
 
 _HOMES = {
     "Backbone": "backbone",
@@ -56,7 +57,9 @@ _HOMES = {
     "open_bank": "bank",
     "predict": "grafting",
     "read_pipeline": "config",
+    "read_variants": "variants",
     "run_pipeline": "pipeline",
+    "run_variants": "pipeline",
     "select": "selection",
     "set_ram": "runtime",
     "set_threads": "runtime",
@@ -90,7 +93,9 @@ __all__ = [
     "open_bank",
     "predict",
     "read_pipeline",
+    "read_variants",
     "run_pipeline",
+    "run_variants",
     "select",
     "set_ram",
     "set_threads",

@@ -1,22 +1,21 @@
 """Pipeline files: TOML in, validated and frozen specifications out.
 
 Every problem of a file is found before anything starts, and all of them are told at once. What a grid file says depends
-on the heads that there are: `featurebank.grid.files` reads those.
+on the heads that there are: `featurebank.grid.files` reads those. `featurebank.variants` reads files with variants.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from featurebank.errors import ConfigError, unknown_name
-
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class _Section(BaseModel):
@@ -48,7 +47,7 @@ class ExtractSection(_Section):
     weights: str | None = None
     """"imagenet", "random:SEED" or a file; by default the network's own."""
     preprocessing: str | None = None
-    """Of a network of your own that does not declare it."""
+    """Of a network of your own that does not declare it; of a known one in place of its own."""
     image_size: int | None = None
     taps: Annotated[list[str], Field(min_length=1)] = ["pooled"]
     engine: str = "auto"
@@ -147,20 +146,54 @@ class Pipeline(_Section):
 
 
 def read_pipeline(path: str | Path, overrides: Iterable[str] = ()) -> Pipeline:
-    """Reads a pipeline file.
+    """Reads a pipeline file without variants.
 
     Args:
         path: the TOML file.
         overrides: "SECTION.KEY=VALUE" each, the value in TOML's spelling (quotes around a plain word may be left out).
 
     Raises:
-        ConfigError: the file cannot be read or is wrong; the message has every problem.
+        ConfigError: the file cannot be read or is wrong, or it has variants; the message has every problem.
     """
     _, value = read_toml(Path(path), "pipeline file")
-    for override in overrides:
-        _override(value, override)
-    pipeline = _validated(Pipeline, value, str(path))
-    grid = Path(path).parent / pipeline.heads.grid
+    for text in overrides:
+        override(value, text)
+    if "variant" in value:
+        message = f"{path} has variants: 'featurebank run' runs them one after another, read_variants reads them"
+        raise ConfigError(message)
+    found = parse_pipeline(value, Path(path).parent)
+    if isinstance(found, Pipeline):
+        return found
+    message = f"{path}: " + "; ".join(problem.text for problem in found)
+    raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a pipeline."""
+
+    place: tuple[str, ...]
+    """Section and key."""
+    text: str
+    """The same and what was expected there, for people."""
+
+
+def parse_pipeline(value: Mapping[str, Any], folder: Path) -> Pipeline | list[Problem]:
+    """Checks the values of a pipeline.
+
+    Args:
+        value: a dict for each section.
+        folder: of the pipeline file, where a relative path of a grid starts from.
+
+    Returns:
+        The pipeline, or everything that is wrong.
+    """
+    try:
+        pipeline = Pipeline.model_validate(value)
+    except pydantic.ValidationError as error:
+        found = ((tuple(map(str, e["loc"])), e) for e in error.errors())
+        return [Problem(place, _problem(Pipeline, place, e["type"], e["msg"], e["input"])) for place, e in found]
+    grid = folder / pipeline.heads.grid
     if pipeline.heads.grid.endswith(".toml") and grid.is_file():
         heads = pipeline.heads.model_copy(update={"grid": str(grid)})
         return pipeline.model_copy(update={"heads": heads})
@@ -202,7 +235,16 @@ def parse_value(text: str) -> Any:
         return {"True": True, "False": False}.get(text, text)
 
 
-def _override(value: dict[str, Any], text: str) -> None:
+def override(value: dict[str, Any], text: str) -> None:
+    """Puts one value into the sections of a pipeline file.
+
+    Args:
+        value: a dict for each section; changed in place.
+        text: "SECTION.KEY=VALUE".
+
+    Raises:
+        ConfigError: the text has another form, or the section is none.
+    """
     name, equals, given = text.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and section and key):
@@ -212,15 +254,6 @@ def _override(value: dict[str, Any], text: str) -> None:
         message = f"--set {text}: '{section}' is no section of the file"
         raise ConfigError(message)
     value[section][key] = parse_value(given.strip())
-
-
-def _validated(model: type[_Model], value: Any, source: str) -> _Model:
-    try:
-        return model.model_validate(value)
-    except pydantic.ValidationError as error:
-        problems = [_problem(model, e["loc"], e["type"], e["msg"], e["input"]) for e in error.errors()]
-        message = f"{source}: " + "; ".join(problems)
-        raise ConfigError(message) from error
 
 
 def _problem(model: type[BaseModel], place: Sequence[Any], kind: str, text: str, got: Any) -> str:

@@ -18,6 +18,7 @@ LEVELS = {
     "meter": 1,
     "progress": 1,
     "config": 1,
+    "variants": 2,
     "dataset": 2,
     "backbone": 2,
     "bank": 2,

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "pipelines" / "quickstart.toml"
-PIPELINES = sorted((ROOT / "pipelines").glob("*.toml"))
+PIPELINES = sorted([*(ROOT / "pipelines").glob("*.toml"), *(ROOT / "pipelines" / "small").glob("*.toml")])
 
 WATCHED = """
 import sys
@@ -86,40 +86,43 @@ def test_a_dry_run_plans_and_does_nothing(tmp_path: Path, cache: Path, first: An
     assert done["heads"]["known"] >= len(first["runs"])
 
 
-@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_pipeline_file_is_valid(path: Path) -> None:
-    from featurebank.config import read_pipeline
     from featurebank.grid import read_grid
+    from featurebank.variants import read_variants
 
-    assert read_grid(read_pipeline(path).heads.grid)
+    for variant in read_variants(path):
+        assert read_grid(variant.pipeline.heads.grid)
 
 
 def test_a_plan_reads_unchanged_files_once(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from featurebank.config import read_pipeline
     from featurebank.dataset.folder import Files
-    from featurebank.pipeline import plan_pipeline
+    from featurebank.pipeline import plan_variants
+    from featurebank.variants import read_variants
 
     monkeypatch.setattr("featurebank.dataset.memory.SETTLED_NS", 0)
     time.sleep(0.03)  # longer than a kernel's clock stands still
-    pipeline = read_pipeline(QUICKSTART, [f"dataset.name={str(photos)!r}"])
-    first = plan_pipeline(pipeline, cache=tmp_path / "cache")
+    variants = read_variants(QUICKSTART, [f"dataset.name={str(photos)!r}"])
+    first = plan_variants(variants, cache=tmp_path / "cache")
     monkeypatch.delattr(Files, "digest")
-    assert plan_pipeline(pipeline, cache=tmp_path / "cache") == first
+    assert plan_variants(variants, cache=tmp_path / "cache") == first
 
 
 def test_a_budget_among_the_taps(photos: Path, tmp_path: Path) -> None:
-    from featurebank.config import read_pipeline
     from featurebank.errors import ConfigError
-    from featurebank.pipeline import plan_pipeline, run_pipeline
+    from featurebank.pipeline import plan_variants, run_pipeline
+    from featurebank.variants import read_variants
 
     (tmp_path / "ridge.toml").write_text('[[head]]\nkind = "ridge"\n')
     chosen = [f"dataset.name={str(photos)!r}", f"heads.grid={str(tmp_path / 'ridge.toml')!r}", "extract.image_size=32"]
     taps = "extract.taps=['pooled', 'auto:200kB']"
-    pipeline = read_pipeline(QUICKSTART, [*chosen, taps, "heads.taps=['pooled']"])
-    assert plan_pipeline(pipeline, cache=tmp_path / "cache")["extract"]["missing"] == 24
-    done = run_pipeline(pipeline, cache=tmp_path / "cache")
+    variants = read_variants(QUICKSTART, [*chosen, taps, "heads.taps=['pooled']"])
+    (plan,) = plan_variants(variants, cache=tmp_path / "cache")
+    assert plan["extract"]["missing"] == 24
+    done = run_pipeline(variants[0].pipeline, cache=tmp_path / "cache")
     (_, cut) = done.extraction.bank.taps
     assert done.extraction.bank.tap_bytes("pooled") + done.extraction.bank.tap_bytes(cut) <= 200_000
-    assert plan_pipeline(pipeline, cache=tmp_path / "cache")["extract"]["missing"] == 0
+    (plan,) = plan_variants(variants, cache=tmp_path / "cache")
+    assert plan["extract"]["missing"] == 0
     with pytest.raises(ConfigError, match="no cut of efficientnet_lite0 fits"):
-        plan_pipeline(read_pipeline(QUICKSTART, [*chosen, "extract.taps=['auto:20B']"]), cache=tmp_path / "cache")
+        plan_variants(read_variants(QUICKSTART, [*chosen, "extract.taps=['auto:20B']"]), cache=tmp_path / "cache")

@@ -1,7 +1,8 @@
-"""Two small networks for small images that are trained from scratch, to be compared with transfer learning.
+"""Small networks for small images that are trained from scratch, to be compared with transfer learning.
 
-`basenet` is the convolutions of LeNet-5, with ReLU and maxima; `basenet_plus` adds normalisation, dropout and depth.
-They come without trained weights: `random:SEED` is their beginning, and unfreezing all of them their training.
+`basenet` is the convolutions of LeNet-5, with ReLU and maxima; `basenet_plus` adds normalisation, dropout and depth;
+`basenet_deep` has a block more, for a head on the average of its last map. They come without trained weights:
+`random:SEED` is their beginning, and unfreezing all of them their training.
 
 The network, as of every backbone, ends in the last map. Their dense layers depend on the classes, so they belong to the
 head: `mlp` with `hidden_units=50` on `map` is what they were published with. `classifier` has these layers for the 25
@@ -16,6 +17,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -78,13 +80,7 @@ class BaseNetPlus(_Untrained):
         """Adds the network to a graph; its last map is (n, 6, 6, 128) for 32 pixels."""
         import keras
 
-        x = prepared
-        for block, filters in enumerate((32, 64, 128), start=1):
-            x = _conv(x, filters, f"block{block}_conv1", padding="same")
-            if block < 3:  # noqa: PLR2004 - the last block is one convolution
-                x = _conv(x, filters, f"block{block}_conv2", padding="valid")
-                x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
-            x = keras.layers.Dropout(_DROPOUT, name=f"block{block}_out")(x)
+        x = _blocks(prepared, (32, 64, 128))
         if not top:
             return x
         x = keras.layers.Flatten(name="flatten")(x)
@@ -92,6 +88,36 @@ class BaseNetPlus(_Untrained):
         x = keras.layers.BatchNormalization(name="dense_bn")(x)
         x = keras.layers.ReLU(name="dense_relu")(x)
         return keras.layers.Dense(_CLASSES, activation="softmax", name="predictions")(x)
+
+
+class BaseNetDeep(_Untrained):
+    """`basenet_plus` with 256 channels after its 128: pairs of convolutions in three blocks, one in the fourth.
+
+    The study tells of a deeper network with a global average in place of `flatten`, not of its widths.
+    """
+
+    def build(self, prepared: Any, *, top: bool) -> Any:
+        """Adds the network to a graph; its last map is (n, 2, 2, 256) for 32 pixels."""
+        import keras
+
+        x = _blocks(prepared, (32, 64, 128, 256))
+        if not top:
+            return x
+        x = keras.layers.GlobalAveragePooling2D(name="average")(x)
+        return keras.layers.Dense(_CLASSES, activation="softmax", name="predictions")(x)
+
+
+def _blocks(x: Any, widths: Sequence[int]) -> Any:
+    """Adds blocks of two convolutions, a maximum and dropout; the last is one convolution and dropout."""
+    import keras
+
+    for block, filters in enumerate(widths, start=1):
+        x = _conv(x, filters, f"block{block}_conv1", padding="same")
+        if block < len(widths):
+            x = _conv(x, filters, f"block{block}_conv2", padding="valid")
+            x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+        x = keras.layers.Dropout(_DROPOUT, name=f"block{block}_out")(x)
+    return x
 
 
 def _conv(x: Any, filters: int, name: str, *, padding: str) -> Any:
@@ -105,4 +131,5 @@ def _conv(x: Any, filters: int, name: str, *, padding: str) -> Any:
 NETWORKS = (
     BaseNet("basenet", 32, 16, 16, 2_872, TORCH),
     BaseNetPlus("basenet_plus", 32, 10, 128, 140_704, TORCH),
+    BaseNetDeep("basenet_deep", 32, 22, 256, 584_992, TORCH),
 )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from featurebank.backbone.network import Backbone
+from featurebank.backbone.preprocess import DECLARED, INSIDE
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.table import TABLE
 from featurebank.backbone.user_source import is_user_network, load_user_network
@@ -28,7 +31,7 @@ def load_backbone(
             A network of your own has "own" (the default) and "random:SEED".
         image_size: the side of the square input in pixels; by default that of the images behind the ImageNet weights.
         preprocessing: of a network of your own that does not declare it: "caffe", "tf", "torch", "0..1" or "none"; see
-            `backbone_from_model`.
+            `backbone_from_model`. For one of the list it takes the place of its own, to compare the two.
 
     Returns:
         The backbone; its network is built when it is first asked for.
@@ -44,10 +47,7 @@ def load_backbone(
     if name not in TABLE:
         hint = "'featurebank backbones' lists them; your own is MODULE:FUNCTION or a .keras file"
         raise unknown_name("backbone", name, TABLE, hint)
-    if preprocessing is not None:
-        message = f"{name} brings its own preprocessing, got '{preprocessing}': leave it out"
-        raise ConfigError(message)
-    spec = TABLE[name]
+    spec = TABLE[name] if preprocessing is None else _prepared_otherwise(TABLE[name], preprocessing)
     size = spec.image_size if image_size is None else image_size
     if not isinstance(size, int) or size < spec.minimum_size:
         message = (
@@ -57,3 +57,21 @@ def load_backbone(
         raise ConfigError(message)
     source = parse_source(weights, spec)
     return Backbone(spec, str(weights or spec.default_weights), source, size)
+
+
+def _prepared_otherwise(spec: BackboneSpec, preprocessing: str) -> BackboneSpec:
+    """Returns a network of the list whose images are brought to another scale than it was published with.
+
+    Raises:
+        UnknownNameError: there is no such preprocessing.
+        ConfigError: the network does it inside.
+    """
+    if preprocessing not in DECLARED:
+        raise unknown_name("preprocessing", preprocessing, DECLARED)
+    rule = DECLARED[preprocessing]
+    if rule == spec.preprocessing:
+        return spec
+    if spec.preprocessing == INSIDE:
+        message = f"{spec.name} rescales its images by itself, got preprocessing '{preprocessing}': leave it out"
+        raise ConfigError(message)
+    return replace(spec, preprocessing=rule, made_for=spec.preprocessing)

@@ -37,10 +37,11 @@ def recorded_options(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> di
             "save it as a .keras file and extract with --backbone FILE.keras"
         )
         raise ConfigError(message)
+    published = TABLE[name].preprocessing if name in TABLE else None
     declared = next((word for word, rule in DECLARED.items() if rule == recipe["preprocessing"]), None)
     return {
         "backbone": name, "weights": source.get("weights"), "image_size": recipe["image_size"],
-        "preprocessing": declared if own else None,
+        "preprocessing": None if published == recipe["preprocessing"] else declared,
     }  # fmt: skip
 
 

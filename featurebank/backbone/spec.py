@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,6 +38,7 @@ class BackboneSpec(ABC):
         channels: the width of the last map, hence of `pooled`.
         parameters: how many numbers its weights hold, without the classifier.
         preprocessing: the identifier of its preprocessing.
+        made_for: that of the published network, where a user asked for another.
     """
 
     name: str
@@ -46,6 +47,7 @@ class BackboneSpec(ABC):
     channels: int
     parameters: int
     preprocessing: str
+    made_for: str = field(default="", kw_only=True)
 
     suffixes: ClassVar[tuple[str, ...]] = KERAS_SUFFIXES
     """How the names of weights files end that it takes; none, and it takes no files."""
@@ -78,7 +80,8 @@ class BackboneSpec(ABC):
     @property
     def note(self) -> str:
         """What to know of it before it is used, in one line; empty where the table says all."""
-        return ""
+        told = f"{self.name} gets its images as {self.preprocessing}; it was published with {self.made_for}"
+        return told if self.made_for else ""
 
     @property
     def has_fixed_classifier(self) -> bool:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from featurebank.bank import Bank
     from featurebank.heads.entries import Entry
     from featurebank.heads.runs import Run
+    from featurebank.pipeline import VariantResult
 
 SORT_KEYS = ("accuracy", "loss", "macro_f1", "seconds", "gap")
 SHOWN = 10
@@ -142,6 +143,28 @@ def print_best(bank: Bank, best: Run) -> None:
             f"kept apart, opened {best.tested}{told}"
         )
     click.echo(f"runs: {bank.path / 'runs'}")
+
+
+def print_variants(found: Sequence[VariantResult]) -> None:
+    """Prints a line for each variant of a pipeline: what was chosen there, and how good it is."""
+    from featurebank.cli.tables import print_table
+
+    columns = ("variant", "chosen", "val acc", "95 % interval", "fine-tuned", "test acc", "seconds")
+    print_table(
+        columns, [_variant_cells(done) for done in found], right=("val acc", "95 % interval", "test acc", "seconds"),
+        whole=("variant",),
+    )  # fmt: skip
+
+
+def _variant_cells(done: VariantResult) -> list[str]:
+    chosen, tuned = done.result.chosen, done.result.finetuned
+    val, test = chosen.metrics["val"], chosen.metrics.get("test")
+    low, high = val["accuracy_interval"]
+    gain = "-" if tuned is None else f"{(tuned.finetune or {})['gain']['accuracy'] * 100:+.1f} points"
+    return [
+        done.name, str(chosen.spec), f"{val['accuracy']:.4f}", f"{low:.3f}-{high:.3f}", gain,
+        f"{test['accuracy']:.4f}" if test else "-", f"{done.seconds:.1f}",
+    ]  # fmt: skip
 
 
 def sorted_entries(found: Sequence[Entry], key: str | None) -> list[Entry]:

@@ -47,7 +47,8 @@ def split_fractions(context: click.Context, option: click.Parameter, value: str 
 
 preprocessing_option = click.option(
     "--preprocessing", metavar="NAME",
-    help="What a network of your own expects of its input: caffe, tf, torch, 0..1 or none.  [default: as it declares]",
+    help="What a network of your own expects of its input: caffe, tf, torch, 0..1 or none; of a known one in place of "
+    "its own.  [default: as it declares]",
 )  # fmt: skip
 
 

@@ -34,13 +34,13 @@ def named_taps(taps: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ConfigError: a budget is malformed, or there are two.
     """
-    budgets = [tap for tap in taps if _is_budget(tap)]
+    budgets = [tap for tap in taps if is_budget(tap)]
     for tap in budgets:
         _bytes(tap)
     if len(budgets) > 1:
         message = f"the taps have {len(budgets)} budgets, {' and '.join(budgets)}: expected one"
         raise ConfigError(message)
-    return tuple(tap for tap in taps if not _is_budget(tap)) or (("pooled",) if budgets else ())
+    return tuple(tap for tap in taps if not is_budget(tap)) or (("pooled",) if budgets else ())
 
 
 def within_budget(
@@ -62,7 +62,7 @@ def within_budget(
         ConfigError: no cut fits.
         UnknownNameError: another tap is of no layer.
     """
-    budget = next((tap for tap in options.taps if _is_budget(tap)), None)
+    budget = next((tap for tap in options.taps if is_budget(tap)), None)
     if budget is None:
         return options
     others = tuple(tap for tap in options.taps if tap != budget)
@@ -143,7 +143,8 @@ def _nothing_fits(budget: str, backbone: Backbone, costs: _Costs) -> ConfigError
     )
 
 
-def _is_budget(tap: str) -> bool:
+def is_budget(tap: str) -> bool:
+    """Tells whether a tap is a budget, as "auto:2GB"."""
     return isinstance(tap, str) and tap.partition(":")[0] == BUDGET
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -206,16 +206,21 @@ def _found(run: Run | str, bank: Bank | None, reporter: Reporter) -> tuple[Run, 
     if bank is None:
         message = f"run '{run}' without its bank: give bank=open_bank(...), or a run"
         raise ConfigError(message)
-    return (_best(bank, reporter) if run == "best" else find_run(bank, run)), bank
+    return (best_start(bank, load_runs(bank), reporter) if run == "best" else find_run(bank, run)), bank
 
 
-def _best(bank: Bank, reporter: Reporter) -> Run:
-    """Returns the best head that can be told in layers; those before it are told.
+def best_start(bank: Bank, runs: Iterable[Run], reporter: Reporter = SILENT) -> Run:
+    """Returns the best head that can be told in layers.
+
+    Args:
+        bank: what the runs were trained on.
+        runs: fine-tuned ones among them are left out.
+        reporter: is told the heads before it, and why they cannot.
 
     Raises:
         HeadError: there is none.
     """
-    left = [run for run in load_runs(bank) if not is_finetuned(run)]
+    left = [run for run in runs if not is_finetuned(run)]
     passed: HeadError | None = None
     while True:
         try:

@@ -19,7 +19,8 @@ from featurebank.heads.neural import History
 from featurebank.heads.on_maps import ROWS, HeadOnMaps
 from featurebank.runtime import import_tensorflow
 
-POOLINGS = ("avg", "max", "flatten")
+CLASS_MAPS = "class_maps"
+POOLINGS = ("avg", "max", "flatten", CLASS_MAPS)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -27,7 +28,8 @@ class LayeredHead(HeadOnMaps):
     """Base of the heads that are Keras networks on maps (n, h, w, c); a subclass has the part before the pooling.
 
     Args:
-        pooling: what makes a vector of the last map: "avg" or "max" over its places, or "flatten".
+        pooling: what makes a vector of the last map: "avg" or "max" over its places, or "flatten". With "class_maps" a
+            1x1 convolution, ReLU and the average over the places give one number a class: SqueezeNet's own classifier.
         hidden_units: the width of each dense layer between the pooling and the classifier; () for none.
         activation: of these layers.
         dropout: rate before the classifier, once, as in most networks of Keras.
@@ -62,9 +64,11 @@ class LayeredHead(HeadOnMaps):
 
     def check_layers(self) -> list[Check]:
         """Returns the checks of the parameters that these heads add."""
+        maps = self.pooling == CLASS_MAPS
         return [
             choice("pooling", self.pooling, POOLINGS),
             widths("hidden_units", self.hidden_units),
+            Check("hidden_units", self.hidden_units, "none with class_maps", not (self.layer_sizes() and maps)),
             choice("activation", self.activation, ACTIVATIONS),
             number("dropout", self.dropout, below=1),
             optional(number("tail_learning_rate", self.tail_learning_rate, above=0)),
@@ -81,14 +85,20 @@ class LayeredHead(HeadOnMaps):
         x = body.output
         if self.pooling == "flatten":
             x = keras.layers.Flatten(name="head_flatten")(x)
-        else:
+        elif self.pooling != CLASS_MAPS:
             pool = keras.layers.GlobalAveragePooling2D if self.pooling == "avg" else keras.layers.GlobalMaxPooling2D
             x = pool(name="head_pool")(x)
         for number_, units in enumerate(self.layer_sizes()):
             x = self._dense(units, self.activation, f"head_dense{number_}", number_)(x)
         if self.dropout:
             x = keras.layers.Dropout(self.dropout, seed=self.random_state, name="head_dropout")(x)
-        x = self._dense(classes, None, "head_logits", len(self.layer_sizes()))(x)
+        if self.pooling == CLASS_MAPS:
+            start = keras.initializers.GlorotUniform(seed=self.random_state * 1000)
+            x = keras.layers.Conv2D(classes, 1, kernel_initializer=start, name="head_class_maps")(x)
+            x = keras.layers.ReLU(name="head_class_maps_relu")(x)
+            x = keras.layers.GlobalAveragePooling2D(name="head_logits")(x)
+        else:
+            x = self._dense(classes, None, "head_logits", len(self.layer_sizes()))(x)
         return keras.Model(body.input, x, name=type(self).__name__.lower())
 
     def _dense(self, units: int, activation: str | None, name: str, place: int) -> Any:

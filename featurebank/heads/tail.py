@@ -10,7 +10,7 @@ from featurebank.backbone.cuts import CutPoint, checked_cut
 from featurebank.backbone.random_weights import fill_with_random
 from featurebank.errors import HeadError, unknown_name
 from featurebank.heads.checks import Check, choice
-from featurebank.heads.layered import LayeredHead
+from featurebank.heads.layered import CLASS_MAPS, LayeredHead
 from featurebank.heads.on_maps import times
 from featurebank.runtime import import_tensorflow
 
@@ -128,7 +128,7 @@ class TailHead(LayeredHead):
         first = names.index(self.train_from) if self.train_from is not None else 0
         frozen = {"BatchNormalization"} if self.batch_norm == "frozen" else set()
         chosen = [layer for layer in layers[first:] if type(layer).__name__ not in frozen]
-        if not any(layer.weights for layer in chosen):
+        if not any(layer.weights for layer in chosen) and self.pooling != CLASS_MAPS:
             where = f"from '{self.train_from}'" if self.train_from else f"after '{self.cut}'"
             message = f"no layer {where} has weights to train: take an earlier cut or train_from, or the head softmax"
             raise HeadError(message)
@@ -137,7 +137,11 @@ class TailHead(LayeredHead):
     def _after(self, network: Any) -> Any:
         import keras
 
-        return keras.Model(network.get_layer(self.cut).output, network.output)
+        start = network.get_layer(self.cut).output
+        if start is network.output:
+            maps = keras.Input(start.shape[1:])
+            return keras.Model(maps, keras.layers.Activation("linear", name="map")(maps))
+        return keras.Model(start, network.output)
 
 
 def _layers(model: Any) -> list[Any]:

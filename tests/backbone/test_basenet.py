@@ -6,20 +6,25 @@ import pytest
 from featurebank.backbone import load_backbone
 from featurebank.errors import ConfigError
 
-NAMES = ("basenet", "basenet_plus")
+NAMES = ("basenet", "basenet_plus", "basenet_deep")
 
 
 @pytest.mark.parametrize(
-    ("name", "last", "parameters"), [("basenet", (5, 5, 16), 24_197), ("basenet_plus", (6, 6, 128), 372_629)]
+    ("name", "last", "parameters", "units"),
+    [
+        ("basenet", (5, 5, 16), 24_197, [50, 25]),
+        ("basenet_plus", (6, 6, 128), 372_629, [50, 25]),
+        ("basenet_deep", (2, 2, 256), 591_417, [25]),
+    ],
 )
-def test_the_network_of_the_study(name: str, last: tuple[int, ...], parameters: int) -> None:
+def test_the_network_of_the_study(name: str, last: tuple[int, ...], parameters: int, units: list[int]) -> None:
     backbone = load_backbone(name, weights="random:0")
     assert backbone.image_size == 32
     assert backbone.network().output_shape[1:] == last
     assert backbone.classifier().output_shape == (None, 25)
     assert backbone.classifier().count_params() == parameters
     dense = [layer.units for layer in backbone.classifier().layers if type(layer).__name__ == "Dense"]
-    assert dense == [50, 25]
+    assert dense == units
 
 
 @pytest.mark.parametrize("weights", [None, "imagenet"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from featurebank.backbone import list_backbones, load_backbone
@@ -88,3 +89,17 @@ def test_nothing_heavy_is_imported_for_a_recipe() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_known_network_with_another_preprocessing_is_another_backbone() -> None:
+    own, unit = (
+        load_backbone("vgg16", weights="random:0", image_size=32, preprocessing=word) for word in (None, "0..1")
+    )
+    assert load_backbone("vgg16", weights="random:0", image_size=32, preprocessing="caffe").digest == own.digest
+    assert {part for part in own.recipe if own.recipe[part] != unit.recipe[part]} == {"preprocessing"}
+    assert own.spec.note == ""
+    assert unit.spec.note == "vgg16 gets its images as unit:v1; it was published with caffe:v1"
+    white = np.full((1, 32, 32, 3), 255, np.float32)
+    prepared = [backbone.tap_model(["preprocessing"])(white)["preprocessing"].numpy() for backbone in (own, unit)]
+    assert prepared[0].max() > 100
+    assert (prepared[1] == 1).all()

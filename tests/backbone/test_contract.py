@@ -23,6 +23,7 @@ NAMES = (
     "squeezenet1_1",
     "basenet",
     "basenet_plus",
+    "basenet_deep",
     OWN,
 )
 MODULE = """

@@ -26,7 +26,12 @@ def made() -> Any:
 
 
 @pytest.mark.parametrize(
-    "options", [{"name": "mobilenet_v2", "weights": "random:3", "image_size": 96}, {"name": "efficientnet_lite0"}]
+    "options",
+    [
+        {"name": "mobilenet_v2", "weights": "random:3", "image_size": 96},
+        {"name": "efficientnet_lite0"},
+        {"name": "vgg16", "weights": "random:3", "image_size": 32, "preprocessing": "0..1"},
+    ],
 )
 def test_a_known_one(options: dict[str, Any]) -> None:
     backbone = load_backbone(**options)

@@ -368,7 +368,8 @@ def test_a_network_without_classifier() -> None:
         ("cut.keras", {"preprocessing": "tf"}, WeightsError, "'cut.keras' cannot be loaded"),
         ("code.keras", {"preprocessing": "tf"}, WeightsError, "'code.keras' cannot be loaded"),
         ("custom.keras", {"preprocessing": "tf"}, WeightsError, "with layers of your own use MODULE:FUNCTION"),
-        ("vgg16", {"preprocessing": "tf"}, ConfigError, "vgg16 brings its own preprocessing"),
+        ("vgg16", {"preprocessing": "tff"}, UnknownNameError, "unknown preprocessing 'tff': did you mean 'tf'"),
+        ("efficientnet_b0", {"preprocessing": "tf"}, ConfigError, "efficientnet_b0 rescales its images by itself"),
     ],
 )  # fmt: skip
 def test_bad_names_get_one_line(name: str, options: dict, kind: type[Exception], message: str, home: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from finetunes import options
 
+from featurebank.backbone import load_backbone
 from featurebank.finetuning.phases import plan_phases
 from featurebank.finetuning.program import Network, Program
 from featurebank.originals import Originals
@@ -121,3 +122,23 @@ def test_statistics_follow_within_an_epoch(model: Any) -> None:
     assert layer.momentum == 0.9
     network.restore_momenta()
     assert layer.momentum == 0.5
+
+
+@pytest.mark.parametrize(("name", "active"), [("basenet_plus", True), ("basenet_deep", True), ("basenet", False)])
+def test_dropout_inside_of_the_network_acts_in_training_alone(name: str, active: bool) -> None:
+    """A step that changes nothing has another loss at the second time only where dropout has drawn anew."""
+    import keras
+
+    size = 32
+    network = load_backbone(name, weights="random:0", image_size=size).network()
+    logits = keras.layers.Dense(3, name="head_logits")(keras.layers.GlobalAveragePooling2D()(network.output))
+    model = keras.Model(network.input, keras.layers.Softmax(name="probabilities")(logits))
+    wanted = options(unfreeze=["all"], optimizer="sgd", momentum=0.0)
+    trained = Network(model, wanted)
+    (phase,) = plan_phases(model, wanted)
+    program = Program(trained, phase, wanted, np.ones(3))
+    images = np.random.default_rng(0).integers(0, 256, (16, size, size, 3), dtype=np.uint8)
+    labels = (np.arange(16) % 3).astype(np.int32)
+    first, second = (program.step(images, labels, 0.0, number) for number in (1, 2))
+    assert (abs(first - second) > 1e-3) == active
+    np.testing.assert_array_equal(trained.judge(images), trained.judge(images))

@@ -22,7 +22,7 @@ STUDIES: dict[str, tuple[str, int, dict[str, tuple[int, ...]]]] = {
         "resnet50", 64,
         {"conv5_block2_out": (2, 2, 2048), "conv5_block1_out": (2, 2, 2048), "conv4_block6_out": (4, 4, 1024)},
     ),
-    "study-b": ("squeezenet1_1", 64, {"fire7": (3, 3, 384)}),
+    "study-b": ("squeezenet1_1", 64, {"fire7": (3, 3, 384), "fire9": (3, 3, 512)}),
     "study-d": ("resnet50", 224, {"map": (7, 7, 2048)}),
 }  # fmt: skip
 """Backbone, image size and taps beside `pooled` of the studies that look at maps."""
@@ -91,7 +91,7 @@ def test_the_heads_of_the_studies(bank_for: Callable[[str], Bank]) -> None:
     assert sum(spec.params.items() >= best.items() for spec in c) == 1
     assert {(spec.kind, spec.tap) for spec in d} == {("softmax", "pooled"), ("mlp", "pooled"), ("conv", "map")}
     assert all(spec.tap == spec.params["cut"] for spec in (*a, *b) if spec.kind == "tail")
-    assert {spec.params["cut"] for spec in b if spec.kind == "tail"} == {"fire7"}
+    assert {spec.params["cut"] for spec in b if spec.kind == "tail"} == {"fire7", "fire9"}
     models = [
         (s.kind, s.tap, s.params["learning_rate"], s.params["dropout"], *s.params["hidden_units"])
         for s in a

@@ -63,6 +63,7 @@ def keras_losses(head: TailHead, X: np.ndarray, y: np.ndarray) -> list[float]:
         {"batch_norm": "frozen", "hidden_units": [8], "optimizer": "sgd", "momentum": 0.9},
         {"init": "fresh", "batch_norm": "train", "pooling": "max"},
         {"train_from": "Conv_1", "pooling": "flatten", "optimizer": "sgd"},
+        {"pooling": "class_maps", "optimizer": "sgd"},
     ],
     ids=str,
 )
@@ -143,6 +144,11 @@ def test_views_are_seen(images: Any, maps: np.ndarray) -> None:
         ),
         ({"train_from": "block_1_project"}, UnknownNameError, "layer to train from.*they come after 'block_15_add'"),
         ({"train_from": "out_relu"}, HeadError, "no layer from 'out_relu' has weights to train"),
+        (
+            {"pooling": "class_maps", "hidden_units": [4]},
+            HeadError,
+            r"hidden_units is \[4\], expected none with class_maps",
+        ),
         ({"standardize": True}, HeadError, "standardize is True, expected false"),
         ({"init": "old"}, HeadError, "init is 'old', expected pretrained, fresh"),
         ({"init": "fresh", "l2_sp": 0.1}, HeadError, "l2_sp is 0.1, expected 0 with init fresh"),
@@ -152,3 +158,27 @@ def test_views_are_seen(images: Any, maps: np.ndarray) -> None:
 def test_what_cannot_be(options: Any, error: Any, text: str, images: Any, maps: np.ndarray) -> None:
     with pytest.raises(error, match=text):
         tail(**options).fit(maps, images[1])
+
+
+def test_class_maps_are_averaged_after_their_relu(maps: np.ndarray) -> None:
+    model = tail(pooling="class_maps").build(maps.shape[1:], 3)
+    names = [layer.name for layer in model.layers]
+    assert names[-3:] == ["head_class_maps", "head_class_maps_relu", "head_logits"]
+    said = np.asarray(model(maps))
+    assert said.shape == (len(maps), 3)
+    assert (said >= 0).all()
+
+
+def test_all_of_the_network_may_be_frozen_under_class_maps_alone(images: Any) -> None:
+    backbone = load_backbone("mobilenet_v2", weights="random:0", image_size=64)
+    last = np.random.default_rng(0).uniform(0, 6, (70, *backbone.network().output_shape[1:])).astype(np.float32)
+    given = {"cut": "out_relu", "image_size": 64, "epochs": 1}
+    with pytest.raises(HeadError, match="no layer after 'out_relu' has weights to train"):
+        tail(**given).fit(last, images[1])
+    head = tail(pooling="class_maps", **given).fit(last, images[1])
+    assert trained_layers(head, last) == {"head_class_maps"}
+    convolution = head.model_().get_layer("head_class_maps")
+    kernel, bias = (np.asarray(weight) for weight in convolution.get_weights())
+    logits = np.maximum(last @ kernel[0, 0] + bias, 0).mean(axis=(1, 2))
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(head.predict_proba(last), expected, atol=1e-5)

@@ -50,11 +50,19 @@ def changed_parts(backbone: Backbone, recipe: Mapping[str, Any]) -> list[str]:
     return [part for part, value in backbone.recipe.items() if recipe.get(part) != value]
 
 
-def recorded_batch_norm(recipe: Mapping[str, Any]) -> str:
-    """Returns the `finetune_batch_norm` of the backbone that a bank was made with."""
+def recorded_batch_norm(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> str:
+    """Returns what a fine-tune of a bank's network does with batch normalisation by default: "train" or "frozen".
+
+    That is the `finetune_batch_norm` of the backbone; random weights have statistics that are not worth keeping.
+
+    Args:
+        recipe: of the bank.
+        source: of its manifest.
+    """
     own = str(recipe.get("architecture", "")).startswith("user:")
-    spec = None if own else TABLE.get(str(recipe["backbone"]))
-    return (spec or BackboneSpec).finetune_batch_norm
+    if own or str(source.get("weights", "")).startswith("random"):
+        return BackboneSpec.finetune_batch_norm
+    return TABLE.get(str(recipe["backbone"]), BackboneSpec).finetune_batch_norm
 
 
 def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backbone:

@@ -54,8 +54,8 @@ class BackboneSpec(ABC):
     default_weights: ClassVar[str | None] = IMAGENET
     """What users call the weights that the network comes with; None where there are none."""
     finetune_batch_norm: ClassVar[str] = "train"
-    """What a fine-tune does with batch normalisation unless it is told: "train" or "frozen". "train" also stands where
-    nothing was measured, and means nothing to networks without batch normalisation."""
+    """What a fine-tune of weights that were trained does with batch normalisation unless it is told: "train" or
+    "frozen". "train" also stands where nothing was measured, and means nothing to networks without it."""
 
     @property
     def identity(self) -> str:

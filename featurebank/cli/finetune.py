@@ -41,7 +41,12 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @click.option(
     "--epochs", callback=_values, metavar="N[,N...]", help="At most; of all phases, or of each.  [default: 6]"
 )
-@click.option("--learning-rate", callback=_values, metavar="R[,R...]", help="[default: .01 for sgd, .0001 for adam]")
+@click.option(
+    "--learning-rate",
+    callback=_values,
+    metavar="R[,R...]",
+    help="[default: .01 for sgd, .0001 for adam; a tenth where no batch normalisation is trained]",
+)
 @click.option("--patience", callback=_values, metavar="N[,N...]", help="Epochs without a better one.  [default: 3]")
 @click.option("--keep-going", is_flag=True, help="Begin the next phase also after one that was no better.")
 @click.option("--optimizer", help="sgd, adam, adamw, rmsprop or adagrad.  [default: sgd]")

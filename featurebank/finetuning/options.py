@@ -16,6 +16,9 @@ BATCH_NORMS = ("train", "frozen")
 RATES = {"sgd": 1e-2, "adagrad": 1e-3, "rmsprop": 1e-4, "adam": 1e-4, "adamw": 1e-4}
 """The learning rate of each optimizer where none is given."""
 
+_UNNORMALIZED = 0.1
+"""The share of it where no batch normalisation is trained: EfficientNet-Lite0 explodes at all of it."""
+
 _OF_HEADS = (
     "optimizer", "momentum", "nesterov", "weight_decay", "schedule", "decay", "warmup", "plateau_factor",
     "plateau_patience", "plateau_floor", "label_smoothing", "class_weight", "batch_size", "min_delta", "monitor",
@@ -36,7 +39,7 @@ class Options:
         progressive: instead: one phase for each size of map, back from the top.
         epochs: of each phase at most; one number, or one a phase.
         learning_rate: before its schedule, which begins anew with each phase; one, or one a phase. By default .01 with
-            "sgd", .001 with "adagrad", .0001 with the others.
+            "sgd", .001 with "adagrad", .0001 with the others; a tenth of it where no batch normalisation is trained.
         patience: epochs without a better value of `monitor` before a phase ends; one, or one a phase.
         keep_going: begin the next phase also where one was no better than those before.
         batch_norm: "train" normalises by the batch and moves the statistics of layers that are trained, "frozen"
@@ -102,19 +105,20 @@ class Options:
         if problems:
             raise ConfigError("; ".join(problems))
 
-    def trainer(self, phase: int, phases: int) -> TrainedHead:
+    def trainer(self, phase: int, phases: int, *, normalizes: bool = True) -> TrainedHead:
         """Returns what `TrainedHead` knows of optimizer, schedule and stopping, for one phase.
 
         Args:
             phase: counted from 0.
             phases: how many there are.
+            normalizes: whether the phase trains batch normalisation.
 
         Raises:
             ConfigError: an option has one value a phase, but not as many.
         """
         given = {name: _of_phase(name, getattr(self, name), phase, phases) for name in _BY_PHASE}
         if given["learning_rate"] is None:
-            given["learning_rate"] = RATES.get(self.optimizer, RATES["adam"])
+            given["learning_rate"] = RATES.get(self.optimizer, RATES["adam"]) * (1 if normalizes else _UNNORMALIZED)
         return TrainedHead(**given, **{name: getattr(self, name) for name in _OF_HEADS}, random_state=self.seed)
 
     def params(self) -> dict[str, Any]:

@@ -116,10 +116,12 @@ def plan_phases(model: Any, options: Options) -> list[Phase]:
             parts.append((name, frozenset(names), trained))
         elif not options.progressive:
             raise _nothing_new(layout, name, [part[0] for part in parts], trained)
-    return [
-        Phase(name, layers, trained, _count(layout, trained), options.trainer(number, len(parts)))
-        for number, (name, layers, trained) in enumerate(parts)
-    ]
+    found = []
+    for number, (name, layers, trained) in enumerate(parts):
+        normalizes = any(type(layout.layers[layer]).__name__ == _NORM for layer in trained)
+        trainer = options.trainer(number, len(parts), normalizes=normalizes)
+        found.append(Phase(name, layers, trained, _count(layout, trained), trainer))
+    return found
 
 
 def unfreeze(model: Any, phase: Phase) -> None:

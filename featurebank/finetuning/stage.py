@@ -95,7 +95,9 @@ class _Stage:
 
     def __init__(self, start: Run, bank: Bank, given: Options, reporter: Reporter) -> None:
         self._start, self._bank, self._given, self._reporter = start, bank, given, reporter
-        self._options = replace(given, batch_norm=given.batch_norm or recorded_batch_norm(bank.recipe))
+        self._options = replace(
+            given, batch_norm=given.batch_norm or recorded_batch_norm(bank.recipe, bank.manifest.source)
+        )
         self.name = _run_id(start, bank, self._options)
         self._directory = bank.path / "runs"
 

@@ -9,7 +9,6 @@ import pytest
 
 from featurebank.backbone import backbone_from_model, load_backbone, load_recorded, recorded_source
 from featurebank.backbone.recorded import recorded_batch_norm
-from featurebank.backbone.table import TABLE
 from featurebank.errors import ConfigError, WeightsError
 
 
@@ -52,12 +51,12 @@ def test_banks_of_earlier_versions_name_the_weights_alone() -> None:
     assert load_recorded(backbone.recipe, {"weights": "random:3"}).digest == backbone.digest
 
 
-def test_what_a_finetune_does_with_batch_normalisation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_finetune_does_with_batch_normalisation() -> None:
     lite, own = {"backbone": "efficientnet_lite0"}, {"backbone": "efficientnet_lite0", "architecture": "user:1"}
-    assert recorded_batch_norm(lite) == recorded_batch_norm(own) == "train"
-    monkeypatch.setattr(type(TABLE["efficientnet_lite0"]), "finetune_batch_norm", "frozen")
-    assert recorded_batch_norm(lite) == "frozen"
-    assert recorded_batch_norm(own) == "train", "a network of the user's own that has the name alone"
+    assert recorded_batch_norm(lite, {"weights": "imagenet"}) == recorded_batch_norm(lite, {}) == "frozen"
+    assert recorded_batch_norm(lite, {"weights": "random:0"}) == "train", "nothing is worth keeping"
+    assert recorded_batch_norm(own, {}) == "train", "a network of the user's own that has the name alone"
+    assert recorded_batch_norm({"backbone": "resnet50"}, {"weights": "imagenet"}) == "train"
 
 
 def test_other_weights_than_the_banks() -> None:

@@ -49,6 +49,7 @@ def test_everything_from_the_first_layer_of_a_name_is_trained(resnet: Any) -> No
 def test_frozen_batch_normalisation_is_in_no_phase(resnet: Any) -> None:
     (phase,) = plan_phases(resnet, options(unfreeze=["conv5_block3"], batch_norm="frozen"))
     assert phase.trained == ("conv5_block3_1_conv", "conv5_block3_2_conv", "conv5_block3_3_conv", "head_logits")
+    assert phase.trainer.learning_rate == pytest.approx(0.001), "a tenth of what it is with batch normalisation"
     told = describe_batch_norm(resnet, [phase], "frozen", "as asked for")
     assert told == "batch normalisation: frozen, all 53 layers stay as they are (as asked for)"
     phases = plan_phases(resnet, options(unfreeze=["head", "conv5_block3"]))

@@ -27,7 +27,7 @@ _SECONDS_A_UNIT = 1e-9
 _STARTUP_S = 5.0
 """What the first piece of neural heads takes beside training: TensorFlow is imported, a program compiled."""
 _OVER = 1.05
-"""A budget may be exceeded by a tenth; half of that is left for what is at work then, an epoch or a fit of a library."""
+"""A budget may be exceeded by a tenth; half of it is left for what is at work then, an epoch or a fit."""
 
 
 @dataclass

@@ -34,6 +34,7 @@ class Waiting(Reporter):
             print("begun", flush=True)
             sys.stdin.readline()
 
+fb.load_backbone("tiny:network")  # or no file may say that it is run
 run = fb.finetune(sys.argv[2], bank=fb.open_bank(sys.argv[1]), reporter=Waiting(), **{WANTED!r})
 print(run.run, flush=True)
 """

@@ -44,6 +44,7 @@ class Lines(Reporter):
     def say(self, line):
         print(line, flush=True)
 
+fb.load_backbone("tiny:network")  # or no file may say that it is run
 run = fb.finetune(
     sys.argv[2], bank=fb.open_bank(sys.argv[1]), unfreeze=["last", "all"], keep_going=True, epochs=15, batch_size=8,
     optimizer="adam", learning_rate=.001, augment="flip,noise=.05", dropout=.2, checkpoint_every=2, patience=15,

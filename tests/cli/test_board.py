@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +12,9 @@ from typing import Any
 import pytest
 
 from featurebank.bank import Bank
-from featurebank.cli import main, tables
+from featurebank.cli import tables
 from featurebank.grid import train_heads
 from featurebank.heads.runs import Run
-from featurebank.runtime import set_threads
 from featurebank.selection import evaluate_test, leaderboard
 
 Ask = Callable[..., tuple[str, str]]
@@ -36,18 +34,11 @@ def bank(make_bank: Callable[..., Bank]) -> Bank:
 
 
 @pytest.fixture
-def ask(bank: Bank, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+def ask(bank: Bank, in_process: Ask) -> Ask:
     """Runs a command on the bank in this process; returns its two outputs."""
 
     def run(command: str, *words: object, code: int = 0) -> tuple[str, str]:
-        arguments = ["featurebank", command, "--bank", str(bank.path), *map(str, words)]
-        monkeypatch.setattr(sys, "argv", arguments)
-        with pytest.raises(SystemExit) as stop:
-            main()
-        set_threads(None)
-        out, errors = capsys.readouterr()
-        assert stop.value.code == code, errors
-        return out, errors
+        return in_process(command, "--bank", bank.path, *words, code=code)
 
     return run
 

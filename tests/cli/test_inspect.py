@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,32 +14,20 @@ import pytest
 from rich.console import Console
 
 from featurebank.bank import Bank
-from featurebank.cli import main
 from featurebank.cli.inspect import inspect
 from featurebank.cli.portrait import print_inspection
 from featurebank.dataset import Skipped, load_dataset
 from featurebank.inspection import Inspection, inspect_dataset
 from featurebank.near import NEAR
-from featurebank.runtime import set_threads
 
 Answer = tuple[str, str]
 SPLIT = ("--split", ".8,.2")
 
 
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+def ask(tmp_path: Path, in_process: Callable[..., Answer]) -> Callable[..., Answer]:
     """Runs the command in this process, with the cache of this test; returns both outputs."""
-
-    def run(*words: str | Path, code: int = 0) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["featurebank", "--cache", str(tmp_path / "cache"), *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        set_threads(None)
-        output, errors = capsys.readouterr()
-        assert stop.value.code == code, errors
-        return output, errors
-
-    return run
+    return partial(in_process, "--cache", tmp_path / "cache")
 
 
 def test_json_is_one_document_also_with_problems(ask: Callable[..., Answer], leaky: Path, leaky_bank: Bank) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,10 @@ import pytest
 
 from featurebank.backbone import load_backbone
 from featurebank.bank import Bank
-from featurebank.cli import main
 from featurebank.dataset import load_dataset
 from featurebank.extraction import extract
 from featurebank.grid import train_heads
 from featurebank.heads.runs import Run, load_runs
-from featurebank.runtime import set_threads
 
 Ask = Callable[..., tuple[str, str]]
 
@@ -34,20 +32,10 @@ def runs(bank: Bank) -> list[Run]:
 
 
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+def ask(tmp_path: Path, in_process: Ask, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Runs the command line in this process; returns what it writes on both streams."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*words: object, code: int = 0) -> tuple[str, str]:
-        monkeypatch.setattr(sys, "argv", ["featurebank", "--cache", str(tmp_path / "cache"), *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        set_threads(None)
-        out, errors = capsys.readouterr()
-        assert stop.value.code == code, errors
-        return out, errors
-
-    return run
+    return partial(in_process, "--cache", tmp_path / "cache")
 
 
 def test_from_a_run_to_answers(ask: Ask, runs: list[Run], bank: Bank, photos: Path) -> None:

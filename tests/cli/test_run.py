@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from featurebank.cli import main
-from featurebank.runtime import set_threads
 
 Ask = Callable[..., tuple[str, str]]
 
@@ -34,22 +31,11 @@ select.test = true
 
 
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+def ask(tmp_path: Path, in_process: Ask) -> Ask:
     """Runs the command line in this process, on the file; returns what it writes on both streams."""
     (tmp_path / "a.toml").write_text(FILE)
     (tmp_path / "grid.toml").write_text('[[head]]\nkind = "nearest_mean"\n[[head]]\nkind = "knn"\nn_neighbors = 3\n')
-
-    def run(*words: object, code: int = 0) -> tuple[str, str]:
-        start = ["featurebank", "--cache", tmp_path / "cache", "run", tmp_path / "a.toml"]
-        monkeypatch.setattr(sys, "argv", [str(word) for word in (*start, *words)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        set_threads(None)
-        out, errors = capsys.readouterr()
-        assert stop.value.code == code, errors
-        return out, errors
-
-    return run
+    return partial(in_process, "--cache", tmp_path / "cache", "run", tmp_path / "a.toml")
 
 
 def test_each_variant_and_then_a_table_of_all(ask: Ask, tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank import Bank
 from featurebank.config import DatasetSection, ExtractSection, FinetuneSection, HeadsSection, Pipeline
@@ -166,7 +164,7 @@ def _plan(
     dataset.fingerprint(memory=fingerprint_memory(cache))
     path = locate(dataset, backbone, options, cache)
     options = within_budget(dataset, backbone, options, path, reporter)
-    wanted = np.unique(dataset.digests[dataset.digests != b""])
+    wanted = dataset.distinct()
     manifest = present_manifest(path, backbone, options)
     missing = sum(len(digests) for _, digests in missing_jobs(path, manifest, options, wanted))
     last = manifest.last_extraction

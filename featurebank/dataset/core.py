@@ -131,6 +131,10 @@ class Dataset:
         assert self._digests is not None
         return self._digests
 
+    def distinct(self) -> np.ndarray:
+        """Returns the digests of all contents that could be read (m,), sorted: a row of a bank is for one of them."""
+        return np.unique(self.digests[self.digests != b""])
+
     def content_digest(self, index: int) -> bytes:
         """Returns the content digest of one image as it is now, and reads no other.
 

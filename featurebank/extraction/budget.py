@@ -66,7 +66,7 @@ def within_budget(
     if budget is None:
         return options
     others = tuple(tap for tap in options.taps if tap != budget)
-    count = len(np.unique(dataset.digests[dataset.digests != b""]))
+    count = len(dataset.distinct())
     stored, views = _in_bank(path)
     costs = _Costs(
         outline_of(backbone, path.parent), count, max(options.views, views), others, options.store, stored,

@@ -87,7 +87,7 @@ def _estimate(
     path = locate(dataset, backbone, options, cache)
     options = within_budget(dataset, backbone, options, path, reporter)
     manifest = present_manifest(path, backbone, options)
-    wanted = np.unique(dataset.digests[dataset.digests != b""])
+    wanted = dataset.distinct()
     jobs = missing_jobs(path, manifest, options, wanted)
     rows = sum(len(digests) for _, digests in jobs)
     if not rows:

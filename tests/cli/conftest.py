@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from featurebank.cli import main
-from featurebank.runtime import set_threads
+from featurebank.runtime import set_ram, set_threads
 
 
 @pytest.fixture
@@ -20,6 +20,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
         with pytest.raises(SystemExit) as stop:
             main()
         set_threads(None)
+        set_ram(None)
         out, errors = capsys.readouterr()
         assert stop.value.code == code, errors
         return out, errors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,29 +10,20 @@ from typing import Any
 import pytest
 
 from featurebank.bank import Bank
-from featurebank.cli import main
-from featurebank.runtime import set_threads
 
 Ask = Callable[..., Any]
 GRID = '[[head]]\nkind = "knn"\nn_neighbors = [1, 3, 5, 7]\n'
 
 
 @pytest.fixture
-def ask(
-    tmp_path: Path, make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Ask:
+def ask(tmp_path: Path, make_bank: Callable[..., Bank], in_process: Ask, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Runs `heads` on a bank in this process; returns its JSON, or its standard error where it fails."""
     bank = make_bank(noise=4.0)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "grid.toml").write_text(GRID)
 
     def run(*words: object, code: int = 0) -> Any:
-        monkeypatch.setattr(sys, "argv", ["featurebank", "heads", "--bank", str(bank.path), *map(str, words), "--json"])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        set_threads(None)
-        out, errors = capsys.readouterr()
-        assert stop.value.code == code, errors
+        out, errors = in_process("heads", "--bank", bank.path, *words, "--json", code=code)
         return errors if code else json.loads(out)
 
     return run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,27 +12,19 @@ import numpy as np
 import pytest
 
 from featurebank.bank.reader import Bank
-from featurebank.cli import main
-from featurebank.runtime import set_ram, set_threads
 
 Ask = Callable[..., Any]
 EXTRACT = ("extract", "--backbone", "efficientnet_lite0", "--weights", "random:0", "--image-size", "32")
 
 
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+def ask(tmp_path: Path, in_process: Ask, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Runs a command in this process; returns its JSON where it was asked for, else its two outputs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FEATUREBANK_CACHE", raising=False)
 
     def run(*words: object, code: int = 0) -> Any:
-        monkeypatch.setattr(sys, "argv", ["featurebank", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        set_threads(None)
-        set_ram(None)
-        out, errors = capsys.readouterr()
-        assert stop.value.code == code, errors
+        out, errors = in_process(*words, code=code)
         return json.loads(out) if "--json" in words else (out, errors)
 
     return run

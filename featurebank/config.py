@@ -126,6 +126,8 @@ class FinetuneSection(_Section):
     monitor: str = "val_accuracy"
     seed: int = 0
     validate_every: int | None = None
+    validate_on: str = "all"
+    """Within an epoch: "all" validation images, or the "part" whose turn it is."""
     checkpoint_every: int | None = 200
 
 

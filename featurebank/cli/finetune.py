@@ -66,6 +66,10 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @click.option("--normalize", is_flag=True, help="From scratch: bring the training images to mean 0 and variance 1.")
 @click.option("--mixed-precision", is_flag=True, help="Compute in bfloat16; on a GPU.")
 @click.option("--validate-every", type=_COUNT, metavar="STEPS", help="Also validate within epochs.")
+@click.option(
+    "--validate-on", type=click.Choice(["all", "part"]),
+    help="With --validate-every: all validation images, or the next part of them.  [default: all]",
+)  # fmt: skip
 @click.option("--checkpoint-every", type=_COUNT, metavar="STEPS", help="[default: 200, each minute and each epoch]")
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
 @click.option("-p", "params", multiple=True, metavar="KEY=VALUE", help="Any other option of the fine-tune; repeatable.")

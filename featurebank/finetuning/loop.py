@@ -156,7 +156,7 @@ class Loop:
         if state.step == steps:
             return
         if options.validate_every and state.step % options.validate_every == 0:
-            found = self._task.judge()
+            found = self._within(steps)
             self._reporter.say(
                 f"phase {state.phase + 1}, epoch {state.epoch}, step {state.step} of {steps}: loss "
                 f"{state.total / state.seen:.4f}, validation accuracy {found.accuracy:.4f}, loss {found.loss:.4f}"
@@ -170,6 +170,15 @@ class Loop:
         asked = options.checkpoint_every and state.step % options.checkpoint_every == 0
         if asked or time.perf_counter() >= self._due:
             self._save()
+
+    def _within(self, steps: int) -> Judged:
+        """Evaluates the model within an epoch: on all validation images, or on the part whose turn it is."""
+        options = self._task.options
+        assert options.validate_every
+        if options.validate_on == "all":
+            return self._task.judge()
+        parts = math.ceil(steps / options.validate_every)
+        return self._task.judge(self.state.step // options.validate_every - 1, parts)
 
     def _validate(self) -> bool:
         """Judges an epoch, and decides whether another follows; returns False where the loss is no number."""

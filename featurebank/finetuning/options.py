@@ -12,6 +12,7 @@ from featurebank.heads.checks import Check, choice, count, number, optional, ref
 from featurebank.heads.neural import TrainedHead
 
 BATCH_NORMS = ("train", "frozen")
+VALIDATE_ON = ("all", "part")
 
 RATES = {"sgd": 1e-2, "adagrad": 1e-3, "rmsprop": 1e-4, "adam": 1e-4, "adamw": 1e-4}
 """The learning rate of each optimizer where none is given."""
@@ -25,7 +26,7 @@ _OF_HEADS = (
 )  # fmt: skip
 """Options that `TrainedHead` has as well, with the same meaning."""
 _BY_PHASE = ("epochs", "learning_rate", "patience")
-_NOT_RECORDED = ("validate_every", "checkpoint_every", "seed")
+_NOT_RECORDED = ("validate_every", "validate_on", "checkpoint_every", "seed")
 """They change no weight, or are kept apart."""
 
 
@@ -59,6 +60,8 @@ class Options:
             it is, no epoch is kept that has a lower validation accuracy than the head.
         seed: of the order of images, augmentation and dropout.
         validate_every: also validate after so many steps, to see early where it goes.
+        validate_on: the validation images that these early looks take: "all", or "part", the next part of them, as
+            large as the part of the epoch since the look before. The end of an epoch always takes all.
         checkpoint_every: write a checkpoint after so many steps, beside those of each epoch and each minute.
 
     References:
@@ -97,6 +100,7 @@ class Options:
     monitor: str = "val_accuracy"
     seed: int = 0
     validate_every: int | None = None
+    validate_on: str = "all"
     checkpoint_every: int | None = 200
 
     def check(self) -> None:
@@ -158,6 +162,7 @@ class Options:
         decay = number("layer_decay", self.layer_decay, above=0)
         return [
             optional(choice("batch_norm", self.batch_norm, BATCH_NORMS)),
+            choice("validate_on", self.validate_on, VALIDATE_ON),
             decay._replace(expected="a number above 0, and 1 or less", holds=decay.holds and self.layer_decay <= 1),
             optional(number("batch_norm_momentum", self.batch_norm_momentum, below=1)),
             optional(number("global_clipnorm", self.global_clipnorm, above=0)),

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from featurebank import digest, metrics
 from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import recorded_batch_norm
@@ -197,8 +199,10 @@ class _Ended:
         labels = self.task.val.labels
         val = metrics.scores(found.probabilities, labels)
         val["accuracy_interval"] = list(metrics.proportion_interval(val["accuracy"], len(labels)))
-        said = judge(Network(self.model, self.task.options), self.task.train, _SCORED)
-        return {"train": dict(metrics.short_scores(said, self.task.train.labels[:_SCORED])), "val": val}
+        train = self.task.train
+        rows = np.arange(min(_SCORED, len(train)))
+        said = judge(Network(self.model, self.task.options), train, rows)
+        return {"train": dict(metrics.short_scores(said, train.labels[rows])), "val": val}
 
 
 def _found(run: Run | str, bank: Bank | None, reporter: Reporter) -> tuple[Run, Bank]:

@@ -46,17 +46,25 @@ class Task:
     phases: Sequence[Phase]
     options: Options
 
-    def judge(self) -> Judged:
-        """Judges the validation images."""
-        said = judge(self.network, self.val)
-        return Judged(said, metrics.accuracy(said, self.val.labels), _loss(said, self.val.labels))
+    def judge(self, part: int = 0, parts: int = 1) -> Judged:
+        """Evaluates the model on the validation images, or on one of several equal parts of them.
+
+        Args:
+            part: which part, counted from 0.
+            parts: how many parts there are. They are stretches in the order of the content digests, so each of them is
+                a random sample, and all of them together are all validation images.
+        """
+        rows = np.array_split(np.arange(len(self.val)), parts)[part]
+        if not len(rows):  # there are fewer images than parts
+            rows = np.arange(len(self.val))
+        said, labels = judge(self.network, self.val, rows), self.val.labels[rows]
+        return Judged(said, metrics.accuracy(said, labels), _loss(said, labels))
 
 
-def judge(network: Network, images: Originals, limit: int | None = None) -> np.ndarray:
-    """Returns the probabilities (n, classes) of images, or of the first few."""
-    count = len(images) if limit is None else min(limit, len(images))
-    rows = [np.arange(start, min(start + _JUDGED, count)) for start in range(0, count, _JUDGED)]
-    return np.concatenate([network.judge(batch) for batch in batches(images, rows, None, 0)]).astype(np.float64)
+def judge(network: Network, images: Originals, rows: np.ndarray) -> np.ndarray:
+    """Returns the probabilities (m, classes) float64 of the images in some rows, (m,) int."""
+    blocks = [rows[start : start + _JUDGED] for start in range(0, len(rows), _JUDGED)]
+    return np.concatenate([network.judge(batch) for batch in batches(images, blocks, None, 0)]).astype(np.float64)
 
 
 def _loss(probabilities: np.ndarray, labels: np.ndarray) -> float:

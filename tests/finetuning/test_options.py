@@ -25,6 +25,7 @@ from featurebank.finetuning.options import Options, read_options
         ({"optimizer": "lamb", "momentum": 2}, r"optimizer is 'lamb', expected adam.*; momentum is 2, expected"),
         ({"augment": "flop"}, "unknown augmentation 'flop'"),
         ({"global_clipnorm": 0}, "global_clipnorm is 0, expected a number above 0"),
+        ({"validate_on": "half"}, "validate_on is 'half', expected all, part"),
         ({"validate_every": 0}, "validate_every is 0, expected a whole number of 1 or more"),
     ],
 )
@@ -57,7 +58,8 @@ def test_the_learning_rate_is_the_optimizers() -> None:
 
 def test_a_record_tells_what_differs() -> None:
     assert options(epochs=[1, 2], seed=3, validate_every=5).params() == {"unfreeze": ["all"], "epochs": [1, 2]}
-    assert options(validate_every=5).identity() == options().identity() != options(epochs=5).identity()
+    looks = options(validate_every=5, validate_on="part")
+    assert looks.identity() == options().identity() != options(epochs=5).identity()
 
 
 def test_a_pipelines_section_has_the_same_options() -> None:

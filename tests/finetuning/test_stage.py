@@ -19,7 +19,8 @@ from featurebank.errors import ConfigError, DatasetError, HeadError, WeightsErro
 from featurebank.finetuning import finetune
 from featurebank.finetuning.checkpoint import Checkpoint
 from featurebank.finetuning.normalized import channel_moments, normalized
-from featurebank.finetuning.program import Program
+from featurebank.finetuning.program import Network, Program
+from featurebank.finetuning.task import judge
 from featurebank.grafting import load_model
 from featurebank.grid import train_heads
 from featurebank.heads.finetuned import finetuned_model
@@ -352,6 +353,31 @@ def test_validation_within_epochs_changes_nothing_but_is_told(clean: Bank, head:
     assert [(entry["epoch"], entry["step"]) for entry in steps[:3]] == [(1, 2), (1, 4), (2, 2)]
     assert {**told.history, "steps": None} == {**plain.history, "steps": None}
     json.dumps(told.record(), allow_nan=False)
+
+
+def test_early_looks_take_the_validation_images_in_parts(
+    clean: Bank, head: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five steps an epoch, a look after two and after four of them: two of three parts; the end takes all."""
+    taken: list[list[int]] = []
+
+    def noted(network: Network, images: Originals, rows: np.ndarray) -> np.ndarray:
+        taken.append(rows.tolist())
+        return judge(network, images, rows)
+
+    monkeypatch.setattr("featurebank.finetuning.task.judge", noted)
+    whole = finetune(head, **QUICK, seed=11)
+    whole.saved_path.unlink()
+    taken.clear()
+    run = finetune(head, **QUICK, seed=11, validate_every=2, validate_on="part")
+    images = len(clean.labels("val"))
+    every = list(range(images))
+    third = images // 3
+    assert taken[1:4] == [every[:third], every[third : 2 * third], every]
+    assert run.run == whole.run
+    assert whole.history is not None
+    assert run.history is not None
+    assert {**run.history, "steps": None} == {**whole.history, "steps": None}, "no weight depends on a look"
 
 
 def test_refusals(clean: Bank, head: Run, shown: Path) -> None:

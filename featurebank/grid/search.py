@@ -19,6 +19,7 @@ from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.grid.jobs import Job, Rung, job
 from featurebank.heads.runs import HeadSpec, Run
+from featurebank.heads.standing import Group
 
 KEPT = 3
 """One of so many goes on to the next rung, for so many times the epochs."""
@@ -48,18 +49,18 @@ def rung_jobs(jobs: Iterable[Job], number: int, bank: Bank) -> list[Job]:
 
 
 def winners(jobs: Sequence[Job], runs: Mapping[str, Run]) -> list[HeadSpec]:
-    """Returns the heads that go on from a rung, by the mean of their runs there; failed heads do not."""
-    groups: dict[str, list[Run]] = {}
-    specs = {j.spec.key: j.spec for j in jobs}
+    """Returns the heads that go on from a rung, in the order of the leaderboard; heads that failed do not go on."""
+    groups: dict[str, Group] = {}
+    failed: set[str] = set()
     for j in jobs:
-        groups.setdefault(j.spec.key, []).append(runs[j.run])
-    whole = {key: group for key, group in groups.items() if not any(run.failure for run in group)}
-    order = sorted((-_mean(group, "accuracy"), _mean(group, "loss"), key) for key, group in whole.items())
-    return [specs[key] for _, _, key in order[: -(-len(specs) // KEPT)]]
-
-
-def _mean(runs: Sequence[Run], name: str) -> float:
-    return sum(float(run.metrics["val"][name]) for run in runs) / len(runs)
+        group = groups.setdefault(j.spec.key, Group(j.spec, j.fold.folds if j.fold else 1))
+        run = runs[j.run]
+        if run.failure:
+            failed.add(j.spec.key)
+        else:
+            group.add(run)
+    whole = sorted((group for key, group in groups.items() if key not in failed), key=Group.order)
+    return [group.spec for group in whole[: -(-len(groups) // KEPT)]]
 
 
 def _epochs(spec: HeadSpec) -> int:

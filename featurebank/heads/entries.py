@@ -97,14 +97,19 @@ def entries(runs: Iterable[Run], *, folds: int | None = None) -> list[Entry]:
 
 
 def simplest(found: Sequence[Entry]) -> Entry:
-    """Returns the simplest entry within one standard error of the first: fewest parameters, then the fastest.
+    """Returns the entry with the fewest parameters within one standard error of the first.
+
+    Of entries with equally many parameters the one that ranks higher is returned.
+
+    Args:
+        found: what `entries` returned, best first.
 
     References:
         Breiman, Friedman, Olshen, Stone, "Classification and Regression Trees", 1984, section 3.4.3.
     """
     least = found[0].mean - found[0].standard_error
     near = [entry for entry in found if entry.mean >= least and entry.complete >= found[0].complete]
-    return min(near, key=lambda e: (inf if e.parameters is None else e.parameters, e.seconds, -e.mean))
+    return min(near, key=lambda entry: inf if entry.parameters is None else entry.parameters)
 
 
 def _entry(group: Group, floor: float) -> Entry:

@@ -11,6 +11,9 @@ from typing import Any
 from featurebank.heads.runs import HeadSpec, Run
 from featurebank.progress import Place
 
+LOSS_DIGITS = 9
+"""Losses that differ by less are equal: what lies behind is rounding, which the number of threads decides."""
+
 
 @dataclass
 class Group:
@@ -66,15 +69,16 @@ class Group:
         return self.folds == 1 or len({run.fold[0] for run in self.runs if run.fold}) == self.folds
 
     def order(self) -> tuple[Any, ...]:
-        """Returns what groups of one protocol are sorted by.
+        """Returns the key by which groups of one protocol are sorted.
 
-        Those judged on every fold come first. Then counts the accuracy, to the nearest whole image: specifications
-        that differ by less are equal, and of them the one with fewer parameters comes first, then the faster.
+        Groups that were judged on every fold come first. Accuracy decides next, to the nearest whole image; of equal
+        ones the group with fewer parameters comes first, then the one with the smaller loss, then the one with the
+        smaller key. Time plays no part: the same runs have the same order on every machine.
         """
         images, accuracy = self.images, self.accuracy
         rounded = round(accuracy * images) / images if images else round(accuracy, 12)
         size = inf if self.parameters is None else self.parameters
-        return (not self.complete, -rounded, size, self.seconds, self.loss, self.spec.key)
+        return (not self.complete, -rounded, size, round(self.loss, LOSS_DIGITS), self.spec.key)
 
 
 class Standing:

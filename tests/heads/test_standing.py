@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from featurebank.grid.jobs import Job
+from featurebank.grid.search import winners
+from featurebank.heads.entries import Entry, entries
+from featurebank.heads.folds import Fold
 from featurebank.heads.runs import Run
 from featurebank.heads.standing import Standing, latest_folds, ranked
+from featurebank.selection import select
 
 
 def make_run(
@@ -18,7 +25,7 @@ def make_run(
 ) -> Run:  # fmt: skip
     val = {"accuracy": accuracy, "loss": loss, **({} if images is None else {"images": images})}
     options: dict[str, Any] = {"head": "knn", "params": {"name": name}, "tap": "pooled", "created": ""}
-    options |= {"metrics": {"val": val, "train": {}}} | more
+    options |= {"metrics": {"val": val, "train": {"accuracy": accuracy}}} | more
     fold = options.get("fold")
     identity = f"{name}{seed}" + (f"-{fold[0]}-{fold[2]}" if fold else "")
     return Run(run=identity, seed=seed, seconds=seconds, bank="0" * 32, **options)
@@ -32,10 +39,10 @@ def test_higher_accuracy_comes_first() -> None:
     assert order(make_run("a", 0.5), make_run("b", 0.7), make_run("c", 0.6)) == ["b0", "c0", "a0"]
 
 
-def test_equal_ones_by_parameters_then_seconds_then_loss() -> None:
+def test_equal_ones_by_parameters_then_loss_and_never_by_time() -> None:
     assert order(make_run("a", parameters=20, loss=0.1), make_run("b", parameters=10)) == ["b0", "a0"]
     assert order(make_run("a", loss=0.1), make_run("b", parameters=10)) == ["b0", "a0"], "unknown is not simple"
-    assert order(make_run("a", seconds=2.0, loss=0.1), make_run("b", seconds=1.0)) == ["b0", "a0"]
+    assert order(make_run("a", seconds=2.0), make_run("b", seconds=1.0)) == ["a0", "b0"]
     assert order(make_run("a", loss=2.0), make_run("b", loss=1.0)) == ["b0", "a0"]
 
 
@@ -149,7 +156,6 @@ def test_one_by_one_in_any_order_as_all_at_once(folds: int, runs: list[Run], dat
             len({other.fold for other in own}) < folds,
             -round(mean * images) / images,
             sum(sizes) / len(sizes) if sizes else float("inf"),
-            round(sum(other.seconds for other in own) / len(own), 9),
             round(sum(other.metrics["val"]["loss"] for other in own) / len(own), 9),
             run.spec.key,
             -run.metrics["val"]["accuracy"],
@@ -170,3 +176,23 @@ def test_one_by_one_in_any_order_as_all_at_once(folds: int, runs: list[Run], dat
     assert standing.first == (expected[0] if expected else None)
     assert ranked(runs, folds=folds)[: len(expected)] == expected
     assert sorted(run.run for run in ranked(runs, folds=folds)) == sorted(run.run for run in runs)
+
+
+@given(runs=some_runs(), data=st.data(), one_se=st.booleans())
+@settings(deadline=None, max_examples=40)
+def test_the_clock_chooses_nothing(runs: list[Run], data: st.DataObject, one_se: bool) -> None:
+    """Leaderboard, selection, `--one-se` and races give the same after other times in another order."""
+    times = data.draw(st.lists(st.floats(0, 1e4), min_size=len(runs), max_size=len(runs)))
+    later = data.draw(st.permutations([replace(run, seconds=time) for run, time in zip(runs, times, strict=True)]))
+
+    def names(found: Sequence[Run | Entry]) -> list[Any]:
+        return [one.run if isinstance(one, Run) else one.spec.key for one in found]
+
+    assert names(ranked(later)) == names(ranked(runs))
+    assert names(entries(later)) == names(entries(runs))
+    if any(not (run.failure or run.rung) and run.folds == latest_folds(runs) for run in runs):
+        assert select(later, one_se=one_se).run == select(runs, one_se=one_se).run
+    racers = [replace(run, rung=(1, 3, 1)) for run in runs]
+    jobs = [Job(run.run, run.spec, run.seed, run.fold and Fold(*run.fold)) for run in racers]
+    again = {run.run: replace(run, rung=(1, 3, 1)) for run in later}
+    assert winners(jobs, again) == winners(jobs, {run.run: run for run in racers})

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 Advance = Callable[[int], None]
 """Tells that so many more pieces are done."""
+
+MOST_ALIKE = 3
+"""How many lines of one kind are shown before the others are only counted."""
+
+_VARYING = re.compile(r"'.*?'(?![^\W_])|\d+(?:\.\d+)?")
+"""What lines of one kind differ in: names in quotes, and numbers."""
 
 
 class Place(NamedTuple):
@@ -45,3 +52,44 @@ class Reporter:
 
 
 SILENT = Reporter()
+
+
+def kind_of(line: str) -> str:
+    """Returns what a line has in common with others of its kind: the line without its names and numbers."""
+    return _VARYING.sub("*", line)
+
+
+def shorten(lines: Iterable[str], most: int = MOST_ALIKE) -> list[str]:
+    """Shortens a list of lines for people: the first few of each kind, and the number of the others.
+
+    Args:
+        lines: the lines; those that differ only in names in quotes and in numbers are of one kind.
+        most: how many lines of a kind stay.
+
+    Returns:
+        The lines that stay, with lines of one kind together, in the order in which the kinds appear first.
+
+    Example:
+        >>> shorten([f"class '{name}' has one image only" for name in "abcdef"], most=2)
+        ["class 'a' has one image only", "class 'b' has one image only", '... and 4 more like this']
+    """
+    kinds: dict[str, list[str]] = {}
+    for line in lines:
+        kinds.setdefault(kind_of(line), []).append(line)
+    shown = []
+    for alike in kinds.values():
+        shown += alike[:most]
+        if len(alike) > most:
+            shown.append(f"... and {len(alike) - most} more like this")
+    return shown
+
+
+def enumerate_some(names: Sequence[str], most: int = MOST_ALIKE) -> str:
+    """Writes a list of names into one line: the first few in quotes, and the number of the others.
+
+    Example:
+        >>> enumerate_some(["ant", "bee", "cow", "dog", "eel"])
+        "'ant', 'bee', 'cow' and 2 more"
+    """
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich import box
@@ -14,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from featurebank.progress import Advance, Place, Reporter
+from featurebank.progress import MOST_ALIKE, Advance, Place, Reporter, kind_of
 
 _PATIENCE_S = 0.5
 """Work shorter than this needs no bar."""
@@ -29,6 +30,8 @@ class TerminalReporter(Reporter):
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._tracker: _Bar | _Lines | None = None
+        self._warned: Counter[str] = Counter()
+        self._last_of: dict[str, str] = {}
 
     @contextlib.contextmanager
     def track(self, what: str, total: int, unit: str) -> Iterator[Advance]:
@@ -54,7 +57,21 @@ class TerminalReporter(Reporter):
         self._console.print(line, style="dim", markup=False, soft_wrap=True)
 
     def warn(self, line: str) -> None:
-        """Tells one line that the user should act on."""
+        """Shows one line that the user should act on; of many lines of one kind, the first few."""
+        kind = kind_of(line)
+        self._warned[kind] += 1
+        if self._warned[kind] <= MOST_ALIKE:
+            self._last_of[kind] = line
+            self._print_warning(line)
+
+    def close(self) -> None:
+        """Reports how many warnings of each kind were not shown; the command has ended."""
+        for kind, count in self._warned.items():
+            if count > MOST_ALIKE:
+                self._print_warning(f"{count - MOST_ALIKE} more like this: {self._last_of[kind]}")
+        self._warned.clear()
+
+    def _print_warning(self, line: str) -> None:
         self._console.print(f"warning: {line}", style="yellow", markup=False, soft_wrap=True)
 
 

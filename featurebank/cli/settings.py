@@ -26,7 +26,12 @@ class Settings:
         from featurebank.cli.reporter import TerminalReporter
         from featurebank.progress import Reporter
 
-        return Reporter() if self.quiet else TerminalReporter()
+        if self.quiet:
+            return Reporter()
+        reporter = TerminalReporter()
+        if context := click.get_current_context(silent=True):
+            context.call_on_close(reporter.close)
+        return reporter
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")

@@ -17,8 +17,8 @@ from featurebank.dataset.fingerprint import Pixels, digest_all
 from featurebank.dataset.memory import digest_changed
 from featurebank.dataset.splits import SPLITS, assign
 from featurebank.errors import BadImageError, DatasetError
+from featurebank.progress import enumerate_some, shorten
 
-_MOST_LINES = 10
 _NAME_LENGTH = 40
 
 
@@ -196,18 +196,15 @@ class Dataset:
         }
 
     def warnings(self) -> list[str]:
-        """Says what looks wrong with the dataset, one clear line each."""
+        """Returns what looks wrong with the dataset, one clear line each; of many lines of one kind, the first few.
+
+        Where no image can be read, what follows from that (empty splits and classes) is left out.
+        """
         table = self._table()
-        lines = [*self._contents.notes, *self._unreadable_lines(), *self._rare_lines(table.sum(axis=0))]
-        for code, split in enumerate(SPLITS):
-            if self.fractions[code] == 0:
-                continue
-            if not table[code].any():
-                lines.append(f"split '{split}' holds no image")
-            else:
-                missing = [self.classes[label] for label in np.flatnonzero(table[code] == 0)]
-                lines += _shortened([f"split '{split}' holds no image of class '{name}'" for name in missing])
-        return lines
+        lines = [*self._contents.notes, *self._unreadable_lines()]
+        if table.any():
+            lines += [*self._rare_lines(table.sum(axis=0)), *self._split_lines(table)]
+        return shorten(lines)
 
     def _table(self) -> np.ndarray:
         size = len(self.classes)
@@ -220,10 +217,22 @@ class Dataset:
             number = "1 image" if len(skipped) == 1 else f"{len(skipped)} images"
             yield f"{number} cannot be read, the first is '{skipped[0].id}': {skipped[0].reason}"
 
-    def _rare_lines(self, totals: np.ndarray) -> list[str]:
+    def _rare_lines(self, totals: np.ndarray) -> Iterator[str]:
         words = {0: "no image", 1: "one image only"}
-        rare = np.flatnonzero(totals <= 1)
-        return _shortened([f"class '{self.classes[label]}' has {words[int(totals[label])]}" for label in rare])
+        for label in np.flatnonzero(totals <= 1):
+            yield f"class '{self.classes[label]}' has {words[int(totals[label])]}"
+
+    def _split_lines(self, table: np.ndarray) -> Iterator[str]:
+        for code, split in enumerate(SPLITS):
+            if self.fractions[code] == 0:
+                continue
+            if not table[code].any():
+                yield f"split '{split}' holds no image"
+                continue
+            missing = [self.classes[label] for label in np.flatnonzero(table[code] == 0)]
+            if missing:
+                classes = "class" if len(missing) == 1 else f"{len(missing)} of {len(self.classes)} classes:"
+                yield f"split '{split}' holds no image of {classes} {enumerate_some(missing)}"
 
 
 def path_name(path: str, key: str | None = None) -> str:
@@ -231,9 +240,3 @@ def path_name(path: str, key: str | None = None) -> str:
     last = re.split(r"[/\\]", path.rstrip("/\\"))[-1].lower()
     slug = re.sub(r"[^a-z0-9]+", "-", last).strip("-")[:_NAME_LENGTH] or "data"
     return f"{slug}-{digest.of_bytes((key or path).encode())[:6]}"
-
-
-def _shortened(lines: list[str]) -> list[str]:
-    if len(lines) <= _MOST_LINES:
-        return lines
-    return [*lines[:_MOST_LINES], f"{lines[_MOST_LINES]}, and {len(lines) - _MOST_LINES - 1} more like this"]

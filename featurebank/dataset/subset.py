@@ -18,7 +18,6 @@ from featurebank.dataset.fingerprint import Pixels, Stamp
 from featurebank.errors import ConfigError, unknown_name
 
 _DIGITS = 6
-_MOST_NOTES = 5
 
 
 @dataclass(frozen=True)
@@ -160,9 +159,7 @@ def _of_each_class(
     rank = np.empty(len(labels), np.int64)
     rank[by_class] = np.arange(len(by_class)) - np.repeat(starts, totals)
     short = np.flatnonzero(totals < count)
-    notes = [f"class '{classes[label]}' has {totals[label]} images, not {count}" for label in short[:_MOST_NOTES]]
-    if len(short) > _MOST_NOTES:
-        notes.append(f"{len(short) - _MOST_NOTES} more classes have fewer than {count} images")
+    notes = [f"class '{classes[label]}' has {totals[label]} images, not {count}" for label in short]
     return order[rank[order] < count], notes
 
 

@@ -15,7 +15,7 @@ from featurebank.heads.data import TrainingData
 from featurebank.heads.fitting import Fitted, fit_heads
 from featurebank.heads.folds import Fold, FoldedImages
 from featurebank.heads.trainer import between_epochs
-from featurebank.progress import Advance, Reporter
+from featurebank.progress import Advance, Reporter, enumerate_some
 
 LOOK_AGAIN_S = 0.5
 """How often one looks whether another process has ended what it has claimed."""
@@ -180,5 +180,7 @@ class Workshop:
 
     def _tell_unseen(self, data: TrainingData) -> None:
         if not self._told_unseen and (unseen := data.unseen(self._bank.classes)):
-            self._reporter.warn(f"no training image of class {', '.join(unseen)}: every head gets its images wrong")
+            self._reporter.warn(
+                f"no training image of class {enumerate_some(unseen)}: every head gets its images wrong"
+            )
             self._told_unseen = True

@@ -73,6 +73,20 @@ def test_words_are_not_markup_and_warnings_are_marked() -> None:
     assert text.getvalue().splitlines() == ["loading [bold]x[/bold]", "warning: class 'a' has one image only"]
 
 
+def test_of_many_warnings_of_one_kind_three_are_shown_and_the_others_counted() -> None:
+    found, text = reporter(terminal=False)
+    for number in range(400):
+        found.warn(f"class 'c{number}' has {number % 2} images")
+        if number == 200:
+            found.warn("split 'test' holds no image")
+    found.close()
+    assert text.getvalue().splitlines() == [
+        *(f"warning: class 'c{number}' has {number % 2} images" for number in range(3)),
+        "warning: split 'test' holds no image",
+        "warning: 397 more like this: class 'c2' has 0 images",
+    ]
+
+
 def test_lines_for_a_log_tell_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LINE_EVERY_S", 0.0)
     found, text = reporter(terminal=False)

@@ -87,9 +87,21 @@ def test_warnings_name_class_and_split() -> None:
 
 
 def test_many_warnings_are_shortened() -> None:
-    lines = columns([0, 0, 1, 1], 40).warnings()
-    assert len(lines) == 11 + 11 + 1
-    assert lines[10] == "class 'c12' has no image, and 27 more like this"
+    dataset = columns([0, 0, 1, 1], 40)
+    dataset._contents.given[1:3] = 1  # type: ignore[index]
+    assert dataset.warnings() == [
+        *(f"class 'c0{number}' has no image" for number in (2, 3, 4)),
+        "... and 35 more like this",
+        "split 'train' holds no image of 38 of 40 classes: 'c02', 'c03', 'c04' and 35 more",
+        "split 'val' holds no image of 38 of 40 classes: 'c02', 'c03', 'c04' and 35 more",
+    ]
+
+
+def test_where_nothing_can_be_read_nothing_else_is_said(tmp_path: Path) -> None:
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").symlink_to(tmp_path / "nowhere")
+    assert load_dataset(tmp_path).warnings() == ["2 images cannot be read, the first is 'ant/1.jpg': file not found"]
 
 
 def test_a_good_dataset_gives_no_warning(tmp_path: Path, make: SimpleNamespace) -> None:

@@ -10,6 +10,7 @@ from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.errors import HeadError
 from featurebank.grid.jobs import Job
+from featurebank.heads.catalog import revision_of
 from featurebank.heads.fitting import Fitted
 from featurebank.heads.runs import FINETUNE, Run, load_runs, read_run
 from featurebank.heads.saved import SUFFIX, save_head
@@ -132,4 +133,5 @@ class Journal:
             parameters=fitted.parameters, right=fitted.right,
             history=fitted.history, failure=fitted.failure, notes=fitted.notes, fold=job.fold,
             rung=job.rung.told if job.rung else None, directory=self._bank.path,
+            revision=revision_of(job.spec.kind, job.spec.params),
         )  # fmt: skip

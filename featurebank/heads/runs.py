@@ -12,7 +12,7 @@ import numpy as np
 from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.bank.sealed import read_sealed, write_sealed
-from featurebank.heads.catalog import changed_params
+from featurebank.heads.catalog import changed_params, revision_of
 from featurebank.heads.saved import SUFFIX
 
 FINETUNE = "finetune"
@@ -83,6 +83,8 @@ class Run:
     """The proof of its latest graft: images, difference, tolerance, layers."""
     finetune: Mapping[str, Any] | None = None
     """Of a fine-tune: from which run, phase by phase, and what was gained over it."""
+    revision: int = 1
+    """By which rule it was fitted; see `revision_of`."""
     directory: Path = field(default=Path(), compare=False)
     """Of the bank; not stored."""
 
@@ -144,13 +146,16 @@ def run_id(
     recipe: list[Any] = [spec.kind, dict(spec.params), spec.tap, seed, bank.digest]
     if fold or rung:
         recipe.append({"fold": list(fold or ()), "rung": list(rung or ())})
+    if (revision := revision_of(spec.kind, spec.params)) > 1:
+        recipe.append({"revision": revision})
     return digest.of_recipe(recipe)[:10]
 
 
 def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> list[Run]:
     """Returns the runs of a bank as it is now.
 
-    A file that cannot be read or is damaged is left out: the run is trained again when it is asked for.
+    A file that cannot be read or is damaged is left out, as is a head that was fitted by a rule that was mended since:
+    the run is trained again when it is asked for.
 
     Args:
         bank: where they are.
@@ -159,6 +164,7 @@ def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> li
     """
     found = [run for path in sorted((bank.path / "runs").glob("*.json")) if (run := read_run(path)) is not None]
     found = [run for run in found if (run.bank != bank.digest) == stale]
+    found = [run for run in found if run.revision == revision_of(run.head, run.params)]
     return found if overtaken else without_overtaken(found)
 
 

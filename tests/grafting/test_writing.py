@@ -20,7 +20,9 @@ from featurebank.grafting import export, graft, load_model
 from featurebank.grafting.about import MEMBER
 from featurebank.grafting.formats import FORMATS, KerasFormat
 from featurebank.grid import train_heads
+from featurebank.heads.catalog import make_head
 from featurebank.heads.runs import Run, load_runs
+from featurebank.runtime import import_tensorflow
 
 RunOf = Callable[..., Run]
 Images = Callable[[Backbone], np.ndarray]
@@ -65,6 +67,22 @@ def test_every_format_says_the_same(
     images = images_for(lite)
     expected = np.asarray(reference(images.astype(np.float32), training=False))
     assert np.abs(model.predict(images, batch_size=4) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", [name for name, kind in FORMATS.items() if kind.needs_layers])
+def test_the_votes_of_a_linear_svm_are_in_every_format(name: str, tmp_path: Path) -> None:
+    import_tensorflow()
+    import keras
+
+    rows = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
+    head = make_head("svm", {"kernel": "linear"}).fit(rows, np.abs(rows[:, :4]).argmax(axis=1))
+    tensor = keras.Input(rows.shape[1:], name="image")
+    model = keras.Model(tensor, keras.layers.Activation("softmax")(head.keras_layers_(tensor)))
+    path = tmp_path / f"model{FORMATS[name].suffix}"
+    FORMATS[name].write(model, path, "about")
+    run, text = FORMATS[name].read(path)
+    assert text == "about"
+    np.testing.assert_allclose(run(rows), head.predict_proba(rows), atol=1e-4)
 
 
 def test_keras_alone_reads_it(run_of: RunOf, tiny: Backbone, images_for: Images, tmp_path: Path) -> None:

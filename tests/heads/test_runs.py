@@ -33,6 +33,17 @@ def test_ids_are_golden() -> None:
     assert run_id(HeadSpec("knn", {}, "map"), 3, bank) == "b0f787dea1"
 
 
+def test_runs_of_a_rule_that_was_mended_are_left_out(tmp_path: Path) -> None:
+    bank: Any = FakeBank(path=tmp_path)
+    old = make_run("a", head="svm", params={"kernel": "linear"}, directory=tmp_path)
+    new = make_run("b", head="svm", params={"kernel": "linear"}, directory=tmp_path, revision=2)
+    other = make_run("c", head="svm", params={"kernel": "rbf"}, directory=tmp_path)
+    for run in (old, new, other):
+        run.save()
+    assert load_runs(bank) == [new, other]
+    assert run_id(HeadSpec("svm", {"kernel": "linear"}), 0, bank) == "f9d2f216d8", "not that of the old rule"
+
+
 def test_the_order_of_parameters_does_not_matter_and_all_else_does() -> None:
     bank: Any = FakeBank()
     spec = HeadSpec("mlp", {"a": 1, "b": [2, 3]})

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
@@ -14,7 +15,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.svm import SVC
 
 from featurebank.errors import HeadError, RamLimitError
-from featurebank.heads import support
+from featurebank.heads import kernels, support
 from featurebank.heads.catalog import make_head
 from featurebank.heads.shared import Shared
 from featurebank.heads.support import KernelRidgeHead, SVMHead
@@ -62,26 +63,45 @@ def test_two_classes_are_a_logistic_function_of_the_decision(pair: Any) -> None:
         np.testing.assert_allclose(head.predict_proba(pair.X_val)[:, 1], expected, atol=1e-4)
 
 
-def test_a_linear_machine_adds_the_margins_of_its_pairs(hard: Any) -> None:
-    machine = SVC(C=0.01, kernel="linear", decision_function_shape="ovo").fit(hard.X.astype(np.float64), hard.y)
-    margins = machine.decision_function(hard.X_val.astype(np.float64))
-    sums = np.stack([margins[:, 0] + margins[:, 1], margins[:, 2] - margins[:, 0], -margins[:, 1] - margins[:, 2]], 1)
+def test_a_linear_machine_counts_votes_before_margins() -> None:
+    X, y = load_digits(return_X_y=True)
+    machine = SVC(C=1.0, kernel="linear", break_ties=True).fit(X[:600], y[:600])
+    head = SVMHead(C=1.0, kernel="linear").fit(X[:600], y[:600])
+    np.testing.assert_allclose(head._logits(X[600:]), machine.decision_function(X[600:]), atol=1e-6)
+    assert np.array_equal(head.predict(X[600:]), machine.predict(X[600:]))
+    assert head.score(X[600:], y[600:]) > 0.9
+
+
+def test_a_linear_head_that_was_saved_before_votes_were_counted_predicts_what_it_did(hard: Any) -> None:
     head = SVMHead(C=0.01, kernel="linear").fit(hard.X, hard.y)
-    np.testing.assert_allclose(head._logits(hard.X_val), sums, atol=1e-4)
-    assert np.mean(head.predict(hard.X_val) == machine.predict(hard.X_val.astype(np.float64))) > 0.9
+    arrays = {name: array for name, array in head.state().items() if name != "votes"}
+    old = SVMHead(C=0.01, kernel="linear")
+    old.set_state(arrays, head.classes_, head.n_features_in_)
+    machine = SVC(C=0.01, kernel="linear", decision_function_shape="ovo").fit(hard.X.astype(np.float64), hard.y)
+    ab, ac, bc = machine.decision_function(hard.X_val.astype(np.float64)).T
+    np.testing.assert_allclose(old._logits(hard.X_val), np.stack([ab + ac, bc - ab, -ac - bc], 1), atol=1e-4)
+    assert "votes" not in old.state(), "saved again, it stays what it is"
+    weights, bias = old.linear_()
+    np.testing.assert_allclose(hard.X_val @ weights + bias, old._logits(hard.X_val), atol=1e-4)
+    assert np.array_equal(old.fit(hard.X, hard.y).predict(hard.X_val), head.predict(hard.X_val)), "trained again"
 
 
 @pytest.mark.parametrize("options", [{}, {"standardize": True}, {"pca": 5, "standardize": True}], ids=str)
 @pytest.mark.parametrize("make", [SVMHead, KernelRidgeHead])
-def test_a_linear_kernel_is_one_layer(hard: Any, make: Any, options: dict[str, Any]) -> None:
-    head = make(kernel="linear", **options).fit(hard.X, hard.y)
+def test_a_linear_kernel_is_one_layer(hard: Any, pair: Any, make: Any, options: dict[str, Any]) -> None:
+    data = pair if make is SVMHead else hard  # of more classes, there are votes
+    head = make(kernel="linear", **options).fit(data.X, data.y)
     weights, bias = head.linear_()
-    logits = hard.X_val @ weights + bias
+    logits = data.X_val @ weights + bias
     expected = np.exp(logits - logits.max(1, keepdims=True))
-    np.testing.assert_allclose(head.predict_proba(hard.X_val), expected / expected.sum(1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(head.predict_proba(data.X_val), expected / expected.sum(1, keepdims=True), atol=1e-5)
 
 
-@pytest.mark.parametrize("head", [SVMHead(), SVMHead(kernel="linear", power=0.5), KernelRidgeHead()], ids=str)
+@pytest.mark.parametrize(
+    "head",
+    [SVMHead(), SVMHead(kernel="linear"), SVMHead(kernel="linear", power=0.5), KernelRidgeHead()],
+    ids=str,
+)
 def test_others_are_none(hard: Any, head: Any) -> None:
     with pytest.raises(HeadError, match="with these parameters is no linear function of the features"):
         head.fit(hard.X, hard.y).linear_()
@@ -107,8 +127,8 @@ def test_kernel_ridge_is_the_mean_of_a_gaussian_process(hard: Any) -> None:
 
 def test_distances_are_computed_once_for_a_grid(hard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    distances = support._distances
-    monkeypatch.setattr(support, "_distances", lambda A, B: calls.append(len(B)) or distances(A, B))
+    distances = kernels.distances_of
+    monkeypatch.setattr(kernels, "distances_of", lambda A, B: calls.append(len(B)) or distances(A, B))
     heads = [SVMHead(C=C, gamma_times=times) for C in (0.1, 1.0) for times in (0.5, 2.0)]
     list(SVMHead.fit_path([*heads, SVMHead(C=1.0, kernel="linear")], shared := Shared(hard.X, hard.y)))
     assert calls == [len(hard.X)]

@@ -40,6 +40,16 @@ class Application(BackboneSpec):
         """Whether the classifier flattens a map of one size."""
         return self.constructor in {"VGG16", "VGG19"}
 
+    @property
+    def normalizes_average(self) -> bool:
+        """Whether `pooled` is a normalised average; see `BackboneSpec`."""
+        return self.constructor.startswith("ConvNeXt")
+
+    @property
+    def identity(self) -> str:
+        """The architecture in recipes; "v1" of ConvNeXt had the average of the normalised map as `pooled`."""
+        return f"{self.name}:v2" if self.normalizes_average else super().identity
+
     def build(self, prepared: Any, *, top: bool) -> Any:
         """Adds the network to a graph; see `BackboneSpec.build`."""
         import keras

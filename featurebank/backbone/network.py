@@ -118,7 +118,8 @@ class Backbone:
         import keras
 
         network = self.network()
-        return keras.Model(network.input, tap_tensors(network, taps, self.spec.layers_hint), name=f"{self.name}_taps")
+        tensors = tap_tensors(network, taps, self.spec.layers_hint, normalizes_average=self.spec.normalizes_average)
+        return keras.Model(network.input, tensors, name=f"{self.name}_taps")
 
     def layers(self) -> list[tuple[str, tuple[int, ...]]]:
         """Lists the layers of the network with the shape of their output for one image."""

@@ -63,6 +63,14 @@ class BackboneSpec(ABC):
         return f"{self.name}:{_VERSION}"
 
     @property
+    def normalizes_average(self) -> bool:
+        """Whether the network's own classifier normalises the average of the map, not the map: then `pooled` does too.
+
+        The last layer of the network is that normalisation; `map` is the normalised map, as in Keras.
+        """
+        return False
+
+    @property
     def has_embedded_weights(self) -> bool:
         """Whether the weights come with what is installed here."""
         return False

@@ -1,6 +1,6 @@
 """Taps: the named tensors of a backbone that are stored.
 
-pooled      the global average of the last map
+pooled      the global average of the last map; of a network that normalises its average (ConvNeXt), the result of that
 map         the last map
 LAYER       the output of a layer
 X:avg       the global average of LAYER or of `map`
@@ -15,6 +15,7 @@ from typing import Any
 from featurebank.errors import ConfigError, unknown_name
 
 POOLINGS = ("avg", "max")
+_POOLED = "pooled"
 BUDGET = "auto"
 """What stands in place of a layer in "auto:BYTES", which an extraction replaces by the name of a cut."""
 _MAP_RANK = 4
@@ -32,13 +33,13 @@ def parse_tap(tap: str) -> tuple[str, str | None]:
     Raises:
         ConfigError: the tap is no name, or its pooling is not known.
     """
-    if tap == "pooled":
+    if tap == _POOLED:
         return "map", "avg"
     source, colon, pooling = tap.partition(":") if isinstance(tap, str) else ("", "", "")
     if source == BUDGET:
         message = f"tap {tap!r} asks for the cut that fits a disk budget: only 'extract' picks one; name a layer here"
         raise ConfigError(message)
-    if not source.strip() or source != source.strip() or source == "pooled":
+    if not source.strip() or source != source.strip() or source == _POOLED:
         message = f"bad tap {tap!r}: expected 'pooled', 'map', or the name of a layer, with ':avg' or ':max' if wanted"
         raise ConfigError(message)
     if colon and pooling not in POOLINGS:
@@ -47,13 +48,14 @@ def parse_tap(tap: str) -> tuple[str, str | None]:
     return source, pooling if colon else None
 
 
-def tap_tensors(network: Any, taps: Sequence[str], hint: str) -> dict[str, Any]:
+def tap_tensors(network: Any, taps: Sequence[str], hint: str, *, normalizes_average: bool = False) -> dict[str, Any]:
     """Finds the tensors of some taps.
 
     Args:
         network: the Keras model of the backbone.
         taps: at least one.
         hint: how to see the names of the layers, for messages.
+        normalizes_average: see `BackboneSpec`.
 
     Returns:
         A Keras tensor for each tap, by its name as given.
@@ -66,16 +68,32 @@ def tap_tensors(network: Any, taps: Sequence[str], hint: str) -> dict[str, Any]:
         message = f"taps are {taps!r}: expected a list of one or more, as ['pooled']"
         raise ConfigError(message)
     made: dict[tuple[str, str | None], Any] = {}
+    found = {}
     for tap in taps:
-        parsed = parse_tap(tap)
-        if parsed not in made:
-            made[parsed] = _tensor(network, tap, *parsed, hint)
-    return {tap: made[parse_tap(tap)] for tap in taps}
+        own = normalizes_average and tap == _POOLED
+        key = (_POOLED, None) if own else parse_tap(tap)
+        if key not in made:
+            made[key] = normalized_pool(network) if own else _tensor(network, tap, *key, hint)
+        found[tap] = made[key]
+    return found
+
+
+def normalized_pool(network: Any, pooling: str = "avg", name: str = "tap_pooled") -> Any:
+    """Pools the map before a network's last normalisation, and normalises the vector.
+
+    Args:
+        network: a Keras model whose last layer normalises the channels of its map.
+        pooling: "avg" or "max".
+        name: of the layer that pools.
+
+    Returns:
+        A Keras tensor (n, channels). The normalisation is the network's own layer, with its weights.
+    """
+    layer = network.layers[-1]
+    return layer(_pool(pooling, name)(layer.input))
 
 
 def _tensor(network: Any, tap: str, source: str, pooling: str | None, hint: str) -> Any:
-    import keras
-
     layers = {layer.name: layer for layer in network.layers}
     if source != "map" and source not in layers:
         from featurebank.backbone.cuts import cut_points
@@ -91,5 +109,11 @@ def _tensor(network: Any, tap: str, source: str, pooling: str | None, hint: str)
             f"tap '{tap}' pools an output of shape {tuple(tensor.shape[1:])}: expected a map; leave out ':{pooling}'"
         )
         raise ConfigError(message)
-    pool = keras.layers.GlobalAveragePooling2D if pooling == "avg" else keras.layers.GlobalMaxPooling2D
-    return pool(name=f"tap_{source}_{pooling}")(tensor)
+    return _pool(pooling, f"tap_{source}_{pooling}")(tensor)
+
+
+def _pool(pooling: str, name: str) -> Any:
+    import keras
+
+    kind = keras.layers.GlobalAveragePooling2D if pooling == "avg" else keras.layers.GlobalMaxPooling2D
+    return kind(name=name)

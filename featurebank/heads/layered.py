@@ -56,6 +56,13 @@ class LayeredHead(HeadOnMaps):
         """Returns a Keras model from maps of a shape (h, w, c) to the map that is pooled, with its first weights."""
         raise NotImplementedError
 
+    def pooled(self, body: Any) -> Any:
+        """Returns the vector (n, c) that pooling "avg" or "max" makes of the body's output."""
+        import keras
+
+        pool = keras.layers.GlobalAveragePooling2D if self.pooling == "avg" else keras.layers.GlobalMaxPooling2D
+        return pool(name="head_pool")(body.output)
+
     # ------------------------------------------------------------ what follows from it
 
     def layer_sizes(self) -> tuple[int, ...]:
@@ -86,8 +93,7 @@ class LayeredHead(HeadOnMaps):
         if self.pooling == "flatten":
             x = keras.layers.Flatten(name="head_flatten")(x)
         elif self.pooling != CLASS_MAPS:
-            pool = keras.layers.GlobalAveragePooling2D if self.pooling == "avg" else keras.layers.GlobalMaxPooling2D
-            x = pool(name="head_pool")(x)
+            x = self.pooled(body)
         for number_, units in enumerate(self.layer_sizes()):
             x = self._dense(units, self.activation, f"head_dense{number_}", number_)(x)
         if self.dropout:

@@ -8,6 +8,8 @@ from typing import Any
 from featurebank.backbone import load_backbone
 from featurebank.backbone.cuts import CutPoint, checked_cut
 from featurebank.backbone.random_weights import fill_with_random
+from featurebank.backbone.table import TABLE
+from featurebank.backbone.taps import normalized_pool
 from featurebank.errors import HeadError, unknown_name
 from featurebank.heads.checks import Check, choice
 from featurebank.heads.layered import CLASS_MAPS, LayeredHead
@@ -21,6 +23,8 @@ BATCH_NORMS = ("train", "frozen")
 @dataclass(kw_only=True, eq=False, repr=False)
 class TailHead(LayeredHead):
     """The layers of a backbone from a cut point to its last map, then pooling, dense layers, softmax.
+
+    ConvNeXt pools before its last normalisation, as its own classifier does.
 
     Everything before the cut is frozen, so its output is taken from the bank: what is left to compute is the share of
     the work that `featurebank backbones NAME` shows for the cut.
@@ -91,6 +95,13 @@ class TailHead(LayeredHead):
         for layer in _layers(tail):
             layer.trainable = layer.name in trained
         return tail
+
+    def pooled(self, body: Any) -> Any:
+        """Pools as the backbone's own classifier does, which may normalise after it; see `LayeredHead`."""
+        spec = TABLE.get(self.backbone)
+        if spec is None or not spec.normalizes_average or type(body.layers[-1]).__name__ != "LayerNormalization":
+            return super().pooled(body)  # of a cut after the last normalisation there is no other map to pool
+        return normalized_pool(body, self.pooling, "head_pool")
 
     def checked_cut(self, network: Any) -> CutPoint:
         """Returns the cut point.

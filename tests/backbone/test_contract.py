@@ -10,6 +10,7 @@ import pytest
 
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.backbone.cuts import cut_points
+from featurebank.backbone.preprocess import INSIDE
 
 OWN = "own_networks:build"
 NAMES = (
@@ -100,10 +101,40 @@ def test_taps(backbone: Backbone) -> None:
     assert {value.dtype.name for value in got.values()} == {"float32"}
     np.testing.assert_array_equal(got["map"], run(backbone.network(), x))
     assert got[cut].shape[1:] == dict(backbone.layers())[cut]
-    for source, average, largest in (("map", "pooled", "map:max"), (cut, f"{cut}:avg", f"{cut}:max")):
+    whole = "map:avg" if backbone.spec.normalizes_average else "pooled"
+    got["map:avg"] = run(backbone.tap_model(["map:avg"]), x)["map:avg"]
+    for source, average, largest in (("map", whole, "map:max"), (cut, f"{cut}:avg", f"{cut}:max")):
         assert got[average].shape == (len(x), got[source].shape[-1])
         np.testing.assert_allclose(got[average], got[source].mean((1, 2)), rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(got[largest], got[source].max((1, 2)))
+
+
+FAMILIES = ("convnext_tiny", "efficientnet_b0", "mobilenet_v2", "resnet50", "vgg16")
+OTHER_FAMILIES = (
+    "resnet50_v2", "mobilenet", "mobilenet_v3_small", "densenet121", "efficientnet_v2_b0", "inception_v3",
+    "inception_resnet_v2", "xception", "nasnet_mobile",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHER_FAMILIES)])
+def test_pooled_is_what_keras_pools(name: str) -> None:
+    """The smallest network of each family, beside Keras's own with pooling="avg" and the same weights."""
+    import keras
+
+    if name not in _built:
+        _built[name] = load(name)
+    backbone = _built[name]
+    if backbone.spec.normalizes_average:  # where the map has one place, its mean is itself
+        backbone = load_backbone(name, weights="random:0", image_size=64)
+    x, size = images(backbone, 2), backbone.image_size
+    theirs = getattr(keras.applications, backbone.spec.constructor)(
+        weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3)
+    )
+    theirs.set_weights(backbone.network().get_weights())
+    prepared = x if backbone.spec.preprocessing == INSIDE else run(backbone.tap_model(["preprocessing"]), x)
+    expected = run(backbone.spec.finish(theirs), prepared["preprocessing"] if isinstance(prepared, dict) else prepared)
+    found = run(backbone.tap_model(["pooled"]), x)["pooled"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
 def test_trunk_and_tail_of_a_cut_are_the_whole(backbone: Backbone) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from featurebank.backbone import load_backbone
+from featurebank.backbone.cuts import cut_points
 from featurebank.errors import ConfigError, HeadError, UnknownNameError
 from featurebank.heads.tail import TailHead
 
@@ -182,3 +183,20 @@ def test_all_of_the_network_may_be_frozen_under_class_maps_alone(images: Any) ->
     logits = np.maximum(last @ kernel[0, 0] + bias, 0).mean(axis=(1, 2))
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(head.predict_proba(last), expected, atol=1e-5)
+
+
+def test_a_network_that_normalises_its_average_does_so_in_its_tails() -> None:
+    """What a tail of ConvNeXt pools is the tap `pooled`."""
+    import keras
+
+    convnext = load_backbone("convnext_tiny", weights="random:0", image_size=64)
+    cut = cut_points(convnext.network())[-2].name
+    x = np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype(np.float32)
+    taps = convnext.tap_model(["pooled", "map", "map:avg", cut])(x, training=False)
+    options = {"backbone": "convnext_tiny", "weights": "random:0", "image_size": 64}
+    model = TailHead(**options, cut=cut).build(taps[cut].shape[1:], 4)
+    seen = keras.Model(model.input, model.layers[-1].input)(taps[cut])
+    np.testing.assert_allclose(seen, taps["pooled"], rtol=1e-4, atol=1e-5)
+    assert np.abs(seen - taps["map:avg"]).max() > 1e-2
+    with pytest.raises(HeadError, match="no layer after 'layer_normalization' has weights"):
+        TailHead(**options, cut="layer_normalization").build(taps["map"].shape[1:], 4)

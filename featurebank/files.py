@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fnmatch
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,47 @@ from featurebank.errors import DiskFullError
 
 TEMPORARY_PREFIX = ".writing-"
 """How the name of every unfinished file begins; what carries it may be deleted when no writer is alive."""
+
+_SHOWN = 80
+_PLAIN = re.compile(r"[\w .+-]{1,200}")
+"""The alphabet of our own names, in any script: no separator of paths, no control character."""
+
+
+def path_inside(directory: Path, name: object, pattern: str = "*") -> Path:
+    """Turns a name that was read from a file into a path directly inside a directory.
+
+    A file may be somebody else's, whatever its checksum says. So no name out of a file becomes a path by other means.
+
+    Args:
+        directory: where the file has to be.
+        name: what was read.
+        pattern: what the name has to look like, as "shard-*.h5".
+
+    Raises:
+        ValueError: it is no plain name, or one of another kind.
+
+    Example:
+        >>> path_inside(Path("bank"), "shard-1f.h5", "shard-*.h5").as_posix()
+        'bank/shard-1f.h5'
+        >>> path_inside(Path("bank"), "../victim.txt")
+        Traceback (most recent call last):
+        ValueError: '../victim.txt' is not the name of a file inside of a directory: expected letters, digits, ...
+    """
+    if not (isinstance(name, str) and _PLAIN.fullmatch(name) and name.strip(". ")):
+        message = (
+            f"{_short(name)} is not the name of a file inside of a directory: expected letters, digits, blanks and "
+            "'.', '_', '+', '-' alone"
+        )
+        raise ValueError(message)
+    if not fnmatch.fnmatchcase(name, pattern):
+        message = f"{_short(name)} is not the name of such a file: expected {pattern}"
+        raise ValueError(message)
+    return directory / name
+
+
+def _short(name: object) -> str:
+    text = ascii(name)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 @contextlib.contextmanager

@@ -110,7 +110,7 @@ def share(source: Path, target: Path, shard: ShardEntry) -> bool:
             return False
         with atomic_path(place) as temporary:
             try:
-                os.link(source / shard.file, temporary)
+                os.link((source / shard.file).resolve(), temporary)  # never a link to a link, which may be relative
             except (OSError, NotImplementedError):
                 shutil.copyfile(source / shard.file, temporary)
     except FileNotFoundError:

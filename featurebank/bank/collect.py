@@ -19,12 +19,12 @@ from featurebank import digest
 from featurebank.bank import writer as limits
 from featurebank.bank.index import contained
 from featurebank.bank.lock import LOCK, NOTE, read_holder
-from featurebank.bank.manifest import MANIFEST, Manifest, load_items, load_manifest
-from featurebank.bank.shard import ShardEntry, read_keys, read_rows, write_shard
+from featurebank.bank.manifest import ITEMS, MANIFEST, Manifest, load_items, load_manifest
+from featurebank.bank.shard import PATTERN, ShardEntry, read_keys, read_rows, write_shard
 from featurebank.bank.unfinished import leftovers, remove_leftovers
 from featurebank.bank.upkeep import remove_directory
 from featurebank.bank.writer import BankWriter, event
-from featurebank.errors import BankDamagedError, BankIncompleteError, BankNotFoundError
+from featurebank.errors import BankDamagedError, BankError, BankIncompleteError, BankNotFoundError
 from featurebank.files import TEMPORARY_PREFIX
 from featurebank.progress import SILENT, Reporter
 
@@ -78,7 +78,11 @@ def plan_gc(path: Path) -> Garbage:
     Raises:
         BankDamagedError: the bank's tables are damaged, so that it is not known what is needed.
         BankIncompleteError: the first extraction has not ended, so that it is not known which images there are.
+        BankError: the directory is a link to another place.
     """
+    if path.is_symlink():
+        message = f"'{path}' is a link: clean the bank where it lies, 'featurebank cache gc {path.resolve()}'"
+        raise BankError(message)
     try:
         manifest = load_manifest(path)
     except BankNotFoundError:
@@ -102,7 +106,7 @@ def collect(path: Path, *, reporter: Reporter = SILENT) -> Garbage:
 
     Raises:
         BankLockedError: another process writes the bank.
-        BankDamagedError, BankIncompleteError: as `plan_gc`.
+        BankDamagedError, BankIncompleteError, BankError: as `plan_gc`.
         DiskFullError: there is no room for a new shard; the bank holds what it held, and run again it goes on.
     """
     garbage = plan_gc(path)
@@ -140,8 +144,10 @@ def _as_it_is_now(before: Garbage) -> Garbage:
 
 def _files(path: Path) -> Iterator[Path]:
     """Yields the files that a writer has made in a bank's directory, and what dead grids and fine-tunes have left."""
-    for pattern in (f"{TEMPORARY_PREFIX}*", "shard-*.h5", "items-*.npz"):
-        yield from path.glob(pattern)
+    for pattern in (f"{TEMPORARY_PREFIX}*", PATTERN, ITEMS):
+        yield from (file for file in path.glob(pattern) if file.is_symlink() or not file.is_dir())
+    if (path / "runs").is_symlink():  # what it leads to is not the bank's
+        return
     for file in path.glob(f"runs/{TEMPORARY_PREFIX}*"):
         with contextlib.suppress(OSError):  # training holds no lock, and renames its files while we look
             if time.time() - file.stat().st_mtime > _OLD_S:
@@ -151,7 +157,8 @@ def _files(path: Path) -> Iterator[Path]:
 
 def _remains(path: Path) -> Garbage:
     """Tells whether a directory without a manifest is what is left of a bank."""
-    ours = {*_files(path), path / LOCK, path / NOTE, path / "runs", *(path / "runs").glob("*")}
+    runs = path / "runs"
+    ours = {*_files(path), path / LOCK, path / NOTE, runs, *(() if runs.is_symlink() else runs.glob("*"))}
     found = set(path.iterdir()) if path.is_dir() else set()
     if not found or not found <= ours or time.time() - path.stat().st_mtime < _YOUNG_S:
         return Garbage(path)
@@ -251,5 +258,5 @@ def _rewrite(path: Path, group: list[Rewrite]) -> list[ShardEntry]:
 
 def _size(path: Path) -> int:
     with contextlib.suppress(OSError):
-        return path.stat().st_size if path.is_file() else 0
+        return path.lstat().st_size if path.is_file() or path.is_symlink() else 0
     return 0

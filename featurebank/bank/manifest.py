@@ -11,14 +11,16 @@ from typing import Any
 
 from featurebank import digest
 from featurebank.bank.items import Items
-from featurebank.bank.shard import ShardEntry
+from featurebank.bank.shard import ShardEntry, are_counts
 from featurebank.errors import BankDamagedError, BankNotFoundError, FormatVersionError
-from featurebank.files import json_bytes, write_bytes, write_json
+from featurebank.files import json_bytes, path_inside, write_bytes, write_json
 
 FORMAT_VERSION = 1
 NEEDS = "0.1.0"
 """The first featurebank that reads this version of the format; to be raised together with it."""
 MANIFEST = "manifest.json"
+ITEMS = "items-*.npz"
+"""What the name of a table of items looks like."""
 
 _WRITE_ITEMS = "run 'featurebank extract' as before, which writes it again and computes nothing"
 
@@ -44,6 +46,22 @@ class Manifest:
     """Images without a row: id, reason, and the digest of their content where it could be read."""
     history: tuple[Mapping[str, Any], ...] = field(default=())
     """What was done to the bank, oldest first: extractions that added rows, rows taken from other banks, clean-ups."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError or TypeError where a manifest says what no writer writes."""
+        for part in (self.recipe, self.dataset, self.source, *self.skipped, *self.history):
+            if not isinstance(part, Mapping):
+                message = f"{part!r:.80} stands in the place of an object"
+                raise TypeError(message)
+        for name in (self.recipe["backbone"], self.dataset["name"]):
+            path_inside(Path(), name)
+        if self.items is not None:
+            path_inside(Path(), self.items["file"], ITEMS)
+            _check_texts(self.items["checksum"], self.items["digest"])
+        _check_texts(*self.taps, *self.dataset["classes"], *(entry["id"] for entry in self.skipped))
+        if not are_counts(self.views, self.items["count"] if self.items else 0):
+            message = "the number of its views or images is no whole number"
+            raise ValueError(message)
 
     @property
     def key(self) -> str:
@@ -111,7 +129,7 @@ def load_manifest(directory: Path, *, strict: bool = False) -> Manifest:
     try:
         value = json.loads(data.decode())
         version = value["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path) from error
     if version != FORMAT_VERSION:
         raise _newer(path, value)
@@ -134,19 +152,30 @@ def _newer(path: Path, value: Mapping[str, Any]) -> BankDamagedError | FormatVer
 
 def _parse(path: Path, value: dict[str, Any]) -> Manifest:
     checksum = value.pop("checksum", None)
-    if checksum != digest.of_recipe(value):
-        raise _damaged(path)
-    return Manifest(
-        recipe=value["recipe"],
-        dataset=value["dataset"],
-        source=value.get("source", {}),
-        shards=tuple(ShardEntry.from_dict(s) for s in value["shards"]),
-        items=value["items"],
-        taps=tuple(value["taps"]),
-        views=value.get("views", 0),
-        skipped=tuple(value["skipped"]),
-        history=tuple(value["history"]),
-    )
+    try:
+        if checksum != digest.of_recipe(value):
+            raise _damaged(path)
+        return Manifest(
+            recipe=value["recipe"],
+            dataset=value["dataset"],
+            source=value.get("source", {}),
+            shards=tuple(ShardEntry.from_dict(s) for s in value["shards"]),
+            items=value["items"],
+            taps=tuple(value["taps"]),
+            views=value.get("views", 0),
+            skipped=tuple(value["skipped"]),
+            history=tuple(value["history"]),
+        )
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # its checksum holds: a stranger wrote it
+        reason = f"no {error} in it" if isinstance(error, KeyError) else " ".join(str(error).split())
+        message = f"'{path}' was not written by featurebank ({reason}): {_forget(path)}"
+        raise BankDamagedError(message) from error
+
+
+def _check_texts(*values: object) -> None:
+    if wrong := [value for value in values if not isinstance(value, str)]:
+        message = f"{wrong[0]!r:.80} stands in the place of a text"
+        raise TypeError(message)
 
 
 def load_items(directory: Path, manifest: Manifest) -> Items:
@@ -170,6 +199,9 @@ def load_items(directory: Path, manifest: Manifest) -> Items:
 
 
 def _damaged(path: Path, remedy: str | None = None) -> BankDamagedError:
-    forget = f"'featurebank cache rm {path.parent.name}' forgets this bank, and extracting again makes a new one"
-    message = f"'{path}' is damaged: its bytes are not those that featurebank wrote; {remedy or forget}"
+    message = f"'{path}' is damaged: its bytes are not those that featurebank wrote; {remedy or _forget(path)}"
     return BankDamagedError(message)
+
+
+def _forget(path: Path) -> str:
+    return f"'featurebank cache rm {path.parent.name}' forgets this bank, and extracting again makes a new one"

@@ -60,7 +60,7 @@ def merge_banks(paths: Sequence[Path], cache: Path, *, name: str | None = None, 
     first = parts[0].manifest
     taps = tuple(tap for tap in first.taps if all(tap in part.manifest.taps for part in _whole(parts)))
     views = min(part.manifest.views for part in _whole(parts))
-    target = bank_path(cache, record["name"], first.recipe["backbone"], first.key)
+    target = _target(cache, record["name"], first)
     with BankWriter(target, first.recipe, record, source=first.source, tell=reporter.say) as to:
         rows = _link_all(parts, to, reporter)
         found = Rows(target, Manifest(first.recipe, record, shards=to.manifest.shards, taps=taps, views=views), items)
@@ -70,6 +70,15 @@ def merge_banks(paths: Sequence[Path], cache: Path, *, name: str | None = None, 
         skipped = [s for part in parts for s in part.manifest.skipped if s["id"] not in listed] if one else []
         to.finish(items, taps, skipped, event(merged=[part.path.name for part in parts], linked=rows), views=views)
     return Bank(target)
+
+
+def _target(cache: Path, name: str, first: Manifest) -> Path:
+    """Returns where the result lies, which is inside of the cache."""
+    target = bank_path(cache, name, first.recipe["backbone"], first.key)
+    if target.is_symlink():
+        message = f"'{target}' is a link to another place, where merge writes nothing: take it away, or give --name"
+        raise ConfigError(message)
+    return target
 
 
 def _part(path: Path) -> _Part:

@@ -18,10 +18,14 @@ import numpy as np
 from featurebank import digest
 from featurebank.bank.sparse import SparseFile
 from featurebank.errors import BankDamagedError
-from featurebank.files import atomic_path
+from featurebank.files import atomic_path, path_inside
 
 KEY_DTYPE = np.dtype([("digest", "S32"), ("view", "u1")])
 """The key of a row: the digest of an image's content and the number of the view."""
+PATTERN = "shard-*.h5"
+"""What the name of a shard looks like."""
+_DTYPES = {"float32", "float16"}
+_MOST_VIEW = 255
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,12 @@ class StoredTap:
     """"float32" or "float16"."""
     offset: int
     """Of the first row in the file, in bytes."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where a manifest says what no writer writes."""
+        if not (self.dtype in _DTYPES and are_counts(self.offset, *self.shape)):
+            message = "a tap of a shard is not described as featurebank does"
+            raise ValueError(message)
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,15 @@ class ShardEntry:
     taps: Mapping[str, StoredTap]
     view: int = 0
     """Of all its rows: 0 is the clean image."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where a manifest says what no writer writes."""
+        path_inside(Path(), self.file, PATTERN)
+        sizes = are_counts(self.rows, self.bytes, self.view) and self.view <= _MOST_VIEW
+        texts = all(isinstance(text, str) for text in (self.checksum, self.keys, *self.taps))
+        if not (sizes and texts and self.rows * KEY_DTYPE.itemsize <= self.bytes):
+            message = f"shard '{self.file}' is not described as featurebank does"
+            raise ValueError(message)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the entry as JSON values."""
@@ -71,6 +90,11 @@ class ShardEntry:
         return cls(
             value["file"], value["rows"], value["bytes"], value["checksum"], value["keys"], taps, value.get("view", 0)
         )
+
+
+def are_counts(*values: object) -> bool:
+    """Tells whether some values are whole numbers that are not negative."""
+    return all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values)
 
 
 def write_shard(directory: Path, keys: np.ndarray, taps: Mapping[str, Sequence[np.ndarray]]) -> ShardEntry:

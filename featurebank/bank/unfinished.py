@@ -24,8 +24,10 @@ def leftovers(directory: Path) -> list[Path]:
     """Returns the files of fine-tunes that are finished or given up, but not of those that a process does now.
 
     Args:
-        directory: of a bank's runs.
+        directory: of a bank's runs; of one that is a link to another place, nothing is a leftover.
     """
+    if directory.is_symlink():
+        return []
     files = [file for end in (CHECKPOINT, HOLDER, _MODEL) for file in sorted(directory.glob(_RUN + end))]
     needless = [file for file in files if _is_needless(file)]
     if not needless:
@@ -37,8 +39,10 @@ def leftovers(directory: Path) -> list[Path]:
 
 def remove_leftovers(directory: Path) -> None:
     """Takes away what `leftovers` finds, each file while no process can begin with it."""
+    if not (found := leftovers(directory)):
+        return
     with Claims(directory) as claims:
-        for file in leftovers(directory):
+        for file in found:
             if claims.take(file.stem) and _is_needless(file):
                 file.unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ from featurebank.bank.lock import LOCK, NOTE, WriterLock
 from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
 from featurebank.bank.reader import Bank
 from featurebank.errors import BankError, BankNotFoundError, ConfigError, unknown_name
+from featurebank.files import path_inside
 
 UNLABELLED = "unlabelled-"
 """How the datasets are named of the banks that `fb.FeatureBank` keeps: images without labels."""
@@ -40,8 +41,16 @@ class BankSummary:
 
 
 def bank_path(cache: Path, dataset: str, backbone: str, key: str) -> Path:
-    """Returns where the bank of a dataset and a recipe lies in a cache."""
-    return cache / f"{dataset}--{backbone}--{key[:12]}"
+    """Returns where the bank of a dataset and a recipe lies in a cache.
+
+    Raises:
+        ConfigError: the names, which may come out of a file, would lead elsewhere.
+    """
+    try:
+        return path_inside(cache, f"{dataset}--{backbone}--{key[:12]}")
+    except ValueError as error:
+        message = f"no bank can have this name: {error}"
+        raise ConfigError(message) from error
 
 
 def list_banks(cache: Path) -> list[BankSummary]:
@@ -115,7 +124,7 @@ def recipe_differences(one: Manifest, other: Manifest) -> dict[str, tuple[Any, A
 def remove_bank(path: Path) -> None:
     """Deletes a bank with its runs: first the manifest, so that a removal cut short leaves no bank.
 
-    Works on a full disk too.
+    Works on a full disk too. Of links only the link goes, be it the bank itself, its runs or a shard.
 
     Raises:
         BankLockedError: a process writes the bank.
@@ -124,7 +133,10 @@ def remove_bank(path: Path) -> None:
     if not (path / MANIFEST).is_file():
         message = f"no bank at '{path}': 'featurebank cache ls' lists the banks"
         raise BankNotFoundError(message)
-    remove_directory(path)
+    if path.is_symlink():
+        path.unlink()
+    else:
+        remove_directory(path)
 
 
 def remove_directory(path: Path, *, unless_bank: bool = False) -> None:
@@ -143,7 +155,8 @@ def remove_directory(path: Path, *, unless_bank: bool = False) -> None:
         (path / MANIFEST).unlink(missing_ok=True)
         for entry in path.iterdir():
             if entry.name not in {LOCK, NOTE}:
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+                linked = entry.is_symlink() or not entry.is_dir()
+                entry.unlink(missing_ok=True) if linked else shutil.rmtree(entry)
         if os.name != "nt":  # there nobody can delete an open file; here the name goes while nobody else holds it
             (path / LOCK).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not empty any more: the next writer is there

@@ -267,7 +267,8 @@ class BankWriter:
 
     def _remove_leftovers(self) -> None:
         for path in self.path.glob(f"{TEMPORARY_PREFIX}*"):
-            path.unlink(missing_ok=True)  # we hold the lock: whoever was writing this is dead
+            if path.is_symlink() or not path.is_dir():
+                path.unlink(missing_ok=True)  # we hold the lock: whoever was writing this is dead
 
 
 def event(**what: Any) -> dict[str, Any]:

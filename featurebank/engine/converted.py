@@ -26,7 +26,7 @@ _UNUSED_S = 30 * 86400.0
 
 def path_of(cache: Path, name: str, recipe: dict[str, Any]) -> Path:
     """Returns the place of the network that is made by a recipe."""
-    return cache / DIRECTORY / f"{name}-{digest.of_recipe(recipe)[:16]}.npz"
+    return files.path_inside(cache / DIRECTORY, f"{name}-{digest.of_recipe(recipe)[:16]}.npz")
 
 
 def load(path: Path, recipe: dict[str, Any]) -> tuple[bytes, np.ndarray] | None:
@@ -68,6 +68,8 @@ def save(path: Path, recipe: dict[str, Any], description: bytes, weights: np.nda
 
 
 def _remove_unused(directory: Path) -> None:
+    if directory.is_symlink():  # what it leads to may hold other files than ours
+        return
     for path in directory.glob("*.npz"):
         with contextlib.suppress(OSError):  # another process removes it too
             if time.time() - path.stat().st_mtime > _UNUSED_S:

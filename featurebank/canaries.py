@@ -14,6 +14,7 @@ import numpy as np
 from featurebank.augment import Augmentation, augment
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.backbone.recorded import changed_parts
+from featurebank.backbone.resize import word_of
 from featurebank.bank import Bank
 from featurebank.engine.catalog import load_engine
 from featurebank.errors import FeatureBankError
@@ -84,7 +85,10 @@ def _backbone(bank: Bank) -> Backbone:
     if weights is None:
         message = "the bank does not tell where its weights came from"
         raise FeatureBankError(message)
-    return load_backbone(recipe["backbone"], weights=weights, image_size=recipe["image_size"])
+    return load_backbone(
+        recipe["backbone"], weights=weights, image_size=recipe["image_size"],
+        resize=word_of(recipe["resize"]),
+    )  # fmt: skip
 
 
 def _same(bank: Bank, backbone: Backbone) -> Backbone:

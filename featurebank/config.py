@@ -49,6 +49,8 @@ class ExtractSection(_Section):
     preprocessing: str | None = None
     """Of a network of your own that does not declare it; of a known one in place of its own."""
     image_size: int | None = None
+    resize: str | None = None
+    """How images become square: "auto" (the default), "crop", "whole", "stretch" or "pad"."""
     taps: Annotated[list[str], Field(min_length=1)] = ["pooled"]
     engine: str = "auto"
     batch_size: Annotated[int, Field(ge=1)] = 32

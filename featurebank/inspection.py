@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from featurebank.backbone.resize import resize_image, rule_of
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset, Skipped
 from featurebank.dataset import survey as look
@@ -107,6 +108,7 @@ def inspect_dataset(
     augmentation: Augmentation | None = None,
     views: int = 4,
     image_size: int = 224,
+    resize: str | None = None,
     sample: int = 8,
     near: float = NEAR,
     seed: int = 0,
@@ -121,6 +123,7 @@ def inspect_dataset(
         augmentation: what to show some images under.
         views: how many augmented views of each.
         image_size: the side in pixels that images are brought to before they are augmented.
+        resize: how they become square; see `featurebank.load_backbone`.
         sample: images of each class to show (fewer where there are many classes).
         near: the cosine above which two images are near duplicates.
         seed: decides which images are shown.
@@ -131,6 +134,7 @@ def inspect_dataset(
         BankError: the bank cannot be read.
     """
     _check(views, image_size, sample, near)
+    square = image_size, rule_of(resize)
     with reporter.track("read", len(dataset), "images") as advance:
         dataset.fingerprint(advance)
     with reporter.track("look", len(dataset), "images") as advance:
@@ -160,7 +164,7 @@ def inspect_dataset(
         near_duplicates=alike,
         warnings=tuple(dataset.warnings()),
         samples={name: tuple(dataset.ids[row] for row in rows) for name, rows in samples.items()},
-        views=() if augmentation is None else _views(dataset, samples, augmentation, views, image_size),
+        views=() if augmentation is None else _views(dataset, samples, augmentation, views, square),
         thumbnails=_thumbnails(dataset, [*_sampled(samples), *_pictured(dataset, same, alike)]),
     )
 
@@ -216,15 +220,15 @@ def _thumbnails(dataset: Dataset, rows: Sequence[int]) -> dict[str, np.ndarray]:
 
 
 def _views(
-    dataset: Dataset, samples: Mapping[str, Sequence[int]], augmentation: Augmentation, views: int, image_size: int
-) -> tuple[Views, ...]:
+    dataset: Dataset, samples: Mapping[str, Sequence[int]], augmentation: Augmentation, views: int,
+    square: tuple[int, str],
+) -> tuple[Views, ...]:  # fmt: skip
     from featurebank.augment import augment
-    from featurebank.backbone.preprocess import resize_image
 
     rows = np.array([found[0] for found in samples.values() if found][:_AUGMENTED], np.int64)
     if not len(rows):
         return ()
-    clean = np.stack([resize_image(dataset.image(row), image_size) for row in rows])
+    clean = np.stack([resize_image(dataset.image(row), *square) for row in rows])
     digests = dataset.digests[rows]
     rendered = [clean, *(augment(clean, augmentation, digests, view) for view in range(1, views + 1))]
     return tuple(

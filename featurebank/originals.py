@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from featurebank.backbone.preprocess import resize_image
+from featurebank.backbone.resize import resize_image
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import BadImageError, DatasetError, FeatureBankError
@@ -76,6 +76,7 @@ class Originals:
         self.digests = np.concatenate([bank.digests(split) for split in splits])
         self.size = int(bank.recipe["image_size"])
         """Their side in pixels."""
+        self._rule = str(bank.recipe["resize"])
         self._bank_name = bank.name
         self._ids = [name for split in splits for name in bank.ids(split)]
         self._dataset = _again(bank)
@@ -137,7 +138,7 @@ class Originals:
         index = self._indices[row]
         try:
             if self._dataset.content_digest(index) == self.digests[row]:
-                return resize_image(self._dataset.image(index), self.size)
+                return resize_image(self._dataset.image(index), self.size, self._rule)
         except (OSError, BadImageError):
             pass
         raise self._gone(self._ids[row], 1)

@@ -252,8 +252,9 @@ def _dataset(section: DatasetSection, known: dict[str, Dataset]) -> Dataset:
 
 def _backbone(wanted: ExtractSection) -> Backbone:
     made = load_backbone(
-        wanted.backbone, weights=wanted.weights, image_size=wanted.image_size, preprocessing=wanted.preprocessing
-    )
+        wanted.backbone, weights=wanted.weights, image_size=wanted.image_size, preprocessing=wanted.preprocessing,
+        resize=wanted.resize,
+    )  # fmt: skip
     _ = made.recipe  # its weights are looked for now, not after the variants before it
     return made
 

@@ -32,6 +32,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         engine: "auto" or the name of an engine.
         batch_size: images run through the network at once.
         preprocessing: of a network of your own that does not declare it; see `featurebank.backbone_from_model`.
+        resize: how images become square: "auto", "crop", "whole", "stretch" or "pad"; see `featurebank.load_backbone`.
 
     Examples:
         >>> from sklearn.pipeline import make_pipeline
@@ -50,6 +51,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         engine: str = "auto",
         batch_size: int = 32,
         preprocessing: str | None = None,
+        resize: str | None = None,
     ) -> None:
         self.backbone = backbone
         self.tap = tap
@@ -59,6 +61,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         self.engine = engine
         self.batch_size = batch_size
         self.preprocessing = preprocessing
+        self.resize = resize
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Checks the parameters; nothing is learnt.
@@ -95,8 +98,9 @@ class FeatureBank(TransformerMixin, BaseEstimator):
 
     def _load(self) -> Any:
         return load_backbone(
-            self.backbone, weights=self.weights, image_size=self.image_size, preprocessing=self.preprocessing
-        )
+            self.backbone, weights=self.weights, image_size=self.image_size, preprocessing=self.preprocessing,
+            resize=self.resize,
+        )  # fmt: skip
 
     def _options(self) -> ExtractOptions:
         return ExtractOptions((self.tap,), self.engine, self.batch_size, on_bad_image="fail", wait=True)

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from finetunes import Said
 from immediate import Immediate
 
-from featurebank.backbone import Backbone
+from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank.manifest import MANIFEST
 from featurebank.bank.reader import Bank
 from featurebank.bank.upkeep import find_bank, list_banks
@@ -475,3 +476,16 @@ def test_a_memory_that_cannot_be_written_does_not_matter(
     (tmp_path / "cache" / ".fingerprints").touch()
     assert run().added == 24
     assert run().added == 0
+
+
+def test_a_bank_of_the_earlier_resize_rule_is_named(photos: Path, lite: Backbone, pixels: Any, tmp_path: Path) -> None:
+    crop = load_backbone("efficientnet_lite0", weights="random:0", image_size=32, resize="crop")
+    earlier = extract(load_dataset(str(photos)), crop, cache=tmp_path)
+    said = Said()
+    bank = extract(load_dataset(str(photos)), lite, cache=tmp_path, reporter=said)
+    assert bank.path != earlier.path
+    assert [line for line in said.lines if f"'{earlier.name}'" in line and "--resize crop" in line]
+    said.lines.clear()
+    extract(load_dataset(str(photos)), lite, cache=tmp_path, reporter=said)
+    extract(load_dataset(str(photos)), crop, cache=tmp_path, reporter=said)
+    assert not [line for line in said.lines if "--resize" in line]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from featurebank.augment import Augmentation, augment
-from featurebank.backbone.preprocess import resize_image
+from featurebank.backbone.resize import resize_image
 from featurebank.bank import Bank
 from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED, INSIDE
+from featurebank.backbone.resize import rule_of
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.table import TABLE
 from featurebank.backbone.user_source import is_user_network, load_user_network
@@ -19,8 +20,9 @@ def list_backbones() -> list[BackboneSpec]:
 
 
 def load_backbone(
-    name: str, *, weights: str | None = None, image_size: int | None = None, preprocessing: str | None = None
-) -> Backbone:
+    name: str, *, weights: str | None = None, image_size: int | None = None, preprocessing: str | None = None,
+    resize: str | None = None,
+) -> Backbone:  # fmt: skip
     """Chooses a backbone; for one of the list, imports neither TensorFlow nor Keras.
 
     Args:
@@ -30,20 +32,25 @@ def load_backbone(
             EfficientNet-Lite and SqueezeNet also PyTorch's .pth). None is "imagenet"; BaseNet has no such weights.
             A network of your own has "own" (the default) and "random:SEED".
         image_size: the side of the square input in pixels; by default that of the images behind the ImageNet weights.
-        preprocessing: of a network of your own that does not declare it: "caffe", "tf", "torch", "0..1" or "none"; see
-            `backbone_from_model`. For one of the list it takes the place of its own, to compare the two.
+        preprocessing: of a network of your own that does not declare it: "caffe", "mean", "tf", "torch", "0..1" or
+            "none"; see `backbone_from_model`. For one of the list it takes the place of its own, to compare the two.
+        resize: how images become square: "auto" (the default) takes the central 7/8 of the shorter side, of images
+            no larger than the input all of it; "crop" the central 7/8 always; "whole" all of the shorter side;
+            "stretch" scales both sides to the input; "pad" shows the whole image on black.
 
     Returns:
         The backbone; its network is built when it is first asked for.
 
     Raises:
-        UnknownNameError: no backbone has this name.
+        UnknownNameError: no backbone, preprocessing or resize rule has this name.
         ConfigError: the weights are none of the three, the image size is below the network's minimum, or a network of
             your own cannot be a backbone.
         WeightsError: the weights file does not exist, or a .keras file is damaged.
     """
     if is_user_network(name):
-        return load_user_network(name, weights=weights, image_size=image_size, preprocessing=preprocessing)
+        return load_user_network(
+            name, weights=weights, image_size=image_size, preprocessing=preprocessing, resize=resize
+        )
     if name not in TABLE:
         hint = "'featurebank backbones' lists them; your own is MODULE:FUNCTION or a .keras file"
         raise unknown_name("backbone", name, TABLE, hint)
@@ -56,7 +63,7 @@ def load_backbone(
         )
         raise ConfigError(message)
     source = parse_source(weights, spec)
-    return Backbone(spec, str(weights or spec.default_weights), source, size)
+    return Backbone(spec, str(weights or spec.default_weights), source, size, rule_of(resize))
 
 
 def _prepared_otherwise(spec: BackboneSpec, preprocessing: str) -> BackboneSpec:

@@ -9,6 +9,7 @@ import numpy as np
 
 from featurebank import digest
 from featurebank.backbone import preprocess, random_weights
+from featurebank.backbone.resize import AUTO, resize_image
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.taps import parse_tap, tap_tensors
 from featurebank.backbone.weights import Source, digest_of
@@ -28,13 +29,17 @@ class Backbone:
         weights: as the user gave them.
         source: the same, understood.
         image_size: the side of the square input in pixels.
+        resize_rule: how images are brought to it: an identifier of `featurebank.backbone.resize`.
     """
 
-    def __init__(self, spec: BackboneSpec, weights: str, source: Source, image_size: int) -> None:
+    def __init__(
+        self, spec: BackboneSpec, weights: str, source: Source, image_size: int, resize_rule: str = AUTO
+    ) -> None:
         self.spec = spec
         self.name = spec.name
         self.weights = weights
         self.image_size = image_size
+        self.resize_rule = resize_rule
         self._source = source
         self._network: Any = None
         self._classifier: Any = None
@@ -59,7 +64,7 @@ class Backbone:
             "weights": digest_of(self._source, self.spec),
             "preprocessing": self.spec.preprocessing,
             "image_size": self.image_size,
-            "resize": preprocess.RESIZE,
+            "resize": self.resize_rule,
         }
 
     @property
@@ -79,7 +84,7 @@ class Backbone:
         Raises:
             DatasetError: the array is not an RGB image of bytes.
         """
-        return preprocess.resize_image(image, self.image_size)
+        return resize_image(image, self.image_size, self.resize_rule)
 
     def check_tap(self, tap: str) -> None:
         """Checks the form of a tap; whether the layer exists is known only to the built network.

@@ -8,6 +8,7 @@ from typing import Any
 from featurebank.backbone.catalog import load_backbone
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED
+from featurebank.backbone.resize import word_of
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.table import TABLE
 from featurebank.backbone.user_source import check_named, is_user_network
@@ -20,7 +21,9 @@ def recorded_source(backbone: Backbone) -> dict[str, str]:
 
 
 def recorded_options(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what `load_backbone` takes to find the backbone that a bank was made with: its name as `backbone`, too.
+    """Returns what `load_backbone` takes to build the network that a bank was made with: its name as `backbone`, too.
+
+    The rule by which images become square is left out: it is no part of the network.
 
     Args:
         recipe: of the bank.
@@ -74,13 +77,13 @@ def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backb
 
     Raises:
         ConfigError: the network was made in memory by another process, or is not there any more; or it is a function
-            that the user has not named: no bank may say which code is run.
+            that the user has not named: no bank may say which code is run; or a newer featurebank made the bank.
         WeightsError: the backbone is not the one that made the bank: other weights, architecture or preprocessing.
     """
     options = recorded_options(recipe, source)
     name = options.pop("backbone")
     check_named(name, "the bank")
-    backbone = load_backbone(name, **options)
+    backbone = load_backbone(name, **options, resize=word_of(recipe["resize"]))
     if wrong := changed_parts(backbone, recipe):
         message = (
             f"the bank was made by another {' and '.join(wrong)} than {name} with weights {backbone.weights} has now: "

@@ -14,6 +14,7 @@ from featurebank.backbone.cuts import last_map
 from featurebank.backbone.graph import name_as_in_new_process
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED
+from featurebank.backbone.resize import rule_of
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.unfold import is_functional, unfold
 from featurebank.backbone.weight_files import first_line
@@ -115,28 +116,30 @@ class UserNetwork(BackboneSpec):
 
 
 def backbone_from_model(
-    model: Any, *, preprocessing: str, name: str | None = None, image_size: int | None = None
+    model: Any, *, preprocessing: str, name: str | None = None, image_size: int | None = None, resize: str | None = None
 ) -> Backbone:
     """Makes a Keras model a backbone, as it is now: training it further changes nothing in the backbone.
 
     Args:
         model: a functional or Sequential Keras model, RGB images in. What follows its last map is left out.
-        preprocessing: what it expects of its input: "caffe" (BGR minus ImageNet's mean), "tf" (-1 to 1), "torch" (0 to
-            1, then ImageNet's mean and deviation), "0..1", or "none" (0 to 255; it rescales by itself).
+        preprocessing: what it expects of its input: "caffe" (BGR, 0 to 255 minus ImageNet's mean), "mean" (the same in
+            RGB), "tf" (RGB, -1 to 1), "torch" (RGB, 0 to 1, then ImageNet's mean and deviation), "0..1" (RGB), or
+            "none" (RGB, 0 to 255; it rescales by itself).
         name: of the backbone and its banks; by default the model's.
         image_size: the side of its input in pixels, where the model leaves it open.
+        resize: how images become square; see `load_backbone`.
 
     Returns:
         The backbone. Its digest is that of the layers, their settings and the weights; a layer class of your own is
         known by its name and settings, not by its code: give it another name when it computes something else.
 
     Raises:
-        UnknownNameError: the preprocessing is none of these.
+        UnknownNameError: the preprocessing or the resize rule is none of these.
         ConfigError: the model is no functional Keras model of one square RGB input, or has no map.
     """
     # Keras numbers the models of a process, and a name must mean the same in the next.
     called = name or re.sub(r"^(functional|sequential|model)_\d+$", r"\1", str(getattr(model, "name", "the model")))
-    return make_backbone(model, preprocessing, origin=called, known_as="", image_size=image_size)
+    return make_backbone(model, preprocessing, origin=called, known_as="", image_size=image_size, resize=resize)
 
 
 def make_backbone(
@@ -147,6 +150,7 @@ def make_backbone(
     known_as: str,
     image_size: int | None,
     weights: str | None = None,
+    resize: str | None = None,
 ) -> Backbone:
     """Makes a model a backbone; see `backbone_from_model` and `UserNetwork`."""
     if preprocessing not in DECLARED:
@@ -168,7 +172,7 @@ def make_backbone(
         cut.remaining_work, _architecture(trunk), digest.of_recipe([digest.of_array(w) for w in trunk.get_weights()]),
         flat,
     )  # fmt: skip
-    return Backbone(spec, str(weights or OWN), parse_source(weights, spec), size)
+    return Backbone(spec, str(weights or OWN), parse_source(weights, spec), size, rule_of(resize))
 
 
 def _checked(model: Any, origin: str) -> Any:

@@ -58,8 +58,9 @@ def check_named(name: str, by: str) -> None:
 
 
 def load_user_network(
-    name: str, *, weights: str | None = None, image_size: int | None = None, preprocessing: str | None = None
-) -> Backbone:
+    name: str, *, weights: str | None = None, image_size: int | None = None, preprocessing: str | None = None,
+    resize: str | None = None,
+) -> Backbone:  # fmt: skip
     """Loads a network of the user's own, which imports Keras, and runs the function where one is named.
 
     Args:
@@ -67,6 +68,7 @@ def load_user_network(
         weights: "own" (the default) or "random:SEED".
         image_size: the side of its input in pixels; handed to the function if it takes `image_size`.
         preprocessing: what the network expects; needless where the function declares it.
+        resize: how images become square; see `load_backbone`.
 
     Returns:
         The backbone.
@@ -83,7 +85,9 @@ def load_user_network(
     else:
         model, declared = _from_function(name, image_size)
     chosen = _agreed(name, declared, preprocessing)
-    return make_backbone(model, chosen, origin=name, known_as=name, image_size=image_size, weights=weights)
+    return make_backbone(
+        model, chosen, origin=name, known_as=name, image_size=image_size, weights=weights, resize=resize
+    )
 
 
 def _agreed(name: str, declared: str | None, given: str | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurebank.cli.options import Images, dataset_argument
+from featurebank.cli.options import Images, dataset_argument, resize_option
 from featurebank.cli.settings import Settings, as_json, print_json
 
 if TYPE_CHECKING:
@@ -34,16 +34,17 @@ _IMAGE_SIZE = 224
 @click.option("--augment", metavar="SPEC", help="Show some images under an augmentation, as extract would store them.")
 @click.option("--views", type=int, metavar="K", help=f"Augmented views of each.  [default: {_VIEWS}]")
 @click.option("--image-size", type=int, metavar="PX", help=f"Side of the augmented images.  [default: {_IMAGE_SIZE}]")
+@resize_option
 @as_json
 @click.pass_obj
 def inspect(
     settings: Settings, images: Images, output: Path | None, bank: str | None,
     near: float, sample: int, augment: str | None, views: int | None, image_size: int | None,
-    *, no_bank: bool, as_json: bool,
+    resize: str | None, *, no_bank: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """What one wants to know of a dataset: counts, sizes, bad files, images that are there twice, samples."""
-    if augment is None and (views is not None or image_size is not None):
-        message = "--views and --image-size belong to --augment SPEC: give one, or leave them out"
+    if augment is None and (views, image_size, resize) != (None, None, None):
+        message = "--views, --image-size and --resize belong to --augment SPEC: give one, or leave them out"
         raise click.UsageError(message)
     if bank and no_bank:
         message = "--bank and --no-bank exclude each other: leave one of them out"
@@ -59,7 +60,7 @@ def inspect(
     found = inspect_dataset(
         dataset, bank=None if no_bank else _bank(settings, bank, dataset), augmentation=augmentation,
         views=_VIEWS if views is None else views, image_size=_IMAGE_SIZE if image_size is None else image_size,
-        sample=sample, near=near, seed=images.seed, reporter=settings.reporter(),
+        resize=resize, sample=sample, near=near, seed=images.seed, reporter=settings.reporter(),
     )  # fmt: skip
     if output:
         from featurebank.report.page import write_page

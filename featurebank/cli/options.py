@@ -47,8 +47,16 @@ def split_fractions(context: click.Context, option: click.Parameter, value: str 
 
 preprocessing_option = click.option(
     "--preprocessing", metavar="NAME",
-    help="What a network of your own expects of its input: caffe, tf, torch, 0..1 or none; of a known one in place of "
-    "its own.  [default: as it declares]",
+    help="What a network of your own expects of its input: caffe (BGR, 0 to 255 minus ImageNet's mean), mean (the same "
+    "in RGB), tf (RGB, -1 to 1), torch (RGB, 0 to 1, then ImageNet's mean and deviation), 0..1 (RGB) or none (RGB, 0 "
+    "to 255); of a known one in place of its own.  [default: as it declares]",
+)  # fmt: skip
+
+resize_option = click.option(
+    "--resize", type=click.Choice(["auto", "crop", "whole", "stretch", "pad"]),
+    help="How images become square: crop takes the central 7/8 of the shorter side, whole all of it, stretch scales "
+    "both sides, pad shows the whole image on black; auto is crop, and whole for images no larger than the input.  "
+    "[default: auto]",
 )  # fmt: skip
 
 

@@ -12,8 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 from featurebank.backbone import Backbone, recorded_source
+from featurebank.backbone.resize import AUTO, CROP
 from featurebank.bank.index import contained
 from featurebank.bank.items import Items
+from featurebank.bank.manifest import MANIFEST
 from featurebank.bank.reader import Bank
 from featurebank.bank.upkeep import bank_path
 from featurebank.bank.writer import BankWriter
@@ -142,6 +144,9 @@ def run_extractions(
         within_budget(dataset, backbone, options, locate(dataset, backbone, options, cache), reporter)
         for backbone in backbones
     ]
+    for backbone, chosen in zip(backbones, wanted, strict=True):
+        if earlier := _bank_of_earlier_rule(dataset, backbone, chosen, cache):
+            reporter.say(f"bank '{earlier}' has these images by --resize crop, the earlier default: that continues it")
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         targets = _hold(stack, dataset, backbones, wanted, cache=cache, reporter=reporter)
@@ -220,6 +225,18 @@ def locate(
     """Returns where the bank of a dataset and a backbone lies, whether it is there or not."""
     key = of_recipe((options or ExtractOptions()).recipe(backbone))
     return bank_path(Path(cache) if cache else default_cache(), dataset.name, backbone.name, key)
+
+
+def _bank_of_earlier_rule(
+    dataset: Dataset, backbone: Backbone, options: ExtractOptions, cache: str | Path | None
+) -> str | None:
+    """Returns the name of the bank that was the default's before `AUTO`, where that is there and the default's not."""
+    path = locate(dataset, backbone, options, cache)
+    if backbone.resize_rule != AUTO or (path / MANIFEST).exists():
+        return None
+    key = of_recipe({**options.recipe(backbone), "resize": CROP})
+    earlier = bank_path(path.parent, dataset.name, backbone.name, key)
+    return earlier.name if (earlier / MANIFEST).exists() else None
 
 
 def fingerprint_memory(cache: str | Path | None = None) -> Path:

@@ -180,14 +180,15 @@ class Work:
 
         def prepared_for(index: int, position: int) -> Prepared[Lane]:
             image = self._image(index)
-            clean: dict[int, np.ndarray] = {}
+            clean: dict[tuple[int, str], np.ndarray] = {}
             prepared = []
             for number in numbers[bounds[position] : bounds[position + 1]].tolist():
                 job = jobs[number]
                 backbone = self.targets[job.bank].backbone
-                if backbone.image_size not in clean:
-                    clean[backbone.image_size] = backbone.resize(image)
-                found = self._view(clean[backbone.image_size], index, job.view)
+                square = backbone.image_size, backbone.resize_rule
+                if square not in clean:
+                    clean[square] = backbone.resize(image)
+                found = self._view(clean[square], index, job.view)
                 prepared.append((Lane(job.bank, job.taps), job.view, found))
             return prepared
 

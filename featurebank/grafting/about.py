@@ -42,7 +42,7 @@ class About:
     image_size: int
     """The side in pixels of the square images that it takes."""
     resize: str
-    """The rule by which images are brought to it; see `featurebank.backbone.preprocess`."""
+    """The rule by which images are brought to it; see `featurebank.backbone.resize`."""
     backbone: Mapping[str, Any]
     """Its recipe."""
     tap: str

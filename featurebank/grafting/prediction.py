@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.backbone.preprocess import RESIZE, resize_image
+from featurebank.backbone.resize import RULES, resize_image
 from featurebank.dataset import Dataset
 from featurebank.dataset.folder import SUFFIXES
 from featurebank.dataset.loose import loose_images
@@ -101,10 +101,10 @@ def load_model(path: str | Path) -> LoadedModel:
         message = f"'{path}' does not tell its classes: expected a file that 'featurebank export' wrote"
         raise ConfigError(message)
     about = about_from_text(text, path)
-    if about.resize != RESIZE:
+    if about.resize not in RULES.values():
         message = (
-            f"'{path}' takes images that are brought to size by the rule '{about.resize}', this featurebank knows "
-            f"'{RESIZE}': use the version that wrote it, {about.featurebank}"
+            f"'{path}' takes images that are brought to size by the rule '{about.resize}', which this featurebank does "
+            f"not know: use the version that wrote it, {about.featurebank}"
         )
         raise ConfigError(message)
     return LoadedModel(run, about)
@@ -176,7 +176,7 @@ def _predicted(
 
     def opened(index: int) -> np.ndarray | str:
         try:
-            return resize_image(dataset.image(index), size)
+            return resize_image(dataset.image(index), size, model.about.resize)
         except (DatasetError, OSError) as error:
             return " ".join(str(error).split())
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from featurebank.backbone import Backbone
-from featurebank.backbone.preprocess import RESIZE
 from featurebank.backbone.recorded import changed_parts, load_recorded
 from featurebank.bank import Bank
 from featurebank.errors import HeadError, WeightsError
@@ -196,9 +195,10 @@ def _same(bank: Bank, backbone: Backbone) -> Backbone:
 def _about(bank: Bank, recipe: Mapping[str, Any], run: Run | Any, name: str, tap: str) -> About:
     is_run = isinstance(run, Run)
     return About(
-        classes=bank.classes, image_size=int(recipe["image_size"]), resize=RESIZE, backbone=dict(recipe), tap=tap,
-        head=str(run.spec) if is_run else name, bank=bank.digest, run=run.run if is_run else None,
-        metrics=run.metrics if is_run else {}, featurebank=installed_versions("featurebank").get("featurebank", ""),
+        classes=bank.classes, image_size=int(recipe["image_size"]), resize=str(recipe["resize"]),
+        backbone=dict(recipe), tap=tap, head=str(run.spec) if is_run else name, bank=bank.digest,
+        run=run.run if is_run else None, metrics=run.metrics if is_run else {},
+        featurebank=installed_versions("featurebank").get("featurebank", ""),
     )  # fmt: skip
 
 

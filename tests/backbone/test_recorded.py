@@ -29,6 +29,8 @@ def made() -> Any:
     [
         {"name": "mobilenet_v2", "weights": "random:3", "image_size": 96},
         {"name": "efficientnet_lite0"},
+        {"name": "efficientnet_lite0", "resize": "pad"},
+        {"name": "vgg16", "weights": "random:3", "image_size": 32, "preprocessing": "mean", "resize": "crop"},
         {"name": "vgg16", "weights": "random:3", "image_size": 32, "preprocessing": "0..1"},
     ],
 )

@@ -6,7 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from featurebank.cli.options import Images, dataset_argument, dataset_options
+from featurebank.backbone.resize import RULES, rule_of
+from featurebank.cli.options import Images, dataset_argument, dataset_options, resize_option
 
 
 def given(*words: str) -> Images:
@@ -47,6 +48,18 @@ def test_the_dataset_as_an_argument() -> None:
     assert CliRunner().invoke(command, ["photos", "--limit", "3"]).exit_code == 0
     assert found == [Images("photos", None, 0, None, 3, None)]
     assert CliRunner().invoke(command, []).exit_code == 2
+
+
+def test_every_resize_rule_can_be_chosen() -> None:
+    @click.command()
+    @resize_option
+    def command(resize: str | None) -> None:
+        click.echo(rule_of(resize))
+
+    for word, rule in RULES.items():
+        assert CliRunner().invoke(command, ["--resize", word]).output.strip() == rule
+    assert CliRunner().invoke(command, []).output.strip() == RULES["auto"]
+    assert CliRunner().invoke(command, ["--resize", "zoom"]).exit_code == 2
 
 
 def test_it_loads_what_was_asked_for() -> None:

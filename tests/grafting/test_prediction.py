@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featurebank.backbone import Backbone
+from featurebank.backbone import Backbone, load_backbone
+from featurebank.backbone.resize import RULES
 from featurebank.bank import Bank
+from featurebank.canaries import check_canaries
+from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError, DatasetError
+from featurebank.extraction import extract
 from featurebank.grafting import Prediction, export, graft, load_model, predict
 from featurebank.grafting.prediction import LoadedModel
 from featurebank.grid import train_heads
 from featurebank.heads.runs import Run
+from featurebank.originals import Originals
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +74,22 @@ def test_orientation_and_colour_are_those_of_extraction(
     for prediction, probabilities in zip(found, expected, strict=True):
         told = dict(prediction.top)
         np.testing.assert_allclose([told[name] for name in model.classes], probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["crop", "pad"])
+def test_the_rule_of_the_bank_is_that_of_the_model_file(rule: str, shown: Path, tmp_path: Path) -> None:
+    backbone = load_backbone("tiny:network", resize=rule)
+    bank = extract(load_dataset(str(shown)), backbone, ["pooled"], cache=tmp_path / "cache")
+    file = export(train_heads(bank, [{"kind": "logistic"}])[0], tmp_path / "model.keras")  # proves it on read images
+    loaded = load_model(file)
+    assert loaded.about.resize == bank.recipe["resize"] == RULES[rule]
+    squares = np.stack([backbone.resize(np.asarray(Image.open(path))) for path in sorted(shown.glob("val/*/*.png"))])
+    found = [dict(prediction.top) for prediction in predict(loaded, sorted(map(str, shown.glob("val/*/*.png"))))]
+    told = [[top[name] for name in loaded.classes] for top in found]
+    np.testing.assert_allclose(told, loaded.predict(squares), atol=1e-5)
+    again = Originals(bank, ["val"]).take(np.arange(16))
+    assert {image.tobytes() for image in squares} <= {image.tobytes() for image in again}
+    assert check_canaries(bank, rows=4, backbone=backbone).wrong == ()
 
 
 def test_arrays(model: LoadedModel) -> None:

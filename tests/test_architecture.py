@@ -91,9 +91,9 @@ NARROWER = {
         "heads/map_program.py",
         "heads/masks.py",
     },
-    "onnx": {"grafting/formats.py"},
-    "tf2onnx": {"grafting/formats.py"},
-    "onnxruntime": {"grafting/formats.py"},
+    "onnx": {"grafting/converters.py"},
+    "tf2onnx": {"grafting/converters.py"},
+    "onnxruntime": {"grafting/formats.py", "grafting/converters.py"},
     "openvino": {"engine/openvino.py"},  # its import is told not to report home there
     "pyarrow": {"dataset/table_files.py"},
     "fsspec": {"dataset/remote.py"},

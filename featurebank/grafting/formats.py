@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import tempfile
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from featurebank.engine.openvino import import_openvino
-from featurebank.errors import ConfigError, MissingDependencyError
+from featurebank.errors import ConfigError
 from featurebank.grafting.about import KEY, add_member, read_member
+from featurebank.grafting.converters import to_onnx, to_openvino, to_tflite, wanted
 from featurebank.grafting.joined import load_joined
 from featurebank.runtime import import_tensorflow, threads
 
 Run = Callable[[np.ndarray], np.ndarray]
 """(n, s, s, 3) float32 RGB 0..255 -> (n, classes) float32."""
-
-_OPSET = 17
-"""Of ONNX: what every runtime of the last years reads."""
 
 
 class Format(ABC):
@@ -92,18 +87,12 @@ class OnnxFormat(Format):
 
     def write(self, model: Any, path: Path, text: str) -> None:
         """Writes a model; see `Format`."""
-        with _wanted("onnx"):
-            import onnx
-            import tf2onnx
-        with _quietly():
-            function = _function(model)
-            made, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=_OPSET)
-        onnx.helper.set_model_props(made, {KEY: text})
-        onnx.save(made, path)
+        made = to_onnx(model, {KEY: text})
+        path.write_bytes(made.SerializeToString())
 
     def read(self, path: Path) -> tuple[Run, str | None]:
         """Reads a model; see `Format`."""
-        with _wanted("onnx"):
+        with wanted("onnx"):
             import onnxruntime
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads()
@@ -120,11 +109,7 @@ class OpenVINOFormat(Format):
 
     def write(self, model: Any, path: Path, text: str) -> None:
         """Writes a model; see `Format`."""
-        openvino = import_openvino()
-        with _quietly():
-            made = openvino.convert_model(_function(model).get_concrete_function())
-        made.set_rt_info(text, [KEY])
-        openvino.save_model(made, path, compress_to_fp16=False)
+        to_openvino(model, path, {KEY: text})
 
     def read(self, path: Path) -> tuple[Run, str | None]:
         """Reads a model; see `Format`."""
@@ -148,10 +133,7 @@ class TFLiteFormat(Format):
 
     def write(self, model: Any, path: Path, text: str) -> None:
         """Writes a model; see `Format`."""
-        tf = import_tensorflow()
-        with _quietly(), tempfile.TemporaryDirectory(dir=path.parent) as place:
-            model.export(place, verbose=False)
-            path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(place).convert())
+        path.write_bytes(to_tflite(model, path.parent))
         add_member(path, text)
 
     def read(self, path: Path) -> tuple[Run, str | None]:
@@ -201,29 +183,3 @@ def format_of(path: Path, name: str | None = None) -> tuple[str, Format]:
         message = f"'{path}' does not tell the format of a model: expected one of {known}"
         raise ConfigError(message)
     return found
-
-
-def _function(model: Any) -> Any:
-    tf = import_tensorflow()
-    signature = [tf.TensorSpec((None, *model.input.shape[1:]), tf.float32, name="image")]
-    return tf.function(lambda image: model(image, training=False), input_signature=signature, autograph=False)
-
-
-@contextlib.contextmanager
-def _wanted(extra: str) -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        message = f"format {extra} needs a package that is not installed ({error}): pip install 'featurebank[{extra}]'"
-        raise MissingDependencyError(message) from error
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keeps converters from printing, which they do on standard output too, and from warning of their own insides."""
-    import logging
-
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

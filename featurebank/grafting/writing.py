@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from featurebank.backbone import Backbone
 from featurebank.bank import open_bank
 from featurebank.errors import FeatureBankError, HeadError
 from featurebank.files import TEMPORARY_PREFIX, explain_full_disk, sync
+from featurebank.grafting.converters import for_inference
 from featurebank.grafting.formats import Format, format_of
+from featurebank.grafting.joined import JoinedModel
 from featurebank.grafting.stage import Grafted, grafted
 from featurebank.heads.runs import Run
 from featurebank.progress import SILENT, Reporter
@@ -76,7 +79,7 @@ def _write(made: Grafted, kind: Format, name: str, path: Path) -> float:
         HeadError: it says something else, or the format cannot hold the model.
     """
     try:
-        kind.write(made.model, path, replace(made.about, format=name).to_text())
+        kind.write(_for_inference(made.model), path, replace(made.about, format=name).to_text())
         run, _ = kind.read(path)
         found = run(made.images.astype(np.float32))
     except (FeatureBankError, OSError, MemoryError):
@@ -92,3 +95,10 @@ def _write(made: Grafted, kind: Format, name: str, path: Path) -> float:
         )
         raise HeadError(message)
     return difference
+
+
+def _for_inference(model: Any) -> Any:
+    """Returns a Keras or a joined model without what acts in training alone."""
+    if isinstance(model, JoinedModel):
+        return JoinedModel(for_inference(model.trunk), model.head, model.about)
+    return for_inference(model)

@@ -16,6 +16,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from featurebank.errors import ConfigError, unknown_name
+from featurebank.files import read_regular
 
 
 class _Section(BaseModel):
@@ -218,7 +219,7 @@ def read_toml(path: Path, what: str) -> tuple[str, dict[str, Any]]:
         ConfigError: it is missing, cannot be read or is not TOML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path).decode("utf-8")
         return text, tomllib.loads(text)
     except FileNotFoundError as error:
         message = f"there is no {what} '{path}': expected the path of a TOML file"

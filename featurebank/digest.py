@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from featurebank.files import open_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +23,7 @@ DIGEST_BYTES = 16
 """Length of a digest in bytes; its hexadecimal form has twice as many digits."""
 
 _BLOCK = 1 << 20
+_SMALL = 1 << 24
 
 
 def of_bytes(data: bytes | memoryview) -> str:
@@ -53,13 +57,20 @@ def of_array(array: np.ndarray) -> str:
     return state.hexdigest()
 
 
-def of_file(path: str | Path) -> str:
-    """Returns the digest of a file's bytes, read in blocks.
+def of_file(path: str | Path, most: int | None = None) -> str:
+    """Returns the digest of a file's bytes; a large one is read in blocks.
+
+    Args:
+        path: the file.
+        most: bytes that it may have; None for any number.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, is larger, or is no regular file.
     """
-    with Path(path).open("rb") as file:
+    with open_regular(path, most) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size <= _SMALL:
+            return of_bytes(file.read(size))
         return of_pieces(iter(lambda: file.read(_BLOCK), b""))
 
 

@@ -1,13 +1,19 @@
-"""Files that are either whole or not there: written beside their place, synced, then renamed."""
+"""Files that are either whole or not there: written beside their place, synced, then renamed.
+
+And the one way to open a file that a user, a table or an archive names: only regular files are opened. A named pipe, a
+device or a socket may block for ever or never end.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import fnmatch
+import io
 import json
 import os
 import re
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +23,9 @@ from featurebank.errors import DiskFullError
 
 TEMPORARY_PREFIX = ".writing-"
 """How the name of every unfinished file begins; what carries it may be deleted when no writer is alive."""
+
+MOST_BYTES = 1 << 32
+"""What a file may have that is read into memory as a whole, unless the reader expects less."""
 
 _SHOWN = 80
 _PLAIN = re.compile(r"[\w .+-]{1,200}")
@@ -58,6 +67,63 @@ def path_inside(directory: Path, name: object, pattern: str = "*") -> Path:
 def _short(name: object) -> str:
     text = ascii(name)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def open_regular(path: str | os.PathLike[str], most: int | None = None) -> io.BufferedReader:
+    """Opens a regular file for reading.
+
+    Args:
+        path: the file.
+        most: bytes that it may have; None for any number.
+
+    Raises:
+        OSError: it is not there, cannot be opened, is larger, or is something else (a pipe, a device, a socket, a
+            directory).
+
+    Example:
+        >>> open_regular(os.devnull)
+        Traceback (most recent call last):
+        OSError: [Errno 22] a device, not a regular file: '/dev/null'
+    """
+    # The first look keeps devices closed that do something when they are opened. The second is at the open handle,
+    # since another file may have come to the path meanwhile; a pipe does not block there.
+    _check_kind(os.stat(path).st_mode, path)  # noqa: PTH116 - an object a file is too slow for a million of them
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags)
+    try:
+        found = os.fstat(handle)
+        _check_kind(found.st_mode, path)
+        if most is not None and found.st_size > most:
+            raise OSError(errno.EINVAL, f"a file of {found.st_size} bytes, more than {most >> 20} MiB", os.fspath(path))
+    except BaseException:
+        os.close(handle)
+        raise
+    return io.BufferedReader(io.FileIO(handle))
+
+
+def read_regular(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
+    """Reads a regular file: as many bytes as it has when it is opened, so that one that grows ends too.
+
+    Args:
+        path: the file.
+        most: bytes that it may have.
+
+    Raises:
+        OSError: see `open_regular`.
+    """
+    with open_regular(path, most) as file:
+        return file.read(os.fstat(file.fileno()).st_size) or b""
+
+
+def _check_kind(mode: int, path: str | os.PathLike[str]) -> None:
+    """Raises OSError where a mode is not that of a regular file."""
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
+    kind = next((name for is_kind, name in kinds if is_kind(mode)), "a device")
+    raise OSError(errno.EINVAL, f"{kind}, not a regular file", os.fspath(path))
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from featurebank.errors import WeightsError
+from featurebank.files import open_regular
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -71,7 +72,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         WeightsError: the file is missing, cut short or damaged, names a function other than those of a plain
             dictionary of float32 and int64 tensors, or holds anything else.
     """
-    with _one_line_errors(path), path.open("rb") as file:
+    with _one_line_errors(path), open_regular(path) as file:
         if zipfile.is_zipfile(file):
             return _read_zip(file)
         file.seek(0)

@@ -17,6 +17,7 @@ import numpy as np
 from featurebank import digest
 from featurebank.backbone.torch_file import read_tensors
 from featurebank.errors import WeightsError
+from featurebank.files import open_regular
 
 KERAS_SUFFIXES = (".h5", ".keras")
 TORCH_SUFFIXES = (".pth", ".pt")
@@ -69,7 +70,7 @@ def keras_folders() -> list[Path]:
 def is_whole_hdf5(path: Path) -> bool:
     """Tells whether a file is HDF5 and as long as its own superblock says: a download that was cut is shorter."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(64)
         size = path.stat().st_size
     except OSError:

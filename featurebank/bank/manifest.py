@@ -13,7 +13,7 @@ from featurebank import digest
 from featurebank.bank.items import Items
 from featurebank.bank.shard import ShardEntry, are_counts
 from featurebank.errors import BankDamagedError, BankNotFoundError, FormatVersionError
-from featurebank.files import json_bytes, path_inside, write_bytes, write_json
+from featurebank.files import json_bytes, path_inside, read_regular, write_bytes, write_json
 
 FORMAT_VERSION = 1
 NEEDS = "0.1.0"
@@ -122,7 +122,7 @@ def load_manifest(directory: Path, *, strict: bool = False) -> Manifest:
     """
     path = directory / MANIFEST
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         message = f"no bank at '{directory}': 'featurebank cache ls' lists the banks, 'featurebank extract' makes one"
         raise BankNotFoundError(message) from error
@@ -187,7 +187,7 @@ def load_items(directory: Path, manifest: Manifest) -> Items:
     assert manifest.items is not None, "the caller has seen that extraction ended"
     path = directory / manifest.items["file"]
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise _damaged(path, _WRITE_ITEMS) from error
     if digest.of_bytes(data) != manifest.items["checksum"]:

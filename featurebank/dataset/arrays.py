@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from featurebank.dataset.decode import Facts
 from featurebank.dataset.folder import absolute
 from featurebank.dataset.splits import SPLITS
 from featurebank.errors import DatasetError
+from featurebank.files import open_regular
 
 _GREY_NDIM = 3
 _COLOUR_NDIM = 4
@@ -104,7 +104,7 @@ def read_npz(path: str) -> dict[str, np.ndarray]:
     """
     try:
         # Opened here, because numpy leaves a file open that turns out to be damaged.
-        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        with open_regular(path) as raw, np.load(raw, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
     except FileNotFoundError as error:
         message = f"there is no file '{path}': expected a .npz file; check the path"

@@ -21,6 +21,7 @@ from featurebank.dataset.cifar_batch import CIFAR_100_CLASSES, read_batch
 from featurebank.dataset.core import Contents
 from featurebank.dataset.splits import TEST, TRAIN
 from featurebank.errors import DatasetError
+from featurebank.files import open_regular, read_regular
 
 _MOST_BYTES = 1 << 29
 
@@ -128,11 +129,11 @@ def _reader(place: Path, form: _Form) -> Iterator[Callable[[str], bytes]]:
 
         def read_file(name: str) -> bytes:
             _check_bytes(name, (place / name).stat().st_size)
-            return (place / name).read_bytes()
+            return read_regular(place / name)
 
         yield read_file
         return
-    with tarfile.open(place) as archive:
+    with open_regular(place) as raw, tarfile.open(fileobj=raw) as archive:
 
         def read(name: str) -> bytes:
             member = archive.getmember(f"{form.folder}/{name}")

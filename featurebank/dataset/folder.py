@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from featurebank.dataset.fingerprint import Stamp, reason
 from featurebank.dataset.memory import stamp_of
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 from featurebank.errors import BadImageError, DatasetError
+from featurebank.files import read_regular
 
 SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"})
 """What makes a file an image, in any case."""
@@ -32,6 +32,7 @@ SPLIT_FOLDERS = {
 
 _LAYOUT = "expected FOLDER/CLASS/image.jpg, or FOLDER/train/CLASS/image.jpg with val and test beside train"
 _MOST_BYTES = 1 << 30
+"""Of an image file."""
 
 
 @dataclass
@@ -64,11 +65,7 @@ class Files:
 
     def digest(self, index: int) -> str:
         """Returns the digest of a file's bytes; raises OSError where it cannot be read."""
-        path = self.path(index)
-        with io.FileIO(path) as file:
-            if os.fstat(file.fileno()).st_size <= 1 << 24:
-                return digest.of_bytes(file.readall())
-        return digest.of_file(path)  # in blocks
+        return digest.of_file(self.path(index), _MOST_BYTES)
 
     def stamp(self, index: int) -> Stamp | None:
         """Returns what tells that a file has not changed."""
@@ -84,14 +81,9 @@ class Files:
 
     def _read(self, index: int) -> bytes:
         try:
-            with io.FileIO(self.path(index)) as file:
-                size = os.fstat(file.fileno()).st_size
-                if size <= _MOST_BYTES:
-                    return file.readall()
+            return read_regular(self.path(index), _MOST_BYTES)
         except OSError as error:
             raise BadImageError(reason(error)) from error
-        message = f"a file of {size} bytes, more than {_MOST_BYTES >> 20} MiB"
-        raise BadImageError(message)
 
 
 def load(argument: str) -> Contents:

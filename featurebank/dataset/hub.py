@@ -20,6 +20,7 @@ from featurebank.dataset.encoded import (
 from featurebank.dataset.folder import absolute
 from featurebank.dataset.remote import fetch, is_url
 from featurebank.errors import DatasetError, MissingDependencyError
+from featurebank.files import read_regular
 
 _SAVED = ("dataset_dict.json", "state.json")
 """What `save_to_disk` leaves in a folder."""
@@ -46,7 +47,7 @@ class Reader:
         if path is None:
             message = "no image in this row"
             raise OSError(message)
-        return fetch(path) if is_url(path) else Path(path).read_bytes()
+        return fetch(path) if is_url(path) else read_regular(path)
 
 
 def load(argument: str) -> Contents:

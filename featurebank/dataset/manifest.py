@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from featurebank.dataset.rows import Problems, Rows, columns
 from featurebank.dataset.splits import UNDECIDED
 from featurebank.dataset.table_files import KNOWN, Table, from_csv, from_parquet
 from featurebank.errors import DatasetError
+from featurebank.files import read_regular
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 """What the name of a manifest ends with, in any case."""
@@ -80,7 +80,7 @@ def _bytes(source: str) -> bytes:
     if is_url(source):
         check_urls([source])
     try:
-        return fetch(source) if is_url(source) else Path(source).read_bytes()
+        return fetch(source) if is_url(source) else read_regular(source)
     except FileNotFoundError as error:
         message = f"there is no manifest '{source}': expected a .csv, .tsv or .parquet file; check the path"
         raise DatasetError(message) from error

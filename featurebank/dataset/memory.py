@@ -29,7 +29,7 @@ import numpy as np
 
 from featurebank import digest
 from featurebank.dataset.fingerprint import DIGEST_DTYPE, Pixels, Stamp, digest_all
-from featurebank.files import TEMPORARY_PREFIX, write_bytes
+from featurebank.files import TEMPORARY_PREFIX, read_regular, write_bytes
 
 SETTLED_NS = 2_000_000_000
 """How long a file has to have been left alone when it is read; FAT has the coarsest clock, of two seconds."""
@@ -150,7 +150,7 @@ class _Columns:
     def load(cls, file: Path) -> _Columns:
         """Reads a memory; an empty one where there is none, or none that can be relied on."""
         with contextlib.suppress(Exception):  # whatever numpy, zipfile and the disk raise on damaged or foreign bytes
-            columns = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
+            columns = np.load(io.BytesIO(read_regular(file)), allow_pickle=False)
             text, lengths, stamps, digests = (columns[name] for name in ("ids", "lengths", "stamps", "digests"))
             if str(columns["checksum"]) == _checksum(text, lengths, stamps, digests):
                 return cls(_apart(text, lengths), stamps, digests)

@@ -6,12 +6,12 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from featurebank.dataset.fingerprint import reason
 from featurebank.dataset.folder import SUFFIXES
 from featurebank.dataset.remote import is_url
 from featurebank.errors import DatasetError
+from featurebank.files import read_regular
 
 _SEPARATOR = re.compile(r"[ \t,]+")
 _SUFFIX = rf"\.(?:{'|'.join(sorted(SUFFIXES))})"
@@ -40,7 +40,7 @@ def read_lines(path: str) -> list[Line]:
         DatasetError: it is missing, unreadable, no UTF-8, or empty.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_regular(path)
     except OSError as error:
         message = f"cannot read the list '{path}': {reason(error)}; expected a text file with a path a line"
         raise DatasetError(message) from error

@@ -23,6 +23,7 @@ from featurebank.dataset.encoded import (
     foreign,
 )
 from featurebank.errors import DatasetError, MissingDependencyError, unknown_name
+from featurebank.files import open_regular
 
 _HEADER = struct.Struct("<Q4x")  # length of the record, checksum of the length
 _FOOTER_BYTES = 4
@@ -47,7 +48,7 @@ class TfRecords:
     def __call__(self, row: int) -> bytes:
         """Returns a record; raises OSError."""
         start, size = self._spans[row].tolist()
-        with Path(self._paths[self._files[row]]).open("rb") as file:
+        with open_regular(self._paths[self._files[row]]) as file:
             file.seek(start)
             data = file.read(size)
         if len(data) < size:
@@ -191,7 +192,7 @@ def _spans(path: str) -> np.ndarray:
     """
     size = Path(path).stat().st_size
     found = []
-    with Path(path).open("rb") as file:
+    with open_regular(path) as file:
         start = 0
         while start < size:
             file.seek(start)

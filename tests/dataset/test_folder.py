@@ -147,10 +147,10 @@ def test_permission_and_size(tmp_path: Path, make: SimpleNamespace, monkeypatch:
     with pytest.raises(BadImageError, match=r"a file of .* bytes, more than"):
         dataset.image(0)
 
-    def refuse(path: str) -> None:
+    def refuse(path: str, flags: int) -> None:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr("featurebank.dataset.folder.io.FileIO", refuse)
+    monkeypatch.setattr("featurebank.files.os.open", refuse)
     with pytest.raises(BadImageError, match=r"^permission denied$"):
         dataset.image(0)
     assert {entry.reason for entry in dataset.unreadable} == {"permission denied"}

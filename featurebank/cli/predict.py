@@ -25,27 +25,30 @@ _FORMATS = ("keras", "joined", "onnx", "openvino", "tflite")
 )  # fmt: skip
 @click.option("--format", "kind", type=click.Choice(_FORMATS), help="Insist on this format.  [default: by the suffix]")
 @click.option("--no-proof", is_flag=True, help="Do not compare the model with the head on images of the bank.")
+@click.option("--with-resize", is_flag=True, help="The model takes images of any size; .keras and .onnx.")
 @bank_option
 @as_json
 @click.pass_obj
 def export(
-    settings: Settings, run: str, file: Path, kind: str | None, bank: str | None, *, no_proof: bool, as_json: bool
-) -> None:
+    settings: Settings, run: str, file: Path, kind: str | None, bank: str | None, *, no_proof: bool, with_resize: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Write RUN ("best", or the beginning of its id) as one model: images in, probabilities out."""
     from featurebank.bank import find_bank
     from featurebank.grafting import export as export_run
-    from featurebank.grafting.formats import format_of
+    from featurebank.grafting.formats import format_to_write
     from featurebank.selection import find_run
 
+    name, _ = format_to_write(file, kind)  # before anything heavy is loaded
     found = find_bank(settings.cache, bank)
     chosen = find_run(found, run)
     reporter = settings.reporter()
     reporter.say(f"bank: {found.path}; run {chosen.run}: {chosen.spec} on {chosen.tap}")
-    path = export_run(chosen, file, format=kind, proof=not no_proof, reporter=reporter)
+    path = export_run(chosen, file, format=kind, proof=not no_proof, with_resize=with_resize, reporter=reporter)
     if as_json:
         kept = None if no_proof else find_run(found, chosen.run).graft
         proof = kept and {"images": kept["images"], "difference": kept["difference"]}
-        print_json({"file": str(path), "format": format_of(path)[0], "run": chosen.run, "proof": proof})
+        print_json({"file": str(path), "format": name, "run": chosen.run, "proof": proof})
     else:
         click.echo(f"{path}: {chosen.spec}; ask it with: featurebank predict {path} IMAGE...")
 

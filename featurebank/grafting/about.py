@@ -16,7 +16,8 @@ MEMBER = "featurebank.json"
 """Its name inside a model file that is, or carries, a zip archive."""
 KEY = "featurebank"
 """Its name in the metadata of the other formats."""
-VERSION = 1
+VERSION = 2
+"""Version 1 had no `any_size` and no `usage`."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,15 @@ class About:
     """Of the file."""
     featurebank: str = ""
     """The version that wrote it."""
+    any_size: bool = False
+    """Whether the model takes images of any size, uint8, and brings them to `image_size` itself."""
+    usage: str = ""
+    """Python that runs the file without featurebank."""
+
+    @property
+    def pixels(self) -> str:
+        """The type of the pixels that the file takes."""
+        return "uint8" if self.any_size else "float32"
 
     def to_text(self) -> str:
         """Returns it as JSON."""

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,12 @@ def _augments(layer: Any) -> bool:
     return kind.startswith(_AUGMENTATION) and type(layer) is getattr(keras.layers, kind, None)
 
 
-def check_onnx() -> None:
-    """Raises MissingDependencyError where a package is not installed that files of ONNX are written or run with."""
-    with wanted("onnx"):
-        import tf2onnx  # noqa: F401
+def check_installed(extra: str, *packages: str) -> None:
+    """Raises MissingDependencyError where a package of one of our extras is not installed; imports none of them."""
+    for package in packages:
+        missing = sys.modules[package] is None if package in sys.modules else find_spec(package) is None
+        if missing:
+            raise _missing(extra, package)
 
 
 def to_onnx(model: Any, metadata: dict[str, str]) -> Any:
@@ -180,7 +183,7 @@ def to_tflite(model: Any, place: Path) -> bytes:
 def traced(model: Any) -> Any:
     """Returns a model as a `tf.function` of any number of images."""
     tf = import_tensorflow()
-    signature = [tf.TensorSpec((None, *model.input.shape[1:]), tf.float32, name=IMAGE)]
+    signature = [tf.TensorSpec((None, *model.input.shape[1:]), model.input.dtype, name=IMAGE)]
     return tf.function(lambda image: model(image, training=False), input_signature=signature, autograph=False)
 
 
@@ -190,8 +193,12 @@ def wanted(extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        message = f"format {extra} needs a package that is not installed ({error}): pip install 'featurebank[{extra}]'"
-        raise MissingDependencyError(message) from error
+        raise _missing(extra, str(error)) from error
+
+
+def _missing(extra: str, what: str) -> MissingDependencyError:
+    message = f"format {extra} needs a package that is not installed ({what}): pip install 'featurebank[{extra}]'"
+    return MissingDependencyError(message)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 from featurebank.engine.openvino import import_openvino
 from featurebank.errors import ConfigError
 from featurebank.grafting.about import KEY, add_member, read_member
-from featurebank.grafting.converters import to_onnx, to_openvino, to_tflite, wanted
+from featurebank.grafting.converters import check_installed, to_onnx, to_openvino, to_tflite, wanted
 from featurebank.grafting.joined import load_joined
 from featurebank.runtime import import_tensorflow, threads
 
@@ -27,6 +27,21 @@ class Format(ABC):
     suffix: ClassVar[str]
     needs_layers: ClassVar[bool] = True
     """Whether the graft must be one Keras model."""
+    holds_resize: ClassVar[bool] = False
+    """Whether a model can take images of any size."""
+
+    extra: ClassVar[str] = ""
+    """The extra of featurebank that brings the packages."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What the format needs that need not be installed."""
+
+    def check(self) -> None:
+        """Looks for the packages that the format needs, without importing them.
+
+        Raises:
+            MissingDependencyError: one is not installed.
+        """
+        check_installed(self.extra, *self.packages)
 
     @abstractmethod
     def write(self, model: Any, path: Path, text: str) -> None:
@@ -49,6 +64,7 @@ class KerasFormat(Format):
     """Keras's own file; what it says of itself is one more member of the archive that it is."""
 
     suffix = ".keras"
+    holds_resize = True
 
     def write(self, model: Any, path: Path, text: str) -> None:
         """Writes a model; see `Format`."""
@@ -84,6 +100,9 @@ class OnnxFormat(Format):
     """ONNX, with the text in its metadata."""
 
     suffix = ".onnx"
+    holds_resize = True
+    extra = "onnx"
+    packages = ("onnx", "tf2onnx", "onnxruntime")
 
     def write(self, model: Any, path: Path, text: str) -> None:
         """Writes a model; see `Format`."""
@@ -183,3 +202,24 @@ def format_of(path: Path, name: str | None = None) -> tuple[str, Format]:
         message = f"'{path}' does not tell the format of a model: expected one of {known}"
         raise ConfigError(message)
     return found
+
+
+def format_to_write(path: Path, name: str | None = None) -> tuple[str, Format]:
+    """Returns the format in which a file is to be written, once that is known to be possible.
+
+    Args:
+        path: the file.
+        name: the format that it has to be.
+
+    Raises:
+        ConfigError: see `format_of`; or the suffix has capital letters, which some programs do not know.
+        MissingDependencyError: the format needs a package that is not installed.
+    """
+    found, kind = format_of(path, name)
+    if path.suffix != kind.suffix:
+        message = (
+            f"a file of format {found} ends with {kind.suffix}, got '{path}': write it as '{path.stem}{kind.suffix}'"
+        )
+        raise ConfigError(message)
+    kind.check()
+    return found, kind

@@ -64,16 +64,16 @@ class LoadedModel:
         """Returns probabilities (n, classes) float32.
 
         Args:
-            images: (n, s, s, 3) RGB from 0 to 255, of the model's size.
+            images: (n, s, s, 3) RGB from 0 to 255, of the model's size, or of any where the model resizes.
             batch_size: how many are run at once.
         """
-        size = self.about.image_size
-        if np.shape(images)[1:] != (size, size, 3):
-            message = f"the images are of the shape {np.shape(images)}: expected (n, {size}, {size}, 3)"
+        size, shape, pixels = self.about.image_size, np.shape(images), self.about.pixels
+        fits = len(shape) == 4 and shape[-1] == 3 if self.about.any_size else shape[1:] == (size, size, 3)  # noqa: PLR2004
+        if not fits:
+            expected = "(n, height, width, 3)" if self.about.any_size else f"(n, {size}, {size}, 3)"
+            message = f"the images are of the shape {shape}: expected {expected}"
             raise DatasetError(message)
-        parts = [
-            self._run(np.asarray(images[s : s + batch_size], np.float32)) for s in range(0, len(images), batch_size)
-        ]
+        parts = [self._run(np.asarray(images[s : s + batch_size], pixels)) for s in range(0, len(images), batch_size)]
         return np.concatenate([np.empty((0, len(self.classes)), np.float32), *parts])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,17 @@ from typing import Any
 import numpy as np
 
 from featurebank.backbone import Backbone
+from featurebank.backbone.resize import resize_image
 from featurebank.bank import open_bank
-from featurebank.errors import FeatureBankError, HeadError
+from featurebank.errors import ConfigError, FeatureBankError, HeadError
 from featurebank.files import TEMPORARY_PREFIX, explain_full_disk, sync
+from featurebank.grafting.about import About
 from featurebank.grafting.converters import for_inference
-from featurebank.grafting.formats import Format, format_of
+from featurebank.grafting.formats import FORMATS, Format, format_to_write
 from featurebank.grafting.joined import JoinedModel
-from featurebank.grafting.stage import Grafted, grafted
+from featurebank.grafting.resizing import with_resize as resizing
+from featurebank.grafting.serving import how_to_load, how_to_run
+from featurebank.grafting.stage import Grafted, answer, grafted
 from featurebank.heads.runs import Run
 from featurebank.progress import SILENT, Reporter
 
@@ -26,7 +31,7 @@ TOLERANCE = 1e-4
 
 def export(
     run: Run, path: str | Path, *, format: str | None = None, backbone: Backbone | None = None, proof: bool = True,
-    reporter: Reporter = SILENT,
+    with_resize: bool = False, reporter: Reporter = SILENT,
 ) -> Path:  # fmt: skip
     """Writes a run as one model file, images in, probabilities out.
 
@@ -39,13 +44,14 @@ def export(
             "tflite" (.tflite), or "joined" (.fbmodel), which takes any head; default: by the suffix.
         backbone: the network of the bank; default: loaded again.
         proof: whether the graft is proved, see `featurebank.graft`.
+        with_resize: whether the model brings images to size itself: it takes uint8 RGB of any size; "keras" and "onnx".
         reporter: is told what the proof showed.
 
     Returns:
         The path.
 
     Raises:
-        ConfigError: the suffix is none of a format, or of another one.
+        ConfigError: the suffix is none of a format, or of another one; or the format takes images of one size only.
         HeadError: the head cannot be told in layers, and the format knows nothing else; or the file gives other
             probabilities.
         MissingDependencyError: the format needs a package that is not installed.
@@ -53,13 +59,17 @@ def export(
         DiskFullError: no space is left; an older file stays.
     """
     path = Path(path)
-    name, kind = format_of(path, format)
+    name, kind = format_to_write(path, format)
+    if with_resize and not kind.holds_resize:
+        able = " and ".join(suffix.suffix for suffix in FORMATS.values() if suffix.holds_resize)
+        message = f"a {kind.suffix} file takes images of one size: {able} files can resize; leave out --with-resize"
+        raise ConfigError(message)
     form = "layers" if kind.needs_layers else "joined"
     made = grafted(open_bank(run.directory), run, backbone=backbone, proof=proof, form=form, reporter=reporter)
     path.parent.mkdir(parents=True, exist_ok=True)
     with explain_full_disk(path), tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=path.parent) as place:
         temporary = Path(place, path.name)
-        difference = _write(made, kind, name, temporary)
+        difference = _write(made, kind, replace(made.about, format=name, any_size=with_resize), temporary)
         files = kind.files(temporary)
         for file in files:
             sync(file)
@@ -72,22 +82,29 @@ def export(
     return path
 
 
-def _write(made: Grafted, kind: Format, name: str, path: Path) -> float:
+def _write(made: Grafted, kind: Format, about: About, path: Path) -> float:
     """Writes a file, and returns how far what it says is from what the model says.
 
     Raises:
         HeadError: it says something else, or the format cannot hold the model.
     """
+    name, size = about.format, about.image_size
+    usage = how_to_load(about.resize, size, any_size=about.any_size) + "\n\n" + how_to_run(name, path.name)
     try:
-        kind.write(_for_inference(made.model), path, replace(made.about, format=name).to_text())
+        plain = _for_inference(made.model)
+        whole = resizing(plain, about.resize) if about.any_size else plain
+        kind.write(whole, path, replace(about, usage=usage).to_text())
         run, _ = kind.read(path)
-        found = run(made.images.astype(np.float32))
+        pairs = [(run(made.images.astype(about.pixels)), made.probabilities)]
+        for image in _odd_images(size) if about.any_size else ():
+            expected = answer(plain, resize_image(image, size, about.resize)[None])
+            pairs.append((run(image[None]), expected))
     except (FeatureBankError, OSError, MemoryError):
         raise
     except Exception as error:  # a converter of any network can fail in any way
         message = f"the model cannot be written as {name} ({' '.join(str(error).split())[:300]}): try --format keras"
         raise HeadError(message) from error
-    difference = float(np.abs(found - made.probabilities).max())
+    difference = max(float(np.abs(found - expected).max()) for found, expected in pairs)
     if not difference <= TOLERANCE:
         message = (
             f"the {name} file gives other probabilities than the model: they differ by {difference:.2g}, expected "
@@ -95,6 +112,13 @@ def _write(made: Grafted, kind: Format, name: str, path: Path) -> float:
         )
         raise HeadError(message)
     return difference
+
+
+def _odd_images(size: int) -> Iterator[np.ndarray]:
+    """Yields smooth images that are smaller and larger than a network's input, and wide."""
+    for height, width in ((size // 2 + 1, size // 2 + 3), (size + 5, 2 * size + 7), (3 * size + 1, 3 * size + 2)):
+        y, x, channel = np.meshgrid(np.arange(height) / height, np.arange(width) / width, np.arange(3), indexing="ij")
+        yield (127.5 + 127 * np.sin(9 * x * (1 + channel) + 7 * y)).astype(np.uint8)
 
 
 def _for_inference(model: Any) -> Any:

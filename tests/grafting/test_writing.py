@@ -175,6 +175,7 @@ def test_a_missing_package_is_named(run_of: RunOf, tmp_path: Path, monkeypatch: 
         ("model.h5", None, "does not tell the format of a model: expected one of .keras"),
         ("model", "onnx", "write it as 'model.onnx'"),
         ("model.keras", "tflite", "ends with .tflite, got"),
+        ("model.KERAS", None, "ends with .keras, got '.*': write it as 'model.keras'"),
     ],
 )
 def test_the_suffix_tells_the_format(
@@ -198,7 +199,7 @@ def test_files_of_others_are_refused(run_of: RunOf, tmp_path: Path) -> None:
         parts = {name: archive.read(name) for name in archive.namelist()}
     for changed, text, error, message in (
         ("plain", None, ConfigError, "does not tell its classes"),
-        ("newer", parts[MEMBER].replace(b'"version": 1', b'"version": 2'), FormatVersionError, "a newer one"),
+        ("newer", parts[MEMBER].replace(b'"version": 2', b'"version": 3'), FormatVersionError, "a newer one"),
         ("torn", parts[MEMBER][:50], ConfigError, "damaged"),
         (
             "resize",

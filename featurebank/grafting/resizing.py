@@ -1,0 +1,145 @@
+"""The resize of images as operations of Keras: a model that takes images of any size, without a layer of ours.
+
+It is Pillow's bicubic resize with antialiasing, step by step: coefficients in float64, rounded to 2^-22, the horizontal
+pass first, and each pass rounded to whole numbers. So its pixels are Pillow's, by any rule of `backbone.resize`, with
+one exception: Pillow 13 begins with the vertical pass where the height shrinks by more than twice as many pixels as
+the width, which rounds some pixels to another level. Each pass is a matrix product with coefficients that are computed
+from the size of the image. The size is found by counting, because a graph of Keras has no operation that gives it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from featurebank.backbone.resize import AUTO, CROP, PAD, STRETCH, WHOLE
+
+_SUPPORT = 2.0
+_A = -0.5
+"""The parameter of the bicubic kernel."""
+_FIXED = float(1 << 22)
+_CROP = 0.875
+
+
+class _Line(NamedTuple):
+    """`backbone.resize.Placement` along one axis; each is a number or a tensor without axes."""
+
+    low: Any
+    high: Any
+    inner: Any
+    corner: Any
+
+
+def with_resize(model: Any, rule: str) -> Any:
+    """Returns a model that brings images to size itself.
+
+    Args:
+        model: a Keras model, (n, s, s, 3) RGB 0..255 -> anything.
+        rule: one of `featurebank.backbone.resize`.
+
+    Returns:
+        A Keras model of the same layers, (n, height, width, 3) uint8 RGB -> the same. The images of one batch have one
+        size.
+    """
+    import keras
+
+    image = keras.Input((None, None, 3), dtype="uint8", name="image")
+    square = _resized(image, int(model.input.shape[1]), rule)
+    return keras.Model(image, _applied(model, square), name=f"{model.name}_any_size")
+
+
+def _applied(model: Any, tensor: Any) -> Any:
+    from featurebank.backbone.unfold import unfold
+
+    output, copies = unfold(model, tensor)
+    for layer, copy in copies:
+        if getattr(layer, "weights", None):
+            copy.set_weights(layer.get_weights())
+    return output
+
+
+def _resized(image: Any, size: int, rule: str) -> Any:
+    """Adds the resize to a graph: (n, height, width, 3) uint8 -> (n, size, size, 3) float32, whole numbers."""
+    from keras import ops
+
+    rows, columns = (_positions(image, axis) for axis in (1, 2))
+    height, width = ops.max(rows) + 1.0, ops.max(columns) + 1.0
+    down = _coefficients(rows, _line(rule, height, width, size), size)
+    across = _coefficients(columns, _line(rule, width, height, size), size)
+    planes = ops.cast(ops.transpose(image, (0, 3, 1, 2)), "float64")
+    planes = _to_bytes(ops.matmul(planes, ops.transpose(across)))
+    planes = _to_bytes(ops.matmul(down, planes))
+    return ops.cast(ops.reshape(ops.transpose(planes, (0, 2, 3, 1)), (-1, size, size, 3)), "float32")
+
+
+def _line(rule: str, length: Any, other: Any, size: int) -> _Line:
+    """Returns along one axis what `backbone.resize.placement` says of an image.
+
+    Args:
+        rule: one of `backbone.resize`.
+        length: of the image along this axis.
+        other: its length along the other axis.
+        size: the side of the square.
+    """
+    from keras import ops
+
+    short = ops.minimum(length, other)
+    if rule == STRETCH:
+        return _Line(0.0 * length, length, float(size), 0.0)
+    if rule == PAD:
+        inner = ops.maximum(ops.round(length * float(size) / ops.maximum(length, other)), 1.0)
+        return _Line(0.0 * length, length, inner, ops.floor((size - inner) / 2.0))
+    if rule == WHOLE:
+        low = ops.floor((length - short) / 2.0)
+        return _Line(low, low + short, float(size), 0.0)
+    if rule == CROP:
+        same = ops.logical_and(ops.equal(length, float(size)), ops.equal(other, float(size)))
+        side = ops.where(same, short, _CROP * short)  # an image of the right size stays
+        low = (length - side) / 2.0
+        return _Line(low, low + side, float(size), 0.0)
+    assert rule == AUTO, f"no such resize rule: {rule}"
+    whole, crop = (_line(one, length, other, size) for one in (WHOLE, CROP))
+    small = ops.less_equal(short, float(size))
+    return _Line(ops.where(small, whole.low, crop.low), ops.where(small, whole.high, crop.high), float(size), 0.0)
+
+
+def _positions(image: Any, axis: int) -> Any:
+    """Returns the numbers 0, 1, 2, ... of the pixels along an axis, float64."""
+    from keras import ops
+
+    line = ops.take(image, 0, axis=3)
+    line = ops.take(ops.take(line, 0, axis=3 - axis), 0, axis=0)
+    return ops.cumsum(ops.cast(ops.ones_like(line), "float64")) - 1.0
+
+
+def _coefficients(positions: Any, line: _Line, size: int) -> Any:
+    """Returns what each pixel of a line gives to each pixel of the result: (size, length) float64."""
+    import numpy as np
+    from keras import ops
+
+    low, high = (ops.cast(edge, "float32") for edge in (line.low, line.high))  # as Pillow stores its box
+    scale = ops.cast(high - low, "float64") / line.inner
+    stretch = ops.maximum(scale, 1.0)
+    places = ops.subtract(np.arange(size, dtype=np.float64)[:, None], line.corner)
+    shown = ops.logical_and(ops.greater_equal(places, 0.0), ops.less(places, line.inner))
+    centres = ops.cast(low, "float64") + scale * (places + 0.5)
+    first = ops.floor(centres - _SUPPORT * stretch + 0.5)
+    end = ops.floor(centres + _SUPPORT * stretch + 0.5)
+    inside = ops.logical_and(ops.greater_equal(positions, first), ops.less(positions, end))
+    weights = ops.where(inside, _bicubic(ops.abs((positions - centres + 0.5) / stretch)), 0.0)
+    weights = weights / ops.where(shown, ops.sum(weights, axis=1, keepdims=True), 1.0)  # never 0 / 0
+    rounded = ops.sign(weights) * ops.floor(ops.abs(weights) * _FIXED + 0.5) / _FIXED
+    return ops.where(shown, rounded, 0.0)
+
+
+def _bicubic(x: Any) -> Any:
+    from keras import ops
+
+    near = ((_A + 2.0) * x - (_A + 3.0)) * x * x + 1.0
+    far = (((x - 5.0) * x + 8.0) * x - 4.0) * _A
+    return ops.where(ops.less(x, 1.0), near, ops.where(ops.less(x, 2.0), far, 0.0))
+
+
+def _to_bytes(values: Any) -> Any:
+    from keras import ops
+
+    return ops.clip(ops.floor(values + 0.5), 0.0, 255.0)

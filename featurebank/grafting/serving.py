@@ -1,0 +1,101 @@
+"""How a model file is used without featurebank: a few lines of Python that each file carries in its metadata."""
+
+from __future__ import annotations
+
+from featurebank.backbone.resize import AUTO, CROP, PAD, STRETCH, WHOLE
+
+_SQUARES = {
+    AUTO: """\
+        short = min(image.size)
+        if short > size:  # the central square, 7/8 of the shorter side
+            side, start = 0.875 * short, [(length - 0.875 * short) / 2 for length in image.size]
+        else:  # of a small image all of the shorter side
+            side, start = short, [(length - short) // 2 for length in image.size]
+        box = (*start, start[0] + side, start[1] + side)
+        image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+""",
+    CROP: """\
+        side = 0.875 * min(image.size)  # the central square, 7/8 of the shorter side
+        left, upper = ((length - side) / 2 for length in image.size)
+        box = (left, upper, left + side, upper + side)
+        image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+""",
+    WHOLE: """\
+        side = min(image.size)  # the central square
+        left, upper = ((length - side) // 2 for length in image.size)
+        box = (left, upper, left + side, upper + side)
+        image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+""",
+    STRETCH: """\
+        image = image.resize((size, size), Image.Resampling.BICUBIC)
+""",
+    PAD: """\
+        inner = [max(1, round(length * size / max(image.size))) for length in image.size]
+        shown, image = image.resize(inner, Image.Resampling.BICUBIC), Image.new("RGB", (size, size))
+        image.paste(shown, [(size - length) // 2 for length in inner])
+""",
+}  # fmt: skip
+
+_OPEN = '    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")\n'
+
+_MEMBER = 'classes = json.loads(zipfile.ZipFile("{file}").read("featurebank.json"))["classes"]\n'
+
+_RUNS = {
+    "keras": (
+        "import json, zipfile, keras\n\n"
+        'model = keras.models.load_model("{file}")\n' + _MEMBER + 'probabilities = model.predict(load("{image}"))[0]\n'
+    ),
+    "onnx": (
+        "import json, onnxruntime\n\n"
+        'session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])\n'
+        'classes = json.loads(session.get_modelmeta().custom_metadata_map["featurebank"])["classes"]\n'
+        'probabilities = session.run(None, {{"image": load("{image}")}})[0][0]\n'
+    ),
+    "openvino": (
+        "import json, openvino\n\n"
+        "core = openvino.Core()\n"
+        'model = core.read_model("{file}")\n'
+        'classes = json.loads(model.get_rt_info(["featurebank"]).astype(str))["classes"]\n'
+        'probabilities = core.compile_model(model, "CPU")(load("{image}"))[0][0]\n'
+    ),
+    "tflite": (
+        "import json, zipfile, tensorflow as tf\n\n"
+        'interpreter = tf.lite.Interpreter("{file}")\n'
+        "interpreter.allocate_tensors()\n"
+        'interpreter.set_tensor(interpreter.get_input_details()[0]["index"], load("{image}"))\n'
+        "interpreter.invoke()\n"
+        'probabilities = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]\n' + _MEMBER
+    ),
+    "joined": (
+        "import featurebank\n\n"
+        'model = featurebank.load_model("{file}")  # a head that is no layers needs featurebank\n'
+        "classes = model.classes\n"
+        'probabilities = model.predict(load("{image}"))[0]\n'
+    ),
+}
+
+
+def how_to_load(rule: str, size: int, *, any_size: bool = False) -> str:
+    """Returns the Python that turns an image file into what a model takes: a function `load`.
+
+    Args:
+        rule: by which images are brought to size; one of `featurebank.backbone.resize`.
+        size: the side of the square that the model takes.
+        any_size: the model brings images to size itself.
+    """
+    head = "import numpy as np\nfrom PIL import Image, ImageOps\n\n\n"
+    if any_size:
+        return f"{head}def load(path):\n{_OPEN}    return np.asarray(image)[None]  # of any size, uint8\n"
+    body = f"    if image.size != (size, size):\n{_SQUARES[rule]}"
+    return f'{head}def load(path, size={size}):\n{_OPEN}{body}    return np.asarray(image, "float32")[None]  # 0..255\n'
+
+
+def how_to_run(form: str, file: str, image: str = "photo.jpg") -> str:
+    """Returns the Python that runs a model file on what `load` gives: `classes` and their `probabilities`.
+
+    Args:
+        form: the name of the format.
+        file: the name of the file.
+        image: the name of an image file.
+    """
+    return _RUNS[form].format(file=file, image=image)

@@ -1,0 +1,109 @@
+"""Model files are used without featurebank by the lines that the documents, and the files themselves, have."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from featurebank.backbone.resize import AUTO, RULES, resize_image
+from featurebank.errors import ConfigError
+from featurebank.grafting import export, load_model, predict
+from featurebank.grafting.formats import FORMATS
+from featurebank.grafting.resizing import with_resize
+from featurebank.grafting.serving import how_to_load
+from featurebank.heads.runs import Run
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "serving.md"
+SIZES = ((14, 14), (9, 13), (1, 1), (15, 21), (14, 40), (61, 97), (90, 90), (3, 50))
+
+
+def ran(code: str, more: str = "") -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    exec(code + more, names)
+    return names
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    coarse = np.random.default_rng(height).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize("rule", RULES.values())
+def test_images_are_brought_to_size_as_in_extraction(rule: str, tmp_path: Path) -> None:
+    load = ran(how_to_load(rule, 14))["load"]
+    for height, width in (*SIZES, (97, 61), (40, 14)):
+        pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photo.png")
+        np.testing.assert_array_equal(load(tmp_path / "photo.png")[0], resize_image(pixels, 14, rule))
+
+
+@pytest.mark.parametrize("rule", RULES.values())
+def test_a_model_resizes_as_pillow_does(rule: str) -> None:
+    image = keras.Input((14, 14, 3))
+    model = with_resize(keras.Model(image, keras.layers.Rescaling(1.0)(image)), rule)
+    for height, width in SIZES:
+        pixels = np.random.default_rng(1).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+        expected = [resize_image(one, 14, rule) for one in pixels]
+        np.testing.assert_array_equal(np.asarray(model(pixels)), expected)
+    for height, width in ((97, 61), (40, 14)):  # Pillow 13 begins with the other axis
+        apart = np.asarray(model(smooth(height, width)[None]))[0] - resize_image(smooth(height, width), 14, rule)
+        assert np.abs(apart).max() <= 2
+
+
+@pytest.fixture(scope="module")
+def run(bank: Any) -> Run:
+    from featurebank.grid import train_heads
+
+    return train_heads(bank, [{"kind": "softmax", "epochs": 5}])[0]
+
+
+@pytest.fixture
+def photo(shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A photo in the current directory under the name that the page gives it."""
+    monkeypatch.chdir(tmp_path)
+    found = tmp_path / "photo.jpg"
+    found.write_bytes(next(iter(sorted(shown.glob("val/bee/*.jpg")))).read_bytes())
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter:UserWarning")
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_page_and_the_file_say_how_it_is_used(name: str, run: Run, photo: Path) -> None:
+    file = export(run, photo.parent / f"model{FORMATS[name].suffix}", proof=False)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    on_page = next(block for block in blocks if f'"model{FORMATS[name].suffix}"' in block)
+    assert how_to_load(AUTO, 224) in blocks
+    about = load_model(file).about
+    assert about.usage == how_to_load(about.resize, 14) + "\n\n" + on_page
+    found, expected = ran(about.usage), predict(file, photo)[0]
+    assert tuple(found["classes"]) == about.classes
+    probabilities = dict(zip(found["classes"], found["probabilities"], strict=True))
+    for label, probability in expected.top:
+        assert abs(probabilities[label] - probability) <= 3e-6
+
+
+@pytest.mark.parametrize("name", ["keras", "onnx"])
+def test_a_file_that_takes_any_size(name: str, run: Run, photo: Path) -> None:
+    file = export(run, photo.parent / f"model{FORMATS[name].suffix}", proof=False, with_resize=True)
+    model = load_model(file)
+    assert model.about.any_size
+    assert how_to_load(AUTO, 14, any_size=True) in PAGE.read_text(encoding="utf-8")
+    found, expected = ran(model.about.usage), predict(file, photo)[0]
+    probabilities = dict(zip(found["classes"], found["probabilities"], strict=True))
+    assert expected.top == predict(export(run, photo.parent / "plain.keras", proof=False), photo)[0].top
+    for label, probability in expected.top:
+        assert abs(probabilities[label] - probability) <= 3e-6
+    wide = smooth(20, 33)[None]
+    square = resize_image(wide[0], 14)[None]
+    np.testing.assert_allclose(model.predict(wide), model.predict(square), atol=1e-6)
+
+
+def test_other_formats_take_one_size(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a \.tflite file takes .* one size: \.keras and \.onnx files can"):
+        export(run, tmp_path / "model.tflite", with_resize=True)

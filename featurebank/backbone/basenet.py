@@ -1,8 +1,9 @@
 """Small networks for small images that are trained from scratch, to be compared with transfer learning.
 
-`basenet` is the convolutions of LeNet-5, with ReLU and maxima; `basenet_plus` adds normalisation, dropout and depth;
-`basenet_deep` has a block more, for a head on the average of its last map. They come without trained weights:
-`random:SEED` is their beginning, and unfreezing all of them their training.
+`basenet` is the convolutions of LeNet-5, with ReLU and maxima. `basenet_plus_plain` is deeper, `basenet_plus_norm` adds
+batch normalisation and `basenet_plus` dropout: the steps of one study. `basenet_deep` has a block more, for a head on the
+average of its last map. They come without trained weights: `random:SEED` is where they start, and a fine-tune of all
+layers trains them.
 
 The network, as of every backbone, ends in the last map. Their dense layers depend on the classes, so they belong to the
 head: `mlp` with `hidden_units=50` on `map` is what they were published with. `classifier` has these layers for the 25
@@ -17,8 +18,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -70,66 +70,93 @@ class BaseNet(_Untrained):
         return keras.layers.Dense(_CLASSES, activation="softmax", name="predictions")(x)
 
 
+@dataclass(frozen=True)
 class BaseNetPlus(_Untrained):
-    """Five 3x3 convolutions of 32, 32, 64, 64 and 128 channels with batch normalisation, in three blocks.
+    """Five 3x3 convolutions of 32, 32, 64, 64 and 128 channels in three blocks; the first two end in a 2x2 maximum.
 
-    The first two blocks end in a maximum over 2x2, all in a dropout of a quarter (which the study does not state).
+    Args:
+        batch_norm: normalise after each convolution.
+        dropout: the rate at the end of each block, which the study does not state; 0 for none.
     """
+
+    batch_norm: bool = field(default=True, kw_only=True)
+    dropout: float = field(default=_DROPOUT, kw_only=True)
 
     def build(self, prepared: Any, *, top: bool) -> Any:
         """Adds the network to a graph; its last map is (n, 6, 6, 128) for 32 pixels."""
         import keras
 
-        x = _blocks(prepared, (32, 64, 128))
+        x = self._block(prepared, 1, 32, pool=True)
+        x = self._block(x, 2, 64, pool=True)
+        x = self._block(x, 3, 128, pool=False)
         if not top:
             return x
         x = keras.layers.Flatten(name="flatten")(x)
         x = keras.layers.Dense(_UNITS, name="dense")(x)
-        x = keras.layers.BatchNormalization(name="dense_bn")(x)
+        if self.batch_norm:
+            x = keras.layers.BatchNormalization(name="dense_bn")(x)
         x = keras.layers.ReLU(name="dense_relu")(x)
         return keras.layers.Dense(_CLASSES, activation="softmax", name="predictions")(x)
 
-
-class BaseNetDeep(_Untrained):
-    """`basenet_plus` with 256 channels after its 128: pairs of convolutions in three blocks, one in the fourth.
-
-    The study tells of a deeper network with a global average in place of `flatten`, not of its widths.
-    """
-
-    def build(self, prepared: Any, *, top: bool) -> Any:
-        """Adds the network to a graph; its last map is (n, 2, 2, 256) for 32 pixels."""
+    def _block(self, x: Any, number: int, filters: int, *, pool: bool) -> Any:
+        """Adds two convolutions and a maximum, or one convolution; dropout follows."""
         import keras
 
-        x = _blocks(prepared, (32, 64, 128, 256))
+        name = f"block{number}"
+        x = self._conv(x, filters, f"{name}_conv1", padding="same")
+        if pool:
+            x = self._conv(x, filters, f"{name}_conv2", padding="valid")
+            x = keras.layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+        if self.dropout:
+            x = keras.layers.Dropout(self.dropout, name=f"{name}_out")(x)
+        return x
+
+    def _conv(self, x: Any, filters: int, name: str, *, padding: str) -> Any:
+        import keras
+
+        x = keras.layers.Conv2D(filters, 3, padding=padding, name=name)(x)
+        if self.batch_norm:
+            x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
+        return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+class BaseNetDeep(_Untrained):
+    """Four blocks of two 3x3 convolutions, batch normalisation, ReLU and dropout; the first three have a 2x2 maximum.
+
+    The study states neither the widths, here 32, 64, 128 and 256 channels, nor the rate of dropout. Three dense layers
+    on the global average follow there: the head `mlp` with two hidden layers on `pooled`.
+    """
+
+    @property
+    def identity(self) -> str:
+        """The second architecture of this name: the first had one convolution in its last block."""
+        return f"{self.name}:v2"
+
+    def build(self, prepared: Any, *, top: bool) -> Any:
+        """Adds the network to a graph; its last map is (n, 4, 4, 256) for 32 pixels."""
+        import keras
+
+        x = prepared
+        for block, filters in enumerate((32, 64, 128, 256), start=1):
+            for number in (1, 2):
+                x = keras.layers.Conv2D(filters, 3, padding="same", name=f"block{block}_conv{number}")(x)
+            x = keras.layers.BatchNormalization(name=f"block{block}_bn")(x)
+            x = keras.layers.ReLU(name=f"block{block}_relu")(x)
+            if block < 4:  # noqa: PLR2004 - the last block keeps its map
+                x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+            x = keras.layers.Dropout(_DROPOUT, name=f"block{block}_out")(x)
         if not top:
             return x
         x = keras.layers.GlobalAveragePooling2D(name="average")(x)
+        for number in (1, 2):
+            x = keras.layers.Dense(_UNITS, activation="relu", name=f"dense{number}")(x)
         return keras.layers.Dense(_CLASSES, activation="softmax", name="predictions")(x)
-
-
-def _blocks(x: Any, widths: Sequence[int]) -> Any:
-    """Adds blocks of two convolutions, a maximum and dropout; the last is one convolution and dropout."""
-    import keras
-
-    for block, filters in enumerate(widths, start=1):
-        x = _conv(x, filters, f"block{block}_conv1", padding="same")
-        if block < len(widths):
-            x = _conv(x, filters, f"block{block}_conv2", padding="valid")
-            x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
-        x = keras.layers.Dropout(_DROPOUT, name=f"block{block}_out")(x)
-    return x
-
-
-def _conv(x: Any, filters: int, name: str, *, padding: str) -> Any:
-    import keras
-
-    x = keras.layers.Conv2D(filters, 3, padding=padding, name=name)(x)
-    x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
 NETWORKS = (
     BaseNet("basenet", 32, 16, 16, 2_872, TORCH),
     BaseNetPlus("basenet_plus", 32, 10, 128, 140_704, TORCH),
-    BaseNetDeep("basenet_deep", 32, 22, 256, 584_992, TORCH),
+    BaseNetPlus("basenet_plus_plain", 32, 10, 128, 139_424, TORCH, batch_norm=False, dropout=0.0),
+    BaseNetPlus("basenet_plus_norm", 32, 10, 128, 140_704, TORCH, dropout=0.0),
+    BaseNetDeep("basenet_deep", 32, 8, 256, 1_174_176, TORCH),
 )

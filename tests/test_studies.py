@@ -259,6 +259,8 @@ def test_a_twin_runs(name: str, results: Any) -> None:
         assert {run.params["cut"] for run in heads if run.head == "tail"} == {
             head["cut"] for head in read_grid(pipeline.heads.grid) if head["kind"] == "tail"
         }
+        chance = 1 / len(found.extraction.bank.classes)
+        assert found.chosen.metrics["val"]["accuracy"] > max(0.5, 2 * chance), "it learns, and does not only run"
         assert ("test" in found.chosen.metrics) == pipeline.select.test
         assert found.chosen.metrics["val"]["accuracy"] == max(run.metrics["val"]["accuracy"] for run in found.runs)
         assert (found.finetuned is not None) == (pipeline.finetune is not None)

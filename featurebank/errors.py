@@ -20,6 +20,7 @@ Each class is a built-in exception too, so that callers can catch what they woul
     ├── EngineError (RuntimeError)            an engine that cannot run a network, or fails on a batch
     ├── HeadError (RuntimeError)              a head that cannot be trained or used
     ├── RunLockedError (BlockingIOError)      another process does this fine-tune
+    ├── ArchiveError (ValueError)             a ZIP or NPZ file that is damaged, or that is not safe to open
     └── MissingDependencyError (ImportError)  an optional package is not installed
 
 A message says what failed, the value got, what was expected and what to do, in one line.
@@ -101,6 +102,10 @@ class HeadError(FeatureBankError, RuntimeError):
 
 class RunLockedError(FeatureBankError, BlockingIOError):
     """Another process does this fine-tune now."""
+
+
+class ArchiveError(FeatureBankError, ValueError):
+    """A ZIP or NPZ file that is damaged, or that is not safe to open; the message is the reason alone."""
 
 
 class MissingDependencyError(FeatureBankError, ImportError):

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "featurebank"
 
 LEVELS = {
     "errors": 0,
+    "archive": 1,
     "digest": 1,
     "files": 1,
     "runtime": 1,
@@ -61,7 +62,6 @@ OWNERS = {
     "onnx": {"grafting"},
     "tf2onnx": {"grafting"},
     "onnxruntime": {"grafting"},
-    "skops": {"heads"},
     "scipy": {"heads", "metrics"},  # metrics: quantiles and sums of distributions
     "click": {"cli"},
     "rich": {"cli"},
@@ -83,7 +83,6 @@ OWNERS = {
 NARROWER = {
     "h5py": {"bank/shard.py", "bank/plain.py", "backbone/weights.py"},
     "xgboost": {"heads/boosted.py", "heads/saved.py"},
-    "skops": {"heads/saved.py"},
     "tensorflow": {
         "runtime.py",
         "heads/block_program.py",
@@ -106,7 +105,7 @@ NARROWER = {
 """Files within those rooms, where that is decided more finely."""
 
 HEAVY = {
-    "tensorflow", "openvino", "keras", "sklearn", "xgboost", "h5py", "skops", "scipy", "pydantic", "rich",
+    "tensorflow", "openvino", "keras", "sklearn", "xgboost", "h5py", "scipy", "pydantic", "rich",
     "pyarrow", "fsspec", "aiohttp", "pooch", "datasets", "tensorflow_datasets", "jinja2", "pandas",
     "tensorboard", "onnx", "tf2onnx", "onnxruntime",
 }  # fmt: skip

@@ -11,7 +11,9 @@ Each class is a built-in exception too, so that callers can catch what they woul
     ├── BankError (OSError)
     │   ├── BankNotFoundError (FileNotFoundError)
     │   ├── BankLockedError (BlockingIOError) another process writes it
+    │   ├── BankReadOnlyError (PermissionError) nothing can be written there
     │   ├── BankDamagedError                  bytes are not what the manifest says
+    │   ├── BankUnreadableError               the system cannot read a file, which may be whole
     │   ├── BankIncompleteError               extraction has not ended yet
     │   └── FormatVersionError                written by a newer featurebank
     ├── DiskFullError (OSError)
@@ -68,8 +70,16 @@ class BankLockedError(BankError, BlockingIOError):
     """Another process writes this bank now."""
 
 
+class BankReadOnlyError(BankError, PermissionError):
+    """Nothing can be written where this bank lies."""
+
+
 class BankDamagedError(BankError):
     """The bytes on disk are not what the manifest says."""
+
+
+class BankUnreadableError(BankError):
+    """The system cannot read a file of the bank; nothing says that it is damaged."""
 
 
 class BankIncompleteError(BankError):

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from featurebank.files import atomic_path
+from featurebank.sealed import is_whole_archive, seal_archive
 
 _VERSION = 1
 
@@ -80,6 +81,9 @@ class Checkpoint:
         if not path.is_file():
             return None
         try:
+            if is_whole_archive(path) is False:
+                message = "its checksum is another"
+                raise ValueError(message)
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 about = json.loads(stored["state"].tobytes())
                 names = [name for name in stored.files if name != "state"]
@@ -104,5 +108,7 @@ class Checkpoint:
         columns: dict[str, Any] = {
             f"{name}/{place}": array for name, arrays in self.arrays.items() for place, array in enumerate(arrays)
         }
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, state=np.frombuffer(json.dumps(about).encode(), np.uint8), **columns)
+        with atomic_path(path) as temporary:
+            with temporary.open("wb") as file:
+                np.savez(file, state=np.frombuffer(json.dumps(about).encode(), np.uint8), **columns)
+            seal_archive(temporary)

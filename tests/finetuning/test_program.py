@@ -124,7 +124,9 @@ def test_statistics_follow_within_an_epoch(model: Any) -> None:
     assert layer.momentum == 0.5
 
 
-@pytest.mark.parametrize(("name", "active"), [("basenet_plus", True), ("basenet_deep", True), ("basenet_plus_norm", False)])
+@pytest.mark.parametrize(
+    ("name", "active"), [("basenet_plus", True), ("basenet_deep", True), ("basenet_plus_norm", False)]
+)
 def test_dropout_inside_of_the_network_acts_in_training_alone(name: str, active: bool) -> None:
     """A step that changes nothing has another loss at the second time only where dropout has drawn anew."""
     import keras

@@ -91,6 +91,7 @@ NARROWER = {
         "runtime.py",
         "heads/block_program.py",
         "heads/program.py",
+        "heads/losses.py",
         "heads/map_program.py",
         "heads/masks.py",
     },

@@ -39,6 +39,8 @@ class State:
     """Steps of all phases, those of epochs that exploded among them."""
     total: float = 0.0
     """Sum of the losses of this epoch's images."""
+    right: float = 0.0
+    """How many of this epoch's images were judged right, each before the step that it was part of."""
     seen: int = 0
     """Images of this epoch so far."""
     rate: float = 1.0
@@ -62,6 +64,10 @@ class State:
     """What came of the phases that are done."""
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+
+    def forget_epoch(self) -> None:
+        """Goes back to the beginning of an epoch."""
+        self.step, self.total, self.right, self.seen = 0, 0.0, 0.0, 0
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from featurebank.bank.rows import Rows
 from featurebank.bank.shard import read_keys
 from featurebank.bank.upkeep import bank_path, recipe_differences
 from featurebank.bank.writer import BankWriter, event
+from featurebank.class_names import in_order
 from featurebank.errors import BankDamagedError, ConfigError
 from featurebank.progress import SILENT, Reporter
 
@@ -131,7 +132,10 @@ def _check_types(parts: Sequence[_Part]) -> None:
 def _record(parts: Sequence[_Part], name: str | None, *, one: bool) -> dict[str, Any]:
     records = [part.manifest.dataset for part in parts]
     names = list(dict.fromkeys(record["name"] for record in records))
-    merged: dict[str, Any] = {**records[0], "classes": sorted({c for record in records for c in record["classes"]})}
+    merged: dict[str, Any] = {
+        **records[0],
+        "classes": list(in_order(c for record in records for c in record["classes"])),
+    }
     merged["name"] = name or (names[0] if len(names) == 1 else "merged")
     if not one:
         merged["spec"] = f"merged:{'+'.join(names)}"

@@ -9,28 +9,40 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurebank.cli.settings import Settings
+
 if TYPE_CHECKING:
     from featurebank.dataset import Dataset
+
+_BUNDLED = "digits"
 
 
 @dataclass(frozen=True)
 class Images:
     """Which images were asked for; the arguments of `load_dataset`."""
 
-    dataset: str
+    dataset: str | None
+    """None is the bundled digits."""
     split: list[float] | None
     seed: int
     classes: list[str] | None
     limit: int | None
     per_class: int | None
+    layout: str | None = None
+    columns: dict[str, str] | None = None
 
     def load(self) -> Dataset:
         """Loads the dataset."""
         from featurebank.dataset import load_dataset
 
+        context = click.get_current_context(silent=True)
+        if self.dataset is None and context and (settings := context.find_object(Settings)):
+            settings.reporter().say(
+                f"no --dataset: taking the bundled {_BUNDLED}; '--dataset FOLDER' takes your images"
+            )
         return load_dataset(
-            self.dataset, split=self.split, seed=self.seed, classes=self.classes, limit=self.limit,
-            per_class=self.per_class,
+            self.dataset or _BUNDLED, split=self.split, seed=self.seed, classes=self.classes, limit=self.limit,
+            per_class=self.per_class, layout=self.layout, columns=self.columns,
         )  # fmt: skip
 
 
@@ -63,7 +75,8 @@ resize_option = click.option(
 def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --dataset and the options about its part and its split; the command gets them as `images`, an `Images`."""
     which = click.option(
-        "--dataset", default="digits", show_default=True, help="Name or path of the images; 'featurebank datasets'."
+        "--dataset",
+        help=f"Name or path of the images; 'featurebank datasets' lists the names.  [default: {_BUNDLED}]",
     )
     return which(_with_part_and_split(command))
 
@@ -76,10 +89,11 @@ def dataset_argument(command: Callable[..., Any]) -> Callable[..., Any]:
 def _with_part_and_split(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_images(
-        *args: Any, dataset: str, split: list[float] | None, seed: int, classes: list[str] | None, limit: int | None,
-        per_class: int | None, **options: Any,
+        *args: Any, dataset: str | None, split: list[float] | None, seed: int, classes: list[str] | None,
+        limit: int | None, per_class: int | None, layout: str | None, columns: dict[str, str] | None, **options: Any,
     ) -> Any:  # fmt: skip
-        return command(*args, images=Images(dataset, split, seed, classes, limit, per_class), **options)
+        images = Images(dataset, split, seed, classes, limit, per_class, layout, columns)
+        return command(*args, images=images, **options)
 
     for option in reversed(_OPTIONS):
         with_images = option(with_images)
@@ -91,7 +105,26 @@ def _names(context: click.Context, option: click.Parameter, value: tuple[str, ..
     return [name for name in names if name] if value else None
 
 
+def _columns(context: click.Context, option: click.Parameter, value: str | None) -> dict[str, str] | None:
+    """Reads "--columns path=file,label=class"."""
+    if value is None:
+        return None
+    pairs = [part.partition("=") for part in value.split(",")]
+    if not all(equals and name.strip() and column.strip() for name, equals, column in pairs):
+        message = f"'{value}': expected NAME=COLUMN, as path=file,label=class"
+        raise click.BadParameter(message)
+    return {name.strip(): column.strip() for name, _, column in pairs}
+
+
 _OPTIONS = (
+    click.option(
+        "--layout", type=click.Choice(["classes", "splits"]),
+        help="What the folders in a folder of images are, where both are possible.  [default: as their names say]",
+    ),
+    click.option(
+        "--columns", callback=_columns, metavar="path=A,label=B",
+        help="Names of the columns of a table.  [default: path, label and split, or their usual other names]",
+    ),
     click.option(
         "--classes", multiple=True, callback=_names, metavar="A,B,...",
         help="Of these classes only; repeatable.  [default: all]",

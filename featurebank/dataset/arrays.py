@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from featurebank import digest
+from featurebank.class_names import in_order
 from featurebank.dataset.core import Contents, path_name
 from featurebank.dataset.decode import Facts
 from featurebank.dataset.folder import absolute
@@ -187,8 +188,10 @@ def encode(spec: str, raw: np.ndarray, names: Sequence[str] | None) -> tuple[tup
         DatasetError: a label has no name.
     """
     values, codes = np.unique(raw, return_inverse=True)
-    if names is None:  # sorted by name, or by number
-        return tuple(str(value) for value in values), codes.astype(np.int32)
+    if names is None:
+        found = [str(value) for value in values]
+        classes = in_order(found)
+        return classes, np.array([classes.index(name) for name in found], np.int32)[codes]
     if values.dtype.kind == "U":
         unknown = next((value for value in values if value not in names), None)
         positions = [] if unknown is not None else [names.index(value) for value in values]
@@ -200,7 +203,7 @@ def encode(spec: str, raw: np.ndarray, names: Sequence[str] | None) -> tuple[tup
             f"'{spec}' has the label {str(unknown)!r}: expected one of the {len(names)} in classes; mend y or classes"
         )
         raise DatasetError(message)
-    classes = tuple(sorted(names))
+    classes = in_order(names)
     table = np.array([classes.index(names[position]) for position in positions], np.int32)
     return classes, table[codes]
 

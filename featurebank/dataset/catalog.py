@@ -3,8 +3,9 @@
 A text is one of
 
     digits  cifar10  cifar100  flowers  birds         by name
-    folder:PATH                                       a folder for each class
+    folder:PATH  folder:PATH#layout=splits            a folder for each class
     manifest:FILE.csv  manifest:FILE.parquet          a table with the columns path,label[,split]; a URL too
+    manifest:FILE.csv#path=file,label=class           the same, with other names of the columns
     lists:DIR  lists:TRAIN.txt,TEST.txt               text files of paths, and of labels where folders are no classes
     npz:FILE                                          arrays x and y
     hf:NAME[:CONFIG][@REVISION]  hf:./FOLDER          Hugging Face, if the package datasets is installed
@@ -14,15 +15,17 @@ A text is one of
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from featurebank.dataset.core import Contents, Dataset
 from featurebank.dataset.remote import is_url
+from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.splits import check_fractions, check_seed
 from featurebank.dataset.subset import check_subset, take
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError, unknown_name
@@ -70,6 +73,9 @@ _KINDS = {
     "tfds:": _Kind("tfds:load", "NAME", "TensorFlow Datasets, NAME[/CONFIG]", _PREPARED, "tensorflow_datasets", "tfds"),
 }
 
+OPTIONS = {"folder:": ("layout",), "manifest:": ("path", "label", "split")}
+"""What may follow "#" in the text of a dataset, by its kind."""
+
 _BY_SUFFIX = {".npz": "npz:", ".csv": "manifest:", ".tsv": "manifest:", ".parquet": "manifest:"}
 _PATHS = "a folder of class folders, or a .csv, .parquet or .npz file"
 _HINT = "or give the path of a folder that holds a folder for each class"
@@ -102,6 +108,8 @@ def load_dataset(
     classes: Sequence[str] | None = None,
     limit: int | None = None,
     per_class: int | None = None,
+    layout: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Loads a dataset: lists it, and reads no image yet.
 
@@ -113,12 +121,16 @@ def load_dataset(
         classes: the names of the classes that are wanted; default all.
         limit: how many images are wanted in all; default all. Which ones is decided by their ids alone.
         per_class: how many images of each class are wanted; default all.
+        layout: of a folder: "classes" or "splits", what the folders in it are; default: as their names and what they
+            hold say.
+        columns: of a table: the names of its columns for "path", "label" and "split"; default: these, or the usual
+            other names, as "filename" and "class".
 
     Returns:
         The dataset.
 
     Raises:
-        ConfigError: `split`, `seed`, `classes`, `limit` or `per_class` is wrong.
+        ConfigError: an argument is wrong, or is not one for this kind of dataset.
         UnknownNameError: there is no dataset or no class of this name.
         DatasetError: the dataset is missing, damaged, or not laid out as expected.
         MissingDependencyError: a package that this kind of dataset needs is not installed.
@@ -127,9 +139,14 @@ def load_dataset(
     number = check_seed(seed)
     subset = check_subset(classes, limit, per_class)
     kind, argument = _resolve(os.fspath(spec))
+    argument = _with_options(kind, argument, {"layout": layout} if layout else {}, dict(columns or {}))
     try:
-        return Dataset(take(_loader(kind)(argument), subset), fractions, number)
+        contents = _loader(kind)(argument)
+        unused = _unused_lists(argument, contents) if kind == "folder:" else []
+        notes = (*contents.notes, *_overlooked(kind), *unused)
+        return Dataset(take(dataclasses.replace(contents, notes=notes), subset), fractions, number)
     except DatasetError as error:
+        argument = split_options(argument, OPTIONS["folder:"])[0]
         if kind == "folder:" and _holds_lists(argument):
             message = f"{error}; it holds lists of images: 'lists:{argument}' would do"
             raise DatasetError(message) from error
@@ -176,11 +193,35 @@ def _resolve(spec: str) -> tuple[str, str]:
     return _resolve_path(spec)
 
 
+def _with_options(kind: str, argument: str, layout: Mapping[str, str], columns: Mapping[str, str]) -> str:
+    """Writes options into the text of a dataset, so that whatever loads it again has them too."""
+    for name, options, home in (("layout", layout, "folder:"), ("columns", columns, "manifest:")):
+        if options and kind != home:
+            message = f"{name} is given for the dataset '{kind}{argument}': it belongs to '{home}' alone; leave it out"
+            raise ConfigError(message)
+    for name, column in columns.items():
+        if name not in OPTIONS["manifest:"]:
+            raise unknown_name("column", name, OPTIONS["manifest:"], "write path=file,label=class")
+        if not column or set(column) & set("#,="):
+            message = f"the column '{column}' for {name}: expected a name without '#', ',' and '='; rename the column"
+            raise ConfigError(message)
+    path, written = split_options(argument, OPTIONS.get(kind, ()))
+    return join_options(path, {**written, **layout, **columns})
+
+
+def _overlooked(kind: str) -> list[str]:
+    """Returns a line where a built-in dataset has the name of a folder of the user's, which is not read."""
+    if kind.endswith(":") or not os.path.isdir(kind):  # noqa: PTH112
+        return []
+    return [f"this is the built-in dataset '{kind}', not the folder '{kind}' here: for the folder, write './{kind}'"]
+
+
 def _resolve_path(spec: str) -> tuple[str, str]:
-    path = os.path.expanduser(spec)  # noqa: PTH111 - a Path would drop the "./" that says that this is a path
+    bare = split_options(spec, [name for names in OPTIONS.values() for name in names])[0]
+    path = os.path.expanduser(bare)  # noqa: PTH111 - a Path would drop the "./" that says that this is a path
     if os.path.isdir(path):  # noqa: PTH112
         return "folder:", spec
-    suffix = os.path.splitext(spec.split("?", 1)[0] if is_url(spec) else path)[1].lower()  # noqa: PTH122
+    suffix = os.path.splitext(bare.split("?", 1)[0] if is_url(bare) else path)[1].lower()  # noqa: PTH122
     if suffix in _BY_SUFFIX and (os.path.isfile(path) or (is_url(spec) and suffix != ".npz")):  # noqa: PTH113
         return _BY_SUFFIX[suffix], spec
     if os.path.isfile(path):  # noqa: PTH113
@@ -190,6 +231,22 @@ def _resolve_path(spec: str) -> tuple[str, str]:
         message = f"dataset '{spec}' does not exist: expected {_PATHS} at this path; check it"
         raise DatasetError(message)
     raise _unknown(spec)
+
+
+def _unused_lists(argument: str, contents: Contents) -> list[str]:
+    """Returns a line where lists of images lie in a folder that is read by its folders.
+
+    Raises:
+        DatasetError: the folders are no class folders at first sight, so that the lists are likely to be meant.
+    """
+    folder = split_options(argument, OPTIONS["folder:"])[0]
+    if contents.given is not None or not _holds_lists(folder):
+        return []
+    first = {name.partition("/")[0] for name in contents.ids}
+    if len(first) == 1 and folder == argument:
+        message = f"'{folder}' holds one folder, '{first.pop()}'"
+        raise DatasetError(message)
+    return [f"the lists of images in '{folder}' are not read: 'lists:{folder}' takes classes and splits from them"]
 
 
 def _holds_lists(folder: str) -> bool:

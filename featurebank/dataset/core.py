@@ -12,12 +12,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from featurebank import digest
+from featurebank.class_names import look_alikes, on_a_scale
 from featurebank.dataset.decode import Facts
 from featurebank.dataset.fingerprint import Pixels, digest_all
 from featurebank.dataset.memory import digest_changed
 from featurebank.dataset.splits import SPLITS, assign
-from featurebank.errors import BadImageError, DatasetError
+from featurebank.errors import BadImageError
 from featurebank.progress import enumerate_some, shorten
+
+FOLD = "fold"
+"""The name of the column of metadata that holds the number of each image's fold, where a dataset has folds."""
 
 _NAME_LENGTH = 40
 
@@ -83,12 +87,6 @@ class Dataset:
     split_names: ClassVar[tuple[str, ...]] = SPLITS
 
     def __init__(self, contents: Contents, fractions: tuple[float, float, float], seed: int) -> None:
-        if contents.labelled and len(contents.classes) < 2:  # noqa: PLR2004 - one class is nothing to tell apart
-            message = (
-                f"dataset '{contents.spec}' has one class, '{contents.classes[0]}': expected at least two; "
-                "give the folder that holds the class folders (or an array or a table with two labels)"
-            )
-            raise DatasetError(message)
         self.name = contents.name
         self.spec = contents.spec
         self.classes = contents.classes
@@ -203,7 +201,8 @@ class Dataset:
         table = self._table()
         lines = [*self._contents.notes, *self._unreadable_lines()]
         if table.any():
-            lines += [*self._rare_lines(table.sum(axis=0)), *self._split_lines(table)]
+            totals = table.sum(axis=0)
+            lines += [*self._class_lines(totals), *self._rare_lines(totals), *self._split_lines(table)]
         return shorten(lines)
 
     def _table(self) -> np.ndarray:
@@ -216,6 +215,17 @@ class Dataset:
         if skipped := self.unreadable:
             number = "1 image" if len(skipped) == 1 else f"{len(skipped)} images"
             yield f"{number} cannot be read, the first is '{skipped[0].id}': {skipped[0].reason}"
+
+    def _class_lines(self, totals: np.ndarray) -> Iterator[str]:
+        if not self._contents.labelled:
+            return
+        if len(self.classes) == 1:
+            yield (
+                f"all images are of one class, '{self.classes[0]}': heads need two or more; give the folder that holds "
+                "the class folders (or an array or a table with two labels)"
+            )
+        yield from look_alikes(self.classes)
+        yield from on_a_scale(self.classes, totals)
 
     def _rare_lines(self, totals: np.ndarray) -> Iterator[str]:
         words = {0: "no image", 1: "one image only"}

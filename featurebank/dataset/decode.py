@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import io
 import threading
 import warnings
@@ -31,6 +32,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
 _REASON_LENGTH = 160
 _MOST_GREY = 0xFFFF
 
@@ -51,7 +53,10 @@ class Facts:
 
 
 def decode(data: bytes) -> np.ndarray:
-    """Decodes an image file: JPEG (MPO too), PNG, WEBP, BMP, GIF or TIFF, whatever its name says.
+    """Decodes an image file, whatever its name says.
+
+    The formats are JPEG (MPO too), PNG, WEBP, BMP, GIF, TIFF, PPM (PGM, PBM), JPEG 2000 and AVIF, and HEIC where the
+    package pillow-heif is installed.
 
     - Of animations and of files with several pages: the first.
     - The orientation of EXIF is applied.
@@ -131,14 +136,21 @@ def _openers() -> tuple[tuple[Callable[..., Image.Image], Callable[[bytes], bool
     from PIL import (  # noqa: F401 - importing registers them
         BmpImagePlugin,
         GifImagePlugin,
+        Jpeg2KImagePlugin,
         JpegImagePlugin,
         PngImagePlugin,
+        PpmImagePlugin,
         TiffImagePlugin,
         WebPImagePlugin,
     )
 
+    for module, register in (("PIL.AvifImagePlugin", ""), ("pillow_heif", "register_heif_opener")):
+        with contextlib.suppress(ImportError):  # AVIF comes with newer versions of Pillow, HEIC with an extra
+            found = importlib.import_module(module)
+            if register:
+                getattr(found, register)()
     known: dict[str, Any] = Image.OPEN
-    return tuple(known[name] for name in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"))
+    return tuple(known[name] for name in _FORMATS if name in known)
 
 
 def _check_size(size: tuple[int, int]) -> None:

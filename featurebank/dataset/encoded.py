@@ -15,7 +15,7 @@ from featurebank.dataset.arrays import encode
 from featurebank.dataset.core import Contents, path_name
 from featurebank.dataset.decode import Facts, decode_expected
 from featurebank.dataset.fingerprint import reason
-from featurebank.dataset.folder import SPLIT_FOLDERS
+from featurebank.dataset.layout import split_code
 from featurebank.dataset.splits import TRAIN
 from featurebank.errors import BadImageError, DatasetError, FeatureBankError
 
@@ -126,11 +126,11 @@ def choose_splits(spec: str, names: Sequence[str]) -> tuple[list[tuple[str, int 
     """
     if len(names) == 1:
         return [(names[0], None)], []
-    known = [(name, SPLIT_FOLDERS[name.casefold()]) for name in names if name.casefold() in SPLIT_FOLDERS]
+    known = [(name, code) for name in names if (code := split_code(name)) is not None]
     if TRAIN not in [code for _, code in known]:
         message = f"'{spec}' has the splits {', '.join(names) or '(none)'}: expected train, and validation or test"
         raise DatasetError(message)
-    others = [name for name in names if name.casefold() not in SPLIT_FOLDERS]
+    others = [name for name in names if split_code(name) is None]
     notes = [f"split {', '.join(others)} is neither train, validation nor test: left out"] if others else []
     return [(name, code if len(known) > 1 else None) for name, code in known], notes
 

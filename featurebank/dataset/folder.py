@@ -1,45 +1,27 @@
-"""Datasets that are folders: CLASS/IMAGE, or train/CLASS/IMAGE with val and test beside it."""
+"""Datasets that are folders: CLASS/IMAGE, train/CLASS/IMAGE with val and test beside it, or fold1/CLASS/IMAGE."""
 
 from __future__ import annotations
 
 import os
-import stat
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from featurebank import digest
-from featurebank.dataset.core import Contents, path_name
+from featurebank.class_names import in_order
+from featurebank.dataset.core import FOLD, Contents, path_name
 from featurebank.dataset.decode import Facts, decode_expected
 from featurebank.dataset.fingerprint import Stamp, reason
+from featurebank.dataset.layout import Part, find_layout, place_files, tree_of
 from featurebank.dataset.memory import stamp_of
-from featurebank.dataset.splits import TEST, TRAIN, VAL
+from featurebank.dataset.spec_options import join_options, split_options
+from featurebank.dataset.splits import TRAIN
+from featurebank.dataset.walk import Listing, list_images, no_images, readable_ids, unread_note
 from featurebank.errors import BadImageError, DatasetError
 from featurebank.files import read_regular
 
-SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"})
-"""What makes a file an image, in any case."""
-
-SPLIT_FOLDERS = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "val": VAL,
-    "valid": VAL,
-    "validation": VAL,
-    "test": TEST,
-    "testing": TEST,
-}
-
-_LAYOUT = "expected FOLDER/CLASS/image.jpg, or FOLDER/train/CLASS/image.jpg with val and test beside train"
 _MOST_BYTES = 1 << 30
 """Of an image file."""
-
-
-@dataclass
-class _Listing:
-    files: list[str] = field(default_factory=list)  # relative to the root, with "/"
-    folders: list[str] = field(default_factory=list)  # those that may be class folders
-    notes: list[str] = field(default_factory=list)
 
 
 class Files:
@@ -89,40 +71,42 @@ class Files:
 def load(argument: str) -> Contents:
     """Lists a folder of class folders.
 
-    A class is a first-level folder, and every image below it at any depth is of that class. If all first-level folders
-    that hold images are called train, val or test (or valid, validation, training, testing), and train is among them,
-    they are the splits, and the classes are one level further down. Hidden files and folders are not looked at.
+    A class is a folder, and every image below it at any depth is of that class. Folders called train, val and test (in
+    any usual spelling) that hold class folders are splits, and numbered folders that hold the same class folders are
+    folds; see `featurebank.dataset.layout`. Hidden files and those of systems are not looked at.
 
     Args:
-        argument: the folder's path; `~` is the home directory.
+        argument: the folder's path; `~` is the home directory. "#layout=classes" or "#layout=splits" after it says what
+            its folders are, where they can be read in two ways.
 
     Raises:
         DatasetError: the folder is missing, cannot be listed, or is not laid out like this.
     """
-    root = absolute(argument)
+    path, options = split_options(argument, ["layout"])
+    root = absolute(path)
     _check_root(root)
-    listing = _walk(root)
+    listing = list_images(root)
     if not listing.files:
-        message = f"no images in '{root}': looked for the suffixes {' '.join(sorted(SUFFIXES))} at any depth; {_LAYOUT}"
-        raise DatasetError(message)
-    odd = _readable_ids(listing.files)
+        raise no_images(root, listing)
+    odd = readable_ids(listing.files)
     listing.files.sort()
-    codes = _split_layout(root, listing)
-    depth = 0 if codes is None else 1
-    ids = tuple(_inside_classes(root, listing, depth))
-    classes = tuple(sorted({name.split("/", depth + 1)[depth] for name in ids}))
-    _note_empty(listing, classes, depth)
-    label = {name: code for code, name in enumerate(classes)}
-    labels = np.fromiter((label[name.split("/", depth + 1)[depth]] for name in ids), np.int32, len(ids))
+    layout = find_layout(root, tree_of(listing.files), options.get("layout"))
+    places = place_files(listing.files, layout.parts)
+    ids = tuple(name for name, place in zip(listing.files, places, strict=True) if place)
+    placed = [place for place in places if place]
+    classes = in_order({name for _, name in set(placed)})
+    code = {name: number for number, name in enumerate(classes)}
+    notes = [*layout.notes, *_loose(listing.files, places), *listing.notes, *_empty(listing, layout.parts, classes)]
     return Contents(
         name=path_name(root),
-        spec=f"folder:{root}",
+        spec=join_options(f"folder:{root}", options),
         classes=classes,
         ids=ids,
-        labels=labels,
+        labels=np.fromiter((code[name] for _, name in placed), np.int32, len(placed)),
         pixels=Files(root, ids, odd),
-        given=None if codes is None else _given(ids, codes),
-        notes=tuple(listing.notes),
+        given=_given([part.split for part, _ in placed]),
+        notes=(*notes, *unread_note(listing.others)),
+        metadata=_folds([part.fold for part, _ in placed]),
     )
 
 
@@ -151,127 +135,28 @@ def _check_root(root: str) -> None:
         raise DatasetError(message)
 
 
-def _walk(root: str) -> _Listing:
-    """Lists the images at any depth; each real directory once, by its own path rather than by a link to it."""
-    listing = _Listing()
-    folders, links = [""], list[str]()
-    seen: set[tuple[int, int]] = set()
-    while folders or links:
-        linked = not folders
-        if linked:  # the last first, as the list is in reverse order
-            links.sort(reverse=True)
-        name = links.pop() if linked else folders.pop()
-        try:
-            status = os.stat(f"{root}/{name}")  # noqa: PTH116 - an object a folder is too slow for a million of them
-            if (status.st_dev, status.st_ino) in seen:
-                listing.notes.append(f"folder '{_shown(name)}' is a link to one that is listed already: left out")
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            _scan(root, name, listing, folders, links)
-        except OSError as error:
-            message = (
-                f"cannot list the folder '{root}/{_shown(name)}': {reason(error)}; "
-                "mend it or move it away, so that no class is missed in silence"
-            )
-            raise DatasetError(message) from error
-    return listing
+def _loose(files: Sequence[str], places: Sequence[tuple[Part, str] | None]) -> list[str]:
+    """Returns a line about the images that lie in no class folder."""
+    loose = places.count(None)
+    if not loose:
+        return []
+    number = "1 image lies" if loose == 1 else f"{loose} images lie"
+    return [f"{number} outside the class folders, the first is '{files[places.index(None)]}': left out"]
 
 
-def _scan(root: str, folder: str, listing: _Listing, folders: list[str], links: list[str]) -> None:
-    prefix = f"{folder}/" if folder else ""
-    with os.scandir(f"{root}/{folder}") as entries:
-        for entry in entries:
-            name = entry.name
-            if name.startswith("."):
-                continue
-            kind = _kind(entry)
-            if kind == "folder":
-                (links if entry.is_symlink() else folders).append(prefix + name)
-                if prefix.count("/") <= 1:
-                    listing.folders.append(_shown(prefix + name))
-            elif kind == "file" and "." in name and name.rpartition(".")[2].lower() in SUFFIXES:
-                listing.files.append(prefix + name)
+def _empty(listing: Listing, parts: Iterable[Part], classes: tuple[str, ...]) -> list[str]:
+    """Returns a line for each folder beside the class folders that holds no images."""
+    known, places = set(classes), {part.path for part in parts}
+    beside = [name.rpartition("/") for name in sorted(listing.folders)]
+    empty = [f"{place}/{last}" if place else last for place, _, last in beside if place in places and last not in known]
+    return [f"folder '{name}' holds no images: it is no class" for name in empty]
 
 
-def _kind(entry: os.DirEntry[str]) -> str:
-    if not entry.is_symlink():  # these know their kind without asking the disk again
-        return "file" if entry.is_file() else "folder" if entry.is_dir() else "other"
-    try:
-        mode = entry.stat().st_mode
-    except OSError:
-        return "file"  # a link to nowhere: fingerprinting will say so
-    return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "other"
-
-
-def _shown(name: str) -> str:
-    """Writes the bytes of a name that are not UTF-8 as backslash and digits, so that JSON and HDF5 can hold it."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(name).decode(errors="backslashreplace")
-    return name
-
-
-def _readable_ids(files: list[str]) -> dict[str, str]:
-    """Replaces, in place, the names that are not valid Unicode; returns the real name of each."""
-    odd: dict[str, str] = {}
-    strange = [index for index, name in enumerate(files) if not name.isascii() and _shown(name) != name]
-    taken = set(files) if strange else set()
-    for index in sorted(strange, key=files.__getitem__):
-        name = _shown(files[index])
-        while name in taken:
-            name += "_"
-        taken.add(name)
-        odd[name] = files[index]
-        files[index] = name
-    return odd
-
-
-def _split_layout(root: str, listing: _Listing) -> dict[str, int] | None:
-    """Returns the split code of each first-level folder, or None if these are classes.
-
-    Raises:
-        DatasetError: there is no folder with images in it.
-    """
-    first = sorted({name.split("/", 1)[0] for name in listing.files if "/" in name})
-    if not first:
-        message = f"images lie directly in '{root}', in no class folder: {_LAYOUT}"
-        raise DatasetError(message)
-    codes = {name: SPLIT_FOLDERS[name.casefold()] for name in first if name.casefold() in SPLIT_FOLDERS}
-    if TRAIN not in codes.values():
-        return None
-    if len(codes) == len(first):
-        return codes
-    others = [name for name in first if name not in codes]
-    if len(codes) > 1:
-        listing.notes.append(
-            f"folders {', '.join(codes)} are taken for classes, not for splits, because '{others[0]}' lies beside them"
-        )
-    return None
-
-
-def _inside_classes(root: str, listing: _Listing, depth: int) -> list[str]:
-    """Returns the ids that lie in a class folder, and notes how many do not."""
-    inside = [name for name in listing.files if name.count("/") > depth]
-    if not inside:
-        message = f"images lie directly in '{root}/{listing.files[0].split('/')[0]}', in no class folder: {_LAYOUT}"
-        raise DatasetError(message)
-    if loose := len(listing.files) - len(inside):
-        example = next(name for name in listing.files if name.count("/") <= depth)
-        number = "1 image lies" if loose == 1 else f"{loose} images lie"
-        listing.notes.append(f"{number} outside the class folders, the first is '{example}': left out")
-    return inside
-
-
-def _note_empty(listing: _Listing, classes: tuple[str, ...], depth: int) -> None:
-    known = set(classes)
-    for name in sorted(listing.folders):
-        parts = name.split("/")
-        if len(parts) == depth + 1 and parts[depth] not in known:
-            listing.notes.append(f"folder '{name}' holds no images: it is no class")
-
-
-def _given(ids: tuple[str, ...], codes: dict[str, int]) -> np.ndarray | None:
-    if set(codes.values()) == {TRAIN}:
+def _given(codes: list[int | None]) -> np.ndarray | None:
+    if set(codes) <= {None, TRAIN}:
         return None  # nothing is held out, so that no split is given really
-    return np.fromiter((codes[name.split("/", 1)[0]] for name in ids), np.int8, len(ids))
+    return np.array(codes, np.int8)
+
+
+def _folds(numbers: list[int | None]) -> dict[str, np.ndarray]:
+    return {} if set(numbers) == {None} else {FOLD: np.array(numbers, np.int64)}

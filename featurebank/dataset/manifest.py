@@ -10,7 +10,8 @@ import numpy as np
 from featurebank.dataset import metadata
 from featurebank.dataset.core import Contents, path_name
 from featurebank.dataset.fingerprint import reason
-from featurebank.dataset.folder import SPLIT_FOLDERS, absolute
+from featurebank.dataset.folder import absolute
+from featurebank.dataset.layout import split_code
 from featurebank.dataset.paths import Paths
 from featurebank.dataset.remote import check_urls, fetch, is_url
 from featurebank.dataset.rows import Problems, Rows, columns
@@ -111,7 +112,7 @@ def _check_filled(name: str, column: Sequence[str], place: Callable[[int], str],
 
 
 def _codes(column: Sequence[str], place: Callable[[int], str], problems: Problems) -> list[int]:
-    code = {text: SPLIT_FOLDERS.get(text.strip().casefold(), UNDECIDED) for text in set(column)}
+    code = {text: UNDECIDED if (code := split_code(text)) is None else code for text in set(column)}
     wrong = {text for text, found in code.items() if found == UNDECIDED and text.strip()}
     for row, text in enumerate(column if wrong else ()):
         if text in wrong:

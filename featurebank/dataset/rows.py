@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from featurebank.class_names import in_order
 from featurebank.dataset.splits import TRAIN, UNDECIDED
 from featurebank.errors import DatasetError
 
@@ -94,7 +95,7 @@ def columns(rows: Rows, problems: Problems) -> Columns:
     problems.check()
     kept = range(len(rows.paths)) if keep is None else keep
     labels = [rows.labels[index] for index in kept]
-    classes = tuple(sorted(set(labels)))
+    classes = in_order(labels)
     number = {name: index for index, name in enumerate(classes)}
     again = len(rows.paths) - len(kept)
     note = f"{again} row{'' if again == 1 else 's'} with a path that is listed before: one image each"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from featurebank import digest
+from featurebank.class_names import in_order
 from featurebank.dataset.core import Contents
 from featurebank.dataset.decode import Facts
 from featurebank.dataset.fingerprint import Pixels, Stamp
@@ -82,7 +83,7 @@ def check_subset(classes: Sequence[str] | None, limit: Any, per_class: Any) -> S
         if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
             message = f"classes is {classes!r}: expected a list of class names, as ['ant', 'bee']"
             raise ConfigError(message)
-        names = tuple(sorted(set(classes)))
+        names = in_order(classes)
         if len(names) < 2:  # noqa: PLR2004 - one class is nothing to tell apart
             message = f"classes is {list(classes)!r}: expected at least two different class names"
             raise ConfigError(message)

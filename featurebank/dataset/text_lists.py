@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from featurebank.dataset.fingerprint import reason
-from featurebank.dataset.folder import SUFFIXES
 from featurebank.dataset.remote import is_url
+from featurebank.dataset.walk import SUFFIXES
 from featurebank.errors import DatasetError
 from featurebank.files import read_regular
 

@@ -105,7 +105,7 @@ def present_manifest(path: Path, backbone: Backbone, options: ExtractOptions) ->
     try:
         return load_manifest(path)
     except BankNotFoundError:
-        return Manifest(recipe=options.recipe(backbone), dataset={})
+        return Manifest(recipe=options.recipe(backbone), dataset={"name": path.parent.name, "classes": []})
 
 
 def missing_jobs(

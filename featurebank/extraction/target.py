@@ -98,8 +98,7 @@ class Target:
             for tap in self.taps
             for view in range(self.views + 1)
         }
-        types = dict.fromkeys(self.options.taps, self.options.store)
-        return adopt_rows(self.writer, lacking, types, self.reporter.warn)
+        return adopt_rows(self.writer, lacking, dict.fromkeys(self.options.taps, self.options.store))
 
     def jobs(self, wanted: np.ndarray) -> list[Job]:
         """Returns what is still to be computed of these images, (n,) digests, sorted."""

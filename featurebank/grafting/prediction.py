@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ import numpy as np
 
 from featurebank.backbone.resize import RULES, resize_image
 from featurebank.dataset import Dataset
-from featurebank.dataset.folder import SUFFIXES
 from featurebank.dataset.loose import loose_images
+from featurebank.dataset.walk import image_files
 from featurebank.errors import ConfigError, DatasetError, FeatureBankError
 from featurebank.grafting.about import About, about_from_text
 from featurebank.grafting.formats import format_of
@@ -151,22 +151,10 @@ def _files(images: Sequence[Any]) -> list[Any]:
     found: list[Any] = []
     for image in images:
         if isinstance(image, str | os.PathLike) and Path(image).is_dir():
-            inside = list(_inside(Path(image)))
-            if not inside:
-                message = f"there are no images in '{image}': looked for the suffixes {' '.join(sorted(SUFFIXES))}"
-                raise DatasetError(message)
-            found += inside
+            found += image_files(os.fspath(image))
         else:
             found.append(image)
     return found
-
-
-def _inside(directory: Path) -> Iterator[str]:
-    """Yields the image files below a directory, in order; hidden ones are not looked at."""
-    for path in sorted(directory.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(directory).parts)
-        if not hidden and path.suffix[1:].lower() in SUFFIXES and path.is_file():
-            yield str(path)
 
 
 def _predicted(

@@ -186,3 +186,20 @@ def test_names_are_never_taken_for_markup(found: Inspection) -> None:
     text = drawn(odd, 140, terminal=False)
     assert "[red]a" in text
     assert "[bold]x[/nothing]: [why]" in text
+
+
+def test_the_default_dataset_is_named(in_process: Callable[..., tuple[str, str]], tmp_path: Path) -> None:
+    words = ("--cache", tmp_path, "extract", "--backbone", "efficientnet_lite0", "--weights", "random:0", "--dry-run")
+    errors = in_process(*words, "--image-size", 32)[1]
+    assert "no --dataset: taking the bundled digits; '--dataset FOLDER' takes your images" in errors
+
+
+def test_a_folder_one_level_too_high_is_one_line(in_process: Callable[..., tuple[str, str]], tmp_path: Path) -> None:
+    for name in ("flowers/rose/1.png", "flowers/tulip/1.png", "other/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    out, errors = in_process("inspect", tmp_path, code=1)
+    assert out == ""
+    assert len(errors.splitlines()) == 1
+    assert "class 'flowers' has class folders of its own ('rose', 'tulip')" in errors
+    assert f"did you mean '{tmp_path}/flowers'?" in errors

@@ -27,7 +27,25 @@ def given(*words: str) -> Images:
 
 
 def test_without_options_it_is_all_of_the_digits() -> None:
-    assert given() == Images("digits", None, 0, None, None, None)
+    assert given() == Images(None, None, 0, None, None, None)
+    assert given().load().spec == "digits"
+
+
+def test_layout_and_columns() -> None:
+    found = given("--dataset", "d", "--layout", "splits", "--columns", "path=file, label=the class")
+    assert (found.layout, found.columns) == ("splits", {"path": "file", "label": "the class"})
+
+
+@pytest.mark.parametrize("text", ["file", "path=", "=file", "path=a,b"])
+def test_columns_are_pairs(text: str) -> None:
+    @click.command()
+    @dataset_options
+    def command(images: Images) -> None:
+        raise AssertionError
+
+    result = CliRunner().invoke(command, ["--columns", text])
+    assert result.exit_code == 2
+    assert "expected NAME=COLUMN, as path=file,label=class" in result.output
 
 
 def test_all_options() -> None:

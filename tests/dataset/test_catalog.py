@@ -104,3 +104,25 @@ def test_importing_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_built_in_name_beats_a_folder_and_says_so(
+    tmp_path: Path, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make.folder(tmp_path / "digits", each=20)
+    monkeypatch.chdir(tmp_path)
+    line = "this is the built-in dataset 'digits', not the folder 'digits' here: for the folder, write './digits'"
+    assert line in load_dataset("digits").warnings()
+    assert load_dataset("./digits").classes == ("ant", "bee", "cat")
+    assert load_dataset("./digits").warnings() == []
+
+
+def test_columns_belong_to_tables(tmp_path: Path, make: SimpleNamespace) -> None:
+    make.folder(tmp_path, each=2)
+    with pytest.raises(ConfigError, match=r"columns is given for the dataset .*: it belongs to 'manifest:' alone"):
+        load_dataset(tmp_path, columns={"path": "file"})
+    (tmp_path / "t.csv").write_text("path,label\n")
+    with pytest.raises(UnknownNameError, match="unknown column 'paths'"):
+        load_dataset(tmp_path / "t.csv", columns={"paths": "file"})
+    with pytest.raises(ConfigError, match="expected a name without '#'"):
+        load_dataset(tmp_path / "t.csv", columns={"path": "a#b"})

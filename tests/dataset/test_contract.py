@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from featurebank import digest
+from featurebank.class_names import in_order
 from featurebank.dataset import load_dataset
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 
@@ -22,7 +23,7 @@ def test_columns(spec: str) -> None:
     assert n == len(dataset.ids) == len(set(dataset.ids)) > 50
     assert dataset.labels.shape == (n,)
     assert dataset.labels.dtype == np.int32
-    assert list(dataset.classes) == sorted(dataset.classes)
+    assert dataset.classes == in_order(dataset.classes)
     assert set(dataset.labels.tolist()) == set(range(len(dataset.classes)))
     assert dataset.digests.shape == dataset.splits.shape == (n,)
     assert dataset.digests.dtype == np.dtype("S32")

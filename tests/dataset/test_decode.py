@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from featurebank.dataset import load_dataset
 from featurebank.dataset.decode import decode
@@ -43,6 +43,9 @@ SAMPLES = [
         ("GIF", {}),
         ("TIFF", {}),
         ("BMP", {}),
+        ("PPM", {}),
+        ("JPEG2000", {}),
+        *([("AVIF", {})] if features.check("avif") else []),
     ]
 ]
 
@@ -55,7 +58,7 @@ def png_claiming(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 10))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "JPEG2000"])
 def test_lossless_formats_give_the_pixels_back(kind: str) -> None:
     found = decode(encoded(COLOUR, kind))
     np.testing.assert_array_equal(found, PIXELS)
@@ -152,7 +155,7 @@ def test_the_first_frame_counts(kind: str, options: dict[str, Any]) -> None:
 def test_bad_bytes_say_why() -> None:
     with pytest.raises(BadImageError, match=r"^empty file$"):
         decode(b"")
-    for foreign in (b"hello", b"%PDF-1.4 ....................", b"P6 1 1 255 abc", b"8BPS" + b"\0" * 40):
+    for foreign in (b"hello", b"%PDF-1.4 ....................", b"8BPS" + b"\0" * 40):
         with pytest.raises(BadImageError, match="not an image"):
             decode(foreign)
     for sample in SAMPLES:

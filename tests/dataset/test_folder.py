@@ -71,8 +71,8 @@ def test_a_stranger_beside_the_splits_is_reported(tmp_path: Path, make: SimpleNa
     make.folder(tmp_path, ("train", "test"), each=2)
     make.save(tmp_path / "extra" / "1.png", 99)
     dataset = load_dataset(str(tmp_path))
-    assert dataset.classes == ("extra", "test", "train")
-    assert any("'extra' lies beside them" in line for line in dataset.warnings())
+    assert dataset.classes == ("ant", "bee", "cat")
+    assert "folder 'extra' is neither train, val nor test: its image is left out" in dataset.warnings()
 
 
 def test_renaming_moves_no_image(tmp_path: Path, make: SimpleNamespace) -> None:
@@ -196,9 +196,14 @@ def test_errors(tmp_path: Path, make: SimpleNamespace) -> None:
     assert re.search("images lie directly in .* expected FOLDER/CLASS", message_of(tmp_path / "flat"))
     make.save(tmp_path / "flat-train" / "train" / "1.png", 1)
     assert re.search("images lie directly in '.*/train'", message_of(tmp_path / "flat-train"))
-    make.save(tmp_path / "single" / "a" / "1.png", 1)
-    assert "has one class, 'a': expected at least two" in message_of(tmp_path / "single")
     assert "is not valid UTF-8" in message_of(Path(os.fsdecode(bytes(tmp_path) + b"/\xff")))
+
+
+def test_one_class_alone_is_a_warning(tmp_path: Path, make: SimpleNamespace) -> None:
+    make.save(tmp_path / "only" / "1.png", 1)
+    found = load_dataset(tmp_path)
+    assert found.classes == ("only",)
+    assert found.warnings()[0].startswith("all images are of one class, 'only': heads need two or more")
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path: Path, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,5 +215,5 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path, make: SimpleNamespace, m
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr("featurebank.dataset.folder.os.scandir", refuse)
+    monkeypatch.setattr("featurebank.dataset.walk.os.scandir", refuse)
     assert re.search("cannot list the folder '.*/bee': permission denied; mend it", message_of(tmp_path))

@@ -203,7 +203,13 @@ def test_errors(photos: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_lists_taken_for_class_folders(cub: Callable[..., Path]) -> None:
+    folder = cub()
     with pytest.raises(
-        DatasetError, match=r"has one class, 'images': .*; it holds lists of images: 'lists:.*' would do"
+        DatasetError, match=r"holds one folder, 'images'; it holds lists of images: 'lists:.*' would do"
     ):
-        load_dataset(str(cub()))
+        load_dataset(str(folder))
+    assert load_dataset(str(folder), layout="classes").classes == ("images",)
+    line = f"the lists of images in '{folder}' are not read: 'lists:{folder}' takes classes and splits from them"
+    (folder / "more").mkdir()
+    next(folder.rglob("*.png")).rename(folder / "more" / "1.png")
+    assert line in load_dataset(str(folder), layout="classes").warnings()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.bank.adopt import share
+from featurebank.bank.agreement import Resplit, check_splits, drawn_differently, labelled_differently, split_again
 from featurebank.bank.items import Items
 from featurebank.bank.manifest import Manifest, load_items, load_manifest
 from featurebank.bank.reader import Bank
@@ -30,16 +31,25 @@ class _Part:
     """None where its first extraction has not ended: its rows count all the same."""
 
 
-def merge_banks(paths: Sequence[Path], cache: Path, *, name: str | None = None, reporter: Reporter = SILENT) -> Bank:
+def merge_banks(
+    paths: Sequence[Path],
+    cache: Path,
+    *,
+    name: str | None = None,
+    resplit: Resplit | None = None,
+    reporter: Reporter = SILENT,
+) -> Bank:
     """Makes one bank of several of one recipe; those stay as they are, but for one that is the result's own place.
 
     Where all are of one dataset (parts of its images, extracted in several places), an image keeps its id. Otherwise
-    ids begin with the name of their dataset, as "birds/a.jpg", and the classes are those of all together.
+    ids begin with the name of their dataset, as "birds/a.jpg", and the classes are those of all together. An image
+    keeps its split; no content may stand in train in one bank and in test in another.
 
     Args:
         paths: the banks' directories, two or more.
         cache: where the result lies.
         name: of the result's dataset; by default theirs, if it is one, else "merged".
+        resplit: how all splits are decided again, instead of being kept.
         reporter: where progress is shown.
 
     Returns:
@@ -47,7 +57,7 @@ def merge_banks(paths: Sequence[Path], cache: Path, *, name: str | None = None, 
 
     Raises:
         ConfigError: there is one bank only, the recipes differ, no tap is common, taps are stored in different types,
-            or one id stands for different images or labels.
+            one id stands for different images or labels, or one content is in different splits.
         BankDamagedError: a bank is damaged.
         BankLockedError: another process writes the result.
         DiskFullError: no space is left; run it again, it goes on.
@@ -57,7 +67,18 @@ def merge_banks(paths: Sequence[Path], cache: Path, *, name: str | None = None, 
     common = {part.manifest.dataset["spec"] for part in parts}
     one = len(common) == 1
     record = _record(parts, name, one=one)
-    items = _join([_relabelled(p, record["classes"], prefix=not one) for p in parts if p.items is not None])
+    tables = [_relabelled(p, record["classes"], prefix=not one) for p in _whole(parts)]
+    about: dict[str, Any] = {}
+    if resplit:
+        tables, about = split_again(tables, resplit)
+        record |= {"fractions": list(resplit.fractions), "seed": resplit.seed}
+    else:
+        check_splits(tables, [part.path.name for part in _whole(parts)])
+        for line in drawn_differently([part.manifest.dataset for part in parts]):
+            reporter.warn(line)
+    for line in labelled_differently(tables):
+        reporter.warn(line)
+    items = _join(tables)
     first = parts[0].manifest
     taps = tuple(tap for tap in first.taps if all(tap in part.manifest.taps for part in _whole(parts)))
     views = min(part.manifest.views for part in _whole(parts))
@@ -69,7 +90,9 @@ def merge_banks(paths: Sequence[Path], cache: Path, *, name: str | None = None, 
             found.check(tap, views)
         listed = set(items.ids)
         skipped = [s for part in parts for s in part.manifest.skipped if s["id"] not in listed] if one else []
-        to.finish(items, taps, skipped, event(merged=[part.path.name for part in parts], linked=rows), views=views)
+        to.finish(
+            items, taps, skipped, event(merged=[part.path.name for part in parts], linked=rows, **about), views=views
+        )
     return Bank(target)
 
 

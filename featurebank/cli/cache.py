@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurebank.cli.options import split_fractions
 from featurebank.cli.settings import Settings, as_json, print_json
 from featurebank.cli.upkeep import gc, verify
 
 if TYPE_CHECKING:
+    from featurebank.bank.agreement import Resplit
     from featurebank.bank.manifest import Manifest
 
 _SHOWN = 20
@@ -93,8 +95,9 @@ def remove(settings: Settings, bank: str, *, yes: bool) -> None:
     from featurebank.bank.upkeep import find_bank_path, remove_bank
 
     path = find_bank_path(settings.cache, bank)
-    if not yes:
-        click.confirm(f"delete '{path}' with its features and runs?", abort=True)
+    if not yes and not click.confirm(f"delete '{path}' with its features and runs?"):
+        click.echo("nothing was removed")
+        return
     remove_bank(path)
     click.echo(f"deleted {path}")
 
@@ -102,22 +105,45 @@ def remove(settings: Settings, bank: str, *, yes: bool) -> None:
 @cache.command()
 @click.argument("banks", nargs=-1, required=True)
 @click.option("--name", help="Of the result.  [default: the dataset's, if all are of one, else merged]")
+@click.option("--seed", type=int, help="Decide all splits again, by the content of the images and this seed.")
+@click.option(
+    "--split", callback=split_fractions, metavar="TRAIN,VAL[,TEST]",
+    help="Fractions of the splits that are decided again.  [default: .7,.15,.15]",
+)  # fmt: skip
 @as_json
 @click.pass_obj
-def merge(settings: Settings, banks: tuple[str, ...], name: str | None, *, as_json: bool) -> None:
+def merge(
+    settings: Settings, banks: tuple[str, ...], name: str | None, seed: int | None, split: list[float] | None, *,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Make one bank of several of one recipe, as where machines have each extracted a part of the images.
 
     Paths of banks in other caches will do as well. The files are shared where the disk can, copied where it cannot.
+    Images keep their splits. Where one is in train in one bank and in test in another, --seed is needed.
     """
     from featurebank.bank.merge import merge_banks
     from featurebank.bank.upkeep import find_bank_path
 
     paths = [find_bank_path(settings.cache, bank) for bank in banks]
-    merged = merge_banks(paths, settings.cache, name=name, reporter=settings.reporter())
+    resplit = None if seed is None and split is None else _resplit(split, seed or 0)
+    merged = merge_banks(paths, settings.cache, name=name, resplit=resplit, reporter=settings.reporter())
+    again = merged.manifest.history[-1].get("resplit")
     if as_json:
-        print_json({"bank": str(merged.path), "images": len(merged), "taps": list(merged.taps), "views": merged.views})
-    else:
-        click.echo(f"{merged.path}: {len(merged)} images of {len(paths)} banks, taps {', '.join(merged.taps)}")
+        about = {"bank": str(merged.path), "images": len(merged), "taps": list(merged.taps), "views": merged.views}
+        print_json({**about, "resplit": again})
+        return
+    click.echo(f"{merged.path}: {len(merged)} images of {len(paths)} banks, taps {', '.join(merged.taps)}")
+    if again:
+        shares = ", ".join(f"{share:g}" for share in again["fractions"])
+        click.echo(f"splits decided again ({shares}) by seed {again['seed']}: {again['moved']} images moved")
+
+
+def _resplit(split: list[float] | None, seed: int) -> Resplit:
+    from featurebank.bank.agreement import Resplit
+    from featurebank.dataset.splits import assign, check_fractions
+
+    fractions = check_fractions(split)
+    return Resplit(fractions, seed, lambda digests: assign(digests, None, fractions, seed))
 
 
 @cache.command()

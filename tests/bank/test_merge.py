@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featurebank.bank.agreement import Resplit
 from featurebank.bank.items import Items
 from featurebank.bank.manifest import load_manifest
 from featurebank.bank.merge import merge_banks
@@ -16,6 +17,7 @@ from featurebank.bank.reader import Bank
 from featurebank.bank.verify import verify_bank
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import BankDamagedError, ConfigError
+from featurebank.progress import Reporter
 
 
 @pytest.fixture
@@ -117,6 +119,64 @@ def test_what_cannot_be_merged(part: Any, tmp_path: Path, rows: SimpleNamespace)
             merge_banks(paths, tmp_path / "cache")
         assert "\n" not in str(error.value)
     assert not (tmp_path / "cache").exists()
+
+
+def with_splits(table: Items, splits: list[int], prefix: str = "") -> Items:
+    ids = [prefix + name for name in table.ids]
+    return Items(ids, table.digests, table.labels, np.array(splits, np.uint8))
+
+
+def by_first_digit(seed: int) -> Resplit:
+    """A split that the content and the seed decide: the last digit of its digest, turned by the seed."""
+    return Resplit((0.5, 0.3, 0.2), seed, lambda digests: np.array([(d[-1] + seed) % 3 for d in digests], np.uint8))
+
+
+@pytest.mark.parametrize("spec", ["folder:/data", "folder:/copy"])
+def test_no_image_is_in_train_in_one_bank_and_in_test_in_another(
+    part: Any, tmp_path: Path, rows: SimpleNamespace, spec: str
+) -> None:
+    """Copies of a folder, extracted with other seeds: joined by the content, whatever the ids are."""
+    one = part(range(6), items=with_splits(rows.items(range(6)), [0, 0, 1, 2, 0, 1]))
+    two = part(range(2, 8), items=with_splits(rows.items(range(2, 8)), [1, 0, 2, 1, 2, 0]), spec=spec, name="copy")
+    told = r"2 images are in other splits in one bank than in another \(the first: '.*b/3.png' in test of .*--seed 0"
+    with pytest.raises(ConfigError, match=told):
+        merge_banks([one, two], tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+    bank = merge_banks([one, two], tmp_path / "cache", resplit=by_first_digit(1))
+    assert len(set(zip(bank.digests().tolist(), bank.splits().tolist(), strict=True))) == 8
+    assert (bank.manifest.dataset["seed"], bank.manifest.dataset["fractions"]) == (1, [0.5, 0.3, 0.2])
+    assert bank.manifest.history[-1]["resplit"]["moved"] > 0
+
+
+def test_splits_that_agree_are_kept(part: Any, tmp_path: Path, rows: SimpleNamespace) -> None:
+    """One content in two splits of both banks is the dataset's own affair, which `inspect` tells of."""
+    same = [0, 1, 2, 0]
+    tables = []
+    for name in ("x/", "y/"):
+        table = with_splits(rows.items(range(4)), same, name)
+        twin = table.take(np.array([0]))
+        columns = [np.append(getattr(table, c), getattr(twin, c)) for c in ("digests", "labels")]
+        tables.append(Items([*table.ids, name + "twin"], *columns, np.append(table.splits, np.uint8(2))))
+    one, two = (part(range(4), items=table, name=f"d{n}", spec=f"folder:/{n}") for n, table in enumerate(tables))
+    bank = merge_banks([one, two], tmp_path / "cache")
+    assert sorted(bank.splits().tolist()) == sorted(["train", "val", "test", "train", "test"] * 2)
+
+
+def test_doubts_are_told(part: Any, tmp_path: Path, rows: SimpleNamespace) -> None:
+    class Warned(Reporter):
+        def warn(self, line: str) -> None:
+            lines.append(line)
+
+    lines: list[str] = []
+    table = rows.items(range(4))
+    other = Items(table.ids, table.digests, table.labels ^ 1, table.splits)
+    one, two = part(range(4), seed=0), part(range(4), items=other, seed=1, name="copy", spec="folder:/copy")
+    merge_banks([one, two], tmp_path / "cache", reporter=Warned())
+    assert lines == [
+        "the banks were split differently ([0.7, 0.15, 0.15] by seed 0; [0.7, 0.15, 0.15] by seed 1): each image keeps "
+        "its split; --seed decides all again",
+        "4 images are labelled in more than one way (the first: 'data/a/0.png' and 'copy/a/0.png'): only one can be right",
+    ]
 
 
 def test_damage_is_not_spread(part: Any, tmp_path: Path) -> None:

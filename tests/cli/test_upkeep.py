@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -104,6 +105,30 @@ def test_merge_parts_of_two_caches(ask: Ask, photos: Path, tmp_path: Path) -> No
     assert (again["bank"], again["added"]) == (found["bank"], 0), "the place where extract looks for it"
     assert "rows merged from" in ask("cache", "show")[0]
     assert "expected two or more" in one_line(ask("cache", "merge", banks[0], code=1)[1])
+
+
+@pytest.mark.usefixtures("pixels")
+def test_merge_of_copies_with_other_seeds(ask: Ask, photos: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(photos, tmp_path / "copy")
+    banks = [ask(*EXTRACT, "--dataset", d, "--seed", n, "--json")["bank"] for n, d in enumerate((photos, copy))]
+    assert "give --seed 0 to decide all splits again" in one_line(ask("cache", "merge", *banks, code=1)[1])
+    out, _ = ask("cache", "merge", *banks, "--seed", 3, "--split", ".5,.5")
+    assert "splits decided again (0.5, 0.5, 0) by seed 3: " in out
+    found = ask("cache", "merge", *banks, "--seed", 3, "--json")
+    merged = Bank(found["bank"])
+    assert (len(merged), found["resplit"]["seed"]) == (48, 3)
+    assert len(set(zip(merged.digests().tolist(), merged.splits().tolist(), strict=True))) == 24
+
+
+@pytest.mark.usefixtures("pixels")
+def test_no_to_the_question_of_rm_is_an_answer(ask: Ask, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = Path(ask(*EXTRACT, "--dataset", photos, "--json")["bank"])
+    for answer, told in (("n\n", "nothing was removed"), ("y\n", "deleted ")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        out, errors = ask("cache", "rm", bank.name)
+        assert told in out
+        assert "interrupted" not in errors
+    assert not bank.exists()
 
 
 @pytest.mark.usefixtures("pixels")

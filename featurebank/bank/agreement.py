@@ -1,0 +1,100 @@
+"""Whether banks that become one agree on the splits and labels of the images that they share, by their content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from featurebank.bank.items import Items
+from featurebank.bank.reader import SPLITS
+from featurebank.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Resplit:
+    """How the splits of all images are decided again, by their content alone."""
+
+    fractions: Sequence[float]
+    """Of train, val and test."""
+    seed: int
+    assign: Callable[[np.ndarray], np.ndarray]
+    """Returns the split of each content digest: (n,) "S32" -> (n,) uint8."""
+
+
+def split_again(tables: Sequence[Items], resplit: Resplit) -> tuple[list[Items], dict[str, Any]]:
+    """Returns tables with new splits, and what a history says of that."""
+    fresh = [replace(table, splits=resplit.assign(table.digests)) for table in tables]
+    moved = sum(int((old.splits != new.splits).sum()) for old, new in zip(tables, fresh, strict=True))
+    about = {"seed": resplit.seed, "fractions": list(resplit.fractions), "moved": moved}
+    return fresh, {"resplit": about}
+
+
+def check_splits(tables: Sequence[Items], names: Sequence[str]) -> None:
+    """Checks that no content is in other splits in one bank than in another.
+
+    Args:
+        tables: the images of each bank.
+        names: of the banks.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    contents = np.unique(np.concatenate([table.digests for table in tables]))
+    said = np.stack([_splits_of(contents, table) for table in tables])
+    first = said[np.argmax(said > 0, axis=0), np.arange(len(contents))]
+    differs = (said > 0) & (said != first)
+    wrong = np.flatnonzero(differs.any(axis=0))
+    if not len(wrong):
+        return
+    place = int(wrong[0])
+    two = [int(np.argmax(said[:, place] > 0)), int(np.argmax(differs[:, place]))]
+    shown = ", ".join(f"{_where(tables[number], contents[place])} of '{names[number]}'" for number in two)
+    message = (
+        f"{_images(len(wrong))} in other splits in one bank than in another (the first: {shown}), so heads would be "
+        "tested on images that they were trained on: give --seed 0 to decide all splits again by the content of the "
+        "images, or extract all banks with one seed"
+    )
+    raise ConfigError(message)
+
+
+def _splits_of(contents: np.ndarray, table: Items) -> np.ndarray:
+    """Returns in which splits a table has each content: (n,) uint8, a bit for each split."""
+    said = np.zeros(len(contents), np.uint8)
+    np.bitwise_or.at(said, np.searchsorted(contents, table.digests), np.left_shift(1, table.splits).astype(np.uint8))
+    return said
+
+
+def _where(table: Items, content: bytes) -> str:
+    places = np.flatnonzero(table.digests == content).tolist()
+    splits = sorted({SPLITS[table.splits[place]] for place in places})
+    return f"'{table.ids[places[0]]}' in {' and '.join(splits)}"
+
+
+def drawn_differently(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yields a line where the splits of some datasets were drawn by different seeds or fractions."""
+    drawn = list(dict.fromkeys(f"{record.get('fractions')} by seed {record.get('seed')}" for record in records))
+    if len(drawn) > 1:
+        shown = "; ".join(drawn)
+        yield f"the banks were split differently ({shown}): each image keeps its split; --seed decides all again"
+
+
+def labelled_differently(tables: Sequence[Items]) -> Iterator[str]:
+    """Yields a line where images of one content have several labels."""
+    contents, where = np.unique(np.concatenate([table.digests for table in tables]), return_inverse=True)
+    labels = np.concatenate([table.labels for table in tables])
+    low, high = np.full(len(contents), np.iinfo(np.int32).max), np.full(len(contents), -1)
+    np.minimum.at(low, where, labels)
+    np.maximum.at(high, where, labels)
+    wrong = np.flatnonzero(low != high)
+    if len(wrong):
+        ids = [name for table in tables for name in table.ids]
+        first = [ids[place] for place in np.flatnonzero(where == wrong[0]).tolist()]
+        shown = " and ".join(f"'{name}'" for name in first[:2])
+        yield f"{_images(len(wrong))} labelled in more than one way (the first: {shown}): only one can be right"
+
+
+def _images(count: int) -> str:
+    return "1 image is" if count == 1 else f"{count} images are"

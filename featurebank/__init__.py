@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from featurebank.errors import FeatureBankError
     from featurebank.extraction import extract
     from featurebank.finetuning import finetune
-    from featurebank.grafting import export, graft, load_model, predict
+    from featurebank.grafting import evaluate, export, graft, load_model, predict
     from featurebank.grid import train_heads
     from featurebank.heads.catalog import make_head
     from featurebank.heads.runs import Run
@@ -39,6 +39,7 @@ _HOMES = {
     "Inspection": "inspection",
     "Run": "heads.runs",
     "backbone_from_model": "backbone",
+    "evaluate": "grafting",
     "evaluate_test": "selection",
     "export": "grafting",
     "extract": "extraction",
@@ -75,6 +76,7 @@ __all__ = [
     "Inspection",
     "Run",
     "backbone_from_model",
+    "evaluate",
     "evaluate_test",
     "export",
     "extract",

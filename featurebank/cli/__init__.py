@@ -16,6 +16,7 @@ import click
 
 from featurebank.cli.cache import cache
 from featurebank.cli.doctor import doctor
+from featurebank.cli.evaluate import evaluate
 from featurebank.cli.extract import extract
 from featurebank.cli.finetune import finetune
 from featurebank.cli.heads import heads, leaderboard
@@ -71,6 +72,7 @@ for command in (
     finetune,
     export,
     predict,
+    evaluate,
     cache,
     doctor,
 ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from featurebank.dataset.loose import loose_images
 from featurebank.dataset.walk import image_files
 from featurebank.errors import ConfigError, DatasetError, FeatureBankError
 from featurebank.grafting.about import About, about_from_text
-from featurebank.grafting.formats import format_of
+from featurebank.grafting.formats import Format, format_of
 from featurebank.progress import SILENT, Reporter
 from featurebank.runtime import threads
 
@@ -86,10 +86,7 @@ def load_model(path: str | Path) -> LoadedModel:
         MissingDependencyError: its format needs a package that is not installed.
     """
     path = Path(path)
-    name, kind = format_of(path)
-    if missing := [file for file in kind.files(path) if not file.is_file()]:
-        message = f"there is no model file '{missing[0]}': 'featurebank export best -o {path.name}' writes one"
-        raise ConfigError(message)
+    name, kind = check_model(path)
     try:
         run, text = kind.read(path)
     except FeatureBankError:
@@ -108,6 +105,21 @@ def load_model(path: str | Path) -> LoadedModel:
         )
         raise ConfigError(message)
     return LoadedModel(run, about)
+
+
+def check_model(path: Path) -> tuple[str, Format]:
+    """Returns the format of a model file, once its files are there and its packages are installed; loads nothing.
+
+    Raises:
+        ConfigError: there is no such file, or it is of no known format.
+        MissingDependencyError: the format needs a package that is not installed.
+    """
+    name, kind = format_of(path)
+    if missing := [file for file in kind.files(path) if not file.is_file()]:
+        message = f"there is no model file '{missing[0]}': 'featurebank export best -o {path.name}' writes one"
+        raise ConfigError(message)
+    kind.check()
+    return name, kind
 
 
 def predict(
@@ -135,15 +147,27 @@ def predict(
         raise ConfigError(message)
     if isinstance(images, str | os.PathLike):
         images = [images]
-    dataset = loose_images(images if isinstance(images, np.ndarray) else _files(images))
-    loaded = model if isinstance(model, LoadedModel) else load_model(model)
-    found: list[Prediction] = []
-    with reporter.track("predict", len(dataset), "images") as advance, ThreadPoolExecutor(threads()) as pool:
-        for start in range(0, len(dataset), batch_size):
-            batch = range(start, min(start + batch_size, len(dataset)))
-            found += _predicted(loaded, dataset, batch, pool, top)
-            advance(len(batch))
-    return found
+    if not isinstance(model, LoadedModel):
+        check_model(Path(model))  # what is missing is told before anything is loaded
+    given = images if isinstance(images, np.ndarray) else _files(images)
+    there = [image for image in given if not _is_missing(image)] if isinstance(given, list) else given
+    told: Iterator[Prediction] = iter(())
+    if len(there) or not len(given):
+        dataset = loose_images(there)
+        loaded = model if isinstance(model, LoadedModel) else load_model(model)
+        answers = run_images(loaded, dataset, range(len(dataset)), "predict", batch_size=batch_size, reporter=reporter)
+        told = (_told(dataset.ids[index], answer, loaded.classes, top) for index, answer in answers)
+    if there is given:
+        return list(told)
+    return [
+        Prediction(os.fspath(image), error="there is no such file") if _is_missing(image) else next(told)
+        for image in given
+    ]
+
+
+def _is_missing(image: Any) -> bool:
+    """Tells whether an image is given as the path of a file that is not there."""
+    return isinstance(image, str | os.PathLike) and "://" not in os.fspath(image) and not Path(image).exists()
 
 
 def _files(images: Sequence[Any]) -> list[Any]:
@@ -157,9 +181,22 @@ def _files(images: Sequence[Any]) -> list[Any]:
     return found
 
 
-def _predicted(
-    model: LoadedModel, dataset: Dataset, batch: range, pool: ThreadPoolExecutor, top: int
-) -> list[Prediction]:
+def run_images(
+    model: LoadedModel, dataset: Dataset, places: Sequence[int], what: str, *, batch_size: int, reporter: Reporter
+) -> Iterator[tuple[int, np.ndarray | str]]:
+    """Yields what a model says of images of a dataset.
+
+    Args:
+        model: a model.
+        dataset: the images.
+        places: which of them.
+        what: the work, in the progress.
+        batch_size: how many are run at once.
+        reporter: where progress is shown.
+
+    Yields:
+        The place of each image, in order, with its probabilities (classes,), or the reason why it cannot be read.
+    """
     size = model.about.image_size
 
     def opened(index: int) -> np.ndarray | str:
@@ -168,17 +205,22 @@ def _predicted(
         except (DatasetError, OSError) as error:
             return " ".join(str(error).split())
 
-    images = list(pool.map(opened, batch))
-    sound = [image for image in images if not isinstance(image, str)]
-    answers = iter(model.predict(np.stack(sound), len(batch)) if sound else [])
-    return [
-        Prediction(dataset.ids[index], error=image) if isinstance(image, str)
-        else _told(dataset.ids[index], next(answers), model.classes, top)
-        for index, image in zip(batch, images, strict=True)
-    ]  # fmt: skip
+    with reporter.track(what, len(places), "images") as advance, ThreadPoolExecutor(threads()) as pool:
+        for start in range(0, len(places), batch_size):
+            batch = places[start : start + batch_size]
+            images = list(pool.map(opened, batch))
+            sound = [image for image in images if not isinstance(image, str)]
+            answers = iter(model.predict(np.stack(sound), len(batch)) if sound else [])
+            yield from (
+                (index, image if isinstance(image, str) else next(answers))
+                for index, image in zip(batch, images, strict=True)
+            )
+            advance(len(batch))
 
 
-def _told(file: str, probabilities: np.ndarray, classes: Sequence[str], top: int) -> Prediction:
-    order = np.argsort(-probabilities, kind="stable")[:top].tolist()
-    best = tuple((classes[place], round(float(probabilities[place]), 6)) for place in order)
+def _told(file: str, answer: np.ndarray | str, classes: Sequence[str], top: int) -> Prediction:
+    if isinstance(answer, str):
+        return Prediction(file, error=answer)
+    order = np.argsort(-answer, kind="stable")[:top].tolist()
+    best = tuple((classes[place], round(float(answer[place]), 6)) for place in order)
     return Prediction(file, best[0][0], best[0][1], best)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from featurebank.backbone import load_backbone
@@ -69,6 +71,39 @@ def test_bad_images_are_rows(ask: Ask, runs: list[Run], photos: Path) -> None:
     assert [set(row) for row in json.loads(out)] == [{"file", "error"}] * 2
     out, _ = ask("predict", "model.fbmodel", bad, code=1)
     assert "empty file" in out
+
+
+def test_a_file_is_measured_on_labelled_images(ask: Ask, runs: list[Run], photos: Path) -> None:
+    ask("export", "best", "-o", "model.fbmodel", "--no-proof")
+    (photos / "ant" / "bad.png").write_bytes(b"")
+    out, errors = ask("evaluate", "model.fbmodel", photos, "--json")
+    told = json.loads(out)
+    assert (told["model"], told["images"]) == ("model.fbmodel", 24)
+    assert told["skipped"] == [{"id": "ant/bad.png", "reason": "empty file"}]
+    assert np.sum(told["confusion"]) == 24
+    assert "ant/bad.png: empty file" in errors
+    out, _ = ask("evaluate", "model.fbmodel", photos)
+    assert f"accuracy {told['accuracy']:.4f}" in out
+    assert "true class" in out
+
+
+def test_nothing_is_loaded_for_what_is_not_there(
+    ask: Ask, runs: list[Run], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask("export", "best", "-o", "model.fbmodel", "--no-proof")
+
+    def loaded(*words: object) -> None:
+        raise AssertionError("something heavy was loaded")
+
+    monkeypatch.setattr("featurebank.grafting.prediction.load_model", loaded)
+    monkeypatch.setattr("featurebank.grafting.writing.grafted", loaded)
+    out, _ = ask("predict", "model.fbmodel", "gone.png", "--json", code=1)
+    assert json.loads(out) == [{"file": "gone.png", "error": "there is no such file"}]
+    _, errors = ask("evaluate", "gone.keras", photos, code=1)
+    assert "there is no model file 'gone.keras'" in errors
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    _, errors = ask("export", "best", "-o", "model.onnx", code=1)
+    assert "needs a package that is not installed (tf2onnx): pip install 'featurebank[onnx]'" in errors
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks.harness import Contest, conditions, report, tensorflow
 from benchmarks.pictures import photo_folder
 from featurebank.backbone import Backbone, load_backbone
-from featurebank.backbone.cuts import multiply_adds
+from featurebank.backbone.work import multiply_adds
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.errors import ConfigError

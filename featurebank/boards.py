@@ -16,8 +16,8 @@ from featurebank.errors import MissingDependencyError
 from featurebank.files import explain_full_disk, write_bytes
 from featurebank.heads.runs import Run
 
-_CURVES = {name: f"epoch/{name}" for name in ("loss", "val_loss", "val_accuracy", "learning_rate")}
-_WITHIN = ("loss", "val_loss", "val_accuracy")
+_CURVES = {name: f"epoch/{name}" for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")}
+_WITHIN = ("loss", "accuracy", "val_loss", "val_accuracy")
 """What is told of a validation within an epoch."""
 _VERSION = "brain.Event:2"
 _FILE = "events.out.tfevents.featurebank"

@@ -16,7 +16,6 @@ from featurebank.runtime import installed_versions, limited_blas, threads
 
 _PACKAGES = (
     "tensorflow", "keras", "openvino", "numpy", "h5py", "scikit-learn", "xgboost", "pillow", "click", "pydantic",
-    "skops",
 )  # fmt: skip
 _LEAST_FREE = 1 << 30
 _IMPORT_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"

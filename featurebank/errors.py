@@ -11,7 +11,9 @@ Each class is a built-in exception too, so that callers can catch what they woul
     ├── BankError (OSError)
     │   ├── BankNotFoundError (FileNotFoundError)
     │   ├── BankLockedError (BlockingIOError) another process writes it
+    │   ├── BankReadOnlyError (PermissionError) nothing can be written there
     │   ├── BankDamagedError                  bytes are not what the manifest says
+    │   ├── BankUnreadableError               the system cannot read a file, which may be whole
     │   ├── BankIncompleteError               extraction has not ended yet
     │   └── FormatVersionError                written by a newer featurebank
     ├── DiskFullError (OSError)
@@ -20,6 +22,7 @@ Each class is a built-in exception too, so that callers can catch what they woul
     ├── EngineError (RuntimeError)            an engine that cannot run a network, or fails on a batch
     ├── HeadError (RuntimeError)              a head that cannot be trained or used
     ├── RunLockedError (BlockingIOError)      another process does this fine-tune
+    ├── ArchiveError (ValueError)             a ZIP or NPZ file that is damaged, or that is not safe to open
     └── MissingDependencyError (ImportError)  an optional package is not installed
 
 A message says what failed, the value got, what was expected and what to do, in one line.
@@ -67,8 +70,16 @@ class BankLockedError(BankError, BlockingIOError):
     """Another process writes this bank now."""
 
 
+class BankReadOnlyError(BankError, PermissionError):
+    """Nothing can be written where this bank lies."""
+
+
 class BankDamagedError(BankError):
     """The bytes on disk are not what the manifest says."""
+
+
+class BankUnreadableError(BankError):
+    """The system cannot read a file of the bank; nothing says that it is damaged."""
 
 
 class BankIncompleteError(BankError):
@@ -101,6 +112,10 @@ class HeadError(FeatureBankError, RuntimeError):
 
 class RunLockedError(FeatureBankError, BlockingIOError):
     """Another process does this fine-tune now."""
+
+
+class ArchiveError(FeatureBankError, ValueError):
+    """A ZIP or NPZ file that is damaged, or that is not safe to open; the message is the reason alone."""
 
 
 class MissingDependencyError(FeatureBankError, ImportError):

@@ -100,6 +100,8 @@ def _run(
 ) -> PipelineResult:
     if backbone.spec.note:
         reporter.say(backbone.spec.note)
+    if backbone.spec.caution:
+        reporter.warn(backbone.spec.caution)
     extraction = run_extraction(dataset, backbone, extract_options(pipeline), cache=cache, reporter=reporter)
     bank = extraction.bank
     wanted = pipeline.heads

@@ -29,12 +29,14 @@ DRIVER = '''
 import hashlib, os, resource, signal, sys, time
 from pathlib import Path
 import numpy as np
+import featurebank.bank.note as note
 import featurebank.bank.writer as writer
 import featurebank.extraction.target as stage
 from featurebank.bank.manifest import Manifest
 from immediate import Immediate
 
 writer.SHARD_ROWS = int(os.environ["ROWS"])
+note.DEAD_AFTER_S = float(os.environ.get("DEAD_AFTER", note.DEAD_AFTER_S))
 if "DIE" in os.environ:  # just before a manifest would list a new shard
     left = int(os.environ["DIE"])
     save = Manifest.save

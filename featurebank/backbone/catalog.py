@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from featurebank.backbone.foreign import refuse_foreign
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED, INSIDE
 from featurebank.backbone.resize import rule_of
@@ -47,6 +48,8 @@ def load_backbone(
             your own cannot be a backbone.
         WeightsError: the weights file does not exist, or a .keras file is damaged.
     """
+    if name not in TABLE:
+        refuse_foreign(name)
     if is_user_network(name):
         return load_user_network(
             name, weights=weights, image_size=image_size, preprocessing=preprocessing, resize=resize

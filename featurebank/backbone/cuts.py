@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from featurebank.backbone.graph import graph_of, leaf_layers
+from featurebank.backbone.graph import graph_of
+from featurebank.backbone.work import multiply_adds
 from featurebank.errors import ConfigError, unknown_name
 
-_WORKERS = {"Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense"}
-_KERNELS = {"kernel", "depthwise_kernel", "pointwise_kernel"}
 _BYTES_FLOAT16 = 2
 _MAP_AXES = 3
 
@@ -89,16 +88,6 @@ def checked_cut(network: Any, name: str) -> CutPoint:
     raise ConfigError(message)
 
 
-def multiply_adds(layer: Any) -> int:
-    """Counts the multiply-adds of a layer for one image; only convolutions and dense layers count."""
-    if hasattr(layer, "layers"):
-        return sum(multiply_adds(part) for part in leaf_layers(layer))
-    if type(layer).__name__ not in _WORKERS:
-        return 0
-    kernels = sum(math.prod(weight.shape) for weight in layer.weights if weight.name in _KERNELS)
-    return int(math.prod(layer.output.shape[1:-1]) * kernels)
-
-
 def _all_cuts(network: Any, *, padding: bool = False) -> list[CutPoint]:
     """Finds every dominator of the output, with or without those that only pad.
 
@@ -107,7 +96,7 @@ def _all_cuts(network: Any, *, padding: bool = False) -> list[CutPoint]:
     graph = graph_of(network)
     layers = {layer.name: layer for layer in network.layers}
     place = {name: index for index, name in enumerate(graph.order)}
-    work = {name: multiply_adds(layer) for name, layer in layers.items()}
+    work = {operation.name: multiply_adds(operation) for operation in network.operations}
     left = total = sum(work.values())
     cuts, reach = [], 0
     for index, name in enumerate(graph.order):

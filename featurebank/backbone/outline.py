@@ -8,7 +8,6 @@ network is made again, and may be deleted at any time.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,13 +18,13 @@ from featurebank.backbone.cuts import CutPoint, cut_points
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.taps import parse_tap
 from featurebank.errors import unknown_name
-from featurebank.files import write_json
 from featurebank.runtime import installed_versions
+from featurebank.sealed import read_sealed, write_sealed
 
 DIRECTORY = ".outlines"
 """Where the files lie in the cache."""
 
-_FORMAT = "featurebank.outline.1"
+_FORMAT = "featurebank.outline.2"
 
 
 @dataclass(frozen=True)
@@ -69,14 +68,14 @@ def outline_of(backbone: Backbone, cache: Path) -> Outline:
         WeightsError: the weights are missing, unreadable or of another network.
     """
     recipe = {"architecture": backbone.spec.identity, "image_size": backbone.image_size}
-    path = cache / DIRECTORY / f"{digest.of_recipe(recipe)[:16]}.json"
+    path = cache / DIRECTORY / f"{digest.of_recipe(recipe)[:16]}.outline"
     # The names of layers of its own networks are Keras's affair, and may change with its version.
     about = {"format": _FORMAT, **recipe, **installed_versions("keras")}
     if (known := _load(path, about)) is not None:
         return known
     outline = _look(backbone)
     with contextlib.suppress(OSError):  # a cache that is full, or for reading only: the next run looks again
-        write_json(path, {"about": about, **_plain(outline)})
+        write_sealed(path, {"about": about, **_plain(outline)})
     return outline
 
 
@@ -89,18 +88,17 @@ def _look(backbone: Backbone) -> Outline:
 
 
 def _plain(outline: Outline) -> dict[str, Any]:
-    """Returns what JSON holds of an outline, with a checksum."""
-    value = {
+    """Returns what JSON holds of an outline."""
+    return {
         "cuts": [asdict(cut) | {"shape": list(cut.shape)} for cut in outline.cuts],
         "shapes": {name: list(shape) for name, shape in outline.shapes.items()},
     }
-    return {**value, "checksum": digest.of_recipe(value)}
 
 
 def _load(path: Path, about: dict[str, Any]) -> Outline | None:
     """Reads a file; None where there is none, or none that can be relied on."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_sealed(path)
         cuts = tuple(CutPoint(**{**cut, "shape": tuple(cut["shape"])}) for cut in value["cuts"])
         outline = Outline(cuts, {name: tuple(shape) for name, shape in value["shapes"].items()})
         if value == {"about": about, **_plain(outline)}:

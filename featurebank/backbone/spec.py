@@ -92,6 +92,11 @@ class BackboneSpec(ABC):
         return told if self.made_for else ""
 
     @property
+    def caution(self) -> str:
+        """A warning to users of the network, in one line; empty where there is none."""
+        return ""
+
+    @property
     def has_fixed_classifier(self) -> bool:
         """Whether the trained classifier works at `image_size` only."""
         return False

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NoReturn
 
 from featurebank import digest
 from featurebank.backbone.cuts import last_map
+from featurebank.backbone.functions import function_codes
 from featurebank.backbone.graph import name_as_in_new_process
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED
@@ -25,8 +26,13 @@ from featurebank.runtime import import_tensorflow
 OWN = "own"
 """What `weights` are called that a model brings along."""
 
+_LEFT_OUT = 0.1
+"""The share of the work that may come after the last map: a classifier, not half of a network."""
 _MAP_AXES = 3
 _CHANNELS = 3
+_RESCALES = ("Rescaling", "Normalization")
+_WORKS = ("Conv", "Dense", "Depthwise", "Separable")
+"""How the classes of layers begin before which a network prepares its input."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,18 @@ class UserNetwork(BackboneSpec):
         left_out = f"; {100 * self.after:.1f} % of the work comes after it and is left out" if self.after else ""
         shape = " x ".join(map(str, self.model.get_layer(self.map_layer).output.shape[1:]))
         return f"map of {self.name}: the output of '{self.map_layer}', {shape}{left_out}"
+
+    @property
+    def caution(self) -> str:
+        """Warns of pixels that are rescaled twice."""
+        layer = next((layer for layer in self.model.layers if type(layer).__name__ in _RESCALES), None)
+        if layer is None or self.preprocessing == DECLARED["none"] or not _comes_first(self.model, layer):
+            return ""
+        word = next(word for word, rule in DECLARED.items() if rule == self.preprocessing)
+        return (
+            f"{self.name} rescales its input itself ('{layer.name}'), and preprocessing '{word}' comes before that: "
+            "give --preprocessing none unless both are meant"
+        )
 
     def build(self, prepared: Any, *, top: bool) -> Any:
         """Adds the network to a graph; the classifier is whatever follows the last map."""
@@ -165,11 +183,19 @@ def make_backbone(
             "channels) through which every path goes"
         )
         raise ConfigError(message)
+    if cut.remaining_work > _LEFT_OUT:
+        message = (
+            f"{origin}: {100 * cut.remaining_work:.0f} % of its work comes after its last map, '{cut.name}', and would "
+            f"be left out: where that is meant, save keras.Model(model.input, model.get_layer('{cut.name}').output); "
+            "transformers cannot be backbones yet"
+        )
+        raise ConfigError(message)
     trunk = _trunk(flat, cut.name)
+    architecture = _architecture(trunk, function_codes(trunk, origin))
     spec = UserNetwork(
         re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(origin).stem if origin.endswith(".keras") else origin.replace(":", ".")),
         size, size, cut.shape[-1], trunk.count_params(), DECLARED[preprocessing], origin, known_as, cut.name,
-        cut.remaining_work, _architecture(trunk), digest.of_recipe([digest.of_array(w) for w in trunk.get_weights()]),
+        cut.remaining_work, architecture, digest.of_recipe([digest.of_array(w) for w in trunk.get_weights()]),
         flat,
     )  # fmt: skip
     return Backbone(spec, str(weights or OWN), parse_source(weights, spec), size, rule_of(resize))
@@ -264,11 +290,22 @@ def _trunk(flat: Any, layer: str) -> Any:
     return keras.Model(flat.input, flat.get_layer(layer).output)
 
 
-def _architecture(trunk: Any) -> str:
-    """The digest of what a network computes, apart from its weights: not of its name or of what is trainable."""
+def _comes_first(model: Any, layer: Any) -> bool:
+    names = [type(one).__name__ for one in model.layers[: model.layers.index(layer)]]
+    return not any(name.startswith(_WORKS) for name in names)
+
+
+def _architecture(trunk: Any, codes: dict[str, str]) -> str:
+    """The digest of what a network computes, apart from its weights: not of its name or of what is trainable.
+
+    Args:
+        trunk: the network.
+        codes: of the functions of the user's own that it calls; see `function_codes`.
+    """
     config = json.loads(trunk.to_json())["config"]
     layers = [
         {**layer, "config": {k: v for k, v in layer["config"].items() if k != "trainable"}}
         for layer in config["layers"]
     ]
-    return digest.of_bytes(json.dumps([layers, config["output_layers"]], sort_keys=True).encode())
+    parts = [layers, config["output_layers"], *([codes] if codes else [])]
+    return digest.of_bytes(json.dumps(parts, sort_keys=True).encode())

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from featurebank import digest
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED
-from featurebank.backbone.user import make_backbone
+from featurebank.backbone.user import OWN, make_backbone
 from featurebank.backbone.weight_files import first_line, quiet_stdout
 from featurebank.errors import ConfigError, WeightsError, unknown_name
 from featurebank.runtime import import_tensorflow
@@ -26,6 +27,8 @@ _SIZE = "image_size"
 _CHOICES = ", ".join(DECLARED)
 _named: set[str] = set()
 """The functions that the user of this process has named."""
+_steady: set[str] = set()
+"""The functions that gave the same network twice."""
 
 
 def is_user_network(name: str) -> bool:
@@ -74,8 +77,8 @@ def load_user_network(
         The backbone.
 
     Raises:
-        ConfigError: the module, function or file is not there, fails, declares no preprocessing or two, or gives
-            something that cannot be a backbone.
+        ConfigError: the module, function or file is not there, fails, declares no preprocessing or two, gives
+            something that cannot be a backbone, or other weights at each call.
         WeightsError: the file is damaged.
     """
     import_tensorflow()
@@ -84,10 +87,28 @@ def load_user_network(
         model, declared = _from_file(Path(name).expanduser()), None
     else:
         model, declared = _from_function(name, image_size)
+        if weights in {None, OWN} and name not in _steady:
+            _check_steady(name, model, _from_function(name, image_size)[0])
     chosen = _agreed(name, declared, preprocessing)
     return make_backbone(
         model, chosen, origin=name, known_as=name, image_size=image_size, weights=weights, resize=resize
     )
+
+
+def _check_steady(name: str, model: Any, again: Any) -> None:
+    """Refuses a function whose network has other weights at each call: no bank could be told from another.
+
+    Raises:
+        ConfigError: it has.
+    """
+    first, second = ([digest.of_array(w) for w in getattr(one, "get_weights", list)()] for one in (model, again))
+    if first != second:
+        message = (
+            f"{name} gives other weights at each call: load trained weights in it (model.load_weights), or fix the "
+            "seed of random ones (keras.utils.set_random_seed(0))"
+        )
+        raise ConfigError(message)
+    _steady.add(name)
 
 
 def _agreed(name: str, declared: str | None, given: str | None) -> str:

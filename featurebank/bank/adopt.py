@@ -11,19 +11,18 @@ import contextlib
 import itertools
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from featurebank import digest
 from featurebank.bank.index import contained
 from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
-from featurebank.bank.shard import ShardEntry, read_keys
+from featurebank.bank.shard import ShardEntry, is_whole, read_keys
 from featurebank.bank.writer import BankWriter, default_dtype, event
-from featurebank.errors import BankDamagedError, BankError
+from featurebank.errors import BankDamagedError, BankError, BankUnreadableError
 from featurebank.files import atomic_path
 
 Wanted = Mapping[tuple[str, int], np.ndarray]
@@ -47,19 +46,25 @@ class Adopted:
     rows: int
 
 
-def adopt_rows(writer: BankWriter, wanted: Wanted, dtypes: Mapping[str, str | None]) -> list[Adopted]:
+def adopt_rows(
+    writer: BankWriter,
+    wanted: Wanted,
+    dtypes: Mapping[str, str | None],
+    warn: Callable[[str], None] = lambda line: None,
+) -> list[Adopted]:
     """Lists in a bank the shards of its neighbours that hold rows which it lacks.
 
     Args:
         writer: of the bank that lacks them.
         wanted: which these are.
         dtypes: the type that each tap is to be stored in; None is `default_dtype`'s.
+        warn: called with a line for each bank that the system cannot read.
 
     Returns:
         What was taken from each bank, none that gave nothing.
     """
     types = {tap: writer.stored_dtype(tap) or dtypes.get(tap) for tap, _ in wanted}
-    found, _ = find_rows(writer.path, writer.manifest.recipe, wanted, types)
+    found, _ = find_rows(writer.path, writer.manifest.recipe, wanted, types, warn)
     adopted = []
     for bank, group in itertools.groupby(found, key=lambda one: one.bank):
         taken = [one for one in group if share(bank, writer.path, one.shard)]
@@ -72,7 +77,11 @@ def adopt_rows(writer: BankWriter, wanted: Wanted, dtypes: Mapping[str, str | No
 
 
 def find_rows(
-    path: Path, recipe: Mapping[str, Any], wanted: Wanted, dtypes: Mapping[str, str | None]
+    path: Path,
+    recipe: Mapping[str, Any],
+    wanted: Wanted,
+    dtypes: Mapping[str, str | None],
+    warn: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[Found], dict[tuple[str, int], np.ndarray]]:
     """Looks which shards of a bank's neighbours have rows that it lacks, and changes nothing.
 
@@ -81,6 +90,7 @@ def find_rows(
         recipe: of the bank.
         wanted: what it lacks.
         dtypes: the type that each tap is or will be stored in; None is `default_dtype`'s.
+        warn: called with a line for each bank that the system cannot read.
 
     Returns:
         The shards, bank by bank, and what no bank has.
@@ -88,13 +98,16 @@ def find_rows(
     left = {key: digests for key, digests in wanted.items() if len(digests)}
     found = []
     for bank, manifest, clean_only in _neighbours(path, recipe):
-        for shard in manifest.shards:
-            taps = [tap for tap in shard.taps if (tap, shard.view) in left]
-            if taps and not (clean_only and shard.view) and _fits(shard, dtypes):
-                with contextlib.suppress(BankDamagedError):
-                    keys = read_keys(bank, shard)
-                    if _take(taps, shard.view, keys["digest"], left):
-                        found.append(Found(bank, shard, keys))
+        try:
+            for shard in manifest.shards:
+                taps = [tap for tap in shard.taps if (tap, shard.view) in left]
+                if taps and not (clean_only and shard.view) and _fits(shard, dtypes):
+                    with contextlib.suppress(BankDamagedError):
+                        keys = read_keys(bank, shard)
+                        if _take(taps, shard.view, keys["digest"], left):
+                            found.append(Found(bank, shard, keys))
+        except BankUnreadableError as error:  # it is another bank's, which this one does not need
+            warn(f"no more rows are shared with '{bank.name}': {error}")
     return found, left
 
 
@@ -102,12 +115,13 @@ def share(source: Path, target: Path, shard: ShardEntry) -> bool:
     """Puts a shard of one bank into the directory of another; False where it is damaged or gone.
 
     Raises:
+        BankUnreadableError: the system cannot read it.
         DiskFullError: no space is left for a copy.
     """
     place = target / shard.file
+    if not is_whole(source, shard):
+        return False
     try:
-        if digest.of_file(source / shard.file) != shard.checksum:
-            return False
         with atomic_path(place) as temporary:
             try:
                 os.link((source / shard.file).resolve(), temporary)  # never a link to a link, which may be relative

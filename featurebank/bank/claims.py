@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from featurebank.bank.note import NO_LOCKS
+
 NAME = ".claims"
 _TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 
@@ -46,7 +48,8 @@ class Claims:
     def __init__(self, directory: Path, warn: Callable[[str], None] = lambda line: None) -> None:
         self._path, self._warn = directory / NAME, warn
         self._mine: set[str] = set()
-        self._locks = True
+        self.locks = True
+        """Whether the disk has locks, as far as is known; without them everything is granted."""
         self._handle: _Handle | None = None
 
     def __enter__(self) -> Self:
@@ -70,7 +73,7 @@ class Claims:
             handle = self._opened()
             if run in handle.held:
                 return run in self._mine
-            if self._locks and not self._lock(handle.file, run):
+            if self.locks and not self._lock(handle.file, run):
                 return False
             handle.held.add(run)
         self._mine.add(run)
@@ -83,7 +86,7 @@ class Claims:
                 self._mine.remove(run)
                 with _guard:
                     self._handle.held.discard(run)
-                    if self._locks:
+                    if self.locks:
                         _unlock(self._handle.file, _offset(run))
 
     def _opened(self) -> _Handle:
@@ -102,7 +105,9 @@ class Claims:
         except OSError as error:
             if error.errno in _TAKEN:
                 return False
-            self._locks = False
+            if error.errno not in NO_LOCKS:
+                raise
+            self.locks = False
             self._warn(
                 f"'{self._path.parent}' lies on a disk without file locks ({error.strerror}): another process with "
                 "the same command would train the same; run one at a time"

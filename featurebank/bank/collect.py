@@ -15,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from featurebank import digest
 from featurebank.bank import writer as limits
 from featurebank.bank.index import contained
-from featurebank.bank.lock import LOCK, NOTE, read_holder
+from featurebank.bank.lock import LOCK, NOTE
 from featurebank.bank.manifest import ITEMS, MANIFEST, Manifest, load_items, load_manifest
-from featurebank.bank.shard import PATTERN, ShardEntry, read_keys, read_rows, write_shard
+from featurebank.bank.shard import PATTERN, ShardEntry, is_whole, read_keys, read_rows, write_shard
 from featurebank.bank.unfinished import leftovers, remove_leftovers
 from featurebank.bank.upkeep import remove_directory
 from featurebank.bank.writer import BankWriter, event
@@ -162,9 +161,6 @@ def _remains(path: Path) -> Garbage:
     found = set(path.iterdir()) if path.is_dir() else set()
     if not found or not found <= ours or time.time() - path.stat().st_mtime < _YOUNG_S:
         return Garbage(path)
-    holder = read_holder(path)
-    if holder and time.time() - holder["heartbeat"] < _YOUNG_S:
-        return Garbage(path)
     return Garbage(path, whole=True, sizes=tuple(map(_size, path.rglob("*"))))
 
 
@@ -234,7 +230,7 @@ def _groups(rewrites: tuple[Rewrite, ...]) -> Iterator[list[Rewrite]]:
 
 def _is_whole(path: Path, shard: ShardEntry, reporter: Reporter) -> bool:
     """Compares a shard with its checksum: to copy damaged rows would give them a new one, and hide the damage."""
-    if digest.of_file(path / shard.file) == shard.checksum:
+    if is_whole(path, shard):
         return True
     reporter.warn(
         f"shard '{path / shard.file}' is damaged: left as it is; 'featurebank cache verify --forget' takes it out"

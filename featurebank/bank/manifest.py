@@ -12,7 +12,7 @@ from typing import Any
 from featurebank import digest
 from featurebank.bank.items import Items
 from featurebank.bank.shard import ShardEntry, are_counts
-from featurebank.errors import BankDamagedError, BankNotFoundError, FormatVersionError
+from featurebank.errors import BankDamagedError, BankNotFoundError, BankUnreadableError, FormatVersionError
 from featurebank.files import json_bytes, path_inside, read_regular, write_bytes, write_json
 
 FORMAT_VERSION = 1
@@ -119,6 +119,7 @@ def load_manifest(directory: Path, *, strict: bool = False) -> Manifest:
         BankNotFoundError: there is none.
         FormatVersionError: a newer featurebank wrote it.
         BankDamagedError: it is not what was written.
+        BankUnreadableError: the system cannot read it.
     """
     path = directory / MANIFEST
     try:
@@ -126,6 +127,8 @@ def load_manifest(directory: Path, *, strict: bool = False) -> Manifest:
     except (FileNotFoundError, NotADirectoryError) as error:
         message = f"no bank at '{directory}': 'featurebank cache ls' lists the banks, 'featurebank extract' makes one"
         raise BankNotFoundError(message) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
     try:
         value = json.loads(data.decode())
         version = value["format_version"]
@@ -183,13 +186,16 @@ def load_items(directory: Path, manifest: Manifest) -> Items:
 
     Raises:
         BankDamagedError: it is missing or not what was written.
+        BankUnreadableError: the system cannot read it.
     """
     assert manifest.items is not None, "the caller has seen that extraction ended"
     path = directory / manifest.items["file"]
     try:
         data = read_regular(path)
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise _damaged(path, _WRITE_ITEMS) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if digest.of_bytes(data) != manifest.items["checksum"]:
         raise _damaged(path, _WRITE_ITEMS)
     try:
@@ -205,3 +211,10 @@ def _damaged(path: Path, remedy: str | None = None) -> BankDamagedError:
 
 def _forget(path: Path) -> str:
     return f"'featurebank cache rm {path.parent.name}' forgets this bank, and extracting again makes a new one"
+
+
+def _unreadable(path: Path, error: OSError) -> BankUnreadableError:
+    message = (
+        f"'{path}' cannot be read now: {error.strerror or error}; it may be whole: mend that, then run the same command"
+    )
+    return BankUnreadableError(message)

@@ -7,18 +7,21 @@ It never changes once written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 
 from featurebank import digest
 from featurebank.bank.sparse import SparseFile
-from featurebank.errors import BankDamagedError
-from featurebank.files import atomic_path, path_inside
+from featurebank.errors import BankDamagedError, BankError, BankUnreadableError
+from featurebank.files import atomic_path, open_regular, path_inside
 
 KEY_DTYPE = np.dtype([("digest", "S32"), ("view", "u1")])
 """The key of a row: the digest of an image's content and the number of the view."""
@@ -26,6 +29,7 @@ PATTERN = "shard-*.h5"
 """What the name of a shard looks like."""
 _DTYPES = {"float32", "float16"}
 _MOST_VIEW = 255
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,11 @@ class StoredTap:
     """"float32" or "float16"."""
     offset: int
     """Of the first row in the file, in bytes."""
+
+    @property
+    def row_bytes(self) -> int:
+        """How many bytes a row takes."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def __post_init__(self) -> None:
         """Raises ValueError where a manifest says what no writer writes."""
@@ -167,21 +176,18 @@ def read_keys(directory: Path, entry: ShardEntry) -> np.ndarray:
     """Returns the keys of a shard's rows: (rows,) of `KEY_DTYPE`.
 
     Raises:
-        BankDamagedError: the file is missing, shorter than it was, unreadable, or its keys are not those it was
-            written with.
+        BankDamagedError: the file is missing, of another size or structure, or its keys are not those it was written
+            with.
+        BankUnreadableError: the system cannot read it.
     """
     path = directory / entry.file
+    with _reading(path) as file:
+        memory = _structure(path, file, entry)
+    keys = np.empty(entry.rows, KEY_DTYPE)
     try:
-        size = path.stat().st_size
-        if size != entry.bytes:
-            raise _damaged(path, f"it has {size} bytes, the manifest says {entry.bytes}")
-        with h5py.File(path, "r", locking=False) as file:
-            keys = np.empty(entry.rows, KEY_DTYPE)
-            keys["digest"] = file["digest"][...]
-            keys["view"] = file["view"][...]
-            found = _stored_taps(file)
-    except BankDamagedError:
-        raise
+        with h5py.File(memory, "r") as structure:
+            keys["digest"], keys["view"] = structure["digest"][...], structure["view"][...]
+            found = _stored_taps(structure)
     except Exception as error:  # h5py raises whatever its C library makes of damaged bytes
         raise _damaged(path, f"{type(error).__name__}: {' '.join(str(error).split())}") from error
     if digest.of_array(keys) != entry.keys:
@@ -191,11 +197,58 @@ def read_keys(directory: Path, entry: ShardEntry) -> np.ndarray:
     return keys
 
 
+def _structure(path: Path, file: BinaryIO, entry: ShardEntry) -> SparseFile:
+    """Reads all of a shard but the features.
+
+    HDF5 sees it in memory: it reports what the system refuses as it reports damage, and opens no file that the process
+    has open with other settings already.
+    """
+    if (size := file.seek(0, os.SEEK_END)) != entry.bytes:
+        raise _damaged(path, f"it has {size} bytes, the manifest says {entry.bytes}")
+    memory, place = SparseFile(), 0
+    features = [(tap.offset, tap.offset + entry.rows * tap.row_bytes) for tap in entry.taps.values()]
+    for start, stop in [*sorted(features), (entry.bytes, entry.bytes)]:
+        if place < start:
+            file.seek(place)
+            memory.seek(place)
+            memory.write(file.read(start - place))
+        place = max(place, stop)
+    memory.truncate(entry.bytes)
+    return memory
+
+
+def is_whole(directory: Path, entry: ShardEntry) -> bool:
+    """Compares every byte of a shard with its checksum; False where the file is missing, too.
+
+    Raises:
+        BankUnreadableError: the system cannot read it.
+    """
+    try:
+        with _reading(directory / entry.file) as file:
+            return digest.of_pieces(iter(lambda: file.read(_BLOCK), b"")) == entry.checksum
+    except BankDamagedError:
+        return False
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
+    """Opens a shard; tells damage from what the system refuses."""
+    try:
+        with open_regular(path) as file:
+            yield file
+    except BankError:
+        raise
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise _damaged(path, "there is no such file") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def read_rows(directory: Path, entry: ShardEntry, tap: str, rows: np.ndarray) -> np.ndarray:
     """Reads some rows of a tap: (n, ...) of the stored type; nothing of the file stays in memory.
 
     Raises:
-        BankDamagedError: the file is missing or shorter than it was.
+        BankDamagedError, BankUnreadableError: as `map_tap`.
     """
     # A list as index of an h5py dataset is quadratic (h5py 3.14), and a map costs its pages only while it exists.
     mapped = map_tap(directory, entry, tap)
@@ -210,16 +263,28 @@ def map_tap(directory: Path, entry: ShardEntry, tap: str) -> np.ndarray:
 
     Raises:
         BankDamagedError: the file is missing or shorter than it was.
+        BankUnreadableError: the system cannot read it.
     """
     stored = entry.taps[tap]
     path = directory / entry.file
     try:
         return np.memmap(path, stored.dtype, "r", stored.offset, (entry.rows, *stored.shape))
-    except (OSError, ValueError) as error:  # ValueError where the file ends before the rows do
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    except FileNotFoundError as error:
+        raise _damaged(path, "there is no such file") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except ValueError as error:
+        raise _damaged(path, "it ends before its rows do") from error
 
 
 def _damaged(path: Path, reason: str) -> BankDamagedError:
     return BankDamagedError(
         f"shard '{path}' is damaged: {reason}; run 'featurebank extract' as before, which makes its rows again"
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> BankUnreadableError:
+    return BankUnreadableError(
+        f"shard '{path}' cannot be read now: {error.strerror or error}; it may be whole, so nothing is computed again: "
+        "mend that, then run the same command"
     )

@@ -33,7 +33,8 @@ def leftovers(directory: Path) -> list[Path]:
     if not needless:
         return []
     with contextlib.suppress(PermissionError), Claims(directory) as claims:  # who may not write may not take away
-        return [file for file in needless if claims.take(file.stem)]
+        free = [file for file in needless if claims.take(file.stem)]
+        return free if claims.locks else []  # without locks nobody knows what is in use
     return []
 
 

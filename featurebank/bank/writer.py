@@ -70,6 +70,7 @@ class BankWriter:
 
     Raises:
         BankLockedError: another process writes the bank.
+        BankReadOnlyError: nothing can be written there.
         DiskFullError: no space is left, not even for the writer's note.
     """
 
@@ -250,6 +251,7 @@ class BankWriter:
         return True
 
     def _save(self, manifest: Manifest) -> None:
+        self._lock.check()
         try:
             manifest.save(self.path)
         except DiskFullError:

@@ -83,6 +83,8 @@ def extract(
     for network in networks:
         if network.spec.note:
             reporter.say(network.spec.note)
+        if network.spec.caution:
+            reporter.warn(network.spec.caution)
     chosen = taps or ("pooled",)
     options = ExtractOptions(chosen, engine, batch_size, store, on_bad_image, views, augment, wait, precision)
     if dry_run:

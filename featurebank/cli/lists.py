@@ -66,13 +66,12 @@ def _count(parameters: int) -> str:
 
 
 def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *, as_json: bool) -> None:
-    from featurebank.backbone import is_user_network, load_backbone
+    from featurebank.backbone import load_backbone
     from featurebank.backbone.cuts import cut_points
     from featurebank.cli.tables import print_table, size
 
     # Weights change neither shapes nor work, and random ones need no download.
-    weights = None if is_user_network(name) else "random:0"
-    backbone = load_backbone(name, weights=weights, image_size=image_size, preprocessing=preprocessing)
+    backbone = load_backbone(name, weights="random:0", image_size=image_size, preprocessing=preprocessing)
     cuts = cut_points(backbone.network())
     if as_json:
         print_json({
@@ -91,6 +90,8 @@ def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *,
     )
     if backbone.spec.note:
         click.echo(backbone.spec.note)
+    if backbone.spec.caution:
+        click.echo(f"warning: {backbone.spec.caution}")
     rows = [
         (
             cut.name, " x ".join(map(str, cut.shape)), size(cut.bytes_per_image_float16),

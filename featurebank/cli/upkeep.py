@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +18,11 @@ if TYPE_CHECKING:
     from featurebank.bank.collect import Garbage
     from featurebank.bank.verify import Verification
     from featurebank.canaries import Canaries
+    from featurebank.progress import Reporter
+
+
+_NAMED = 3
+"""Files without a checksum that are named."""
 
 
 @click.command()
@@ -24,34 +32,74 @@ if TYPE_CHECKING:
 @as_json
 @click.pass_obj
 def verify(settings: Settings, bank: str | None, *, forget: bool, canaries: int, as_json: bool) -> None:
-    """Compare every byte of a bank with its checksums, and compute a few rows anew; exits with 1 if any differs."""
-    from featurebank.bank import Bank
-    from featurebank.bank.upkeep import find_bank_path
-    from featurebank.bank.verify import verify_bank
-    from featurebank.canaries import check_canaries
+    """Compare every byte with its checksum, and compute a few rows anew; exits with 1 if any differs.
 
-    path = find_bank_path(settings.cache, bank)
+    Without BANK, every byte of the cache: all banks and what lies beside them. Rows are computed of the last used bank.
+    """
+    from featurebank.bank import list_banks
+    from featurebank.bank.upkeep import find_bank_path
+    from featurebank.bank.verify import verify_beside
+
     reporter = settings.reporter()
-    found = verify_bank(path, forget=forget, reporter=reporter)
+    path = find_bank_path(settings.cache, bank)
+    found = _verified([path] if bank else [one.path for one in list_banks(settings.cache)], forget, reporter)
+    if not bank:
+        found[settings.cache] = verify_beside(settings.cache, forget=forget)
+    total = functools.reduce(operator.add, found.values())
     canary = None
-    if canaries > 0 and not found.damaged:  # of damaged rows it is known already that they differ
-        canary = check_canaries(Bank(path), rows=canaries, reporter=reporter)
+    if canaries > 0 and not (total.damaged or total.unreadable):  # of damaged rows it is known that they differ
+        canary = _canaries(path, canaries, reporter)
     if as_json:
-        print_json({"bank": str(path), **asdict(found), "canaries": asdict(canary) if canary else None})
+        banks = {str(place): len(one.damaged) for place, one in found.items()}
+        rows = asdict(canary) if canary else None
+        print_json({"bank": str(path), **asdict(total), "canaries": rows, "damaged_in": banks})
     else:
-        _print_verification(path, found, canary)
-    if found.damaged or (canary and canary.wrong):
+        _print_verification(found, canary, settings.cache)
+    if total.damaged or total.unreadable or (canary and canary.wrong):
         sys.exit(1)
 
 
-def _print_verification(path: Path, found: Verification, canary: Canaries | None) -> None:
+def _verified(paths: Sequence[Path], forget: bool, reporter: Reporter) -> dict[Path, Verification]:  # noqa: FBT001
+    """Looks at each bank; one whose manifest is damaged does not keep the others from it, where there are others."""
+    from featurebank.bank.verify import Verification, verify_bank
+    from featurebank.errors import BankDamagedError, BankUnreadableError
+
+    found = {}
+    for path in paths:
+        try:
+            found[path] = verify_bank(path, forget=forget, reporter=reporter)
+        except BankDamagedError as error:
+            found[path] = Verification(0, 0, (str(error),))
+        except BankUnreadableError as error:
+            found[path] = Verification(0, 0, (), unreadable=(str(error),))
+    return found
+
+
+def _canaries(path: Path, rows: int, reporter: Reporter) -> Canaries:
+    from featurebank.bank import Bank
+    from featurebank.canaries import Canaries, check_canaries
+    from featurebank.errors import BankIncompleteError
+
+    try:
+        return check_canaries(Bank(path), rows=rows, reporter=reporter)
+    except BankIncompleteError as error:
+        return Canaries(0, 0.0, reason=str(error))
+
+
+def _print_verification(found: dict[Path, Verification], canary: Canaries | None, cache: Path) -> None:
     from featurebank.cli.tables import size
 
-    for line in [*found.damaged, *(canary.wrong if canary else ())]:
+    total = functools.reduce(operator.add, found.values())
+    for line in [*total.damaged, *total.unreadable, *(canary.wrong if canary else ())]:
         click.echo(line)
-    if found.forgotten:
-        click.echo(f"{len(found.forgotten)} shards taken out: run 'featurebank extract' as before to make their rows")
-    click.echo(f"{path}: {found.shards} shards, {size(found.bytes)}, {len(found.damaged)} files damaged")
+    if total.forgotten:
+        click.echo(f"{len(total.forgotten)} files taken out: run 'featurebank extract' as before to make them again")
+    for path, one in found.items():
+        what = "beside the banks" if path == cache else f"{one.shards} shards, {size(one.bytes)}"
+        click.echo(f"{path}: {what}, {len(one.damaged)} files damaged")
+    if total.unknown:
+        more = ", ..." if len(total.unknown) > _NAMED else ""
+        click.echo(f"{len(total.unknown)} files have no checksum: {', '.join(total.unknown[:_NAMED])}{more}")
     if canary and canary.reason:
         click.echo(f"no rows computed anew: {canary.reason}")
     elif canary:

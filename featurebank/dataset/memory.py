@@ -29,7 +29,8 @@ import numpy as np
 
 from featurebank import digest
 from featurebank.dataset.fingerprint import DIGEST_DTYPE, Pixels, Stamp, digest_all
-from featurebank.files import TEMPORARY_PREFIX, read_regular, write_bytes
+from featurebank.files import TEMPORARY_PREFIX, atomic_path, read_regular
+from featurebank.sealed import seal_archive
 
 SETTLED_NS = 2_000_000_000
 """How long a file has to have been left alone when it is read; FAT has the coarsest clock, of two seconds."""
@@ -162,10 +163,11 @@ class _Columns:
             return
         text, lengths = _together(self.ids)
         columns: dict[str, Any] = {"ids": text, "lengths": lengths, "stamps": self.stamps, "digests": self.digests}
-        buffer = io.BytesIO()
-        np.savez(buffer, checksum=np.array(_checksum(*columns.values())), **columns)
         with contextlib.suppress(OSError):  # a cache that is full, or for reading only
-            write_bytes(file, buffer.getvalue())
+            with atomic_path(file) as temporary:
+                with temporary.open("wb") as out:
+                    np.savez(out, checksum=np.array(_checksum(*columns.values())), **columns)
+                seal_archive(temporary)
             for left in file.parent.glob(f"{TEMPORARY_PREFIX}*-{glob.escape(file.name)}"):  # by a process that died
                 if time.time() - left.stat().st_mtime > _DAY:
                     left.unlink()

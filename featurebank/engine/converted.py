@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from featurebank import digest, files
+from featurebank.sealed import is_whole_archive, seal_archive
 
 DIRECTORY = ".engines"
 """Where they lie in the cache."""
@@ -40,6 +41,8 @@ def load(path: Path, recipe: dict[str, Any]) -> tuple[bytes, np.ndarray] | None:
         The description, and the weights as (n,) uint8; None where there is no such file, or it is damaged or another's.
     """
     try:
+        if is_whole_archive(path) is False:
+            return None
         with path.open("rb") as file, np.load(file) as parts:
             if str(parts["recipe"]) != digest.canonical_json(recipe):
                 return None
@@ -57,13 +60,15 @@ def save(path: Path, recipe: dict[str, Any], description: bytes, weights: np.nda
     Raises:
         OSError: it cannot be written.
     """
-    with files.atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            recipe=np.array(digest.canonical_json(recipe)),
-            description=np.frombuffer(description, np.uint8),
-            weights=weights,
-        )
+    with files.atomic_path(path) as temporary:
+        with temporary.open("wb") as file:
+            np.savez(
+                file,
+                recipe=np.array(digest.canonical_json(recipe)),
+                description=np.frombuffer(description, np.uint8),
+                weights=weights,
+            )
+        seal_archive(temporary)
     _remove_unused(path.parent)
 
 

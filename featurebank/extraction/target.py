@@ -98,7 +98,8 @@ class Target:
             for tap in self.taps
             for view in range(self.views + 1)
         }
-        return adopt_rows(self.writer, lacking, dict.fromkeys(self.options.taps, self.options.store))
+        types = dict.fromkeys(self.options.taps, self.options.store)
+        return adopt_rows(self.writer, lacking, types, self.reporter.warn)
 
     def jobs(self, wanted: np.ndarray) -> list[Job]:
         """Returns what is still to be computed of these images, (n,) digests, sorted."""

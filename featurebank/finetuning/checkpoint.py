@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from featurebank.files import atomic_path
+from featurebank.sealed import is_whole_archive, seal_archive
 
 _VERSION = 1
 
@@ -38,6 +39,8 @@ class State:
     """Steps of all phases, those of epochs that exploded among them."""
     total: float = 0.0
     """Sum of the losses of this epoch's images."""
+    right: float = 0.0
+    """How many of this epoch's images were judged right, each before the step that it was part of."""
     seen: int = 0
     """Images of this epoch so far."""
     rate: float = 1.0
@@ -62,6 +65,10 @@ class State:
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
 
+    def forget_epoch(self) -> None:
+        """Goes back to the beginning of an epoch."""
+        self.step, self.total, self.right, self.seen = 0, 0.0, 0.0, 0
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -80,6 +87,9 @@ class Checkpoint:
         if not path.is_file():
             return None
         try:
+            if is_whole_archive(path) is False:
+                message = "its checksum is another"
+                raise ValueError(message)
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 about = json.loads(stored["state"].tobytes())
                 names = [name for name in stored.files if name != "state"]
@@ -104,5 +114,7 @@ class Checkpoint:
         columns: dict[str, Any] = {
             f"{name}/{place}": array for name, arrays in self.arrays.items() for place, array in enumerate(arrays)
         }
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, state=np.frombuffer(json.dumps(about).encode(), np.uint8), **columns)
+        with atomic_path(path) as temporary:
+            with temporary.open("wb") as file:
+                np.savez(file, state=np.frombuffer(json.dumps(about).encode(), np.uint8), **columns)
+            seal_archive(temporary)

@@ -113,8 +113,8 @@ class Loop:
         else:
             state.phase += 1
         fresh = State()
-        for name in ("epoch", "step", "number", "total", "seen", "rate", "plateau_rate", "first", "smooth", "retried",
-                     "ended"):  # fmt: skip
+        for name in ("epoch", "step", "number", "total", "right", "seen", "rate", "plateau_rate", "first", "smooth",
+                     "retried", "ended"):  # fmt: skip
             setattr(state, name, getattr(fresh, name))
 
     # ------------------------------------------------------------ epochs
@@ -124,7 +124,8 @@ class Loop:
         if not self._train() or not self._validate():
             self._exploded()
             return
-        state.epoch, state.step, state.total, state.seen = state.epoch + 1, 0, 0.0, 0
+        state.epoch += 1
+        state.forget_epoch()
         self._save()
 
     def _train(self) -> bool:
@@ -140,10 +141,10 @@ class Loop:
                 chosen = rows[state.step]
                 state.number, state.taken = state.number + 1, state.taken + 1
                 rate = float(rates[state.step])
-                loss = self._program.step(images, self._labels[chosen], rate, state.number)
+                loss, right = self._program.step(images, self._labels[chosen], rate, state.number)
                 state.step += 1
                 state.seen += len(chosen)
-                state.total += loss * len(chosen)
+                state.total, state.right = state.total + loss * len(chosen), state.right + right
                 if self._is_too_much(loss):
                     return False
                 advance(len(chosen))
@@ -163,8 +164,8 @@ class Loop:
             )
             state.history.setdefault("steps", []).append(
                 {"phase": state.phase + 1, "epoch": state.epoch, "step": state.step, "taken": state.taken,
-                 "loss": _plain(state.total / state.seen), "val_accuracy": found.accuracy,
-                 "val_loss": _plain(found.loss)}
+                 "loss": _plain(state.total / state.seen), "accuracy": state.right / state.seen,
+                 "val_loss": _plain(found.objective), "val_accuracy": found.accuracy}
             )  # fmt: skip
             self._show()
         asked = options.checkpoint_every and state.step % options.checkpoint_every == 0
@@ -191,8 +192,8 @@ class Loop:
         _, going_on = self._stopping.take(state.epoch, value)
         loss, rate = state.total / state.seen, self._last_rate()
         told = {
-            "phase": state.phase + 1, "loss": loss, "val_loss": found.loss, "val_accuracy": found.accuracy,
-            "learning_rate": rate,
+            "phase": state.phase + 1, "loss": loss, "accuracy": state.right / state.seen, "val_loss": found.objective,
+            "val_accuracy": found.accuracy, "learning_rate": rate,
         }  # fmt: skip
         for name, entry in told.items():
             state.history.setdefault(name, []).append(entry)
@@ -213,7 +214,7 @@ class Loop:
 
     def _show(self) -> None:
         if self._board:
-            self._board.take(self.state.history, {"accuracy": self._head.accuracy, "loss": self._head.loss})
+            self._board.take(self.state.history, self._head.epoch_0())
 
     def _last_rate(self) -> float:
         trainer = self._phase.trainer
@@ -242,7 +243,8 @@ class Loop:
         where = f"phase {state.phase + 1}, epoch {state.epoch}, step {state.step}: the loss exploded"
         self._assign(self._best)
         self._program.forget()
-        state.number, state.step, state.total, state.seen = 0, 0, 0.0, 0
+        state.number = 0
+        state.forget_epoch()
         if state.retried:
             line = f"{where} again: the phase ends; try a smaller learning_rate, warmup or global_clipnorm"
             state.ended = True

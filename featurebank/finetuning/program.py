@@ -104,8 +104,8 @@ class Program:
         self._step = _step(network.training, phase.trainer, self._parameters, change)
         self._weights = class_weights.astype(np.float32)
 
-    def step(self, images: np.ndarray, labels: np.ndarray, rate: float, number: int) -> float:
-        """Takes one step; returns the loss before it.
+    def step(self, images: np.ndarray, labels: np.ndarray, rate: float, number: int) -> tuple[float, float]:
+        """Takes one step; returns the mean loss before it, and how many of the images were judged right.
 
         Args:
             images: (b, s, s, 3) uint8.
@@ -115,12 +115,11 @@ class Program:
         """
         tf = import_tensorflow()
         weights = self._weights[labels]
-        return float(
-            self._step(
-                tf.constant(images), tf.constant(labels), tf.constant(weights),
-                tf.constant(rate, tf.float32), tf.constant(number, tf.float32),
-            )
+        loss, right = self._step(
+            tf.constant(images), tf.constant(labels), tf.constant(weights),
+            tf.constant(rate, tf.float32), tf.constant(number, tf.float32),
         )  # fmt: skip
+        return float(loss), float(right)
 
     def forget(self) -> None:
         """Brings the optimizer back to its beginning."""
@@ -147,7 +146,7 @@ def _step(model: Any, trainer: TrainedHead, parameters: Sequence[Any], change: C
             targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits) * weights)
         change(tape.gradient(loss, parameters), rate, number)
-        return loss
+        return loss, tf.reduce_sum(tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32))
 
     return step.get_concrete_function()
 

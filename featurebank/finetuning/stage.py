@@ -163,7 +163,7 @@ class _Stage:
             right=pack(found.probabilities.argmax(axis=1) == ended.task.val.labels), directory=self._bank.path,
             finetune={
                 "from": self._start.run, "phases": state.told, "batch_norm": self._options.batch_norm,
-                "epoch_0": {"accuracy": ended.head.accuracy, "loss": ended.head.loss},
+                "epoch_0": ended.head.epoch_0(),
                 "gain": gain(self._start, ended.head, found, ended.task.val.labels, state.seconds),
             },
         )  # fmt: skip

@@ -28,12 +28,19 @@ class Judged:
     probabilities: np.ndarray
     accuracy: float
     loss: float
+    """The plain cross-entropy."""
+    objective: float
+    """The cross-entropy with label smoothing: `val_loss`, as in Keras."""
 
     def value(self, monitor: str) -> float:
         """Returns what is watched, the lower the better; NaN where the loss is no number."""
-        if monitor == "val_loss" or not math.isfinite(self.loss):
-            return self.loss
-        return -self.accuracy + _TIE * self.loss / (1 + self.loss)
+        if monitor == "val_loss" or not math.isfinite(self.objective):
+            return self.objective
+        return -self.accuracy + _TIE * self.objective / (1 + self.objective)
+
+    def epoch_0(self) -> dict[str, float]:
+        """Returns accuracy and loss of the head, with which the curves of a fine-tune begin."""
+        return {"accuracy": self.accuracy, "loss": self.objective}
 
 
 @dataclass(frozen=True)
@@ -58,13 +65,20 @@ class Task:
         if not len(rows):  # there are fewer images than parts
             rows = np.arange(len(self.val))
         said, labels = judge(self.network, self.val, rows), self.val.labels[rows]
-        return Judged(said, metrics.accuracy(said, labels), _loss(said, labels))
+        loss, share = _loss(said, labels), float(self.options.label_smoothing)
+        even = _even_loss(said[:, self.network.places >= 0]) if share else 0.0
+        return Judged(said, metrics.accuracy(said, labels), loss, (1 - share) * loss + share * even)
 
 
 def judge(network: Network, images: Originals, rows: np.ndarray) -> np.ndarray:
     """Returns the probabilities (m, classes) float64 of the images in some rows, (m,) int."""
     blocks = [rows[start : start + _JUDGED] for start in range(0, len(rows), _JUDGED)]
     return np.concatenate([network.judge(batch) for batch in batches(images, blocks, None, 0)]).astype(np.float64)
+
+
+def _even_loss(probabilities: np.ndarray) -> float:
+    """Returns the mean cross-entropy with all classes alike: what label smoothing adds for its share."""
+    return float(-np.log(np.maximum(probabilities, metrics.SMALLEST)).mean())
 
 
 def _loss(probabilities: np.ndarray, labels: np.ndarray) -> float:

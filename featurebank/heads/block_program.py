@@ -18,10 +18,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from featurebank.heads.losses import Tensors, penalties
 from featurebank.heads.program import (
     Shape,
     Sizes,
-    Tensors,
     by_head,
     dropper,
     head_losses,
@@ -80,7 +80,9 @@ def is_worth_it(shape: Shape, kernel: Any) -> bool:
 
 
 @cache
-def epoch_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Tensors, dict[str, Slots], Tensors, Any, Any]]:
+def epoch_program(
+    shape: Shape, sizes: Sizes
+) -> Callable[..., tuple[Tensors, dict[str, Slots], Tensors, Any, Any, Any]]:
     """Returns the program of one epoch with the first kernels in blocks; see `program.epoch_program`."""
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
@@ -94,31 +96,36 @@ def epoch_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Tensors, di
         its_slots = {name: slots[name] for name in others}
 
         def body(
-            i: Any, outputs: Any, blocks: Any, params: Tensors, slots: Any, moving: Tensors, steps: Any, total: Any
+            i: Any, outputs: Any, blocks: Any, params: Tensors, slots: Any, moving: Tensors, steps: Any, total: Any,
+            right: Any,
         ) -> Any:  # fmt: skip
             with tf.GradientTape() as tape:
                 tape.watch((outputs, params))
-                losses, seen = head_losses(
+                losses, hits, seen = head_losses(
                     shape, by_head(outputs, heads), tf.gather(y, rows[i]), weights[i], params, options,
                     dropper(shape, options, steps),
                 )  # fmt: skip
                 objective = tf.reduce_sum(losses)
             backward, gradients = tape.gradient(objective, (outputs, params))
+            if shape.penalized:
+                losses += penalties(params, options) + first.penalties([kernel for kernel, _ in blocks])
             steps = steps + 1
             params, slots = updated(shape, params, slots, gradients, rates[i] * active, options, active, steps)
             x, following = tf.gather(X, rows[i]), tf.gather(X, rows[tf.minimum(i + 1, batches - 1)])
             outputs, blocks = first.step(x, backward, following, blocks, rates[i], steps)
             moving = moved(moving, seen, options["keep"], active)
-            return i + 1, outputs, blocks, params, slots, moving, steps, total + losses * tf.reduce_sum(weights[i])
+            total += losses * tf.reduce_sum(weights[i])
+            return i + 1, outputs, blocks, params, slots, moving, steps, total, right + hits
 
         blocks = first.cut(params["kernel0"], slots["kernel0"])
         outputs = first.outputs(tf.gather(X, rows[0]), [kernel for kernel, _ in blocks])
-        start = (0, outputs, blocks, others, its_slots, moving, steps, tf.zeros_like(active))
-        _, _, blocks, others, its_slots, moving, steps, total = tf.while_loop(lambda i, *_: i < batches, body, start)
+        start = (0, outputs, blocks, others, its_slots, moving, steps, tf.zeros_like(active), tf.zeros_like(active))
+        found = tf.while_loop(lambda i, *_: i < batches, body, start)
+        _, _, blocks, others, its_slots, moving, steps, total, right = found
         kernel, kernel_slots = first.whole(blocks, heads)
         return (
             {"kernel0": kernel, **others}, {"kernel0": kernel_slots, **its_slots}, moving, steps,
-            total / tf.reduce_sum(weights),
+            total / tf.reduce_sum(weights), right / tf.reduce_sum(weights),
         )  # fmt: skip
 
     return traced_once(epoch)
@@ -153,6 +160,14 @@ class _Blocks:
     def outputs(self, x: Any, kernels: Sequence[Any]) -> Any:
         """Returns the outputs (b, K h) of a batch (b, d)."""
         return tf.concat([tf.matmul(x, tf.reshape(kernel, (kernel.shape[0], -1))) for kernel in kernels], 1)
+
+    def penalties(self, kernels: Sequence[Any]) -> Any:
+        """Returns the penalties of the blocks' kernels, summed for each head (K,)."""
+        heads, total = self.options["l1"].shape[0], tf.zeros_like(self.options["l1"])
+        for place, kernel in zip(self.places, kernels, strict=True):
+            options = {name: self.options[name][place.heads] for name in ("l1", "l2")}
+            total += tf.pad(penalties({"kernel0": kernel}, options), [(place.heads.start, heads - place.heads.stop)])
+        return total
 
     def step(
         self, x: Any, backward: Any, following: Any, blocks: Sequence[tuple[Any, Slots]], rates: Any, number: Any

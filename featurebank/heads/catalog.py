@@ -1,16 +1,16 @@
-"""The heads by name: what `--head`, `kind` in a grid file and `make_head` take."""
+"""Heads are made from their names and parameters: what `--head`, `kind` in a grid file and `make_head` take."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from featurebank import digest
 from featurebank.errors import ConfigError, unknown_name
+from featurebank.heads.kinds import HEADS, HeadKind
 from featurebank.runtime import threads
 
 _BEFORE = ("standardize", "pca")
@@ -20,92 +20,6 @@ CALIBRATE = "calibrate"
 """A parameter that every head takes: "temperature", or "none" (as None, which a grid file cannot say)."""
 _NOT_RECORDED = ("self", "random_state", "n_jobs")
 """The seed is the run's, and threads change nothing."""
-
-
-@dataclass(frozen=True)
-class HeadKind:
-    """One entry of the table."""
-
-    target: str
-    """"module:Class": a head of featurebank, or a scikit-learn classifier."""
-    what: str
-    """One line for people."""
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Where they differ from the class's own."""
-    parallel: bool = False
-    """Whether the estimator takes `n_jobs` and uses it."""
-    random: bool = True
-    """Whether the seed changes anything; of scikit-learn's, those that take one are taken for random."""
-    family: str = ""
-    """Of heads with epochs, which are trained together where they can be: see `featurebank.heads.families`."""
-    revised: Callable[[Mapping[str, Any]], bool] | None = None
-    """Tells by its parameters whether a head is fitted by another rule than in the first version; None is no head."""
-
-    @property
-    def own(self) -> bool:
-        """Whether the class is a head by itself, not to be wrapped."""
-        return self.target.startswith("featurebank.")
-
-
-HEADS: dict[str, HeadKind] = {
-    "softmax": HeadKind(
-        "featurebank.heads.linear:SoftmaxHead", "one dense layer with softmax, by gradient descent",
-        family="dense",
-    ),
-    "mlp": HeadKind(
-        "featurebank.heads.mlp:MLPHead", "hidden dense layers, then softmax, by gradient descent", family="dense"
-    ),
-    "conv": HeadKind(
-        "featurebank.heads.conv:ConvHead", "convolutions on a map, then dense layers and softmax", family="maps"
-    ),
-    "attention_pool": HeadKind(
-        "featurebank.heads.pooling:AttentionPoolHead", "averages of a map that learn where to look", family="maps"
-    ),
-    "gem_pool": HeadKind(
-        "featurebank.heads.pooling:GemPoolHead", "a mean of a map's powers, between average and maximum", family="maps"
-    ),
-    "cam": HeadKind(
-        "featurebank.heads.cam:CamHead", "one map a class and its average: shows what speaks for a class", family="maps"
-    ),
-    "tail": HeadKind(
-        "featurebank.heads.tail:TailHead", "the backbone's own layers after a cut, trained on", family="layered"
-    ),
-    "residual_stage": HeadKind(
-        "featurebank.heads.residual:ResidualStageHead", "fresh residual blocks on a map", family="layered"
-    ),
-    "logistic": HeadKind(
-        "featurebank.heads.logistic:LogisticHead", "multinomial logistic regression, to its optimum", {"C": 0.1},
-        random=False,
-    ),
-    "ridge": HeadKind(
-        "featurebank.heads.closed_form:RidgeHead", "least squares on the labels, with an L2 penalty",
-        {"standardize": True, "alpha": 1000.0}, random=False,
-    ),
-    "lda": HeadKind(
-        "featurebank.heads.closed_form:LDAHead", "linear discriminants with a shrunk covariance", random=False
-    ),
-    "svm": HeadKind(
-        "featurebank.heads.support:SVMHead", "support vectors, with a kernel", random=False,
-        revised=lambda params: params.get("kernel") == "linear",  # once it added margins, and counted no votes
-    ),
-    "kernel_ridge": HeadKind(
-        "featurebank.heads.support:KernelRidgeHead", "least squares on the labels, with a kernel", random=False
-    ),
-    "knn": HeadKind("sklearn.neighbors:KNeighborsClassifier", "the nearest training images", parallel=True),
-    "random_forest": HeadKind("sklearn.ensemble:RandomForestClassifier", "the vote of random trees", parallel=True),
-    "nearest_mean": HeadKind(
-        "featurebank.heads.closed_form:NearestMeanHead", "the class with the nearest mean", random=False
-    ),
-    "xgboost": HeadKind("featurebank.heads.boosted:XGBoostHead", "boosted trees on the features themselves; minutes"),
-    "xgboost_pca": HeadKind(
-        "featurebank.heads.boosted:XGBoostHead", "boosted trees on 128 principal components, 64 bins; seconds",
-        {"pca": 128, "max_bin": 64},
-    ),
-    "xgboost_coarse": HeadKind(
-        "featurebank.heads.boosted:XGBoostHead", "boosted trees, 32 bins, a tenth of the features a split; seconds",
-        {"max_bin": 32, "colsample_bynode": 0.1},
-    ),
-}  # fmt: skip
 
 
 def make_head(kind: str, params: Mapping[str, Any] | None = None, *, random_state: int = 0) -> Any:

@@ -106,9 +106,10 @@ class DenseNetwork:
 
     def __init__(self, heads: Sequence[NeuralHead], data: DenseData) -> None:
         self._tf = import_tensorflow()
-        from featurebank.heads import block_program, program  # are made of TensorFlow
+        from featurebank.heads import block_program, losses, program  # are made of TensorFlow
 
         self._blocks, self._program, self._data, self._first = block_program, program, data, heads[0]
+        self._axis = losses.head_axis
         self.images, self.views, self.validated = len(data.y), 1 + len(data.views), data.validation is not None
         self._shape = _shape(program, heads)
         sizes = (data.features, *self._first.layer_sizes(), len(data.classes))
@@ -122,24 +123,24 @@ class DenseNetwork:
         self._y = self._tf.constant(np.tile(data.y, self.views))
         self._validation = self._validation_tensors()
 
-    def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> np.ndarray:
+    def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Trains for one epoch; see `Network`."""
         tf = self._tf
         in_blocks = self._blocks.is_worth_it(self._shape, self._params["kernel0"])
         programs = self._blocks if in_blocks else self._program
         epoch = programs.epoch_program(self._shape, self._sizes(self._X.shape, batches.rows.shape))
-        self._params, self._slots, self._moving, self._steps, losses = epoch(
+        self._params, self._slots, self._moving, self._steps, losses, accuracies = epoch(
             self._X, self._y, tf.constant(batches.rows), tf.constant(batches.weights), tf.constant(rates),
             self._params, self._slots, self._moving, self._options, tf.constant(active, tf.float32), self._steps,
         )  # fmt: skip
-        return np.asarray(losses.numpy())
+        return losses.numpy(), accuracies.numpy()
 
     def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns validation losses and accuracies; see `Network`."""
         rows = self._validation[1].shape
         sizes = self._sizes(cast("Any", self._X_val).shape, rows)
         evaluate = self._program.evaluation_program(self._shape, sizes)
-        losses, accuracies = evaluate(self._X_val, *self._validation, self._params, self._moving)
+        losses, accuracies = evaluate(self._X_val, *self._validation, self._params, self._moving, self._options)
         return losses.numpy(), accuracies.numpy()
 
     def keep(self, which: np.ndarray) -> None:
@@ -155,7 +156,7 @@ class DenseNetwork:
         """Goes on with some heads; see `Network`."""
 
         def chosen(tensors: dict[str, Any]) -> dict[str, Any]:
-            return {n: self._tf.gather(t, positions, axis=self._program.head_axis(n)) for n, t in tensors.items()}
+            return {n: self._tf.gather(t, positions, axis=self._axis(n)) for n, t in tensors.items()}
 
         self._slots = {name: tuple(chosen({name: slot})[name] for slot in slots) for name, slots in self._slots.items()}
         self._params, self._moving, self._kept = chosen(self._params), chosen(self._moving), chosen(self._kept)
@@ -164,8 +165,7 @@ class DenseNetwork:
     def hand_over(self, position: int, head: TrainedHead, history: History) -> bool:
         """Gives a head its weights; see `Network`."""
         kept = {
-            name: self._tf.gather(value, position, axis=self._program.head_axis(name)).numpy()
-            for name, value in self._kept.items()
+            name: self._tf.gather(value, position, axis=self._axis(name)).numpy() for name, value in self._kept.items()
         }
         layers = _folded(kept, self._shape.layers, self._shape.normalization)
         layers[0] = _fold(layers[0], *self._data.statistics(standardize=self._first.standardize))
@@ -227,6 +227,7 @@ def _shape(program: Any, heads: Sequence[NeuralHead]) -> Any:
         dropout=any(any(head.dropout_rates()) for head in heads),
         normalization=first.normalization()[0],
         max_norm=first.max_norm is not None,
+        penalized=any(head.l1 or head.l2 for head in heads),
     )
 
 

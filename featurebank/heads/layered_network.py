@@ -7,6 +7,7 @@ optimizer, which then passes over the weights once instead of ten times.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -65,29 +66,29 @@ class LayeredNetwork:
         self._head, self._data = head, data
         self.images, self.views, self.validated = len(data.y), data.X.views, data.validation is not None
         self.model = head.build(data.X.shape[1:], len(data.classes))
-        self._trained = [variable.value for variable in self.model.trainable_variables]
-        rule = head.rule()
-        self._slots = [[self._tf.Variable(slot) for slot in rule.empty_slots(v)] for v in self._trained]
+        self._parts, rule = _parts(self.model, head), head.rule()
+        self._slots = [[self._tf.Variable(slot) for slot in rule.empty_slots(part.variable)] for part in self._parts]
         self._labels = np.tile(data.y, self.views)
         self._weight = head.class_weights(data.y, len(data.classes)).astype(np.float32)
         self._kept = self.model.get_weights()
         self._steps = 0
-        self._step, self._judge = _step_program(self.model, head, self._trained, self._slots), _judge(self.model)
+        self._step, self._judge = _step_program(self.model, head, self._parts, self._slots), _judge(self.model, head)
 
-    def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> np.ndarray:
+    def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Trains for one epoch; see `Network`."""
-        tf, total = self._tf, 0.0
+        tf, total, right = self._tf, 0.0, 0.0
         # What fills up the last batch is left out: batch normalisation would count it.
         rows = [r[w > 0] for r, w in zip(batches.rows, batches.weights, strict=True)]
         for chosen, rate, x in zip(rows, rates[:, 0], blocks(self._data.X, rows), strict=True):
             labels = self._labels[chosen]
             self._steps += 1
-            loss = self._step(
+            loss, hits = self._step(
                 tf.constant(x), tf.constant(labels), tf.constant(self._weight[labels]), tf.constant(rate),
                 tf.constant(float(self._steps)),
             )  # fmt: skip
             total += float(loss) * len(chosen)
-        return np.array([total / self.images])
+            right += float(hits)
+        return np.array([total / self.images]), np.array([right / self.images])
 
     def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns validation loss and accuracy; see `Network`."""
@@ -96,7 +97,7 @@ class LayeredNetwork:
         rows, found = in_order(maps, _VALIDATION_ROWS), np.zeros(2)
         for chosen, x in zip(rows, blocks(maps, rows), strict=True):
             found += [float(v) for v in self._judge(self._tf.constant(x), self._tf.constant(labels[chosen]))]
-        return (found[:1] / len(labels)), (found[1:] / len(labels))
+        return found[:1] / len(labels) + float(_penalty(self._head, self._parts)), found[1:] / len(labels)
 
     def keep(self, which: np.ndarray) -> None:
         """Remembers the weights; see `Network`."""
@@ -114,10 +115,34 @@ class LayeredNetwork:
         return True
 
 
-def _step_program(model: Any, head: LayeredHead, trained: list[Any], slots: list[list[Any]]) -> Callable[..., Any]:
-    tf = import_tensorflow()
-    change = _change_program(model, head, trained, slots)
-    number_ = tf.TensorSpec((), tf.float32)
+@dataclass(frozen=True)
+class _Part:
+    """A variable that is trained."""
+
+    variable: Any
+    rate: float
+    """Its learning rate, as a share of the head's."""
+    kernel: bool
+    """Whether it has penalties and a largest norm."""
+    start: Any | None
+    """What it started from, where leaving that is penalised."""
+
+
+def _parts(model: Any, head: LayeredHead) -> list[_Part]:
+    """Returns the variables that are trained, in Keras's order."""
+    tf, found = import_tensorflow(), []
+    for variable in model.trainable_variables:
+        tail = not variable.path.split("/")[0].startswith("head_")
+        rate = head.tail_learning_rate / head.learning_rate if tail and head.tail_learning_rate is not None else 1.0
+        start = tf.constant(variable.numpy()) if head.l2_sp and tail else None
+        found.append(_Part(variable.value, float(rate), variable.name.endswith("kernel"), start))
+    return found
+
+
+def _step_program(model: Any, head: LayeredHead, parts: Sequence[_Part], slots: Sequence[Any]) -> Callable[..., Any]:
+    """Returns the program of a step, which gives the loss before it and the number of images judged right."""
+    tf, trained = import_tensorflow(), [part.variable for part in parts]
+    change, number_ = _change_program(head, parts, slots), tf.TensorSpec((), tf.float32)
 
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=[*_batch(model), tf.TensorSpec((None,), tf.float32), number_, number_], autograph=False
@@ -125,52 +150,60 @@ def _step_program(model: Any, head: LayeredHead, trained: list[Any], slots: list
     def step(x: Any, labels: Any, weights: Any, rate: Any, number: Any) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(trained)
-            logits = model(x, training=True)
-            smoothing, classes = float(head.label_smoothing), logits.shape[-1]
-            targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
-            losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+            losses, hits = _judged(model(x, training=True), labels, head)
             loss = tf.reduce_mean(losses * weights)
+        told = loss + _penalty(head, parts)
         change(tape.gradient(loss, trained), rate, number)
-        return loss
+        return told, tf.reduce_sum(hits)
 
     return step  # type: ignore[no-any-return]
 
 
-def _change_program(model: Any, head: LayeredHead, trained: list[Any], slots: list[list[Any]]) -> Callable[..., None]:
+def _judged(logits: Any, labels: Any, head: LayeredHead) -> tuple[Any, Any]:
+    """Returns the cross-entropy, smoothed, of logits (b, classes), and which are right: (b,) float32 each."""
+    tf, smoothing, classes = import_tensorflow(), float(head.label_smoothing), logits.shape[-1]
+    targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+    losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+    return losses, tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32)
+
+
+def _penalty(head: LayeredHead, parts: Sequence[_Part]) -> Any:
+    """Returns what is added to the loss for the weights; its gradient is added by `_change_program`."""
+    tf = import_tensorflow()
+    total = tf.constant(0.0)
+    for part in parts:
+        if part.kernel and head.l1:
+            total += head.l1 * tf.reduce_sum(tf.abs(part.variable))
+        if part.kernel and head.l2:
+            total += head.l2 * tf.reduce_sum(tf.square(part.variable))
+        if part.start is not None:
+            total += head.l2_sp * tf.reduce_sum(tf.square(part.variable - part.start))
+    return total
+
+
+def _change_program(head: LayeredHead, parts: Sequence[_Part], slots: Sequence[Any]) -> Callable[..., None]:
     """Returns the program of the optimizer's step; it changes variables in place."""
     tf, rule = import_tensorflow(), head.rule()
-    parts = [_part(head, variable) for variable in model.trainable_variables]
-    starts = [
-        tf.constant(variable.numpy()) if head.l2_sp and part["tail"] else None
-        for variable, part in zip(trained, parts, strict=True)
-    ]
     momentum, active = tf.constant(float(head.momentum)), tf.constant(1.0)
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def change(gradients: list[Any], rate: Any, number: Any) -> None:
-        for variable, slot, gradient, part, start in zip(trained, slots, gradients, parts, starts, strict=True):
-            p, own = tf.convert_to_tensor(variable), rate * part["rate"]
-            if part["kernel"]:
+        for part, slot, gradient in zip(parts, slots, gradients, strict=True):
+            p, own = tf.convert_to_tensor(part.variable), rate * part.rate
+            if part.kernel:
                 gradient += head.l1 * tf.sign(p) + 2 * head.l2 * p  # noqa: PLW2901 - the penalties' part of it
-            if start is not None:
-                gradient += 2 * head.l2_sp * (p - start)  # noqa: PLW2901
+            if part.start is not None:
+                gradient += 2 * head.l2_sp * (p - part.start)  # noqa: PLW2901
             p -= p * head.decayed() * own
             at = Step(own, momentum, number, active)
             p, new = rule.update(p, tuple(map(tf.convert_to_tensor, slot)), gradient, at)
-            if part["kernel"] and head.max_norm is not None:
+            if part.kernel and head.max_norm is not None:
                 p = limited(p, list(range(p.shape.rank - 1)), head.max_norm)
-            variable.assign(p)
+            part.variable.assign(p)
             for old, value in zip(slot, new, strict=True):
                 old.assign(value)
 
     return change  # type: ignore[no-any-return]
-
-
-def _part(head: LayeredHead, variable: Any) -> dict[str, Any]:
-    """Returns what a variable is: of the tail or of the classifier, with which share of the learning rate."""
-    tail = not variable.path.split("/")[0].startswith("head_")
-    rate = head.tail_learning_rate / head.learning_rate if tail and head.tail_learning_rate is not None else 1.0
-    return {"tail": tail, "rate": float(rate), "kernel": variable.name.endswith("kernel")}
 
 
 def _batch(model: Any) -> list[Any]:
@@ -179,13 +212,13 @@ def _batch(model: Any) -> list[Any]:
     return [tf.TensorSpec((None, *model.input.shape[1:]), tf.float32), tf.TensorSpec((None,), tf.int32)]
 
 
-def _judge(model: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
+def _judge(model: Any, head: LayeredHead) -> Callable[[Any, Any], tuple[Any, Any]]:
+    """Returns the program that gives the summed cross-entropy and the number of right answers of a batch."""
     tf = import_tensorflow()
 
     @tf.function(input_signature=_batch(model), autograph=False)  # type: ignore[untyped-decorator]
     def judge(x: Any, labels: Any) -> tuple[Any, Any]:
-        logits = model(x, training=False)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32))
+        losses, hits = _judged(model(x, training=False), labels, head)
+        return tf.reduce_sum(losses), tf.reduce_sum(hits)
 
     return judge  # type: ignore[no-any-return]

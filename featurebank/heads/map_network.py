@@ -35,10 +35,10 @@ class MapNetwork:
 
     def __init__(self, heads: Sequence[MapHead], data: MapData) -> None:
         self._tf = import_tensorflow()
-        from featurebank.heads import map_program, program  # are made of TensorFlow
+        from featurebank.heads import losses, map_program  # are made of TensorFlow
 
         self._program, self._data, self._first = map_program, data, heads[0]
-        self._axis = program.head_axis
+        self._axis, self._losses = losses.head_axis, losses
         self.images, self.views, self.validated = len(data.y), data.X.views, data.validation is not None
         self._shape = _shape(map_program, heads)
         self._train, self._val = data.maps(standardize=bool(self._first.standardize))
@@ -52,21 +52,22 @@ class MapNetwork:
         self._options = {name: self._tf.constant(value) for name, value in option_arrays(heads, data).items()}
         self._labels, self._steps = np.tile(data.y, self.views), 0
 
-    def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> np.ndarray:
+    def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Trains for one epoch; see `Network`."""
-        tf, total = self._tf, np.zeros(len(active))
+        tf, total, right = self._tf, np.zeros(len(active)), np.zeros(len(active))
         step = self._program.step_program(self._shape, self._sizes(batches.rows.shape[1]))
         mask = tf.constant(active, tf.float32)
         for rows, weights, rate, x in zip(
             batches.rows, batches.weights, rates, blocks(self._train, list(batches.rows)), strict=True
         ):
-            losses = step(
+            losses, hits = step(
                 tf.constant(x), tf.constant(self._labels[rows]), tf.constant(weights), tf.constant(rate), self._params,
                 self._slots, self._moving, self._options, mask, tf.constant(float(self._steps)),
             )  # fmt: skip
             self._steps += 1
             total += losses.numpy() * weights.sum()
-        return np.asarray(total / batches.weights.sum())
+            right += hits.numpy()
+        return total / batches.weights.sum(), right / batches.weights.sum()
 
     def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns validation losses and accuracies; see `Network`."""
@@ -80,9 +81,16 @@ class MapNetwork:
             short = size - len(batch)  # filled up, so that one program serves all
             padded = np.pad(x, ((0, short), (0, 0), (0, 0), (0, 0))), np.pad(labels[batch], (0, short))
             weights = (np.arange(size) < len(batch)).astype(np.float32)
-            judged = evaluate(*map(tf.constant, (*padded, weights)), self._params, self._moving)
+            judged = evaluate(*map(tf.constant, (*padded, weights)), self._params, self._moving, self._options)
             found += [value.numpy() for value in judged]
-        return found[0] / len(labels), found[1] / len(labels)
+        return found[0] / len(labels) + self._penalties(), found[1] / len(labels)
+
+    def _penalties(self) -> np.ndarray:
+        """Returns what is added to the loss of each head for its kernels (K,)."""
+        if not self._shape.penalized:
+            return np.zeros(len(self._kept))
+        params = {name: self._tf.convert_to_tensor(value) for name, value in self._params.items()}
+        return np.asarray(self._losses.penalties(params, self._options).numpy())
 
     def keep(self, which: np.ndarray) -> None:
         """Remembers the weights of some heads; see `Network`."""
@@ -226,6 +234,7 @@ def _shape(program: Any, heads: Sequence[MapHead]) -> Any:
         rule=first.rule(),
         dropout=any(any(head.dropout_rates()) for head in heads),
         max_norm=first.max_norm is not None,
+        penalized=any(head.l1 or head.l2 for head in heads),
     )
 
 

@@ -30,9 +30,10 @@ import tensorflow as tf
 
 from featurebank.heads.activations import BATCH_NORM_EPSILON
 from featurebank.heads.conv import Layer, edges, kernel_name
+from featurebank.heads.losses import Tensors, judged, mean_losses, penalties
 from featurebank.heads.masks import dropped
 from featurebank.heads.pooling import GEM_FLOOR
-from featurebank.heads.program import ACTIVATIONS, Sizes, Tensors, judged, mean_losses, moved, traced_once, updated
+from featurebank.heads.program import ACTIVATIONS, Sizes, moved, traced_once, updated
 from featurebank.heads.updates import Rule, Slots
 
 
@@ -51,6 +52,8 @@ class MapShape:
     dropout: bool
     """Whether any of them drops units at all."""
     max_norm: bool
+    penalized: bool
+    """Whether any of them has a penalty on its kernels."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ def step_program(shape: MapShape, sizes: Sizes) -> Callable[..., Any]:
 
     It takes maps x (b, h, w, c), labels (b,), weights (b,) (0 for padding), the learning rates (K,), the variables of
     the parameters, of the optimizer's slots and of the moving statistics, which it changes, the heads' options (K, ...)
-    each, which heads are still active (K,) and the number of steps done. It returns the mean loss of each head (K,).
+    each, which heads are still active (K,) and the number of steps done. It returns the mean loss of each head (K,) and
+    the summed weights of the images that it judges right (K,), both before the step.
     """
     differentiate, change = _differentiation(shape, sizes), _change(shape, sizes)
 
@@ -88,13 +92,15 @@ def step_program(shape: MapShape, sizes: Sizes) -> Callable[..., Any]:
         rest = {name: tf.convert_to_tensor(value) for name, value in params.items() if value is not kernel}
         patches = x if kernel is None else _first_patches(shape, x)
         outputs = x if kernel is None else _first_product(patches, kernel)
-        losses, seen, gradients = differentiate(outputs, labels, weights, rest, options, steps, rates.shape[0])
+        losses, hits, seen, gradients = differentiate(outputs, labels, weights, rest, options, steps, rates.shape[0])
+        if shape.penalized:
+            losses += penalties({name: tf.convert_to_tensor(value) for name, value in params.items()}, options)
         if kernel is not None:
             flat = tf.reshape(gradients.pop("outputs"), (-1, kernel.shape[1] * kernel.shape[2]))
             product = tf.matmul(tf.reshape(patches, (-1, kernel.shape[0])), flat, transpose_a=True)
             gradients["kernel0"] = tf.reshape(product, kernel.shape)
         change(params, slots, moving, gradients, seen, rates, options, active, steps)
-        return losses
+        return losses, hits
 
     return traced_once(step)
 
@@ -103,26 +109,29 @@ def step_program(shape: MapShape, sizes: Sizes) -> Callable[..., Any]:
 def evaluation_program(shape: MapShape, sizes: Sizes) -> Callable[..., tuple[Any, Any]]:
     """Returns the program that gives each head's summed cross-entropy (K,) and right answers (K,) in a batch.
 
-    It takes maps, labels and weights as the program of a step, parameters and moving statistics.
+    It takes maps, labels and weights as the program of a step, parameters, moving statistics and options.
     """
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
-    def judge(outputs: Any, labels: Any, weights: Any, params: Tensors, moving: Tensors, heads: int) -> tuple[Any, Any]:
-        return judged(_logits(outputs, _Pass(shape, params, heads, weights, moving, None, {})), labels, weights)
+    def judge(
+        outputs: Any, labels: Any, weights: Any, params: Tensors, moving: Tensors, options: Tensors, heads: int
+    ) -> tuple[Any, Any]:
+        logits = _logits(outputs, _Pass(shape, params, heads, weights, moving, None, {}))
+        return judged(logits, labels, weights, options)
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def evaluate(x: Any, labels: Any, weights: Any, params: Tensors, moving: Tensors) -> Any:
+    def evaluate(x: Any, labels: Any, weights: Any, params: Tensors, moving: Tensors, options: Tensors) -> Any:
         kernel = params["kernel0"] if shape.stem[0] == "conv" else None
         rest = {name: tf.convert_to_tensor(value) for name, value in params.items() if value is not kernel}
         fixed = {name: tf.convert_to_tensor(value) for name, value in moving.items()}
         outputs = x if kernel is None else _first_product(_first_patches(shape, x), kernel)
-        return judge(outputs, labels, weights, rest, fixed, rest["kernel_dense0"].shape[0])
+        return judge(outputs, labels, weights, rest, fixed, options, rest["kernel_dense0"].shape[0])
 
     return evaluate  # type: ignore[no-any-return]
 
 
-def _differentiation(shape: MapShape, sizes: Sizes) -> Callable[..., tuple[Any, Tensors, Tensors]]:
-    """Returns the program of losses (K,), the batch's statistics and the gradients."""
+def _differentiation(shape: MapShape, sizes: Sizes) -> Callable[..., tuple[Any, Any, Tensors, Tensors]]:
+    """Returns the program of losses (K,), right answers (K,), the batch's statistics and the gradients."""
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def differentiate(
@@ -134,9 +143,9 @@ def _differentiation(shape: MapShape, sizes: Sizes) -> Callable[..., tuple[Any, 
             tape.watch(watched)
             drop = (lambda layer, values: _dropped(values, layer, options, steps)) if shape.dropout else None
             logits = _logits(outputs, _Pass(shape, params, heads, weights, None, drop, seen))
-            losses = mean_losses(logits, labels, weights, options)
+            losses, hits = mean_losses(logits, labels, weights, options)
             objective = tf.reduce_sum(losses)
-        return losses, seen, tape.gradient(objective, watched)
+        return losses, hits, seen, tape.gradient(objective, watched)
 
     return differentiate  # type: ignore[no-any-return]
 

@@ -38,10 +38,14 @@ class Dense:
 
 @dataclass
 class History:
-    """One value an epoch."""
+    """One value an epoch, under the names that Keras's `History` has, and as Keras computes it."""
 
     loss: list[float] = field(default_factory=list)
+    """Mean over the batches, each before its step, with dropout, label smoothing, class weights and penalties."""
+    accuracy: list[float] = field(default_factory=list)
+    """Likewise; empty in heads that were saved before it was recorded."""
     val_loss: list[float] = field(default_factory=list)
+    """Of the validation images, with label smoothing and penalties. The loss among the metrics of a run has neither."""
     val_accuracy: list[float] = field(default_factory=list)
     learning_rate: list[float] = field(default_factory=list)
     """Of the epoch's last step."""
@@ -51,7 +55,7 @@ class History:
     def to_dict(self) -> dict[str, Any]:
         """Returns the history as JSON values."""
         return {
-            "loss": self.loss, "val_loss": self.val_loss, "val_accuracy": self.val_accuracy,
+            "loss": self.loss, "accuracy": self.accuracy, "val_loss": self.val_loss, "val_accuracy": self.val_accuracy,
             "learning_rate": self.learning_rate, "best_epoch": self.best_epoch,
         }  # fmt: skip
 
@@ -87,7 +91,7 @@ class TrainedHead(Head):
         patience: epochs without a better value of `monitor` before the head stops; its best weights are kept. Without
             validation data all epochs are run and the last weights kept.
         min_delta: by how much the value must get better to count for `patience`.
-        monitor: "val_loss" or "val_accuracy".
+        monitor: "val_loss" (with label smoothing and penalties, as in Keras) or "val_accuracy".
         standardize: bring each feature to mean 0 and variance 1 over the training images; folded into the weights.
         random_state: seed of weights, batches, views and dropout.
     """

@@ -10,7 +10,8 @@ weights that lead to a unit at one column: neither mixes heads. Dropout keeps th
 the head, step, layer, position), not drawn from a stream that the heads share.
 
 A whole epoch is one XLA program, which turns the optimizer's dozen element-wise operations into few passes over memory.
-Penalties are added to the gradients, l1 sign(w) + 2 l2 w, where they cost no pass of their own.
+Penalties are added to the gradients, l1 sign(w) + 2 l2 w, where they cost no pass of their own; the losses that are
+recorded have them too, as Keras's have.
 """
 
 from __future__ import annotations
@@ -23,14 +24,9 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from featurebank.heads.activations import BATCH_NORM_EPSILON
+from featurebank.heads.losses import Tensors, head_axis, judged, mean_losses, penalties
 from featurebank.heads.masks import dropped
 from featurebank.heads.updates import Rule, Slots, Step, limited
-
-Tensors = dict[str, Any]
-"""By name and layer: "kernel0", "bias0" (none before batch normalisation, which takes every constant off again), with
-batch normalisation "gamma0", "beta0" (trained) and "mean0", "variance0" (moving). The first kernel is (d, K, h), so
-that it is one matrix without being moved; all others have the heads first: biases and the like (K, h), later kernels
-(K, h, h')."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,8 @@ class Shape:
     normalization: str = ""
     """Where batch normalisation stands: "before" or "after" the activation, "" nowhere."""
     max_norm: bool = False
+    penalized: bool = False
+    """Whether any of them has a penalty on its kernels."""
 
 
 class Trained(Protocol):
@@ -80,13 +78,15 @@ def traced_once(function: Any) -> Callable[..., Any]:
 
 
 @cache
-def epoch_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Tensors, dict[str, Slots], Tensors, Any, Any]]:
+def epoch_program(
+    shape: Shape, sizes: Sizes
+) -> Callable[..., tuple[Tensors, dict[str, Slots], Tensors, Any, Any, Any]]:
     """Returns the program of one epoch, which is compiled when it is called first.
 
     It takes features X (n, d), labels y (n,), the batches as row numbers (steps, b) and their weights (steps, b) (0 for
     padding), the learning rates (steps, K), the parameters, the optimizer's slots, the moving statistics, the heads'
     options (K, ...) each, which heads are still active (K,) and the number of steps done. It returns parameters, slots,
-    statistics, steps and the mean loss of each head (K,).
+    statistics, steps, and the mean loss and the accuracy of each head (K,), of each batch before its step.
     """
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
@@ -94,47 +94,54 @@ def epoch_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Tensors, di
         X: Any, y: Any, rows: Any, weights: Any, rates: Any, params: Tensors, slots: dict[str, Slots], moving: Tensors,
         options: Tensors, active: Any, steps: Any,
     ) -> Any:  # fmt: skip
-        def body(i: Any, params: Tensors, slots: dict[str, Slots], moving: Tensors, steps: Any, total: Any) -> Any:
+        def body(
+            i: Any, params: Tensors, slots: dict[str, Slots], moving: Tensors, steps: Any, total: Any, right: Any
+        ) -> Any:
             x, labels = tf.gather(X, rows[i]), tf.gather(y, rows[i])
             with tf.GradientTape() as tape:
                 tape.watch(params)
                 drop = dropper(shape, options, steps)
                 outputs = _first(shape, x, params, drop)
-                losses, seen = head_losses(shape, outputs, labels, weights[i], params, options, drop)
+                losses, hits, seen = head_losses(shape, outputs, labels, weights[i], params, options, drop)
                 objective = tf.reduce_sum(losses)
             gradients = tape.gradient(objective, params)
+            if shape.penalized:
+                losses += penalties(params, options)
             steps = steps + 1
             params, slots = updated(shape, params, slots, gradients, rates[i] * active, options, active, steps)
             moving = moved(moving, seen, options["keep"], active)
-            return i + 1, params, slots, moving, steps, total + losses * tf.reduce_sum(weights[i])
+            return i + 1, params, slots, moving, steps, total + losses * tf.reduce_sum(weights[i]), right + hits
 
-        start = (0, params, slots, moving, steps, tf.zeros_like(active))
+        start = (0, params, slots, moving, steps, tf.zeros_like(active), tf.zeros_like(active))
         found = tf.while_loop(lambda i, *_: i < tf.shape(rows)[0], body, start)
-        return (*found[1:5], found[5] / tf.reduce_sum(weights))
+        return (*found[1:5], found[5] / tf.reduce_sum(weights), found[6] / tf.reduce_sum(weights))
 
     return traced_once(epoch)
 
 
 @cache
 def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, Any]]:
-    """Returns the program that gives each head's mean cross-entropy (K,) and accuracy (K,).
+    """Returns the program that gives each head's loss (K,), with smoothing and penalties, and its accuracy (K,).
 
-    It takes features, labels, row numbers and weights as the program of an epoch, parameters and moving statistics.
+    It takes features, labels, row numbers and weights as the program of an epoch, parameters, moving statistics and
+    options.
     """
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
-    def evaluate(X: Any, y: Any, rows: Any, weights: Any, params: Tensors, moving: Tensors) -> tuple[Any, Any]:
+    def evaluate(
+        X: Any, y: Any, rows: Any, weights: Any, params: Tensors, moving: Tensors, options: Tensors
+    ) -> tuple[Any, Any]:
         heads = params["kernel0"].shape[1]
 
         def body(i: Any, loss: Any, right: Any) -> tuple[Any, Any, Any]:
             outputs = _first(shape, tf.gather(X, rows[i]), params, None)
             logits, _ = _logits(shape, outputs, params, moving=moving)
-            losses, hits = judged(logits, tf.gather(y, rows[i]), weights[i])
+            losses, hits = judged(logits, tf.gather(y, rows[i]), weights[i], options)
             return i + 1, loss + losses, right + hits
 
         start = (0, tf.zeros((heads,)), tf.zeros((heads,)))
         _, loss, right = tf.while_loop(lambda i, *_: i < tf.shape(rows)[0], body, start)
-        return loss / tf.reduce_sum(weights), right / tf.reduce_sum(weights)
+        return loss / tf.reduce_sum(weights) + penalties(params, options), right / tf.reduce_sum(weights)
 
     return traced_once(evaluate)
 
@@ -148,11 +155,6 @@ def keeping_program(sizes: Sizes) -> Callable[[Tensors, Tensors, Any], Tensors]:
         return {name: tf.where(per_head(better, name, value), value, kept[name]) for name, value in new.items()}
 
     return traced_once(keep)
-
-
-def head_axis(name: str) -> int:
-    """Returns which axis of a tensor counts the heads."""
-    return 1 if name == "kernel0" else 0
 
 
 def per_head(values: Any, name: str, parameter: Any) -> Any:
@@ -177,8 +179,8 @@ def dropper(shape: Shape, options: Tensors, steps: Any) -> Drop | None:
 
 def head_losses(
     shape: Shape, outputs: Any, labels: Any, weights: Any, params: Tensors, options: Tensors, drop: Drop | None
-) -> tuple[Any, Tensors]:
-    """Returns the mean cross-entropy of each head over a batch (K,), and the batch's means and variances.
+) -> tuple[Any, Any, Tensors]:
+    """Returns each head's mean loss over a batch (K,), its right answers (K,), and the batch's means and variances.
 
     Args:
         shape: of the heads.
@@ -190,24 +192,7 @@ def head_losses(
         drop: from `dropper`.
     """
     logits, seen = _logits(shape, outputs, params, drop=drop, weights=weights)
-    return mean_losses(logits, labels, weights, options), seen
-
-
-def mean_losses(logits: Any, labels: Any, weights: Any, options: Tensors) -> Any:
-    """Returns the mean cross-entropy of each head (K,) for logits (K, b, classes), smoothed and weighed by class."""
-    smoothing = options["label_smoothing"][:, None, None]
-    targets = tf.one_hot(labels, logits.shape[-1])[None] * (1 - smoothing) + smoothing / logits.shape[-1]
-    losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-    each = weights * tf.gather(options["class_weight"], labels, axis=1)
-    return tf.reduce_sum(losses * each, 1) / tf.reduce_sum(weights)
-
-
-def judged(logits: Any, labels: Any, weights: Any) -> tuple[Any, Any]:
-    """Returns the summed cross-entropy and right answers of each head, (K,) each, for logits (K, b, classes)."""
-    repeated = tf.broadcast_to(labels, tf.shape(logits)[:2])
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(repeated, logits)
-    hits = tf.cast(tf.argmax(logits, -1, tf.int32) == repeated, tf.float32)
-    return tf.reduce_sum(losses * weights, 1), tf.reduce_sum(hits * weights, 1)
+    return *mean_losses(logits, labels, weights, options), seen
 
 
 def _logits(

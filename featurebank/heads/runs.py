@@ -11,9 +11,9 @@ import numpy as np
 
 from featurebank import digest
 from featurebank.bank import Bank
-from featurebank.bank.sealed import read_sealed, write_sealed
 from featurebank.heads.catalog import changed_params, revision_of
 from featurebank.heads.saved import SUFFIX
+from featurebank.sealed import read_sealed, write_sealed
 
 FINETUNE = "finetune"
 """What the runs are called whose networks were trained, too."""

@@ -47,7 +47,7 @@ class Network(Protocol):
     validated: bool
     """Whether there are validation images."""
 
-    def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> np.ndarray:
+    def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Trains for one epoch.
 
         Args:
@@ -56,11 +56,12 @@ class Network(Protocol):
             active: (K,) bool: the others keep their weights.
 
         Returns:
-            The mean training loss of each head (K,).
+            The mean training loss and the accuracy of each head, (K,) each: the mean over the epoch's batches, each
+            judged before its step and with dropout, as Keras does. The loss has label smoothing and penalties.
         """
 
     def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the validation loss and accuracy of each head: (K,) each."""
+        """Returns the validation loss, with label smoothing and penalties, and accuracy of each head: (K,) each."""
 
     def keep(self, which: np.ndarray) -> None:
         """Remembers the weights of these heads (K,) bool as the ones to hand over."""
@@ -201,22 +202,23 @@ class _Training:
         steps = len(batches.rows)
         rates = np.stack([c.head.scheduled().rates(epoch, steps) * c.scale for c in self._courses], axis=1)
         active = np.array([course.active for course in self._courses])
-        losses = self._network.run_epoch(batches, rates.astype(np.float32), active)
+        trained = self._network.run_epoch(batches, rates.astype(np.float32), active)
         found = self._network.evaluate() if self._network.validated else None
-        better = [
-            course.active and self._record(k, epoch, float(losses[k]), float(rates[-1, k]), found)
-            for k, course in enumerate(self._courses)
-        ]
+        better = []
+        for k, course in enumerate(self._courses):
+            if course.active:
+                course.history.learning_rate.append(float(rates[-1, k]))
+            better.append(course.active and self._record(k, epoch, trained, found))
         self._network.keep(np.array(better))
 
     def _record(
-        self, k: int, epoch: int, loss: float, rate: float, found: tuple[np.ndarray, np.ndarray] | None
+        self, k: int, epoch: int, trained: tuple[np.ndarray, np.ndarray], found: tuple[np.ndarray, np.ndarray] | None
     ) -> bool:
         """Notes an epoch of head k; returns whether its weights are to be kept."""
         course = self._courses[k]
-        head, history = course.head, course.history
+        head, history, loss = course.head, course.history, float(trained[0][k])
         history.loss.append(loss)
-        history.learning_rate.append(rate)
+        history.accuracy.append(float(trained[1][k]))
         better, going_on, value = np.isfinite(loss), np.isfinite(loss), loss
         if found is not None:
             val_loss, val_accuracy = float(found[0][k]), float(found[1][k])

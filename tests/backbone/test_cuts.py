@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from featurebank.backbone import load_backbone
-from featurebank.backbone.cuts import cut_points, multiply_adds
+from featurebank.backbone.cuts import cut_points
+from featurebank.backbone.work import multiply_adds
 
 
 @pytest.fixture(scope="module")

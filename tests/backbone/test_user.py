@@ -52,6 +52,10 @@ def both():
     return make(), "caffe"
 both.preprocessing = "tf"
 
+def restless():
+    image = keras.Input((32, 32, 3))
+    return keras.Model(image, layers.Conv2D(8, 3)(image)), "tf"
+
 def odd():
     return make(), "imagenet"
 
@@ -360,6 +364,7 @@ def test_a_network_without_classifier() -> None:
         ("my_nets:both", {}, ConfigError, "declares preprocessing 'tf' and returns 'caffe'"),
         ("my_nets:odd", {}, UnknownNameError, "unknown preprocessing 'imagenet': known: caffe, mean, tf, torch"),
         ("my_nets:array", {}, ConfigError, r"my_nets:array is of type builtins\.list: expected a Keras model"),
+        ("my_nets:restless", {}, ConfigError, "my_nets:restless gives other weights at each call: load trained"),
         ("my_nets:fails", {}, ConfigError, r"my_nets:fails failed at my_nets\.py:\d+: ValueError"),
         ("my_nets:needs_size", {}, ConfigError, "needs an image size"),
         ("my_nets:needs_more", {}, ConfigError, r"needs arguments \(depth\): expected none, or image_size"),
@@ -383,6 +388,37 @@ def test_bad_names_get_one_line(name: str, options: dict, kind: type[Exception],
     with pytest.raises(kind, match=message) as caught:
         load_backbone(name, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_random_weights_by_seed_need_no_steady_function() -> None:
+    first, again = (load_backbone("my_nets:restless", weights="random:3") for _ in range(2))
+    for one, other in zip(first.network().get_weights(), again.network().get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_pixels_that_are_rescaled_twice_are_warned_of() -> None:
+    def scaled(*begin: keras.Layer) -> keras.Model:
+        keras.utils.set_random_seed(0)
+        parts = [layers.Conv2D(4, 3), layers.Rescaling(2.0), layers.Conv2D(4, 3)]
+        return keras.Sequential([keras.Input((8, 8, 3)), *begin, *parts])
+
+    for begin in ([layers.Rescaling(1 / 255)], [layers.RandomFlip(), layers.Normalization(mean=1.0, variance=2.0)]):
+        backbone = backbone_from_model(scaled(*begin), preprocessing="tf", name="m")
+        assert "m rescales its input itself" in backbone.spec.caution
+        assert "preprocessing 'tf' comes before that" in backbone.spec.caution
+        assert not backbone_from_model(scaled(*begin), preprocessing="none").spec.caution
+    assert not backbone_from_model(scaled(), preprocessing="tf").spec.caution
+
+
+def test_a_network_whose_work_is_after_its_map_is_refused() -> None:
+    image = keras.Input((32, 32, 3))
+    x = layers.Reshape((64, 16))(layers.Conv2D(16, 4, strides=4, name="patch")(image))
+    x = layers.Add()([x, layers.MultiHeadAttention(2, 8)(x, x)])
+    model = keras.Model(image, layers.GlobalAveragePooling1D()(x))
+    with pytest.raises(ConfigError, match=r"m: \d\d % of its work comes after its last map, 'patch', .*transformers"):
+        backbone_from_model(model, preprocessing="none", name="m")
+    cut = keras.Model(model.input, model.get_layer("patch").output)
+    assert backbone_from_model(cut, preprocessing="none").spec.channels == 16
 
 
 def test_the_image_size_reaches_the_function() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from featurebank.bank import claims
 from featurebank.bank.claims import Claims
 
 CHILD = """
@@ -86,14 +85,26 @@ def test_the_file_has_no_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="other locks")
-def test_a_disk_without_locks_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(file: int, offset: int) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, "no locks here")
 
-    monkeypatch.setattr(claims, "_lock", refuse)
+    monkeypatch.setattr("fcntl.lockf", refuse)
     told: list[str] = []
     with Claims(tmp_path, told.append) as mine:
         assert [mine.take(run) for run in RUNS] == [True] * 3
         mine.release(RUNS)
+        assert not mine.locks
     assert len(told) == 1
-    assert "without file locks (No locks available)" in told[0]
+    assert "without file locks (no locks here)" in told[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other locks")
+def test_another_failure_is_no_lack_of_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    with pytest.raises(OSError, match="Input/output"), Claims(tmp_path) as mine:
+        mine.take(RUNS[0])

@@ -314,10 +314,10 @@ def test_a_damaged_memory_is_made_anew(
 def test_a_cache_that_cannot_be_written_does_not_matter(
     error: OSError, folder: Path, tmp_path: Path, settled: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path, data: bytes) -> None:
+    def refuse(path: Path) -> None:
         raise error
 
-    monkeypatch.setattr(memory, "write_bytes", refuse)
+    monkeypatch.setattr(memory, "atomic_path", refuse)
     settled()
     fingerprinted(folder, tmp_path / "memory")
     (tmp_path / "file").touch()

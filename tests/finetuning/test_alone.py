@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from finetunes import Said
 
 import featurebank as fb
-from featurebank.bank import Bank
+from featurebank.bank import Bank, note
 from featurebank.bank.collect import collect
 from featurebank.errors import RunLockedError
 from featurebank.finetuning.alone import alone
@@ -111,3 +112,28 @@ def test_two_threads_of_a_process(tmp_path: Path, said: Said) -> None:
     assert found[0].startswith(f"process {os.getpid()} on ")
     assert found[1].startswith("another process does this fine-tune (run 00000000aa): wait for it to end")
     assert found[2] == "begun"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other locks")
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP])
+def test_without_locks_the_note_is_one(
+    tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A note that changes is of a living holder, whatever date it has; one that stays the same is of a dead one."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    for name, seconds in (("HEARTBEAT_S", 0.05), ("DEAD_AFTER_S", 0.5), ("LOOK_AGAIN_S", 0.05), ("SETTLE_S", 0.1)):
+        monkeypatch.setattr(note, name, seconds)
+    run = "00000000aa"
+    with alone(tmp_path, run, said):
+        here = rf"^process {os.getpid()} on .* has been doing this fine-tune \(run {run}\) since 20"
+        with pytest.raises(RunLockedError, match=here), alone(tmp_path, run, said):
+            pass
+    left = {"host": "elsewhere", "process": 4711, "since": "2099-01-01T00:00:00Z"}
+    (tmp_path / f"{run}.holder").write_text(json.dumps(left))
+    with alone(tmp_path, run, said):
+        assert json.loads((tmp_path / f"{run}.holder").read_text())["process"] == os.getpid()
+    assert not (tmp_path / f"{run}.holder").exists()

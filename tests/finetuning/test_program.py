@@ -11,6 +11,7 @@ from finetunes import options
 from featurebank.backbone import load_backbone
 from featurebank.finetuning.phases import plan_phases
 from featurebank.finetuning.program import Network, Program
+from featurebank.finetuning.task import Task
 from featurebank.originals import Originals
 
 RULES: dict[str, dict[str, Any]] = {
@@ -93,8 +94,28 @@ def test_class_weights_and_smoothing_are_in_the_loss(model: Any, train: Original
     logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     weights = np.array([3.0, 0.5])
     expected = np.mean(weights[labels] * -(0.8 * logs[np.arange(9), labels] + 0.1 * logs.sum(axis=1)))
-    found = Program(Network(model, wanted), phase, wanted, weights).step(images, labels, 0.0, 1)
-    assert found == pytest.approx(expected, rel=1e-4)
+    loss, right = Program(Network(model, wanted), phase, wanted, weights).step(images, labels, 0.0, 1)
+    assert loss == pytest.approx(expected, rel=1e-4)
+    assert right == (logits.argmax(axis=1) == labels).sum(), "class weights play no part in the accuracy"
+
+
+def test_val_loss_has_the_smoothing_as_in_keras(model: Any, train: Originals) -> None:
+    import keras
+
+    calm = keras.models.clone_model(model)
+    calm.set_weights(model.get_weights())
+    logits = calm.get_layer("head_logits")
+    logits.set_weights([0.01 * weight for weight in logits.get_weights()])  # so that no probability is 0
+    wanted = options(label_smoothing=0.2)
+    network = Network(calm, wanted)
+    found = Task(network, train, train, (), wanted).judge()
+    logits = network.training(train.take(np.arange(len(train))).astype(np.float32), training=False)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2)
+    expected = float(loss(np.eye(logits.shape[1])[train.labels], logits))
+    assert found.objective == found.value("val_loss") == pytest.approx(expected, rel=1e-5)
+    assert found.loss < found.objective, "the plain cross-entropy"
+    plain = Task(network, train, train, (), options()).judge()
+    assert plain.objective == plain.loss == found.loss
 
 
 def test_dropout_before_the_last_layer_is_seeded(model: Any, train: Originals) -> None:
@@ -102,7 +123,7 @@ def test_dropout_before_the_last_layer_is_seeded(model: Any, train: Originals) -
         wanted = options(dropout=0.5, seed=seed)
         (phase,) = plan_phases(model, wanted)
         program = Program(Network(model, wanted), phase, wanted, np.ones(2))
-        return [program.step(train.take(np.arange(9)), train.labels[:9], 0.0, number) for number in (1, 2)]
+        return [program.step(train.take(np.arange(9)), train.labels[:9], 0.0, number)[0] for number in (1, 2)]
 
     first = losses(0)
     assert first == losses(0) != losses(1)
@@ -141,6 +162,6 @@ def test_dropout_inside_of_the_network_acts_in_training_alone(name: str, active:
     program = Program(trained, phase, wanted, np.ones(3))
     images = np.random.default_rng(0).integers(0, 256, (16, size, size, 3), dtype=np.uint8)
     labels = (np.arange(16) % 3).astype(np.int32)
-    first, second = (program.step(images, labels, 0.0, number) for number in (1, 2))
+    first, second = (program.step(images, labels, 0.0, number)[0] for number in (1, 2))
     assert (abs(first - second) > 1e-3) == active
     np.testing.assert_array_equal(trained.judge(images), trained.judge(images))

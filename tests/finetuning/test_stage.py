@@ -62,6 +62,8 @@ def test_a_run_on_the_leaderboard(clean: Bank, head: Run, said: Said) -> None:
     assert gain["worth"].startswith("worth it: +")
     assert run.history["val_accuracy"][run.history["best_epoch"] - 1] == run.metrics["val"]["accuracy"]
     assert sum(phase["epochs"] for phase in run.finetune["phases"]) == len(run.history["loss"])
+    assert len(run.history["accuracy"]) == len(run.history["loss"])
+    assert run.history["accuracy"][0] < run.history["accuracy"][-1] <= 1
     assert fb.leaderboard(clean)[0] == run == fb.select(load_runs(clean))
     assert f"epoch 0, the head: validation accuracy {epoch_0:.4f}" in "\n".join(said.lines)
     left = {path.suffix for path in (clean.path / "runs").iterdir() if path.name != CLAIMS}

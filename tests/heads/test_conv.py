@@ -180,6 +180,16 @@ def test_it_is_what_keras_trains(head: ConvHead, hard_maps: Any) -> None:
     assert head.n_parameters_ == numbers
 
 
+def test_its_course_is_that_of_keras_with_early_stopping(hard_maps: Any) -> None:
+    head = ConvHead(
+        **{**SMALL, "conv_batch_norm": False}, learning_rate=0.02, epochs=12, patience=2, l1=0.003, l2=0.02,
+        label_smoothing=0.1, hidden_units=6,
+    ).fit(hard_maps.X, hard_maps.y, hard_maps.validation)  # fmt: skip
+    model = keras_model(head, (7, 7, 2), 3)
+    expected = by_keras.fit_watched(model, head, hard_maps.X, hard_maps.y, hard_maps.validation)
+    by_keras.assert_same_course(head.history_, expected, tolerance=1e-3)
+
+
 def test_channels_are_standardised_over_all_places(maps: Any) -> None:
     scaled = maps.X * np.float32([100.0, 0.01]) + np.float32([-7.0, 3.0])
     options: dict[str, Any] = {**SMALL, "learning_rate": 0.01, "epochs": 3, "standardize": True}

@@ -138,6 +138,8 @@ def test_large_first_kernels_are_trained_in_blocks(
     for one, other in zip(whole, blocks, strict=True):
         same(one, other)
         assert one.history_.best_epoch == other.history_.best_epoch
+        for values in by_keras.NAMES:  # with penalties
+            np.testing.assert_allclose(getattr(one.history_, values), getattr(other.history_, values), rtol=1e-4)
 
 
 @given(inputs=st.integers(1, 1 << 16), heads=st.integers(1, 64), units=st.integers(1, 4096))
@@ -209,8 +211,8 @@ def keras_model(head: NeuralHead, features: int, classes: int) -> Any:
     return keras.Sequential([*layers, keras.layers.Dense(classes, "softmax", **options)])
 
 
-def keras_trained(head: NeuralHead, X: np.ndarray, y: np.ndarray) -> Any:
-    """What Keras makes of a head's first weights, batches and options."""
+def keras_start(head: NeuralHead, X: np.ndarray, y: np.ndarray) -> Any:
+    """The network of a head in Keras, with the head's first weights."""
     import_tensorflow()
     import keras
 
@@ -222,7 +224,7 @@ def keras_trained(head: NeuralHead, X: np.ndarray, y: np.ndarray) -> Any:
         kernel = first[f"kernel{number}"]
         biases = [first[f"bias{number}"][0]] if layer.use_bias else []
         layer.set_weights([kernel[:, 0] if number == 0 else kernel[0], *biases])
-    return by_keras.fit(model, head, X, y)
+    return model
 
 
 @pytest.mark.parametrize(
@@ -255,11 +257,37 @@ def test_it_is_what_keras_trains(head: NeuralHead, hard: Any) -> None:
     head.set_params(random_state=5, batch_size=32)
     assert len(hard.X) % 32, "the last batch is meant to be a partial one"
     head.fit(hard.X, hard.y)  # no validation data: the last weights, as in Keras
-    model = keras_trained(head, hard.X, hard.y)
+    model = by_keras.fit(keras_start(head, hard.X, hard.y), head, hard.X, hard.y)
     np.testing.assert_allclose(head.predict_proba(hard.X_val), model.predict(hard.X_val, verbose=0), atol=1e-4)
     if not head.normalization()[0]:  # which is folded into the weights
         for ours, theirs in zip(weights(head), model.get_weights(), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+PENALIZED = [
+    SoftmaxHead(learning_rate=0.05, epochs=12, patience=3, l1=0.01, l2=0.02),
+    SoftmaxHead(learning_rate=0.05, epochs=12, patience=2, label_smoothing=0.3, class_weight="balanced"),
+    SoftmaxHead(
+        learning_rate=0.3, epochs=14, patience=9, optimizer="sgd", schedule="plateau", plateau_patience=1, l2=0.1
+    ),
+    MLPHead(hidden_units=16, learning_rate=0.02, epochs=14, patience=3, l2=0.01, label_smoothing=0.1),
+    MLPHead(hidden_units=16, learning_rate=0.02, epochs=12, patience=3, monitor="val_accuracy", l1=0.01),
+]
+
+
+@pytest.mark.parametrize(
+    "head",
+    PENALIZED,
+    ids=lambda h: "-".join(f"{k}={v}" for k, v in h.get_params().items() if v != getattr(type(h)(), k)),
+)
+def test_its_course_is_that_of_keras_with_early_stopping(head: NeuralHead, hard: Any) -> None:
+    """Every value of each epoch, the last epoch, and the one that is kept; losses have penalties and smoothing."""
+    head.set_params(random_state=5)
+    head.fit(hard.X, hard.y, hard.validation)
+    model = keras_start(head, hard.X, hard.y)
+    expected = by_keras.fit_watched(model, head, hard.X, hard.y, hard.validation)
+    by_keras.assert_same_course(head.history_, expected)
+    np.testing.assert_allclose(head.predict_proba(hard.X_val), model.predict(hard.X_val, verbose=0), atol=1e-3)
 
 
 # ---------------------------------------------------------------- stopping

@@ -36,8 +36,8 @@ def tail(**options: Any) -> TailHead:
     return TailHead(**{**NETWORK, "cut": CUT, "epochs": 3, "learning_rate": 1e-3, "batch_size": 16, **options})
 
 
-def keras_losses(head: TailHead, X: np.ndarray, y: np.ndarray) -> list[float]:
-    """The same layers, from images, by Keras."""
+def keras_course(head: TailHead, X: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:
+    """Losses and accuracies of the same layers, from images, by Keras."""
     import keras
 
     backbone = load_backbone("mobilenet_v2", weights="random:0", image_size=32)
@@ -48,13 +48,14 @@ def keras_losses(head: TailHead, X: np.ndarray, y: np.ndarray) -> list[float]:
     model = keras.Model(trunk.input, part(trunk(trunk.input)[CUT]))
     rate = head.learning_rate
     optimizer = keras.optimizers.SGD(rate, head.momentum) if head.optimizer == "sgd" else keras.optimizers.Adam(rate)
-    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    random, found = np.random.default_rng(head.random_state), []
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    random, losses, accuracies = np.random.default_rng(head.random_state), [], []
     for _ in range(head.epochs):
         order = random.permutation(len(X))
         history = model.fit(X[order], positions[order], head.batch_size, shuffle=False, verbose=0)
-        found.append(history.history["loss"][0])
-    return found
+        losses.append(history.history["loss"][0])
+        accuracies.append(history.history["accuracy"][0])
+    return losses, accuracies
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,9 @@ def keras_losses(head: TailHead, X: np.ndarray, y: np.ndarray) -> list[float]:
 )
 def test_the_losses_are_those_of_keras_from_images(options: dict[str, Any], images: Any, maps: np.ndarray) -> None:
     head = tail(**options).fit(maps, images[1])
-    np.testing.assert_allclose(head.history_.loss, keras_losses(tail(**options), *images), rtol=0.02)
+    losses, accuracies = keras_course(tail(**options), *images)
+    np.testing.assert_allclose(head.history_.loss, losses, rtol=0.02)
+    np.testing.assert_allclose(head.history_.accuracy, accuracies, atol=0.03)
 
 
 def trained_layers(head: TailHead, maps: np.ndarray) -> set[str]:
@@ -103,6 +106,27 @@ def test_rates_and_penalties_of_their_own(images: Any, maps: np.ndarray) -> None
     assert slow[0] < plain[0] / 100
     assert slow[1] > plain[1] / 10
     assert held[0] < plain[0]
+
+
+def test_losses_have_smoothing_and_penalties(images: Any, maps: np.ndarray) -> None:
+    y = images[1]
+    options: dict[str, Any] = {"l1": 1e-4, "l2": 1e-3, "l2_sp": 0.5, "label_smoothing": 0.2, "epochs": 1}
+    head = tail(**options).fit(maps[:50], y[:50], (maps[50:], y[50:]))
+    model, start = head.model_(), tail().build(maps.shape[1:], 3)
+    logits = np.asarray(model(maps[50:], training=False), np.float64)
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    own = logs[np.arange(20), np.searchsorted(head.classes_, y[50:])]
+    expected = -(0.8 * own + 0.2 * logs.mean(axis=1)).mean()
+    for variable, before in zip(model.trainable_variables, start.trainable_variables, strict=True):
+        weight = variable.numpy().astype(np.float64)
+        if variable.name.endswith("kernel"):
+            expected += 1e-4 * np.abs(weight).sum() + 1e-3 * (weight**2).sum()
+        if not variable.path.startswith("head_"):
+            expected += 0.5 * ((weight - before.numpy()) ** 2).sum()
+    assert head.history_.val_loss[0] == pytest.approx(expected, rel=1e-4)
+    assert head.history_.val_accuracy[0] == pytest.approx(
+        (logits.argmax(1) == head.classes_.searchsorted(y[50:])).mean()
+    )
 
 
 def test_the_networks_own_weights_stay(images: Any, maps: np.ndarray) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from featurebank.bank.verify import verify_bank
 from featurebank.dataset import load_dataset
 from featurebank.errors import BankLockedError
 from featurebank.extraction import ExtractOptions, locate
+from featurebank.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = socket.gethostname()
@@ -122,23 +125,39 @@ def test_a_reader_beside_a_writer_and_the_end_of_the_writer(
     assert "ended without" not in ended(extracts(quiet=False))[1], "told once"
 
 
-def leave_note(path: Path, seconds_ago: float) -> None:
-    value = {"host": "elsewhere", "process": 4711, "heartbeat": time.time() - seconds_ago}
-    (path / NOTE).write_text(json.dumps(value))
+@contextlib.contextmanager
+def note_of_another_host(path: Path, *, ahead: float, beats: bool) -> Iterator[None]:
+    """Leaves a note whose date is so many seconds ahead of ours, and which changes for a while, or never."""
+    ended = threading.Event()
+
+    def write() -> None:
+        beat = 0
+        while beat == 0 or (beats and not ended.wait(0.1)):
+            value = {"host": "elsewhere", "process": 4711, "heartbeat": time.time() + ahead + beat}
+            write_json(path / NOTE, value)
+            beat += 1
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
-def test_the_note_of_another_host(extracts: Start, ended: Callable[..., tuple[str, str]]) -> None:
-    """A disk whose locks do not reach other hosts: a heartbeat younger than a minute is a living writer."""
+@pytest.mark.parametrize("ahead", [-1e6, 1e6])
+def test_the_note_of_another_host(extracts: Start, ended: Callable[..., tuple[str, str]], ahead: float) -> None:
+    """Locks that do not reach other hosts, whose clocks are days off: what changes is alive, what stays is dead."""
     path = Path(json.loads(ended(extracts())[0])["bank"])
-    leave_note(path, 30)
-    _, error = ended(extracts(), 1)
-    assert error.startswith("Error: process 4711 on elsewhere (heard of 3")
-    assert error.count("\n") == 1
-    leave_note(path, 61)
-    assert "process 4711 on elsewhere ended without letting go" in ended(extracts(quiet=False))[1]
-    leave_note(path, 58)
-    _, told = ended(extracts("--wait", quiet=False))
-    assert told.index("waiting: process 4711 on elsewhere") < told.index("process 4711 on elsewhere ended without")
+    with note_of_another_host(path, ahead=ahead, beats=True):
+        _, error = ended(extracts(), 1)
+        assert error.startswith("Error: process 4711 on elsewhere (heard of just now) writes the bank")
+        assert error.count("\n") == 1
+        process = extracts("--wait", quiet=False, DEAD_AFTER=1)
+        waiting = await_line(process, "waiting: process 4711 on elsewhere")
+    told = waiting + ended(process)[1]
+    assert "process 4711 on elsewhere ended without letting go" in told
 
 
 # ---- readers

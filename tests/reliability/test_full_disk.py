@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 import pytest
 
-from featurebank.bank import lock
+from featurebank.bank import lock, note
 from featurebank.bank.collect import plan_gc
 from featurebank.bank.items import Items
 from featurebank.bank.lock import WriterLock, read_holder
@@ -194,12 +194,13 @@ def test_not_even_room_for_the_note(extracts: Start, ended: Ended, disk: Disk) -
 
 
 def test_a_full_disk_is_no_death_of_the_writer(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(note, "HEARTBEAT_S", 0.02)
     with WriterLock(disk.path):
         filler = disk.fill()
-        first = read_holder(disk.path)
+        first, moment = read_holder(disk.path), (disk.path / lock.NOTE).stat().st_mtime_ns
         time.sleep(0.2)
         assert read_holder(disk.path) == first, "no room for another note, and the old one stands"
+        assert (disk.path / lock.NOTE).stat().st_mtime_ns > moment, "whoever watches it sees that its holder lives"
         filler.unlink()
         deadline = time.monotonic() + 10
         while read_holder(disk.path) == first:

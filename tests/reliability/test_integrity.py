@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -12,18 +13,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from featurebank.backbone import Backbone
+from featurebank.backbone.outline import outline_of
 from featurebank.bank.claims import NAME as CLAIMS
-from featurebank.bank.lock import LOCK
+from featurebank.bank.lock import LOCK, NOTE
 from featurebank.bank.manifest import MANIFEST, load_manifest
+from featurebank.bank.note import Heartbeat
 from featurebank.bank.reader import Bank
-from featurebank.bank.verify import verify_bank
+from featurebank.bank.verify import verify_bank, verify_beside
 from featurebank.dataset import load_dataset
+from featurebank.dataset.memory import digest_changed
+from featurebank.digest import of_file
+from featurebank.engine.converted import path_of, save
 from featurebank.errors import BankError
 from featurebank.extraction import extract
+from featurebank.finetuning.checkpoint import Checkpoint, State
 from featurebank.grid import train_heads
+from featurebank.sealed import write_sealed
 
 PLACES = 200
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -72,6 +81,92 @@ def places(files: list[Path], fits: Callable[[Path, int], bool] = lambda *_: Tru
 
 def files_of(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file() and file.name not in {LOCK, CLAIMS})
+
+
+@pytest.fixture
+def cache(path: Path, lite: Backbone, photos: Path) -> Path:
+    """A cache with every kind of file that a command leaves there, and what a dead writer and fine-tune leave."""
+    cache, runs = path.parent, path / "runs"
+    outline_of(lite, cache)
+    save(path_of(cache, "net", {"taps": []}), {"taps": []}, b"<net/>", np.arange(50, dtype=np.uint8))
+    extracted = sorted(photos.glob("*/*"))
+    for file in extracted:
+        os.utime(file, (1, 1))
+    digest_changed(
+        Settled(photos, extracted), [str(file) for file in extracted], cache / ".fingerprints" / "a.npz", None
+    )
+    Checkpoint(State(), {"weights": [np.ones((3, 4), np.float32)]}).save(runs / "00000000aa.checkpoint")
+    (runs / "00000000bb.keras").write_bytes(bytes(range(256)))
+    write_sealed(runs / "00000000bb.json", {"run": "00000000bb", "weights": of_file(runs / "00000000bb.keras")})
+    for note in (path / NOTE, runs / "00000000aa.holder"):
+        with Heartbeat(note):
+            left = note.read_bytes()
+        note.write_bytes(left)
+    return cache
+
+
+class Settled:
+    """Photos that were left alone for long."""
+
+    in_threads = False
+
+    def __init__(self, root: Path, files: list[Path]) -> None:
+        self._files = files
+
+    def stamp(self, index: int) -> tuple[int, int, int, int]:
+        return self._files[index].stat().st_size, 1, 1, index
+
+    def digest(self, index: int) -> str:
+        return of_file(self._files[index])
+
+    def image(self, index: int, expected: bytes | None) -> Any:
+        raise AssertionError
+
+
+def look(path: Path) -> str:
+    """What `cache verify` reports of the whole cache, in lines."""
+    try:
+        inside = verify_bank(path).damaged
+    except BankError as error:  # of the manifest, without which nothing else can be looked at
+        inside = (str(error),)
+    return "\n".join([*inside, *verify_beside(path.parent).damaged])
+
+
+def test_every_flipped_byte_of_a_cache_is_found(path: Path, cache: Path) -> None:
+    """In every file of every kind: networks, outlines, fingerprints, models, checkpoints, notes and the rest."""
+    files = files_of(cache)
+    assert {file.suffix for file in files} == {
+        ".h5", ".npz", ".json", ".head", ".keras", ".checkpoint", ".holder", ".outline"
+    }  # fmt: skip
+    assert look(path) == ""
+    assert verify_bank(path).unknown == verify_beside(cache).unknown == ()
+    missed = []
+    for place in itertools.islice(places(files), 8 * len(files)):
+        place.flip()
+        if place.file.name not in look(path):
+            missed.append(place)
+        place.flip()
+    assert missed == []
+    assert look(path) == ""
+
+
+def test_files_without_a_checksum_are_named(path: Path, cache: Path) -> None:
+    """Those of featurebank 0.1, and those that are not ours."""
+    np.savez(cache / ".engines" / "old.npz", weights=np.ones(3))
+    (cache / "mine.txt").write_text("x")
+    (path / NOTE).write_text('{"host": "a", "process": 1, "heartbeat": 1.0}')
+    (path / "runs" / "00000000cc.keras").write_bytes(b"of a fine-tune that has not ended")
+    assert look(path) == ""
+    assert {Path(name).name for name in verify_beside(cache).unknown} == {"old.npz", "mine.txt"}
+    assert {Path(name).name for name in verify_bank(path).unknown} == {NOTE, "00000000cc.keras"}
+
+
+def test_what_is_made_again_is_taken_away_where_it_is_damaged(path: Path, cache: Path) -> None:
+    file = next((cache / ".engines").iterdir())
+    Place(file, 99, 4).flip()
+    assert verify_beside(cache, forget=True).forgotten == (file.name,)
+    assert not file.exists()
+    assert look(path) == ""
 
 
 def test_every_flipped_byte_is_found(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -52,3 +53,49 @@ def fit(model: Any, head: Any, X: np.ndarray, y: np.ndarray) -> Any:
             verbose=0, class_weight=weights, callbacks=[plateau] if head.schedule == "plateau" else [],
         )  # fmt: skip
     return model
+
+
+def fit_watched(model: Any, head: Any, X: np.ndarray, y: np.ndarray, validation: tuple[np.ndarray, np.ndarray]) -> Any:
+    """Trains as `fit`, with Keras's own early stopping (best weights) and plateau; returns Keras's history.
+
+    Its `epoch` is the one whose weights were kept, counted from 1.
+    """
+    import keras
+
+    classes, positions = np.unique(y, return_inverse=True)
+    targets = np.eye(len(classes), dtype=np.float32)
+    random = np.random.default_rng(head.random_state)
+
+    weights = head.class_weights(positions, len(classes)).astype(np.float32)
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        while True:
+            order = random.permutation(len(X))
+            for start in range(0, len(X), head.batch_size):
+                rows = order[start : start + head.batch_size]
+                yield X[rows], targets[positions[rows]], weights[positions[rows]]
+
+    steps = -(-len(X) // head.batch_size)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=head.label_smoothing)
+    model.compile(optimizer_of(head, steps), loss, metrics=["accuracy"])
+    stopping = keras.callbacks.EarlyStopping(head.monitor, patience=head.patience, restore_best_weights=True)
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        head.monitor, factor=head.plateau_factor, patience=head.plateau_patience, min_lr=head.plateau_floor
+    )
+    held = validation[0], targets[np.searchsorted(classes, validation[1])]
+    found = model.fit(
+        batches(), validation_data=held, epochs=head.epochs, steps_per_epoch=steps, verbose=0, shuffle=False,
+        callbacks=[stopping, plateau] if head.schedule == "plateau" else [stopping],
+    )  # fmt: skip
+    return {**found.history, "best_epoch": stopping.best_epoch + 1}
+
+
+NAMES = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+def assert_same_course(found: Any, expected: Any, *, tolerance: float = 1e-4) -> None:
+    """Asserts that a head's history is Keras's: each value of each epoch, when it ended, and which epoch was kept."""
+    for name in NAMES:
+        assert len(getattr(found, name)) == len(expected[name]), name
+        np.testing.assert_allclose(getattr(found, name), expected[name], atol=tolerance, rtol=tolerance, err_msg=name)
+    assert found.best_epoch == expected["best_epoch"]

@@ -17,9 +17,9 @@ from featurebank import digest
 from featurebank.backbone import Backbone, recorded_source
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
-from featurebank.bank.sealed import read_sealed
 from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.progress import Advance, Reporter
+from featurebank.sealed import read_sealed
 
 ROOT = Path(__file__).resolve().parents[2]
 

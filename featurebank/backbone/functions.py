@@ -1,0 +1,56 @@
+"""Functions of a user's own inside a network, as a registered activation: known by their code, not by their name."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from featurebank.errors import ConfigError
+
+
+def function_codes(model: Any, origin: str) -> dict[str, str]:
+    """Returns the code of each function of the user's own that a network calls, by the name that it is registered by.
+
+    Comments, blanks and docstrings do not count. Functions that such a function calls in turn are not looked at.
+
+    Args:
+        model: a functional Keras model.
+        origin: what it is called in messages.
+
+    Raises:
+        ConfigError: the code of a function cannot be read.
+    """
+    import keras
+
+    known = keras.saving.get_custom_objects()
+    names = {name for name in _names(json.loads(model.to_json())) if name in known}
+    return {name: _code(known[name], name, origin) for name in sorted(names) if not inspect.isclass(known[name])}
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Finds what may be the name of a function: any text in a network's configuration."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _names(part)
+
+
+def _code(function: Any, name: str, origin: str) -> str:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError) as error:
+        message = (
+            f"{origin} calls the function '{name}', whose code cannot be read, so that no digest can tell it from "
+            "another: define it in a file, or make it a layer class"
+        )
+        raise ConfigError(message) from error
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None and isinstance(body, list):
+            node.body = body[1:]
+    return ast.unparse(tree)

@@ -1,0 +1,84 @@
+"""How much each part of a network computes, in multiply-adds for one image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from featurebank.backbone.graph import leaf_layers
+
+_KERNELS = {"kernel", "depthwise_kernel", "pointwise_kernel"}
+
+
+def multiply_adds(operation: Any) -> int:
+    """Counts the multiply-adds of a layer or an operation for one image.
+
+    Convolutions, dense layers, attention and matrix products count; what is left takes a small share of the time.
+
+    Args:
+        operation: a layer or an operation of a functional Keras model; of a nested model all of its layers count.
+    """
+    if hasattr(operation, "layers"):
+        return sum(multiply_adds(part) for part in leaf_layers(operation))
+    kind = type(operation).__name__
+    count = _of_attention if kind.endswith("Attention") else _COUNTS.get(kind)
+    return count(operation) if count else 0
+
+
+def _of_kernels(layer: Any) -> int:
+    return int(_places(layer.output.shape[1:-1]) * _kernel_size(layer))
+
+
+def _of_product(operation: Any) -> int:
+    return _places(operation.output.shape[1:]) * int(_inputs(operation)[0].shape[-1] or 1)
+
+
+def _of_einsum_dense(layer: Any) -> int:
+    left, _, right = layer.equation.partition("->")
+    kernel = left.partition(",")[2]
+    summed = [size for label, size in zip(kernel, layer.kernel.shape, strict=True) if label not in right]
+    return int(_places(layer.output.shape[1:]) * math.prod(summed))
+
+
+def _of_attention(layer: Any) -> int:
+    """Counts the projections at each place, and the products of queries with keys and of their shares with values."""
+    query, *others = _inputs(layer)
+    key = others[0] if others else query
+    queries, keys = _places(query.shape[1:-1]), _places(key.shape[1:-1])
+    heads = getattr(layer, "num_heads", None) or getattr(layer, "num_query_heads", None) or 1
+    width = heads * int(getattr(layer, "key_dim", None) or getattr(layer, "head_dim", None) or query.shape[-1] or 1)
+    return max(queries, keys) * _kernel_size(layer) + 2 * queries * keys * width
+
+
+def _of_einsum(operation: Any) -> int:
+    labels = operation.subscripts.partition("->")[0].replace(" ", "").split(",")
+    sizes = {
+        label: int(size or 1)
+        for name, tensor in zip(labels, _inputs(operation), strict=False)
+        if len(name) == len(tensor.shape)
+        for label, size in zip(name, tensor.shape, strict=True)
+    }
+    return math.prod(sizes.values())
+
+
+def _inputs(operation: Any) -> Sequence[Any]:
+    found = operation.input
+    return list(found) if isinstance(found, list | tuple) else [found]
+
+
+def _places(shape: Sequence[int | None]) -> int:
+    return math.prod(int(size or 1) for size in shape)
+
+
+def _kernel_size(layer: Any) -> int:
+    return sum(math.prod(weight.shape) for weight in layer.weights if weight.name in _KERNELS)
+
+
+_COUNTS: dict[str, Callable[[Any], int]] = {
+    **dict.fromkeys(("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense"), _of_kernels),
+    **dict.fromkeys(("Matmul", "Dot", "Tensordot"), _of_product),
+    "EinsumDense": _of_einsum_dense,
+    "Einsum": _of_einsum,
+}
+"""How the classes of layers and operations are counted; every kind of attention beside them."""

@@ -50,7 +50,13 @@ def _duplicates(found: Inspection) -> Iterator[str]:
 
 def _near_duplicates(found: Inspection) -> Iterator[str]:
     near = found.near_duplicates
-    if near and near.total:
+    if near and near.capped:
+        yield (
+            f"more than {number(near.total, 'pair')} of images in different splits look nearly the same to the "
+            f"backbone (cosine of '{near.tap}' above {near.threshold:g}): these are no copies, it does not tell such "
+            "images apart; give a larger --near, or a --bank of another network or tap"
+        )
+    elif near and near.total:
         yield (
             f"{number(near.total, 'pair')} of images in different splits look nearly the same to the backbone (cosine "
             f"of '{near.tap}' above {near.threshold:g}): look at the first ones; where both show one scene, put them "

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from featurebank.augment import Augmentation, augment
-from featurebank.backbone import Backbone, load_backbone
-from featurebank.backbone.recorded import changed_parts
-from featurebank.backbone.resize import word_of
+from featurebank.backbone import Backbone
+from featurebank.backbone.recorded import check_recorded, load_recorded
 from featurebank.bank import Bank
 from featurebank.engine.catalog import load_engine
 from featurebank.errors import FeatureBankError
@@ -48,15 +47,16 @@ def check_canaries(
         bank: the bank.
         rows: how many images.
         seed: of their choice.
-        backbone: the network that the bank was made by; needed where it is the user's own, since no bank may say which
-            code is to be run.
+        backbone: the network that the bank was made by; needed where it is a model in memory or a function of the
+            user's, since no bank may say which code is to be run.
         reporter: where progress is shown.
 
     Returns:
         What it has shown; images, weights or a dataset that are no longer there are a reason, no error.
     """
     try:
-        backbone = _same(bank, backbone or _backbone(bank))
+        backbone = backbone or load_recorded(bank.recipe, bank.manifest.source)
+        check_recorded(backbone, bank.recipe)
         dataset = original_dataset(bank)
         places = unchanged(bank, dataset, rows, seed)
         images = [backbone.resize(dataset.image(index)) for _, index in places]
@@ -66,42 +66,6 @@ def check_canaries(
         return Canaries(0, 0.0, reason=f"none of the images of '{dataset.spec}' are those of the bank any more")
     reporter.say(f"loading {backbone.name} (weights {backbone.weights}) to compute {len(places)} rows anew")
     return _compare(bank, backbone, [position for position, _ in places], np.stack(images))
-
-
-def _backbone(bank: Bank) -> Backbone:
-    """Loads the network that a bank was made by.
-
-    Raises:
-        FeatureBankError: it is not there.
-    """
-    recipe = bank.recipe
-    if str(recipe.get("architecture")).startswith("user:"):
-        message = (
-            f"the bank was made by a network of the user's own, '{recipe['backbone']}': load it in Python and give it "
-            "to featurebank.canaries.check_canaries"
-        )
-        raise FeatureBankError(message)
-    weights = bank.manifest.source.get("weights")
-    if weights is None:
-        message = "the bank does not tell where its weights came from"
-        raise FeatureBankError(message)
-    return load_backbone(
-        recipe["backbone"], weights=weights, image_size=recipe["image_size"],
-        resize=word_of(recipe["resize"]),
-    )  # fmt: skip
-
-
-def _same(bank: Bank, backbone: Backbone) -> Backbone:
-    """Returns the backbone if it is the one that a bank was made by.
-
-    Raises:
-        FeatureBankError: it is another by now.
-    """
-    if changed := changed_parts(backbone, bank.recipe):
-        weights = backbone.weights
-        message = f"{backbone.name} with weights {weights} is another network by now: {', '.join(changed)} changed"
-        raise FeatureBankError(message)
-    return backbone
 
 
 def _compare(bank: Bank, backbone: Backbone, positions: list[int], images: np.ndarray) -> Canaries:

@@ -29,10 +29,17 @@ alike that are not.
 """
 
 MOST_PAIRS = 300
+"""How many pairs are listed."""
+MOST_COUNTED = 100_000
+"""Where there are more pairs, the search ends: they are no copies, but images that the network does not tell apart."""
 
 _ROWS = 2048
 _COLUMNS = 4096
 """Sides of a block of cosines: 32 MB of them, and a copy of six thousand rows of features."""
+
+
+_Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Cosines of pairs, and the rows of both."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,13 @@ class NearDuplicates:
     """Pairs above the threshold, without those that are the same image byte by byte."""
     pairs: tuple[NearPair, ...]
     """The first of them, the most similar first."""
+    capped: bool = False
+    """Whether there are more than `total`: the search ended there."""
+
+    @property
+    def least(self) -> str:
+        """What stands before `total` in a sentence."""
+        return "more than " if self.capped else ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,8 @@ class NearPairs:
     """(k,) float32."""
     total: int
     """How many pairs there are, of which these are the first."""
+    capped: bool = False
+    """Whether there are more than `total`: the search ended there, and these are the first of what it had seen."""
 
 
 def bank_of(cache: Path, dataset: Dataset) -> Bank | None:
@@ -118,7 +134,7 @@ def near_duplicates(
         NearPair(place(dataset, int(rows[a])), place(dataset, int(rows[b])), float(cosine))
         for a, b, cosine in zip(found.first, found.second, found.cosines, strict=True)
     )
-    return NearDuplicates(str(bank.path), tap, threshold, len(rows), found.total, pairs)
+    return NearDuplicates(str(bank.path), tap, threshold, len(rows), found.total, pairs, found.capped)
 
 
 def near_pairs(
@@ -128,6 +144,7 @@ def near_pairs(
     *,
     threshold: float,
     keep: int,
+    most: int = MOST_COUNTED,
     progress: Callable[[int], None] = lambda count: None,
 ) -> NearPairs:
     """Finds the pairs of rows of different groups whose cosine is above a threshold.
@@ -140,29 +157,39 @@ def near_pairs(
         contents: (n,) numbers; rows with the same one are known to be equal, and make no pair.
         threshold: the cosine to exceed.
         keep: how many pairs are returned at most; of equal ones those with the smaller rows.
+        most: how many pairs are counted; where there are more, the search ends.
         progress: called with how many more rows have been compared with all of the later groups.
 
     Returns:
         The most similar pairs, and how many there are in all.
     """
-    order = np.argsort(groups, kind="stable")
-    best = _none()
-    total = 0
+    best, total = _none(), 0
     with limited_blas():
-        for start, stop, after in _row_blocks(groups[order]):
-            rows = order[start:stop]
-            left = _unit(features[rows])
-            for begin in range(after, len(order), _COLUMNS):
-                columns = order[begin : begin + _COLUMNS]
-                found = _above(left @ _unit(features[columns]).T, threshold, rows, columns, contents)
-                total += len(found[0])
-                best = _merged(best, found, keep)
-            progress(stop - start)
+        for found in _blocks(features, groups, contents, threshold, progress):
+            total += len(found[0])
+            best = _merged(best, found, keep)
+            if total > most:
+                break
     cosines, first, second = best
-    return NearPairs(first, second, np.minimum(cosines, np.float32(1)), total)
+    return NearPairs(first, second, np.minimum(cosines, np.float32(1)), min(total, most), total > most)
 
 
-_Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+def _blocks(
+    features: np.ndarray,
+    groups: np.ndarray,
+    contents: np.ndarray,
+    threshold: float,
+    progress: Callable[[int], None],
+) -> Iterator[_Found]:
+    """Yields the pairs of one block of rows and columns after the other; see `near_pairs`."""
+    order = np.argsort(groups, kind="stable")
+    for start, stop, after in _row_blocks(groups[order]):
+        rows = order[start:stop]
+        left = _unit(features[rows])
+        for begin in range(after, len(order), _COLUMNS):
+            columns = order[begin : begin + _COLUMNS]
+            yield _above(left @ _unit(features[columns]).T, threshold, rows, columns, contents)
+        progress(stop - start)
 
 
 def _none() -> _Found:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from featurebank.advice import advise
 from featurebank.augment import Augmentation, augment
 from featurebank.backbone.resize import resize_image
 from featurebank.bank import Bank
 from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError
 from featurebank.inspection import Inspection, inspect_dataset
+from featurebank.near import near_pairs
 
 KEYS = {
     "dataset", "images", "classes", "splits", "counts", "sizes", "aspect_ratios", "formats", "modes", "rotated",
@@ -47,7 +50,7 @@ def test_json_has_the_keys_of_the_contract(leaky: Path, leaky_bank: Bank) -> Non
     assert group["images"][0] == {"id": "test/bee/same.png", "split": "test", "label": "bee"}
     assert found["duplicate_counts"] == {"groups": 1, "images": 2, "across_splits": 1, "across_labels": 1}
     near = found["near_duplicates"]
-    assert set(near) == {"bank", "tap", "threshold", "compared", "total", "pairs"}
+    assert set(near) == {"bank", "tap", "threshold", "compared", "total", "pairs", "capped"}
     (pair,) = near["pairs"]
     assert pair == {
         "a": "train/ant/near.png", "b": "test/ant/nearly.png", "split_a": pair["split_a"], "split_b": "test",
@@ -123,3 +126,11 @@ def test_no_image_can_be_used(tmp_path: Path) -> None:
 def test_wrong_options(options: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         look("digits", **options)
+
+
+def test_too_many_near_duplicates_are_no_copies(leaky: Path, leaky_bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featurebank.near.near_pairs", partial(near_pairs, most=3))
+    found = look(leaky, bank=leaky_bank, near=1e-6)
+    assert found.near_duplicates
+    assert (found.near_duplicates.total, found.near_duplicates.capped) == (3, True)
+    assert any(line.startswith("more than 3 pairs of images in different splits") for line in advise(found))

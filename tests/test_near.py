@@ -64,6 +64,19 @@ def test_of_equally_similar_pairs_those_with_the_smaller_rows_are_kept() -> None
     assert (found.cosines <= 1).all()
 
 
+def test_where_everything_looks_alike_the_search_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """65,536 images would make 2.1 billion pairs, of which nobody learns anything."""
+    monkeypatch.setattr(near, "_ROWS", 10)
+    monkeypatch.setattr(near, "_COLUMNS", 10)
+    seen: list[int] = []
+    features, groups = np.ones((400, 4), np.float32), np.arange(400) % 2
+    found = near_pairs(features, groups, np.arange(400), threshold=0.9, keep=4, most=250, progress=seen.append)
+    assert (found.total, found.capped, len(found.first)) == (250, True, 4)
+    assert sum(seen) < 400
+    whole = near_pairs(features, groups, np.arange(400), threshold=0.9, keep=4)
+    assert (whole.total, whole.capped) == (200 * 200, False)
+
+
 def test_lengths_do_not_matter_not_even_extreme_ones() -> None:
     features = np.array([[1e30, 1e30], [1e-30, 1e-30], [1, -1]], np.float32)
     found = near_pairs(features, np.array([0, 1, 2]), np.arange(3), threshold=0.98, keep=9)

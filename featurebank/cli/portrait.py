@@ -137,7 +137,7 @@ def _print_near(found: Inspection, console: Console) -> None:
         f"{pair.b.split})"
         for pair in near.pairs[:_SHOWN]
     ]
-    count = number(near.total, "near duplicate")
+    count = near.least + number(near.total, "near duplicate")
     head = f"{count} across splits (cosine of {near.tap} above {near.threshold:g}, bank {near.bank})"
     if lines:
         _print_list(head, lines, near.total, console)

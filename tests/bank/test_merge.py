@@ -175,7 +175,8 @@ def test_doubts_are_told(part: Any, tmp_path: Path, rows: SimpleNamespace) -> No
     assert lines == [
         "the banks were split differently ([0.7, 0.15, 0.15] by seed 0; [0.7, 0.15, 0.15] by seed 1): each image keeps "
         "its split; --seed decides all again",
-        "4 images are labelled in more than one way (the first: 'data/a/0.png' and 'copy/a/0.png'): only one can be right",
+        "4 images are labelled in more than one way (the first: 'data/a/0.png' and 'copy/a/0.png'): only one can "
+        "be right",
     ]
 
 

@@ -108,7 +108,7 @@ def _run(
     runs = train_heads(
         bank, wanted.grid, seeds=wanted.seeds, taps=_head_taps(pipeline), search=wanted.search, runs=wanted.runs,
         folds=wanted.folds, repeats=wanted.repeats, budget=wanted.budget, retry_failed=wanted.retry_failed,
-        reporter=reporter,
+        views=pipeline.extract.views, reporter=reporter,
     )  # fmt: skip
     tuned = None
     if pipeline.finetune:
@@ -119,7 +119,7 @@ def _run(
         runs = ranked([*runs, tuned])
     chosen = select(runs)
     if pipeline.select.test:
-        chosen = evaluate_test(bank, chosen)
+        chosen = evaluate_test(bank, chosen, reporter=reporter)
         runs = [chosen if run.run == chosen.run else run for run in runs]
     return PipelineResult(extraction, runs, chosen, tuned)
 

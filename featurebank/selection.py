@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,14 @@ import numpy as np
 
 from featurebank import digest
 from featurebank.bank import Bank
-from featurebank.errors import ConfigError, DatasetError, HeadError, unknown_name
+from featurebank.errors import ConfigError, DatasetError, DiskFullError, HeadError, unknown_name
 from featurebank.heads.data import TrainingData, read_features
 from featurebank.heads.entries import entries, simplest
 from featurebank.heads.finetuned import BATCH, finetuned_model, is_finetuned, judged
 from featurebank.heads.fitting import Fitted, fit_heads
 from featurebank.heads.leaders import Leaderboard
-from featurebank.heads.runs import Run, load_runs
+from featurebank.heads.openings import opened_before, record_opening
+from featurebank.heads.runs import Run, belongs, load_runs
 from featurebank.heads.saved import load_head
 from featurebank.heads.scoring import align
 from featurebank.heads.standing import Standing, latest_folds, ranked
@@ -109,16 +110,19 @@ def evaluate_test(bank: Bank, run: Run, *, reporter: Reporter = SILENT) -> Run:
     Args:
         bank: the bank that the run was trained on.
         run: what `select` returned.
-        reporter: is warned where the split was opened for other runs before.
+        reporter: is warned where some of the images were opened for other runs before, whatever bank, split or name
+            they had then; see `featurebank.heads.openings`.
 
     Returns:
-        The run with `metrics["test"]`, which hold `opened_before`: for how many other runs the split was opened before.
+        The run with `metrics["test"]`, which hold `opened_before`: how many times some of the images were opened for
+        other runs before, and `images_opened_before`: how many of them.
 
     Raises:
         DatasetError: the bank has no test images.
         HeadError: the head failed, belongs to another bank, was trained on folds alone, or cannot be trained again
             where its weights were not kept; the model of a fine-tune is gone.
         DatasetError: of a fine-tune, test images have gone or changed.
+        DiskFullError: no space is left for the record; nothing was opened.
     """
     known = load_runs(bank)
     run = next((other for other in known if other.run == run.run and other.tested), run)
@@ -128,32 +132,43 @@ def evaluate_test(bank: Bank, run: Run, *, reporter: Reporter = SILENT) -> Run:
     if not len(labels):
         message = f"'{bank.name}' has no test images: extract again with another --split, as --split .7,.15,.15"
         raise DatasetError(message)
-    head = None if is_finetuned(run) else trained_head(bank, run)
-    before = sorted(other.run for other in known if other.tested)
-    if before:
-        times = "once" if len(before) == 1 else f"{len(before)} times"
-        reporter.warn(
-            f"the test split was opened {times} before, for {', '.join(before)}: results of a head that was chosen "
-            "by its test result are too good; report those of the first"
-        )
-    if head is None:
-        probabilities = _finetuned_probabilities(bank, run, reporter)
-    else:
-        features, _ = read_features(bank, run.tap, "test")
-        probabilities = align(head.predict_proba(features), head.classes_, len(bank.classes))
-    found = {**scores_with_intervals(probabilities, labels), "opened_before": len(before)}
+    predict = (_finetuned if is_finetuned(run) else _on_features)(bank, run, reporter)
+    record_opening(bank, run, reporter)  # first, so that of two at once one at least sees the other
+    before = opened_before(bank, run, known, load_runs(bank, stale=True), reporter)
+    if before.warning:
+        reporter.warn(before.warning)
+    found = {
+        **scores_with_intervals(predict(), labels), "opened_before": len(before.openings) + len(before.unknown),
+        "images_opened_before": before.images,
+    }  # fmt: skip
     tested = replace(
         run, metrics={**run.metrics, "test": found}, tested=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     )
-    tested.save()
+    try:
+        tested.save()
+    except DiskFullError:
+        raise
+    except OSError as error:
+        reporter.warn(f"the test result of run {run.run} is not recorded ({error.strerror}): note it down")
     return tested
 
 
-def _finetuned_probabilities(bank: Bank, run: Run, reporter: Reporter) -> np.ndarray:
-    """Returns what a fine-tuned model says of the test images: (n, classes)."""
+def _on_features(bank: Bank, run: Run, reporter: Reporter) -> Callable[[], np.ndarray]:
+    """Returns what gives the probabilities of a head for the test images, (n, classes); they are not read before."""
+    head = trained_head(bank, run)
+
+    def predict() -> np.ndarray:
+        features, _ = read_features(bank, run.tap, "test")
+        return align(head.predict_proba(features), head.classes_, len(bank.classes))
+
+    return predict
+
+
+def _finetuned(bank: Bank, run: Run, reporter: Reporter) -> Callable[[], np.ndarray]:
+    """Returns what gives the probabilities of a fine-tuned model for the test images, (n, classes)."""
     model, images = finetuned_model(run), Originals(bank, ["test"], reporter=reporter)
     rows = range(0, len(images), BATCH)
-    return np.concatenate(
+    return lambda: np.concatenate(
         [judged(model, images.take(np.arange(r, min(r + BATCH, len(images))))) for r in rows]
     )  # fmt: skip
 
@@ -179,14 +194,15 @@ def trained_head(bank: Bank, run: Run) -> Any:
             f"run {run.run} was trained on fold {run.fold[0] + 1} of {run.fold[1]}: train {run.spec} without folds"
         )
         raise HeadError(message)
-    if run.bank != bank.digest:
+    if not belongs(run, bank):
         message = f"run {run.run} was not trained on '{bank.name}' as it is now: train heads on it again"
         raise HeadError(message)
     if run.saved_path.is_file() and digest.of_file(run.saved_path) == run.weights:
         with contextlib.suppress(HeadError):  # what is damaged is trained again
             return load_head(run.saved_path)
     results: list[Fitted] = []
-    fit_heads([(run.spec, run.seed)], TrainingData.of(bank, run.tap), lambda _, fitted: results.append(fitted))
+    data = TrainingData.of(bank, run.tap, run.views)  # of an unknown number, all: the accuracy below tells
+    fit_heads([(run.spec, run.seed)], data, lambda _, fitted: results.append(fitted))
     if results[0].failure:
         message = f"run {run.run} cannot be trained again: {results[0].failure}"
         raise HeadError(message)

@@ -12,10 +12,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "featurebank"
 
 LEVELS = {
     "errors": 0,
+    "words": 0,
     "archive": 1,
     "digest": 1,
     "files": 1,
     "sealed": 1,
+    "csv_files": 2,
     "runtime": 1,
     "meter": 1,
     "progress": 1,

@@ -126,3 +126,27 @@ def test_a_budget_among_the_taps(photos: Path, tmp_path: Path) -> None:
     assert plan["extract"]["missing"] == 0
     with pytest.raises(ConfigError, match="no cut of efficientnet_lite0 fits"):
         plan_variants(read_variants(QUICKSTART, [*chosen, "extract.taps=['auto:20B']"]), cache=tmp_path / "cache")
+
+
+def test_variants_train_on_their_own_views(photos: Path, tmp_path: Path, pixels: Any) -> None:
+    """They share a bank, but each has runs of its own, and the same ones whatever else was run before."""
+    from featurebank.pipeline import run_variants
+    from featurebank.variants import read_variants
+
+    (tmp_path / "grid.toml").write_text('[[head]]\nkind = "softmax"\nepochs = 2\n[[head]]\nkind = "ridge"\n')
+    file = tmp_path / "views.toml"
+    file.write_text(
+        f"[dataset]\nname = '{photos}'\n[extract]\nbackbone = 'efficientnet_lite0'\nweights = 'random:0'\n"
+        "image_size = 32\naugment = 'flip,rotate=10'\n[heads]\ngrid = 'grid.toml'\n"
+        + "".join(f"[[variant]]\nname = '{n}'\nextract.views = {n}\n" for n in (1, 3))
+    )
+
+    def rows() -> list[dict[str, Any]]:
+        done = run_variants(read_variants(file), cache=tmp_path / "cache")
+        return [{run.head: run for run in one.result.runs} for one in done]
+
+    one, three = rows()
+    assert (one["softmax"].views, three["softmax"].views) == (1, 3)
+    assert one["softmax"].history != three["softmax"].history
+    assert one["ridge"] == three["ridge"], "it sees the clean images alone"
+    assert rows() == [one, three]

@@ -27,7 +27,7 @@ class Finder:
 
     def __init__(self, stored: np.ndarray) -> None:
         self._stored = np.asarray(stored, "S32")
-        words = _first_bits(self._stored)
+        words = first_bits(self._stored)
         self._order = np.argsort(words, kind="stable")
         self._words = words[self._order]
 
@@ -36,7 +36,7 @@ class Finder:
         wanted = np.asarray(wanted, "S32")
         if not len(self._stored):
             return np.full(len(wanted), -1, np.int64)
-        words = _first_bits(wanted)
+        words = first_bits(wanted)
         places = np.minimum(np.searchsorted(self._words, words), len(self._words) - 1)
         found = self._order[places].astype(np.int64)
         alike = self._words[places] == words
@@ -57,7 +57,7 @@ def contained(wanted: np.ndarray, stored: np.ndarray) -> np.ndarray:
     return Finder(stored).find(wanted) >= 0
 
 
-def _first_bits(digests: np.ndarray) -> np.ndarray:
+def first_bits(digests: np.ndarray) -> np.ndarray:
     """Returns the first 16 hexadecimal digits of each digest as one number, (n,) uint64."""
     words = np.ascontiguousarray(digests).view(_HEX_WORD).reshape(len(digests), 4)[:, :2].astype(np.uint64)
     digits = (words & _LOW) + np.uint64(9) * ((words >> np.uint64(6)) & _ONES)  # "a" is 0x61, and stands for 1 + 9

@@ -96,6 +96,17 @@ class Items:
         columns = (packed.text, packed.ends, self.digests, self.labels, self.splits)
         return digest.of_recipe([digest.of_array(column) for column in columns])
 
+    @cached_property
+    def content_digest(self) -> str:
+        """The digest of what a head sees of the images: the content, the label and the split of each, whatever its id.
+
+        Renamed and moved images leave it as it is; an image that is added, removed, changed, relabelled or put into
+        another split changes it.
+        """
+        _, contents = np.unique(self.digests, return_inverse=True)
+        order = np.lexsort((self.splits, self.labels, contents))
+        return digest.of_recipe([digest.of_array(part[order]) for part in (self.digests, self.labels, self.splits)])
+
     def to_bytes(self) -> bytes:
         """Returns the items as an NPZ file's bytes."""
         packed = PackedText.pack(self.ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,9 +70,17 @@ class Bank:
         """What decides a feature's value: backbone, weights digest, preprocessing, image size, resize, precision."""
         return self.manifest.recipe
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """The digest of the recipe and of all items: of everything that a head trained here depends on."""
+        """The digest of the recipe, the classes, and each image's content, label and split; ids play no part.
+
+        Runs belong to it: a head that was trained here depends on nothing else but its tap and the views it sees.
+        """
+        return digest.of_recipe([self.manifest.key, self._items.content_digest, list(self.classes)])
+
+    @cached_property
+    def former_digest(self) -> str:
+        """What `digest` was before ids ceased to count: runs that were recorded then belong to it."""
         assert self.manifest.items is not None
         return digest.of_recipe([self.manifest.key, self.manifest.items["digest"], list(self.classes)])
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurebank.words import counted
+
 if TYPE_CHECKING:
     from featurebank.bank import Bank
     from featurebank.heads.entries import Entry
@@ -137,7 +139,7 @@ def print_best(bank: Bank, best: Run) -> None:
         test = best.metrics["test"]
         low, high = test["accuracy_interval"]
         before = test.get("opened_before", 0)
-        told = f" after {before} other run{'s' if before > 1 else ''}" if before else ""
+        told = f" after {counted(before, 'other opening')}" if before else ""
         click.echo(
             f"test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on {test['images']} images "
             f"kept apart, opened {best.tested}{told}"

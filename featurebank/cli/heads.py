@@ -72,6 +72,9 @@ tensorboard_option = click.option(
     help="Stop about then; keep what is done.",
 )
 @click.option("--retry-failed", is_flag=True, help="Train anew what failed before.")
+@click.option(
+    "--views", type=click.IntRange(min=0), metavar="N", help="Train on so many of the bank's views.  [default: all]"
+)
 @one_se_option
 @tensorboard_option
 @test_option
@@ -80,7 +83,8 @@ tensorboard_option = click.option(
 def heads(
     settings: Settings, bank: str | None, grid: str | None, head: str | None, params: tuple[str, ...],
     taps: tuple[str, ...], seeds: int, search: str, runs: int | None, folds: int | None, repeats: int,
-    budget: float | None, tensorboard: Path | None, *, retry_failed: bool, one_se: bool, test: bool, as_json: bool,
+    budget: float | None, views: int | None, tensorboard: Path | None, *, retry_failed: bool, one_se: bool,
+    test: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train many heads on a bank's features; what was trained before is not trained again."""
     if grid and head:
@@ -99,7 +103,7 @@ def heads(
     wanted: Any = [{"kind": head, **read_params(params)}] if head else grid or "default"
     trained = train_heads(
         found, wanted, seeds=seeds, taps=taps or None, search=search, runs=runs, folds=folds, repeats=repeats,
-        budget=budget, retry_failed=retry_failed, reporter=reporter,
+        budget=budget, retry_failed=retry_failed, views=views, reporter=reporter,
     )  # fmt: skip
     log_runs(trained, tensorboard)
     _show(settings, found, trained, began=began, one_se=one_se, test=test, as_json=as_json)

@@ -100,8 +100,14 @@ class _Stage:
         self._options = replace(
             given, batch_norm=given.batch_norm or recorded_batch_norm(bank.recipe, bank.manifest.source)
         )
-        self.name = _run_id(start, bank, self._options)
         self._directory = bank.path / "runs"
+        self.name = self._named(bank)
+
+    def _named(self, bank: Bank) -> str:
+        """Returns the run's id; that of an earlier version where it was begun by one."""
+        names = [_run_id(self._start, bank_digest, self._options) for bank_digest in (bank.former_digest, bank.digest)]
+        begun = any((self._directory / f"{names[0]}{suffix}").is_file() for suffix in (".json", CHECKPOINT))
+        return names[0] if begun else names[1]
 
     def done(self) -> Run | None:
         """Returns the run if it was done before, and its model is what was written."""
@@ -244,8 +250,8 @@ def best_start(bank: Bank, runs: Iterable[Run], reporter: Reporter = SILENT) -> 
         return run
 
 
-def _run_id(start: Run, bank: Bank, options: Options) -> str:
-    recipe = [FINETUNE, start.run, options.identity(), options.seed, bank.digest]
+def _run_id(start: Run, bank_digest: str, options: Options) -> str:
+    recipe = [FINETUNE, start.run, options.identity(), options.seed, bank_digest]
     return digest.of_recipe(recipe)[:10]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,21 +12,33 @@ import numpy as np
 from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, FeatureBankError, HeadError
-from featurebank.grid.files import Block, Grid, read_blocks
+from featurebank.grid.files import NOT_PARAMETERS, Block, Grid, read_blocks
 from featurebank.grid.tails import Tails
 from featurebank.heads.calibration import METHODS
-from featurebank.heads.catalog import CALIBRATE, default_params, full_params, make_head, uncalibrated, wrong_names
+from featurebank.heads.catalog import (
+    CALIBRATE,
+    default_params,
+    full_params,
+    is_neural,
+    make_head,
+    uncalibrated,
+    wrong_names,
+)
 from featurebank.heads.runs import HeadSpec
 from featurebank.progress import SILENT, Reporter
+from featurebank.words import counted
 
 
-def expand(grid: Grid, bank: Bank, taps: Sequence[str] | None = None, *, reporter: Reporter = SILENT) -> list[HeadSpec]:
+def expand(
+    grid: Grid, bank: Bank, taps: Sequence[str] | None = None, *, views: int | None = None, reporter: Reporter = SILENT
+) -> list[HeadSpec]:  # fmt: skip
     """Returns the distinct specifications of a grid.
 
     Args:
         grid: what to train.
         bank: whose taps it must name.
         taps: what heads are trained on that name no tap themselves; default "pooled", where the bank has it.
+        views: how many augmented views heads with epochs are trained on; default: all that the bank has.
         reporter: is told where a grid names the same head twice.
 
     Raises:
@@ -36,9 +49,12 @@ def expand(grid: Grid, bank: Bank, taps: Sequence[str] | None = None, *, reporte
     if not blocks and not problems:
         message = "the grid is empty: expected one head or more, as {'kind': 'softmax'}"
         raise ConfigError(message)
+    views = _checked_views(views, bank)
     specs: dict[str, HeadSpec] = {}
     for block in blocks:
         found, wrong = _specs(block, bank, taps or [default_tap(bank)], tails)
+        found = [replace(spec, views=views) if is_neural(spec.kind) else spec for spec in found]
+        found = [replace(spec, name=spec.name or _name(specs, spec)) for spec in found]
         problems += wrong
         twice = len(found) - len({spec.key for spec in found} - set(specs))
         specs.update({spec.key: spec for spec in found})
@@ -47,6 +63,21 @@ def expand(grid: Grid, bank: Bank, taps: Sequence[str] | None = None, *, reporte
     if problems:
         raise ConfigError("; ".join(dict.fromkeys(problems)))
     return list(specs.values())
+
+
+def _name(specs: Mapping[str, HeadSpec], spec: HeadSpec) -> str:
+    """Returns the name that an earlier block gave to the same head."""
+    return specs[spec.key].name if spec.key in specs else ""
+
+
+def _checked_views(views: int | None, bank: Bank) -> int:
+    if views is None:
+        return bank.views
+    if type(views) is not int or not 0 <= views <= bank.views:
+        has = counted(bank.views, "view")
+        message = f"views is {views!r}, but '{bank.name}' has {has}: expected 0 to {bank.views}, or extract more"
+        raise ConfigError(message)
+    return views
 
 
 def default_tap(bank: Bank) -> str:
@@ -62,7 +93,7 @@ def _specs(block: Block, bank: Bank, taps: Sequence[str], tails: Tails) -> tuple
     if isinstance(kind, str):
         try:
             default_params(kind)
-            wrong = wrong_names(kind, [name for name in block.values if name not in {"kind", "tap"}])
+            wrong = wrong_names(kind, [name for name in block.values if name not in NOT_PARAMETERS])
             problems += [f"{block.at(name)}{error}" for name, error in wrong.items()]
             unknown = set(wrong)
         except ConfigError as error:
@@ -70,7 +101,7 @@ def _specs(block: Block, bank: Bank, taps: Sequence[str], tails: Tails) -> tuple
             kind = None
     specs = []
     for values in block.combinations():
-        params = {name: value for name, value in values.items() if name not in {"kind", "tap", *unknown}}
+        params = {name: value for name, value in values.items() if name not in {*NOT_PARAMETERS, *unknown}}
         if kind == "tail":
             try:
                 params = tails.filled(params)
@@ -82,7 +113,8 @@ def _specs(block: Block, bank: Bank, taps: Sequence[str], tails: Tails) -> tuple
             told = list(_problems(kind if isinstance(kind, str) else None, params, tap, bank, tails))
             problems += [f"{block.at(name)}{text}" for name, text in told]
             if isinstance(kind, str) and not told:
-                specs.append(HeadSpec(kind, plain(full_params(kind, params)), tap))
+                name = values.get("name", "")
+                specs.append(HeadSpec(kind, plain(full_params(kind, params)), tap, name=str(name).strip()))
     return specs, problems
 
 

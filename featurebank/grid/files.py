@@ -15,10 +15,13 @@ from typing import Any
 from featurebank.config import read_toml
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.grid.places import BlockPlace, find_places
+from featurebank.words import shown
 
 Grid = str | Sequence[Mapping[str, Any]]
 """The name of a built-in grid, the path of a grid file, or specifications: dicts with `kind`, `tap` and parameters."""
 
+NOT_PARAMETERS = frozenset({"kind", "tap", "name"})
+"""Keys of a block that are no parameters of its head."""
 BUILT_IN = Path(__file__).parents[1] / "grids"
 
 
@@ -27,7 +30,7 @@ class Block:
     """One block of a grid: heads of a kind, over all combinations of its axes."""
 
     values: Mapping[str, Any]
-    """`kind`, `tap` if given, and parameters."""
+    """`kind`, `tap` and `name` if given, and parameters."""
     axes: bool = False
     """Whether a list is an axis, as in files; else it is one value."""
     source: str = ""
@@ -53,8 +56,11 @@ class Block:
             found.append(f"{self.at('kind')}'kind' is missing: expected the name of a head, as kind = \"softmax\"")
         elif not isinstance(kind, str):
             found.append(f"{self.at('kind')}'kind' is {kind!r}: expected the name of one head, as kind = \"softmax\"")
+        name = self.values.get("name", "a")
+        if not (isinstance(name, str) and name.strip() and name.isprintable()):
+            found.append(f"{self.at('name')}'name' is {shown(name)}: expected a word or more, as name = \"model 7\"")
         for name, value in self.values.items():
-            if self.axes and value == [] and name != "kind":
+            if self.axes and value == [] and name not in {"kind", "name"}:
                 found.append(f"{self.at(name)}'{name}' is an empty list: expected one value or more, or no line at all")
         return found
 

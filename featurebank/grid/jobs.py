@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from featurebank.bank import Bank
 from featurebank.grid.options import Options
@@ -45,7 +45,7 @@ class Job:
         """What is trained: at a rung, the head with fewer epochs."""
         if self.rung is None:
             return self.spec
-        return HeadSpec(self.spec.kind, {**self.spec.params, "epochs": self.rung.epochs}, self.spec.tap)
+        return replace(self.spec, params={**self.spec.params, "epochs": self.rung.epochs})
 
 
 def plan(specs: Iterable[HeadSpec], options: Options, bank: Bank) -> list[Job]:

@@ -12,7 +12,7 @@ from featurebank.errors import HeadError
 from featurebank.grid.jobs import Job
 from featurebank.heads.catalog import revision_of
 from featurebank.heads.fitting import Fitted
-from featurebank.heads.runs import FINETUNE, Run, load_runs, read_run
+from featurebank.heads.runs import FINETUNE, Run, belongs, load_runs, read_run, run_id, with_views
 from featurebank.heads.saved import SUFFIX, save_head
 from featurebank.heads.standing import Standing
 from featurebank.progress import Reporter
@@ -77,6 +77,7 @@ class Journal:
         if (
             first is None
             or first.fold
+            or first.views is None  # nobody knows what it was trained on
             or first.saved_path.is_file()
             or any(note.startswith(_NOT_KEPT) for note in first.notes)
         ):
@@ -107,16 +108,19 @@ class Journal:
 
     def _learn(self, run: Run) -> None:
         self.runs[run.run] = run
-        if run.head != FINETUNE:  # it may rank first, but no grid can train it again
-            self._standing.add(run)
+        if run.head == FINETUNE:  # it may rank first, but no grid can train it again
+            return
+        if run.bank != self._bank.digest and run.tap in self._bank.taps:  # of an earlier version, under another id
+            self.runs[run_id(run.spec, run.seed, self._bank, fold=run.fold, rung=run.rung)] = run
+        self._standing.add(run)
 
     def _look(self, name: str) -> bool:
         if name in self.runs:
             return True
         run = read_run(self._directory / f"{name}.json")
-        if run is None or run.bank != self._bank.digest or run == self._given_up.get(name):
+        if run is None or not belongs(run, self._bank) or run == self._given_up.get(name):
             return False
-        self._learn(run)
+        self._learn(with_views(run, self._bank))
         return True
 
     def _refresh(self) -> None:
@@ -132,6 +136,6 @@ class Journal:
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), together=fitted.together,
             parameters=fitted.parameters, right=fitted.right,
             history=fitted.history, failure=fitted.failure, notes=fitted.notes, fold=job.fold,
-            rung=job.rung.told if job.rung else None, directory=self._bank.path,
+            rung=job.rung.told if job.rung else None, views=job.spec.views, directory=self._bank.path,
             revision=revision_of(job.spec.kind, job.spec.params),
         )  # fmt: skip

@@ -38,6 +38,7 @@ def train_heads(
     repeats: int = 1,
     budget: float | None = None,
     retry_failed: bool = False,
+    views: int | None = None,
     reporter: Reporter = SILENT,
 ) -> list[Run]:
     """Trains the heads of a grid on a bank's training images and scores them on its validation images.
@@ -58,6 +59,8 @@ def train_heads(
         repeats: how many different divisions into folds.
         budget: seconds; heads that would end more than a tenth later are not begun. What is left out is told.
         retry_failed: train anew what failed before.
+        views: how many augmented views of each training image heads with epochs are trained on, beside the clean one;
+            default: all that the bank has.
         reporter: where progress is shown.
 
     Returns:
@@ -72,7 +75,7 @@ def train_heads(
     options = Options(seeds, search, runs, folds, repeats, budget, retry_failed)
     options.check()
     clock = Clock(budget)
-    specs = expand(grid, bank, taps, reporter=reporter)
+    specs = expand(grid, bank, taps, views=views, reporter=reporter)
     if runs is not None:
         specs = sample(specs, runs)
     protocol = folds or 1

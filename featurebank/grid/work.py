@@ -40,8 +40,8 @@ class Workshop:
         self._bank, self._journal, self._claims = bank, journal, claims
         self._clock, self._reporter = clock, reporter
         self._speed = Speed()
-        self._images: tuple[str, FoldedImages] | None = None
-        self._data: tuple[str, Fold | None, TrainingData] | None = None
+        self._images: tuple[str, int, FoldedImages] | None = None
+        self._data: tuple[str, int, Fold | None, TrainingData] | None = None
         self._told_unseen = False
 
     def train(self, jobs: Sequence[Job], *, what: str = "heads", keep: bool = False) -> None:
@@ -73,7 +73,7 @@ class Workshop:
         try:
             if self._journal.first_without_weights() == first:
                 found: list[Fitted] = []
-                data = self._images_of(first.tap, None)
+                data = self._images_of(first.tap, first.views or 0, None)
                 fit_heads([(first.spec, first.seed)], data, lambda _, fitted: found.append(fitted))
                 if not found[0].failure:
                     self._journal.keep(first, found[0])
@@ -89,7 +89,7 @@ class Workshop:
         for (tap, fold), group in groups.items():
             if self._clock.left <= 0 or not (free := self._free(group, elsewhere)):
                 continue
-            data = self._images_of(tap, fold)
+            data = self._images_of(tap, max(job.spec.views or 0 for job in free), fold)
             pieces = make_pieces(free, data)
             while pieces:
                 piece = pieces.pop(self._speed.next(pieces, data))
@@ -162,21 +162,24 @@ class Workshop:
         self._journal.record(jobs[0], Fitted(None, 0.0, 1, {}, (), told))
         advance(1)
 
-    def _images_of(self, tap: str, fold: Fold | None) -> TrainingData:
-        """Returns the images of a tap and fold: what was asked for last is still there."""
-        if self._data is None or self._data[:2] != (tap, fold):
+    def _images_of(self, tap: str, views: int, fold: Fold | None) -> TrainingData:
+        """Returns the images of a tap and fold; those that were asked for last are still there.
+
+        Heads without epochs take the clean images alone, so that heads of different numbers of views share them.
+        """
+        if self._data is None or self._data[:3] != (tap, views, fold):
             self._data = None
             if fold is None:
                 self._images = None
-                data = TrainingData.of(self._bank, tap)
+                data = TrainingData.of(self._bank, tap, views)
             else:
-                if self._images is None or self._images[0] != tap:
+                if self._images is None or self._images[:2] != (tap, views):
                     self._images = None  # before the next tap is read: both may not fit into memory
-                    self._images = tap, FoldedImages(self._bank, tap)
-                data = self._images[1].data(fold)
-            self._data = tap, fold, data
+                    self._images = tap, views, FoldedImages(self._bank, tap, views)
+                data = self._images[2].data(fold)
+            self._data = tap, views, fold, data
             self._tell_unseen(data)
-        return self._data[2]
+        return self._data[3]
 
     def _tell_unseen(self, data: TrainingData) -> None:
         if not self._told_unseen and (unseen := data.unseen(self._bank.classes)):

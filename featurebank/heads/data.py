@@ -31,8 +31,13 @@ class TrainingData:
     """Further views of the training images; stored maps have theirs."""
 
     @classmethod
-    def of(cls, bank: Bank, tap: str) -> TrainingData:
+    def of(cls, bank: Bank, tap: str, views: int | None = None) -> TrainingData:
         """Reads them, or leaves them in the bank: maps that take more than half of `--ram`.
+
+        Args:
+            bank: where they are.
+            tap: one of the bank's.
+            views: how many augmented views of the training images are read; default: all that the bank has.
 
         Raises:
             DatasetError: a split is empty, or the training images have one class only.
@@ -40,9 +45,9 @@ class TrainingData:
             RamLimitError: vectors do not fit into memory.
         """
         check_splits(bank)
-        X, views = read_features(bank, tap, "train", views=bank.views)
+        X, augmented = read_features(bank, tap, "train", views=bank.views if views is None else views)
         X_val, _ = read_features(bank, tap, "val")
-        return cls(tap, X, bank.labels("train"), X_val, bank.labels("val"), len(bank.classes), views)
+        return cls(tap, X, bank.labels("train"), X_val, bank.labels("val"), len(bank.classes), augmented)
 
     @cached_property
     def in_memory(self) -> TrainingData:

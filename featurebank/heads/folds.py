@@ -81,6 +81,7 @@ class FoldedImages:
     Args:
         bank: where they are.
         tap: the tap.
+        views: how many augmented views are read; default: all that the bank has.
 
     Raises:
         DatasetError: there are none, or of one class only.
@@ -88,7 +89,8 @@ class FoldedImages:
         RamLimitError: vectors do not fit into memory.
     """
 
-    def __init__(self, bank: Bank, tap: str) -> None:
+    def __init__(self, bank: Bank, tap: str, views: int | None = None) -> None:
+        views = bank.views if views is None else views
         chosen = np.flatnonzero(bank.splits() != "test")
         self._tap, self._classes = tap, len(bank.classes)
         self._labels, self._digests = bank.labels()[chosen], bank.digests()[chosen]
@@ -96,10 +98,10 @@ class FoldedImages:
             what = f"of class '{bank.classes[int(found[0])]}'" if len(found) else "in the test split"
             message = f"all images of '{bank.name}' are {what}: heads need training images of two classes or more"
             raise DatasetError(message)
-        stored = stored_maps(bank, tap, chosen, views=bank.views)
+        stored = stored_maps(bank, tap, chosen, views=views)
         self._features: Features = bank.rows(tap, chosen) if stored is None else stored
-        views = range(1, 1 + bank.views) if stored is None else ()
-        self._views = [bank.rows(tap, chosen, view=view) for view in views]
+        apart = range(1, 1 + views) if stored is None else ()
+        self._views = [bank.rows(tap, chosen, view=view) for view in apart]
 
     def data(self, fold: Fold) -> TrainingData:
         """Returns the images of a fold as validation images, and all others as training images."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,20 @@ import numpy as np
 
 from featurebank import digest
 from featurebank.bank import Bank
-from featurebank.heads.catalog import changed_params, revision_of
+from featurebank.heads.catalog import changed_params, is_neural, revision_of
 from featurebank.heads.saved import SUFFIX
 from featurebank.sealed import read_sealed, write_sealed
+from featurebank.words import counted
 
 FINETUNE = "finetune"
 """What the runs are called whose networks were trained, too."""
 MODEL_SUFFIX = ".keras"
 _UNTOLD = ("max_iter",)
 """Parameters that say how long a head may take, not what it is."""
+
+
+VIEWS = "number of views"
+"""How `HeadSpec.words` calls what is no parameter."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +35,29 @@ class HeadSpec:
     """A name of the heads' table, or an import path."""
     params: Mapping[str, Any]
     tap: str = "pooled"
+    views: int | None = 0
+    """How many augmented views of each training image it is trained on, beside the clean one; heads without epochs see
+    none. None of a run of an earlier version, whose record does not say it."""
+    name: str = field(default="", compare=False)
+    """What a person calls it; no part of what it is."""
 
     @property
     def key(self) -> str:
         """The canonical text of the specification: equal for runs that differ in their seed alone."""
-        return digest.canonical_json([self.kind, dict(self.params), self.tap])
+        views = [] if self.views == 0 else [self.views]
+        return digest.canonical_json([self.kind, dict(self.params), self.tap, *views])
+
+    def words(self) -> dict[str, str]:
+        """Returns in words each parameter that differs from the head's default, and the views; by name."""
+        changed = changed_params(self.kind, self.params)
+        found = {name: f"{name}={_short(value)}" for name, value in sorted(changed.items()) if name not in _UNTOLD}
+        if self.views != 0:
+            found[VIEWS] = "views unknown" if self.views is None else counted(self.views, "view")
+        return found
 
     def __str__(self) -> str:
-        told = changed_params(self.kind, self.params)
-        words = ", ".join(f"{name}={_short(value)}" for name, value in sorted(told.items()) if name not in _UNTOLD)
-        return f"{self.kind}({words})" if words else self.kind
+        start = f"{self.name}: " if self.name else ""
+        return start + with_words(self.kind, self.words().values())
 
 
 @dataclass(frozen=True)
@@ -47,7 +65,7 @@ class Run:
     """One trained head: its specification, how it was trained and how good it is."""
 
     run: str
-    """Its id: the digest of specification, seed and bank, ten digits of it."""
+    """Its id: ten digits of the digest of all that it depends on, see `run_id`."""
     head: str
     params: Mapping[str, Any]
     tap: str
@@ -57,7 +75,7 @@ class Run:
     metrics: Mapping[str, Mapping[str, Any]]
     """"train" and "val": accuracy, loss, macro_f1; "test" only for a chosen run."""
     bank: str
-    """Digest of the bank's recipe and items."""
+    """`Bank.digest` of what it was trained on."""
     created: str
     together: int = 1
     """How many heads its program trained at once."""
@@ -85,13 +103,16 @@ class Run:
     """Of a fine-tune: from which run, phase by phase, and what was gained over it."""
     revision: int = 1
     """By which rule it was fitted; see `revision_of`."""
+    views: int | None = 0
+    """See `HeadSpec`, as for the next."""
+    name: str = ""
     directory: Path = field(default=Path(), compare=False)
     """Of the bank; not stored."""
 
     @property
     def spec(self) -> HeadSpec:
         """What was trained."""
-        return HeadSpec(self.head, self.params, self.tap)
+        return HeadSpec(self.head, self.params, self.tap, self.views, self.name)
 
     @property
     def folds(self) -> int:
@@ -120,9 +141,10 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """Returns what `heads --json` and `leaderboard --json` say of a run."""
-        names = ("run", "head", "params", "tap", "seed", "seconds", "metrics")
+        names = ["run", "head", "params", "tap", "views", "seed", "seconds", "metrics"]
+        names += [name for name in ("name", "failure") if getattr(self, name)]
         record = self.record()
-        return {**{name: record[name] for name in names}, **({"failure": self.failure} if self.failure else {})}
+        return {name: record[name] for name in names}
 
     def save(self) -> None:
         """Writes the run's file atomically, with a checksum."""
@@ -142,13 +164,23 @@ def unpack(text: str, count: int) -> np.ndarray:
 def run_id(
     spec: HeadSpec, seed: int, bank: Bank, *, fold: Sequence[int] | None = None, rung: Sequence[int] | None = None
 ) -> str:
-    """Returns the id of a run: the same wherever and whenever it is trained."""
-    recipe: list[Any] = [spec.kind, dict(spec.params), spec.tap, seed, bank.digest]
-    if fold or rung:
-        recipe.append({"fold": list(fold or ()), "rung": list(rung or ())})
-    if (revision := revision_of(spec.kind, spec.params)) > 1:
-        recipe.append({"revision": revision})
+    """Returns the id of a run: the same wherever and whenever it is trained.
+
+    It is made of everything that decides what a head sees and how it is trained: specification (kind, parameters, tap,
+    views), seed, fold, rung, the type in which the tap is stored, the rule by which it is
+    fitted, and `Bank.digest`.
+    """
+    recipe = {
+        "spec": spec.key, "seed": seed, "bank": bank.digest, "stored": bank.tap_dtype(spec.tap),
+        "fold": list(fold or ()), "rung": list(rung or ()),
+        **({"revision": revision} if (revision := revision_of(spec.kind, spec.params)) > 1 else {}),
+    }  # fmt: skip
     return digest.of_recipe(recipe)[:10]
+
+
+def belongs(run: Run, bank: Bank) -> bool:
+    """Returns whether a run was trained on a bank as it is now."""
+    return run.bank in {bank.digest, bank.former_digest}
 
 
 def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> list[Run]:
@@ -162,16 +194,45 @@ def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> li
         stale: those of its older states instead.
         overtaken: also runs that were stopped at a rung of a race and went on from there.
     """
-    found = [run for path in sorted((bank.path / "runs").glob("*.json")) if (run := read_run(path)) is not None]
-    found = [run for run in found if (run.bank != bank.digest) == stale]
+    paths = sorted((bank.path / "runs").glob("*.json"))
+    found = [run for path in paths if (run := read_run(path)) is not None and belongs(run, bank) != stale]
     found = [run for run in found if run.revision == revision_of(run.head, run.params)]
+    found = found if stale else _one_each([with_views(run, bank) for run in found], bank)
     return found if overtaken else without_overtaken(found)
+
+
+def with_views(run: Run, bank: Bank) -> Run:
+    """Returns a run of an earlier version with the number of views that it was trained on, as far as that is known.
+
+    Its record does not say it, but the bank's history says how many there were at that time.
+    """
+    if run.views is not None:
+        return run
+    if not bank.views or not is_neural(run.head):
+        return replace(run, views=0)
+    before = [event for event in bank.manifest.history if event.get("time", "") <= run.created]
+    last: Mapping[str, Any] = next(
+        (event for event in reversed(before) if {"views", "linked", "merged"} & event.keys()), {}
+    )
+    return replace(run, views=last.get("views"))
+
+
+def _one_each(runs: Sequence[Run], bank: Bank) -> list[Run]:
+    """Returns one run for each specification, seed, fold and rung.
+
+    There may be two where an image was renamed and later named as before: one of an earlier version, one of this. The
+    one whose test is recorded is returned, else the later one.
+    """
+    found: dict[Any, Run] = {}
+    for run in sorted(runs, key=lambda run: (run.tested is not None, run.bank == bank.digest)):
+        found[run.head, run.spec.key, run.seed, run.fold, run.rung] = run
+    return sorted(found.values(), key=lambda run: run.run)
 
 
 def read_run(path: Path) -> Run | None:
     """Returns the run in a file of a bank's `runs/`; None where there is none, or it is damaged."""
     try:
-        value = read_sealed(path)
+        value = {"views": None, **read_sealed(path)}
         told = {name: tuple(value[name]) for name in ("notes", "fold", "rung") if value.get(name) is not None}
         run = Run(**{**value, **told}, directory=path.parent.parent)
     except (OSError, ValueError, TypeError, KeyError):
@@ -190,6 +251,12 @@ def without_overtaken(runs: Iterable[Run]) -> list[Run]:
             if key in racers:
                 furthest[key] = max(furthest.get(key, 0), run.rung[0] if run.rung else float("inf"))
     return [run for run in runs if not run.rung or run.rung[0] == furthest[run.spec.key, run.seed, run.fold]]
+
+
+def with_words(name: str, words: Iterable[str]) -> str:
+    """Returns a name with words in brackets after it; without brackets where there are none."""
+    text = ", ".join(words)
+    return f"{name}({text})" if text else name
 
 
 def _short(value: Any) -> str:

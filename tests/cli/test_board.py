@@ -132,9 +132,9 @@ def test_folds_have_a_leaderboard_of_their_own(bank: Bank, ask: Ask) -> None:
 def test_another_look_at_the_test_split_is_told(bank: Bank, ask: Ask) -> None:
     evaluate_test(bank, leaderboard(bank)[1])
     out, errors = ask("leaderboard", "--test")
-    assert "the test split was opened once before" in " ".join(errors.split())
+    assert "all 30 test images were opened once before" in " ".join(errors.split())
     assert "opened 20" in out
-    assert "after 1 other run" in out
+    assert "after 1 other opening" in out
     assert ask("leaderboard", "--test")[1] == "", "it was not opened again"
 
 

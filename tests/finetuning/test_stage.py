@@ -247,10 +247,13 @@ def test_a_damaged_checkpoint_is_told_and_not_used(clean: Bank, head: Run, said:
     assert said.warned[0].endswith("is not used, it cannot be read (ValueError): the fine-tune begins anew")
 
 
-def test_the_test_split_is_opened_for_it(shown: Path, tiny: Backbone, tmp_path: Path) -> None:
+def test_the_test_split_is_opened_for_it(shown: Path, tiny: Backbone, tmp_path: Path, said: Said) -> None:
     bank = fb.extract(fb.load_dataset(str(shown / "train"), split=(0.5, 0.25, 0.25)), tiny, cache=tmp_path)
-    run = finetune(train_heads(bank, [{"kind": "ridge"}])[0], unfreeze=["all"], epochs=1)
-    tested = fb.evaluate_test(bank, run)
+    head = train_heads(bank, [{"kind": "ridge"}])[0]
+    run = finetune(head, unfreeze=["all"], epochs=1)
+    fb.evaluate_test(bank, head)
+    tested = fb.evaluate_test(bank, run, reporter=said)
+    assert f"test images were opened once before, for {head.run}" in said.warned[-1]
     test = Originals(bank, ["test"])
     assert tested.metrics["test"]["accuracy"] == np.mean(answers(run, test).argmax(axis=1) == test.labels)
     run.saved_path.unlink()

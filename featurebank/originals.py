@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from featurebank.backbone.resize import resize_image
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset, load_dataset
+from featurebank.dataset.decode import in_flight
 from featurebank.errors import BadImageError, DatasetError, FeatureBankError
 from featurebank.progress import SILENT, Reporter
-from featurebank.runtime import ram_limit, threads
+from featurebank.runtime import ram_limit, workers
 
 
 def original_dataset(bank: Bank) -> Dataset:
@@ -126,7 +126,7 @@ class Originals:
             return True
 
         sound = []
-        with reporter.track("read", len(self), "images") as advance, ThreadPoolExecutor(threads()) as pool:
+        with reporter.track("read", len(self), "images") as advance, workers("originals") as pool:
             for found in pool.map(look, range(len(self))):
                 sound.append(found)
                 advance(1)
@@ -138,7 +138,8 @@ class Originals:
         index = self._indices[row]
         try:
             if self._dataset.content_digest(index) == self.digests[row]:
-                return resize_image(self._dataset.image(index), self.size, self._rule)
+                with in_flight():
+                    return resize_image(self._dataset.image(index), self.size, self._rule)
         except (OSError, BadImageError):
             pass
         raise self._gone(self._ids[row], 1)

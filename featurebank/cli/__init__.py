@@ -102,11 +102,11 @@ def main() -> None:
 
 
 def _leave_threads() -> None:
-    """Ends the process at once where a library is still computing in a thread, which may take it hours.
+    """Ends the process at once where a thread is still at work: a library may take hours, a decoder seconds.
 
     Nothing is lost: whatever is on disk is whole at any moment, as after SIGKILL.
     """
-    if any(thread.name.startswith("featurebank-heads") for thread in threading.enumerate()):
+    if any(thread.name.startswith("featurebank-") for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(INTERRUPTED)

@@ -6,6 +6,9 @@ import contextlib
 import functools
 import importlib
 import io
+import logging
+import re
+import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,12 +19,19 @@ import numpy as np
 from PIL import Image
 
 from featurebank import digest
+from featurebank.dataset.budget import PixelBudget, pixel_budget
+from featurebank.dataset.kinds import failure, foreign
 from featurebank.errors import BadImageError
 
 MAX_PIXELS = 120_000_000
 """Images with more pixels are refused unseen: phones make up to 108 million, decompression bombs billions."""
 
 _TOO_MANY = f"more than {MAX_PIXELS // 10**6} million (a decompression bomb?)"
+MAX_SCANS = 100
+"""A progressive JPEG with more is refused: encoders write some ten, and each goes through the whole image."""
+
+_SOS, _EOI = b"\xff\xda", 0xD9
+_MARKER = re.compile(rb"\xff[^\0\xff\xd0-\xd7]")
 _ORIENTATION, _TILE_WIDTH, _TILE_HEIGHT = 0x0112, 0x0142, 0x0143
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -33,7 +43,12 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
-_REASON_LENGTH = 160
+_PNG_SIGNATURE = 8
+_PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
+_PNG_XMP = b"XML:com.adobe.xmp\0\0"
+_LARGE_TEXT = 1 << 19
+_AVIF = re.compile(b"avif|avis")
+_STRIP_PIXELS = 1 << 23
 _MOST_GREY = 0xFFFF
 
 
@@ -71,7 +86,8 @@ def decode(data: bytes) -> np.ndarray:
         (height, width, 3) uint8, RGB; read-only, as a copy that can be written costs a sixth of the time.
 
     Raises:
-        BadImageError: the bytes are no such image, are damaged, or hold more than `MAX_PIXELS` pixels.
+        BadImageError: the bytes are no such image, are damaged, or hold more than `MAX_PIXELS` pixels or `MAX_SCANS`
+            scans.
     """
     return decode_with_facts(data)[0]
 
@@ -83,16 +99,12 @@ def decode_with_facts(data: bytes) -> tuple[np.ndarray, Facts]:
         raise BadImageError(message)
     try:
         with _quiet_pillow():
-            image = _open(data)
-            _check_size(image.size)
-            _check_tiles(image)
-            found, mode = image.format or "", image.mode
-            turned = found == "TIFF" and _turn(image) is not None
-            image.load()
-            turn = _turn(image)
-            picture = _to_rgb(image)
-            pixels = np.asarray(picture if turn is None else picture.transpose(turn))
-            return pixels, Facts(pixels.shape[1], pixels.shape[0], found, mode, turned or turn is not None)
+            try:
+                return _decoded(_open(data))
+            except ValueError as error:
+                if not _is_about_texts(error, data):
+                    raise
+                return _decoded(_open(_without_texts(data)))
     except BadImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -102,8 +114,43 @@ def decode_with_facts(data: bytes) -> tuple[np.ndarray, Facts]:
         message = "not enough memory to decode it"
         raise BadImageError(message) from error
     except Exception as error:  # Pillow's parsers raise nearly anything on hostile bytes
-        message = f"truncated or damaged: {_one_line(error)}"
-        raise BadImageError(message) from error
+        raise BadImageError(failure(data, _kind_of(data), error)) from error
+
+
+def in_flight() -> contextlib.AbstractContextManager[None]:
+    """Counts the images that this thread decodes inside of the block as being in memory until it ends."""
+    return _budget().block()
+
+
+def _budget() -> PixelBudget:
+    return pixel_budget(MAX_PIXELS)
+
+
+def _decoded(image: Image.Image) -> tuple[np.ndarray, Facts]:
+    _check_size(image.size)
+    _check_tiles(image)
+    found, mode = image.format or "", image.mode
+    with _budget().decoding(image.size[0] * image.size[1]):
+        turned = found == "TIFF" and _turn(image) is not None
+        image.load()
+        turn = _turn(image)
+        picture = _to_rgb(image)
+        pixels = _as_array(picture if turn is None else picture.transpose(turn))
+    return pixels, Facts(pixels.shape[1], pixels.shape[0], found, mode, turned or turn is not None)
+
+
+def _as_array(picture: Image.Image) -> np.ndarray:
+    """Returns the pixels of an RGB image; of a large one strip by strip, as Pillow would hold two copies meanwhile."""
+    width, height = picture.size
+    if width * height <= _STRIP_PIXELS:
+        return np.asarray(picture)
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // width)
+    for start in range(0, height, rows):
+        stop = min(start + rows, height)
+        pixels[start:stop] = np.asarray(picture.crop((0, start, width, stop)))
+    pixels.flags.writeable = False
+    return pixels
 
 
 def decode_expected(data: bytes, expected: bytes | None) -> tuple[np.ndarray, Facts]:
@@ -121,18 +168,63 @@ def decode_expected(data: bytes, expected: bytes | None) -> tuple[np.ndarray, Fa
 def _open(data: bytes) -> Image.Image:
     # `Image.open` compares the size with a limit of its own, which is global and lower than ours, and hides the size
     # from the message. So the registered openers are called as it does; they read the header only.
-    for opener, accept in _openers():
+    for name, opener, accept in _openers():
         accepted = accept(data[:16])
         if isinstance(accepted, str):
             raise BadImageError(accepted)  # Pillow was built without this format
-        if accepted:
+        if not accepted:
+            continue
+        if name == "JPEG":
+            _check_scans(data)
+        if name != "AVIF" or _AVIF.search(data[8:32]):  # its opener takes what only HEIC's can read
             return opener(io.BytesIO(data), "")
-    message = "not an image (of a known format)"
-    raise BadImageError(message)
+    raise BadImageError(foreign(data))
+
+
+def _is_about_texts(error: ValueError, data: bytes) -> bool:
+    """Tells whether Pillow refuses a PNG for its texts or its colour profile, which it finds too large."""
+    return "text" in str(error).lower() and _kind_of(data) == "PNG"
+
+
+def _without_texts(data: bytes) -> bytes:
+    """Returns a PNG without texts and colour profile, but for the text that may say how it is turned.
+
+    What is cut short stays so.
+    """
+    kept, place = [data[:_PNG_SIGNATURE]], _PNG_SIGNATURE
+    while place + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        if kind not in _PNG_TEXTS or (length < _LARGE_TEXT and data.startswith(_PNG_XMP, place + 8)):
+            kept.append(data[place : place + 12 + length])
+        place += 12 + length
+    return b"".join(kept)
+
+
+def _check_scans(data: bytes) -> None:
+    """Refuses a JPEG whose scans are so many that they are there to cost time."""
+    if data.count(_SOS) <= MAX_SCANS:  # among them those of thumbnails and of further images
+        return
+    scans, place = 0, 2
+    while scans <= MAX_SCANS and (found := _MARKER.search(data, place)):
+        marker, place = data[found.start() + 1], found.end()
+        if marker == _EOI:
+            return
+        scans += marker == _SOS[1]
+        place += int.from_bytes(data[place : place + 2])  # the length of its segment
+    if scans > MAX_SCANS:
+        message = f"a JPEG of more than {MAX_SCANS} scans, which is there to cost time: save it anew"
+        raise BadImageError(message)
+
+
+def _kind_of(data: bytes) -> str:
+    """Returns the format that a file begins like, in Pillow's words."""
+    return next((name for name, _, accept in _openers() if accept(data[:16])), "")
 
 
 @functools.cache
-def _openers() -> tuple[tuple[Callable[..., Image.Image], Callable[[bytes], bool | str]], ...]:
+def _openers() -> tuple[tuple[str, Callable[..., Image.Image], Callable[[bytes], bool | str]], ...]:
+    # Pillow's loggers would print without a handler, beside the reason that is told.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     from PIL import (  # noqa: F401 - importing registers them
         BmpImagePlugin,
         GifImagePlugin,
@@ -150,7 +242,7 @@ def _openers() -> tuple[tuple[Callable[..., Image.Image], Callable[[bytes], bool
             if register:
                 getattr(found, register)()
     known: dict[str, Any] = Image.OPEN
-    return tuple(known[name] for name in _FORMATS if name in known)
+    return tuple((name, *known[name]) for name in _FORMATS if name in known)
 
 
 def _check_size(size: tuple[int, int]) -> None:
@@ -204,11 +296,6 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # noqa: BLE001 - damaged EXIF: the pixels are fine all the same
         return None
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _REASON_LENGTH else text[:_REASON_LENGTH] + "..."
 
 
 _quiet_lock = threading.Lock()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Protocol
 
 import numpy as np
@@ -107,15 +107,12 @@ def _parts(pixels: Digested, count: int) -> Iterator[_Part]:
     if not pixels.in_threads:
         yield from (_part(pixels, *span) for span in spans)
         return
-    workers = min(_MOST_THREADS, 2 * runtime.threads())  # they wait for the disk half of the time
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="fingerprint")
+    at_once = min(_MOST_THREADS, 2 * runtime.threads())  # they wait for the disk half of the time
     pending: deque[Future[_Part]] = deque()
-    try:
+    with runtime.workers("fingerprint", at_once) as pool:
         for span in spans:
             pending.append(pool.submit(_part, pixels, *span))
-            if len(pending) > 2 * workers:
+            if len(pending) > 2 * at_once:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)

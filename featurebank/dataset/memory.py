@@ -20,7 +20,6 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ import numpy as np
 from featurebank import digest
 from featurebank.dataset.fingerprint import DIGEST_DTYPE, Pixels, Stamp, digest_all
 from featurebank.files import TEMPORARY_PREFIX, atomic_path, read_regular
+from featurebank.runtime import workers
 from featurebank.sealed import seal_archive
 
 SETTLED_NS = 2_000_000_000
@@ -190,7 +190,7 @@ def _all_stamps(stamp: Callable[[int], Stamp | None], count: int) -> np.ndarray:
         for start in rest:
             look(start)
     else:
-        with ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="stamps") as pool:
+        with workers("stamps", _MOST_THREADS) as pool:
             deque(pool.map(look, rest), maxlen=0)
     return stamps
 

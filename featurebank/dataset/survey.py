@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,13 +220,10 @@ def _parts(dataset: Dataset) -> Iterator[_Part]:
         yield from (_part(dataset, *span) for span in spans)
         return
     pending: deque[Future[_Part]] = deque()
-    with ThreadPoolExecutor(runtime.threads(), thread_name_prefix="survey") as pool:
-        try:
-            for span in spans:
-                pending.append(pool.submit(_part, dataset, *span))
-                if len(pending) > 2 * runtime.threads():
-                    yield pending.popleft().result()
-            while pending:
+    with runtime.workers("survey") as pool:
+        for span in spans:
+            pending.append(pool.submit(_part, dataset, *span))
+            if len(pending) > 2 * runtime.threads():
                 yield pending.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while pending:
+            yield pending.popleft().result()

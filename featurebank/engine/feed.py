@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from featurebank.errors import BadImageError
-from featurebank.runtime import threads
+from featurebank.runtime import threads, workers
 
 Lane = TypeVar("Lane", bound=object)
 """What tells batches apart that go to different engines."""
@@ -93,15 +93,12 @@ def _ahead(
             return error
 
     waiting: deque[tuple[int, Future[Prepared[Lane] | BadImageError]]] = deque()
-    with ThreadPoolExecutor(threads(), thread_name_prefix="featurebank-decode") as pool:
-        try:
-            for index in indices:
-                waiting.append((index, pool.submit(read, index)))
-                if len(waiting) >= ahead:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
+    with workers("decode") as pool:
+        for index in indices:
+            waiting.append((index, pool.submit(read, index)))
+            if len(waiting) >= ahead:
                 first, future = waiting.popleft()
                 yield first, future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()

@@ -15,6 +15,7 @@ from featurebank.bank.background import BackgroundWriter
 from featurebank.bank.index import contained
 from featurebank.bank.items import Items
 from featurebank.dataset import Dataset
+from featurebank.dataset.decode import in_flight
 from featurebank.engine.feed import Bad, Batch, Prepared, feed
 from featurebank.errors import BadImageError, DatasetError
 from featurebank.extraction.options import ExtractOptions
@@ -113,7 +114,8 @@ class Work:
         again = self._first[np.isin(self._contents, known)].tolist()
 
         def decode(index: int) -> Prepared[Lane]:
-            self._image(index)
+            with in_flight():
+                self._image(index)
             return ()
 
         for found in feed(decode, again, self.options.batch_size):
@@ -175,7 +177,7 @@ class Work:
         place[indices] = np.arange(len(indices))
 
         def prepare(index: int) -> Prepared[Lane]:
-            with self.meter.working("decode"):
+            with self.meter.working("decode"), in_flight():
                 return prepared_for(index, place[index])
 
         def prepared_for(index: int, position: int) -> Prepared[Lane]:

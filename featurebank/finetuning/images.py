@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 import numpy as np
 
 from featurebank.augment import Augmentation, augment
 from featurebank.originals import Originals
-from featurebank.runtime import threads
+from featurebank.runtime import threads, workers
 
 _AHEAD = 2
 """Batches that are prepared while one is trained on."""
@@ -60,13 +60,10 @@ def batches(
         return found if augmentation is None else augment(found, augmentation, images.digests[part], view)
 
     waiting: deque[list[Future[np.ndarray]]] = deque()
-    with ThreadPoolExecutor(threads(), thread_name_prefix="featurebank-images") as pool:
-        try:
-            for batch in rows:
-                waiting.append([pool.submit(prepare, part) for part in np.array_split(batch, threads()) if len(part)])
-                if len(waiting) > _AHEAD:
-                    yield np.concatenate([part.result() for part in waiting.popleft()])
-            while waiting:
+    with workers("images") as pool:
+        for batch in rows:
+            waiting.append([pool.submit(prepare, part) for part in np.array_split(batch, threads()) if len(part)])
+            if len(waiting) > _AHEAD:
                 yield np.concatenate([part.result() for part in waiting.popleft()])
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        while waiting:
+            yield np.concatenate([part.result() for part in waiting.popleft()])

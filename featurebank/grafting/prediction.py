@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ import numpy as np
 
 from featurebank.backbone.resize import RULES, resize_image
 from featurebank.dataset import Dataset
+from featurebank.dataset.decode import in_flight
 from featurebank.dataset.loose import loose_images
 from featurebank.dataset.walk import image_files
 from featurebank.errors import ConfigError, DatasetError, FeatureBankError
 from featurebank.grafting.about import About, about_from_text
 from featurebank.grafting.formats import Format, format_of
 from featurebank.progress import SILENT, Reporter
-from featurebank.runtime import threads
+from featurebank.runtime import workers
 
 
 @dataclass(frozen=True)
@@ -201,11 +201,12 @@ def run_images(
 
     def opened(index: int) -> np.ndarray | str:
         try:
-            return resize_image(dataset.image(index), size, model.about.resize)
+            with in_flight():
+                return resize_image(dataset.image(index), size, model.about.resize)
         except (DatasetError, OSError) as error:
             return " ".join(str(error).split())
 
-    with reporter.track(what, len(places), "images") as advance, ThreadPoolExecutor(threads()) as pool:
+    with reporter.track(what, len(places), "images") as advance, workers(what) as pool:
         for start in range(0, len(places), batch_size):
             batch = places[start : start + batch_size]
             images = list(pool.map(opened, batch))

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from featurebank.dataset import load_dataset
-from featurebank.dataset.decode import decode
+from featurebank.dataset.decode import MAX_SCANS, decode
 from featurebank.errors import BadImageError
 
 BAD_IMAGES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "bad_images"
@@ -193,7 +193,7 @@ def test_memory_and_missing_codecs(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr("featurebank.dataset.decode._to_rgb", none)
         with pytest.raises(BadImageError, match="not enough memory"):
             decode(encoded(COLOUR, "PNG"))
-    monkeypatch.setattr("featurebank.dataset.decode._openers", lambda: ((none, lambda _: "no WEBP here"),))
+    monkeypatch.setattr("featurebank.dataset.decode._openers", lambda: (("WEBP", none, lambda _: "no WEBP here"),))
     with pytest.raises(BadImageError, match="no WEBP here"):
         decode(b"RIFF")
 
@@ -245,3 +245,135 @@ def test_awkward_files() -> None:
             outcome = "bad"
         assert (name, outcome) == (name, expected[name])
         assert time.perf_counter() - start < 2
+
+
+def jpeg_of_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan stands there again and again."""
+    data = encoded(Image.fromarray(np.kron(PIXELS, np.ones((8, 8, 1), np.uint8))), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    own = data.count(b"\xff\xda")
+    return data[:-2] + data[last:-2] * (count - own) + data[-2:]
+
+
+def test_a_jpeg_of_very_many_scans_is_refused() -> None:
+    assert decode(jpeg_of_scans(MAX_SCANS)).shape == (48, 72, 3)
+    with pytest.raises(BadImageError, match=f"a JPEG of more than {MAX_SCANS} scans"):
+        decode(jpeg_of_scans(MAX_SCANS + 1))
+
+
+def test_what_only_looks_like_scans_is_not_counted() -> None:
+    data = encoded(COLOUR, "JPEG", exif=b"Exif\0\0" + b"\xff\xda" * 1000)
+    np.testing.assert_array_equal(decode(data), decode(encoded(COLOUR, "JPEG")))
+    np.testing.assert_array_equal(decode(encoded(COLOUR, "JPEG") + b"\xff\xda" * 1000), decode(data))
+
+
+def with_chunk(data: bytes, kind: bytes, content: bytes, *, last: bool = False) -> bytes:
+    chunk = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    place = len(data) - 12 if last else 33
+    return data[:place] + chunk + data[place:]
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        (b"zTXt", b"workflow\0\0" + zlib.compress(b"{node} " * 300_000)),
+        (b"iTXt", b"prompt\0\1\0\0\0" + zlib.compress(bytes(1 << 27))),
+        (b"tEXt", b"workflow\0" + b"x" * 2_000_000),
+        (b"iCCP", b"print\0\0" + zlib.compress(bytes(1 << 24))),
+    ],
+)
+def test_a_png_with_large_texts_is_decoded_without_them(kind: bytes, content: bytes, last: bool) -> None:
+    if last and kind == b"iCCP":
+        pytest.skip("a profile stands before the pixels")
+    np.testing.assert_array_equal(decode(with_chunk(encoded(COLOUR, "PNG"), kind, content, last=last)), PIXELS)
+
+
+def test_orientation_in_a_text_stays_where_another_text_is_too_large() -> None:
+    xmp = b'<x:xmpmeta xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="3"></x:xmpmeta>'
+    turned = with_chunk(encoded(COLOUR, "PNG"), b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    expected = decode(turned)
+    np.testing.assert_array_equal(expected, PIXELS[::-1, ::-1])
+    large = with_chunk(turned, b"zTXt", b"workflow\0\0" + zlib.compress(bytes(1 << 24)))
+    np.testing.assert_array_equal(decode(large), expected)
+
+
+def test_large_images_are_copied_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(Image.fromarray(np.kron(PIXELS, np.ones((9, 5, 1), np.uint8))), "PNG")
+    whole = decode(data)
+    monkeypatch.setattr("featurebank.dataset.decode._STRIP_PIXELS", 100)
+    strips = decode(data)
+    np.testing.assert_array_equal(strips, whole)
+    assert not strips.flags.writeable
+
+
+FOREIGN = {
+    "a gzip archive": b"\x1f\x8b\x08" + bytes(20), "a zip archive": b"PK\x03\x04" + bytes(20), "a PDF": b"%PDF-1.4\n%\xe2",
+    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIF": b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf",
+    "a video": b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", "an HTML page": b"<!DOCTYPE html><html><body>403</body></html>",
+    "an SVG drawing": b'<?xml version="1.0"?><svg xmlns="x"/>', "a DICOM": bytes(128) + b"DICM", "a text": b"path,label\na,b\n",
+    "Git LFS": b"version https://git-lfs.github.com/spec/v1\n", "a JPEG XL": b"\xff\x0a" + bytes(20),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_foreign_bytes_are_named(what: str) -> None:
+    with pytest.raises(BadImageError, match=f"^not an image that can be read, but .*{what}"):
+        decode(FOREIGN[what])
+
+
+def jpeg_frame(marker: int, bits: int, channels: int) -> bytes:
+    """The beginning of a JPEG of some kind."""
+    frame = struct.pack(">BHHB", bits, 8, 8, channels) + bytes(3 * channels)
+    return b"\xff\xd8" + b"\xff" + bytes([marker]) + struct.pack(">H", len(frame) + 2) + frame + b"\xff\xda\0\2"
+
+
+def tiff_of(bands: int, kind: str, compression: int = 1) -> bytes:
+    """A TIFF of 6 x 5 pixels with any bands, depth and compression."""
+    pixels = np.ones((5, 6, bands), kind)
+    form = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    tags = [
+        (256, 6),
+        (257, 5),
+        (258, 8 * pixels.itemsize),
+        (259, compression),
+        (262, 1),
+        (273, 0),
+        (277, bands),
+        (278, 5),
+    ]
+    tags += [(279, pixels.nbytes), (339, form)]
+    place = 8 + 2 + 12 * len(tags) + 4
+    entries = []
+    for tag, value in tags:
+        count = bands if tag in {258, 339} else 1
+        if count > 2:
+            inside = place + pixels.nbytes + (0 if tag == 258 else 2 * bands)
+            entries.append(struct.pack("<HHII", tag, 3, count, inside))
+        else:
+            packed = struct.pack(f"<{count}H", *[value] * count) if tag != 273 else struct.pack("<H", place)
+            entries.append(struct.pack("<HHI", tag, 3, count) + packed.ljust(4, b"\0"))
+    end = struct.pack(f"<{bands}H", *[8 * pixels.itemsize] * bands) + struct.pack(f"<{bands}H", *[form] * bands)
+    head = b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags))
+    return head + b"".join(entries) + bytes(4) + pixels.tobytes() + end
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (jpeg_frame(0xC1, 12, 3), "a JPEG of 12 bits a channel"),
+        (jpeg_frame(0xC0, 8, 2), "a JPEG of 2 channels"),
+        (jpeg_frame(0xC5, 8, 3), "a hierarchical JPEG"),
+        (tiff_of(7, "u1"), "a TIFF of 7 bands of 8 bits"),
+        (tiff_of(13, "u2"), "a TIFF of 13 bands of 16 bits"),
+        (tiff_of(2, "f4"), "a TIFF of 2 floating-point bands of 32 bits"),
+        (tiff_of(1, "f8"), "a TIFF of 1 floating-point band of 64 bits"),
+        (tiff_of(1, "u1", 65000), "a TIFF with the compression 65000"),
+    ],
+)
+def test_whole_images_of_kinds_that_are_not_read(
+    data: bytes, what: str, capfd: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    with pytest.raises(BadImageError, match=f"^{what}, which is not read: save it as"):
+        decode(data)
+    assert capfd.readouterr() == ("", ""), "Pillow's own log says nothing beside it"

@@ -1,0 +1,139 @@
+"""What bytes are that are no image that can be read: the reason names it, so that the user knows what to do."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+_MAGIC = (
+    (b"\x1f\x8b", "a gzip archive: unpack it"),
+    (b"PK\x03\x04", "a zip archive (or a document): unpack it"),
+    (b"%PDF", "a PDF document"),
+    (b"8BPS", "a Photoshop document"),
+    (b"gimp xcf", "a GIMP document"),
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
+    (b"v/1\x01", "an OpenEXR image"),
+    (b"SIMPLE  =", "a FITS image"),
+    (b"\0\0\x01\0", "an icon"),
+    (b"\x1aE\xdf\xa3", "a Matroska video"),
+    (b"version https://git-lfs", "a pointer of Git LFS: run 'git lfs pull'"),
+)
+_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF"}
+_DOCUMENTS = ((rb"<!doctype html|<html", "an HTML page"), (rb"<svg", "an SVG drawing"), (rb"<\?xml", "an XML document"))
+_HEAD = 1024
+_DICOM_AT = 128
+
+_UNSUPPORTED = re.compile(
+    r"unsupported|not supported|cannot handle|can't handle|unknown|unrecogni[sz]ed|not implemented|not available"
+    r"|no codec|invalid value for samples|more samples",
+    re.IGNORECASE,
+)
+"""What Pillow says of a file that is whole, but of a kind that it does not read."""
+
+_SOI_BYTES = 2
+_LENGTH_BYTES = 2
+_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}) | {0xF7}
+_JPEG_KINDS = {
+    0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical", 0xC9: "arithmetic-coded",
+    0xCA: "arithmetic-coded", 0xCB: "arithmetic-coded", 0xCD: "hierarchical", 0xCE: "hierarchical",
+    0xCF: "hierarchical", 0xF7: "JPEG-LS",
+}  # fmt: skip
+_EIGHT = 8
+_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT = 258, 259, 262, 277, 339
+_FORMATS = {1: "", 2: "signed ", 3: "floating-point ", 5: "complex ", 6: "complex "}
+_MOST_READ_SAMPLES = 4
+
+
+def foreign(data: bytes) -> str:
+    """Says what bytes are that begin like no image of a known format."""
+    what = _name(data[:_HEAD])
+    return "not an image (of a known format)" if what is None else f"not an image that can be read, but {what}"
+
+
+def _name(head: bytes) -> str | None:
+    for magic, name in _MAGIC:
+        if head.startswith(magic):
+            return name
+    if head[4:8] == b"ftyp":
+        brand = next((name for mark, name in _BRANDS.items() if mark in head[8:32]), None)
+        return f"a photo in {brand}: save it as JPEG" if brand else "a video (MP4)"
+    if head[_DICOM_AT : _DICOM_AT + 4] == b"DICM":
+        return "a DICOM image: save it as PNG"
+    for pattern, name in _DOCUMENTS:
+        if re.search(pattern, head, re.IGNORECASE):
+            return name
+    try:
+        text = head.decode("utf-8-sig", errors="strict" if len(head) < _HEAD else "ignore")
+    except UnicodeDecodeError:
+        return None
+    return "a text" if text.isprintable() or not re.search(r"[\0-\x08\x0e-\x1f]", text) else None
+
+
+def failure(data: bytes, kind: str, error: Exception) -> str:
+    """Says why an image of a known format cannot be decoded: it is damaged, or whole, but of a kind that is not read.
+
+    Args:
+        data: the whole file.
+        kind: its format in Pillow's words, as "TIFF"; "" where that is not known.
+        error: what Pillow raised.
+    """
+    told = _one_line(error)
+    try:
+        what = {"JPEG": _jpeg_kind, "TIFF": _tiff_kind}.get(kind, lambda data: None)(data)
+    except Exception:  # noqa: BLE001 - damaged so that not even its header can be read
+        what = None
+    if what is not None:
+        return f"{what}, which is not read: save it as 8-bit grey or RGB"
+    if _UNSUPPORTED.search(told):
+        return f"a kind of {kind or 'image'} that is not read ({told}): save it as 8-bit grey or RGB"
+    return f"truncated or damaged: {told}"
+
+
+def _jpeg_kind(data: bytes) -> str | None:
+    """Says what is unusual about a JPEG; None where nothing is."""
+    place = _SOI_BYTES
+    while place + 10 <= len(data) and data[place] == 0xFF:  # noqa: PLR2004 - how every marker begins
+        marker = data[place + 1]
+        if marker == 0xFF:  # noqa: PLR2004 - padding
+            place += 1
+            continue
+        if marker in _FRAMES:
+            bits, channels = data[place + 4], data[place + 9]
+            if bits != _EIGHT:
+                return f"a JPEG of {bits} bits a channel"
+            if channels not in {1, 3, 4}:
+                return f"a JPEG of {channels} channels"
+            return f"a {_JPEG_KINDS[marker]} JPEG" if marker in _JPEG_KINDS else None
+        place += 2 + int.from_bytes(data[place + 2 : place + 2 + _LENGTH_BYTES])
+    return None
+
+
+def _tiff_kind(data: bytes) -> str | None:
+    """Says what is unusual about the first page of a TIFF; None where nothing is."""
+    from PIL import TiffImagePlugin
+
+    tags: Any = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if data[2:3] == b"\x2b" else 8])
+    file = io.BytesIO(data)
+    file.seek(tags.next)
+    tags.load(file)
+    bits = tags.get(_BITS, (1,))
+    depth = "/".join(map(str, sorted(set(bits)))) if isinstance(bits, tuple) else bits
+    number = tags.get(_SAMPLE_FORMAT, (1,))
+    form = _FORMATS.get(number[0] if isinstance(number, tuple) else number, "unusual ")
+    bands = tags.get(_SAMPLES, 1)
+    if bands > _MOST_READ_SAMPLES:
+        return f"a TIFF of {bands} bands of {depth} bits"
+    if form or depth not in {"1", "2", "4", "8", "16"}:
+        return f"a TIFF of {bands} {form}band{'' if bands == 1 else 's'} of {depth} bits"
+    compression = tags.get(_COMPRESSION, 1)
+    known: dict[int, str] = TiffImagePlugin.COMPRESSION_INFO
+    if compression not in known:
+        return f"a TIFF with the compression {compression}"
+    return None
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:160] + "..."  # noqa: PLR2004 - a line of a terminal or two

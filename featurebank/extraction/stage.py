@@ -13,7 +13,6 @@ import numpy as np
 
 from featurebank.backbone import Backbone, recorded_source
 from featurebank.backbone.resize import AUTO, CROP
-from featurebank.bank.index import contained
 from featurebank.bank.items import Items
 from featurebank.bank.manifest import MANIFEST
 from featurebank.bank.reader import Bank
@@ -21,9 +20,10 @@ from featurebank.bank.upkeep import bank_path
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
 from featurebank.digest import of_recipe
-from featurebank.errors import BankError, ConfigError
+from featurebank.errors import BankReadOnlyError, ConfigError
 from featurebank.extraction.budget import named_taps, within_budget
 from featurebank.extraction.options import ExtractOptions
+from featurebank.extraction.present import bank_as_asked, bank_with
 from featurebank.extraction.target import Target
 from featurebank.extraction.work import Work
 from featurebank.meter import Meter
@@ -102,6 +102,7 @@ def extract(
         ConfigError: an option is wrong, or no cut point fits into the budget.
         DatasetError: no image can be read, or one cannot and `on_bad_image` is "fail".
         BankLockedError: another process writes this bank.
+        BankReadOnlyError: there is something to write, and the cache can only be read.
         FeatureRangeError: a feature is NaN, infinite or out of float16's range.
         DiskFullError: no space is left; what was written stays.
     """
@@ -149,7 +150,11 @@ def run_extractions(
             reporter.say(f"bank '{earlier}' has these images by --resize crop, the earlier default: that continues it")
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        targets = _hold(stack, dataset, backbones, wanted, cache=cache, reporter=reporter)
+        try:
+            targets = _hold(stack, dataset, backbones, wanted, cache=cache, reporter=reporter)
+        except BankReadOnlyError:
+            paths = [locate(dataset, backbone, o, cache) for backbone, o in zip(backbones, wanted, strict=True)]
+            return _unwritten(dataset, paths, wanted, began)
         work = Work(dataset, targets, options, reporter, targets[0].meter)
         work.run()
         seconds = time.perf_counter() - began
@@ -170,6 +175,31 @@ def run_extractions(
         )
         for t in targets
     ]
+
+
+def _unwritten(
+    dataset: Dataset, paths: Sequence[Path], wanted: Sequence[ExtractOptions], began: float
+) -> list[Extraction]:
+    """Returns the account of an extraction into banks that can only be read, where nothing has to be written.
+
+    Raises:
+        BankReadOnlyError: something has to be; to be called where this was raised before.
+    """
+    banks = [bank_as_asked(path, dataset, options) for path, options in zip(paths, wanted, strict=True)]
+    if missing := [path for path, bank in zip(paths, banks, strict=True) if bank is None]:
+        message = (
+            f"'{missing[0]}' is read-only, and lacks rows, or lists other images, labels or splits than there are now: "
+            "choose another --cache, or make it writable"
+        )
+        raise BankReadOnlyError(message)
+    return [
+        Extraction(
+            bank, rows := len(np.unique(bank.digests())), 0, 0, rows, bank.skipped, time.perf_counter() - began, None,
+            options.precision,
+        )
+        for bank, options in zip(banks, wanted, strict=True)
+        if bank is not None
+    ]  # fmt: skip
 
 
 def extract_rows(
@@ -193,7 +223,7 @@ def extract_rows(
     options.check(backbone)
     images.fingerprint()
     path = locate(images, backbone, options, cache)
-    if (bank := _complete(path, images.digests)) is not None:
+    if (bank := bank_with(path, images.digests)) is not None:
         return bank
     with _writer(path, images, backbone, options, SILENT) as writer:
         target = Target(0, backbone, options, writer, SILENT, meter := Meter())
@@ -207,16 +237,6 @@ def extract_rows(
         seconds = time.perf_counter() - began
         target.finish(items, [], seconds, work.busy(seconds))
     return Bank(path)
-
-
-def _complete(path: Path, digests: np.ndarray) -> Bank | None:
-    """Opens a bank that has all these images; None if it has not, or cannot be read."""
-    with contextlib.suppress(BankError):
-        bank = Bank(path)
-        if contained(digests, bank.digests()).all():
-            bank.rows(bank.taps[0], [0])  # its rows are there
-            return bank
-    return None
 
 
 def locate(

@@ -98,7 +98,7 @@ def merge_banks(
 
 def _target(cache: Path, name: str, first: Manifest) -> Path:
     """Returns where the result lies, which is inside of the cache."""
-    target = bank_path(cache, name, first.recipe["backbone"], first.key)
+    target = bank_path(cache, name, first.recipe)
     if target.is_symlink():
         message = f"'{target}' is a link to another place, where merge writes nothing: take it away, or give --name"
         raise ConfigError(message)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from featurebank import digest
 from featurebank.bank.lock import LOCK, NOTE, WriterLock
 from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
 from featurebank.bank.reader import Bank
@@ -17,6 +20,10 @@ from featurebank.files import path_inside
 
 UNLABELLED = "unlabelled-"
 """How the datasets are named of the banks that `fb.FeatureBank` keeps: images without labels."""
+
+_DIGITS = 12
+_NAMED = re.compile(rf".+--.+--.+|.+-[0-9a-f]{{{_DIGITS}}}")
+"""The names of banks, of featurebank 0.1 and now."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +45,62 @@ class BankSummary:
     """Why it cannot be read, if it cannot."""
     rows: int = 0
     """In all shards: of each image, one a view and set of taps."""
+    pixels: int | None = None
+    """The side of the images that its network gets."""
+    views: int = 0
+    """How many views each image has beside the clean one."""
 
 
-def bank_path(cache: Path, dataset: str, backbone: str, key: str) -> Path:
-    """Returns where the bank of a dataset and a recipe lies in a cache.
+def bank_path(cache: Path, dataset: str, recipe: Mapping[str, Any]) -> Path:
+    """Returns where the bank of a dataset and a recipe lies in a cache by its name, whether it is there or not.
+
+    That is DATASET-NETWORK-224px-DIGEST, where featurebank 0.1 has not made it under its own kind of name already.
+
+    Args:
+        cache: the cache's directory.
+        dataset: its name.
+        recipe: of the bank.
 
     Raises:
         ConfigError: the names, which may come out of a file, would lead elsewhere.
+
+    Example:
+        >>> recipe = {"backbone": "efficientnet_lite0", "image_size": 224}
+        >>> bank_path(Path("cache"), "flowers", recipe).name.rpartition("-")[0]
+        'flowers-lite0-224px'
     """
+    backbone, key = str(recipe["backbone"]), digest.of_recipe(recipe)[:_DIGITS]
+    pixels = f"-{recipe['image_size']}px" if "image_size" in recipe else ""
     try:
-        return path_inside(cache, f"{dataset}--{backbone}--{key[:12]}")
+        path = path_inside(cache, f"{dataset}-{backbone.removeprefix('efficientnet_')}{pixels}-{key}")
+        earlier = path_inside(cache, f"{dataset}--{backbone}--{key}")
     except ValueError as error:
         message = f"no bank can have this name: {error}"
         raise ConfigError(message) from error
+    return earlier if (earlier / MANIFEST).is_file() and not (path / MANIFEST).is_file() else path
+
+
+def locate_bank(cache: Path, dataset: str, recipe: Mapping[str, Any]) -> Path:
+    """Returns where the bank of a dataset and a recipe lies, under whatever name; see `bank_path`.
+
+    Where no bank has the name, a bank of this dataset and recipe is taken if it is the only one in the cache.
+    """
+    path = bank_path(cache, dataset, recipe)
+    if (path / MANIFEST).is_file():
+        return path
+    key, found = digest.of_recipe(recipe), []
+    for place in cache.glob(f"*/{MANIFEST}"):
+        with contextlib.suppress(BankError):
+            manifest = load_manifest(place.parent)
+            if manifest.key == key and manifest.dataset["name"] == dataset:
+                found.append(place.parent)
+    return found[0] if len(found) == 1 else path
+
+
+def bank_directories(cache: Path) -> list[Path]:
+    """Returns the directories of a cache that are banks, or by their names may be what is left of one."""
+    found = (path for path in cache.iterdir() if path.is_dir()) if cache.is_dir() else ()
+    return sorted(path for path in found if (path / MANIFEST).is_file() or _NAMED.fullmatch(path.name))
 
 
 def list_banks(cache: Path) -> list[BankSummary]:
@@ -62,19 +112,28 @@ def list_banks(cache: Path) -> list[BankSummary]:
 
 
 def _summary(path: Path) -> BankSummary:
-    dataset, _, rest = path.name.partition("--")
     size = sum(map(_bytes, path.rglob("*")))
     used = (path / MANIFEST).stat().st_mtime
     try:
         manifest = load_manifest(path)
     except BankError as error:
-        return BankSummary(path.name, path, dataset, rest.partition("--")[0], None, (), size, used, str(error))
+        dataset, backbone = _from_name(path.name)
+        return BankSummary(path.name, path, dataset, backbone, None, (), size, used, str(error))
     count = manifest.items["count"] if manifest.items else None
     rows = sum(shard.rows for shard in manifest.shards)
     return BankSummary(
         path.name, path, manifest.dataset["name"], manifest.recipe["backbone"], count, manifest.taps, size, used,
-        rows=rows,
+        rows=rows, pixels=manifest.recipe.get("image_size"), views=manifest.views,
     )  # fmt: skip
+
+
+def _from_name(name: str) -> tuple[str, str]:
+    """Returns what the name of an unreadable bank says of its dataset and backbone."""
+    if "--" in name:
+        dataset, _, rest = name.partition("--")
+        return dataset, rest.partition("--")[0]
+    parts = name.rsplit("-", 3)
+    return parts[0], parts[1] if len(parts) > 1 else ""
 
 
 def _bytes(path: Path) -> int:

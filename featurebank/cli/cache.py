@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from featurebank.cli.upkeep import gc, verify
 if TYPE_CHECKING:
     from featurebank.bank.agreement import Resplit
     from featurebank.bank.manifest import Manifest
+    from featurebank.bank.upkeep import BankSummary
 
 _SHOWN = 20
 """Shards that are listed one by one."""
@@ -35,33 +37,75 @@ cache.add_command(gc)
 def list_(settings: Settings, *, as_json: bool) -> None:
     """The banks of the cache, the last used first."""
     from featurebank.bank import list_banks
-    from featurebank.cli.tables import print_table, size
 
-    found = list_banks(settings.cache)
+    found = {bank: _runs(bank) for bank in list_banks(settings.cache)}
     if as_json:
         print_json([
             {
                 "bank": str(b.path), "name": b.name, "dataset": b.dataset, "backbone": b.backbone, "images": b.images,
-                "rows": b.rows,
+                "pixels": b.pixels, "views": b.views, "rows": b.rows, "runs": runs, "best": best,
                 "taps": list(b.taps), "bytes": b.bytes, "used": _moment(b.used), "problem": b.problem,
             }
-            for b in found
+            for b, (runs, best) in found.items()
         ])  # fmt: skip
         return
     if not found:
         click.echo(f"no bank in '{settings.cache}': make one with 'featurebank extract --backbone efficientnet_lite0'")
         return
-    rows = [
-        (
-            b.name, "unreadable" if b.problem else "unfinished" if b.images is None else b.images, b.rows,
-            ", ".join(b.taps), size(b.bytes), _moment(b.used),
-        )
-        for b in found
-    ]  # fmt: skip
-    print_table(("bank", "images", "rows", "taps", "size", "last used"), rows, right=("images", "rows", "size"))
+    _print_banks(found)
     for bank in found:
         if bank.problem:
             click.echo(f"warning: {bank.problem}", err=True)
+
+
+def _runs(bank: BankSummary) -> tuple[int, float | None]:
+    """Returns how many runs a bank has, and the best validation accuracy on its own split."""
+    from featurebank.bank import Bank
+    from featurebank.errors import BankError
+    from featurebank.heads.runs import load_runs
+
+    try:
+        runs = load_runs(Bank(bank.path)) if bank.images is not None else []
+    except BankError:
+        return 0, None
+    scores = [run.metrics["val"]["accuracy"] for run in runs if not (run.failure or run.fold or run.rung)]
+    return len(runs), max(scores, default=None)
+
+
+def _print_banks(found: Mapping[BankSummary, tuple[int, float | None]]) -> None:
+    """Prints a line a bank; on a narrow terminal without taps, rows and times, and with short names."""
+    from featurebank.cli.tables import print_table, size, that_fit
+
+    cells = {
+        "bank": [bank.name for bank in found],
+        "images": ["unreadable" if b.problem else "unfinished" if b.images is None else str(b.images) for b in found],
+        "px": [str(bank.pixels or "-") for bank in found],
+        "views": [str(bank.views) for bank in found],
+        "rows": [str(bank.rows) for bank in found],
+        "taps": [", ".join(bank.taps) for bank in found],
+        "runs": [str(runs) for runs, _ in found.values()],
+        "best": ["-" if best is None else f"{best:.4f}" for _, best in found.values()],
+        "size": [size(bank.bytes) for bank in found],
+        "last used": [_moment(bank.used) for bank in found],
+    }
+    leave = ("taps", "rows", "last used")
+    if len(that_fit(cells, "taps", leave)) < len(cells) - 1:
+        cells["bank"] = _short_names(cells["bank"])
+    names = that_fit(cells, "taps", (*leave, "size"))
+    right = [name for name in names if name not in {"bank", "taps", "last used"}]
+    print_table(names, list(zip(*(cells[name] for name in names), strict=True)), right=right, whole=("last used",))
+
+
+def _short_names(names: list[str]) -> list[str]:
+    """Returns the beginning of each name that no other bank's name has, with four digits of its digest at least."""
+    short = []
+    for name in names:
+        stem, _, digits = name.rpartition("-")
+        kept = next(
+            (n for n in range(4, len(digits)) if sum(o.startswith(f"{stem}-{digits[:n]}") for o in names) == 1), None
+        )  # fmt: skip
+        short.append(name if not stem or kept is None else f"{stem}-{digits[:kept]}")
+    return short
 
 
 @cache.command()

@@ -118,10 +118,10 @@ def gc(settings: Settings, bank: str | None, *, dry_run: bool, as_json: bool) ->
     Without BANK, of all banks of the cache.
     """
     from featurebank.bank.collect import collect, plan_gc
-    from featurebank.bank.upkeep import find_bank_path
+    from featurebank.bank.upkeep import bank_directories, find_bank_path
     from featurebank.errors import BankError, DiskFullError
 
-    paths = [find_bank_path(settings.cache, bank)] if bank else _directories(settings.cache)
+    paths = [find_bank_path(settings.cache, bank)] if bank else bank_directories(settings.cache)
     found: list[Garbage] = []
     problems: list[str] = []
     full = False
@@ -137,11 +137,6 @@ def gc(settings: Settings, bank: str | None, *, dry_run: bool, as_json: bool) ->
         _print_garbage(found, problems, dry_run=dry_run)
     if full or (problems and bank):
         sys.exit(1)
-
-
-def _directories(cache: Path) -> list[Path]:
-    """Returns what may be banks, or what is left of them."""
-    return sorted(path for path in cache.glob("*--*--*") if path.is_dir()) if cache.is_dir() else []
 
 
 def _to_json(garbage: Garbage) -> dict[str, Any]:

@@ -16,10 +16,9 @@ from featurebank.backbone.resize import AUTO, CROP
 from featurebank.bank.items import Items
 from featurebank.bank.manifest import MANIFEST
 from featurebank.bank.reader import Bank
-from featurebank.bank.upkeep import bank_path
+from featurebank.bank.upkeep import locate_bank
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
-from featurebank.digest import of_recipe
 from featurebank.errors import BankReadOnlyError, ConfigError
 from featurebank.extraction.budget import named_taps, within_budget
 from featurebank.extraction.options import ExtractOptions
@@ -243,8 +242,8 @@ def locate(
     dataset: Dataset, backbone: Backbone, options: ExtractOptions | None = None, cache: str | Path | None = None
 ) -> Path:
     """Returns where the bank of a dataset and a backbone lies, whether it is there or not."""
-    key = of_recipe((options or ExtractOptions()).recipe(backbone))
-    return bank_path(Path(cache) if cache else default_cache(), dataset.name, backbone.name, key)
+    recipe = (options or ExtractOptions()).recipe(backbone)
+    return locate_bank(Path(cache) if cache else default_cache(), dataset.name, recipe)
 
 
 def _bank_of_earlier_rule(
@@ -254,8 +253,7 @@ def _bank_of_earlier_rule(
     path = locate(dataset, backbone, options, cache)
     if backbone.resize_rule != AUTO or (path / MANIFEST).exists():
         return None
-    key = of_recipe({**options.recipe(backbone), "resize": CROP})
-    earlier = bank_path(path.parent, dataset.name, backbone.name, key)
+    earlier = locate_bank(path.parent, dataset.name, {**options.recipe(backbone), "resize": CROP})
     return earlier.name if (earlier / MANIFEST).exists() else None
 
 

@@ -25,6 +25,7 @@ from featurebank.bank.items import Items
 from featurebank.bank.manifest import load_manifest
 from featurebank.bank.merge import merge_banks
 from featurebank.bank.reader import Bank
+from featurebank.bank.upkeep import bank_path
 from featurebank.bank.verify import verify_bank
 from featurebank.bank.writer import BankWriter, row_keys
 
@@ -149,7 +150,7 @@ def merge() -> int:
     def make(root: Path) -> Path:
         fill(root / "one" / "data--net--0", range(8), range(8))
         fill(root / "two" / "data--net--0", range(6, 14), range(6, 14))
-        return root / "cache" / f"data--net--{load_manifest(root / 'one' / 'data--net--0').key[:12]}"
+        return bank_path(root / "cache", "data", RECIPE)
 
     def operate(root: Path) -> None:
         merge_banks([root / "one" / "data--net--0", root / "two" / "data--net--0"], root / "cache")

@@ -46,7 +46,7 @@ def test_parts_of_one_dataset(part: Any, tmp_path: Path, rows: SimpleNamespace) 
     one, two = part(range(6), views=1), part(range(4, 10), views=2)
     bank = merge_banks([one, two], tmp_path / "cache")
     assert bank.path.parent == tmp_path / "cache"
-    assert bank.name.startswith("data--net--")
+    assert bank.name.startswith("data-net-32px-")
     assert bank.ids() == Bank(one).ids() + Bank(two).ids()[2:]
     for view in (0, 1):
         assert bank.features(view=view).tolist() == (rows.features(range(10)) + view).tolist()
@@ -72,7 +72,7 @@ def test_different_datasets(part: Any, tmp_path: Path, rows: SimpleNamespace) ->
     one = part(range(4), name="birds", spec="folder:/birds", classes=["owl", "tit"])
     two = part(range(10, 14), name="fish", spec="folder:/fish", classes=["cod", "owl"])
     bank = merge_banks([one, two], tmp_path / "cache", name="zoo")
-    assert bank.name.startswith("zoo--net--")
+    assert bank.name.startswith("zoo-net-32px-")
     assert bank.classes == ("cod", "owl", "tit")
     shown = dict(zip(bank.ids(), [bank.classes[label] for label in bank.labels()], strict=True))
     assert shown == {

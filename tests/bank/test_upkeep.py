@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,16 @@ import pytest
 
 from featurebank.bank.lock import WriterLock
 from featurebank.bank.manifest import MANIFEST, load_manifest
-from featurebank.bank.upkeep import bank_path, find_bank, list_banks, recipe_differences, remove_bank
+from featurebank.bank.upkeep import (
+    bank_directories,
+    bank_path,
+    find_bank,
+    list_banks,
+    locate_bank,
+    recipe_differences,
+    remove_bank,
+)
+from featurebank.digest import of_recipe
 from featurebank.errors import BankLockedError, BankNotFoundError, ConfigError, UnknownNameError
 from featurebank.files import write_bytes
 
@@ -125,8 +135,46 @@ def test_who_waits_for_a_bank_that_is_removed_begins_anew(
     assert find_bank(path.parent).features().tolist() == rows.features(range(5)).tolist()
 
 
-def test_bank_path_depends_on_all_parts(tmp_path: Path) -> None:
-    paths = {
-        bank_path(tmp_path, *parts) for parts in [("a", "b", "1" * 32), ("a", "b", "2" * 32), ("c", "b", "1" * 32)]
-    }
-    assert len(paths) == 3
+RECIPE = {"backbone": "efficientnet_lite0", "weights": "w", "image_size": 224}
+
+
+def test_names_can_be_told_apart(tmp_path: Path) -> None:
+    """What differs stands at the beginning, the digest at the end."""
+    key = of_recipe(RECIPE)[:12]
+    assert bank_path(tmp_path, "flowers", RECIPE) == tmp_path / f"flowers-lite0-224px-{key}"
+    resnet = {**RECIPE, "backbone": "resnet50", "image_size": 96}
+    assert bank_path(tmp_path, "unlabelled-pooled", resnet).name.startswith("unlabelled-pooled-resnet50-96px-")
+    names = {bank_path(tmp_path, d, r) for d in ("a", "b") for r in (RECIPE, resnet, {**RECIPE, "weights": "v"})}
+    assert len(names) == 6
+    for dataset, backbone in (("../x", "net"), ("a", "../net"), ("a/b", "net")):
+        with pytest.raises(ConfigError, match="no bank can have this name"):
+            bank_path(tmp_path, dataset, {**RECIPE, "backbone": backbone})
+
+
+def test_a_bank_is_found_by_its_recipe(tmp_path: Path, rows: SimpleNamespace) -> None:
+    """Under the name that featurebank 0.1 gave it, and under one that its user gave it."""
+    fresh = bank_path(tmp_path, "data", rows.recipe)
+    assert locate_bank(tmp_path, "data", rows.recipe) == fresh
+    old = tmp_path / f"data--net--{of_recipe(rows.recipe)[:12]}"
+    for path in (old, tmp_path / "my bank", tmp_path / "other name"):
+        with rows.writer(path) as to:
+            rows.append(to, range(3), "pooled")
+        assert locate_bank(tmp_path, "data", rows.recipe) == path
+        assert locate_bank(tmp_path, "other", rows.recipe) != path
+        assert locate_bank(tmp_path, "data", {**rows.recipe, "weights": "v"}) != path
+        shutil.move(path, tmp_path / "place" / path.name)
+    for path in (tmp_path / "one", tmp_path / "two"):
+        shutil.copytree(tmp_path / "place" / "my bank", path)
+    assert locate_bank(tmp_path, "data", rows.recipe) == fresh, "of two nobody knows which"
+    (old / MANIFEST).parent.mkdir()
+    (old / MANIFEST).write_text("{")
+    assert locate_bank(tmp_path, "data", rows.recipe) == old, "so that its damage is told"
+
+
+def test_what_may_be_a_bank(tmp_path: Path, make: Callable[..., Path]) -> None:
+    bank = make("my own name")
+    remains = [tmp_path / "data--net--0123456789ab", tmp_path / "data-net-32px-0123456789ab"]
+    for path in (*remains, tmp_path / "photos", tmp_path / ".engines"):
+        path.mkdir()
+    assert bank_directories(tmp_path) == sorted([bank, *remains])
+    assert bank_directories(tmp_path / "none") == []

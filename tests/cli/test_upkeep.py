@@ -52,7 +52,7 @@ def test_views_and_their_pictures_in_the_bank(ask: Ask, photos: Path) -> None:
 def test_several_backbones(ask: Ask, photos: Path) -> None:
     both = ("--backbone", "mobilenet_v2", *EXTRACT[1:], "--dataset", photos)
     found = ask("extract", *both, "--json")["extractions"]
-    assert [Path(entry["bank"]).name.split("--")[1] for entry in found] == ["mobilenet_v2", "efficientnet_lite0"]
+    assert [Path(entry["bank"]).name.split("-")[2] for entry in found] == ["mobilenet_v2", "lite0"]
     assert [entry["added"] for entry in found] == [24, 24]
     out, _ = ask("extract", *both)
     assert out.count("nothing to extract: all 24 images are in the bank") == 2
@@ -96,7 +96,7 @@ def test_merge_parts_of_two_caches(ask: Ask, photos: Path, tmp_path: Path) -> No
             path.unlink()
         ask("--cache", cache, *EXTRACT, "--dataset", part)
         shutil.rmtree(part)
-    banks = [next(tmp_path.glob(f"{cache}/*--*")) for cache in ("one", "two")]
+    banks = [next(tmp_path.glob(f"{cache}/*px-*")) for cache in ("one", "two")]
     found = ask("cache", "merge", *banks, "--json")
     assert (found["images"], found["taps"], found["views"]) == (24, ["pooled"], 0)
     assert len(Bank(found["bank"]).features()) == 24
@@ -105,6 +105,42 @@ def test_merge_parts_of_two_caches(ask: Ask, photos: Path, tmp_path: Path) -> No
     assert (again["bank"], again["added"]) == (found["bank"], 0), "the place where extract looks for it"
     assert "rows merged from" in ask("cache", "show")[0]
     assert "expected two or more" in one_line(ask("cache", "merge", banks[0], code=1)[1])
+
+
+@pytest.mark.usefixtures("pixels")
+def test_a_bank_under_its_old_name_is_used_and_extended(ask: Ask, photos: Path, photo: Any, tmp_path: Path) -> None:
+    new = tmp_path / ask(*EXTRACT, "--dataset", photos, "--json")["bank"]
+    dataset, digits = new.name.partition("-lite0-32px-")[::2]
+    old = new.rename(new.with_name(f"{dataset}--efficientnet_lite0--{digits}"))
+    photo(photos / "ant" / "100.png", 100)
+    found = ask(*EXTRACT, "--dataset", photos, "--tap", "pooled", "--json")
+    assert (tmp_path / found["bank"], found["added"], found["reused"]) == (old, 1, 24)
+    assert not new.exists()
+    mine = old.rename(old.with_name("mine"))
+    assert tmp_path / ask(*EXTRACT, "--dataset", photos, "--json")["bank"] == mine
+    assert ask("heads", "--head", "ridge", "--json")["runs"]
+    assert [bank["name"] for bank in ask("cache", "ls", "--json")] == ["mine"]
+
+
+@pytest.mark.usefixtures("pixels")
+@pytest.mark.parametrize("wide", [80, 120])
+def test_ls_fits_the_terminal(ask: Ask, photos: Path, monkeypatch: pytest.MonkeyPatch, wide: int) -> None:
+    for more in ((), ("--views", 2, "--augment", "flip"), ("--image-size", 48)):
+        ask(*EXTRACT, "--dataset", photos, *more)
+    ask("heads", "--bank", "photos", "--head", "ridge", code=1)
+    best = ask("heads", "--head", "ridge", "--json")["runs"][0]["metrics"]["val"]["accuracy"]
+    monkeypatch.setattr("featurebank.cli.tables._WIDTH", wide)
+    out, _ = ask("cache", "ls")
+    lines = [line for line in out.splitlines() if line.strip()]
+    assert len(lines) == 5, "a line a bank"
+    assert max(map(len, lines)) <= wide
+    assert {"bank", "images", "px", "views", "runs", "best"} <= set(lines[0].split())
+    rows = [dict(zip(lines[0].split(), line.split(), strict=False)) for line in lines[2:]]
+    assert [(r["px"], r["views"], r["runs"], r["best"]) for r in rows] == [
+        ("48", "0", "1", f"{best:.4f}"), ("32", "2", "0", "-"), ("32", "0", "0", "-"),
+    ]  # fmt: skip
+    for row in rows:
+        assert ask("cache", "show", row["bank"], "--json")["recipe"]["image_size"] == int(row["px"])
 
 
 @pytest.mark.usefixtures("pixels")

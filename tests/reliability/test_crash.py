@@ -25,8 +25,8 @@ from featurebank.bank.collect import collect, plan_gc
 from featurebank.bank.lock import NOTE
 from featurebank.bank.manifest import MANIFEST, load_manifest
 from featurebank.bank.merge import merge_banks
+from featurebank.bank.upkeep import bank_path
 from featurebank.bank.verify import verify_bank
-from featurebank.digest import of_recipe
 from featurebank.errors import BankIncompleteError
 
 VIEWS = ("--views", 2, "--augment", "flip,rotate=20")
@@ -125,7 +125,7 @@ def large(tmp_path: Path, deaths: ModuleType, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(limits, "SHARD_ROWS", 4)
 
     def make(cache: str, numbers: range, kept: range) -> Path:
-        path = tmp_path / cache / f"data--net--{of_recipe(deaths.RECIPE)[:12]}"
+        path = bank_path(tmp_path / cache, "data", deaths.RECIPE)
         deaths.fill(path, numbers, kept)
         return path
 

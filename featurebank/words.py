@@ -38,7 +38,9 @@ class _Short(reprlib.Repr):
     """Shortens what is nested or long, without looking at all of it."""
 
     def __init__(self) -> None:
-        super().__init__(maxlevel=2, maxlist=4, maxdict=3, maxtuple=4, maxstring=60, maxlong=24, maxother=60)
+        super().__init__()
+        self.maxlevel, self.maxlist, self.maxdict, self.maxtuple = 2, 4, 3, 4
+        self.maxstring = self.maxother = 60
 
     def repr_int(self, x: int, level: int) -> str:
         """Returns a number; of a huge one, which Python refuses to print, its size."""

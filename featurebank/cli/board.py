@@ -61,9 +61,14 @@ def print_board(runs: Sequence[Run], best: Run, *, more: str, top: int = SHOWN, 
         sort: one of `SORT_KEYS`; None is the order in which runs are chosen.
     """
     from featurebank.heads.entries import entries
+    from featurebank.heads.labels import short_names
 
     found = entries(runs)
-    _print_entries(sorted_entries(found, sort)[:top], best)
+    shown = sorted_entries(found, sort)[:top]
+    names, alike = short_names([entry.spec for entry in shown])
+    _print_entries(shown, names, best)
+    if alike:
+        click.echo("the same in these rows: " + ", ".join(f"{word} ({', '.join(of)})" for word, of in alike.items()))
     if len(found) > top:
         click.echo(f"and {len(found) - top} more: {more} {len(found)}")
     _print_alike(found)
@@ -73,24 +78,25 @@ def print_board(runs: Sequence[Run], best: Run, *, more: str, top: int = SHOWN, 
     if len(failed) > _FAILURES:
         click.echo(f"and {len(failed) - _FAILURES} more failed: --csv FILE has their reasons")
     if stopped := sum(run.rung is not None for run in runs):
-        click.echo(f"{stopped} runs were stopped early in a race")
+        click.echo(f"{counted(stopped, 'run')} stopped early in a race")
 
 
-def _print_entries(shown: Sequence[Entry], best: Run) -> None:
-    """Prints the table; taps, and how many runs stand behind a line, only where that says something."""
+def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: Run) -> None:
+    """Prints the table; how many runs stand behind a line only where that says something."""
     from featurebank.cli.tables import print_table, that_fit
 
     cells = {name: [text(entry) for entry in shown] for name, text in _FIGURES.items()}
-    start = {"  run": [_name(entry, best) for entry in shown], "head": [str(entry.spec) for entry in shown]}
-    if len({entry.spec.tap for entry in shown}) > 1:
-        start["tap"] = [entry.spec.tap for entry in shown]
+    start = {
+        "  run": [_name(entry, best) for entry in shown], "head": list(names),
+        "tap": [entry.spec.tap for entry in shown],
+    }  # fmt: skip
     if any(len(entry.runs) > 1 for entry in shown):
         start["runs"] = [_behind(entry) for entry in shown]
     cells = {**start, **cells}
-    names = that_fit(cells, "head", _FIRST_TO_GO)
+    columns = that_fit(cells, "head", _FIRST_TO_GO)
     print_table(
-        names, zip(*(cells[name] for name in names), strict=True), right=[n for n in _FIGURES if n != _WORD],
-        whole=[name for name in names if name != "head"],
+        columns, zip(*(cells[name] for name in columns), strict=True), right=[n for n in _FIGURES if n != _WORD],
+        whole=[name for name in columns if name != "head"],
     )  # fmt: skip
 
 
@@ -102,7 +108,7 @@ def _name(entry: Entry, best: Run) -> str:
 
 def _behind(entry: Entry) -> str:
     if entry.folds == 1:
-        return f"{len(entry.runs)}" if len(entry.runs) == 1 else f"{len(entry.runs)} seeds"
+        return counted(len(entry.runs), "seed")
     return f"{len(entry.runs)}, {entry.folds} folds" + ("" if entry.complete else ", not all")
 
 
@@ -131,10 +137,15 @@ def _print_alike(found: Sequence[Entry]) -> None:
         )
 
 
-def print_best(bank: Bank, best: Run) -> None:
-    """Prints the chosen run, and its test accuracy if it has one."""
-    val = best.metrics["val"]
-    click.echo(f"chosen by validation: {best.run}  {best.spec}  validation accuracy {val['accuracy']:.4f}")
+def print_best(bank: Bank, best: Run, runs: Sequence[Run] = ()) -> None:
+    """Prints the chosen run, and its test accuracy if it has one.
+
+    Args:
+        bank: that it was trained on.
+        best: the run.
+        runs: those that it was chosen from; where they were judged on folds, so was its specification.
+    """
+    click.echo(f"chosen by validation: {best.run}  {best.spec} on {best.tap}  {_validated(best, runs)}")
     if "test" in best.metrics:
         test = best.metrics["test"]
         low, high = test["accuracy_interval"]
@@ -145,6 +156,18 @@ def print_best(bank: Bank, best: Run) -> None:
             f"kept apart, opened {best.tested}{told}"
         )
     click.echo(f"runs: {bank.path / 'runs'}")
+
+
+def _validated(best: Run, runs: Sequence[Run]) -> str:
+    """Returns the accuracy that a run was chosen by, in words."""
+    from featurebank.heads.entries import entries
+
+    own = f"validation accuracy {best.metrics['val']['accuracy']:.4f}"
+    entry = next((entry for entry in entries(runs) if entry.spec == best.spec), None)
+    if entry is None or entry.folds == 1:
+        return own
+    spread = "" if entry.std is None else f" ± {entry.std:.4f}"
+    return f"accuracy {entry.mean:.4f}{spread} on {entry.folds} folds ({own} on the bank's own split)"
 
 
 def print_variants(found: Sequence[VariantResult]) -> None:
@@ -196,19 +219,10 @@ def _gap(run: Run) -> float:
     return float(run.metrics["train"]["accuracy"] - run.metrics["val"]["accuracy"])
 
 
-def write_csv(runs: Sequence[Run], path: Path) -> None:
-    """Writes the runs as a CSV file, one column for each metric; parameters and lists are one JSON text."""
-    import csv
-    import io
-    import json
-
-    from featurebank.files import write_bytes
+def write_board_csv(runs: Sequence[Run], path: Path) -> None:
+    """Writes the runs as a CSV file, one column for each metric and each parameter; lists are JSON."""
+    from featurebank.csv_files import write_csv
     from featurebank.heads.leaders import run_rows
 
     rows = run_rows(runs)
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, rows[0] if rows else ["run"])
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: json.dumps(value) if isinstance(value, list) else value for name, value in row.items()})
-    write_bytes(path, buffer.getvalue().encode())
+    write_csv(path, list(rows[0]) if rows else ["run"], (list(row.values()) for row in rows))

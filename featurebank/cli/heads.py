@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.board import SHOWN, SORT_KEYS, board_json, print_best, print_board, write_csv
+from featurebank.cli.board import SHOWN, SORT_KEYS, board_json, print_best, print_board, write_board_csv
 from featurebank.cli.settings import Settings, as_json, print_json
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def leaderboard(
             f"{old} runs of an older state of this bank (other images, labels or split) are left out"
         )
     if csv_file:
-        write_csv(runs, csv_file)
+        write_board_csv(runs, csv_file)
     log_runs(runs, tensorboard)
     every = runs if runs.folds == 1 else [*runs, *(run for run in load_runs(found) if run.folds == 1)]
     _show(
@@ -169,7 +169,7 @@ def _show(
         print_json({**found, "seconds": round(time.perf_counter() - began, 3)})
         return
     print_board(runs, best, more=f"featurebank leaderboard --bank {bank.name} --top", top=top or SHOWN, sort=sort)
-    print_best(bank, best)
+    print_best(bank, best, runs)
 
 
 def read_params(params: Sequence[str]) -> dict[str, Any]:

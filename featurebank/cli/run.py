@@ -74,7 +74,7 @@ def _print_result(done: VariantResult) -> None:
     print_board(result.runs, result.chosen, more="featurebank leaderboard --top", top=_SHOWN)
     if result.finetuned and result.finetuned.finetune:
         click.echo(f"finetune: {result.finetuned.finetune['gain']['worth']}")
-    print_best(result.extraction.bank, result.chosen)
+    print_best(result.extraction.bank, result.chosen, result.runs)
     click.echo(f"done in {done.seconds:.1f} s")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,7 +19,8 @@ _WIDTH = 140
 
 def console() -> Console:
     """Returns where results are printed."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH, soft_wrap=False)
+    narrowed = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return Console(highlight=False, width=None if narrowed else _WIDTH, soft_wrap=False)
 
 
 def print_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -61,6 +62,17 @@ class Journal:
             self.keep(run, fitted)
         else:
             run.save()
+
+    def rename(self, jobs: Iterable[Job]) -> None:
+        """Gives runs that were trained before the names that a grid gives their heads now."""
+        for job in jobs:
+            run = self.runs.get(job.run)
+            if run is not None and job.spec.name and run.name != job.spec.name:
+                run = replace(run, name=job.spec.name)
+                with contextlib.suppress(PermissionError):  # a cache that cannot be written: shown this time only
+                    run.save()
+                self._learn(run)
+                self.runs[job.run] = run
 
     def show(self) -> None:
         """Shows which heads are best so far."""
@@ -136,6 +148,6 @@ class Journal:
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), together=fitted.together,
             parameters=fitted.parameters, right=fitted.right,
             history=fitted.history, failure=fitted.failure, notes=fitted.notes, fold=job.fold,
-            rung=job.rung.told if job.rung else None, views=job.spec.views, directory=self._bank.path,
-            revision=revision_of(job.spec.kind, job.spec.params),
+            rung=job.rung.told if job.rung else None, views=job.spec.views, name=job.spec.name,
+            directory=self._bank.path, revision=revision_of(job.spec.kind, job.spec.params),
         )  # fmt: skip

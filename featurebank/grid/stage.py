@@ -130,6 +130,7 @@ class _Stage:
         if self._options.retry_failed:
             self._journal.forget(job.run for job in jobs)
         missing = len(self._journal.missing(jobs))
+        self._journal.rename(jobs)
         if jobs:
             self._reporter.say(f"{len(jobs)} runs: {len(jobs) - missing} trained before, {missing} to train")
         if missing and self._options.folds:

@@ -14,7 +14,7 @@ from featurebank.heads.standing import Group, Standing, latest_folds
 from featurebank.metrics import holm, mcnemar, mean_interval, proportion_interval
 
 OVER_FIT = 0.05
-"""A head over-fits if it is so much better on its training images, and better than its interval allows."""
+"""A head over-fits if its training accuracy is so far above the upper end of its validation accuracy's interval."""
 LEVEL = 0.05
 """Heads that McNemar's test does not tell apart at this level are indistinguishable."""
 
@@ -43,7 +43,7 @@ class Entry:
     train: float
     """Training accuracy."""
     verdict: str
-    """"fits", "over-fits" or "under-fits"."""
+    """"fits", "over-fits", "under-fits" or "at chance"."""
     seconds: float
     parameters: float | None
     p_value: float | None = None
@@ -64,7 +64,8 @@ class Entry:
     def summary(self) -> dict[str, Any]:
         """Returns the entry as JSON values."""
         return {
-            "head": self.spec.kind, "params": dict(self.spec.params), "tap": self.spec.tap,
+            "head": self.spec.kind, "params": dict(self.spec.params), "tap": self.spec.tap, "views": self.spec.views,
+            **({"name": self.spec.name} if self.spec.name else {}),
             "runs": [run.run for run in self.runs], "folds": self.folds, "complete": self.complete,
             "accuracy": self.mean, "std": self.std, "accuracy_interval": list(self.interval),
             "train_accuracy": self.train, "gap": self.gap, "verdict": self.verdict, "seconds": self.seconds,
@@ -119,19 +120,35 @@ def _entry(group: Group, floor: float) -> Entry:
     return Entry(
         spec=group.spec, runs=tuple(group.runs), folds=group.folds, complete=group.complete, mean=mean,
         std=float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None, interval=interval,
-        standard_error=_standard_error(group), train=train, verdict=_verdict(train, mean, interval, floor),
+        standard_error=_standard_error(group), train=train, verdict=_verdict(group, train, interval, floor),
         seconds=group.seconds, parameters=group.parameters,
     )  # fmt: skip
 
 
-def _verdict(train: float, mean: float, interval: tuple[float, float], floor: float) -> str:
+def _verdict(group: Group, train: float, interval: tuple[float, float], floor: float) -> str:
     """Returns how training and validation accuracy go together.
 
-    A head under-fits if on its own training images it does not reach what the best head surely reaches on validation.
+    A head under-fits if on its own training images it does not reach what the best head surely reaches on validation
+    images. It over-fits if the gap between the two is more than `OVER_FIT` for certain: few validation images make a
+    gap of that size by chance.
     """
     if train < floor:
         return "under-fits"
-    return "over-fits" if train - mean > OVER_FIT and train > interval[1] else "fits"
+    if train - interval[1] > OVER_FIT:
+        return "over-fits"
+    return "at chance" if _is_at_chance(group, interval) else "fits"
+
+
+def _is_at_chance(group: Group, interval: tuple[float, float]) -> bool:
+    """Returns whether a head may do no better than one that has not seen the images.
+
+    Such a head, whichever class it prefers, has a mean recall of one over the number of classes.
+    """
+    recalls = [value for run in group.runs for value in run.metrics["val"].get("recall") or () if value is not None]
+    if not recalls:  # recorded by an earlier version
+        return False
+    known = len(recalls) / len(group.runs)
+    return float(np.mean(recalls)) - (group.accuracy - interval[0]) <= 1 / known
 
 
 def _interval(group: Group) -> tuple[float, float]:

@@ -43,24 +43,36 @@ class Leaderboard(list[Run]):
 
 
 def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Returns each run as one flat row, all with the same columns: parameters as one JSON text, metrics as SPLIT_NAME.
+    """Returns each run as one flat row, all with the same columns.
 
-    Metrics of the test split are not among them: they are shown for a chosen run alone.
+    Metrics are called SPLIT_NAME; of the test split, loss and accuracy are there where it was opened for one of the
+    runs. Parameters are one JSON text, and `param_NAME` each.
     """
-    values = [
-        {f"{split}_{name}": value for split in ("train", "val") for name, value in run.metrics.get(split, {}).items()}
-        for run in runs
-    ]
-    names = list(dict.fromkeys(name for row in values for name in row))
+    values = [{**_metrics(run), **_params(run)} for run in runs]
+    names = dict.fromkeys(name for row in values for name in row)
+    columns = sorted(names, key=lambda name: name.startswith("param_"))  # stable: metrics first, in their order
     return [
-        _start(run) | {name: row.get(name) for name in names} | _end(run) for run, row in zip(runs, values, strict=True)
+        _start(run) | {name: row.get(name) for name in columns} | _end(run)
+        for run, row in zip(runs, values, strict=True)
     ]
+
+
+def _metrics(run: Run) -> dict[str, Any]:
+    splits = {split: run.metrics.get(split, {}) for split in ("train", "val")}
+    if test := run.metrics.get("test"):
+        splits["test"] = {name: test[name] for name in ("loss", "accuracy")}
+    return {f"{split}_{name}": value for split, metrics in splits.items() for name, value in metrics.items()}
+
+
+def _params(run: Run) -> dict[str, Any]:
+    return {f"param_{name}": value for name, value in sorted(run.params.items())}
 
 
 def _start(run: Run) -> dict[str, Any]:
     params = json.dumps(dict(run.params), sort_keys=True)
     return {
-        "run": run.run, "head": run.head, "params": params, "tap": run.tap, "seed": run.seed, "seconds": run.seconds
+        "run": run.run, "name": run.name, "head": run.head, "params": params, "tap": run.tap, "views": run.views,
+        "seed": run.seed, "seconds": run.seconds,
     }  # fmt: skip
 
 

@@ -105,6 +105,46 @@ def test_csv_has_every_metric(bank: Bank, ask: Ask, tmp_path: Path) -> None:
     assert json.loads(rows[0]["params"]) == run.params
     assert rows[-1]["failure"]
     assert not any("test" in name for name in rows[0])
+    forest = next(row for row in rows if row["head"] == "random_forest")
+    assert (forest["param_n_estimators"], rows[0]["param_n_estimators"]) == ("5", "")
+
+
+def test_csv_has_the_test_of_the_run_that_was_opened(bank: Bank, ask: Ask, tmp_path: Path) -> None:
+    test = evaluate_test(bank, leaderboard(bank)[1]).metrics["test"]
+    ask("leaderboard", "--csv", tmp_path / "runs.csv")
+    with (tmp_path / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    told = [(row["test_loss"], row["test_accuracy"]) for row in rows]
+    assert told == [("", ""), (str(test["loss"]), str(test["accuracy"])), *[("", "")] * (len(rows) - 2)]
+
+
+def test_a_name_of_a_head_is_shown_everywhere(bank: Bank, ask: Ask, tmp_path: Path) -> None:
+    """It is given to a head that was trained before, and is kept when a grid does not say it again."""
+    before = {run.run for run in leaderboard(bank)}
+    (tmp_path / "grid.toml").write_text('[[head]]\nkind = "ridge"\nname = "=model 7"\n')
+    ask("heads", "--grid", tmp_path / "grid.toml")
+    ask("heads", "--head", "ridge")
+    assert {run.run for run in leaderboard(bank)} == before
+    assert "  =model 7" in ask("leaderboard")[0]
+    found = json.loads(ask("leaderboard", "--json")[0])
+    assert {run["head"] for run in found["runs"] if run.get("name") == "=model 7"} == {"ridge"}
+    assert {entry["head"] for entry in found["entries"] if entry.get("name") == "=model 7"} == {"ridge"}
+    ask("leaderboard", "--csv", tmp_path / "runs.csv")
+    with (tmp_path / "runs.csv").open(newline="") as file:
+        assert {row["head"] for row in csv.DictReader(file) if row["name"] == "'=model 7"} == {"ridge"}
+
+
+def test_the_chosen_line_names_the_tap_and_the_folds(bank: Bank, ask: Ask) -> None:
+    own = next(run for run in leaderboard(bank) if run.head == "ridge")
+    assert f"{leaderboard(bank)[0].spec} on pooled  validation accuracy" in ask("leaderboard")[0]
+    for index, accuracy in enumerate((0.2, 0.4)):
+        val = {**own.metrics["val"], "accuracy": accuracy}
+        replace(on_folds(own, index), metrics={**own.metrics, "val": val}).save()
+    text = " ".join(ask("leaderboard")[0].split())
+    assert (
+        f"on pooled accuracy 0.3000 ± 0.1414 on 2 folds (validation accuracy {own.metrics['val']['accuracy']:.4f} "
+        in text
+    )
 
 
 def test_the_simplest_on_request(bank: Bank, ask: Ask) -> None:
@@ -138,13 +178,14 @@ def test_another_look_at_the_test_split_is_told(bank: Bank, ask: Ask) -> None:
     assert ask("leaderboard", "--test")[1] == "", "it was not opened again"
 
 
-@pytest.mark.parametrize(("width", "columns"), [(140, {"train acc", "val acc"}), (80, {"val acc"})])
+@pytest.mark.parametrize(("width", "columns"), [(160, {"train acc", "val acc"}), (80, {"val acc"})])
 def test_a_narrow_terminal_does_without_some_columns(
     ask: Ask, monkeypatch: pytest.MonkeyPatch, width: int, columns: set[str]
 ) -> None:
     monkeypatch.setattr(tables, "_WIDTH", width)
     lines = ask("leaderboard")[0].splitlines()
     assert {name for name in ("train acc", "val acc") if name in lines[1]} == columns
+    assert " tap " in lines[1]
     assert any(line.strip().startswith("*= ") and "nearest_mean" in line for line in lines), "the name is not broken"
 
 

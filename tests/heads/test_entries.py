@@ -70,6 +70,7 @@ def test_folds_that_are_repeated_do_not_make_more_images() -> None:
     [
         (0.90, 85, "fits"),
         (0.86, 80, "fits"),  # more than five points, but within the interval
+        (0.90, 80, "fits"),  # above the interval, but not by five points for certain
         (0.99, 80, "over-fits"),
         (0.95, 93, "fits"),
         (0.50, 60, "under-fits"),
@@ -84,6 +85,17 @@ def test_the_gap_in_a_word(train: float, val: int, word: str) -> None:
 def test_a_head_under_fits_where_it_does_not_learn_what_the_best_transfers() -> None:
     best, poor = entries([make_run("best", first(95), train=0.99), make_run("poor", first(60), train=0.7)])
     assert (best.verdict, poor.verdict) == ("fits", "under-fits")
+
+
+@pytest.mark.parametrize(
+    ("count", "recall", "word"),
+    [(22, [0.2, 0.24, None], "at chance"), (95, [0.0, 1.0, 0.0], "at chance"), (95, [0.9, 1.0, 0.8], "fits")],
+)
+def test_a_head_that_may_be_guessing_does_not_fit(count: int, recall: list[float | None], word: str) -> None:
+    """Also one that says the most common class of all images."""
+    run = make_run("a", first(count), train=count / 100)
+    run.metrics["val"]["recall"] = recall  # type: ignore[index]
+    assert one(run).verdict == word
 
 
 def test_which_cannot_be_told_from_the_first() -> None:

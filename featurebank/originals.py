@@ -22,8 +22,14 @@ def original_dataset(bank: Bank) -> Dataset:
         FeatureBankError, OSError: it is not there any more.
     """
     record = bank.manifest.dataset
-    subset = {name: value for name, value in record.get("subset", {}).items() if value is not None}
-    return load_dataset(record["spec"], split=record["fractions"], seed=record["seed"], **subset)
+    try:
+        subset = {name: value for name, value in record.get("subset", {}).items() if value is not None}
+        return load_dataset(record["spec"], split=record["fractions"], seed=record["seed"], **subset)
+    except (LookupError, TypeError, AttributeError) as error:  # a stranger's bank, or a newer featurebank's
+        if isinstance(error, FeatureBankError):
+            raise
+        message = f"what '{bank.name}' says of its dataset is not understood ({type(error).__name__}: {error})"
+        raise DatasetError(message) from error
 
 
 def unchanged(

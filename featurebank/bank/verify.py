@@ -24,6 +24,8 @@ from featurebank.sealed import is_whole_archive, read_sealed
 
 _WEIGHTS = (".head", ".keras")
 """The files of weights, whose digest stands in the record of their run."""
+_MADE_AGAIN = (".npz", ".outline")
+"""Beside the banks, the files that any process makes again; who looked at test images, nobody knows again."""
 _AGAIN = "delete it: it is made again when it is needed"
 
 
@@ -91,18 +93,20 @@ def verify_bank(path: Path, *, forget: bool = False, reporter: Reporter = SILENT
 
 
 def verify_beside(cache: Path, *, forget: bool = False) -> Verification:
-    """Compares what lies beside the banks of a cache with its checksums: converted networks, outlines, fingerprints.
+    """Compares what lies beside the banks of a cache with its checksums.
+
+    That are converted networks, outlines, fingerprints, and the ledger of opened test images.
 
     Args:
         cache: its directory.
-        forget: delete what is damaged; all of it is made again when it is needed.
+        forget: delete what is damaged and is made again when it is needed.
     """
     found, banks = _Found(), {place.parent for place in cache.glob(f"*/{MANIFEST}")}
     bad = [file for file in _files(cache, banks) if found.is_damaged(file, lambda file: _check(file, {}))]
-    if forget:
-        for file in bad:
-            file.unlink(missing_ok=True)
-    return found.verification(0, 0, [file.name for file in bad] if forget else [])
+    gone = [file for file in bad if forget and file.suffix in _MADE_AGAIN]
+    for file in gone:
+        file.unlink(missing_ok=True)
+    return found.verification(0, 0, [file.name for file in gone])
 
 
 class _Found:
@@ -176,6 +180,8 @@ def _check(file: Path, weights: Mapping[str, str]) -> None:
         if file.stem not in weights:
             raise _Unsealed
         _compare(digest.of_file(file) == weights[file.stem], file, "the run has to be trained again")
+    elif file.suffix == ".images":
+        _compare(digest.of_file(file) == file.stem, file, "which test images were opened is not known")
     elif file.suffix in {".npz", CHECKPOINT}:
         whole = is_whole_archive(file)
         if whole is None:
@@ -200,11 +206,16 @@ def _check_json(file: Path, *, run: bool) -> None:
         reason = " ".join(str(error).split())
         if run:
             message = f"run '{file}' is damaged: {reason}; 'featurebank heads' trains it again"
-        elif is_unsealed_note(file) or (file.suffix == ".json" and file.name != NOTE):
+        elif is_unsealed_note(file) or not _is_ours(file):
             raise _Unsealed from error
         else:
             message = f"'{file}' is damaged: {reason}; {_AGAIN}"
         raise BankDamagedError(message) from error
+
+
+def _is_ours(file: Path) -> bool:
+    """Tells whether a JSON file is one that featurebank writes, by its name and place."""
+    return file.suffix != ".json" or file.name == NOTE or file.parent.name.startswith(".")
 
 
 def _forget(path: Path, bad: list[ShardEntry]) -> None:

@@ -32,6 +32,8 @@ from featurebank.errors import BankError
 from featurebank.extraction import extract
 from featurebank.finetuning.checkpoint import Checkpoint, State
 from featurebank.grid import train_heads
+from featurebank.heads.openings import record_opening
+from featurebank.heads.runs import load_runs
 from featurebank.sealed import write_sealed
 
 PLACES = 200
@@ -88,6 +90,7 @@ def cache(path: Path, lite: Backbone, photos: Path) -> Path:
     """A cache with every kind of file that a command leaves there, and what a dead writer and fine-tune leave."""
     cache, runs = path.parent, path / "runs"
     outline_of(lite, cache)
+    record_opening(Bank(path), load_runs(Bank(path))[0])
     save(path_of(cache, "net", {"taps": []}), {"taps": []}, b"<net/>", np.arange(50, dtype=np.uint8))
     extracted = sorted(photos.glob("*/*"))
     for file in extracted:
@@ -136,7 +139,7 @@ def test_every_flipped_byte_of_a_cache_is_found(path: Path, cache: Path) -> None
     """In every file of every kind: networks, outlines, fingerprints, models, checkpoints, notes and the rest."""
     files = files_of(cache)
     assert {file.suffix for file in files} == {
-        ".h5", ".npz", ".json", ".head", ".keras", ".checkpoint", ".holder", ".outline"
+        ".h5", ".npz", ".json", ".head", ".keras", ".checkpoint", ".holder", ".outline", ".images"
     }  # fmt: skip
     assert look(path) == ""
     assert verify_bank(path).unknown == verify_beside(cache).unknown == ()
@@ -167,6 +170,10 @@ def test_what_is_made_again_is_taken_away_where_it_is_damaged(path: Path, cache:
     assert verify_beside(cache, forget=True).forgotten == (file.name,)
     assert not file.exists()
     assert look(path) == ""
+    ledger = next((cache / ".tested").glob("*.images"))
+    Place(ledger, 3, 4).flip()
+    assert verify_beside(cache, forget=True).forgotten == ()
+    assert ledger.exists(), "nobody can make it again"
 
 
 def test_every_flipped_byte_is_found(path: Path) -> None:

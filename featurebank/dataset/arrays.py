@@ -13,9 +13,9 @@ from featurebank.class_names import in_order
 from featurebank.dataset.core import Contents, path_name
 from featurebank.dataset.decode import Facts
 from featurebank.dataset.folder import absolute
+from featurebank.dataset.npz import read_npz
 from featurebank.dataset.splits import SPLITS
 from featurebank.errors import DatasetError
-from featurebank.files import open_regular
 
 _GREY_NDIM = 3
 _COLOUR_NDIM = 4
@@ -95,29 +95,6 @@ def load_npz(argument: str) -> Contents:
     parts = npz_parts(path, members)
     names = _class_names(path, members["classes"]) if "classes" in members else None
     return from_parts(path_name(path.removesuffix(".npz")), f"npz:{path}", parts, names)
-
-
-def read_npz(path: str) -> dict[str, np.ndarray]:
-    """Returns the arrays of a .npz file.
-
-    Raises:
-        DatasetError: the file is missing, damaged, another kind of file, or holds pickled objects.
-    """
-    try:
-        # Opened here, because numpy leaves a file open that turns out to be damaged.
-        with open_regular(path) as raw, np.load(raw, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except FileNotFoundError as error:
-        message = f"there is no file '{path}': expected a .npz file; check the path"
-        raise DatasetError(message) from error
-    except Exception as error:  # whatever zipfile, zlib and numpy raise on damaged or foreign bytes
-        why = f"not a whole .npz file ({' '.join(str(error).split())[:120]})"
-        if "Object arrays" in str(error):
-            why = "it holds pickled objects, which could run code"
-        elif "pickle" in str(error):
-            why = "not a whole .npz file"  # numpy takes any foreign bytes for a pickle, and advises to load it unsafely
-        message = f"cannot read '{path}': {why}; write it with numpy.savez(file, x=images, y=labels)"
-        raise DatasetError(message) from error
 
 
 def npz_parts(path: str, members: Mapping[str, np.ndarray]) -> list[Part]:

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from featurebank.dataset import folder
-from featurebank.dataset.arrays import Part, from_parts, npz_parts, read_npz
+from featurebank.dataset.arrays import Part, from_parts, npz_parts
 from featurebank.dataset.cifar_batch import CIFAR_100_CLASSES, read_batch
 from featurebank.dataset.core import Contents
+from featurebank.dataset.npz import read_npz
 from featurebank.dataset.splits import TEST, TRAIN
 from featurebank.errors import DatasetError
 from featurebank.files import open_regular, read_regular

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from featurebank.dataset import metadata
+from featurebank.dataset.column_names import KNOWN
 from featurebank.dataset.core import Contents, path_name
 from featurebank.dataset.fingerprint import reason
 from featurebank.dataset.folder import absolute
@@ -15,8 +16,10 @@ from featurebank.dataset.layout import split_code
 from featurebank.dataset.paths import Paths
 from featurebank.dataset.remote import check_urls, fetch, is_url
 from featurebank.dataset.rows import Problems, Rows, columns
+from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.splits import UNDECIDED
-from featurebank.dataset.table_files import KNOWN, Table, from_csv, from_parquet
+from featurebank.dataset.starts import find_start, with_slashes
+from featurebank.dataset.table_files import Table, from_csv, from_parquet
 from featurebank.errors import DatasetError
 from featurebank.files import read_regular
 
@@ -28,31 +31,35 @@ def load(argument: str) -> Contents:
     """Reads a manifest: a row an image, with the columns path, label, split if it is decided, and any others.
 
     Paths are relative to the manifest's folder, absolute, or URLs. An empty split is decided by content, as everywhere.
-    Further columns are kept as metadata.
+    Further columns are kept as metadata. The usual other names of the columns are understood, as "filename" and
+    "class"; so are semicolons and tabs between columns, UTF-16, and backslashes in paths.
 
     Args:
         argument: the path or the URL of a .csv, .tsv or .parquet file; `~` is the home directory.
+            "#path=A,label=B,split=C" after it names the columns.
 
     Raises:
         DatasetError: it cannot be read or is wrong; the message has several problems at once, with their lines.
         MissingDependencyError: a package that the file or a URL needs is not installed.
     """
+    argument, asked = split_options(argument, KNOWN)
     source = argument if is_url(argument) else absolute(argument)
     problems = Problems(f"manifest '{source}'")
-    table = _read(source, problems)
-    rows = _rows(table, problems)
+    table = _read(source, problems, asked)
+    bare = _bare(source)
+    rows, slashes = _rows(table, _folder(bare), problems)
     found = columns(rows, problems)
     further, notes = _metadata(table, found.keep)
-    bare = _bare(source)
+    start, elsewhere = (_folder(bare), []) if is_url(bare) else find_start(found.ids, _folder(bare), problems)
     return Contents(
         name=path_name(bare[: bare.rindex(".")], source),
-        spec=f"manifest:{source}",
+        spec=join_options(f"manifest:{source}", asked),
         classes=found.classes,
         ids=found.ids,
         labels=found.labels,
-        pixels=Paths(_folder(bare), found.ids),
+        pixels=Paths(start, found.ids),
         given=found.given,
-        notes=(*table.notes, *notes, *found.notes),
+        notes=(*table.notes, *slashes, *elsewhere, *notes, *found.notes),
         metadata=further,
     )
 
@@ -66,15 +73,15 @@ def _folder(path: str) -> str:
     return path.rpartition("/")[0] if is_url(path) else os.path.dirname(path)  # noqa: PTH120 - a Path would rewrite it
 
 
-def _read(source: str, problems: Problems) -> Table:
+def _read(source: str, problems: Problems, asked: Mapping[str, str]) -> Table:
     bare = _bare(source).lower()
     if not bare.endswith(SUFFIXES):
         message = f"'{source}' is no manifest: expected a file that ends with {', '.join(SUFFIXES)}"
         raise DatasetError(message)
     data = _bytes(source)
     if bare.endswith(".parquet"):
-        return from_parquet(data, problems)
-    return from_csv(data, "\t" if bare.endswith(".tsv") else ",", problems)
+        return from_parquet(data, problems, asked)
+    return from_csv(data, "\t" if bare.endswith(".tsv") else ",", problems, asked)
 
 
 def _bytes(source: str) -> bytes:
@@ -90,18 +97,17 @@ def _bytes(source: str) -> bytes:
         raise DatasetError(message) from error
 
 
-def _rows(table: Table, problems: Problems) -> Rows:
+def _rows(table: Table, folder: str, problems: Problems) -> tuple[Rows, list[str]]:
     paths, labels = table.columns["path"], table.columns["label"]
     if not paths:
         problems.stop("lists no image: expected a row for each")
-    if os.sep == "\\":
-        paths = [path if is_url(path) else path.replace("\\", "/") for path in paths]
     for name, column in (("path", paths), ("label", labels)):
         _check_filled(name, column, table.place, problems)
     split = table.columns.get("split")
     codes = None if split is None else _codes(split, table.place, problems)
     clean = {label: " ".join(label.split()) for label in set(labels)}
-    return Rows(paths, [clean[label] for label in labels], codes, table.place)
+    paths, notes = with_slashes(paths, folder)
+    return Rows(paths, [clean[label] for label in labels], codes, table.place), notes
 
 
 def _check_filled(name: str, column: Sequence[str], place: Callable[[int], str], problems: Problems) -> None:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from featurebank.dataset.column_names import KNOWN, choose_columns
 from featurebank.dataset.rows import Problems
+from featurebank.dataset.text_encoding import decode_text
 from featurebank.errors import MissingDependencyError
+from featurebank.runtime import ram_limit
 
-NEEDED = ("path", "label")
-KNOWN = (*NEEDED, "split")
-
-_EXPECTED = "expected the columns path,label[,split] and any others"
 _BLOCK = 1 << 13
+_ARROW_ROWS = 1 << 16
+_TEXT_BYTES = 64
+"""What a text takes in memory at least."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Table:
     """A manifest as it was read, checked for nothing but its form.
 
     Args:
-        columns: the texts of each column that holds texts, by name.
+        columns: the texts of each column that holds texts, by name; "path", "label" and "split" whatever the file
+            calls them.
         arrays: the columns that the file holds as numbers or booleans, by name.
         notes: what was left out.
         place: says where a row stands, as "line 7".
@@ -39,21 +41,27 @@ class Table:
     place: Callable[[int], str]
 
 
-def from_csv(data: bytes, delimiter: str, problems: Problems) -> Table:
-    """Reads a CSV file: UTF-8 (a byte order mark may be there), names in the first line, quotes as `csv` has them.
+def from_csv(data: bytes, delimiter: str, problems: Problems, asked: Mapping[str, str]) -> Table:
+    """Reads a CSV file: UTF-8 or UTF-16, names in the first line, quotes as `csv` has them.
+
+    Args:
+        data: the file.
+        delimiter: what stands between columns, unless the first line has it nowhere and another usual one instead.
+        problems: of the table.
+        asked: the user's names for the columns "path", "label" and "split".
 
     Raises:
         DatasetError: it is not such a file, or lacks a column.
     """
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        problems.stop(f"line {line} is not UTF-8: save the file as UTF-8")
+        text = decode_text(data)
+    except ValueError as error:
+        problems.stop(str(error))
+    delimiter = _delimiter(text, delimiter)
     reader = _reader(text, delimiter)
     try:
         header = [name.strip() for name in next(filter(None, reader), [])]
-        _check_header(header, problems)
+        roles, renamed = choose_columns(header, asked, problems)
         columns = _columns(reader, len(header))
     except csv.Error as error:
         problems.stop(f"line {reader.line_num} is not valid CSV: {error}")
@@ -70,13 +78,18 @@ def from_csv(data: bytes, delimiter: str, problems: Problems) -> Table:
         return f"line {lines[row + 1]}"
 
     unnamed = header.count("")
-    notes = (f"{unnamed} column{'' if unnamed == 1 else 's'} without a name: left out",) if unnamed else ()
+    notes = [f"{unnamed} column{'' if unnamed == 1 else 's'} without a name: left out"] if unnamed else []
     named: dict[str, Sequence[str]] = {name: column for name, column in zip(header, columns or (), strict=True) if name}
-    return Table(named, {}, notes, place)
+    return Table(_renamed(named, roles, notes), {}, (*renamed, *notes), place)
 
 
-def from_parquet(data: bytes, problems: Problems) -> Table:
-    """Reads a Parquet file.
+def from_parquet(data: bytes, problems: Problems, asked: Mapping[str, str]) -> Table:
+    """Reads a Parquet file, block by block: what it unpacks to has to fit into `--ram`.
+
+    Args:
+        data: the file.
+        problems: of the table.
+        asked: the user's names for the columns "path", "label" and "split".
 
     Raises:
         DatasetError: it is no such file, lacks a column, or path, label or split is not of texts or whole numbers.
@@ -89,11 +102,28 @@ def from_parquet(data: bytes, problems: Problems) -> Table:
         message = "Parquet files need the package pyarrow: pip install 'featurebank[parquet]'"
         raise MissingDependencyError(message) from error
     try:
-        table = pq.read_table(pa.BufferReader(data))
-        return _from_arrow(table, problems)
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            _check_declared(file.metadata, problems)
+            texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+        # Texts stay as the file has them, each different one once: a long one in every row takes no more than one.
+        with pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts) as file:
+            return _from_arrow(_whole(file, problems), problems, asked)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         detail = " ".join(str(error).split())[:120]
         problems.stop(f"is not a whole Parquet file ({detail}): write it anew")
+
+
+def _whole(file: Any, problems: Problems) -> Any:
+    """Returns the table of a Parquet file; stops as soon as it is larger than memory may be used."""
+    import pyarrow as pa
+
+    blocks, size = [], 0
+    for block in file.iter_batches(_ARROW_ROWS):
+        size += block.nbytes
+        if size > ram_limit():
+            problems.stop(_too_large(size))
+        blocks.append(block)
+    return pa.Table.from_batches(blocks, blocks[0].schema if blocks else file.schema_arrow)
 
 
 def _reader(text: str, delimiter: str) -> Any:
@@ -123,42 +153,58 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         began = reader.line_num + 1
 
 
-def _check_header(names: Sequence[str], problems: Problems) -> None:
-    if not names:
-        problems.stop(f"is empty: {_EXPECTED}")
-    if len(names) == 1 and ";" in names[0]:
-        problems.stop("has semicolons between its columns: save it with commas")
-    for name in NEEDED:
-        if name not in names:
-            problems.add(f"has no column '{name}' ({_advice(name, names)}): {_EXPECTED}")
-    for name in sorted({name for name in names if name and list(names).count(name) > 1}):
-        problems.add(f"has the column '{name}' more than once")
-    problems.check()
+def _delimiter(text: str, expected: str) -> str:
+    """Returns what stands between the columns of a file."""
+    first = next((line for line in io.StringIO(text) if line.strip()), "")
+    return next((found for found in (expected, ",", ";", "\t", "|") if found in first), expected)
 
 
-def _advice(name: str, names: Sequence[str]) -> str:
-    others = {other.lower(): other for other in names if other not in KNOWN}
-    near = difflib.get_close_matches(name, others, n=1, cutoff=0.5)
-    return f"is '{others[near[0]]}' meant?" if near else f"found {', '.join(names)}"
+def _renamed(columns: dict[str, Any], roles: Mapping[str, str], notes: list[str]) -> dict[str, Any]:
+    """Returns columns under their own names, but those with a role under that; notes which had to go for it."""
+    found = {role: columns[name] for role, name in roles.items()}
+    for name, column in columns.items():
+        if name in roles.values():
+            continue
+        if name in KNOWN:
+            notes.append(f"column '{name}' is left out: '{roles.get(name)}' was asked for in its place")
+        else:
+            found[name] = column
+    return found
 
 
-def _from_arrow(table: Any, problems: Problems) -> Table:
-    _check_header(table.column_names, problems)
+def _check_declared(found: Any, problems: Problems) -> None:
+    """Refuses a Parquet file that says that it unpacks to more than memory may be used."""
+    groups = [found.row_group(number) for number in range(found.num_row_groups)]
+    size = max(sum(group.total_byte_size for group in groups), found.num_rows * found.num_columns * _TEXT_BYTES)
+    if size > ram_limit():
+        problems.stop(_too_large(size))
+
+
+def _too_large(size: int) -> str:
+    return (
+        f"unpacks to {size / 1e6:.0f} MB or more, the limit is {ram_limit() / 1e6:.0f} MB: give a larger --ram if the "
+        "file is what it should be"
+    )
+
+
+def _from_arrow(table: Any, problems: Problems, asked: Mapping[str, str]) -> Table:
+    roles, renamed = choose_columns(table.column_names, asked, problems)
+    notes: list[str] = []
+    named = _renamed(dict(zip(table.column_names, table.columns, strict=True)), roles, notes)
     columns: dict[str, Sequence[str]] = {}
     arrays: dict[str, np.ndarray] = {}
-    notes: list[str] = []
-    for name, column in zip(table.column_names, table.columns, strict=True):
+    for name, column in named.items():
         found = _texts(column) if name in KNOWN else _values(column)
         if isinstance(found, np.ndarray):
             arrays[name] = found
         elif found is not None:
             columns[name] = found
         elif name in KNOWN:
-            problems.add(f"the column '{name}' is of type {column.type}: expected texts")
+            problems.add(f"the column '{roles[name]}' is of type {column.type}: expected texts")
         else:
             notes.append(f"column '{name}' is of type {column.type}, which is no metadata: left out")
     problems.check()
-    return Table(columns, arrays, tuple(notes), lambda row: f"row {row + 1}")
+    return Table(columns, arrays, (*renamed, *notes), lambda row: f"row {row + 1}")
 
 
 def _texts(column: Any) -> Sequence[str] | None:
@@ -189,4 +235,12 @@ def _values(column: Any) -> Sequence[str] | np.ndarray | None:
 
 
 def _as_texts(column: Any) -> list[str]:
-    return ["" if value is None else str(value) for value in column.to_pylist()]
+    """Returns the texts of an Arrow column; equal ones are one object, so that a small file cannot fill the memory."""
+    known: dict[Any, str] = {None: ""}
+    texts: list[str] = []
+    for chunk in column.chunks:
+        found = chunk if hasattr(chunk, "dictionary") else chunk.dictionary_encode()
+        values = ["" if value is None else str(value) for value in found.dictionary.to_pylist()]
+        values = [known.setdefault(value, value) for value in values]
+        texts += ["" if index is None else values[index] for index in found.indices.to_pylist()]
+    return texts

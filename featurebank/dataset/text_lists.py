@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from featurebank.dataset.fingerprint import reason
 from featurebank.dataset.remote import is_url
+from featurebank.dataset.text_encoding import decode_text
 from featurebank.dataset.walk import SUFFIXES
 from featurebank.errors import DatasetError
 from featurebank.files import read_regular
@@ -37,7 +38,7 @@ def read_lines(path: str) -> list[Line]:
     """Reads a text file.
 
     Raises:
-        DatasetError: it is missing, unreadable, no UTF-8, or empty.
+        DatasetError: it is missing, unreadable, neither UTF-8 nor UTF-16, or empty.
     """
     try:
         data = read_regular(path)
@@ -45,10 +46,9 @@ def read_lines(path: str) -> list[Line]:
         message = f"cannot read the list '{path}': {reason(error)}; expected a text file with a path a line"
         raise DatasetError(message) from error
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
-        message = f"list '{path}': line {number} is not UTF-8: save the file as UTF-8"
+        text = decode_text(data)
+    except ValueError as error:
+        message = f"list '{path}': {error}"
         raise DatasetError(message) from error
     lines = [Line(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
     found = [line for line in lines if line.text]

@@ -130,10 +130,9 @@ def test_problems_are_told_together_with_their_lines(write: Write) -> None:
         ("", "is empty: expected the columns path,label[,split]"),
         ("\n\n", "is empty"),
         ("path,label\n", "lists no image"),
-        ("paths,Label\na.png,x\n", "has no column 'path' (is 'paths' meant?)"),
-        ("paths,Label\na.png,x\n", "has no column 'label' (is 'Label' meant?)"),
+        ("paht,Lable\na.png,x\n", "has no column 'path' (is 'paht' meant?)"),
+        ("paht,Lable\na.png,x\n", "has no column 'label' (is 'Lable' meant?)"),
         ("path,x\na.png,x\n", "has no column 'label' (found path, x)"),
-        ("path;label\na.png;x\n", "has semicolons between its columns"),
         ("path,label,label\na.png,x,y\n", "has the column 'label' more than once"),
         ("path,label\na.png,x\nb.png\n\nc.png,x,y\n", "line 3 has 1 fields: expected 2, as in the first line; line 5"),
         ('path,label\n"a.png"x,x\n', "line 2 is not valid CSV"),
@@ -213,11 +212,59 @@ def test_errors_of_parquet(write: Write, tmp_path: Path) -> None:
     assert "the column 'label' is of type double: expected texts" in message_of(path)
     pq.write_table(pa.table({"path": ["a.png", None], "label": ["x", "y"]}), path)
     assert "row 2: the path is empty" in message_of(path)
-    pq.write_table(pa.table({"file": ["a.png"], "labels": ["x"]}), path)
-    assert "has no column 'label' (is 'labels' meant?)" in message_of(path)
+    pq.write_table(pa.table({"file": ["a.png"], "lable": ["x"]}), path)
+    assert "has no column 'label' (is 'lable' meant?)" in message_of(path)
 
 
 def test_parquet_without_pyarrow(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'featurebank\[parquet\]'"):
         load_dataset(write(b"PAR1", "m.parquet"))
+
+
+@pytest.mark.parametrize("kind", ["text", "dictionary", "rows"])
+def test_a_parquet_file_that_unpacks_to_more_than_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    texts = [f"{row}{'x' * 10_000}" for row in range(3000)] if kind == "text" else ["x"] * 200_000
+    column = pa.array(texts)
+    labels = column.dictionary_encode() if kind == "dictionary" else column
+    pq.write_table(pa.table({"path": column, "label": labels}), tmp_path / "m.parquet", compression="zstd")
+    assert (tmp_path / "m.parquet").stat().st_size < 100_000
+    monkeypatch.setattr("featurebank.dataset.table_files.ram_limit", lambda: 10_000_000)
+    assert "MB or more, the limit is 10 MB: give a larger --ram" in message_of(tmp_path / "m.parquet")
+
+
+def test_a_long_text_in_every_row_of_a_parquet_file_is_held_once(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    block = pa.table({"path": ["x" * 100_000] * 200, "label": ["y" * 100_000] * 200})
+    with pq.ParquetWriter(tmp_path / "m.parquet", block.schema) as file:
+        for _ in range(20):  # 800 MB, if written out
+            file.write_table(block)
+    before = pa.default_memory_pool().max_memory()
+    assert "none of its 1 images is there" in message_of(tmp_path / "m.parquet")
+    assert pa.default_memory_pool().max_memory() <= max(before, 100_000_000)
+
+
+def test_a_type_that_a_file_describes_by_a_pickle_runs_nothing(tmp_path: Path, write: Write) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pickle
+
+    import pyarrow.parquet as pq
+
+    class Touch:
+        def __reduce__(self) -> tuple[Callable[..., None], tuple[Path]]:
+            return Path.touch, (tmp_path / "ran",)
+
+    mark = {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": pickle.dumps(Touch())}
+    fields = [pa.field("path", pa.string()), pa.field("label", pa.string()), pa.field("x", pa.int32(), metadata=mark)]
+    write("", "none.csv")
+    table = pa.table([["a.png", "b.png"], ["x", "y"], pa.array([1, 2], pa.int32())], schema=pa.schema(fields))
+    pq.write_table(table, tmp_path / "m.parquet")
+    assert load_dataset(tmp_path / "m.parquet").classes == ("x", "y")
+    assert not (tmp_path / "ran").exists()

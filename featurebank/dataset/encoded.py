@@ -18,11 +18,15 @@ from featurebank.dataset.fingerprint import reason
 from featurebank.dataset.layout import split_code
 from featurebank.dataset.splits import TRAIN
 from featurebank.errors import BadImageError, DatasetError, FeatureBankError
+from featurebank.files import MOST_BYTES
+from featurebank.runtime import ram_limit
 
 IMAGE_NAMES = ("image", "img", "photo", "picture")
 LABEL_NAMES = ("label", "labels", "class", "target", "fine_label")
 
 _DETAIL = 240
+_ROW_BYTES = 100
+"""What an id and a label take in memory."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,11 @@ class Encoded:
 
     def _bytes(self, index: int) -> bytes:
         read = self._readers[int(self._parts[index])]
-        return read(int(self._rows[index]))
+        data = read(int(self._rows[index]))
+        if len(data) > MOST_BYTES:
+            message = f"an image of {len(data)} bytes, more than {MOST_BYTES >> 20} MiB"
+            raise OSError(message)
+        return data
 
 
 def contents(spec: str, parts: Sequence[Part], names: Sequence[str] | None, notes: Sequence[str]) -> Contents:
@@ -113,6 +121,16 @@ def contents(spec: str, parts: Sequence[Part], names: Sequence[str] | None, note
     left_out = [f"{unlabelled} rows without a label: left out"] if unlabelled else []
     name = path_name(spec.partition(":")[2], spec)
     return Contents(name, spec, classes, tuple(ids), numbers, pixels, given, (*notes, *left_out))
+
+
+def check_rows(spec: str, rows: int) -> None:
+    """Raises DatasetError where the labels of so many rows would not fit into `--ram`."""
+    if rows * _ROW_BYTES > ram_limit():
+        message = (
+            f"'{spec}' says that it has {rows} rows, whose labels take {rows * _ROW_BYTES / 1e6:.0f} MB, the limit is "
+            f"{ram_limit() / 1e6:.0f} MB: give a larger --ram if it is what it should be"
+        )
+        raise DatasetError(message)
 
 
 def choose_splits(spec: str, names: Sequence[str]) -> tuple[list[tuple[str, int | None]], list[str]]:

@@ -12,6 +12,7 @@ from featurebank.dataset.encoded import (
     IMAGE_NAMES,
     LABEL_NAMES,
     Part,
+    check_rows,
     choose_column,
     choose_splits,
     contents,
@@ -19,6 +20,7 @@ from featurebank.dataset.encoded import (
 )
 from featurebank.dataset.folder import absolute
 from featurebank.dataset.remote import fetch, is_url
+from featurebank.dataset.table_files import refuse_bombs
 from featurebank.errors import DatasetError, MissingDependencyError
 from featurebank.files import read_regular
 
@@ -77,6 +79,7 @@ def load(argument: str) -> Contents:
             raise DatasetError(message)
         image, label = _columns(spec, datasets, first.features)
         chosen, notes = choose_splits(spec, list(tables))
+        check_rows(spec, sum(len(tables[name]) for name, _ in chosen))
         undecoded = datasets.Image(decode=False)
         parts = [
             Part(
@@ -105,6 +108,7 @@ def _place(argument: str) -> str | None:
 def _from_folder(datasets: Any, path: str) -> Any:
     if any((Path(path) / name).is_file() for name in _SAVED):
         return datasets.load_from_disk(path)
+    refuse_bombs(Path(path).rglob("*.parquet"))
     return datasets.load_dataset(path)
 
 

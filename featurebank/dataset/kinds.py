@@ -58,7 +58,8 @@ def _name(head: bytes) -> str | None:
             return name
     if head[4:8] == b"ftyp":
         brand = next((name for mark, name in _BRANDS.items() if mark in head[8:32]), None)
-        return f"a photo in {brand}: save it as JPEG" if brand else "a video (MP4)"
+        extra = ", or pip install 'featurebank[heic]'" if brand and brand.startswith("HEI") else ""
+        return f"a photo in {brand}: save it as JPEG{extra}" if brand else "a video (MP4)"
     if head[_DICOM_AT : _DICOM_AT + 4] == b"DICM":
         return "a DICOM image: save it as PNG"
     for pattern, name in _DOCUMENTS:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from featurebank.runtime import ram_limit
 
 _BLOCK = 1 << 13
 _ARROW_ROWS = 1 << 16
+_MOST_SHRUNK = 100
 _TEXT_BYTES = 64
 """What a text takes in memory at least."""
 
@@ -113,6 +115,26 @@ def from_parquet(data: bytes, problems: Problems, asked: Mapping[str, str]) -> T
         problems.stop(f"is not a whole Parquet file ({detail}): write it anew")
 
 
+def refuse_bombs(paths: Iterable[Path]) -> None:
+    """Refuses Parquet files for other readers: those that say that they unpack to far more than they are.
+
+    Images hardly shrink in a file, so a hundredfold is no set of images. What fits into `--ram` does no harm.
+
+    Raises:
+        DatasetError: there is such a file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for path in paths:
+        try:
+            found = pq.read_metadata(path)
+        except (pa.ArrowException, OSError):
+            continue  # whoever reads it says what it is
+        if _declared(found) > max(ram_limit(), _MOST_SHRUNK * path.stat().st_size):
+            Problems(f"'{path}'").stop(_too_large(_declared(found)))
+
+
 def _whole(file: Any, problems: Problems) -> Any:
     """Returns the table of a Parquet file; stops as soon as it is larger than memory may be used."""
     import pyarrow as pa
@@ -174,10 +196,14 @@ def _renamed(columns: dict[str, Any], roles: Mapping[str, str], notes: list[str]
 
 def _check_declared(found: Any, problems: Problems) -> None:
     """Refuses a Parquet file that says that it unpacks to more than memory may be used."""
-    groups = [found.row_group(number) for number in range(found.num_row_groups)]
-    size = max(sum(group.total_byte_size for group in groups), found.num_rows * found.num_columns * _TEXT_BYTES)
+    size = max(_declared(found), found.num_rows * found.num_columns * _TEXT_BYTES)
     if size > ram_limit():
         problems.stop(_too_large(size))
+
+
+def _declared(found: Any) -> int:
+    """Returns how many bytes the blocks of a Parquet file unpack to, by its own account."""
+    return sum(found.row_group(number).total_byte_size for number in range(found.num_row_groups))
 
 
 def _too_large(size: int) -> str:

@@ -17,6 +17,7 @@ from featurebank.dataset.encoded import (
     IMAGE_NAMES,
     LABEL_NAMES,
     Part,
+    check_rows,
     choose_column,
     choose_splits,
     contents,
@@ -136,6 +137,7 @@ def load(argument: str) -> Contents:
         parts = []
         for name, code in chosen:
             records = _records(spec, builder.info, name)
+            check_rows(spec, len(records))
             labels = [_label(_example(records(row))[label]) for row in range(len(records))]
             parts.append(Part(name if code is not None else "", code, labels, Reader(records, image)))
         names = getattr(builder.info.features[label], "names", None)

@@ -179,3 +179,27 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'featurebank\[hf\]'"):
         load_dataset("hf:mnist")
+
+
+def test_a_parquet_file_that_unpacks_a_hundredfold_is_not_handed_on(tmp_path: Path, monkeypatch: Any) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    images = [{"bytes": bytes([row % 200]) * 100_000, "path": None} for row in range(200)]
+    pq.write_table(pa.table({"image": images, "label": ["a", "b"] * 100}), tmp_path / "t.parquet", compression="zstd")
+    assert (tmp_path / "t.parquet").stat().st_size < 150_000
+    monkeypatch.setattr("featurebank.dataset.table_files.ram_limit", lambda: 1_000_000)
+    assert "t.parquet': unpacks to 20 MB or more, the limit is 1 MB" in message_of(f"hf:{tmp_path}")
+
+
+def test_more_rows_than_memory_holds_are_refused(tmp_path: Path, table: Any, monkeypatch: Any) -> None:
+    spec = saved(tmp_path / "d", table(4, NAMED, label=[0, 1, 0, 1]))
+    monkeypatch.setattr("featurebank.dataset.encoded.ram_limit", lambda: 100)
+    assert "has 4 rows, whose labels take 0 MB, the limit is 0 MB: give a larger --ram" in message_of(spec)
+
+
+def test_an_image_larger_than_any_is_not_decoded(tmp_path: Path, table: Any, monkeypatch: Any) -> None:
+    found = load_dataset(saved(tmp_path / "d", table(2, NAMED, label=[0, 1])))
+    monkeypatch.setattr("featurebank.dataset.encoded.MOST_BYTES", 10)
+    assert all("bytes, more than 0 MiB" in skipped.reason for skipped in found.unreadable)
+    assert len(found.unreadable) == 2

@@ -83,6 +83,14 @@ def test_records_of_several_files(tmp_path: Path) -> None:
                 records(2)
 
 
+def test_a_record_that_says_that_it_is_huge(tmp_path: Path) -> None:
+    path = tmp_path / "0.tfrecord"
+    for size in (1 << 40, 1 << 63, (1 << 64) - 1):
+        path.write_bytes(size.to_bytes(8, "little") + b"crc4" + b"abc" + b"crc4")
+        with pytest.raises(DatasetError, match="ends in the middle of a record"):
+            TfRecords([str(path)])
+
+
 def test_errors(prepared: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared["tfrecord"]))
     with pytest.raises(UnknownNameError, match=r"unknown dataset of TensorFlow Datasets 'mnits': did you mean 'mnist'"):

@@ -91,8 +91,9 @@ def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backb
 def check_recorded(backbone: Backbone, recipe: Mapping[str, Any]) -> None:
     """Raises WeightsError where a backbone is not the one that made a bank with this recipe."""
     if wrong := changed_parts(backbone, recipe):
+        name = getattr(backbone.spec, "known_as", "") or backbone.name
         message = (
-            f"the bank was made by another {' and '.join(wrong)} than {backbone.name} with weights {backbone.weights} "
-            "has now: extract again with these, or bring the old ones back"
+            f"the bank was made by another {' and '.join(wrong)} than {name} with weights {backbone.weights} has now: "
+            "extract again with these, or bring the old ones back"
         )
         raise WeightsError(message)

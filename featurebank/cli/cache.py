@@ -246,7 +246,7 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
         total = size(sum(s["bytes"] for s in about["shards"]))
         click.echo(f"and {len(about['shards']) - _SHOWN} shards more, {total} together")
     for event in about["history"]:
-        click.echo(f"{event['time']}: {_told(event)}")
+        click.echo(f"{event.get('time', '?')}: {_told(event)}")
     for entry in about["skipped"]:
         click.echo(f"skipped {entry['id']}: {entry['reason']}")
     if about["writer"]:
@@ -260,13 +260,20 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
 
 def _told(event: dict[str, Any]) -> str:
     """Says what an entry of the history stands for."""
-    if "added" in event:
-        return f"{event['added']} images in {event['seconds']} s by {event['engine']}"
-    if "merged" in event:
-        return f"{event['linked']} rows merged from {', '.join(event['merged'])}"
-    if "linked" in event:
-        return f"{event['linked']} rows shared with {event['source']}"
-    return f"{event['removed_rows']} rows cleaned away, {event['rewritten_shards']} shards rewritten"
+    from featurebank.words import shown
+
+    try:
+        if "added" in event:
+            return f"{event['added']} images in {event['seconds']} s by {event['engine']}"
+        if "merged" in event:
+            again = event.get("resplit")
+            splits = f", splits decided again by seed {again['seed']}" if again else ""
+            return f"{event['linked']} rows merged from {', '.join(event['merged'])}{splits}"
+        if "linked" in event:
+            return f"{event['linked']} rows shared with {event['source']}"
+        return f"{event['removed_rows']} rows cleaned away, {event['rewritten_shards']} shards rewritten"
+    except (LookupError, TypeError):  # of a newer featurebank
+        return shown(event)
 
 
 def _moment(seconds: float) -> str:

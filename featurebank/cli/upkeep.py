@@ -88,18 +88,21 @@ def _canaries(path: Path, rows: int, reporter: Reporter) -> Canaries:
 
 def _print_verification(found: dict[Path, Verification], canary: Canaries | None, cache: Path) -> None:
     from featurebank.cli.tables import size
+    from featurebank.words import counted
 
     total = functools.reduce(operator.add, found.values())
     for line in [*total.damaged, *total.unreadable, *(canary.wrong if canary else ())]:
         click.echo(line)
     if total.forgotten:
-        click.echo(f"{len(total.forgotten)} files taken out: run 'featurebank extract' as before to make them again")
+        gone = counted(len(total.forgotten), "file")
+        click.echo(f"{gone} taken out: run 'featurebank extract' as before, which makes what is needed again")
     for path, one in found.items():
-        what = "beside the banks" if path == cache else f"{one.shards} shards, {size(one.bytes)}"
-        click.echo(f"{path}: {what}, {len(one.damaged)} files damaged")
+        what = "beside the banks" if path == cache else f"{counted(one.shards, 'shard')}, {size(one.bytes)}"
+        click.echo(f"{path}: {what}, {counted(len(one.damaged), 'file')} damaged")
     if total.unknown:
         more = ", ..." if len(total.unknown) > _NAMED else ""
-        click.echo(f"{len(total.unknown)} files have no checksum: {', '.join(total.unknown[:_NAMED])}{more}")
+        shown = ", ".join(total.unknown[:_NAMED])
+        click.echo(f"without a checksum: {counted(len(total.unknown), 'file')} ({shown}{more})")
     if canary and canary.reason:
         click.echo(f"no rows computed anew: {canary.reason}")
     elif canary:
@@ -148,14 +151,16 @@ def _to_json(garbage: Garbage) -> dict[str, Any]:
 
 def _print_garbage(found: list[Garbage], problems: list[str], *, dry_run: bool) -> None:
     from featurebank.cli.tables import size
+    from featurebank.words import counted
 
     for garbage in found:
         if garbage.whole:
             click.echo(f"{garbage.bank.name}: what is left of a bank, {size(garbage.bytes)}")
         elif garbage:
             click.echo(
-                f"{garbage.bank.name}: {len(garbage.files)} files that nothing lists, {garbage.dead_rows} rows that no "
-                f"image needs, {len(garbage.rewrites)} shards to rewrite, {size(garbage.bytes)}"
+                f"{garbage.bank.name}: {counted(len(garbage.files), 'file')} that nothing lists, "
+                f"{counted(garbage.dead_rows, 'row')} that no image needs, "
+                f"{counted(len(garbage.rewrites), 'shard')} to rewrite, {size(garbage.bytes)}"
             )
     for line in problems:
         click.echo(f"left alone: {line}", err=True)

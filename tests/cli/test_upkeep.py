@@ -68,7 +68,7 @@ def test_gc_says_what_goes_before_and_after(ask: Ask, photos: Path, tmp_path: Pa
     (tmp_path / bank / "shard-left.h5").write_bytes(b"x" * 2000)
     before = sorted((tmp_path / bank).iterdir())
     planned, _ = ask("cache", "gc", "--dry-run")
-    assert "1 files that nothing lists, 10 rows that no image needs, 1 shards to rewrite" in planned
+    assert "1 file that nothing lists, 10 rows that no image needs, 1 shard to rewrite" in planned
     assert "could be freed" in planned
     assert sorted((tmp_path / bank).iterdir()) == before
     done = ask("cache", "gc", bank.name, "--json")

@@ -58,10 +58,10 @@ ALLOWED_BESIDE = {
 }  # fmt: skip
 
 OWNERS = {
-    "tensorflow": {"runtime", "heads"},  # everybody else takes it from runtime.import_tensorflow
+    "tensorflow": {"runtime", "heads", "grafting"},  # everybody else takes it from runtime.import_tensorflow
     "keras": {"backbone", "dataset", "engine", "heads", "grafting", "finetuning"},  # dataset: it downloads CIFAR
     "openvino": {"engine"},
-    "h5py": {"bank"},
+    "h5py": {"bank", "backbone"},
     "xgboost": {"heads"},
     "sklearn": {"dataset", "heads", "transformer"},
     "pandas": {"heads"},  # the leaderboard as a data frame
@@ -88,17 +88,18 @@ OWNERS = {
 """Which rooms may import a package."""
 
 NARROWER = {
-    "h5py": {"bank/shard.py", "bank/plain.py", "backbone/weights.py"},
+    "h5py": {"bank/shard.py", "bank/plain.py", "backbone/keras_file.py"},
     "xgboost": {"heads/boosted.py", "heads/saved.py"},
     "tensorflow": {
         "runtime.py",
+        "grafting/guard.py",  # the schema of TensorFlow Lite's files
         "heads/block_program.py",
         "heads/program.py",
         "heads/losses.py",
         "heads/map_program.py",
         "heads/masks.py",
     },
-    "onnx": {"grafting/converters.py"},
+    "onnx": {"grafting/converters.py", "grafting/guard.py"},
     "tf2onnx": {"grafting/converters.py"},
     "onnxruntime": {"grafting/formats.py", "grafting/converters.py"},
     "openvino": {"engine/openvino.py"},  # its import is told not to report home there

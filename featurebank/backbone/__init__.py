@@ -1,10 +1,10 @@
 """Backbones: frozen networks with their weights, preprocessing and input size."""
 
 from featurebank.backbone.catalog import list_backbones, load_backbone
+from featurebank.backbone.naming import is_user_network
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.recorded import load_recorded, recorded_source
 from featurebank.backbone.user import backbone_from_model
-from featurebank.backbone.user_source import is_user_network
 
 __all__ = [
     "Backbone",

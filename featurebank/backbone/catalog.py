@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from featurebank.backbone.foreign import refuse_foreign
+from featurebank.backbone.naming import is_user_network
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED, INSIDE
 from featurebank.backbone.resize import rule_of
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.table import TABLE
-from featurebank.backbone.user_source import is_user_network, load_user_network
+from featurebank.backbone.user_source import load_user_network
 from featurebank.backbone.weights import parse_source
 from featurebank.errors import ConfigError, unknown_name
 

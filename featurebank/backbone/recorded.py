@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from featurebank.backbone.catalog import load_backbone
+from featurebank.backbone.naming import check_named, is_user_network
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED
 from featurebank.backbone.resize import word_of
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.table import TABLE
-from featurebank.backbone.user_source import check_named, is_user_network
 from featurebank.errors import ConfigError, WeightsError
 
 

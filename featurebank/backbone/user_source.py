@@ -9,12 +9,13 @@ import inspect
 import pkgutil
 import sys
 import traceback
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from featurebank import digest
+from featurebank.backbone.keras_file import load_keras_file
+from featurebank.backbone.naming import KERAS_SUFFIX, name_function
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED
 from featurebank.backbone.user import OWN, make_backbone
@@ -22,42 +23,10 @@ from featurebank.backbone.weight_files import first_line, quiet_stdout
 from featurebank.errors import ConfigError, WeightsError, unknown_name
 from featurebank.runtime import import_tensorflow
 
-_SUFFIX = ".keras"
 _SIZE = "image_size"
 _CHOICES = ", ".join(DECLARED)
-_named: set[str] = set()
-"""The functions that the user of this process has named."""
 _steady: set[str] = set()
 """The functions that gave the same network twice."""
-
-
-def is_user_network(name: str) -> bool:
-    """Tells whether a backbone's name is one of these."""
-    return name.endswith(_SUFFIX) or ":" in name
-
-
-def name_function(name: str) -> None:
-    """Takes from the user that MODULE:FUNCTION may be run; `load_user_network` takes it so, too."""
-    _named.add(name)
-
-
-def check_named(name: str, by: str) -> None:
-    """Refuses to run a function that only a file names, which may be somebody else's.
-
-    Args:
-        name: any backbone's name.
-        by: what names it, as "the bank".
-
-    Raises:
-        ConfigError: it is a function that the user has not named in this process.
-    """
-    if not is_user_network(name) or name.endswith(_SUFFIX) or name in _named:
-        return
-    message = (
-        f"{by} says that its network is made by the function '{name}', and no file may say which code is run: name it "
-        f"yourself with --backbone {name} (in Python: load_backbone('{name}') before)"
-    )
-    raise ConfigError(message)
 
 
 def load_user_network(
@@ -83,7 +52,7 @@ def load_user_network(
     """
     import_tensorflow()
     name_function(name)
-    if name.endswith(_SUFFIX):
+    if name.endswith(KERAS_SUFFIX):
         model, declared = _from_file(Path(name).expanduser()), None
     else:
         model, declared = _from_function(name, image_size)
@@ -115,7 +84,7 @@ def _agreed(name: str, declared: str | None, given: str | None) -> str:
     """Returns the preprocessing, which must be told, and not told twice in different ways."""
     if declared is None and given is None:
         how = f"give --preprocessing with one of {_CHOICES}"
-        if not name.endswith(_SUFFIX):
+        if not name.endswith(KERAS_SUFFIX):
             how += ", or let the function declare it, as build.preprocessing = 'caffe'"
         message = f"{name} does not say what its input is to be: {how}"
         raise ConfigError(message)
@@ -127,15 +96,13 @@ def _agreed(name: str, declared: str | None, given: str | None) -> str:
 
 def _from_file(path: Path) -> Any:
     """Loads a .keras file; code in it is refused."""
-    import keras
-
     if not path.is_file():
         message = f"there is no model file '{path}': check the path, or name a backbone of 'featurebank backbones'"
         raise ConfigError(message)
     try:
         with quiet_stdout():
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, LookupError, OSError, AttributeError, zipfile.BadZipFile) as error:
+            return load_keras_file(path)
+    except Exception as error:  # a damaged or hostile file fails anywhere in Keras
         message = (
             f"'{path}' cannot be loaded ({first_line(error)}): expected a whole model saved by Keras 3, of Keras's own "
             "layers; with layers of your own use MODULE:FUNCTION"

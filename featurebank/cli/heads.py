@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def _named(context: click.Context, option: click.Parameter, value: str | None) -> None:
     if value:
-        from featurebank.backbone.user_source import name_function
+        from featurebank.backbone.naming import name_function
 
         name_function(value)
 

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from featurebank import digest
+from featurebank.archive import open_archive
+from featurebank.backbone.keras_file import ABOUT
 from featurebank.errors import ConfigError, FormatVersionError
 
-MEMBER = "featurebank.json"
+MEMBER = ABOUT
 """Its name inside a model file that is, or carries, a zip archive."""
 KEY = "featurebank"
 """Its name in the metadata of the other formats."""
+_LARGEST_SIDE = 1 << 15
+"""Of an input, in pixels."""
 VERSION = 2
 """Version 1 had no `any_size` and no `usage`."""
 
@@ -95,10 +99,21 @@ def about_from_text(text: str, path: Path) -> About:
             raise FormatVersionError(message)
         del value["backbone_digest"]
         proof = value.pop("proof")
-        return About(**{**value, "classes": tuple(value["classes"]), "proof": Proof(**proof) if proof else None})
+        about = About(**{**value, "classes": tuple(value["classes"]), "proof": Proof(**proof) if proof else None})
+        _check(about)
+        return about
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"what '{path}' says of itself is damaged ({type(error).__name__}): export it again"
         raise ConfigError(message) from error
+
+
+def _check(about: About) -> None:
+    """Raises ValueError where a prediction would fail on the types of what a file says."""
+    texts = (*about.classes, about.resize, about.tap, about.head, about.format, about.featurebank)
+    sound = bool(about.classes) and all(isinstance(text, str) for text in texts)
+    if not (sound and type(about.image_size) is int and 0 < about.image_size <= _LARGEST_SIDE):
+        message = "types"
+        raise ValueError(message)
 
 
 def add_member(path: Path, text: str) -> None:
@@ -111,9 +126,12 @@ def add_member(path: Path, text: str) -> None:
 
 
 def read_member(path: Path) -> str | None:
-    """Returns the text that `add_member` put into a file; None where there is none."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(MEMBER).decode()
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError):
+    """Returns the text that `add_member` put into a file; None where there is none.
+
+    Raises:
+        ArchiveError: the archive is damaged, or not safe to open.
+    """
+    if not zipfile.is_zipfile(path):
         return None
+    with open_archive(path) as archive:
+        return archive.read(MEMBER).decode() if MEMBER in archive.names else None

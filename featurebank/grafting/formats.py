@@ -10,10 +10,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from featurebank.backbone.keras_file import load_keras_file
 from featurebank.engine.openvino import import_openvino
 from featurebank.errors import ConfigError
 from featurebank.grafting.about import KEY, add_member, read_member
+from featurebank.grafting.checksum import (
+    check_onnx_seal,
+    check_openvino_seal,
+    check_tflite_seal,
+    seal_onnx,
+    seal_openvino,
+    seal_tflite,
+)
 from featurebank.grafting.converters import check_installed, to_onnx, to_openvino, to_tflite, wanted
+from featurebank.grafting.guard import check_onnx, check_tflite
 from featurebank.grafting.joined import load_joined
 from featurebank.runtime import import_tensorflow, threads
 
@@ -73,10 +83,7 @@ class KerasFormat(Format):
 
     def read(self, path: Path) -> tuple[Run, str | None]:
         """Reads a model; see `Format`."""
-        import_tensorflow()
-        import keras
-
-        model = keras.models.load_model(path, compile=False)
+        model = load_keras_file(path)
         return lambda images: np.asarray(model.predict_on_batch(images)), read_member(path)
 
 
@@ -107,17 +114,21 @@ class OnnxFormat(Format):
     def write(self, model: Any, path: Path, text: str) -> None:
         """Writes a model; see `Format`."""
         made = to_onnx(model, {KEY: text})
-        path.write_bytes(made.SerializeToString())
+        path.write_bytes(seal_onnx(made.SerializeToString()))
 
     def read(self, path: Path) -> tuple[Run, str | None]:
         """Reads a model; see `Format`."""
         with wanted("onnx"):
             import onnxruntime
+        data = path.read_bytes()
+        check_onnx_seal(data)
+        text = check_onnx(data).get(KEY)
+        if text is None:
+            return _nothing, None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads()
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
-        text = session.get_modelmeta().custom_metadata_map.get(KEY)
         return lambda images: np.asarray(session.run(None, {name: images})[0]), text
 
 
@@ -129,9 +140,11 @@ class OpenVINOFormat(Format):
     def write(self, model: Any, path: Path, text: str) -> None:
         """Writes a model; see `Format`."""
         to_openvino(model, path, {KEY: text})
+        seal_openvino(path)
 
     def read(self, path: Path) -> tuple[Run, str | None]:
         """Reads a model; see `Format`."""
+        check_openvino_seal(path)
         core = import_openvino().Core()
         model = core.read_model(path)
         text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
@@ -154,13 +167,19 @@ class TFLiteFormat(Format):
         """Writes a model; see `Format`."""
         path.write_bytes(to_tflite(model, path.parent))
         add_member(path, text)
+        seal_tflite(path)
 
     def read(self, path: Path) -> tuple[Run, str | None]:
         """Reads a model; see `Format`."""
+        text, content = read_member(path), path.read_bytes()
+        if text is None:
+            return _nothing, None
+        check_tflite_seal(path)
+        check_tflite(content)
         tf = import_tensorflow()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a package that is to follow it
-            interpreter = tf.lite.Interpreter(str(path), num_threads=threads())
+            interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads())
         place, answer = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
         def run(images: np.ndarray) -> np.ndarray:
@@ -170,7 +189,13 @@ class TFLiteFormat(Format):
             interpreter.invoke()
             return np.asarray(interpreter.get_tensor(answer))
 
-        return run, read_member(path)
+        return run, text
+
+
+def _nothing(images: np.ndarray) -> np.ndarray:
+    """Stands for a file that does not describe itself, which is not run."""
+    message = f"there is no model for {len(images)} images"
+    raise ConfigError(message)
 
 
 FORMATS: dict[str, Format] = {

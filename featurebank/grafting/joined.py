@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.errors import ConfigError
+from featurebank.archive import open_archive
+from featurebank.backbone.keras_file import load_keras_file
+from featurebank.errors import ArchiveError, ConfigError, FormatVersionError
 from featurebank.grafting.about import MEMBER, About, about_from_text
-from featurebank.runtime import import_tensorflow
 
 _TRUNK, _HEAD = "trunk.keras", "head.head"
 
@@ -72,24 +73,22 @@ def load_joined(path: Path) -> JoinedModel:
     """Reads what `JoinedModel.save` wrote; runs no code from the file.
 
     Raises:
-        ConfigError: it is no such file, or damaged.
-        HeadError: its head is damaged, or of a class that is not trusted.
+        ConfigError: it is no such file, or damaged, or not safe to open.
+        HeadError: its head is damaged, or of a class that is not restored from files.
     """
-    import_tensorflow()
-    import keras
-
     from featurebank.heads.saved import load_head
 
     with tempfile.TemporaryDirectory() as place:
         try:
-            with zipfile.ZipFile(path) as archive:
+            with open_archive(path, allowed={_TRUNK, _HEAD, MEMBER}) as archive:
                 about = about_from_text(archive.read(MEMBER).decode(), path)
                 for name in (_TRUNK, _HEAD):
-                    archive.extract(name, place)
-            trunk = keras.models.load_model(Path(place, _TRUNK), compile=False)
-        except (zipfile.BadZipFile, KeyError, ValueError, OSError, TypeError) as error:
-            if isinstance(error, ConfigError | FileNotFoundError):
-                raise
-            message = f"'{path}' is no whole model of featurebank ({type(error).__name__}): export it again"
+                    archive.extract(name, Path(place))
+            trunk = load_keras_file(Path(place, _TRUNK))
+        except (ConfigError, FormatVersionError, FileNotFoundError):
+            raise
+        except Exception as error:  # a damaged or hostile file fails anywhere in Keras
+            reason = str(error) if isinstance(error, ArchiveError) else type(error).__name__
+            message = f"'{path}' is no whole model of featurebank ({reason}): export it again"
             raise ConfigError(message) from error
         return JoinedModel(trunk, load_head(Path(place, _HEAD)), about)

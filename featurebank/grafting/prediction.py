@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from featurebank.dataset import Dataset
 from featurebank.dataset.decode import in_flight
 from featurebank.dataset.loose import loose_images
 from featurebank.dataset.walk import image_files
-from featurebank.errors import ConfigError, DatasetError, FeatureBankError
+from featurebank.errors import ArchiveError, ConfigError, DatasetError, FeatureBankError
 from featurebank.grafting.about import About, about_from_text
 from featurebank.grafting.formats import Format, format_of
 from featurebank.progress import SILENT, Reporter
@@ -73,8 +74,34 @@ class LoadedModel:
             expected = "(n, height, width, 3)" if self.about.any_size else f"(n, {size}, {size}, 3)"
             message = f"the images are of the shape {shape}: expected {expected}"
             raise DatasetError(message)
-        parts = [self._run(np.asarray(images[s : s + batch_size], pixels)) for s in range(0, len(images), batch_size)]
+        parts = [
+            self._answer(np.asarray(images[s : s + batch_size], pixels)) for s in range(0, len(images), batch_size)
+        ]
         return np.concatenate([np.empty((0, len(self.classes)), np.float32), *parts])
+
+    def _answer(self, images: np.ndarray) -> np.ndarray:
+        """Returns the probabilities of one batch.
+
+        Raises:
+            ConfigError: the file cannot be run on it, or answers with another number of classes.
+        """
+        try:
+            found = self._run(images)
+        except (FeatureBankError, MemoryError):
+            raise
+        except Exception as error:  # a damaged or hostile file may fail as late as here, in any of five libraries
+            message = f"the model cannot be run ({_reason(error)}): export it again"
+            raise ConfigError(message) from error
+        if found.shape != (len(images), len(self.classes)):
+            message = f"the model answers with the shape {found.shape} for {len(self.classes)} classes: export it again"
+            raise ConfigError(message)
+        return found
+
+
+def _reason(error: Exception) -> str:
+    """Returns what an error of another library says, in one line without colours."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    return " ".join(text.split())[:300] or type(error).__name__
 
 
 def load_model(path: str | Path) -> LoadedModel:
@@ -89,10 +116,11 @@ def load_model(path: str | Path) -> LoadedModel:
     name, kind = check_model(path)
     try:
         run, text = kind.read(path)
-    except FeatureBankError:
-        raise
-    except Exception as error:  # a damaged file fails anywhere in five libraries
-        message = f"'{path}' cannot be read as a {name} model ({' '.join(str(error).split())[:200]}): export it again"
+    except Exception as error:  # a damaged or hostile file fails anywhere in five libraries
+        if isinstance(error, FeatureBankError) and not isinstance(error, ArchiveError):
+            raise
+        reason = _reason(error)
+        message = f"'{path}' cannot be read as a {name} model ({reason}): export it again"
         raise ConfigError(message) from error
     if text is None:
         message = f"'{path}' does not tell its classes: expected a file that 'featurebank export' wrote"

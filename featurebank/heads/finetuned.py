@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from featurebank import digest
+from featurebank.backbone.keras_file import load_keras_file
 from featurebank.errors import HeadError
 from featurebank.heads.runs import FINETUNE, Run
-from featurebank.runtime import import_tensorflow
 
 BATCH = 32
 """Images that are judged at once."""
@@ -39,10 +39,13 @@ def finetuned_model(run: Run) -> Any:
             f"{start} with the same options"
         )
         raise HeadError(message)
-    import_tensorflow()
-    import keras
-
-    return keras.models.load_model(run.saved_path, compile=False)
+    try:
+        return load_keras_file(run.saved_path)
+    except Exception as error:  # a damaged or hostile file fails anywhere in Keras
+        message = (
+            f"the model of run {run.run}, '{run.saved_path}', cannot be read ({' '.join(str(error).split())[:300]})"
+        )
+        raise HeadError(message) from error
 
 
 def judged(model: Any, images: np.ndarray) -> np.ndarray:

@@ -183,7 +183,7 @@ def _on_maps_bytes(head: Any) -> bytes:
 
 
 def _load_on_maps(archive: Archive, source: str) -> Any:
-    from featurebank.backbone.user_source import check_named
+    from featurebank.backbone.naming import check_named
     from featurebank.heads.neural import History
 
     about, classes, arrays = _parts("on_maps", archive)

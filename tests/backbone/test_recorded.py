@@ -85,7 +85,7 @@ def test_no_bank_may_say_which_code_is_run(tmp_path: Path, monkeypatch: pytest.M
     backbone = load_backbone("said_nets:build")
     recipe, source = backbone.recipe, recorded_source(backbone)
     assert load_recorded(recipe, source).digest == backbone.digest, "the user has named it"
-    monkeypatch.setattr("featurebank.backbone.user_source._named", set())
+    monkeypatch.setattr("featurebank.backbone.naming._named", set())
     (tmp_path / "said_nets.py").write_text("raise SystemExit('it was run')\n")
     with pytest.raises(ConfigError, match=r"^the bank says that its network is made by the function 'said_nets:build'"):
         load_recorded(recipe, source)

@@ -1,0 +1,72 @@
+"""What model files of other programs must not hold, looked at before those programs open them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from featurebank.errors import ArchiveError
+from featurebank.runtime import import_tensorflow
+
+_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+"""Of ONNX's own operators."""
+_EXTERNAL = 1
+"""`TensorProto.EXTERNAL`: the values lie in another file."""
+_CUSTOM, _DELEGATE = 32, 51
+"""Of TensorFlow Lite's `BuiltinOperator`: operators that are named by a text, among them all of TensorFlow's."""
+
+
+def check_onnx(data: bytes) -> dict[str, str]:
+    """Refuses an ONNX file that refers to other files, or to operators that are not ONNX's own.
+
+    Args:
+        data: of the file.
+
+    Returns:
+        The texts that it carries.
+
+    Raises:
+        ArchiveError: it does.
+        Exception: of protobuf, where the file is damaged.
+    """
+    import onnx
+
+    model = onnx.load_model_from_string(data)
+    onnx.checker.check_model(model)
+    left: list[Any] = [model]
+    while left:
+        message = left.pop()
+        kind = message.DESCRIPTOR.name
+        if kind == "TensorProto":
+            if message.data_location == _EXTERNAL or message.external_data:
+                raise _refused("weights that lie in another file")
+        elif kind in {"NodeProto", "FunctionProto"} and message.domain not in _DOMAINS:
+            raise _refused("the operator " + repr(message.domain[:50]))
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                left.extend(value if isinstance(value, Sequence) else [value])
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def check_tflite(content: bytes) -> None:
+    """Refuses a TensorFlow Lite file with custom operators, with which TensorFlow's can read and write files, too.
+
+    Args:
+        content: of the file.
+
+    Raises:
+        ArchiveError: it has some.
+        Exception: of the parser, where the file is damaged.
+    """
+    import_tensorflow()
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    for place in range(model.OperatorCodesLength()):
+        code = model.OperatorCodes(place)
+        if max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) in {_CUSTOM, _DELEGATE} or code.CustomCode():
+            raise _refused("the custom operator " + repr(code.CustomCode())[:50])
+
+
+def _refused(what: str) -> ArchiveError:
+    return ArchiveError(f"it has {what}, and a file must hold all that it needs and must not say which code is run")

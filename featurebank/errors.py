@@ -33,6 +33,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from featurebank.words import one_line
+
 
 class FeatureBankError(Exception):
     """Base of every error that featurebank raises on purpose."""
@@ -142,5 +144,5 @@ def unknown_name(kind: str, got: str, known: Iterable[str], hint: str = "") -> U
         advice = "known: " + ", ".join(names)
     else:
         advice = f"{len(names)} are known"
-    message = f"unknown {kind} '{got}': {advice}"
+    message = f"unknown {kind} '{one_line(got, 80)}': {one_line(advice)}"
     return UnknownNameError(f"{message}; {hint}" if hint else message)

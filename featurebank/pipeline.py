@@ -235,7 +235,7 @@ def _told(wrong: Sequence[tuple[str, FeatureBankError]], variants: int) -> Featu
         names.setdefault(str(error), []).append(name)
     told = [text if len(of) == variants else f"{_names(of)}: {text}" for text, of in names.items()]
     kind = type(wrong[0][1]) if len(told) == 1 else ConfigError
-    return kind("; ".join(told))
+    return kind("\n".join(told))
 
 
 def _names(names: Sequence[str]) -> str:

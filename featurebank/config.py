@@ -58,6 +58,8 @@ class ExtractSection(_Section):
     batch_size: Annotated[int, Field(ge=1)] = 32
     store: Literal["float32", "float16"] | None = None
     on_bad_image: Literal["skip", "fail"] = "skip"
+    max_bad: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The share of images that may be bad before the run fails; by default any number of broken ones, a tenth lost."""
     views: Annotated[int, Field(ge=0)] = 0
     """Augmented views of each image beside the clean one."""
     augment: str | None = None

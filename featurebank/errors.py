@@ -7,6 +7,7 @@ Each class is a built-in exception too, so that callers can catch what they woul
     │   └── UnknownNameError (LookupError)    a name that is in no table
     ├── DatasetError (ValueError)             a dataset that cannot be used as it is
     │   └── BadImageError                     one image that cannot be decoded
+    │       └── LostImageError                one that cannot be read at all, or not any more
     ├── WeightsError (OSError)                weights that are missing, unreadable or of another network
     ├── BankError (OSError)
     │   ├── BankNotFoundError (FileNotFoundError)
@@ -54,6 +55,10 @@ class DatasetError(FeatureBankError, ValueError):
 
 class BadImageError(DatasetError):
     """One image that cannot be decoded; the message is the reason alone."""
+
+
+class LostImageError(BadImageError):
+    """One image whose file cannot be read, or is another by now; what is in it has not been looked at."""
 
 
 class WeightsError(FeatureBankError, OSError):

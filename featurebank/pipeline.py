@@ -193,7 +193,7 @@ def extract_options(pipeline: Pipeline) -> ExtractOptions:
     section = pipeline.extract
     return ExtractOptions(
         tuple(section.taps), section.engine, section.batch_size, section.store, section.on_bad_image, section.views,
-        section.augment, section.wait, section.precision,
+        section.augment, section.wait, section.precision, section.max_bad,
     )  # fmt: skip
 
 

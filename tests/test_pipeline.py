@@ -150,3 +150,104 @@ def test_variants_train_on_their_own_views(photos: Path, tmp_path: Path, pixels:
     assert one["softmax"].history != three["softmax"].history
     assert one["ridge"] == three["ridge"], "it sees the clean images alone"
     assert rows() == [one, three]
+
+
+VARIANTS = """
+[dataset]
+name = "digits"
+per_class = 20
+
+[extract]
+backbone = "basenet"
+weights = "random:0"
+
+[heads]
+grid = "ridge.toml"
+
+[select]
+test = "once"
+
+[[variant]]
+name = "whole"
+{whole}
+
+[[variant]]
+name = "noise"
+extract.weights = "random:1"
+extract.preprocessing = "tf"
+"""
+
+
+def variants_file(folder: Path, whole: str = "") -> Path:
+    (folder / "ridge.toml").write_text('[[head]]\nkind = "ridge"\n')
+    (folder / "two.toml").write_text(VARIANTS.format(whole=whole))
+    return folder / "two.toml"
+
+
+def test_the_test_split_is_opened_for_the_best_variant_alone(tmp_path: Path) -> None:
+    from featurebank.pipeline import open_test_once, run_variants
+    from featurebank.variants import read_variants
+
+    path = variants_file(tmp_path)
+    variants = read_variants(path)
+    done = list(run_variants(variants, cache=tmp_path / "cache"))
+    assert not any("test" in found.result.chosen.metrics for found in done)
+    done = open_test_once(variants, done)
+    accuracies = [found.result.chosen.metrics["val"]["accuracy"] for found in done]
+    tested = ["test" in found.result.chosen.metrics for found in done]
+    assert tested.count(True) == 1
+    assert accuracies[tested.index(True)] == max(accuracies)
+    (alone,) = run_variants(read_variants(path, only=["noise"]), cache=tmp_path / "cache")
+    assert "test" in alone.result.chosen.metrics, "a variant that runs alone is the best one"
+
+
+def test_variants_of_different_images_have_no_best(tmp_path: Path) -> None:
+    from featurebank.errors import ConfigError
+    from featurebank.pipeline import run_variants
+    from featurebank.variants import read_variants
+
+    variants = read_variants(variants_file(tmp_path, "dataset.per_class = 10"))
+    with pytest.raises(ConfigError, match=r"'once' for variants with different \[dataset\] sections"):
+        next(run_variants(variants, cache=tmp_path / "cache"))
+
+
+def test_rows_of_one_bank_are_planned_once(tmp_path: Path) -> None:
+    from featurebank.pipeline import plan_variants
+    from featurebank.variants import read_variants
+
+    path = variants_file(tmp_path, 'extract.views = 2\nextract.augment = "flip"')
+    text = path.read_text() + '\n[[variant]]\nname = "again"\nextract.taps = ["pooled", "map"]\n'
+    path.write_text(text)
+    whole, noise, again = (p["extract"] for p in plan_variants(read_variants(path), cache=tmp_path, measure=True))
+    assert (whole["rows"], whole["missing"], whole["bytes"]) == (200, 600, 600 * 16 * 4)
+    assert (noise["missing"], noise["bytes"]) == (200, 200 * 16 * 4)
+    assert again["missing"] == 200, "without views it is another bank"
+    assert again["bytes"] == 200 * (16 * 4 + 5 * 5 * 16 * 2)
+    assert all(plan["seconds"] > 0 for plan in (whole, noise, again))
+    text += '\n[[variant]]\nname = "same"\nextract.taps = ["map"]\n'
+    path.write_text(text)
+    last = plan_variants(read_variants(path), cache=tmp_path)[-1]["extract"]
+    assert (last["missing"], last["bytes"]) == (0, 0)
+
+
+def test_a_plan_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    from featurebank.pipeline import plan_variants
+    from featurebank.variants import read_variants
+
+    def no_network(*args: Any) -> None:
+        raise AssertionError("a plan opened a connection")
+
+    for name in ("HOME", "KERAS_HOME", "FEATUREBANK_DATA", "TORCH_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "empty"))
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    study = read_variants(QUICKSTART.with_name("study_b_cifar10_squeezenet.toml"))
+    for plan in plan_variants(study, cache=tmp_path, measure=True):
+        assert [text.split()[0] for text in plan["downloads"]] == ["dataset", "weights"]
+        assert (plan["extract"]["bank"], plan["extract"]["rows"]) == (None, 60000)
+    first = plan_variants(study, cache=tmp_path, measure=True)[0]
+    pooled, fire7, fire9 = 512 * 4, 27 * 27 * 384 * 2, 13 * 13 * 512 * 2
+    assert first["extract"]["bytes"] == 60000 * (pooled + fire7 + fire9)
+    assert first["heads"]["tail_seconds"] > first["extract"]["seconds"] > 0

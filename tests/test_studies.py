@@ -60,6 +60,7 @@ class Stand:
         backbone = network_of(section.backbone, section.image_size, section.preprocessing)
         self._shapes = {tap: tuple(tensor.shape[1:]) for tap, tensor in backbone.tap_model(section.taps).output.items()}
         self.taps = list(section.taps)
+        self.views = section.views
         self.recipe = backbone.recipe
         self.manifest = SimpleNamespace(source=recorded_source(backbone))
 
@@ -145,7 +146,7 @@ def test_study_a_has_its_14_models() -> None:
 
 def test_study_b_has_its_three_regimes() -> None:
     """The network's own classifier on all of it frozen, on the last two Fire modules; then all layers."""
-    (variant,) = big("study_b")
+    variant, slow, sgd, adagrad = big("study_b")
     own = [spec.params for spec in specs(variant.pipeline) if spec.params.get("pooling") == "class_maps"]
     told = [(p["cut"], p["optimizer"], p["learning_rate"], p["epochs"]) for p in own]
     assert {("fire9", "adam", 1e-4, 10), ("fire9", "adam", 1e-4, 20), ("fire7", "adam", 1e-4, 10)} < set(told)
@@ -153,11 +154,13 @@ def test_study_b_has_its_three_regimes() -> None:
     tuned = variant.pipeline.finetune
     assert tuned is not None
     assert (tuned.unfreeze, tuned.optimizer, tuned.learning_rate) == (["all"], "adam", 1e-4)
+    others = [other.pipeline.finetune for other in (slow, sgd, adagrad)]
+    assert [(o.optimizer, o.learning_rate) for o in others if o] == [("adam", 1e-6), ("sgd", 1e-2), ("adagrad", 1e-3)]
 
 
 def test_study_c_has_its_seven_rows() -> None:
     """Dropout, batch, schedule and batch normalisation of each row, and what the network was fed with."""
-    scaled, scaled_views, mean_views = (variant.pipeline for variant in big("study_c"))
+    scaled, scaled_views, mean_views, own_views = (variant.pipeline for variant in big("study_c"))
     rows = [
         (scaled, (0.0, 32, "constant", False)), (scaled_views, (0.5, 32, "constant", False)),
         (scaled_views, (0.2, 32, "constant", False)), (scaled_views, (0.2, 64, "constant", False)),
@@ -170,16 +173,27 @@ def test_study_c_has_its_seven_rows() -> None:
         assert row in [(h["dropout"], h["batch_size"], h["schedule"], h["batch_norm"]) for h in heads]
     fed = [(p.extract.preprocessing, bool(p.extract.views), p.extract.augment) for p in (scaled, scaled_views)]
     assert fed == [("0..1", False, None), ("0..1", True, "flip,rotate=10,zoom=.2,shear=.2")]
-    assert (mean_views.extract.preprocessing, mean_views.extract.views) == (None, scaled_views.extract.views)
+    assert (mean_views.extract.preprocessing, mean_views.extract.views) == ("mean", scaled_views.extract.views)
+    assert (own_views.extract.preprocessing, own_views.extract.views) == (None, scaled_views.extract.views)
+    assert {h["batch_size"] for h in read_grid(scaled.heads.grid)} == {32, 64, 128}
 
 
 def test_study_d_has_its_networks() -> None:
     found = {variant.name: variant.pipeline for variant in big("study_d")}
-    assert [p.extract.backbone for p in found.values()] == [
-        "basenet", "basenet_plus", "basenet_deep", "resnet50", "resnet50"
+    steps = ["basenet", "normalised", "augmented", "deeper", "batch-norm", "dropout", "basenet-plus", "basenet-deep"]
+    assert list(found) == [*steps, "birds", "birds-full"]
+    assert [found[name].extract.backbone for name in found] == [
+        "basenet", "basenet", "basenet", "basenet_plus_plain", "basenet_plus_norm", "basenet_plus", "basenet_plus",
+        "basenet_deep", "resnet50", "resnet50",
     ]  # fmt: skip
-    assert [len(p.dataset.classes or []) for p in found.values()] == [25, 25, 25, 0, 0]
-    assert [p.finetune and p.finetune.unfreeze for p in found.values()] == [["all"], ["all"], ["all"], None, ["all"]]
+    assert [len(p.dataset.classes or []) for p in found.values()] == [25] * 8 + [0, 0]
+    tuned = [p.finetune for p in found.values()]
+    assert [t and t.unfreeze for t in tuned] == [["all"]] * 8 + [None, ["all"]]
+    assert [bool(t and t.normalize) for t in tuned[:8]] == [False] + [True] * 7
+    assert [bool(t and t.augment) for t in tuned[:8]] == [False] * 2 + [True] * 6
+    assert [t and (t.epochs, t.patience) for t in tuned[:8]] == [(30, 30)] * 6 + [(100, 15)] * 2
+    rates = {(h.get("optimizer"), h.get("learning_rate")) for h in read_grid(found["birds"].heads.grid)}
+    assert rates == {("sgd", 1e-2)}
     first = found["basenet"].finetune
     assert first is not None
     assert (first.optimizer, first.learning_rate, first.momentum, first.batch_size) == ("sgd", 0.01, 0.0, 32)
@@ -222,7 +236,7 @@ def shape(pipeline: Pipeline) -> dict[str, Any]:
         found |= {name: getattr(tuned, name) for name in kept}
         found["phases"] = len(tuned.unfreeze)
         found["finetune augment"] = tuned.augment and str(Augmentation.parse(tuned.augment))
-        found["within epochs"] = tuned.validate_every is not None
+        found["within epochs"] = (tuned.validate_every is not None, tuned.validate_on)
     return found
 
 
@@ -261,7 +275,7 @@ def test_a_twin_runs(name: str, results: Any) -> None:
         }
         chance = 1 / len(found.extraction.bank.classes)
         assert found.chosen.metrics["val"]["accuracy"] > max(0.5, 2 * chance), "it learns, and does not only run"
-        assert ("test" in found.chosen.metrics) == pipeline.select.test
+        assert ("test" in found.chosen.metrics) == (pipeline.select.test is True)
         assert found.chosen.metrics["val"]["accuracy"] == max(run.metrics["val"]["accuracy"] for run in found.runs)
         assert (found.finetuned is not None) == (pipeline.finetune is not None)
         if pipeline.finetune is not None:

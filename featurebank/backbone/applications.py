@@ -112,19 +112,26 @@ class Application(BackboneSpec):
 
     def own_file(self, *, top: bool) -> Path:
         """Finds the file of ImageNet weights; one that is not there is downloaded by Keras."""
-        folders, name = keras_folders(), self.weights_file(top=top)
-        for folder in folders:
-            if is_whole_hdf5(folder / name):
-                return folder / name
+        if (place := self._present(top=top)) is not None:
+            return place
         reason = self._download(top=top)
-        for folder in folders:
-            if is_whole_hdf5(folder / name):
-                return folder / name
+        if (place := self._present(top=top)) is not None:
+            return place
+        name = self.weights_file(top=top)
         message = (
             f"the ImageNet weights of {self.name} are missing: '{name}' could not be downloaded ({reason}); "
-            f"put the file at '{folders[0] / name}', or use --weights random:0"
+            f"put the file at '{keras_folders()[0] / name}', or use --weights random:0"
         )
         raise WeightsError(message)
+
+    @property
+    def must_download(self) -> bool:
+        """Whether the file of ImageNet weights is in none of Keras's folders."""
+        return self._present(top=False) is None
+
+    def _present(self, *, top: bool) -> Path | None:
+        places = [folder / self.weights_file(top=top) for folder in keras_folders()]
+        return next((place for place in places if is_whole_hdf5(place)), None)
 
     def _download(self, *, top: bool) -> str:
         """Lets Keras download a weights file from its own place; returns why it did not work, or nothing."""

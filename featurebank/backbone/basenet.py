@@ -1,9 +1,9 @@
 """Small networks for small images that are trained from scratch, to be compared with transfer learning.
 
 `basenet` is the convolutions of LeNet-5, with ReLU and maxima. `basenet_plus_plain` is deeper, `basenet_plus_norm` adds
-batch normalisation and `basenet_plus` dropout: the steps of one study. `basenet_deep` has a block more, for a head on the
-average of its last map. They come without trained weights: `random:SEED` is where they start, and a fine-tune of all
-layers trains them.
+batch normalisation and `basenet_plus` dropout: the steps of one study. `basenet_deep` has a block more, for a head on
+the average of its last map. They come without trained weights: `random:SEED` is where they start, and a fine-tune of
+all layers trains them.
 
 The network, as of every backbone, ends in the last map. Their dense layers depend on the classes, so they belong to the
 head: `mlp` with `hidden_units=50` on `map` is what they were published with. `classifier` has these layers for the 25

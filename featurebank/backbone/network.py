@@ -68,6 +68,11 @@ class Backbone:
         }
 
     @property
+    def must_download(self) -> bool:
+        """Whether the weights are not on this machine yet, so that `recipe` downloads them."""
+        return self._source == Source() and self.spec.must_download
+
+    @property
     def digest(self) -> str:
         """The digest of the recipe, 32 hexadecimal digits."""
         return digest.of_recipe(self.recipe)

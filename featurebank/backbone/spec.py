@@ -76,6 +76,11 @@ class BackboneSpec(ABC):
         return False
 
     @property
+    def must_download(self) -> bool:
+        """Whether the network's own weights are not on this machine yet, so that using them downloads a file."""
+        return False
+
+    @property
     def weights_place(self) -> str:
         """Where the weights come from, for people."""
         return "in the installation" if self.has_embedded_weights else "downloaded at first use"

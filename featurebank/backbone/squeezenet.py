@@ -75,18 +75,26 @@ class SqueezeNet(TorchSpec):
 
     def own_file(self, *, top: bool) -> Path:
         """Finds torchvision's weights in the folders of Keras and PyTorch; what is not there is downloaded."""
-        places = [folder / self.file for folder in (*keras_folders(), _torch_folder())]
-        for place in places:
-            if is_as_named(place):
-                return place
-        if reason := fetch(f"{SITE}{self.file}", places[0]):
+        if (place := self._present()) is not None:
+            return place
+        target = keras_folders()[0] / self.file
+        if reason := fetch(f"{SITE}{self.file}", target):
             message = (
                 f"the ImageNet weights of {self.name} are missing: '{self.file}' could not be downloaded ({reason}); "
-                f"fetch {SITE}{self.file} and put it at '{places[0]}' or give it as --weights FILE, "
+                f"fetch {SITE}{self.file} and put it at '{target}' or give it as --weights FILE, "
                 "or use --weights random:0"
             )
             raise WeightsError(message)
-        return places[0]
+        return target
+
+    @property
+    def must_download(self) -> bool:
+        """Whether torchvision's weights are in neither folder."""
+        return self._present() is None
+
+    def _present(self) -> Path | None:
+        places = [folder / self.file for folder in (*keras_folders(), _torch_folder())]
+        return next((place for place in places if is_as_named(place)), None)
 
     def correspondence(self, *, top: bool) -> Iterator[tuple[str, list[Part]]]:
         """Yields each Keras layer with the PyTorch tensors that fill its weights; torchvision numbers its modules."""

@@ -30,6 +30,7 @@ class Images:
     per_class: int | None
     layout: str | None = None
     columns: dict[str, str] | None = None
+    test: str | None = None
 
     def load(self) -> Dataset:
         """Loads the dataset."""
@@ -42,7 +43,7 @@ class Images:
             )
         return load_dataset(
             self.dataset or _BUNDLED, split=self.split, seed=self.seed, classes=self.classes, limit=self.limit,
-            per_class=self.per_class, layout=self.layout, columns=self.columns,
+            per_class=self.per_class, layout=self.layout, columns=self.columns, test=self.test,
         )  # fmt: skip
 
 
@@ -90,9 +91,10 @@ def _with_part_and_split(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_images(
         *args: Any, dataset: str | None, split: list[float] | None, seed: int, classes: list[str] | None,
-        limit: int | None, per_class: int | None, layout: str | None, columns: dict[str, str] | None, **options: Any,
+        limit: int | None, per_class: int | None, layout: str | None, columns: dict[str, str] | None,
+        test_dataset: str | None, **options: Any,
     ) -> Any:  # fmt: skip
-        images = Images(dataset, split, seed, classes, limit, per_class, layout, columns)
+        images = Images(dataset, split, seed, classes, limit, per_class, layout, columns, test_dataset)
         return command(*args, images=images, **options)
 
     for option in reversed(_OPTIONS):
@@ -120,6 +122,10 @@ _OPTIONS = (
     click.option(
         "--layout", type=click.Choice(["classes", "splits"]),
         help="What the folders in a folder of images are, where both are possible.  [default: as their names say]",
+    ),
+    click.option(
+        "--test-dataset", metavar="DATASET",
+        help="Another dataset whose images are the test split; --split has two fractions then.",
     ),
     click.option(
         "--columns", callback=_columns, metavar="path=A,label=B",

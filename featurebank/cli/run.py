@@ -25,19 +25,26 @@ _SHOWN = 12
 )  # fmt: skip
 @click.option("--variant", "only", multiple=True, metavar="NAME", help="Run this variant of the file; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option(
+    "--measure", is_flag=True,
+    help="With --dry-run: run each network for two seconds, to estimate bytes and hours. Nothing is downloaded.",
+)  # fmt: skip
 @as_json
 @click.pass_obj
 def run(
     settings: Settings, pipeline: Path, overrides: tuple[str, ...], only: tuple[str, ...], *, dry_run: bool,
-    as_json: bool,
+    measure: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """All stages of a pipeline file; what is up to date is skipped."""
-    from featurebank.pipeline import plan_variants, run_variants
+    from featurebank.pipeline import open_test_once, plan_variants, run_variants
     from featurebank.variants import read_variants
 
     variants = read_variants(pipeline, overrides, only)
+    if measure and not dry_run:
+        message = "--measure goes with --dry-run: add it, or leave --measure out"
+        raise click.UsageError(message)
     if dry_run:
-        plans = plan_variants(variants, cache=settings.cache, reporter=settings.reporter())
+        plans = plan_variants(variants, cache=settings.cache, measure=measure, reporter=settings.reporter())
         _print_plans([(v.name, plan) for v, plan in zip(variants, plans, strict=True)], as_json=as_json)
         return
     found = []
@@ -45,6 +52,7 @@ def run(
         found.append(done)
         if not as_json:
             _print_result(done)
+    found = open_test_once(variants, found, reporter=settings.reporter())
     if as_json:
         print_json(_all_json([(done.name, _result_json(done)) for done in found]))
     elif found[0].name:
@@ -89,23 +97,43 @@ def _print_plans(plans: list[tuple[str, dict[str, Any]]], *, as_json: bool) -> N
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
+    work, heads = plan["extract"], plan["heads"]
+    for text in plan["downloads"]:
+        click.echo(f"download: {text}")
+    click.echo(f"extract: {_planned_rows(work)}")
+    click.echo(f"  bank: {work['bank'] or 'its name follows from what is downloaded'}")
+    evaluated = [f"{heads['seeds']} {'seed' if heads['seeds'] == 1 else 'seeds'}"]
+    evaluated += [f"{heads['folds']} folds x {heads['repeats']}"] if heads["folds"] else []
+    searched = [*([heads["search"]] if heads["search"] != "all" else []), *_within(heads["budget"])]
+    line = ", ".join([f"grid {heads['grid']}", f"{heads['runs']} heads", *evaluated, *searched])
+    click.echo(f"heads: {line}; {heads['known']} runs known")
+    if heads["tail_seconds"]:
+        click.echo(f"  tails and fresh stages: {_duration(heads['tail_seconds'])} at most, with all their epochs")
+    if tuned := plan.get("finetune"):
+        most = f"; {_duration(tuned['seconds'])} at most, with all epochs" if tuned["seconds"] else ""
+        click.echo(f"finetune: from {tuned['from']}: {', then '.join(tuned['phases'])}{most}")
+    tested = {False: "", True: ", then the test split", "once": ", then the test split of the best variant"}
+    click.echo(f"select: by validation accuracy{tested[plan['select']['test']]}")
+
+
+def _planned_rows(work: dict[str, Any]) -> str:
     from featurebank.cli.tables import size
 
-    work, heads = plan["extract"], plan["heads"]
-    written = "a size known only once the network is built" if work["bytes"] is None else size(work["bytes"])
-    seconds = "no estimate before the first extraction" if work["seconds"] is None else f"about {work['seconds']:.0f} s"
-    if work["missing"]:
-        click.echo(f"extract: {work['missing']} of {work['rows']} images, {written}, {seconds}")
-    else:
-        click.echo(f"extract: up to date ({work['rows']} images)")
-    click.echo(f"  bank: {work['bank']}")
-    judged = [f"{heads['seeds']} seeds", *([f"{heads['folds']} folds x {heads['repeats']}"] if heads["folds"] else [])]
-    searched = [*([heads["search"]] if heads["search"] != "all" else []), *_within(heads["budget"])]
-    told = ", ".join([f"grid {heads['grid']}", f"{heads['runs']} heads", *judged, *searched])
-    click.echo(f"heads: {told}; {heads['known']} runs known")
-    if tuned := plan.get("finetune"):
-        click.echo(f"finetune: from {tuned['from']}: {', then '.join(tuned['phases'])}")
-    click.echo(f"select: by validation accuracy{', then the test split' if plan['select']['test'] else ''}")
+    if work["missing"] is None:
+        return "a number of rows that is known only after the download"
+    if not work["missing"]:
+        return "nothing to compute" + ("" if work["rows"] is None else f" ({work['rows']} images)")
+    written = "bytes that --measure tells" if work["bytes"] is None else size(work["bytes"])
+    seconds = "seconds that --measure tells" if work["seconds"] is None else _duration(work["seconds"])
+    rows = "images" if work["missing"] == work["rows"] else f"rows of {work['rows']} images"
+    return f"{work['missing']} {rows}, {written}, {seconds}"
+
+
+def _duration(seconds: float) -> str:
+    """Writes a number of seconds for people: "about 40 s", "about 12 min", "about 3.5 h"."""
+    if seconds < 100:  # noqa: PLR2004 - beyond that, minutes say more
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 6000 else f"about {seconds / 3600:.1f} h"  # noqa: PLR2004
 
 
 def _within(budget: float | None) -> list[str]:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from featurebank.dataset.core import Contents, Dataset
+from featurebank.dataset.held_out import fractions_beside, with_test
 from featurebank.dataset.remote import is_url
 from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.splits import check_fractions, check_seed
@@ -110,6 +111,7 @@ def load_dataset(
     per_class: int | None = None,
     layout: str | None = None,
     columns: Mapping[str, str] | None = None,
+    test: str | os.PathLike[str] | None = None,
 ) -> Dataset:
     """Loads a dataset: lists it, and reads no image yet.
 
@@ -125,6 +127,8 @@ def load_dataset(
             hold say.
         columns: of a table: the names of its columns for "path", "label" and "split"; default: these, or the usual
             other names, as "filename" and "class".
+        test: another dataset, as `spec`, whose images become the test split; its classes are matched by name. `split`
+            has two fractions then, those of training and validation images.
 
     Returns:
         The dataset.
@@ -135,7 +139,7 @@ def load_dataset(
         DatasetError: the dataset is missing, damaged, or not laid out as expected.
         MissingDependencyError: a package that this kind of dataset needs is not installed.
     """
-    fractions = check_fractions(split)
+    fractions = check_fractions(split) if test is None else fractions_beside(split)
     number = check_seed(seed)
     subset = check_subset(classes, limit, per_class)
     kind, argument = _resolve(os.fspath(spec))
@@ -144,7 +148,10 @@ def load_dataset(
         contents = _loader(kind)(argument)
         unused = _unused_lists(argument, contents) if kind == "folder:" else []
         notes = (*contents.notes, *_overlooked(kind), *unused)
-        return Dataset(take(dataclasses.replace(contents, notes=notes), subset), fractions, number)
+        contents = take(dataclasses.replace(contents, notes=notes), subset)
+        if test is not None:
+            contents = with_test(contents, load_dataset(test).contents)
+        return Dataset(contents, fractions, number)
     except DatasetError as error:
         argument = split_options(argument, OPTIONS["folder:"])[0]
         if kind == "folder:" and _holds_lists(argument):

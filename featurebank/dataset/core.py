@@ -17,7 +17,7 @@ from featurebank.dataset.decode import Facts
 from featurebank.dataset.fingerprint import Pixels, digest_all
 from featurebank.dataset.memory import digest_changed
 from featurebank.dataset.splits import SPLITS, assign
-from featurebank.errors import LostImageError
+from featurebank.errors import BadImageError
 from featurebank.progress import enumerate_some, shorten
 
 FOLD = "fold"
@@ -81,7 +81,8 @@ class Dataset:
         seed: the seed of these images' splits.
         metadata: further columns of a manifest, (n,) arrays of int64, float64, bool or str; empty for other kinds. A
             missing value is nan or "".
-        subset: what `classes`, `limit` and `per_class` were given to `load_dataset`; empty for a whole dataset.
+        subset: what `classes`, `limit`, `per_class` and `test` were given to `load_dataset`; empty for a whole dataset.
+        contents: what the loader of its kind found.
     """
 
     split_names: ClassVar[tuple[str, ...]] = SPLITS
@@ -96,7 +97,7 @@ class Dataset:
         self.seed = seed
         self.metadata = contents.metadata
         self.subset = contents.subset
-        self._contents = contents
+        self.contents = contents
         self._digests: np.ndarray | None = None
         self._unreadable: dict[int, str] = {}
 
@@ -114,7 +115,7 @@ class Dataset:
             memory: a directory where the digests of files are remembered, so that only new and changed files are read.
         """
         if self._digests is None:
-            pixels = self._contents.pixels
+            pixels = self.contents.pixels
             if memory is None:
                 found, failed = digest_all(pixels, len(self), progress)
             else:
@@ -139,7 +140,7 @@ class Dataset:
         Raises:
             OSError: it cannot be read.
         """
-        return self._contents.pixels.digest(index).encode()
+        return self.contents.pixels.digest(index).encode()
 
     @property
     def unreadable(self) -> list[Skipped]:
@@ -150,7 +151,7 @@ class Dataset:
     @functools.cached_property
     def splits(self) -> np.ndarray:
         """(n,) uint8 codes: 0 train, 1 val, 2 test. See `featurebank.dataset.splits.assign`."""
-        return assign(self.digests, self._contents.given, self.fractions, self.seed)
+        return assign(self.digests, self.contents.given, self.fractions, self.seed)
 
     def image(self, index: int) -> np.ndarray:
         """Reads and decodes one image; may be called from several threads.
@@ -164,7 +165,7 @@ class Dataset:
         Raises:
             BadImageError: it cannot be read or decoded, or is not any more what was fingerprinted.
         """
-        return self._contents.pixels.image(index, self._known(index))
+        return self.contents.pixels.image(index, self._known(index))
 
     def facts(self, index: int) -> Facts:
         """Decodes one image as `image` does, and returns what it is instead of its pixels.
@@ -172,17 +173,17 @@ class Dataset:
         Raises:
             BadImageError: as `image` does.
         """
-        return self._contents.pixels.facts(index, self._known(index))
+        return self.contents.pixels.facts(index, self._known(index))
 
     @property
     def in_threads(self) -> bool:
         """Whether reading images is work for several threads: they are files, not arrays."""
-        return self._contents.pixels.in_threads
+        return self.contents.pixels.in_threads
 
     def _known(self, index: int) -> bytes | None:
         """Returns the digest that an image has to have, if it is known; raises BadImageError if it had none."""
         if index in self._unreadable:
-            raise LostImageError(self._unreadable[index])
+            raise BadImageError(self._unreadable[index])
         return None if self._digests is None else bytes(self._digests[index])
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -199,7 +200,7 @@ class Dataset:
         Where no image can be read, what follows from that (empty splits and classes) is left out.
         """
         table = self._table()
-        lines = [*self._contents.notes, *self._unreadable_lines()]
+        lines = [*self.contents.notes, *self._unreadable_lines()]
         if table.any():
             totals = table.sum(axis=0)
             lines += [*self._class_lines(totals), *self._rare_lines(totals), *self._split_lines(table)]
@@ -217,7 +218,7 @@ class Dataset:
             yield f"{number} cannot be read, the first is '{skipped[0].id}': {skipped[0].reason}"
 
     def _class_lines(self, totals: np.ndarray) -> Iterator[str]:
-        if not self._contents.labelled:
+        if not self.contents.labelled:
             return
         if len(self.classes) == 1:
             yield (

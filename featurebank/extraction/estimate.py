@@ -7,7 +7,7 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,10 +94,24 @@ def _estimate(
         return Estimate(path, len(wanted), 0, 0, 0.0, None, None)
     taps = max(jobs, key=lambda job: len(job[1]))[0]
     sample = jobs[0][1]
-    speed = _Trial(dataset, backbone, options, path.parent, reporter).speed(taps, sample)
+    indices = np.flatnonzero(contained(dataset.digests, sample)).tolist()
+    speed = _Trial(dataset.image, indices, backbone, options, path.parent, reporter).speed(taps)
     size = sum(len(digests) * sum(speed.row_bytes.get(tap, 0) for tap in found) for found, digests in jobs)
     seconds = speed.load_seconds + rows / speed.rate
     return Estimate(path, len(wanted), rows, size, seconds, speed.rate, speed.engine)
+
+
+def measure_speed(backbone: Backbone, options: ExtractOptions, cache: Path, reporter: Reporter = SILENT) -> float:
+    """Returns how many images a second a network computes here, from noise of its input's size: nothing is decoded.
+
+    Args:
+        backbone: the network.
+        options: engine, precision and batch size.
+        cache: where engines keep what they make of a network.
+        reporter: where it is shown that the network is loaded.
+    """
+    noise = np.random.default_rng(0).integers(0, 256, (backbone.image_size, backbone.image_size, 3), np.uint8)
+    return _Trial(lambda _: noise, range(64), backbone, options, cache, reporter).speed(("pooled",)).rate
 
 
 def present_manifest(path: Path, backbone: Backbone, options: ExtractOptions) -> Manifest:
@@ -141,14 +155,17 @@ def _stored(path: Path, manifest: Manifest, tap: str, view: int) -> np.ndarray:
 class _Trial:
     """A few images on their way through the real network."""
 
-    dataset: Dataset
+    image: Callable[[int], np.ndarray]
+    """Decodes an image."""
+    indices: Sequence[int]
+    """Of the images that are sent, again and again."""
     backbone: Backbone
     options: ExtractOptions
     cache: Path
     reporter: Reporter
 
-    def speed(self, taps: tuple[str, ...], sample: np.ndarray) -> _Speed:
-        """Loads the network, and sends images of a sample (their digests) through it for a while."""
+    def speed(self, taps: tuple[str, ...]) -> _Speed:
+        """Loads the network, and sends images through it for a while."""
         options, size = self.options, self.backbone.image_size
         began = time.perf_counter()
         engine = load_engine(
@@ -158,7 +175,7 @@ class _Trial:
         load_seconds = time.perf_counter() - began
         try:
             first = engine(np.zeros((1, size, size, 3), np.uint8))  # the first pass is slower
-            rate = self._rate(engine, sample)
+            rate = self._rate(engine)
         finally:
             engine.close()
         row_bytes = {
@@ -167,17 +184,16 @@ class _Trial:
         }
         return _Speed(engine.name, load_seconds, rate, row_bytes)
 
-    def _rate(self, engine: Engine, sample: np.ndarray) -> float:
-        """Returns images a second, decoded from the dataset and computed, again from the first where there are few."""
-        indices = np.flatnonzero(contained(self.dataset.digests, sample)).tolist()
+    def _rate(self, engine: Engine) -> float:
+        """Returns images a second, decoded and computed, again from the first where there are few."""
         began = time.perf_counter()
 
         def for_a_while() -> Iterator[int]:
-            endless = itertools.cycle(indices)
+            endless = itertools.cycle(self.indices)
             yield from itertools.takewhile(lambda _: time.perf_counter() - began < CALIBRATION_S, endless)
 
         def prepare(index: int) -> Prepared[str]:
-            return [("all", 0, self.backbone.resize(self.dataset.image(index)))]
+            return [("all", 0, self.backbone.resize(self.image(index)))]
 
         done = 0
         running: deque[tuple[int, Future[dict[str, np.ndarray]]]] = deque()

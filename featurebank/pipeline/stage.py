@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from featurebank.backbone import Backbone, load_backbone
-from featurebank.bank import Bank
-from featurebank.config import DatasetSection, ExtractSection, FinetuneSection, HeadsSection, Pipeline
+from featurebank.config import ONCE, DatasetSection, ExtractSection, FinetuneSection, Pipeline
 from featurebank.dataset import Dataset, load_dataset
-from featurebank.errors import BankIncompleteError, BankNotFoundError, ConfigError, FeatureBankError
-from featurebank.extraction import Extraction, ExtractOptions, fingerprint_memory, locate, run_extraction
-from featurebank.extraction.budget import is_budget, within_budget
-from featurebank.extraction.estimate import missing_jobs, present_manifest
-from featurebank.extraction.stage import check_request
+from featurebank.errors import ConfigError, FeatureBankError
+from featurebank.extraction import Extraction, ExtractOptions, run_extraction
+from featurebank.extraction.budget import is_budget
 from featurebank.finetuning import best_start, finetune
 from featurebank.finetuning.options import read_options
 from featurebank.grid import read_grid, train_heads
-from featurebank.heads.runs import Run, load_runs
-from featurebank.heads.standing import ranked
+from featurebank.heads.runs import Run
+from featurebank.heads.standing import Group, ranked
 from featurebank.progress import SILENT, Reporter
 from featurebank.selection import evaluate_test, select
 from featurebank.variants import Variant
 
 _Made = TypeVar("_Made")
+_Images = TypeVar("_Images")
+_Network = TypeVar("_Network")
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,17 @@ def run_variants(
         ConfigError: options, grids, datasets or networks of several variants are wrong; all is told before any starts.
         FeatureBankError: one of them is, or a stage failed; what was done before is kept.
     """
-    for number, (variant, inputs) in enumerate(zip(variants, _inputs(variants), strict=True), 1):
+    for number, (variant, inputs) in enumerate(
+        zip(variants, load_inputs(variants, load_dataset_of, _network), strict=True), 1
+    ):
         began = time.perf_counter()
         if variant.name:
             reporter.say(f"variant {variant.name} ({number} of {len(variants)})")
         try:
-            result = _run(variant.pipeline, *inputs, cache, reporter)
+            test = variant.pipeline.select.test
+            result = _run(
+                variant.pipeline, *inputs, cache, reporter, test=test is True or (test == ONCE and len(variants) == 1)
+            )
         except FeatureBankError as error:
             if not variant.name:
                 raise
@@ -96,7 +100,7 @@ def run_variants(
 
 
 def _run(
-    pipeline: Pipeline, dataset: Dataset, backbone: Backbone, cache: Path | None, reporter: Reporter
+    pipeline: Pipeline, dataset: Dataset, backbone: Backbone, cache: Path | None, reporter: Reporter, *, test: bool
 ) -> PipelineResult:
     if backbone.spec.note:
         reporter.say(backbone.spec.note)
@@ -112,16 +116,43 @@ def _run(
     )  # fmt: skip
     tuned = None
     if pipeline.finetune:
-        options = _finetune_options(pipeline.finetune)
+        options = finetune_options(pipeline.finetune)
         if options["run"] == "best":  # of this pipeline's heads, whatever else was trained on the bank
             options["run"] = best_start(bank, runs, reporter)
         tuned = finetune(bank=bank, reporter=reporter, **options)
         runs = ranked([*runs, tuned])
     chosen = select(runs)
-    if pipeline.select.test:
-        chosen = evaluate_test(bank, chosen, reporter=reporter)
-        runs = [chosen if run.run == chosen.run else run for run in runs]
-    return PipelineResult(extraction, runs, chosen, tuned)
+    found = PipelineResult(extraction, runs, chosen, tuned)
+    return _tested(found, reporter) if test else found
+
+
+def _tested(result: PipelineResult, reporter: Reporter) -> PipelineResult:
+    """Returns a result with the test metrics of its chosen run."""
+    chosen = evaluate_test(result.extraction.bank, result.chosen, reporter=reporter)
+    runs = [chosen if run.run == chosen.run else run for run in result.runs]
+    return replace(result, runs=runs, chosen=chosen)
+
+
+def open_test_once(
+    variants: Sequence[Variant], results: Sequence[VariantResult], *, reporter: Reporter = SILENT
+) -> list[VariantResult]:
+    """Opens the test split for the best of the variants whose `select.test` is "once", by their validation.
+
+    Args:
+        variants: those that were run.
+        results: what `run_variants` yielded for them.
+        reporter: is warned where these images were tested before.
+
+    Returns:
+        The results; that of the best variant has its test metrics.
+    """
+    once = [done for variant, done in zip(variants, results, strict=True) if variant.pipeline.select.test == ONCE]
+    if not once:
+        return list(results)
+    best = min(once, key=lambda done: Group(done.result.chosen.spec, 1, [done.result.chosen]).order())
+    reporter.say(f"variant {best.name} is the best by validation: its test images are opened now")
+    tested = replace(best, result=_tested(best.result, reporter))
+    return [tested if done is best else done for done in results]
 
 
 def _head_taps(pipeline: Pipeline) -> list[str] | None:
@@ -133,7 +164,7 @@ def _head_taps(pipeline: Pipeline) -> list[str] | None:
     return pipeline.heads.taps or (["pooled" if "pooled" in taps else taps[0]] if taps else None)
 
 
-def _finetune_options(section: FinetuneSection) -> dict[str, Any]:
+def finetune_options(section: FinetuneSection) -> dict[str, Any]:
     """Returns the arguments of `finetune`, and refuses wrong ones."""
     given = section.model_dump()
     start = given.pop("start")
@@ -141,82 +172,56 @@ def _finetune_options(section: FinetuneSection) -> dict[str, Any]:
     return {"run": start, **given}
 
 
-def plan_variants(
-    variants: Sequence[Variant], *, cache: Path | None = None, reporter: Reporter = SILENT
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Returns for each pipeline what `run_variants` would do, without doing it.
-
-    Returns:
-        For "extract" its `bank`, `rows` (all images), `missing` (rows to compute; an image has one and one for each
-        view), `bytes` (to be written, None where a
-        tap's shape is not known without building the network) and `seconds` (from the speed of this backbone's last
-        extraction here, None before the first); for "heads" the `runs` of the grid (heads, before seeds and folds), how
-        they are judged and searched, and how many runs are `known`; for "finetune", if there is one,
-        the run that it is `from`, and its `phases` as they were asked for.
-    """
-    inputs = _inputs(variants)
-    return [_plan(variant.pipeline, *found, cache, reporter) for variant, found in zip(variants, inputs, strict=True)]
-
-
-def _plan(
-    pipeline: Pipeline, dataset: Dataset, backbone: Backbone, cache: Path | None, reporter: Reporter
-) -> dict[str, Any]:
-    options = extract_options(pipeline)
-    check_request([backbone], options)
-    dataset.fingerprint(memory=fingerprint_memory(cache))
-    path = locate(dataset, backbone, options, cache)
-    options = within_budget(dataset, backbone, options, path, reporter)
-    wanted = dataset.distinct()
-    manifest = present_manifest(path, backbone, options)
-    missing = sum(len(digests) for _, digests in missing_jobs(path, manifest, options, wanted))
-    last = manifest.last_extraction
-    rate = last.get("computed", last["added"]) / last["seconds"] if last else None
-    size = _row_bytes(backbone, pipeline)
-    tuned = pipeline.finetune
-    phases = (
-        {"from": tuned.start, "phases": ["progressive"] if tuned.progressive else tuned.unfreeze} if tuned else None
-    )
-    return {
-        "extract": {
-            "bank": str(path), "rows": len(wanted), "missing": missing,
-            "bytes": None if size is None else size * missing,
-            "seconds": 0.0 if not missing else None if rate is None else missing / rate,
-        },
-        "heads": {**_planned_heads(pipeline.heads), "known": _known(path)},
-        **({"finetune": phases} if phases else {}),
-        "select": {"test": pipeline.select.test},
-    }  # fmt: skip
-
-
 def extract_options(pipeline: Pipeline) -> ExtractOptions:
     """Returns the options of a pipeline's extraction."""
     section = pipeline.extract
     return ExtractOptions(
         tuple(section.taps), section.engine, section.batch_size, section.store, section.on_bad_image, section.views,
-        section.augment, section.wait, section.precision, section.max_bad,
+        section.augment, section.wait, section.precision,
     )  # fmt: skip
 
 
-def _inputs(variants: Sequence[Variant]) -> list[tuple[Dataset, Backbone]]:
-    """Returns the dataset and the network of each variant; equal datasets are one.
+def load_inputs(
+    variants: Sequence[Variant],
+    load_images: Callable[[DatasetSection, dict[str, _Images]], _Images],
+    load_network: Callable[[ExtractSection], _Network],
+) -> list[tuple[_Images, _Network]]:
+    """Returns the images and the network of each variant; equal datasets are one.
+
+    Args:
+        variants: from `read_variants`.
+        load_images: makes the images of a section, and notes them in a dict from which equal sections take them.
+        load_network: makes the network of a section.
 
     Raises:
         FeatureBankError: one of these, weights, a grid or an option of fine-tuning is wrong; of several all are told.
     """
-    datasets: dict[str, Dataset] = {}
+    known: dict[str, _Images] = {}
     wrong: list[tuple[str, FeatureBankError]] = []
     found = []
+    _tried(wrong, "", partial(_check_test, variants))
     for name, pipeline in ((variant.name, variant.pipeline) for variant in variants):
-        dataset = _tried(wrong, name, partial(_dataset, pipeline.dataset, datasets))
-        backbone = _tried(wrong, name, partial(_backbone, pipeline.extract))
+        images = _tried(wrong, name, partial(load_images, pipeline.dataset, known))
+        network = _tried(wrong, name, partial(load_network, pipeline.extract))
         _tried(wrong, name, partial(read_grid, pipeline.heads.grid))
         if pipeline.finetune:
-            _tried(wrong, name, partial(_finetune_options, pipeline.finetune))
-        if dataset is not None and backbone is not None:
-            found.append((dataset, backbone))
+            _tried(wrong, name, partial(finetune_options, pipeline.finetune))
+        if images is not None and network is not None:
+            found.append((images, network))
     if wrong:
         raise _told(wrong, len(variants))
     return found
+
+
+def _check_test(variants: Sequence[Variant]) -> None:
+    """Refuses to choose one variant for the test among variants of different images."""
+    once = [variant for variant in variants if variant.pipeline.select.test == ONCE]
+    if len({variant.pipeline.dataset.model_dump_json() for variant in once}) > 1:
+        message = (
+            f"select.test is '{ONCE}' for variants with different [dataset] sections: expected one dataset, whose test "
+            "images are opened for the best variant; give each variant select.test = true or false"
+        )
+        raise ConfigError(message)
 
 
 def _tried(wrong: list[tuple[str, FeatureBankError]], name: str, make: Callable[[], _Made]) -> _Made | None:
@@ -235,49 +240,33 @@ def _told(wrong: Sequence[tuple[str, FeatureBankError]], variants: int) -> Featu
         names.setdefault(str(error), []).append(name)
     told = [text if len(of) == variants else f"{_names(of)}: {text}" for text, of in names.items()]
     kind = type(wrong[0][1]) if len(told) == 1 else ConfigError
-    return kind("\n".join(told))
+    return kind("; ".join(told))
 
 
 def _names(names: Sequence[str]) -> str:
     return f"variant{'s' if len(names) > 1 else ''} " + ", ".join(f"'{name}'" for name in names)
 
 
-def _dataset(section: DatasetSection, known: dict[str, Dataset]) -> Dataset:
+def load_dataset_of(section: DatasetSection, known: dict[str, Dataset]) -> Dataset:
+    """Loads the dataset of a section, once for equal sections, which `known` holds."""
     key = section.model_dump_json()
     if key not in known:
         known[key] = load_dataset(
             section.name, split=section.split, seed=section.seed, classes=section.classes, limit=section.limit,
-            per_class=section.per_class,
+            per_class=section.per_class, test=section.test,
         )  # fmt: skip
     return known[key]
 
 
-def _backbone(wanted: ExtractSection) -> Backbone:
-    made = load_backbone(
-        wanted.backbone, weights=wanted.weights, image_size=wanted.image_size, preprocessing=wanted.preprocessing,
-        resize=wanted.resize,
+def load_backbone_of(section: ExtractSection) -> Backbone:
+    """Chooses the network of a section; its weights are not looked for yet."""
+    return load_backbone(
+        section.backbone, weights=section.weights, image_size=section.image_size, preprocessing=section.preprocessing,
+        resize=section.resize,
     )  # fmt: skip
-    _ = made.recipe  # its weights are looked for now, not after the variants before it
-    return made
 
 
-def _planned_heads(wanted: HeadsSection) -> dict[str, Any]:
-    grid = read_grid(wanted.grid)
-    count = sum(1 if "tap" in head else len(wanted.taps or [""]) for head in grid)
-    return {
-        "grid": wanted.grid, "runs": min(count, wanted.runs or count), "seeds": wanted.seeds, "search": wanted.search,
-        "folds": wanted.folds, "repeats": wanted.repeats, "budget": wanted.budget,
-    }  # fmt: skip
-
-
-def _row_bytes(backbone: Backbone, pipeline: Pipeline) -> int | None:
-    if pipeline.extract.taps != ["pooled"]:
-        return None
-    return backbone.spec.channels * (2 if pipeline.extract.store == "float16" else 4)
-
-
-def _known(path: Path) -> int:
-    try:
-        return len(load_runs(Bank(path)))
-    except (BankNotFoundError, BankIncompleteError):
-        return 0
+def _network(section: ExtractSection) -> Backbone:
+    found = load_backbone_of(section)
+    _ = found.recipe  # its weights are looked for now, not after the variants before it
+    return found

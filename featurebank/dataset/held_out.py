@@ -1,0 +1,114 @@
+"""Test images from another source: a dataset whose test split is a second dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from featurebank import digest
+from featurebank.dataset.core import Contents
+from featurebank.dataset.decode import Facts
+from featurebank.dataset.fingerprint import Pixels, Stamp
+from featurebank.dataset.splits import SPLITS, TEST, UNDECIDED, check_fractions
+from featurebank.errors import ConfigError, DatasetError, unknown_name
+
+_PREFIX = "test:"
+_DIGITS = 6
+
+
+class Joined:
+    """The pixels of two datasets, one after the other.
+
+    Args:
+        first: of the first `count` images.
+        second: of the others.
+        count: how many the first has.
+    """
+
+    def __init__(self, first: Pixels, second: Pixels, count: int) -> None:
+        self.in_threads = first.in_threads or second.in_threads
+        self._parts, self._count = (first, second), count
+
+    def stamp(self, index: int) -> Stamp | None:
+        """Returns the stamp of a file; None where the digest cannot be remembered."""
+        pixels, place = self._at(index)
+        stamp = getattr(pixels, "stamp", None)
+        return stamp(place) if stamp else None
+
+    def digest(self, index: int) -> str:
+        """Returns the content digest of an image; raises OSError where it cannot be read."""
+        pixels, place = self._at(index)
+        return pixels.digest(place)
+
+    def image(self, index: int, expected: bytes | None) -> np.ndarray:
+        """Returns (height, width, 3) uint8; raises BadImageError."""
+        pixels, place = self._at(index)
+        return pixels.image(place, expected)
+
+    def facts(self, index: int, expected: bytes | None) -> Facts:
+        """Returns what an image is; raises BadImageError."""
+        pixels, place = self._at(index)
+        return pixels.facts(place, expected)
+
+    def _at(self, index: int) -> tuple[Pixels, int]:
+        second = index >= self._count
+        return self._parts[second], index - self._count * second
+
+
+def fractions_beside(split: Sequence[float] | None) -> tuple[float, float, float]:
+    """Returns the fractions of a dataset whose test images come from another one.
+
+    Raises:
+        ConfigError: `split` is wrong, or wants test images of this dataset, too.
+    """
+    train, val, test = check_fractions(split)
+    if split is not None and test > 0:
+        message = (
+            f"split is {split!r}, and the test images come from another dataset: expected two fractions, as (0.8, 0.2)"
+        )
+        raise ConfigError(message)
+    return train / (train + val), val / (train + val), 0.0
+
+
+def with_test(contents: Contents, test: Contents) -> Contents:
+    """Returns a dataset with the images of another one as its test split.
+
+    Args:
+        contents: the images for training and validation.
+        test: the test images; their classes are matched by name, their own splits play no part.
+
+    Raises:
+        DatasetError: the first has test images of its own.
+        UnknownNameError: the first has no class of a name that the second has.
+    """
+    given = np.full(len(contents.ids), UNDECIDED, np.int8) if contents.given is None else contents.given
+    if (given == TEST).any():
+        message = f"'{contents.spec}' has test images of its own: leave out either these or '{test.spec}'"
+        raise DatasetError(message)
+    asked = {**contents.subset, SPLITS[TEST]: test.spec}
+    columns = contents.metadata.keys() & test.metadata.keys()
+    return dataclasses.replace(
+        contents,
+        name=f"{contents.name}-{digest.of_recipe(asked)[:_DIGITS]}",
+        ids=(*contents.ids, *(_PREFIX + name for name in test.ids)),
+        labels=np.concatenate([contents.labels, _matched(contents, test)]),
+        pixels=Joined(contents.pixels, test.pixels, len(contents.ids)),
+        given=np.concatenate([given, np.full(len(test.ids), TEST, np.int8)]),
+        notes=(*contents.notes, *test.notes),
+        metadata={name: np.concatenate([contents.metadata[name], test.metadata[name]]) for name in columns},
+        subset=asked,
+    )
+
+
+def _matched(contents: Contents, test: Contents) -> np.ndarray:
+    """Returns the labels of the test images as indices into the classes of the dataset: (n,) int32."""
+    code = {name: index for index, name in enumerate(contents.classes)}
+    for name in test.classes:
+        if name not in code:
+            hint = f"the test images '{test.spec}' have it, '{contents.spec}' has {len(contents.classes)} classes"
+            raise unknown_name("class", name, contents.classes, hint)
+    table = np.array([code[name] for name in test.classes], np.int32)
+    matched: np.ndarray = table[test.labels]
+    return matched

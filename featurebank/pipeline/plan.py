@@ -1,0 +1,213 @@
+"""What the stages of a pipeline file would do: rows, bytes and seconds, without a download and without doing it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featurebank.backbone import Backbone
+from featurebank.backbone.outline import outline_of
+from featurebank.bank import Bank
+from featurebank.bank.writer import default_dtype
+from featurebank.config import DatasetSection, ExtractSection, HeadsSection, Pipeline
+from featurebank.dataset import Dataset, announced_dataset
+from featurebank.errors import BankIncompleteError, BankNotFoundError
+from featurebank.extraction import ExtractOptions, fingerprint_memory, locate
+from featurebank.extraction.budget import is_budget, within_budget
+from featurebank.extraction.estimate import measure_speed, missing_jobs, present_manifest
+from featurebank.extraction.stage import check_request
+from featurebank.grid import read_grid
+from featurebank.heads.runs import load_runs
+from featurebank.pipeline.stage import extract_options, load_backbone_of, load_dataset_of, load_inputs
+from featurebank.pipeline.work import TrainingTime
+from featurebank.progress import SILENT, Reporter
+from featurebank.runtime import default_cache
+from featurebank.variants import Variant
+
+
+def plan_variants(
+    variants: Sequence[Variant], *, cache: Path | None = None, measure: bool = False, reporter: Reporter = SILENT
+) -> list[dict[str, Any]]:
+    """Returns for each pipeline what `run_variants` would do, without doing it and without a download.
+
+    Rows that an earlier variant makes in the same bank are not counted again.
+
+    Args:
+        variants: from `read_variants`.
+        cache: where banks lie; default `$FEATUREBANK_CACHE`, else `./cache`.
+        measure: also run each network for two seconds, with random weights where its own are not here yet, to estimate
+            the seconds of extraction and the longest time that tails and fine-tunes can take.
+        reporter: where progress is shown.
+
+    Returns:
+        For each variant: "downloads", what a run would download first; for "extract" its `bank` (None before the
+        weights or the images are here), `rows` (all images), `missing` (rows to compute; an image has one and one for
+        each view), `bytes` (to be written; without `measure` None unless the tap is `pooled`) and
+        `seconds` (measured, or from the speed of this backbone's last extraction here, else None); for "heads" the
+        `runs` of the grid (heads, before seeds and folds), how they are judged and searched, how many runs are `known`,
+        and `tail_seconds`, the most that tails take with all their epochs; for "finetune", if there is one, the run
+        that it is `from`, its `phases` as they were asked for, and `seconds`, the most that it takes. What was not
+        measured is None.
+    """
+    inputs = load_inputs(variants, _dataset, _backbone)
+    planner = _Planner(Path(cache) if cache else default_cache(), measure, reporter)
+    return [planner.plan(variant.pipeline, *found) for variant, found in zip(variants, inputs, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The images of a variant, as far as they are known without a download."""
+
+    dataset: Dataset | None
+    count: int | None
+    """How many distinct ones; None where that is not known."""
+    download: str = ""
+
+
+def _dataset(section: DatasetSection, known: dict[str, _Images]) -> _Images:
+    key = section.model_dump_json()
+    if key not in known:
+        info = announced_dataset(section.name)
+        found = load_dataset_of(section, {}) if info is None else None
+        download = f"dataset {info.name} ({info.where})" if info else ""
+        known[key] = _Images(found, info.images if info else None, download)
+    return known[key]
+
+
+@dataclass(frozen=True)
+class _Network:
+    """The network of a variant, with random weights in place of those that a run would download."""
+
+    backbone: Backbone
+    download: str = ""
+
+
+def _backbone(section: ExtractSection) -> _Network:
+    found = load_backbone_of(section)
+    if not found.must_download:
+        _ = found.recipe  # a wrong weights file is reported now
+        return _Network(found)
+    stand_in = load_backbone_of(section.model_copy(update={"weights": "random:0"}))
+    return _Network(stand_in, f"weights of {found.name} ({found.spec.weights_file()})")
+
+
+class _Planner:
+    """Plans the variants of one file, one after another.
+
+    Args:
+        cache: where banks lie.
+        measure: whether networks are run.
+        reporter: where progress is shown.
+    """
+
+    def __init__(self, cache: Path, measure: bool, reporter: Reporter) -> None:  # noqa: FBT001
+        self._cache, self._measure, self._reporter = cache, measure, reporter
+        self._planned: dict[Path | str, set[tuple[str, int]]] = {}
+        self._rates: dict[str, float] = {}
+
+    def plan(self, pipeline: Pipeline, images: _Images, network: _Network) -> dict[str, Any]:
+        """Returns the plan of one variant."""
+        options, backbone = extract_options(pipeline), network.backbone
+        check_request([backbone], options)
+        downloads = [text for text in (images.download, network.download) if text]
+        path = None
+        if (dataset := images.dataset) is not None:
+            dataset.fingerprint(memory=fingerprint_memory(self._cache))
+            images = replace(images, count=len(dataset.distinct()))
+            path = locate(dataset, backbone, options, self._cache)
+            options = within_budget(dataset, backbone, options, path, self._reporter)
+        extract = self._extract(images, backbone, options, path)
+        rate = self._rate(backbone, options, path, extract["missing"])
+        extract["seconds"] = 0.0 if extract["missing"] == 0 else _divided(extract["missing"], rate)
+        heads = {**_planned_heads(pipeline.heads), "known": 0 if path is None or downloads else _known(path)}
+        time = TrainingTime(backbone, _training_images(pipeline, images), rate) if self._measure and rate else None
+        tuned = pipeline.finetune
+        return {
+            "downloads": downloads,
+            "extract": {"bank": None if path is None or downloads else str(path), **extract},
+            "heads": {**heads, "tail_seconds": time.of_grid(pipeline.heads) if time else None},
+            **({"finetune": {
+                "from": tuned.start, "phases": ["progressive"] if tuned.progressive else tuned.unfreeze,
+                "seconds": time.of_finetune(tuned) if time else None,
+            }} if tuned else {}),
+            "select": {"test": pipeline.select.test},
+        }  # fmt: skip
+
+    def _extract(
+        self, images: _Images, backbone: Backbone, options: ExtractOptions, path: Path | None
+    ) -> dict[str, Any]:
+        """Returns the images, the rows that are missing and their bytes."""
+        wanted = {(tap, view) for tap in options.taps for view in range(options.views + 1)}
+        place = path or f"{backbone.digest} {images.download}"
+        new = wanted - self._planned.get(place, set())
+        self._planned[place] = self._planned.get(place, set()) | wanted
+        if not new:
+            return {"rows": images.count, "missing": 0, "bytes": 0}
+        if images.count is None:
+            return {"rows": None, "missing": None, "bytes": None}
+        if path is None or images.dataset is None:
+            taps = tuple(tap for tap in options.taps if not is_budget(tap))
+            jobs = [(taps, images.count)] * (options.views + 1)
+        else:
+            manifest = present_manifest(path, backbone, options)
+            fresh = replace(options, taps=tuple(tap for tap in options.taps if any(tap == name for name, _ in new)))
+            found = missing_jobs(path, manifest, fresh, images.dataset.distinct())
+            jobs = [(taps, len(digests)) for taps, digests in found]
+        plain = all(tap == "pooled" for taps, _ in jobs for tap in taps)
+        size = sum(count * self._row_bytes(backbone, taps, options) for taps, count in jobs)
+        known = plain or self._measure
+        return {"rows": images.count, "missing": sum(count for _, count in jobs), "bytes": size if known else None}
+
+    def _row_bytes(self, backbone: Backbone, taps: Sequence[str], options: ExtractOptions) -> int:
+        """Returns the bytes of one row of some taps; of others than `pooled` only where networks may be built."""
+        outline = outline_of(backbone, self._cache) if self._measure else None
+        shapes = [outline.tap_shape(tap) if outline else (backbone.spec.channels,) for tap in taps]
+        return sum(math.prod(shape) * np.dtype(options.store or default_dtype(shape)).itemsize for shape in shapes)
+
+    def _rate(
+        self, backbone: Backbone, options: ExtractOptions, path: Path | None, missing: int | None
+    ) -> float | None:
+        """Returns images a second: of the last extraction, else measured if that is wanted."""
+        last = present_manifest(path, backbone, options).last_extraction if path else None
+        if last:
+            return float(last.get("computed", last["added"]) / last["seconds"])
+        if not self._measure:
+            return None
+        key = f"{backbone.digest} {options.precision} {options.engine}"
+        if key not in self._rates:
+            self._reporter.say(f"measuring {backbone.name} for two seconds")
+            self._rates[key] = measure_speed(backbone, options, self._cache, self._reporter)
+        return self._rates[key]
+
+
+def _divided(count: int | None, rate: float | None) -> float | None:
+    return None if count is None or rate is None else count / rate
+
+
+def _training_images(pipeline: Pipeline, images: _Images) -> int:
+    """Returns how many images are trained on, or about how many where their splits are not known yet."""
+    if images.dataset is not None:
+        return int((images.dataset.splits == 0).sum())
+    fractions = pipeline.dataset.split or [0.7]
+    return round((images.count or 0) * fractions[0])
+
+
+def _planned_heads(wanted: HeadsSection) -> dict[str, Any]:
+    grid = read_grid(wanted.grid)
+    count = sum(1 if "tap" in head else len(wanted.taps or [""]) for head in grid)
+    return {
+        "grid": wanted.grid, "runs": min(count, wanted.runs or count), "seeds": wanted.seeds, "search": wanted.search,
+        "folds": wanted.folds, "repeats": wanted.repeats, "budget": wanted.budget,
+    }  # fmt: skip
+
+
+def _known(path: Path) -> int:
+    try:
+        return len(load_runs(Bank(path)))
+    except (BankNotFoundError, BankIncompleteError):
+        return 0

@@ -1,0 +1,73 @@
+"""How long tails and fine-tunes can take: their multiply-adds against those of a network whose speed is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from featurebank.backbone import Backbone
+from featurebank.backbone.work import multiply_adds
+from featurebank.config import FinetuneSection, HeadsSection
+from featurebank.grid import read_grid
+
+_BACK = 2
+"""What the gradients of a layer cost, in its own multiply-adds: those of its input and those of its weights."""
+
+
+class TrainingTime:
+    """Upper bounds of training times, in seconds: with all epochs, which early stopping mostly ends before.
+
+    Args:
+        backbone: the network; it is built.
+        images: how many are trained on.
+        rate: images a second that the whole network computes.
+    """
+
+    def __init__(self, backbone: Backbone, images: int, rate: float) -> None:
+        self._layers = [(layer.name, multiply_adds(layer), layer) for layer in backbone.network().layers]
+        self._total = sum(work for _, work, _ in self._layers)
+        self._pass_seconds = images / rate
+
+    def of_grid(self, wanted: HeadsSection) -> float:
+        """Returns the seconds of the tails and fresh stages of a grid; other heads take seconds or minutes."""
+        once = sum(self._of_head(head) for head in read_grid(wanted.grid))
+        return once * wanted.seeds * (wanted.folds or 1) * wanted.repeats
+
+    def of_finetune(self, wanted: FinetuneSection) -> float:
+        """Returns the seconds of all phases of a fine-tune; each trains all epochs from its first layer on."""
+        names = ["all"] if wanted.progressive else wanted.unfreeze
+        epochs = wanted.epochs if isinstance(wanted.epochs, list) else [wanted.epochs] * len(names)
+        return sum(
+            count * self._pass_seconds * (1 + _BACK * self._share_from(name))
+            for name, count in zip(names, epochs, strict=False)
+        )
+
+    def _of_head(self, head: dict[str, Any]) -> float:
+        if head["kind"] == "tail":
+            work = self._share_after(head["cut"])
+        elif head["kind"] == "residual_stage":
+            work = self._stage_work(head) / self._total
+        else:
+            return 0.0
+        return float(head.get("epochs", 1)) * self._pass_seconds * (1 + _BACK) * work
+
+    def _share_after(self, cut: str) -> float:
+        """Returns the share of the work that comes after a layer."""
+        names = [name for name, _, _ in self._layers]
+        rest = self._layers[names.index(cut) + 1 :] if cut in names else self._layers
+        return sum(work for _, work, _ in rest) / self._total
+
+    def _share_from(self, name: str) -> float:
+        """Returns the share of the work from the first layer on whose name begins so."""
+        starts = [place for place, (layer, _, _) in enumerate(self._layers) if layer.startswith(name)]
+        rest = self._layers[starts[0] :] if starts else self._layers
+        return sum(work for _, work, _ in rest) / self._total
+
+    def _stage_work(self, head: dict[str, Any]) -> float:
+        """Returns the multiply-adds of a fresh stage: 1x1, 3x3 and 1x1 convolutions, a shortcut in the first block."""
+        shape = next(layer.output.shape for name, _, layer in self._layers if name == head["tap"])
+        _, height, width, channels = shape
+        first, middle, last = head.get("filters", (512, 512, 2048))
+        places = height * width / head.get("strides", 1) ** 2
+        inner = 9 * first * middle + middle * last
+        opening = channels * first + inner + channels * last
+        return float(places * (opening + (head.get("blocks", 3) - 1) * (last * first + inner)))

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.files import read_regular
+from featurebank.words import one_line, problem_lines, shown
 
 
 class _Section(BaseModel):
@@ -59,6 +60,8 @@ class ExtractSection(_Section):
     batch_size: Annotated[int, Field(ge=1)] = 32
     store: Literal["float32", "float16"] | None = None
     on_bad_image: Literal["skip", "fail"] = "skip"
+    max_bad: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The share of images that may be bad before the run fails; by default any number of broken ones, a tenth lost."""
     views: Annotated[int, Field(ge=0)] = 0
     """Augmented views of each image beside the clean one."""
     augment: str | None = None
@@ -175,8 +178,7 @@ def read_pipeline(path: str | Path, overrides: Iterable[str] = ()) -> Pipeline:
     found = parse_pipeline(value, Path(path).parent)
     if isinstance(found, Pipeline):
         return found
-    message = f"{path}: " + "; ".join(problem.text for problem in found)
-    raise ConfigError(message)
+    raise ConfigError(problem_lines((problem.text for problem in found), f"{path}: "))
 
 
 @dataclass(frozen=True)
@@ -226,23 +228,51 @@ def read_toml(path: Path, what: str) -> tuple[str, dict[str, Any]]:
     """
     try:
         text = read_regular(path).decode("utf-8")
-        return text, tomllib.loads(text)
+        return text, _parsed(text)
     except FileNotFoundError as error:
         message = f"there is no {what} '{path}': expected the path of a TOML file"
         raise ConfigError(message) from error
     except (OSError, UnicodeDecodeError) as error:
-        message = f"the {what} '{path}' cannot be read: {error}"
+        message = f"the {what} '{path}' cannot be read: {one_line(error)}"
         raise ConfigError(message) from error
-    except tomllib.TOMLDecodeError as error:
-        message = f"the {what} '{path}' is not valid TOML: {error}"
+    except ValueError as error:
+        message = f"the {what} '{path}' is not valid TOML: {one_line(error)}"
         raise ConfigError(message) from error
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Returns the value of a TOML text.
+
+    Raises:
+        ValueError: it is not TOML, or holds what no file of ours has: a number beyond the 64 bits of TOML, or tables
+            and lists in each other without end. So nothing that reads the value needs to look for these.
+    """
+    try:
+        value = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+    level: list[Any] = [value]
+    for _ in range(_DEPTH):
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
+        if any(type(inner) is int and not -_INT64 <= inner < _INT64 for inner in level):
+            message = "a number is beyond 64 bits"
+            raise ValueError(message)
+        level = [inner for inner in level if isinstance(inner, dict | list)]
+    if level:
+        raise ValueError(_TOO_DEEP)
+    return value
+
+
+_DEPTH = 8
+_TOO_DEEP = f"tables and lists are nested more than {_DEPTH} deep"
+_INT64 = 1 << 63
 
 
 def parse_value(text: str) -> Any:
     """Returns the value of a "key=VALUE": TOML's spelling, else the text itself."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return _parsed(f"value = {text}")["value"]
+    except ValueError:
         return {"True": True, "False": False}.get(text, text)
 
 
@@ -277,4 +307,4 @@ def _problem(model: type[BaseModel], place: Sequence[Any], kind: str, text: str,
         return str(unknown_name("key", name, [".".join([*map(str, place[:-1]), known]) for known in fields]))
     if kind == "missing":
         return f"'{name}' is missing"
-    return f"'{name}' is {got!r}: {text[0].lower()}{text[1:]}"
+    return f"'{name}' is {shown(got)}: {text[0].lower()}{text[1:]}"

@@ -7,6 +7,7 @@ Each class is a built-in exception too, so that callers can catch what they woul
     │   └── UnknownNameError (LookupError)    a name that is in no table
     ├── DatasetError (ValueError)             a dataset that cannot be used as it is
     │   └── BadImageError                     one image that cannot be decoded
+    │       └── LostImageError                one that cannot be read at all, or not any more
     ├── WeightsError (OSError)                weights that are missing, unreadable or of another network
     ├── BankError (OSError)
     │   ├── BankNotFoundError (FileNotFoundError)
@@ -33,6 +34,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from featurebank.words import one_line
+
 
 class FeatureBankError(Exception):
     """Base of every error that featurebank raises on purpose."""
@@ -52,6 +55,10 @@ class DatasetError(FeatureBankError, ValueError):
 
 class BadImageError(DatasetError):
     """One image that cannot be decoded; the message is the reason alone."""
+
+
+class LostImageError(BadImageError):
+    """One image whose file cannot be read, or is another by now; what is in it has not been looked at."""
 
 
 class WeightsError(FeatureBankError, OSError):
@@ -142,5 +149,5 @@ def unknown_name(kind: str, got: str, known: Iterable[str], hint: str = "") -> U
         advice = "known: " + ", ".join(names)
     else:
         advice = f"{len(names)} are known"
-    message = f"unknown {kind} '{got}': {advice}"
+    message = f"unknown {kind} '{one_line(got, 80)}': {one_line(advice)}"
     return UnknownNameError(f"{message}; {hint}" if hint else message)

@@ -10,6 +10,7 @@ from typing import Any
 
 from featurebank.config import Pipeline, Problem, override, parse_pipeline, read_toml
 from featurebank.errors import ConfigError, unknown_name
+from featurebank.words import problem_lines, shown
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ def read_variants(path: str | Path, overrides: Iterable[str] = (), only: Iterabl
     blocks = value.pop("variant", None)
     problems = [] if blocks is None else list(_wrong_blocks(blocks))
     if problems:
-        message = f"{path}: " + "; ".join(problems)
-        raise ConfigError(message)
+        raise ConfigError(problem_lines(problems, f"{path}: "))
     own: list[dict[str, Any]] = [{}] if blocks is None else blocks
     for text in overrides:
         _override(value, own, text)
@@ -54,8 +54,7 @@ def read_variants(path: str | Path, overrides: Iterable[str] = (), only: Iterabl
         for block in own
     ]
     if problems := list(_told(own, [part if isinstance(part, list) else [] for part in found])):
-        message = f"{path}: " + "; ".join(problems)
-        raise ConfigError(message)
+        raise ConfigError(problem_lines(problems, f"{path}: "))
     pairs = zip(own, found, strict=True)
     variants = [Variant(block.get("name", ""), part) for block, part in pairs if isinstance(part, Pipeline)]
     return _chosen(variants, list(only), str(path))
@@ -74,13 +73,13 @@ def _override(value: dict[str, Any], blocks: Sequence[dict[str, Any]], text: str
 def _wrong_blocks(blocks: Any) -> Iterator[str]:
     """Yields what is wrong with the form and the names of variants."""
     if not (isinstance(blocks, list) and blocks and all(isinstance(block, dict) for block in blocks)):
-        yield f"'variant' is {blocks!r}: expected [[variant]] blocks, each with a name"
+        yield f"'variant' is {shown(blocks)}: expected [[variant]] blocks, each with a name"
         return
     for number, block in enumerate(blocks, 1):
         if "name" not in block:
             yield f"variant {number}: 'name' is missing"
         elif not isinstance(block["name"], str) or not block["name"].strip():
-            yield f"variant {number}: 'name' is {block['name']!r}: expected a word or more"
+            yield f"variant {number}: 'name' is {shown(block['name'])}: expected a word or more"
     names = Counter(block["name"] for block in blocks if isinstance(block.get("name"), str))
     yield from (f"{count} variants have the name '{name}'" for name, count in names.items() if count > 1)
 

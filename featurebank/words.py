@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Iterable
 
+_LONGEST = 300
+"""Letters of one problem, at most."""
+_PROBLEMS = 20
+"""Lines of problems that are shown at once, at most."""
 _BITS = 80
 """Of the largest whole number that is shown."""
 
@@ -32,6 +37,33 @@ def shown(value: object) -> str:
     """
     text = _Short().repr(value)
     return text if text.isprintable() else ascii(text)
+
+
+def one_line(text: object, most: int = _LONGEST) -> str:
+    """Returns a message as one line without control characters; of more letters than `most` the middle is left out.
+
+    Example:
+        >>> one_line("a number,   not 'x'")
+        "a number, not 'x'"
+    """
+    line = " ".join(str(text).split())
+    if not line.isprintable():
+        line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+    half = most // 2 - 3
+    return line if len(line) <= most else f"{line[:half]} ... {line[-half:]}"
+
+
+def problem_lines(problems: Iterable[object], start: str = "") -> str:
+    """Returns problems as the text of an error: one a line, each once.
+
+    Args:
+        problems: in their order.
+        start: what each line begins with, as "FILE: ".
+    """
+    lines = list(dict.fromkeys(f"{start}{one_line(problem)}" for problem in problems))
+    if (more := len(lines) - _PROBLEMS) > 0:
+        lines[_PROBLEMS:] = [f"and {counted(more, 'more problem')}"]
+    return "\n".join(lines)
 
 
 class _Short(reprlib.Repr):

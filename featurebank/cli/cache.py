@@ -68,7 +68,10 @@ def _runs(bank: BankSummary) -> tuple[int, float | None]:
         runs = load_runs(Bank(bank.path)) if bank.images is not None else []
     except BankError:
         return 0, None
-    scores = [run.metrics["val"]["accuracy"] for run in runs if not (run.failure or run.fold or run.rung)]
+    try:
+        scores = [float(run.metrics["val"]["accuracy"]) for run in runs if not (run.failure or run.fold or run.rung)]
+    except (LookupError, TypeError, ValueError):  # a stranger's record
+        scores = []
     return len(runs), max(scores, default=None)
 
 

@@ -54,6 +54,11 @@ _SHOWN = 10
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images a forward pass.")
 @click.option("--on-bad-image", type=click.Choice(["skip", "fail"]), default="skip", show_default=True)
+@click.option(
+    "--max-bad", type=float, metavar="SHARE",
+    help="Fail where more images than this share are bad.  [default: any number of broken images, .1 of images that "
+    "cannot be read]",
+)  # fmt: skip
 @click.option("--views", type=int, default=0, metavar="K", help="Augmented views of each image beside the clean one.")
 @click.option("--augment", metavar="SPEC", help="What the views are, as flip,rotate=10,zoom=.2,noise=.05.")
 @click.option("--wait", is_flag=True, help="Wait for another process that writes the bank.")
@@ -63,8 +68,8 @@ _SHOWN = 10
 def extract(
     settings: Settings, backbones: tuple[str, ...], images: Images, taps: tuple[str, ...], weights: str | None,
     preprocessing: str | None, image_size: int | None, resize: str | None, engine: str, store: str | None,
-    batch_size: int, on_bad_image: str, views: int, augment: str | None, precision: str, *, wait: bool, dry_run: bool,
-    as_json: bool,
+    batch_size: int, on_bad_image: str, max_bad: float | None, views: int, augment: str | None, precision: str, *,
+    wait: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compute the features that a bank lacks; what it has is never computed again."""
     from featurebank.backbone import is_user_network, load_backbone
@@ -86,7 +91,7 @@ def extract(
         if network.spec.caution:
             reporter.warn(network.spec.caution)
     chosen = taps or ("pooled",)
-    options = ExtractOptions(chosen, engine, batch_size, store, on_bad_image, views, augment, wait, precision)
+    options = ExtractOptions(chosen, engine, batch_size, store, on_bad_image, views, augment, wait, precision, max_bad)
     if dry_run:
         found = estimate_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
         print_estimates(found, as_json=as_json)

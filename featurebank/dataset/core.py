@@ -17,7 +17,7 @@ from featurebank.dataset.decode import Facts
 from featurebank.dataset.fingerprint import Pixels, digest_all
 from featurebank.dataset.memory import digest_changed
 from featurebank.dataset.splits import SPLITS, assign
-from featurebank.errors import BadImageError
+from featurebank.errors import LostImageError
 from featurebank.progress import enumerate_some, shorten
 
 FOLD = "fold"
@@ -183,7 +183,7 @@ class Dataset:
     def _known(self, index: int) -> bytes | None:
         """Returns the digest that an image has to have, if it is known; raises BadImageError if it had none."""
         if index in self._unreadable:
-            raise BadImageError(self._unreadable[index])
+            raise LostImageError(self._unreadable[index])
         return None if self._digests is None else bytes(self._digests[index])
 
     def counts(self) -> dict[str, dict[str, int]]:

@@ -21,7 +21,7 @@ from PIL import Image
 from featurebank import digest
 from featurebank.dataset.budget import PixelBudget, pixel_budget
 from featurebank.dataset.kinds import failure, foreign
-from featurebank.errors import BadImageError
+from featurebank.errors import BadImageError, LostImageError
 
 MAX_PIXELS = 120_000_000
 """Images with more pixels are refused unseen: phones make up to 108 million, decompression bombs billions."""
@@ -161,7 +161,7 @@ def decode_expected(data: bytes, expected: bytes | None) -> tuple[np.ndarray, Fa
     """
     if expected is not None and digest.of_bytes(data).encode() != expected:
         message = "changed while it was being read"
-        raise BadImageError(message)
+        raise LostImageError(message)
     return decode_with_facts(data)
 
 

@@ -17,7 +17,7 @@ from featurebank.dataset.decode import Facts, decode_expected
 from featurebank.dataset.fingerprint import reason
 from featurebank.dataset.layout import split_code
 from featurebank.dataset.splits import TRAIN
-from featurebank.errors import BadImageError, DatasetError, FeatureBankError
+from featurebank.errors import DatasetError, FeatureBankError, LostImageError
 from featurebank.files import MOST_BYTES
 from featurebank.runtime import ram_limit
 
@@ -78,7 +78,7 @@ class Encoded:
         try:
             return self._bytes(index)
         except OSError as error:
-            raise BadImageError(reason(error)) from error
+            raise LostImageError(reason(error)) from error
 
     def _bytes(self, index: int) -> bytes:
         read = self._readers[int(self._parts[index])]

@@ -17,7 +17,7 @@ from featurebank.dataset.memory import stamp_of
 from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.splits import TRAIN
 from featurebank.dataset.walk import Listing, list_images, no_images, readable_ids, unread_note
-from featurebank.errors import BadImageError, DatasetError
+from featurebank.errors import DatasetError, LostImageError
 from featurebank.files import read_regular
 
 _MOST_BYTES = 1 << 30
@@ -65,7 +65,7 @@ class Files:
         try:
             return read_regular(self.path(index), _MOST_BYTES)
         except OSError as error:
-            raise BadImageError(reason(error)) from error
+            raise LostImageError(reason(error)) from error
 
 
 def load(argument: str) -> Contents:

@@ -82,7 +82,8 @@ def failure(data: bytes, kind: str, error: Exception) -> str:
     """
     told = _one_line(error)
     try:
-        what = {"JPEG": _jpeg_kind, "TIFF": _tiff_kind}.get(kind, lambda data: None)(data)
+        look = {"JPEG": _jpeg_kind, "TIFF": _tiff_kind}.get(kind)
+        what = look(data) if look else None
     except Exception:  # noqa: BLE001 - damaged so that not even its header can be read
         what = None
     if what is not None:
@@ -129,8 +130,7 @@ def _tiff_kind(data: bytes) -> str | None:
     if form or depth not in {"1", "2", "4", "8", "16"}:
         return f"a TIFF of {bands} {form}band{'' if bands == 1 else 's'} of {depth} bits"
     compression = tags.get(_COMPRESSION, 1)
-    known: dict[int, str] = TiffImagePlugin.COMPRESSION_INFO
-    if compression not in known:
+    if compression not in TiffImagePlugin.COMPRESSION_INFO:
         return f"a TIFF with the compression {compression}"
     return None
 

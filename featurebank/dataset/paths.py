@@ -9,7 +9,7 @@ from featurebank import digest
 from featurebank.dataset.fingerprint import Stamp
 from featurebank.dataset.folder import Files
 from featurebank.dataset.remote import check_urls, fetch, is_url
-from featurebank.errors import BadImageError
+from featurebank.errors import LostImageError
 
 
 class Paths(Files):
@@ -52,4 +52,4 @@ class Paths(Files):
         try:
             return fetch(path)
         except OSError as error:
-            raise BadImageError(str(error)) from error
+            raise LostImageError(str(error)) from error

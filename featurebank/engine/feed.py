@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from featurebank.errors import BadImageError
+from featurebank.errors import BadImageError, LostImageError
 from featurebank.runtime import threads, workers
 
 Lane = TypeVar("Lane", bound=object)
@@ -39,6 +39,8 @@ class Bad:
     index: int
     """Its position in the dataset."""
     reason: str
+    lost: bool = False
+    """Whether its file could not be read, so that nothing is known of what is in it."""
 
 
 @dataclass
@@ -70,7 +72,7 @@ def feed(
     filling: dict[Lane, _Filling] = {}
     for index, prepared in _ahead(prepare, indices, ahead=max(2 * batch_size, 4 * threads())):
         if isinstance(prepared, BadImageError):
-            yield Bad(index, str(prepared))
+            yield Bad(index, str(prepared), isinstance(prepared, LostImageError))
             continue
         for lane, view, image in prepared:
             rows = filling.setdefault(lane, _Filling())

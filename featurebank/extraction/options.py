@@ -29,6 +29,8 @@ class ExtractOptions:
     augment: str | None = None
     wait: bool = False
     precision: str = "float32"
+    max_bad: float | None = None
+    """The share of images that may be bad before a run fails; see `featurebank.extraction.losses`."""
 
     @cached_property
     def augmentation(self) -> Augmentation | None:
@@ -63,6 +65,8 @@ class ExtractOptions:
             yield f"cannot store features as '{self.store}': expected float32 or float16"
         if self.on_bad_image not in {"skip", "fail"}:
             yield f"on_bad_image is '{self.on_bad_image}': expected skip or fail"
+        if self.max_bad is not None and not 0 <= self.max_bad <= 1:
+            yield f"the share of bad images is {self.max_bad}: expected 0 to 1, as --max-bad .2"
         if not 0 <= self.views <= MOST_VIEWS:
             yield f"the number of views is {self.views}: expected 0 to {MOST_VIEWS}"
         elif self.views and self.augment is None:

@@ -73,6 +73,7 @@ def extract(
     augment: str | None = None,
     wait: bool = False,
     precision: Literal["float32", "bfloat16"] = "float32",
+    max_bad: float | None = None,
     reporter: Reporter = SILENT,
 ) -> Bank:
     """Computes the features that the bank of this dataset and backbone lacks, and opens it.
@@ -95,18 +96,20 @@ def extract(
         wait: wait for another process that writes the bank, instead of raising.
         precision: of the network's arithmetic; "bfloat16" is faster where the processor has it, costs some accuracy,
             and is another bank.
+        max_bad: the share of images that may be bad, broken and missing ones together, before the run fails; None
+            accepts any number of broken images and a tenth of images that cannot be read.
         reporter: where progress is shown.
 
     Raises:
         ConfigError: an option is wrong, or no cut point fits into the budget.
-        DatasetError: no image can be read, or one cannot and `on_bad_image` is "fail".
+        DatasetError: no image can be read, or one cannot and `on_bad_image` is "fail", or too many cannot.
         BankLockedError: another process writes this bank.
         BankReadOnlyError: there is something to write, and the cache can only be read.
         FeatureRangeError: a feature is NaN, infinite or out of float16's range.
         DiskFullError: no space is left; what was written stays.
     """
     chosen = (taps,) if isinstance(taps, str) else tuple(taps)
-    options = ExtractOptions(chosen, engine, batch_size, store, on_bad_image, views, augment, wait, precision)
+    options = ExtractOptions(chosen, engine, batch_size, store, on_bad_image, views, augment, wait, precision, max_bad)
     return run_extraction(dataset, backbone, options, cache=cache, reporter=reporter).bank
 
 

@@ -18,6 +18,7 @@ from featurebank.dataset import Dataset
 from featurebank.dataset.decode import in_flight
 from featurebank.engine.feed import Bad, Batch, Prepared, feed
 from featurebank.errors import BadImageError, DatasetError
+from featurebank.extraction.losses import Losses
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.plan import Job, schedule
 from featurebank.extraction.target import Running, Target
@@ -55,6 +56,11 @@ class Work:
         for target in self.targets:
             target.refuse_other_type()
         self._refuse_unreadable()
+        unreadable = self.dataset.unreadable
+        self._place = np.zeros(len(self.dataset), np.int64)  # of each image in the order in which they are read
+        self._losses = Losses(len(self.dataset), self.dataset.spec, self.options.max_bad)
+        if unreadable:
+            self._losses.add_unreadable(len(unreadable), unreadable[0].id, unreadable[0].reason)
         contents, first = np.unique(self.dataset.digests, return_index=True)
         self._contents, self._first = contents, first
         self._look_again_at_bad_ones()
@@ -123,9 +129,13 @@ class Work:
 
     def _note(self, found: Bad | Batch[Lane]) -> None:
         if not isinstance(found, Bad):
+            self._losses.good(int(self._place[found.indices].max()))
             return
         if self.options.on_bad_image == "fail":
             raise _bad_image(self.dataset.ids[found.index], found.reason)
+        self._losses.add(
+            self.dataset.ids[found.index], found.reason, place=int(self._place[found.index]), lost=found.lost
+        )
         self.bad[bytes(self.dataset.digests[found.index])] = found.reason
 
     def _bad_contents(self) -> np.ndarray:
@@ -153,8 +163,8 @@ class Work:
             advance(target.store(first, self.dataset, writers[target.number]))
 
         for found in batches:
+            self._note(found)
             if isinstance(found, Bad):
-                self._note(found)
                 continue
             target = self.targets[found.lane.bank]
             depth = target.depth(found.lane.taps)
@@ -166,6 +176,7 @@ class Work:
             running.append((target, sent))
         while running:
             take()
+        self._losses.end()
         for target in self.targets:
             target.tell_precision()  # where there were fewer images than the comparison wants
 
@@ -173,7 +184,7 @@ class Work:
         """Decodes each image once, and brings it to the input of each network in each view that lacks it."""
         distinct, numbers, bounds = schedule(jobs)
         indices = self._first[contained(self._contents, distinct)]
-        place = np.zeros(len(self.dataset), np.int64)
+        place = self._place
         place[indices] = np.arange(len(indices))
 
         def prepare(index: int) -> Prepared[Lane]:

@@ -26,7 +26,7 @@ from featurebank.heads.catalog import (
 )
 from featurebank.heads.runs import HeadSpec
 from featurebank.progress import SILENT, Reporter
-from featurebank.words import counted
+from featurebank.words import counted, problem_lines, shown
 
 
 def expand(
@@ -61,7 +61,7 @@ def expand(
         if twice and not wrong:
             reporter.say(f"{block.at()}{twice} of its {len(found)} heads are in the grid already: trained once")
     if problems:
-        raise ConfigError("; ".join(dict.fromkeys(problems)))
+        raise ConfigError(problem_lines(problems))
     return list(specs.values())
 
 
@@ -125,7 +125,7 @@ def _problems(
     shape = None
     try:
         if not isinstance(tap, str):
-            message = f"tap is {tap!r}: expected one of {', '.join(bank.taps)}"
+            message = f"tap is {shown(tap)}: expected one of {', '.join(bank.taps)}"
             raise ConfigError(message)
         shape = bank.tap_shape(tap)
     except FeatureBankError as error:
@@ -138,7 +138,7 @@ def _problems(
     except ConfigError as error:
         yield "kind", str(error)
         return
-    if params.get(CALIBRATE) not in {None, *METHODS}:
+    if params.get(CALIBRATE) not in (None, *METHODS):
         yield CALIBRATE, f"head '{kind}': calibrate is {params[CALIBRATE]!r}, expected 'temperature', or no such line"
     if getattr(head, "needs_map", False) and shape is not None and len(shape) == 1:
         maps = [name for name in bank.taps if len(bank.tap_shape(name)) > 1]

@@ -6,6 +6,7 @@ pipeline's `[heads]`, so that there is one place for each.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -15,13 +16,15 @@ from typing import Any
 from featurebank.config import read_toml
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.grid.places import BlockPlace, find_places
-from featurebank.words import shown
+from featurebank.words import problem_lines, shown
 
 Grid = str | Sequence[Mapping[str, Any]]
 """The name of a built-in grid, the path of a grid file, or specifications: dicts with `kind`, `tap` and parameters."""
 
 NOT_PARAMETERS = frozenset({"kind", "tap", "name"})
 """Keys of a block that are no parameters of its head."""
+MOST_HEADS = 100_000
+"""Heads of one block."""
 BUILT_IN = Path(__file__).parents[1] / "grids"
 
 
@@ -43,10 +46,15 @@ class Block:
 
     def combinations(self) -> list[dict[str, Any]]:
         """Returns one dict for each combination of its axes."""
-        axes = {
+        axes = self._axes()
+        if _count(axes) > MOST_HEADS:
+            return []
+        return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+
+    def _axes(self) -> dict[str, list[Any]]:
+        return {
             name: value if self.axes and isinstance(value, list) else [value] for name, value in self.values.items()
         }
-        return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
 
     def problems(self) -> list[str]:
         """Returns what is wrong with it by itself: no kind, or an axis without values."""
@@ -55,14 +63,22 @@ class Block:
         if kind is None:
             found.append(f"{self.at('kind')}'kind' is missing: expected the name of a head, as kind = \"softmax\"")
         elif not isinstance(kind, str):
-            found.append(f"{self.at('kind')}'kind' is {kind!r}: expected the name of one head, as kind = \"softmax\"")
+            found.append(
+                f"{self.at('kind')}'kind' is {shown(kind)}: expected the name of one head, as kind = \"softmax\""
+            )
         name = self.values.get("name", "a")
         if not (isinstance(name, str) and name.strip() and name.isprintable()):
             found.append(f"{self.at('name')}'name' is {shown(name)}: expected a word or more, as name = \"model 7\"")
+        if (heads := _count(self._axes())) > MOST_HEADS:
+            found.append(f"{self.at()}the block names {heads} heads: expected {MOST_HEADS} at most, by shorter lists")
         for name, value in self.values.items():
             if self.axes and value == [] and name not in {"kind", "name"}:
                 found.append(f"{self.at(name)}'{name}' is an empty list: expected one value or more, or no line at all")
         return found
+
+
+def _count(axes: Mapping[str, Sequence[Any]]) -> int:
+    return math.prod(len(values) for values in axes.values())
 
 
 def read_blocks(grid: Grid) -> tuple[list[Block], list[str]]:
@@ -91,7 +107,7 @@ def read_blocks(grid: Grid) -> tuple[list[Block], list[str]]:
         return [], [*problems, f"{source}: 'head' is missing: expected [[head]] blocks, each with a kind"]
     if not (isinstance(heads, list) and heads and all(isinstance(head, dict) for head in heads)):
         line = places.top.get("head", 1)
-        return [], [*problems, f"{source}:{line}: 'head' is {heads!r}: expected [[head]] blocks, each with a kind"]
+        return [], [*problems, f"{source}:{line}: 'head' is {shown(heads)}: expected [[head]] blocks, each with a kind"]
     blocks = [Block(head, True, source, place) for head, place in zip(heads, places.blocks, strict=True)]  # noqa: FBT003
     return blocks, problems
 
@@ -109,5 +125,5 @@ def read_grid(grid: Grid) -> list[dict[str, Any]]:
     blocks, problems = read_blocks(grid)
     problems += [problem for block in blocks for problem in block.problems()]
     if problems:
-        raise ConfigError("; ".join(problems))
+        raise ConfigError(problem_lines(problems))
     return [values for block in blocks for values in block.combinations()]

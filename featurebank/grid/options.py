@@ -8,6 +8,7 @@ from typing import Any
 
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.heads.folds import Fold
+from featurebank.words import problem_lines
 
 SEARCHES = ("all", "random", "halving")
 
@@ -27,7 +28,7 @@ class Options:
     def check(self) -> None:
         """Raises ConfigError where something is wrong; its message has every problem."""
         if problems := list(self._problems()):
-            raise ConfigError("; ".join(problems))
+            raise ConfigError(problem_lines(problems))
 
     def chosen_seeds(self) -> list[int]:
         """Returns the different seeds, in the order given."""

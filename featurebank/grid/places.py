@@ -61,7 +61,7 @@ def _statements(text: str) -> Iterator[tuple[int, bool, dict[str, Any]]]:
     for end in range(1, len(lines) + 1):
         try:
             value = tomllib.loads("\n".join(lines[begin:end]))
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             continue
         if value:
             yield begin + 1, lines[begin].lstrip().startswith("["), value

@@ -109,7 +109,8 @@ class Journal:
         self.runs[run.run] = run
         for path in self._directory.glob(f"*{SUFFIX}"):
             other = self.runs.get(path.stem)
-            if path != run.saved_path and not (other and other.tested):
+            ours = path.with_suffix(".json").is_file()  # where a stranger's bank has a link to a folder, nothing is
+            if ours and path != run.saved_path and not (other and other.tested):
                 path.unlink(missing_ok=True)
 
     def _is_first(self, run: Run) -> bool:

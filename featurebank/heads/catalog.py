@@ -168,7 +168,7 @@ def _load(kind: str, target: str) -> Any:
     module, _, name = target.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:
         message = f"head '{kind}' cannot be imported ({error}): expected MODULE:CLASS, as sklearn.svm:LinearSVC"
         raise ConfigError(message) from error
     if not (inspect.isclass(found) and hasattr(found, "fit") and hasattr(found, "predict")):

@@ -204,7 +204,7 @@ class NearestMeanHead(LinearHead):
 
     def _checks(self) -> list[Check]:
         return [
-            Check("metric", self.metric, "euclidean or cosine", self.metric in {"euclidean", "cosine"}),
+            Check("metric", self.metric, "euclidean or cosine", self.metric in ("euclidean", "cosine")),
             Check("whiten", self.whiten, "false where pca is none", not self.whiten or self.pca is not None),
             Check("metric", self.metric, "euclidean where features are standardised or reduced", not self._is_mixed()),
         ]

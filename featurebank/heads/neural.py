@@ -147,7 +147,7 @@ class TrainedHead(Head):
 
     def _combinations(self) -> list[Check]:
         fits = not self.nesterov or (self.optimizer == "sgd" and bool(self.momentum))
-        decays = self.schedule not in {"inverse_time", "exponential"} or bool(self.decay)
+        decays = self.schedule not in ("inverse_time", "exponential") or bool(self.decay)
         return [
             Check("nesterov", self.nesterov, "false, or optimizer sgd with a momentum above 0", fits),
             Check("decay", self.decay, f"a number above 0 with schedule {self.schedule}", decays),
@@ -165,7 +165,7 @@ class TrainedHead(Head):
 
     def rule(self) -> Rule:
         """Returns the optimizer's update rule."""
-        momentum = bool(self.momentum) and self.optimizer in {"sgd", "rmsprop"}
+        momentum = bool(self.momentum) and self.optimizer in ("sgd", "rmsprop")
         return Rule(self.optimizer, momentum, bool(self.nesterov) and momentum)
 
     def decayed(self) -> float:

@@ -177,7 +177,7 @@ def extract_options(pipeline: Pipeline) -> ExtractOptions:
     section = pipeline.extract
     return ExtractOptions(
         tuple(section.taps), section.engine, section.batch_size, section.store, section.on_bad_image, section.views,
-        section.augment, section.wait, section.precision,
+        section.augment, section.wait, section.precision, section.max_bad,
     )  # fmt: skip
 
 
@@ -240,7 +240,7 @@ def _told(wrong: Sequence[tuple[str, FeatureBankError]], variants: int) -> Featu
         names.setdefault(str(error), []).append(name)
     told = [text if len(of) == variants else f"{_names(of)}: {text}" for text, of in names.items()]
     kind = type(wrong[0][1]) if len(told) == 1 else ConfigError
-    return kind("; ".join(told))
+    return kind("\n".join(told))
 
 
 def _names(names: Sequence[str]) -> str:

@@ -309,10 +309,12 @@ def test_large_images_are_copied_in_strips(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 FOREIGN = {
-    "a gzip archive": b"\x1f\x8b\x08" + bytes(20), "a zip archive": b"PK\x03\x04" + bytes(20), "a PDF": b"%PDF-1.4\n%\xe2",
+    "a gzip archive": b"\x1f\x8b\x08" + bytes(20), "a zip archive": b"PK\x03\x04" + bytes(20),
+    "a PDF": b"%PDF-1.4\n%\xe2",
     "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIF": b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf",
     "a video": b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", "an HTML page": b"<!DOCTYPE html><html><body>403</body></html>",
-    "an SVG drawing": b'<?xml version="1.0"?><svg xmlns="x"/>', "a DICOM": bytes(128) + b"DICM", "a text": b"path,label\na,b\n",
+    "an SVG drawing": b'<?xml version="1.0"?><svg xmlns="x"/>', "a DICOM": bytes(128) + b"DICM",
+    "a text": b"path,label\na,b\n",
     "Git LFS": b"version https://git-lfs.github.com/spec/v1\n", "a JPEG XL": b"\xff\x0a" + bytes(20),
 }  # fmt: skip
 

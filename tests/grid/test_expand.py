@@ -173,7 +173,7 @@ def test_all_problems_are_told_and_nothing_starts(
         "head 'knn' has a parameter that a run's record cannot hold",
     ]  # fmt: skip
     assert [line for line in told if line not in str(caught.value)] == []
-    assert "\n" not in str(caught.value)
+    assert len(str(caught.value).split("\n")) >= len(told)
     assert not (bank.path / "runs").exists()
 
 
@@ -238,7 +238,7 @@ def test_every_problem_of_a_file_is_told_with_its_line(
     with pytest.raises(ConfigError) as caught:
         train_heads(bank, file)
     told = str(caught.value)
-    assert "\n" not in told
+    assert len(told.split("\n")) == 13
     for line, text in [
         (2, "unknown key 'seeds'"),
         (6, "unknown parameter of head 'softmax' 'learning_rat': did you mean 'learning_rate'?"),
@@ -274,7 +274,7 @@ def test_what_a_head_refuses_for_two_values_has_the_line_of_one(
     with pytest.raises(ConfigError) as caught:
         expand(file, make_bank())
     assert str(caught.value) == (
-        f"{file}:4: head 'softmax': momentum with l2 is impossible: leave one out; "
+        f"{file}:4: head 'softmax': momentum with l2 is impossible: leave one out\n"
         f"{file}:2: head 'softmax': epochs is odd, expected even"
     )
 

@@ -48,5 +48,5 @@ def test_what_is_wrong(options: dict[str, Any], told: str) -> None:
 
 
 def test_all_that_is_wrong_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"search 'best'.*seeds are.*folds is.*budget is"):
+    with pytest.raises(ConfigError, match=r"search 'best'.*\nseeds are.*\nfolds is.*\nbudget is"):
         Options(seeds=0, search="best", folds=0, budget=-1).check()

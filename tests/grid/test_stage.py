@@ -152,6 +152,18 @@ def test_the_weights_of_the_first_are_kept_whatever_came_when(make_bank: Callabl
             assert kept(bank) == {ranked(load_runs(bank))[0].run}
 
 
+def test_weights_that_are_nobodys_stay(make_bank: Callable[..., Bank], tmp_path: Path) -> None:
+    """A stranger's bank may have a link to any folder in the place of its runs."""
+    bank = make_bank()
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "0123456789.head").write_bytes(b"precious")
+    (bank.path / "runs").symlink_to(mine)
+    runs = train_heads(bank, [{"kind": "ridge", "alpha": [1, 10, 100]}])
+    assert (mine / "0123456789.head").read_bytes() == b"precious"
+    assert sorted(path.stem for path in mine.glob("*.head")) == sorted(["0123456789", runs[0].run])
+
+
 def test_a_second_seed_that_lowers_the_first_ones_mean_brings_another_to_the_top(
     make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -191,6 +191,27 @@ def test_verify_computes_canaries_anew(ask: Ask, photos: Path) -> None:
 
 
 @pytest.mark.usefixtures("pixels")
+def test_verify_looks_at_the_whole_cache(ask: Ask, photos: Path, tmp_path: Path) -> None:
+    """Also at a bank that was not used last, and goes on where one has no readable manifest."""
+    first = Path(ask(*EXTRACT, "--dataset", photos, "--json")["bank"])
+    second = Path(ask(*EXTRACT, "--dataset", photos, "--image-size", 48, "--json")["bank"])
+    shard = next(first.glob("shard-*"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"!")
+    (second / "manifest.json").write_text("{")
+    (tmp_path / "cache" / ".engines").mkdir()
+    (tmp_path / "cache" / ".engines" / "net.npz").write_bytes(b"no archive")
+    found = ask("cache", "verify", "--json", code=1)
+    assert {Path(place).name: count for place, count in found["damaged_in"].items()} == {
+        first.name: 1, second.name: 1, "cache": 1
+    }  # fmt: skip
+    assert [name in line for name, line in zip(("manifest.json", shard.name, "net.npz"), found["damaged"], strict=True)]
+    told = ask("cache", "verify", first.name, "--forget", "--json", code=1)
+    assert told["forgotten"] == [shard.name]
+    assert "1 file damaged" in ask("cache", "verify", code=1)[0]
+    assert (tmp_path / "cache" / ".engines" / "net.npz").is_file()
+
+
+@pytest.mark.usefixtures("pixels")
 def test_ram_is_a_limit_with_one_line(ask: Ask, photos: Path) -> None:
     ask(*EXTRACT, "--dataset", photos)
     assert "--ram is 'much'" in one_line(ask("--ram", "much", "cache", "ls", code=1)[1])

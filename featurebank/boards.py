@@ -5,6 +5,7 @@ They are written by the package `tensorboard` alone: no TensorFlow is imported.
 
 from __future__ import annotations
 
+import json
 import time
 from calendar import timegm
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from featurebank.archive import open_archive
+from featurebank.backbone.graph import Graph, graph_of, graph_of_entries
 from featurebank.errors import MissingDependencyError
 from featurebank.files import explain_full_disk, write_bytes
 from featurebank.heads.runs import Run
@@ -98,6 +101,12 @@ class LiveBoard:
     ) -> None:
         self._file.close()
 
+    def show_graph(self, model: Any) -> None:
+        """Writes the graph of a functional Keras model, network and head together."""
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._append([Event(wall_time=time.time(), graph_def=_graph_of_model(model))])
+
     def take(self, history: Mapping[str, Any], epoch_0: Mapping[str, float]) -> None:
         """Writes what has come since it was last called.
 
@@ -148,6 +157,7 @@ def _records(run: Run, began: float) -> bytes:
     buffer = io.BytesIO()
     writer = RecordWriter(buffer)
     events = [Event(wall_time=began, file_version=_VERSION)]
+    events += [Event(wall_time=began, graph_def=_graph_of_run(run))]
     events += [Event(wall_time=began, summary=summary) for summary in _hparams(run, began)]
     events += [
         Event(wall_time=began + run.seconds, step=step, summary=_scalar(tag, value))
@@ -156,6 +166,65 @@ def _records(run: Run, began: float) -> bytes:
     for event in events:
         writer.write(event.SerializeToString())
     return buffer.getvalue()
+
+
+def _graph_of_model(model: Any) -> bytes:
+    """Returns TensorBoard's graph of a functional Keras model: a node a layer, with its class and output shape."""
+    operations = {operation.name: operation for operation in model.operations}
+    told: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name, operation in operations.items():
+        shape = getattr(getattr(operation, "output", None), "shape", None)
+        told[name] = (type(operation).__name__, {} if shape is None else {"shape": list(shape[1:])})
+    return _graph_of_layers(graph_of(model), told)
+
+
+def _graph_of_file(path: Path) -> bytes:
+    """Returns TensorBoard's graph of a .keras file; the network is not built."""
+    with open_archive(path) as archive:
+        entries = json.loads(archive.read("config.json"))["config"]["layers"]
+    told: dict[str, tuple[str, dict[str, Any]]] = {entry["name"]: (entry["class_name"], {}) for entry in entries}
+    return _graph_of_layers(graph_of_entries(entries), told)
+
+
+def _graph_of_layers(graph: Graph, told: Mapping[str, tuple[str, dict[str, Any]]]) -> bytes:
+    sources: dict[str, list[str]] = {name: [] for name in graph.order}
+    for name, followers in graph.followers.items():
+        for follower in followers:
+            sources[follower].append(name)
+    return _graph([(name, told[name][0], sources[name], told[name][1]) for name in graph.order])
+
+
+def _graph_of_run(run: Run) -> bytes:
+    """Returns TensorBoard's graph of a run: of a fine-tune the whole network, of a head what follows its tap."""
+    if run.finetune and run.saved_path.is_file():
+        return _graph_of_file(run.saved_path)
+    nodes: list[_Node] = [(_safe(run.tap), "Tap", [], {})]
+    widths = run.params.get("hidden_units") or ()
+    for place, units in enumerate(widths if isinstance(widths, list | tuple) else (widths,), 1):
+        nodes.append((f"hidden_{place}", "Dense", [nodes[-1][0]], {"units": units}))
+    nodes.append((_safe(run.head), run.head, [nodes[-1][0]], dict(run.params)))
+    nodes.append(("probabilities", "Softmax", [nodes[-1][0]], {}))
+    return _graph(nodes)
+
+
+_Node = tuple[str, str, list[str], dict[str, Any]]
+"""Name, kind, sources, attributes."""
+
+
+def _graph(nodes: Sequence[_Node]) -> bytes:
+    """Returns a graph as TensorBoard reads it."""
+    from tensorboard.compat.proto.attr_value_pb2 import AttrValue
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
+    from tensorboard.compat.proto.node_def_pb2 import NodeDef
+
+    made = [
+        NodeDef(
+            name=name, op=kind, input=sources,
+            attr={key: AttrValue(s=str(value).encode()) for key, value in attributes.items()},
+        )
+        for name, kind, sources, attributes in nodes
+    ]  # fmt: skip
+    return bytes(GraphDef(node=made).SerializeToString())
 
 
 def _values(run: Run) -> Iterator[tuple[str, int, float]]:

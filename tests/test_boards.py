@@ -50,6 +50,40 @@ def test_a_run_with_epochs_has_its_curves_and_its_final_metrics(runs: dict[str, 
             assert event.step == history["best_epoch"]
 
 
+def nodes(found: Any) -> dict[str, tuple[str, list[str]]]:
+    graph = found.Graph()
+    return {node.name: (node.op, list(node.input)) for node in graph.node}
+
+
+def test_a_head_has_its_graph(make_bank: Callable[..., Bank], tmp_path: Path) -> None:
+    (run,) = train_heads(make_bank(), [{"kind": "mlp", "hidden_units": [5, 4], "epochs": 1}])
+    write_tensorboard([run], tmp_path)
+    found = read(tmp_path, run)
+    assert nodes(found) == {
+        "pooled": ("Tap", []),
+        "hidden_1": ("Dense", ["pooled"]),
+        "hidden_2": ("Dense", ["hidden_1"]),
+        "mlp": ("mlp", ["hidden_2"]),
+        "probabilities": ("Softmax", ["mlp"]),
+    }
+
+
+def test_a_network_has_its_graph_with_shapes(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tiny import network
+
+    model, _ = network()
+    with LiveBoard(tmp_path, "pooled", "finetune", "0") as board:
+        board.show_graph(model)
+    found = EventAccumulator(str(tmp_path / "pooled" / "finetune-0"))
+    found.Reload()
+    kinds = nodes(found)
+    assert kinds["last_bn"] == ("BatchNormalization", ["last"])
+    assert kinds["last"] == ("Conv2D", ["cut"])
+    shapes = {node.name: node.attr["shape"].s for node in found.Graph().node}
+    assert shapes["cut"] == b"[7, 7, 2]"
+
+
 def test_a_run_without_epochs_has_its_final_metrics(runs: dict[str, Run], tmp_path: Path) -> None:
     write_tensorboard(list(runs.values()), tmp_path)
     found = read(tmp_path, runs["ridge"])

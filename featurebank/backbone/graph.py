@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,11 @@ class Graph:
 
 def graph_of(model: Any) -> Graph:
     """Reads the graph of a functional Keras model."""
-    entries = model.get_config()["layers"]
+    return graph_of_entries(model.get_config()["layers"])
+
+
+def graph_of_entries(entries: Sequence[Mapping[str, Any]]) -> Graph:
+    """Reads the graph of a functional Keras model from the entries "layers" of its configuration."""
     followers: dict[str, list[str]] = {entry["name"]: [] for entry in entries}
     sources = {entry["name"]: set(_sources(entry["inbound_nodes"])) for entry in entries}
     for name, names in sources.items():

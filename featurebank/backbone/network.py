@@ -99,6 +99,11 @@ class Backbone:
         """
         parse_tap(tap)
 
+    @property
+    def is_built(self) -> bool:
+        """Whether the network has been built in this process."""
+        return self._network is not None
+
     def network(self) -> Any:
         """Returns the network, built at the first call.
 

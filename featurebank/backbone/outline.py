@@ -8,7 +8,7 @@ network is made again, and may be deleted at any time.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,16 +67,33 @@ def outline_of(backbone: Backbone, cache: Path) -> Outline:
     Raises:
         WeightsError: the weights are missing, unreadable or of another network.
     """
-    recipe = {"architecture": backbone.spec.identity, "image_size": backbone.image_size}
-    path = cache / DIRECTORY / f"{digest.of_recipe(recipe)[:16]}.outline"
-    # The names of layers of its own networks are Keras's affair, and may change with its version.
-    about = {"format": _FORMAT, **recipe, **installed_versions("keras")}
+    path, about = _place(backbone, cache)
     if (known := _load(path, about)) is not None:
         return known
     outline = _look(backbone)
     with contextlib.suppress(OSError):  # a cache that is full, or for reading only: the next run looks again
         write_sealed(path, {"about": about, **_plain(outline)})
     return outline
+
+
+def check_taps(backbone: Backbone, taps: Sequence[str], cache: Path) -> None:
+    """Looks for the layers of taps where the outline is known; builds nothing.
+
+    Raises:
+        ConfigError: a tap is malformed.
+        UnknownNameError: no layer has this name.
+    """
+    if (known := _load(*_place(backbone, cache))) is not None:
+        for tap in taps:
+            known.tap_shape(tap, backbone.spec.layers_hint)
+
+
+def _place(backbone: Backbone, cache: Path) -> tuple[Path, dict[str, Any]]:
+    """Returns the file of an outline, and what has to stand in it."""
+    recipe = {"architecture": backbone.spec.identity, "image_size": backbone.image_size}
+    # The names of layers of its own networks are Keras's affair, and may change with its version.
+    about = {"format": _FORMAT, **recipe, **installed_versions("keras")}
+    return cache / DIRECTORY / f"{digest.of_recipe(recipe)[:16]}.outline", about
 
 
 def _look(backbone: Backbone) -> Outline:

@@ -88,7 +88,7 @@ class BackboneSpec(ABC):
     @property
     def layers_hint(self) -> str:
         """How to see the names of its layers, for messages."""
-        return f"'featurebank backbones {self.name}' lists them"
+        return f"'featurebank backbones {self.name} --layers' lists them"
 
     @property
     def note(self) -> str:

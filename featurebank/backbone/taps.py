@@ -96,11 +96,7 @@ def normalized_pool(network: Any, pooling: str = "avg", name: str = "tap_pooled"
 def _tensor(network: Any, tap: str, source: str, pooling: str | None, hint: str) -> Any:
     layers = {layer.name: layer for layer in network.layers}
     if source != "map" and source not in layers:
-        from featurebank.backbone.cuts import cut_points
-
-        cuts = ", ".join(cut.name for cut in cut_points(network))
-        error = unknown_name("tap", source, ["pooled", "map", *layers], f"{hint}; it can be cut at {cuts}")
-        raise error
+        raise unknown_name("tap", source, ["pooled", "map", *layers], hint)
     tensor = network.output if source == "map" else layers[source].output
     if pooling is None:
         return tensor

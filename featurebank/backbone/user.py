@@ -73,7 +73,11 @@ class UserNetwork(BackboneSpec):
     @property
     def layers_hint(self) -> str:
         """How to see the names of its layers, for messages."""
-        return f"'featurebank backbones {self.known_as}' lists them" if self.known_as else "its layers() lists them"
+        return (
+            f"'featurebank backbones {self.known_as} --layers' lists them"
+            if self.known_as
+            else "its layers() lists them"
+        )
 
     @property
     def note(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from featurebank.cli.heads import bank_option
 from featurebank.cli.settings import Settings, as_json, print_json
 
 if TYPE_CHECKING:
+    from featurebank.finetuning.listing import ListedLayer
     from featurebank.heads.runs import Run
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -78,22 +80,28 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
     "--tensorboard", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Also write the curves here as they come, for TensorBoard.",
 )  # fmt: skip
+@click.option("--print-layers", is_flag=True, help="List which layers each phase would train, and stop.")
 @as_json
 @click.pass_obj
 def finetune(
     settings: Settings, /, start: str, bank: str | None, tensorboard: Path | None, params: tuple[str, ...], *,
-    as_json: bool, **options: Any
+    print_layers: bool, as_json: bool, **options: Any
 ) -> None:  # fmt: skip
     """Train the network under a head, too, phase by phase; interrupted, the same command goes on."""
     from featurebank.bank import find_bank
     from featurebank.cli.heads import read_params
     from featurebank.finetuning import finetune as finetune_run
+    from featurebank.finetuning import list_layers
 
     began = time.perf_counter()
     found = find_bank(settings.cache, bank)
     reporter = settings.reporter()
     reporter.say(f"bank: {found.path} ({len(found)} images, {len(found.classes)} classes)")
     given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
+    if print_layers:
+        found_layers = list_layers(start, bank=found, reporter=reporter, **given, **read_params(params))
+        _print_layers(found_layers, as_json=as_json)
+        return
     run = finetune_run(
         start, bank=found, tensorboard=tensorboard, reporter=reporter, **given, **read_params(params)
     )  # fmt: skip
@@ -102,6 +110,18 @@ def finetune(
         print_json({**told, "elapsed": round(time.perf_counter() - began, 3)})
     else:
         _print(run)
+
+
+def _print_layers(layers: Sequence[ListedLayer], *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from featurebank.cli.tables import print_table
+
+    if as_json:
+        print_json([asdict(layer) for layer in layers])
+        return
+    rows = [(one.layer, one.kind, f"{one.parameters:,}", ", ".join(map(str, one.phases)) or "never") for one in layers]
+    print_table(("layer", "kind", "parameters", "trained in phase"), rows, right=("parameters",), whole=("layer",))
 
 
 def _print(run: Run) -> None:

@@ -29,9 +29,18 @@ def datasets(*, as_json: bool) -> None:
 @click.argument("name", required=False)
 @click.option("--image-size", type=int, metavar="PX", help="Side of the network's input.  [default: the network's own]")
 @preprocessing_option
+@click.option("--layers", is_flag=True, help="With a NAME: list every layer; each can be a --tap.")
 @as_json
-def backbones(name: str | None, image_size: int | None, preprocessing: str | None, *, as_json: bool) -> None:
+def backbones(
+    name: str | None, image_size: int | None, preprocessing: str | None, *, layers: bool, as_json: bool
+) -> None:
     """The known backbones; with a NAME, where it can be cut and what each cut costs."""
+    if layers:
+        if not name:
+            message = "--layers needs the NAME of a network, as: featurebank backbones vgg16 --layers"
+            raise click.UsageError(message)
+        _print_layers(name, image_size, preprocessing, as_json=as_json)
+        return
     if name:
         _print_cuts(name, image_size, preprocessing, as_json=as_json)
         return
@@ -102,3 +111,32 @@ def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *,
     print_table(
         ("layer", "shape", "an image in float16", "work after it"), rows, right=("an image in float16", "work after it")
     )
+
+
+def _print_layers(name: str, image_size: int | None, preprocessing: str | None, *, as_json: bool) -> None:
+    from featurebank.backbone import load_backbone
+    from featurebank.backbone.cuts import cut_points
+    from featurebank.cli.tables import print_table
+
+    backbone = load_backbone(name, weights="random:0", image_size=image_size, preprocessing=preprocessing)
+    network = backbone.network()
+    cuts = {cut.name for cut in cut_points(network)}
+    shapes = dict(backbone.layers())
+    found = [
+        {
+            "layer": layer.name, "kind": type(layer).__name__, "shape": list(shapes[layer.name]),
+            "parameters": layer.count_params(), "cut_point": layer.name in cuts,
+        }
+        for layer in network.layers
+    ]  # fmt: skip
+    if as_json:
+        print_json({"name": name, "image_size": backbone.image_size, "layers": found})
+        return
+    rows = [
+        (
+            one["layer"], one["kind"], " x ".join(map(str, one["shape"])), f"{one['parameters']:,}",
+            "yes" if one["cut_point"] else "",
+        )
+        for one in found
+    ]  # fmt: skip
+    print_table(("layer", "kind", "shape", "parameters", "cut point"), rows, right=("parameters",), whole=("layer",))

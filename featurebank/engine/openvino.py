@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,8 @@ PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 _OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "out of memory")
 """How OpenVINO, which knows no exception for it, says that there is no memory."""
+_STACK_T_BYTES = 64
+"""Room for C's `stack_t`, which has 24 bytes on the systems of today."""
 _VERSION = 1
 """Part of the recipe of a converted network; to be raised where it is converted differently than before."""
 _TOLERANCE = 1e-3
@@ -199,7 +204,38 @@ def _compile(core: Any, model: Any, shape: tuple[int, int], precision: str) -> A
         "INFERENCE_NUM_THREADS": threads(),
         "ENABLE_CPU_PINNING": False,
     }
-    return core.compile_model(model, "CPU", options)
+    return compile_model(core, model, options)
+
+
+def compile_model(core: Any, model: Any, options: Mapping[str, Any]) -> Any:
+    """Compiles a model for the processor; see `kept_signal_stack`.
+
+    Args:
+        core: of OpenVINO.
+        model: what is compiled.
+        options: of the plugin.
+    """
+    with kept_signal_stack():
+        return core.compile_model(model, "CPU", dict(options))
+
+
+@contextlib.contextmanager
+def kept_signal_stack() -> Iterator[None]:
+    """Leaves this thread the stack on which its signals are handled, whatever OpenVINO does in the block.
+
+    OpenVINO (2026.4) gives a thread that computes a stack for signals, and later frees that memory without taking the
+    stack back. The next signal, as Ctrl-C, then ended the process with a segmentation fault.
+    """
+    if os.name != "posix":
+        yield
+        return
+    sigaltstack, state = ctypes.CDLL(None).sigaltstack, ctypes.create_string_buffer(_STACK_T_BYTES)
+    known = sigaltstack(None, state) == 0
+    try:
+        yield
+    finally:
+        if known:
+            sigaltstack(state, None)
 
 
 def _serialized(model: Any, place: Path) -> tuple[bytes, np.ndarray]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from featurebank.backbone import Backbone, recorded_source
+from featurebank.backbone.outline import check_taps, outline_of
 from featurebank.backbone.resize import AUTO, CROP
 from featurebank.bank.items import Items
 from featurebank.bank.manifest import MANIFEST
@@ -139,6 +140,9 @@ def run_extractions(
         An account for each backbone; `seconds` is of all of them together.
     """
     check_request(backbones, options)
+    place = Path(cache) if cache else default_cache()
+    for backbone in backbones:
+        check_taps(backbone, named_taps(options.taps), place)
     with reporter.track("read", len(dataset), "images") as advance:
         dataset.fingerprint(advance, fingerprint_memory(cache))
     for line in dataset.warnings():
@@ -161,6 +165,9 @@ def run_extractions(
         work.run()
         seconds = time.perf_counter() - began
         rows = work.finish(seconds)
+    for backbone in backbones:
+        if backbone.is_built:
+            outline_of(backbone, place)  # so that the next misspelt tap is found before anything is built
     skipped = tuple({"id": s["id"], "reason": s["reason"]} for s in work.skipped())
     return [
         Extraction(

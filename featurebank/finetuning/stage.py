@@ -79,7 +79,7 @@ def finetune(
         check_mixed()
     if tensorboard:
         check_tensorboard()
-    start, bank = _found(run, bank, reporter)
+    start, bank = find_start(run, bank, reporter)
     stage = _Stage(start, bank, wanted, reporter)
     done = stage.done()
     if not done:
@@ -139,6 +139,7 @@ class _Stage:
             board = None
             if tensorboard:
                 board = stack.enter_context(LiveBoard(tensorboard, self._start.tap, FINETUNE, self.name))
+                board.show_graph(model)
             state = Loop(task, head, place, self._reporter, board).run()
             if trained is not model and state.best["epoch"]:
                 model = _as_before(trained, model) if self._options.mixed_precision else trained
@@ -211,7 +212,7 @@ class _Ended:
         return {"train": dict(metrics.short_scores(said, train.labels[rows])), "val": val}
 
 
-def _found(run: Run | str, bank: Bank | None, reporter: Reporter) -> tuple[Run, Bank]:
+def find_start(run: Run | str, bank: Bank | None, reporter: Reporter) -> tuple[Run, Bank]:
     """Returns the run to begin with, and its bank."""
     if isinstance(run, Run):
         return run, bank or open_bank(run.directory)

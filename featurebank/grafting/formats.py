@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from featurebank.backbone.keras_file import load_keras_file
-from featurebank.engine.openvino import import_openvino
+from featurebank.engine.openvino import compile_model, import_openvino, kept_signal_stack
 from featurebank.errors import ConfigError
 from featurebank.grafting.about import KEY, add_member, read_member
 from featurebank.grafting.checksum import (
@@ -150,8 +150,13 @@ class OpenVINOFormat(Format):
         text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
         # Told so: by itself it would take bfloat16 wherever the processor has it.
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads()}
-        compiled = core.compile_model(model, "CPU", options)
-        return lambda images: np.array(compiled(images)[0]), text
+        compiled = compile_model(core, model, options)
+
+        def run(images: np.ndarray) -> np.ndarray:
+            with kept_signal_stack():
+                return np.array(compiled(images)[0])
+
+        return run, text
 
     def files(self, path: Path) -> list[Path]:
         """Returns weights and description."""

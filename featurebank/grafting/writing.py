@@ -18,6 +18,7 @@ from featurebank.files import TEMPORARY_PREFIX, explain_full_disk, sync
 from featurebank.grafting.about import About
 from featurebank.grafting.converters import for_inference
 from featurebank.grafting.formats import FORMATS, Format, format_to_write
+from featurebank.grafting.interruption import heard
 from featurebank.grafting.joined import JoinedModel
 from featurebank.grafting.resizing import with_resize as resizing
 from featurebank.grafting.serving import how_to_load, how_to_run
@@ -65,9 +66,14 @@ def export(
         message = f"a {kind.suffix} file takes images of one size: {able} files can resize; leave out --with-resize"
         raise ConfigError(message)
     form = "layers" if kind.needs_layers else "joined"
-    made = grafted(open_bank(run.directory), run, backbone=backbone, proof=proof, form=form, reporter=reporter)
+    with heard():
+        made = grafted(open_bank(run.directory), run, backbone=backbone, proof=proof, form=form, reporter=reporter)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with explain_full_disk(path), tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=path.parent) as place:
+    with (
+        heard(),
+        explain_full_disk(path),
+        tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=path.parent) as place,
+    ):
         temporary = Path(place, path.name)
         difference = _write(made, kind, replace(made.about, format=name, any_size=with_resize), temporary)
         files = kind.files(temporary)

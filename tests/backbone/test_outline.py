@@ -10,7 +10,7 @@ import pytest
 
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.backbone.cuts import cut_points
-from featurebank.backbone.outline import DIRECTORY, Outline, outline_of
+from featurebank.backbone.outline import DIRECTORY, Outline, check_taps, outline_of
 from featurebank.errors import ConfigError, UnknownNameError
 
 
@@ -31,6 +31,17 @@ def test_it_has_what_the_network_has(outline: Outline, lite: Backbone) -> None:
     model = lite.tap_model(["pooled", "map", "block6d_add", "block6d_add:max"])
     for tap, tensor in model.output.items():
         assert outline.tap_shape(tap) == tensor.shape[1:]
+
+
+def test_a_misspelt_tap_is_found_without_building(
+    outline: Outline, lite: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbuildable(monkeypatch)
+    check_taps(lite, ["pooled", "map:max", "block6d_add:avg"], tmp_path)
+    check_taps(lite, ["nosuch"], tmp_path / "elsewhere")  # nothing is known there
+    with pytest.raises(UnknownNameError, match="unknown tap 'block6d_ad': did you mean 'block6d_add'") as error:
+        check_taps(lite, ["pooled", "block6d_ad"], tmp_path)
+    assert len(str(error.value)) < 200
 
 
 def test_the_second_look_builds_nothing(

@@ -428,7 +428,7 @@ def test_the_image_size_reaches_the_function() -> None:
 
 def test_an_unknown_tap_tells_where_the_layers_are() -> None:
     with pytest.raises(
-        UnknownNameError, match=r"did you mean 'last'.*'featurebank backbones my_nets:build' lists them"
+        UnknownNameError, match=r"did you mean 'last'.*'featurebank backbones my_nets:build --layers' lists them"
     ):
         load_backbone("my_nets:build").tap_model(["lsat"])
     with pytest.raises(UnknownNameError, match=r"its layers\(\) lists them"):

@@ -38,6 +38,16 @@ def ask(tmp_path: Path, in_process: Ask) -> Ask:
     return partial(in_process, "--cache", tmp_path / "cache")
 
 
+def test_layers_are_listed(ask: Ask, head: Run) -> None:
+    words = ["finetune", "--unfreeze", "last", "--print-layers"]
+    told = {one["layer"]: one for one in json.loads(ask(*words, "--json")[0])}
+    assert told["last"] == {"layer": "last", "kind": "Conv2D", "parameters": 114, "phases": [1]}
+    assert told["cut"]["phases"] == []
+    out, errors = ask(*words)
+    assert "never" in next(line for line in out.splitlines() if line.split()[:1] == ["cut"])
+    assert "epoch" not in errors
+
+
 def test_phases_and_a_model(ask: Ask, bank: Bank, head: Run, tmp_path: Path) -> None:
     words = ["--unfreeze", "last", "--unfreeze", "all", "--epochs", "20,5", "--batch-size", 8, "--augment", "noise=.02"]
     out, errors = ask("finetune", *words, "--tensorboard", tmp_path / "boards", "--keep-going")

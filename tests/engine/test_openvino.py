@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +17,7 @@ import pytest
 
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.engine import openvino
+from featurebank.engine.catalog import load_engine
 from featurebank.engine.converted import DIRECTORY
 from featurebank.engine.openvino import OpenVINOEngine, has_bfloat16, import_openvino, openvino_version
 from featurebank.errors import ConfigError, EngineError
@@ -179,3 +183,24 @@ def test_version(monkeypatch: pytest.MonkeyPatch) -> None:
     assert openvino_version()
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert openvino_version() is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals have stacks on POSIX alone")
+def test_a_signal_after_an_engine_has_gone_finds_its_stack(lite: Backbone) -> None:
+    """OpenVINO leaves a freed stack to the thread that compiles; a signal on it would end the process."""
+
+    def stack() -> bytes:
+        state = ctypes.create_string_buffer(64)
+        assert ctypes.CDLL(None).sigaltstack(None, state) == 0
+        return state.raw[:24]
+
+    before = stack()
+    engine = load_engine("openvino", lite, ["pooled"], batch_size=2)
+    engine(images(2))
+    assert stack() == before
+    engine.close()
+    del engine
+    gc.collect()
+    assert stack() == before
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)

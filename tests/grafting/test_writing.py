@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -161,6 +164,27 @@ def test_a_converter_that_fails_is_one_line(run_of: RunOf, tmp_path: Path, monke
     with pytest.raises(HeadError, match=r"cannot be written as tflite \(no such operation\)"):
         export(run_of("ridge"), tmp_path / "model.tflite")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("swallowed", [True, False])
+def test_an_interruption_ends_it_whatever_a_library_makes_of_it(
+    swallowed: bool, run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: KerasFormat, *_: Any) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        except KeyboardInterrupt:
+            if not swallowed:
+                message = "an error of C++"
+                raise RuntimeError(message) from None
+
+    monkeypatch.setattr(KerasFormat, "write", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        export(run_of("ridge"), tmp_path / "model.keras", proof=False)
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_missing_package_is_named(run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,58 @@
+"""Which layers each phase of a fine-tune trains, before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from featurebank.backbone.recorded import recorded_batch_norm
+from featurebank.bank import Bank
+from featurebank.finetuning.options import read_options
+from featurebank.finetuning.phases import plan_phases
+from featurebank.finetuning.stage import find_start
+from featurebank.grafting.stage import grafted
+from featurebank.heads.runs import Run
+from featurebank.progress import SILENT, Reporter
+
+
+@dataclass(frozen=True)
+class ListedLayer:
+    """A layer of the network or the head, and when it is trained."""
+
+    layer: str
+    kind: str
+    """Its class."""
+    parameters: int
+    phases: tuple[int, ...]
+    """The numbers of the phases that train it, from 1; none where it stays as it is."""
+
+
+def list_layers(
+    run: Run | str = "best", *, bank: Bank | None = None, reporter: Reporter = SILENT, **options: Any
+) -> list[ListedLayer]:
+    """Lists the layers of a fine-tune in order, and which phases train them; nothing is trained.
+
+    Args:
+        run: see `finetune`, as for the others.
+        bank: where the run is.
+        reporter: is told which heads are passed over.
+        options: those of the fine-tune.
+
+    Raises:
+        ConfigError: an option is wrong, or a phase trains nothing new.
+        HeadError: the head cannot be told in layers.
+        WeightsError: the network is not any more the one that made the bank.
+    """
+    wanted = read_options(options)
+    start, bank = find_start(run, bank, reporter)
+    norm = wanted.batch_norm or recorded_batch_norm(bank.recipe, bank.manifest.source)
+    model = grafted(bank, start, proof=False, form="layers").model
+    phases = plan_phases(model, replace(wanted, batch_norm=norm))
+    return [
+        ListedLayer(
+            layer.name, type(layer).__name__, sum(math.prod(weight.shape) for weight in layer.weights),
+            tuple(number for number, phase in enumerate(phases, 1) if layer.name in phase.trained),
+        )
+        for layer in model.layers
+    ]  # fmt: skip

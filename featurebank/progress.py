@@ -1,14 +1,26 @@
-"""What a stage tells while it works. The default says nothing; the command line draws it."""
+"""Progress of a stage while it works. The default reporter shows nothing; the command line draws it.
+
+A reporter only shows: whatever fails in one never ends the work that it shows.
+
+>>> class Lines(Reporter):
+...     def say(self, line):
+...         print(line)
+>>> Lines().say("loading resnet50")
+loading resnet50
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 Advance = Callable[[int], None]
-"""Tells that so many more pieces are done."""
+"""Reports that so many more pieces are done."""
 
 MOST_ALIKE = 3
 """How many lines of one kind are shown before the others are only counted."""
@@ -28,30 +40,160 @@ class Place(NamedTuple):
 
 
 class Reporter:
-    """Where a stage sends its progress and its words to the user; this one is silent."""
+    """Receives the progress of a stage and its messages to the user; this one is silent.
 
-    @contextlib.contextmanager
-    def track(self, what: str, total: int, unit: str) -> Iterator[Advance]:
+    The methods of a subclass are guarded: an exception in one of them goes to `failed` and the work goes on. After the
+    first one nothing is drawn any more; `say` and `warn` are still called, because their lines may matter.
+    """
+
+    _stopped = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, guard in _GUARDS.items():
+            if name in vars(cls):
+                setattr(cls, name, guard(vars(cls)[name]))
+
+    def track(self, what: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """Shows how far a piece of work is while the block runs.
 
         Args:
             what: the work, as "extract".
             total: how many pieces it has.
-            unit: what a piece is called in the plural, as "images".
+            unit: what a piece is called in the plural, as "images"; "bytes" are shown as kB, MB and so on.
         """
-        yield lambda count: None
+        return contextlib.nullcontext(_no_advance)
+
+    def step(self, what: str) -> AbstractContextManager[None]:
+        """Shows what is done while the block runs, where it is not known how long that takes.
+
+        Args:
+            what: the work, as "loading resnet50".
+        """
+        return contextlib.nullcontext()
+
+    def detail(self, text: str) -> None:
+        """Shows beside the work that is tracked how far its present piece is, as "epoch 3"."""
 
     def standing(self, places: Sequence[Place]) -> None:
         """Shows what is best so far, best first; may be called after every piece of work."""
 
     def say(self, line: str) -> None:
-        """Tells one line that helps to understand what is done."""
+        """Shows one line that helps to understand what is done."""
 
     def warn(self, line: str) -> None:
-        """Tells one line that the user should act on."""
+        """Shows one line that the user should act on."""
 
+    def stop_showing(self, error: Exception) -> None:
+        """Draws nothing any more, because of an exception of this reporter; the first one goes to `failed`."""
+        if not self._stopped:
+            with contextlib.suppress(Exception):
+                self._stopped = True
+                self.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        """Receives the first exception of this reporter's own methods; the default logs it."""
+        logging.getLogger(__name__).warning("progress is not shown any more: %s failed", type(self), exc_info=error)
+
+
+def _no_advance(count: int) -> None:
+    """Shows nothing."""
+
+
+def _guarded_line(method: Callable[..., None]) -> Callable[..., None]:
+    """Wraps `say` or `warn`."""
+
+    @functools.wraps(method)
+    def show(self: Reporter, *args: Any, **options: Any) -> None:
+        try:
+            method(self, *args, **options)
+        except Exception as error:  # noqa: BLE001 - whatever a reporter raises, the work goes on
+            self.stop_showing(error)
+
+    return show
+
+
+def _guarded_drawing(method: Callable[..., None]) -> Callable[..., None]:
+    """Wraps `standing` or `detail`."""
+    show = _guarded_line(method)
+
+    @functools.wraps(method)
+    def draw(self: Reporter, *args: Any, **options: Any) -> None:
+        if not self._stopped:
+            show(self, *args, **options)
+
+    return draw
+
+
+def _guarded_block(method: Callable[..., AbstractContextManager[Any]]) -> Callable[..., Any]:
+    """Wraps `track` or `step`: what fails while its block is entered, advanced or left does not end the block."""
+
+    @contextlib.contextmanager
+    @functools.wraps(method)
+    def block(self: Reporter, *args: Any, **options: Any) -> Iterator[Any]:
+        shown: AbstractContextManager[Any] = contextlib.nullcontext()
+        advance: Any = None
+        if not self._stopped:
+            try:
+                shown = method(self, *args, **options)
+                advance = shown.__enter__()
+            except Exception as error:  # noqa: BLE001 - as above
+                shown, advance = contextlib.nullcontext(), None
+                self.stop_showing(error)
+        try:
+            yield functools.partial(_advance, self, advance) if advance else _no_advance
+        except BaseException as error:
+            _leave(self, shown, error)
+            raise
+        _leave(self, shown, None)
+
+    return block
+
+
+def _leave(reporter: Reporter, shown: AbstractContextManager[Any], error: BaseException | None) -> None:
+    """Leaves what shows a block; `error` is what ended the block."""
+    try:
+        shown.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+    except Exception as wrong:  # noqa: BLE001 - as above
+        if wrong is not error:
+            reporter.stop_showing(wrong)
+
+
+def _advance(reporter: Reporter, advance: Advance, count: int) -> None:
+    if not reporter._stopped:
+        try:
+            advance(count)
+        except Exception as error:  # noqa: BLE001 - as above
+            reporter.stop_showing(error)
+
+
+_GUARDS: dict[str, Callable[[Any], Any]] = {
+    "track": _guarded_block, "step": _guarded_block, "detail": _guarded_drawing, "standing": _guarded_drawing,
+    "say": _guarded_line, "warn": _guarded_line,
+}  # fmt: skip
 
 SILENT = Reporter()
+_shown_by: list[Reporter] = [SILENT]
+
+
+@contextlib.contextmanager
+def shown_by(reporter: Reporter) -> Iterator[None]:
+    """Lets a reporter show the `step` and `track` of functions that take no reporter, while the block runs."""
+    _shown_by.append(reporter)
+    try:
+        yield
+    finally:
+        _shown_by.remove(reporter)
+
+
+def step(what: str) -> AbstractContextManager[None]:
+    """Shows what is done while the block runs, in the way of this process; see `Reporter.step`."""
+    return _shown_by[-1].step(what)
+
+
+def track(what: str, total: int, unit: str) -> AbstractContextManager[Advance]:
+    """Shows how far a piece of work is, in the way of this process; see `Reporter.track`."""
+    return _shown_by[-1].track(what, total, unit)
 
 
 def kind_of(line: str) -> str:

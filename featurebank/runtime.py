@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.errors import ConfigError
+from featurebank.progress import step
+from featurebank.stderr import without_greetings
 
 _chosen: int | None = None
 _chosen_ram: int | None = None
 _side_by_side = False
+_native_logs = False
+_tensorflow: Any = None
 
 _UNITS = ("", "K", "M", "G", "T")
 _LEAST_BYTES = 10**6
@@ -167,51 +171,31 @@ def installed_versions(*packages: str) -> dict[str, str]:
     return found
 
 
+def set_native_logs(*, shown: bool) -> None:
+    """Chooses whether what the C++ code of TensorFlow, XLA and CUDA prints of itself reaches standard error."""
+    global _native_logs  # noqa: PLW0603 - as for threads
+    _native_logs = shown
+
+
 def import_tensorflow() -> Any:
     """Imports TensorFlow, without the greetings of its C++ code on standard error, and gives it its threads.
 
     They are printed before TensorFlow's own log level is looked at, so the file descriptor itself is turned away
-    while it is imported and finds its devices. If that fails, what was held back is printed.
+    while it is imported and finds its devices. If that fails, or the process dies, what was held back is printed.
 
     Returns:
         The module `tensorflow`.
     """
-    import sys
+    global _tensorflow  # noqa: PLW0603 - a process imports it once
+    if _tensorflow is None:
+        if not _native_logs:  # of XLA's service, compiled clusters and the like, printed long after the import
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        with contextlib.nullcontext() if _native_logs else without_greetings(), step("loading TensorFlow"):
+            import tensorflow as tf
 
-    if "tensorflow" in sys.modules:
-        return sys.modules["tensorflow"]
-    with _held_back_stderr():
-        import tensorflow as tf
-
-        with contextlib.suppress(RuntimeError):  # its threads are fixed once it has run something
-            tf.config.threading.set_intra_op_parallelism_threads(threads())
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        tf.config.list_logical_devices()
-    return tf
-
-
-@contextlib.contextmanager
-def _held_back_stderr() -> Iterator[None]:
-    import sys
-    import tempfile
-
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # there is no standard error to hold back, as under some services
-        yield
-        return
-    try:
-        with tempfile.TemporaryFile() as held:
-            os.dup2(held.fileno(), 2)
-            try:
-                yield
-            except BaseException:
-                held.seek(0)
-                os.write(kept, held.read())
-                raise
-            finally:
-                os.dup2(kept, 2)
-    finally:
-        os.close(kept)
+            with contextlib.suppress(RuntimeError):  # its threads are fixed once it has run something
+                tf.config.threading.set_intra_op_parallelism_threads(threads())
+                tf.config.threading.set_inter_op_parallelism_threads(1)
+            tf.config.list_logical_devices()
+        _tensorflow = tf
+    return _tensorflow

@@ -14,14 +14,16 @@ LEVELS = {
     "errors": 0,
     "words": 0,
     "archive": 1,
+    "progress": 0,
+    "stderr": 0,
     "digest": 1,
     "files": 1,
     "sealed": 1,
     "csv_files": 2,
     "runtime": 1,
     "meter": 1,
-    "progress": 1,
     "class_names": 1,
+    "hints": 1,
     "config": 1,
     "variants": 2,
     "dataset": 2,
@@ -118,8 +120,18 @@ HEAVY = {
     "pyarrow", "fsspec", "aiohttp", "pooch", "datasets", "tensorflow_datasets", "jinja2", "pandas",
     "tensorboard", "onnx", "tf2onnx", "onnxruntime",
 }  # fmt: skip
-LIGHT_FILES = ("__init__.py", "__main__.py", "errors.py", "digest.py", "files.py", "runtime.py", "progress.py")
-DRAWERS = {"cli/reporter.py", "cli/tables.py", "cli/portrait.py"}
+LIGHT_FILES = (
+    "__init__.py",
+    "__main__.py",
+    "errors.py",
+    "digest.py",
+    "files.py",
+    "runtime.py",
+    "progress.py",
+    "stderr.py",
+    "hints.py",
+)
+DRAWERS = {"cli/console.py", "cli/reporter.py", "cli/tables.py", "cli/portrait.py"}
 """What commands import inside their bodies, to draw on the terminal."""
 
 

@@ -9,12 +9,13 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
+import traceback
 from types import FrameType
 
 import click
 
 from featurebank.cli.cache import cache
+from featurebank.cli.commands import Commands
 from featurebank.cli.doctor import doctor
 from featurebank.cli.evaluate import evaluate
 from featurebank.cli.extract import extract
@@ -24,43 +25,32 @@ from featurebank.cli.inspect import inspect
 from featurebank.cli.lists import backbones, datasets
 from featurebank.cli.predict import export, predict
 from featurebank.cli.run import run
-from featurebank.cli.settings import Settings
-from featurebank.errors import FeatureBankError
+from featurebank.cli.settings import Current, Settings, global_options, reset
+from featurebank.cli.terminal import echo, echo_lines, prepare_streams
+from featurebank.errors import ConfigError, FeatureBankError
+from featurebank.progress import shown_by
 
 INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option(
-    "--cache", type=click.Path(path_type=Path, file_okay=False),
-    help="Where banks lie.  [default: $FEATUREBANK_CACHE, else ./cache]",
-)  # fmt: skip
-@click.option("--threads", type=int, help="Threads of all libraries together.  [default: every core]")
-@click.option("--ram", metavar="SIZE", help="Memory for features, as 8GB.  [default: half of the machine's]")
-@click.option("-q", "--quiet", is_flag=True, help="Results and errors only.")
-@click.option("-v", "--verbose", is_flag=True, help="Also what helps to find a fault; tracebacks of errors.")
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="featurebank")
 @click.pass_context
-def group(
-    context: click.Context, cache: Path | None, threads: int | None, ram: str | None, *, quiet: bool, verbose: bool
-) -> None:
-    r"""Run each frozen backbone over each image once, keep its features, train hundreds of heads on them in seconds.
+def group(context: click.Context) -> None:
+    """Run each frozen backbone over each image once, keep its features, train hundreds of heads on them in seconds.
 
     \b
       featurebank run pipelines/quickstart.toml         the whole way, from images to a tested head
-      featurebank extract --backbone resnet50           features of a dataset into a bank
-      featurebank heads --grid                          many heads on the newest bank
+      featurebank extract --backbone efficientnet_lite0 features of a dataset into a bank
+      featurebank heads --grid                          many heads on the bank that was used last
       featurebank leaderboard                           the heads, best first
-      featurebank finetune --unfreeze conv5             the network under the best head, trained too
+      featurebank finetune --progressive                the network under the best head, trained too
       featurebank export best -o model.keras            one model: images in, probabilities out
-    """
-    from featurebank.runtime import default_cache, set_ram, set_threads
-
-    set_threads(threads)
-    set_ram(ram)
-    context.obj = Settings(cache or default_cache(), quiet, verbose)
+    """  # noqa: D301 - click reads the escaped sign
+    context.with_resource(shown_by(Current(context.ensure_object(Settings))))
 
 
+group.params = [*global_options(hidden=False), *group.params]
 for command in (
     run,
     datasets,
@@ -86,19 +76,32 @@ def main() -> None:
         code = group(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
-        error.show()
+        _show_usage(error)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted: what was finished is kept, run the same command again to go on", err=True)
+        echo("interrupted: what was finished is kept, run the same command again to go on", err=True)
         _leave_threads()
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         sys.stderr.close()
         sys.exit(1)
+    except ConfigError as error:  # of a file, which may have several problems: each has a line
+        _fail(*str(error).splitlines())
     except FeatureBankError as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"the system refused: {error}")
+    except Exception as error:  # noqa: BLE001 - a fault of ours; names in its traceback must not reach the terminal raw
+        echo_lines(traceback.format_exc(), err=True)
+        _fail(f"a fault of featurebank, {type(error).__name__}: please report it with the lines above")
+
+
+def _show_usage(error: click.ClickException) -> None:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        echo_lines(context.get_usage(), err=True)
+        echo(f"Try '{context.command_path} --help' for help.", err=True)
+    echo(f"Error: {' '.join(error.format_message().split())}", err=True)
 
 
 def _leave_threads() -> None:
@@ -113,10 +116,8 @@ def _leave_threads() -> None:
 
 
 def _prepare() -> None:
-    import os
-
-    # TensorFlow's greetings are no news to our users; they can still ask for them.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    prepare_streams()
+    reset()
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     signal.signal(signal.SIGTERM, _interrupt)
 
@@ -125,10 +126,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _fail(line: str) -> None:
+def _fail(*lines: str) -> None:
     if "-v" in sys.argv or "--verbose" in sys.argv:
-        import traceback
-
-        traceback.print_exc()
-    click.echo(f"Error: {line}", err=True)
+        echo_lines(traceback.format_exc(), err=True)
+    for number, line in enumerate(lines):
+        echo(line if number else f"Error: {line}", err=True)
     sys.exit(1)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from featurebank.cli.terminal import echo
 from featurebank.words import counted
 
 if TYPE_CHECKING:
@@ -68,17 +67,17 @@ def print_board(runs: Sequence[Run], best: Run, *, more: str, top: int = SHOWN, 
     names, alike = short_names([entry.spec for entry in shown])
     _print_entries(shown, names, best)
     if alike:
-        click.echo("the same in these rows: " + ", ".join(f"{word} ({', '.join(of)})" for word, of in alike.items()))
+        echo("the same in these rows: " + ", ".join(f"{word} ({', '.join(of)})" for word, of in alike.items()))
     if len(found) > top:
-        click.echo(f"and {len(found) - top} more: {more} {len(found)}")
+        echo(f"and {len(found) - top} more: {more} {len(found)}")
     _print_alike(found)
     failed = [run for run in runs if run.failure]
     for run in failed[:_FAILURES]:
-        click.echo(f"failed: {run.run} {run.spec}: {run.failure}")
+        echo(f"failed: {run.run} {run.spec}: {run.failure}")
     if len(failed) > _FAILURES:
-        click.echo(f"and {len(failed) - _FAILURES} more failed: --csv FILE has their reasons")
+        echo(f"and {len(failed) - _FAILURES} more failed: --csv FILE has their reasons")
     if stopped := sum(run.rung is not None for run in runs):
-        click.echo(f"{counted(stopped, 'run')} stopped early in a race")
+        echo(f"{counted(stopped, 'run')} stopped early in a race")
 
 
 def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: Run) -> None:
@@ -131,7 +130,7 @@ def _print_alike(found: Sequence[Entry]) -> None:
     compared = sum(entry.p_value is not None for entry in found)
     alike = sum(entry.indistinguishable for entry in found[1:])
     if compared:
-        click.echo(
+        echo(
             f"= {alike} of {compared} other heads cannot be told from the first "
             "(McNemar's test on the same images, 5 %, corrected by Holm)"
         )
@@ -145,17 +144,17 @@ def print_best(bank: Bank, best: Run, runs: Sequence[Run] = ()) -> None:
         best: the run.
         runs: those that it was chosen from; where they were judged on folds, so was its specification.
     """
-    click.echo(f"chosen by validation: {best.run}  {best.spec} on {best.tap}  {_validated(best, runs)}")
+    echo(f"chosen by validation: {best.run}  {best.spec} on {best.tap}  {_validated(best, runs)}")
     if "test" in best.metrics:
         test = best.metrics["test"]
         low, high = test["accuracy_interval"]
         before = test.get("opened_before", 0)
         told = f" after {counted(before, 'other opening')}" if before else ""
-        click.echo(
+        echo(
             f"test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on {test['images']} images "
             f"kept apart, opened {best.tested}{told}"
         )
-    click.echo(f"runs: {bank.path / 'runs'}")
+    echo(f"runs: {bank.path / 'runs'}")
 
 
 def _validated(best: Run, runs: Sequence[Run]) -> str:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurebank.cli.commands import Commands
 from featurebank.cli.options import split_fractions
-from featurebank.cli.settings import Settings, as_json, print_json
+from featurebank.cli.settings import Settings, as_json
+from featurebank.cli.terminal import confirm, echo, print_json
 from featurebank.cli.upkeep import gc, verify
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ _SHOWN = 20
 """Shards that are listed one by one."""
 
 
-@click.group()
+@click.group(cls=Commands)
 def cache() -> None:
     """Upkeep of the banks."""
 
@@ -50,12 +52,12 @@ def list_(settings: Settings, *, as_json: bool) -> None:
         ])  # fmt: skip
         return
     if not found:
-        click.echo(f"no bank in '{settings.cache}': make one with 'featurebank extract --backbone efficientnet_lite0'")
+        echo(f"no bank in '{settings.cache}': make one with 'featurebank extract --backbone efficientnet_lite0'")
         return
     _print_banks(found)
     for bank in found:
         if bank.problem:
-            click.echo(f"warning: {bank.problem}", err=True)
+            echo(f"warning: {bank.problem}", err=True)
 
 
 def _runs(bank: BankSummary) -> tuple[int, float | None]:
@@ -142,11 +144,11 @@ def remove(settings: Settings, bank: str, *, yes: bool) -> None:
     from featurebank.bank.upkeep import find_bank_path, remove_bank
 
     path = find_bank_path(settings.cache, bank)
-    if not yes and not click.confirm(f"delete '{path}' with its features and runs?"):
-        click.echo("nothing was removed")
+    if not yes and not confirm(f"delete '{path}' with its features and runs?"):
+        echo("nothing was removed")
         return
     remove_bank(path)
-    click.echo(f"deleted {path}")
+    echo(f"deleted {path}")
 
 
 @cache.command()
@@ -179,10 +181,10 @@ def merge(
         about = {"bank": str(merged.path), "images": len(merged), "taps": list(merged.taps), "views": merged.views}
         print_json({**about, "resplit": again})
         return
-    click.echo(f"{merged.path}: {len(merged)} images of {len(paths)} banks, taps {', '.join(merged.taps)}")
+    echo(f"{merged.path}: {len(merged)} images of {len(paths)} banks, taps {', '.join(merged.taps)}")
     if again:
         shares = ", ".join(f"{share:g}" for share in again["fractions"])
-        click.echo(f"splits decided again ({shares}) by seed {again['seed']}: {again['moved']} images moved")
+        echo(f"splits decided again ({shares}) by seed {again['seed']}: {again['moved']} images moved")
 
 
 def _resplit(split: list[float] | None, seed: int) -> Resplit:
@@ -212,7 +214,7 @@ def export(settings: Settings, bank: str | None, output: Path, tap: str | None, 
     found = find_bank(settings.cache, bank)
     chosen = tap or default_tap(found)
     written = getattr(found, writers[output.suffix.lower()])(output, chosen, view=view)
-    click.echo(f"{written}: tap {chosen} of {len(found)} images, {size(written.stat().st_size)}")
+    echo(f"{written}: tap {chosen} of {len(found)} images, {size(written.stat().st_size)}")
 
 
 def _about(path: Path, manifest: Manifest) -> dict[str, Any]:
@@ -239,23 +241,23 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
     images = "extraction has not ended yet" if about["images"] is None else f"{about['images']} images"
     views = f", {about['views']} views" if about["views"] else ""
     taps = ", ".join(about["taps"]) or "-"
-    click.echo(f"{about['bank']}: {images}, {len(dataset['classes'])} classes, taps {taps}{views}")
+    echo(f"{about['bank']}: {images}, {len(dataset['classes'])} classes, taps {taps}{views}")
     part = "".join(f", {name} {value}" for name, value in dataset.get("subset", {}).items())
-    click.echo(f"dataset {dataset['spec']}{part}, split {dataset['fractions']} by seed {dataset['seed']}")
+    echo(f"dataset {dataset['spec']}{part}, split {dataset['fractions']} by seed {dataset['seed']}")
     print_table(("part of the recipe", "value"), [(name, str(value)) for name, value in about["recipe"].items()])
     rows = [(s["file"], s["rows"], size(s["bytes"]), s["view"], ", ".join(s["taps"])) for s in about["shards"][:_SHOWN]]
     print_table(("shard", "rows", "size", "view", "taps"), rows, right=("rows", "size", "view"))
     if len(about["shards"]) > _SHOWN:
         total = size(sum(s["bytes"] for s in about["shards"]))
-        click.echo(f"and {len(about['shards']) - _SHOWN} shards more, {total} together")
+        echo(f"and {len(about['shards']) - _SHOWN} shards more, {total} together")
     for event in about["history"]:
-        click.echo(f"{event.get('time', '?')}: {_told(event)}")
+        echo(f"{event.get('time', '?')}: {_told(event)}")
     for entry in about["skipped"]:
-        click.echo(f"skipped {entry['id']}: {entry['reason']}")
+        echo(f"skipped {entry['id']}: {entry['reason']}")
     if about["writer"]:
-        click.echo(f"being written by process {about['writer']['process']} on {about['writer']['host']}")
+        echo(f"being written by process {about['writer']['process']} on {about['writer']['host']}")
     if differs is not None:
-        click.echo("the recipes differ in:" if differs else "the recipes are the same")
+        echo("the recipes differ in:" if differs else "the recipes are the same")
         if differs:
             parts = [(name, str(one), str(other)) for name, (one, other) in differs.items()]
             print_table(("part", "this bank", "the other"), parts)

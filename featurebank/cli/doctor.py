@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from featurebank.cli.settings import Settings, as_json, print_json
+from featurebank.cli.settings import Settings, as_json
+from featurebank.cli.terminal import echo, print_json
 
 
 @click.command()
@@ -22,9 +23,9 @@ def doctor(settings: Settings, *, as_json: bool) -> None:
     for check in diagnose(settings.cache):
         checks.append(check)
         if not as_json:
-            click.echo(f"{'ok ' if check.ok else 'BAD'} {check.name}: {check.found}")
+            echo(f"{'ok ' if check.ok else 'BAD'} {check.name}: {check.found}")
             if not check.ok:
-                click.echo(f"    -> {check.remedy}")
+                echo(f"    -> {check.remedy}")
     if as_json:
         print_json([asdict(check) for check in checks])
     if not all(check.ok for check in checks):

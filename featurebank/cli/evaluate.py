@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from featurebank.cli.options import Images, dataset_argument
-from featurebank.cli.settings import Settings, as_json, print_json
+from featurebank.cli.settings import Settings, as_json
+from featurebank.cli.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from featurebank.grafting.evaluation import Evaluation
@@ -49,7 +50,7 @@ def _print(found: Evaluation) -> None:
     from featurebank.cli.tables import print_table
 
     low, high = found.accuracy_interval
-    click.echo(
+    echo(
         f"accuracy {found.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}), loss {found.loss:.4f}, "
         f"macro F1 {found.macro_f1:.4f} on {found.images} images"
     )
@@ -65,7 +66,7 @@ def _print(found: Evaluation) -> None:
     wrong = found.mistaken()
     print_table(("true class", "taken for", "images"), wrong[:_SHOWN], right=("images",))
     if len(wrong) > _SHOWN:
-        click.echo(f"and {len(wrong) - _SHOWN} more pairs; --json has the whole matrix")
+        echo(f"and {len(wrong) - _SHOWN} more pairs; --json has the whole matrix")
 
 
 def _share(value: float | None) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.options import Images, dataset_options, preprocessing_option, resize_option
-from featurebank.cli.settings import Settings, as_json, print_json
+from featurebank.cli.settings import Settings, as_json
+from featurebank.cli.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,13 +119,13 @@ def print_estimates(estimates: Sequence[Estimate], *, as_json: bool) -> None:
     for estimate in estimates:
         if estimate.rows:
             views = "" if estimate.rows <= estimate.images else " with their views"
-            click.echo(
+            echo(
                 f"{estimate.rows} of {estimate.images} images{views} to compute, {size(estimate.bytes)}, about "
                 f"{estimate.seconds:.0f} s ({estimate.images_per_second:.1f} images/s, engine {estimate.engine})"
             )
         else:
-            click.echo(f"nothing to extract: all {estimate.images} images are in the bank, or in one that shares them")
-        click.echo(f"bank: {estimate.bank}")
+            echo(f"nothing to extract: all {estimate.images} images are in the bank, or in one that shares them")
+        echo(f"bank: {estimate.bank}")
 
 
 def to_json(result: Extraction) -> dict[str, Any]:
@@ -152,21 +153,21 @@ def print_extraction(result: Extraction) -> None:
     if result.added:
         views = "" if result.computed == result.added else f" ({result.computed} with their views)"
         rate = f"{result.images_per_second:.1f} images/s"
-        click.echo(
+        echo(
             f"{result.added} images{views} extracted in {result.seconds:.1f} s ({rate}, engine {result.engine}, "
             f"{result.precision}), {result.reused} found in the bank"
         )
         busy = sorted(result.busy.items(), key=lambda part: -part[1])
-        click.echo("  at work: " + ", ".join(f"{part} {share:.0%}" for part, share in busy))
+        echo("  at work: " + ", ".join(f"{part} {share:.0%}" for part, share in busy))
     else:
-        click.echo(f"nothing to extract: all {result.rows} images are in the bank")
+        echo(f"nothing to extract: all {result.rows} images are in the bank")
     if bank.views:
-        click.echo(f"  each with {bank.views} views: {bank.recipe['views']['augment']}")
+        echo(f"  each with {bank.views} views: {bank.recipe['views']['augment']}")
     for entry in result.skipped[:_SHOWN]:
-        click.echo(f"  skipped {entry['id']}: {entry['reason']}")
+        echo(f"  skipped {entry['id']}: {entry['reason']}")
     if len(result.skipped) > _SHOWN:
-        click.echo(f"  and {len(result.skipped) - _SHOWN} more, listed by 'featurebank cache show {bank.name}'")
+        echo(f"  and {len(result.skipped) - _SHOWN} more, listed by 'featurebank cache show {bank.name}'")
     for tap in bank.taps:
         shape = " x ".join(str(side) for side in bank.tap_shape(tap))
-        click.echo(f"  {tap}: {shape} {bank.tap_dtype(tap)}, {size(bank.tap_bytes(tap))}")
-    click.echo(f"bank: {bank.path}")
+        echo(f"  {tap}: {shape} {bank.tap_dtype(tap)}, {size(bank.tap_bytes(tap))}")
+    echo(f"bank: {bank.path}")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.heads import bank_option
-from featurebank.cli.settings import Settings, as_json, print_json
+from featurebank.cli.settings import Settings, as_json
+from featurebank.cli.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from featurebank.finetuning.listing import ListedLayer
@@ -135,6 +136,6 @@ def _print(run: Run) -> None:
     ]
     print_table(columns, rows, right=["layers", "parameters", "epochs"])
     before, after = run.finetune["epoch_0"]["accuracy"], run.metrics["val"]["accuracy"]
-    click.echo(f"run {run.run}: validation accuracy {after:.4f}; its head, {run.finetune['from']}: {before:.4f}")
-    click.echo(run.finetune["gain"]["worth"])
-    click.echo(f"model: {run.saved_path}")
+    echo(f"run {run.run}: validation accuracy {after:.4f}; its head, {run.finetune['from']}: {before:.4f}")
+    echo(run.finetune["gain"]["worth"])
+    echo(f"model: {run.saved_path}")

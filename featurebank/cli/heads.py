@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.board import SHOWN, SORT_KEYS, board_json, print_best, print_board, write_board_csv
-from featurebank.cli.settings import Settings, as_json, print_json
+from featurebank.cli.settings import Settings, as_json
+from featurebank.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from featurebank.bank import Bank

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from featurebank.cli.options import Images, dataset_argument, resize_option
-from featurebank.cli.settings import Settings, as_json, print_json
+from featurebank.cli.settings import Settings, as_json
+from featurebank.cli.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from featurebank.bank import Bank
@@ -73,7 +74,7 @@ def inspect(
 
         print_inspection(found)
         if output:
-            click.echo(f"page: {output}")
+            echo(f"page: {output}")
 
 
 def _bank(settings: Settings, name: str | None, dataset: Dataset) -> Bank | None:

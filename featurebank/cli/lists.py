@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from featurebank.cli.options import preprocessing_option
-from featurebank.cli.settings import as_json, print_json
+from featurebank.cli.settings import as_json
+from featurebank.cli.terminal import echo, print_json
 
 
 @click.command()
@@ -94,13 +95,13 @@ def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *,
             ],
         })  # fmt: skip
         return
-    click.echo(
+    echo(
         f"{name}, {backbone.image_size} x {backbone.image_size} pixels; any layer can be a --tap, a tail can start at:"
     )
     if backbone.spec.note:
-        click.echo(backbone.spec.note)
+        echo(backbone.spec.note)
     if backbone.spec.caution:
-        click.echo(f"warning: {backbone.spec.caution}")
+        echo(f"warning: {backbone.spec.caution}")
     rows = [
         (
             cut.name, " x ".join(map(str, cut.shape)), size(cut.bytes_per_image_float16),

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from featurebank.advice import advise, number
 from featurebank.cli import tables
+from featurebank.cli.terminal import printable
 from featurebank.dataset.survey import Distribution
 from featurebank.inspection import Inspection
 
@@ -42,7 +43,7 @@ def print_inspection(found: Inspection, console: Console | None = None) -> None:
 
 
 def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, soft_wrap=True)
+    console.print(printable(line), markup=False, soft_wrap=True)
 
 
 def _print_counts(found: Inspection, console: Console) -> None:
@@ -51,7 +52,7 @@ def _print_counts(found: Inspection, console: Console) -> None:
     table = tables.table(("class", "images", "", *found.splits), right=("images", *found.splits))
     for name in found.classes[:_CLASSES]:
         row = {split: found.counts[split][name] for split in found.splits}
-        table.add_row(Text(name), str(totals[name]), _bar(row, largest), *map(str, row.values()))
+        table.add_row(Text(printable(name)), str(totals[name]), _bar(row, largest), *map(str, row.values()))
     table.add_section()
     everything = Text().join(_mark(split, f"{_LOOK[split][0]} {split}  ") for split in found.splits)
     table.add_row("all", str(sum(totals.values())), everything, *map(str, found.splits.values()))
@@ -163,7 +164,7 @@ def _print_samples(found: Inspection, console: Console) -> None:
     for name in found.classes[:_PICTURE_CLASSES]:
         tiles = [_tile(found.thumbnails[i]) for i in found.samples.get(name, ())[:across] if i in found.thumbnails]
         if tiles:
-            console.print(Text(name, style="bold"))
+            console.print(Text(printable(name), style="bold"))
             grid = Table.grid(padding=(0, 1))
             grid.add_row(*tiles)
             console.print(grid)

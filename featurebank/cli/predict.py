@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from featurebank.cli.heads import bank_option
-from featurebank.cli.settings import Settings, as_json, print_json
+from featurebank.cli.settings import Settings, as_json
+from featurebank.cli.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from featurebank.grafting import Prediction
@@ -50,7 +51,7 @@ def export(
         proof = kept and {"images": kept["images"], "difference": kept["difference"]}
         print_json({"file": str(path), "format": name, "run": chosen.run, "proof": proof})
     else:
-        click.echo(f"{path}: {chosen.spec}; ask it with: featurebank predict {path} IMAGE...")
+        echo(f"{path}: {chosen.spec}; ask it with: featurebank predict {path} IMAGE...")
 
 
 @click.command()

@@ -3,58 +3,134 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
+import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from featurebank.cli.console import SafeConsole
+from featurebank.cli.terminal import echo_lines
 from featurebank.progress import MOST_ALIKE, Advance, Place, Reporter, kind_of
+from featurebank.runtime import tidy_bytes
 
 _PATIENCE_S = 0.5
 """Work shorter than this needs no bar."""
+_SPOKEN_AFTER_S = 1.0
+"""Where nobody watches, a step is named once it has taken so long."""
 _LINE_EVERY_S = 10.0
-_DRAWN_A_SECOND = 4
+_DRAWN_EVERY_S = 0.25
 _TABLE_WIDTH = 100
+_BAR_WIDTH = 40
+_LEAST_BAR_WIDTH = 10
+
+
+@dataclass
+class Work:
+    """A piece of work that is shown.
+
+    Args:
+        what: its name.
+        total: how many pieces it has; None where that is not known.
+        unit: the name of the pieces in the plural.
+        began: a moment of the clock, as all others.
+    """
+
+    what: str
+    total: int | None
+    unit: str
+    began: float
+    done: int = 0
+    first: tuple[float, int] | None = None
+    """When the first pieces were done, and how many they were: what came before was the start."""
+    detail: str = ""
+    places: Sequence[Place] = field(default_factory=tuple)
+    shown: bool = False
+    spoken: float | None = None
+    """When the last line was written."""
+
+    def advance(self, count: int, now: float) -> None:
+        """Counts pieces."""
+        self.done += count
+        if self.first is None and count:
+            self.first = now, self.done
+
+    def rate(self, now: float) -> float | None:
+        """Returns the pieces a second since the work began, as a summary gives it."""
+        return self.done / (now - self.began) if self.done and now > self.began else None
+
+    def left(self, now: float) -> float | None:
+        """Returns the seconds that are left at the speed since the first pieces, without the start; None if unknown."""
+        if self.total is None or self.first is None:
+            return None
+        if self.done >= self.total:
+            return 0.0
+        moment, count = self.first
+        if self.done <= count or now <= moment:
+            return None
+        return (self.total - self.done) * (now - moment) / (self.done - count)
 
 
 class TerminalReporter(Reporter):
-    """Draws bars where standard error is a terminal, and writes a line every ten seconds where it is not."""
+    """Draws bars where standard error is a terminal, and writes a line every ten seconds where it is not.
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._tracker: _Bar | _Lines | None = None
+    Args:
+        verbose: show why, where drawing fails.
+        ticks: draw regularly from a thread; else `tick` has to be called.
+        clock: gives the present moment in seconds.
+    """
+
+    def __init__(
+        self, *, verbose: bool = False, ticks: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console = SafeConsole(stderr=True, highlight=False)
+        self._verbose, self._ticks, self._clock = verbose, ticks, clock
+        self._work: list[Work] = []
+        self._live: Live | None = None
+        self._thread: threading.Thread | None = None
+        self._busy = threading.Event()
+        self._lock = threading.RLock()
         self._warned: Counter[str] = Counter()
         self._last_of: dict[str, str] = {}
 
     @contextlib.contextmanager
     def track(self, what: str, total: int, unit: str) -> Iterator[Advance]:
         """Shows how far a piece of work is while the block runs."""
-        outer, tracker = (
-            self._tracker,
-            (_Bar if self._console.is_terminal else _Lines)(self._console, what, total, unit),
-        )
-        self._tracker = tracker
-        try:
-            yield tracker.advance
-        finally:
-            tracker.close()
-            self._tracker = outer
+        with self._shown(Work(what, total, unit, self._clock())) as work:
+            yield lambda count: work.advance(count, self._clock())
+
+    @contextlib.contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Shows what is done while the block runs, and for how long by now."""
+        with self._shown(Work(what, None, "", self._clock())):
+            yield
+
+    def detail(self, text: str) -> None:
+        """Shows how far the present piece is beside the innermost work that is tracked."""
+        for work in self._counted():
+            work.detail = text
 
     def standing(self, places: Sequence[Place]) -> None:
         """Shows what is best so far under the bar, or in the next line."""
-        if self._tracker is not None:
-            self._tracker.standing(places)
+        for work in self._counted():
+            work.places = places  # drawn with the next frame
+
+    def _counted(self) -> list[Work]:
+        """Returns the innermost work whose pieces are counted, if there is one."""
+        return [work for work in self._work if work.total is not None][-1:]
 
     def say(self, line: str) -> None:
-        """Tells one line that helps to understand what is done."""
-        self._console.print(line, style="dim", markup=False, soft_wrap=True)
+        """Shows one line that helps to understand what is done."""
+        self._console.print_line(line, style="dim")
 
     def warn(self, line: str) -> None:
         """Shows one line that the user should act on; of many lines of one kind, the first few."""
@@ -72,46 +148,145 @@ class TerminalReporter(Reporter):
         self._warned.clear()
 
     def _print_warning(self, line: str) -> None:
-        self._console.print(f"warning: {line}", style="yellow", markup=False, soft_wrap=True)
+        self._console.print_line(f"warning: {line}", style="yellow")
 
+    def failed(self, error: Exception) -> None:
+        """Stops drawing; with `-v`, shows why."""
+        with contextlib.suppress(Exception):
+            self._busy.clear()
+            if self._live and self._live.is_started:
+                self._live.stop()
+        if self._verbose:
+            echo_lines("".join(traceback.format_exception(error)), err=True)
+            echo_lines("warning: progress is not shown any more, for the reason above; the work goes on", err=True)
 
-class _Rate(ProgressColumn):
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
+    def tick(self) -> None:
+        """Draws what is at work now."""
+        with self._lock:
+            if not self._work:
+                return
+            if self._console.is_terminal:
+                self._draw_bars()
+            else:
+                self._write_line(self._work[-1])
 
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} {self._unit}/s" if speed else f"… {self._unit}/s", style="cyan")
+    @contextlib.contextmanager
+    def _shown(self, work: Work) -> Iterator[Work]:
+        with self._lock:
+            self._work.append(work)
+        self._start_ticking()
+        try:
+            yield work
+        finally:
+            with self._lock:
+                try:
+                    if len(self._work) == 1:
+                        self._busy.clear()
+                        self._leave_bar(work)
+                finally:
+                    self._work.remove(work)
 
+    def _start_ticking(self) -> None:
+        self._busy.set()
+        if self._ticks and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+            self._thread.start()
 
-class _Bar:
-    def __init__(self, console: Console, what: str, total: int, unit: str) -> None:
-        self._began = time.monotonic()
-        columns = (
-            TextColumn("{task.description:>8}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn(),
-        )  # fmt: skip
-        self._progress = Progress(*columns, console=console)
-        self._task = self._progress.add_task(what, total=total)
-        self._places: Sequence[Place] = ()
-        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=_DRAWN_A_SECOND)
+    def _run(self) -> None:
+        while self._busy.wait():
+            time.sleep(_DRAWN_EVERY_S)
+            try:
+                if self._busy.is_set():
+                    self.tick()
+            except Exception as error:  # noqa: BLE001 - nothing that only draws may end anything
+                self.stop_showing(error)
+                return
 
-    def advance(self, count: int) -> None:
-        if not self._live.is_started and time.monotonic() - self._began > _PATIENCE_S:
+    def _draw_bars(self) -> None:
+        now = self._clock()
+        for work in self._work:
+            work.shown = work.shown or now - work.began > _PATIENCE_S
+        if not any(work.shown for work in self._work):
+            return
+        if self._live is None or not self._live.is_started:
+            self._live = Live(console=self._console, get_renderable=self._frame, auto_refresh=False)
             self._live.start()
-        self._progress.advance(self._task, count)
+        self._live.refresh()
 
-    def standing(self, places: Sequence[Place]) -> None:
-        self._places = places  # drawn with the next frame
+    def _leave_bar(self, work: Work) -> None:
+        """Erases what is drawn but for the bar of a work that was counted: the results follow."""
+        if self._live is None or not self._live.is_started:
+            return
+        work.places, work.detail = (), ""
+        self._live.transient = work.total is None
+        self._live.stop()
+        self._live = None
 
-    def close(self) -> None:
-        if self._live.is_started:
-            self._places = ()  # the results follow; the bar alone stays
-            self._live.stop()
+    def _frame(self) -> RenderableType:
+        now, width = self._clock(), self._console.width
+        shown = [work for work in self._work if work.shown]
+        lines: list[RenderableType] = [_bar(work, now, width) for work in shown]
+        if shown and shown[-1].places:
+            lines.append(_table(shown[-1].places, width))
+        return Group(*lines)
 
-    def _draw(self) -> RenderableType:
-        bar = self._progress.get_renderable()
-        return Group(bar, _table(self._places, self._live.console.width)) if self._places else bar
+    def _write_line(self, work: Work) -> None:
+        now = self._clock()
+        patience = _SPOKEN_AFTER_S if work.total is None and work.spoken is None else _LINE_EVERY_S
+        if now - (work.began if work.spoken is None else work.spoken) < patience:
+            return
+        work.spoken = now
+        self._console.print_line(_line(work, now))
+
+
+def _count(work: Work, between: str) -> str:
+    if work.unit == "bytes":
+        return f"{tidy_bytes(work.done)}{between}{tidy_bytes(work.total or 0)}"
+    return f"{work.done}{between}{work.total}"
+
+
+def _rate(work: Work, now: float) -> str:
+    rate = work.rate(now)
+    if rate is None:
+        return f"{now - work.began:.0f} s"
+    return f"{tidy_bytes(rate)}/s" if work.unit == "bytes" else f"{rate:.1f} {work.unit}/s"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _bar(work: Work, now: float, width: int) -> RenderableType:
+    if work.total is None:
+        return Text(f"{work.what} … {now - work.began:.0f} s", no_wrap=True, overflow="ellipsis")
+    left = work.left(now)
+    cells = [
+        f"{work.what:>8}", _count(work, "/"), _rate(work, now), "-:--:--" if left is None else _duration(left),
+        work.detail,
+    ]  # fmt: skip
+    room = width - sum(len(cell) + 1 for cell in cells) - 1
+    line = Table.grid(padding=(0, 1, 0, 0))
+    for _ in range(len(cells) + 1):
+        line.add_column(no_wrap=True, overflow="ellipsis")
+    wide = max(_LEAST_BAR_WIDTH, min(room, _BAR_WIDTH))
+    bar = ProgressBar(max(work.total, 1), min(work.done, work.total), width=wide)
+    what, count, rate, rest, detail = map(Text, cells)
+    rate.stylize("cyan")
+    line.add_row(what, bar, count, rate, rest, detail)
+    return line
+
+
+def _line(work: Work, now: float) -> str:
+    if work.total is None:
+        return work.what if now - work.began < _LINE_EVERY_S else f"{work.what}: {now - work.began:.0f} s"
+    of = _count(work, " of ") + ("" if work.unit == "bytes" else f" {work.unit}")
+    left = work.left(now)
+    parts = [f"{work.what}: {of}", _rate(work, now)]
+    parts += [f"{left:.0f} s left"] if left is not None else []
+    parts += [work.detail] if work.detail else []
+    best = [f"best so far: {place.head}, validation accuracy {place.accuracy:.4f}" for place in work.places[:1]]
+    return "; ".join([", ".join(parts), *best])
 
 
 def _table(places: Sequence[Place], width: int) -> Table:
@@ -123,28 +298,3 @@ def _table(places: Sequence[Place], width: int) -> Table:
     for place in places:
         made.add_row(escape(place.head), f"{place.accuracy:.4f}", f"{place.seconds:.2f}")
     return made
-
-
-class _Lines:
-    def __init__(self, console: Console, what: str, total: int, unit: str) -> None:
-        self._console, self._what, self._total, self._unit = console, what, total, unit
-        self._began = self._last = time.monotonic()
-        self._done = 0
-        self._best = ""
-
-    def advance(self, count: int) -> None:
-        self._done += count
-        now = time.monotonic()
-        if now - self._last >= _LINE_EVERY_S:
-            self._last = now
-            rate = self._done / (now - self._began)
-            left = (self._total - self._done) / rate
-            text = f"{self._what}: {self._done} of {self._total} {self._unit}, {rate:.1f}/s, {left:.0f} s left"
-            self._console.print(text + self._best, soft_wrap=True, markup=False)
-
-    def standing(self, places: Sequence[Place]) -> None:
-        if places:
-            self._best = f"; best so far: {places[0].head}, validation accuracy {places[0].accuracy:.4f}"
-
-    def close(self) -> None:
-        pass

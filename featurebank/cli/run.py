@@ -9,7 +9,8 @@ import click
 
 from featurebank.cli.board import board_json, print_best, print_board, print_variants
 from featurebank.cli.extract import print_extraction, to_json
-from featurebank.cli.settings import Settings, as_json, print_json
+from featurebank.cli.settings import Settings, as_json
+from featurebank.cli.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from featurebank.pipeline import VariantResult
@@ -77,13 +78,13 @@ def _result_json(done: VariantResult) -> dict[str, Any]:
 def _print_result(done: VariantResult) -> None:
     result = done.result
     if done.name:
-        click.echo(f"variant {done.name}")
+        echo(f"variant {done.name}")
     print_extraction(result.extraction)
     print_board(result.runs, result.chosen, more="featurebank leaderboard --top", top=_SHOWN)
     if result.finetuned and result.finetuned.finetune:
-        click.echo(f"finetune: {result.finetuned.finetune['gain']['worth']}")
+        echo(f"finetune: {result.finetuned.finetune['gain']['worth']}")
     print_best(result.extraction.bank, result.chosen, result.runs)
-    click.echo(f"done in {done.seconds:.1f} s")
+    echo(f"done in {done.seconds:.1f} s")
 
 
 def _print_plans(plans: list[tuple[str, dict[str, Any]]], *, as_json: bool) -> None:
@@ -92,28 +93,28 @@ def _print_plans(plans: list[tuple[str, dict[str, Any]]], *, as_json: bool) -> N
         return
     for name, plan in plans:
         if name:
-            click.echo(f"variant {name}")
+            echo(f"variant {name}")
         _print_plan(plan)
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
     work, heads = plan["extract"], plan["heads"]
     for text in plan["downloads"]:
-        click.echo(f"download: {text}")
-    click.echo(f"extract: {_planned_rows(work)}")
-    click.echo(f"  bank: {work['bank'] or 'its name follows from what is downloaded'}")
+        echo(f"download: {text}")
+    echo(f"extract: {_planned_rows(work)}")
+    echo(f"  bank: {work['bank'] or 'its name follows from what is downloaded'}")
     evaluated = [f"{heads['seeds']} {'seed' if heads['seeds'] == 1 else 'seeds'}"]
     evaluated += [f"{heads['folds']} folds x {heads['repeats']}"] if heads["folds"] else []
     searched = [*([heads["search"]] if heads["search"] != "all" else []), *_within(heads["budget"])]
     line = ", ".join([f"grid {heads['grid']}", f"{heads['runs']} heads", *evaluated, *searched])
-    click.echo(f"heads: {line}; {heads['known']} runs known")
+    echo(f"heads: {line}; {heads['known']} runs known")
     if heads["tail_seconds"]:
-        click.echo(f"  tails and fresh stages: {_duration(heads['tail_seconds'])} at most, with all their epochs")
+        echo(f"  tails and fresh stages: {_duration(heads['tail_seconds'])} at most, with all their epochs")
     if tuned := plan.get("finetune"):
         most = f"; {_duration(tuned['seconds'])} at most, with all epochs" if tuned["seconds"] else ""
-        click.echo(f"finetune: from {tuned['from']}: {', then '.join(tuned['phases'])}{most}")
+        echo(f"finetune: from {tuned['from']}: {', then '.join(tuned['phases'])}{most}")
     tested = {False: "", True: ", then the test split", "once": ", then the test split of the best variant"}
-    click.echo(f"select: by validation accuracy{tested[plan['select']['test']]}")
+    echo(f"select: by validation accuracy{tested[plan['select']['test']]}")
 
 
 def _planned_rows(work: dict[str, Any]) -> str:

@@ -8,19 +8,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from featurebank.cli.console import SafeConsole
+from featurebank.cli.terminal import printable
 from featurebank.runtime import tidy_bytes
 
 _WIDTH = 140
 """Of a table that goes into a file or a pipe."""
 
 
-def console() -> Console:
+def console() -> SafeConsole:
     """Returns where results are printed."""
     narrowed = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    return Console(highlight=False, width=None if narrowed else _WIDTH, soft_wrap=False)
+    return SafeConsole(highlight=False, width=None if narrowed else _WIDTH, soft_wrap=False)
 
 
 def print_table(
@@ -67,4 +68,4 @@ def size(count: float | None) -> str:
 def _text(cell: Any) -> Any:
     from rich.markup import escape
 
-    return escape(cell) if isinstance(cell, str) else str(cell)
+    return escape(printable(str(cell)))

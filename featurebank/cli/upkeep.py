@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.settings import Settings, as_json, print_json
+from featurebank.cli.settings import Settings, as_json
+from featurebank.cli.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from featurebank.bank.collect import Garbage
@@ -92,22 +93,22 @@ def _print_verification(found: dict[Path, Verification], canary: Canaries | None
 
     total = functools.reduce(operator.add, found.values())
     for line in [*total.damaged, *total.unreadable, *(canary.wrong if canary else ())]:
-        click.echo(line)
+        echo(line)
     if total.forgotten:
         gone = counted(len(total.forgotten), "file")
-        click.echo(f"{gone} taken out: run 'featurebank extract' as before, which makes what is needed again")
+        echo(f"{gone} taken out: run 'featurebank extract' as before, which makes what is needed again")
     for path, one in found.items():
         what = "beside the banks" if path == cache else f"{counted(one.shards, 'shard')}, {size(one.bytes)}"
-        click.echo(f"{path}: {what}, {counted(len(one.damaged), 'file')} damaged")
+        echo(f"{path}: {what}, {counted(len(one.damaged), 'file')} damaged")
     if total.unknown:
         more = ", ..." if len(total.unknown) > _NAMED else ""
         shown = ", ".join(total.unknown[:_NAMED])
-        click.echo(f"without a checksum: {counted(len(total.unknown), 'file')} ({shown}{more})")
+        echo(f"without a checksum: {counted(len(total.unknown), 'file')} ({shown}{more})")
     if canary and canary.reason:
-        click.echo(f"no rows computed anew: {canary.reason}")
+        echo(f"no rows computed anew: {canary.reason}")
     elif canary:
         verdict = f"{len(canary.wrong)} of them not as stored" if canary.wrong else "all as stored"
-        click.echo(f"{canary.rows} rows computed anew, {verdict} (largest difference {canary.difference:.1e})")
+        echo(f"{canary.rows} rows computed anew, {verdict} (largest difference {canary.difference:.1e})")
 
 
 @click.command()
@@ -155,14 +156,14 @@ def _print_garbage(found: list[Garbage], problems: list[str], *, dry_run: bool) 
 
     for garbage in found:
         if garbage.whole:
-            click.echo(f"{garbage.bank.name}: what is left of a bank, {size(garbage.bytes)}")
+            echo(f"{garbage.bank.name}: what is left of a bank, {size(garbage.bytes)}")
         elif garbage:
-            click.echo(
+            echo(
                 f"{garbage.bank.name}: {counted(len(garbage.files), 'file')} that nothing lists, "
                 f"{counted(garbage.dead_rows, 'row')} that no image needs, "
                 f"{counted(len(garbage.rewrites), 'shard')} to rewrite, {size(garbage.bytes)}"
             )
     for line in problems:
-        click.echo(f"left alone: {line}", err=True)
+        echo(f"left alone: {line}", err=True)
     total = size(sum(garbage.bytes for garbage in found))
-    click.echo(f"{total} {'could be freed' if dry_run else 'freed'}")
+    echo(f"{total} {'could be freed' if dry_run else 'freed'}")

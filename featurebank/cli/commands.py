@@ -1,0 +1,60 @@
+"""Groups of commands: they understand the global options after a command's name too, and what else it may be called."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+import click
+
+from featurebank.cli.settings import global_options
+from featurebank.hints import command
+
+_EPILOG = "--cache, --threads, --ram, -q and -v are understood here as well: see featurebank --help."
+
+_OTHER_NAMES: Mapping[str, Mapping[str, str]] = {
+    "heads": {
+        "train": "heads", "fit": "heads", "head": "heads", "grid": "heads", "classify": "predict", "infer": "predict",
+        "inference": "predict", "features": "extract", "embed": "extract", "embeddings": "extract",
+        "compute": "extract", "encode": "extract", "tune": "finetune", "fine-tune": "finetune", "fine_tune": "finetune",
+        "unfreeze": "finetune", "list": "cache ls", "ls": "cache ls", "banks": "cache ls", "show": "cache show",
+        "rm": "cache rm", "delete": "cache rm", "verify": "cache verify", "gc": "cache gc", "clean": "cache gc",
+        "merge": "cache merge", "models": "backbones", "networks": "backbones", "backbone": "backbones",
+        "data": "datasets", "dataset": "datasets", "convert": "export", "save": "export", "deploy": "export",
+        "results": "leaderboard", "runs": "leaderboard", "board": "leaderboard", "best": "leaderboard",
+        "scores": "leaderboard", "select": "leaderboard", "explore": "inspect", "describe": "inspect",
+        "look": "inspect", "pipeline": "run", "start": "run", "check": "doctor", "health": "doctor",
+    },
+    "ls": {
+        "list": "ls", "info": "show", "describe": "show", "remove": "rm", "delete": "rm", "del": "rm",
+        "check": "verify", "clean": "gc", "prune": "gc", "join": "merge", "save": "export",
+    },
+}  # fmt: skip
+"""By a command that only one group has: what its commands are called elsewhere."""
+
+
+class Commands(click.Group):
+    """A group of commands."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Adds a command, with the global options."""
+        super().add_command(cmd, name)
+        cmd.params = [*cmd.params, *global_options(hidden=True)]
+        cmd.epilog = _EPILOG
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command of a name; for a name that is none, names the nearest."""
+        if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing and args[0][:1] not in {"-", ""}:
+            ctx.fail(f"no such command '{args[0]}': {self._advice(ctx, args[0])}")
+        return super().resolve_command(ctx, args)
+
+    def _advice(self, ctx: click.Context, name: str) -> str:
+        known = self.list_commands(ctx)
+        other = next((names for own, names in _OTHER_NAMES.items() if own in known), {})
+        near = [other[name.lower()]] if name.lower() in other else difflib.get_close_matches(name, known, 2)
+        if near:
+            way = ctx.command_path.split()[1:]  # without "featurebank"
+            return "did you mean " + " or ".join(command(" ".join([*way, name])) for name in near) + "?"
+        return "expected one of " + ", ".join(known)

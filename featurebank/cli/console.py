@@ -1,0 +1,27 @@
+"""Where rich draws: tables and bars, with everything in them shown as `terminal.printable` shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from featurebank.cli.terminal import printable
+
+
+class SafeConsole(Console):
+    """A console that lets nothing but rich itself control the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Renders an object; in its text, control characters are escaped."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text == "\n":
+                yield segment
+            else:
+                yield Segment("\n".join(map(printable, segment.text.split("\n"))), segment.style)
+
+    def print_line(self, text: str, **options: Any) -> None:
+        """Prints one line as it is, without markup and unbroken."""
+        self.print(printable(text), markup=False, soft_wrap=True, **options)

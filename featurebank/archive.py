@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from featurebank.errors import ArchiveError
+from featurebank.files import open_regular
 
 MOST_MEMBERS = 100_000
 FREE_BYTES = 64 << 20
@@ -84,11 +85,11 @@ class Archive:
 
 
 @contextlib.contextmanager
-def open_archive(source: Path | bytes, *, allowed: Collection[str] | None = None) -> Iterator[Archive]:
+def open_archive(source: Path | bytes | BinaryIO, *, allowed: Collection[str] | None = None) -> Iterator[Archive]:
     """Opens a ZIP archive after checking what it declares.
 
     Args:
-        source: a path, or the bytes of the archive.
+        source: a path, the bytes of the archive, or an open file, which stays open.
         allowed: the only names that its members may have; None allows every relative path.
 
     Raises:
@@ -101,9 +102,8 @@ def open_archive(source: Path | bytes, *, allowed: Collection[str] | None = None
         ...     archive.names
         ('metadata.json', 'config.json', 'model.weights.h5')
     """
-    file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(file)
+        file = _opened(source, stack)
         size = file.seek(0, io.SEEK_END)
         try:
             archive = stack.enter_context(zipfile.ZipFile(file))
@@ -112,6 +112,13 @@ def open_archive(source: Path | bytes, *, allowed: Collection[str] | None = None
             raise ArchiveError(message) from error
         _check(archive.infolist(), size, allowed)
         yield Archive(archive)
+
+
+def _opened(source: Path | bytes | BinaryIO, stack: contextlib.ExitStack) -> BinaryIO:
+    """Returns a file to read an archive from; `stack` closes it unless it was open before."""
+    if isinstance(source, bytes):
+        return stack.enter_context(io.BytesIO(source))
+    return stack.enter_context(open_regular(source)) if isinstance(source, Path) else source
 
 
 def read_npz(source: Path | bytes) -> dict[str, Any]:

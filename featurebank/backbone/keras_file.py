@@ -10,13 +10,15 @@ from __future__ import annotations
 import io
 import json
 import math
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from featurebank.archive import FREE_BYTES, MOST_EXPANSION, open_archive
 from featurebank.backbone.naming import is_of_named_package
 from featurebank.errors import ArchiveError
+from featurebank.files import open_regular
 from featurebank.runtime import import_tensorflow
 
 ABOUT = "featurebank.json"
@@ -61,7 +63,7 @@ def load_keras_file(path: Path) -> Any:
     with open_archive(path, allowed=_MEMBERS) as archive:
         archive.verify()
         check_config(archive.read(_CONFIG))
-        _check_weights(archive.read(_WEIGHTS))
+        _check_weights(io.BytesIO(archive.read(_WEIGHTS)), _WEIGHTS)
     return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
@@ -128,36 +130,50 @@ def _refused(name: str) -> ArchiveError:
     )
 
 
-def _check_weights(data: bytes) -> None:
-    """Checks the HDF5 file of the weights.
+def check_weights_file(path: Path) -> None:
+    """Checks a file of weights alone, HDF5 or .keras, before Keras reads it.
+
+    Raises:
+        ArchiveError: it is damaged, refers to other files, or unpacks to too much; the message is the reason alone.
+        OSError: it cannot be opened.
+    """
+    with open_regular(path) as file:
+        if not zipfile.is_zipfile(file):
+            _check_weights(file, path.name)
+            return
+        with open_archive(file, allowed=_MEMBERS) as archive:
+            archive.verify()
+            _check_weights(io.BytesIO(archive.read(_WEIGHTS)), _WEIGHTS)
+
+
+def _check_weights(source: BinaryIO, name: str) -> None:
+    """Checks an HDF5 file of weights; `name` is what messages call it.
 
     Raises:
         ArchiveError: it refers to other files, or its arrays are much larger than it is.
     """
     import h5py
 
-    sizes: list[int] = []
+    sizes, length = list[int](), source.seek(0, io.SEEK_END)
 
-    def elsewhere(name: str, link: Any) -> str | None:
-        return None if isinstance(link, h5py.HardLink) else name
+    def elsewhere(place: str, link: Any) -> str | None:
+        return None if isinstance(link, h5py.HardLink) else place
 
-    def unsound(name: str, found: Any) -> str | None:
+    def unsound(place: str, found: Any) -> str | None:
         if not isinstance(found, h5py.Dataset):
             return None
         sizes.append(math.prod(found.shape) * found.dtype.itemsize)
-        return name if found.is_virtual or found.external or found.dtype.hasobject else None
+        return place if found.is_virtual or found.external or found.dtype.hasobject else None
 
     try:
-        with h5py.File(io.BytesIO(data), "r") as file:
+        with h5py.File(source, "r") as file:
             wrong = file.visititems_links(elsewhere) or file.visititems(unsound)
     except Exception as error:  # whatever HDF5 raises on damaged bytes
-        message = f"its {_WEIGHTS} is damaged ({type(error).__name__})"
+        message = f"its {name} is damaged ({type(error).__name__})"
         raise ArchiveError(message) from error
     if wrong:
         message = f"its weights '{wrong[:100]}' lie elsewhere, or are no numbers"
         raise ArchiveError(message)
-    if sum(sizes) > max(FREE_BYTES, MOST_EXPANSION * len(data)):
-        message = (
-            f"its weights of {len(data):,} bytes unpack to {sum(sizes):,}, more than {MOST_EXPANSION} times as many"
-        )
+    if sum(sizes) > max(FREE_BYTES, MOST_EXPANSION * length):
+        message = f"its weights of {length:,} bytes unpack to {sum(sizes):,}, more than {MOST_EXPANSION} times as many"
         raise ArchiveError(message)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import io
 import math
 import pickle
 import struct
@@ -20,6 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from featurebank.archive import Archive, open_archive
 from featurebank.errors import WeightsError
 from featurebank.files import open_regular
 
@@ -74,7 +76,8 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """
     with _one_line_errors(path), open_regular(path) as file:
         if zipfile.is_zipfile(file):
-            return _read_zip(file)
+            with open_archive(file) as archive:
+                return _read_zip(archive)
         file.seek(0)
         return _read_sequential(file)
 
@@ -148,26 +151,16 @@ def _read_sequential(file: IO[bytes]) -> dict[str, np.ndarray]:
     return _materialise(views, data)
 
 
-def _read_zip(file: IO[bytes]) -> dict[str, np.ndarray]:
+def _read_zip(archive: Archive) -> dict[str, np.ndarray]:
     """Reads the layout of PyTorch 1.6 and later."""
-    with zipfile.ZipFile(file) as archive:
-        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            message = "it holds no 'data.pkl'"
-            raise ValueError(message)
-        root = pickles[0].removesuffix("data.pkl")
-        with archive.open(pickles[0]) as member:
-            views = _views(_TensorUnpickler(member).load())
-        storages = {view.storage.key: view.storage for view in views.values()}
-        return _materialise(views, {key: _member(archive, f"{root}data/{key}", s) for key, s in storages.items()})
-
-
-def _member(archive: zipfile.ZipFile, name: str, storage: _Storage) -> np.ndarray:
-    """Reads one storage of a zip file; its size is checked before it is unpacked."""
-    if archive.getinfo(name).file_size != storage.count * storage.dtype.itemsize:
-        message = f"storage '{storage.key}' is not as long as its tensors say"
+    pickles = [name for name in archive.names if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        message = "it holds no 'data.pkl'"
         raise ValueError(message)
-    return _elements(archive.read(name), storage)
+    root = pickles[0].removesuffix("data.pkl")
+    views = _views(_TensorUnpickler(io.BytesIO(archive.read(pickles[0]))).load())
+    storages = {view.storage.key: view.storage for view in views.values()}
+    return _materialise(views, {key: _elements(archive.read(f"{root}data/{key}"), s) for key, s in storages.items()})
 
 
 def _elements(data: bytes, storage: _Storage) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from featurebank import digest
+from featurebank.backbone.keras_file import check_weights_file
 from featurebank.backbone.torch_file import read_tensors
 from featurebank.errors import WeightsError
 from featurebank.files import open_regular
@@ -99,6 +100,7 @@ def load_keras(model: Any, path: Path, name: str, *, top: bool) -> None:
             # Keras only warns where it leaves layers as they were: for us that is a file of another network.
             warnings.simplefilter("error", UserWarning)
             warnings.filterwarnings("ignore", message=".*optimizer")
+            check_weights_file(path)
             model.load_weights(path)
     except _UNREADABLE as error:
         part = "with" if top else "without"

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from featurebank.archive import read_npz
 from featurebank.files import atomic_path
 from featurebank.sealed import is_whole_archive, seal_archive
 
@@ -90,12 +91,11 @@ class Checkpoint:
             if is_whole_archive(path) is False:
                 message = "its checksum is another"
                 raise ValueError(message)
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                about = json.loads(stored["state"].tobytes())
-                names = [name for name in stored.files if name != "state"]
-                arrays: dict[str, list[np.ndarray]] = {name: [] for name in about["lists"]}
-                for name in sorted(names, key=lambda name: int(name.rpartition("/")[2])):
-                    arrays[name.rpartition("/")[0]].append(stored[name])
+            stored = read_npz(path)
+            about = json.loads(stored.pop("state").tobytes())
+            arrays: dict[str, list[np.ndarray]] = {name: [] for name in about["lists"]}
+            for name in sorted(stored, key=lambda name: int(name.rpartition("/")[2])):
+                arrays[name.rpartition("/")[0]].append(stored[name])
         except _DAMAGE as error:
             message = f"it cannot be read ({type(error).__name__})"
             raise ValueError(message) from error

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.backbone.unfold import unfold
+from featurebank.errors import HeadError
 from featurebank.heads.activations import ACTIVATIONS
 from featurebank.heads.checks import Check, choice, listed, number, optional, widths
 from featurebank.heads.neural import History
@@ -143,9 +144,17 @@ class LayeredHead(HeadOnMaps):
         return sum(weight.size for weight in self.weights_)
 
     def model_(self) -> Any:
-        """Returns the trained network: a Keras model, maps (n, h, w, c) -> logits (n, classes)."""
+        """Returns the trained network: a Keras model, maps (n, h, w, c) -> logits (n, classes).
+
+        Raises:
+            HeadError: the weights are not those of the network, because they come from a damaged file.
+        """
         model = self.build(self.map_shape_, len(self.classes_))
-        model.set_weights(self.weights_)
+        try:
+            model.set_weights(self.weights_)
+        except (ValueError, TypeError, AttributeError) as error:
+            message = f"the weights of this {type(self).__name__} do not fit its layers: train it again"
+            raise HeadError(message) from error
         return model
 
     def keras_layers_(self, tensor: Any) -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featurebank import digest
 from featurebank.backbone import load_backbone
 from featurebank.bank import Bank
 from featurebank.dataset import load_dataset
@@ -129,3 +132,32 @@ def test_images_that_are_gone(ask: Ask, runs: list[Run], photos: Path) -> None:
     _, errors = ask("export", "best", "-o", "m.fbmodel", code=1)
     assert "--no-proof" in errors
     ask("export", "best", "-o", "m.fbmodel", "--no-proof")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".fbmodel", ".onnx", ".xml", ".tflite"])
+def test_a_broken_model_file_is_one_line(suffix: str, ask: Ask, tmp_path: Path, photos: Path) -> None:
+    for name in ("model.bin", f"model{suffix}"):
+        (tmp_path / name).write_bytes(b"TFL3" + bytes(range(256)) * 20)
+    _, errors = ask("predict", f"model{suffix}", photos, code=1)
+    assert errors.count("\n") == 1, errors
+    assert f"model{suffix}" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_hostile_head_in_a_bank_is_not_run(ask: Ask, runs: list[Run], bank: Bank, tmp_path: Path) -> None:
+    """Its record, with the checksum, is the stranger's, too; the head is trained again instead."""
+    mark, run = tmp_path / "mark", max(runs, key=lambda run: run.head == "knn")
+    call = {"__loader__": "ConstructorFromReduceNode", "__module__": "os", "__class__": "system"}
+    touch = {
+        "__loader__": "JsonNode",
+        "__module__": "builtins",
+        "__class__": "str",
+        "content": json.dumps(f"touch {mark}"),
+    }
+    content = {"__loader__": "TupleNode", "__module__": "builtins", "__class__": "tuple", "content": [touch]}
+    with zipfile.ZipFile(run.saved_path, "w") as archive:
+        archive.writestr("schema.json", json.dumps({**call, "content": content, "protocol": 2}))
+    replace(run, weights=digest.of_file(run.saved_path)).save()
+    ask("export", run.run[:6], "-o", "model.fbmodel", "--bank", bank.name, "--no-proof")
+    assert (tmp_path / "model.fbmodel").is_file()
+    assert not mark.exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featurebank.archive import FREE_BYTES
 from featurebank.backbone.table import TABLE
 from featurebank.backbone.torch_file import read_tensors
 from featurebank.errors import WeightsError
@@ -130,3 +131,12 @@ def test_the_embedded_file() -> None:
     assert tensors["_fc.weight"].shape == (1000, 1280)
     assert tensors["_bn0.running_var"].min() >= 0
     assert tensors["_bn0.num_batches_tracked"].dtype == np.int64
+
+
+def test_a_bomb_is_refused_by_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/data.pkl", _state(_tensor(0, (12,), (1,))))
+        archive.writestr("model/data/7", bytes(FREE_BYTES + 1))
+    with pytest.raises(WeightsError, match="unpack to"):
+        read_tensors(path)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 
 from featurebank import digest
@@ -69,6 +70,14 @@ def test_a_file_with_the_classifier_serves_the_network_too(tmp_path: Path) -> No
     backbone = load_backbone("mobilenet_v2", weights=str(tmp_path / "whole.weights.h5"), image_size=32)
     for mine, its in zip(backbone.network().get_weights(), origin.network().get_weights(), strict=True):
         np.testing.assert_array_equal(mine, its)
+
+
+def test_a_file_that_refers_to_another_one(vgg_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "linked.weights.h5"
+    with h5py.File(path, "w") as file:
+        file["layers"] = h5py.ExternalLink(str(vgg_file), "/layers")
+    with pytest.raises(WeightsError, match="lie elsewhere"):
+        load_backbone("vgg16", weights=str(path), image_size=32).network()
 
 
 def test_a_damaged_file(vgg_file: Path, tmp_path: Path) -> None:

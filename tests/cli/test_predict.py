@@ -148,12 +148,8 @@ def test_a_hostile_head_in_a_bank_is_not_run(ask: Ask, runs: list[Run], bank: Ba
     """Its record, with the checksum, is the stranger's, too; the head is trained again instead."""
     mark, run = tmp_path / "mark", max(runs, key=lambda run: run.head == "knn")
     call = {"__loader__": "ConstructorFromReduceNode", "__module__": "os", "__class__": "system"}
-    touch = {
-        "__loader__": "JsonNode",
-        "__module__": "builtins",
-        "__class__": "str",
-        "content": json.dumps(f"touch {mark}"),
-    }
+    text = json.dumps(f"touch {mark}")
+    touch = {"__loader__": "JsonNode", "__module__": "builtins", "__class__": "str", "content": text}
     content = {"__loader__": "TupleNode", "__module__": "builtins", "__class__": "tuple", "content": [touch]}
     with zipfile.ZipFile(run.saved_path, "w") as archive:
         archive.writestr("schema.json", json.dumps({**call, "content": content, "protocol": 2}))

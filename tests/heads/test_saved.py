@@ -223,3 +223,15 @@ def test_loading_a_neural_head_needs_no_tensorflow(fitted: Any, tmp_path: Path) 
         subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root}, check=False).returncode
         == 0
     )
+
+
+def test_weights_of_another_network_are_one_line(fitted: Any, sample: Any, tmp_path: Path) -> None:
+    """A head made of layers builds its network when it is first asked."""
+    path = tmp_path / "a.head"
+    save_head(fitted("residual_stage"), path)
+    arrays = dict(np.load(path))
+    arrays["weight0"] = arrays["weight0"][..., :-1]
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+    with pytest.raises(HeadError, match="do not fit its layers"):
+        load_head(path).predict_proba(sample.X_val.reshape(-1, 7, 7, 2))

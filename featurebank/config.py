@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.files import read_regular
@@ -142,10 +143,18 @@ class FinetuneSection(_Section):
 ONCE = "once"
 
 
+def _test_of(value: Any) -> Any:
+    """Checks `select.test` in one step, so that a wrong value is one problem, not one of each type."""
+    if isinstance(value, bool) or value == ONCE:
+        return value
+    kind, message = "boolean", f"Input should be a valid boolean or '{ONCE}'"
+    raise PydanticCustomError(kind, message)
+
+
 class SelectSection(_Section):
     """`[select]`: whether the chosen run is tested."""
 
-    test: bool | Literal["once"] = False
+    test: Annotated[bool | Literal["once"], PlainValidator(_test_of)] = False
     """true: the test split is opened for the chosen run of each variant; "once": for the best variant alone."""
 
 

@@ -123,11 +123,12 @@ def _planned_rows(work: dict[str, Any]) -> str:
     if work["missing"] is None:
         return "a number of rows that is known only after the download"
     if not work["missing"]:
-        return "nothing to compute" + ("" if work["rows"] is None else f" ({work['rows']} images)")
+        known = "nothing beyond the variants before" if work["shared"] else "up to date"
+        return known + ("" if work["rows"] is None else f" ({work['rows']} images)")
     written = "bytes that --measure tells" if work["bytes"] is None else size(work["bytes"])
     seconds = "seconds that --measure tells" if work["seconds"] is None else _duration(work["seconds"])
     rows = "images" if work["missing"] == work["rows"] else f"rows of {work['rows']} images"
-    return f"{work['missing']} {rows}, {written}, {seconds}"
+    return f"{'at most ' if work['at_most'] else ''}{work['missing']} {rows}, {written}, {seconds}"
 
 
 def _duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from featurebank.backbone.outline import outline_of
 from featurebank.bank import Bank
 from featurebank.bank.writer import default_dtype
 from featurebank.config import DatasetSection, ExtractSection, HeadsSection, Pipeline
-from featurebank.dataset import Dataset, announced_dataset
+from featurebank.dataset import Dataset, DatasetInfo, announced_dataset
 from featurebank.errors import BankIncompleteError, BankNotFoundError
 from featurebank.extraction import ExtractOptions, fingerprint_memory, locate
 from featurebank.extraction.budget import is_budget, within_budget
@@ -47,12 +47,13 @@ def plan_variants(
     Returns:
         For each variant: "downloads", what a run would download first; for "extract" its `bank` (None before the
         weights or the images are here), `rows` (all images), `missing` (rows to compute; an image has one and one for
-        each view), `bytes` (to be written; without `measure` None unless the tap is `pooled`) and
-        `seconds` (measured, or from the speed of this backbone's last extraction here, else None); for "heads" the
-        `runs` of the grid (heads, before seeds and folds), how they are judged and searched, how many runs are `known`,
-        and `tail_seconds`, the most that tails take with all their epochs; for "finetune", if there is one, the run
-        that it is `from`, its `phases` as they were asked for, and `seconds`, the most that it takes. What was not
-        measured is None.
+        each view), `at_most` (whether these may be fewer: a part is wanted of a dataset that is not here), `shared`
+        (whether variants before make all of them), `bytes` (to be written; without `measure` None unless the tap is
+        `pooled`) and `seconds` (measured, or from the speed of this backbone's last extraction here, else None); for
+        "heads" the `runs` of the grid (heads, before seeds and folds), how they are judged and searched, how many runs
+        are `known`, and `tail_seconds`, the most that tails take with all their epochs; for "finetune", if there is
+        one, the run that it is `from`, its `phases` as they were asked for, and `seconds`, the most that it takes.
+        What was not measured is None.
     """
     inputs = load_inputs(variants, _dataset, _backbone)
     planner = _Planner(Path(cache) if cache else default_cache(), measure, reporter)
@@ -67,6 +68,8 @@ class _Images:
     count: int | None
     """How many distinct ones; None where that is not known."""
     download: str = ""
+    at_most: bool = False
+    """Whether there may be fewer, because only a part of a dataset that is not here yet is wanted."""
 
 
 def _dataset(section: DatasetSection, known: dict[str, _Images]) -> _Images:
@@ -75,8 +78,19 @@ def _dataset(section: DatasetSection, known: dict[str, _Images]) -> _Images:
         info = announced_dataset(section.name)
         found = load_dataset_of(section, {}) if info is None else None
         download = f"dataset {info.name} ({info.where})" if info else ""
-        known[key] = _Images(found, info.images if info else None, download)
+        known[key] = _Images(found, _announced_images(info, section), download, _is_part(section))
     return known[key]
+
+
+def _announced_images(info: DatasetInfo | None, section: DatasetSection) -> int | None:
+    """Returns the most images that a section can have of a dataset that is not here yet."""
+    if info is None or info.images is None:
+        return None
+    return min(info.images, section.limit or info.images)
+
+
+def _is_part(section: DatasetSection) -> bool:
+    return section.classes is not None or section.per_class is not None
 
 
 @dataclass(frozen=True)
@@ -129,7 +143,10 @@ class _Planner:
         tuned = pipeline.finetune
         return {
             "downloads": downloads,
-            "extract": {"bank": None if path is None or downloads else str(path), **extract},
+            "extract": {
+                "bank": None if path is None or downloads else str(path), **extract,
+                "at_most": images.dataset is None and images.at_most,
+            },
             "heads": {**heads, "tail_seconds": time.of_grid(pipeline.heads) if time else None},
             **({"finetune": {
                 "from": tuned.start, "phases": ["progressive"] if tuned.progressive else tuned.unfreeze,
@@ -147,9 +164,9 @@ class _Planner:
         new = wanted - self._planned.get(place, set())
         self._planned[place] = self._planned.get(place, set()) | wanted
         if not new:
-            return {"rows": images.count, "missing": 0, "bytes": 0}
+            return {"rows": images.count, "missing": 0, "bytes": 0, "shared": True}
         if images.count is None:
-            return {"rows": None, "missing": None, "bytes": None}
+            return {"rows": None, "missing": None, "bytes": None, "shared": False}
         if path is None or images.dataset is None:
             taps = tuple(tap for tap in options.taps if not is_budget(tap))
             jobs = [(taps, images.count)] * (options.views + 1)
@@ -161,7 +178,12 @@ class _Planner:
         plain = all(tap == "pooled" for taps, _ in jobs for tap in taps)
         size = sum(count * self._row_bytes(backbone, taps, options) for taps, count in jobs)
         known = plain or self._measure
-        return {"rows": images.count, "missing": sum(count for _, count in jobs), "bytes": size if known else None}
+        return {
+            "rows": images.count,
+            "missing": sum(count for _, count in jobs),
+            "bytes": size if known else None,
+            "shared": False,
+        }
 
     def _row_bytes(self, backbone: Backbone, taps: Sequence[str], options: ExtractOptions) -> int:
         """Returns the bytes of one row of some taps; of others than `pooled` only where networks may be built."""

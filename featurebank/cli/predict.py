@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from featurebank.cli.terminal import echo, print_json
 if TYPE_CHECKING:
     from featurebank.grafting import Prediction
 
+_TOLD = ("label", "probability")
 _FORMATS = ("keras", "joined", "onnx", "openvino", "tflite")
 
 
@@ -58,15 +60,25 @@ def export(
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True)
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="K", help="Classes to tell.")
+@click.option(
+    "--csv", "table", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write a CSV file."
+)
 @as_json
 @click.pass_obj
-def predict(settings: Settings, model: Path, images: tuple[str, ...], *, top: int, as_json: bool) -> None:
+def predict(
+    settings: Settings, /, model: Path, images: tuple[str, ...], table: Path | None, *, top: int, as_json: bool
+) -> None:
     """Say what images show, by a file that `export` wrote; exits with 1 if none can be read."""
     from featurebank.grafting import predict as predict_images
 
     found = predict_images(model, list(images), top=top, reporter=settings.reporter())
+    if table:
+        _write_csv(table, found)
     if as_json:
         print_json([prediction.to_dict() for prediction in found])
+    elif not sys.stdout.isatty():  # for other programs: a line an image, whatever its length
+        for prediction in found:
+            click.echo("\t".join(_row(prediction)))
     else:
         from featurebank.cli.tables import print_table
 
@@ -81,3 +93,16 @@ def _row(prediction: Prediction) -> tuple[str, str, str, str]:
         return prediction.file, "", "", f"error: {prediction.error}"
     others = ", ".join(f"{label} {probability:.1%}" for label, probability in prediction.top[1:])
     return prediction.file, str(prediction.label), f"{prediction.probability:.1%}", others
+
+
+def _write_csv(path: Path, found: Sequence[Prediction]) -> None:
+    """Writes a row for each image: the classes told of it with their probabilities, or its error."""
+    from featurebank.csv_files import write_csv
+
+    told = max(len(prediction.top) for prediction in found)
+    columns = [f"{name}{'' if place == 1 else f'_{place}'}" for place in range(1, told + 1) for name in _TOLD]
+    rows = []
+    for prediction in found:
+        cells = [cell for pair in prediction.top for cell in pair]
+        rows.append([prediction.file, *cells, *[None] * (len(columns) - len(cells)), prediction.error])
+    write_csv(path, ["file", *columns, "error"], rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 import zipfile
@@ -62,6 +63,27 @@ def test_from_a_run_to_answers(ask: Ask, runs: list[Run], bank: Bank, photos: Pa
     out, _ = ask("predict", "model.keras", photos / "ant")
     assert "ant" in out
     assert "%" in out
+
+
+def test_a_line_an_image_and_a_csv_file(ask: Ask, runs: list[Run], photos: Path) -> None:
+    ask("export", "best", "-o", "model.fbmodel", "--no-proof")
+    long = photos / "ant" / f"={'x' * 200} 1.png"
+    long.write_bytes((photos / "ant" / "2.png").read_bytes())
+    (photos / "bee" / "bad.png").write_bytes(b"")
+    out, _ = ask("predict", "model.fbmodel", photos, "--top", 2, "--csv", "told.csv")
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert len(rows) == 26
+    assert str(long) in {row[0] for row in rows}
+    assert all(Path(row[0]).is_file() for row in rows)
+    written = Path("told.csv").read_text(encoding="utf-8").splitlines()
+    told = {row["file"]: row for row in csv.DictReader(written)}
+    assert list(told[str(long)]) == ["file", "label", "probability", "label_2", "probability_2", "error"]
+    for file, label, probability, _ in rows:
+        assert told[file]["label"] == label
+        assert not label or f"{float(told[file]['probability']):.1%}" == probability
+    assert told[str(photos / "bee" / "bad.png")]["error"] == "empty file"
+    ask("predict", "model.fbmodel", "=1.png", "--csv", "formula.csv", code=1)
+    assert Path("formula.csv").read_text(encoding="utf-8").splitlines()[1].startswith("'=1.png")
 
 
 def test_bad_images_are_rows(ask: Ask, runs: list[Run], photos: Path) -> None:

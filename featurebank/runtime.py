@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from featurebank.errors import ConfigError
+from featurebank.errors import ConfigError, EngineError
 from featurebank.progress import step
 from featurebank.stderr import without_greetings
 
@@ -19,6 +20,7 @@ _chosen_ram: int | None = None
 _side_by_side = False
 _native_logs = False
 _tensorflow: Any = None
+_forked_with_tensorflow = False
 
 _UNITS = ("", "K", "M", "G", "T")
 _LEAST_BYTES = 10**6
@@ -177,6 +179,16 @@ def set_native_logs(*, shown: bool) -> None:
     _native_logs = shown
 
 
+def _note_fork() -> None:
+    """Remembers in a forked process that its parent had TensorFlow, whose threads are not there any more."""
+    global _forked_with_tensorflow  # noqa: PLW0603 - as for threads
+    _forked_with_tensorflow = "tensorflow" in sys.modules
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
 def import_tensorflow() -> Any:
     """Imports TensorFlow, without the greetings of its C++ code on standard error, and gives it its threads.
 
@@ -185,8 +197,17 @@ def import_tensorflow() -> Any:
 
     Returns:
         The module `tensorflow`.
+
+    Raises:
+        EngineError: the process was forked from one that had imported TensorFlow, where it would hang.
     """
     global _tensorflow  # noqa: PLW0603 - a process imports it once
+    if _forked_with_tensorflow:
+        message = (
+            "this process was forked after TensorFlow had been imported, and TensorFlow hangs in such a process: start "
+            "it by multiprocessing.get_context('spawn'), or fork before anything is computed"
+        )
+        raise EngineError(message)
     if _tensorflow is None:
         if not _native_logs:  # of XLA's service, compiled clusters and the like, printed long after the import
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

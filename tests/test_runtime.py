@@ -143,3 +143,20 @@ def test_a_block_that_ends_well_waits_for_its_workers() -> None:
     with workers("test", 2) as pool:
         found = [pool.submit(time.sleep, 0.01) for _ in range(4)]
     assert all(future.done() for future in found)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_process_forked_after_tensorflow_is_told_so_and_does_not_hang() -> None:
+    code = IMPORT + (
+        "import os\n"
+        "if os.fork() == 0:\n"
+        "    try: import_tensorflow()\n"
+        "    except RuntimeError as error: print(error, flush=True)\n"
+        "    os._exit(0)\n"
+        "os.wait(); import_tensorflow(); print('parent', flush=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    first, second = done.stdout.splitlines()
+    assert "forked after TensorFlow had been imported" in first
+    assert "get_context('spawn')" in first
+    assert second == "parent"

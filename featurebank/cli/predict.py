@@ -11,7 +11,7 @@ import click
 
 from featurebank.cli.heads import bank_option
 from featurebank.cli.settings import Settings, as_json
-from featurebank.cli.terminal import echo, print_json
+from featurebank.cli.terminal import echo, echo_cells, print_json
 
 if TYPE_CHECKING:
     from featurebank.grafting import Prediction
@@ -78,7 +78,7 @@ def predict(
         print_json([prediction.to_dict() for prediction in found])
     elif not sys.stdout.isatty():  # for other programs: a line an image, whatever its length
         for prediction in found:
-            click.echo("\t".join(_row(prediction)))
+            echo_cells(_row(prediction))
     else:
         from featurebank.cli.tables import print_table
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -35,6 +36,11 @@ def _escaped(sign: str) -> str:
 def echo(line: str = "", *, err: bool = False) -> None:
     """Prints one line on standard output, or on standard error."""
     click.echo(printable(line), err=err)
+
+
+def echo_cells(cells: Iterable[str]) -> None:
+    """Prints a line of cells for other programs, separated by tabs."""
+    click.echo("\t".join(map(printable, cells)))
 
 
 def echo_lines(text: str, *, err: bool = False) -> None:

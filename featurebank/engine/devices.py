@@ -19,7 +19,7 @@ def visible_gpus() -> int:
     if "tensorflow" not in sys.modules and not _may_have_gpu():
         return 0
     try:
-        tf = import_tensorflow()
+        tf = sys.modules.get("tensorflow") or import_tensorflow()  # a forked process may ask, though not compute
     except ImportError:
         return 0
     return len(tf.config.list_physical_devices("GPU"))

@@ -72,6 +72,14 @@ class ExtractSection(_Section):
     """Wait for another process that writes the bank."""
 
 
+def _folds(value: Any) -> Any:
+    """Checks a number of folds; a union of types would give a line for each type."""
+    if value is None or value == "given" or (isinstance(value, int) and not isinstance(value, bool) and value >= 2):  # noqa: PLR2004
+        return value
+    message = "expected a whole number of 2 or more, or 'given' for the dataset's own"
+    raise ValueError(message)
+
+
 class HeadsSection(_Section):
     """`[heads]`: what is trained on the features."""
 
@@ -84,8 +92,9 @@ class HeadsSection(_Section):
     """Which heads of the grid are trained."""
     runs: Annotated[int, Field(ge=1)] | None = None
     """So many heads of the grid at random, with search = "random"."""
-    folds: Annotated[int, Field(ge=2)] | None = None
-    """Judge heads on so many folds of the training and validation images, in place of the validation images."""
+    folds: Annotated[int | Literal["given"] | None, PlainValidator(_folds)] = None
+    """Judge heads on so many folds of the training and validation images, in place of the validation images; "given"
+    are the dataset's own."""
     repeats: Annotated[int, Field(ge=1)] = 1
     """So many different divisions into folds."""
     budget: Annotated[float, Field(gt=0)] | None = None

@@ -22,7 +22,7 @@ from featurebank.heads.openings import opened_before, record_opening
 from featurebank.heads.runs import Run, belongs, load_runs
 from featurebank.heads.saved import load_head
 from featurebank.heads.scoring import align
-from featurebank.heads.standing import Standing, latest_folds, ranked
+from featurebank.heads.standing import Standing, in_words, latest_folds, ranked
 from featurebank.metrics import scores_with_intervals
 from featurebank.originals import Originals
 from featurebank.progress import SILENT, Reporter
@@ -83,7 +83,7 @@ def _nothing(runs: list[Run], folds: int | None) -> HeadError:
     failed = [run for run in ranked(runs) if run.failure]
     protocols = sorted({run.folds for run in runs if not run.failure})
     if folds is not None and protocols and folds not in protocols:
-        told = ["the bank's own split" if number == 1 else f"{number} folds" for number in (folds, *protocols)]
+        told = [in_words(number) for number in (folds, *protocols)]
         return HeadError(f"no run was judged on {told[0]}: there are runs on {' and '.join(told[1:])}")
     if not failed:
         return HeadError(f"all {len(runs)} runs were stopped in a race: let it go on with the same command")

@@ -108,7 +108,9 @@ def _name(entry: Entry, best: Run) -> str:
 def _behind(entry: Entry) -> str:
     if entry.folds == 1:
         return counted(len(entry.runs), "seed")
-    return f"{len(entry.runs)}, {entry.folds} folds" + ("" if entry.complete else ", not all")
+    from featurebank.heads.standing import in_words
+
+    return f"{len(entry.runs)}, {in_words(entry.folds)}" + ("" if entry.complete else ", not all")
 
 
 _WORD = ""
@@ -160,13 +162,14 @@ def print_best(bank: Bank, best: Run, runs: Sequence[Run] = ()) -> None:
 def _validated(best: Run, runs: Sequence[Run]) -> str:
     """Returns the accuracy that a run was chosen by, in words."""
     from featurebank.heads.entries import entries
+    from featurebank.heads.standing import in_words
 
     own = f"validation accuracy {best.metrics['val']['accuracy']:.4f}"
     entry = next((entry for entry in entries(runs) if entry.spec == best.spec), None)
     if entry is None or entry.folds == 1:
         return own
     spread = "" if entry.std is None else f" ± {entry.std:.4f}"
-    return f"accuracy {entry.mean:.4f}{spread} on {entry.folds} folds ({own} on the bank's own split)"
+    return f"accuracy {entry.mean:.4f}{spread} on {in_words(entry.folds)} ({own} on the bank's own split)"
 
 
 def print_variants(found: Sequence[VariantResult]) -> None:

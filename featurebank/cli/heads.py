@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from featurebank.heads.runs import Run
 
 
+def _folds(context: click.Context, option: click.Parameter, value: str | None) -> int | str | None:
+    """Reads "--folds 5" and "--folds given"."""
+    least = 1 if context.command.name == "leaderboard" else 2
+    if value is None or value == "given":
+        return value
+    if not value.isascii() or not value.isdigit() or int(value[:9]) < least:
+        message = f"'{value}': expected a whole number of {least} or more, as 5, or given"
+        raise click.BadParameter(message)
+    return int(value[:9])
+
+
 def _named(context: click.Context, option: click.Parameter, value: str | None) -> None:
     if value:
         from featurebank.backbone.naming import name_function
@@ -64,7 +75,11 @@ tensorboard_option = click.option(
     help="Train all heads, --runs of them, or let those with epochs race.",
 )  # fmt: skip
 @click.option("--runs", type=click.IntRange(min=1), metavar="N", help="Heads that --search random takes.")
-@click.option("--folds", type=click.IntRange(min=2), metavar="K", help="Judge on K folds of training and validation.")
+@click.option(
+    "--folds", callback=_folds, metavar="K|given",
+    help="Judge on K folds of training and validation, or on those that the dataset brings (folders fold1, fold2, ... "
+    "or a column 'fold').",
+)  # fmt: skip
 @click.option("--repeats", type=click.IntRange(min=1), default=1, metavar="R", help="Divide into folds R times.")
 @click.option(
     "--budget",
@@ -83,7 +98,7 @@ tensorboard_option = click.option(
 @click.pass_obj
 def heads(
     settings: Settings, bank: str | None, grid: str | None, head: str | None, params: tuple[str, ...],
-    taps: tuple[str, ...], seeds: int, search: str, runs: int | None, folds: int | None, repeats: int,
+    taps: tuple[str, ...], seeds: int, search: str, runs: int | None, folds: Any, repeats: int,
     budget: float | None, views: int | None, tensorboard: Path | None, *, retry_failed: bool, one_se: bool,
     test: bool, as_json: bool,
 ) -> None:  # fmt: skip
@@ -114,7 +129,12 @@ def heads(
 @bank_option
 @click.option("--sort", type=click.Choice(SORT_KEYS), help="Order of the lines.  [default: as select chooses]")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Show so many runs.")
-@click.option("--folds", type=click.IntRange(min=1), metavar="K", help="Runs that were judged on K folds; 1 is none.")
+@click.option(
+    "--folds",
+    callback=_folds,
+    metavar="K|given",
+    help="Runs that were judged on K folds, or on the dataset's own; 1 is none.",
+)
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write the runs here.")
 @one_se_option
 @tensorboard_option
@@ -122,17 +142,18 @@ def heads(
 @as_json
 @click.pass_obj
 def leaderboard(
-    settings: Settings, bank: str | None, sort: str | None, top: int | None, folds: int | None,
+    settings: Settings, bank: str | None, sort: str | None, top: int | None, folds: Any,
     csv_file: Path | None, tensorboard: Path | None, *, one_se: bool, test: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """The trained heads of a bank, best first, judged by validation alone."""
     from featurebank.bank import find_bank
+    from featurebank.heads.folds import given_folds
     from featurebank.heads.runs import load_runs
     from featurebank.selection import leaderboard as ranked_runs
 
     began = time.perf_counter()
     found = find_bank(settings.cache, bank)
-    runs = ranked_runs(found, folds=folds)
+    runs = ranked_runs(found, folds=given_folds(found)[0].protocol if folds == "given" else folds)
     if old := len(load_runs(found, stale=True)):
         settings.reporter().say(
             f"{old} runs of an older state of this bank (other images, labels or split) are left out"

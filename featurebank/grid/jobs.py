@@ -50,7 +50,7 @@ class Job:
 
 def plan(specs: Iterable[HeadSpec], options: Options, bank: Bank) -> list[Job]:
     """Returns the jobs of some heads: every seed on every fold; heads without chance have one seed."""
-    seeds, folds = options.chosen_seeds(), options.chosen_folds()
+    seeds, folds = options.chosen_seeds(), options.chosen_folds(bank)
     return [
         job(spec, seed, bank, fold=fold)
         for spec in specs

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from featurebank.bank import Bank
 from featurebank.errors import ConfigError, unknown_name
-from featurebank.heads.folds import Fold
+from featurebank.heads.folds import Fold, given_folds
 from featurebank.words import problem_lines
 
+GIVEN = "given"
 SEARCHES = ("all", "random", "halving")
 
 
@@ -20,7 +22,8 @@ class Options:
     seeds: int | Sequence[int] = 1
     search: str = "all"
     runs: int | None = None
-    folds: int | None = None
+    folds: int | str | None = None
+    """A number, or "given" for those that the dataset brings."""
     repeats: int = 1
     budget: float | None = None
     retry_failed: bool = False
@@ -35,10 +38,16 @@ class Options:
         given = range(self.seeds) if isinstance(self.seeds, int) else [int(seed) for seed in self.seeds]
         return list(dict.fromkeys(given))
 
-    def chosen_folds(self) -> list[Fold | None]:
-        """Returns the folds of all repeats, in order; None alone stands for the bank's own validation images."""
+    def chosen_folds(self, bank: Bank) -> list[Fold | None]:
+        """Returns the folds of all repeats, in order; None alone stands for the bank's own validation images.
+
+        Raises:
+            DatasetError: the dataset's own folds are asked for, and it has none.
+        """
         if self.folds is None:
             return [None]
+        if isinstance(self.folds, str):
+            return [*given_folds(bank)]
         return [Fold(part, self.folds, repeat) for repeat in range(self.repeats) for part in range(self.folds)]
 
     def _problems(self) -> Iterator[str]:
@@ -51,12 +60,14 @@ class Options:
             yield f"runs is {self.runs}, but search is '{self.search}': it belongs to search 'random' alone"
         if self.search == "random" and not _is_count(self.runs, 1):
             yield f"runs is {self.runs!r}: search 'random' expects how many heads of the grid it takes, 1 or more"
-        if self.folds is not None and not _is_count(self.folds, 2):
-            yield f"folds is {self.folds!r}: expected 2 or more, as 5"
+        if self.folds not in {None, GIVEN} and not _is_count(self.folds, 2):
+            yield f"folds is {self.folds!r}: expected 2 or more, as 5, or '{GIVEN}' for the dataset's own"
         if not _is_count(self.repeats, 1):
             yield f"repeats is {self.repeats!r}: expected 1 or more"
         elif self.repeats > 1 and self.folds is None:
             yield f"repeats is {self.repeats} without folds: give folds too, as 5"
+        elif self.repeats > 1 and self.folds == GIVEN:
+            yield f"repeats is {self.repeats}, but the dataset's own folds are one division: leave repeats out"
         if self.budget is not None and not self.budget > 0:
             yield f"budget is {self.budget!r}: expected a number of seconds above 0"
 

@@ -53,7 +53,7 @@ def winners(jobs: Sequence[Job], runs: Mapping[str, Run]) -> list[HeadSpec]:
     groups: dict[str, Group] = {}
     failed: set[str] = set()
     for j in jobs:
-        group = groups.setdefault(j.spec.key, Group(j.spec, j.fold.folds if j.fold else 1))
+        group = groups.setdefault(j.spec.key, Group(j.spec, j.fold.protocol if j.fold else 1))
         run = runs[j.run]
         if run.failure:
             failed.add(j.spec.key)

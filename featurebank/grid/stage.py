@@ -7,6 +7,7 @@ trained: a grid that is stopped goes on where it was, and one that grows trains 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from featurebank.bank import Bank
 from featurebank.bank.claims import Claims
@@ -34,7 +35,7 @@ def train_heads(
     taps: Sequence[str] | None = None,
     search: str = "all",
     runs: int | None = None,
-    folds: int | None = None,
+    folds: int | Literal["given"] | None = None,
     repeats: int = 1,
     budget: float | None = None,
     retry_failed: bool = False,
@@ -54,8 +55,9 @@ def train_heads(
         search: "all" heads of the grid, so many of them at "random", or "halving": a race over epochs, whose losers
             are stopped early (their rows say where, and come after the others).
         runs: how many heads "random" takes; the same ones each time.
-        folds: score on so many folds of the training and validation images. The best head is trained on the training
-            images alone as well, and its weights are kept.
+        folds: score on so many folds of the training and validation images, or on those that the dataset brings
+            ("given": folders fold1, fold2, ..., or a column `fold` of a table). The best head is trained on the
+            training images alone as well, and its weights are kept.
         repeats: how many different divisions into folds.
         budget: seconds; heads that would end more than a tenth later are not begun. What is left out is told.
         retry_failed: train anew what failed before.
@@ -78,7 +80,8 @@ def train_heads(
     specs = expand(grid, bank, taps, views=views, reporter=reporter)
     if runs is not None:
         specs = sample(specs, runs)
-    protocol = folds or 1
+    first_fold = options.chosen_folds(bank)[0]
+    protocol = 1 if first_fold is None else first_fold.protocol
     journal = Journal(bank, reporter, protocol)
     with Claims(bank.path / "runs", reporter.warn) as claims:
         stage = _Stage(bank, options, journal, Workshop(bank, journal, claims, clock, reporter), reporter)
@@ -135,7 +138,8 @@ class _Stage:
             self._reporter.say(f"{len(jobs)} runs: {len(jobs) - missing} trained before, {missing} to train")
         if missing and self._options.folds:
             check_splits(self._bank)  # the best one is trained on it in the end
-            check_folds(self._bank, self._options.folds)
+            if isinstance(self._options.folds, int):
+                check_folds(self._bank, self._options.folds)
         self._trained = self._trained or missing > 0
         self._shop.train(jobs, what=what)
 

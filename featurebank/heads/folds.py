@@ -3,6 +3,9 @@
 The parts depend on what the images show, not on where they stand: within each class, images are put into the order of
 their digests, shuffled by the repeat's number and dealt out in turn. Images with one content get one fold, so that no
 head is validated on an image that it was trained on. The test split plays no part.
+
+A dataset may bring folds of its own (folders fold1, fold2, ..., or a column `fold` of a table): images that belong
+together, as pictures of one patient, then stay together.
 """
 
 from __future__ import annotations
@@ -11,10 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from featurebank import digest
 from featurebank.bank import Bank
+from featurebank.class_names import in_order
+from featurebank.dataset.core import FOLD
 from featurebank.errors import DatasetError
 from featurebank.heads.data import Features, TrainingData
 from featurebank.heads.maps import stored_maps
+
+_MARK_DIGITS = 12
 
 
 class Fold(NamedTuple):
@@ -25,7 +33,12 @@ class Fold(NamedTuple):
     folds: int
     """How many parts there are."""
     repeat: int = 0
-    """Which division, from 0."""
+    """Which division, from 0; below 0 it is the dataset's own, and the number says which images are in which fold."""
+
+    @property
+    def protocol(self) -> int:
+        """The number of folds; below 0 where they are the dataset's own, so that the two are never compared."""
+        return -self.folds if self.repeat < 0 else self.folds
 
 
 def assign_folds(digests: np.ndarray, labels: np.ndarray, folds: int, repeat: int = 0) -> np.ndarray:
@@ -51,6 +64,41 @@ def assign_folds(digests: np.ndarray, labels: np.ndarray, folds: int, repeat: in
         dealt[members[order]] = (begin + np.arange(len(members))) % folds
         begin += len(members)
     return dealt[which]
+
+
+def given_folds(bank: Bank) -> list[Fold]:
+    """Returns the folds that the dataset of a bank brings, in their order.
+
+    Raises:
+        DatasetError: it brings none, or an image has none.
+    """
+    return [Fold(part, len(names), mark) for names, _, mark in [_given(bank)] for part in range(len(names))]
+
+
+def _given(bank: Bank) -> tuple[list[str], np.ndarray, int]:
+    """Returns the names of the folds, the fold of each training and validation image, (n,) int64, and their mark."""
+    chosen = np.flatnonzero(bank.splits() != "test")
+    column = bank.metadata().get(FOLD)
+    if column is None:
+        message = (
+            f"'{bank.name}' has no folds of its own: expected folders fold1, fold2, ... that hold the class folders, "
+            f"or a table with a column '{FOLD}'; give a number of folds instead"
+        )
+        raise DatasetError(message)
+    texts = np.array([str(value) for value in column[chosen].tolist()])
+    if missing := int(np.isin(texts, ["", "nan"]).sum()):
+        message = f"{missing} images of '{bank.name}' have no fold: give each a number in the column '{FOLD}'"
+        raise DatasetError(message)
+    names = in_order(texts.tolist())
+    if len(names) < 2:  # noqa: PLR2004 - one to validate on, one to train on
+        message = f"'{bank.name}' has one fold of its own: expected two or more"
+        raise DatasetError(message)
+    code = {name: number for number, name in enumerate(names)}
+    contents, which = np.unique(bank.digests()[chosen], return_inverse=True)
+    of_content = np.full(len(contents), len(names))
+    np.minimum.at(of_content, which, np.array([code[text] for text in texts.tolist()]))
+    mark = int(digest.of_recipe([digest.of_array(contents), digest.of_array(of_content)])[:_MARK_DIGITS], 16)
+    return list(names), of_content[which], -1 - mark
 
 
 def check_folds(bank: Bank, folds: int) -> None:
@@ -92,7 +140,7 @@ class FoldedImages:
     def __init__(self, bank: Bank, tap: str, views: int | None = None) -> None:
         views = bank.views if views is None else views
         chosen = np.flatnonzero(bank.splits() != "test")
-        self._tap, self._classes = tap, len(bank.classes)
+        self._bank, self._tap, self._classes = bank, tap, len(bank.classes)
         self._labels, self._digests = bank.labels()[chosen], bank.digests()[chosen]
         if len(found := np.unique(self._labels)) < 2:  # noqa: PLR2004 - a classifier needs two
             what = f"of class '{bank.classes[int(found[0])]}'" if len(found) else "in the test split"
@@ -105,7 +153,10 @@ class FoldedImages:
 
     def data(self, fold: Fold) -> TrainingData:
         """Returns the images of a fold as validation images, and all others as training images."""
-        inside = assign_folds(self._digests, self._labels, fold.folds, fold.repeat) == fold.part
+        if fold.repeat < 0:
+            inside = _given(self._bank)[1] == fold.part
+        else:
+            inside = assign_folds(self._digests, self._labels, fold.folds, fold.repeat) == fold.part
         X, y = self._features, self._labels
         views = [view[~inside] for view in self._views]
         return TrainingData(self._tap, X[~inside], y[~inside], X[inside], y[inside], self._classes, views)

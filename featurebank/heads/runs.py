@@ -11,7 +11,9 @@ import numpy as np
 
 from featurebank import digest
 from featurebank.bank import Bank
+from featurebank.errors import DatasetError
 from featurebank.heads.catalog import changed_params, is_neural, revision_of
+from featurebank.heads.folds import given_folds
 from featurebank.heads.saved import SUFFIX
 from featurebank.sealed import read_sealed, write_sealed
 from featurebank.words import counted
@@ -116,8 +118,13 @@ class Run:
 
     @property
     def folds(self) -> int:
-        """The protocol that judged it: into how many folds the images were cut, 1 for the bank's own split."""
-        return self.fold[1] if self.fold else 1
+        """The protocol that judged it: into how many folds the images were cut, 1 for the bank's own split.
+
+        Below 0 are folds that the dataset brings: -5 are its own five.
+        """
+        if not self.fold:
+            return 1
+        return -self.fold[1] if self.fold[2] < 0 else self.fold[1]
 
     @property
     def saved_path(self) -> Path:
@@ -195,10 +202,25 @@ def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> li
         overtaken: also runs that were stopped at a rung of a race and went on from there.
     """
     paths = sorted((bank.path / "runs").glob("*.json"))
-    found = [run for path in paths if (run := read_run(path)) is not None and belongs(run, bank) != stale]
+    every = [run for path in paths if (run := read_run(path)) is not None]
+    marks = {0, _own_folds(bank) if any(run.folds < 0 for run in every) else 0}
+    found = [run for run in every if (belongs(run, bank) and _mark(run) in marks) != stale]
     found = [run for run in found if run.revision == revision_of(run.head, run.params)]
     found = found if stale else _one_each([with_views(run, bank) for run in found], bank)
     return found if overtaken else without_overtaken(found)
+
+
+def _own_folds(bank: Bank) -> int:
+    """Returns the mark of the folds that a bank's dataset brings; 0 where it brings none any more."""
+    try:
+        return given_folds(bank)[0].repeat
+    except DatasetError:
+        return 0
+
+
+def _mark(run: Run) -> int:
+    """Returns the mark of the dataset's folds that a run was judged on; 0 where it was judged otherwise."""
+    return min(run.fold[2], 0) if run.fold else 0
 
 
 def with_views(run: Run, bank: Bank) -> Run:

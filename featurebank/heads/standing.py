@@ -66,7 +66,7 @@ class Group:
     @property
     def complete(self) -> bool:
         """Whether it was judged on every fold; otherwise on fewer images than the others."""
-        return self.folds == 1 or len({run.fold[0] for run in self.runs if run.fold}) == self.folds
+        return self.folds == 1 or len({run.fold[0] for run in self.runs if run.fold}) == abs(self.folds)
 
     def order(self) -> tuple[Any, ...]:
         """Returns the key by which groups of one protocol are sorted.
@@ -156,6 +156,13 @@ def ranked(runs: Iterable[Run], *, folds: int | None = None) -> list[Run]:
     return found + sorted((run for run in runs if run.failure or run.rung), key=_behind)
 
 
+def in_words(folds: int) -> str:
+    """Returns a protocol in words, as "5 folds"; see `Run.folds`."""
+    if folds == 1:
+        return "the bank's own split"
+    return f"{folds} folds" if folds > 0 else f"the dataset's {-folds} folds"
+
+
 def latest_folds(runs: Iterable[Run]) -> int:
     """Returns the number of folds that the latest grid was judged on; 1 is the bank's own split.
 
@@ -163,9 +170,9 @@ def latest_folds(runs: Iterable[Run]) -> int:
     folds the chosen specification is trained once more on the whole training split.
     """
     runs = list(runs)
-    on_folds = {run.spec.key for run in runs if run.folds > 1}
-    telling = [run for run in runs if run.folds > 1 or not on_folds or run.spec.key not in on_folds]
-    return max(telling, key=lambda run: (run.created, run.folds)).folds if telling else 1
+    on_folds = {run.spec.key for run in runs if run.folds != 1}
+    telling = [run for run in runs if run.folds != 1 or not on_folds or run.spec.key not in on_folds]
+    return max(telling, key=lambda run: (run.created, abs(run.folds))).folds if telling else 1
 
 
 def _within(run: Run) -> tuple[Any, ...]:

@@ -11,6 +11,8 @@ from featurebank.grid import read_grid
 
 _BACK = 2
 """What the gradients of a layer cost, in its own multiply-adds: those of its input and those of its weights."""
+_GIVEN_FOLDS = 10
+"""How many folds a dataset is taken to bring; before it is listed nothing says it."""
 
 
 class TrainingTime:
@@ -29,8 +31,9 @@ class TrainingTime:
 
     def of_grid(self, wanted: HeadsSection) -> float:
         """Returns the seconds of the tails and fresh stages of a grid; other heads take seconds or minutes."""
+        folds = _GIVEN_FOLDS if wanted.folds == "given" else wanted.folds or 1
         once = sum(self._of_head(head) for head in read_grid(wanted.grid))
-        return once * wanted.seeds * (wanted.folds or 1) * wanted.repeats
+        return once * wanted.seeds * folds * wanted.repeats
 
     def of_finetune(self, wanted: FinetuneSection) -> float:
         """Returns the seconds of all phases of a fine-tune; each trains all epochs from its first layer on."""

@@ -55,7 +55,7 @@ def test_failed_runs_again(ask: Ask) -> None:
         (("--search", "best"), 2, "'best' is not one of"),
         (("--search", "random"), 1, "search 'random' expects how many heads"),
         (("--runs", 3), 1, "runs is 3, but search is 'all'"),
-        (("--folds", 1), 2, "1 is not in the range x>=2"),
+        (("--folds", 1), 2, "'1': expected a whole number of 2 or more"),
         (("--repeats", 2), 1, "repeats is 2 without folds"),
         (("--budget", 0), 2, "0 is not in the range x>0"),
         (("--folds", 31), 1, "31 folds need 31 different training and validation images of each class"),
@@ -76,3 +76,13 @@ def test_a_wrong_grid_file_is_a_line_a_problem_with_its_place(ask: Ask, tmp_path
         "wrong.toml:6: unknown head 'sofmax': did you mean 'softmax'?; or the import path of a classifier, as "
         "sklearn.svm:LinearSVC",
     ]
+
+
+def test_folds_are_a_number_or_given(ask: Ask, in_process: Ask) -> None:
+    assert "has no folds of its own: expected folders fold1, fold2, " in ask(
+        "--head", "knn", "--folds", "given", code=1
+    )
+    for words in (("--folds", "1"), ("--folds", "-3"), ("--folds", "all")):
+        assert f"'{words[1]}': expected a whole number of 2 or more, as 5, or given" in ask(*words, code=2)
+    errors = in_process("leaderboard", "--folds", "0", code=2)[1]
+    assert "'0': expected a whole number of 1 or more" in errors

@@ -215,7 +215,7 @@ def test_slow_disks_are_asked_by_threads(tmp_path: Path) -> None:
     disk.reads = 0
     disk.check(tmp_path / "memory.npz")
     assert disk.reads == 0
-    assert len({name for name in names if name.startswith("stamps")}) > 1
+    assert len({name for name in names if "stamps" in name}) > 1
 
 
 def test_arrays_have_no_memory(tmp_path: Path) -> None:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from featurebank.bank import Bank
 from featurebank.errors import ConfigError
 from featurebank.grid.options import Options
 from featurebank.heads.folds import Fold
 
+NO_BANK = cast("Bank", None)
+"""A number of folds needs none."""
+
 
 def test_the_defaults_are_right() -> None:
     Options().check()
-    assert (Options().chosen_seeds(), Options().chosen_folds()) == ([0], [None])
+    assert (Options().chosen_seeds(), Options().chosen_folds(NO_BANK)) == ([0], [None])
 
 
 def test_seeds_and_folds() -> None:
     assert Options(seeds=3).chosen_seeds() == [0, 1, 2]
     assert Options(seeds=(5, 3, 5)).chosen_seeds() == [5, 3]
-    assert Options(folds=2, repeats=2).chosen_folds() == [Fold(0, 2, 0), Fold(1, 2, 0), Fold(0, 2, 1), Fold(1, 2, 1)]
+    assert Options(folds=2, repeats=2).chosen_folds(NO_BANK) == [
+        Fold(0, 2, 0),
+        Fold(1, 2, 0),
+        Fold(0, 2, 1),
+        Fold(1, 2, 1),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -35,6 +44,8 @@ def test_seeds_and_folds() -> None:
         ({"runs": 5}, "runs is 5, but search is 'all'"),
         ({"folds": 1}, "folds is 1: expected 2 or more"),
         ({"folds": 2.5}, "folds is 2.5"),
+        ({"folds": "five"}, "folds is 'five': expected 2 or more, as 5, or 'given' for the dataset's own"),
+        ({"folds": "given", "repeats": 2}, "the dataset's own folds are one division: leave repeats out"),
         ({"folds": True}, "folds is True"),
         ({"folds": 5, "repeats": 0}, "repeats is 0: expected 1 or more"),
         ({"repeats": 2}, "repeats is 2 without folds"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -306,3 +308,25 @@ def test_the_weights_on_disk_are_those_that_are_scored(make_bank: Callable[..., 
     best = replace(best, weights=digest.of_file(best.saved_path))
     best.save()
     assert evaluate_test(bank, best).metrics["test"]["accuracy"] == np.mean(bank.labels("test") == 0)
+
+
+def test_no_record_says_which_code_is_run(
+    make_bank: Callable[..., Bank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of a stranger's bank may name any module; neither the leaderboard nor a new training imports it."""
+    bank, mark = make_bank(), tmp_path / "mark"
+    (tmp_path / "strangers_heads.py").write_text(
+        f"open({str(mark)!r}, 'w').close()\nclass Head: fit = predict = None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    run = train_heads(bank, [{"kind": "nearest_mean"}])[0]
+    hostile = replace(run, head="strangers_heads:Head", params={"a": 1}, weights=None)
+    hostile.save()
+    run.saved_path.unlink(missing_ok=True)
+    assert "strangers_heads:Head(a=1)" in str(load_runs(bank)[0].spec)
+    leaderboard(bank)
+    with pytest.raises(HeadError, match="no file may say which code is run"):
+        trained_head(bank, hostile)
+    assert not mark.exists()
+    importlib.import_module("strangers_heads")
+    assert mark.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -13,6 +14,7 @@ from featurebank.errors import ConfigError, unknown_name
 from featurebank.heads.kinds import HEADS, HeadKind
 from featurebank.runtime import threads
 
+_KNOWN_PACKAGES = frozenset({"sklearn", "xgboost"})
 _BEFORE = ("standardize", "pca")
 """Parameters of the steps before a scikit-learn estimator."""
 
@@ -72,7 +74,7 @@ def full_params(kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
 def changed_params(kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """Returns those parameters that differ from the head's defaults: what a person needs to be told."""
     try:
-        defaults = default_params(kind)
+        defaults = default_params(kind) if runs_no_foreign_code(kind) else {}
     except ConfigError:  # the library that has it is not installed here
         return dict(params)
     same = {name for name, value in params.items() if name in defaults and _text(value) == _text(defaults[name])}
@@ -93,6 +95,16 @@ def default_params(kind: str) -> Mapping[str, Any]:
         if known and _text(parameter.default) is not None:
             found[name] = parameter.default
     return {**found, **entry.defaults}
+
+
+def runs_no_foreign_code(kind: str) -> bool:
+    """Tells whether a head may be looked up that only a file names, as the record of a run that may be a stranger's.
+
+    It may where that imports nothing new: a kind of the table, a class of scikit-learn or XGBoost, or one of a module
+    that this process has imported, because the user named it.
+    """
+    module = kind.partition(":")[0]
+    return ":" not in kind or module.partition(".")[0] in _KNOWN_PACKAGES or module in sys.modules
 
 
 def wrong_names(kind: str, names: Iterable[str]) -> dict[str, ConfigError]:

@@ -204,7 +204,7 @@ def trained_head(bank: Bank, run: Run) -> Any:
     if not runs_no_foreign_code(run.head):
         message = (
             f"the record of run {run.run} says that its head is '{run.head}', and no file may say which code is run: "
-            f"train it and go on in one command, as heads --head {run.head} --test (in Python: import its module before)"
+            f"train it and go on in one command, as heads --head {run.head} --test (in Python: import it before)"
         )
         raise HeadError(message)
     results: list[Fitted] = []

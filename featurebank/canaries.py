@@ -59,7 +59,7 @@ def check_canaries(
         check_recorded(backbone, bank.recipe)
         dataset = original_dataset(bank)
         places = unchanged(bank, dataset, rows, seed)
-        images = [backbone.resize(dataset.image(index)) for _, index in places]
+        images = [backbone.resize(dataset.image(index, backbone.levels)) for _, index in places]
     except (FeatureBankError, OSError) as error:
         return Canaries(0, 0.0, reason=" ".join(str(error).split()))
     if not places:

@@ -56,6 +56,8 @@ class ExtractSection(_Section):
     image_size: int | None = None
     resize: str | None = None
     """How images become square: "auto" (the default), "crop", "whole", "stretch" or "pad"."""
+    levels: str | None = None
+    """What becomes black and white in grey images of more than eight bits, as "0,4095", "auto" or "auto:1,99"."""
     taps: Annotated[list[str], Field(min_length=1)] = ["pooled"]
     engine: str = "auto"
     batch_size: Annotated[int, Field(ge=1)] = 32

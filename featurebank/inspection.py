@@ -14,6 +14,7 @@ from featurebank.dataset import Dataset, Skipped
 from featurebank.dataset import survey as look
 from featurebank.dataset.survey import Distribution, DuplicateList
 from featurebank.errors import BadImageError, ConfigError
+from featurebank.levels import Levels, parse_levels
 from featurebank.near import NEAR, NearDuplicates, NearPair, near_duplicates
 from featurebank.progress import SILENT, Reporter
 
@@ -109,6 +110,7 @@ def inspect_dataset(
     views: int = 4,
     image_size: int = 224,
     resize: str | None = None,
+    levels: str | None = None,
     sample: int = 8,
     near: float = NEAR,
     seed: int = 0,
@@ -124,6 +126,7 @@ def inspect_dataset(
         views: how many augmented views of each.
         image_size: the side in pixels that images are brought to before they are augmented.
         resize: how they become square; see `featurebank.load_backbone`.
+        levels: of grey images of more than eight bits; see `featurebank.load_backbone`.
         sample: images of each class to show (fewer where there are many classes).
         near: the cosine above which two images are near duplicates.
         seed: decides which images are shown.
@@ -134,11 +137,11 @@ def inspect_dataset(
         BankError: the bank cannot be read.
     """
     _check(views, image_size, sample, near)
-    square = image_size, rule_of(resize)
+    square, scale = (image_size, rule_of(resize)), parse_levels(levels)
     with reporter.track("read", len(dataset), "images") as advance:
         dataset.fingerprint(advance)
     with reporter.track("look", len(dataset), "images") as advance:
-        seen = look.survey(dataset, advance)
+        seen = look.survey(dataset, advance, scale)
     usable = seen.usable
     width, height = seen.widths[usable].astype(np.float64), seen.heights[usable].astype(np.float64)
     counts = look.count(dataset, usable)
@@ -162,10 +165,10 @@ def inspect_dataset(
         unreadable=seen.unreadable,
         duplicates=same,
         near_duplicates=alike,
-        warnings=tuple(dataset.warnings()),
+        warnings=(*dataset.warnings(), *dataset.depth_warnings(scale)),
         samples={name: tuple(dataset.ids[row] for row in rows) for name, rows in samples.items()},
-        views=() if augmentation is None else _views(dataset, samples, augmentation, views, square),
-        thumbnails=_thumbnails(dataset, [*_sampled(samples), *_pictured(dataset, same, alike)]),
+        views=() if augmentation is None else _views(dataset, samples, augmentation, views, (*square, scale)),
+        thumbnails=_thumbnails(dataset, scale, [*_sampled(samples), *_pictured(dataset, same, alike)]),
     )
 
 
@@ -209,11 +212,11 @@ def _pictured(dataset: Dataset, same: DuplicateList, alike: NearDuplicates | Non
     return [row for row, name in enumerate(dataset.ids) if name in wanted] if wanted else []
 
 
-def _thumbnails(dataset: Dataset, rows: Sequence[int]) -> dict[str, np.ndarray]:
+def _thumbnails(dataset: Dataset, levels: Levels | None, rows: Sequence[int]) -> dict[str, np.ndarray]:
     found = {}
     for row in dict.fromkeys(rows):
         try:
-            found[dataset.ids[row]] = look.thumbnail(dataset.image(row))
+            found[dataset.ids[row]] = look.thumbnail(dataset.image(row, levels))
         except BadImageError:  # it changed or went since it was looked at: the page shows no picture there
             continue
     return found
@@ -221,14 +224,15 @@ def _thumbnails(dataset: Dataset, rows: Sequence[int]) -> dict[str, np.ndarray]:
 
 def _views(
     dataset: Dataset, samples: Mapping[str, Sequence[int]], augmentation: Augmentation, views: int,
-    square: tuple[int, str],
+    square: tuple[int, str, Levels | None],
 ) -> tuple[Views, ...]:  # fmt: skip
     from featurebank.augment import augment
 
+    size, rule, levels = square
     rows = np.array([found[0] for found in samples.values() if found][:_AUGMENTED], np.int64)
     if not len(rows):
         return ()
-    clean = np.stack([resize_image(dataset.image(row), *square) for row in rows])
+    clean = np.stack([resize_image(dataset.image(row, levels), size, rule) for row in rows])
     digests = dataset.digests[rows]
     rendered = [clean, *(augment(clean, augmentation, digests, view) for view in range(1, views + 1))]
     return tuple(

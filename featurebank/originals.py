@@ -11,6 +11,7 @@ from featurebank.bank import Bank
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.dataset.decode import in_flight
 from featurebank.errors import BadImageError, DatasetError, FeatureBankError
+from featurebank.levels import parse_levels
 from featurebank.progress import SILENT, Reporter
 from featurebank.runtime import ram_limit, workers
 
@@ -83,6 +84,7 @@ class Originals:
         self.size = int(bank.recipe["image_size"])
         """Their side in pixels."""
         self._rule = str(bank.recipe["resize"])
+        self._levels = parse_levels(bank.recipe.get("levels"))
         self._bank_name = bank.name
         self._ids = [name for split in splits for name in bank.ids(split)]
         self._dataset = _again(bank)
@@ -145,7 +147,7 @@ class Originals:
         try:
             if self._dataset.content_digest(index) == self.digests[row]:
                 with in_flight():
-                    return resize_image(self._dataset.image(index), self.size, self._rule)
+                    return resize_image(self._dataset.image(index, self._levels), self.size, self._rule)
         except (OSError, BadImageError):
             pass
         raise self._gone(self._ids[row], 1)

@@ -33,6 +33,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         batch_size: images run through the network at once.
         preprocessing: of a network of your own that does not declare it; see `featurebank.backbone_from_model`.
         resize: how images become square: "auto", "crop", "whole", "stretch" or "pad"; see `featurebank.load_backbone`.
+        levels: of grey images of more than eight bits, as "0,4095"; see `featurebank.load_backbone`.
 
     Examples:
         >>> from sklearn.pipeline import make_pipeline
@@ -52,6 +53,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         batch_size: int = 32,
         preprocessing: str | None = None,
         resize: str | None = None,
+        levels: str | None = None,
     ) -> None:
         self.backbone = backbone
         self.tap = tap
@@ -62,6 +64,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         self.batch_size = batch_size
         self.preprocessing = preprocessing
         self.resize = resize
+        self.levels = levels
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Checks the parameters; nothing is learnt.
@@ -99,7 +102,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
     def _load(self) -> Any:
         return load_backbone(
             self.backbone, weights=self.weights, image_size=self.image_size, preprocessing=self.preprocessing,
-            resize=self.resize,
+            resize=self.resize, levels=self.levels,
         )  # fmt: skip
 
     def _options(self) -> ExtractOptions:

@@ -18,6 +18,7 @@ LEVELS = {
     "stderr": 0,
     "digest": 1,
     "files": 1,
+    "levels": 1,
     "sealed": 1,
     "csv_files": 2,
     "runtime": 1,

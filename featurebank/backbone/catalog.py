@@ -14,6 +14,7 @@ from featurebank.backbone.table import TABLE
 from featurebank.backbone.user_source import load_user_network
 from featurebank.backbone.weights import parse_source
 from featurebank.errors import ConfigError, unknown_name
+from featurebank.levels import parse_levels
 
 
 def list_backbones() -> list[BackboneSpec]:
@@ -23,7 +24,7 @@ def list_backbones() -> list[BackboneSpec]:
 
 def load_backbone(
     name: str, *, weights: str | None = None, image_size: int | None = None, preprocessing: str | None = None,
-    resize: str | None = None,
+    resize: str | None = None, levels: str | None = None,
 ) -> Backbone:  # fmt: skip
     """Chooses a backbone; for one of the list, imports neither TensorFlow nor Keras.
 
@@ -39,6 +40,9 @@ def load_backbone(
         resize: how images become square: "auto" (the default) takes the central 7/8 of the shorter side, of images
             no larger than the input all of it; "crop" the central 7/8 always; "whole" all of the shorter side;
             "stretch" scales both sides to the input; "pad" shows the whole image on black.
+        levels: what becomes black and white in grey images of more than eight bits: "LOW,HIGH", as "0,4095" for 12
+            bits, "auto" (each image's least and largest value) or "auto:1,99" (its percentiles). By default 0 and
+            65535, and images with other values are refused.
 
     Returns:
         The backbone; its network is built when it is first asked for.
@@ -53,7 +57,7 @@ def load_backbone(
         refuse_foreign(name)
     if is_user_network(name):
         return load_user_network(
-            name, weights=weights, image_size=image_size, preprocessing=preprocessing, resize=resize
+            name, weights=weights, image_size=image_size, preprocessing=preprocessing, resize=resize, levels=levels
         )
     if name not in TABLE:
         hint = "'featurebank backbones' lists them; your own is MODULE:FUNCTION or a .keras file"
@@ -67,7 +71,14 @@ def load_backbone(
         )
         raise ConfigError(message)
     source = parse_source(weights, spec)
-    return Backbone(spec, str(weights or spec.default_weights), source, size, rule_of(resize))
+    return Backbone(
+        spec,
+        str(weights or spec.default_weights),
+        source,
+        size,
+        resize_rule=rule_of(resize),
+        levels=parse_levels(levels),
+    )
 
 
 def _prepared_otherwise(spec: BackboneSpec, preprocessing: str) -> BackboneSpec:

@@ -14,6 +14,7 @@ from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.taps import parse_tap, tap_tensors
 from featurebank.backbone.weights import Source, digest_of
 from featurebank.errors import ConfigError, WeightsError
+from featurebank.levels import Levels
 from featurebank.runtime import import_tensorflow
 
 
@@ -30,16 +31,19 @@ class Backbone:
         source: the same, understood.
         image_size: the side of the square input in pixels.
         resize_rule: how images are brought to it: an identifier of `featurebank.backbone.resize`.
+        levels: what becomes black and white in grey images of more than eight bits; None keeps the upper eight.
     """
 
     def __init__(
-        self, spec: BackboneSpec, weights: str, source: Source, image_size: int, resize_rule: str = AUTO
-    ) -> None:
+        self, spec: BackboneSpec, weights: str, source: Source, image_size: int, *, resize_rule: str = AUTO,
+        levels: Levels | None = None,
+    ) -> None:  # fmt: skip
         self.spec = spec
         self.name = spec.name
         self.weights = weights
         self.image_size = image_size
         self.resize_rule = resize_rule
+        self.levels = levels
         self._source = source
         self._network: Any = None
         self._classifier: Any = None
@@ -65,6 +69,7 @@ class Backbone:
             "preprocessing": self.spec.preprocessing,
             "image_size": self.image_size,
             "resize": self.resize_rule,
+            **({"levels": self.levels.text} if self.levels else {}),
         }
 
     @property

@@ -50,7 +50,8 @@ def recorded_options(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> di
 
 def changed_parts(backbone: Backbone, recipe: Mapping[str, Any]) -> list[str]:
     """Returns what of a backbone is not as a bank's recipe has it: weights, architecture, preprocessing."""
-    return [part for part, value in backbone.recipe.items() if recipe.get(part) != value]
+    own = backbone.recipe
+    return [part for part in dict.fromkeys((*own, "levels")) if recipe.get(part) != own.get(part)]
 
 
 def recorded_batch_norm(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> str:
@@ -83,7 +84,7 @@ def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backb
     options = recorded_options(recipe, source)
     name = options.pop("backbone")
     check_named(name, "the bank")
-    backbone = load_backbone(name, **options, resize=word_of(recipe["resize"]))
+    backbone = load_backbone(name, **options, resize=word_of(recipe["resize"]), levels=recipe.get("levels"))
     check_recorded(backbone, recipe)
     return backbone
 

@@ -21,6 +21,7 @@ from featurebank.backbone.unfold import is_functional, unfold
 from featurebank.backbone.weight_files import first_line
 from featurebank.backbone.weights import parse_source
 from featurebank.errors import ConfigError, unknown_name
+from featurebank.levels import parse_levels
 from featurebank.runtime import import_tensorflow
 
 OWN = "own"
@@ -138,7 +139,13 @@ class UserNetwork(BackboneSpec):
 
 
 def backbone_from_model(
-    model: Any, *, preprocessing: str, name: str | None = None, image_size: int | None = None, resize: str | None = None
+    model: Any,
+    *,
+    preprocessing: str,
+    name: str | None = None,
+    image_size: int | None = None,
+    resize: str | None = None,
+    levels: str | None = None,
 ) -> Backbone:
     """Makes a Keras model a backbone, as it is now: training it further changes nothing in the backbone.
 
@@ -150,6 +157,7 @@ def backbone_from_model(
         name: of the backbone and its banks; by default the model's.
         image_size: the side of its input in pixels, where the model leaves it open.
         resize: how images become square; see `load_backbone`.
+        levels: of grey images of more than eight bits; see `load_backbone`.
 
     Returns:
         The backbone. Its digest is that of the layers, their settings and the weights; a layer class of your own is
@@ -161,7 +169,9 @@ def backbone_from_model(
     """
     # Keras numbers the models of a process, and a name must mean the same in the next.
     called = name or re.sub(r"^(functional|sequential|model)_\d+$", r"\1", str(getattr(model, "name", "the model")))
-    return make_backbone(model, preprocessing, origin=called, known_as="", image_size=image_size, resize=resize)
+    return make_backbone(
+        model, preprocessing, origin=called, known_as="", image_size=image_size, resize=resize, levels=levels
+    )
 
 
 def make_backbone(
@@ -173,6 +183,7 @@ def make_backbone(
     image_size: int | None,
     weights: str | None = None,
     resize: str | None = None,
+    levels: str | None = None,
 ) -> Backbone:
     """Makes a model a backbone; see `backbone_from_model` and `UserNetwork`."""
     if preprocessing not in DECLARED:
@@ -202,7 +213,14 @@ def make_backbone(
         cut.remaining_work, architecture, digest.of_recipe([digest.of_array(w) for w in trunk.get_weights()]),
         flat,
     )  # fmt: skip
-    return Backbone(spec, str(weights or OWN), parse_source(weights, spec), size, rule_of(resize))
+    return Backbone(
+        spec,
+        str(weights or OWN),
+        parse_source(weights, spec),
+        size,
+        resize_rule=rule_of(resize),
+        levels=parse_levels(levels),
+    )
 
 
 def _checked(model: Any, origin: str) -> Any:

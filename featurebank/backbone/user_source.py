@@ -31,7 +31,7 @@ _steady: set[str] = set()
 
 def load_user_network(
     name: str, *, weights: str | None = None, image_size: int | None = None, preprocessing: str | None = None,
-    resize: str | None = None,
+    resize: str | None = None, levels: str | None = None,
 ) -> Backbone:  # fmt: skip
     """Loads a network of the user's own, which imports Keras, and runs the function where one is named.
 
@@ -41,6 +41,7 @@ def load_user_network(
         image_size: the side of its input in pixels; handed to the function if it takes `image_size`.
         preprocessing: what the network expects; needless where the function declares it.
         resize: how images become square; see `load_backbone`.
+        levels: of grey images of more than eight bits; see `load_backbone`.
 
     Returns:
         The backbone.
@@ -60,7 +61,7 @@ def load_user_network(
             _check_steady(name, model, _from_function(name, image_size)[0])
     chosen = _agreed(name, declared, preprocessing)
     return make_backbone(
-        model, chosen, origin=name, known_as=name, image_size=image_size, weights=weights, resize=resize
+        model, chosen, origin=name, known_as=name, image_size=image_size, weights=weights, resize=resize, levels=levels
     )
 
 

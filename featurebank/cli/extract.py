@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.options import Images, dataset_options, preprocessing_option, resize_option
+from featurebank.cli.options import Images, dataset_options, levels_option, preprocessing_option, resize_option
 from featurebank.cli.settings import Settings, as_json
 from featurebank.cli.terminal import echo, print_json
 
@@ -39,6 +39,7 @@ _SHOWN = 10
 @preprocessing_option
 @click.option("--image-size", type=int, metavar="PX", help="Side of the network's input.  [default: the network's own]")
 @resize_option
+@levels_option
 @click.option(
     "--engine", type=click.Choice(["auto", "openvino", "tensorflow"]), default="auto", show_default=True,
     help="What runs the network; auto is TensorFlow on a GPU, else OpenVINO.",
@@ -68,9 +69,9 @@ _SHOWN = 10
 @click.pass_obj
 def extract(
     settings: Settings, backbones: tuple[str, ...], images: Images, taps: tuple[str, ...], weights: str | None,
-    preprocessing: str | None, image_size: int | None, resize: str | None, engine: str, store: str | None,
-    batch_size: int, on_bad_image: str, max_bad: float | None, views: int, augment: str | None, precision: str, *,
-    wait: bool, dry_run: bool, as_json: bool,
+    preprocessing: str | None, image_size: int | None, resize: str | None, levels: str | None, engine: str,
+    store: str | None, batch_size: int, on_bad_image: str, max_bad: float | None, views: int, augment: str | None,
+    precision: str, *, wait: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compute the features that a bank lacks; what it has is never computed again."""
     from featurebank.backbone import is_user_network, load_backbone
@@ -80,7 +81,7 @@ def extract(
     own = [name for name in backbones if is_user_network(name)]
     networks = [
         load_backbone(
-            name, weights=weights, image_size=image_size, resize=resize,
+            name, weights=weights, image_size=image_size, resize=resize, levels=levels,
             preprocessing=preprocessing if name in own or not own else None,
         )
         for name in backbones

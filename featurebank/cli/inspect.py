@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurebank.cli.options import Images, dataset_argument, resize_option
+from featurebank.cli.options import Images, dataset_argument, levels_option, resize_option
 from featurebank.cli.settings import Settings, as_json
 from featurebank.cli.terminal import echo, print_json
 
@@ -36,12 +36,13 @@ _IMAGE_SIZE = 224
 @click.option("--views", type=int, metavar="K", help=f"Augmented views of each.  [default: {_VIEWS}]")
 @click.option("--image-size", type=int, metavar="PX", help=f"Side of the augmented images.  [default: {_IMAGE_SIZE}]")
 @resize_option
+@levels_option
 @as_json
 @click.pass_obj
 def inspect(
     settings: Settings, images: Images, output: Path | None, bank: str | None,
     near: float, sample: int, augment: str | None, views: int | None, image_size: int | None,
-    resize: str | None, *, no_bank: bool, as_json: bool,
+    resize: str | None, levels: str | None, *, no_bank: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """What one wants to know of a dataset: counts, sizes, bad files, images that are there twice, samples."""
     if augment is None and (views, image_size, resize) != (None, None, None):
@@ -61,7 +62,7 @@ def inspect(
     found = inspect_dataset(
         dataset, bank=None if no_bank else _bank(settings, bank, dataset), augmentation=augmentation,
         views=_VIEWS if views is None else views, image_size=_IMAGE_SIZE if image_size is None else image_size,
-        resize=resize, sample=sample, near=near, seed=images.seed, reporter=settings.reporter(),
+        resize=resize, levels=levels, sample=sample, near=near, seed=images.seed, reporter=settings.reporter(),
     )  # fmt: skip
     if output:
         from featurebank.report.page import write_page

@@ -72,6 +72,12 @@ resize_option = click.option(
     "[default: auto]",
 )  # fmt: skip
 
+levels_option = click.option(
+    "--levels", metavar="LOW,HIGH|auto[:LOW,HIGH]",
+    help="What becomes black and white in grey images of more than 8 bits, as 0,4095 for 12 bits; auto is each image's "
+    "least and largest value, auto:1,99 its percentiles.  [default: 0,65535]",
+)  # fmt: skip
+
 
 def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --dataset and the options about its part and its split; the command gets them as `images`, an `Images`."""

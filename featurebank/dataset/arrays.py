@@ -16,6 +16,7 @@ from featurebank.dataset.folder import absolute
 from featurebank.dataset.npz import read_npz
 from featurebank.dataset.splits import SPLITS
 from featurebank.errors import DatasetError
+from featurebank.levels import Levels
 
 _GREY_NDIM = 3
 _COLOUR_NDIM = 4
@@ -39,14 +40,14 @@ class Arrays:
         """Returns the digest of the image as `image` gives it, so that grey stored once or thrice is the same."""
         return digest.of_array(self.image(index, None))
 
-    def image(self, index: int, expected: bytes | None) -> np.ndarray:
+    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
         """Returns a copy of one image: (h, w, 3) uint8."""
         image: np.ndarray = self._images[index]
         if image.ndim == _COLOUR_NDIM - 1:
             return image.copy()
         return np.repeat(image[:, :, np.newaxis], 3, axis=2)
 
-    def facts(self, index: int, expected: bytes | None) -> Facts:
+    def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns what an image is, from the shape of the array."""
         height, width = self._images.shape[1:3]
         return Facts(width, height, "array", "RGB" if self._images.ndim == _COLOUR_NDIM else "L", rotated=False)

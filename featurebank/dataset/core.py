@@ -18,6 +18,7 @@ from featurebank.dataset.fingerprint import Pixels, digest_all
 from featurebank.dataset.memory import digest_changed
 from featurebank.dataset.splits import SPLITS, assign
 from featurebank.errors import LostImageError
+from featurebank.levels import Depths, Levels
 from featurebank.progress import enumerate_some, shorten
 
 FOLD = "fold"
@@ -153,11 +154,12 @@ class Dataset:
         """(n,) uint8 codes: 0 train, 1 val, 2 test. See `featurebank.dataset.splits.assign`."""
         return assign(self.digests, self.contents.given, self.fractions, self.seed)
 
-    def image(self, index: int) -> np.ndarray:
+    def image(self, index: int, levels: Levels | None = None) -> np.ndarray:
         """Reads and decodes one image; may be called from several threads.
 
         Args:
             index: its row.
+            levels: what becomes black and white in grey images of more than eight bits.
 
         Returns:
             (height, width, 3) uint8, RGB; may be read-only.
@@ -165,15 +167,21 @@ class Dataset:
         Raises:
             BadImageError: it cannot be read or decoded, or is not any more what was fingerprinted.
         """
-        return self.contents.pixels.image(index, self._known(index))
+        return self.contents.pixels.image(index, self._known(index), levels)
 
-    def facts(self, index: int) -> Facts:
+    def facts(self, index: int, levels: Levels | None = None) -> Facts:
         """Decodes one image as `image` does, and returns what it is instead of its pixels.
 
         Raises:
             BadImageError: as `image` does.
         """
-        return self.contents.pixels.facts(index, self._known(index))
+        return self.contents.pixels.facts(index, self._known(index), levels)
+
+    def depth_warnings(self, levels: Levels | None = None) -> list[str]:
+        """Says in a line what is lost of the images of more than eight bits that were decoded, if much is."""
+        depths: Depths | None = getattr(self.contents.pixels, "depths", None)
+        line = depths.warning(levels) if depths else None
+        return [line] if line else []
 
     @property
     def in_threads(self) -> bool:

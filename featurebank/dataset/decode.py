@@ -22,6 +22,7 @@ from featurebank import digest
 from featurebank.dataset.budget import PixelBudget, pixel_budget
 from featurebank.dataset.kinds import failure, foreign
 from featurebank.errors import BadImageError, LostImageError
+from featurebank.levels import WHOLE, Levels
 
 MAX_PIXELS = 120_000_000
 """Images with more pixels are refused unseen: phones make up to 108 million, decompression bombs billions."""
@@ -49,7 +50,9 @@ _PNG_XMP = b"XML:com.adobe.xmp\0\0"
 _LARGE_TEXT = 1 << 19
 _AVIF = re.compile(b"avif|avis")
 _STRIP_PIXELS = 1 << 23
-_MOST_GREY = 0xFFFF
+_GIVE_LEVELS = "give --levels LOW,HIGH or auto, or save it with 8 or 16 bits"
+_BITS_PER_SAMPLE, _SIXTEEN = 258, 16
+_RAW_MODE = "featurebank.rawmode"
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,11 @@ class Facts:
     """How the pixels are stored, in Pillow's words: "RGB", "L" (grey), "P" (palette), "RGBA", "CMYK", "I;16", ..."""
     rotated: bool
     """Whether its EXIF orientation turned or mirrored it."""
+    peak: float | None = None
+    """The largest value of an image of more than eight bits a pixel; of 16-bit colour, as far as it can be seen."""
 
 
-def decode(data: bytes) -> np.ndarray:
+def decode(data: bytes, levels: Levels | None = None) -> np.ndarray:
     """Decodes an image file, whatever its name says.
 
     The formats are JPEG (MPO too), PNG, WEBP, BMP, GIF, TIFF, PPM (PGM, PBM), JPEG 2000 and AVIF, and HEIC where the
@@ -77,10 +82,12 @@ def decode(data: bytes) -> np.ndarray:
     - The orientation of EXIF is applied.
     - Grey and palette images become RGB. Transparency is dropped, as by `keras.utils.load_img`: what was stored under
       transparent pixels shows.
-    - Of 16-bit grey the upper eight bits are kept, as of 16-bit colour.
+    - Of 16-bit grey the upper eight bits are kept, as of 16-bit colour, unless levels are given; floating-point, signed
+      and 32-bit grey needs them.
 
     Args:
         data: the whole file.
+        levels: what becomes black and white in a grey image of more than eight bits.
 
     Returns:
         (height, width, 3) uint8, RGB; read-only, as a copy that can be written costs a sixth of the time.
@@ -89,10 +96,10 @@ def decode(data: bytes) -> np.ndarray:
         BadImageError: the bytes are no such image, are damaged, or hold more than `MAX_PIXELS` pixels or `MAX_SCANS`
             scans.
     """
-    return decode_with_facts(data)[0]
+    return decode_with_facts(data, levels)[0]
 
 
-def decode_with_facts(data: bytes) -> tuple[np.ndarray, Facts]:
+def decode_with_facts(data: bytes, levels: Levels | None = None) -> tuple[np.ndarray, Facts]:
     """Decodes an image file as `decode` does, and returns beside the pixels what the file says of itself."""
     if not data:
         message = "empty file"
@@ -100,11 +107,11 @@ def decode_with_facts(data: bytes) -> tuple[np.ndarray, Facts]:
     try:
         with _quiet_pillow():
             try:
-                return _decoded(_open(data))
+                return _decoded(_open(data), levels)
             except ValueError as error:
                 if not _is_about_texts(error, data):
                     raise
-                return _decoded(_open(_without_texts(data)))
+                return _decoded(_open(_without_texts(data)), levels)
     except BadImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -126,17 +133,25 @@ def _budget() -> PixelBudget:
     return pixel_budget(MAX_PIXELS)
 
 
-def _decoded(image: Image.Image) -> tuple[np.ndarray, Facts]:
+def _raw_mode(image: Image.Image) -> str:
+    """Returns how Pillow will unpack an image, as "RGB;16B"; "" where its plugin does not say."""
+    tiles = getattr(image, "tile", None) or [("", (), 0, "")]
+    found = tiles[0][3]
+    return str(found[0] if isinstance(found, tuple) and found else found)
+
+
+def _decoded(image: Image.Image, levels: Levels | None) -> tuple[np.ndarray, Facts]:
     _check_size(image.size)
     _check_tiles(image)
     found, mode = image.format or "", image.mode
+    image.info[_RAW_MODE] = _raw_mode(image)  # before loading, after which it is gone
     with _budget().decoding(image.size[0] * image.size[1]):
         turned = found == "TIFF" and _turn(image) is not None
         image.load()
         turn = _turn(image)
-        picture = _to_rgb(image)
+        picture, peak = _to_rgb(image, levels)
         pixels = _as_array(picture if turn is None else picture.transpose(turn))
-    return pixels, Facts(pixels.shape[1], pixels.shape[0], found, mode, turned or turn is not None)
+    return pixels, Facts(pixels.shape[1], pixels.shape[0], found, mode, turned or turn is not None, peak)
 
 
 def _as_array(picture: Image.Image) -> np.ndarray:
@@ -153,7 +168,9 @@ def _as_array(picture: Image.Image) -> np.ndarray:
     return pixels
 
 
-def decode_expected(data: bytes, expected: bytes | None) -> tuple[np.ndarray, Facts]:
+def decode_expected(
+    data: bytes, expected: bytes | None, levels: Levels | None = None
+) -> tuple[np.ndarray, Facts]:  # fmt: skip
     """Decodes an image file whose content digest is known; see `decode_with_facts`.
 
     Raises:
@@ -162,7 +179,7 @@ def decode_expected(data: bytes, expected: bytes | None) -> tuple[np.ndarray, Fa
     if expected is not None and digest.of_bytes(data).encode() != expected:
         message = "changed while it was being read"
         raise LostImageError(message)
-    return decode_with_facts(data)
+    return decode_with_facts(data, levels)
 
 
 def _open(data: bytes) -> Image.Image:
@@ -264,26 +281,42 @@ def _check_tiles(image: Image.Image) -> None:
         raise BadImageError(message)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        message = "floating-point pixels, whose range is unknown: save it with 8 or 16 bits"
-        raise BadImageError(message)
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        image = _upper_byte(image)
-    elif image.mode in {"La", "RGBa"}:  # premultiplied by alpha
+def _to_rgb(image: Image.Image, levels: Levels | None) -> tuple[Image.Image, float | None]:
+    """Returns an image as RGB, and the largest value of one of more than eight bits."""
+    peak = None
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        values = np.asarray(image)
+        peak = float(np.nanmax(values)) if values.size and not np.isnan(values).all() else 0.0
+        image = Image.fromarray(_upper_byte(values) if levels is None else levels.apply(values))
+    elif _is_deep(image):
+        if levels is not None:
+            message = "16 bits a colour, of which the upper 8 are read: --levels is for grey images; save it as grey"
+            raise BadImageError(message)
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
+        peak = 257.0 * max(high for _, high in cast("tuple[tuple[int, int], ...]", rgb.getextrema()))
+    if image.mode in {"La", "RGBa"}:  # premultiplied by alpha
         image = image.convert("LA" if image.mode == "La" else "RGBA")
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # the way on which Pillow does not warn
-    return image if image.mode == "RGB" else image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB"), peak
 
 
-def _upper_byte(image: Image.Image) -> Image.Image:
-    values = np.asarray(image)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > _MOST_GREY:
-        message = f"32-bit grey values from {low} to {high}: expected 0 to 65535; save it with 8 or 16 bits"
+def _is_deep(image: Image.Image) -> bool:
+    """Tells whether the colours of an image are stored with 16 bits, of which Pillow has kept the upper 8."""
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, 0)
+    raw = image.info.get(_RAW_MODE, "")
+    return (max(bits) if isinstance(bits, tuple) else bits) == _SIXTEEN or ";16" in raw
+
+
+def _upper_byte(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "f":
+        message = f"floating-point pixels, whose range is unknown: {_GIVE_LEVELS}"
         raise BadImageError(message)
-    return Image.fromarray((values >> 8).astype(np.uint8))
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > WHOLE:
+        message = f"32-bit grey values from {low} to {high}: expected 0 to {WHOLE}; {_GIVE_LEVELS}"
+        raise BadImageError(message)
+    return (values >> 8).astype(np.uint8)
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

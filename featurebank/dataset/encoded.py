@@ -19,6 +19,7 @@ from featurebank.dataset.layout import split_code
 from featurebank.dataset.splits import TRAIN
 from featurebank.errors import DatasetError, FeatureBankError, LostImageError
 from featurebank.files import MOST_BYTES
+from featurebank.levels import Depths, Levels
 from featurebank.runtime import ram_limit
 
 IMAGE_NAMES = ("image", "img", "photo", "picture")
@@ -61,18 +62,24 @@ class Encoded:
         self._readers = tuple(readers)
         self._parts = parts
         self._rows = rows
+        self.depths = Depths()
 
     def digest(self, index: int) -> str:
         """Returns the digest of an image's bytes; raises OSError where it cannot be read."""
         return digest.of_bytes(self._bytes(index))
 
-    def image(self, index: int, expected: bytes | None) -> np.ndarray:
+    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
         """Returns (height, width, 3) uint8; raises BadImageError, also if the bytes have not the digest expected."""
-        return decode_expected(self._read(index), expected)[0]
+        return self._decoded(index, expected, levels)[0]
 
-    def facts(self, index: int, expected: bytes | None) -> Facts:
+    def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns what an image is; raises BadImageError as `image` does."""
-        return decode_expected(self._read(index), expected)[1]
+        return self._decoded(index, expected, levels)[1]
+
+    def _decoded(self, index: int, expected: bytes | None, levels: Levels | None) -> tuple[np.ndarray, Facts]:
+        found = decode_expected(self._read(index), expected, levels)
+        self.depths.note(index, found[1].peak)
+        return found
 
     def _read(self, index: int) -> bytes:
         try:

@@ -11,6 +11,7 @@ import numpy as np
 
 from featurebank import runtime
 from featurebank.dataset.decode import Facts
+from featurebank.levels import Levels
 
 DIGEST_DTYPE = np.dtype("S32")
 
@@ -36,10 +37,10 @@ class Pixels(Protocol):
     def digest(self, index: int) -> str:
         """Returns the content digest of an image; raises OSError where it cannot be read."""
 
-    def image(self, index: int, expected: bytes | None) -> np.ndarray:
+    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
         """Returns (height, width, 3) uint8; raises BadImageError, also if the content has not the digest expected."""
 
-    def facts(self, index: int, expected: bytes | None) -> Facts:
+    def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns what an image is, decoded fully all the same; raises BadImageError as `image` does."""
 
 

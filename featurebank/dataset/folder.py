@@ -19,6 +19,7 @@ from featurebank.dataset.splits import TRAIN
 from featurebank.dataset.walk import Listing, list_images, no_images, readable_ids, unread_note
 from featurebank.errors import DatasetError, LostImageError
 from featurebank.files import read_regular
+from featurebank.levels import Depths, Levels
 
 _MOST_BYTES = 1 << 30
 """Of an image file."""
@@ -39,6 +40,7 @@ class Files:
         self.root = root
         self._ids = ids
         self._odd = odd
+        self.depths = Depths()
 
     def path(self, index: int) -> str:
         """Returns the path of an image."""
@@ -53,13 +55,18 @@ class Files:
         """Returns what tells that a file has not changed."""
         return stamp_of(self.path(index))
 
-    def image(self, index: int, expected: bytes | None) -> np.ndarray:
+    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
         """Returns (height, width, 3) uint8; raises BadImageError, also if the file has not the digest expected."""
-        return decode_expected(self._read(index), expected)[0]
+        return self._decoded(index, expected, levels)[0]
 
-    def facts(self, index: int, expected: bytes | None) -> Facts:
+    def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns what an image is; raises BadImageError as `image` does."""
-        return decode_expected(self._read(index), expected)[1]
+        return self._decoded(index, expected, levels)[1]
+
+    def _decoded(self, index: int, expected: bytes | None, levels: Levels | None) -> tuple[np.ndarray, Facts]:
+        found = decode_expected(self._read(index), expected, levels)
+        self.depths.note(index, found[1].peak)
+        return found
 
     def _read(self, index: int) -> bytes:
         try:

@@ -13,6 +13,7 @@ from featurebank.dataset.decode import Facts
 from featurebank.dataset.fingerprint import Pixels, Stamp
 from featurebank.dataset.splits import SPLITS, TEST, UNDECIDED, check_fractions
 from featurebank.errors import ConfigError, DatasetError, unknown_name
+from featurebank.levels import Depths, Levels
 
 _PREFIX = "test:"
 _DIGITS = 6
@@ -31,6 +32,12 @@ class Joined:
         self.in_threads = first.in_threads or second.in_threads
         self._parts, self._count = (first, second), count
 
+    @property
+    def depths(self) -> Depths:
+        """The largest values of deep images, by their place among both."""
+        first, second = (getattr(pixels, "depths", None) or Depths() for pixels in self._parts)
+        return Depths({**first.peaks, **{self._count + place: peak for place, peak in second.peaks.items()}})
+
     def stamp(self, index: int) -> Stamp | None:
         """Returns the stamp of a file; None where the digest cannot be remembered."""
         pixels, place = self._at(index)
@@ -42,15 +49,15 @@ class Joined:
         pixels, place = self._at(index)
         return pixels.digest(place)
 
-    def image(self, index: int, expected: bytes | None) -> np.ndarray:
+    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
         """Returns (height, width, 3) uint8; raises BadImageError."""
         pixels, place = self._at(index)
-        return pixels.image(place, expected)
+        return pixels.image(place, expected, levels)
 
-    def facts(self, index: int, expected: bytes | None) -> Facts:
+    def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns what an image is; raises BadImageError."""
         pixels, place = self._at(index)
-        return pixels.facts(place, expected)
+        return pixels.facts(place, expected, levels)
 
     def _at(self, index: int) -> tuple[Pixels, int]:
         second = index >= self._count

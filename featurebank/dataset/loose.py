@@ -17,6 +17,7 @@ from featurebank.dataset.fingerprint import Pixels
 from featurebank.dataset.paths import Paths
 from featurebank.dataset.splits import DEFAULT_FRACTIONS
 from featurebank.errors import DatasetError
+from featurebank.levels import Levels
 
 UNLABELLED = "unlabelled"
 """The class, and the beginning of the name, of datasets without labels."""
@@ -42,12 +43,12 @@ class ArrayList:
         """Returns the digest of the image as `image` gives it; see `featurebank.dataset.arrays.Arrays`."""
         return digest.of_array(self.image(index, None))
 
-    def image(self, index: int, expected: bytes | None) -> np.ndarray:
+    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
         """Returns a copy of one image: (height, width, 3) uint8."""
         image = self._images[index]
         return image.copy() if image.ndim == _CHANNELS else np.repeat(image[:, :, np.newaxis], 3, axis=2)
 
-    def facts(self, index: int, expected: bytes | None) -> Facts:
+    def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns what an image is, from the shape of its array."""
         image = self._images[index]
         return Facts(image.shape[1], image.shape[0], "array", "RGB" if image.ndim == _CHANNELS else "L", rotated=False)

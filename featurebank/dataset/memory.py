@@ -29,6 +29,7 @@ import numpy as np
 from featurebank import digest
 from featurebank.dataset.fingerprint import DIGEST_DTYPE, Pixels, Stamp, digest_all
 from featurebank.files import TEMPORARY_PREFIX, atomic_path, read_regular
+from featurebank.levels import Levels
 from featurebank.runtime import workers
 from featurebank.sealed import seal_archive
 
@@ -121,8 +122,8 @@ class _Reading:
             self.stamps[index], self.digests[index] = before, found
         return found
 
-    def image(self, place: int, expected: bytes | None) -> np.ndarray:
-        return self.pixels.image(int(self.todo[place]), expected)
+    def image(self, place: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
+        return self.pixels.image(int(self.todo[place]), expected, levels)
 
 
 @dataclass(frozen=True)

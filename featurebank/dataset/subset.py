@@ -17,6 +17,7 @@ from featurebank.dataset.core import Contents
 from featurebank.dataset.decode import Facts
 from featurebank.dataset.fingerprint import Pixels, Stamp
 from featurebank.errors import ConfigError, unknown_name
+from featurebank.levels import Depths, Levels
 
 _DIGITS = 6
 
@@ -54,6 +55,11 @@ class Chosen:
         self._pixels = pixels
         self._positions = positions
 
+    @property
+    def depths(self) -> Depths | None:
+        """The largest values of deep images, by their place in the whole."""
+        return getattr(self._pixels, "depths", None)
+
     def stamp(self, index: int) -> Stamp | None:
         """Returns the stamp of a file; None where the digest cannot be remembered."""
         stamp = getattr(self._pixels, "stamp", None)
@@ -63,13 +69,13 @@ class Chosen:
         """Returns the content digest of an image; raises OSError where it cannot be read."""
         return self._pixels.digest(int(self._positions[index]))
 
-    def image(self, index: int, expected: bytes | None) -> np.ndarray:
+    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
         """Returns (height, width, 3) uint8; raises BadImageError."""
-        return self._pixels.image(int(self._positions[index]), expected)
+        return self._pixels.image(int(self._positions[index]), expected, levels)
 
-    def facts(self, index: int, expected: bytes | None) -> Facts:
+    def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns what an image is; raises BadImageError."""
-        return self._pixels.facts(int(self._positions[index]), expected)
+        return self._pixels.facts(int(self._positions[index]), expected, levels)
 
 
 def check_subset(classes: Sequence[str] | None, limit: Any, per_class: Any) -> Subset:

@@ -16,6 +16,7 @@ from featurebank.dataset.core import Dataset, Skipped
 from featurebank.dataset.decode import Facts
 from featurebank.dataset.splits import SPLITS
 from featurebank.errors import BadImageError
+from featurebank.levels import Levels
 
 THUMBNAIL = 96
 """The longer side of a thumbnail in pixels, at most."""
@@ -102,12 +103,15 @@ class Survey:
         return np.asarray(self.widths > 0)
 
 
-def survey(dataset: Dataset, progress: Callable[[int], None] = lambda count: None) -> Survey:
+def survey(
+    dataset: Dataset, progress: Callable[[int], None] = lambda count: None, levels: Levels | None = None
+) -> Survey:
     """Decodes every image of a dataset once, in threads, and keeps of each its size alone.
 
     Args:
         dataset: the images.
         progress: called now and then, in this thread, with how many more are done.
+        levels: what becomes black and white in grey images of more than eight bits.
     """
     dataset.fingerprint()  # so that a file which changes meanwhile is told from one that is damaged
     sizes = np.zeros((2, len(dataset)), np.int32)
@@ -115,7 +119,7 @@ def survey(dataset: Dataset, progress: Callable[[int], None] = lambda count: Non
     modes: Counter[str] = Counter()
     unreadable: list[Skipped] = []
     index = rotated = 0
-    for part in _parts(dataset):
+    for part in _parts(dataset, levels):
         for facts in part:
             if isinstance(facts, str):
                 unreadable.append(Skipped(dataset.ids[index], facts))
@@ -203,26 +207,26 @@ def _differs(column: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return np.asarray(np.minimum.reduceat(column, starts) != np.maximum.reduceat(column, starts))
 
 
-def _part(dataset: Dataset, start: int, stop: int) -> _Part:
+def _part(dataset: Dataset, levels: Levels | None, start: int, stop: int) -> _Part:
     found: _Part = []
     for index in range(start, stop):
         try:
-            found.append(dataset.facts(index))
+            found.append(dataset.facts(index, levels))
         except BadImageError as error:
             found.append(str(error))
     return found
 
 
-def _parts(dataset: Dataset) -> Iterator[_Part]:
+def _parts(dataset: Dataset, levels: Levels | None) -> Iterator[_Part]:
     """Yields the facts of all images, in order, with a bounded number in flight."""
     spans = [(start, min(start + _CHUNK, len(dataset))) for start in range(0, len(dataset), _CHUNK)]
     if not dataset.in_threads:
-        yield from (_part(dataset, *span) for span in spans)
+        yield from (_part(dataset, levels, *span) for span in spans)
         return
     pending: deque[Future[_Part]] = deque()
     with runtime.workers("survey") as pool:
         for span in spans:
-            pending.append(pool.submit(_part, dataset, *span))
+            pending.append(pool.submit(_part, dataset, levels, *span))
             if len(pending) > 2 * runtime.threads():
                 yield pending.popleft().result()
         while pending:

@@ -95,7 +95,9 @@ def _estimate(
     taps = max(jobs, key=lambda job: len(job[1]))[0]
     sample = jobs[0][1]
     indices = np.flatnonzero(contained(dataset.digests, sample)).tolist()
-    speed = _Trial(dataset.image, indices, backbone, options, path.parent, reporter).speed(taps)
+    speed = _Trial(
+        lambda index: dataset.image(index, backbone.levels), indices, backbone, options, path.parent, reporter
+    ).speed(taps)
     size = sum(len(digests) * sum(speed.row_bytes.get(tap, 0) for tap in found) for found, digests in jobs)
     seconds = speed.load_seconds + rows / speed.rate
     return Estimate(path, len(wanted), rows, size, seconds, speed.rate, speed.engine)

@@ -165,6 +165,9 @@ def run_extractions(
         work.run()
         seconds = time.perf_counter() - began
         rows = work.finish(seconds)
+    for levels in dict.fromkeys(backbone.levels for backbone in backbones):
+        for line in dataset.depth_warnings(levels):
+            reporter.warn(line)
     for backbone in backbones:
         if backbone.is_built:
             outline_of(backbone, place)  # so that the next misspelt tap is found before anything is built

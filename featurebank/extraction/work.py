@@ -22,6 +22,7 @@ from featurebank.extraction.losses import Losses
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.plan import Job, schedule
 from featurebank.extraction.target import Running, Target
+from featurebank.levels import Levels
 from featurebank.meter import Meter
 from featurebank.progress import Advance, Reporter
 from featurebank.runtime import threads
@@ -121,7 +122,8 @@ class Work:
 
         def decode(index: int) -> Prepared[Lane]:
             with in_flight():
-                self._image(index)
+                for levels in dict.fromkeys(target.backbone.levels for target in self.targets):
+                    self._image(index, levels)
             return ()
 
         for found in feed(decode, again, self.options.batch_size):
@@ -192,30 +194,32 @@ class Work:
                 return prepared_for(index, place[index])
 
         def prepared_for(index: int, position: int) -> Prepared[Lane]:
-            image = self._image(index)
-            clean: dict[tuple[int, str], np.ndarray] = {}
+            images: dict[Levels | None, np.ndarray] = {}
+            clean: dict[tuple[int, str, Levels | None], np.ndarray] = {}
             prepared = []
             for number in numbers[bounds[position] : bounds[position + 1]].tolist():
                 job = jobs[number]
                 backbone = self.targets[job.bank].backbone
-                square = backbone.image_size, backbone.resize_rule
+                square = backbone.image_size, backbone.resize_rule, backbone.levels
                 if square not in clean:
-                    clean[square] = backbone.resize(image)
+                    if backbone.levels not in images:
+                        images[backbone.levels] = self._image(index, backbone.levels)
+                    clean[square] = backbone.resize(images[backbone.levels])
                 found = self._view(clean[square], index, job.view)
                 prepared.append((Lane(job.bank, job.taps), job.view, found))
             return prepared
 
         return feed(prepare, map(int, indices), self.options.batch_size)
 
-    def _image(self, index: int) -> np.ndarray:
+    def _image(self, index: int, levels: Levels | None) -> np.ndarray:
         """Decodes an image; where its file has gone or changed meanwhile, a copy of it does as well."""
         try:
-            return self.dataset.image(index)
+            return self.dataset.image(index, levels)
         except BadImageError:
             for other in np.flatnonzero(self.dataset.digests == self.dataset.digests[index]).tolist():
                 if other != index:
                     with contextlib.suppress(BadImageError):
-                        return self.dataset.image(other)
+                        return self.dataset.image(other, levels)
             raise
 
     def _view(self, image: np.ndarray, index: int, view: int) -> np.ndarray:

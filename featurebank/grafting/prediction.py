@@ -19,6 +19,7 @@ from featurebank.dataset.walk import image_files
 from featurebank.errors import ArchiveError, ConfigError, DatasetError, FeatureBankError
 from featurebank.grafting.about import About, about_from_text
 from featurebank.grafting.formats import Format, format_of
+from featurebank.levels import parse_levels
 from featurebank.progress import SILENT, Reporter
 from featurebank.runtime import workers
 
@@ -226,11 +227,12 @@ def run_images(
         The place of each image, in order, with its probabilities (classes,), or the reason why it cannot be read.
     """
     size = model.about.image_size
+    levels = parse_levels(model.about.backbone.get("levels"))
 
     def opened(index: int) -> np.ndarray | str:
         try:
             with in_flight():
-                return resize_image(dataset.image(index), size, model.about.resize)
+                return resize_image(dataset.image(index, levels), size, model.about.resize)
         except (DatasetError, OSError) as error:
             return " ".join(str(error).split())
 

@@ -46,7 +46,7 @@ def sample_of(bank: Bank, tap: str, backbone: Backbone, splits: Sequence[str]) -
     try:
         dataset = original_dataset(bank)
         places = unchanged(bank, dataset, IMAGES, splits=splits)
-        images = [backbone.resize(dataset.image(index)) for _, index in places]
+        images = [backbone.resize(dataset.image(index, backbone.levels)) for _, index in places]
         reason = f"none of the images of '{dataset.spec}' are those of the bank any more"
     except (FeatureBankError, OSError) as error:
         images, reason = [], " ".join(str(error).split())

@@ -20,7 +20,7 @@ from featurebank.heads.runs import FINETUNE, Run, read_run
 from featurebank.progress import SILENT, Reporter
 from featurebank.runtime import import_tensorflow, installed_versions
 
-_PARTS = ("backbone", "architecture", "weights", "preprocessing", "image_size", "resize")
+_PARTS = ("backbone", "architecture", "weights", "preprocessing", "image_size", "resize", "levels")
 """Of a bank's recipe, what the network's is."""
 CAN = (
     "softmax, mlp, heads on maps, tails, and every linear head (logistic, ridge, lda, nearest_mean, svm with kernel "
@@ -119,7 +119,7 @@ def _finetuned(bank: Bank, run: Run, form: str) -> Grafted:
             f"run {run.run} is a fine-tune, one stack of layers: export it as a .keras file (or .onnx, .xml, .tflite)"
         )
         raise HeadError(message)
-    about = _about(bank, {part: bank.recipe[part] for part in _PARTS}, run, FINETUNE, run.tap)
+    about = _about(bank, {part: bank.recipe[part] for part in _PARTS if part in bank.recipe}, run, FINETUNE, run.tap)
     model, images = finetuned_model(run), _noise(about.image_size)
     return Grafted(model, about, images, answer(model, images))
 

@@ -262,7 +262,7 @@ def load_backbone_of(section: ExtractSection) -> Backbone:
     """Chooses the network of a section; its weights are not looked for yet."""
     return load_backbone(
         section.backbone, weights=section.weights, image_size=section.image_size, preprocessing=section.preprocessing,
-        resize=section.resize,
+        resize=section.resize, levels=section.levels,
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ class Fake:
             raise OSError(5, "Input/output error")
         return f"{index:032x}"
 
-    def image(self, index: int, expected: bytes | None) -> np.ndarray:
+    def image(self, index: int, expected: bytes | None, levels: object = None) -> np.ndarray:
         raise NotImplementedError
 
 

@@ -152,7 +152,7 @@ class Clocked:
         self.before_reading(index)
         return digest.of_bytes(self.contents[index])
 
-    def image(self, index: int, expected: bytes | None) -> np.ndarray:
+    def image(self, index: int, expected: bytes | None, levels: object = None) -> np.ndarray:
         raise NotImplementedError
 
     def check(self, file: Path) -> None:

@@ -23,7 +23,7 @@ class NoPixels:
     def digest(self, index: int) -> str:
         raise AssertionError("something was read")
 
-    def image(self, index: int, expected: bytes | None) -> np.ndarray:
+    def image(self, index: int, expected: bytes | None, levels: object = None) -> np.ndarray:
         raise AssertionError("something was read")
 
 

@@ -131,7 +131,7 @@ class Slow:
     def fingerprint(self) -> None:
         pass
 
-    def facts(self, index: int) -> Facts:
+    def facts(self, index: int, levels: object = None) -> Facts:
         with self._lock:
             self.begun += 1
         return Facts(index + 1, 1, "PNG", "RGB", rotated=False)

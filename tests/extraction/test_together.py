@@ -33,7 +33,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     original = Dataset.image
 
-    def image(self: Dataset, index: int) -> np.ndarray:
+    def image(self: Dataset, index: int, levels: Any = None) -> np.ndarray:
         seen.append(index)
         return original(self, index)
 

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib
-import io
-import logging
-import re
-import struct
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,7 +14,8 @@ from PIL import Image
 
 from featurebank import digest
 from featurebank.dataset.budget import PixelBudget, pixel_budget
-from featurebank.dataset.kinds import failure, foreign
+from featurebank.dataset.codecs import format_of, is_about_texts, open_image, without_texts
+from featurebank.dataset.kinds import failure
 from featurebank.errors import BadImageError, LostImageError
 from featurebank.levels import WHOLE, Levels
 
@@ -28,11 +23,6 @@ MAX_PIXELS = 120_000_000
 """Images with more pixels are refused unseen: phones make up to 108 million, decompression bombs billions."""
 
 _TOO_MANY = f"more than {MAX_PIXELS // 10**6} million (a decompression bomb?)"
-MAX_SCANS = 100
-"""A progressive JPEG with more is refused: encoders write some ten, and each goes through the whole image."""
-
-_SOS, _EOI = b"\xff\xda", 0xD9
-_MARKER = re.compile(rb"\xff[^\0\xff\xd0-\xd7]")
 _ORIENTATION, _TILE_WIDTH, _TILE_HEIGHT = 0x0112, 0x0142, 0x0143
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -43,12 +33,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
-_PNG_SIGNATURE = 8
-_PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
-_PNG_XMP = b"XML:com.adobe.xmp\0\0"
-_LARGE_TEXT = 1 << 19
-_AVIF = re.compile(b"avif|avis")
 _STRIP_PIXELS = 1 << 23
 _GIVE_LEVELS = "give --levels LOW,HIGH or auto, or save it with 8 or 16 bits"
 _BITS_PER_SAMPLE, _SIXTEEN = 258, 16
@@ -107,11 +91,11 @@ def decode_with_facts(data: bytes, levels: Levels | None = None) -> tuple[np.nda
     try:
         with _quiet_pillow():
             try:
-                return _decoded(_open(data), levels)
+                return _decoded(open_image(data), levels)
             except ValueError as error:
-                if not _is_about_texts(error, data):
+                if not is_about_texts(error, data):
                     raise
-                return _decoded(_open(_without_texts(data)), levels)
+                return _decoded(open_image(without_texts(data)), levels)
     except BadImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -121,7 +105,7 @@ def decode_with_facts(data: bytes, levels: Levels | None = None) -> tuple[np.nda
         message = "not enough memory to decode it"
         raise BadImageError(message) from error
     except Exception as error:  # Pillow's parsers raise nearly anything on hostile bytes
-        raise BadImageError(failure(data, _kind_of(data), error)) from error
+        raise BadImageError(failure(data, format_of(data), error)) from error
 
 
 def in_flight() -> contextlib.AbstractContextManager[None]:
@@ -180,86 +164,6 @@ def decode_expected(
         message = "changed while it was being read"
         raise LostImageError(message)
     return decode_with_facts(data, levels)
-
-
-def _open(data: bytes) -> Image.Image:
-    # `Image.open` compares the size with a limit of its own, which is global and lower than ours, and hides the size
-    # from the message. So the registered openers are called as it does; they read the header only.
-    for name, opener, accept in _openers():
-        accepted = accept(data[:16])
-        if isinstance(accepted, str):
-            raise BadImageError(accepted)  # Pillow was built without this format
-        if not accepted:
-            continue
-        if name == "JPEG":
-            _check_scans(data)
-        if name != "AVIF" or _AVIF.search(data[8:32]):  # its opener takes what only HEIC's can read
-            return opener(io.BytesIO(data), "")
-    raise BadImageError(foreign(data))
-
-
-def _is_about_texts(error: ValueError, data: bytes) -> bool:
-    """Tells whether Pillow refuses a PNG for its texts or its colour profile, which it finds too large."""
-    return "text" in str(error).lower() and _kind_of(data) == "PNG"
-
-
-def _without_texts(data: bytes) -> bytes:
-    """Returns a PNG without texts and colour profile, but for the text that may say how it is turned.
-
-    What is cut short stays so.
-    """
-    kept, place = [data[:_PNG_SIGNATURE]], _PNG_SIGNATURE
-    while place + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, place)
-        if kind not in _PNG_TEXTS or (length < _LARGE_TEXT and data.startswith(_PNG_XMP, place + 8)):
-            kept.append(data[place : place + 12 + length])
-        place += 12 + length
-    return b"".join(kept)
-
-
-def _check_scans(data: bytes) -> None:
-    """Refuses a JPEG whose scans are so many that they are there to cost time."""
-    if data.count(_SOS) <= MAX_SCANS:  # among them those of thumbnails and of further images
-        return
-    scans, place = 0, 2
-    while scans <= MAX_SCANS and (found := _MARKER.search(data, place)):
-        marker, place = data[found.start() + 1], found.end()
-        if marker == _EOI:
-            return
-        scans += marker == _SOS[1]
-        place += int.from_bytes(data[place : place + 2])  # the length of its segment
-    if scans > MAX_SCANS:
-        message = f"a JPEG of more than {MAX_SCANS} scans, which is there to cost time: save it anew"
-        raise BadImageError(message)
-
-
-def _kind_of(data: bytes) -> str:
-    """Returns the format that a file begins like, in Pillow's words."""
-    return next((name for name, _, accept in _openers() if accept(data[:16])), "")
-
-
-@functools.cache
-def _openers() -> tuple[tuple[str, Callable[..., Image.Image], Callable[[bytes], bool | str]], ...]:
-    # Pillow's loggers would print without a handler, beside the reason that is told.
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
-    from PIL import (  # noqa: F401 - importing registers them
-        BmpImagePlugin,
-        GifImagePlugin,
-        Jpeg2KImagePlugin,
-        JpegImagePlugin,
-        PngImagePlugin,
-        PpmImagePlugin,
-        TiffImagePlugin,
-        WebPImagePlugin,
-    )
-
-    for module, register in (("PIL.AvifImagePlugin", ""), ("pillow_heif", "register_heif_opener")):
-        with contextlib.suppress(ImportError):  # AVIF comes with newer versions of Pillow, HEIC with an extra
-            found = importlib.import_module(module)
-            if register:
-                getattr(found, register)()
-    known: dict[str, Any] = Image.OPEN
-    return tuple((name, *known[name]) for name in _FORMATS if name in known)
 
 
 def _check_size(size: tuple[int, int]) -> None:
@@ -346,7 +250,7 @@ def _quiet_pillow() -> Iterator[None]:
     with _quiet_lock:
         _quiet_users += 1
         if _quiet_users == 1:
-            warnings.filterwarnings("ignore", module=r"PIL\.|featurebank\.dataset\.decode")
+            warnings.filterwarnings("ignore", module=r"PIL\.|featurebank\.dataset\.(decode|codecs)")
             _quiet_filter = warnings.filters[0]
     try:
         yield

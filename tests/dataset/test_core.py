@@ -78,7 +78,7 @@ def columns(labels: list[int], classes: int) -> Dataset:
 def test_warnings_name_class_and_split() -> None:
     dataset = columns([0, 0, 1, 1, 2], 3)
     assert dataset.warnings() == ["class 'c02' has one image only", "split 'val' holds no image"]
-    dataset._contents.given[:] = [0, 1, 0, 0, 1]  # type: ignore[index]
+    dataset.contents.given[:] = [0, 1, 0, 0, 1]  # type: ignore[index]
     del dataset.splits
     assert dataset.warnings()[1:] == [
         "split 'train' holds no image of class 'c02'",
@@ -88,7 +88,7 @@ def test_warnings_name_class_and_split() -> None:
 
 def test_many_warnings_are_shortened() -> None:
     dataset = columns([0, 0, 1, 1], 40)
-    dataset._contents.given[1:3] = 1  # type: ignore[index]
+    dataset.contents.given[1:3] = 1  # type: ignore[index]
     assert dataset.warnings() == [
         *(f"class 'c0{number}' has no image" for number in (2, 3, 4)),
         "... and 35 more like this",

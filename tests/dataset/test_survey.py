@@ -64,7 +64,7 @@ def files(root: Path) -> Path:
         ("a/cmyk.jpg", Facts(9, 6, "JPEG", "CMYK", rotated=False)),
         ("a/rgba.png", Facts(9, 6, "PNG", "RGBA", rotated=False)),
         ("b/palette.gif", Facts(9, 6, "GIF", "P", rotated=False)),
-        ("b/deep.png", Facts(9, 6, "PNG", "I;16", rotated=False)),
+        ("b/deep.png", Facts(9, 6, "PNG", "I;16", rotated=False, peak=248)),
         ("b/jpeg.png", Facts(9, 6, "JPEG", "RGB", rotated=False)),
         ("b/turned.jpg", Facts(6, 9, "JPEG", "RGB", rotated=True)),
         ("b/turned.tif", Facts(6, 9, "TIFF", "RGB", rotated=True)),

@@ -122,7 +122,7 @@ class Settled:
     def digest(self, index: int) -> str:
         return of_file(self._files[index])
 
-    def image(self, index: int, expected: bytes | None) -> Any:
+    def image(self, index: int, expected: bytes | None, levels: object = None) -> Any:
         raise AssertionError
 
 

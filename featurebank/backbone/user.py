@@ -139,14 +139,9 @@ class UserNetwork(BackboneSpec):
 
 
 def backbone_from_model(
-    model: Any,
-    *,
-    preprocessing: str,
-    name: str | None = None,
-    image_size: int | None = None,
-    resize: str | None = None,
-    levels: str | None = None,
-) -> Backbone:
+    model: Any, *, preprocessing: str, name: str | None = None, image_size: int | None = None,
+    resize: str | None = None, levels: str | None = None,
+) -> Backbone:  # fmt: skip
     """Makes a Keras model a backbone, as it is now: training it further changes nothing in the backbone.
 
     Args:
@@ -175,16 +170,9 @@ def backbone_from_model(
 
 
 def make_backbone(
-    model: Any,
-    preprocessing: str,
-    *,
-    origin: str,
-    known_as: str,
-    image_size: int | None,
-    weights: str | None = None,
-    resize: str | None = None,
-    levels: str | None = None,
-) -> Backbone:
+    model: Any, preprocessing: str, *, origin: str, known_as: str, image_size: int | None, weights: str | None = None,
+    resize: str | None = None, levels: str | None = None,
+) -> Backbone:  # fmt: skip
     """Makes a model a backbone; see `backbone_from_model` and `UserNetwork`."""
     if preprocessing not in DECLARED:
         raise unknown_name("preprocessing", str(preprocessing), DECLARED)
@@ -213,14 +201,8 @@ def make_backbone(
         cut.remaining_work, architecture, digest.of_recipe([digest.of_array(w) for w in trunk.get_weights()]),
         flat,
     )  # fmt: skip
-    return Backbone(
-        spec,
-        str(weights or OWN),
-        parse_source(weights, spec),
-        size,
-        resize_rule=rule_of(resize),
-        levels=parse_levels(levels),
-    )
+    source, rule, scale = parse_source(weights, spec), rule_of(resize), parse_levels(levels)
+    return Backbone(spec, str(weights or OWN), source, size, resize_rule=rule, levels=scale)
 
 
 def _checked(model: Any, origin: str) -> Any:

@@ -6,12 +6,11 @@ thread of its own (`work`). An image that is in the bank already costs a look-up
 """
 
 from featurebank.extraction.options import ExtractOptions
+from featurebank.extraction.places import fingerprint_memory, locate
 from featurebank.extraction.stage import (
     Extraction,
     extract,
     extract_rows,
-    fingerprint_memory,
-    locate,
     run_extraction,
     run_extractions,
 )

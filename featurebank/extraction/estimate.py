@@ -26,8 +26,9 @@ from featurebank.engine.feed import Batch, Prepared, feed
 from featurebank.errors import BankDamagedError, BankNotFoundError
 from featurebank.extraction.budget import within_budget
 from featurebank.extraction.options import ExtractOptions
+from featurebank.extraction.places import fingerprint_memory, locate
 from featurebank.extraction.plan import missing_taps
-from featurebank.extraction.stage import check_request, fingerprint_memory, locate
+from featurebank.extraction.stage import check_request
 from featurebank.progress import SILENT, Reporter
 
 CALIBRATION_S = 2.0

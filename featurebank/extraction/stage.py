@@ -13,16 +13,14 @@ import numpy as np
 
 from featurebank.backbone import Backbone, recorded_source
 from featurebank.backbone.outline import check_taps, outline_of
-from featurebank.backbone.resize import AUTO, CROP
 from featurebank.bank.items import Items
-from featurebank.bank.manifest import MANIFEST
 from featurebank.bank.reader import Bank
-from featurebank.bank.upkeep import locate_bank
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
 from featurebank.errors import BankReadOnlyError, ConfigError
 from featurebank.extraction.budget import named_taps, within_budget
 from featurebank.extraction.options import ExtractOptions
+from featurebank.extraction.places import bank_of_earlier_rule, fingerprint_memory, locate
 from featurebank.extraction.present import bank_as_asked, bank_with
 from featurebank.extraction.target import Target
 from featurebank.extraction.work import Work
@@ -152,7 +150,7 @@ def run_extractions(
         for backbone in backbones
     ]
     for backbone, chosen in zip(backbones, wanted, strict=True):
-        if earlier := _bank_of_earlier_rule(dataset, backbone, chosen, cache):
+        if earlier := bank_of_earlier_rule(dataset, backbone, chosen, cache):
             reporter.say(f"bank '{earlier}' has these images by --resize crop, the earlier default: that continues it")
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
@@ -171,6 +169,11 @@ def run_extractions(
     for backbone in backbones:
         if backbone.is_built:
             outline_of(backbone, place)  # so that the next misspelt tap is found before anything is built
+    return _accounts(work, rows, seconds)
+
+
+def _accounts(work: Work, rows: int, seconds: float) -> list[Extraction]:
+    """Returns the account of each bank that was filled."""
     skipped = tuple({"id": s["id"], "reason": s["reason"]} for s in work.skipped())
     return [
         Extraction(
@@ -182,10 +185,10 @@ def run_extractions(
             skipped,
             seconds,
             t.engine,
-            options.precision,
+            work.options.precision,
             work.busy(seconds) if t.computed else {},
         )
-        for t in targets
+        for t in work.targets
     ]
 
 
@@ -249,30 +252,6 @@ def extract_rows(
         seconds = time.perf_counter() - began
         target.finish(items, [], seconds, work.busy(seconds))
     return Bank(path)
-
-
-def locate(
-    dataset: Dataset, backbone: Backbone, options: ExtractOptions | None = None, cache: str | Path | None = None
-) -> Path:
-    """Returns where the bank of a dataset and a backbone lies, whether it is there or not."""
-    recipe = (options or ExtractOptions()).recipe(backbone)
-    return locate_bank(Path(cache) if cache else default_cache(), dataset.name, recipe)
-
-
-def _bank_of_earlier_rule(
-    dataset: Dataset, backbone: Backbone, options: ExtractOptions, cache: str | Path | None
-) -> str | None:
-    """Returns the name of the bank that was the default's before `AUTO`, where that is there and the default's not."""
-    path = locate(dataset, backbone, options, cache)
-    if backbone.resize_rule != AUTO or (path / MANIFEST).exists():
-        return None
-    earlier = locate_bank(path.parent, dataset.name, {**options.recipe(backbone), "resize": CROP})
-    return earlier.name if (earlier / MANIFEST).exists() else None
-
-
-def fingerprint_memory(cache: str | Path | None = None) -> Path:
-    """Returns where a cache remembers the content digests of files."""
-    return (Path(cache) if cache else default_cache()) / ".fingerprints"
 
 
 def check_request(backbones: Sequence[Backbone], options: ExtractOptions) -> None:

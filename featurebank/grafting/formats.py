@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from featurebank.grafting.checksum import (
     seal_openvino,
     seal_tflite,
 )
-from featurebank.grafting.converters import check_installed, to_onnx, to_openvino, to_tflite, wanted
+from featurebank.grafting.converters import check_installed, quiet, to_onnx, to_openvino, to_tflite, wanted
 from featurebank.grafting.guard import check_onnx, check_tflite
 from featurebank.grafting.joined import load_joined
 from featurebank.runtime import import_tensorflow, threads
@@ -182,14 +181,14 @@ class TFLiteFormat(Format):
         check_tflite_seal(path)
         check_tflite(content)
         tf = import_tensorflow()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a package that is to follow it
+        with quiet():  # it warns of a package that is to follow it
             interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads())
         place, answer = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
         def run(images: np.ndarray) -> np.ndarray:
             interpreter.resize_tensor_input(place, images.shape)
-            interpreter.allocate_tensors()
+            with quiet():  # a greeting at the first
+                interpreter.allocate_tensors()
             interpreter.set_tensor(place, images)
             interpreter.invoke()
             return np.asarray(interpreter.get_tensor(answer))

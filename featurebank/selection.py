@@ -27,6 +27,7 @@ from featurebank.heads.standing import Standing, in_words, latest_folds, ranked
 from featurebank.metrics import scores_with_intervals
 from featurebank.originals import Originals
 from featurebank.progress import SILENT, Reporter
+from featurebank.words import every
 
 
 def select(runs: Iterable[Run], *, folds: int | None = None, one_se: bool = False) -> Run:
@@ -87,8 +88,8 @@ def _nothing(runs: list[Run], folds: int | None) -> HeadError:
         told = [in_words(number) for number in (folds, *protocols)]
         return HeadError(f"no run was judged on {told[0]}: there are runs on {' and '.join(told[1:])}")
     if not failed:
-        return HeadError(f"all {len(runs)} runs were stopped in a race: let it go on with the same command")
-    return HeadError(f"all {len(failed)} runs failed; the first: {failed[0].spec}: {failed[0].failure}")
+        return HeadError(f"a race stopped {every(len(runs), 'run')}: let it go on with the same command")
+    return HeadError(f"{every(len(failed), 'run')} failed; the first: {failed[0].spec}: {failed[0].failure}")
 
 
 def leaderboard(bank: Bank, *, folds: int | None = None) -> Leaderboard:

@@ -28,6 +28,16 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
+def every(count: int, noun: str) -> str:
+    """Returns all of some things in words.
+
+    Example:
+        >>> every(1, "run"), every(3, "run")
+        ('the only run', 'all 3 runs')
+    """
+    return f"the only {noun}" if count == 1 else f"all {count} {noun}s"
+
+
 def shown(value: object) -> str:
     """Returns a value from outside as a message has it: in one short line.
 

@@ -108,7 +108,7 @@ def test_only_failed_runs_to_choose_from(make_bank: Callable[..., Bank]) -> None
     bank = make_bank()
     with pytest.raises(HeadError):
         train_heads(bank, [{"kind": "knn", "n_neighbors": 1000}])
-    with pytest.raises(HeadError, match="all 1 runs failed; the first: knn"):
+    with pytest.raises(HeadError, match="the only run failed; the first: knn"):
         select(load_runs(bank))
     with pytest.raises(HeadError, match=r"failed \(.*\): choose another"):
         evaluate_test(bank, load_runs(bank)[0])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from featurebank import digest
+from featurebank.bank.last_use import forget_use, last_use
 from featurebank.bank.lock import LOCK, NOTE, WriterLock
 from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
 from featurebank.bank.reader import Bank
@@ -40,7 +41,7 @@ class BankSummary:
     bytes: int
     """Of everything in the bank's directory."""
     used: float
-    """When it was last extracted into or reused, in Unix seconds."""
+    """When it was last used, in Unix seconds; see `featurebank.bank.last_use`."""
     problem: str | None = None
     """Why it cannot be read, if it cannot."""
     rows: int = 0
@@ -113,7 +114,7 @@ def list_banks(cache: Path) -> list[BankSummary]:
 
 def _summary(path: Path) -> BankSummary:
     size = sum(map(_bytes, path.rglob("*")))
-    used = (path / MANIFEST).stat().st_mtime
+    used = last_use(path).time
     try:
         manifest = load_manifest(path)
     except BankError as error:
@@ -192,6 +193,7 @@ def remove_bank(path: Path) -> None:
     if not (path / MANIFEST).is_file():
         message = f"no bank at '{path}': 'featurebank cache ls' lists the banks"
         raise BankNotFoundError(message)
+    forget_use(path)
     if path.is_symlink():
         path.unlink()
     else:

@@ -153,8 +153,8 @@ def print_best(bank: Bank, best: Run, runs: Sequence[Run] = ()) -> None:
         before = test.get("opened_before", 0)
         told = f" after {counted(before, 'other opening')}" if before else ""
         echo(
-            f"test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on {test['images']} images "
-            f"kept apart, opened {best.tested}{told}"
+            f"test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on "
+            f"{counted(test['images'], 'image')} kept apart, opened {best.tested}{told}"
         )
     echo(f"runs: {bank.path / 'runs'}")
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.commands import Commands
-from featurebank.cli.options import split_fractions
+from featurebank.cli.options import choose_bank, open_bank, split_fractions
 from featurebank.cli.settings import Settings, as_json
 from featurebank.cli.terminal import confirm, echo, print_json
 from featurebank.cli.upkeep import gc, verify
+from featurebank.words import counted, shown
 
 if TYPE_CHECKING:
     from featurebank.bank.agreement import Resplit
@@ -123,7 +124,7 @@ def show(settings: Settings, bank: str | None, than: str | None, *, as_json: boo
     from featurebank.bank.manifest import load_manifest
     from featurebank.bank.upkeep import find_bank_path, recipe_differences
 
-    path = find_bank_path(settings.cache, bank)
+    path = choose_bank(settings, bank)
     manifest = load_manifest(path)
     differs = None
     if than:
@@ -181,7 +182,7 @@ def merge(
         about = {"bank": str(merged.path), "images": len(merged), "taps": list(merged.taps), "views": merged.views}
         print_json({**about, "resplit": again})
         return
-    echo(f"{merged.path}: {len(merged)} images of {len(paths)} banks, taps {', '.join(merged.taps)}")
+    echo(f"{merged.path}: {counted(len(merged), 'image')} of {len(paths)} banks, taps {', '.join(merged.taps)}")
     if again:
         shares = ", ".join(f"{share:g}" for share in again["fractions"])
         echo(f"splits decided again ({shares}) by seed {again['seed']}: {again['moved']} images moved")
@@ -203,7 +204,6 @@ def _resplit(split: list[float] | None, seed: int) -> Resplit:
 @click.pass_obj
 def export(settings: Settings, bank: str | None, output: Path, tap: str | None, view: int) -> None:
     """Write one plain file: features, labels, ids, splits and classes."""
-    from featurebank.bank import find_bank
     from featurebank.cli.tables import size
     from featurebank.grid import default_tap
 
@@ -211,10 +211,10 @@ def export(settings: Settings, bank: str | None, output: Path, tap: str | None, 
     if output.suffix.lower() not in writers:
         message = f"-o {output}: expected a file that ends with .h5, .hdf5 or .npz"
         raise click.UsageError(message)
-    found = find_bank(settings.cache, bank)
+    found = open_bank(settings, bank)
     chosen = tap or default_tap(found)
     written = getattr(found, writers[output.suffix.lower()])(output, chosen, view=view)
-    echo(f"{written}: tap {chosen} of {len(found)} images, {size(written.stat().st_size)}")
+    echo(f"{written}: tap {chosen} of {counted(len(found), 'image')}, {size(written.stat().st_size)}")
 
 
 def _about(path: Path, manifest: Manifest) -> dict[str, Any]:
@@ -238,10 +238,10 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
     from featurebank.cli.tables import print_table, size
 
     dataset = about["dataset"]
-    images = "extraction has not ended yet" if about["images"] is None else f"{about['images']} images"
-    views = f", {about['views']} views" if about["views"] else ""
+    images = "extraction has not ended yet" if about["images"] is None else counted(about["images"], "image")
+    views = f", {counted(about['views'], 'view')}" if about["views"] else ""
     taps = ", ".join(about["taps"]) or "-"
-    echo(f"{about['bank']}: {images}, {len(dataset['classes'])} classes, taps {taps}{views}")
+    echo(f"{about['bank']}: {images}, {counted(len(dataset['classes']), 'class', 'classes')}, taps {taps}{views}")
     part = "".join(f", {name} {value}" for name, value in dataset.get("subset", {}).items())
     echo(f"dataset {dataset['spec']}{part}, split {dataset['fractions']} by seed {dataset['seed']}")
     print_table(("part of the recipe", "value"), [(name, str(value)) for name, value in about["recipe"].items()])
@@ -265,18 +265,17 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
 
 def _told(event: dict[str, Any]) -> str:
     """Says what an entry of the history stands for."""
-    from featurebank.words import shown
-
     try:
         if "added" in event:
-            return f"{event['added']} images in {event['seconds']} s by {event['engine']}"
+            return f"{counted(event['added'], 'image')} in {event['seconds']} s by {event['engine']}"
         if "merged" in event:
             again = event.get("resplit")
             splits = f", splits decided again by seed {again['seed']}" if again else ""
-            return f"{event['linked']} rows merged from {', '.join(event['merged'])}{splits}"
+            return f"{counted(event['linked'], 'row')} merged from {', '.join(event['merged'])}{splits}"
         if "linked" in event:
-            return f"{event['linked']} rows shared with {event['source']}"
-        return f"{event['removed_rows']} rows cleaned away, {event['rewritten_shards']} shards rewritten"
+            return f"{counted(event['linked'], 'row')} shared with {event['source']}"
+        rewritten = counted(event["rewritten_shards"], "shard")
+        return f"{counted(event['removed_rows'], 'row')} cleaned away, {rewritten} rewritten"
     except (LookupError, TypeError):  # of a newer featurebank
         return shown(event)
 

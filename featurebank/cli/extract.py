@@ -9,6 +9,7 @@ import click
 from featurebank.cli.options import Images, dataset_options, levels_option, preprocessing_option, resize_option
 from featurebank.cli.settings import Settings, as_json
 from featurebank.cli.terminal import echo, print_json
+from featurebank.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +76,7 @@ def extract(
 ) -> None:  # fmt: skip
     """Compute the features that a bank lacks; what it has is never computed again."""
     from featurebank.backbone import is_user_network, load_backbone
+    from featurebank.bank.last_use import note_use
     from featurebank.extraction import ExtractOptions, run_extractions
     from featurebank.extraction.estimate import estimate_extractions
 
@@ -99,6 +101,8 @@ def extract(
         print_estimates(found, as_json=as_json)
         return
     results = run_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
+    for result in reversed(results):  # the first is the last used
+        note_use(settings.cache, result.bank.path, "extract")
     if as_json:
         values = [to_json(result) for result in results]
         print_json(values[0] if len(values) == 1 else {"extractions": values})
@@ -121,8 +125,8 @@ def print_estimates(estimates: Sequence[Estimate], *, as_json: bool) -> None:
         if estimate.rows:
             views = "" if estimate.rows <= estimate.images else " with their views"
             echo(
-                f"{estimate.rows} of {estimate.images} images{views} to compute, {size(estimate.bytes)}, about "
-                f"{estimate.seconds:.0f} s ({estimate.images_per_second:.1f} images/s, engine {estimate.engine})"
+                f"{estimate.rows} of {counted(estimate.images, 'image')}{views} to compute, {size(estimate.bytes)}, "
+                f"about {estimate.seconds:.0f} s ({estimate.images_per_second:.1f} images/s, engine {estimate.engine})"
             )
         else:
             echo(f"nothing to extract: all {estimate.images} images are in the bank, or in one that shares them")
@@ -155,15 +159,15 @@ def print_extraction(result: Extraction) -> None:
         views = "" if result.computed == result.added else f" ({result.computed} with their views)"
         rate = f"{result.images_per_second:.1f} images/s"
         echo(
-            f"{result.added} images{views} extracted in {result.seconds:.1f} s ({rate}, engine {result.engine}, "
-            f"{result.precision}), {result.reused} found in the bank"
+            f"{counted(result.added, 'image')}{views} extracted in {result.seconds:.1f} s ({rate}, engine "
+            f"{result.engine}, {result.precision}), {result.reused} found in the bank"
         )
         busy = sorted(result.busy.items(), key=lambda part: -part[1])
         echo("  at work: " + ", ".join(f"{part} {share:.0%}" for part, share in busy))
     else:
         echo(f"nothing to extract: all {result.rows} images are in the bank")
     if bank.views:
-        echo(f"  each with {bank.views} views: {bank.recipe['views']['augment']}")
+        echo(f"  each with {counted(bank.views, 'view')}: {bank.recipe['views']['augment']}")
     for entry in result.skipped[:_SHOWN]:
         echo(f"  skipped {entry['id']}: {entry['reason']}")
     if len(result.skipped) > _SHOWN:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.heads import bank_option
+from featurebank.cli.options import open_bank
 from featurebank.cli.settings import Settings, as_json
 from featurebank.cli.terminal import echo, print_json
 
@@ -89,15 +90,13 @@ def finetune(
     print_layers: bool, as_json: bool, **options: Any
 ) -> None:  # fmt: skip
     """Train the network under a head, too, phase by phase; interrupted, the same command goes on."""
-    from featurebank.bank import find_bank
     from featurebank.cli.heads import read_params
     from featurebank.finetuning import finetune as finetune_run
     from featurebank.finetuning import list_layers
 
     began = time.perf_counter()
-    found = find_bank(settings.cache, bank)
+    found = open_bank(settings, bank)
     reporter = settings.reporter()
-    reporter.say(f"bank: {found.path} ({len(found)} images, {len(found.classes)} classes)")
     given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
     if print_layers:
         found_layers = list_layers(start, bank=found, reporter=reporter, **given, **read_params(params))

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.board import SHOWN, SORT_KEYS, board_json, print_best, print_board, write_board_csv
+from featurebank.cli.options import open_bank
 from featurebank.cli.settings import Settings, as_json
 from featurebank.cli.terminal import print_json
+from featurebank.words import counted
 
 if TYPE_CHECKING:
     from featurebank.bank import Bank
@@ -109,13 +111,11 @@ def heads(
     if params and not head:
         message = "-p belongs to --head KIND (in a grid file, write parameters in its [[head]] block)"
         raise click.UsageError(message)
-    from featurebank.bank import find_bank
     from featurebank.grid import train_heads
 
     began = time.perf_counter()
-    found = find_bank(settings.cache, bank)
+    found = open_bank(settings, bank)
     reporter = settings.reporter()
-    reporter.say(f"bank: {found.path} ({len(found)} images, {len(found.classes)} classes)")
     wanted: Any = [{"kind": head, **read_params(params)}] if head else grid or "default"
     trained = train_heads(
         found, wanted, seeds=seeds, taps=taps or None, search=search, runs=runs, folds=folds, repeats=repeats,
@@ -146,17 +146,16 @@ def leaderboard(
     csv_file: Path | None, tensorboard: Path | None, *, one_se: bool, test: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """The trained heads of a bank, best first, judged by validation alone."""
-    from featurebank.bank import find_bank
     from featurebank.heads.folds import given_folds
     from featurebank.heads.runs import load_runs
     from featurebank.selection import leaderboard as ranked_runs
 
     began = time.perf_counter()
-    found = find_bank(settings.cache, bank)
+    found = open_bank(settings, bank)
     runs = ranked_runs(found, folds=given_folds(found)[0].protocol if folds == "given" else folds)
     if old := len(load_runs(found, stale=True)):
         settings.reporter().say(
-            f"{old} runs of an older state of this bank (other images, labels or split) are left out"
+            f"left out: {counted(old, 'run')} of an older state of this bank (other images, labels or split)"
         )
     if csv_file:
         write_board_csv(runs, csv_file)

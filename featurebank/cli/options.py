@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,9 @@ import click
 from featurebank.cli.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from featurebank.bank import Bank
     from featurebank.dataset import Dataset
 
 _BUNDLED = "digits"
@@ -148,3 +152,52 @@ _OPTIONS = (
     ),
     click.option("--seed", type=int, default=0, show_default=True, help="Of the split."),
 )  # fmt: skip
+
+
+def open_bank(settings: Settings, name: str | None) -> Bank:
+    """Opens the bank that a command works on, says which and why, and notes that it was used.
+
+    Args:
+        settings: what stands before the command.
+        name: as `--bank` gives it; None takes the last used.
+    """
+    from featurebank.bank import Bank
+    from featurebank.bank.last_use import note_use
+    from featurebank.bank.upkeep import find_bank_path
+    from featurebank.words import counted
+
+    path = find_bank_path(settings.cache, name)
+    bank, why = Bank(path), _why(path, name)
+    holds = f"{counted(len(bank), 'image')}, {counted(len(bank.classes), 'class', 'classes')}"
+    settings.reporter().say(f"bank: {path} ({holds}){why}")
+    note_use(settings.cache, path, click.get_current_context().info_name or "")
+    return bank
+
+
+def choose_bank(settings: Settings, name: str | None) -> Path:
+    """Returns the directory of the bank that a command looks at; where no name is given, says which and why."""
+    from featurebank.bank.upkeep import find_bank_path
+
+    path = find_bank_path(settings.cache, name)
+    if name is None:
+        settings.reporter().say(f"bank: {path}{_why(path, name)}")
+    return path
+
+
+def _why(path: Path, name: str | None) -> str:
+    from featurebank.bank.last_use import last_use
+
+    if name is not None:
+        return ""
+    use = last_use(path)
+    return f", the last used: by '{use.command}', {_ago(use.time)}"
+
+
+def _ago(moment: float) -> str:
+    from featurebank.words import counted
+
+    seconds = max(0.0, time.time() - moment)
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            return f"{counted(int(seconds // length), unit)} ago"
+    return "just now"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurebank.cli.heads import bank_option
+from featurebank.cli.options import open_bank
 from featurebank.cli.settings import Settings, as_json
 from featurebank.cli.terminal import echo, echo_cells, print_json
 
@@ -37,16 +38,18 @@ def export(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Write RUN ("best", or the beginning of its id) as one model: images in, probabilities out."""
-    from featurebank.bank import find_bank
     from featurebank.grafting import export as export_run
     from featurebank.grafting.formats import format_to_write
+    from featurebank.grafting.stage import best_in_layers
     from featurebank.selection import find_run
 
     name, _ = format_to_write(file, kind)  # before anything heavy is loaded
-    found = find_bank(settings.cache, bank)
-    chosen = find_run(found, run)
+    found = open_bank(settings, bank)
     reporter = settings.reporter()
-    reporter.say(f"bank: {found.path}; run {chosen.run}: {chosen.spec} on {chosen.tap}")
+    chosen = find_run(found, run) if run != "best" or name == "joined" else best_in_layers(found, reporter=reporter)
+    if run == "best" and chosen.run != find_run(found).run:
+        reporter.say(f"the best head itself: featurebank export best -o {file.with_suffix('.fbmodel')}")
+    reporter.say(f"run {chosen.run}: {chosen.spec} on {chosen.tap}")
     path = export_run(chosen, file, format=kind, proof=not no_proof, with_resize=with_resize, reporter=reporter)
     if as_json:
         kept = None if no_proof else find_run(found, chosen.run).graft

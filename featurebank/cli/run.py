@@ -37,6 +37,7 @@ def run(
     measure: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """All stages of a pipeline file; what is up to date is skipped."""
+    from featurebank.bank.last_use import note_use
     from featurebank.pipeline import open_test_once, plan_variants, run_variants
     from featurebank.variants import read_variants
 
@@ -51,6 +52,7 @@ def run(
     found = []
     for done in run_variants(variants, cache=settings.cache, reporter=settings.reporter()):
         found.append(done)
+        note_use(settings.cache, done.result.extraction.bank.path, "run")
         if not as_json:
             _print_result(done)
     found = open_test_once(variants, found, reporter=settings.reporter())
@@ -103,11 +105,11 @@ def _print_plan(plan: dict[str, Any]) -> None:
         echo(f"download: {text}")
     echo(f"extract: {_planned_rows(work)}")
     echo(f"  bank: {work['bank'] or 'its name follows from what is downloaded'}")
-    evaluated = [f"{heads['seeds']} {'seed' if heads['seeds'] == 1 else 'seeds'}"]
+    evaluated = [counted(heads["seeds"], "seed")]
     evaluated += [f"{heads['folds']} folds x {heads['repeats']}"] if heads["folds"] else []
     searched = [*([heads["search"]] if heads["search"] != "all" else []), *_within(heads["budget"])]
-    line = ", ".join([f"grid {heads['grid']}", f"{heads['runs']} heads", *evaluated, *searched])
-    echo(f"heads: {line}; {heads['known']} runs known")
+    line = ", ".join([f"grid {heads['grid']}", counted(heads["runs"], "head"), *evaluated, *searched])
+    echo(f"heads: {line}; {counted(heads['known'], 'run')} known")
     if heads["tail_seconds"]:
         echo(f"  tails and fresh stages: {_duration(heads['tail_seconds'])} at most, with all their epochs")
     if tuned := plan.get("finetune"):

@@ -26,6 +26,7 @@ from featurebank.extraction.trial import LEAST_COSINE, PrecisionTrial
 from featurebank.meter import Meter
 from featurebank.progress import Reporter
 from featurebank.runtime import installed_versions, threads
+from featurebank.words import counted
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ class Target:
             raise RamLimitError(message)
         self.close()
         self._batch_size = max(1, self._batch_size // 2)
-        self.reporter.warn(f"out of memory: going on with batches of {self._batch_size} images")
+        self.reporter.warn(f"out of memory: going on with batches of {counted(self._batch_size, 'image')}")
 
     def _engine(self, taps: tuple[str, ...]) -> Engine:
         if taps not in self._engines:

@@ -17,7 +17,7 @@ from featurebank.backbone.recorded import recorded_batch_norm
 from featurebank.bank import Bank, open_bank
 from featurebank.bank.unfinished import CHECKPOINT
 from featurebank.boards import LiveBoard, check_tensorboard, write_tensorboard
-from featurebank.errors import ConfigError, HeadError
+from featurebank.errors import ConfigError
 from featurebank.files import atomic_path
 from featurebank.finetuning.alone import alone
 from featurebank.finetuning.checkpoint import State
@@ -30,13 +30,13 @@ from featurebank.finetuning.program import Network
 from featurebank.finetuning.task import Judged, Task, judge
 from featurebank.grafting.about import About
 from featurebank.grafting.formats import KerasFormat
-from featurebank.grafting.stage import CAN, check_layers, grafted
+from featurebank.grafting.stage import best_in_layers, grafted
 from featurebank.heads.data import check_splits
 from featurebank.heads.finetuned import is_finetuned
 from featurebank.heads.runs import FINETUNE, Run, load_runs, pack, read_run
 from featurebank.originals import Originals
 from featurebank.progress import SILENT, Reporter
-from featurebank.selection import find_run, select
+from featurebank.selection import find_run
 
 _SCORED = 2000
 """Training images that the result is scored on, at most: it serves to see over-fitting."""
@@ -233,22 +233,7 @@ def best_start(bank: Bank, runs: Iterable[Run], reporter: Reporter = SILENT) -> 
     Raises:
         HeadError: there is none.
     """
-    left = [run for run in runs if not is_finetuned(run)]
-    passed: HeadError | None = None
-    while True:
-        try:
-            run = select(left)
-        except HeadError as error:
-            raise passed or error from None
-        try:
-            check_layers(bank, run)
-        except HeadError as error:
-            why = str(error).removesuffix(f": {CAN}")
-            reporter.say(f"passing over {run.run} ({run.metrics['val']['accuracy']:.4f}): {why}")
-            passed = passed or error
-            left = [other for other in left if other.spec != run.spec]
-            continue
-        return run
+    return best_in_layers(bank, [run for run in runs if not is_finetuned(run)], reporter)
 
 
 def _run_id(start: Run, bank_digest: str, options: Options) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from featurebank.errors import HeadError, WeightsError
 from featurebank.grafting.about import About, Proof
 from featurebank.grafting.joined import JoinedModel
 from featurebank.grafting.proof import prove_joined, prove_layers, sample_of
-from featurebank.heads.runs import FINETUNE, Run, read_run
+from featurebank.heads.runs import FINETUNE, Run, load_runs, read_run
 from featurebank.progress import SILENT, Reporter
 from featurebank.runtime import import_tensorflow, installed_versions
 
@@ -143,6 +143,38 @@ def check_layers(bank: Bank, run: Run) -> None:
         trained_head(bank, run).keras_layers_(keras.Input(bank.tap_shape(run.tap)))
     except HeadError as error:
         raise _no_layers(str(run.spec), error, "") from error
+
+
+def best_in_layers(bank: Bank, runs: Iterable[Run] | None = None, reporter: Reporter = SILENT) -> Run:
+    """Returns the best of some runs that can become Keras layers.
+
+    Args:
+        bank: what they were trained on.
+        runs: default: all of the bank.
+        reporter: receives a line for each better head that is passed over, with the reason.
+
+    Raises:
+        HeadError: there is none.
+    """
+    from featurebank.selection import select
+
+    left = load_runs(bank) if runs is None else list(runs)
+    passed: HeadError | None = None
+    while True:
+        try:
+            run = select(left)
+        except HeadError as error:
+            raise passed or error from None
+        try:
+            if run.head != FINETUNE:
+                check_layers(bank, run)
+        except HeadError as error:
+            why = str(error).removesuffix(f": {CAN}")
+            reporter.say(f"passing over {run.run} ({run.metrics['val']['accuracy']:.4f}): {why}")
+            passed = passed or error
+            left = [other for other in left if other.spec != run.spec]
+            continue
+        return run
 
 
 def _no_layers(head: str, error: HeadError, more: str) -> HeadError:

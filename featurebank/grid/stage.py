@@ -25,6 +25,7 @@ from featurebank.heads.folds import check_folds
 from featurebank.heads.runs import HeadSpec, Run
 from featurebank.heads.standing import ranked
 from featurebank.progress import SILENT, Reporter
+from featurebank.words import counted, every
 
 
 def train_heads(
@@ -135,7 +136,7 @@ class _Stage:
         missing = len(self._journal.missing(jobs))
         self._journal.rename(jobs)
         if jobs:
-            self._reporter.say(f"{len(jobs)} runs: {len(jobs) - missing} trained before, {missing} to train")
+            self._reporter.say(f"{counted(len(jobs), 'run')}: {len(jobs) - missing} trained before, {missing} to train")
         if missing and self._options.folds:
             check_splits(self._bank)  # the best one is trained on it in the end
             if isinstance(self._options.folds, int):
@@ -161,11 +162,11 @@ def _refuse_nothing(found: Sequence[Run], jobs: Sequence[Job], options: Options)
     """Raises where no run can be shown: all failed, or none fitted the budget."""
     if not found:
         message = (
-            f"the budget of {options.budget:g} s is too short for any of the {len(jobs)} runs: give more seconds, or "
+            f"the budget of {options.budget:g} s is too short for {every(len(jobs), 'run')}: give more seconds, or "
             "a smaller grid"
         )
         raise HeadError(message)
     if all(run.failure for run in found):
         first = ranked(found)[0]
-        message = f"all {len(found)} runs failed; the first: {first.spec}: {first.failure}"
+        message = f"{every(len(found), 'run')} failed; the first: {first.spec}: {first.failure}"
         raise HeadError(message)

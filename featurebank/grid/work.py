@@ -16,6 +16,7 @@ from featurebank.heads.fitting import Fitted, fit_heads
 from featurebank.heads.folds import Fold, FoldedImages
 from featurebank.heads.trainer import between_epochs
 from featurebank.progress import Advance, Reporter, enumerate_some
+from featurebank.words import counted
 
 LOOK_AGAIN_S = 0.5
 """How often one looks whether another process has ended what it has claimed."""
@@ -58,7 +59,7 @@ class Workshop:
         with self._reporter.track(what, len(todo), "runs") as advance:
             elsewhere = self._round(todo, advance, keep=keep)
             if elsewhere and self._clock.left > 0:
-                self._reporter.say(f"waiting: {len(elsewhere)} runs are being trained by another process")
+                self._reporter.say(f"waiting: another process trains {counted(len(elsewhere), 'run')}")
             while elsewhere and self._clock.left > 0:
                 time.sleep(min(LOOK_AGAIN_S, max(0.0, self._clock.left)))
                 still = self._journal.missing(elsewhere)

@@ -140,7 +140,7 @@ class Run:
     @property
     def stopped(self) -> str | None:
         """Where a race ended for this run, in words; None for a run that was trained to its end."""
-        return self.rung and f"stopped at rung {self.rung[0]} of {self.rung[1]}, after {self.rung[2]} epochs"
+        return self.rung and f"stopped at rung {self.rung[0]} of {self.rung[1]}, after {counted(self.rung[2], 'epoch')}"
 
     def record(self) -> dict[str, Any]:
         """Returns all of the run as JSON values."""

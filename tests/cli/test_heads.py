@@ -44,7 +44,7 @@ def test_a_race(ask: Ask) -> None:
 
 def test_failed_runs_again(ask: Ask) -> None:
     words = ("--head", "knn", "-p", "n_neighbors=1000")
-    assert "all 1 runs failed" in ask(*words, code=1)
+    assert "the only run failed" in ask(*words, code=1)
     assert "1 to train" in ask(*words, "--retry-failed", code=1)
     assert "0 to train" in ask(*words, code=1)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from grids import Listener
 
 from featurebank.backbone import Backbone, backbone_from_model, load_backbone
 from featurebank.backbone.recorded import load_recorded
@@ -19,9 +20,10 @@ from featurebank.errors import ConfigError, DatasetError, HeadError, WeightsErro
 from featurebank.extraction import extract
 from featurebank.grafting import JoinedModel, graft
 from featurebank.grafting.proof import tolerance_of
+from featurebank.grafting.stage import best_in_layers
 from featurebank.grid import train_heads
 from featurebank.heads.catalog import make_head
-from featurebank.heads.runs import Run, read_run
+from featurebank.heads.runs import FINETUNE, Run, read_run
 from featurebank.progress import Reporter
 
 RunOf = Callable[..., Run]
@@ -246,3 +248,20 @@ def test_the_test_split_stays_shut(copied: Bank, monkeypatch: pytest.MonkeyPatch
     graft(copied, head)
     assert set(asked) == {"val"}
     assert len(asked) == 16
+
+
+def test_the_best_in_layers(copied: Bank) -> None:
+    """What is better and no stack of layers is passed over, and named."""
+    listener = Listener()
+    runs = train_heads(copied, [{"kind": "knn", "n_neighbors": 1}, {"kind": "ridge"}, {"kind": "ridge", "alpha": 1e9}])
+    by_head = {run.head: run for run in reversed(runs)}
+    knn = replace(by_head["knn"], metrics={**runs[0].metrics, "val": {**runs[0].metrics["val"], "accuracy": 1.0}})
+    chosen = best_in_layers(copied, [knn, *(run for run in runs if run.head == "ridge")], listener)
+    assert chosen == next(run for run in runs if run.head == "ridge")
+    assert [line.partition(" cannot become")[0] for line in listener.said] == [
+        f"passing over {knn.run} (1.0000): knn(n_neighbors=1)"
+    ]
+    with pytest.raises(HeadError, match="cannot become Keras layers"):
+        best_in_layers(copied, [knn])
+    tuned = replace(knn, head=FINETUNE)
+    assert best_in_layers(copied, [tuned]) == tuned, "its model is layers already"

@@ -106,7 +106,7 @@ def test_what_cannot_become_layers_says_why_and_what_can(run_of: RunOf, tmp_path
 
 
 def test_a_run_that_failed(run_of: RunOf, bank: Bank, tmp_path: Path) -> None:
-    with pytest.raises(HeadError, match="all 1 runs failed"):
+    with pytest.raises(HeadError, match="the only run failed"):
         run_of("knn", n_neighbors=1000)
     run = next(run for run in load_runs(bank) if run.failure)
     with pytest.raises(HeadError, match=f"run {run.run} failed"):

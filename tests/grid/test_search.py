@@ -61,7 +61,7 @@ def test_a_race_stops_who_is_behind(make_bank: Callable[..., Bank], trained: lis
     assert [(run.rung, run.failure) for run in runs] == [(None, None)] * 2 + [((2, 3, 3), None)] * 2 + [
         ((1, 3, 1), None)
     ] * 6
-    assert runs[-1].stopped == "stopped at rung 1 of 3, after 1 epochs"
+    assert runs[-1].stopped == "stopped at rung 1 of 3, after 1 epoch"
     assert {run.params["learning_rate"] for run in runs if run.head == "softmax"} == set(RATES)
     assert "rung 1 of 3: 3 of 9 heads go on" in listener.said
     best = next(run for run in runs if run.head == "softmax")

@@ -11,6 +11,7 @@ from featurebank.cli.board import board_json, print_best, print_board, print_var
 from featurebank.cli.extract import print_extraction, to_json
 from featurebank.cli.settings import Settings, as_json
 from featurebank.cli.terminal import echo, print_json
+from featurebank.words import counted
 
 if TYPE_CHECKING:
     from featurebank.pipeline import VariantResult

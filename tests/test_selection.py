@@ -194,7 +194,7 @@ def test_the_simplest_within_one_standard_error(make_bank: Callable[..., Bank]) 
 
 def test_only_runs_that_a_race_stopped(make_bank: Callable[..., Bank]) -> None:
     stopped = [replace(run, rung=(1, 3, 5)) for run in train_heads(make_bank(), GRID[:2])]
-    with pytest.raises(HeadError, match="all 2 runs were stopped in a race"):
+    with pytest.raises(HeadError, match="a race stopped all 2 runs"):
         select(stopped)
 
 

@@ -162,8 +162,8 @@ def _refuse_nothing(found: Sequence[Run], jobs: Sequence[Job], options: Options)
     """Raises where no run can be shown: all failed, or none fitted the budget."""
     if not found:
         message = (
-            f"the budget of {options.budget:g} s is too short for any of the {counted(len(jobs), 'run')}: give more seconds, or "
-            "a smaller grid"
+            f"the budget of {options.budget:g} s is too short for any of the {counted(len(jobs), 'run')}: give more "
+            "seconds, or a smaller grid"
         )
         raise HeadError(message)
     if all(run.failure for run in found):

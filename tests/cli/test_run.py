@@ -62,7 +62,7 @@ def test_each_variant_and_then_a_table_of_all(ask: Ask, tmp_path: Path) -> None:
     assert all("test" not in run["metrics"] for run in average["runs"])
 
     out, errors = ask("--dry-run")
-    assert out.count("extract: nothing to compute (120 images)") == 2
+    assert out.count("extract: up to date (120 images)") == 2
     assert out.index("variant average") < out.index("variant maxima")
 
 

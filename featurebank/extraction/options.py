@@ -9,9 +9,16 @@ from typing import Any
 
 from featurebank.augment import Augmentation
 from featurebank.backbone import Backbone
-from featurebank.errors import ConfigError
+from featurebank.errors import ConfigError, RamLimitError
+from featurebank.runtime import ram_limit, threads, tidy_bytes
 
 PRECISIONS = ("float32", "bfloat16")
+_ACTIVATIONS = 80
+"""Bytes a pixel of one image inside of a network, at least: the input in float32, and two maps of 32 channels at half
+the resolution."""
+_IMAGE = 3
+_LEAST_LIMIT = 1 << 30
+"""`--ram` bounds features; nobody who gives less than this means that no image shall be computed."""
 MOST_VIEWS = 255
 """The number of a view is one byte of a row's key."""
 
@@ -42,12 +49,38 @@ class ExtractOptions:
         return None if self.augment is None else Augmentation.parse(self.augment)
 
     def check(self, backbone: Backbone) -> None:
-        """Raises ConfigError where an option is wrong."""
+        """Checks the options for a network.
+
+        Raises:
+            ConfigError: one is wrong.
+            RamLimitError: images of the network's size do not fit into memory.
+        """
         for tap in self.taps:
             backbone.check_tap(tap)
         if problems := list(self._problems()):
             raise ConfigError("; ".join(problems))
+        self._check_memory(backbone)
         assert self.augmentation or not self.views  # and its text is understood
+
+    def _check_memory(self, backbone: Backbone) -> None:
+        """Raises RamLimitError where the images that are on their way at once take more than `--ram`."""
+        pixels, limit = backbone.image_size**2, max(ram_limit(), _LEAST_LIMIT)
+
+        def needed(batch: int) -> int:
+            ahead = max(2 * batch, 4 * threads())  # as `engine.feed` prepares them, and two batches beside
+            return pixels * (_ACTIVATIONS + _IMAGE * (ahead + 2 * batch))
+
+        if needed(self.batch_size) <= limit:
+            return
+        fits = next((batch for batch in range(self.batch_size - 1, 0, -1) if needed(batch) <= limit), 0)
+        remedy = f"give --batch-size {fits} or less" if fits else "give a smaller --image-size, or a larger --ram"
+        number = self.batch_size if fits else 1
+        size = f"{backbone.image_size} x {backbone.image_size}"
+        message = (
+            f"{number} image{'' if number == 1 else 's'} of {size} pixels at once take about "
+            f"{tidy_bytes(needed(number))} in {backbone.name}, and --ram allows {tidy_bytes(limit)}: {remedy}"
+        )
+        raise RamLimitError(message)
 
     def recipe(self, backbone: Backbone) -> dict[str, Any]:
         """Returns the recipe of a bank: everything that decides a feature's value, and is its key."""

@@ -111,10 +111,10 @@ def test_it_never_ends_below_its_head(clean: Bank, head: Run, said: Said) -> Non
 def test_an_explosion_is_answered_once(clean: Bank, head: Run, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     step, rates = Program.step, []
 
-    def watched(self: Program, images: Any, labels: Any, rate: float, number: int) -> float:
+    def watched(self: Program, images: Any, labels: Any, rate: float, number: int) -> tuple[float, float]:
         rates.append(rate)
-        loss = step(self, images, labels, rate, number)
-        return float("nan") if len(rates) in bad else loss
+        loss, right = step(self, images, labels, rate, number)
+        return float("nan") if len(rates) in bad else loss, right
 
     monkeypatch.setattr(Program, "step", watched)
     bad = {8}  # in the second epoch of six steps
@@ -124,6 +124,7 @@ def test_an_explosion_is_answered_once(clean: Bank, head: Run, said: Said, monke
     assert said.warned[0].startswith("phase 1, epoch 2, step 3: the loss exploded: once more from the best weights")
     assert run.history is not None
     assert len(run.history["loss"]) == 2
+    assert max(run.history["accuracy"]) <= 1, "the images of the epoch that exploded count once"
 
     rates.clear()
     bad = {3, 5}
@@ -137,7 +138,7 @@ def test_an_explosion_is_answered_once(clean: Bank, head: Run, said: Said, monke
 
 def test_a_loss_that_grows_is_an_explosion(clean: Bank, head: Run, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([1.0, 2.0, 9.0, 30.0, 60.0, 60.0, *[1.0] * 100])
-    monkeypatch.setattr(Program, "step", lambda *_: next(losses))
+    monkeypatch.setattr(Program, "step", lambda *_: (next(losses), 4.0))
     finetune(head, unfreeze=["all"], epochs=1, batch_size=8, seed=3, reporter=said)
     assert said.warned == [
         "phase 1, epoch 1, step 5: the loss exploded: once more from the best weights so far, with a tenth of the "

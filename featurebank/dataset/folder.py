@@ -103,7 +103,12 @@ def load(argument: str) -> Contents:
     placed = [place for place in places if place]
     classes = in_order({name for _, name in set(placed)})
     code = {name: number for number, name in enumerate(classes)}
-    notes = [*layout.notes, *_loose(listing.files, places), *listing.notes, *_empty(listing, layout.parts, classes)]
+    notes = [
+        *layout.notes,
+        *_loose(listing.files, places, layout.left_out),
+        *listing.notes,
+        *_empty(listing, layout.parts, classes),
+    ]
     return Contents(
         name=path_name(root),
         spec=join_options(f"folder:{root}", options),
@@ -142,13 +147,14 @@ def _check_root(root: str) -> None:
         raise DatasetError(message)
 
 
-def _loose(files: Sequence[str], places: Sequence[tuple[Part, str] | None]) -> list[str]:
-    """Returns a line about the images that lie in no class folder."""
-    loose = places.count(None)
+def _loose(files: Sequence[str], places: Sequence[tuple[Part, str] | None], told: Sequence[str]) -> list[str]:
+    """Returns a line about the images that lie in no class folder, and in no folder that is told of already."""
+    prefixes = tuple(f"{folder}/" for folder in told)
+    loose = [name for name, place in zip(files, places, strict=True) if not (place or name.startswith(prefixes))]
     if not loose:
         return []
-    number = "1 image lies" if loose == 1 else f"{loose} images lie"
-    return [f"{number} outside the class folders, the first is '{files[places.index(None)]}': left out"]
+    number = "1 image lies" if len(loose) == 1 else f"{len(loose)} images lie"
+    return [f"{number} outside the class folders, the first is '{loose[0]}': left out"]
 
 
 def _empty(listing: Listing, parts: Iterable[Part], classes: tuple[str, ...]) -> list[str]:

@@ -80,10 +80,12 @@ class Layout:
     Args:
         parts: the folders that hold them.
         notes: what the user should know.
+        left_out: folders, named in the notes, whose images belong to no part.
     """
 
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def split_code(name: str) -> int | None:
@@ -145,7 +147,7 @@ def find_layout(root: str, tree: Folder, choice: str | None = None) -> Layout:
         layout = Layout((Part(start),), place.passed_over())
     last = start.rpartition("/")[2]
     wrapper = [f"the class folders are those in '{start}'"] if start and split_code(last) is None else []
-    return Layout(layout.parts, (*wrapper, *layout.notes))
+    return Layout(layout.parts, (*wrapper, *layout.notes), layout.left_out)
 
 
 class _Place:
@@ -191,7 +193,9 @@ class _Place:
                 notes.append(f"folder '{name}' has none of the class folders of train: {self._left_out(name)}")
             else:
                 parts.append(Part(self._inner[name][0], code))
-        return Layout(tuple(parts), tuple(notes))
+        used = {part.path for part in parts}
+        left_out = [_joined(self._path, name) for name, (path, _) in self._inner.items() if path not in used]
+        return Layout(tuple(parts), tuple(notes), tuple(left_out))
 
     def as_folds(self) -> Layout | None:
         """Returns the layout if the folders are folds: they are numbered, and hold the same class folders."""

@@ -73,6 +73,7 @@ def test_a_stranger_beside_the_splits_is_reported(tmp_path: Path, make: SimpleNa
     dataset = load_dataset(str(tmp_path))
     assert dataset.classes == ("ant", "bee", "cat")
     assert "folder 'extra' is neither train, val nor test: its image is left out" in dataset.warnings()
+    assert not [line for line in dataset.warnings() if "outside the class folders" in line]  # each is told once
 
 
 def test_renaming_moves_no_image(tmp_path: Path, make: SimpleNamespace) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 from PIL import Image
 
 from featurebank.errors import ConfigError, DatasetError, unknown_name
@@ -36,6 +37,12 @@ PAD = "pad:black:bicubic:antialias:v1"
 
 RULES = {"auto": AUTO, "crop": CROP, "whole": WHOLE, "stretch": STRETCH, "pad": PAD}
 """The identifiers by the words that users give."""
+
+TALL_VERTICALLY_FIRST = int(PIL.__version__.partition(".")[0]) >= 13  # noqa: PLR2004 - a version
+"""Whether Pillow begins with the vertical pass where the height shrinks by more than twice as many pixels as the width.
+
+Older versions begin with the horizontal pass always; pixels are rounded between the two.
+"""
 
 _CHANNELS = 3
 _CROP = 0.875

@@ -151,7 +151,8 @@ def keep_float32(path: Path) -> None:
     """Marks every operation of an OpenVINO model as one whose precision is not to be lowered.
 
     Without it `core.compile_model(model, "CPU")` computes in bfloat16 wherever the processor has it. An entry
-    `runtime_options/INFERENCE_PRECISION_HINT` is not read by OpenVINO 2026.4; this mark is, by every plugin.
+    `runtime_options/INFERENCE_PRECISION_HINT` is not read by OpenVINO 2026.4; this mark is. Where operations are fused
+    (the last dense layer with its bias) it may be lost, so a caller should give the hint all the same.
 
     Args:
         path: the .xml file; it is written again.

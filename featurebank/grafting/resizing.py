@@ -1,17 +1,17 @@
 """The resize of images as operations of Keras: a model that takes images of any size, without a layer of ours.
 
-It is Pillow's bicubic resize with antialiasing, step by step: coefficients in float64, rounded to 2^-22, the horizontal
-pass first, and each pass rounded to whole numbers. So its pixels are Pillow's, by any rule of `backbone.resize`, with
-one exception: Pillow 13 begins with the vertical pass where the height shrinks by more than twice as many pixels as
-the width, which rounds some pixels to another level. Each pass is a matrix product with coefficients that are computed
-from the size of the image. The size is found by counting, because a graph of Keras has no operation that gives it.
+It is Pillow's bicubic resize with antialiasing, step by step: coefficients in float64, rounded to 2^-22, one pass after
+the other in Pillow's order, and each rounded to whole numbers. So its pixels are those of the Pillow that is installed
+where the model is made, by any rule of `backbone.resize`. Each pass is a matrix product with coefficients that are
+computed from the size of the image. The size is found by counting, because a graph of Keras has no operation that gives
+it.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from featurebank.backbone.resize import AUTO, CROP, PAD, STRETCH, WHOLE
+from featurebank.backbone.resize import AUTO, CROP, PAD, STRETCH, TALL_VERTICALLY_FIRST, WHOLE
 
 _SUPPORT = 2.0
 _A = -0.5
@@ -63,12 +63,17 @@ def _resized(image: Any, size: int, rule: str) -> Any:
 
     rows, columns = (_positions(image, axis) for axis in (1, 2))
     height, width = ops.max(rows) + 1.0, ops.max(columns) + 1.0
-    down = _coefficients(rows, _line(rule, height, width, size), size)
-    across = _coefficients(columns, _line(rule, width, height, size), size)
-    planes = ops.cast(ops.transpose(image, (0, 3, 1, 2)), "float64")
-    planes = _to_bytes(ops.matmul(planes, ops.transpose(across)))
-    planes = _to_bytes(ops.matmul(down, planes))
-    return ops.cast(ops.reshape(ops.transpose(planes, (0, 2, 3, 1)), (-1, size, size, 3)), "float32")
+    vertical, horizontal = _line(rule, height, width, size), _line(rule, width, height, size)
+    down = _coefficients(rows, vertical, size)
+    across = ops.transpose(_coefficients(columns, horizontal, size))
+    planes = ops.transpose(ops.cast(image, "float64"), (0, 3, 1, 2))
+    square = _to_bytes(ops.matmul(down, _to_bytes(ops.matmul(planes, across))))
+    if TALL_VERTICALLY_FIRST:
+        shrinks = height - vertical.inner
+        tall = ops.logical_and(ops.greater(shrinks, 0.0), ops.greater(shrinks, 2.0 * (width - horizontal.inner)))
+        other = _to_bytes(ops.matmul(_to_bytes(ops.matmul(down, planes)), across))
+        square = ops.where(tall, other, square)
+    return ops.cast(ops.reshape(ops.transpose(square, (0, 2, 3, 1)), (-1, size, size, 3)), "float32")
 
 
 def _line(rule: str, length: Any, other: Any, size: int) -> _Line:

@@ -56,7 +56,8 @@ _RUNS = {
         "core = openvino.Core()\n"
         'model = core.read_model("{file}")\n'
         'classes = json.loads(model.get_rt_info(["featurebank"]).astype(str))["classes"]\n'
-        'probabilities = core.compile_model(model, "CPU")(load("{image}"))[0][0]\n'
+        'compiled = core.compile_model(model, "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})\n'
+        'probabilities = compiled(load("{image}"))[0][0]\n'
     ),
     "tflite": (
         "import json, zipfile, tensorflow as tf\n\n"

@@ -10,6 +10,7 @@ from featurebank.augment import Augmentation
 from featurebank.errors import ConfigError, HeadError, unknown_name
 from featurebank.heads.checks import Check, choice, count, number, optional, refuse, switch
 from featurebank.heads.neural import TrainedHead
+from featurebank.words import problem_lines
 
 BATCH_NORMS = ("train", "frozen")
 VALIDATE_ON = ("all", "part")
@@ -107,7 +108,7 @@ class Options:
         """Raises ConfigError where something is wrong, as far as that can be told without the network."""
         problems = list(self._problems())
         if problems:
-            raise ConfigError("; ".join(problems))
+            raise ConfigError(problem_lines(problems))
 
     def trainer(self, phase: int, phases: int, *, normalizes: bool = True) -> TrainedHead:
         """Returns what `TrainedHead` knows of optimizer, schedule and stopping, for one phase.

@@ -72,11 +72,12 @@ class LayeredHead(HeadOnMaps):
 
     def check_layers(self) -> list[Check]:
         """Returns the checks of the parameters that these heads add."""
-        maps = self.pooling == CLASS_MAPS
+        sizes = widths("hidden_units", self.hidden_units)
+        fits = self.pooling != CLASS_MAPS or not (sizes.holds and self.layer_sizes())
         return [
             choice("pooling", self.pooling, POOLINGS),
-            widths("hidden_units", self.hidden_units),
-            Check("hidden_units", self.hidden_units, "none with class_maps", not (self.layer_sizes() and maps)),
+            sizes,
+            Check("hidden_units", self.hidden_units, "none with class_maps", fits),
             choice("activation", self.activation, ACTIVATIONS),
             number("dropout", self.dropout, below=1),
             optional(number("tail_learning_rate", self.tail_learning_rate, above=0)),

@@ -65,7 +65,8 @@ def check_canaries(
     if not places:
         return Canaries(0, 0.0, reason=f"none of the images of '{dataset.spec}' are those of the bank any more")
     reporter.say(f"loading {backbone.name} (weights {backbone.weights}) to compute {len(places)} rows anew")
-    return _compare(bank, backbone, [position for position, _ in places], np.stack(images))
+    with reporter.step(f"computing {len(places)} rows anew"):
+        return _compare(bank, backbone, [position for position, _ in places], np.stack(images))
 
 
 def _compare(bank: Bank, backbone: Backbone, positions: list[int], images: np.ndarray) -> Canaries:

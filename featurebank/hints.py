@@ -1,36 +1,42 @@
-"""Commands that messages tell a user to run, with the global options of the command that is running.
+r"""Commands that messages tell a user to run, with the global options of the command that is running.
 
->>> command("cache ls")
-"'featurebank cache ls'"
->>> command("extract --tap", "my tap")
-"featurebank extract --tap 'my tap'"
+>>> set_global_options(["--cache", "my banks"])
+>>> with_global_options("no such bank: 'featurebank cache ls' lists them")
+"no such bank: 'featurebank --cache \"my banks\" cache ls' lists them"
+>>> set_global_options([])
+>>> with_global_options("'featurebank cache ls' lists them")
+"'featurebank cache ls' lists them"
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 
-_options: tuple[str, ...] = ()
+_COMMANDS = (
+    "run", "datasets", "inspect", "backbones", "extract", "heads", "leaderboard", "finetune", "export", "evaluate",
+    "predict", "cache", "doctor",
+)  # fmt: skip
+_NAMED = re.compile(rf"\bfeaturebank (?=(?:{'|'.join(_COMMANDS)})\b)")
+_options = ""
 
 
 def set_global_options(words: Sequence[str]) -> None:
     """Chooses the words that each command is shown with, as ("--cache", "banks")."""
     global _options  # noqa: PLW0603 - a process runs one command
-    _options = tuple(words)
+    _options = "".join(f"{_quoted(word)} " for word in words)
 
 
-def command_line(words: str, *arguments: object) -> str:
-    """Returns a command of featurebank as it can be typed.
+def with_global_options(text: str) -> str:
+    """Returns a message in which each command that it names has the user's own global options.
 
-    Args:
-        words: the command and its options, as "cache show"; shown as they are.
-        arguments: further words; quoted where a shell needs that.
+    Where messages are shown, not where they are written: a bank does not know by which options it was found.
     """
-    return " ".join(["featurebank", *map(shlex.quote, _options), words, *(shlex.quote(str(a)) for a in arguments)])
+    return _NAMED.sub(lambda match: match[0] + _options, text) if _options else text
 
 
-def command(words: str, *arguments: object) -> str:
-    """Returns what `command_line` does, for the middle of a sentence: in quotes, where it has none itself."""
-    line = command_line(words, *arguments)
-    return line if "'" in line else f"'{line}'"
+def _quoted(word: str) -> str:
+    """Quotes a word for a shell, with double quotes where that will do: messages have single ones around commands."""
+    quoted = shlex.quote(word)
+    return f'"{word}"' if quoted != word and not set(word) & set("\"$`\\!'") else quoted

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import doctest
+import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import click
+import numpy as np
 import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from featurebank.cli import group
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,3 +43,87 @@ def test_every_room_is_in_the_tree_of_the_readme() -> None:
     for path in (ROOT / "featurebank").iterdir():
         if path.name not in {"__pycache__", "py.typed", "__main__.py"}:
             assert f"  {path.name}{'/' if path.is_dir() else ''} " in text, path.name
+
+
+def readme_commands() -> list[list[str]]:
+    """Returns the words of each command of featurebank in the README, in its order."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    typed = [part.strip() for line in lines if line.startswith("    ") for part in line.split("&&")]
+    return [shlex.split(part)[1:] for part in typed if part.startswith("featurebank ")]
+
+
+def help_examples() -> list[list[str]]:
+    """Returns the words of each example in the help of the command line."""
+    lines = CliRunner().invoke(group, ["--help"]).output.splitlines()
+    return [shlex.split(line.strip().split("  ")[0])[1:] for line in lines if line.startswith("    featurebank ")]
+
+
+def test_examples_of_the_help_have_a_line_each() -> None:
+    assert len(help_examples()) == 6
+
+
+@pytest.mark.parametrize("words", [*readme_commands(), *help_examples()], ids=" ".join)
+def test_every_command_that_is_shown_can_be_parsed(words: list[str]) -> None:
+    command: click.Command = group
+    rest = list(words)
+    while isinstance(command, click.Group):
+        command = command.commands[rest.pop(0)]
+    command.make_context(words[0], rest)
+
+
+@pytest.mark.slow
+def test_every_command_that_is_shown_does_its_work_in_order(tmp_path: Path) -> None:
+    """Where only what `pip install .` brings can be imported, in one directory, one after another."""
+    shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
+    random = np.random.default_rng(0)
+    for number in range(48):
+        mean = ((200, 40, 40), (40, 40, 200))[number % 2]
+        pixels = np.clip(np.array(mean) + random.normal(0, 40, (40, 48, 3)), 0, 255).astype(np.uint8)
+        for folder in (f"path/to/photos/{('ant', 'bee')[number % 2]}", *(["new/photos"] if number < 4 else [])):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{number}.png")
+    (tmp_path / "blocker").mkdir()
+    (tmp_path / "blocker" / "sitecustomize.py").write_text(BLOCKER)
+    paths = os.pathsep.join([str(tmp_path / "blocker"), str(ROOT)])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    environment.pop("FEATUREBANK_CACHE", None)
+    for words in [*readme_commands(), *help_examples()]:
+        done = subprocess.run(
+            [sys.executable, "-m", "featurebank", *words],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+
+
+BLOCKER = '''
+"""Refuses what no requirement of featurebank itself brings, as if it were not installed."""
+import re, sys
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+
+def needed(name, known):
+    name = re.sub(r"[-_.]+", "-", name).lower()
+    if name not in known:
+        known.add(name)
+        try:
+            asked = requires(name) or []
+        except PackageNotFoundError:
+            return known
+        for line in asked:
+            if "extra ==" not in line:
+                needed(re.match(r"[\\w.-]+", line)[0], known)
+    return known
+
+known = needed("featurebank", {"setuptools", "pip"})
+absent = {
+    module for module, of in packages_distributions().items()
+    if not any(re.sub(r"[-_.]+", "-", name).lower() in known for name in of)
+}
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+sys.meta_path.insert(0, Absent())
+assert "tensorboard" in absent and "numpy" not in absent and "tensorflow" not in absent
+'''

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import socket
 import warnings
@@ -12,8 +14,9 @@ from typing import Any
 from featurebank.backbone.graph import name_as_in_new_process
 from featurebank.backbone.preprocess import CAFFE, INSIDE, TF, TORCH
 from featurebank.backbone.spec import BackboneSpec
-from featurebank.backbone.weight_files import first_line, is_whole_hdf5, keras_folders, load_keras, quiet_stdout
+from featurebank.backbone.weight_files import first_line, is_whole_hdf5, keras_folders, load_keras
 from featurebank.errors import WeightsError
+from featurebank.progress import step
 
 # Keras adds this division to EfficientNet only where it loads the weights of ImageNet itself.
 _EFFICIENTNET_DEVIATION = (0.229, 0.224, 0.225)
@@ -114,7 +117,8 @@ class Application(BackboneSpec):
         """Finds the file of ImageNet weights; one that is not there is downloaded by Keras."""
         if (place := self._present(top=top)) is not None:
             return place
-        reason = self._download(top=top)
+        with step(f"downloading {self.weights_file(top=top)}"):
+            reason = self._download(top=top)
         if (place := self._present(top=top)) is not None:
             return place
         name = self.weights_file(top=top)
@@ -140,7 +144,7 @@ class Application(BackboneSpec):
         before = socket.getdefaulttimeout()
         socket.setdefaulttimeout(_SECONDS_WITHOUT_ANSWER)  # Keras sets none, and a silent network would hang for ever
         try:
-            with quiet_stdout(), warnings.catch_warnings():
+            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # MobileNet says that it takes the weights of 224 pixels, as it should
                 getattr(keras.applications, self.constructor)(weights="imagenet", include_top=top)
         except Exception as error:  # noqa: BLE001 - Keras raises bare Exception where a download fails

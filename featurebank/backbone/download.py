@@ -9,6 +9,7 @@ from pathlib import Path
 from featurebank.backbone.weight_files import first_line
 from featurebank.errors import FeatureBankError
 from featurebank.files import atomic_path
+from featurebank.progress import step
 
 _SECONDS_WITHOUT_ANSWER = 20.0
 _MARK = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
@@ -28,7 +29,7 @@ def fetch(url: str, target: Path) -> str:
 
     pooch.get_logger().setLevel("WARNING")  # it would tell the hash of every file
     try:
-        with atomic_path(target) as temporary:
+        with atomic_path(target) as temporary, step(f"downloading {target.name}"):
             pooch.retrieve(
                 url,
                 known_hash=None,

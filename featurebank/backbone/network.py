@@ -15,6 +15,7 @@ from featurebank.backbone.taps import parse_tap, tap_tensors
 from featurebank.backbone.weights import Source, digest_of
 from featurebank.errors import ConfigError, WeightsError
 from featurebank.levels import Levels
+from featurebank.progress import step
 from featurebank.runtime import import_tensorflow
 
 
@@ -119,7 +120,8 @@ class Backbone:
             WeightsError: the weights are missing, unreadable or of another network.
         """
         if self._network is None:
-            self._network = self._load_network()
+            with step(f"building {self.name}"):
+                self._network = self._load_network()
         return self._network
 
     def tap_model(self, taps: Sequence[str]) -> Any:

@@ -40,12 +40,12 @@ def group(context: click.Context) -> None:
     """Run each frozen backbone over each image once, keep its features, train hundreds of heads on them in seconds.
 
     \b
-      featurebank run pipelines/quickstart.toml         the whole way, from images to a tested head
-      featurebank extract --backbone efficientnet_lite0 features of a dataset into a bank
-      featurebank heads --grid                          many heads on the bank that was used last
-      featurebank leaderboard                           the heads, best first
-      featurebank finetune --progressive                the network under the best head, trained too
-      featurebank export best -o model.keras            one model: images in, probabilities out
+      featurebank run pipelines/quickstart.toml           the whole way, from images to a tested head
+      featurebank extract --backbone efficientnet_lite0   features of a dataset into a bank
+      featurebank heads --grid                            many heads on the bank that was used last
+      featurebank leaderboard                             the heads, best first
+      featurebank finetune --progressive                  the network under the best head, trained too
+      featurebank export best -o model.keras              one model: images in, probabilities out
     """  # noqa: D301 - click reads the escaped sign
     context.with_resource(shown_by(Current(context.ensure_object(Settings))))
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import click
 
 from featurebank.cli.settings import global_options
-from featurebank.hints import command
 
 _EPILOG = "--cache, --threads, --ram, -q and -v are understood here as well: see featurebank --help."
 
@@ -56,5 +55,5 @@ class Commands(click.Group):
         near = [other[name.lower()]] if name.lower() in other else difflib.get_close_matches(name, known, 2)
         if near:
             way = ctx.command_path.split()[1:]  # without "featurebank"
-            return "did you mean " + " or ".join(command(" ".join([*way, name])) for name in near) + "?"
+            return "did you mean " + " or ".join(f"'{' '.join(['featurebank', *way, name])}'" for name in near) + "?"
         return "expected one of " + ", ".join(known)

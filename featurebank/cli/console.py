@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from featurebank.cli.terminal import printable
+from featurebank.hints import with_global_options
 
 
 class SafeConsole(Console):
@@ -24,4 +25,4 @@ class SafeConsole(Console):
 
     def print_line(self, text: str, **options: Any) -> None:
         """Prints one line as it is, without markup and unbroken."""
-        self.print(printable(text), markup=False, soft_wrap=True, **options)
+        self.print(printable(with_global_options(text)), markup=False, soft_wrap=True, **options)

@@ -20,7 +20,12 @@ def doctor(settings: Settings, *, as_json: bool) -> None:
     from featurebank.doctor import diagnose
 
     checks = []
-    for check in diagnose(settings.cache):
+    findings = diagnose(settings.cache)
+    while True:
+        with settings.reporter().step("checking this installation"):
+            check = next(findings, None)
+        if check is None:
+            break
         checks.append(check)
         if not as_json:
             echo(f"{'ok ' if check.ok else 'BAD'} {check.name}: {check.found}")

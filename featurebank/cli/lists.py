@@ -7,6 +7,7 @@ import click
 from featurebank.cli.options import preprocessing_option
 from featurebank.cli.settings import as_json
 from featurebank.cli.terminal import echo, print_json
+from featurebank.progress import step
 
 
 @click.command()
@@ -82,7 +83,8 @@ def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *,
 
     # Weights change neither shapes nor work, and random ones need no download.
     backbone = load_backbone(name, weights="random:0", image_size=image_size, preprocessing=preprocessing)
-    cuts = cut_points(backbone.network())
+    with step(f"building {name}"):
+        cuts = cut_points(backbone.network())
     if as_json:
         print_json({
             "name": name, "image_size": backbone.image_size,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.settings import Settings
+from featurebank.progress import step
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,10 +46,11 @@ class Images:
             settings.reporter().say(
                 f"no --dataset: taking the bundled {_BUNDLED}; '--dataset FOLDER' takes your images"
             )
-        return load_dataset(
-            self.dataset or _BUNDLED, split=self.split, seed=self.seed, classes=self.classes, limit=self.limit,
-            per_class=self.per_class, layout=self.layout, columns=self.columns, test=self.test,
-        )  # fmt: skip
+        with step(f"reading the list of images of {self.dataset or _BUNDLED}"):
+            return load_dataset(
+                self.dataset or _BUNDLED, split=self.split, seed=self.seed, classes=self.classes, limit=self.limit,
+                per_class=self.per_class, layout=self.layout, columns=self.columns, test=self.test,
+            )  # fmt: skip
 
 
 def split_fractions(context: click.Context, option: click.Parameter, value: str | None) -> list[float] | None:
@@ -84,12 +86,24 @@ levels_option = click.option(
 
 
 def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --dataset and the options about its part and its split; the command gets them as `images`, an `Images`."""
+    """Adds the options about the images, their part and their split, and the argument DATASET in place of --dataset.
+
+    The command gets them as `images`, an `Images`.
+    """
     which = click.option(
         "--dataset",
         help=f"Name or path of the images; 'featurebank datasets' lists the names.  [default: {_BUNDLED}]",
     )
-    return which(_with_part_and_split(command))
+    inner = _with_part_and_split(command)
+
+    @functools.wraps(inner)
+    def with_either(*args: Any, folder: str | None, dataset: str | None, **options: Any) -> Any:
+        if folder and dataset:
+            message = f"the images are named twice, by '{folder}' and by --dataset {dataset}: leave one of them out"
+            raise click.UsageError(message)
+        return inner(*args, dataset=folder or dataset, **options)
+
+    return click.argument("folder", required=False, metavar="[DATASET]")(which(with_either))
 
 
 def dataset_argument(command: Callable[..., Any]) -> Callable[..., Any]:

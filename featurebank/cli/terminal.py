@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from featurebank.hints import with_global_options
+
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories: controls, formats (directions, no width), surrogates, separators of lines and paragraphs."""
 
@@ -35,7 +37,7 @@ def _escaped(sign: str) -> str:
 
 def echo(line: str = "", *, err: bool = False) -> None:
     """Prints one line on standard output, or on standard error."""
-    click.echo(printable(line), err=err)
+    click.echo(printable(with_global_options(line)), err=err)
 
 
 def echo_cells(cells: Iterable[str]) -> None:

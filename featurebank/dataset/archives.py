@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 import tarfile
 import time
 import uuid
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 from featurebank.dataset.fingerprint import reason
 from featurebank.errors import DatasetError, FeatureBankError
 from featurebank.files import TEMPORARY_PREFIX, explain_full_disk
+from featurebank.progress import Advance, track
 
 _TIMEOUT = 30
 _CHUNK = 1 << 20
@@ -136,30 +136,32 @@ def _download(url: str, archive: Archive, place: Path) -> Path:
     import pooch
 
     place.mkdir(parents=True, exist_ok=True)
-    bar = _Bar(archive.file, archive.size) if sys.stderr.isatty() else None
-    downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=_TIMEOUT)
-    found = pooch.retrieve(url, f"sha256:{archive.sha256}", archive.file, str(place), downloader=downloader)
+    with track(f"downloading {archive.file}", archive.size, "bytes") as advance:
+        downloader = pooch.HTTPDownloader(
+            progressbar=_Bar(archive.size, advance), chunk_size=_CHUNK, timeout=_TIMEOUT
+        )  # fmt: skip
+        found = pooch.retrieve(url, f"sha256:{archive.sha256}", archive.file, str(place), downloader=downloader)
     return Path(found)
 
 
 class _Bar:
-    """Progress on the standard error stream, as pooch wants it: standard output belongs to --json."""
+    """Progress as pooch wants it."""
 
-    def __init__(self, name: str, total: int) -> None:
-        self.total = total
-        self._name = name
-        self._done = 0
+    def __init__(self, total: int, advance: Advance) -> None:
+        self.total = self._left = total
+        self._advance = advance
 
     def update(self, count: int) -> None:
-        self._done = min(self._done + count, self.total)
-        sys.stderr.write(f"\r{self._name}: {self._done / 1e6:.0f} of {self.total / 1e6:.0f} MB")
-        sys.stderr.flush()
+        """Counts bytes; pooch counts all of them once more in the end."""
+        count = min(count, self._left)
+        self._left -= count
+        self._advance(count)
 
     def reset(self) -> None:
-        self._done = 0
+        """Is called before the last update."""
 
     def close(self) -> None:
-        sys.stderr.write("\n")
+        """Ends."""
 
 
 def _unpack(path: Path, archive: Archive, target: Path) -> None:

@@ -171,10 +171,11 @@ class _Trial:
         """Loads the network, and sends images through it for a while."""
         options, size = self.options, self.backbone.image_size
         began = time.perf_counter()
-        engine = load_engine(
-            options.engine, self.backbone, taps, batch_size=options.batch_size, precision=options.precision,
-            cache=self.cache, say=self.reporter.say,
-        )  # fmt: skip
+        with self.reporter.step(f"loading {self.backbone.name} for a trial"):
+            engine = load_engine(
+                options.engine, self.backbone, taps, batch_size=options.batch_size, precision=options.precision,
+                cache=self.cache, say=self.reporter.say,
+            )  # fmt: skip
         load_seconds = time.perf_counter() - began
         try:
             first = engine(np.zeros((1, size, size, 3), np.uint8))  # the first pass is slower

@@ -188,7 +188,7 @@ class Target:
     def _engine(self, taps: tuple[str, ...]) -> Engine:
         if taps not in self._engines:
             self.reporter.say(f"loading {self.backbone.name} (weights {self.backbone.weights})")
-            with self.meter.working("load"):
+            with self.meter.working("load"), self.reporter.step(f"preparing the engine of {self.backbone.name}"):
                 self._engines[taps] = self._load(taps, self.options.precision)
             self.engine = self._engines[taps].name
         return self._engines[taps]

@@ -20,7 +20,7 @@ from featurebank.errors import ArchiveError, ConfigError, DatasetError, FeatureB
 from featurebank.grafting.about import About, about_from_text
 from featurebank.grafting.formats import Format, format_of
 from featurebank.levels import parse_levels
-from featurebank.progress import SILENT, Reporter
+from featurebank.progress import SILENT, Reporter, step
 from featurebank.runtime import workers
 
 
@@ -116,7 +116,8 @@ def load_model(path: str | Path) -> LoadedModel:
     path = Path(path)
     name, kind = check_model(path)
     try:
-        run, text = kind.read(path)
+        with step(f"loading {path.name}"):
+            run, text = kind.read(path)
     except Exception as error:  # a damaged or hostile file fails anywhere in five libraries
         if isinstance(error, FeatureBankError) and not isinstance(error, ArchiveError):
             raise

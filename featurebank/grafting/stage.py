@@ -90,11 +90,13 @@ def grafted(
     _check_width(head, bank.tap_shape(tap), tap)
     backbone = _same(bank, backbone) if backbone else load_recorded(bank.recipe, bank.manifest.source)
     about = _about(bank, backbone.recipe, run, type(head).__name__, tap)
-    model, layers = _joined(backbone, tap, head, about, form)
+    with reporter.step(f"joining {backbone.name} and its head"):
+        model, layers = _joined(backbone, tap, head, about, form)
     if not proof:
         images = _noise(backbone.image_size)
         return Grafted(model, about, images, answer(model, images))
-    found, images, probabilities = _proved(bank, backbone, tap, head, (model, layers))
+    with reporter.step("comparing the model with the head on images of the bank"):
+        found, images, probabilities = _proved(bank, backbone, tap, head, (model, layers))
     told = f"graft: on {found.images} images of the bank, the model's probabilities are the head's to"
     reporter.say(f"{told} {found.difference:.1e} (allowed: {found.tolerance:g})")
     if found.difference > found.tolerance:

@@ -75,7 +75,8 @@ def export(
         tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=path.parent) as place,
     ):
         temporary = Path(place, path.name)
-        difference = _write(made, kind, replace(made.about, format=name, any_size=with_resize), temporary)
+        with reporter.step(f"writing {path.name}"):
+            difference = _write(made, kind, replace(made.about, format=name, any_size=with_resize), temporary)
         files = kind.files(temporary)
         for file in files:
             sync(file)

@@ -44,6 +44,7 @@ class Workshop:
         self._images: tuple[str, int, FoldedImages] | None = None
         self._data: tuple[str, int, Fold | None, TrainingData] | None = None
         self._told_unseen = False
+        self._epochs = 0
 
     def train(self, jobs: Sequence[Job], *, what: str = "heads", keep: bool = False) -> None:
         """Trains those of the jobs that have no record; where the budget ends before, some are left without one.
@@ -131,9 +132,9 @@ class Workshop:
             advance(1)
             self._look_at_clock()
 
-        began = time.perf_counter()
+        began, self._epochs = time.perf_counter(), 0
         try:
-            with between_epochs(self._look_at_clock):
+            with between_epochs(self._epoch_ended):
                 fit_heads([(job.trained, job.seed) for job in jobs], data, take)
         except _OutOfTimeError:
             pass
@@ -144,6 +145,11 @@ class Workshop:
             self._one_by_one(rest, data, advance, error, keep=keep)
         self._speed.learn(jobs, data, told, time.perf_counter() - began)
         self._journal.show()
+
+    def _epoch_ended(self) -> None:
+        self._epochs += 1
+        self._reporter.detail(f"epoch {self._epochs}")
+        self._look_at_clock()
 
     def _look_at_clock(self) -> None:
         if self._clock.left <= 0:

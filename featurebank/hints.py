@@ -1,11 +1,11 @@
-r"""Commands that messages tell a user to run, with the global options of the command that is running.
+"""Commands that messages tell a user to run, with the global options of the command that is running.
 
 >>> set_global_options(["--cache", "my banks"])
->>> with_global_options("no such bank: 'featurebank cache ls' lists them")
-"no such bank: 'featurebank --cache \"my banks\" cache ls' lists them"
+>>> print(with_global_options("'featurebank cache ls' lists them"))
+'featurebank --cache "my banks" cache ls' lists them
 >>> set_global_options([])
->>> with_global_options("'featurebank cache ls' lists them")
-"'featurebank cache ls' lists them"
+>>> print(with_global_options("'featurebank cache ls' lists them"))
+'featurebank cache ls' lists them
 """
 
 from __future__ import annotations

@@ -121,3 +121,15 @@ def test_a_column_of_a_table_gives_folds(tmp_path: Path, photo: Any, pixels: Any
     bank = extract(load_dataset(tmp_path / "t.csv"), lite, cache=tmp_path)
     with pytest.raises(FeatureBankError, match=r"\d+ images of .* have no fold"):
         train_heads(bank, [{"kind": "nearest_mean"}], folds="given")
+
+
+def test_classes_of_one_image_each_cannot_be_learnt(tmp_path: Path, photo: Any, pixels: Any, lite: Backbone) -> None:
+    rows = ["path,label"]
+    for number in range(24):
+        photo(tmp_path / f"{number}.png", number)
+        rows.append(f"{number}.png,{1 + 0.37 * number:.2f}")
+    (tmp_path / "scores.csv").write_text("\n".join(rows))
+    bank = extract(load_dataset(tmp_path / "scores.csv"), lite, cache=tmp_path)
+    with pytest.raises(FeatureBankError, match="is of a class that has training images") as refused:
+        train_heads(bank, [{"kind": "nearest_mean"}])
+    assert "\n" not in str(refused.value)

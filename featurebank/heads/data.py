@@ -102,7 +102,8 @@ def check_splits(bank: Bank) -> None:
     """Looks whether heads can be trained and validated on a bank's own split.
 
     Raises:
-        DatasetError: a split is empty, or the training images have one class only.
+        DatasetError: a split is empty, the training images have one class only, or no validation image is of a class
+            that has training images.
     """
     y, y_val = bank.labels("train"), bank.labels("val")
     for name, labels in (("training", y), ("validation", y_val)):
@@ -116,5 +117,11 @@ def check_splits(bank: Bank) -> None:
         message = (
             f"all {len(y)} training images are of class '{bank.classes[int(y[0])]}': a head needs two classes or "
             "more; check the labels, or extract again with another --split"
+        )
+        raise DatasetError(message)
+    if not np.isin(y_val, y).any():
+        message = (
+            f"none of the {len(y_val)} validation images of '{bank.name}' is of a class that has training images, so "
+            "that every head gets all of them wrong: check the labels (are they classes?), or add images"
         )
         raise DatasetError(message)

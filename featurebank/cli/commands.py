@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import click
 
+from featurebank.cli.completion import complete, completes
 from featurebank.cli.settings import global_options
 
 _EPILOG = "--cache, --threads, --ram, -q and -v are understood here as well: see featurebank --help."
@@ -38,6 +39,8 @@ class Commands(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Adds a command, with the global options."""
         super().add_command(cmd, name)
+        for parameter in filter(completes, cmd.params):
+            parameter._custom_shell_complete = complete  # what click's own `shell_complete=` sets
         cmd.params = [*cmd.params, *global_options(hidden=True)]
         cmd.epilog = _EPILOG
 

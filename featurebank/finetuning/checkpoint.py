@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -16,6 +17,10 @@ from featurebank.files import atomic_path
 from featurebank.sealed import is_whole_archive, seal_archive
 
 _VERSION = 1
+
+_EXPLODED = 10.0
+"""How many times the first loss is too much, if it is also worse than guessing."""
+_SMOOTHING = 0.2
 
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile)
 """What zipfile, numpy and json raise on damaged bytes."""
@@ -65,6 +70,23 @@ class State:
     """What came of the phases that are done."""
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+
+    def add_step(self, loss: float, right: float, images: int) -> None:
+        """Counts a step: its mean loss, and how many of its images were judged right."""
+        self.number, self.taken, self.step = self.number + 1, self.taken + 1, self.step + 1
+        self.total, self.right, self.seen = self.total + loss * images, self.right + right, self.seen + images
+
+    def explodes(self, loss: float, classes: int) -> bool:
+        """Returns whether the loss, smoothed with this one, is no number, or far above the first and that of guessing.
+
+        Args:
+            loss: of the last step.
+            classes: how many there are to guess from.
+        """
+        if self.first is None or self.smooth is None:
+            self.first = self.smooth = loss
+        self.smooth += _SMOOTHING * (loss - self.smooth)
+        return not self.smooth <= max(_EXPLODED * self.first, math.log(classes))  # true of NaN
 
     def forget_epoch(self) -> None:
         """Goes back to the beginning of an epoch."""

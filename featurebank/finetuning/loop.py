@@ -22,9 +22,6 @@ from featurebank.heads.schedules import Plateau
 from featurebank.heads.stopping import EarlyStopping
 from featurebank.progress import Reporter
 
-_EXPLODED = 10.0
-"""How many times the first loss is too much, if it is also worse than guessing."""
-_SMOOTHING = 0.2
 _LOWER = 0.1
 """What an explosion makes of the learning rate."""
 _CHECKPOINT_S = 60.0
@@ -134,18 +131,15 @@ class Loop:
         rows = order(len(self._labels), trainer.batch_size, (options.seed, state.phase, state.epoch))
         rates = trainer.scheduled().rates(state.epoch, len(rows)) * state.rate * state.plateau_rate
         view = view_of(options.seed, self._epochs() + state.retried)
-        title = f"phase {state.phase + 1} epoch {state.epoch}"
+        title, classes = f"phase {state.phase + 1} epoch {state.epoch}", len(self._task.network.places)
         with self._reporter.track(title, len(self._labels), "images") as advance:
             advance(state.seen)
             for images in batches(self._task.train, rows[state.step :], self._augmentation, view):
                 chosen = rows[state.step]
-                state.number, state.taken = state.number + 1, state.taken + 1
                 rate = float(rates[state.step])
-                loss, right = self._program.step(images, self._labels[chosen], rate, state.number)
-                state.step += 1
-                state.seen += len(chosen)
-                state.total, state.right = state.total + loss * len(chosen), state.right + right
-                if self._is_too_much(loss):
+                loss, right = self._program.step(images, self._labels[chosen], rate, state.number + 1)
+                state.add_step(loss, right, len(chosen))
+                if state.explodes(loss, classes):
                     return False
                 advance(len(chosen))
                 self._between(len(rows))
@@ -225,17 +219,6 @@ class Loop:
     def _epochs(self) -> int:
         """Returns how many epochs of all phases are done."""
         return len(self.state.history.get("phase", []))
-
-    # ------------------------------------------------------------ explosions
-
-    def _is_too_much(self, loss: float) -> bool:
-        state = self.state
-        if state.first is None:
-            state.first = state.smooth = loss
-        assert state.smooth is not None
-        state.smooth += _SMOOTHING * (loss - state.smooth)
-        guessing = math.log(self._task.network.model.output.shape[-1])
-        return not state.smooth <= max(_EXPLODED * state.first, guessing)  # true of NaN
 
     def _exploded(self) -> None:
         """Answers an explosion: once with a tenth of the learning rate, then with the end of the phase."""

@@ -247,7 +247,7 @@ def read_toml(path: Path, what: str) -> tuple[str, dict[str, Any]]:
         ConfigError: it is missing, cannot be read or is not TOML.
     """
     try:
-        text = read_regular(path).decode("utf-8")
+        text = read_regular(path).decode("utf-8-sig")  # some editors begin a file with a byte-order mark
         return text, _parsed(text)
     except FileNotFoundError as error:
         message = f"there is no {what} '{path}': expected the path of a TOML file"
@@ -294,6 +294,16 @@ def parse_value(text: str) -> Any:
         return _parsed(f"value = {text}")["value"]
     except ValueError:
         return {"True": True, "False": False}.get(text, text)
+
+
+def parse_values(text: str) -> list[int | float] | None:
+    """Returns the numbers of "256,128" as a list; None where the text is anything else."""
+    try:
+        found = tomllib.loads(f"value = [{text}]")["value"]
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError):
+        return None
+    numbers = all(type(value) in {int, float} for value in found)
+    return found if len(found) > 1 and numbers else None
 
 
 def override(value: dict[str, Any], text: str) -> None:

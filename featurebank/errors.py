@@ -129,7 +129,9 @@ class MissingDependencyError(FeatureBankError, ImportError):
     """An optional package is not installed."""
 
 
-def unknown_name(kind: str, got: str, known: Iterable[str], hint: str = "") -> UnknownNameError:
+def unknown_name(
+    kind: str, got: str, known: Iterable[str], hint: str = "", *, where_listed: str = ""
+) -> UnknownNameError:
     """Builds the error for a name that is in no table, with the nearest ones.
 
     Args:
@@ -137,6 +139,7 @@ def unknown_name(kind: str, got: str, known: Iterable[str], hint: str = "") -> U
         got: the name that was given.
         known: all the names that would have done.
         hint: what to do where no name is near, as "'featurebank backbones' lists them".
+        where_listed: where to look, as "see 'featurebank heads --list'", if no name is near and there are many.
 
     Returns:
         The error, to be raised by the caller.
@@ -147,6 +150,8 @@ def unknown_name(kind: str, got: str, known: Iterable[str], hint: str = "") -> U
         advice = "did you mean " + " or ".join(f"'{name}'" for name in near) + "?"
     elif len(names) <= 12:  # noqa: PLR2004 - what fits on one line
         advice = "known: " + ", ".join(names)
+    elif where_listed:
+        advice = where_listed
     else:
         advice = f"{len(names)} are known"
     message = f"unknown {kind} '{one_line(got, 80)}': {one_line(advice)}"

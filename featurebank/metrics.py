@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
@@ -24,9 +25,7 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 def top_k_accuracy(probabilities: np.ndarray, labels: np.ndarray, k: int = 5) -> float:
     """Returns the share of images whose own class is among the `k` most probable."""
-    k = min(k, probabilities.shape[1])
-    best = np.argpartition(-probabilities, k - 1, axis=1)[:, :k]
-    return float(np.mean((best == labels[:, None]).any(axis=1)))
+    return float(np.mean(_among_best(probabilities, labels, k)))
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -45,11 +44,7 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int =
     References:
         Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
     """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(which, right - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(labels))
+    return _calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
 
 
 def brier_score(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -63,19 +58,91 @@ def brier_score(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 def recalls(probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]:
     """Returns for each class the share of its images that are recognised; None for a class without an image."""
-    count = probabilities.shape[1]
-    right = np.bincount(labels[probabilities.argmax(axis=1) == labels], minlength=count)
-    total = np.bincount(labels, minlength=count)
-    return [float(r / n) if n else None for r, n in zip(right, total, strict=True)]
+    return _recalls(probabilities.argmax(axis=1) == labels, labels, probabilities.shape[1])
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What metrics look at of each image: a few numbers, where probabilities are one number for each class."""
+
+    labels: np.ndarray
+    """(n,) integers."""
+    predicted: np.ndarray
+    """(n,) integers."""
+    confidence: np.ndarray
+    """(n,) the largest probability."""
+    losses: np.ndarray
+    """(n,) cross-entropy."""
+    squares: np.ndarray
+    """(n,) squared distance from the truth."""
+    among_five: np.ndarray
+    """(n,) bool: whether the own class is among the five most probable."""
+    classes: int
+
+    @classmethod
+    def of(cls, probabilities: np.ndarray, labels: np.ndarray) -> Judged:
+        """Judges the probabilities (n, classes) of images with labels (n,)."""
+        found = {
+            "predicted": probabilities.argmax(axis=1), "confidence": probabilities.max(axis=1, initial=0.0),
+            "losses": _losses(probabilities, labels), "squares": _brier(probabilities, labels),
+            "among_five": _among_best(probabilities, labels, 5),
+        }  # fmt: skip
+        return cls(labels=np.asarray(labels), classes=probabilities.shape[1], **found)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Judged]) -> Judged:
+        """Returns parts, of one number of classes, as one."""
+        names = ("labels", "predicted", "confidence", "losses", "squares", "among_five")
+        found = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(**found, classes=parts[0].classes)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Which images are recognised, (n,) bool."""
+        return np.asarray(self.predicted == self.labels)
+
+    def short_scores(self) -> dict[str, float]:
+        """Returns `accuracy`, `loss` and `macro_f1`."""
+        return {
+            "accuracy": float(np.mean(self.right)),
+            "loss": float(np.mean(self.losses)),
+            "macro_f1": _macro_f1(self.predicted, self.labels, self.classes),
+        }
+
+    def scores(self) -> dict[str, Any]:
+        """Returns all that is told of some images; see `scores`."""
+        return {
+            "images": len(self.labels),
+            **self.short_scores(),
+            "top5_accuracy": float(np.mean(self.among_five)),
+            "brier": float(np.mean(self.squares)),
+            "calibration_error": _calibration_error(self.confidence, self.right),
+            "recall": _recalls(self.right, self.labels, self.classes),
+        }
+
+    def scores_with_intervals(self) -> dict[str, Any]:
+        """Returns `scores`, and 95 % intervals as `NAME_interval`: Wilson's for shares of images, else bootstrapped."""
+        values = self.scores()
+        intervals = self.bootstrap_intervals()
+        for name in ("accuracy", "top5_accuracy"):
+            intervals[name] = proportion_interval(values[name], len(self.labels))
+        return {**values, **{f"{name}_interval": list(interval) for name, interval in intervals.items()}}
+
+    def bootstrap_intervals(self, samples: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
+        """Returns 95 % intervals of metrics; see `bootstrap_intervals`."""
+        rng = np.random.default_rng(seed)
+        found: dict[str, list[float]] = {"loss": [], "brier": [], "macro_f1": []}
+        for _ in range(samples):
+            rows = rng.integers(0, len(self.labels), len(self.labels))
+            found["loss"].append(float(self.losses[rows].mean()))
+            found["brier"].append(float(self.squares[rows].mean()))
+            found["macro_f1"].append(_macro_f1(self.predicted[rows], self.labels[rows], self.classes))
+        return {name: _percentiles(values) for name, values in found.items()}
 
 
 def short_scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Returns `accuracy`, `loss` and `macro_f1` of some images."""
-    return {
-        "accuracy": accuracy(probabilities, labels),
-        "loss": log_loss(probabilities, labels),
-        "macro_f1": macro_f1(probabilities, labels),
-    }
+    return Judged.of(probabilities, labels).short_scores()
 
 
 def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -85,14 +152,7 @@ def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         `images`, `accuracy`, `loss`, `macro_f1`, `top5_accuracy`, `brier`, `calibration_error`, and `recall`, a list
         over the classes.
     """
-    return {
-        "images": len(labels),
-        **short_scores(probabilities, labels),
-        "top5_accuracy": top_k_accuracy(probabilities, labels),
-        "brier": brier_score(probabilities, labels),
-        "calibration_error": calibration_error(probabilities, labels),
-        "recall": recalls(probabilities, labels),
-    }
+    return Judged.of(probabilities, labels).scores()
 
 
 def proportion_interval(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
@@ -202,25 +262,30 @@ def bootstrap_intervals(
     References:
         Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 7, 1979.
     """
-    rng = np.random.default_rng(seed)
-    losses, squares = _losses(probabilities, labels), _brier(probabilities, labels)
-    predicted, count = probabilities.argmax(axis=1), probabilities.shape[1]
-    found: dict[str, list[float]] = {"loss": [], "brier": [], "macro_f1": []}
-    for _ in range(samples):
-        rows = rng.integers(0, len(labels), len(labels))
-        found["loss"].append(float(losses[rows].mean()))
-        found["brier"].append(float(squares[rows].mean()))
-        found["macro_f1"].append(_macro_f1(predicted[rows], labels[rows], count))
-    return {name: _percentiles(values) for name, values in found.items()}
+    return Judged.of(probabilities, labels).bootstrap_intervals(samples, seed)
 
 
 def scores_with_intervals(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Returns `scores`, and 95 % intervals as `NAME_interval`: Wilson's for shares of images, else bootstrapped."""
-    values = scores(probabilities, labels)
-    intervals = bootstrap_intervals(probabilities, labels)
-    for name in ("accuracy", "top5_accuracy"):
-        intervals[name] = proportion_interval(values[name], len(labels))
-    return {**values, **{f"{name}_interval": list(interval) for name, interval in intervals.items()}}
+    return Judged.of(probabilities, labels).scores_with_intervals()
+
+
+def _among_best(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    k = min(k, probabilities.shape[1])
+    best = np.argpartition(-probabilities, k - 1, axis=1)[:, :k]
+    return np.asarray((best == labels[:, None]).any(axis=1))
+
+
+def _calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.bincount(which, right - confidence, minlength=bins)
+    return float(np.abs(gap).sum() / len(right))
+
+
+def _recalls(right: np.ndarray, labels: np.ndarray, count: int) -> list[float | None]:
+    recognised = np.bincount(labels[right], minlength=count)
+    total = np.bincount(labels, minlength=count)
+    return [float(r / n) if n else None for r, n in zip(recognised, total, strict=True)]
 
 
 def _losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -67,6 +67,10 @@ tensorboard_option = click.option(
     help="quick, default, wide, study-a to study-e, or a TOML file with [[head]] blocks.  [default: default]",
 )  # fmt: skip
 @click.option("--head", metavar="KIND", help="Train one kind of head, or a classifier by its import path.")
+@click.option(
+    "--list", "listed", is_flag=False, flag_value="", metavar="[KIND]",
+    help="List the kinds of heads, or the parameters of one, and train nothing.",
+)  # fmt: skip
 @click.option("-p", "params", multiple=True, metavar="KEY=VALUE", help="Parameter of --head; repeatable.")
 @click.option("--tap", "taps", multiple=True, help="Tap to train on; repeatable.  [default: pooled]")
 @click.option(
@@ -99,12 +103,17 @@ tensorboard_option = click.option(
 @as_json
 @click.pass_obj
 def heads(
-    settings: Settings, bank: str | None, grid: str | None, head: str | None, params: tuple[str, ...],
-    taps: tuple[str, ...], seeds: int, search: str, runs: int | None, folds: Any, repeats: int,
-    budget: float | None, views: int | None, tensorboard: Path | None, *, retry_failed: bool, one_se: bool,
-    test: bool, as_json: bool,
+    settings: Settings, bank: str | None, grid: str | None, head: str | None, listed: str | None,
+    params: tuple[str, ...], taps: tuple[str, ...], seeds: int, search: str, runs: int | None, folds: Any,
+    repeats: int, budget: float | None, views: int | None, tensorboard: Path | None, *, retry_failed: bool,
+    one_se: bool, test: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train many heads on a bank's features; what was trained before is not trained again."""
+    if listed is not None:
+        from featurebank.cli.head_lists import print_kinds, print_parameters
+
+        print_parameters(listed, as_json=as_json) if listed else print_kinds(as_json=as_json)
+        return
     if grid and head:
         message = "--grid and --head exclude each other: leave one of them out"
         raise click.UsageError(message)
@@ -194,8 +203,8 @@ def _show(
 
 
 def read_params(params: Sequence[str]) -> dict[str, Any]:
-    """Reads "-p KEY=VALUE" options."""
-    from featurebank.config import parse_value
+    """Reads "-p KEY=VALUE" options; numbers with commas between them are a list, as hidden_units=256,128."""
+    from featurebank.config import parse_value, parse_values
 
     found = {}
     for text in params:
@@ -203,5 +212,6 @@ def read_params(params: Sequence[str]) -> dict[str, Any]:
         if not (equals and name):
             message = f"-p {text}: expected KEY=VALUE, as -p learning_rate=0.01"
             raise click.UsageError(message)
-        found[name.strip()] = parse_value(value.strip())
+        numbers = parse_values(value.strip())
+        found[name.strip()] = parse_value(value.strip()) if numbers is None else numbers
     return found

@@ -176,11 +176,7 @@ def _wrong_values(kind: str, head: Any, params: Mapping[str, Any]) -> Iterator[t
             for problem in text.split("; "):
                 words = [word for word in re.findall(r"\w+", problem) if word in params]
                 yield (words[0] if words else "kind"), f"head '{kind}': {problem}"
-    elif hasattr(head, "estimator"):
-        if not isinstance(head.standardize, bool):
-            yield "standardize", f"head '{kind}': standardize is {head.standardize!r}, expected true or false"
-        if head.pca is not None and not (type(head.pca) is int and head.pca > 0):
-            yield "pca", f"head '{kind}': pca is {head.pca!r}, expected a whole number of 1 or more"
+    if hasattr(head, "estimator"):
         yield from _wrong_for_sklearn(kind, head.estimator, params)
 
 

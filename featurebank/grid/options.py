@@ -59,7 +59,8 @@ class Options:
         if self.runs is not None and self.search != "random":
             yield f"runs is {self.runs}, but search is '{self.search}': it belongs to search 'random' alone"
         if self.search == "random" and not _is_count(self.runs, 1):
-            yield f"runs is {self.runs!r}: search 'random' expects how many heads of the grid it takes, 1 or more"
+            got = "" if self.runs is None else f"runs is {self.runs!r}: "
+            yield f"{got}search 'random' needs --runs N (runs), how many heads of the grid it takes, 1 or more"
         if self.folds not in {None, GIVEN} and not _is_count(self.folds, 2):
             yield f"folds is {self.folds!r}: expected 2 or more, as 5, or '{GIVEN}' for the dataset's own"
         if not _is_count(self.repeats, 1):

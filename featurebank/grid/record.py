@@ -54,10 +54,13 @@ class Journal:
     def record(self, job: Job, fitted: Fitted, *, keep: bool = False) -> None:
         """Writes a run's record, and its weights if it ranks first now (or with `keep`).
 
-        Weights are written before the record: who finds a record with weights finds the weights too.
+        Weights are written before the record: who finds a record with weights finds the weights too. A head that failed
+        for want of memory gets no record, so that the next call tries it again.
         """
         run = self._run(job, fitted)
         self._learn(run)
+        if fitted.short:
+            return
         if not (run.failure or run.fold or run.rung) and (keep or self._is_first(run)):
             self.keep(run, fitted)
         else:

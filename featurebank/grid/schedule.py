@@ -22,6 +22,8 @@ from featurebank.runtime import threads
 
 _SIDE_BY_SIDE = 32
 """How many heads that are no neural ones make a piece."""
+_MOST_ROUNDS = 10**9
+"""That a guess reckons with, whatever a grid says."""
 _SECONDS_A_UNIT = 1e-9
 """Of a kind that has not been measured yet; see `_units`."""
 _STARTUP_S = 5.0
@@ -126,7 +128,7 @@ def _units(spec: HeadSpec, data: TrainingData) -> float:
     params: dict[str, Any] = dict(spec.params)
     width = math.prod(data.shape)
     d = min(width, int(params.get("pca") or width))
-    rounds = float(params.get("n_estimators") or params.get("max_iter") or 100)
+    rounds = float(min(params.get("n_estimators") or params.get("max_iter") or 100, _MOST_ROUNDS))
     if family := family_of(spec.kind):
         return n * float(params.get("epochs") or 100) * nanoseconds(family, params, data.shape, classes)
     if "tree" in spec.kind.lower() or "forest" in spec.kind.lower():

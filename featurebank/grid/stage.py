@@ -139,8 +139,8 @@ class _Stage:
             self._reporter.say(f"{counted(len(jobs), 'run')}: {len(jobs) - missing} trained before, {missing} to train")
         if missing and self._options.folds:
             check_splits(self._bank)  # the best one is trained on it in the end
-            if isinstance(self._options.folds, int):
-                check_folds(self._bank, self._options.folds)
+            if isinstance(self._options.folds, int) and (few := check_folds(self._bank, self._options.folds)):
+                self._reporter.warn(few)
         self._trained = self._trained or missing > 0
         self._shop.train(jobs, what=what)
 

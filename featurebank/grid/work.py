@@ -14,6 +14,7 @@ from featurebank.grid.schedule import Clock, Speed, make_pieces
 from featurebank.heads.data import TrainingData
 from featurebank.heads.fitting import Fitted, fit_heads
 from featurebank.heads.folds import Fold, FoldedImages
+from featurebank.heads.memory import is_shortage
 from featurebank.heads.trainer import between_epochs
 from featurebank.progress import Advance, Reporter, enumerate_some
 from featurebank.words import counted
@@ -166,7 +167,7 @@ class Workshop:
             return
         text = " ".join(str(error).split()) or type(error).__name__
         told = text if isinstance(error, FeatureBankError) else f"{type(error).__name__}: {text}"
-        self._journal.record(jobs[0], Fitted(None, 0.0, 1, {}, (), told))
+        self._journal.record(jobs[0], Fitted(None, 0.0, 1, {}, (), told, is_shortage(error)))
         advance(1)
 
     def _images_of(self, tap: str, views: int, fold: Fold | None) -> TrainingData:

@@ -11,6 +11,7 @@ with 32, and 0.13 where each split chooses from a tenth of the features.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Self
 
@@ -18,8 +19,10 @@ import numpy as np
 
 from featurebank.errors import HeadError
 from featurebank.heads.base import Head
+from featurebank.heads.checks import count, number, optional, refuse
 from featurebank.heads.estimators import fit_transforms, transform
 from featurebank.heads.features import known_rows
+from featurebank.heads.memory import check_memory
 from featurebank.heads.shared import Shared
 from featurebank.runtime import threads
 
@@ -82,12 +85,15 @@ class XGBoostHead(Head):
                 heads of one `pca` and `max_bin` share. The head is the same without it.
 
         Raises:
-            HeadError: the features are not finite, there is one class only, `pca` is more than there is, or XGBoost
-                refuses a parameter.
+            HeadError: a parameter is wrong, the features are not finite, there is one class only, `pca` is more than
+                there is, or XGBoost refuses something.
+            RamLimitError: it takes more memory than `--ram` allows.
         """
         import xgboost
 
+        self.check()
         shared = shared or Shared(X, y)
+        check_memory(self, len(shared.X), shared.X.shape[1:], len(shared.classes), shared.X.nbytes)
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
         self.steps_ = fit_transforms(shared, standardize=False, pca=self.pca)
         try:
@@ -104,6 +110,25 @@ class XGBoostHead(Head):
         if watched:  # the trees after the best round are dropped, so that a saved model needs no note of it
             self.booster_ = self.booster_[: self.booster_.best_iteration + 1]
         return self
+
+    def check(self) -> None:
+        """Raises HeadError where parameters are of a wrong type or out of their range; its message has all of them."""
+        shares = [(name, getattr(self, name)) for name in ("subsample", "colsample_bynode")]
+        refuse(type(self).__name__, [
+            count("n_estimators", self.n_estimators),
+            count("max_depth", self.max_depth, least=0),
+            number("learning_rate", self.learning_rate, above=0),
+            count("max_bin", self.max_bin, least=2),
+            *(number(name, share, above=0, most=1) for name, share in shares),
+            number("reg_lambda", self.reg_lambda),
+            optional(count("pca", self.pca)),
+            count("early_stopping_rounds", self.early_stopping_rounds),
+            count("random_state", self.random_state, least=0),
+        ])  # fmt: skip
+
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes boosting takes: scores, gradients and curvatures, and the features in bins."""
+        return images * (4 * 4 * classes + 2 * (self.pca or math.prod(shape)))
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Returns probabilities (n, classes) float32 in the order of `classes_`."""

@@ -47,6 +47,10 @@ class CamHead(SoftmaxHead):
         averaged = None if validation_data is None else (pooled(as_maps(validation_data[0])), validation_data[1])
         return super().fit(pooled(as_maps(X)), y, averaged)
 
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the head takes while it is trained: on averages, whatever the maps' size."""
+        return super().working_bytes(images, shape[-1:], classes)
+
     def predict_proba(self, X: Any) -> np.ndarray:
         """Returns probabilities (n, classes) float32, in the order of `classes_`.
 

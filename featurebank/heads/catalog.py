@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from featurebank import digest
-from featurebank.errors import ConfigError, unknown_name
+from featurebank.errors import ConfigError, UnknownNameError, unknown_name
 from featurebank.heads.kinds import HEADS, HeadKind
 from featurebank.runtime import threads
 
@@ -126,7 +126,8 @@ def wrong_names(kind: str, names: Iterable[str]) -> dict[str, ConfigError]:
         elif name in refused:
             problems[name] = ConfigError(f"head '{kind}' takes no {name}: {refused[name]}")
         elif name not in known:
-            problems[name] = unknown_name(f"parameter of head '{kind}'", name, known)
+            listed = f"see 'featurebank heads --list {kind}'"
+            problems[name] = unknown_name(f"parameter of head '{kind}'", name, known, where_listed=listed)
     return problems
 
 
@@ -173,7 +174,21 @@ def _entry(kind: str) -> HeadKind:
         return HEADS[kind]
     if ":" in kind:
         return HeadKind(kind, "a classifier by its import path")
-    raise unknown_name("head", kind, HEADS, "or the import path of a classifier, as sklearn.svm:LinearSVC")
+    module, dot, name = kind.rpartition(".")
+    if dot and name[:1].isupper():
+        message = f"unknown head '{kind}': the class comes after a colon, as '{module}:{name}'"
+        raise UnknownNameError(message)
+    hint = "or the import path of a classifier, as sklearn.svm:LinearSVC"
+    raise unknown_name("head", kind, HEADS, hint, where_listed="see 'featurebank heads --list'")
+
+
+def head_class(kind: str) -> Any:
+    """Returns the class of a kind of head: featurebank's, or that of the classifier.
+
+    Raises:
+        UnknownNameError, ConfigError: as `make_head`.
+    """
+    return _load(kind, _entry(kind).target)
 
 
 def _load(kind: str, target: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import numbers
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
@@ -9,6 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from featurebank.errors import HeadError
+
+LARGEST = 2**31 - 1
+"""Of whole numbers, in the libraries that get them."""
+_SHOWN = 60
+"""Characters of a value in a message."""
 
 
 class Check(NamedTuple):
@@ -20,20 +26,27 @@ class Check(NamedTuple):
     holds: bool
 
 
-def number(name: str, value: Any, *, above: float | None = None, below: float = np.inf) -> Check:
-    """Checks for a number of 0 or more (or above `above`), and below `below`."""
+def number(
+    name: str, value: Any, *, above: float | None = None, below: float = np.inf, most: float | None = None
+) -> Check:
+    """Checks for a number of 0 or more (or above `above`), below `below`, and `most` at most."""
     holds = False
     if not isinstance(value, bool) and isinstance(value, numbers.Real):
-        holds = float(value) < below and (float(value) >= 0 if above is None else float(value) > above)
+        with contextlib.suppress(OverflowError):  # of a whole number that is too large for a float
+            holds = float(value) < below and (float(value) >= 0 if above is None else float(value) > above)
     least = "a number of 0 or more" if above is None else f"a number above {above:g}"
     expected = least if below == np.inf else f"a number from 0 to below {below:g}"
+    if most is not None:
+        expected, holds = f"{least}, and {most:g} at most", holds and float(value) <= most
     return Check(name, value, expected, holds)
 
 
 def count(name: str, value: Any, *, least: int = 1) -> Check:
-    """Checks for a whole number of `least` or more."""
-    holds = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
-    return Check(name, value, f"a whole number of {least} or more", holds)
+    """Checks for a whole number of `least` or more, which a library can count to."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
+    if whole and int(value) > LARGEST:
+        return Check(name, value, f"a whole number from {least} to {LARGEST}", holds=False)
+    return Check(name, value, f"a whole number of {least} or more", whole)
 
 
 def choice(name: str, value: Any, choices: Collection[Any]) -> Check:
@@ -66,6 +79,15 @@ def optional(check: Check) -> Check:
 
 def refuse(owner: str, checks: Iterable[Check]) -> None:
     """Raises HeadError with all parameters that are not what is expected."""
-    wrong = [f"{c.name} is {c.value!r}, expected {c.expected}" for c in checks if not c.holds]
+    wrong = [f"{c.name} is {shown(c.value)}, expected {c.expected}" for c in checks if not c.holds]
     if wrong:
         raise HeadError(f"{owner}: " + "; ".join(wrong))
+
+
+def shown(value: Any) -> str:
+    """Returns a value as it is written in Python, as far as that is short."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

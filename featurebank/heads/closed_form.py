@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,14 +67,16 @@ class RidgeHead(LinearHead):
             self.alpha_ = float(self.alpha)
         else:
             self._choose(shared, steps)
-        products = shared.once(("ridge", steps), lambda: coordinates.cross(_targets(shared)))
-        weights = solve(coordinates.factor(1.0, self.alpha_), products)
-        self._set_linear(coordinates, weights, _targets(shared).mean(axis=0), gram(shared, steps).mean)
+        weights = solve(coordinates.factor(1.0, self.alpha_), _products(shared, steps))
+        self._set_linear(coordinates, weights, _mean_target(shared), gram(shared, steps).mean)
 
     def _choose(self, shared: Shared, steps: Steps) -> None:
         alphas = _penalties(self.alpha, shared, steps)
-        found = loo_predictions(shared, steps, alphas).argmax(axis=2) == shared.positions
-        self.loo_accuracies_ = {float(alpha): float(right.mean()) for alpha, right in zip(alphas, found, strict=True)}
+        right = np.zeros(len(alphas))
+        for position, rows, found in _left_out(shared, steps, alphas):
+            right[position] += (found.argmax(axis=1) == shared.positions[rows]).sum()
+        shares = right / len(shared.positions)
+        self.loo_accuracies_ = {float(alpha): float(share) for alpha, share in zip(alphas, shares, strict=True)}
         self.alpha_ = max(self.loo_accuracies_, key=lambda alpha: (self.loo_accuracies_[alpha], alpha))
         self.loo_accuracy_ = self.loo_accuracies_[self.alpha_]
 
@@ -92,20 +95,27 @@ def loo_predictions(shared: Shared, steps: Steps, alphas: Sequence[float] | np.n
     Returns:
         Logits (alphas, n, classes) float64, as those of `RidgeHead`.
     """
-    coordinates, targets = reduced(shared, steps), _targets(shared)
-    products, mean = coordinates.cross(targets), targets.mean(axis=0)
+    found = np.empty((len(alphas), len(shared.positions), len(shared.classes)))
+    for position, rows, part in _left_out(shared, steps, alphas):
+        found[position, rows] = part
+    return found
+
+
+def _left_out(
+    shared: Shared, steps: Steps, alphas: Sequence[float] | np.ndarray
+) -> Iterator[tuple[int, slice, np.ndarray]]:
+    """Yields the predictions of `loo_predictions` part by part: the number of the penalty, rows, (m, classes)."""
+    coordinates, mean, n = reduced(shared, steps), _mean_target(shared), len(shared.positions)
     factors = [coordinates.factor(1.0, float(alpha)) for alpha in alphas]
-    halves = [factor.half(products) for factor in factors]
-    found = np.empty((len(factors), *targets.shape))
-    for rows in row_blocks(len(targets), 8 * coordinates.size):
-        single = coordinates.columns(rows, np.float32)
+    halves = [factor.half(_products(shared, steps)) for factor in factors]
+    for rows in row_blocks(n, max(8 * coordinates.size, len(mean))):
+        single, targets = coordinates.columns(rows, np.float32), _targets(shared, rows)
         for position, (factor, half) in enumerate(zip(factors, halves, strict=True)):
             leverage, predicted = _leverage(factor, half, single)
-            if leverage.max() + 1 / len(targets) > _HIGH:
+            if leverage.max() + 1 / n > _HIGH:
                 leverage, predicted = _leverage(factor, half, coordinates.columns(rows))
-            rest = 1 - 1 / len(targets) - leverage
-            found[position, rows] = targets[rows] - (targets[rows] - mean - predicted) / rest[:, None]
-    return found
+            rest = 1 - 1 / n - leverage
+            yield position, rows, targets - (targets - mean - predicted) / rest[:, None]
 
 
 def _leverage(factor: Factor, half: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,10 +124,30 @@ def _leverage(factor: Factor, half: np.ndarray, columns: np.ndarray) -> tuple[np
     return np.einsum("ij,ij->j", part, part, dtype=np.float64), np.asarray(part.T @ half.astype(part.dtype))
 
 
-def _targets(shared: Shared) -> np.ndarray:
-    """Returns (n, classes) targets: +-1, and +-1/2 for two classes, where the softmax looks at their difference."""
-    classes = len(shared.classes)
-    return (2 * one_hot(shared.positions, classes) - 1) / (2 if classes == 2 else 1)  # noqa: PLR2004
+def _unit(shared: Shared) -> float:
+    """Returns the target of an image's own class: 1, or 1/2 of two classes, where the softmax sees their difference."""
+    return 0.5 if len(shared.classes) == 2 else 1.0  # noqa: PLR2004
+
+
+def _targets(shared: Shared, rows: slice) -> np.ndarray:
+    """Returns the targets (m, classes) of some images: +-1, and +-1/2 for two classes."""
+    return (2 * one_hot(shared.positions[rows], len(shared.classes)) - 1) * _unit(shared)
+
+
+def _mean_target(shared: Shared) -> np.ndarray:
+    """Returns the mean of the targets of all images (classes,)."""
+    counts = np.bincount(shared.positions, minlength=len(shared.classes))
+    return np.asarray((2 * counts / len(shared.positions) - 1) * _unit(shared))
+
+
+def _products(shared: Shared, steps: Steps) -> np.ndarray:
+    """Returns F'Y (size, classes) of the coordinates and the targets."""
+
+    def make() -> np.ndarray:
+        sums = reduced(shared, steps).class_sums(shared.positions, len(shared.classes))
+        return np.asarray((2 * sums - sums.sum(axis=1, keepdims=True)) * _unit(shared))
+
+    return shared.once(("ridge", steps), make)
 
 
 def _penalties(alpha: Any, shared: Shared, steps: Steps) -> np.ndarray:
@@ -152,6 +182,11 @@ class LDAHead(LinearHead):
         self.standardize = standardize
         self.pca = pca
         self.random_state = random_state
+
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the head takes while it is fitted; see `ExactHead`."""
+        rows = 2 * 8 * images * math.prod(shape) if self.shrinkage == "auto" else 0
+        return rows + super().working_bytes(images, shape, classes)
 
     def _checks(self) -> list[Check]:
         value = self.shrinkage
@@ -221,14 +256,14 @@ class NearestMeanHead(LinearHead):
 
     def _solve(self, shared: Shared) -> None:
         steps, counts = self.steps(), np.bincount(shared.positions)
-        found, members = gram(shared, steps), one_hot(shared.positions, len(counts)) / counts
+        found = gram(shared, steps)
         if steps.pca is None:
-            means = found.cross(members)
+            means = found.class_sums(shared.positions, len(counts)) / counts
             squares = sum(float((found.centred(rows) ** 2).sum()) for rows in row_blocks(found.n, found.d))
             lifted = means / found.scale[:, None]
         else:
             coordinates = reduced(shared, steps)
-            means, squares = coordinates.cross(members), coordinates.energy
+            means, squares = coordinates.class_sums(shared.positions, len(counts)) / counts, coordinates.energy
             lifted = coordinates.lift(means)
         lengths = np.linalg.norm(means, axis=0)
         to = np.where(lengths > 0, lengths, 1) if self.metric == "cosine" else np.ones(len(counts))

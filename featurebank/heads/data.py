@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,9 +10,10 @@ from functools import cached_property
 import numpy as np
 
 from featurebank.bank import Bank
-from featurebank.errors import DatasetError
+from featurebank.errors import DatasetError, RamLimitError
 from featurebank.heads.maps import StoredMaps, stored_maps
 from featurebank.heads.shared import Shared
+from featurebank.runtime import ram_limit, tidy_bytes
 
 Features = np.ndarray | StoredMaps
 """(n, ...) float32, or maps that stay in the bank because they do not fit into memory."""
@@ -68,6 +70,16 @@ class TrainingData:
         """What the heads on these images compute once."""
         return Shared(np.asarray(self.X), self.y)
 
+    @cached_property
+    def present(self) -> int:
+        """How many classes have training images."""
+        return len(np.unique(self.y))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the features that are in memory."""
+        return sum(part.nbytes for part in (self.X, self.X_val, *self.views) if isinstance(part, np.ndarray))
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one image's features."""
@@ -94,6 +106,12 @@ def read_features(bank: Bank, tap: str, split: str, *, views: int = 0) -> tuple[
     stored = stored_maps(bank, tap, np.flatnonzero(bank.splits() == split), views=views)
     if stored is not None:
         return stored, []
+    if views and (size := 4 * math.prod(bank.tap_shape(tap)) * (1 + views) * len(bank.labels(split))) > ram_limit():
+        message = (
+            f"the features of tap '{tap}' take {tidy_bytes(size)} in {1 + views} views, and --ram allows "
+            f"{tidy_bytes(ram_limit())}: give a larger --ram, or extract fewer views"
+        )
+        raise RamLimitError(message)
     X, *more = (bank.features(tap, split, view=view) for view in range(1 + views))
     return X, more
 

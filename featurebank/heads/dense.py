@@ -11,6 +11,7 @@ import numpy as np
 
 from featurebank.heads.activations import BATCH_NORM_EPSILON
 from featurebank.heads.features import checked_features, flat_features, known_rows
+from featurebank.heads.memory import JUDGED_ROWS
 from featurebank.heads.neural import Dense, History, NeuralHead, TrainedHead
 from featurebank.heads.steps import row_blocks
 from featurebank.heads.trainer import Batches, Labelled, padded
@@ -19,8 +20,6 @@ from featurebank.runtime import import_tensorflow
 Validation = tuple[np.ndarray, np.ndarray]
 
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
-_VALIDATION_ROWS = 2048
-"""Validation images that are judged at a time: the outputs of all heads for them are in memory at once."""
 
 
 @dataclass
@@ -183,7 +182,7 @@ class DenseNetwork:
     def _validation_tensors(self) -> tuple[Any, Any, Any]:
         """Returns labels, and all row numbers in blocks with their weights."""
         labels = np.zeros(1, np.int32) if self._data.validation is None else self._data.validation[1]
-        rows, weights = padded(np.arange(len(labels)), min(_VALIDATION_ROWS, len(labels)))
+        rows, weights = padded(np.arange(len(labels)), min(JUDGED_ROWS, len(labels)))
         return self._tf.constant(labels), self._tf.constant(rows), self._tf.constant(weights)
 
 

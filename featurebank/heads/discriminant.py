@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from featurebank.errors import HeadError
-from featurebank.heads.exact import one_hot
 from featurebank.heads.gram import Gram, gram
 from featurebank.heads.reduced import Reduced, reduced, solve
 from featurebank.heads.shared import Shared
@@ -43,7 +42,7 @@ def shrunk(shared: Shared, steps: Steps, shrinkage: float) -> tuple[np.ndarray, 
 
 
 def _means(shared: Shared, coordinates: Reduced, counts: np.ndarray) -> np.ndarray:
-    return np.asarray((coordinates.cross(one_hot(shared.positions, len(counts))) / counts).T)
+    return np.asarray((coordinates.class_sums(shared.positions, len(counts)) / counts).T)
 
 
 def ledoit_wolf(shared: Shared, steps: Steps) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from featurebank.errors import HeadError
 from featurebank.heads.activations import softmax
 from featurebank.heads.base import Head
+from featurebank.heads.checks import count, optional, refuse, switch
 from featurebank.heads.gram import gram
 from featurebank.heads.gram import transform as fitted_transform
 from featurebank.heads.layers import dense, flat
@@ -40,6 +42,10 @@ class EstimatorHead(Head):
         self.pca = pca
         self.random_state = random_state
 
+    def check(self) -> None:
+        """Raises HeadError where a parameter of the steps before is wrong; the estimator checks its own."""
+        refuse(type(self).__name__, [switch("standardize", self.standardize), optional(count("pca", self.pca))])
+
     def fit(
         self,
         X: np.ndarray,
@@ -58,14 +64,20 @@ class EstimatorHead(Head):
         Raises:
             HeadError: the features are not finite, there is one class only, or `pca` is more than there is.
         """
+        self.check()
         shared = shared or Shared(X, y)
-        X, y = shared.X, shared.y
+        X = shared.X
         self.steps_ = fit_transforms(shared, standardize=self.standardize, pca=self.pca)
         self.estimator_ = clone(self.estimator)
         if "random_state" in self.estimator_.get_params(deep=False):
             self.estimator_.set_params(random_state=self.random_state)
-        self.estimator_.fit(transform(self.steps_, X), y)
-        self.classes_ = np.asarray(self.estimator_.classes_)
+        # Some libraries take labels from 0 on alone: a class that these images lack would leave a gap.
+        weights = self.estimator_.get_params(deep=False).get("class_weight")
+        if isinstance(weights, Mapping):
+            known = {place: weights[label] for place, label in enumerate(shared.classes.tolist()) if label in weights}
+            self.estimator_.set_params(class_weight=known)
+        self.estimator_.fit(transform(self.steps_, X), shared.positions)
+        self.classes_ = shared.classes
         self.n_features_in_ = X.shape[1]
         return self
 
@@ -90,7 +102,7 @@ class EstimatorHead(Head):
             decision = np.asarray(self.estimator_.decision_function(inputs))
             return softmax(np.stack([-decision, decision], 1) / 2 if decision.ndim == 1 else decision)
         predicted = self.estimator_.predict(inputs)
-        return np.asarray(predicted[:, None] == self.classes_[None], np.float32)
+        return np.asarray(predicted[:, None] == self.estimator_.classes_[None], np.float32)
 
     def keras_layers_(self, tensor: Any) -> Any:
         """Adds a linear estimator to a graph, with the steps before it, as one dense layer; see `Head.keras_layers_`.

@@ -6,7 +6,7 @@ is a parameter that changes nothing, so that every kind of head is made alike.
 
 from __future__ import annotations
 
-import numbers
+import math
 import time
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Self
@@ -16,8 +16,9 @@ import numpy as np
 from featurebank.errors import HeadError
 from featurebank.heads.activations import softmax
 from featurebank.heads.base import Head
-from featurebank.heads.checks import Check, number, refuse, switch
+from featurebank.heads.checks import Check, count, number, optional, refuse, switch
 from featurebank.heads.layers import dense, flat
+from featurebank.heads.memory import check_memory
 from featurebank.heads.reduced import Reduced
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, Transform, row_blocks
@@ -82,8 +83,13 @@ class ExactHead(Head):
         """Returns what the heads that are best fitted one after another have in common."""
         return self.steps()
 
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the head takes while it is fitted; see `featurebank.heads.memory`."""
+        return 4 * 8 * math.prod(shape) * classes
+
     def _fit(self, shared: Shared) -> None:
         self.check()
+        check_memory(self, len(shared.X), shared.X.shape[1:], len(shared.classes), shared.X.nbytes)
         self._solve(shared)
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
 
@@ -101,7 +107,7 @@ class ExactHead(Head):
         given = self.get_params(deep=False)
         checks = [*(switch(name, value) for name, value in given.items() if name in _SWITCHES), *self._checks()]
         if "pca" in given:
-            checks.append(Check("pca", given["pca"], "a whole number, or none", _is_whole(given["pca"])))
+            checks.append(optional(count("pca", given["pca"])))
         if "power" in given:
             checks.append(number("power", given["power"], above=0))
         refuse(type(self).__name__, checks)
@@ -113,10 +119,14 @@ class ExactHead(Head):
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Returns probabilities (n, classes) float32 in the order of `classes_`: the softmax of the head's logits."""
         X = self._inputs(X)
-        logits = np.empty((len(X), len(self.classes_)))
-        for rows in row_blocks(*X.shape):
-            logits[rows] = self._logits(X[rows])
-        return softmax(logits).astype(np.float32)
+        found = np.empty((len(X), len(self.classes_)), np.float32)
+        for rows in row_blocks(len(X), max(X.shape[1], self._width())):
+            found[rows] = softmax(self._logits(X[rows]))
+        return found
+
+    def _width(self) -> int:
+        """Returns how many numbers the head computes for an image."""
+        return len(self.classes_)
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
         """Returns logits (m, classes) of features (m, d)."""
@@ -201,8 +211,6 @@ _SWITCHES = frozenset({"normalize", "standardize", "whiten", "fit_intercept"})
 
 def one_hot(positions: np.ndarray, classes: int) -> np.ndarray:
     """Returns (n, classes) float64 with 1 at each image's class."""
-    return np.asarray(np.eye(classes)[positions])
-
-
-def _is_whole(value: Any) -> bool:
-    return value is None or (isinstance(value, numbers.Integral) and not isinstance(value, bool))
+    found = np.zeros((len(positions), classes))
+    found[np.arange(len(positions)), positions] = 1
+    return found

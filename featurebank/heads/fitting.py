@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.errors import FeatureBankError, HeadError
+from featurebank.errors import FeatureBankError, HeadError, RamLimitError
 from featurebank.heads.catalog import family_of, is_calibrated, make_head, uncalibrated
 from featurebank.heads.data import TrainingData
 from featurebank.heads.exact import ExactHead, Told
 from featurebank.heads.families import DENSE, trainer
+from featurebank.heads.memory import check_memory, is_shortage
 from featurebank.heads.runs import HeadSpec
 from featurebank.heads.scoring import score
 from featurebank.heads.size import parameters_of
@@ -36,6 +37,8 @@ class Fitted:
     metrics: dict[str, dict[str, Any]]
     notes: tuple[str, ...]
     failure: str | None = None
+    short: bool = False
+    """Whether it failed for want of memory, which may be otherwise at the next try."""
 
     @property
     def right(self) -> str | None:
@@ -137,7 +140,7 @@ class _Work:
                     return
         except Exception as error:  # noqa: BLE001 - whatever a library refuses is a result of these runs; others go on
             for position, head in piece.items():
-                self.told.put((position, Fitted(head, 0.0, together, {}, (), _one_line(error))))
+                self.told.put((position, _failed(head, 0.0, together, error)))
 
     def _path(self, heads: list[Any]) -> Iterator[Told]:
         if isinstance(heads[0], ExactHead):
@@ -159,7 +162,7 @@ class _Work:
                 return Fitted(head, seconds, together, score(head, self.data), notes)
         except Exception as refused:  # noqa: BLE001 - as above
             error = refused
-        return Fitted(head, seconds, together, {}, (), _one_line(error))
+        return _failed(head, seconds, together, error)
 
 
 class _Caught(threading.local):
@@ -184,7 +187,17 @@ def _collected_warnings() -> Iterator[_Caught]:
 
 
 def _fit_together(family: str, specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
-    heads = [make_head(spec.kind, spec.params, random_state=seed) for spec, seed in specs]
+    every = [make_head(spec.kind, spec.params, random_state=seed) for spec, seed in specs]
+    places = []
+    for place, head in enumerate(every):
+        try:
+            check_memory(head, len(data.y), data.shape, data.present, data.nbytes)
+            places.append(place)
+        except RamLimitError as error:
+            on_fitted(place, _failed(head, 0.0, 1, error))
+    if not places:
+        return
+    heads = [every[place] for place in places]
 
     def take(position: int, failure: str | None, seconds: float, together: int) -> None:
         found: dict[str, dict[str, Any]] = {}
@@ -194,7 +207,7 @@ def _fit_together(family: str, specs: Sequence[tuple[HeadSpec, int]], data: Trai
                     found = score(heads[position], data)
             except HeadError as error:
                 failure = str(error)  # its training went well, its answers did not
-        on_fitted(position, Fitted(heads[position], seconds, together, found, (), failure))
+        on_fitted(places[position], Fitted(heads[position], seconds, together, found, (), failure))
 
     trainer(family)(heads, data.X, data.y, (data.X_val, data.y_val), views=data.views, on_trained=take)
 
@@ -210,11 +223,16 @@ def _calibrating(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_f
                 head = make_head(spec.kind, spec.params, random_state=seed).take(fitted.head, (data.X_val, data.y_val))
                 found = {"head": head, "metrics": score(head, data)}
             except Exception as error:  # noqa: BLE001 - as in `_fit_alone`
-                found = {"metrics": {}, "failure": _one_line(error)}
+                found = {"metrics": {}, "failure": _one_line(error), "short": is_shortage(error)}
             fitted = replace(fitted, **found, seconds=fitted.seconds + time.perf_counter() - began)
         on_fitted(position, fitted)
 
     return take
+
+
+def _failed(head: Any, seconds: float, together: int, error: BaseException) -> Fitted:
+    """Returns what came of a head that failed."""
+    return Fitted(head, seconds, together, {}, (), _one_line(error), is_shortage(error))
 
 
 def _one_line(error: object) -> str:

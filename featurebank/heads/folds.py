@@ -21,6 +21,7 @@ from featurebank.dataset.core import FOLD
 from featurebank.errors import DatasetError
 from featurebank.heads.data import Features, TrainingData
 from featurebank.heads.maps import stored_maps
+from featurebank.progress import enumerate_some
 
 _MARK_DIGITS = 12
 
@@ -101,26 +102,32 @@ def _given(bank: Bank) -> tuple[list[str], np.ndarray, int]:
     return list(names), of_content[which], -1 - mark
 
 
-def check_folds(bank: Bank, folds: int) -> None:
-    """Looks whether every class can be divided.
+def check_folds(bank: Bank, folds: int) -> str | None:
+    """Looks whether heads can be trained on all folds but one, whichever that is.
+
+    Returns:
+        A warning where a class has fewer different images than there are folds: some folds have none of it to
+        validate, and where all of its images are in one fold, heads are trained without it there.
 
     Raises:
-        DatasetError: a class has fewer different images than there are folds.
+        DatasetError: there are fewer different images than folds, or all but one are of one class.
     """
     chosen = np.flatnonzero(bank.splits() != "test")
     digests, labels = bank.digests()[chosen], bank.labels()[chosen]
-    few = {}
-    for label in np.unique(labels).tolist():
-        count = len(np.unique(digests[labels == label]))
-        if count < folds:
-            few[bank.classes[label]] = count
-    if few:
-        told = ", ".join(f"'{name}' has {count}" for name, count in few.items())
+    counts = {label: len(np.unique(digests[labels == label])) for label in np.unique(labels).tolist()}
+    several, alone = (sum((count > 1) == more for count in counts.values()) for more in (True, False))
+    if sum(counts.values()) < folds or several + (alone > 1) < 2:  # noqa: PLR2004 - classes that a head needs
         message = (
-            f"{folds} folds need {folds} different training and validation images of each class, but {told}: "
-            "take fewer folds, or add images"
+            f"{folds} folds need {folds} different training and validation images or more, of two classes with two "
+            f"images or more, but '{bank.name}' has {sum(counts.values())} images of {len(counts)} classes: take fewer "
+            "folds, or add images"
         )
         raise DatasetError(message)
+    few = [bank.classes[label] for label, count in counts.items() if count < folds]
+    if not few:
+        return None
+    unseen = f"; {alone} of them have one image, which is validated by heads that never saw the class" if alone else ""
+    return f"{len(few)} of {len(counts)} classes have fewer images than {folds} folds: {enumerate_some(few)}{unseen}"
 
 
 class FoldedImages:

@@ -58,7 +58,7 @@ class Gram:
             RamLimitError: it does not fit in memory with its decomposition.
         """
         side = min(self.n, self.d)
-        if (needed := 4 * 8 * side**2) > ram_limit():
+        if (needed := 4 * 8 * side**2 + self.X.nbytes) > ram_limit():
             message = (
                 f"an exact head on {self.n} x {self.d} features needs {needed / 1e9:.1f} GB of memory, more than the "
                 f"{ram_limit() / 1e9:.1f} GB that --ram allows: take a pooled tap, or a softmax head"
@@ -112,6 +112,17 @@ class Gram:
         for rows in row_blocks(self.n, self.d):
             total += self.centred(rows).T @ Y[rows]
         return total
+
+    def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
+        """Returns X'Y (d, classes) for a Y that has 1 at the class of each image: the sums over each class."""
+        from scipy.sparse import csr_array
+
+        total = np.zeros((classes, self.d))
+        for rows in row_blocks(self.n, self.d):
+            part = positions[rows]
+            members = csr_array((np.ones(len(part)), (part, np.arange(len(part)))), (classes, len(part)))
+            total += members @ self.centred(rows)
+        return total.T
 
 
 def gram(shared: Shared, steps: Steps) -> Gram:

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from featurebank.heads.dense import DenseData, DenseNetwork, Validation
+from featurebank.heads.memory import COPIES
 from featurebank.heads.neural import NeuralHead
 from featurebank.heads.trainer import OnHead, train_at, train_programs
+from featurebank.runtime import ram_limit
 
 _MEMORY_BYTES = 1 << 30
-"""Parameters, slots and kept weights of the heads in one program stay below this; more heads are trained in turns."""
+"""Parameters, slots and kept weights of the heads in one program stay below this, and below half of `--ram`; more heads
+are trained in turns."""
 
 
 def train_together(
@@ -79,6 +82,6 @@ def programs(heads: Sequence[NeuralHead], features: int, classes: int) -> list[l
     for positions in groups.values():
         sizes = (features, *heads[positions[0]].layer_sizes(), classes)
         weights = sum((a + 1) * b for a, b in pairwise(sizes))
-        most = max(1, _MEMORY_BYTES // (weights * 4 * 5))  # parameters, two slots, kept ones, gradients
+        most = max(1, min(_MEMORY_BYTES, ram_limit() // 2) // (weights * 4 * COPIES))
         found += [positions[start : start + most] for start in range(0, len(positions), most)]
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from featurebank.backbone.unfold import unfold
 from featurebank.errors import HeadError
 from featurebank.heads.activations import ACTIVATIONS
 from featurebank.heads.checks import Check, choice, listed, number, optional, widths
+from featurebank.heads.memory import COPIES, check_bytes
 from featurebank.heads.neural import History
 from featurebank.heads.on_maps import ROWS, HeadOnMaps
 from featurebank.runtime import import_tensorflow
@@ -97,6 +99,7 @@ class LayeredHead(HeadOnMaps):
         elif self.pooling != CLASS_MAPS:
             x = self.pooled(body)
         for number_, units in enumerate(self.layer_sizes()):
+            check_bytes(type(self).__name__, 4 * COPIES * units * int(x.shape[-1]))
             x = self._dense(units, self.activation, f"head_dense{number_}", number_)(x)
         if self.dropout:
             x = keras.layers.Dropout(self.dropout, seed=self.random_state, name="head_dropout")(x)
@@ -114,6 +117,11 @@ class LayeredHead(HeadOnMaps):
 
         start = keras.initializers.GlorotUniform(seed=self.random_state * 1000 + place)
         return keras.layers.Dense(units, activation, kernel_initializer=start, name=name)
+
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the layers after the pooling take; `build` looks at the first of them."""
+        sizes = (*self.layer_sizes(), classes)
+        return 4 * COPIES * sum(inputs * units for inputs, units in pairwise(sizes))
 
     def train_with(self) -> Callable[..., list[str | None]]:
         """Returns the function that trains heads of this family."""

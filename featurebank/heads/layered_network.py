@@ -15,6 +15,7 @@ import numpy as np
 from featurebank.heads.layered import LayeredHead
 from featurebank.heads.map_data import MapData
 from featurebank.heads.maps import blocks, in_order
+from featurebank.heads.memory import COPIES, check_bytes
 from featurebank.heads.neural import History, TrainedHead
 from featurebank.heads.trainer import Batches, OnHead, train_at, train_programs
 from featurebank.heads.updates import Step, limited
@@ -66,6 +67,7 @@ class LayeredNetwork:
         self._head, self._data = head, data
         self.images, self.views, self.validated = len(data.y), data.X.views, data.validation is not None
         self.model = head.build(data.X.shape[1:], len(data.classes))
+        check_bytes(type(head).__name__, 4 * COPIES * self.model.count_params())
         self._parts, rule = _parts(self.model, head), head.rule()
         self._slots = [[self._tf.Variable(slot) for slot in rule.empty_slots(part.variable)] for part in self._parts]
         self._labels = np.tile(data.y, self.views)

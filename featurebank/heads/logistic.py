@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from featurebank.heads.checks import Check, number
 from featurebank.heads.exact import LinearHead, Told
 from featurebank.heads.gram import gram
+from featurebank.heads.memory import check_memory
 from featurebank.heads.reduced import Dense, Factor, Reduced, inputs, reduced
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, row_blocks
@@ -31,6 +33,10 @@ _ROUND = 30
 
 _CURVATURE = 1e-3
 """The least curvature of the loss that a preconditioner reckons with, relative to the largest possible one."""
+
+
+_CORRECTIONS = 20
+"""Steps and gradients that L-BFGS remembers."""
 
 
 class LogisticHead(LinearHead):
@@ -81,6 +87,11 @@ class LogisticHead(LinearHead):
         """Returns what is done to the features before."""
         return Steps(standardize=self.standardize, pca=self.pca, center=self.fit_intercept)
 
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the head takes while it is fitted; see `ExactHead`."""
+        width = math.prod(shape)
+        return 8 * (width + 1) * classes * (2 * _CORRECTIONS + 10) + 8 * images * min(width, images)
+
     def path(self) -> Hashable:
         """Returns what the heads that are best fitted one after another have in common."""
         return (self.steps(), self.fit_intercept)
@@ -106,6 +117,7 @@ class LogisticHead(LinearHead):
         """Fits after heads whose log C and weights are given; returns its own. The first one sets the features."""
         self.check()
         steps, classes = self.steps(), len(shared.classes)
+        check_memory(self, len(shared.X), shared.X.shape[1:], classes, shared.X.nbytes)
         coordinates = reduced(shared, steps)
         # Two classes: scikit-learn penalises one vector of weights, which is twice each of two opposite ones.
         penalty = (2 if classes == 2 else 1) / self.C  # noqa: PLR2004
@@ -202,7 +214,7 @@ class _Problem:
 
     def _blocks(self) -> Iterator[slice]:
         """Yields rows that stay in a core's cache between the two products that they are in."""
-        return row_blocks(len(self._inputs), 32 * self._inputs.shape[1])
+        return row_blocks(len(self._inputs), max(32 * self._inputs.shape[1], self._classes))
 
 
 def _minimise(problem: _Problem, start: np.ndarray, max_iter: int) -> tuple[np.ndarray, int, bool]:
@@ -239,6 +251,6 @@ def _round(
         if last[0] <= problem.tolerance * last[1]:
             raise StopIteration
 
-    options = {"maxiter": most, "maxfun": 3 * most, "maxcor": 20, "ftol": 0.0, "gtol": 0.0, "maxls": 10}
+    options = {"maxiter": most, "maxfun": 3 * most, "maxcor": _CORRECTIONS, "ftol": 0.0, "gtol": 0.0, "maxls": 10}
     found = minimize(objective, np.zeros(start.size), jac=True, method="L-BFGS-B", callback=stop, options=options)
     return weights_of(found.x), int(found.nit), float(found.jac @ found.jac) / max(float(found.fun), 1e-300)

@@ -6,6 +6,7 @@ TensorFlow for that alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,8 +17,9 @@ import numpy as np
 from featurebank.heads.activations import ACTIVATIONS, BATCH_NORM_EPSILON, activate
 from featurebank.heads.checks import Check, choice, listed, number
 from featurebank.heads.layers import activated, dense
+from featurebank.heads.memory import COPIES
 from featurebank.heads.neural import History, where
-from featurebank.heads.on_maps import HeadOnMaps
+from featurebank.heads.on_maps import ROWS, HeadOnMaps
 
 WHERE = (True, False, "before", "after")
 """Where batch normalisation may stand: before the activation (as true), after it, or nowhere."""
@@ -140,6 +142,12 @@ class MapHead(HeadOnMaps):
                 and (not isinstance(self.dropout, list | tuple) or len(self.dropout) == places),
             ),
         ]  # fmt: skip
+
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the head takes while it is trained; see `featurebank.heads.memory`."""
+        weights = sum(math.prod(size) for size in self.shapes(shape, classes).values())
+        rows = max(min(int(self.batch_size), images), ROWS)
+        return 4 * (COPIES * weights + rows * (self.stem_floats(shape) + sum(self.layer_sizes()) + classes))
 
     def train_with(self) -> Callable[..., list[str | None]]:
         """Returns the function that trains heads of this family."""

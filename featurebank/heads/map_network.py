@@ -15,14 +15,13 @@ from featurebank.heads.map_data import MapData
 from featurebank.heads.map_head import MapHead
 from featurebank.heads.maps import blocks, in_order, pooled
 from featurebank.heads.neural import History, TrainedHead
+from featurebank.heads.on_maps import ROWS
 from featurebank.heads.trainer import Batches, OnHead, train_at, train_programs
 from featurebank.runtime import import_tensorflow, ram_limit
 
 _MEMORY_BYTES = 2500 << 20
 """Parameters, slots, gradients, kept weights and outputs of the heads in one program stay below this, and below half of
 `--ram`; more heads are trained in turns."""
-_VALIDATION_ROWS = 64
-"""Validation images that are judged at a time."""
 
 
 class MapNetwork:
@@ -74,7 +73,7 @@ class MapNetwork:
         assert self._val is not None
         assert self._data.validation is not None
         tf, labels, found = self._tf, self._data.validation[1], np.zeros((2, len(self._kept)))
-        size = min(_VALIDATION_ROWS, len(labels))
+        size = min(ROWS, len(labels))
         evaluate = self._program.evaluation_program(self._shape, self._sizes(size))
         rows = in_order(self._val, size)
         for batch, x in zip(rows, blocks(self._val, rows), strict=True):
@@ -200,7 +199,7 @@ def programs(heads: Sequence[MapHead | CamHead], shape: tuple[int, ...], classes
         if isinstance(head, MapHead):
             groups.setdefault(program_key(head), []).append(position)
     for positions in groups.values():
-        size = _head_bytes(cast("MapHead", heads[positions[0]]), shape, classes, images)
+        size = cast("MapHead", heads[positions[0]]).working_bytes(images, shape, classes)
         most = max(1, min(_MEMORY_BYTES, ram_limit() // 2) // size)
         parts = np.array_split(positions, -(-len(positions) // most))
         found += [part.tolist() for part in parts]
@@ -215,12 +214,6 @@ def _train_cams(positions: list[int], heads: Sequence[Any], data: MapData, told:
     train_dense(
         chosen, X, data.classes[data.y], val, views=views, on_trained=lambda k, *found: told(positions[k], *found)
     )
-
-
-def _head_bytes(head: MapHead, shape: tuple[int, ...], classes: int, images: int) -> int:
-    weights = sum(int(np.prod(s)) for s in head.shapes(shape, classes).values())
-    rows = max(min(head.batch_size, images), _VALIDATION_ROWS)
-    return 4 * (5 * weights + rows * head.stem_floats(shape))  # parameters, two slots, gradients, kept ones
 
 
 def _shape(program: Any, heads: Sequence[MapHead]) -> Any:

@@ -6,8 +6,10 @@ together with others, and needs TensorFlow for that alone: a trained head predic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,6 +19,7 @@ from featurebank.heads.activations import activate, softmax
 from featurebank.heads.base import Head
 from featurebank.heads.checks import Check, choice, count, number, optional, refuse, switch
 from featurebank.heads.layers import dense, flat
+from featurebank.heads.memory import COPIES, JUDGED_ROWS, check_memory
 from featurebank.heads.schedules import SCHEDULES, Schedule
 from featurebank.heads.updates import ADAMW_DECAY, OPTIMIZERS, Rule
 
@@ -248,6 +251,13 @@ class NeuralHead(TrainedHead):
             message = f"{type(self).__name__}: dropout has {len(self.dropout)} rates, expected {places}"
             raise HeadError(message)
 
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the head takes while it is trained; see `featurebank.heads.memory`."""
+        sizes = (math.prod(shape), *self.layer_sizes(), classes)
+        weights = sum((inputs + 1) * units for inputs, units in pairwise(sizes))
+        rows = max(min(int(self.batch_size), images), min(JUDGED_ROWS, images))
+        return 4 * (COPIES * weights + images * sizes[0] + 3 * rows * sum(sizes[1:]))  # TensorFlow copies the features
+
     def fit(self, X: np.ndarray, y: np.ndarray, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
         """Trains the head alone.
 
@@ -259,9 +269,12 @@ class NeuralHead(TrainedHead):
         Raises:
             HeadError: a parameter is out of its range, the features are not finite, there is one class only, or the
                 training diverged.
+            RamLimitError: weights and features take more memory than `--ram` allows.
         """
         from featurebank.heads.joined import train_together  # imports TensorFlow
 
+        self.check()
+        check_memory(self, len(X), np.shape(X)[1:], len(np.unique(y)), np.asarray(X).nbytes)
         failure = train_together([self], X, y, validation_data)[0]
         if failure:
             raise HeadError(failure)

@@ -11,6 +11,7 @@ import numpy as np
 from featurebank.errors import HeadError
 from featurebank.heads.activations import softmax
 from featurebank.heads.maps import as_maps, blocks, in_order
+from featurebank.heads.memory import check_memory
 from featurebank.heads.neural import TrainedHead
 
 ROWS = 64
@@ -47,6 +48,10 @@ class HeadOnMaps(TrainedHead):
             HeadError: a parameter is out of its range, the features are no maps or not finite, there is one class
                 only, or the training diverged.
         """
+        self.check()
+        maps = as_maps(X)
+        held = X.nbytes if isinstance(X, np.ndarray) else 0  # others stay in the bank
+        check_memory(self, maps.shape[0], maps.shape[1:], len(np.unique(y)), held)
         failure = self.train_with()([self], X, y, validation_data)[0]
         if failure:
             raise HeadError(failure)

@@ -39,8 +39,8 @@ class Reduced(Protocol):
     def columns(self, rows: slice | np.ndarray, dtype: Precision = np.float64) -> np.ndarray:
         """Returns the coordinates of some training images (size, m), a column each."""
 
-    def cross(self, Y: np.ndarray) -> np.ndarray:
-        """Returns F'Y (size, m) of Y (n, m)."""
+    def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
+        """Returns the sums of F over the images of each class (size, classes); `positions` (n,) are their classes."""
 
     def lift(self, weights: np.ndarray) -> np.ndarray:
         """Returns weights (size, m) of the coordinates as those of features after the steps by row (d, m)."""
@@ -64,8 +64,8 @@ class _Banded:
         columns: np.ndarray = self._gram.centred(rows).T
         return self._band.into(columns.astype(dtype, copy=False))
 
-    def cross(self, Y: np.ndarray) -> np.ndarray:
-        return self._band.into(self._gram.cross(Y))
+    def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
+        return self._band.into(self._gram.class_sums(positions, classes))
 
     def lift(self, weights: np.ndarray) -> np.ndarray:
         return np.asarray(self._band.out(weights) / self._gram.scale[:, None])
@@ -88,8 +88,10 @@ class _Spectral:
     def columns(self, rows: slice | np.ndarray, dtype: Precision = np.float64) -> np.ndarray:
         return np.ascontiguousarray((self._vectors[rows] * np.sqrt(self._values)).T, dtype)
 
-    def cross(self, Y: np.ndarray) -> np.ndarray:
-        return np.asarray(np.sqrt(self._values)[:, None] * (self._vectors.T @ Y))
+    def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
+        found = np.zeros((classes, self.size))
+        np.add.at(found, positions, self._vectors)
+        return np.asarray(np.sqrt(self._values)[:, None] * found.T)
 
     def lift(self, weights: np.ndarray) -> np.ndarray:
         rows = self._vectors @ (weights / np.sqrt(self._values)[:, None])
@@ -110,8 +112,8 @@ class _Components:
     def columns(self, rows: slice | np.ndarray, dtype: Precision = np.float64) -> np.ndarray:
         return np.ascontiguousarray(self._axes.T @ self._gram.centred(rows).T, dtype)
 
-    def cross(self, Y: np.ndarray) -> np.ndarray:
-        return np.asarray(self._axes.T @ self._gram.cross(Y))
+    def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
+        return np.asarray(self._axes.T @ self._gram.class_sums(positions, classes))
 
     def lift(self, weights: np.ndarray) -> np.ndarray:
         return np.asarray(self._axes @ weights / self._gram.scale[:, None])

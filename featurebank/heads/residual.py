@@ -8,6 +8,7 @@ from typing import Any
 
 from featurebank.heads.checks import Check, count, number
 from featurebank.heads.layered import LayeredHead
+from featurebank.heads.memory import COPIES
 from featurebank.runtime import import_tensorflow
 
 
@@ -47,6 +48,13 @@ class ResidualStageHead(LayeredHead):
             number("batch_norm_momentum", self.batch_norm_momentum, below=1),
             Check("l2_sp", self.l2_sp, "0: these layers have no trained weights to stay near", not self.l2_sp),
         ]
+
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the head takes while it is trained; see `featurebank.heads.memory`."""
+        first, second, third = (int(count) for count in self.filters)
+        block = first * third + 9 * first * second + second * third
+        weights = shape[-1] * (first + third) + self.blocks * block
+        return 4 * COPIES * weights + super().working_bytes(images, shape, classes)
 
     def body(self, shape: tuple[int, ...]) -> Any:
         """Returns the blocks; see `LayeredHead`."""

@@ -9,13 +9,18 @@ import numpy as np
 from featurebank import metrics
 from featurebank.errors import HeadError
 from featurebank.heads.calibration import CalibratedHead
-from featurebank.heads.data import TrainingData
+from featurebank.heads.data import Features, TrainingData
 from featurebank.heads.runs import pack
+from featurebank.heads.steps import row_blocks
 
 SCORED_TRAINING_ROWS = 10_000
 """Training accuracy is measured on so many images at most: it serves to see over-fitting, and k neighbours or a
 kernel would take longer to look at every training image than to be trained. Rows lie in the order of their digests,
 which is random."""
+
+
+BLOCK = 1 << 20
+"""Probabilities that are held at once."""
 
 
 class Scores(dict[str, dict[str, Any]]):
@@ -32,21 +37,41 @@ def score(head: Any, data: TrainingData) -> Scores:
         HeadError: its probabilities are not finite.
     """
     X, y = data.X[:SCORED_TRAINING_ROWS], data.y[:SCORED_TRAINING_ROWS]
-    train, val = head.predict_proba(X), _validated(head, data)
-    if not (np.isfinite(train).all() and np.isfinite(val).all()):
-        message = "its probabilities are not finite"
-        raise HeadError(message)
-    train, val = (align(found, head.classes_, data.classes) for found in (train, val))
-    scores = metrics.scores(val, data.y_val)
-    scores["accuracy_interval"] = list(metrics.proportion_interval(scores["accuracy"], len(val)))
-    found = Scores(train=metrics.short_scores(train, y), val=scores)
-    found.right = pack(val.argmax(axis=1) == data.y_val)
+    train, val = judged(head, X, y, data.classes), _validated(head, data)
+    scores = val.scores()
+    scores["accuracy_interval"] = list(metrics.proportion_interval(scores["accuracy"], scores["images"]))
+    found = Scores(train=train.short_scores(), val=scores)
+    found.right = pack(val.right)
     return found
 
 
-def _validated(head: Any, data: TrainingData) -> np.ndarray:
-    apart = isinstance(head, CalibratedHead)  # it has seen the validation images
-    return np.asarray(head.predict_apart(data.X_val, data.y_val) if apart else head.predict_proba(data.X_val))
+def judged(head: Any, X: Features, y: np.ndarray, classes: int) -> metrics.Judged:
+    """Judges images by a fitted head, some at a time: probabilities are one number for each image and class.
+
+    Args:
+        head: fitted.
+        X: (n, ...) features.
+        y: (n,) labels.
+        classes: how many the bank has.
+
+    Raises:
+        HeadError: its probabilities are not finite.
+    """
+    parts = [(X[rows], y[rows]) for rows in row_blocks(len(y), classes, BLOCK)] or [(X, y)]
+    return metrics.Judged.joined([_judged(head, head.predict_proba(part), labels, classes) for part, labels in parts])
+
+
+def _judged(head: Any, found: np.ndarray, labels: np.ndarray, classes: int) -> metrics.Judged:
+    if not np.isfinite(found).all():
+        message = "its probabilities are not finite"
+        raise HeadError(message)
+    return metrics.Judged.of(align(found, head.classes_, classes), labels)
+
+
+def _validated(head: Any, data: TrainingData) -> metrics.Judged:
+    if isinstance(head, CalibratedHead):  # it has seen the validation images
+        return _judged(head, head.predict_apart(np.asarray(data.in_memory.X_val), data.y_val), data.y_val, data.classes)
+    return judged(head, data.X_val, data.y_val, data.classes)
 
 
 def align(probabilities: np.ndarray, present: np.ndarray, classes: int) -> np.ndarray:

@@ -66,8 +66,8 @@ class Transform:
         return np.asarray(inputs if self.axes is None else inputs @ self.axes)
 
 
-def row_blocks(n: int, d: int) -> Iterator[slice]:
-    """Yields the rows in parts that fit in memory as float64."""
-    step = max(1, _BLOCK // max(1, d))
+def row_blocks(n: int, d: int, block: int = _BLOCK) -> Iterator[slice]:
+    """Yields the rows in parts that fit in memory as float64: of `block` numbers at most."""
+    step = max(1, block // max(1, d))
     for start in range(0, n, step):
         yield slice(start, min(start + step, n))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,14 @@ class SVMHead(KernelHead):
         if self.kernel == "linear":  # one vector for each pair is all that is needed
             self.pairs_ = self.support_vectors_.T @ self.pairs_
             self.support_vectors_ = np.empty((0, inputs.shape[1]))
+
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the head takes while it is fitted; see `ExactHead`."""
+        rows = min(images, self.max_images or images)
+        return 8 * rows * (2 * math.prod(shape) + classes * (classes - 1) // 2)
+
+    def _width(self) -> int:
+        return int(max(self.pairs_.shape))
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
         inputs = self.transform_(X)
@@ -168,6 +177,11 @@ class KernelRidgeHead(KernelHead):
             message = f"the kernel is singular with alpha {self.alpha:g}: take a larger one"
             raise HeadError(message) from error
         self.images_ = inputs
+
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the head takes while it is fitted; see `ExactHead`."""
+        rows = min(images, self.max_images or images)
+        return 8 * rows * (2 * math.prod(shape) + 4 * classes)
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
         inputs = self.transform_(X)

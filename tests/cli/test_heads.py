@@ -53,12 +53,12 @@ def test_failed_runs_again(ask: Ask) -> None:
     ("words", "code", "told"),
     [
         (("--search", "best"), 2, "'best' is not one of"),
-        (("--search", "random"), 1, "search 'random' expects how many heads"),
+        (("--search", "random"), 1, "search 'random' needs --runs N"),
         (("--runs", 3), 1, "runs is 3, but search is 'all'"),
         (("--folds", 1), 2, "'1': expected a whole number of 2 or more"),
         (("--repeats", 2), 1, "repeats is 2 without folds"),
         (("--budget", 0), 2, "0 is not in the range x>0"),
-        (("--folds", 31), 1, "31 folds need 31 different training and validation images of each class"),
+        (("--folds", 1000), 1, "1000 folds need 1000 different training and validation images or more"),
         (("--budget", 1e-6), 1, "too short for any of the 4 runs"),
     ],
 )
@@ -86,3 +86,24 @@ def test_folds_are_a_number_or_given(ask: Ask, in_process: Ask) -> None:
         assert f"'{words[1]}': expected a whole number of 2 or more, as 5, or given" in ask(*words, code=2)
     errors = in_process("leaderboard", "--folds", "0", code=2)[1]
     assert "'0': expected a whole number of 1 or more" in errors
+
+
+def test_kinds_and_parameters_are_listed_without_a_bank(in_process: Ask) -> None:
+    out, _ = in_process("heads", "--list")
+    assert "softmax" in out
+    assert "maps at a cut" in out
+    out, _ = in_process("heads", "--list", "mlp")
+    assert "hidden_units = 256\n    the width of each hidden layer" in out
+    found = json.loads(in_process("heads", "--list", "svm", "--json")[0])
+    assert {"name": "C", "default": 10.0, "meaning": "the penalty of a margin that is not kept."} in found["parameters"]
+    assert {kind["name"] for kind in json.loads(in_process("heads", "--list", "--json")[0])} >= {"mlp", "xgboost"}
+    _, errors = in_process("heads", "--list", "mpl", code=1)
+    assert "did you mean 'mlp'" in errors
+
+
+def test_widths_are_numbers_with_commas(ask: Ask) -> None:
+    found = ask("--head", "mlp", "-p", "hidden_units=8,4", "-p", "epochs=1")
+    assert found["runs"][0]["params"]["hidden_units"] == [8, 4]
+    errors = ask("--head", "mlp", "-p", "hidden_units=8;4", code=1)
+    assert errors.count("\n") <= 2
+    assert "hidden_units is '8;4', expected whole numbers of 1 or more" in errors

@@ -14,8 +14,11 @@ from featurebank.backbone import load_backbone
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError
 from featurebank.grid import default_tap, expand, read_grid, train_heads
+from featurebank.grid.jobs import job
+from featurebank.grid.schedule import make_pieces
 from featurebank.heads import linear
-from featurebank.heads.catalog import HEADS, make_head
+from featurebank.heads.catalog import HEADS, default_params, make_head
+from featurebank.heads.data import TrainingData
 
 STUDIES: dict[str, tuple[str, int, dict[str, tuple[int, ...]]]] = {
     "study-a": (
@@ -297,3 +300,64 @@ def test_what_stands_twice_is_dropped_with_a_note(make_bank: Callable[..., Bank]
     listener = Listener()
     assert [str(spec) for spec in expand(file, make_bank(), reporter=listener)] == ["knn", "knn(n_neighbors=3)"]
     assert listener.said == [f"{file}:4: 2 of its 3 heads are in the grid already: trained once"]
+
+
+HARDLY: list[Any] = [
+    {"a": 1},
+    "many",
+    [],
+    [[1]],
+    [None],
+    -1,
+    -1.5,
+    1.5,
+    0,
+    float("nan"),
+    float("inf"),
+    10**400,
+    2**70,
+    "",
+    True,
+    "512,256",
+]
+"""Values that hardly any parameter takes."""
+
+FREE = {"backbone", "cut", "weights", "preprocessing", "train_from", "image_size"}
+"""Parameters of a tail that are names, or belong to the network of the bank."""
+
+
+@pytest.fixture(scope="module")
+def tiny_bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    """Vectors, and the maps of a cut."""
+    features = {"pooled": np.ones((6, 8), np.float32), "cut": np.ones((6, 7, 7, 2), np.float32)}
+    return save_features(tmp_path_factory.mktemp("tiny") / "bank", load_backbone("tiny:network"), features)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_every_parameter_of_every_kind_is_checked(kind: str, tiny_bank: Bank) -> None:
+    """Whatever a parameter is given, the answer is one line or a plan; a table or a word is never taken."""
+    tap = "cut" if getattr(make_head(kind), "needs_map", False) else "pooled"
+    data = TrainingData.of(tiny_bank, tap)
+    for name in set(default_params(kind)) - FREE:
+        for value in HARDLY:
+            block = {"kind": kind, "tap": tap, **({"cut": "cut"} if kind == "tail" else {}), name: value}
+            told, found = "", []
+            try:
+                found = expand([block], tiny_bank)
+            except ConfigError as error:
+                told = str(error)
+            assert "\n" not in told, (name, value)
+            if found:
+                assert not (HEADS[kind].own and (value == "many" or isinstance(value, dict))), (name, value)
+                make_pieces([job(spec, 0, tiny_bank) for spec in found], data)
+
+
+def test_widths_in_one_word_are_refused_in_one_line(tiny_bank: Bank) -> None:
+    with pytest.raises(ConfigError, match="hidden_units is '512,256', expected whole numbers of 1 or more"):
+        expand([{"kind": "residual_stage", "tap": "cut", "hidden_units": "512,256"}], tiny_bank)
+
+
+@pytest.mark.parametrize("name", list(default_params("xgboost")))
+def test_parameters_of_xgboost_are_checked_before_anything_is_trained(name: str, tiny_bank: Bank) -> None:
+    with pytest.raises(ConfigError, match=f"head 'xgboost': {name} is 'many', expected a (whole )?number"):
+        expand([{"kind": "xgboost", name: "many"}], tiny_bank)

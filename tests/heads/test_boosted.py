@@ -61,11 +61,10 @@ def test_components_that_are_not_there(hard: Any) -> None:
 @pytest.mark.parametrize(
     "options", [{"learning_rate": -1.0}, {"subsample": 2.0}, {"max_bin": 1}, {"max_depth": -3}], ids=str
 )
-def test_what_xgboost_refuses_is_one_line(hard: Any, options: dict[str, Any]) -> None:
-    with pytest.raises(HeadError, match=r"XGBoost refused: ") as caught:
-        XGBoostHead(**{"n_estimators": 2, **options}).fit(hard.X, hard.y)
-    assert "\n" not in str(caught.value)
-    assert next(iter(options)) in str(caught.value)
+def test_parameters_out_of_range(hard: Any, options: dict[str, Any]) -> None:
+    (name, value) = next(iter(options.items()))
+    with pytest.raises(HeadError, match=rf"^XGBoostHead: {name} is {value!r}, expected a (whole )?number"):
+        XGBoostHead(**options).fit(hard.X, hard.y)
 
 
 # ---------------------------------------------------------------- sharing

@@ -43,7 +43,7 @@ def test_the_defaults_of_every_kind_are_parameters_of_it(kind: str) -> None:
     [
         ("sofmax", "did you mean 'softmax'"),
         ("forest", "did you mean 'random_forest'|known: softmax"),
-        ("", "are known"),
+        ("", "see 'featurebank heads --list'; or the import path"),
     ],
 )
 def test_an_unknown_kind_gets_the_nearest(kind: str, told: str) -> None:
@@ -58,7 +58,7 @@ def test_an_unknown_kind_gets_the_nearest(kind: str, told: str) -> None:
         ("logistic", "standardise", "standardize"),
         ("knn", "neighbors", "n_neighbors"),
         ("xgboost", "depth", "max_depth"),
-        ("sklearn.svm:LinearSVC", "c", "C|known|are known"),
+        ("sklearn.svm:LinearSVC", "c", "C|see 'featurebank heads --list sklearn"),
     ],
 )
 def test_an_unknown_parameter_gets_the_nearest(kind: str, name: str, near: str) -> None:

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from featurebank.errors import HeadError
+from featurebank.heads.catalog import make_head
 from featurebank.heads.estimators import EstimatorHead
 
 
@@ -45,7 +46,7 @@ def test_the_seed_reaches_the_estimator(sample: Any) -> None:
 
 @pytest.mark.parametrize("pca", [0, -1, 91])
 def test_components_that_are_not_there(sample: Any, pca: int) -> None:
-    with pytest.raises(HeadError, match=rf"pca is {pca}, expected 1 to 90"):
+    with pytest.raises(HeadError, match=rf"pca is {pca}, expected (1 to 90|a whole number of 1 or more)"):
         EstimatorHead(LogisticRegression(), pca=pca).fit(sample.X, sample.y)
 
 
@@ -60,7 +61,7 @@ def test_a_decision_between_two_classes_becomes_its_sigmoid(pair: Any) -> None:
     head = EstimatorHead(SVC()).fit(pair.X, pair.y)
     decision = head.estimator_.decision_function(pair.X_val)
     np.testing.assert_allclose(head.predict_proba(pair.X_val)[:, 1], 1 / (1 + np.exp(-decision)), rtol=1e-5)
-    assert np.array_equal(head.predict(pair.X_val), head.estimator_.predict(pair.X_val))
+    assert np.array_equal(head.predict(pair.X_val), head.classes_[head.estimator_.predict(pair.X_val)])
 
 
 class Bare(ClassifierMixin, BaseEstimator):
@@ -79,4 +80,23 @@ def test_an_estimator_that_only_predicts_is_certain(sample: Any) -> None:
     head = EstimatorHead(Bare()).fit(sample.X, sample.y)
     probabilities = head.predict_proba(sample.X_val)
     assert set(np.unique(probabilities)) == {0.0, 1.0}
-    assert np.array_equal(head.predict(sample.X_val), head.estimator_.predict(sample.X_val))
+    assert np.array_equal(head.predict(sample.X_val), head.classes_[head.estimator_.predict(sample.X_val)])
+
+
+@pytest.mark.parametrize("labels", [(1, 4, 7), ("ant", "bee", "cow")])
+@pytest.mark.parametrize("kind", ["xgboost:XGBClassifier", "sklearn.linear_model:LogisticRegression", "knn"])
+def test_labels_with_gaps_are_no_matter(kind: str, labels: tuple[Any, ...], sample: Any) -> None:
+    y = np.array(labels)[np.searchsorted((2, 5, 9), sample.y)]
+    head = make_head(kind).fit(sample.X, y)
+    assert head.classes_.tolist() == sorted(labels)
+    expected = np.array(labels)[np.searchsorted((2, 5, 9), sample.y_val)]
+    assert np.mean(head.predict(sample.X_val) == expected) > 0.8
+
+
+def test_class_weights_are_those_of_the_labels(hard: Any) -> None:
+    weights = {2: 0.1, 5: 30.0, 9: 1.0}
+    head = make_head("sklearn.linear_model:LogisticRegression", {"class_weight": {**weights, 11: 3.0}})
+    theirs = LogisticRegression(class_weight=weights).fit(hard.X, hard.y)
+    found = head.fit(hard.X, hard.y).predict_proba(hard.X_val)
+    np.testing.assert_allclose(found, theirs.predict_proba(hard.X_val), atol=1e-5)
+    assert head.get_params()["estimator__class_weight"] == {**weights, 11: 3.0}

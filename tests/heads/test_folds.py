@@ -14,7 +14,9 @@ from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import DatasetError, UnknownNameError
+from featurebank.grid import train_heads
 from featurebank.heads.folds import Fold, FoldedImages, assign_folds, check_folds
+from featurebank.progress import Reporter
 
 
 @given(
@@ -102,16 +104,47 @@ def relabelled(bank: Bank, labels: np.ndarray, splits: np.ndarray, digests: np.n
 
 def test_fewer_images_of_a_class_than_folds(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank(splits=(9, 3, 9))
-    check_folds(bank, 4)
-    with pytest.raises(DatasetError, match=r"5 folds need 5 .* of each class, but 'class0' has 4, 'class1' has 4"):
-        check_folds(bank, 5)
+    assert check_folds(bank, 4) is None
+    assert check_folds(bank, 5) == "3 of 3 classes have fewer images than 5 folds: 'class0', 'class1', 'class2'"
     items = bank._items
-    digests = items.digests.copy()
-    one, other = np.flatnonzero((items.labels == 0) & (items.splits != 2))[:2]
-    digests[one] = digests[other]  # the same photo twice is one
-    same = relabelled(bank, items.labels, items.splits, digests)
-    with pytest.raises(DatasetError, match=r"but 'class0' has 3: take fewer folds, or add images"):
-        check_folds(same, 4)
+    kept = items.splits != 2
+    labels = np.where(kept, 0, items.labels)
+    labels[np.flatnonzero(kept)[:3]] = [1, 1, 2]
+    rare = relabelled(bank, labels, items.splits, items.digests)
+    assert check_folds(rare, 4) == (
+        "2 of 3 classes have fewer images than 4 folds: 'class1', 'class2'; 1 of them have one image, which is "
+        "validated by heads that never saw the class"
+    )
+    for fold in range(4):
+        assert len(np.unique(FoldedImages(rare, "pooled").data(Fold(fold, 4)).y)) >= 2
+
+
+def test_a_class_that_is_in_one_fold_alone_ends_no_head(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(splits=(24, 9, 9))
+    items = bank._items
+    kept = items.splits != 2
+    labels = np.where(kept, items.labels % 2, items.labels)
+    labels[np.flatnonzero(kept)[0]] = 2  # of three classes, the last has one image
+    rare = relabelled(bank, labels, items.splits, items.digests)
+    told: list[str] = []
+    reporter = Reporter()
+    reporter.warn = told.append  # type: ignore[method-assign]
+    kinds = ["softmax", "ridge", "lda", "svm", "xgboost", "xgboost:XGBClassifier", "knn"]
+    runs = train_heads(rare, [{"kind": kind} for kind in kinds], folds=3, reporter=reporter)
+    assert {run.head for run in runs} == set(kinds)
+    assert [run.failure for run in runs if run.failure] == []
+    assert any("1 of 3 classes have fewer images than 3 folds: 'class2'; 1 of them have one image" in t for t in told)
+
+
+def test_too_few_images_for_folds(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(splits=(9, 3, 9))
+    with pytest.raises(DatasetError, match="13 folds need 13 different training and validation images or more"):
+        check_folds(bank, 13)
+    items = bank._items
+    labels = np.where(items.splits != 2, 0, items.labels)
+    labels[np.flatnonzero(items.splits != 2)[0]] = 1
+    with pytest.raises(DatasetError, match="has 12 images of 2 classes: take fewer folds"):
+        check_folds(relabelled(bank, labels, items.splits, items.digests), 3)
 
 
 def test_a_class_of_test_images_alone_needs_no_fold(make_bank: Callable[..., Bank]) -> None:

@@ -1,0 +1,56 @@
+"""What `featurebank heads --list` prints: the kinds of heads, and the parameters of one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from featurebank.cli.settings import print_json
+
+_WIDEST = 110
+
+
+def print_kinds(*, as_json: bool) -> None:
+    """Prints the kinds of heads, what they need and what they are."""
+    from featurebank.cli.tables import print_table
+    from featurebank.heads.lookup import list_kinds
+
+    kinds = list_kinds()
+    if as_json:
+        print_json([asdict(kind) for kind in kinds])
+        return
+    print_table(("kind", "needs", "what"), [(kind.name, kind.needs, kind.what) for kind in kinds])
+    click.echo(
+        "\nParameters of one: featurebank heads --list KIND, as mlp, or the import path of a classifier, as\n"
+        "sklearn.svm:LinearSVC. Maps are trained on with --tap map, or by the kinds that need vectors, flattened."
+    )
+
+
+def print_parameters(name: str, *, as_json: bool) -> None:
+    """Prints the parameters of a kind of head with their defaults and meaning."""
+    from featurebank.heads.kinds import HEADS
+    from featurebank.heads.lookup import list_parameters, needs_of
+
+    needs, found = needs_of(name), list_parameters(name)
+    what = HEADS[name].what if name in HEADS else "a classifier by its import path"
+    if as_json:
+        parameters = [{**asdict(parameter), "default": _plain(parameter.default)} for parameter in found]
+        print_json({"name": name, "what": what, "needs": needs, "parameters": parameters})
+        return
+    width = min(_WIDEST, shutil.get_terminal_size().columns)
+    click.echo(f"{name}: {what}. Needs {needs}.\n")
+    for parameter in found:
+        click.echo(f"{parameter.name} = {json.dumps(_plain(parameter.default))}")
+        if parameter.meaning:
+            click.echo(textwrap.fill(parameter.meaning, width, initial_indent="    ", subsequent_indent="    "))
+    example = next(p for p in found if isinstance(p.default, int | float) and not isinstance(p.default, bool))
+    click.echo(f"\nAs: featurebank heads --head {name} -p {example.name}={example.default}")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

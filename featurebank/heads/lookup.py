@@ -1,0 +1,132 @@
+"""What can be looked up about heads: the kinds, what they need, and their parameters with defaults and meaning.
+
+Meanings are read from the docstrings: the `Args` of featurebank's classes, the `Parameters` of scikit-learn's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from featurebank.heads.catalog import CALIBRATE, default_params, head_class
+from featurebank.heads.kinds import HEADS
+
+_CALIBRATE = (
+    '"temperature" divides the logits by the number that is best for the validation images, so that the probabilities '
+    "can be believed; null leaves them as they are"
+)
+_ENTRY = re.compile(r"^    (\w+(?:, \w+)*): (.*)$")
+_THEIRS = re.compile(r"^(\w+(?:, \w+)*)\s*:\s")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a head."""
+
+    name: str
+    default: Any
+    meaning: str
+    """One paragraph; empty where the class does not say."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of head."""
+
+    name: str
+    what: str
+    """One line."""
+    needs: str
+    """What it is trained on: "vectors", "maps" or "maps at a cut"."""
+
+
+def list_kinds() -> list[Kind]:
+    """Returns the built-in kinds of heads.
+
+    Example:
+        >>> [kind.name for kind in list_kinds() if kind.needs == "maps at a cut"]
+        ['tail']
+    """
+    return [Kind(name, entry.what, needs_of(name)) for name, entry in HEADS.items()]
+
+
+def needs_of(name: str) -> str:
+    """Returns what heads of a kind are trained on.
+
+    Raises:
+        UnknownNameError, ConfigError: as `make_head`.
+    """
+    if name == "tail":
+        return "maps at a cut"
+    return "maps" if getattr(head_class(name), "needs_map", False) else "vectors"
+
+
+def list_parameters(name: str) -> list[Parameter]:
+    """Returns the parameters of a kind of head, in the order of its signature.
+
+    Args:
+        name: a kind, or the import path of a classifier.
+
+    Raises:
+        UnknownNameError, ConfigError: there is no such head.
+    """
+    own = head_class(name)
+    meanings = {**_of_steps(), **dict(_theirs(own))} if not own.__module__.startswith("featurebank.") else _ours(own)
+    found = [
+        Parameter(key, default, meanings.get(key, ""))
+        for key, default in default_params(name).items()
+    ]  # fmt: skip
+    return [*found, Parameter(CALIBRATE, None, _CALIBRATE)]
+
+
+def _of_steps() -> dict[str, str]:
+    from featurebank.heads.estimators import EstimatorHead
+
+    return {name: text for name, text in _ours(EstimatorHead).items() if name in {"standardize", "pca"}}
+
+
+def _ours(own: type) -> dict[str, str]:
+    """Returns the meaning of each parameter: that of the nearest class which does not refer to another one."""
+    found: dict[str, str] = {}
+    for owner in own.__mro__:
+        for name, text in _args(owner.__doc__ or ""):
+            if re.match(r"see `[A-Z]", found.get(name, "see `A")):
+                found[name] = text
+    return found
+
+
+def _args(text: str) -> Iterator[tuple[str, str]]:
+    """Yields name and meaning of each entry under "Args:" of a docstring."""
+    _, begins, rest = inspect.cleandoc(text).partition("\nArgs:\n")
+    names, meaning = "", ""
+    for line in rest.split("\n") if begins else ():
+        if line and not line.startswith("    "):
+            break
+        entry = _ENTRY.match(line)
+        if entry:
+            yield from ((name, meaning) for name in names.split(", ") if name)
+            names, meaning = entry[1], entry[2]
+        elif line.strip():
+            meaning = f"{meaning} {line.strip()}"
+    yield from ((name, meaning) for name in names.split(", ") if name)
+
+
+def _theirs(own: type) -> Iterator[tuple[str, str]]:
+    """Yields name and the first paragraph of each entry under "Parameters" of a docstring in numpy's style."""
+    _, begins, rest = inspect.cleandoc(own.__doc__ or "").partition("\nParameters\n----------\n")
+    names, lines, open_ = "", [""], False
+    for line in rest.split("\n") if begins else ():
+        if re.match(r"^-{3,}$", line):  # the line before is the title of the next section
+            break
+        entry = _THEIRS.match(line)
+        if entry:
+            yield from ((name, " ".join(lines).strip()) for name in names.split(", ") if name)
+            names, lines, open_ = entry[1], [], True
+        elif not line.strip():
+            open_ = not lines
+        elif open_ and line.startswith(" "):
+            lines.append(line.strip())
+    yield from ((name, " ".join(lines).strip()) for name in names.split(", ") if name)

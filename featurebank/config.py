@@ -296,16 +296,6 @@ def parse_value(text: str) -> Any:
         return {"True": True, "False": False}.get(text, text)
 
 
-def parse_values(text: str) -> list[int | float] | None:
-    """Returns the numbers of "256,128" as a list; None where the text is anything else."""
-    try:
-        found = tomllib.loads(f"value = [{text}]")["value"]
-    except (tomllib.TOMLDecodeError, ValueError, RecursionError):
-        return None
-    numbers = all(type(value) in {int, float} for value in found)
-    return found if len(found) > 1 and numbers else None
-
-
 def override(value: dict[str, Any], text: str) -> None:
     """Puts one value into the sections of a pipeline file.
 

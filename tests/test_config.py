@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from featurebank.config import parse_value, parse_values, read_pipeline
+from featurebank.config import parse_value, read_pipeline
 from featurebank.errors import ConfigError
 
 GOOD = '[dataset]\nname = "digits"\n[extract]\nbackbone = "efficientnet_lite0"\n'
@@ -142,21 +142,6 @@ def test_values(text: str, value: object) -> None:
     found = parse_value(text)
     assert found == value
     assert type(found) is type(value)
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("256,128", [256, 128]),
-        ("0.5, 0", [0.5, 0]),
-        ("256", None),
-        ("a,b", None),
-        ("true,false", None),
-        ("[1],2", None),
-    ],
-)
-def test_numbers_with_commas_are_a_list(text: str, found: object) -> None:
-    assert parse_values(text) == found
 
 
 def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from featurebank.cli.settings import print_json
+from featurebank.cli.terminal import print_json
 
 _WIDEST = 110
 

@@ -204,7 +204,7 @@ def _show(
 
 def read_params(params: Sequence[str]) -> dict[str, Any]:
     """Reads "-p KEY=VALUE" options; numbers with commas between them are a list, as hidden_units=256,128."""
-    from featurebank.config import parse_value, parse_values
+    from featurebank.config import parse_value
 
     found = {}
     for text in params:
@@ -212,6 +212,7 @@ def read_params(params: Sequence[str]) -> dict[str, Any]:
         if not (equals and name):
             message = f"-p {text}: expected KEY=VALUE, as -p learning_rate=0.01"
             raise click.UsageError(message)
-        numbers = parse_values(value.strip())
-        found[name.strip()] = parse_value(value.strip()) if numbers is None else numbers
+        parts = [parse_value(part.strip()) for part in value.split(",")]
+        numbers = len(parts) > 1 and all(type(part) in {int, float} for part in parts)
+        found[name.strip()] = parts if numbers else parse_value(value.strip())
     return found

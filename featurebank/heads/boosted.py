@@ -38,7 +38,8 @@ class XGBoostHead(Head):
         subsample: share of the images that each tree sees.
         colsample_bynode: share of the features that each split may choose from.
         reg_lambda: L2 penalty of the leaves.
-        pca: boost on so many principal components, which is another and much faster model; None is the raw one.
+        pca: boost on so many principal components, or on all of them where images or features are fewer, which is
+            another and much faster model; None is the raw one.
         early_stopping_rounds: rounds without a better validation loss before it stops.
         random_state: seed.
     """
@@ -85,8 +86,8 @@ class XGBoostHead(Head):
                 heads of one `pca` and `max_bin` share. The head is the same without it.
 
         Raises:
-            HeadError: a parameter is wrong, the features are not finite, there is one class only, `pca` is more than
-                there is, or XGBoost refuses something.
+            HeadError: a parameter is wrong, the features are not finite, there is one class only, or XGBoost refuses
+                something.
             RamLimitError: it takes more memory than `--ram` allows.
         """
         import xgboost
@@ -95,7 +96,8 @@ class XGBoostHead(Head):
         shared = shared or Shared(X, y)
         check_memory(self, len(shared.X), shared.X.shape[1:], len(shared.classes), shared.X.nbytes)
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
-        self.steps_ = fit_transforms(shared, standardize=False, pca=self.pca)
+        components = None if self.pca is None else min(self.pca, *shared.X.shape)
+        self.steps_ = fit_transforms(shared, standardize=False, pca=components)
         try:
             train = shared.once(("xgboost", *self._bins), lambda: self._binned(shared.X, shared.positions))
             watched = self._validation(train, validation_data, shared)

@@ -1,4 +1,7 @@
-"""Names that a shell completes: banks, runs and taps of the cache, and grids; nothing heavy is imported for them."""
+"""Names that a shell completes: what the cache holds, and what featurebank knows by name.
+
+None of them needs TensorFlow, scikit-learn or HDF5: a shell waits for them.
+"""
 
 from __future__ import annotations
 
@@ -37,17 +40,40 @@ def _taps(settings: Settings) -> list[str]:
     return found
 
 
+def _backbones(settings: Settings) -> list[str]:
+    from featurebank.backbone import list_backbones
+
+    return [spec.name for spec in list_backbones()]
+
+
+def _heads(settings: Settings) -> list[str]:
+    from featurebank.heads.kinds import HEADS
+
+    return list(HEADS)
+
+
+def _datasets(settings: Settings) -> list[str]:
+    from featurebank.dataset import dataset_kinds
+
+    return dataset_kinds()
+
+
 _NAMES: Mapping[str, Callable[[Settings], Iterable[str]]] = {
     "bank": _banks, "banks": _banks, "than": _banks, "run": _runs, "start": _runs, "grid": _grids, "taps": _taps,
-    "tap": _taps,
+    "tap": _taps, "backbones": _backbones, "network": _backbones, "head": _heads, "listed": _heads,
+    "dataset": _datasets, "folder": _datasets, "test_dataset": _datasets,
 }  # fmt: skip
 """By the name of a parameter."""
+_OR_PATHS = ("backbones", "network", "dataset", "folder", "test_dataset")
+"""Parameters that take a path as well, which the shell itself completes."""
 
 
 def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Returns the names that begin as what was typed."""
+    """Returns the names that begin as what was typed, and a request for paths where these are taken too."""
     names = _NAMES[parameter.name or ""](context.find_object(Settings) or Settings())
-    return [CompletionItem(name) for name in sorted(set(names)) if name.startswith(incomplete)]
+    # First: on it, click's script for bash forgets the names before it, and completes paths where no name is left.
+    paths = [CompletionItem(incomplete, type="file")] if parameter.name in _OR_PATHS else []
+    return [*paths, *(CompletionItem(name) for name in sorted(set(names)) if name.startswith(incomplete))]
 
 
 def completes(parameter: click.Parameter) -> bool:

@@ -28,23 +28,23 @@ def datasets(*, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("network", required=False, metavar="[NAME]")
 @click.option("--image-size", type=int, metavar="PX", help="Side of the network's input.  [default: the network's own]")
 @preprocessing_option
 @click.option("--layers", is_flag=True, help="With a NAME: list every layer; each can be a --tap.")
 @as_json
 def backbones(
-    name: str | None, image_size: int | None, preprocessing: str | None, *, layers: bool, as_json: bool
+    network: str | None, image_size: int | None, preprocessing: str | None, *, layers: bool, as_json: bool
 ) -> None:
     """The known backbones; with a NAME, where it can be cut and what each cut costs."""
     if layers:
-        if not name:
+        if not network:
             message = "--layers needs the NAME of a network, as: featurebank backbones vgg16 --layers"
             raise click.UsageError(message)
-        _print_layers(name, image_size, preprocessing, as_json=as_json)
+        _print_layers(network, image_size, preprocessing, as_json=as_json)
         return
-    if name:
-        _print_cuts(name, image_size, preprocessing, as_json=as_json)
+    if network:
+        _print_cuts(network, image_size, preprocessing, as_json=as_json)
         return
     from featurebank.backbone import list_backbones
     from featurebank.cli.tables import print_table

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from featurebank.dataset.announced import announced_dataset
-from featurebank.dataset.catalog import DatasetInfo, list_datasets, load_dataset
+from featurebank.dataset.catalog import DatasetInfo, dataset_kinds, list_datasets, load_dataset
 from featurebank.dataset.core import Dataset, Skipped
 
-__all__ = ["Dataset", "DatasetInfo", "Skipped", "announced_dataset", "list_datasets", "load_dataset"]
+__all__ = ["Dataset", "DatasetInfo", "Skipped", "announced_dataset", "dataset_kinds", "list_datasets", "load_dataset"]

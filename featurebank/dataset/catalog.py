@@ -160,6 +160,11 @@ def load_dataset(
         raise
 
 
+def dataset_kinds() -> list[str]:
+    """Returns how a dataset's text can begin: the known names, and the other kinds, which end with a colon."""
+    return list(_KINDS)
+
+
 def list_datasets() -> list[DatasetInfo]:
     """Returns the known datasets and kinds of datasets."""
     from featurebank.dataset import cifar, photos

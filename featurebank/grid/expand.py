@@ -110,8 +110,10 @@ def _specs(block: Block, bank: Bank, taps: Sequence[str], tails: Tails) -> tuple
                 continue
             values = {"tap": tails.tap(params), **values}  # noqa: PLW2901 - where it names none
         for tap in [values["tap"]] if "tap" in values else taps:
-            told = list(_problems(kind if isinstance(kind, str) else None, params, tap, bank, tails))
-            problems += [f"{block.at(name)}{text}" for name, text in told]
+            told: dict[str, str] = {}
+            for name, text in _problems(kind if isinstance(kind, str) else None, params, tap, bank, tails):
+                told.setdefault(name, text)  # what is wrong first; the rest follows from it
+            problems += [f"{block.at(name)}{text}" for name, text in told.items()]
             if isinstance(kind, str) and not told:
                 name = values.get("name", "")
                 specs.append(HeadSpec(kind, plain(full_params(kind, params)), tap, name=str(name).strip()))

@@ -81,7 +81,7 @@ def check_config(data: bytes) -> None:
     registered = {
         name
         for name, found in get_custom_objects().items()
-        if not is_of_named_package(getattr(found, "__module__", ""))
+        if not is_of_named_package(getattr(found, "__module__", None) or "")
     }
     try:
         config = json.loads(data)

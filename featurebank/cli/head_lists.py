@@ -8,9 +8,7 @@ import textwrap
 from dataclasses import asdict
 from typing import Any
 
-import click
-
-from featurebank.cli.terminal import print_json
+from featurebank.cli.terminal import echo, echo_lines, print_json
 
 _WIDEST = 110
 
@@ -25,9 +23,11 @@ def print_kinds(*, as_json: bool) -> None:
         print_json([asdict(kind) for kind in kinds])
         return
     print_table(("kind", "needs", "what"), [(kind.name, kind.needs, kind.what) for kind in kinds])
-    click.echo(
-        "\nParameters of one: featurebank heads --list KIND, as mlp, or the import path of a classifier, as\n"
-        "sklearn.svm:LinearSVC. Maps are trained on with --tap map, or by the kinds that need vectors, flattened."
+    echo()
+    echo_lines(
+        "The parameters of one kind:       featurebank heads --list mlp\n"
+        "of a classifier by import path:   featurebank heads --list sklearn.svm:LinearSVC\n"
+        "A kind that needs vectors also takes a map, which it flattens: --tap map."
     )
 
 
@@ -43,13 +43,16 @@ def print_parameters(name: str, *, as_json: bool) -> None:
         print_json({"name": name, "what": what, "needs": needs, "parameters": parameters})
         return
     width = min(_WIDEST, shutil.get_terminal_size().columns)
-    click.echo(f"{name}: {what}. Needs {needs}.\n")
+    echo(f"{name}: {what}. Needs {needs}.")
+    echo()
     for parameter in found:
-        click.echo(f"{parameter.name} = {json.dumps(_plain(parameter.default))}")
+        echo(f"{parameter.name} = {json.dumps(_plain(parameter.default))}")
         if parameter.meaning:
-            click.echo(textwrap.fill(parameter.meaning, width, initial_indent="    ", subsequent_indent="    "))
-    example = next(p for p in found if isinstance(p.default, int | float) and not isinstance(p.default, bool))
-    click.echo(f"\nAs: featurebank heads --head {name} -p {example.name}={example.default}")
+            echo_lines(textwrap.fill(parameter.meaning, width, initial_indent="    ", subsequent_indent="    "))
+    numbers = [p for p in found if isinstance(p.default, int | float) and not isinstance(p.default, bool)]
+    if numbers:
+        echo()
+        echo(f"Example: featurebank heads --head {name} -p {numbers[0].name}={numbers[0].default}")
 
 
 def _plain(value: Any) -> Any:

@@ -74,7 +74,7 @@ def test_gc_says_what_goes_before_and_after(ask: Ask, photos: Path, tmp_path: Pa
     done = ask("cache", "gc", bank.name, "--json")
     assert [(entry["rows"], len(entry["files"]), entry["rewritten_shards"]) for entry in done["banks"]] == [(10, 1, 1)]
     assert len(Bank(tmp_path / bank).features()) == 14
-    assert "10 rows cleaned away, 1 shards rewritten" in ask("cache", "show")[0]
+    assert "10 rows cleaned away, 1 shard rewritten" in ask("cache", "show")[0]
 
 
 @pytest.mark.usefixtures("pixels")

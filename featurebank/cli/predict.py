@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ def export(
         proof = kept and {"images": kept["images"], "difference": kept["difference"]}
         print_json({"file": str(path), "format": name, "run": chosen.run, "proof": proof})
     else:
-        echo(f"{path}: {chosen.spec}; ask it with: featurebank predict {path} IMAGE...")
+        echo(f"{path}: {chosen.spec}; ask it with: featurebank predict {shlex.quote(str(path))} IMAGE...")
 
 
 @click.command()

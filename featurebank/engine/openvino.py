@@ -69,14 +69,15 @@ class OpenVINOEngine(PooledEngine):
         self, backbone: Backbone, taps: Sequence[str], *, batch_size: int, precision: str = "float32",
         cache: Path | None = None, say: Callable[[str], None] = lambda line: None,
     ) -> None:  # fmt: skip
-        core = import_openvino().Core()
-        self.precision = _checked(precision, core)
-        request = request_size(backbone.image_size, batch_size, most=_REQUEST)
-        model = _network(core, backbone, taps, cache, say)
-        compiled = _compile(core, model, (request, backbone.image_size), precision)
-        # One request more than can run at a time: while its answer is copied, no stream waits.
-        requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
-        runs = [_Run(compiled, taps) for _ in range(requests)]
+        with kept_signal_stack():
+            core = import_openvino().Core()
+            self.precision = _checked(precision, core)
+            request = request_size(backbone.image_size, batch_size, most=_REQUEST)
+            model = _network(core, backbone, taps, cache, say)
+            compiled = _compile(core, model, (request, backbone.image_size), precision)
+            # One request more than can run at a time: while its answer is copied, no stream waits.
+            requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
+            runs = [_Run(compiled, taps) for _ in range(requests)]
         super().__init__(runs, request=request, batch_size=batch_size, image_size=backbone.image_size)
 
 
@@ -93,7 +94,8 @@ def has_bfloat16() -> bool:
     Raises:
         MissingDependencyError: OpenVINO is not installed.
     """
-    return _has_bfloat16(import_openvino().Core())
+    with kept_signal_stack():
+        return _has_bfloat16(import_openvino().Core())
 
 
 def import_openvino() -> Any:

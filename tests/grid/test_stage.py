@@ -92,7 +92,7 @@ def test_failing_heads_are_rows_with_a_reason(make_bank: Callable[..., Bank], no
         {"kind": "knn", "n_neighbors": 1000},
         {"kind": "mlp", "hidden_units": 16, "learning_rate": 1e30, "epochs": 2},
         {"kind": "ridge", "pca": 50},
-        {"kind": "xgboost", "pca": 50},
+        {"kind": "lda", "pca": 50},
     ]
     runs = train_heads(bank, grid)
     assert [bool(run.failure) for run in runs] == [False, *[True] * 4]

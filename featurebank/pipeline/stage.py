@@ -196,10 +196,10 @@ def load_inputs(
     Raises:
         FeatureBankError: one of these, weights, a grid or an option of fine-tuning is wrong; of several all are told.
     """
+    _check_test(variants)
     known: dict[str, _Images] = {}
     wrong: list[tuple[str, FeatureBankError]] = []
     found = []
-    _tried(wrong, "", partial(_check_test, variants))
     for name, pipeline in ((variant.name, variant.pipeline) for variant in variants):
         images = _tried(wrong, name, partial(load_images, pipeline.dataset, known))
         network = _tried(wrong, name, partial(load_network, pipeline.extract))

@@ -13,13 +13,12 @@ import numpy as np
 from featurebank import digest
 from featurebank.dataset.arrays import encode
 from featurebank.dataset.core import Contents, path_name
-from featurebank.dataset.decode import Facts, decode_expected
-from featurebank.dataset.fingerprint import reason
+from featurebank.dataset.image_bytes import ImageBytes
 from featurebank.dataset.layout import split_code
 from featurebank.dataset.splits import TRAIN
-from featurebank.errors import DatasetError, FeatureBankError, LostImageError
+from featurebank.errors import DatasetError, FeatureBankError
 from featurebank.files import MOST_BYTES
-from featurebank.levels import Depths, Levels
+from featurebank.levels import Depths
 from featurebank.runtime import ram_limit
 
 IMAGE_NAMES = ("image", "img", "photo", "picture")
@@ -47,7 +46,7 @@ class Part:
     read: Callable[[int], bytes]
 
 
-class Encoded:
+class Encoded(ImageBytes):
     """Images that are bytes in rows.
 
     Args:
@@ -67,25 +66,6 @@ class Encoded:
     def digest(self, index: int) -> str:
         """Returns the digest of an image's bytes; raises OSError where it cannot be read."""
         return digest.of_bytes(self._bytes(index))
-
-    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
-        """Returns (height, width, 3) uint8; raises BadImageError, also if the bytes have not the digest expected."""
-        return self._decoded(index, expected, levels)[0]
-
-    def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
-        """Returns what an image is; raises BadImageError as `image` does."""
-        return self._decoded(index, expected, levels)[1]
-
-    def _decoded(self, index: int, expected: bytes | None, levels: Levels | None) -> tuple[np.ndarray, Facts]:
-        found = decode_expected(self._read(index), expected, levels)
-        self.depths.note(index, found[1].peak)
-        return found
-
-    def _read(self, index: int) -> bytes:
-        try:
-            return self._bytes(index)
-        except OSError as error:
-            raise LostImageError(reason(error)) from error
 
     def _bytes(self, index: int) -> bytes:
         read = self._readers[int(self._parts[index])]

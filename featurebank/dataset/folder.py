@@ -10,22 +10,22 @@ import numpy as np
 from featurebank import digest
 from featurebank.class_names import in_order
 from featurebank.dataset.core import FOLD, Contents, path_name
-from featurebank.dataset.decode import Facts, decode_expected
-from featurebank.dataset.fingerprint import Stamp, reason
+from featurebank.dataset.fingerprint import Stamp
+from featurebank.dataset.image_bytes import ImageBytes
 from featurebank.dataset.layout import Part, find_layout, place_files, tree_of
 from featurebank.dataset.memory import stamp_of
 from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.splits import TRAIN
 from featurebank.dataset.walk import Listing, list_images, no_images, readable_ids, unread_note
-from featurebank.errors import DatasetError, LostImageError
+from featurebank.errors import DatasetError
 from featurebank.files import read_regular
-from featurebank.levels import Depths, Levels
+from featurebank.levels import Depths
 
 _MOST_BYTES = 1 << 30
 """Of an image file."""
 
 
-class Files:
+class Files(ImageBytes):
     """Images in files below one root.
 
     Args:
@@ -55,24 +55,8 @@ class Files:
         """Returns what tells that a file has not changed."""
         return stamp_of(self.path(index))
 
-    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
-        """Returns (height, width, 3) uint8; raises BadImageError, also if the file has not the digest expected."""
-        return self._decoded(index, expected, levels)[0]
-
-    def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
-        """Returns what an image is; raises BadImageError as `image` does."""
-        return self._decoded(index, expected, levels)[1]
-
-    def _decoded(self, index: int, expected: bytes | None, levels: Levels | None) -> tuple[np.ndarray, Facts]:
-        found = decode_expected(self._read(index), expected, levels)
-        self.depths.note(index, found[1].peak)
-        return found
-
-    def _read(self, index: int) -> bytes:
-        try:
-            return read_regular(self.path(index), _MOST_BYTES)
-        except OSError as error:
-            raise LostImageError(reason(error)) from error
+    def _bytes(self, index: int) -> bytes:
+        return read_regular(self.path(index), _MOST_BYTES)
 
 
 def load(argument: str) -> Contents:

@@ -45,10 +45,10 @@ class Paths(Files):
         path = self.path(index)
         return digest.of_bytes(fetch(path)) if is_url(path) else super().digest(index)
 
-    def _read(self, index: int) -> bytes:
+    def _bytes(self, index: int) -> bytes:
         path = self.path(index)
         if not is_url(path):
-            return super()._read(index)
+            return super()._bytes(index)
         try:
             return fetch(path)
         except OSError as error:

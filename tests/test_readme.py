@@ -59,7 +59,7 @@ def help_examples() -> list[list[str]]:
 
 
 def test_examples_of_the_help_have_a_line_each() -> None:
-    assert len(help_examples()) == 6
+    assert len(help_examples()) == 7
 
 
 @pytest.mark.parametrize("words", [*readme_commands(), *help_examples()], ids=" ".join)
@@ -82,6 +82,7 @@ def test_every_command_that_is_shown_does_its_work_in_order(tmp_path: Path) -> N
         for folder in (f"path/to/photos/{('ant', 'bee')[number % 2]}", *(["new/photos"] if number < 4 else [])):
             (tmp_path / folder).mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(tmp_path / folder / f"{number}.png")
+    shutil.copy(tmp_path / "new/photos/0.png", tmp_path / "photo.jpg")
     (tmp_path / "blocker").mkdir()
     (tmp_path / "blocker" / "sitecustomize.py").write_text(BLOCKER)
     paths = os.pathsep.join([str(tmp_path / "blocker"), str(ROOT)])

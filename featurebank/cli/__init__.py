@@ -37,15 +37,21 @@ INTERRUPTED = 130
 @click.version_option(package_name="featurebank")
 @click.pass_context
 def group(context: click.Context) -> None:
-    """Run each frozen backbone over each image once, keep its features, train hundreds of heads on them in seconds.
+    """Run each frozen backbone once over each image, keep its features, and train hundreds of heads in seconds.
 
     \b
-      featurebank run pipelines/quickstart.toml           the whole way, from images to a tested head
-      featurebank extract --backbone efficientnet_lite0   features of a dataset into a bank
-      featurebank heads --grid                            many heads on the bank that was used last
-      featurebank leaderboard                             the heads, best first
-      featurebank finetune --progressive                  the network under the best head, trained too
-      featurebank export best -o model.keras              one model: images in, probabilities out
+    Compute the features of a dataset (without --dataset: of the digits):
+      featurebank extract --backbone efficientnet_lite0
+    Train many heads on them, and list the heads, best first:
+      featurebank heads --grid
+      featurebank leaderboard
+    Train the network under the best head as well:
+      featurebank finetune --progressive
+    Write one model that turns images into probabilities, and use it:
+      featurebank export best -o model.keras
+      featurebank predict model.keras photo.jpg
+    Run all of this from one file:
+      featurebank run pipelines/quickstart.toml
     """  # noqa: D301 - click reads the escaped sign
     context.with_resource(shown_by(Current(context.ensure_object(Settings))))
 

@@ -27,7 +27,7 @@ _SHOWN = 20
 
 @click.group(cls=Commands)
 def cache() -> None:
-    """Upkeep of the banks."""
+    """List, check, merge and delete banks."""
 
 
 cache.add_command(verify)
@@ -38,7 +38,7 @@ cache.add_command(gc)
 @as_json
 @click.pass_obj
 def list_(settings: Settings, *, as_json: bool) -> None:
-    """The banks of the cache, the last used first."""
+    """List the banks of the cache, the last used first."""
     from featurebank.bank import list_banks
 
     found = {bank: _runs(bank) for bank in list_banks(settings.cache)}
@@ -116,11 +116,14 @@ def _short_names(names: list[str]) -> list[str]:
 
 @cache.command()
 @click.argument("bank", required=False)
-@click.option("--than", metavar="BANK", help="Also tell in what the recipe differs from this bank's.")
+@click.option("--than", metavar="BANK", help="Also list the differences from the recipe of BANK.")
 @as_json
 @click.pass_obj
 def show(settings: Settings, bank: str | None, than: str | None, *, as_json: bool) -> None:
-    """What a bank holds, how it was made, and in what it differs from another."""
+    """Show what a bank holds and how it was made.
+
+    Without BANK, the last used one.
+    """
     from featurebank.bank.manifest import load_manifest
     from featurebank.bank.upkeep import find_bank_path, recipe_differences
 
@@ -138,10 +141,10 @@ def show(settings: Settings, bank: str | None, than: str | None, *, as_json: boo
 
 @cache.command("rm")
 @click.argument("bank")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
 @click.pass_obj
 def remove(settings: Settings, bank: str, *, yes: bool) -> None:
-    """Delete a bank with its runs."""
+    """Delete a bank and its runs."""
     from featurebank.bank.upkeep import find_bank_path, remove_bank
 
     path = find_bank_path(settings.cache, bank)
@@ -154,11 +157,14 @@ def remove(settings: Settings, bank: str, *, yes: bool) -> None:
 
 @cache.command()
 @click.argument("banks", nargs=-1, required=True)
-@click.option("--name", help="Of the result.  [default: the dataset's, if all are of one, else merged]")
-@click.option("--seed", type=int, help="Decide all splits again, by the content of the images and this seed.")
+@click.option(
+    "--name", metavar="NAME",
+    help="Name of the result.  [default: the dataset's, if all banks are of one dataset, else merged]",
+)  # fmt: skip
+@click.option("--seed", type=int, metavar="N", help="Draw all splits anew, by the content of the images and this seed.")
 @click.option(
     "--split", callback=split_fractions, metavar="TRAIN,VAL[,TEST]",
-    help="Fractions of the splits that are decided again.  [default: .7,.15,.15]",
+    help="Fractions of the splits that are drawn anew.  [default: .7,.15,.15]",
 )  # fmt: skip
 @as_json
 @click.pass_obj
@@ -166,10 +172,10 @@ def merge(
     settings: Settings, banks: tuple[str, ...], name: str | None, seed: int | None, split: list[float] | None, *,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Make one bank of several of one recipe, as where machines have each extracted a part of the images.
+    """Merge banks of one recipe, such as parts from several machines.
 
-    Paths of banks in other caches will do as well. The files are shared where the disk can, copied where it cannot.
-    Images keep their splits. Where one is in train in one bank and in test in another, --seed is needed.
+    BANKS are names, or paths of banks in other caches. Their files are hard-linked if the disk allows it, else copied.
+    Images keep their splits. If an image is in train in one bank and in test in another, --seed is needed.
     """
     from featurebank.bank.merge import merge_banks
     from featurebank.bank.upkeep import find_bank_path
@@ -198,12 +204,16 @@ def _resplit(split: list[float] | None, seed: int) -> Resplit:
 
 @cache.command()
 @click.argument("bank", required=False)
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A .h5 or .npz file.")
-@click.option("--tap", help="Which features.  [default: pooled, else the first]")
-@click.option("--view", type=int, default=0, show_default=True, help="0 is the clean image.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File to write: .h5 or .npz."
+)
+@click.option("--tap", metavar="TAP", help="Features to write.  [default: pooled, else the bank's first]")
+@click.option(
+    "--view", type=int, default=0, show_default=True, metavar="N", help="View to write; 0 is the clean image."
+)
 @click.pass_obj
 def export(settings: Settings, bank: str | None, output: Path, tap: str | None, view: int) -> None:
-    """Write one plain file: features, labels, ids, splits and classes."""
+    """Write features and labels to a plain HDF5 or NumPy file."""
     from featurebank.cli.tables import size
     from featurebank.grid import default_tap
 

@@ -10,7 +10,7 @@ import click
 from featurebank.cli.completion import complete, completes
 from featurebank.cli.settings import global_options
 
-_EPILOG = "--cache, --threads, --ram, -q and -v are understood here as well: see featurebank --help."
+_EPILOG = "This command also takes --cache, --threads, --ram, -q and -v: see featurebank --help."
 
 _OTHER_NAMES: Mapping[str, Mapping[str, str]] = {
     "heads": {

@@ -14,7 +14,10 @@ from featurebank.cli.terminal import echo, print_json
 @as_json
 @click.pass_obj
 def doctor(settings: Settings, *, as_json: bool) -> None:
-    """What is wrong with this installation, and what to do; exits with 1 if anything is."""
+    """Check this installation, and say how to repair it.
+
+    The exit code is 1 if something is wrong.
+    """
     from dataclasses import asdict
 
     from featurebank.doctor import diagnose

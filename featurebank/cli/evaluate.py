@@ -23,13 +23,14 @@ _SHOWN = 10
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @dataset_argument
-@click.option(
-    "--on", "part", type=click.Choice(_SPLITS), default="all", show_default=True, help="The split to measure."
-)
+@click.option("--on", "part", type=click.Choice(_SPLITS), default="all", show_default=True, help="Split to measure.")
 @as_json
 @click.pass_obj
 def evaluate(settings: Settings, /, model: Path, images: Images, part: str, *, as_json: bool) -> None:
-    """Measure a file that `export` wrote on labelled images: accuracy, loss, each class, what is taken for what."""
+    """Measure an exported model on labelled images.
+
+    Prints accuracy, loss, recall and precision of each class, and the confusion matrix.
+    """
     from featurebank.grafting.evaluation import evaluate as evaluate_model
     from featurebank.grafting.prediction import check_model
 

@@ -27,45 +27,67 @@ _SHOWN = 10
     "backbones",
     multiple=True,
     required=True,
-    help="Network to run; 'featurebank backbones' lists them. Your own: MODULE:FUNCTION or a .keras file. "
-    "Several share one decoding pass.",
+    metavar="NAME",
+    help="Network to run: a name that 'featurebank backbones' lists, or your own as MODULE:FUNCTION or a .keras file. "
+    "Repeatable; several networks share one decoding pass.",
 )
 @dataset_options
 @click.option(
-    "--tap", "taps", multiple=True,
-    help="pooled, map, LAYER, LAYER:avg or LAYER:max; auto:2GB for the earliest cut point whose rows fit; repeatable."
-    "  [default: pooled]",
+    "--tap", "taps", multiple=True, metavar="TAP",
+    help="Features to store: pooled, map, LAYER, LAYER:avg or LAYER:max, or auto:2GB, the earliest layer for tails "
+    "whose features fit into 2 GB; repeatable.  [default: pooled]",
 )  # fmt: skip
-@click.option("--weights", help="imagenet, random:SEED or a file.  [default: imagenet; your own network's]")
+@click.option(
+    "--weights", metavar="WEIGHTS",
+    help="imagenet, random:SEED or a file.  [default: imagenet; for your own network, those it has]",
+)  # fmt: skip
 @preprocessing_option
-@click.option("--image-size", type=int, metavar="PX", help="Side of the network's input.  [default: the network's own]")
+@click.option(
+    "--image-size",
+    type=int,
+    metavar="PX",
+    help="Side of the network's square input in pixels.  [default: the network's own]",
+)
 @resize_option
 @levels_option
 @click.option(
     "--engine", type=click.Choice(["auto", "openvino", "tensorflow"]), default="auto", show_default=True,
-    help="What runs the network; auto is TensorFlow on a GPU, else OpenVINO.",
+    help="Library that runs the network; auto is TensorFlow on a GPU, else OpenVINO.",
 )  # fmt: skip
 @click.option(
-    "--store", type=click.Choice(["float32", "float16"]), help="On disk.  [default: float32, of maps float16]"
+    "--store",
+    type=click.Choice(["float32", "float16"]),
+    help="Number type of the features on disk.  [default: float32, for maps float16]",
 )
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
     default="float32",
     show_default=True,
-    help="Of the network's arithmetic; bfloat16 is faster where the processor has it, and is another bank.",
+    help="Number type of the network's arithmetic; bfloat16 is faster where the processor supports it, less exact, and "
+    "makes another bank.",
 )
-@click.option("--batch-size", type=int, default=32, show_default=True, help="Images a forward pass.")
-@click.option("--on-bad-image", type=click.Choice(["skip", "fail"]), default="skip", show_default=True)
+@click.option("--batch-size", type=int, default=32, show_default=True, metavar="N", help="Images in one forward pass.")
+@click.option(
+    "--on-bad-image", type=click.Choice(["skip", "fail"]), default="skip", show_default=True,
+    help="Skip images that cannot be decoded, or stop at the first.",
+)  # fmt: skip
 @click.option(
     "--max-bad", type=float, metavar="SHARE",
-    help="Fail where more images than this share are bad.  [default: any number of broken images, .1 of images that "
-    "cannot be read]",
+    help="Fail if more than this share of the images is bad.  [default: 1 for broken images, .1 for unreadable "
+    "files]",
 )  # fmt: skip
-@click.option("--views", type=int, default=0, metavar="K", help="Augmented views of each image beside the clean one.")
-@click.option("--augment", metavar="SPEC", help="What the views are, as flip,rotate=10,zoom=.2,noise=.05.")
-@click.option("--wait", is_flag=True, help="Wait for another process that writes the bank.")
-@click.option("--dry-run", is_flag=True, help="Print rows, bytes and seconds, from two seconds' trial, and stop.")
+@click.option(
+    "--views",
+    type=int,
+    default=0,
+    metavar="K",
+    show_default=True,
+    help="Augmented views of each image, in addition to the clean one.",
+)
+@click.option("--augment", metavar="SPEC", help="Augmentation of the views, as flip,rotate=10,zoom=.2,noise=.05.")
+@click.option("--wait", is_flag=True, help="If another process is writing the bank, wait for it.")
+@click.option("--dry-run", is_flag=True, help="Estimate rows, bytes and time by a trial of two seconds, and stop.")
 @as_json
 @click.pass_obj
 def extract(
@@ -74,7 +96,10 @@ def extract(
     store: str | None, batch_size: int, on_bad_image: str, max_bad: float | None, views: int, augment: str | None,
     precision: str, *, wait: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Compute the features that a bank lacks; what it has is never computed again."""
+    """Compute the features of a dataset's images into a bank.
+
+    Features that the bank already has are not computed again. DATASET is the same as --dataset.
+    """
     from featurebank.backbone import is_user_network, load_backbone
     from featurebank.bank.last_use import note_use
     from featurebank.extraction import ExtractOptions, run_extractions

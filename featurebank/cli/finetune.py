@@ -36,60 +36,122 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 
 
 @click.command()
-@click.option("--from", "start", default="best", show_default=True, metavar="RUN", help="Its head is the beginning.")
+@click.option(
+    "--from",
+    "start",
+    default="best",
+    show_default=True,
+    metavar="RUN",
+    help="Run to begin with: best, or the beginning of its id.",
+)
 @click.option(
     "--unfreeze", multiple=True, metavar="LAYERS",
-    help="A phase: train from the first layer whose name begins so, as conv5, a cut point, or all; repeatable.",
+    help="Add a phase that trains the network from the first layer whose name begins with LAYERS; all is the whole "
+    "network, head the head alone; repeatable.",
 )  # fmt: skip
-@click.option("--progressive", is_flag=True, help="Instead: a phase for each size of map, back from the top.")
-@click.option(
-    "--epochs", callback=_values, metavar="N[,N...]", help="At most; of all phases, or of each.  [default: 6]"
-)
+@click.option("--progressive", is_flag=True, help="Add a phase for each size of map, from the last to the first.")
+@click.option("--epochs", callback=_values, metavar="N[,N...]", help="Epochs of each phase at most.  [default: 6]")
 @click.option(
     "--learning-rate",
     callback=_values,
     metavar="R[,R...]",
-    help="[default: .01 for sgd, .0001 for adam; a tenth where no batch normalisation is trained]",
+    help="Learning rate at the start of each phase.  [default: .01 for sgd, .001 for adagrad, else .0001; a tenth if "
+    "no batch normalisation is trained]",
 )
-@click.option("--patience", callback=_values, metavar="N[,N...]", help="Epochs without a better one.  [default: 3]")
-@click.option("--keep-going", is_flag=True, help="Begin the next phase also after one that was no better.")
-@click.option("--optimizer", help="sgd, adam, adamw, rmsprop or adagrad.  [default: sgd]")
-@click.option("--momentum", type=float, help="[default: .9]")
-@click.option("--weight-decay", type=float, metavar="SHARE", help="Of each weight, times the learning rate, a step.")
-@click.option("--schedule", help="constant, cosine, exponential, inverse_time or plateau.  [default: cosine]")
-@click.option("--warmup", type=float, metavar="EPOCHS", help="In which the learning rate rises from 0.")
-@click.option("--batch-norm", help="train or frozen.  [default: the backbone's]")
-@click.option("--layer-decay", type=float, metavar="SHARE", help="Learning rate of a block, of that of the next one.")
-@click.option("--clip-norm", "global_clipnorm", type=_POSITIVE, help="Largest norm of all gradients together.")
-@click.option("--augment", metavar="SPEC", help="As flip,rotate=10,zoom=.2; new in each epoch.")
-@click.option("--dropout", type=float, help="Before the last layer.")
-@click.option("--label-smoothing", type=float, metavar="SHARE", help="Of the target, spread over the classes.")
-@click.option("--class-weight", type=click.Choice(["balanced"]), help="Weigh classes by their images.")
-@click.option("--batch-size", type=_COUNT, help="[default: 32]")
-@click.option("--monitor", help="val_accuracy or val_loss: what decides which epoch is best.  [default: val_accuracy]")
-@click.option("--normalize", is_flag=True, help="From scratch: bring the training images to mean 0 and variance 1.")
-@click.option("--mixed-precision", is_flag=True, help="Compute in bfloat16; on a GPU.")
-@click.option("--validate-every", type=_COUNT, metavar="STEPS", help="Also validate within epochs.")
+@click.option(
+    "--patience",
+    callback=_values,
+    metavar="N[,N...]",
+    help="End a phase after N epochs without improvement.  [default: 3]",
+)
+@click.option("--keep-going", is_flag=True, help="Continue after a phase that brought no improvement.")
+@click.option("--optimizer", metavar="NAME", help="sgd, adam, adamw, rmsprop or adagrad.  [default: sgd]")
+@click.option("--momentum", type=float, metavar="M", help="Momentum of sgd and rmsprop.  [default: .9]")
+@click.option(
+    "--weight-decay",
+    type=float,
+    metavar="SHARE",
+    help="Share of each weight, times the learning rate, that a step takes off.  [default: none]",
+)
+@click.option(
+    "--schedule", metavar="NAME",
+    help="Schedule of the learning rate: constant, cosine, exponential, inverse_time or plateau.  [default: cosine]",
+)  # fmt: skip
+@click.option(
+    "--warmup", type=float, metavar="EPOCHS", help="Epochs in which the learning rate rises from 0.  [default: 0]"
+)
+@click.option(
+    "--batch-norm", metavar="train|frozen",
+    help="Whether trained layers of batch normalisation learn new statistics or keep theirs.  [default: as measured "
+    "for this backbone]",
+)  # fmt: skip
+@click.option(
+    "--layer-decay", type=float, metavar="SHARE",
+    help="Learning rate of each block as a share of that of the block after it.  [default: 1]",
+)  # fmt: skip
+@click.option(
+    "--clip-norm",
+    "global_clipnorm",
+    type=_POSITIVE,
+    metavar="NORM",
+    help="Largest norm of all gradients together.  [default: no limit]",
+)
+@click.option(
+    "--augment", metavar="SPEC", help="Augmentation of the training images, as flip,rotate=10,zoom=.2.  [default: none]"
+)
+@click.option("--dropout", type=float, metavar="RATE", help="Dropout before the last layer.  [default: 0]")
+@click.option(
+    "--label-smoothing",
+    type=float,
+    metavar="SHARE",
+    help="Share of the target that is spread over all classes.  [default: 0]",
+)
+@click.option(
+    "--class-weight", type=click.Choice(["balanced"]), help="Weigh each class by the inverse of its number of images."
+)
+@click.option("--batch-size", type=_COUNT, metavar="N", help="Images in a training step.  [default: 32]")
+@click.option(
+    "--monitor", metavar="METRIC",
+    help="Metric that decides which epoch is best: val_accuracy or val_loss.  [default: val_accuracy]",
+)  # fmt: skip
+@click.option(
+    "--normalize",
+    is_flag=True,
+    help="Scale input channels to mean 0 and variance 1 over the training images; for training from scratch.",
+)
+@click.option("--mixed-precision", is_flag=True, help="Compute in bfloat16; needs a GPU.")
+@click.option("--validate-every", type=_COUNT, metavar="STEPS", help="Also validate every STEPS steps within an epoch.")
 @click.option(
     "--validate-on", type=click.Choice(["all", "part"]),
-    help="With --validate-every: all validation images, or the next part of them.  [default: all]",
+    help="Validation images that --validate-every takes: all, or the next part of them.  [default: all]",
 )  # fmt: skip
-@click.option("--checkpoint-every", type=_COUNT, metavar="STEPS", help="[default: 200, each minute and each epoch]")
-@click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
-@click.option("-p", "params", multiple=True, metavar="KEY=VALUE", help="Any other option of the fine-tune; repeatable.")
+@click.option(
+    "--checkpoint-every", type=_COUNT, metavar="STEPS",
+    help="Write a checkpoint every STEPS steps, besides each minute and each epoch.  [default: 200]",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(min=0), metavar="N",
+    help="Seed of the order of images, augmentation and dropout.  [default: 0]",
+)  # fmt: skip
+@click.option(
+    "-p", "params", multiple=True, metavar="KEY=VALUE", help="Set any other option, as nesterov=true; repeatable."
+)
 @bank_option
 @click.option(
     "--tensorboard", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Also write the curves here as they come, for TensorBoard.",
+    help="Also write the curves to DIR for TensorBoard while training.",
 )  # fmt: skip
-@click.option("--print-layers", is_flag=True, help="List which layers each phase would train, and stop.")
+@click.option("--print-layers", is_flag=True, help="List the layers that each phase would train, and stop.")
 @as_json
 @click.pass_obj
 def finetune(
     settings: Settings, /, start: str, bank: str | None, tensorboard: Path | None, params: tuple[str, ...], *,
     print_layers: bool, as_json: bool, **options: Any
 ) -> None:  # fmt: skip
-    """Train the network under a head, too, phase by phase; interrupted, the same command goes on."""
+    """Train the network under a trained head, phase by phase.
+
+    If it is interrupted, the same command continues where it stopped.
+    """
     from featurebank.cli.heads import read_params
     from featurebank.finetuning import finetune as finetune_run
     from featurebank.finetuning import list_layers

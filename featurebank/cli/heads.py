@@ -38,10 +38,12 @@ def _named(context: click.Context, option: click.Parameter, value: str | None) -
         name_function(value)
 
 
-_bank = click.option("--bank", help="Path, name or beginning of the name of a bank.  [default: the last used]")
+_bank = click.option(
+    "--bank", metavar="BANK", help="Path or name of a bank, or the beginning of its name.  [default: the last used]"
+)
 _own = click.option(
     "--backbone", metavar="MODULE:FUNCTION", expose_value=False, callback=_named,
-    help="The bank's network, where it is a function of your own: a file may not say which code is run.",
+    help="The function that built the bank's network, if it is one of yours; code named inside a file is never run.",
 )  # fmt: skip
 
 
@@ -50,13 +52,13 @@ def bank_option(command: Any) -> Any:
     return _bank(_own(command))
 
 
-test_option = click.option("--test", is_flag=True, help="Open the test split, for the chosen run alone.")
+test_option = click.option("--test", is_flag=True, help="Also evaluate the chosen run on the test split.")
 one_se_option = click.option(
     "--one-se", is_flag=True, help="Choose the simplest head within one standard error of the best."
 )
 tensorboard_option = click.option(
     "--tensorboard", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Also write the runs here, for TensorBoard.",
+    help="Also write the runs to DIR for TensorBoard.",
 )  # fmt: skip
 
 
@@ -64,38 +66,59 @@ tensorboard_option = click.option(
 @bank_option
 @click.option(
     "--grid", is_flag=False, flag_value="default", metavar="[NAME|FILE]",
-    help="quick, default, wide, study-a to study-e, or a TOML file with [[head]] blocks.  [default: default]",
+    help="Grid of heads to train: quick, default, wide, study-a to study-e, or a TOML file with [[head]] blocks.  "
+    "[default: default]",
 )  # fmt: skip
-@click.option("--head", metavar="KIND", help="Train one kind of head, or a classifier by its import path.")
+@click.option(
+    "--head", metavar="KIND", help="Train one kind of head, or a scikit-learn classifier, as sklearn.svm:SVC."
+)
 @click.option(
     "--list", "listed", is_flag=False, flag_value="", metavar="[KIND]",
-    help="List the kinds of heads, or the parameters of one, and train nothing.",
+    help="List the kinds of heads, or the parameters of KIND, and stop.",
 )  # fmt: skip
-@click.option("-p", "params", multiple=True, metavar="KEY=VALUE", help="Parameter of --head; repeatable.")
-@click.option("--tap", "taps", multiple=True, help="Tap to train on; repeatable.  [default: pooled]")
+@click.option("-p", "params", multiple=True, metavar="KEY=VALUE", help="Set a parameter of --head; repeatable.")
 @click.option(
-    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Train each head so many times."
+    "--tap", "taps", multiple=True, metavar="TAP",
+    help="Stored features to train on; repeatable.  [default: pooled, else the bank's first]",
+)  # fmt: skip
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Train each head with N seeds.",
 )
 @click.option(
     "--search", type=click.Choice(["all", "random", "halving"]), default="all", show_default=True,
-    help="Train all heads, --runs of them, or let those with epochs race.",
+    help="Train all heads, a random choice of --runs heads, or halve the heads with epochs round by round.",
 )  # fmt: skip
-@click.option("--runs", type=click.IntRange(min=1), metavar="N", help="Heads that --search random takes.")
+@click.option("--runs", type=click.IntRange(min=1), metavar="N", help="How many heads --search random trains.")
 @click.option(
     "--folds", callback=_folds, metavar="K|given",
-    help="Judge on K folds of training and validation, or on those that the dataset brings (folders fold1, fold2, ... "
-    "or a column 'fold').",
+    help="Cross-validate on K folds of the training and validation images, or on the dataset's own (folders fold1, "
+    "fold2, ... or a column 'fold').  [default: one validation split]",
 )  # fmt: skip
-@click.option("--repeats", type=click.IntRange(min=1), default=1, metavar="R", help="Divide into folds R times.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="R",
+    help="Repeat the cross-validation R times.",
+)
 @click.option(
     "--budget",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Stop about then; keep what is done.",
+    help="Stop after about this time; finished runs are kept.  [default: no limit]",
 )
-@click.option("--retry-failed", is_flag=True, help="Train anew what failed before.")
+@click.option("--retry-failed", is_flag=True, help="Train heads again that failed before.")
 @click.option(
-    "--views", type=click.IntRange(min=0), metavar="N", help="Train on so many of the bank's views.  [default: all]"
+    "--views",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Train on the first N augmented views of the bank.  [default: all]",
 )
 @one_se_option
 @tensorboard_option
@@ -108,7 +131,10 @@ def heads(
     repeats: int, budget: float | None, views: int | None, tensorboard: Path | None, *, retry_failed: bool,
     one_se: bool, test: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Train many heads on a bank's features; what was trained before is not trained again."""
+    """Train many heads on the features of a bank.
+
+    Heads that were trained before are not trained again.
+    """
     if listed is not None:
         from featurebank.cli.head_lists import print_kinds, print_parameters
 
@@ -136,15 +162,23 @@ def heads(
 
 @click.command()
 @bank_option
-@click.option("--sort", type=click.Choice(SORT_KEYS), help="Order of the lines.  [default: as select chooses]")
-@click.option("--top", type=click.IntRange(min=1), metavar="N", help="Show so many runs.")
+@click.option(
+    "--sort", type=click.Choice(SORT_KEYS), help="Key of the order.  [default: accuracy, then fewer parameters]"
+)
+@click.option(
+    "--top", type=click.IntRange(min=1), metavar="N", help=f"Show N heads.  [default: {SHOWN}; with --json, all]"
+)
 @click.option(
     "--folds",
     callback=_folds,
     metavar="K|given",
-    help="Runs that were judged on K folds, or on the dataset's own; 1 is none.",
+    help="Show runs that were cross-validated on K folds, or on the dataset's own; 1 shows runs without folds.  "
+    "[default: as the latest runs]",
 )
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write the runs here.")
+@click.option(
+    "--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Also write all runs to FILE.",
+)  # fmt: skip
 @one_se_option
 @tensorboard_option
 @test_option
@@ -154,7 +188,10 @@ def leaderboard(
     settings: Settings, bank: str | None, sort: str | None, top: int | None, folds: Any,
     csv_file: Path | None, tensorboard: Path | None, *, one_se: bool, test: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """The trained heads of a bank, best first, judged by validation alone."""
+    """List the trained heads of a bank, best first.
+
+    They are ranked by validation accuracy; the test split takes no part.
+    """
     from featurebank.heads.folds import given_folds
     from featurebank.heads.runs import load_runs
     from featurebank.selection import leaderboard as ranked_runs

@@ -23,18 +23,27 @@ _IMAGE_SIZE = 224
 @dataset_argument
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-    help="Also write a page with pictures, one HTML file that needs no other.",
+    help="Also write a report with pictures as one HTML file.",
 )  # fmt: skip
-@click.option("--bank", help="Bank that finds near duplicates.  [default: the last used one of this dataset]")
-@click.option("--no-bank", is_flag=True, help="Do not look for near duplicates, which takes long for a million images.")
+@click.option(
+    "--bank", metavar="BANK",
+    help="Bank whose features find near duplicates.  [default: the last used bank of this dataset]",
+)  # fmt: skip
+@click.option(
+    "--no-bank", is_flag=True, help="Do not search for near duplicates, which takes long for a million images."
+)
 @click.option(
     "--near", type=float, default=0.98, show_default=True, metavar="COSINE",
-    help="Similarity above which images of different splits are near duplicates.",
+    help="Cosine similarity above which two images of different splits count as near duplicates.",
 )  # fmt: skip
-@click.option("--sample", type=int, default=8, show_default=True, metavar="N", help="Images of each class to show.")
-@click.option("--augment", metavar="SPEC", help="Show some images under an augmentation, as extract would store them.")
-@click.option("--views", type=int, metavar="K", help=f"Augmented views of each.  [default: {_VIEWS}]")
-@click.option("--image-size", type=int, metavar="PX", help=f"Side of the augmented images.  [default: {_IMAGE_SIZE}]")
+@click.option(
+    "--sample", type=int, default=8, show_default=True, metavar="N", help="Show N images of each class in the report."
+)
+@click.option("--augment", metavar="SPEC", help="Also show augmented images in the report, as flip,rotate=10.")
+@click.option("--views", type=int, metavar="K", help=f"Augmented views of each shown image.  [default: {_VIEWS}]")
+@click.option(
+    "--image-size", type=int, metavar="PX", help=f"Side of the augmented images in pixels.  [default: {_IMAGE_SIZE}]"
+)
 @resize_option
 @levels_option
 @as_json
@@ -44,7 +53,10 @@ def inspect(
     near: float, sample: int, augment: str | None, views: int | None, image_size: int | None,
     resize: str | None, levels: str | None, *, no_bank: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """What one wants to know of a dataset: counts, sizes, bad files, images that are there twice, samples."""
+    """Describe a dataset: counts, sizes, bad files and duplicates.
+
+    DATASET is a name that 'featurebank datasets' lists, or a path.
+    """
     if augment is None and (views, image_size, resize) != (None, None, None):
         message = "--views, --image-size and --resize belong to --augment SPEC: give one, or leave them out"
         raise click.UsageError(message)

@@ -13,7 +13,7 @@ from featurebank.progress import step
 @click.command()
 @as_json
 def datasets(*, as_json: bool) -> None:
-    """The datasets that are known by name, and the other kinds."""
+    """List the known datasets and the other kinds of datasets."""
     from dataclasses import asdict
 
     from featurebank.cli.tables import print_table
@@ -29,14 +29,23 @@ def datasets(*, as_json: bool) -> None:
 
 @click.command()
 @click.argument("network", required=False, metavar="[NAME]")
-@click.option("--image-size", type=int, metavar="PX", help="Side of the network's input.  [default: the network's own]")
+@click.option(
+    "--image-size",
+    type=int,
+    metavar="PX",
+    help="Side of the network's square input in pixels.  [default: the network's own]",
+)
 @preprocessing_option
-@click.option("--layers", is_flag=True, help="With a NAME: list every layer; each can be a --tap.")
+@click.option("--layers", is_flag=True, help="List every layer of NAME; each can be a --tap.")
 @as_json
 def backbones(
     network: str | None, image_size: int | None, preprocessing: str | None, *, layers: bool, as_json: bool
 ) -> None:
-    """The known backbones; with a NAME, where it can be cut and what each cut costs."""
+    """List the known backbones, or where a tail can start in one.
+
+    With NAME, print the layers where a tail can start, the bytes that each takes per image, and the share of the work
+    that comes after it.
+    """
     if layers:
         if not network:
             message = "--layers needs the NAME of a network, as: featurebank backbones vgg16 --layers"

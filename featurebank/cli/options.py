@@ -66,22 +66,22 @@ def split_fractions(context: click.Context, option: click.Parameter, value: str 
 
 preprocessing_option = click.option(
     "--preprocessing", metavar="NAME",
-    help="What a network of your own expects of its input: caffe (BGR, 0 to 255 minus ImageNet's mean), mean (the same "
-    "in RGB), tf (RGB, -1 to 1), torch (RGB, 0 to 1, then ImageNet's mean and deviation), 0..1 (RGB) or none (RGB, 0 "
-    "to 255); of a known one in place of its own.  [default: as it declares]",
+    help="Pixel values that the network expects: caffe (BGR, 0 to 255 minus ImageNet's mean), mean (the same in RGB), "
+    "tf (RGB, -1 to 1), torch (RGB, 0 to 1, then ImageNet's mean and deviation), 0..1 (RGB) or none (RGB, 0 to 255). "
+    "Needed for a network of your own.  [default: the network's own]",
 )  # fmt: skip
 
 resize_option = click.option(
     "--resize", type=click.Choice(["auto", "crop", "whole", "stretch", "pad"]),
-    help="How images become square: crop takes the central 7/8 of the shorter side, whole all of it, stretch scales "
-    "both sides, pad shows the whole image on black; auto is crop, and whole for images no larger than the input.  "
-    "[default: auto]",
+    help="How images become square: crop cuts out the central square, 7/8 of the shorter side; whole cuts out the "
+    "largest central square; stretch ignores proportions; pad adds black bars; auto is whole for images no larger than "
+    "the input, else crop.  [default: auto]",
 )  # fmt: skip
 
 levels_option = click.option(
     "--levels", metavar="LOW,HIGH|auto[:LOW,HIGH]",
-    help="What becomes black and white in grey images of more than 8 bits, as 0,4095 for 12 bits; auto is each image's "
-    "least and largest value, auto:1,99 its percentiles.  [default: 0,65535]",
+    help="The values that become black and white in grey images of more than 8 bits, as 0,4095 for 12 bits; auto takes "
+    "each image's least and largest value, auto:1,99 its percentiles.  [default: 0,65535]",
 )  # fmt: skip
 
 
@@ -92,7 +92,8 @@ def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """
     which = click.option(
         "--dataset",
-        help=f"Name or path of the images; 'featurebank datasets' lists the names.  [default: {_BUNDLED}]",
+        metavar="DATASET",
+        help=f"Name or path of a dataset; 'featurebank datasets' lists the names.  [default: {_BUNDLED}]",
     )
     inner = _with_part_and_split(command)
 
@@ -145,26 +146,27 @@ def _columns(context: click.Context, option: click.Parameter, value: str | None)
 _OPTIONS = (
     click.option(
         "--layout", type=click.Choice(["classes", "splits"]),
-        help="What the folders in a folder of images are, where both are possible.  [default: as their names say]",
+        help="Whether the folders inside the dataset are classes or splits.  [default: decided by their names]",
     ),
     click.option(
         "--test-dataset", metavar="DATASET",
-        help="Another dataset whose images are the test split; --split has two fractions then.",
+        help="Another dataset, whose images become the test split; --split then takes two fractions.",
     ),
     click.option(
         "--columns", callback=_columns, metavar="path=A,label=B",
-        help="Names of the columns of a table.  [default: path, label and split, or their usual other names]",
+        help="Columns of a table that hold path, label, split and fold.  [default: found by their usual names]",
     ),
     click.option(
         "--classes", multiple=True, callback=_names, metavar="A,B,...",
-        help="Of these classes only; repeatable.  [default: all]",
+        help="Use these classes only; repeatable.  [default: all]",
     ),
-    click.option("--limit", type=int, metavar="N", help="So many images in all.  [default: all]"),
-    click.option("--per-class", type=int, metavar="N", help="So many images of each class.  [default: all]"),
+    click.option("--limit", type=int, metavar="N", help="Use N images in all.  [default: all]"),
+    click.option("--per-class", type=int, metavar="N", help="Use N images of each class.  [default: all]"),
     click.option(
-        "--split", callback=split_fractions, metavar="TRAIN,VAL[,TEST]", help="Fractions.  [default: .7,.15,.15]"
+        "--split", callback=split_fractions, metavar="TRAIN,VAL[,TEST]",
+        help="Fractions of the splits.  [default: .7,.15,.15]"
     ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of the split."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split.", metavar="N"),
 )  # fmt: skip
 
 

@@ -26,11 +26,19 @@ _FORMATS = ("keras", "joined", "onnx", "openvino", "tflite")
 @click.argument("run")
 @click.option(
     "-o", "--output", "file", type=click.Path(path_type=Path, dir_okay=False), required=True,
-    help="The file; .keras, .fbmodel, .onnx, .xml (OpenVINO) or .tflite tells its format.",
+    help="File to write; its suffix decides the format: .keras, .fbmodel, .onnx, .xml (OpenVINO) or .tflite.",
 )  # fmt: skip
-@click.option("--format", "kind", type=click.Choice(_FORMATS), help="Insist on this format.  [default: by the suffix]")
-@click.option("--no-proof", is_flag=True, help="Do not compare the model with the head on images of the bank.")
-@click.option("--with-resize", is_flag=True, help="The model takes images of any size; .keras and .onnx.")
+@click.option(
+    "--format", "kind", type=click.Choice(_FORMATS), help="Format of the file.  [default: decided by the suffix]"
+)
+@click.option(
+    "--no-proof", is_flag=True, help="Do not check that the model agrees with the head on images of the bank."
+)
+@click.option(
+    "--with-resize",
+    is_flag=True,
+    help="Put the resizing into the model, so that it takes images of any size; for .keras and .onnx.",
+)
 @bank_option
 @as_json
 @click.pass_obj
@@ -38,7 +46,10 @@ def export(
     settings: Settings, run: str, file: Path, kind: str | None, bank: str | None, *, no_proof: bool, with_resize: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Write RUN ("best", or the beginning of its id) as one model: images in, probabilities out."""
+    """Write a run as one model that turns images into probabilities.
+
+    RUN is best, or the beginning of a run's id.
+    """
     from featurebank.grafting import export as export_run
     from featurebank.grafting.formats import format_to_write
     from featurebank.grafting.stage import best_in_layers
@@ -63,16 +74,30 @@ def export(
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True)
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="K", help="Classes to tell.")
 @click.option(
-    "--csv", "table", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write a CSV file."
+    "--top",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    metavar="K",
+    help="Show the K most probable classes.",
+)
+@click.option(
+    "--csv",
+    "table",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write the predictions to FILE.",
 )
 @as_json
 @click.pass_obj
 def predict(
     settings: Settings, /, model: Path, images: tuple[str, ...], table: Path | None, *, top: int, as_json: bool
 ) -> None:
-    """Say what images show, by a file that `export` wrote; exits with 1 if none can be read."""
+    """Classify images with an exported model.
+
+    IMAGES are files or folders. The exit code is 1 if no image can be read.
+    """
     from featurebank.grafting import predict as predict_images
 
     found = predict_images(model, list(images), top=top, reporter=settings.reporter())

@@ -23,13 +23,15 @@ _SHOWN = 12
 @click.argument("pipeline", type=click.Path(path_type=Path))
 @click.option(
     "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
-    help="Change one value; VARIANT.SECTION.KEY=VALUE of one variant; repeatable.",
+    help="Change a value of the file; VARIANT.SECTION.KEY=VALUE changes it in one variant only; repeatable.",
 )  # fmt: skip
-@click.option("--variant", "only", multiple=True, metavar="NAME", help="Run this variant of the file; repeatable.")
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option(
+    "--variant", "only", multiple=True, metavar="NAME", help="Run this variant only; repeatable.  [default: all]"
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and stop.")
 @click.option(
     "--measure", is_flag=True,
-    help="With --dry-run: run each network for two seconds, to estimate bytes and hours. Nothing is downloaded.",
+    help="With --dry-run: estimate bytes and hours by running each network for two seconds; nothing is downloaded.",
 )  # fmt: skip
 @as_json
 @click.pass_obj
@@ -37,7 +39,10 @@ def run(
     settings: Settings, pipeline: Path, overrides: tuple[str, ...], only: tuple[str, ...], *, dry_run: bool,
     measure: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """All stages of a pipeline file; what is up to date is skipped."""
+    """Run all stages of a pipeline file.
+
+    PIPELINE is a TOML file. Stages that are up to date are skipped.
+    """
     from featurebank.bank.last_use import note_use
     from featurebank.pipeline import open_test_once, plan_variants, run_variants
     from featurebank.variants import read_variants

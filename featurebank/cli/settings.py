@@ -85,22 +85,23 @@ def global_options(*, hidden: bool) -> list[click.Option]:
     return [
         click.Option(
             ["--cache"], type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-            help="Where banks lie.  [default: $FEATUREBANK_CACHE, else ./cache]", **more,
+            help="Directory of the banks.  [default: $FEATUREBANK_CACHE, else ./cache]", **more,
         ),
         click.Option(
-            ["--threads"], type=int, metavar="N", help="Threads of all libraries together.  [default: every core]",
+            ["--threads"], type=int, metavar="N", help="Threads of all libraries together.  [default: one a core]",
             **more,
         ),
         click.Option(
-            ["--ram"], metavar="SIZE", help="Memory for features, as 8GB.  [default: half of the machine's]", **more
+            ["--ram"], metavar="SIZE", help="Memory for features and heads, as 8GB.  [default: half of the machine's]",
+            **more,
         ),
-        click.Option(["-q", "--quiet"], is_flag=True, help="Results and errors only.", **more),
+        click.Option(["-q", "--quiet"], is_flag=True, help="Print results and errors only.", **more),
         click.Option(
-            ["-v", "--verbose"], is_flag=True, help="Also what helps to find a fault; tracebacks of errors.", **more
+            ["-v", "--verbose"], is_flag=True, help="Also print details, logs of libraries and tracebacks.", **more
         ),
     ]  # fmt: skip
 
 
 as_json: Callable[..., Any] = click.option(
-    "--json", "as_json", is_flag=True, help="One JSON document on standard output."
+    "--json", "as_json", is_flag=True, help="Print one JSON document on standard output."
 )

@@ -28,14 +28,24 @@ _NAMED = 3
 
 @click.command()
 @click.argument("bank", required=False)
-@click.option("--forget", is_flag=True, help="Take damaged shards out; the next extract makes their rows again.")
-@click.option("--canaries", type=int, default=4, show_default=True, help="Rows to compute anew from their images.")
+@click.option(
+    "--forget", is_flag=True, help="Remove damaged shards from the bank; the next extract computes their rows again."
+)
+@click.option(
+    "--canaries",
+    type=int,
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Rows to compute again from their images, to compare them.",
+)
 @as_json
 @click.pass_obj
 def verify(settings: Settings, bank: str | None, *, forget: bool, canaries: int, as_json: bool) -> None:
-    """Compare every byte with its checksum, and compute a few rows anew; exits with 1 if any differs.
+    """Check banks: compare every byte with its checksum.
 
-    Without BANK, every byte of the cache: all banks and what lies beside them. Rows are computed of the last used bank.
+    Without BANK, all banks and the other files of the cache are checked. A few rows of the bank (of the last used one)
+    are also computed again and compared. The exit code is 1 if something differs.
     """
     from featurebank.bank import list_banks
     from featurebank.bank.upkeep import find_bank_path
@@ -113,13 +123,14 @@ def _print_verification(found: dict[Path, Verification], canary: Canaries | None
 
 @click.command()
 @click.argument("bank", required=False)
-@click.option("--dry-run", is_flag=True, help="Print what would go, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and stop.")
 @as_json
 @click.pass_obj
 def gc(settings: Settings, bank: str | None, *, dry_run: bool, as_json: bool) -> None:
-    """Remove what no bank needs: leftovers of dead writers, unlisted shards, rows of images that are gone.
+    """Remove files and rows that no bank needs.
 
-    Without BANK, of all banks of the cache.
+    These are files that dead processes left behind, unlisted shards, and rows of deleted images. Without BANK, all
+    banks of the cache are cleaned.
     """
     from featurebank.bank.collect import collect, plan_gc
     from featurebank.bank.upkeep import bank_directories, find_bank_path

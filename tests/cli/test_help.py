@@ -25,17 +25,36 @@ def commands(command: click.Command, way: tuple[str, ...] = ()) -> list[tuple[st
 
 
 @pytest.mark.parametrize("way", commands(group), ids=" ".join)
-def test_every_command_explains_itself(way: tuple[str, ...]) -> None:
-    result = CliRunner().invoke(group, [*way, "--help"])
+@pytest.mark.parametrize("columns", [80, 120])
+def test_every_command_explains_itself(way: tuple[str, ...], columns: int) -> None:
+    result = CliRunner().invoke(group, [*way, "--help"], env={"COLUMNS": str(columns)})
     assert result.exit_code == 0
     assert "Usage:" in result.output
+    assert max(map(len, result.output.splitlines())) <= columns
+    assert "\\b" not in result.output
+    assert "\b" not in result.output
+    shortened = [line for line in result.output.partition("Commands:")[2].splitlines() if line.endswith("...")]
+    assert shortened == []  # the first sentence of each command fits into its line
+
+
+@pytest.mark.parametrize("way", commands(group), ids=" ".join)
+def test_every_option_says_what_it_is_and_what_it_is_without(way: tuple[str, ...]) -> None:
     command: click.Command = group
     for name in way:
         command = command.commands[name]  # type: ignore[attr-defined]
     assert command.help
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            assert parameter.help or isinstance(parameter.type, click.Choice), f"{parameter.name} has no help"
+    context = click.Context(command)
+    for option in (one for one in command.params if isinstance(one, click.Option) and not one.hidden):
+        words = option.help or ""
+        assert words[:1].isalnum(), f"{option.opts}: its help does not begin with a word: {words!r}"
+        assert "repeatable" in words.lower() or not option.multiple, f"{option.opts} does not say that it is repeatable"
+        if option.is_flag:
+            continue
+        metavar = option.make_metavar(context)
+        assert not metavar.startswith(("TEXT", "INTEGER", "FLOAT", "PATH")), f"{option.opts}: {metavar} says no more"
+        default = option.to_info_dict()["default"]
+        stated = option.show_default or default is None or "[default: " in words
+        assert stated, f"{option.opts} hides its default {default!r}"
 
 
 @pytest.mark.parametrize("way", [way for way in commands(group) if way], ids=" ".join)

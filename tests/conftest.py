@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import surroundings  # noqa: F401 - what it sets is read by the imports below
+
+# isort: split
 import os
 import subprocess
 import sys

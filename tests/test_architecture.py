@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -145,9 +146,19 @@ def room(path: Path) -> str:
     return first.removesuffix(".py")
 
 
-def imports(path: Path) -> Iterator[tuple[int, str, bool]]:
-    """Yields line, module and whether the import is at the top of the module (not for type checking alone)."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path) -> list[tuple[int, str, bool]]:
+    """Returns line, module and whether the import is at the top of the module (not for type checking alone)."""
+    return list(read_imports(path))
+
+
+def read_imports(path: Path) -> Iterator[tuple[int, str, bool]]:
+    tree = parsed(path)
     top = {id(node) for node in tree.body}
     guarded = {
         id(inner)
@@ -264,7 +275,7 @@ def test_functions_stay_small() -> None:
     """Most functions are under 25 lines, and none has more than 45 without its docstring."""
     lengths = {}
     for path in files():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef):
                 body = node.body[1:] if ast.get_docstring(node) else node.body
                 if body:

@@ -12,6 +12,7 @@ import json
 import math
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,6 +42,8 @@ _REFUSED = frozenset({
 })  # fmt: skip
 """What runs code that is in the file or beside it, or reads other files."""
 _MOST_VALUES = 5_000_000
+_FREE_NUMBERS = 1_000_000
+"""So many more numbers than its weights are may a network declare: states of random generators are not always kept."""
 
 
 def load_keras_file(path: Path) -> Any:
@@ -53,8 +56,8 @@ def load_keras_file(path: Path) -> Any:
         A Keras model.
 
     Raises:
-        ArchiveError: the file is damaged, unpacks to too much, or names something else than Keras's own layers; the
-            message is the reason alone.
+        ArchiveError: the file is damaged, unpacks to too much, names something else than Keras's own layers, or
+            describes a network of many more weights than it holds; the message is the reason alone.
         ValueError, TypeError, LookupError, OSError, AttributeError: Keras cannot build what it describes.
     """
     import_tensorflow()
@@ -62,9 +65,39 @@ def load_keras_file(path: Path) -> Any:
 
     with open_archive(path, allowed=_MEMBERS) as archive:
         archive.verify()
-        check_config(archive.read(_CONFIG))
-        _check_weights(io.BytesIO(archive.read(_WEIGHTS)), _WEIGHTS)
+        config = archive.read(_CONFIG)
+        check_config(config)
+        held = _check_weights(io.BytesIO(archive.read(_WEIGHTS)), _WEIGHTS)
+    declared = _declared(config)
+    if declared > held + _FREE_NUMBERS:
+        message = (
+            f"it describes a network of {declared:,} weights and holds {held:,}: the rest would only take up memory"
+        )
+        raise ArchiveError(message)
     return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _declared(config: bytes) -> int:
+    """Returns how many numbers the variables of a described network have; none of them is given memory.
+
+    The network is built in a thread of its own, because Keras keeps a list, one for each thread, of the variables that
+    are still to be initialized, and initializes them at the next opportunity.
+
+    Args:
+        config: the JSON of `config.json`, checked.
+    """
+    import keras
+
+    described = json.loads(config)
+    described.pop("compile_config", None)
+
+    def build() -> int:
+        with keras.StatelessScope(initialize_variables=False):
+            model = keras.saving.deserialize_keras_object(described, safe_mode=True)
+            return sum(math.prod(variable.shape) for variable in model.variables)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="featurebank-keras") as thread:
+        return thread.submit(build).result()
 
 
 def check_config(data: bytes) -> None:
@@ -146,15 +179,18 @@ def check_weights_file(path: Path) -> None:
             _check_weights(io.BytesIO(archive.read(_WEIGHTS)), _WEIGHTS)
 
 
-def _check_weights(source: BinaryIO, name: str) -> None:
+def _check_weights(source: BinaryIO, name: str) -> int:
     """Checks an HDF5 file of weights; `name` is what messages call it.
+
+    Returns:
+        How many numbers it holds.
 
     Raises:
         ArchiveError: it refers to other files, or its arrays are much larger than it is.
     """
     import h5py
 
-    sizes, length = list[int](), source.seek(0, io.SEEK_END)
+    counts, sizes, length = list[int](), list[int](), source.seek(0, io.SEEK_END)
 
     def elsewhere(place: str, link: Any) -> str | None:
         return None if isinstance(link, h5py.HardLink) else place
@@ -162,7 +198,8 @@ def _check_weights(source: BinaryIO, name: str) -> None:
     def unsound(place: str, found: Any) -> str | None:
         if not isinstance(found, h5py.Dataset):
             return None
-        sizes.append(math.prod(found.shape) * found.dtype.itemsize)
+        counts.append(math.prod(found.shape))
+        sizes.append(counts[-1] * found.dtype.itemsize)
         return place if found.is_virtual or found.external or found.dtype.hasobject else None
 
     try:
@@ -177,3 +214,4 @@ def _check_weights(source: BinaryIO, name: str) -> None:
     if sum(sizes) > max(FREE_BYTES, MOST_EXPANSION * length):
         message = f"its weights of {length:,} bytes unpack to {sum(sizes):,}, more than {MOST_EXPANSION} times as many"
         raise ArchiveError(message)
+    return sum(counts)

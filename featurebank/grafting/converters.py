@@ -141,18 +141,49 @@ def to_openvino(model: Any, path: Path, metadata: dict[str, str]) -> None:
     openvino = import_openvino()
     with quiet():
         made = openvino.convert_model(traced(model).get_concrete_function())
+        _keep_biases_apart(made)
         for name, text in metadata.items():
             made.set_rt_info(text, [name])
         openvino.save_model(made, path, compress_to_fp16=False)
     keep_float32(path)
 
 
+def _keep_biases_apart(made: Any) -> None:
+    """Lets no product of matrices of an OpenVINO model be fused with its bias.
+
+    The CPU plugin fuses `MatMul` with the addition of a constant, and the new operation has lost the mark of
+    `keep_float32`. A bias that depends on the input is not fused, so a zero is added to it that is computed from the
+    number of images: the smaller of this number and 0. All results stay as they are.
+
+    Args:
+        made: the model; changed in place.
+    """
+    import numpy as np
+    from openvino import opset13 as operations
+
+    found = [
+        (node, product, 1 - product)
+        for node in made.get_ordered_ops()
+        if node.get_type_name() == "Add"
+        for product in (0, 1)
+        if [node.input_value(n).get_node().get_type_name() for n in (product, 1 - product)] == ["MatMul", "Constant"]
+    ]
+    if not found:
+        return
+    shape = operations.shape_of(made.input(0).get_node(), "i32")
+    images = operations.gather(shape, np.array([0], np.int32), np.int32(0))
+    zero = operations.convert(operations.minimum(images, np.array([0], np.int32)), "f32")
+    for node, product, bias in found:
+        new = operations.add(node.input_value(product), operations.add(node.input_value(bias), zero))
+        new.set_friendly_name(node.get_friendly_name())
+        node.output(0).replace(new.output(0))
+
+
 def keep_float32(path: Path) -> None:
     """Marks every operation of an OpenVINO model as one whose precision is not to be lowered.
 
     Without it `core.compile_model(model, "CPU")` computes in bfloat16 wherever the processor has it. An entry
-    `runtime_options/INFERENCE_PRECISION_HINT` is not read by OpenVINO 2026.4; this mark is. Where operations are fused
-    (the last dense layer with its bias) it may be lost, so a caller should give the hint all the same.
+    `runtime_options/INFERENCE_PRECISION_HINT` is not read by OpenVINO 2026.4; this mark is.
 
     Args:
         path: the .xml file; it is written again.

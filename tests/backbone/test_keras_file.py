@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -182,6 +183,50 @@ def bomb(file: h5py.File) -> None:
 def test_weights_that_lie_elsewhere_or_unpack_to_too_much(change: Any, write: Callable[..., Path]) -> None:
     with pytest.raises(ArchiveError, match=r"lie elsewhere|unpack to"):
         load_keras_file(write(weights=hdf5(change)))
+
+
+def _grown(layer: str) -> Any:
+    """Returns a network of a small file, in whose description numbers are then made large."""
+    layers, image = keras.layers, keras.Input((8, 8, 3))
+    if layer == "inner":
+        inner = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(7, 1)])
+        return keras.Model(image, inner(image))
+    made = {
+        "dense": layers.Dense(7), "conv": layers.Conv2D(7, 3),
+        "depthwise": layers.DepthwiseConv2D(3, depth_multiplier=7),
+        "each": layers.TimeDistributed(layers.Dense(7)),
+        "attention": layers.MultiHeadAttention(2, 7, attention_axes=(1, 2)),
+    }[layer]  # fmt: skip
+    return keras.Model(image, made(image, image) if layer == "attention" else made(image))
+
+
+@pytest.mark.parametrize("layer", ["dense", "conv", "depthwise", "each", "attention", "inner"])
+def test_a_network_that_declares_more_than_its_file_holds_gets_no_memory(
+    layer: str, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    _grown(layer).save(tmp_path / "small.keras")
+    with zipfile.ZipFile(tmp_path / "small.keras") as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(found["config.json"])
+    _enlarge(config)
+    path = write(config=json.dumps(config).encode(), weights=found["model.weights.h5"])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ArchiveError, match=r"describes a network of [\d,]{11,} weights and holds \d+:"):
+        load_keras_file(path)
+    # nothing is left behind that Keras gives memory later, as whenever it works out the shape of an output
+    keras.Model(image := keras.Input((4,)), keras.layers.Lambda(lambda x: x * 2)(image))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # kB
+
+
+def _enlarge(config: Any) -> None:
+    """Replaces each 7 of a JSON value, which is the number of units or filters; what a layer was built for goes."""
+    if isinstance(config, dict):
+        config.pop("build_config", None)
+    for key, value in config.items() if isinstance(config, dict) else enumerate(config):
+        if value == 7:
+            config[key] = 300_000_000
+        elif isinstance(value, dict | list):
+            _enlarge(value)
 
 
 @pytest.mark.parametrize("config", [b"", b"[]", b"{", b"\xff", b"[" * 100_000])

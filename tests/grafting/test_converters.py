@@ -114,6 +114,34 @@ def test_openvino_as_its_manual_opens_it_computes_in_float32(tmp_path: Path) -> 
     assert FORMATS["openvino"].read(path)[1] == '{"a": "<&\\n"}'
     found = openvino.Core().compile_model(path, "CPU")(images)[0]
     assert np.abs(found - np.asarray(network(images, training=False))).max() < 1e-5
+    _is_marked(path)
+
+
+def test_openvino_keeps_dense_layers_exact_that_it_would_fuse_with_their_bias(tmp_path: Path) -> None:
+    import openvino
+
+    keras.utils.set_random_seed(0)
+    image, path = keras.Input((8, 8, 3)), tmp_path / "m.xml"
+    x = keras.layers.Dense(6, "relu", bias_initializer="normal")(keras.layers.Flatten()(image))
+    network = keras.Model(image, keras.layers.Dense(4, "softmax", bias_initializer="normal")(x))
+    images = np.random.default_rng(0).uniform(0, 9, (5, 8, 8, 3)).astype(np.float32)
+    FORMATS["openvino"].write(network, path, "{}")
+    model = openvino.Core().read_model(path)
+    added = [
+        [source.get_node().get_type_name() for source in node.input_values()]
+        for node in model.get_ops()
+        if node.get_type_name() == "Add"
+    ]
+    assert sum("MatMul" in types for types in added) == 2
+    assert not any({"MatMul", "Constant"} <= set(types) for types in added)
+    compiled = openvino.Core().compile_model(model, "CPU")
+    for batch in (images, images[:1]):
+        np.testing.assert_allclose(compiled(batch)[0], np.asarray(network(batch, training=False)), atol=1e-5)
+    _is_marked(path)
+
+
+def _is_marked(path: Path) -> None:
+    """Every operation of a file asks for float32."""
     text = path.read_text(encoding="utf-8")
     assert text.count("<layer ") == len(re.findall(r'<attribute name="precise" version="0"', text))
 

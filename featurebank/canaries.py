@@ -19,6 +19,7 @@ from featurebank.engine.catalog import load_engine
 from featurebank.errors import FeatureBankError
 from featurebank.originals import original_dataset, unchanged
 from featurebank.progress import SILENT, Reporter
+from featurebank.words import counted
 
 TOLERANCE = {"float32": 1e-3, "float16": 4e-3}
 """The largest difference allowed, relative to the largest feature of the row: engines and machines differ by less."""
@@ -64,8 +65,8 @@ def check_canaries(
         return Canaries(0, 0.0, reason=" ".join(str(error).split()))
     if not places:
         return Canaries(0, 0.0, reason=f"none of the images of '{dataset.spec}' are those of the bank any more")
-    reporter.say(f"loading {backbone.name} (weights {backbone.weights}) to compute {len(places)} rows anew")
-    with reporter.step(f"computing {len(places)} rows anew"):
+    reporter.say(f"loading {backbone.name} (weights {backbone.weights}) to compute {counted(len(places), 'row')} anew")
+    with reporter.step(f"computing {counted(len(places), 'row')} anew"):
         return _compare(bank, backbone, [position for position, _ in places], np.stack(images))
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from featurebank.words import counted
+
 _WHOLE = re.compile(r"-?[0-9]+")
 _FEW_IMAGES = 3
 _MANY_CLASSES = 10
@@ -57,7 +59,7 @@ def on_a_scale(classes: Sequence[str], totals: np.ndarray) -> Iterator[str]:
     if fractions >= _FRACTIONS or scarce:
         yield (
             f"the labels look like numbers on a scale, from {min(values):g} to {max(values):g}, and became "
-            f"{len(classes)} classes: heads predict classes, not numbers; put the numbers into a few ranges"
+            f"{counted(len(classes), 'class')}: heads predict classes, not numbers; put the numbers into a few ranges"
         )
 
 

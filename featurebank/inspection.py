@@ -17,6 +17,7 @@ from featurebank.errors import BadImageError, ConfigError
 from featurebank.levels import Levels, parse_levels
 from featurebank.near import NEAR, NearDuplicates, NearPair, near_duplicates
 from featurebank.progress import SILENT, Reporter
+from featurebank.words import counted
 
 if TYPE_CHECKING:
     from featurebank.augment import Augmentation
@@ -175,11 +176,11 @@ def inspect_dataset(
 def _check(views: int, image_size: int, sample: int, near: float) -> None:
     problem = None
     if views < 1:
-        problem = f"{views} views: expected 1 or more"
+        problem = f"{counted(views, 'view')}: expected 1 or more"
     elif image_size < 1:
         problem = f"an image size of {image_size} pixels: expected 1 or more"
     elif sample < 0:
-        problem = f"{sample} sample images: expected 0 or more"
+        problem = f"{counted(sample, 'sample image')}: expected 0 or more"
     elif not 0 < near < 1:
         problem = f"a cosine of {near} for near duplicates: expected a number between 0 and 1, as {NEAR}"
     if problem:

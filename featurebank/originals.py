@@ -14,6 +14,7 @@ from featurebank.errors import BadImageError, DatasetError, FeatureBankError
 from featurebank.levels import parse_levels
 from featurebank.progress import SILENT, Reporter
 from featurebank.runtime import ram_limit, workers
+from featurebank.words import counted
 
 
 def original_dataset(bank: Bank) -> Dataset:
@@ -153,7 +154,11 @@ class Originals:
         raise self._gone(self._ids[row], 1)
 
     def _gone(self, first: str, count: int) -> DatasetError:
-        have = f"{count} of {len(self)} images of '{self._bank_name}' have" if count > 1 else f"image '{first}' has"
+        have = (
+            f"{count} of {counted(len(self), 'image')} of '{self._bank_name}' have"
+            if count > 1
+            else f"image '{first}' has"
+        )
         which = f" (the first: '{first}')" if count > 1 else ""
         message = (
             f"{have} gone or changed since extraction{which}: bring them back to '{self._dataset.spec}', or run "

@@ -27,7 +27,7 @@ from featurebank.heads.standing import Standing, in_words, latest_folds, ranked
 from featurebank.metrics import scores_with_intervals
 from featurebank.originals import Originals
 from featurebank.progress import SILENT, Reporter
-from featurebank.words import every
+from featurebank.words import counted, every
 
 
 def select(runs: Iterable[Run], *, folds: int | None = None, one_se: bool = False) -> Run:
@@ -75,7 +75,9 @@ def find_run(bank: Bank, name: str = "best") -> Run:
         known = ["best", *(run.run for run in runs)]
         raise unknown_name("run", name, known, "'featurebank leaderboard --json' lists the ids")
     if len(matches) > 1:
-        message = f"'{name}' is the beginning of {len(matches)} runs: " + ", ".join(run.run for run in matches[:5])
+        message = f"'{name}' is the beginning of {counted(len(matches), 'run')}: " + ", ".join(
+            run.run for run in matches[:5]
+        )
         raise ConfigError(message)
     return matches[0]
 

@@ -19,13 +19,13 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     Args:
         count: how many.
         noun: in the singular.
-        plural: default: the noun with an s.
+        plural: default: the noun with s, or es after an s.
 
     Example:
-        >>> counted(1, "run"), counted(12_500, "run"), counted(0, "class", "classes")
+        >>> counted(1, "run"), counted(12_500, "run"), counted(0, "class")
         ('1 run', '12500 runs', '0 classes')
     """
-    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+    return f"{count} {noun if count == 1 else plural or noun + ('es' if noun.endswith('s') else 's')}"
 
 
 def every(count: int, noun: str) -> str:

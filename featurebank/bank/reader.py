@@ -15,6 +15,7 @@ from featurebank.bank.items import Items
 from featurebank.bank.manifest import Manifest, load_items, load_manifest
 from featurebank.bank.rows import Rows
 from featurebank.errors import BankDamagedError, BankIncompleteError, RamLimitError, unknown_name
+from featurebank.words import counted
 
 SPLITS = ("train", "val", "test")
 BLOCK_BYTES = 256 << 20
@@ -55,7 +56,7 @@ class Bank:
         self._rows = Rows(self.path, self.manifest, self._items)
 
     def __repr__(self) -> str:
-        return f"Bank('{self.path}', {len(self)} images, taps {', '.join(self.taps)})"
+        return f"Bank('{self.path}', {counted(len(self), 'image')}, taps {', '.join(self.taps)})"
 
     def __len__(self) -> int:
         return len(self._items.digests)
@@ -271,7 +272,7 @@ def _load(path: Path) -> tuple[Manifest, Items]:
         if manifest.items is None:
             rows = sum(shard.rows for shard in manifest.shards)
             message = (
-                f"extraction into '{path}' has not ended ({rows} rows so far): "
+                f"extraction into '{path}' has not ended ({counted(rows, 'row')} so far): "
                 "run the same 'featurebank extract' again, it goes on where it was"
             )
             raise BankIncompleteError(message)

@@ -14,6 +14,7 @@ from featurebank.bank.items import Items
 from featurebank.bank.manifest import Manifest, load_manifest
 from featurebank.bank.shard import ShardEntry, read_keys, read_rows
 from featurebank.errors import BankDamagedError, ConfigError, unknown_name
+from featurebank.words import counted
 
 _Result = TypeVar("_Result")
 
@@ -145,6 +146,9 @@ class Rows:
         missing = np.flatnonzero(found < 0)
         if len(missing):
             first = self._items.ids[int(missing[0])]
-            message = f"'{self._path}' lacks {len(missing)} rows of tap '{tap}' (as of '{first}'): run extract again"
+            message = (
+                f"'{self._path}' lacks {counted(len(missing), 'row')} of tap '{tap}' (as of '{first}'): run extract "
+                "again"
+            )
             raise BankDamagedError(message)
         return np.concatenate(shards)[found], np.concatenate(rows)[found]

@@ -18,6 +18,7 @@ from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
 from featurebank.bank.reader import Bank
 from featurebank.errors import BankError, BankNotFoundError, ConfigError, unknown_name
 from featurebank.files import path_inside
+from featurebank.words import counted
 
 UNLABELLED = "unlabelled-"
 """How the datasets are named of the banks that `fb.FeatureBank` keeps: images without labels."""
@@ -169,7 +170,9 @@ def find_bank_path(cache: Path, name: str | None = None) -> Path:
     if not matches:
         raise unknown_name("bank", name, [bank.name for bank in banks], "'featurebank cache ls' lists them")
     if len(matches) > 1:
-        message = f"'{name}' is the beginning of {len(matches)} banks: " + ", ".join(bank.name for bank in matches)
+        message = f"'{name}' is the beginning of {counted(len(matches), 'bank')}: " + ", ".join(
+            bank.name for bank in matches
+        )
         raise ConfigError(message)
     return matches[0].path
 

@@ -133,7 +133,7 @@ def _print_alike(found: Sequence[Entry]) -> None:
     alike = sum(entry.indistinguishable for entry in found[1:])
     if compared:
         echo(
-            f"= {alike} of {compared} other heads cannot be told from the first "
+            f"= {alike} of {counted(compared, 'other head')} cannot be told from the first "
             "(McNemar's test on the same images, 5 %, corrected by Holm)"
         )
 

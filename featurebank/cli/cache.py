@@ -188,10 +188,13 @@ def merge(
         about = {"bank": str(merged.path), "images": len(merged), "taps": list(merged.taps), "views": merged.views}
         print_json({**about, "resplit": again})
         return
-    echo(f"{merged.path}: {counted(len(merged), 'image')} of {len(paths)} banks, taps {', '.join(merged.taps)}")
+    echo(
+        f"{merged.path}: {counted(len(merged), 'image')} of {counted(len(paths), 'bank')}, taps "
+        f"{', '.join(merged.taps)}"
+    )
     if again:
         shares = ", ".join(f"{share:g}" for share in again["fractions"])
-        echo(f"splits decided again ({shares}) by seed {again['seed']}: {again['moved']} images moved")
+        echo(f"splits decided again ({shares}) by seed {again['seed']}: {counted(again['moved'], 'image')} moved")
 
 
 def _resplit(split: list[float] | None, seed: int) -> Resplit:
@@ -251,7 +254,7 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
     images = "extraction has not ended yet" if about["images"] is None else counted(about["images"], "image")
     views = f", {counted(about['views'], 'view')}" if about["views"] else ""
     taps = ", ".join(about["taps"]) or "-"
-    echo(f"{about['bank']}: {images}, {counted(len(dataset['classes']), 'class', 'classes')}, taps {taps}{views}")
+    echo(f"{about['bank']}: {images}, {counted(len(dataset['classes']), 'class')}, taps {taps}{views}")
     part = "".join(f", {name} {value}" for name, value in dataset.get("subset", {}).items())
     echo(f"dataset {dataset['spec']}{part}, split {dataset['fractions']} by seed {dataset['seed']}")
     print_table(("part of the recipe", "value"), [(name, str(value)) for name, value in about["recipe"].items()])
@@ -259,7 +262,7 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
     print_table(("shard", "rows", "size", "view", "taps"), rows, right=("rows", "size", "view"))
     if len(about["shards"]) > _SHOWN:
         total = size(sum(s["bytes"] for s in about["shards"]))
-        echo(f"and {len(about['shards']) - _SHOWN} shards more, {total} together")
+        echo(f"and {counted(len(about['shards']) - _SHOWN, 'more shard')}, {total} together")
     for event in about["history"]:
         echo(f"{event.get('time', '?')}: {_told(event)}")
     for entry in about["skipped"]:

@@ -10,6 +10,7 @@ import click
 from featurebank.cli.options import Images, dataset_argument
 from featurebank.cli.settings import Settings, as_json
 from featurebank.cli.terminal import echo, print_json
+from featurebank.words import counted
 
 if TYPE_CHECKING:
     from featurebank.grafting.evaluation import Evaluation
@@ -40,7 +41,7 @@ def evaluate(settings: Settings, /, model: Path, images: Images, part: str, *, a
     for name, reason in found.skipped[:_SHOWN]:
         reporter.warn(f"not read: {name}: {reason}")
     if len(found.skipped) > _SHOWN:
-        reporter.warn(f"and {len(found.skipped) - _SHOWN} more images were not read; --json lists them")
+        reporter.warn(f"and {counted(len(found.skipped) - _SHOWN, 'more image')} could not be read; --json lists them")
     if as_json:
         print_json({"model": str(model), **found.to_dict()})
     else:
@@ -53,7 +54,7 @@ def _print(found: Evaluation) -> None:
     low, high = found.accuracy_interval
     echo(
         f"accuracy {found.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}), loss {found.loss:.4f}, "
-        f"macro F1 {found.macro_f1:.4f} on {found.images} images"
+        f"macro F1 {found.macro_f1:.4f} on {counted(found.images, 'image')}"
     )
     rows = [(one.name, one.images, _share(one.recall), _share(one.precision)) for one in found.classes]
     print_table(("class", "images", "recall", "precision"), rows, right=("images", "recall", "precision"))
@@ -67,7 +68,7 @@ def _print(found: Evaluation) -> None:
     wrong = found.mistaken()
     print_table(("true class", "taken for", "images"), wrong[:_SHOWN], right=("images",))
     if len(wrong) > _SHOWN:
-        echo(f"and {len(wrong) - _SHOWN} more pairs; --json has the whole matrix")
+        echo(f"and {counted(len(wrong) - _SHOWN, 'more pair')}; --json has the whole matrix")
 
 
 def _share(value: float | None) -> str:

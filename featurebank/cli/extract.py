@@ -9,7 +9,7 @@ import click
 from featurebank.cli.options import Images, dataset_options, levels_option, preprocessing_option, resize_option
 from featurebank.cli.settings import Settings, as_json
 from featurebank.cli.terminal import echo, print_json
-from featurebank.words import counted
+from featurebank.words import counted, every
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,7 +154,7 @@ def print_estimates(estimates: Sequence[Estimate], *, as_json: bool) -> None:
                 f"about {estimate.seconds:.0f} s ({estimate.images_per_second:.1f} images/s, engine {estimate.engine})"
             )
         else:
-            echo(f"nothing to extract: all {estimate.images} images are in the bank, or in one that shares them")
+            echo(f"nothing to extract: the bank, or one that shares its rows, has {every(estimate.images, 'image')}")
         echo(f"bank: {estimate.bank}")
 
 
@@ -190,7 +190,7 @@ def print_extraction(result: Extraction) -> None:
         busy = sorted(result.busy.items(), key=lambda part: -part[1])
         echo("  at work: " + ", ".join(f"{part} {share:.0%}" for part, share in busy))
     else:
-        echo(f"nothing to extract: all {result.rows} images are in the bank")
+        echo(f"nothing to extract: the bank has {every(result.rows, 'image')}")
     if bank.views:
         echo(f"  each with {counted(bank.views, 'view')}: {bank.recipe['views']['augment']}")
     for entry in result.skipped[:_SHOWN]:

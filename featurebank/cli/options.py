@@ -184,7 +184,7 @@ def open_bank(settings: Settings, name: str | None) -> Bank:
 
     path = find_bank_path(settings.cache, name)
     bank, why = Bank(path), _why(path, name)
-    holds = f"{counted(len(bank), 'image')}, {counted(len(bank.classes), 'class', 'classes')}"
+    holds = f"{counted(len(bank), 'image')}, {counted(len(bank.classes), 'class')}"
     settings.reporter().say(f"bank: {path} ({holds}){why}")
     note_use(settings.cache, path, click.get_current_context().info_name or "")
     return bank

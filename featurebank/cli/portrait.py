@@ -14,6 +14,7 @@ from featurebank.cli import tables
 from featurebank.cli.terminal import printable
 from featurebank.dataset.survey import Distribution
 from featurebank.inspection import Inspection
+from featurebank.words import counted
 
 _SHOWN = 10
 _CLASSES = 40
@@ -29,7 +30,7 @@ _PICTURE_CLASSES = 5
 def print_inspection(found: Inspection, console: Console | None = None) -> None:
     """Prints an inspection for people; colours and pictures only on a terminal that has them."""
     console = console or tables.console()
-    _say(console, f"{found.dataset}: {number(found.images, 'image')}, {len(found.classes)} classes")
+    _say(console, f"{found.dataset}: {number(found.images, 'image')}, {counted(len(found.classes), 'class')}")
     _print_counts(found, console)
     _print_sizes(found, console)
     _print_samples(found, console)
@@ -58,7 +59,10 @@ def _print_counts(found: Inspection, console: Console) -> None:
     table.add_row("all", str(sum(totals.values())), everything, *map(str, found.splits.values()))
     console.print(table)
     if len(found.classes) > _CLASSES:
-        _say(console, f"and {len(found.classes) - _CLASSES} more classes (--json lists them all)")
+        _say(
+            console,
+            f"and {counted(len(found.classes) - _CLASSES, 'more class', 'more classes')} (--json lists them all)",
+        )
 
 
 def _bar(row: Mapping[str, int], largest: int) -> Text:
@@ -120,7 +124,7 @@ def _print_duplicates(found: Inspection, console: Console) -> None:
         names = [f"{i.id} ({i.label}, {i.split})" for i in group.images[:4]]
         more = f", and {len(group.images) - 4} more" if len(group.images) > len(names) else ""
         lines.append(flag + " = ".join(names) + more)
-    head = f"{number(same.total, 'image')} found more than once ({same.images} ids)"
+    head = f"{number(same.total, 'image')} found more than once ({counted(same.images, 'id')})"
     _print_list(head, lines, same.total, console)
 
 
@@ -143,7 +147,11 @@ def _print_near(found: Inspection, console: Console) -> None:
     if lines:
         _print_list(head, lines, near.total, console)
     else:
-        _say(console, f"no near duplicates across splits: {near.compared} images compared by {near.tap} of {near.bank}")
+        _say(
+            console,
+            f"no near duplicates across splits: {counted(near.compared, 'image')} compared by {near.tap} of "
+            f"{near.bank}",
+        )
 
 
 def _print_list(head: str, lines: Sequence[str], total: int, console: Console) -> None:

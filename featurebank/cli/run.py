@@ -112,7 +112,7 @@ def _print_plan(plan: dict[str, Any]) -> None:
     echo(f"extract: {_planned_rows(work)}")
     echo(f"  bank: {work['bank'] or 'its name follows from what is downloaded'}")
     evaluated = [counted(heads["seeds"], "seed")]
-    evaluated += [f"{heads['folds']} folds x {heads['repeats']}"] if heads["folds"] else []
+    evaluated += [f"{counted(heads['folds'], 'fold')} x {heads['repeats']}"] if heads["folds"] else []
     searched = [*([heads["search"]] if heads["search"] != "all" else []), *_within(heads["budget"])]
     line = ", ".join([f"grid {heads['grid']}", counted(heads["runs"], "head"), *evaluated, *searched])
     echo(f"heads: {line}; {counted(heads['known'], 'run')} known")
@@ -132,10 +132,10 @@ def _planned_rows(work: dict[str, Any]) -> str:
         return "a number of rows that is known only after the download"
     if not work["missing"]:
         known = "nothing beyond the variants before" if work["shared"] else "up to date"
-        return known + ("" if work["rows"] is None else f" ({work['rows']} images)")
+        return known + ("" if work["rows"] is None else f" ({counted(work['rows'], 'image')})")
     written = "bytes that --measure tells" if work["bytes"] is None else size(work["bytes"])
     seconds = "seconds that --measure tells" if work["seconds"] is None else _duration(work["seconds"])
-    rows = "images" if work["missing"] == work["rows"] else f"rows of {work['rows']} images"
+    rows = "images" if work["missing"] == work["rows"] else f"rows of {counted(work['rows'], 'image')}"
     return f"{'at most ' if work['at_most'] else ''}{work['missing']} {rows}, {written}, {seconds}"
 
 

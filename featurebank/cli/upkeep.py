@@ -118,7 +118,7 @@ def _print_verification(found: dict[Path, Verification], canary: Canaries | None
         echo(f"no rows computed anew: {canary.reason}")
     elif canary:
         verdict = f"{len(canary.wrong)} of them not as stored" if canary.wrong else "all as stored"
-        echo(f"{canary.rows} rows computed anew, {verdict} (largest difference {canary.difference:.1e})")
+        echo(f"{counted(canary.rows, 'row')} computed anew, {verdict} (largest difference {canary.difference:.1e})")
 
 
 @click.command()

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from featurebank.dataset.rows import Problems
+from featurebank.words import counted
 
 NEEDED = ("path", "label")
 KNOWN = (*NEEDED, "split")
@@ -68,7 +69,9 @@ def _by_name(role: str, names: Sequence[str], taken: set[str], problems: Problem
         return alike[0]
     if alike:
         choices = " or ".join(f"{role}={name}" for name in alike)
-        problems.add(f"has {len(alike)} columns that may be the {role}, {', '.join(alike)}: give --columns {choices}")
+        problems.add(
+            f"has {counted(len(alike), 'column')} that may be the {role}, {', '.join(alike)}: give --columns {choices}"
+        )
     elif role in NEEDED:
         near = difflib.get_close_matches(role, {name.lower() for name in free}, n=1, cutoff=0.5)
         meant = next((name for name in free if near and name.lower() == near[0]), None)

@@ -20,6 +20,7 @@ from featurebank.dataset.splits import SPLITS, assign
 from featurebank.errors import LostImageError
 from featurebank.levels import Depths, Levels
 from featurebank.progress import enumerate_some, shorten
+from featurebank.words import counted
 
 FOLD = "fold"
 """The name of the column of metadata that holds the number of each image's fold, where a dataset has folds."""
@@ -106,7 +107,7 @@ class Dataset:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        return f"<Dataset {self.spec}: {len(self)} images, {len(self.classes)} classes>"
+        return f"<Dataset {self.spec}: {counted(len(self), 'image')}, {counted(len(self.classes), 'class')}>"
 
     def fingerprint(self, progress: Callable[[int], None] | None = None, memory: Path | None = None) -> None:
         """Computes the content digests now; does nothing if they are known.
@@ -222,7 +223,7 @@ class Dataset:
 
     def _unreadable_lines(self) -> Iterator[str]:
         if skipped := self.unreadable:
-            number = "1 image" if len(skipped) == 1 else f"{len(skipped)} images"
+            number = counted(len(skipped), "image")
             yield f"{number} cannot be read, the first is '{skipped[0].id}': {skipped[0].reason}"
 
     def _class_lines(self, totals: np.ndarray) -> Iterator[str]:

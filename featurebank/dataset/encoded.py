@@ -20,6 +20,7 @@ from featurebank.errors import DatasetError, FeatureBankError
 from featurebank.files import MOST_BYTES
 from featurebank.levels import Depths
 from featurebank.runtime import ram_limit
+from featurebank.words import counted
 
 IMAGE_NAMES = ("image", "img", "photo", "picture")
 LABEL_NAMES = ("label", "labels", "class", "target", "fine_label")
@@ -105,7 +106,7 @@ def contents(spec: str, parts: Sequence[Part], names: Sequence[str] | None, note
     classes, numbers = encode(spec, np.array(labels), names)
     pixels = Encoded([part.read for part in parts], np.array(which), np.array(rows))
     given = None if all(part.code is None for part in parts) else np.array(codes, np.int8)
-    left_out = [f"{unlabelled} rows without a label: left out"] if unlabelled else []
+    left_out = [f"{counted(unlabelled, 'row')} without a label: left out"] if unlabelled else []
     name = path_name(spec.partition(":")[2], spec)
     return Contents(name, spec, classes, tuple(ids), numbers, pixels, given, (*notes, *left_out))
 
@@ -114,7 +115,8 @@ def check_rows(spec: str, rows: int) -> None:
     """Raises DatasetError where the labels of so many rows would not fit into `--ram`."""
     if rows * _ROW_BYTES > ram_limit():
         message = (
-            f"'{spec}' says that it has {rows} rows, whose labels take {rows * _ROW_BYTES / 1e6:.0f} MB, the limit is "
+            f"'{spec}' says that it has {counted(rows, 'row')}, whose labels take {rows * _ROW_BYTES / 1e6:.0f} MB, "
+            "the limit is "
             f"{ram_limit() / 1e6:.0f} MB: give a larger --ram if it is what it should be"
         )
         raise DatasetError(message)
@@ -157,7 +159,9 @@ def choose_column(spec: str, what: str, marked: Sequence[str], named: Sequence[s
         return marked[0]
     found = next((name for name in named if name in (marked or columns)), None)
     if found is None:
-        problem = f"{len(marked)} columns of {what}s, {', '.join(marked)}" if marked else f"no column of {what}s"
+        problem = (
+            f"{counted(len(marked), 'column')} of {what}s, {', '.join(marked)}" if marked else f"no column of {what}s"
+        )
         message = f"'{spec}' has {problem}: expected one, or one called {' or '.join(named[:2])}"
         raise DatasetError(message)
     return found

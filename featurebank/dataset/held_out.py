@@ -14,6 +14,7 @@ from featurebank.dataset.fingerprint import Pixels, Stamp
 from featurebank.dataset.splits import SPLITS, TEST, UNDECIDED, check_fractions
 from featurebank.errors import ConfigError, DatasetError, unknown_name
 from featurebank.levels import Depths, Levels
+from featurebank.words import counted
 
 _PREFIX = "test:"
 _DIGITS = 6
@@ -114,7 +115,10 @@ def _matched(contents: Contents, test: Contents) -> np.ndarray:
     code = {name: index for index, name in enumerate(contents.classes)}
     for name in test.classes:
         if name not in code:
-            hint = f"the test images '{test.spec}' have it, '{contents.spec}' has {len(contents.classes)} classes"
+            hint = (
+                f"the test images '{test.spec}' have it, '{contents.spec}' has "
+                f"{counted(len(contents.classes), 'class')}"
+            )
             raise unknown_name("class", name, contents.classes, hint)
     table = np.array([code[name] for name in test.classes], np.int32)
     matched: np.ndarray = table[test.labels]

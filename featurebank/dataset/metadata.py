@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from featurebank.errors import DatasetError
+from featurebank.words import counted
 
 _MOST_BYTES = 1 << 30
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
@@ -47,7 +48,7 @@ def strings(texts: Sequence[str]) -> np.ndarray:
     """
     longest = max(map(len, texts), default=0)
     if 4 * longest * len(texts) > _MOST_BYTES:
-        message = f"texts of up to {longest} characters, too long for {len(texts)} rows"
+        message = f"texts of up to {longest} characters, too long for {counted(len(texts), 'row')}"
         raise DatasetError(message)
     return np.array(texts, np.str_)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from featurebank.dataset.remote import is_url
 from featurebank.dataset.rows import Problems
+from featurebank.words import counted
 
 _SAMPLE = 64
 _FOREIGN = re.compile(r"[A-Za-z]:[\\/]|\\\\")
@@ -62,7 +63,7 @@ def find_start(paths: Sequence[str], folder: str, problems: Problems) -> tuple[s
 
 def _nothing(local: Sequence[str], relative: Sequence[str], places: Sequence[str]) -> str:
     """Says why no image was found: they are elsewhere, or the paths are those of another machine."""
-    first = f"none of its {len(local)} images is there, the first is '{local[0]}'"
+    first = f"none of its {counted(len(local), 'image')} is there, the first is '{local[0]}'"
     here = os.getcwd()  # noqa: PTH109
     if not relative:
         return f"{first}: absolute paths, of another machine? Write them relative to the table"

@@ -18,6 +18,7 @@ from featurebank.dataset.decode import Facts
 from featurebank.dataset.fingerprint import Pixels, Stamp
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.levels import Depths, Levels
+from featurebank.words import counted
 
 _DIGITS = 6
 
@@ -149,7 +150,7 @@ def _relabelled(contents: Contents, classes: tuple[str, ...]) -> np.ndarray:
     code = {name: index for index, name in enumerate(contents.classes)}
     for new, name in enumerate(classes):
         if name not in code:
-            hint = f"'{contents.spec}' has {len(contents.classes)} classes"
+            hint = f"'{contents.spec}' has {counted(len(contents.classes), 'class')}"
             raise unknown_name("class", name, contents.classes, hint)
         table[code[name]] = new
     found: np.ndarray = table[contents.labels]
@@ -166,7 +167,7 @@ def _of_each_class(
     rank = np.empty(len(labels), np.int64)
     rank[by_class] = np.arange(len(by_class)) - np.repeat(starts, totals)
     short = np.flatnonzero(totals < count)
-    notes = [f"class '{classes[label]}' has {totals[label]} images, not {count}" for label in short]
+    notes = [f"class '{classes[label]}' has {counted(totals[label], 'image')}, not {count}" for label in short]
     return order[rank[order] < count], notes
 
 

@@ -17,6 +17,7 @@ from featurebank.dataset.rows import Problems
 from featurebank.dataset.text_encoding import decode_text
 from featurebank.errors import MissingDependencyError
 from featurebank.runtime import ram_limit
+from featurebank.words import counted
 
 _BLOCK = 1 << 13
 _ARROW_ROWS = 1 << 16
@@ -70,7 +71,9 @@ def from_csv(data: bytes, delimiter: str, problems: Problems, asked: Mapping[str
     if columns is None:
         for line, record in _records(text, delimiter):
             if len(record) != len(header):
-                problems.add(f"line {line} has {len(record)} fields: expected {len(header)}, as in the first line")
+                problems.add(
+                    f"line {line} has {counted(len(record), 'field')}: expected {len(header)}, as in the first line"
+                )
         problems.check()
     lines: list[int] = []
 

@@ -13,6 +13,7 @@ from featurebank.dataset.text_encoding import decode_text
 from featurebank.dataset.walk import SUFFIXES
 from featurebank.errors import DatasetError
 from featurebank.files import read_regular
+from featurebank.words import counted
 
 _SEPARATOR = re.compile(r"[ \t,]+")
 _SUFFIX = rf"\.(?:{'|'.join(sorted(SUFFIXES))})"
@@ -107,7 +108,7 @@ def find_root(source: str, lines: Sequence[Line], places: Sequence[str]) -> str:
     if best == 0:
         folders = " and ".join(f"'{place}'" for place in places)
         message = (
-            f"none of {len(sample)} images that '{source}' lists is there, the first is '{sample[0]}': "
+            f"none of {counted(len(sample), 'image')} that '{source}' lists is there, the first is '{sample[0]}': "
             f"looked in {folders}; put the images or the list where the paths are right"
         )
         raise DatasetError(message)

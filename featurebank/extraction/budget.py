@@ -26,6 +26,7 @@ from featurebank.errors import BankNotFoundError, ConfigError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.progress import Reporter
 from featurebank.runtime import parse_bytes, tidy_bytes
+from featurebank.words import counted
 
 
 def named_taps(taps: Sequence[str]) -> tuple[str, ...]:
@@ -113,7 +114,7 @@ class _Costs:
         parts = [
             " x ".join(map(str, cut.shape)),
             f"{tidy_bytes(self.row(cut.name))} an image",
-            f"{tidy_bytes(self.all_rows([cut.name]))} for {self.images} images"
+            f"{tidy_bytes(self.all_rows([cut.name]))} for {counted(self.images, 'image')}"
             + (f" with {self.views} view{'s' * (self.views > 1)}" if self.views else ""),
             *([f"{tidy_bytes(self.all_rows(self.others))} for the other taps"] if self.others else []),
             f"{100 * cut.remaining_work:.0f} % of the multiply-adds remain",

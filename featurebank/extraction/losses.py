@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from featurebank.errors import DatasetError
+from featurebank.words import counted
 
 DEFAULT_SHARE = 0.1
 FEW = 10
@@ -93,7 +94,8 @@ class Losses:
     def _error(self, count: int, what: str) -> DatasetError:
         share = f"more than {100 * (DEFAULT_SHARE if self.max_bad is None else self.max_bad):g} %"
         message = (
-            f"{count} of {self.images} images of '{self.spec}' {what}, the first is {self.first}: is it all still "
+            f"{count} of {counted(self.images, 'image')} of '{self.spec}' {what}, the first is {self.first}: is it "
+            "all still "
             f"there? What was computed is kept, and the same command goes on; --max-bad accepts {share}"
         )
         return DatasetError(message)

@@ -11,6 +11,7 @@ from featurebank.augment import Augmentation
 from featurebank.backbone import Backbone
 from featurebank.errors import ConfigError, RamLimitError
 from featurebank.runtime import ram_limit, threads, tidy_bytes
+from featurebank.words import counted
 
 PRECISIONS = ("float32", "bfloat16")
 _ACTIVATIONS = 80
@@ -103,6 +104,6 @@ class ExtractOptions:
         if not 0 <= self.views <= MOST_VIEWS:
             yield f"the number of views is {self.views}: expected 0 to {MOST_VIEWS}"
         elif self.views and self.augment is None:
-            yield f"{self.views} views of what? give --augment, as --augment flip,rotate=10,zoom=.2"
+            yield f"{counted(self.views, 'view')} of what? give --augment, as --augment flip,rotate=10,zoom=.2"
         elif self.augment is not None and not self.views:
             yield f"--augment {self.augment} makes nothing without --views: give the number of views, as --views 4"

@@ -148,7 +148,7 @@ class Target:
         for tap, cosine in found.items():
             line = (
                 f"{self.options.precision}: cosine to float32 {cosine['mean']:.4f} on average, {cosine['least']:.4f} "
-                f"at least, tap '{tap}' of {cosine['images']} images"
+                f"at least, tap '{tap}' of {counted(int(cosine['images']), 'image')}"
             )
             if cosine["least"] < LEAST_COSINE:
                 self.reporter.warn(f"{line}: heads will notice; --precision float32 computes exactly")

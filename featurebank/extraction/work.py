@@ -26,6 +26,7 @@ from featurebank.levels import Levels
 from featurebank.meter import Meter
 from featurebank.progress import Advance, Reporter
 from featurebank.runtime import threads
+from featurebank.words import counted
 
 
 class Lane(NamedTuple):
@@ -83,7 +84,9 @@ class Work:
         good = np.flatnonzero((dataset.digests != b"") & ~np.isin(dataset.digests, self._bad_contents()))
         if not len(good):
             reason = skipped[0]["reason"]
-            message = f"none of the {len(dataset)} images of '{dataset.spec}' can be used; the first: {reason}"
+            message = (
+                f"none of the {counted(len(dataset), 'image')} of '{dataset.spec}' can be used; the first: {reason}"
+            )
             raise DatasetError(message)
         items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, dataset.metadata).take(good)
         for target in self.targets:
@@ -104,7 +107,7 @@ class Work:
             found = target.jobs(wanted)
             if found and (shared := target.adopt(wanted)):
                 for adopted in shared:
-                    self.reporter.say(f"{adopted.rows} rows of '{adopted.name}' are the same: shared, not computed")
+                    self.reporter.say(f"{counted(adopted.rows, 'row')} shared with '{adopted.name}', not computed")
                 found = target.jobs(wanted)
             jobs += found
         return jobs

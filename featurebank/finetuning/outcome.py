@@ -13,6 +13,7 @@ from featurebank.grafting.proof import tolerance_of
 from featurebank.heads.finetuned import is_finetuned
 from featurebank.heads.runs import Run
 from featurebank.metrics import mcnemar, paired_gain
+from featurebank.words import counted
 
 _IMAGES = {"float32": 0, "float16": 1, "bfloat16": 1}
 """How many images a bank's rounding may decide, by the type that features are stored or were computed in, beside those
@@ -46,7 +47,8 @@ def check_start(bank: Bank, run: Run, found: Judged, labels: np.ndarray) -> None
     if apart > allowed:
         message = (
             f"epoch 0 is not the head: the grafted model has validation accuracy {found.accuracy:.4f}, run {run.run} "
-            f"{run.metrics['val']['accuracy']:.4f}, and {apart} images are judged otherwise (allowed: {allowed}); look "
+            f"{run.metrics['val']['accuracy']:.4f}, and {counted(apart, 'image is', 'images are')} judged otherwise "
+            f"(allowed: {allowed}); look "
             "at the bank with 'featurebank cache verify --canaries 8'"
         )
         raise HeadError(message)

@@ -13,6 +13,7 @@ from featurebank.backbone.graph import graph_of
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.finetuning.options import Options
 from featurebank.heads.neural import TrainedHead
+from featurebank.words import counted, every
 
 ALL = "all"
 _MAP_AXES = 3
@@ -166,9 +167,9 @@ def describe_batch_norm(model: Any, phases: Sequence[Phase], chosen: str, why: s
     if not found:
         return "batch normalisation: none in this network"
     if chosen == "frozen":
-        return f"batch normalisation: frozen, all {len(found)} layers stay as they are ({why})"
+        return f"batch normalisation: frozen in {every(len(found), 'layer')} ({why})"
     trained = len(found & set(phases[-1].trained))
-    return f"batch normalisation: train, in {trained} of {len(found)} layers by the last phase ({why})"
+    return f"batch normalisation: train, in {trained} of {counted(len(found), 'layer')} by the last phase ({why})"
 
 
 def _begins(layer: str, name: str) -> bool:

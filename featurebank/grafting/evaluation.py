@@ -14,6 +14,7 @@ from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import ConfigError, DatasetError, unknown_name
 from featurebank.grafting.prediction import LoadedModel, load_model, run_images
 from featurebank.progress import SILENT, Reporter
+from featurebank.words import counted
 
 ALL = "all"
 
@@ -110,7 +111,7 @@ def evaluate(
             right.append(int(labels[index]))
     if not rows:
         reason = f"; the first: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-        message = f"none of the {len(places)} images of '{labelled.spec}' can be read{reason}"
+        message = f"none of the {counted(len(places), 'image')} of '{labelled.spec}' can be read{reason}"
         raise DatasetError(message)
     return _evaluation(np.stack(rows).astype(np.float64), np.array(right), loaded.classes, skipped)
 

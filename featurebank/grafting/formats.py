@@ -25,6 +25,7 @@ from featurebank.grafting.converters import check_installed, quiet, to_onnx, to_
 from featurebank.grafting.guard import check_onnx, check_tflite
 from featurebank.grafting.joined import load_joined
 from featurebank.runtime import import_tensorflow, threads
+from featurebank.words import counted
 
 Run = Callable[[np.ndarray], np.ndarray]
 """(n, s, s, 3) float32 RGB 0..255 -> (n, classes) float32."""
@@ -198,7 +199,7 @@ class TFLiteFormat(Format):
 
 def _nothing(images: np.ndarray) -> np.ndarray:
     """Stands for a file that does not describe itself, which is not run."""
-    message = f"there is no model for {len(images)} images"
+    message = f"there is no model for {counted(len(images), 'image')}"
     raise ConfigError(message)
 
 

@@ -22,6 +22,7 @@ from featurebank.grafting.formats import Format, format_of
 from featurebank.levels import parse_levels
 from featurebank.progress import SILENT, Reporter, step
 from featurebank.runtime import workers
+from featurebank.words import counted
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,10 @@ class LoadedModel:
             message = f"the model cannot be run ({_reason(error)}): export it again"
             raise ConfigError(message) from error
         if found.shape != (len(images), len(self.classes)):
-            message = f"the model answers with the shape {found.shape} for {len(self.classes)} classes: export it again"
+            message = (
+                f"the model answers with the shape {found.shape} for {counted(len(self.classes), 'class')}: export "
+                "it again"
+            )
             raise ConfigError(message)
         return found
 

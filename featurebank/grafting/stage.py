@@ -19,6 +19,7 @@ from featurebank.grafting.proof import prove_joined, prove_layers, sample_of
 from featurebank.heads.runs import FINETUNE, Run, load_runs, read_run
 from featurebank.progress import SILENT, Reporter
 from featurebank.runtime import import_tensorflow, installed_versions
+from featurebank.words import counted
 
 _PARTS = ("backbone", "architecture", "weights", "preprocessing", "image_size", "resize", "levels")
 """Of a bank's recipe, what the network's is."""
@@ -97,7 +98,7 @@ def grafted(
         return Grafted(model, about, images, answer(model, images))
     with reporter.step("comparing the model with the head on images of the bank"):
         found, images, probabilities = _proved(bank, backbone, tap, head, (model, layers))
-    told = f"graft: on {found.images} images of the bank, the model's probabilities are the head's to"
+    told = f"graft: on {counted(found.images, 'image')} of the bank, the model's probabilities are the head's to"
     reporter.say(f"{told} {found.difference:.1e} (allowed: {found.tolerance:g})")
     if found.difference > found.tolerance:
         reporter.warn(
@@ -204,7 +205,8 @@ def _check_width(head: Any, shape: tuple[int, ...], tap: str) -> None:
     width = getattr(head, "n_features_in_", None)
     if width not in {None, int(np.prod(shape)), shape[-1]}:  # some heads count the channels of a map
         message = (
-            f"the head was trained on {width} features, tap '{tap}' has {int(np.prod(shape))}: give tap=..., its own"
+            f"the head was trained on {counted(width, 'feature')}, tap '{tap}' has {int(np.prod(shape))}: give "
+            "tap=..., its own"
         )
         raise HeadError(message)
 

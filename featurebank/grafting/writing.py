@@ -63,7 +63,7 @@ def export(
     name, kind = format_to_write(path, format)
     if with_resize and not kind.holds_resize:
         able = " and ".join(suffix.suffix for suffix in FORMATS.values() if suffix.holds_resize)
-        message = f"a {kind.suffix} file takes images of one size: {able} files can resize; leave out --with-resize"
+        message = f"a {kind.suffix} file takes images of one size: only {able} can resize; leave out --with-resize"
         raise ConfigError(message)
     form = "layers" if kind.needs_layers else "joined"
     with heard():

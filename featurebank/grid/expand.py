@@ -59,7 +59,9 @@ def expand(
         twice = len(found) - len({spec.key for spec in found} - set(specs))
         specs.update({spec.key: spec for spec in found})
         if twice and not wrong:
-            reporter.say(f"{block.at()}{twice} of its {len(found)} heads are in the grid already: trained once")
+            reporter.say(
+                f"{block.at()}of its {counted(len(found), 'head')}, the grid has {twice} already: trained once"
+            )
     if problems:
         raise ConfigError(problem_lines(problems))
     return list(specs.values())
@@ -145,7 +147,10 @@ def _problems(
     if getattr(head, "needs_map", False) and shape is not None and len(shape) == 1:
         maps = [name for name in bank.taps if len(bank.tap_shape(name)) > 1]
         advice = f'take tap = "{maps[0]}"' if maps else 'extract with --tap map, and take tap = "map"'
-        yield "tap", f"head '{kind}' needs a map, but tap '{tap}' has vectors of {shape[0]} numbers: {advice}"
+        yield (
+            "tap",
+            f"head '{kind}' needs a map, but tap '{tap}' has vectors of {counted(shape[0], 'number')}: {advice}",
+        )
     wrong = list(_wrong_values(kind, head, params))
     yield from wrong
     if not wrong and (shape is None or len(shape) > 1):

@@ -16,7 +16,7 @@ from typing import Any
 from featurebank.config import read_toml
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.grid.places import BlockPlace, find_places
-from featurebank.words import problem_lines, shown
+from featurebank.words import counted, problem_lines, shown
 
 Grid = str | Sequence[Mapping[str, Any]]
 """The name of a built-in grid, the path of a grid file, or specifications: dicts with `kind`, `tap` and parameters."""
@@ -70,7 +70,9 @@ class Block:
         if not (isinstance(name, str) and name.strip() and name.isprintable()):
             found.append(f"{self.at('name')}'name' is {shown(name)}: expected a word or more, as name = \"model 7\"")
         if (heads := _count(self._axes())) > MOST_HEADS:
-            found.append(f"{self.at()}the block names {heads} heads: expected {MOST_HEADS} at most, by shorter lists")
+            found.append(
+                f"{self.at()}the block names {counted(heads, 'head')}: expected {MOST_HEADS} at most, by shorter lists"
+            )
         for name, value in self.values.items():
             if self.axes and value == [] and name not in {"kind", "name"}:
                 found.append(f"{self.at(name)}'{name}' is an empty list: expected one value or more, or no line at all")

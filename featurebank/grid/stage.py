@@ -94,8 +94,8 @@ def train_heads(
         first = stage.on_own_split(found)
     if len(found) < len(jobs):
         reporter.say(
-            f"the budget of {budget:g} s is spent: {len(jobs) - len(found)} of {len(jobs)} runs are left out; "
-            "the same command goes on with them"
+            f"the budget of {budget:g} s is spent: {len(jobs) - len(found)} of {counted(len(jobs), 'run')} were left "
+            "out; the same command goes on with them"
         )
     return [*first, *found]
 
@@ -127,7 +127,7 @@ class _Stage:
             keys = {spec.key for spec in racing}
             jobs += [job for job in rung if job.spec.key not in keys]
             if before:
-                self._reporter.say(f"rung {number} of {RUNGS}: {len(racing)} of {before} heads go on")
+                self._reporter.say(f"rung {number} of {RUNGS}: {len(racing)} of {counted(before, 'head')} go on")
         return [*jobs, *self.all(racing)] if racing else jobs
 
     def _train(self, jobs: Sequence[Job], *, what: str = "heads") -> None:

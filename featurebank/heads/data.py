@@ -14,6 +14,7 @@ from featurebank.errors import DatasetError, RamLimitError
 from featurebank.heads.maps import StoredMaps, stored_maps
 from featurebank.heads.shared import Shared
 from featurebank.runtime import ram_limit, tidy_bytes
+from featurebank.words import counted
 
 Features = np.ndarray | StoredMaps
 """(n, ...) float32, or maps that stay in the bank because they do not fit into memory."""
@@ -108,7 +109,7 @@ def read_features(bank: Bank, tap: str, split: str, *, views: int = 0) -> tuple[
         return stored, []
     if views and (size := 4 * math.prod(bank.tap_shape(tap)) * (1 + views) * len(bank.labels(split))) > ram_limit():
         message = (
-            f"the features of tap '{tap}' take {tidy_bytes(size)} in {1 + views} views, and --ram allows "
+            f"the features of tap '{tap}' take {tidy_bytes(size)} in {counted(1 + views, 'view')}, and --ram allows "
             f"{tidy_bytes(ram_limit())}: give a larger --ram, or extract fewer views"
         )
         raise RamLimitError(message)
@@ -127,19 +128,21 @@ def check_splits(bank: Bank) -> None:
     for name, labels in (("training", y), ("validation", y_val)):
         if not len(labels):
             message = (
-                f"'{bank.name}' has no {name} images among its {len(bank)}: extract again with another --split, "
+                f"'{bank.name}' has no image for {name} among its {len(bank)}: extract again with another --split, "
                 "as --split .7,.15,.15, or with more images"
             )
             raise DatasetError(message)
     if len(np.unique(y)) < 2:  # noqa: PLR2004 - a classifier needs two
         message = (
-            f"all {len(y)} training images are of class '{bank.classes[int(y[0])]}': a head needs two classes or "
+            f"every one of {counted(len(y), 'training image')} is of class '{bank.classes[int(y[0])]}': a head "
+            "needs two classes or "
             "more; check the labels, or extract again with another --split"
         )
         raise DatasetError(message)
     if not np.isin(y_val, y).any():
         message = (
-            f"none of the {len(y_val)} validation images of '{bank.name}' is of a class that has training images, so "
+            f"none of the {counted(len(y_val), 'validation image')} of '{bank.name}' is of a class that has "
+            "training images, so "
             "that every head gets all of them wrong: check the labels (are they classes?), or add images"
         )
         raise DatasetError(message)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from featurebank.errors import HeadError
+from featurebank.words import counted
 
 
 def flat_features(X: np.ndarray, expected: int | None = None) -> np.ndarray:
@@ -22,7 +23,7 @@ def flat_features(X: np.ndarray, expected: int | None = None) -> np.ndarray:
     features = np.ascontiguousarray(X, np.float32)
     flat = features.reshape(len(features), math.prod(features.shape[1:]))  # -1 would not do for no rows at all
     if expected is not None and flat.shape[1] != expected:
-        message = f"features have {flat.shape[1]} columns, the head was trained on {expected}"
+        message = f"features have {counted(flat.shape[1], 'column')}, the head was trained on {expected}"
         raise HeadError(message)
     check_finite(flat)
     return flat
@@ -46,7 +47,7 @@ def check_labels(y: np.ndarray, images: int) -> None:
         HeadError: there is not one label for each, or there is one class only.
     """
     if np.shape(y) != (images,):
-        message = f"there are features of {images} images, but the labels have the shape {np.shape(y)}"
+        message = f"there are features of {counted(images, 'image')}, but the labels have the shape {np.shape(y)}"
         raise HeadError(message)
     classes = len(np.unique(y))
     if classes < 2:  # noqa: PLR2004 - a classifier needs two

@@ -22,6 +22,7 @@ from featurebank.errors import DatasetError
 from featurebank.heads.data import Features, TrainingData
 from featurebank.heads.maps import stored_maps
 from featurebank.progress import enumerate_some
+from featurebank.words import counted
 
 _MARK_DIGITS = 12
 
@@ -88,7 +89,9 @@ def _given(bank: Bank) -> tuple[list[str], np.ndarray, int]:
         raise DatasetError(message)
     texts = np.array([str(value) for value in column[chosen].tolist()])
     if missing := int(np.isin(texts, ["", "nan"]).sum()):
-        message = f"{missing} images of '{bank.name}' have no fold: give each a number in the column '{FOLD}'"
+        message = (
+            f"{counted(missing, 'image')} of '{bank.name}' without a fold: give each a number in the column '{FOLD}'"
+        )
         raise DatasetError(message)
     names = in_order(texts.tolist())
     if len(names) < 2:  # noqa: PLR2004 - one to validate on, one to train on
@@ -118,8 +121,10 @@ def check_folds(bank: Bank, folds: int) -> str | None:
     several, alone = (sum((count > 1) == more for count in counts.values()) for more in (True, False))
     if sum(counts.values()) < folds or several + (alone > 1) < 2:  # noqa: PLR2004 - classes that a head needs
         message = (
-            f"{folds} folds need {folds} different training and validation images or more, of two classes with two "
-            f"images or more, but '{bank.name}' has {sum(counts.values())} images of {len(counts)} classes: take fewer "
+            f"{counted(folds, 'fold')} need {folds} different training and validation images or more, of two "
+            "classes with two "
+            f"images or more, but '{bank.name}' has {counted(sum(counts.values()), 'image')} of "
+            f"{counted(len(counts), 'class')}: take fewer "
             "folds, or add images"
         )
         raise DatasetError(message)
@@ -127,7 +132,10 @@ def check_folds(bank: Bank, folds: int) -> str | None:
     if not few:
         return None
     unseen = f"; {alone} of them have one image, which is validated by heads that never saw the class" if alone else ""
-    return f"{len(few)} of {len(counts)} classes have fewer images than {folds} folds: {enumerate_some(few)}{unseen}"
+    return (
+        f"{len(few)} of {counted(len(counts), 'class')} have fewer images than {counted(folds, 'fold')}: "
+        f"{enumerate_some(few)}{unseen}"
+    )
 
 
 class FoldedImages:

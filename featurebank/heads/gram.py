@@ -16,6 +16,7 @@ from featurebank.heads.band import Band
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, Transform, row_blocks
 from featurebank.runtime import ram_limit
+from featurebank.words import counted
 
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
 _RANK = 10 * float(np.finfo(np.float64).eps)
@@ -60,7 +61,8 @@ class Gram:
         side = min(self.n, self.d)
         if (needed := 4 * 8 * side**2 + self.X.nbytes) > ram_limit():
             message = (
-                f"an exact head on {self.n} x {self.d} features needs {needed / 1e9:.1f} GB of memory, more than the "
+                f"an exact head on {self.n} x {counted(self.d, 'feature')} needs {needed / 1e9:.1f} GB of memory, "
+                "more than the "
                 f"{ram_limit() / 1e9:.1f} GB that --ram allows: take a pooled tap, or a softmax head"
             )
             raise RamLimitError(message)

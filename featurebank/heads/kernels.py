@@ -14,6 +14,7 @@ from featurebank.heads.gram import transform
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps
 from featurebank.runtime import ram_limit
+from featurebank.words import counted
 
 KERNELS = ("rbf", "linear")
 
@@ -130,7 +131,7 @@ def fits(n: int) -> bool:
 def too_large(n: int) -> str:
     """Returns the message about a kernel of n images that does not fit."""
     return (
-        f"the kernel of {n} images needs {8 * n**2 / 1e9:.1f} GB, of which three are more than half of the "
+        f"the kernel of {counted(n, 'image')} needs {8 * n**2 / 1e9:.1f} GB, of which three are more than half of the "
         f"{ram_limit() / 1e9:.1f} GB that --ram allows"
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.errors import HeadError
+from featurebank.words import counted
 
 _VECTOR_RANK = 2
 
@@ -35,7 +36,10 @@ def dense(tensor: Any, kernel: np.ndarray, bias: np.ndarray, name: str, activati
     import keras
 
     if tensor.shape[-1] != len(kernel):
-        message = f"the tap has {tensor.shape[-1]} features, the head was trained on {len(kernel)}: take its own tap"
+        message = (
+            f"the tap has {counted(tensor.shape[-1], 'feature')}, the head was trained on {len(kernel)}: take its "
+            "own tap"
+        )
         raise HeadError(message)
     layer = keras.layers.Dense(kernel.shape[1], activation, name=name)
     return weighted(layer, tensor, [kernel, bias])

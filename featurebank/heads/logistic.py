@@ -17,6 +17,7 @@ from featurebank.heads.memory import check_memory
 from featurebank.heads.reduced import Dense, Factor, Reduced, inputs, reduced
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, row_blocks
+from featurebank.words import counted
 
 _TOLERANCES: dict[Any, float] = {np.float32: 1e-7, np.float64: 1e-10}
 """Of the squared length of the preconditioned gradient, relative to the objective, by the precision of the products.
@@ -129,7 +130,7 @@ class LogisticHead(LinearHead):
         start = _expected(known, float(np.log(self.C)), (coordinates.size + 1, classes))
         found, self.n_iter_, converged = _minimise(problem, start, int(self.max_iter))
         if not converged:
-            message = f"not converged after {self.n_iter_} steps: raise max_iter, or standardize"
+            message = f"not converged after {counted(self.n_iter_, 'step')}: raise max_iter, or standardize"
             warnings.warn(message, stacklevel=2)
         self._set_linear(coordinates, found[:-1], found[-1], gram(shared, steps).mean)
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]

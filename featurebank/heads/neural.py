@@ -22,6 +22,7 @@ from featurebank.heads.layers import dense, flat
 from featurebank.heads.memory import COPIES, JUDGED_ROWS, check_memory
 from featurebank.heads.schedules import SCHEDULES, Schedule
 from featurebank.heads.updates import ADAMW_DECAY, OPTIMIZERS, Rule
+from featurebank.words import counted
 
 MONITORS = ("val_loss", "val_accuracy")
 
@@ -196,7 +197,10 @@ class TrainedHead(Head):
         if isinstance(self.class_weight, str):
             return len(positions) / (classes * np.bincount(positions, minlength=classes))
         if len(self.class_weight) != classes:
-            message = f"class_weight has {len(self.class_weight)} numbers, the training images have {classes} classes"
+            message = (
+                f"class_weight has {counted(len(self.class_weight), 'number')}, the training images have "
+                f"{counted(classes, 'class')}"
+            )
             raise HeadError(message)
         return np.asarray(self.class_weight, np.float64)
 

@@ -78,7 +78,10 @@ class Before:
             times = "once" if len(self.openings) == 1 else f"{len(self.openings)} times"
             names = _names(opening.run for opening in self.openings)
             last = max(opening.time for opening in self.openings)[:10]
-            yield f"{share} {self.of} test images were opened {times} before, for {names}, last on {last}"
+            yield (
+                f"{share} {counted(self.of, 'test image was', 'test images were')} opened {times} before, for "
+                f"{names}, last on {last}"
+            )
 
     def _told_unknown(self) -> Iterator[str]:
         if self.unknown:

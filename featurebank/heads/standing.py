@@ -10,6 +10,7 @@ from typing import Any
 
 from featurebank.heads.runs import HeadSpec, Run
 from featurebank.progress import Place
+from featurebank.words import counted
 
 LOSS_DIGITS = 9
 """Losses that differ by less are equal: what lies behind is rounding, which the number of threads decides."""
@@ -160,7 +161,7 @@ def in_words(folds: int) -> str:
     """Returns a protocol in words, as "5 folds"; see `Run.folds`."""
     if folds == 1:
         return "the bank's own split"
-    return f"{folds} folds" if folds > 0 else f"the dataset's {-folds} folds"
+    return counted(folds, "fold") if folds > 0 else f"the dataset's {counted(-folds, 'fold')}"
 
 
 def latest_folds(runs: Iterable[Run]) -> int:

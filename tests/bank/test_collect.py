@@ -164,7 +164,7 @@ def test_damaged_shards_are_told_and_not_listed_again(make: Callable[..., Path],
     collect(path, reporter=Listener())
     assert len(said) == 1
     assert victim.name in said[0]
-    with pytest.raises(BankDamagedError, match="lacks 1 rows"):
+    with pytest.raises(BankDamagedError, match="lacks 1 row "):
         Bank(path).features()
 
 

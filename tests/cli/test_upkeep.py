@@ -55,7 +55,7 @@ def test_several_backbones(ask: Ask, photos: Path) -> None:
     assert [Path(entry["bank"]).name.split("-")[2] for entry in found] == ["mobilenet_v2", "lite0"]
     assert [entry["added"] for entry in found] == [24, 24]
     out, _ = ask("extract", *both)
-    assert out.count("nothing to extract: all 24 images are in the bank") == 2
+    assert out.count("nothing to extract: the bank has all 24 images") == 2
 
 
 @pytest.mark.usefixtures("pixels")

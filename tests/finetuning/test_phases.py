@@ -51,7 +51,7 @@ def test_frozen_batch_normalisation_is_in_no_phase(resnet: Any) -> None:
     assert phase.trained == ("conv5_block3_1_conv", "conv5_block3_2_conv", "conv5_block3_3_conv", "head_logits")
     assert phase.trainer.learning_rate == pytest.approx(0.001), "a tenth of what it is with batch normalisation"
     told = describe_batch_norm(resnet, [phase], "frozen", "as asked for")
-    assert told == "batch normalisation: frozen, all 53 layers stay as they are (as asked for)"
+    assert told == "batch normalisation: frozen in all 53 layers (as asked for)"
     phases = plan_phases(resnet, options(unfreeze=["head", "conv5_block3"]))
     told = describe_batch_norm(resnet, phases, "train", "the default of resnet50")
     assert told == "batch normalisation: train, in 3 of 53 layers by the last phase (the default of resnet50)"

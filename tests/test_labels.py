@@ -119,7 +119,7 @@ def test_a_column_of_a_table_gives_folds(tmp_path: Path, photo: Any, pixels: Any
     assert len([run for run in train_heads(bank, [{"kind": "nearest_mean"}], folds="given") if run.folds == -3]) == 3
     (tmp_path / "t.csv").write_text("\n".join(rows).replace("patient 2", ""))
     bank = extract(load_dataset(tmp_path / "t.csv"), lite, cache=tmp_path)
-    with pytest.raises(FeatureBankError, match=r"\d+ images of .* have no fold"):
+    with pytest.raises(FeatureBankError, match=r"\d+ images of .* without a fold"):
         train_heads(bank, [{"kind": "nearest_mean"}], folds="given")
 
 

@@ -55,7 +55,7 @@ def test_phases_and_a_model(ask: Ask, bank: Bank, head: Run, tmp_path: Path) -> 
     assert ["1", "last", "last", "3"] in [row[:4] for row in table]
     assert ["2", "all", "cut", "4", "166", "90.2", "%", "<=", "5", "0.01"] in table
     assert "of 184 parameters; sgd, schedule cosine, batches of 8\n" in errors
-    assert "batch normalisation: train, in 1 of 1 layers by the last phase (the default of tiny" in errors
+    assert "batch normalisation: train, in 1 of 1 layer by the last phase (the default of tiny" in errors
     assert f"epoch 0, the head: validation accuracy {head.metrics['val']['accuracy']:.4f}" in errors
     assert "phase 1, epoch 20 of 20: loss" in errors
     assert f"its head, {head.run}: {head.metrics['val']['accuracy']:.4f}" in out

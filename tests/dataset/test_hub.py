@@ -95,7 +95,7 @@ def test_labels_without_names(
     dataset = load_dataset(saved(tmp_path / "d", table(4, {"target": datasets.Value(kind)}, target=values)))
     assert dataset.classes == classes
     assert len(dataset) == 3
-    assert "1 rows without a label: left out" in dataset.warnings()
+    assert "1 row without a label: left out" in dataset.warnings()
 
 
 def test_rows_that_have_been_chosen(tmp_path: Path, table: Any, make: SimpleNamespace) -> None:

@@ -134,7 +134,7 @@ def test_problems_are_told_together_with_their_lines(write: Write) -> None:
         ("paht,Lable\na.png,x\n", "has no column 'label' (is 'Lable' meant?)"),
         ("path,x\na.png,x\n", "has no column 'label' (found path, x)"),
         ("path,label,label\na.png,x,y\n", "has the column 'label' more than once"),
-        ("path,label\na.png,x\nb.png\n\nc.png,x,y\n", "line 3 has 1 fields: expected 2, as in the first line; line 5"),
+        ("path,label\na.png,x\nb.png\n\nc.png,x,y\n", "line 3 has 1 field: expected 2, as in the first line; line 5"),
         ('path,label\n"a.png"x,x\n', "line 2 is not valid CSV"),
         ('path,label\n"a.png,x\n', "is not valid CSV"),
         (b"path,label\na.png,caf\xe9\n", "line 2 is not UTF-8"),
@@ -247,7 +247,7 @@ def test_a_long_text_in_every_row_of_a_parquet_file_is_held_once(tmp_path: Path)
         for _ in range(20):  # 800 MB, if written out
             file.write_table(block)
     before = pa.default_memory_pool().max_memory()
-    assert "none of its 1 images is there" in message_of(tmp_path / "m.parquet")
+    assert "none of its 1 image is there" in message_of(tmp_path / "m.parquet")
     assert pa.default_memory_pool().max_memory() <= max(before, 100_000_000)
 
 

@@ -119,7 +119,7 @@ def test_a_folder_that_was_moved_costs_nothing(go: Callable[..., Extraction], pi
     assert (done.added, done.reused, len(pixels)) == (0, 24, 1)
     assert done.bank.path != before.path
     assert np.array_equal(done.bank.features(), before.features())
-    assert listener.said == [f"24 rows of '{before.name}' are the same: shared, not computed"]
+    assert listener.said == [f"24 rows shared with '{before.name}', not computed"]
     shutil.rmtree(before.path)
     assert verify_bank(done.bank.path).damaged == (), "it stands alone"
 

@@ -194,7 +194,7 @@ def test_an_empty_split_is_told(make_bank: Callable[..., Bank], splits: tuple[in
 
 def test_one_class_in_training_is_told(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank(classes=2, untrained=(1,))
-    with pytest.raises(DatasetError, match="all 60 training images are of class 'class0'"):
+    with pytest.raises(DatasetError, match="every one of 60 training images is of class 'class0'"):
         TrainingData.of(bank, "pooled")
 
 
@@ -243,7 +243,7 @@ def test_what_fails_in_a_path_is_that_heads_alone(
 def test_the_notes_of_a_path_are_its_heads(make_bank: Callable[..., Bank]) -> None:
     found = fit(make_bank(noise=4.0), ("logistic", {}), ("logistic", {"C": 10.0, "max_iter": 1}))
     assert found[0].notes == ()
-    assert [note.split(":")[0] for note in found[1].notes] == ["not converged after 1 steps"]
+    assert [note.split(":")[0] for note in found[1].notes] == ["not converged after 1 step"]
 
 
 def test_whatever_breaks_around_the_heads_is_told_too(

@@ -125,10 +125,10 @@ def check_splits(bank: Bank) -> None:
             that has training images.
     """
     y, y_val = bank.labels("train"), bank.labels("val")
-    for name, labels in (("training", y), ("validation", y_val)):
+    for name, labels in (("training images", y), ("validation images", y_val)):
         if not len(labels):
             message = (
-                f"'{bank.name}' has no image for {name} among its {len(bank)}: extract again with another --split, "
+                f"'{bank.name}' has no {name} among its {len(bank)}: extract again with another --split, "
                 "as --split .7,.15,.15, or with more images"
             )
             raise DatasetError(message)

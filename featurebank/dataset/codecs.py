@@ -40,16 +40,20 @@ def open_image(data: bytes) -> Image.Image:
     # `Image.open` compares the size with a limit of its own, which is global and lower than ours, and hides the size
     # from the message. So the registered openers are called as it does; they read the header only.
     for name, opener, accept in openers():
-        accepted = accept(data[:16])
+        accepted = _accepted(name, accept, data)
         if isinstance(accepted, str):
             raise BadImageError(accepted)  # Pillow was built without this format
         if not accepted:
             continue
         if name == "JPEG":
             _check_scans(data)
-        if name != "AVIF" or _AVIF.search(data[8:32]):  # its opener takes what only HEIC's can read
-            return opener(io.BytesIO(data), "")
+        return opener(io.BytesIO(data), "")
     raise BadImageError(foreign(data))
+
+
+def _accepted(name: str, accept: Callable[[bytes], bool | str], data: bytes) -> bool | str:
+    """Returns what a plugin says of the first bytes; AVIF's also accepts files that only HEIC's can read."""
+    return accept(data[:16]) if name != "AVIF" or _AVIF.search(data[8:32]) else False
 
 
 def is_about_texts(error: ValueError, data: bytes) -> bool:
@@ -89,7 +93,7 @@ def _check_scans(data: bytes) -> None:
 
 def format_of(data: bytes) -> str:
     """Returns the format that a file begins like, in Pillow's words."""
-    return next((name for name, _, accept in openers() if accept(data[:16])), "")
+    return next((name for name, _, accept in openers() if _accepted(name, accept, data)), "")
 
 
 @functools.cache

@@ -57,7 +57,7 @@ def _name(head: bytes) -> str | None:
         if head.startswith(magic):
             return name
     if head[4:8] == b"ftyp":
-        brand = next((name for mark, name in _BRANDS.items() if mark in head[8:32]), None)
+        brand = _brand(head)
         extra = ", or pip install 'featurebank[heic]'" if brand and brand.startswith("HEI") else ""
         return f"a photo in {brand}: save it as JPEG{extra}" if brand else "a video (MP4)"
     if head[_DICOM_AT : _DICOM_AT + 4] == b"DICM":
@@ -70,6 +70,11 @@ def _name(head: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return "a text" if text.isprintable() or not re.search(r"[\0-\x08\x0e-\x1f]", text) else None
+
+
+def _brand(head: bytes) -> str | None:
+    """Returns the format of a file that begins as those with the container of MP4 do; None where it is a video."""
+    return next((name for mark, name in _BRANDS.items() if mark in head[8:32]), None)
 
 
 def failure(data: bytes, kind: str, error: Exception) -> str:
@@ -90,7 +95,8 @@ def failure(data: bytes, kind: str, error: Exception) -> str:
         return f"{what}, which is not read: save it as 8-bit grey or RGB"
     if _UNSUPPORTED.search(told):
         return f"a kind of {kind or 'image'} that is not read ({told}): save it as 8-bit grey or RGB"
-    return f"truncated or damaged: {told}"
+    name = (_brand(data[:_HEAD]) if kind == "HEIF" else None) or kind or "image"  # users know HEIC, Pillow HEIF
+    return f"truncated or damaged {name}: {told}"
 
 
 def _jpeg_kind(data: bytes) -> str | None:

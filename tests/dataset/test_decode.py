@@ -161,7 +161,7 @@ def test_bad_bytes_say_why() -> None:
         with pytest.raises(BadImageError, match="not an image"):
             decode(foreign)
     for sample in SAMPLES:
-        with pytest.raises(BadImageError, match=r"truncated or damaged: .") as caught:
+        with pytest.raises(BadImageError, match=r"truncated or damaged [A-Z0-9]+: .") as caught:
             decode(sample[: len(sample) // 2])
         assert "\n" not in str(caught.value)
 
@@ -320,9 +320,10 @@ FOREIGN = {
 
 @pytest.mark.parametrize("what", FOREIGN)
 def test_foreign_bytes_are_named(what: str) -> None:
+    said = f"^not an image that can be read, but .*{what}"
     if what.startswith("HEI") and importlib.util.find_spec("pillow_heif"):
-        pytest.skip("it is read here")
-    with pytest.raises(BadImageError, match=f"^not an image that can be read, but .*{what}"):
+        said = f"^truncated or damaged {what}: ."  # photos in HEIC are read here, but this is only their beginning
+    with pytest.raises(BadImageError, match=said):
         decode(FOREIGN[what])
 
 

@@ -25,7 +25,7 @@ _options = ""
 def set_global_options(words: Sequence[str]) -> None:
     """Chooses the words that each command is shown with, as ("--cache", "banks")."""
     global _options  # noqa: PLW0603 - a process runs one command
-    _options = "".join(f"{_quoted(word)} " for word in words)
+    _options = "".join(f"{quoted(word)} " for word in words)
 
 
 def with_global_options(text: str) -> str:
@@ -36,7 +36,7 @@ def with_global_options(text: str) -> str:
     return _NAMED.sub(lambda match: match[0] + _options, text) if _options else text
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
     """Quotes a word for a shell, with double quotes where that will do: messages have single ones around commands."""
     quoted = shlex.quote(word)
     return f'"{word}"' if quoted != word and not set(word) & set("\"$`\\!'") else quoted

@@ -19,6 +19,7 @@ from featurebank.dataset.walk import image_files
 from featurebank.errors import ArchiveError, ConfigError, DatasetError, FeatureBankError
 from featurebank.grafting.about import About, about_from_text
 from featurebank.grafting.formats import Format, format_of
+from featurebank.hints import quoted
 from featurebank.levels import parse_levels
 from featurebank.progress import SILENT, Reporter, step
 from featurebank.runtime import workers
@@ -150,7 +151,10 @@ def check_model(path: Path) -> tuple[str, Format]:
     """
     name, kind = format_of(path)
     if missing := [file for file in kind.files(path) if not file.is_file()]:
-        message = f"there is no model file '{missing[0]}': 'featurebank export best -o {path.name}' writes one"
+        lost = missing[-1]  # the last is the one that is opened; the others belong to it
+        beside = "" if lost.name == path.name else f" beside '{path}'"
+        writes = f"featurebank export best -o {quoted(str(path.with_suffix(kind.suffix)))}"
+        message = f"there is no model file '{lost}'{beside}: '{writes}' writes one"
         raise ConfigError(message)
     kind.check()
     return name, kind

@@ -152,6 +152,7 @@ def test_nothing_is_loaded_for_what_is_not_there(
         (("export", "best", "-o", "m.bin"), 1, "does not tell the format"),
         (("export", "best", "-o", "m.keras", "--format", "tflite"), 1, "ends with .tflite"),
         (("predict", "m.keras", "a.png"), 1, "there is no model file 'm.keras'"),
+        (("predict", "b/M 1.XML", "a.png"), 1, 'export best -o "b/M 1.xml"\' writes one'),
         (("predict", "m.keras"), 2, "Missing argument"),
     ],
 )

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from featurebank.bank.lock import explain_read_only
 from featurebank.bank.note import NO_LOCKS
 
 NAME = ".claims"
@@ -68,7 +69,11 @@ class Claims:
                 self._handle = None
 
     def take(self, run: str) -> bool:
-        """Claims a run; returns whether it is this process's, and this block's, now."""
+        """Claims a run; returns whether it is this process's, and this block's, now.
+
+        Raises:
+            BankReadOnlyError: nothing can be written into the directory.
+        """
         with _guard:
             handle = self._opened()
             if run in handle.held:
@@ -91,10 +96,11 @@ class Claims:
 
     def _opened(self) -> _Handle:
         if self._handle is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             self._key = str(self._path.resolve())
             if self._key not in _handles:
-                _handles[self._key] = _Handle(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666))
+                with explain_read_only(self._path.parent):
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
+                    _handles[self._key] = _Handle(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666))
             self._handle = _handles[self._key]
             self._handle.users += 1
         return self._handle

@@ -48,7 +48,7 @@ class WriterLock:
         self, directory: Path, *, wait: bool = False, tell: Callable[[str], None] | None = None, freeing: bool = False
     ) -> None:
         self._directory, self._wait, self._tell, self._freeing = directory, wait, tell or (lambda line: None), freeing
-        with _explain_read_only(directory):
+        with explain_read_only(directory):
             directory.mkdir(parents=True, exist_ok=True)
         self._lock = filelock.FileLock(directory / LOCK, timeout=0, fallback_to_soft=False)
         self._exact = True
@@ -88,7 +88,7 @@ class WriterLock:
             if holder and not exact and watch(self._directory / NOTE, holder, self._tell):
                 raise _held(self._directory, read_note(self._directory / NOTE) or holder)
             self._heartbeat = Heartbeat(self._directory / NOTE, settle=not self._exact, freeing=self._freeing)
-            with _explain_read_only(self._directory):
+            with explain_read_only(self._directory):
                 self._heartbeat.__enter__()
         except NoteTakenError as error:
             self._lock.release()
@@ -104,7 +104,7 @@ class WriterLock:
         before = read_note(self._directory / NOTE)
         while True:
             try:
-                with _explain_read_only(self._directory), explain_full_disk(self._directory / NOTE):
+                with explain_read_only(self._directory), explain_full_disk(self._directory / NOTE):
                     self._directory.mkdir(parents=True, exist_ok=True)  # its last holder may have removed the bank
                     self._lock.acquire()
                 return
@@ -151,7 +151,7 @@ def _held(directory: Path, holder: Holder | None) -> BankLockedError:
 
 
 @contextlib.contextmanager
-def _explain_read_only(directory: Path) -> Iterator[None]:
+def explain_read_only(directory: Path) -> Iterator[None]:
     """Turns the refusal of a disk that can only be read into one line."""
     try:
         yield

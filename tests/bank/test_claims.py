@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from featurebank.bank.claims import Claims
+from featurebank.errors import BankReadOnlyError
 
 CHILD = """
 import sys
@@ -108,3 +109,15 @@ def test_another_failure_is_no_lack_of_locks(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("fcntl.lockf", refuse)
     with pytest.raises(OSError, match="Input/output"), Claims(tmp_path) as mine:
         mine.take(RUNS[0])
+
+
+def test_a_disk_for_reading_only_is_explained_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with Claims(tmp_path / "runs") as claims:
+        with pytest.raises(BankReadOnlyError, match=r"runs' is read-only \(Read.*choose another --cache"):
+            claims.take("0123456789")
+        monkeypatch.undo()
+        assert claims.take("0123456789")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 from PIL import Image
 
 from featurebank.cli import main
-from featurebank.runtime import set_threads
+from featurebank.runtime import set_ram, set_threads
 
 EXTRACT = ("extract", "--backbone", "mobilenet_v2", "--weights", "random:0", "--image-size", "32")
 GRID = """
@@ -26,12 +29,39 @@ kind = "nearest_mean"
 """
 
 
-def featurebank(*words: str | int | Path, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True)
+class Done:
+    """What a command has written, and its exit code."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def featurebank(*words: str | int | Path, cwd: Path, code: int = 0) -> Done:
+    """Runs a command in this process, because each new one would import TensorFlow once more."""
+    out, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd)
+        patch.delenv("FEATUREBANK_CACHE", raising=False)
+        patch.setattr(sys, "argv", ["featurebank", *map(str, words)])
+        with redirect_stdout(out), redirect_stderr(errors), pytest.raises(SystemExit) as stop:
+            main()
+        set_threads(None)
+        set_ram(None)
+    return checked(Done(int(stop.value.code or 0), out.getvalue(), errors.getvalue()), code)
+
+
+def in_own_process(*words: str | int | Path, cwd: Path, code: int = 0) -> Done:
     environment = {name: value for name, value in os.environ.items() if name != "FEATUREBANK_CACHE"}
     done = subprocess.run(
         [sys.executable, "-m", "featurebank", *map(str, words)],
         cwd=cwd, capture_output=True, text=True, env=environment, check=False, timeout=300,
     )  # fmt: skip
+    return checked(Done(done.returncode, done.stdout, done.stderr), code)
+
+
+def checked(done: Done, code: int) -> Done:
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -205,26 +235,14 @@ def test_doctor_says_what_is_wrong(place: Path) -> None:
         (("--cache", "empty", "leaderboard"), "no bank in the cache"),
     ],
 )
-def test_mistakes_get_one_line(
-    place: Path,
-    words: tuple[str, ...],
-    expected: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """In this process, because thirteen new ones would take half a minute."""
-    monkeypatch.chdir(place)
-    monkeypatch.delenv("FEATUREBANK_CACHE", raising=False)
-    monkeypatch.setattr(sys, "argv", ["featurebank", *words])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    set_threads(None)
-    assert stop.value.code == 1
-    assert expected in one_line(*capsys.readouterr())
+def test_mistakes_get_one_line(place: Path, words: tuple[str, ...], expected: str) -> None:
+    assert expected in complaint(*words, cwd=place)
 
 
-def test_a_mistake_in_a_process_of_its_own(place: Path) -> None:
-    assert "did you mean 'resnet50'" in complaint("extract", "--backbone", "resnet5", cwd=place)
+def test_whole_in_a_process_of_its_own(place: Path) -> None:
+    assert json.loads(in_own_process("heads", "--grid", "grid.toml", "--json", cwd=place).stdout)["best"]
+    done = in_own_process("extract", "--backbone", "resnet5", cwd=place, code=1)
+    assert "did you mean 'resnet50'" in one_line(done.stdout, done.stderr)
 
 
 def test_a_wrong_tap_names_the_nearest_layer(place: Path) -> None:
@@ -282,6 +300,7 @@ def test_a_network_of_ones_own(place: Path, tmp_path: Path) -> None:
     assert "--preprocessing" in complaint(*words[2:-1], cwd=place)
     best = answer("--cache", tmp_path, "heads", "--head", "ridge", cwd=place)["best"]
     words = ("--cache", tmp_path, "export", best, "-o", "whole.keras")
-    assert "name it yourself with --backbone small_nets:build" in complaint(*words, cwd=place)
+    done = in_own_process(*words, cwd=place, code=1)  # this one has built the network, and knows it
+    assert "name it yourself with --backbone small_nets:build" in one_line(done.stdout, done.stderr)
     featurebank(*words, "--backbone", "small_nets:build", cwd=place)
     assert (place / "whole.keras").is_file()

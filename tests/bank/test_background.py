@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,21 +57,33 @@ def test_failure_reaches_the_caller_and_earlier_rows_are_kept(tmp_path: Path, ro
     assert sum(shard.rows for shard in load_manifest(tmp_path).shards) == 3
 
 
-class SlowWriter(BankWriter):
-    """A disk that takes its time."""
+class HeldWriter(BankWriter):
+    """A disk that is at its second batch, and then at its third, until Ctrl-C has been pressed."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self.batches = 0
+        self.begun, self.pressed = threading.Semaphore(0), threading.Semaphore(0)
 
     def append(self, *arguments: object) -> None:
-        time.sleep(0.1)
+        self.batches += 1
+        if self.batches in {2, 3}:
+            self.begun.release()
+            assert self.pressed.acquire(timeout=60)
         super().append(*arguments)  # type: ignore[arg-type]
 
 
 def test_impatient_user(tmp_path: Path, rows: SimpleNamespace) -> None:
     """Ctrl-C again and again, also while the rest is being written: no hanging thread, every row under its own key."""
-    writer = SlowWriter(tmp_path, rows.recipe, rows.dataset)
+    writer = HeldWriter(tmp_path, rows.recipe, rows.dataset)
+
+    def heard(number: int, frame: object) -> None:
+        writer.pressed.release()
+        raise KeyboardInterrupt
 
     def press() -> None:
         for _ in range(2):
-            time.sleep(0.12)
+            assert writer.begun.acquire(timeout=60)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def extract() -> None:
@@ -90,12 +100,14 @@ def test_impatient_user(tmp_path: Path, rows: SimpleNamespace) -> None:
             extract()
         finally:
             alive.extend(t.name for t in threading.enumerate() if t.name == "featurebank-writer")
-            while fingers.is_alive():
-                with contextlib.suppress(KeyboardInterrupt):
-                    fingers.join()
+            fingers.join()
 
-    with pytest.raises(KeyboardInterrupt):
-        extract_to_the_end()
+    before = signal.signal(signal.SIGINT, heard)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            extract_to_the_end()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert alive == [], "the bank was let go while a thread still wrote it"
     (shard,) = load_manifest(tmp_path).shards
     count = len(read_keys(tmp_path, shard))

@@ -44,24 +44,29 @@ def test_two_processes_at_once_do_each_run_once(make_bank: Callable[..., Bank], 
     assert kept(bank) == {ends[0][2]}
 
 
+def wait_for(log: Path, what: str, count: int = 1, *, first: str = "") -> None:
+    """Waits until processes have written so many lines of a kind into a log."""
+    while sum(line[1].startswith(first) if first else True for line in logged(log, what)) < count:
+        time.sleep(0.01)
+
+
 def test_what_another_process_trains_is_waited_for(make_bank: Callable[..., Bank], tmp_path: Path) -> None:
-    bank, log = make_bank(noise=4.0), tmp_path / "log"
-    first = start_partner(bank, log, GRID[:3], pause=1.0)
-    while not logged(log, "said"):
-        time.sleep(0.02)
-    end(start_partner(bank, log, GRID[:3], pause=0.0), first)
+    bank, log, hold = make_bank(noise=4.0), tmp_path / "log", tmp_path / "go"
+    first = start_partner(bank, log, GRID[:3], hold=hold)
+    wait_for(log, "recorded")
+    second = start_partner(bank, log, GRID[:3], pause=0.0)
+    wait_for(log, "said", first="waiting:")
+    hold.touch()
+    end(second, first)
     assert sorted(Counter(run for _, run in logged(log, "recorded")).values()) == [1, 1, 1]
-    assert any(line[1] == "waiting:" for line in logged(log, "said"))
 
 
 def test_what_a_dead_process_has_claimed_is_trained(make_bank: Callable[..., Bank], tmp_path: Path) -> None:
     bank, log = make_bank(noise=4.0), tmp_path / "log"
-    first = start_partner(bank, log, GRID[:3], pause=1.0)
-    while not logged(log, "recorded"):
-        time.sleep(0.02)
+    first = start_partner(bank, log, GRID[:3], hold=tmp_path / "never")
+    wait_for(log, "recorded")
     second = start_partner(bank, log, GRID[:3], pause=0.0)
-    while len(logged(log, "begins")) < 2:
-        time.sleep(0.02)
+    wait_for(log, "said", first="waiting:")
     first.kill()
     first.communicate()
     end(second)

@@ -101,10 +101,8 @@ def test_ctrl_c(child: Start, ended: Ended, tmp_path: Path) -> None:
     digits = ["-q", "--cache", tmp_path, "extract", "--backbone", "efficientnet_lite0", "--weights", "random:0",
               "--image-size", 32, "--dataset", "digits", "--batch-size", 2, "--json"]  # fmt: skip
     process = child(*digits, rows=16)
-    deadline = time.monotonic() + 100
     while not list(tmp_path.glob("digits*/shard-*.h5")):
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, error = ended(process, 130)

@@ -119,7 +119,8 @@ from featurebank.grid import record, train_heads, work
 from featurebank.progress import Reporter
 from featurebank.runtime import set_threads
 
-path, log, grid, options, pause = Path(sys.argv[1]), Path(sys.argv[2]), *map(json.loads, sys.argv[3:6])
+path, log, grid, options, pause, hold = Path(sys.argv[1]), Path(sys.argv[2]), *map(json.loads, sys.argv[3:7])
+recorded = 0
 
 def write(line):
     with log.open("a") as file:
@@ -131,8 +132,12 @@ class Loud(Reporter):
 
 class Journal(record.Journal):
     def record(self, job, fitted, **more):
+        global recorded
         time.sleep(pause)
+        while hold and recorded and not Path(hold).exists():
+            time.sleep(0.01)
         super().record(job, fitted, **more)
+        recorded += 1
         write(f"recorded {job.run}")
 
 import featurebank.grid.stage
@@ -144,9 +149,20 @@ write(f"ends {len(runs)} {runs[0].run}")
 """
 
 
-def start_partner(bank: Bank, log: Path, grid: Any, *, pause: float = 0.02, **options: Any) -> subprocess.Popen[str]:
-    """Starts a process that trains a grid and writes what it does into a log."""
-    arguments = [str(bank.path), str(log), json.dumps(grid), json.dumps(options), json.dumps(pause)]
+def start_partner(
+    bank: Bank, log: Path, grid: Any, *, pause: float = 0.02, hold: Path | None = None, **options: Any
+) -> subprocess.Popen[str]:
+    """Starts a process that trains a grid and writes what it does into a log.
+
+    Args:
+        bank: what it trains on.
+        log: to write into.
+        grid: of heads.
+        pause: for how many seconds it waits before each record.
+        hold: a file; the process records no second run before there is one.
+        options: of `train_heads`.
+    """
+    arguments = [str(bank.path), str(log), *map(json.dumps, (grid, options, pause, hold and str(hold)))]
     return subprocess.Popen(
         [sys.executable, "-c", PARTNER, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,

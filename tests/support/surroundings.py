@@ -1,6 +1,7 @@
 """What the tests of a process find around them; imported before anything reads it."""
 
 import os
+import signal
 
 for _name in ("COLUMNS", "LINES"):  # what is printed does not depend on the terminal the tests are started from
     os.environ.pop(_name, None)
@@ -11,3 +12,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes would wait for each other, and spin meanwhile
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What a shell runs in the background is deaf to Ctrl-C, and so is every process that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

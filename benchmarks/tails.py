@@ -33,7 +33,7 @@ from featurebank.heads.layered_network import LayeredNetwork
 from featurebank.heads.map_data import MapData
 from featurebank.heads.maps import StoredMaps
 from featurebank.heads.tail import TailHead
-from featurebank.heads.trainer import padded
+from featurebank.training.batches import padded
 
 Losses = dict[str, dict[str, list[float]]]
 """Of each epoch, by cut and contestant."""

@@ -21,6 +21,7 @@ LEVELS = {
     "files": 1,
     "levels": 1,
     "sealed": 1,
+    "system": 1,
     "csv_files": 2,
     "runtime": 1,
     "meter": 1,
@@ -34,6 +35,7 @@ LEVELS = {
     "metrics": 2,
     "augment": 3,
     "engine": 3,
+    "training": 2,
     "heads": 3,
     "near": 3,
     "originals": 3,  # a bank's images, found again
@@ -62,7 +64,7 @@ ALLOWED_BESIDE = {("archive", "files"),
 }  # fmt: skip
 
 OWNERS = {
-    "tensorflow": {"runtime", "heads", "grafting"},  # everybody else takes it from runtime.import_tensorflow
+    "tensorflow": {"runtime", "training", "grafting"},  # everybody else takes it from runtime.import_tensorflow
     "keras": {"backbone", "dataset", "engine", "heads", "grafting", "finetuning"},  # dataset: it downloads CIFAR
     "openvino": {"engine"},
     "h5py": {"bank", "backbone"},
@@ -73,7 +75,7 @@ OWNERS = {
     "onnx": {"grafting"},
     "tf2onnx": {"grafting"},
     "onnxruntime": {"grafting"},
-    "scipy": {"heads", "metrics"},  # metrics: quantiles and sums of distributions
+    "scipy": {"heads", "metrics", "training"},  # metrics: quantiles and sums of distributions
     "click": {"cli"},
     "rich": {"cli"},
     "pydantic": {"config"},
@@ -97,11 +99,11 @@ NARROWER = {
     "tensorflow": {
         "runtime.py",
         "grafting/guard.py",  # the schema of TensorFlow Lite's files
-        "heads/block_program.py",
-        "heads/program.py",
-        "heads/losses.py",
-        "heads/map_program.py",
-        "heads/masks.py",
+        "training/dropout.py",
+        "training/programs/dense.py",
+        "training/programs/dense_blocks.py",
+        "training/programs/losses.py",
+        "training/programs/maps.py",
     },
     "onnx": {"grafting/converters.py", "grafting/guard.py"},
     "tf2onnx": {"grafting/converters.py"},

@@ -18,9 +18,9 @@ from featurebank.finetuning.images import batches, order, view_of
 from featurebank.finetuning.phases import Phase
 from featurebank.finetuning.program import Program
 from featurebank.finetuning.task import Judged, Task
-from featurebank.heads.schedules import Plateau
-from featurebank.heads.stopping import EarlyStopping
 from featurebank.progress import Reporter
+from featurebank.training.schedules import Plateau
+from featurebank.training.stopping import EarlyStopping
 
 _LOWER = 0.1
 """What an explosion makes of the learning rate."""
@@ -78,9 +78,9 @@ class Loop:
 
     def _enter(self, kept: Checkpoint | None) -> None:
         """Makes ready for a phase: at its beginning, or where a checkpoint stands."""
-        options, trainer = self._task.options, self._phase.trainer
-        weights = trainer.class_weights(self._labels, int(self._task.network.places.max()) + 1)
-        steps = len(order(len(self._labels), trainer.batch_size, (0,)))
+        options, training = self._task.options, self._phase.training
+        weights = training.class_weights(self._labels, int(self._task.network.places.max()) + 1)
+        steps = len(order(len(self._labels), training.batch_size, (0,)))
         self._task.network.set_momenta(self._phase, steps, options.batch_norm_momentum)
         self._program = Program(self._task.network, self._phase, options, weights)
         self._variables = self._task.network.variables(self._phase)
@@ -88,10 +88,10 @@ class Loop:
             self._restore(kept)
             return
         self._best = self._snapshot()
-        self._stopping = EarlyStopping(trainer.patience, trainer.min_delta)
+        self._stopping = EarlyStopping(training.patience, training.min_delta)
         self._plateau = None
-        if trainer.schedule == "plateau":
-            self._plateau = Plateau(trainer.plateau_factor, trainer.plateau_patience, trainer.plateau_floor)
+        if training.schedule == "plateau":
+            self._plateau = Plateau(training.plateau_factor, training.plateau_patience, training.plateau_floor)
 
     def _leave(self) -> None:
         """Ends a phase with the best weights so far, and decides whether another follows."""
@@ -127,9 +127,9 @@ class Loop:
 
     def _train(self) -> bool:
         """Trains for the rest of an epoch; returns False where the loss explodes."""
-        state, options, trainer = self.state, self._task.options, self._phase.trainer
-        rows = order(len(self._labels), trainer.batch_size, (options.seed, state.phase, state.epoch))
-        rates = trainer.scheduled().rates(state.epoch, len(rows)) * state.rate * state.plateau_rate
+        state, options, training = self.state, self._task.options, self._phase.training
+        rows = order(len(self._labels), training.batch_size, (options.seed, state.phase, state.epoch))
+        rates = training.scheduled().rates(state.epoch, len(rows)) * state.rate * state.plateau_rate
         view = view_of(options.seed, self._epochs() + state.retried)
         title, classes = f"phase {state.phase + 1} epoch {state.epoch}", len(self._task.network.places)
         with self._reporter.track(title, len(self._labels), "images") as advance:
@@ -177,9 +177,9 @@ class Loop:
 
     def _validate(self) -> bool:
         """Judges an epoch, and decides whether another follows; returns False where the loss is no number."""
-        state, trainer = self.state, self._phase.trainer
+        state, training = self.state, self._phase.training
         found = self._task.judge()
-        value = found.value(trainer.monitor)
+        value = found.value(training.monitor)
         if not math.isfinite(value):
             return False
         # Patience is with the phase itself: batch normalisation may first have to get used to these images.
@@ -194,13 +194,13 @@ class Loop:
         best = value < state.best["value"] and found.accuracy >= self._head.accuracy
         if best:
             self._best = self._snapshot()
-            state.best = {**_candidate(found, trainer.monitor), "epoch": self._epochs()}
+            state.best = {**_candidate(found, training.monitor), "epoch": self._epochs()}
         if self._plateau:
-            state.plateau_rate = self._plateau.lowered(trainer.learning_rate * state.plateau_rate, value)
-            state.plateau_rate /= trainer.learning_rate
-        state.ended = not going_on or state.epoch >= trainer.epochs
+            state.plateau_rate = self._plateau.lowered(training.learning_rate * state.plateau_rate, value)
+            state.plateau_rate /= training.learning_rate
+        state.ended = not going_on or state.epoch >= training.epochs
         self._reporter.say(
-            f"phase {state.phase + 1}, epoch {state.epoch} of {trainer.epochs}: loss {loss:.4f}, validation accuracy "
+            f"phase {state.phase + 1}, epoch {state.epoch} of {training.epochs}: loss {loss:.4f}, validation accuracy "
             f"{found.accuracy:.4f}, loss {found.loss:.4f}{' (best so far)' if best else ''}"
         )
         self._show()
@@ -211,9 +211,9 @@ class Loop:
             self._board.take(self.state.history, self._head.epoch_0())
 
     def _last_rate(self) -> float:
-        trainer = self._phase.trainer
-        steps = len(order(len(self._labels), trainer.batch_size, (0,)))
-        rate = float(trainer.scheduled().rates(self.state.epoch, steps)[-1])
+        training = self._phase.training
+        steps = len(order(len(self._labels), training.batch_size, (0,)))
+        rate = float(training.scheduled().rates(self.state.epoch, steps)[-1])
         return rate * self.state.rate * self.state.plateau_rate
 
     def _epochs(self) -> int:

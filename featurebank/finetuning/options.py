@@ -8,8 +8,8 @@ from typing import Any
 
 from featurebank.augment import Augmentation
 from featurebank.errors import ConfigError, HeadError, unknown_name
-from featurebank.heads.checks import Check, choice, count, number, optional, refuse, switch
-from featurebank.heads.neural import TrainedHead
+from featurebank.system.validation import Check, choice, count, number, optional, refuse, switch
+from featurebank.training.options import TrainingOptions
 from featurebank.words import problem_lines
 
 BATCH_NORMS = ("train", "frozen")
@@ -25,7 +25,7 @@ _OF_HEADS = (
     "optimizer", "momentum", "nesterov", "weight_decay", "schedule", "decay", "warmup", "plateau_factor",
     "plateau_patience", "plateau_floor", "label_smoothing", "class_weight", "batch_size", "min_delta", "monitor",
 )  # fmt: skip
-"""Options that `TrainedHead` has as well, with the same meaning."""
+"""Options of the same name and meaning in `TrainingOptions`."""
 _BY_PHASE = ("epochs", "learning_rate", "patience")
 _NOT_RECORDED = ("validate_every", "validate_on", "checkpoint_every", "seed")
 """They change no weight, or are kept apart."""
@@ -56,7 +56,7 @@ class Options:
         normalize: bring each channel of the training images to mean 0 and variance 1 in place of what the network does
             to its input; for training from scratch: the first phase has to be "all".
         mixed_precision: compute in bfloat16, with weights in float32; on a GPU alone.
-        optimizer: as `TrainedHead`, as the next ones.
+        optimizer: as `TrainingOptions`, as the next ones.
         monitor: what decides which epoch is best. "val_accuracy" is decided by the loss where it is the same. Whatever
             it is, no epoch is kept that has a lower validation accuracy than the head.
         seed: of the order of images, augmentation and dropout.
@@ -110,8 +110,8 @@ class Options:
         if problems:
             raise ConfigError(problem_lines(problems))
 
-    def trainer(self, phase: int, phases: int, *, normalizes: bool = True) -> TrainedHead:
-        """Returns what `TrainedHead` knows of optimizer, schedule and stopping, for one phase.
+    def training(self, phase: int, phases: int, *, normalizes: bool = True) -> TrainingOptions:
+        """Returns optimizer, schedule, batches and early stopping of one phase.
 
         Args:
             phase: counted from 0.
@@ -124,7 +124,7 @@ class Options:
         given = {name: _of_phase(name, getattr(self, name), phase, phases) for name in _BY_PHASE}
         if given["learning_rate"] is None:
             given["learning_rate"] = RATES.get(self.optimizer, RATES["adam"]) * (1 if normalizes else _UNNORMALIZED)
-        return TrainedHead(**given, **{name: getattr(self, name) for name in _OF_HEADS}, random_state=self.seed)
+        return TrainingOptions(**given, **{name: getattr(self, name) for name in _OF_HEADS}, random_state=self.seed)
 
     def params(self) -> dict[str, Any]:
         """Returns for a run's record the options that differ from the defaults, and which phases were wanted."""
@@ -153,11 +153,11 @@ class Options:
         try:
             refuse("finetune", self._checks())
             for phase in range(phases):
-                self.trainer(phase, phases).check()
+                refuse("finetune", self.training(phase, phases).checks())
             if self.augment is not None:
                 Augmentation.parse(self.augment)
         except (HeadError, ConfigError) as error:
-            yield str(error).replace("TrainedHead:", "finetune:")
+            yield str(error)
 
     def _checks(self) -> list[Check]:
         decay = number("layer_decay", self.layer_decay, above=0)

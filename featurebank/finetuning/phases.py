@@ -12,7 +12,7 @@ from featurebank.backbone.cuts import cut_points
 from featurebank.backbone.graph import graph_of
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.finetuning.options import Options
-from featurebank.heads.neural import TrainedHead
+from featurebank.training.options import TrainingOptions
 from featurebank.words import counted, every
 
 ALL = "all"
@@ -37,8 +37,8 @@ class Phase:
     """Those of them whose weights are trained, in order."""
     parameters: int
     """How many numbers that are."""
-    trainer: TrainedHead
-    """Optimizer, schedule, patience."""
+    training: TrainingOptions
+    """Optimizer, schedule, batches, patience."""
 
     def record(self) -> dict[str, Any]:
         """Returns what a run's record says of it."""
@@ -120,8 +120,8 @@ def plan_phases(model: Any, options: Options) -> list[Phase]:
     found = []
     for number, (name, layers, trained) in enumerate(parts):
         normalizes = any(type(layout.layers[layer]).__name__ == _NORM for layer in trained)
-        trainer = options.trainer(number, len(parts), normalizes=normalizes)
-        found.append(Phase(name, layers, trained, _count(layout, trained), trainer))
+        training = options.training(number, len(parts), normalizes=normalizes)
+        found.append(Phase(name, layers, trained, _count(layout, trained), training))
     return found
 
 
@@ -136,11 +136,11 @@ def describe(model: Any, phases: Sequence[Phase]) -> Iterator[str]:
     whole = sum(math.prod(weight.shape) for weight in model.weights)
     rows = [("phase", "unfreeze", "first layer trained", "layers", "parameters", "share", "epochs", "learning rate")]
     for number, phase in enumerate(phases, 1):
-        trainer = phase.trainer
+        training = phase.training
         rows.append(
             (
                 str(number), phase.name, phase.trained[0], str(len(phase.trained)), f"{phase.parameters:,}",
-                f"{100 * phase.parameters / whole:.1f} %", f"<= {trainer.epochs}", f"{trainer.learning_rate:g}",
+                f"{100 * phase.parameters / whole:.1f} %", f"<= {training.epochs}", f"{training.learning_rate:g}",
             )
         )  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -150,8 +150,8 @@ def describe(model: Any, phases: Sequence[Phase]) -> Iterator[str]:
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()
-    trainer = phases[0].trainer
-    yield f"of {whole:,} parameters; {trainer.optimizer}, schedule {trainer.schedule}, batches of {trainer.batch_size}"
+    first = phases[0].training
+    yield f"of {whole:,} parameters; {first.optimizer}, schedule {first.schedule}, batches of {first.batch_size}"
 
 
 def describe_batch_norm(model: Any, phases: Sequence[Phase], chosen: str, why: str) -> str:

@@ -11,9 +11,9 @@ from featurebank.backbone.graph import graph_of
 from featurebank.errors import ConfigError
 from featurebank.finetuning.options import Options
 from featurebank.finetuning.phases import Layout, Phase, unfreeze
-from featurebank.heads.neural import TrainedHead
-from featurebank.heads.updates import Step
 from featurebank.runtime import import_tensorflow
+from featurebank.training.optimizers import Step
+from featurebank.training.options import TrainingOptions
 
 PROBABILITIES = "probabilities"
 """The layer of a graft whose input are the logits of the classes that the head has seen."""
@@ -97,11 +97,11 @@ class Program:
         layout = Layout(network.model)
         trained = [(n, v) for n in phase.trained for v in layout.layers[n].trainable_variables]
         self._parameters = [variable.value for _, variable in trained]
-        self._rule = phase.trainer.rule()
+        self._rule = phase.training.rule()
         self.slots = [[tf.Variable(slot) for slot in self._rule.empty_slots(v)] for v in self._parameters]
         shares = [float(options.layer_decay) ** layout.depth(name) for name, _ in trained]
-        change = _change(phase.trainer, self._parameters, self.slots, shares, options.global_clipnorm)
-        self._step = _step(network.training, phase.trainer, self._parameters, change)
+        change = _change(phase.training, self._parameters, self.slots, shares, options.global_clipnorm)
+        self._step = _step(network.training, phase.training, self._parameters, change)
         self._weights = class_weights.astype(np.float32)
 
     def step(self, images: np.ndarray, labels: np.ndarray, rate: float, number: int) -> tuple[float, float]:
@@ -128,14 +128,14 @@ class Program:
                 slot.assign(value)
 
 
-def _step(model: Any, trainer: TrainedHead, parameters: Sequence[Any], change: Callable[..., None]) -> Any:
+def _step(model: Any, training: TrainingOptions, parameters: Sequence[Any], change: Callable[..., None]) -> Any:
     tf = import_tensorflow()
     scalar = tf.TensorSpec((), tf.float32)
     signature = [
         tf.TensorSpec((None, *model.input.shape[1:]), tf.uint8), tf.TensorSpec((None,), tf.int32),
         tf.TensorSpec((None,), tf.float32), scalar, scalar,
     ]  # fmt: skip
-    smoothing = float(trainer.label_smoothing)
+    smoothing = float(training.label_smoothing)
 
     @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
     def step(x: Any, labels: Any, weights: Any, rate: Any, number: Any) -> Any:
@@ -152,12 +152,12 @@ def _step(model: Any, trainer: TrainedHead, parameters: Sequence[Any], change: C
 
 
 def _change(
-    trainer: TrainedHead, parameters: Sequence[Any], slots: Sequence[Sequence[Any]], shares: Sequence[float],
+    training: TrainingOptions, parameters: Sequence[Any], slots: Sequence[Sequence[Any]], shares: Sequence[float],
     clipnorm: float | None,
 ) -> Callable[..., None]:  # fmt: skip
     """Returns the program of the optimizer's step; it changes variables in place."""
-    tf, rule, decay = import_tensorflow(), trainer.rule(), trainer.decayed()
-    momentum, active = tf.constant(float(trainer.momentum)), tf.constant(1.0)
+    tf, rule, decay = import_tensorflow(), training.rule(), training.decayed()
+    momentum, active = tf.constant(float(training.momentum)), tf.constant(1.0)
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def change(gradients: list[Any], rate: Any, number: Any) -> None:

@@ -15,8 +15,8 @@ from featurebank.heads.data import TrainingData
 from featurebank.heads.fitting import Fitted, fit_heads
 from featurebank.heads.folds import Fold, FoldedImages
 from featurebank.heads.memory import is_shortage
-from featurebank.heads.trainer import between_epochs
 from featurebank.progress import Advance, Reporter, enumerate_some
+from featurebank.training.loop import between_epochs
 from featurebank.words import counted
 
 LOOK_AGAIN_S = 0.5

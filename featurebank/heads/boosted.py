@@ -19,12 +19,12 @@ import numpy as np
 
 from featurebank.errors import HeadError
 from featurebank.heads.base import Head
-from featurebank.heads.checks import count, number, optional, refuse
 from featurebank.heads.estimators import fit_transforms, transform
 from featurebank.heads.features import known_rows
 from featurebank.heads.memory import check_memory
 from featurebank.heads.shared import Shared
 from featurebank.runtime import threads
+from featurebank.system.validation import count, number, optional, refuse
 
 
 class XGBoostHead(Head):

@@ -8,10 +8,10 @@ import numpy as np
 from sklearn.base import clone
 
 from featurebank.errors import HeadError
-from featurebank.heads.activations import softmax
 from featurebank.heads.base import Head
 from featurebank.heads.features import checked_features
 from featurebank.metrics import SMALLEST
+from featurebank.training.activations import softmax
 
 METHODS = ("temperature",)
 _RANGE = (0.05, 20.0)

@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from featurebank.errors import HeadError
+from featurebank.heads.joined import train_together
 from featurebank.heads.layers import weighted
 from featurebank.heads.linear import SoftmaxHead
+from featurebank.heads.map_data import MapData
 from featurebank.heads.maps import as_maps, blocks, in_order, pooled
 from featurebank.heads.on_maps import times
+from featurebank.training.batches import OnHead
+
+
+def train_cams(
+    heads: Sequence[CamHead],
+    X: Any,
+    y: np.ndarray,
+    validation_data: tuple[Any, np.ndarray] | None = None,
+    *,
+    views: Sequence[Any] = (),
+    on_trained: OnHead | None = None,
+) -> list[str | None]:
+    """Trains heads on the averages of the same maps; see `train_together`.
+
+    Args:
+        heads: to be fitted in place.
+        X: (n, h, w, c) features, or maps in a bank.
+        y: (n,) labels.
+        validation_data: for early stopping; None runs all epochs.
+        views: further views of the images of X, each like X.
+        on_trained: called as soon as a head stops.
+
+    Returns:
+        For each head None, or in one line why it failed.
+
+    Raises:
+        HeadError: a parameter is out of its range, features are no maps or not finite, or there is only one class.
+    """
+    for head in heads:
+        head.check()
+    data = MapData.of(X, y, validation_data, views)
+    averages, *more = (pooled(data.X, view=view) for view in range(data.X.views))
+    held_out = data.validation and (pooled(data.validation[0]), data.classes[data.validation[1]])
+    return train_together(heads, averages, data.classes[data.y], held_out, views=more, on_trained=on_trained)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -22,7 +59,7 @@ class CamHead(SoftmaxHead):
     joined with others like a softmax head, and never sees a map of 49 places when it could see their mean.
 
     Args:
-        learning_rate: see `TrainedHead`, as for all the others.
+        learning_rate: see `TrainingOptions`, as for all the others.
         dropout: rate of the averaged channels.
 
     References:
@@ -31,21 +68,11 @@ class CamHead(SoftmaxHead):
     """
 
     needs_map = True
+    train_heads = staticmethod(train_cams)
 
-    def fit(self, X: Any, y: np.ndarray, validation_data: tuple[Any, np.ndarray] | None = None) -> Self:
-        """Trains the head alone.
-
-        Args:
-            X: (n, h, w, c) features, or maps in a bank.
-            y: (n,) labels.
-            validation_data: features and labels for early stopping; None runs all epochs.
-
-        Raises:
-            HeadError: as `MapHead.fit`.
-        """
-        self.check()
-        averaged = None if validation_data is None else (pooled(as_maps(validation_data[0])), validation_data[1])
-        return super().fit(pooled(as_maps(X)), y, averaged)
+    def checked_shape(self, X: Any) -> tuple[int, ...]:
+        """Returns the shape (n, h, w, c) of maps to train on; see `TrainedHead.checked_shape`."""
+        return as_maps(X).shape
 
     def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
         """Returns about how many bytes the head takes while it is trained: on averages, whatever the maps' size."""

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from featurebank.heads import discriminant
-from featurebank.heads.checks import Check, number
 from featurebank.heads.exact import LinearHead, one_hot
 from featurebank.heads.gram import gram
 from featurebank.heads.reduced import Factor, reduced, solve
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, row_blocks
+from featurebank.system.validation import Check, number
 
 LOO_PENALTIES = np.logspace(-4, 2, 25)
 """What `alpha="loo"` tries, in units of the mean variance of a coordinate of the features, summed over the images."""

@@ -4,36 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from featurebank.errors import HeadError
-from featurebank.heads.checks import Check, choice, listed
 from featurebank.heads.layers import activated, weighted
-from featurebank.heads.map_head import (
-    NO_BIAS,
-    WHERE,
-    MapHead,
-    normalized_activation,
-    plain,
-    sizes,
-    vectors,
-)
-from featurebank.heads.neural import where
+from featurebank.heads.map_head import NO_BIAS, WHERE, MapHead, normalized_activation, plain, sizes, vectors
+from featurebank.heads.map_network import train_maps_together
 from featurebank.heads.on_maps import times
+from featurebank.system.validation import Check, choice, listed
+from featurebank.training.options import batch_norm_position
+from featurebank.training.stems import Layer, edges, kernel_name
 
 PADDINGS = ("valid", "same")
 REDUCTIONS = ("flatten", "avg", "max")
-
-
-class Layer(NamedTuple):
-    """One convolution."""
-
-    filters: int
-    kernel: int
-    pool: int
-    """Side of the windows of its max pooling; 1 for none."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -50,7 +35,7 @@ class ConvHead(MapHead):
             left over at the lower and right edge is not looked at, as in Keras.
         reduce: how the last map becomes a vector: "flatten", or "avg" or "max" over its places.
         hidden_units: see `MapHead`, as for the dense layers' other parameters.
-        learning_rate: see `TrainedHead`, as for all the others.
+        learning_rate: see `TrainingOptions`, as for all the others.
     """
 
     filters: int | Sequence[int] = 256
@@ -59,6 +44,8 @@ class ConvHead(MapHead):
     conv_batch_norm: bool | str = True
     pool_size: int | Sequence[int] = 2
     reduce: str = "flatten"
+
+    train_heads = staticmethod(train_maps_together)
 
     def conv_layers(self) -> tuple[Layer, ...]:
         """Returns the convolutions."""
@@ -69,11 +56,11 @@ class ConvHead(MapHead):
             pools = [1] * (len(filters) - 1) + pools
         return tuple(Layer(*sides) for sides in zip(filters, kernels, pools, strict=True))
 
-    def check_layers(self) -> list[Check]:
-        """Returns the checks of the parameters that this head adds."""
+    def checks(self) -> list[Check]:
+        """Returns the checks of all parameters."""
         count = len(self.filters) if isinstance(self.filters, list | tuple) else 1
         return [
-            *super().check_layers(),
+            *super().checks(),
             sizes("filters", self.filters),
             *(_for_each(name, getattr(self, name), count) for name in ("kernel_size", "pool_size")),
             choice("padding", self.padding, PADDINGS),
@@ -83,15 +70,15 @@ class ConvHead(MapHead):
 
     def stem_key(self) -> tuple[Any, ...]:
         """Returns what the program of the stem depends on."""
-        return ("conv", self.conv_layers(), self.padding, where(self.conv_batch_norm), self.reduce)
+        return ("conv", self.conv_layers(), self.padding, batch_norm_position(self.conv_batch_norm), self.reduce)
 
     def stem_shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each tensor of the stem; a kernel is (side * side * channels, filters)."""
         found: dict[str, tuple[int, ...]] = {}
-        channels = shape[-1]
+        channels, beside = shape[-1], vectors(batch_norm_position(self.conv_batch_norm))
         for number, (layer, _) in enumerate(self._sides(shape)):
             found[kernel_name(number)] = (layer.kernel**2 * channels, layer.filters)
-            found |= {f"{name}_conv{number}": (layer.filters,) for name in vectors(where(self.conv_batch_norm))}
+            found |= {f"{name}_conv{number}": (layer.filters,) for name in beside}
             channels = layer.filters
         return found
 
@@ -134,13 +121,14 @@ class ConvHead(MapHead):
         """Adds the convolutions to a graph; see `MapHead.stem_layers`."""
         import keras
 
+        position = batch_norm_position(self.conv_batch_norm)
         for number, layer in enumerate(self.conv_layers()):
             side, name = layer.kernel, f"conv{number}"
             kernel = self.tensors_[kernel_name(number)].reshape(side, side, -1, layer.filters)
             bias = self.tensors_.get(f"bias_{name}", np.zeros(layer.filters))  # none before batch normalisation
             convolution = keras.layers.Conv2D(layer.filters, side, padding=self.padding, name=f"head_{name}")
             tensor = weighted(convolution, tensor, [kernel, bias])
-            tensor = activated(tensor, self.activation, where(self.conv_batch_norm), self.tensors_, name)
+            tensor = activated(tensor, self.activation, position, self.tensors_, name)
             if layer.pool > 1:
                 tensor = keras.layers.MaxPooling2D(layer.pool, name=f"head_{name}_pool")(tensor)
         reductions = {
@@ -170,16 +158,6 @@ class ConvHead(MapHead):
             found.append((layer, sides))
             sides = (sides[0] // layer.pool, sides[1] // layer.pool)
         return found
-
-
-def kernel_name(number: int) -> str:
-    """Returns the name of the kernel of a convolution."""
-    return f"kernel_conv{number}" if number else "kernel0"
-
-
-def edges(kernel: int, padding: str) -> tuple[int, int]:
-    """Returns how many zeros are put before and after each side of a map."""
-    return ((kernel - 1) // 2, kernel // 2) if padding == "same" else (0, 0)
 
 
 def _patches(X: np.ndarray, kernel: int, padding: str) -> np.ndarray:

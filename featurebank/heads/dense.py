@@ -9,13 +9,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from featurebank.heads.activations import BATCH_NORM_EPSILON
 from featurebank.heads.features import checked_features, flat_features, known_rows
 from featurebank.heads.memory import JUDGED_ROWS
-from featurebank.heads.neural import Dense, History, NeuralHead, TrainedHead
+from featurebank.heads.neural import NeuralHead
 from featurebank.heads.steps import row_blocks
-from featurebank.heads.trainer import Batches, Labelled, padded
+from featurebank.heads.trained import TrainedHead
 from featurebank.runtime import import_tensorflow
+from featurebank.training.activations import BATCH_NORM_EPSILON
+from featurebank.training.batches import Batches, Labelled, padded
+from featurebank.training.history import Dense, History
 
 Validation = tuple[np.ndarray, np.ndarray]
 
@@ -105,12 +107,12 @@ class DenseNetwork:
 
     def __init__(self, heads: Sequence[NeuralHead], data: DenseData) -> None:
         self._tf = import_tensorflow()
-        from featurebank.heads import block_program, losses, program  # are made of TensorFlow
+        from featurebank.training.programs import dense, dense_blocks, losses  # import TensorFlow at their top
 
-        self._blocks, self._program, self._data, self._first = block_program, program, data, heads[0]
+        self._blocks, self._program, self._data, self._first = dense_blocks, dense, data, heads[0]
         self._axis = losses.head_axis
         self.images, self.views, self.validated = len(data.y), 1 + len(data.views), data.validation is not None
-        self._shape = _shape(program, heads)
+        self._shape = _shape(dense, heads)
         sizes = (data.features, *self._first.layer_sizes(), len(data.classes))
         params, moving = initial_tensors(heads, sizes)
         self._params, self._moving = self._constants(params), self._constants(moving)

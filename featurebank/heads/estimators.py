@@ -11,14 +11,14 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from featurebank.errors import HeadError
-from featurebank.heads.activations import softmax
 from featurebank.heads.base import Head
-from featurebank.heads.checks import count, optional, refuse, switch
 from featurebank.heads.gram import gram
 from featurebank.heads.gram import transform as fitted_transform
 from featurebank.heads.layers import dense, flat
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps
+from featurebank.system.validation import count, optional, refuse, switch
+from featurebank.training.activations import softmax
 
 _WORKING_MEMORY_MB = 128
 """What an estimator may take for distances at a time; scikit-learn's own limit is a gigabyte, for each thread."""

@@ -14,15 +14,15 @@ from typing import Any, Self
 import numpy as np
 
 from featurebank.errors import HeadError
-from featurebank.heads.activations import softmax
 from featurebank.heads.base import Head
-from featurebank.heads.checks import Check, count, number, optional, refuse, switch
 from featurebank.heads.layers import dense, flat
 from featurebank.heads.memory import check_memory
 from featurebank.heads.reduced import Reduced
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, Transform, row_blocks
 from featurebank.runtime import limited_blas
+from featurebank.system.validation import Check, count, number, optional, refuse, switch
+from featurebank.training.activations import softmax
 
 Told = tuple[int, float, Exception | None]
 """The position of a head, the seconds that it took, and why it failed."""

@@ -1,35 +1,20 @@
-"""The families of heads with epochs: who trains them, and which of their heads share a program."""
+"""The families of heads with epochs: which of their heads share a program, and how long they take."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 from typing import Any
 
-from featurebank.heads.checks import listed
+from featurebank.system.validation import listed
 
-DENSE, MAPS, LAYERED = "dense", "maps", "layered"
+DENSE, CAM, MAPS, LAYERED = "dense", "cam", "maps", "layered"
 
 _LAYERED_ADDS_A_NUMBER = 4000
 """Multiply-adds of a last stage for each number of the map before it: ResNet50's after `conv4_block6_out`."""
-_ADDS_A_NANOSECOND = {DENSE: 60, MAPS: 100, LAYERED: 50}
+_ADDS_A_NANOSECOND = {DENSE: 60, CAM: 100, MAPS: 100, LAYERED: 50}
 """As they were measured on two cores; of a step, which has three times those of an answer."""
-
-
-def trainer(family: str) -> Callable[..., list[str | None]]:
-    """Returns the function that trains heads of a family, as `featurebank.heads.joined.train_together` does."""
-    if family == DENSE:
-        from featurebank.heads.joined import train_together
-
-        return train_together
-    if family == MAPS:
-        from featurebank.heads.map_network import train_maps_together
-
-        return train_maps_together
-    from featurebank.heads.layered_network import train_layered
-
-    return train_layered
 
 
 def programs(family: str, heads: Sequence[Any], shape: tuple[int, ...], classes: int, images: int) -> list[list[int]]:
@@ -49,6 +34,10 @@ def programs(family: str, heads: Sequence[Any], shape: tuple[int, ...], classes:
         from featurebank.heads.joined import programs as of_dense
 
         return of_dense(heads, prod(shape), classes)
+    if family == CAM:
+        from featurebank.heads.joined import programs as of_dense
+
+        return of_dense(heads, shape[-1], classes)
     if family == MAPS:
         from featurebank.heads.map_network import programs as of_maps
 
@@ -78,7 +67,7 @@ def nanoseconds(family: str, params: dict[str, Any], shape: tuple[int, ...], cla
             adds += prod(shape[:-1]) * kernel[min(number, len(kernel) - 1)] ** 2 * before * width
             before = width
         inputs = before * (prod(shape[:-1]) // 4 if params["reduce"] == "flatten" else 1)
-    elif family == MAPS:
+    elif family in {CAM, MAPS}:
         adds, inputs = 20 * prod(shape), shape[-1]
     sizes = [inputs, *listed(params.get("hidden_units") or []), classes]
     adds += sum((a + 1) * b for a, b in pairwise(sizes))

@@ -19,7 +19,7 @@ from featurebank.errors import FeatureBankError, HeadError, RamLimitError
 from featurebank.heads.catalog import family_of, is_calibrated, make_head, uncalibrated
 from featurebank.heads.data import TrainingData
 from featurebank.heads.exact import ExactHead, Told
-from featurebank.heads.families import DENSE, trainer
+from featurebank.heads.families import DENSE
 from featurebank.heads.memory import check_memory, is_shortage
 from featurebank.heads.runs import HeadSpec
 from featurebank.heads.scoring import score
@@ -84,7 +84,7 @@ def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitt
         chosen, take = [specs[i] for i in members], _placed(members, on_fitted)
         if family:
             with limited_blas():
-                _fit_together(family, chosen, data.in_memory if family == DENSE else data, take)
+                _fit_together(chosen, data.in_memory if family == DENSE else data, take)
         else:
             _fit_side_by_side(chosen, data.in_memory, take)
 
@@ -186,7 +186,7 @@ def _collected_warnings() -> Iterator[_Caught]:
         yield caught
 
 
-def _fit_together(family: str, specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
+def _fit_together(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
     every = [make_head(spec.kind, spec.params, random_state=seed) for spec, seed in specs]
     places = []
     for place, head in enumerate(every):
@@ -209,7 +209,7 @@ def _fit_together(family: str, specs: Sequence[tuple[HeadSpec, int]], data: Trai
                 failure = str(error)  # its training went well, its answers did not
         on_fitted(places[position], Fitted(heads[position], seconds, together, found, (), failure))
 
-    trainer(family)(heads, data.X, data.y, (data.X_val, data.y_val), views=data.views, on_trained=take)
+    heads[0].train_heads(heads, data.X, data.y, (data.X_val, data.y_val), views=data.views, on_trained=take)
 
 
 def _calibrating(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> OnFitted:

@@ -11,8 +11,9 @@ import numpy as np
 from featurebank.heads.dense import DenseData, DenseNetwork, Validation
 from featurebank.heads.memory import COPIES
 from featurebank.heads.neural import NeuralHead
-from featurebank.heads.trainer import OnHead, train_at, train_programs
 from featurebank.runtime import ram_limit
+from featurebank.training.batches import OnHead
+from featurebank.training.loop import train_at, train_programs
 
 _MEMORY_BYTES = 1 << 30
 """Parameters, slots and kept weights of the heads in one program stay below this, and below half of `--ram`; more heads

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.heads.checks import Check, count, number, optional
 from featurebank.heads.exact import Told, TransformedHead
 from featurebank.heads.gram import transform
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps
 from featurebank.runtime import ram_limit
+from featurebank.system.validation import Check, count, number, optional
 from featurebank.words import counted
 
 KERNELS = ("rbf", "linear")

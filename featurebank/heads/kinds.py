@@ -58,7 +58,7 @@ HEADS: dict[str, HeadKind] = {
         "featurebank.heads.pooling:GemPoolHead", "a mean of a map's powers, between average and maximum", "maps"
     ),
     "cam": _trained(
-        "featurebank.heads.cam:CamHead", "one map a class and its average: shows what speaks for a class", "maps"
+        "featurebank.heads.cam:CamHead", "one map a class and its average: shows what speaks for a class", "cam"
     ),
     "tail": _trained("featurebank.heads.tail:TailHead", "the backbone's own layers after a cut, trained on", "layered"),
     "residual_stage": _trained(

@@ -6,7 +6,7 @@ schedules, early stopping and history are those of every other head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,12 +15,12 @@ import numpy as np
 
 from featurebank.backbone.unfold import unfold
 from featurebank.errors import HeadError
-from featurebank.heads.activations import ACTIVATIONS
-from featurebank.heads.checks import Check, choice, listed, number, optional, widths
 from featurebank.heads.memory import COPIES, check_bytes
-from featurebank.heads.neural import History
 from featurebank.heads.on_maps import ROWS, HeadOnMaps
 from featurebank.runtime import import_tensorflow
+from featurebank.system.validation import Check, choice, listed, number, optional, widths
+from featurebank.training.activations import ACTIVATIONS
+from featurebank.training.history import History
 
 CLASS_MAPS = "class_maps"
 POOLINGS = ("avg", "max", "flatten", CLASS_MAPS)
@@ -39,7 +39,7 @@ class LayeredHead(HeadOnMaps):
         tail_learning_rate: of the layers before the pooling; None is `learning_rate`. A schedule acts on both alike.
         l2_sp: penalty l2_sp * sum((weight - its start) ** 2) of the layers before the pooling that start from trained
             weights, which keeps a small dataset from pulling them far away.
-        learning_rate: see `TrainedHead`, as for all the others; `standardize` must be false.
+        learning_rate: see `TrainingOptions`, as for all the others; `standardize` must be false.
 
     References:
         L2-SP: Li, Grandvalet, Davoine, "Explicit Inductive Bias for Transfer Learning with Convolutional Networks",
@@ -72,11 +72,12 @@ class LayeredHead(HeadOnMaps):
         """Returns the widths of the dense layers before the classifier."""
         return tuple(listed(self.hidden_units))
 
-    def check_layers(self) -> list[Check]:
-        """Returns the checks of the parameters that these heads add."""
+    def checks(self) -> list[Check]:
+        """Returns the checks of all parameters."""
         sizes = widths("hidden_units", self.hidden_units)
         fits = self.pooling != CLASS_MAPS or not (sizes.holds and self.layer_sizes())
         return [
+            *super().checks(),
             choice("pooling", self.pooling, POOLINGS),
             sizes,
             Check("hidden_units", self.hidden_units, "none with class_maps", fits),
@@ -122,12 +123,6 @@ class LayeredHead(HeadOnMaps):
         """Returns about how many bytes the layers after the pooling take; `build` looks at the first of them."""
         sizes = (*self.layer_sizes(), classes)
         return 4 * COPIES * sum(inputs * units for inputs, units in pairwise(sizes))
-
-    def train_with(self) -> Callable[..., list[str | None]]:
-        """Returns the function that trains heads of this family."""
-        from featurebank.heads.layered_network import train_layered
-
-        return train_layered
 
     def set_fitted(
         self, weights: Sequence[np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History

@@ -16,10 +16,12 @@ from featurebank.heads.layered import LayeredHead
 from featurebank.heads.map_data import MapData
 from featurebank.heads.maps import blocks, in_order
 from featurebank.heads.memory import COPIES, check_bytes
-from featurebank.heads.neural import History, TrainedHead
-from featurebank.heads.trainer import Batches, OnHead, train_at, train_programs
-from featurebank.heads.updates import Step, limited
+from featurebank.heads.trained import TrainedHead
 from featurebank.runtime import import_tensorflow
+from featurebank.training.batches import Batches, OnHead
+from featurebank.training.history import History
+from featurebank.training.loop import train_at, train_programs
+from featurebank.training.optimizers import Step, limited
 
 _VALIDATION_ROWS = 64
 

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featurebank.heads.joined import train_together
 from featurebank.heads.neural import NeuralHead
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SoftmaxHead(NeuralHead):
     """One dense layer with softmax; see `NeuralHead` for its parameters."""
+
+    train_heads = staticmethod(train_together)
 
     def layer_sizes(self) -> tuple[int, ...]:
         """Returns no hidden layer."""

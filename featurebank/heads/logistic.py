@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.heads.checks import Check, number
 from featurebank.heads.exact import LinearHead, Told
 from featurebank.heads.gram import gram
 from featurebank.heads.memory import check_memory
 from featurebank.heads.reduced import Dense, Factor, Reduced, inputs, reduced
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps, row_blocks
+from featurebank.system.validation import Check, number
 from featurebank.words import counted
 
 _TOLERANCES: dict[Any, float] = {np.float32: 1e-7, np.float64: 1e-10}

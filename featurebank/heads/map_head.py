@@ -7,19 +7,20 @@ TensorFlow for that alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from featurebank.heads.activations import ACTIVATIONS, BATCH_NORM_EPSILON, activate
-from featurebank.heads.checks import Check, choice, listed, number
 from featurebank.heads.layers import activated, dense
 from featurebank.heads.memory import COPIES
-from featurebank.heads.neural import History, where
 from featurebank.heads.on_maps import ROWS, HeadOnMaps
+from featurebank.system.validation import Check, choice, listed, number, widths
+from featurebank.training.activations import ACTIVATIONS, BATCH_NORM_EPSILON, activate
+from featurebank.training.history import History
+from featurebank.training.options import batch_norm_position
 
 WHERE = (True, False, "before", "after")
 """Where batch normalisation may stand: before the activation (as true), after it, or nowhere."""
@@ -36,7 +37,7 @@ class MapHead(HeadOnMaps):
         batch_norm_momentum: of the moving means and variances that the trained head uses.
         dropout: rate after the stem and after each hidden layer; a list has one for each of these places.
         standardize: bring each channel to mean 0 and variance 1 over all places of the training images.
-        learning_rate: see `TrainedHead`, as for all the others.
+        learning_rate: see `TrainingOptions`, as for all the others.
     """
 
     hidden_units: int | Sequence[int] = ()
@@ -107,7 +108,7 @@ class MapHead(HeadOnMaps):
 
     def normalization(self) -> tuple[str, float]:
         """Returns where batch normalisation of the dense layers stands, and its momentum."""
-        return where(self.batch_norm), float(self.batch_norm_momentum)
+        return batch_norm_position(self.batch_norm), float(self.batch_norm_momentum)
 
     def dropout_rates(self) -> tuple[float, ...]:
         """Returns the rate after the stem and after each hidden layer."""
@@ -121,16 +122,17 @@ class MapHead(HeadOnMaps):
         sizes = (self.stem_units(shape), *self.layer_sizes(), classes)
         for layer, (inputs, units) in enumerate(pairwise(sizes)):
             found[f"kernel_dense{layer}"] = (inputs, units)
-            place = where(self.batch_norm) if layer < len(sizes) - 2 else ""
+            place = batch_norm_position(self.batch_norm) if layer < len(sizes) - 2 else ""
             found |= {f"{name}_dense{layer}": (units,) for name in vectors(place)}
         return found
 
-    def check_layers(self) -> list[Check]:
-        """Returns the checks of the parameters that heads on maps add."""
+    def checks(self) -> list[Check]:
+        """Returns the checks of all parameters."""
         rates = self.dropout if isinstance(self.dropout, list | tuple) else [self.dropout]
         sound = sizes("hidden_units", self.hidden_units, empty=True)
         places = len(self.hidden_units) + 1 if isinstance(self.hidden_units, list | tuple) else 2
         return [
+            *super().checks(),
             sound,
             choice("activation", self.activation, ACTIVATIONS),
             choice("batch_norm", plain(self.batch_norm), WHERE),
@@ -148,12 +150,6 @@ class MapHead(HeadOnMaps):
         weights = sum(math.prod(size) for size in self.shapes(shape, classes).values())
         rows = max(min(int(self.batch_size), images), ROWS)
         return 4 * (COPIES * weights + rows * (self.stem_floats(shape) + sum(self.layer_sizes()) + classes))
-
-    def train_with(self) -> Callable[..., list[str | None]]:
-        """Returns the function that trains heads of this family."""
-        from featurebank.heads.map_network import train_maps_together  # imports TensorFlow
-
-        return train_maps_together
 
     def set_fitted(
         self, tensors: Mapping[str, np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History
@@ -189,7 +185,7 @@ class MapHead(HeadOnMaps):
         """Adds the head to a graph: the stem, then dense layers; see `Head.keras_layers_`."""
         import keras
 
-        tensors, last = self.tensors_, len(self.layer_sizes())
+        tensors, last, position = self.tensors_, len(self.layer_sizes()), batch_norm_position(self.batch_norm)
         if "channel_mean" in tensors:
             scale = 1 / tensors["channel_scale"].astype(np.float64)
             offset = -tensors["channel_mean"] * scale
@@ -200,7 +196,7 @@ class MapHead(HeadOnMaps):
             kernel = tensors[f"kernel_dense{place}"]
             bias = tensors.get(f"bias_dense{place}", np.zeros(kernel.shape[1]))  # none before batch normalisation
             outputs = dense(outputs, kernel, bias, f"head_dense{place}")
-            outputs = activated(outputs, self.activation, where(self.batch_norm), tensors, f"dense{place}")
+            outputs = activated(outputs, self.activation, position, tensors, f"dense{place}")
         return dense(outputs, tensors[f"kernel_dense{last}"], tensors[f"bias_dense{last}"], "head_logits")
 
     def prepared(self, X: np.ndarray) -> np.ndarray:
@@ -224,7 +220,7 @@ def normalized_activation(
     activation: str, batch_norm: Any, x: np.ndarray, tensors: Mapping[str, np.ndarray], name: str
 ) -> np.ndarray:
     """Applies an activation, and batch normalisation before or after it."""
-    place = where(batch_norm)
+    place = batch_norm_position(batch_norm)
     if place == "before":
         x = _normalized(x, tensors, name)
     x = activate(activation, x)
@@ -246,7 +242,7 @@ def vectors(place: str) -> tuple[str, ...]:
     but rounding, and Adam would make steps of full length of that.
 
     Args:
-        place: where batch normalisation stands; see `where`.
+        place: where batch normalisation stands; see `batch_norm_position`.
     """
     return {"": ("bias",), "before": ("gamma", "beta"), "after": ("bias", "gamma", "beta")}[place]
 
@@ -258,7 +254,5 @@ def plain(value: Any) -> Any:
 
 def sizes(name: str, value: Any, *, empty: bool = False) -> Check:
     """Checks for a whole number of 1 or more, or a list of them."""
-    from featurebank.heads.checks import widths
-
     check = widths(name, value)
     return check._replace(holds=check.holds and (empty or value not in ((), [])))

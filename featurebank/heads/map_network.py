@@ -7,17 +7,16 @@ from typing import Any, cast
 
 import numpy as np
 
-from featurebank.heads.cam import CamHead
 from featurebank.heads.dense import option_arrays
-from featurebank.heads.joined import programs as dense_programs
-from featurebank.heads.joined import train_together as train_dense
 from featurebank.heads.map_data import MapData
 from featurebank.heads.map_head import MapHead
-from featurebank.heads.maps import blocks, in_order, pooled
-from featurebank.heads.neural import History, TrainedHead
+from featurebank.heads.maps import blocks, in_order
 from featurebank.heads.on_maps import ROWS
-from featurebank.heads.trainer import Batches, OnHead, train_at, train_programs
+from featurebank.heads.trained import TrainedHead
 from featurebank.runtime import import_tensorflow, ram_limit
+from featurebank.training.batches import Batches, OnHead
+from featurebank.training.history import History
+from featurebank.training.loop import train_at, train_programs
 
 _MEMORY_BYTES = 2500 << 20
 """Parameters, slots, gradients, kept weights and outputs of the heads in one program stay below this, and below half of
@@ -34,12 +33,12 @@ class MapNetwork:
 
     def __init__(self, heads: Sequence[MapHead], data: MapData) -> None:
         self._tf = import_tensorflow()
-        from featurebank.heads import losses, map_program  # are made of TensorFlow
+        from featurebank.training.programs import losses, maps  # import TensorFlow at their top
 
-        self._program, self._data, self._first = map_program, data, heads[0]
+        self._program, self._data, self._first = maps, data, heads[0]
         self._axis, self._losses = losses.head_axis, losses
         self.images, self.views, self.validated = len(data.y), data.X.views, data.validation is not None
-        self._shape = _shape(map_program, heads)
+        self._shape = _shape(maps, heads)
         self._train, self._val = data.maps(standardize=bool(self._first.standardize))
         params, moving = _initial(heads, data)
         self._params, self._moving = self._variables(params), self._variables(moving)
@@ -130,7 +129,7 @@ class MapNetwork:
 
 
 def train_maps_together(
-    heads: Sequence[MapHead | CamHead],
+    heads: Sequence[MapHead],
     X: Any,
     y: np.ndarray,
     validation_data: tuple[Any, np.ndarray] | None = None,
@@ -159,10 +158,7 @@ def train_maps_together(
     data = MapData.of(X, y, validation_data, views)
 
     def train_program(positions: list[int], told: OnHead) -> None:
-        if isinstance(heads[positions[0]], CamHead):
-            _train_cams(positions, heads, data, told)
-        else:
-            train_at(positions, heads, lambda chosen: MapNetwork(chosen, data), told)
+        train_at(positions, heads, lambda chosen: MapNetwork(chosen, data), told)
 
     found = programs(heads, data.X.shape[1:], len(data.classes), len(data.y))
     return train_programs(heads, data, found, train_program, on_trained)
@@ -180,7 +176,7 @@ def program_key(head: MapHead) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def programs(heads: Sequence[MapHead | CamHead], shape: tuple[int, ...], classes: int, images: int) -> list[list[int]]:
+def programs(heads: Sequence[MapHead], shape: tuple[int, ...], classes: int, images: int) -> list[list[int]]:
     """Returns the positions of the heads of each program, as even in number as the memory allows.
 
     Args:
@@ -193,27 +189,15 @@ def programs(heads: Sequence[MapHead | CamHead], shape: tuple[int, ...], classes
         HeadError: the maps are too small for a head.
     """
     groups: dict[tuple[Any, ...], list[int]] = {}
-    cams = [i for i, head in enumerate(heads) if isinstance(head, CamHead)]
-    found = [[cams[k] for k in part] for part in dense_programs([heads[i] for i in cams], shape[-1], classes)]
     for position, head in enumerate(heads):
-        if isinstance(head, MapHead):
-            groups.setdefault(program_key(head), []).append(position)
+        groups.setdefault(program_key(head), []).append(position)
+    found: list[list[int]] = []
     for positions in groups.values():
-        size = cast("MapHead", heads[positions[0]]).working_bytes(images, shape, classes)
+        size = heads[positions[0]].working_bytes(images, shape, classes)
         most = max(1, min(_MEMORY_BYTES, ram_limit() // 2) // size)
         parts = np.array_split(positions, -(-len(positions) // most))
         found += [part.tolist() for part in parts]
     return found
-
-
-def _train_cams(positions: list[int], heads: Sequence[Any], data: MapData, told: OnHead) -> None:
-    """Trains CAM heads on the averages of the maps."""
-    X, *views = (pooled(data.X, view=view) for view in range(data.X.views))
-    val = data.validation and (pooled(data.validation[0]), data.classes[data.validation[1]])
-    chosen = [heads[i] for i in positions]
-    train_dense(
-        chosen, X, data.classes[data.y], val, views=views, on_trained=lambda k, *found: told(positions[k], *found)
-    )
 
 
 def _shape(program: Any, heads: Sequence[MapHead]) -> Any:

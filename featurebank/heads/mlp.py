@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from featurebank.heads.activations import ACTIVATIONS
-from featurebank.heads.checks import Check, choice, listed, number, widths
-from featurebank.heads.neural import NeuralHead, where
+from featurebank.heads.joined import train_together
+from featurebank.heads.neural import NeuralHead
+from featurebank.system.validation import Check, choice, listed, number, widths
+from featurebank.training.activations import ACTIVATIONS
+from featurebank.training.options import batch_norm_position
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -20,7 +22,7 @@ class MLPHead(NeuralHead):
         batch_norm: normalise each hidden unit over the batch, "before" its activation (as true does) or "after" it.
             Of a trained head it is folded into the weights.
         batch_norm_momentum: of the moving mean and variance that the trained head uses.
-        learning_rate: see `TrainedHead`, as for all the others.
+        learning_rate: see `TrainingOptions`, as for all the others.
         dropout: see `NeuralHead`.
     """
 
@@ -29,14 +31,16 @@ class MLPHead(NeuralHead):
     batch_norm: bool | str = False
     batch_norm_momentum: float = 0.99
 
+    train_heads = staticmethod(train_together)
+
     def layer_sizes(self) -> tuple[int, ...]:
         """Returns the widths of the hidden layers."""
         return tuple(listed(self.hidden_units))
 
-    def check_layers(self) -> list[Check]:
-        """Returns the checks of the parameters that this head adds."""
+    def checks(self) -> list[Check]:
+        """Returns the checks of all parameters."""
         return [
-            *super().check_layers(),
+            *super().checks(),
             choice("activation", self.activation, ACTIVATIONS),
             widths("hidden_units", self.hidden_units),
             choice("batch_norm", self.batch_norm, (True, False, "before", "after")),
@@ -49,4 +53,4 @@ class MLPHead(NeuralHead):
 
     def normalization(self) -> tuple[str, float]:
         """Returns where batch normalisation stands, and its momentum."""
-        return where(self.batch_norm), float(self.batch_norm_momentum)
+        return batch_norm_position(self.batch_norm), float(self.batch_norm_momentum)

@@ -1,18 +1,16 @@
-"""What all heads on maps share, whatever computes their logits: how they are trained alone, and how they answer."""
+"""What all heads on maps share, whatever computes their logits: what they are trained on, and how they answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from featurebank.errors import HeadError
-from featurebank.heads.activations import softmax
 from featurebank.heads.maps import as_maps, blocks, in_order
-from featurebank.heads.memory import check_memory
-from featurebank.heads.neural import TrainedHead
+from featurebank.heads.trained import TrainedHead
+from featurebank.training.activations import softmax
 
 ROWS = 64
 """Maps that are answered at a time: the patches of a 3x3 kernel are nine times as large as they."""
@@ -20,13 +18,9 @@ ROWS = 64
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class HeadOnMaps(TrainedHead):
-    """Base of all heads on maps (n, h, w, c); a subclass has `_logits`, `train_with` and `set_fitted`."""
+    """Base of all heads on maps (n, h, w, c); a subclass has `_logits`, `train_heads` and `set_fitted`."""
 
     needs_map = True
-
-    def train_with(self) -> Callable[..., list[str | None]]:
-        """Returns the function that trains heads of this family."""
-        raise NotImplementedError
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Tells whether a head that is fitted can answer for maps of the shape (h, w, c)."""
@@ -36,26 +30,13 @@ class HeadOnMaps(TrainedHead):
         """Returns logits (b, classes) of maps (b, h, w, c)."""
         raise NotImplementedError
 
-    def fit(self, X: Any, y: np.ndarray, validation_data: tuple[Any, np.ndarray] | None = None) -> Self:
-        """Trains the head alone.
-
-        Args:
-            X: (n, h, w, c) features, or maps in a bank.
-            y: (n,) labels.
-            validation_data: features and labels for early stopping; None runs all epochs.
+    def checked_shape(self, X: Any) -> tuple[int, ...]:
+        """Returns the shape (n, h, w, c) of maps to train on.
 
         Raises:
-            HeadError: a parameter is out of its range, the features are no maps or not finite, there is one class
-                only, or the training diverged.
+            HeadError: the features are no maps, or not finite.
         """
-        self.check()
-        maps = as_maps(X)
-        held = X.nbytes if isinstance(X, np.ndarray) else 0  # others stay in the bank
-        check_memory(self, maps.shape[0], maps.shape[1:], len(np.unique(y)), held)
-        failure = self.train_with()([self], X, y, validation_data)[0]
-        if failure:
-            raise HeadError(failure)
-        return self
+        return as_maps(X).shape
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Returns probabilities (n, classes) float32, in the order of `classes_`.

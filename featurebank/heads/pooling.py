@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.heads.activations import softmax
-from featurebank.heads.checks import Check, count, number
 from featurebank.heads.layers import weighted
 from featurebank.heads.map_head import MapHead
-
-GEM_FLOOR = 1e-6
-"""Values below count as this: a power of a negative number is none."""
+from featurebank.heads.map_network import train_maps_together
+from featurebank.heads.maps import blocks, in_order
+from featurebank.system.validation import Check, count, number
+from featurebank.training.activations import softmax
+from featurebank.training.stems import GEM_FLOOR
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -27,7 +27,7 @@ class AttentionPoolHead(MapHead):
     Args:
         queries: how many.
         hidden_units: see `MapHead`, as for the dense layers' other parameters.
-        learning_rate: see `TrainedHead`, as for all the others.
+        learning_rate: see `TrainingOptions`, as for all the others.
 
     References:
         Ilse, Tomczak, Welling, "Attention-based Deep Multiple Instance Learning", ICML 2018, arXiv:1802.04712.
@@ -35,9 +35,11 @@ class AttentionPoolHead(MapHead):
 
     queries: int = 1
 
-    def check_layers(self) -> list[Check]:
-        """Returns the checks of the parameters that this head adds."""
-        return [*super().check_layers(), count("queries", self.queries)]
+    train_heads = staticmethod(train_maps_together)
+
+    def checks(self) -> list[Check]:
+        """Returns the checks of all parameters."""
+        return [*super().checks(), count("queries", self.queries)]
 
     def stem_key(self) -> tuple[Any, ...]:
         """Returns what the program of the stem depends on."""
@@ -77,8 +79,6 @@ class AttentionPoolHead(MapHead):
         Args:
             X: (n, h, w, c) features, or maps in a bank.
         """
-        from featurebank.heads.maps import blocks, in_order
-
         maps = self._maps(X)
         height, width = maps.shape[1:3]
         found = [np.empty((0, height, width, self.queries), np.float32)]
@@ -102,7 +102,7 @@ class GemPoolHead(MapHead):
     Args:
         power: the p to begin with.
         hidden_units: see `MapHead`, as for the dense layers' other parameters.
-        learning_rate: see `TrainedHead`, as for all the others.
+        learning_rate: see `TrainingOptions`, as for all the others.
 
     References:
         Radenovic, Tolias, Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI 2018,
@@ -111,14 +111,16 @@ class GemPoolHead(MapHead):
 
     power: float = 3.0
 
-    def check_layers(self) -> list[Check]:
-        """Returns the checks of the parameters that this head adds."""
+    train_heads = staticmethod(train_maps_together)
+
+    def checks(self) -> list[Check]:
+        """Returns the checks of all parameters."""
         unscaled = Check(
             "standardize", self.standardize, "false: a power of a negative number is none", not self.standardize
         )
         least = number("power", self.power)
         holds = least.holds and float(self.power) >= 1
-        return [*super().check_layers(), least._replace(expected="a number of 1 or more", holds=holds), unscaled]
+        return [*super().checks(), least._replace(expected="a number of 1 or more", holds=holds), unscaled]
 
     def stem_key(self) -> tuple[Any, ...]:
         """Returns what the program of the stem depends on."""

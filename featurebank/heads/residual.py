@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from featurebank.heads.checks import Check, count, number
 from featurebank.heads.layered import LayeredHead
+from featurebank.heads.layered_network import train_layered
 from featurebank.heads.memory import COPIES
 from featurebank.runtime import import_tensorflow
+from featurebank.system.validation import Check, count, number
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -24,7 +25,7 @@ class ResidualStageHead(LayeredHead):
         blocks: how many; the shortcut of the first is a 1x1 convolution.
         strides: of the first block's first convolution and shortcut.
         batch_norm_momentum: of the moving means and variances.
-        learning_rate: see `TrainedHead`, as for all the others.
+        learning_rate: see `TrainingOptions`, as for all the others.
         pooling: see `LayeredHead`, as for `hidden_units`, `activation`, `dropout` and `tail_learning_rate`.
 
     References:
@@ -36,12 +37,14 @@ class ResidualStageHead(LayeredHead):
     strides: int = 1
     batch_norm_momentum: float = 0.8
 
-    def check_layers(self) -> list[Check]:
-        """Returns the checks of the parameters that this head adds."""
+    train_heads = staticmethod(train_layered)
+
+    def checks(self) -> list[Check]:
+        """Returns the checks of all parameters."""
         given = self.filters
         three = isinstance(given, list | tuple) and len(given) == 3 and all(count("", n).holds for n in given)  # noqa: PLR2004
         return [
-            *super().check_layers(),
+            *super().checks(),
             Check("filters", given, "three whole numbers of 1 or more", three),
             count("blocks", self.blocks),
             count("strides", self.strides),

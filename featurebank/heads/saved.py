@@ -151,7 +151,7 @@ def _load_neural(archive: Archive, _: str) -> Any:
     from featurebank.heads.cam import CamHead
     from featurebank.heads.linear import SoftmaxHead
     from featurebank.heads.mlp import MLPHead
-    from featurebank.heads.neural import Dense, History
+    from featurebank.training.history import Dense, History
 
     about, classes, arrays = _parts("neural", archive)
     known = {f"{c.__module__}:{c.__name__}": c for c in (SoftmaxHead, MLPHead, CamHead)}
@@ -184,7 +184,7 @@ def _on_maps_bytes(head: Any) -> bytes:
 
 def _load_on_maps(archive: Archive, source: str) -> Any:
     from featurebank.backbone.naming import check_named
-    from featurebank.heads.neural import History
+    from featurebank.training.history import History
 
     about, classes, arrays = _parts("on_maps", archive)
     factory = getattr(importlib.import_module(_ON_MAPS[about["class"]]), about["class"])

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from featurebank.errors import HeadError, RamLimitError
-from featurebank.heads.checks import Check, number
 from featurebank.heads.exact import one_hot
 from featurebank.heads.kernels import KernelHead, fits, too_large
 from featurebank.heads.layers import dense, flat
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import row_blocks
+from featurebank.system.validation import Check, number
 
 MOST_IMAGES = 20_000
 """Where a kernel cannot be held, scikit-learn computes it in parts, again and again: minutes for 10,000 images of 1280

@@ -11,10 +11,11 @@ from featurebank.backbone.random_weights import fill_with_random
 from featurebank.backbone.table import TABLE
 from featurebank.backbone.taps import normalized_pool
 from featurebank.errors import HeadError, unknown_name
-from featurebank.heads.checks import Check, choice
 from featurebank.heads.layered import CLASS_MAPS, LayeredHead
+from featurebank.heads.layered_network import train_layered
 from featurebank.heads.on_maps import times
 from featurebank.runtime import import_tensorflow
+from featurebank.system.validation import Check, choice
 
 INITS = ("pretrained", "fresh")
 BATCH_NORMS = ("train", "frozen")
@@ -38,7 +39,7 @@ class TailHead(LayeredHead):
         init: "pretrained" starts from the backbone's weights, "fresh" from random ones.
         train_from: the first layer that is trained, what is between it and the cut stays as it is; None trains all.
         batch_norm: "train" normalises by the batch and moves the statistics, "frozen" leaves these layers as they are.
-        learning_rate: see `TrainedHead`, as for all the others.
+        learning_rate: see `TrainingOptions`, as for all the others.
         pooling: see `LayeredHead`, as for the others there.
     """
 
@@ -51,10 +52,12 @@ class TailHead(LayeredHead):
     train_from: str | None = None
     batch_norm: str = "train"
 
-    def check_layers(self) -> list[Check]:
-        """Returns the checks of the parameters that this head adds."""
+    train_heads = staticmethod(train_layered)
+
+    def checks(self) -> list[Check]:
+        """Returns the checks of all parameters."""
         return [
-            *super().check_layers(),
+            *super().checks(),
             *(
                 Check(
                     name,

@@ -33,7 +33,7 @@ def test_wrong_ones(given: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told) as error:
         options(**given)
     assert "\n" not in str(error.value)
-    assert "TrainedHead" not in str(error.value)
+    assert "Training" not in str(error.value)
 
 
 def test_unknown_ones() -> None:
@@ -45,15 +45,15 @@ def test_unknown_ones() -> None:
 
 def test_one_value_a_phase() -> None:
     found = options(unfreeze=["conv5", "all"], epochs=[3, 5], learning_rate=0.1)
-    assert [found.trainer(phase, 2).epochs for phase in (0, 1)] == [3, 5]
-    assert [found.trainer(phase, 2).learning_rate for phase in (0, 1)] == [0.1, 0.1]
+    assert [found.training(phase, 2).epochs for phase in (0, 1)] == [3, 5]
+    assert [found.training(phase, 2).learning_rate for phase in (0, 1)] == [0.1, 0.1]
     with pytest.raises(ConfigError, match="epochs has 2 values for 3 phases: expected one for all, or one for each"):
-        found.trainer(0, 3)
+        found.training(0, 3)
 
 
 def test_the_learning_rate_is_the_optimizers() -> None:
-    assert options().trainer(0, 1).learning_rate == 0.01
-    assert options(optimizer="adam").trainer(0, 1).learning_rate == 0.0001
+    assert options().training(0, 1).learning_rate == 0.01
+    assert options(optimizer="adam").training(0, 1).learning_rate == 0.0001
 
 
 def test_a_record_tells_what_differs() -> None:

@@ -49,7 +49,7 @@ def test_everything_from_the_first_layer_of_a_name_is_trained(resnet: Any) -> No
 def test_frozen_batch_normalisation_is_in_no_phase(resnet: Any) -> None:
     (phase,) = plan_phases(resnet, options(unfreeze=["conv5_block3"], batch_norm="frozen"))
     assert phase.trained == ("conv5_block3_1_conv", "conv5_block3_2_conv", "conv5_block3_3_conv", "head_logits")
-    assert phase.trainer.learning_rate == pytest.approx(0.001), "a tenth of what it is with batch normalisation"
+    assert phase.training.learning_rate == pytest.approx(0.001), "a tenth of what it is with batch normalisation"
     told = describe_batch_norm(resnet, [phase], "frozen", "as asked for")
     assert told == "batch normalisation: frozen in all 53 layers (as asked for)"
     phases = plan_phases(resnet, options(unfreeze=["head", "conv5_block3"]))
@@ -62,7 +62,7 @@ def test_progressive_goes_back_by_sizes_of_maps(resnet: Any) -> None:
     assert [phase.trained[0] for phase in phases] == [
         "conv5_block1_1_conv", "conv4_block1_1_conv", "conv3_block1_1_conv", "conv2_block1_1_conv", "conv1_conv",
     ]  # fmt: skip
-    assert [phase.trainer.epochs for phase in phases] == [1, 2, 3, 4, 5]
+    assert [phase.training.epochs for phase in phases] == [1, 2, 3, 4, 5]
     with pytest.raises(ConfigError, match="epochs has 2 values for 5 phases"):
         plan_phases(resnet, options(unfreeze=[], progressive=True, epochs=[1, 2]))
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.heads.activations import softmax
-from featurebank.heads.cam import CamHead
+from featurebank.heads.cam import CamHead, train_cams
 from featurebank.heads.joined import train_together
 from featurebank.heads.linear import SoftmaxHead
-from featurebank.heads.map_network import train_maps_together
+from featurebank.training.activations import softmax
 
 
 def test_it_is_a_softmax_head_on_the_averages(hard_maps: Any) -> None:
@@ -41,6 +40,6 @@ def test_class_maps_show_where_it_is(maps: Any) -> None:
 def test_views_are_averaged_too(maps: Any) -> None:
     options: dict[str, Any] = {"learning_rate": 0.01, "epochs": 3}
     head, plain = CamHead(**options), SoftmaxHead(**options)
-    train_maps_together([head], maps.X, maps.y, views=[-maps.X])
+    train_cams([head], maps.X, maps.y, views=[-maps.X])
     train_together([plain], maps.X.mean((1, 2)), maps.y, views=[-maps.X.mean((1, 2))])
     np.testing.assert_allclose(head.history_.loss, plain.history_.loss, rtol=1e-5)

@@ -12,10 +12,11 @@ import pytest
 from featurebank.errors import HeadError
 from featurebank.heads import map_network
 from featurebank.heads.conv import ConvHead
-from featurebank.heads.map_head import MapHead, where
+from featurebank.heads.map_head import MapHead
 from featurebank.heads.map_network import first_tensors, program_key, train_maps_together
 from featurebank.heads.pooling import AttentionPoolHead, GemPoolHead
 from featurebank.runtime import import_tensorflow
+from featurebank.training.options import batch_norm_position
 
 SMALL: dict[str, Any] = {"filters": 4, "batch_norm_momentum": 0.5, "batch_size": 32, "random_state": 3}
 STUDY_D: dict[str, Any] = {
@@ -77,13 +78,12 @@ def test_in_company_as_alone(name: str, hard_maps: Any) -> None:
 
 
 def test_heads_of_several_programs_come_back_in_order(maps: Any) -> None:
-    from featurebank.heads.cam import CamHead
-
     def heads() -> list[Any]:
         options: dict[str, Any] = {"learning_rate": 0.01, "epochs": 2, "batch_size": 32, "random_state": 3}
         return [
-            GemPoolHead(**options), CamHead(**options), GemPoolHead(**{**options, "learning_rate": 0.1}),
-            AttentionPoolHead(**options), CamHead(**{**options, "l2": 0.1}),
+            GemPoolHead(**options), AttentionPoolHead(**options, queries=2),
+            GemPoolHead(**{**options, "learning_rate": 0.1}), AttentionPoolHead(**options),
+            AttentionPoolHead(**options, queries=2, l2=0.1),
         ]  # fmt: skip
 
     together, seen = heads(), {}
@@ -130,12 +130,13 @@ def keras_model(head: ConvHead, shape: tuple[int, ...], classes: int) -> Any:
         return x
 
     inputs = x = keras.Input(shape)
+    position = batch_norm_position(head.conv_batch_norm)
     for layer in head.conv_layers():
-        x = keras.layers.Conv2D(
-            layer.filters, layer.kernel, padding=head.padding, use_bias=where(head.conv_batch_norm) != "before",
-            **options,
-        )(x)  # fmt: skip
-        x = activated(x, where(head.conv_batch_norm))
+        convolution = keras.layers.Conv2D(
+            layer.filters, layer.kernel, padding=head.padding, use_bias=position != "before", **options
+        )
+        x = convolution(x)
+        x = activated(x, position)
         x = keras.layers.MaxPooling2D(layer.pool)(x)
     reduction = {
         "flatten": keras.layers.Flatten, "avg": keras.layers.GlobalAveragePooling2D,
@@ -143,8 +144,8 @@ def keras_model(head: ConvHead, shape: tuple[int, ...], classes: int) -> Any:
     }  # fmt: skip
     x = reduction[head.reduce]()(x)
     for size in head.layer_sizes():
-        dense = keras.layers.Dense(size, use_bias=where(head.batch_norm) != "before", **options)
-        x = activated(dense(x), where(head.batch_norm))
+        dense = keras.layers.Dense(size, use_bias=batch_norm_position(head.batch_norm) != "before", **options)
+        x = activated(dense(x), batch_norm_position(head.batch_norm))
     model = keras.Model(inputs, keras.layers.Dense(classes, "softmax", **options)(x))
     first = first_tensors(head, shape, classes)
     kernels = iter([name for name in first if name.startswith("kernel")])

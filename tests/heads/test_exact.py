@@ -16,9 +16,9 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import SVC
 
-from featurebank.heads.activations import softmax
 from featurebank.heads.catalog import make_head
 from featurebank.runtime import import_tensorflow
+from featurebank.training.activations import softmax
 
 
 class Table(NamedTuple):

@@ -22,7 +22,8 @@ def test_every_kind_with_epochs_has_a_family() -> None:
     ("kinds", "expected"),
     [
         (["softmax", "mlp", "softmax"], [[0, 2], [1]]),
-        (["conv", "cam", "conv", "gem_pool", "cam"], [[0, 2], [1, 4], [3]]),
+        (["conv", "attention_pool", "conv", "gem_pool"], [[0, 2], [1], [3]]),
+        (["cam", "cam"], [[0, 1]]),
         (["residual_stage", "residual_stage"], [[0], [1]]),
     ],
 )

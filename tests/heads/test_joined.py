@@ -12,13 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featurebank.errors import HeadError
-from featurebank.heads import block_program, joined, trainer
+from featurebank.heads import joined
 from featurebank.heads.dense import DenseNetwork, initial_tensors
 from featurebank.heads.joined import program_key, train_together
 from featurebank.heads.linear import SoftmaxHead
 from featurebank.heads.mlp import MLPHead
 from featurebank.heads.neural import NeuralHead
 from featurebank.runtime import import_tensorflow
+from featurebank.training import loop
+from featurebank.training.programs import dense_blocks
 
 
 def weights(head: NeuralHead) -> list[np.ndarray]:
@@ -130,10 +132,10 @@ def test_large_first_kernels_are_trained_in_blocks(
     """Blocks are parts of one head, or several heads: the steps are those of the whole."""
     whole, blocks = made(name), made(name)
     train_together(whole, hard.X, hard.y, hard.validation)
-    monkeypatch.setattr(block_program, "_SMALL", 1)
-    block_program.epoch_program.cache_clear()
-    monkeypatch.setattr(block_program, "_WEIGHTS", columns * hard.X.shape[1])
-    assert len(block_program.blocks_of(hard.X.shape[1], len(blocks), 12)) > 1
+    monkeypatch.setattr(dense_blocks, "_SMALL", 1)
+    dense_blocks.epoch_program.cache_clear()
+    monkeypatch.setattr(dense_blocks, "_WEIGHTS", columns * hard.X.shape[1])
+    assert len(dense_blocks.blocks_of(hard.X.shape[1], len(blocks), 12)) > 1
     train_together(blocks, hard.X, hard.y, hard.validation)
     for one, other in zip(whole, blocks, strict=True):
         same(one, other)
@@ -144,7 +146,7 @@ def test_large_first_kernels_are_trained_in_blocks(
 
 @given(inputs=st.integers(1, 1 << 16), heads=st.integers(1, 64), units=st.integers(1, 4096))
 def test_blocks_are_all_columns_in_order(inputs: int, heads: int, units: int) -> None:
-    blocks = block_program.blocks_of(inputs, heads, units)
+    blocks = dense_blocks.blocks_of(inputs, heads, units)
     columns = [
         head * units + unit
         for block in blocks
@@ -485,7 +487,7 @@ def test_those_that_stopped_leave_the_program(
         narrow(network, positions)
 
     monkeypatch.setattr(DenseNetwork, "narrow", counted)
-    monkeypatch.setattr(trainer, "Narrowing", lambda: _Narrowing(compilation))
+    monkeypatch.setattr(loop, "Narrowing", lambda: _Narrowing(compilation))
     train_together(heads, hard.X, hard.y, hard.validation)
     assert sizes == expected
     for head in heads:
@@ -494,7 +496,7 @@ def test_those_that_stopped_leave_the_program(
         assert head.history_.best_epoch == alone.history_.best_epoch
 
 
-class _Narrowing(trainer.Narrowing):
+class _Narrowing(loop.Narrowing):
     """Knows what a compilation costs."""
 
     def decide(self, active: Sequence[bool], seconds: float) -> list[int] | None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from featurebank.errors import HeadError
-from featurebank.heads.activations import softmax
 from featurebank.heads.catalog import HEADS, make_head
 from featurebank.runtime import import_tensorflow
+from featurebank.training.activations import softmax
 
 NO_LAYERS = {"svm", "kernel_ridge", "knn", "random_forest", "xgboost", "xgboost_pca", "xgboost_coarse"}
 """With their default parameters."""

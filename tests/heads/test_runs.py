@@ -18,6 +18,7 @@ from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, event, row_keys
 from featurebank.grid import train_heads
+from featurebank.heads.catalog import HEADS, full_params
 from featurebank.heads.runs import HeadSpec, Run, belongs, load_runs, run_id
 from featurebank.sealed import read_sealed, write_sealed
 
@@ -47,6 +48,22 @@ def test_ids_are_golden() -> None:
     bank: Any = FakeBank()
     assert run_id(HeadSpec("softmax", {"learning_rate": 0.01, "l2": 0.0}), 0, bank) == "fe1cccc00b"
     assert run_id(HeadSpec("knn", {}, "map"), 3, bank) == "3039b16b60"
+
+
+KEYS = {
+    "softmax": "ec0ef46dc1", "mlp": "7f34263df8", "conv": "8b907aacc2", "attention_pool": "0c538d2519",
+    "gem_pool": "8da8545f50", "cam": "68c3808d05", "tail": "ac518b9b78", "residual_stage": "0c6d5e1e2a",
+    "logistic": "55a89bdfa8", "ridge": "bb382f9c1a", "lda": "7e2889167d", "svm": "67595faa94",
+    "kernel_ridge": "2ccaddca79", "nearest_mean": "a3459aca07", "xgboost": "e2e43eb20f", "xgboost_pca": "e17b4223a3",
+    "xgboost_coarse": "2a8ed77653",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [kind for kind in HEADS if HEADS[kind].own])
+def test_keys_of_default_heads_are_golden(kind: str) -> None:
+    """A key changes with a parameter's name or default; the lists that people read change with their order, too."""
+    params = full_params(kind, {})
+    assert digest.of_recipe([HeadSpec(kind, params).key, list(params)])[:10] == KEYS[kind]
 
 
 def test_runs_of_a_rule_that_was_mended_are_left_out(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The compiled steps that train K heads on maps at once.
 
-The algebra is that of `featurebank.heads.program`: a first layer of the heads that multiplies what they share is one
-product, the patches of the batch by all kernels side by side; what follows has one axis more, that of the heads.
+The algebra is that of `featurebank.training.programs.dense`: a first layer of the heads that multiplies what they share
+is one product, the patches of the batch by all kernels side by side; what follows has one axis more, that of the heads.
 
 What computes what was chosen by measurement: study D's head (3x3 convolution to 1024 filters, then 512, 218 units; 14
 million weights) on maps of 7 x 7 x 1280 in batches of 32, two cores, seconds a head and step:
@@ -28,13 +28,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from featurebank.heads.activations import BATCH_NORM_EPSILON
-from featurebank.heads.conv import Layer, edges, kernel_name
-from featurebank.heads.losses import Tensors, judged, mean_losses, penalties
-from featurebank.heads.masks import dropped
-from featurebank.heads.pooling import GEM_FLOOR
-from featurebank.heads.program import ACTIVATIONS, Sizes, moved, traced_once, updated
-from featurebank.heads.updates import Rule, Slots
+from featurebank.training.activations import BATCH_NORM_EPSILON
+from featurebank.training.dropout import dropped
+from featurebank.training.optimizers import Rule, Slots
+from featurebank.training.programs.dense import ACTIVATIONS, Sizes, moved, traced_once, updated
+from featurebank.training.programs.losses import Tensors, judged, mean_losses, penalties
+from featurebank.training.stems import GEM_FLOOR, Layer, edges, kernel_name
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from featurebank.heads.activations import BATCH_NORM_EPSILON
-from featurebank.heads.losses import Tensors, head_axis, judged, mean_losses, penalties
-from featurebank.heads.masks import dropped
-from featurebank.heads.updates import Rule, Slots, Step, limited
+from featurebank.training.activations import BATCH_NORM_EPSILON
+from featurebank.training.dropout import dropped
+from featurebank.training.optimizers import Rule, Slots, Step, limited
+from featurebank.training.programs.losses import Tensors, head_axis, judged, mean_losses, penalties
 
 
 @dataclass(frozen=True)

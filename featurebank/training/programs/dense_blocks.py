@@ -18,8 +18,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from featurebank.heads.losses import Tensors, penalties
-from featurebank.heads.program import (
+from featurebank.training.optimizers import Slots
+from featurebank.training.programs.dense import (
     Shape,
     Sizes,
     by_head,
@@ -29,7 +29,7 @@ from featurebank.heads.program import (
     traced_once,
     updated,
 )
-from featurebank.heads.updates import Slots
+from featurebank.training.programs.losses import Tensors, penalties
 
 _SMALL = 1 << 22
 """Weights of kernels that stay in one block: cutting them would cost more than it saves."""

@@ -13,18 +13,18 @@ from featurebank.runtime import import_tensorflow
 
 def uniform(*, seeds: tuple[int, ...] = (0,), step: int = 0, layer: int = 1, shape: tuple[int, int] = (64, 256)) -> Any:
     tf = import_tensorflow()
-    from featurebank.heads import masks
+    from featurebank.training import dropout
 
     like = tf.zeros((len(seeds), *shape))
-    return masks.uniform(like, layer, tf.constant(seeds, tf.int32), tf.constant(float(step))).numpy()
+    return dropout.uniform(like, layer, tf.constant(seeds, tf.int32), tf.constant(float(step))).numpy()
 
 
 def dropped(rates: tuple[float, ...], shape: tuple[int, int] = (256, 256)) -> Any:
     tf = import_tensorflow()
-    from featurebank.heads import masks
+    from featurebank.training import dropout
 
     seeds = tf.constant([7] * len(rates), tf.int32)
-    return masks.dropped(tf.ones((len(rates), *shape)), tf.constant(rates), 1, seeds, tf.constant(3.0)).numpy()
+    return dropout.dropped(tf.ones((len(rates), *shape)), tf.constant(rates), 1, seeds, tf.constant(3.0)).numpy()
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
@@ -85,8 +85,8 @@ def test_a_heads_numbers_do_not_depend_on_its_company() -> None:
 
 def test_the_numbers_are_the_same_under_xla() -> None:
     tf = import_tensorflow()
-    from featurebank.heads import masks
+    from featurebank.training import dropout
 
     like, seeds = tf.zeros((1, 64, 256)), tf.constant([9], tf.int32)
-    compiled = tf.function(lambda step: masks.uniform(like, 1, seeds, step), jit_compile=True)
+    compiled = tf.function(lambda step: dropout.uniform(like, 1, seeds, step), jit_compile=True)
     assert np.array_equal(compiled(tf.constant(4.0)).numpy(), uniform(seeds=(9,), step=4))

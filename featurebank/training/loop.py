@@ -10,71 +10,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
-from featurebank.heads.neural import History, TrainedHead
-from featurebank.heads.schedules import Plateau
-from featurebank.heads.stopping import EarlyStopping, Narrowing
-
-
-class Batches(NamedTuple):
-    """The batches of an epoch."""
-
-    rows: np.ndarray
-    """(steps, b) int32: which training images; with views, image + view * images."""
-    weights: np.ndarray
-    """(steps, b) float32: 1, or 0 for what fills up the last batch."""
-
-
-def padded(rows: np.ndarray, size: int) -> Batches:
-    """Returns rows (n,) in batches of `size`, the last one filled up with row 0 of the weight 0."""
-    steps = -(-len(rows) // size)
-    filled = np.zeros(steps * size, np.int32)
-    filled[: len(rows)] = rows
-    weights = (np.arange(len(filled)) < len(rows)).astype(np.float32)
-    return Batches(filled.reshape(steps, size), weights.reshape(steps, size))
-
-
-class Network(Protocol):
-    """K heads of one shape in one program."""
-
-    images: int
-    """Training images."""
-    views: int
-    """How many stored views of each there are, the clean one included."""
-    validated: bool
-    """Whether there are validation images."""
-
-    def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Trains for one epoch.
-
-        Args:
-            batches: in which order.
-            rates: (steps, K) learning rates.
-            active: (K,) bool: the others keep their weights.
-
-        Returns:
-            The mean training loss and the accuracy of each head, (K,) each: the mean over the epoch's batches, each
-            judged before its step and with dropout, as Keras does. The loss has label smoothing and penalties.
-        """
-
-    def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the validation loss, with label smoothing and penalties, and accuracy of each head: (K,) each."""
-
-    def keep(self, which: np.ndarray) -> None:
-        """Remembers the weights of these heads (K,) bool as the ones to hand over."""
-
-    def narrow(self, positions: Sequence[int]) -> None:
-        """Goes on with these heads only."""
-
-    def hand_over(self, position: int, head: TrainedHead, history: History) -> bool:
-        """Gives a head its kept weights; returns False, and gives none, where they are not finite."""
-
-
-OnTrained = Callable[[int, str | None, float], None]
-"""Called with the position of a head as it stops, why it failed or None, and its share of the seconds."""
+from featurebank.training.batches import Batches, Labelled, Network, OnHead, OnTrained, padded
+from featurebank.training.history import History
+from featurebank.training.options import TrainingOptions
+from featurebank.training.schedules import Plateau
+from featurebank.training.stopping import EarlyStopping, Narrowing
 
 
 @dataclass
@@ -83,7 +27,7 @@ class _Course:
 
     position: int
     """Among the heads that were given."""
-    head: TrainedHead
+    head: TrainingOptions
     stopping: EarlyStopping
     plateau: Plateau | None
     scale: float = 1.0
@@ -93,21 +37,8 @@ class _Course:
     active: bool = True
 
 
-OnHead = Callable[[int, str | None, float, int], None]
-"""Called with the position of a head as it stops, why it failed or None, its share of its program's seconds, and how
-many heads the program held."""
-
-
-class Labelled(Protocol):
-    """Training images, as far as all networks' are alike."""
-
-    y: np.ndarray
-    """(n,) int32 positions in `classes`."""
-    classes: np.ndarray
-
-
 def train_programs(
-    heads: Sequence[TrainedHead], data: Labelled, programs: Sequence[list[int]],
+    heads: Sequence[TrainingOptions], data: Labelled, programs: Sequence[list[int]],
     train_program: Callable[[list[int], OnHead], None], on_trained: OnHead | None,
 ) -> list[str | None]:  # fmt: skip
     """Trains heads, one program after another.
@@ -165,7 +96,7 @@ def between_epochs(look: Callable[[], None]) -> Iterator[None]:
         _looks.reset(token)
 
 
-def train(heads: Sequence[TrainedHead], network: Network, on_trained: OnTrained) -> None:
+def train(heads: Sequence[TrainingOptions], network: Network, on_trained: OnTrained) -> None:
     """Trains the heads of one program until each has stopped.
 
     Args:
@@ -177,7 +108,7 @@ def train(heads: Sequence[TrainedHead], network: Network, on_trained: OnTrained)
 
 
 class _Training:
-    def __init__(self, heads: Sequence[TrainedHead], network: Network, on_trained: OnTrained) -> None:
+    def __init__(self, heads: Sequence[TrainingOptions], network: Network, on_trained: OnTrained) -> None:
         self._network, self._on_trained = network, on_trained
         self._courses = [_course(position, head) for position, head in enumerate(heads)]
         self._rng = np.random.default_rng(heads[0].random_state)
@@ -264,7 +195,7 @@ class _Training:
             self._courses = [self._courses[k] for k in positions]
 
 
-def _course(position: int, head: TrainedHead) -> _Course:
+def _course(position: int, head: TrainingOptions) -> _Course:
     plateau = None
     if head.schedule == "plateau":
         plateau = Plateau(head.plateau_factor, head.plateau_patience, head.plateau_floor)

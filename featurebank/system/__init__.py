@@ -1,0 +1,1 @@
+"""What the whole package stands on and what knows nothing of it."""

@@ -79,6 +79,14 @@ main()
 '''
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as fast whatever is not marked as something else."""
+    for item in items:
+        if not (item.get_closest_marker("heavy") or item.get_closest_marker("slow")):
+            item.add_marker("fast")
+
+
 class PixelEngine(Immediate):
     """Features that are pixels: an engine that is there at once."""
 

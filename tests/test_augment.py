@@ -16,6 +16,8 @@ from featurebank.augment import Augmentation, Drawn, augment, draw
 from featurebank.augment.specification import LARGEST
 from featurebank.errors import ConfigError, UnknownNameError
 
+pytestmark = pytest.mark.heavy
+
 FULL = "flip=both,rotate=10,zoom=.2,shear=.2,shift=.1,contrast=.2,noise=.05"
 
 strengths = st.fixed_dictionaries(

@@ -17,6 +17,8 @@ from featurebank.errors import MissingDependencyError
 from featurebank.grid import train_heads
 from featurebank.heads.runs import Run
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[1]
 GRID: list[dict[str, Any]] = [{"kind": "ridge", "alpha": 10.0}, {"kind": "softmax", "epochs": 3, "standardize": True}]
 

@@ -18,6 +18,8 @@ from featurebank.canaries import check_canaries
 from featurebank.dataset import load_dataset
 from featurebank.extraction import extract
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def bank(photos: Path, lite: Backbone, tmp_path: Path) -> Bank:

@@ -33,6 +33,8 @@ from featurebank.errors import (
 from featurebank.extraction import Extraction, ExtractOptions, extract, run_extraction
 from featurebank.progress import Advance, Reporter
 
+pytestmark = pytest.mark.heavy
+
 Child = Callable[..., "subprocess.Popen[str]"]
 
 

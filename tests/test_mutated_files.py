@@ -19,6 +19,8 @@ from featurebank.grid import expand, read_grid
 from featurebank.pipeline import extract_options
 from featurebank.variants import read_variants
 
+pytestmark = pytest.mark.heavy
+
 EACH = 150
 
 

@@ -20,6 +20,8 @@ from featurebank.errors import ConfigError
 from featurebank.extraction import extract
 from featurebank.near import bank_of, near_duplicates, near_pairs
 
+pytestmark = pytest.mark.heavy
+
 
 def by_hand(
     features: np.ndarray, groups: np.ndarray, contents: np.ndarray, threshold: float

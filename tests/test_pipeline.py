@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "pipelines" / "quickstart.toml"
 PIPELINES = sorted([*(ROOT / "pipelines").glob("*.toml"), *(ROOT / "pipelines" / "small").glob("*.toml")])

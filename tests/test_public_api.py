@@ -11,6 +11,8 @@ import pytest
 
 import featurebank as fb
 
+pytestmark = pytest.mark.heavy
+
 
 def test_names_are_sorted_and_all_there() -> None:
     assert fb.__all__ == sorted(fb.__all__)

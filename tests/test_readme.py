@@ -19,6 +19,8 @@ from PIL import Image
 
 from featurebank.cli import group
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -18,6 +18,8 @@ from featurebank import runtime
 from featurebank.errors import ConfigError
 from featurebank.runtime import workers
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[1]
 IMPORT = "from featurebank.runtime import *; set_threads(1); tf = import_tensorflow(); "
 

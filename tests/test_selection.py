@@ -23,6 +23,8 @@ from featurebank.heads.saved import save_head
 from featurebank.progress import Reporter
 from featurebank.selection import evaluate_test, leaderboard, select, trained_head
 
+pytestmark = pytest.mark.heavy
+
 GRID: list[dict[str, Any]] = [
     {"kind": "knn", "n_neighbors": 1},
     {"kind": "knn", "n_neighbors": 5},

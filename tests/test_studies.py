@@ -20,6 +20,8 @@ from featurebank.heads.runs import HeadSpec
 from featurebank.pipeline import VariantResult, extract_options, run_variants
 from featurebank.variants import read_variants
 
+pytestmark = pytest.mark.heavy
+
 PIPELINES = Path(__file__).resolve().parents[1] / "pipelines"
 BIG = {
     "study_a": "study_a_flowers_resnet50",

@@ -22,6 +22,8 @@ from featurebank.backbone import Backbone
 from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError, DatasetError, FeatureBankError, UnknownNameError
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}"
 

@@ -6,6 +6,8 @@ import pytest
 from featurebank.backbone import load_backbone
 from featurebank.errors import ConfigError
 
+pytestmark = pytest.mark.heavy
+
 NAMES = ("basenet", "basenet_plus", "basenet_plus_plain", "basenet_plus_norm", "basenet_deep")
 
 

@@ -12,6 +12,8 @@ from featurebank.backbone import Backbone, load_backbone
 from featurebank.backbone.cuts import cut_points
 from featurebank.backbone.preprocess import INSIDE
 
+pytestmark = pytest.mark.heavy
+
 OWN = "own_networks:build"
 NAMES = (
     "efficientnet_lite0",

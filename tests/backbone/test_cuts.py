@@ -6,6 +6,8 @@ from featurebank.backbone import load_backbone
 from featurebank.backbone.cuts import cut_points
 from featurebank.backbone.work import multiply_adds
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def resnet():

@@ -13,6 +13,8 @@ from featurebank.backbone.table import TABLE
 from featurebank.backbone.torch_file import read_tensors
 from featurebank.errors import MissingDependencyError, WeightsError
 
+pytestmark = pytest.mark.heavy
+
 SAMPLE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "imagenet_sample"
 MEASURED = {
     # top-1 and top-5 on the sample

@@ -8,6 +8,8 @@ import pytest
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError
 
+pytestmark = pytest.mark.heavy
+
 _built: dict[str, Backbone] = {}
 
 

@@ -15,6 +15,8 @@ from featurebank.backbone.cuts import cut_points
 from featurebank.backbone.table import TABLE
 from featurebank.errors import UnknownNameError, WeightsError
 
+pytestmark = pytest.mark.heavy
+
 # torchvision's `features`: the width of the first convolution and its kernel, then pooling and Fire modules by number.
 TORCHVISION = {
     "squeezenet1_0": (96, 7, ["pool", 3, 4, 5, "pool", 7, 8, 9, 10, "pool", 12]),

@@ -15,6 +15,8 @@ from featurebank.backbone import backbone_from_model, load_backbone
 from featurebank.backbone.cuts import cut_points
 from featurebank.errors import ConfigError, UnknownNameError, WeightsError
 
+pytestmark = pytest.mark.heavy
+
 NETS = """
 import keras
 from keras import layers

@@ -14,6 +14,8 @@ from featurebank.backbone.table import TABLE
 from featurebank.backbone.weight_files import is_whole_hdf5
 from featurebank.errors import ConfigError, WeightsError
 
+pytestmark = pytest.mark.heavy
+
 LITE0 = TABLE["efficientnet_lite0"].own_file(top=True)
 
 

@@ -81,7 +81,10 @@ def test_impatient_user(tmp_path: Path, rows: SimpleNamespace) -> None:
         writer.pressed.release()
         raise KeyboardInterrupt
 
+    several = threading.Event()
+
     def press() -> None:
+        assert several.wait(timeout=60)
         for _ in range(2):
             assert writer.begun.acquire(timeout=60)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
@@ -91,6 +94,8 @@ def test_impatient_user(tmp_path: Path, rows: SimpleNamespace) -> None:
             fingers.start()
             for n in range(1000):
                 put(to, rows, n)
+                if n == 3:  # the third batch waits while the second is written
+                    several.set()
 
     fingers = threading.Thread(target=press)
     alive: list[str] = []

@@ -15,6 +15,8 @@ from featurebank.bank.reader import SPLITS, Bank
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import DiskFullError, RamLimitError
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def bank(make: Callable[..., Path]) -> Bank:

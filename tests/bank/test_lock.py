@@ -21,6 +21,8 @@ from featurebank.bank import lock, note
 from featurebank.bank.lock import WriterLock, read_holder
 from featurebank.errors import BankLockedError, BankReadOnlyError
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys, time

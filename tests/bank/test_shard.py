@@ -19,6 +19,8 @@ from featurebank.bank.writer import row_keys
 from featurebank.digest import of_file
 from featurebank.errors import BankDamagedError
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -17,6 +17,8 @@ from featurebank.grid import train_heads
 from featurebank.heads.runs import Run
 from featurebank.selection import evaluate_test, leaderboard
 
+pytestmark = pytest.mark.heavy
+
 Ask = Callable[..., tuple[str, str]]
 GRID: list[dict[str, Any]] = [
     {"kind": "knn", "n_neighbors": 1},

@@ -19,6 +19,8 @@ from PIL import Image
 from featurebank.cli import main
 from featurebank.runtime import set_ram, set_threads
 
+pytestmark = pytest.mark.heavy
+
 EXTRACT = ("extract", "--backbone", "mobilenet_v2", "--weights", "random:0", "--image-size", "32")
 GRID = """
 [[head]]

@@ -18,6 +18,8 @@ from featurebank.extraction import extract
 from featurebank.grid import train_heads
 from featurebank.heads.runs import Run
 
+pytestmark = pytest.mark.heavy
+
 Ask = Callable[..., tuple[str, str]]
 
 

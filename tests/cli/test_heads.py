@@ -11,6 +11,8 @@ import pytest
 
 from featurebank.bank import Bank
 
+pytestmark = pytest.mark.heavy
+
 Ask = Callable[..., Any]
 GRID = '[[head]]\nkind = "knn"\nn_neighbors = [1, 3, 5, 7]\n'
 

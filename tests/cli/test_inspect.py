@@ -20,6 +20,8 @@ from featurebank.dataset import Skipped, load_dataset
 from featurebank.inspection import Inspection, inspect_dataset
 from featurebank.near import NEAR
 
+pytestmark = pytest.mark.heavy
+
 Answer = tuple[str, str]
 SPLIT = ("--split", ".8,.2")
 

@@ -23,6 +23,8 @@ from featurebank.extraction import extract
 from featurebank.grid import train_heads
 from featurebank.heads.runs import Run, load_runs
 
+pytestmark = pytest.mark.heavy
+
 Ask = Callable[..., tuple[str, str]]
 
 

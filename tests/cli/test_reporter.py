@@ -20,6 +20,8 @@ from featurebank.cli.console import SafeConsole
 from featurebank.cli.reporter import TerminalReporter, Work
 from featurebank.progress import Place, Reporter
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

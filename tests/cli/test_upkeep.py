@@ -14,6 +14,8 @@ import pytest
 
 from featurebank.bank.reader import Bank
 
+pytestmark = pytest.mark.heavy
+
 Ask = Callable[..., Any]
 EXTRACT = ("extract", "--backbone", "efficientnet_lite0", "--weights", "random:0", "--image-size", "32")
 

@@ -13,6 +13,8 @@ from featurebank.class_names import in_order
 from featurebank.dataset import load_dataset
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 
+pytestmark = pytest.mark.heavy
+
 FOLDERS = ("", "images", "flowers", "birds/images")
 """Where the images of a kind may lie below `photos`."""
 

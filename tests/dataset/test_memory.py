@@ -27,6 +27,8 @@ from featurebank.dataset.folder import Files
 from featurebank.dataset.memory import digest_changed, stamp_of
 from featurebank.errors import DiskFullError
 
+pytestmark = pytest.mark.heavy
+
 SHORT = 0.03
 """Seconds that stand for the two seconds after which a file is settled: more than a kernel's clock needs to go on."""
 

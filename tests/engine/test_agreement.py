@@ -13,6 +13,8 @@ from featurebank.engine.catalog import load_engine
 from tests.conftest import ROOT
 from tests.engine.conftest import difference, images
 
+pytestmark = pytest.mark.heavy
+
 DATA = ROOT.parent / "shared" / "data"
 TAPS = ("pooled", "map")
 

@@ -12,6 +12,8 @@ from featurebank.engine.catalog import automatic_choice, choose_engine, load_eng
 from featurebank.errors import ConfigError, EngineError, MissingDependencyError, UnknownNameError
 from tests.engine.conftest import images
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.mark.parametrize(
     ("asked", "gpus", "openvino", "expected"),

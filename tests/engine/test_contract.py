@@ -15,6 +15,8 @@ from featurebank.errors import ConfigError, EngineError, UnknownNameError
 from tests.conftest import ROOT
 from tests.engine.conftest import BATCH, TAPS, difference, expected, images
 
+pytestmark = pytest.mark.heavy
+
 LOAD = """
 import sys, time
 import numpy as np

@@ -10,6 +10,8 @@ import pytest
 from featurebank.engine import devices
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.heavy
+
 ASK = """
 import sys
 from featurebank.engine import devices

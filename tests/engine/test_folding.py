@@ -12,6 +12,8 @@ from featurebank.engine.folding import folded_values
 from featurebank.runtime import import_tensorflow
 from tests.engine.conftest import difference, images
 
+pytestmark = pytest.mark.heavy
+
 NORMALISED = ("gamma", "moving_mean")
 
 

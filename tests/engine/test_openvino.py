@@ -24,6 +24,8 @@ from featurebank.errors import ConfigError, EngineError
 from tests.conftest import ROOT
 from tests.engine.conftest import difference, images
 
+pytestmark = pytest.mark.heavy
+
 TAPS = ["pooled", "map:max"]
 
 START = """

@@ -19,6 +19,8 @@ from featurebank.engine.pool import PooledEngine, request_size
 from featurebank.errors import EngineError
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.heavy
+
 ENDING = """
 import sys, threading, time
 import numpy as np

@@ -12,6 +12,8 @@ from featurebank.errors import ConfigError, EngineError
 from featurebank.runtime import import_tensorflow
 from tests.engine.conftest import difference, expected, images
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.mark.parametrize(
     ("precision", "gpus", "policy"),

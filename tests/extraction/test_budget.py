@@ -24,6 +24,8 @@ from featurebank.extraction.estimate import estimate_extractions
 from featurebank.progress import Reporter
 from featurebank.transformer import FeatureBank
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = 24
 

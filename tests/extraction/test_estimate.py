@@ -18,6 +18,8 @@ from featurebank.extraction import ExtractOptions, run_extraction
 from featurebank.extraction import estimate as module
 from featurebank.extraction.estimate import estimate_extractions
 
+pytestmark = pytest.mark.heavy
+
 
 class Steady(Immediate):
     """Twenty milliseconds an image."""

@@ -21,6 +21,8 @@ from featurebank.errors import RunLockedError
 from featurebank.finetuning.alone import alone
 from featurebank.heads.runs import Run
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[2]
 WANTED: dict[str, Any] = {"unfreeze": ["last"], "epochs": 3, "batch_size": 8, "seed": 77}
 

@@ -17,6 +17,8 @@ from featurebank.grafting import load_model
 from featurebank.heads.finetuned import finetuned_model
 from featurebank.heads.runs import Run, read_run
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = '''

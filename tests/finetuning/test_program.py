@@ -14,6 +14,8 @@ from featurebank.finetuning.program import Network, Program
 from featurebank.finetuning.task import Task
 from featurebank.originals import Originals
 
+pytestmark = pytest.mark.heavy
+
 RULES: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.05},
     "nesterov": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "learning_rate": 0.05},

@@ -28,6 +28,8 @@ from featurebank.heads.runs import Run, load_runs, read_run
 from featurebank.originals import Originals
 from featurebank.progress import Reporter
 
+pytestmark = pytest.mark.heavy
+
 QUICK: dict[str, Any] = {"unfreeze": ["last", "all"], "epochs": 2, "batch_size": 8, "keep_going": True}
 
 

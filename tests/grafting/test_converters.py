@@ -17,6 +17,8 @@ from featurebank.backbone import load_backbone
 from featurebank.grafting.converters import for_inference, quiet
 from featurebank.grafting.formats import FORMATS
 
+pytestmark = pytest.mark.heavy
+
 SIZE = 16
 AS_LAYERS = [name for name, kind in FORMATS.items() if kind.needs_layers]
 

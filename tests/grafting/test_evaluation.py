@@ -19,6 +19,8 @@ from featurebank.grafting.prediction import LoadedModel
 from featurebank.grid import train_heads
 from featurebank.heads.runs import Run
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def run(bank: Bank) -> Run:

@@ -24,6 +24,8 @@ from featurebank.grafting.formats import FORMATS
 from featurebank.grid import train_heads
 from featurebank.runtime import import_tensorflow
 
+pytestmark = pytest.mark.heavy
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 14, 14, 3)).astype(np.float32)
 SUFFIXES = [kind.suffix for kind in FORMATS.values()]
 

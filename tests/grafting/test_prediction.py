@@ -21,6 +21,8 @@ from featurebank.grid import train_heads
 from featurebank.heads.runs import Run
 from featurebank.originals import Originals
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def run(bank: Bank) -> Run:

@@ -19,6 +19,8 @@ from featurebank.grafting.resizing import with_resize
 from featurebank.grafting.serving import how_to_load
 from featurebank.heads.runs import Run
 
+pytestmark = pytest.mark.heavy
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "serving.md"
 SIZES = (
     (14, 14), (9, 13), (1, 1), (15, 21), (14, 40), (61, 97), (90, 90), (3, 50),

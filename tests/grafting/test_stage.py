@@ -26,6 +26,8 @@ from featurebank.heads.catalog import make_head
 from featurebank.heads.runs import FINETUNE, Run, read_run
 from featurebank.progress import Reporter
 
+pytestmark = pytest.mark.heavy
+
 RunOf = Callable[..., Run]
 
 

@@ -27,6 +27,8 @@ from featurebank.heads.catalog import make_head
 from featurebank.heads.runs import Run, load_runs
 from featurebank.runtime import import_tensorflow
 
+pytestmark = pytest.mark.heavy
+
 RunOf = Callable[..., Run]
 Images = Callable[[Backbone], np.ndarray]
 

@@ -20,6 +20,8 @@ from featurebank.heads import linear
 from featurebank.heads.catalog import HEADS, default_params, make_head
 from featurebank.heads.data import TrainingData
 
+pytestmark = pytest.mark.heavy
+
 STUDIES: dict[str, tuple[str, int, dict[str, tuple[int, ...]]]] = {
     "study-a": (
         "resnet50", 64,

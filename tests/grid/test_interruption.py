@@ -8,9 +8,13 @@ import sys
 import time
 from collections.abc import Callable
 
+import pytest
+
 from featurebank.bank import Bank
 from featurebank.heads.runs import load_runs
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.heavy
 
 
 def test_a_library_that_does_not_end(make_bank: Callable[..., Bank]) -> None:

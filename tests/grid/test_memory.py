@@ -14,6 +14,8 @@ from grids import ROOT
 
 from featurebank.bank import Bank
 
+pytestmark = pytest.mark.heavy
+
 CHILD = """
 import json, sys
 from pathlib import Path

@@ -18,6 +18,8 @@ from featurebank.grid import train_heads
 from featurebank.heads.runs import load_runs
 from featurebank.heads.standing import ranked
 
+pytestmark = pytest.mark.heavy
+
 GRID: list[dict[str, Any]] = [
     *({"kind": "knn", "n_neighbors": n} for n in range(1, 31)),
     *({"kind": "random_forest", "n_estimators": n} for n in range(1, 11)),

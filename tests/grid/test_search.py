@@ -15,6 +15,8 @@ from featurebank.grid.options import Options
 from featurebank.grid.search import racers, rung_jobs, sample
 from featurebank.heads.runs import load_runs
 
+pytestmark = pytest.mark.heavy
+
 KNN = [{"kind": "knn", "n_neighbors": n} for n in range(1, 31)]
 RATES = [1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.2, 0.3, 1.0]
 SOFTMAX: list[dict[str, Any]] = [{"kind": "softmax", "learning_rate": rate, "epochs": 9} for rate in RATES]

@@ -22,6 +22,8 @@ from featurebank.heads.runs import Run, load_runs
 from featurebank.heads.standing import ranked
 from featurebank.progress import Reporter
 
+pytestmark = pytest.mark.heavy
+
 
 def test_a_bank_without_validation_images(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank(splits=(60, 0, 30))

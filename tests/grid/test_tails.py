@@ -17,6 +17,8 @@ from featurebank.errors import ConfigError
 from featurebank.grid import expand, train_heads
 from featurebank.heads.runs import load_runs
 
+pytestmark = pytest.mark.heavy
+
 NET = {"backbone": "mobilenet_v2", "weights": "random:0", "image_size": 32, "preprocessing": None}
 
 

@@ -15,6 +15,8 @@ from featurebank.grid import train_heads, work
 from featurebank.heads.dense import DenseNetwork
 from featurebank.heads.runs import Run, load_runs
 
+pytestmark = pytest.mark.heavy
+
 KNN: list[dict[str, Any]] = [{"kind": "knn", "n_neighbors": n} for n in range(1, 31)]
 
 

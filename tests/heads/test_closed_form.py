@@ -23,6 +23,8 @@ from featurebank.heads.estimators import fit_transforms, transform
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps
 
+pytestmark = pytest.mark.heavy
+
 Data = tuple[np.ndarray, np.ndarray]
 
 

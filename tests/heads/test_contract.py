@@ -13,6 +13,8 @@ from featurebank.errors import HeadError
 from featurebank.heads.catalog import HEADS, make_head
 from featurebank.heads.saved import load_head, save_head
 
+pytestmark = pytest.mark.heavy
+
 
 def plain(params: dict[str, Any]) -> dict[str, Any]:
     """Parameters without the objects among them, whose own parameters are there too."""

@@ -18,6 +18,8 @@ from featurebank.heads.pooling import AttentionPoolHead, GemPoolHead
 from featurebank.runtime import import_tensorflow
 from featurebank.training.options import batch_norm_position
 
+pytestmark = pytest.mark.heavy
+
 SMALL: dict[str, Any] = {"filters": 4, "batch_norm_momentum": 0.5, "batch_size": 32, "random_state": 3}
 STUDY_D: dict[str, Any] = {
     **SMALL, "filters": 6, "conv_batch_norm": "before", "hidden_units": [8, 5], "batch_norm": "after",

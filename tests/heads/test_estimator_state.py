@@ -23,6 +23,8 @@ from featurebank.heads.estimator_state import CLASSES, ROOT, class_of, known_cla
 from featurebank.heads.estimators import EstimatorHead
 from featurebank.heads.saved import load_head, save_head
 
+pytestmark = pytest.mark.heavy
+
 X = np.abs(np.random.default_rng(0).normal(size=(48, 4))).astype(np.float32)
 Y = np.repeat([0, 1, 2], 16)
 X[np.arange(48), Y] += 2

@@ -20,6 +20,8 @@ from featurebank.heads.catalog import make_head
 from featurebank.runtime import import_tensorflow
 from featurebank.training.activations import softmax
 
+pytestmark = pytest.mark.heavy
+
 
 class Table(NamedTuple):
     """Features (n, d) float32 and labels (n,)."""

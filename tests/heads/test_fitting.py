@@ -25,6 +25,8 @@ from featurebank.heads.fitting import Fitted, fit_heads
 from featurebank.heads.runs import HeadSpec, unpack
 from featurebank.heads.scoring import align
 
+pytestmark = pytest.mark.heavy
+
 HERE = "featurebank.heads.estimators:EstimatorHead"
 
 

@@ -18,6 +18,8 @@ from featurebank.grid import train_heads
 from featurebank.heads.folds import Fold, FoldedImages, assign_folds, check_folds
 from featurebank.progress import Reporter
 
+pytestmark = pytest.mark.heavy
+
 
 @given(
     labels=st.lists(st.integers(0, 4), min_size=1, max_size=60), folds=st.integers(2, 7), repeat=st.integers(0, 3),

@@ -22,6 +22,8 @@ from featurebank.runtime import import_tensorflow
 from featurebank.training import loop
 from featurebank.training.programs import dense_blocks
 
+pytestmark = pytest.mark.heavy
+
 
 def weights(head: NeuralHead) -> list[np.ndarray]:
     return [part for layer in head.layers_ for part in (layer.kernel, layer.bias)]

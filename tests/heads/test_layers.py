@@ -12,6 +12,8 @@ from featurebank.heads.catalog import HEADS, make_head
 from featurebank.runtime import import_tensorflow
 from featurebank.training.activations import softmax
 
+pytestmark = pytest.mark.heavy
+
 NO_LAYERS = {"svm", "kernel_ridge", "knn", "random_forest", "xgboost", "xgboost_pca", "xgboost_coarse"}
 """With their default parameters."""
 

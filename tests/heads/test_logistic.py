@@ -15,6 +15,8 @@ from featurebank.heads import logistic
 from featurebank.heads.logistic import LogisticHead
 from featurebank.heads.shared import Shared
 
+pytestmark = pytest.mark.heavy
+
 
 def badly_scaled(n: int, d: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)

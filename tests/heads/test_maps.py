@@ -23,6 +23,8 @@ from featurebank.heads.folds import Fold, FoldedImages
 from featurebank.heads.maps import StoredMaps, as_maps, blocks, channel_statistics, in_order, pooled
 from featurebank.heads.runs import HeadSpec
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def bank(tmp_path: Path, hard_maps: Any) -> Bank:

@@ -18,6 +18,8 @@ from featurebank.heads.data import TrainingData
 from featurebank.heads.fitting import Fitted, fit_heads
 from featurebank.heads.runs import HeadSpec, load_runs
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.mark.parametrize("kind", ["nearest_mean", "ridge", "lda"])
 def test_memory_does_not_grow_with_images_times_classes(kind: str) -> None:

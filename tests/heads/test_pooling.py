@@ -13,6 +13,8 @@ from featurebank.heads.map_network import first_tensors
 from featurebank.heads.pooling import AttentionPoolHead, GemPoolHead
 from featurebank.runtime import import_tensorflow
 
+pytestmark = pytest.mark.heavy
+
 
 def spotted(seed: int = 0, count: int = 120) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Maps of noise with one place that is marked by channel 0 and tells the class by the sign of channel 1."""

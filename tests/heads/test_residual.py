@@ -11,6 +11,8 @@ import pytest
 from featurebank.errors import HeadError
 from featurebank.heads.residual import ResidualStageHead
 
+pytestmark = pytest.mark.heavy
+
 SMALL: dict[str, Any] = {"filters": [3, 4, 5], "learning_rate": 0.01, "batch_size": 32, "random_state": 2}
 
 

@@ -22,6 +22,8 @@ from featurebank.heads.catalog import HEADS, full_params
 from featurebank.heads.runs import HeadSpec, Run, belongs, load_runs, run_id
 from featurebank.sealed import read_sealed, write_sealed
 
+pytestmark = pytest.mark.heavy
+
 
 class FakeBank:
     """As much of a bank as an id needs."""

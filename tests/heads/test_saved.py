@@ -23,6 +23,8 @@ from featurebank.heads.linear import SoftmaxHead
 from featurebank.heads.mlp import MLPHead
 from featurebank.heads.saved import load_head, save_head
 
+pytestmark = pytest.mark.heavy
+
 KINDS = ("mlp", "svm", "random_forest", "xgboost")
 """One of each way of saving."""
 

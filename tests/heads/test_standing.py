@@ -18,6 +18,8 @@ from featurebank.heads.runs import Run
 from featurebank.heads.standing import Standing, latest_folds, ranked
 from featurebank.selection import select
 
+pytestmark = pytest.mark.heavy
+
 
 def make_run(
     name: str, accuracy: float = 0.5, loss: float = 1.0, seconds: float = 1.0, seed: int = 0,

@@ -12,6 +12,8 @@ from featurebank.backbone.cuts import cut_points
 from featurebank.errors import ConfigError, HeadError, UnknownNameError
 from featurebank.heads.tail import TailHead
 
+pytestmark = pytest.mark.heavy
+
 NETWORK = {"backbone": "mobilenet_v2", "weights": "random:0", "image_size": 32}
 CUT = "block_15_add"
 

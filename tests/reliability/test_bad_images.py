@@ -22,6 +22,8 @@ from featurebank.bank.reader import Bank
 from featurebank.dataset import load_dataset
 from featurebank.extraction import extract
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[2]
 AWKWARD = ROOT.parent / "shared" / "data" / "bad_images"
 Start = Callable[..., "subprocess.Popen[str]"]

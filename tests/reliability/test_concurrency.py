@@ -26,6 +26,8 @@ from featurebank.errors import BankLockedError
 from featurebank.extraction import ExtractOptions, locate
 from featurebank.files import write_json
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[2]
 HOST = socket.gethostname()
 Process = subprocess.Popen[str]

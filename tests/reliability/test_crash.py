@@ -29,6 +29,8 @@ from featurebank.bank.upkeep import bank_path
 from featurebank.bank.verify import verify_bank
 from featurebank.errors import BankIncompleteError
 
+pytestmark = pytest.mark.heavy
+
 VIEWS = ("--views", 2, "--augment", "flip,rotate=20")
 Process = subprocess.Popen[str]
 Start = Callable[..., Process]

@@ -32,6 +32,8 @@ from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.dataset import load_dataset
 from featurebank.heads.runs import load_runs
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[2]
 Process = subprocess.Popen[str]
 Start = Callable[..., Process]

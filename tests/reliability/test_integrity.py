@@ -36,6 +36,8 @@ from featurebank.heads.openings import record_opening
 from featurebank.heads.runs import load_runs
 from featurebank.sealed import write_sealed
 
+pytestmark = pytest.mark.heavy
+
 PLACES = 200
 Start = Callable[..., "subprocess.Popen[str]"]
 Ended = Callable[..., tuple[str, str]]

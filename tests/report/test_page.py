@@ -26,6 +26,8 @@ from featurebank.dataset.survey import Distribution
 from featurebank.inspection import Inspection, inspect_dataset
 from featurebank.report.page import render_page, write_page
 
+pytestmark = pytest.mark.heavy
+
 BROWSER = shutil.which("chromium")
 AWKWARD = "train/bee/<script>alert('&')<b>.png"
 PROBE = """<script>

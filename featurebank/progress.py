@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -194,6 +195,94 @@ def step(what: str) -> AbstractContextManager[None]:
 def track(what: str, total: int, unit: str) -> AbstractContextManager[Advance]:
     """Shows how far a piece of work is, in the way of this process; see `Reporter.track`."""
     return _shown_by[-1].track(what, total, unit)
+
+
+def detail(text: str) -> None:
+    """Shows how far the present piece of the work is, in the way of this process; see `Reporter.detail`."""
+    _shown_by[-1].detail(text)
+
+
+class DownloadBar:
+    """Shows a download in the way of this process: how many bytes came, how fast, and how long the rest takes.
+
+    It has the methods that pooch and Keras call on their own bars.
+
+    Args:
+        what: the work, as "downloading weights.h5".
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._shown = contextlib.ExitStack()
+        self._advance: Advance = _no_advance
+        self._total = self._done = 0
+
+    def __enter__(self) -> DownloadBar:
+        self._shown.enter_context(step(self._what))  # until the server says how much it sends
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def total(self) -> int:
+        """The bytes that the server sends; 0 where it does not say it."""
+        return self._total
+
+    @total.setter
+    def total(self, size: int) -> None:
+        self.close()
+        self._total, self._done = size, 0
+        if size:
+            self._advance = self._shown.enter_context(track(self._what, size, "bytes"))
+        else:
+            self._shown.enter_context(step(self._what))
+
+    def update(self, count: int) -> None:
+        """Counts bytes; pooch counts all of them once more at the end."""
+        count = min(count, self._total - self._done)
+        if count > 0:
+            self._done += count
+            self._advance(count)
+
+    def reset(self) -> None:
+        """Is called by pooch before its last update."""
+
+    def close(self) -> None:
+        """Ends the bar."""
+        self._shown.close()
+        self._advance = _no_advance
+
+
+class _KerasBar:
+    """A bar as Keras makes one for each download."""
+
+    def __init__(self, bar: DownloadBar, total: int | None) -> None:
+        self.target = bar.total = total or 0
+        self._bar, self._done = bar, 0
+
+    def update(self, done: int) -> None:
+        """Counts bytes; Keras gives all that have come so far."""
+        self._bar.update(done - self._done)
+        self._done = done
+
+
+@contextlib.contextmanager
+def keras_downloads(get_file: Callable[..., Any], what: str) -> Iterator[None]:
+    """Shows what Keras downloads while the block runs, in place of Keras's own messages and bar.
+
+    Args:
+        get_file: `keras.utils.get_file`.
+        what: the work, as "downloading weights.h5".
+    """
+    names, name = get_file.__globals__, "Progbar"
+    before = names.get(name)
+    with DownloadBar(what) as bar, contextlib.redirect_stdout(io.StringIO()):
+        names[name] = functools.partial(_KerasBar, bar)
+        try:
+            yield
+        finally:
+            names[name] = before
 
 
 def kind_of(line: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import socket
 import warnings
@@ -16,7 +14,7 @@ from featurebank.backbone.preprocess import CAFFE, INSIDE, TF, TORCH
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.weight_files import first_line, is_whole_hdf5, keras_folders, load_keras
 from featurebank.errors import WeightsError
-from featurebank.progress import step
+from featurebank.progress import keras_downloads
 
 # Keras adds this division to EfficientNet only where it loads the weights of ImageNet itself.
 _EFFICIENTNET_DEVIATION = (0.229, 0.224, 0.225)
@@ -117,8 +115,7 @@ class Application(BackboneSpec):
         """Finds the file of ImageNet weights; one that is not there is downloaded by Keras."""
         if (place := self._present(top=top)) is not None:
             return place
-        with step(f"downloading {self.weights_file(top=top)}"):
-            reason = self._download(top=top)
+        reason = self._download(top=top)
         if (place := self._present(top=top)) is not None:
             return place
         name = self.weights_file(top=top)
@@ -144,7 +141,8 @@ class Application(BackboneSpec):
         before = socket.getdefaulttimeout()
         socket.setdefaulttimeout(_SECONDS_WITHOUT_ANSWER)  # Keras sets none, and a silent network would hang for ever
         try:
-            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            what = f"downloading {self.weights_file(top=top)}"
+            with keras_downloads(keras.utils.get_file, what), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # MobileNet says that it takes the weights of 224 pixels, as it should
                 getattr(keras.applications, self.constructor)(weights="imagenet", include_top=top)
         except Exception as error:  # noqa: BLE001 - Keras raises bare Exception where a download fails

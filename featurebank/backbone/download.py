@@ -9,9 +9,10 @@ from pathlib import Path
 from featurebank.backbone.weight_files import first_line
 from featurebank.errors import FeatureBankError
 from featurebank.files import atomic_path
-from featurebank.progress import step
+from featurebank.progress import DownloadBar
 
 _SECONDS_WITHOUT_ANSWER = 20.0
+_CHUNK = 1 << 16
 _MARK = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 
 
@@ -29,13 +30,13 @@ def fetch(url: str, target: Path) -> str:
 
     pooch.get_logger().setLevel("WARNING")  # it would tell the hash of every file
     try:
-        with atomic_path(target) as temporary, step(f"downloading {target.name}"):
+        with atomic_path(target) as temporary, DownloadBar(f"downloading {target.name}") as bar:
             pooch.retrieve(
                 url,
                 known_hash=None,
                 fname=temporary.name,
                 path=temporary.parent,
-                downloader=pooch.HTTPDownloader(timeout=_SECONDS_WITHOUT_ANSWER),
+                downloader=pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=_SECONDS_WITHOUT_ANSWER),
             )
             if not is_as_named(temporary):
                 message = "what came is not the file of that name: its SHA-256 is another"

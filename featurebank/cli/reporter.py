@@ -262,9 +262,10 @@ def _bar(work: Work, now: float, width: int) -> RenderableType:
         return Text(f"{work.what} … {now - work.began:.0f} s", no_wrap=True, overflow="ellipsis")
     left = work.left(now)
     cells = [
-        f"{work.what:>8}", _count(work, "/"), _rate(work, now), "-:--:--" if left is None else _duration(left),
+        work.what, _count(work, "/"), _rate(work, now), "-:--:--" if left is None else _duration(left),
         work.detail,
     ]  # fmt: skip
+    cells[0] = f"{_shortened(work.what, width - _LEAST_BAR_WIDTH - sum(len(cell) + 1 for cell in cells[1:4]) - 2):>8}"
     room = width - sum(len(cell) + 1 for cell in cells) - 1
     line = Table.grid(padding=(0, 1, 0, 0))
     for _ in range(len(cells) + 1):
@@ -275,6 +276,12 @@ def _bar(work: Work, now: float, width: int) -> RenderableType:
     rate.stylize("cyan")
     line.add_row(what, bar, count, rate, rest, detail)
     return line
+
+
+def _shortened(text: str, most: int) -> str:
+    """Leaves out the middle of a text that is too long: a file's name differs from others at its ends."""
+    half = max(most - 1, 8) // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 
 
 def _line(work: Work, now: float) -> str:

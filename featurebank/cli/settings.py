@@ -64,6 +64,10 @@ class Current(Reporter):
         """Shows what is done."""
         return self._settings.reporter().step(what)
 
+    def detail(self, text: str) -> None:
+        """Shows how far the present piece of the work is."""
+        self._settings.reporter().detail(text)
+
 
 def reset() -> None:
     """Forgets what an earlier command of this process has chosen."""

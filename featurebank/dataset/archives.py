@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from featurebank.dataset.fingerprint import reason
 from featurebank.errors import DatasetError, FeatureBankError
 from featurebank.files import TEMPORARY_PREFIX, explain_full_disk
-from featurebank.progress import Advance, track
+from featurebank.progress import DownloadBar
 
 _TIMEOUT = 30
 _CHUNK = 1 << 20
@@ -136,32 +136,10 @@ def _download(url: str, archive: Archive, place: Path) -> Path:
     import pooch
 
     place.mkdir(parents=True, exist_ok=True)
-    with track(f"downloading {archive.file}", archive.size, "bytes") as advance:
-        downloader = pooch.HTTPDownloader(
-            progressbar=_Bar(archive.size, advance), chunk_size=_CHUNK, timeout=_TIMEOUT
-        )  # fmt: skip
+    with DownloadBar(f"downloading {archive.file}") as bar:
+        downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=_TIMEOUT)
         found = pooch.retrieve(url, f"sha256:{archive.sha256}", archive.file, str(place), downloader=downloader)
     return Path(found)
-
-
-class _Bar:
-    """Progress as pooch wants it."""
-
-    def __init__(self, total: int, advance: Advance) -> None:
-        self.total = self._left = total
-        self._advance = advance
-
-    def update(self, count: int) -> None:
-        """Counts bytes; pooch counts all of them once more in the end."""
-        count = min(count, self._left)
-        self._left -= count
-        self._advance(count)
-
-    def reset(self) -> None:
-        """Is called before the last update."""
-
-    def close(self) -> None:
-        """Ends."""
 
 
 def _unpack(path: Path, archive: Archive, target: Path) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import pickle
-import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from featurebank.dataset.npz import read_npz
 from featurebank.dataset.splits import TEST, TRAIN
 from featurebank.errors import DatasetError
 from featurebank.files import open_regular, read_regular
+from featurebank.progress import keras_downloads
 
 _MOST_BYTES = 1 << 29
 
@@ -157,9 +157,9 @@ def _check_bytes(name: str, size: int) -> None:
 def _download(name: str) -> list[Part]:
     form = _FORMS[name]
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # Keras draws its progress on the output that --json needs
-            import keras
+        import keras
 
+        with keras_downloads(keras.utils.get_file, f"downloading {form.archive}"):
             (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:  # no network, no Keras, a changed file
         detail = " ".join(str(error).split())[:160] or type(error).__name__

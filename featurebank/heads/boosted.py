@@ -23,6 +23,7 @@ from featurebank.heads.estimators import fit_transforms, transform
 from featurebank.heads.features import known_rows
 from featurebank.heads.memory import check_memory
 from featurebank.heads.shared import Shared
+from featurebank.progress import detail
 from featurebank.runtime import threads
 from featurebank.system.validation import count, number, optional, refuse
 
@@ -104,6 +105,7 @@ class XGBoostHead(Head):
             self.booster_ = xgboost.train(
                 self._options(), train, self.n_estimators, evals=watched, verbose_eval=False,
                 early_stopping_rounds=self.early_stopping_rounds if watched else None,
+                callbacks=[_shown_rounds(self.n_estimators)],
             )  # fmt: skip
         except xgboost.core.XGBoostError as error:
             told = str(error).partition("Stack trace:")[0]
@@ -171,3 +173,19 @@ class XGBoostHead(Head):
 
         matrix = shared.once(("xgboost", "val", *map(id, data), *self._bins), make)[1]
         return [(matrix, "val")] if matrix is not None else []
+
+
+def _shown_rounds(rounds: int) -> Any:
+    """Returns what XGBoost calls after each round, so that a booster that takes minutes shows how far it is."""
+    from xgboost.callback import TrainingCallback
+
+    class Rounds(TrainingCallback):
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            detail(f"round {epoch + 1} of {rounds}")
+            return False
+
+        def after_training(self, model: Any) -> Any:
+            detail("")
+            return model
+
+    return Rounds()

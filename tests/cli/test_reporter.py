@@ -296,3 +296,15 @@ def test_the_table_goes_when_the_work_is_done(drawn: str) -> None:
     last = drawn.rsplit("400/400", 1)[1]
     assert "mlp(" not in last
     assert "\x1b[2K" in drawn.rsplit("best so far", 1)[1]
+
+
+def test_a_long_name_leaves_room_for_the_figures() -> None:
+    work = Work("downloading " + "x" * 99 + "_notop.h5", 10_000_000, "bytes", 0.0)
+    work.advance(1_000_000, 1.0)
+    work.advance(4_000_000, 2.0)
+    console = SafeConsole(file=io.StringIO(), width=80)
+    console.print(module._bar(work, 2.0, 80))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert shown.startswith("downloading xxx")
+    assert "_notop.h5 ━" in shown
+    assert "5.0 MB/10.0 MB 2.5 MB/s 0:00:01" in shown

@@ -167,7 +167,10 @@ def test_download(
         print("Downloading ...")  # noqa: T201 - as Keras does
         return (x, y), (x, y)
 
-    fake = SimpleNamespace(datasets=SimpleNamespace(cifar10=SimpleNamespace(load_data=load_data)))
+    fake = SimpleNamespace(
+        datasets=SimpleNamespace(cifar10=SimpleNamespace(load_data=load_data)),
+        utils=SimpleNamespace(get_file=load_data),
+    )
     monkeypatch.setitem(sys.modules, "keras", fake)  # type: ignore[arg-type]
     assert len(load_dataset("cifar10")) == 20
     assert capsys.readouterr().out == ""

@@ -13,6 +13,7 @@ from featurebank.errors import HeadError
 from featurebank.heads.boosted import XGBoostHead
 from featurebank.heads.catalog import make_head
 from featurebank.heads.shared import Shared
+from featurebank.progress import Reporter, shown_by
 
 QUICK: dict[str, Any] = {"n_estimators": 40, "max_depth": 2, "max_bin": 32}
 
@@ -114,3 +115,15 @@ def test_the_presets_are_not_the_raw_one() -> None:
     assert (raw.pca, raw.max_bin, raw.colsample_bynode) == (None, 256, 1.0)
     assert (pca.pca, pca.max_bin) == (128, 64)
     assert (coarse.pca, coarse.max_bin, coarse.colsample_bynode) == (None, 32, 0.1)
+
+
+def test_rounds_are_shown_and_forgotten(hard: Any) -> None:
+    shown: list[str] = []
+
+    class Listener(Reporter):
+        def detail(self, text: str) -> None:
+            shown.append(text)
+
+    with shown_by(Listener()):
+        XGBoostHead(n_estimators=3, max_depth=2, max_bin=32).fit(hard.X, hard.y)
+    assert shown == ["round 1 of 3", "round 2 of 3", "round 3 of 3", ""]

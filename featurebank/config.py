@@ -1,4 +1,4 @@
-"""Pipeline files: TOML in, validated and frozen specifications out.
+"""Pipeline files: TOML in, the options of all stages out.
 
 Every problem of a file is found before anything starts, and all of them are told at once. What a grid file says depends
 on the heads that there are: `featurebank.grid.files` reads those. `featurebank.variants` reads files with variants.
@@ -6,46 +6,45 @@ on the heads that there are: `featurebank.grid.files` reads those. `featurebank.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-import pydantic
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
-from pydantic_core import PydanticCustomError
+from annotated_types import Ge, MaxLen, MinLen
 
 from featurebank.errors import ConfigError, unknown_name
-from featurebank.files import read_regular
-from featurebank.words import one_line, problem_lines, shown
+from featurebank.extraction.options import ExtractOptions
+from featurebank.finetuning.options import Options as FinetuneOptions
+from featurebank.grid.options import Options as HeadsOptions
+from featurebank.system.options import OptionsError, StageOptions, checked_values
+from featurebank.toml_files import parse_value, read_toml
+from featurebank.words import problem_lines, shown
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class DatasetSection(_Section):
-    """`[dataset]`: which images, and how they are split."""
+@dataclass(frozen=True, kw_only=True)
+class DatasetSection(StageOptions):
+    """`[dataset]`: which images, and how they are split; see `featurebank.load_dataset`."""
 
     name: str
     """As `--dataset`: "digits", a path, "manifest:FILE.csv"."""
-    split: Annotated[list[float], Field(min_length=2, max_length=3)] | None = None
+    split: Annotated[Sequence[float], MinLen(2), MaxLen(3), "two or three fractions, as [0.7, 0.3]"] | None = None
     """Fractions of training, validation and test images."""
     seed: int = 0
     """Of the split."""
     test: str | None = None
     """Another dataset, as `name`, whose images are the test split; `split` has two fractions then."""
-    classes: Annotated[list[str], Field(min_length=2)] | None = None
+    classes: Annotated[Sequence[str], MinLen(2), "a list of two or more names of classes"] | None = None
     """Of these classes only."""
-    limit: Annotated[int, Field(ge=1)] | None = None
+    limit: Annotated[int, Ge(1)] | None = None
     """So many images in all."""
-    per_class: Annotated[int, Field(ge=1)] | None = None
+    per_class: Annotated[int, Ge(1)] | None = None
     """So many images of each class."""
 
 
-class ExtractSection(_Section):
-    """`[extract]`: the backbone and what is stored of it."""
+@dataclass(frozen=True, kw_only=True)
+class ExtractSection(ExtractOptions):
+    """`[extract]`: the backbone, as `featurebank.load_backbone` takes it, and how its features are extracted."""
 
     backbone: str
     """A known name, "MODULE:FUNCTION" or the path of a .keras file."""
@@ -58,125 +57,50 @@ class ExtractSection(_Section):
     """How images become square: "auto" (the default), "crop", "whole", "stretch" or "pad"."""
     levels: str | None = None
     """What becomes black and white in grey images of more than eight bits, as "0,4095", "auto" or "auto:1,99"."""
-    taps: Annotated[list[str], Field(min_length=1)] = ["pooled"]
-    engine: str = "auto"
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    store: Literal["float32", "float16"] | None = None
-    on_bad_image: Literal["skip", "fail"] = "skip"
-    max_bad: Annotated[float, Field(ge=0, le=1)] | None = None
-    """The share of images that may be bad before the run fails; by default any number of broken ones, a tenth lost."""
-    views: Annotated[int, Field(ge=0)] = 0
-    """Augmented views of each image beside the clean one."""
-    augment: str | None = None
-    """What the views are, as "flip,rotate=10,zoom=.2"."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    wait: bool = False
-    """Wait for another process that writes the bank."""
 
 
-def _folds(value: Any) -> Any:
-    """Checks a number of folds; a union of types would give a line for each type."""
-    if value is None or value == "given" or (isinstance(value, int) and not isinstance(value, bool) and value >= 2):  # noqa: PLR2004
-        return value
-    message = "expected a whole number of 2 or more, or 'given' for the dataset's own"
-    raise ValueError(message)
-
-
-class HeadsSection(_Section):
-    """`[heads]`: what is trained on the features."""
+@dataclass(frozen=True, kw_only=True)
+class HeadsSection(HeadsOptions):
+    """`[heads]`: what is trained on the features, and how."""
 
     grid: str = "default"
     """A built-in grid or a file; a relative path starts from the pipeline file."""
-    seeds: Annotated[int, Field(ge=1)] = 1
-    taps: Annotated[list[str], Field(min_length=1)] | None = None
-    """What heads are trained on that name no tap themselves, one after another."""
-    search: Literal["all", "random", "halving"] = "all"
-    """Which heads of the grid are trained."""
-    runs: Annotated[int, Field(ge=1)] | None = None
-    """So many heads of the grid at random, with search = "random"."""
-    folds: Annotated[int | Literal["given"] | None, PlainValidator(_folds)] = None
-    """Judge heads on so many folds of the training and validation images, in place of the validation images; "given"
-    are the dataset's own."""
-    repeats: Annotated[int, Field(ge=1)] = 1
-    """So many different divisions into folds."""
-    budget: Annotated[float, Field(gt=0)] | None = None
-    """Seconds that the heads may take."""
-    retry_failed: bool = False
-    """Train anew what failed before."""
 
 
-class FinetuneSection(_Section):
-    """`[finetune]`: the network under a head is trained, too; see `featurebank.finetuning.Options`."""
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSection(FinetuneOptions):
+    """`[finetune]`: the network under a head is trained, too."""
 
-    start: str = Field("best", alias="from")
+    start: str = field(default="best", metadata={"key": "from"})
     """The head that it begins with: "best", or the beginning of a run's id."""
-    unfreeze: list[str] = []
-    """One phase each: the beginning of the names of layers, a cut point, "all" or "head"."""
-    progressive: bool = False
-    """Instead: one phase for each size of map, back from the top."""
-    epochs: int | list[int] = 6
-    """Of each phase at most, or one for each; so are the next two."""
-    learning_rate: float | list[float] | None = None
-    patience: int | list[int] = 3
-    keep_going: bool = False
-    batch_norm: str | None = None
-    """"train" or "frozen"; by default what the backbone says."""
-    batch_norm_momentum: float | None = None
-    layer_decay: float = 1.0
-    global_clipnorm: float | None = None
-    augment: str | None = None
-    """What training images go through in each epoch."""
-    dropout: float = 0.0
-    normalize: bool = False
-    mixed_precision: bool = False
-    optimizer: str = "sgd"
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float | None = None
-    schedule: str = "cosine"
-    decay: float = 0.0
-    warmup: float = 0.0
-    plateau_factor: float = 0.1
-    plateau_patience: int = 2
-    plateau_floor: float = 0.0
-    label_smoothing: float = 0.0
-    class_weight: str | list[float] | None = None
-    batch_size: int = 32
-    min_delta: float = 0.0
-    monitor: str = "val_accuracy"
-    seed: int = 0
-    validate_every: int | None = None
-    validate_on: str = "all"
-    """Within an epoch: "all" validation images, or the "part" whose turn it is."""
-    checkpoint_every: int | None = 200
 
 
 ONCE = "once"
 
 
-def _test_of(value: Any) -> Any:
-    """Checks `select.test` in one step, so that a wrong value is one problem, not one of each type."""
-    if isinstance(value, bool) or value == ONCE:
-        return value
-    kind, message = "boolean", f"Input should be a valid boolean or '{ONCE}'"
-    raise PydanticCustomError(kind, message)
-
-
-class SelectSection(_Section):
+@dataclass(frozen=True, kw_only=True)
+class SelectSection(StageOptions):
     """`[select]`: whether the chosen run is tested."""
 
-    test: Annotated[bool | Literal["once"], PlainValidator(_test_of)] = False
+    test: bool | Literal["once"] = False
     """true: the test split is opened for the chosen run of each variant; "once": for the best variant alone."""
 
 
-class Pipeline(_Section):
-    """A whole pipeline file."""
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """A whole pipeline file; its sections are the options of the stages."""
 
     dataset: DatasetSection
     extract: ExtractSection
-    heads: HeadsSection = HeadsSection()
+    heads: HeadsSection = field(default_factory=HeadsSection)
     finetune: FinetuneSection | None = None
-    select: SelectSection = SelectSection()
+    select: SelectSection = field(default_factory=SelectSection)
+
+
+_SECTIONS: Mapping[str, type[StageOptions]] = {
+    "dataset": DatasetSection, "extract": ExtractSection, "heads": HeadsSection, "finetune": FinetuneSection,
+    "select": SelectSection,
+}  # fmt: skip
 
 
 def read_pipeline(path: str | Path, overrides: Iterable[str] = ()) -> Pipeline:
@@ -211,7 +135,16 @@ class Problem:
     """The same and what was expected there, for people."""
 
 
-def parse_pipeline(value: Mapping[str, Any], folder: Path) -> Pipeline | list[Problem]:
+class FileProblem(NamedTuple):
+    """One thing that is wrong with a pipeline file."""
+
+    place: tuple[str, ...]
+    """Section and key."""
+    text: str
+    """The same and what was expected there, for people."""
+
+
+def parse_pipeline(value: Mapping[str, Any], folder: Path) -> Pipeline | list[FileProblem]:
     """Checks the values of a pipeline.
 
     Args:
@@ -221,79 +154,54 @@ def parse_pipeline(value: Mapping[str, Any], folder: Path) -> Pipeline | list[Pr
     Returns:
         The pipeline, or everything that is wrong.
     """
-    try:
-        pipeline = Pipeline.model_validate(value)
-    except pydantic.ValidationError as error:
-        found = ((tuple(map(str, e["loc"])), e) for e in error.errors())
-        return [Problem(place, _problem(Pipeline, place, e["type"], e["msg"], e["input"])) for place, e in found]
+    problems = [
+        FileProblem((name,), str(unknown_name("key", name, _SECTIONS))) for name in value if name not in _SECTIONS
+    ]
+    sections: dict[str, Any] = {}
+    for name, kind in _SECTIONS.items():
+        if name in value:
+            sections[name] = _section(name, kind, value[name], problems)
+        elif name in {"dataset", "extract"}:
+            problems.append(FileProblem((name,), f"'{name}' is missing"))
+    if problems:
+        return problems
+    pipeline = Pipeline(**sections)
     grid = folder / pipeline.heads.grid
     if pipeline.heads.grid.endswith(".toml") and grid.is_file():
-        heads = pipeline.heads.model_copy(update={"grid": str(grid)})
-        return pipeline.model_copy(update={"heads": heads})
+        return replace(pipeline, heads=replace(pipeline.heads, grid=str(grid)))
     return pipeline
 
 
-def read_toml(path: Path, what: str) -> tuple[str, dict[str, Any]]:
-    """Reads a TOML file.
-
-    Args:
-        path: the file.
-        what: what it is called in a message, as "grid file".
-
-    Returns:
-        Its text and its value.
-
-    Raises:
-        ConfigError: it is missing, cannot be read or is not TOML.
-    """
+def _section(name: str, kind: type[StageOptions], value: Any, problems: list[FileProblem]) -> StageOptions | None:
+    """Makes the options of a section; where that fails, adds why to the problems and returns None."""
+    if not isinstance(value, Mapping):
+        problems.append(FileProblem((name,), f"'{name}' is {shown(value)}: expected a section, as [{name}]"))
+        return None
+    known = {_key(one): one for one in fields(kind)}
+    for key in value:
+        if key not in known:
+            message = str(unknown_name("key", f"{name}.{key}", [f"{name}.{other}" for other in known]))
+            problems.append(FileProblem((name, key), message))
+    missing = [key for key, one in known.items() if key not in value and one.default is MISSING]
+    problems += [FileProblem((name, key), f"'{name}.{key}' is missing") for key in missing]
+    given = {one.name: value[key] for key, one in known.items() if key in value}
+    keys = {one.name: key for key, one in known.items()}
     try:
-        text = read_regular(path).decode("utf-8-sig")  # some editors begin a file with a byte-order mark
-        return text, _parsed(text)
-    except FileNotFoundError as error:
-        message = f"there is no {what} '{path}': expected the path of a TOML file"
-        raise ConfigError(message) from error
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"the {what} '{path}' cannot be read: {one_line(error)}"
-        raise ConfigError(message) from error
-    except ValueError as error:
-        message = f"the {what} '{path}' is not valid TOML: {one_line(error)}"
-        raise ConfigError(message) from error
+        if not missing:
+            return kind(**given)
+        wrong = checked_values(kind, given)[1]
+    except OptionsError as error:
+        wrong = list(error.problems)
+    problems += [
+        FileProblem((name, keys.get(one.name, "")), one.told(lambda option: f"'{name}.{keys[option]}'"))
+        for one in wrong
+    ]
+    return None
 
 
-def _parsed(text: str) -> dict[str, Any]:
-    """Returns the value of a TOML text.
-
-    Raises:
-        ValueError: it is not TOML, or holds what no file of ours has: a number beyond the 64 bits of TOML, or tables
-            and lists in each other without end. So nothing that reads the value needs to look for these.
-    """
-    try:
-        value = tomllib.loads(text)
-    except RecursionError as error:
-        raise ValueError(_TOO_DEEP) from error
-    level: list[Any] = [value]
-    for _ in range(_DEPTH):
-        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
-        if any(type(inner) is int and not -_INT64 <= inner < _INT64 for inner in level):
-            message = "a number is beyond 64 bits"
-            raise ValueError(message)
-        level = [inner for inner in level if isinstance(inner, dict | list)]
-    if level:
-        raise ValueError(_TOO_DEEP)
-    return value
-
-
-_DEPTH = 8
-_TOO_DEEP = f"tables and lists are nested more than {_DEPTH} deep"
-_INT64 = 1 << 63
-
-
-def parse_value(text: str) -> Any:
-    """Returns the value of a "key=VALUE": TOML's spelling, else the text itself."""
-    try:
-        return _parsed(f"value = {text}")["value"]
-    except ValueError:
-        return {"True": True, "False": False}.get(text, text)
+def _key(one: Any) -> str:
+    """Returns the key of a file that a field has."""
+    return str(one.metadata.get("key", one.name))
 
 
 def override(value: dict[str, Any], text: str) -> None:
@@ -315,16 +223,3 @@ def override(value: dict[str, Any], text: str) -> None:
         message = f"--set {text}: '{section}' is no section of the file"
         raise ConfigError(message)
     value[section][key] = parse_value(given.strip())
-
-
-def _problem(model: type[BaseModel], place: Sequence[Any], kind: str, text: str, got: Any) -> str:
-    name = ".".join(str(part) for part in place)
-    if kind == "extra_forbidden":
-        fields: Any = model.model_fields
-        for part in place[:-1]:
-            inner = fields[part].annotation if part in fields else None
-            fields = getattr(inner, "model_fields", {})
-        return str(unknown_name("key", name, [".".join([*map(str, place[:-1]), known]) for known in fields]))
-    if kind == "missing":
-        return f"'{name}' is missing"
-    return f"'{name}' is {shown(got)}: {text[0].lower()}{text[1:]}"

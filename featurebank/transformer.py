@@ -106,7 +106,9 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         )  # fmt: skip
 
     def _options(self) -> ExtractOptions:
-        return ExtractOptions((self.tap,), self.engine, self.batch_size, on_bad_image="fail", wait=True)
+        return ExtractOptions(
+            taps=[self.tap], engine=self.engine, batch_size=self.batch_size, on_bad_image="fail", wait=True
+        )
 
     def __sklearn_tags__(self) -> Any:
         """Tells scikit-learn that there is nothing to fit, and that the input may be strings."""

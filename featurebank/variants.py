@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from featurebank.config import Pipeline, Problem, override, parse_pipeline, read_toml
+from featurebank.config import FileProblem, Pipeline, override, parse_pipeline
 from featurebank.errors import ConfigError, unknown_name
+from featurebank.toml_files import read_toml
 from featurebank.words import problem_lines, shown
 
 
@@ -98,7 +99,7 @@ def _laid_over(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
     return made
 
 
-def _told(blocks: Sequence[Mapping[str, Any]], found: Sequence[Sequence[Problem]]) -> Iterator[str]:
+def _told(blocks: Sequence[Mapping[str, Any]], found: Sequence[Sequence[FileProblem]]) -> Iterator[str]:
     """Yields each problem once: with the name of its variant where that gives the value, else as one of the file."""
     missing = Counter(problem for problems in found for problem in problems)
     told = set()

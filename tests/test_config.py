@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
 
-from featurebank.config import parse_value, read_pipeline
+from featurebank.config import read_pipeline
 from featurebank.errors import ConfigError
 
 GOOD = '[dataset]\nname = "digits"\n[extract]\nbackbone = "efficientnet_lite0"\n'
@@ -21,12 +22,12 @@ def write(folder: Path, text: str, name: str = "a.toml") -> Path:
 def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     pipeline = read_pipeline(write(tmp_path, GOOD))
     assert (pipeline.dataset.name, pipeline.extract.backbone) == ("digits", "efficientnet_lite0")
-    assert (pipeline.extract.taps, pipeline.heads.grid, pipeline.heads.seeds) == (["pooled"], "default", 1)
+    assert (pipeline.extract.taps, pipeline.heads.grid, pipeline.heads.seeds) == (("pooled",), "default", 1)
     assert pipeline.select.test is False
 
 
 def test_a_pipeline_cannot_be_changed(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(FrozenInstanceError):
         read_pipeline(write(tmp_path, GOOD)).dataset.name = "cifar10"
 
 
@@ -51,23 +52,25 @@ def test_a_wrong_key_gets_the_nearest_name(tmp_path: Path, key: str, near: str) 
     ("override", "told"),
     [
         ("heads.seeds=many", "'heads.seeds' is 'many'"),
-        ("heads.seeds=0", "'heads.seeds' is 0: .*greater than or equal to 1"),
+        ("heads.seeds=0", "'heads.seeds' is 0: expected a whole number of 1 or more"),
         ("heads.seeds=1.5", "'heads.seeds' is 1.5"),
         ("heads.seeds=true", "'heads.seeds' is True"),
-        ("heads.search=best", "'heads.search' is 'best': .*'all', 'random' or 'halving'"),
-        ("heads.folds=1", "'heads.folds' is 1: .*expected a whole number of 2 or more, or 'given'"),
+        ("heads.search=best", "'heads.search' is 'best': expected 'all', 'random' or 'halving'"),
+        ("heads.folds=1", "'heads.folds' is 1: expected a whole number of 2 or more, as 5, or 'given'"),
         ("heads.folds='drawn'", "'heads.folds' is 'drawn': .*or 'given' for the dataset's own"),
-        ("heads.budget=0", "'heads.budget' is 0.*greater than 0"),
+        ("heads.budget=0", "'heads.budget' is 0: expected a number of seconds above 0"),
         ("heads.run=3", "did you mean .*'heads.runs'"),
-        ("extract.taps=pooled", "'extract.taps' is 'pooled': .*list"),
+        ("extract.taps=pooled", "'extract.taps' is 'pooled': expected a list"),
         ("extract.taps=[]", "'extract.taps' is \\[\\]"),
-        ("extract.store=float64", "'extract.store' is 'float64': .*'float32' or 'float16'"),
+        ("extract.store=float64", "'extract.store' is 'float64': expected 'float32' or 'float16'"),
         ("dataset.split=[1.0]", "'dataset.split' is \\[1.0\\]"),
         ("dataset.classes=['ant']", "'dataset.classes' is \\['ant'\\]"),
-        ("dataset.limit=0", "'dataset.limit' is 0: .*greater than or equal to 1"),
+        ("dataset.limit=0", "'dataset.limit' is 0: expected a whole number of 1 or more"),
         ("dataset.per_class=1.5", "'dataset.per_class' is 1.5"),
-        ("select.test=1", "'select.test' is 1: .*boolean"),
+        ("select.test=1", "'select.test' is 1: expected true or false or 'once'"),
         ("extract=3", "expected SECTION.KEY=VALUE"),
+        ("extract.views=2", "2 views of what\\? give --augment"),
+        ("finetune.epochs=5", "nothing would be trained: expected --unfreeze LAYERS"),
     ],
 )
 def test_a_wrong_value_is_told(tmp_path: Path, override: str, told: str) -> None:
@@ -101,7 +104,7 @@ def test_overrides_are_toml_or_plain_words(tmp_path: Path) -> None:
         "dataset.name=npz:a b.npz",
     ]
     pipeline = read_pipeline(path, overrides)
-    assert (pipeline.heads.seeds, pipeline.heads.grid, pipeline.extract.taps) == (3, "quick", ["map"])
+    assert (pipeline.heads.seeds, pipeline.heads.grid, pipeline.extract.taps) == (3, "quick", ("map",))
     assert (pipeline.select.test, pipeline.dataset.name) == (True, "npz:a b.npz")
 
 
@@ -123,25 +126,6 @@ def test_an_override_of_what_is_no_section(tmp_path: Path) -> None:
 def test_an_override_with_an_unknown_key_gets_the_nearest_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"did you mean 'heads.seeds'"):
         read_pipeline(write(tmp_path, GOOD), ["heads.seed=3"])
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("3", 3),
-        ("1e-3", 1e-3),
-        ("[1, 2]", [1, 2]),
-        ("true", True),
-        ("True", True),
-        ("adam", "adam"),
-        ('"3"', "3"),
-        ("", ""),
-    ],
-)
-def test_values(text: str, value: object) -> None:
-    found = parse_value(text)
-    assert found == value
-    assert type(found) is type(value)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:

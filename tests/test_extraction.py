@@ -51,7 +51,7 @@ def run(photos: Path, lite: Backbone, tmp_path: Path) -> Callable[..., Extractio
     """Extracts the photos into the cache of this test, in small batches."""
 
     def go(*taps: str, reporter: Reporter | None = None, **options: Any) -> Extraction:
-        chosen = ExtractOptions(taps or ("pooled",), **{"batch_size": 5, **options})
+        chosen = ExtractOptions(taps=taps or ("pooled",), **{"batch_size": 5, **options})
         return run_extraction(
             load_dataset(str(photos)), lite, chosen, cache=tmp_path / "cache", reporter=reporter or Reporter()
         )

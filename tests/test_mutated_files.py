@@ -14,9 +14,7 @@ from featurebank.backbone import load_backbone
 from featurebank.bank import Bank
 from featurebank.errors import FeatureBankError
 from featurebank.extraction.budget import named_taps
-from featurebank.finetuning.options import read_options
 from featurebank.grid import expand, read_grid
-from featurebank.pipeline import extract_options
 from featurebank.variants import read_variants
 
 pytestmark = pytest.mark.heavy
@@ -47,13 +45,9 @@ def read_everything(path: Path) -> None:
         backbone = load_backbone(
             wanted.backbone, weights=wanted.weights, image_size=wanted.image_size, preprocessing=wanted.preprocessing
         )
-        options = extract_options(variant.pipeline)
-        named_taps(options.taps)
-        replace(options, taps=("pooled",)).check(backbone)
+        named_taps(wanted.taps)
+        replace(wanted, taps=("pooled",)).check(backbone)
         read_grid(variant.pipeline.heads.grid)
-        if variant.pipeline.finetune:
-            given = variant.pipeline.finetune.model_dump()
-            read_options({name: value for name, value in given.items() if name != "start"})
 
 
 @pytest.mark.parametrize("what", ["grids", "pipelines"])

@@ -12,12 +12,11 @@ import pytest
 from featurebank.augment import Augmentation
 from featurebank.backbone import Backbone, load_backbone, recorded_source
 from featurebank.config import ExtractSection, FinetuneSection, Pipeline
-from featurebank.finetuning.options import Options, read_options
 from featurebank.finetuning.phases import plan_phases
 from featurebank.grid import read_grid
 from featurebank.grid.expand import expand
 from featurebank.heads.runs import HeadSpec
-from featurebank.pipeline import VariantResult, extract_options, run_variants
+from featurebank.pipeline import VariantResult, run_variants
 from featurebank.variants import read_variants
 
 pytestmark = pytest.mark.heavy
@@ -75,12 +74,6 @@ def specs(pipeline: Pipeline) -> list[HeadSpec]:
     return expand(pipeline.heads.grid, stand, pipeline.heads.taps)
 
 
-def options_of(section: FinetuneSection) -> Options:
-    given = section.model_dump()
-    given.pop("start")
-    return read_options(given)
-
-
 def phases_of(pipeline: Pipeline) -> list[str]:
     import keras
 
@@ -90,7 +83,7 @@ def phases_of(pipeline: Pipeline) -> list[str]:
     x = keras.layers.GlobalAveragePooling2D(name="head_pool")(network.output)
     x = keras.layers.Dense(3, name="head_logits")(x)
     model = keras.Model(network.input, keras.layers.Softmax(name="probabilities")(x))
-    return [phase.name for phase in plan_phases(model, options_of(pipeline.finetune))]
+    return [phase.name for phase in plan_phases(model, pipeline.finetune)]
 
 
 @pytest.mark.parametrize("name", BIG)
@@ -99,7 +92,7 @@ def test_a_study_is_right_against_its_network(name: str) -> None:
     for variant in big(name):
         pipeline = variant.pipeline
         section = pipeline.extract
-        extract_options(pipeline).check(network_of(section.backbone, section.image_size, section.preprocessing))
+        pipeline.extract.check(network_of(section.backbone, section.image_size, section.preprocessing))
         assert specs(pipeline)
         if pipeline.finetune:
             assert phases_of(pipeline)
@@ -297,7 +290,7 @@ def check_finetuned(done: VariantResult, section: FinetuneSection) -> None:
         assert ran
         assert "all" not in ran[:-1]
     else:
-        assert ran == section.unfreeze[: len(ran)]
+        assert ran == list(section.unfreeze[: len(ran)])
         improved = [phase["improved"] for phase in tuned.finetune["phases"]]
         assert len(ran) == len(section.unfreeze) or not improved[-1]
 

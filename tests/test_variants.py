@@ -49,11 +49,11 @@ def test_keys_of_a_variant_lie_over_those_of_the_file(tmp_path: Path) -> None:
     plain, other = read_variants(write(tmp_path, TWO))
     assert (plain.name, other.name) == ("plain", "two words")
     assert plain.pipeline.finetune is None
-    assert (plain.pipeline.dataset.classes, plain.pipeline.extract.taps) == (["1", "2"], ["map"])
+    assert (plain.pipeline.dataset.classes, plain.pipeline.extract.taps) == (("1", "2"), ("map",))
     assert other.pipeline.dataset.classes is None
-    assert (other.pipeline.extract.backbone, other.pipeline.extract.taps) == ("basenet", ["pooled"])
+    assert (other.pipeline.extract.backbone, other.pipeline.extract.taps) == ("basenet", ("pooled",))
     assert other.pipeline.finetune is not None
-    assert (other.pipeline.finetune.unfreeze, other.pipeline.finetune.epochs) == (["all"], 5)
+    assert (other.pipeline.finetune.unfreeze, other.pipeline.finetune.epochs) == (("all",), 5)
     assert other.pipeline.finetune.normalize
 
 
@@ -104,6 +104,7 @@ def test_all_problems_are_told_once_and_with_their_variants(tmp_path: Path) -> N
     text = (
         BASE.replace('backbone = "basenet"', "")
         + '[select]\ntset = true\n[[variant]]\nname = "a"\nheads.seeds = 0\nextract.backbone = "x"\n'
+        + 'finetune.optimizer = "adma"\n'
         + '[[variant]]\nname = "b"\nheads.sedes = 3\nexrtact.taps = ["map"]\n'
     )
     with pytest.raises(ConfigError) as caught:
@@ -112,9 +113,10 @@ def test_all_problems_are_told_once_and_with_their_variants(tmp_path: Path) -> N
     lines = told.split("\n")
     assert all(line.startswith(f"{tmp_path / 'a.toml'}: ") for line in lines)
     problems = [line.removeprefix(f"{tmp_path / 'a.toml'}: ") for line in lines]
-    assert len(problems) == 5
+    assert len(problems) == 6
     assert sum(problem.startswith("unknown key 'select.tset': did you mean 'select.test'") for problem in problems) == 1
     assert any(problem.startswith("variant 'a': 'heads.seeds' is 0: ") for problem in problems)
+    assert any(problem.startswith("variant 'a': 'finetune.optimizer' is 'adma': expected ") for problem in problems)
     assert "variant 'b': 'extract.backbone' is missing" in problems
     assert any(p.startswith("variant 'b': unknown key 'heads.sedes': did you mean 'heads.seeds'") for p in problems)
     assert any(p.startswith("variant 'b': unknown key 'exrtact': did you mean 'extract'") for p in problems)
@@ -144,7 +146,7 @@ def run(path: Path) -> None:
 
 def test_what_is_wrong_with_a_later_variant_is_told_before_the_first_starts(tmp_path: Path) -> None:
     text = TWO + (
-        '[[variant]]\nname = "c"\nextract.backbone = "basnet"\nheads.grid = "defalt"\nfinetune.optimizer = "adma"\n'
+        '[[variant]]\nname = "c"\nextract.backbone = "basnet"\nheads.grid = "defalt"\n'
         '[[variant]]\nname = "d"\nheads.grid = "defalt"\ndataset.name = "nowhere"\n'
     )
     with pytest.raises(ConfigError) as caught:
@@ -152,9 +154,8 @@ def test_what_is_wrong_with_a_later_variant_is_told_before_the_first_starts(tmp_
     told = str(caught.value)
     assert "variant 'c': unknown backbone 'basnet': did you mean 'basenet'" in told
     assert "variants 'c', 'd': unknown grid 'defalt'" in told
-    assert "variant 'c': finetune: optimizer is 'adma'" in told
     assert "variant 'd': " in told
-    assert len(told.split("\n")) == 4
+    assert len(told.split("\n")) == 3
     assert not (tmp_path / "cache").exists()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from featurebank.backbone.preprocess import LITE
-from featurebank.backbone.spec import TorchSpec
+from featurebank.backbone.spec import BatchNorm, TorchSpec
 from featurebank.backbone.weight_files import CONV, DENSE, DEPTHWISE, Part
 from featurebank.errors import MissingDependencyError
 
@@ -56,7 +56,7 @@ class EfficientNetLite(TorchSpec):
     file: str
     install: str
 
-    finetune_batch_norm: ClassVar[str] = "frozen"  # measured on CIFAR-10 and flowers: figures in docs/finetune.md
+    finetune_batch_norm: ClassVar[BatchNorm] = "frozen"  # measured on CIFAR-10 and flowers: figures in docs/finetune.md
 
     @property
     def has_embedded_weights(self) -> bool:

@@ -10,7 +10,7 @@ from featurebank.backbone.naming import check_named, is_user_network
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED
 from featurebank.backbone.resize import word_of
-from featurebank.backbone.spec import BackboneSpec
+from featurebank.backbone.spec import BackboneSpec, BatchNorm
 from featurebank.backbone.table import TABLE
 from featurebank.errors import ConfigError, WeightsError
 
@@ -54,7 +54,7 @@ def changed_parts(backbone: Backbone, recipe: Mapping[str, Any]) -> list[str]:
     return [part for part in dict.fromkeys((*own, "levels")) if recipe.get(part) != own.get(part)]
 
 
-def recorded_batch_norm(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> str:
+def recorded_batch_norm(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> BatchNorm:
     """Returns what a fine-tune of a bank's network does with batch normalisation by default: "train" or "frozen".
 
     That is the `finetune_batch_norm` of the backbone; random weights have statistics that are not worth keeping.

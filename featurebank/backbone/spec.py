@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from featurebank.backbone.weight_files import (
     KERAS_SUFFIXES,
@@ -22,6 +22,9 @@ IMAGENET = "imagenet"
 
 _VERSION = "v1"
 """Part of every recipe; to be raised where a network is built differently than before."""
+
+BatchNorm = Literal["train", "frozen"]
+"""What a fine-tune does with batch normalisation: normalise by the batch and learn statistics, or keep all of it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class BackboneSpec(ABC):
     """How the names of weights files end that it takes; none, and it takes no files."""
     default_weights: ClassVar[str | None] = IMAGENET
     """What users call the weights that the network comes with; None where there are none."""
-    finetune_batch_norm: ClassVar[str] = "train"
+    finetune_batch_norm: ClassVar[BatchNorm] = "train"
     """What a fine-tune of weights that were trained does with batch normalisation unless it is told: "train" or
     "frozen". "train" also stands where nothing was measured, and means nothing to networks without it."""
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from featurebank.cli.completion import complete, completes
 from featurebank.cli.settings import global_options
+from featurebank.system.options import OptionsError
+from featurebank.words import problem_lines
 
 _EPILOG = "This command also takes --cache, --threads, --ram, -q and -v: see featurebank --help."
 
@@ -33,6 +36,12 @@ _OTHER_NAMES: Mapping[str, Mapping[str, str]] = {
 """By a command that only one group has: what its commands are called elsewhere."""
 
 
+class WrongValueError(click.ClickException):
+    """Options have values that they cannot have, in whatever company: wrong usage."""
+
+    exit_code = 2
+
+
 class Commands(click.Group):
     """A group of commands."""
 
@@ -43,6 +52,20 @@ class Commands(click.Group):
             parameter._custom_shell_complete = complete  # what click's own `shell_complete=` sets
         cmd.params = [*cmd.params, *global_options(hidden=True)]
         cmd.epilog = _EPILOG
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command; where options of its stage are wrong, names them as on the command line."""
+        try:
+            return super().invoke(ctx)
+        except OptionsError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            names = {p.name: max(p.opts, key=len) for p in (command.params if command else ())}
+            told = [problem.told(lambda name: names.get(name, name)) for problem in error.problems]
+            if not told:
+                raise
+            if all(problem.name in names for problem in error.problems):
+                raise WrongValueError("; ".join(told)) from error
+            raise OptionsError(problem_lines(told)) from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

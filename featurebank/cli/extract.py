@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.options import Images, dataset_options, levels_option, preprocessing_option, resize_option
+from featurebank.cli.options import Images, dataset_options, given, levels_option, preprocessing_option, resize_option
 from featurebank.cli.settings import Settings, as_json
 from featurebank.cli.terminal import echo, print_json
 from featurebank.words import counted, every
@@ -91,10 +91,8 @@ _SHOWN = 10
 @as_json
 @click.pass_obj
 def extract(
-    settings: Settings, backbones: tuple[str, ...], images: Images, taps: tuple[str, ...], weights: str | None,
-    preprocessing: str | None, image_size: int | None, resize: str | None, levels: str | None, engine: str,
-    store: str | None, batch_size: int, on_bad_image: str, max_bad: float | None, views: int, augment: str | None,
-    precision: str, *, wait: bool, dry_run: bool, as_json: bool,
+    settings: Settings, /, backbones: tuple[str, ...], images: Images, weights: str | None, preprocessing: str | None,
+    image_size: int | None, resize: str | None, levels: str | None, *, dry_run: bool, as_json: bool, **chosen: Any
 ) -> None:  # fmt: skip
     """Compute the features of a dataset's images into a bank.
 
@@ -105,6 +103,7 @@ def extract(
     from featurebank.extraction import ExtractOptions, run_extractions
     from featurebank.extraction.estimate import estimate_extractions
 
+    options = ExtractOptions(**given(chosen))
     own = [name for name in backbones if is_user_network(name)]
     networks = [
         load_backbone(
@@ -119,8 +118,6 @@ def extract(
             reporter.say(network.spec.note)
         if network.spec.caution:
             reporter.warn(network.spec.caution)
-    chosen = taps or ("pooled",)
-    options = ExtractOptions(chosen, engine, batch_size, store, on_bad_image, views, augment, wait, precision, max_bad)
     if dry_run:
         found = estimate_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
         print_estimates(found, as_json=as_json)

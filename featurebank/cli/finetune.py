@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.heads import bank_option
-from featurebank.cli.options import open_bank
+from featurebank.cli.options import given, open_bank
 from featurebank.cli.settings import Settings, as_json
 from featurebank.cli.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from featurebank.finetuning.listing import ListedLayer
     from featurebank.heads.runs import Run
-
-_POSITIVE = click.FloatRange(min=0, min_open=True)
-_COUNT = click.IntRange(min=1)
 
 
 def _values(context: click.Context, option: click.Parameter, value: str | None) -> Any:
@@ -92,7 +89,7 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @click.option(
     "--clip-norm",
     "global_clipnorm",
-    type=_POSITIVE,
+    type=float,
     metavar="NORM",
     help="Largest norm of all gradients together.  [default: no limit]",
 )
@@ -109,7 +106,7 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @click.option(
     "--class-weight", type=click.Choice(["balanced"]), help="Weigh each class by the inverse of its number of images."
 )
-@click.option("--batch-size", type=_COUNT, metavar="N", help="Images in a training step.  [default: 32]")
+@click.option("--batch-size", type=int, metavar="N", help="Images in a training step.  [default: 32]")
 @click.option(
     "--monitor", metavar="METRIC",
     help="Metric that decides which epoch is best: val_accuracy or val_loss.  [default: val_accuracy]",
@@ -120,17 +117,17 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
     help="Scale input channels to mean 0 and variance 1 over the training images; for training from scratch.",
 )
 @click.option("--mixed-precision", is_flag=True, help="Compute in bfloat16; needs a GPU.")
-@click.option("--validate-every", type=_COUNT, metavar="STEPS", help="Also validate every STEPS steps within an epoch.")
+@click.option("--validate-every", type=int, metavar="STEPS", help="Also validate every STEPS steps within an epoch.")
 @click.option(
     "--validate-on", type=click.Choice(["all", "part"]),
     help="Validation images that --validate-every takes: all, or the next part of them.  [default: all]",
 )  # fmt: skip
 @click.option(
-    "--checkpoint-every", type=_COUNT, metavar="STEPS",
+    "--checkpoint-every", type=int, metavar="STEPS",
     help="Write a checkpoint every STEPS steps, besides each minute and each epoch.  [default: 200]",
 )  # fmt: skip
 @click.option(
-    "--seed", type=click.IntRange(min=0), metavar="N",
+    "--seed", type=int, metavar="N",
     help="Seed of the order of images, augmentation and dropout.  [default: 0]",
 )  # fmt: skip
 @click.option(
@@ -153,20 +150,17 @@ def finetune(
     If it is interrupted, the same command continues where it stopped.
     """
     from featurebank.cli.heads import read_params
-    from featurebank.finetuning import finetune as finetune_run
-    from featurebank.finetuning import list_layers
+    from featurebank.finetuning import list_layers, read_options, run_finetune
 
     began = time.perf_counter()
+    chosen = read_options({**given(options), **read_params(params)})
     found = open_bank(settings, bank)
     reporter = settings.reporter()
-    given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
     if print_layers:
-        found_layers = list_layers(start, bank=found, reporter=reporter, **given, **read_params(params))
+        found_layers = list_layers(start, chosen, bank=found, reporter=reporter)
         _print_layers(found_layers, as_json=as_json)
         return
-    run = finetune_run(
-        start, bank=found, tensorboard=tensorboard, reporter=reporter, **given, **read_params(params)
-    )  # fmt: skip
+    run = run_finetune(start, chosen, bank=found, tensorboard=tensorboard, reporter=reporter)
     if as_json:
         told = {**run.summary(), "file": str(run.saved_path), "finetune": run.finetune}
         print_json({**told, "elapsed": round(time.perf_counter() - began, 3)})

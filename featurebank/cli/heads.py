@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.board import SHOWN, SORT_KEYS, board_json, print_best, print_board, write_board_csv
-from featurebank.cli.options import open_bank
+from featurebank.cli.options import given, open_bank
 from featurebank.cli.settings import Settings, as_json
 from featurebank.cli.terminal import print_json
 from featurebank.words import counted
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
     from featurebank.heads.runs import Run
 
 
-def _folds(context: click.Context, option: click.Parameter, value: str | None) -> int | str | None:
+def _number(context: click.Context, option: click.Parameter, value: str | None) -> int | str | None:
     """Reads "--folds 5" and "--folds given"."""
-    least = 1 if context.command.name == "leaderboard" else 2
-    if value is None or value == "given":
-        return value
-    if not value.isascii() or not value.isdigit() or int(value[:9]) < least:
-        message = f"'{value}': expected a whole number of {least} or more, as 5, or given"
-        raise click.BadParameter(message)
-    return int(value[:9])
+    return int(value[:9]) if value and value.isascii() and value.isdigit() else value
+
+
+def _shown_folds(context: click.Context, option: click.Parameter, value: str | None) -> int | str | None:
+    folds = _number(context, option, value)
+    if folds in {None, "given"} or (isinstance(folds, int) and folds >= 1):
+        return folds
+    message = f"'{value}': expected a whole number of 1 or more, as 5, or given"
+    raise click.BadParameter(message)
 
 
 def _named(context: click.Context, option: click.Parameter, value: str | None) -> None:
@@ -83,7 +85,7 @@ tensorboard_option = click.option(
 )  # fmt: skip
 @click.option(
     "--seeds",
-    type=click.IntRange(min=1),
+    type=int,
     default=1,
     show_default=True,
     metavar="N",
@@ -93,15 +95,15 @@ tensorboard_option = click.option(
     "--search", type=click.Choice(["all", "random", "halving"]), default="all", show_default=True,
     help="Train all heads, a random choice of --runs heads, or halve the heads with epochs round by round.",
 )  # fmt: skip
-@click.option("--runs", type=click.IntRange(min=1), metavar="N", help="How many heads --search random trains.")
+@click.option("--runs", type=int, metavar="N", help="How many heads --search random trains.")
 @click.option(
-    "--folds", callback=_folds, metavar="K|given",
+    "--folds", callback=_number, metavar="K|given",
     help="Cross-validate on K folds of the training and validation images, or on the dataset's own (folders fold1, "
     "fold2, ... or a column 'fold').  [default: one validation split]",
 )  # fmt: skip
 @click.option(
     "--repeats",
-    type=click.IntRange(min=1),
+    type=int,
     default=1,
     show_default=True,
     metavar="R",
@@ -109,14 +111,14 @@ tensorboard_option = click.option(
 )
 @click.option(
     "--budget",
-    type=click.FloatRange(min=0, min_open=True),
+    type=float,
     metavar="SECONDS",
     help="Stop after about this time; finished runs are kept.  [default: no limit]",
 )
 @click.option("--retry-failed", is_flag=True, help="Train heads again that failed before.")
 @click.option(
     "--views",
-    type=click.IntRange(min=0),
+    type=int,
     metavar="N",
     help="Train on the first N augmented views of the bank.  [default: all]",
 )
@@ -126,10 +128,8 @@ tensorboard_option = click.option(
 @as_json
 @click.pass_obj
 def heads(
-    settings: Settings, bank: str | None, grid: str | None, head: str | None, listed: str | None,
-    params: tuple[str, ...], taps: tuple[str, ...], seeds: int, search: str, runs: int | None, folds: Any,
-    repeats: int, budget: float | None, views: int | None, tensorboard: Path | None, *, retry_failed: bool,
-    one_se: bool, test: bool, as_json: bool,
+    settings: Settings, /, bank: str | None, grid: str | None, head: str | None, listed: str | None,
+    params: tuple[str, ...], tensorboard: Path | None, *, one_se: bool, test: bool, as_json: bool, **chosen: Any
 ) -> None:  # fmt: skip
     """Train many heads on the features of a bank.
 
@@ -146,16 +146,13 @@ def heads(
     if params and not head:
         message = "-p belongs to --head KIND (in a grid file, write parameters in its [[head]] block)"
         raise click.UsageError(message)
-    from featurebank.grid import train_heads
+    from featurebank.grid import Options, train_grid
 
     began = time.perf_counter()
+    options = Options(**given(chosen))
     found = open_bank(settings, bank)
-    reporter = settings.reporter()
     wanted: Any = [{"kind": head, **read_params(params)}] if head else grid or "default"
-    trained = train_heads(
-        found, wanted, seeds=seeds, taps=taps or None, search=search, runs=runs, folds=folds, repeats=repeats,
-        budget=budget, retry_failed=retry_failed, views=views, reporter=reporter,
-    )  # fmt: skip
+    trained = train_grid(found, wanted, options, settings.reporter())
     log_runs(trained, tensorboard)
     _show(settings, found, trained, began=began, one_se=one_se, test=test, as_json=as_json)
 
@@ -170,7 +167,7 @@ def heads(
 )
 @click.option(
     "--folds",
-    callback=_folds,
+    callback=_shown_folds,
     metavar="K|given",
     help="Show runs that were cross-validated on K folds, or on the dataset's own; 1 shows runs without folds.  "
     "[default: as the latest runs]",
@@ -241,7 +238,7 @@ def _show(
 
 def read_params(params: Sequence[str]) -> dict[str, Any]:
     """Reads "-p KEY=VALUE" options; numbers with commas between them are a list, as hidden_units=256,128."""
-    from featurebank.config import parse_value
+    from featurebank.toml_files import parse_value
 
     found = {}
     for text in params:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,11 @@ class Images:
                 self.dataset or _BUNDLED, split=self.split, seed=self.seed, classes=self.classes, limit=self.limit,
                 per_class=self.per_class, layout=self.layout, columns=self.columns, test=self.test,
             )  # fmt: skip
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options that were given; the others have the defaults of the stage."""
+    return {name: value for name, value in options.items() if value is not None and value != ()}
 
 
 def split_fractions(context: click.Context, option: click.Parameter, value: str | None) -> list[float] | None:

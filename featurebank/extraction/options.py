@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le, MinLen
 
 from featurebank.augment import Augmentation
 from featurebank.backbone import Backbone
-from featurebank.errors import ConfigError, RamLimitError
+from featurebank.errors import RamLimitError
 from featurebank.runtime import ram_limit, threads, tidy_bytes
+from featurebank.system.options import Problem, StageOptions, unreadable
 from featurebank.words import counted
 
-PRECISIONS = ("float32", "bfloat16")
 _ACTIVATIONS = 80
 """Bytes a pixel of one image inside of a network, at least: the input in float32, and two maps of 32 channels at half
 the resolution."""
@@ -24,44 +26,37 @@ MOST_VIEWS = 255
 """The number of a view is one byte of a row's key."""
 
 
-@dataclass(frozen=True)
-class ExtractOptions:
+@dataclass(frozen=True, kw_only=True)
+class ExtractOptions(StageOptions):
     """How to extract; see `featurebank.extract`."""
 
-    taps: tuple[str, ...] = ("pooled",)
+    taps: Annotated[Sequence[str], MinLen(1), "a list of one or more taps, as ['pooled']"] = ("pooled",)
     engine: str = "auto"
-    batch_size: int = 32
-    store: str | None = None
-    on_bad_image: str = "skip"
-    views: int = 0
+    batch_size: Annotated[int, Ge(1)] = 32
+    store: Literal["float32", "float16"] | None = None
+    on_bad_image: Literal["skip", "fail"] = "skip"
+    views: Annotated[int, Ge(0), Le(MOST_VIEWS), f"a whole number from 0 to {MOST_VIEWS}"] = 0
     augment: str | None = None
     wait: bool = False
-    precision: str = "float32"
-    max_bad: float | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    max_bad: Annotated[float, Ge(0), Le(1), "a number from 0 to 1, as 0.2"] | None = None
     """The share of images that may be bad before a run fails; see `featurebank.extraction.losses`."""
 
     @cached_property
     def augmentation(self) -> Augmentation | None:
-        """The augmentations of the views.
-
-        Raises:
-            ConfigError: they are not understood.
-        """
+        """The augmentations of the views."""
         return None if self.augment is None else Augmentation.parse(self.augment)
 
     def check(self, backbone: Backbone) -> None:
         """Checks the options for a network.
 
         Raises:
-            ConfigError: one is wrong.
+            ConfigError: the network has no such tap.
             RamLimitError: images of the network's size do not fit into memory.
         """
         for tap in self.taps:
             backbone.check_tap(tap)
-        if problems := list(self._problems()):
-            raise ConfigError("; ".join(problems))
         self._check_memory(backbone)
-        assert self.augmentation or not self.views  # and its text is understood
 
     def _check_memory(self, backbone: Backbone) -> None:
         """Raises RamLimitError where the images that are on their way at once take more than `--ram`."""
@@ -88,22 +83,12 @@ class ExtractOptions:
         views: Mapping[str, Any] | None = self.augmentation.recipe if self.augmentation else None
         return {**backbone.recipe, "precision": self.precision, "views": views}
 
-    def _problems(self) -> Iterator[str]:
-        if not self.taps:
-            yield "no tap was asked for: expected at least one, as 'pooled'"
-        if self.batch_size < 1:
-            yield f"the batch size is {self.batch_size}: expected 1 or more"
-        if self.precision not in PRECISIONS:
-            yield f"the precision is '{self.precision}': expected {' or '.join(PRECISIONS)}"
-        if self.store not in {None, "float32", "float16"}:
-            yield f"cannot store features as '{self.store}': expected float32 or float16"
-        if self.on_bad_image not in {"skip", "fail"}:
-            yield f"on_bad_image is '{self.on_bad_image}': expected skip or fail"
-        if self.max_bad is not None and not 0 <= self.max_bad <= 1:
-            yield f"the share of bad images is {self.max_bad}: expected 0 to 1, as --max-bad .2"
-        if not 0 <= self.views <= MOST_VIEWS:
-            yield f"the number of views is {self.views}: expected 0 to {MOST_VIEWS}"
-        elif self.views and self.augment is None:
-            yield f"{counted(self.views, 'view')} of what? give --augment, as --augment flip,rotate=10,zoom=.2"
+    def problems(self) -> Iterator[Problem]:
+        """Yields what is wrong with views and what makes them."""
+        if self.views and self.augment is None:
+            text = f"{counted(self.views, 'view')} of what? give --augment, as --augment flip,rotate=10,zoom=.2"
+            yield Problem("", text)
         elif self.augment is not None and not self.views:
-            yield f"--augment {self.augment} makes nothing without --views: give the number of views, as --views 4"
+            text = f"--augment {self.augment} makes nothing without --views: give the number of views, as --views 4"
+            yield Problem("", text)
+        yield from unreadable("augment", self.augment, Augmentation.parse)

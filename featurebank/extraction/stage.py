@@ -107,8 +107,10 @@ def extract(
         FeatureRangeError: a feature is NaN, infinite or out of float16's range.
         DiskFullError: no space is left; what was written stays.
     """
-    chosen = (taps,) if isinstance(taps, str) else tuple(taps)
-    options = ExtractOptions(chosen, engine, batch_size, store, on_bad_image, views, augment, wait, precision, max_bad)
+    options = ExtractOptions(
+        taps=[taps] if isinstance(taps, str) else taps, engine=engine, batch_size=batch_size, store=store,
+        on_bad_image=on_bad_image, views=views, augment=augment, wait=wait, precision=precision, max_bad=max_bad,
+    )  # fmt: skip
     return run_extraction(dataset, backbone, options, cache=cache, reporter=reporter).bank
 
 

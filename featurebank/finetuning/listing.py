@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 from featurebank.backbone.recorded import recorded_batch_norm
 from featurebank.bank import Bank
-from featurebank.finetuning.options import read_options
+from featurebank.finetuning.options import Options
 from featurebank.finetuning.phases import plan_phases
 from featurebank.finetuning.stage import find_start
 from featurebank.grafting.stage import grafted
@@ -29,26 +28,25 @@ class ListedLayer:
 
 
 def list_layers(
-    run: Run | str = "best", *, bank: Bank | None = None, reporter: Reporter = SILENT, **options: Any
+    run: Run | str, options: Options, *, bank: Bank | None = None, reporter: Reporter = SILENT
 ) -> list[ListedLayer]:
     """Lists the layers of a fine-tune in order, and which phases train them; nothing is trained.
 
     Args:
-        run: see `finetune`, as for the others.
+        run: see `finetune`.
+        options: of the fine-tune.
         bank: where the run is.
         reporter: is told which heads are passed over.
-        options: those of the fine-tune.
 
     Raises:
-        ConfigError: an option is wrong, or a phase trains nothing new.
+        ConfigError: a phase trains nothing new.
         HeadError: the head cannot be told in layers.
         WeightsError: the network is not any more the one that made the bank.
     """
-    wanted = read_options(options)
     start, bank = find_start(run, bank, reporter)
-    norm = wanted.batch_norm or recorded_batch_norm(bank.recipe, bank.manifest.source)
+    norm = options.batch_norm or recorded_batch_norm(bank.recipe, bank.manifest.source)
     model = grafted(bank, start, proof=False, form="layers").model
-    phases = plan_phases(model, replace(wanted, batch_norm=norm))
+    phases = plan_phases(model, replace(options, batch_norm=norm))
     return [
         ListedLayer(
             layer.name, type(layer).__name__, sum(math.prod(weight.shape) for weight in layer.weights),

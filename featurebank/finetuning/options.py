@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
 
 from featurebank.augment import Augmentation
-from featurebank.errors import ConfigError, HeadError, unknown_name
-from featurebank.system.validation import Check, choice, count, number, optional, refuse, switch
+from featurebank.backbone.spec import BatchNorm
+from featurebank.errors import unknown_name
+from featurebank.system.options import OptionsError, Problem, StageOptions, refuse, unreadable
+from featurebank.system.validation import LARGEST, shown
 from featurebank.training.options import TrainingOptions
-from featurebank.words import problem_lines
-
-BATCH_NORMS = ("train", "frozen")
-VALIDATE_ON = ("all", "part")
 
 RATES = {"sgd": 1e-2, "adagrad": 1e-3, "rmsprop": 1e-4, "adam": 1e-4, "adamw": 1e-4}
 """The learning rate of each optimizer where none is given."""
@@ -31,8 +31,12 @@ _NOT_RECORDED = ("validate_every", "validate_on", "checkpoint_every", "seed")
 """They change no weight, or are kept apart."""
 
 
+_WHOLE = "a whole number, or a list with one for each phase"
+_NUMBER = "a number, or a list with one for each phase"
+
+
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(StageOptions):
     """The options of `finetune`; those that heads have too mean what they mean there.
 
     Args:
@@ -70,18 +74,18 @@ class Options:
         "Universal Language Model Fine-tuning for Text Classification", ACL 2018, arXiv:1801.06146.
     """
 
-    unfreeze: Sequence[str] = ()
+    unfreeze: Annotated[Sequence[str], "a list of names of layers, as ['conv5_block3', 'conv5', 'all']"] = ()
     progressive: bool = False
-    epochs: int | Sequence[int] = 6
-    learning_rate: float | Sequence[float] | None = None
-    patience: int | Sequence[int] = 3
+    epochs: Annotated[int | Sequence[int], _WHOLE] = 6
+    learning_rate: Annotated[float | Sequence[float] | None, _NUMBER] = None
+    patience: Annotated[int | Sequence[int], _WHOLE] = 3
     keep_going: bool = False
-    batch_norm: str | None = None
-    batch_norm_momentum: float | None = None
-    layer_decay: float = 1.0
-    global_clipnorm: float | None = None
+    batch_norm: BatchNorm | None = None
+    batch_norm_momentum: Annotated[float, Ge(0), Lt(1)] | None = None
+    layer_decay: Annotated[float, Gt(0), Le(1)] = 1.0
+    global_clipnorm: Annotated[float, Gt(0)] | None = None
     augment: str | None = None
-    dropout: float = 0.0
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     normalize: bool = False
     mixed_precision: bool = False
     optimizer: str = "sgd"
@@ -95,20 +99,14 @@ class Options:
     plateau_patience: int = 2
     plateau_floor: float = 0.0
     label_smoothing: float = 0.0
-    class_weight: str | Sequence[float] | None = None
+    class_weight: Annotated[str | Sequence[float] | None, '"balanced" or a list of numbers above 0'] = None
     batch_size: int = 32
     min_delta: float = 0.0
     monitor: str = "val_accuracy"
-    seed: int = 0
-    validate_every: int | None = None
-    validate_on: str = "all"
-    checkpoint_every: int | None = 200
-
-    def check(self) -> None:
-        """Raises ConfigError where something is wrong, as far as that can be told without the network."""
-        problems = list(self._problems())
-        if problems:
-            raise ConfigError(problem_lines(problems))
+    seed: Annotated[int, Ge(0), Le(LARGEST)] = 0
+    validate_every: Annotated[int, Ge(1)] | None = None
+    validate_on: Literal["all", "part"] = "all"
+    checkpoint_every: Annotated[int, Ge(1)] | None = 200
 
     def training(self, phase: int, phases: int, *, normalizes: bool = True) -> TrainingOptions:
         """Returns optimizer, schedule, batches and early stopping of one phase.
@@ -129,7 +127,7 @@ class Options:
     def params(self) -> dict[str, Any]:
         """Returns for a run's record the options that differ from the defaults, and which phases were wanted."""
         found = {}
-        for field in fields(self):
+        for field in fields(Options):
             value = getattr(self, field.name)
             value = list(value) if isinstance(value, tuple) else value
             if field.name not in _NOT_RECORDED and value not in (field.default, []):
@@ -138,56 +136,41 @@ class Options:
 
     def identity(self) -> dict[str, Any]:
         """Returns all that decides the weights, as JSON values."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        found = {field.name: getattr(self, field.name) for field in fields(Options)}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
         return {name: value for name, value in plain.items() if name not in _NOT_RECORDED}
 
-    def _problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Problem]:
+        """Yields what is wrong with the options together, as far as that can be told without the network."""
         if bool(self.unfreeze) == self.progressive:
             both = "both are given" if self.progressive else "nothing would be trained"
-            yield (f"{both}: expected --unfreeze LAYERS, as --unfreeze conv5, once for each phase, or --progressive")
-        names = self.unfreeze
-        if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
-            yield f"unfreeze is {names!r}: expected a list of names of layers, as ['conv5_block3', 'conv5', 'all']"
-        phases = max([1, *(len(v) for v in map(self.__getattribute__, _BY_PHASE) if isinstance(v, list | tuple))])
+            text = f"{both}: expected --unfreeze LAYERS, as --unfreeze conv5, once for each phase, or --progressive"
+            yield Problem("", text)
+        if not all(self.unfreeze):
+            yield Problem("unfreeze", f"is {shown(list(self.unfreeze))}: expected names of layers, not empty ones")
+        values = (getattr(self, name) for name in _BY_PHASE)
+        phases = max([1, *(len(value) for value in values if isinstance(value, tuple))])
         try:
-            refuse("finetune", self._checks())
-            for phase in range(phases):
-                refuse("finetune", self.training(phase, phases).checks())
-            if self.augment is not None:
-                Augmentation.parse(self.augment)
-        except (HeadError, ConfigError) as error:
-            yield str(error)
-
-    def _checks(self) -> list[Check]:
-        decay = number("layer_decay", self.layer_decay, above=0)
-        return [
-            optional(choice("batch_norm", self.batch_norm, BATCH_NORMS)),
-            choice("validate_on", self.validate_on, VALIDATE_ON),
-            decay._replace(expected="a number above 0, and 1 or less", holds=decay.holds and self.layer_decay <= 1),
-            optional(number("batch_norm_momentum", self.batch_norm_momentum, below=1)),
-            optional(number("global_clipnorm", self.global_clipnorm, above=0)),
-            number("dropout", self.dropout, below=1),
-            *(switch(n, getattr(self, n)) for n in ("progressive", "keep_going", "normalize", "mixed_precision")),
-            *(optional(count(n, getattr(self, n))) for n in ("validate_every", "checkpoint_every")),
-        ]
+            wrong = [check for phase in range(phases) for check in self.training(phase, phases).checks()]
+        except OptionsError as error:
+            yield from error.problems
+        else:
+            yield from (Problem(c.name, f"is {shown(c.value)}: expected {c.expected}") for c in wrong if not c.holds)
+        yield from unreadable("augment", self.augment, Augmentation.parse)
 
 
 def read_options(given: Mapping[str, Any]) -> Options:
-    """Returns checked options.
+    """Returns the options of these names and values.
 
     Raises:
         UnknownNameError: one is none of a fine-tune.
-        ConfigError: something is wrong.
+        OptionsError: something is wrong.
     """
     known = [field.name for field in fields(Options)]
     for name in given:
         if name not in known:
             raise unknown_name("option of finetune", name, known)
-    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    options = Options(**plain)
-    options.check()
-    return options
+    return Options(**given)
 
 
 def _of_phase(name: str, value: Any, phase: int, phases: int) -> Any:
@@ -195,6 +178,5 @@ def _of_phase(name: str, value: Any, phase: int, phases: int) -> Any:
         return value
     if len(value) != phases:
         told = "1 phase" if phases == 1 else f"{phases} phases"
-        message = f"{name} has {len(value)} values for {told}: expected one for all, or one for each"
-        raise ConfigError(message)
+        refuse([Problem(name, f"has {len(value)} values for {told}: expected one for all, or one for each")])
     return value[phase]

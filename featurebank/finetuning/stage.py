@@ -74,13 +74,21 @@ def finetune(
         MissingDependencyError: TensorBoard is asked for and not installed.
         DiskFullError: no space is left; an older checkpoint stays.
     """
-    wanted = read_options(options)
-    if wanted.mixed_precision:
+    chosen = read_options(options)
+    return run_finetune(run, chosen, bank=bank, backbone=backbone, tensorboard=tensorboard, reporter=reporter)
+
+
+def run_finetune(
+    run: Run | str, options: Options, *, bank: Bank | None = None, backbone: Backbone | None = None,
+    tensorboard: Path | None = None, reporter: Reporter = SILENT,
+) -> Run:  # fmt: skip
+    """Does what `finetune` does, with options that are made."""
+    if options.mixed_precision:
         check_mixed()
     if tensorboard:
         check_tensorboard()
     start, bank = find_start(run, bank, reporter)
-    stage = _Stage(start, bank, wanted, reporter)
+    stage = _Stage(start, bank, options, reporter)
     done = stage.done()
     if not done:
         with alone(bank.path / "runs", stage.name, reporter):

@@ -13,9 +13,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from featurebank.config import read_toml
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.grid.places import BlockPlace, find_places
+from featurebank.toml_files import read_toml
 from featurebank.words import counted, problem_lines, shown
 
 Grid = str | Sequence[Mapping[str, Any]]

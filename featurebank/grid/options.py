@@ -4,39 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, MinLen
 
 from featurebank.bank import Bank
-from featurebank.errors import ConfigError, unknown_name
 from featurebank.heads.folds import Fold, given_folds
-from featurebank.words import problem_lines
+from featurebank.system.options import Problem, StageOptions
 
-GIVEN = "given"
-SEARCHES = ("all", "random", "halving")
+_SEEDS = "a whole number of 1 or more, or a list of seeds of 0 or more"
+_FOLDS = "a whole number of 2 or more, as 5, or 'given' for the dataset's own"
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options, as they were given."""
+@dataclass(frozen=True, kw_only=True)
+class Options(StageOptions):
+    """How heads are trained; see `featurebank.train_heads`."""
 
-    seeds: int | Sequence[int] = 1
-    search: str = "all"
-    runs: int | None = None
-    folds: int | str | None = None
-    """A number, or "given" for those that the dataset brings."""
-    repeats: int = 1
-    budget: float | None = None
+    seeds: Annotated[Annotated[int, Ge(1)] | Annotated[Sequence[Annotated[int, Ge(0)]], MinLen(1)], _SEEDS] = 1
+    taps: Annotated[Sequence[str], MinLen(1), "a list of one or more taps, as ['pooled']"] | None = None
+    """What heads are trained on that name no tap themselves, one after another."""
+    search: Literal["all", "random", "halving"] = "all"
+    """Which heads of the grid are trained."""
+    runs: Annotated[int, Ge(1)] | None = None
+    """So many heads of the grid at random, with search = "random"."""
+    folds: Annotated[Annotated[int, Ge(2)] | Literal["given"] | None, _FOLDS] = None
+    """Judge heads on so many folds of the training and validation images, in place of the validation images; "given"
+    are the dataset's own."""
+    repeats: Annotated[int, Ge(1)] = 1
+    """So many different divisions into folds."""
+    budget: Annotated[float, Gt(0), "a number of seconds above 0"] | None = None
+    """Seconds that the heads may take."""
     retry_failed: bool = False
-
-    def check(self) -> None:
-        """Raises ConfigError where something is wrong; its message has every problem."""
-        if problems := list(self._problems()):
-            raise ConfigError(problem_lines(problems))
+    """Train anew what failed before."""
+    views: Annotated[int, Ge(0)] | None = None
+    """Views of each training image that heads with epochs are trained on; by default all that there are."""
 
     def chosen_seeds(self) -> list[int]:
         """Returns the different seeds, in the order given."""
-        given = range(self.seeds) if isinstance(self.seeds, int) else [int(seed) for seed in self.seeds]
-        return list(dict.fromkeys(given))
+        return list(dict.fromkeys(range(self.seeds) if isinstance(self.seeds, int) else self.seeds))
 
     def chosen_folds(self, bank: Bank) -> list[Fold | None]:
         """Returns the folds of all repeats, in order; None alone stands for the bank's own validation images.
@@ -50,28 +55,16 @@ class Options:
             return [*given_folds(bank)]
         return [Fold(part, self.folds, repeat) for repeat in range(self.repeats) for part in range(self.folds)]
 
-    def _problems(self) -> Iterator[str]:
-        if self.search not in SEARCHES:
-            yield str(unknown_name("search", str(self.search), SEARCHES))
-        seeds = self.chosen_seeds()
-        if not seeds or min(seeds) < 0:
-            yield f"seeds are {self.seeds!r}: expected one or more whole numbers of 0 or more"
+    def problems(self) -> Iterator[Problem]:
+        """Yields what is wrong with the options together."""
         if self.runs is not None and self.search != "random":
-            yield f"runs is {self.runs}, but search is '{self.search}': it belongs to search 'random' alone"
-        if self.search == "random" and not _is_count(self.runs, 1):
-            got = "" if self.runs is None else f"runs is {self.runs!r}: "
-            yield f"{got}search 'random' needs --runs N (runs), how many heads of the grid it takes, 1 or more"
-        if self.folds not in {None, GIVEN} and not _is_count(self.folds, 2):
-            yield f"folds is {self.folds!r}: expected 2 or more, as 5, or '{GIVEN}' for the dataset's own"
-        if not _is_count(self.repeats, 1):
-            yield f"repeats is {self.repeats!r}: expected 1 or more"
-        elif self.repeats > 1 and self.folds is None:
-            yield f"repeats is {self.repeats} without folds: give folds too, as 5"
-        elif self.repeats > 1 and self.folds == GIVEN:
-            yield f"repeats is {self.repeats}, but the dataset's own folds are one division: leave repeats out"
-        if self.budget is not None and not self.budget > 0:
-            yield f"budget is {self.budget!r}: expected a number of seconds above 0"
-
-
-def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+            yield Problem(
+                "", f"runs is {self.runs}, but search is '{self.search}': it belongs to search 'random' alone"
+            )
+        if self.search == "random" and self.runs is None:
+            yield Problem("", "search 'random' needs --runs N (runs), how many heads of the grid it takes, 1 or more")
+        if self.repeats > 1 and self.folds is None:
+            yield Problem("", f"repeats is {self.repeats} without folds: give folds too, as 5")
+        elif self.repeats > 1 and isinstance(self.folds, str):
+            text = "but the dataset's own folds are one division: leave repeats out"
+            yield Problem("", f"repeats is {self.repeats}, {text}")

@@ -34,7 +34,7 @@ def train_heads(
     *,
     seeds: int | Sequence[int] = 1,
     taps: Sequence[str] | None = None,
-    search: str = "all",
+    search: Literal["all", "random", "halving"] = "all",
     runs: int | None = None,
     folds: int | Literal["given"] | None = None,
     repeats: int = 1,
@@ -75,18 +75,25 @@ def train_heads(
         DatasetError: a split is empty, the training images are of one class, or a class has fewer images than folds.
         HeadError: every run failed, or not even the cheapest fits the budget.
     """
-    options = Options(seeds, search, runs, folds, repeats, budget, retry_failed)
-    options.check()
-    clock = Clock(budget)
-    specs = expand(grid, bank, taps, views=views, reporter=reporter)
-    if runs is not None:
-        specs = sample(specs, runs)
+    options = Options(
+        seeds=seeds, taps=taps, search=search, runs=runs, folds=folds, repeats=repeats, budget=budget,
+        retry_failed=retry_failed, views=views,
+    )  # fmt: skip
+    return train_grid(bank, grid, options, reporter)
+
+
+def train_grid(bank: Bank, grid: Grid, options: Options, reporter: Reporter = SILENT) -> list[Run]:
+    """Does what `train_heads` does, with options that are made."""
+    clock = Clock(options.budget)
+    specs = expand(grid, bank, options.taps, views=options.views, reporter=reporter)
+    if options.runs is not None:
+        specs = sample(specs, options.runs)
     first_fold = options.chosen_folds(bank)[0]
     protocol = 1 if first_fold is None else first_fold.protocol
     journal = Journal(bank, reporter, protocol)
     with Claims(bank.path / "runs", reporter.warn) as claims:
         stage = _Stage(bank, options, journal, Workshop(bank, journal, claims, clock, reporter), reporter)
-        jobs = stage.race(specs) if search == "halving" else stage.all(specs)
+        jobs = stage.race(specs) if options.search == "halving" else stage.all(specs)
         found = [journal.runs[job.run] for job in jobs if job.run in journal.runs]
         _refuse_nothing(found, jobs, options)
         stage.keep_best(found)
@@ -94,8 +101,8 @@ def train_heads(
         first = stage.on_own_split(found)
     if len(found) < len(jobs):
         reporter.say(
-            f"the budget of {budget:g} s is spent: {len(jobs) - len(found)} of {counted(len(jobs), 'run')} were left "
-            "out; the same command goes on with them"
+            f"the budget of {options.budget:g} s is spent: {len(jobs) - len(found)} of {counted(len(jobs), 'run')} "
+            "were left out; the same command goes on with them"
         )
     return [*first, *found]
 

@@ -4,13 +4,12 @@ from featurebank.pipeline.plan import plan_variants
 from featurebank.pipeline.stage import (
     PipelineResult,
     VariantResult,
-    extract_options,
     open_test_once,
     run_pipeline,
     run_variants,
 )
 
 __all__ = [
-    "PipelineResult", "VariantResult", "extract_options", "open_test_once", "plan_variants", "run_pipeline",
+    "PipelineResult", "VariantResult", "open_test_once", "plan_variants", "run_pipeline",
     "run_variants",
 ]  # fmt: skip

@@ -23,7 +23,7 @@ from featurebank.extraction.estimate import measure_speed, missing_jobs, present
 from featurebank.extraction.stage import check_request
 from featurebank.grid import read_grid
 from featurebank.heads.runs import load_runs
-from featurebank.pipeline.stage import extract_options, load_backbone_of, load_dataset_of, load_inputs
+from featurebank.pipeline.stage import load_backbone_of, load_dataset_of, load_inputs
 from featurebank.pipeline.work import TrainingTime
 from featurebank.progress import SILENT, Reporter
 from featurebank.runtime import default_cache
@@ -72,14 +72,13 @@ class _Images:
     """Whether there may be fewer, because only a part of a dataset that is not here yet is wanted."""
 
 
-def _dataset(section: DatasetSection, known: dict[str, _Images]) -> _Images:
-    key = section.model_dump_json()
-    if key not in known:
+def _dataset(section: DatasetSection, known: dict[DatasetSection, _Images]) -> _Images:
+    if section not in known:
         info = announced_dataset(section.name)
         found = load_dataset_of(section, {}) if info is None else None
         download = f"dataset {info.name} ({info.where})" if info else ""
-        known[key] = _Images(found, _announced_images(info, section), download, _is_part(section))
-    return known[key]
+        known[section] = _Images(found, _announced_images(info, section), download, _is_part(section))
+    return known[section]
 
 
 def _announced_images(info: DatasetInfo | None, section: DatasetSection) -> int | None:
@@ -106,7 +105,7 @@ def _backbone(section: ExtractSection) -> _Network:
     if not found.must_download:
         _ = found.recipe  # a wrong weights file is reported now
         return _Network(found)
-    stand_in = load_backbone_of(section.model_copy(update={"weights": "random:0"}))
+    stand_in = load_backbone_of(replace(section, weights="random:0"))
     return _Network(stand_in, f"weights of {found.name} ({found.spec.weights_file()})")
 
 
@@ -126,7 +125,8 @@ class _Planner:
 
     def plan(self, pipeline: Pipeline, images: _Images, network: _Network) -> dict[str, Any]:
         """Returns the plan of one variant."""
-        options, backbone = extract_options(pipeline), network.backbone
+        options: ExtractOptions = pipeline.extract
+        backbone = network.backbone
         check_request([backbone], options)
         downloads = [text for text in (images.download, network.download) if text]
         path = None
@@ -149,7 +149,7 @@ class _Planner:
             },
             "heads": {**heads, "tail_seconds": time.of_grid(pipeline.heads) if time else None},
             **({"finetune": {
-                "from": tuned.start, "phases": ["progressive"] if tuned.progressive else tuned.unfreeze,
+                "from": tuned.start, "phases": ["progressive"] if tuned.progressive else list(tuned.unfreeze),
                 "seconds": time.of_finetune(tuned) if time else None,
             }} if tuned else {}),
             "select": {"test": pipeline.select.test},
@@ -223,8 +223,8 @@ def _planned_heads(wanted: HeadsSection) -> dict[str, Any]:
     grid = read_grid(wanted.grid)
     count = sum(1 if "tap" in head else len(wanted.taps or [""]) for head in grid)
     return {
-        "grid": wanted.grid, "runs": min(count, wanted.runs or count), "seeds": wanted.seeds, "search": wanted.search,
-        "folds": wanted.folds, "repeats": wanted.repeats, "budget": wanted.budget,
+        "grid": wanted.grid, "runs": min(count, wanted.runs or count), "seeds": len(wanted.chosen_seeds()),
+        "search": wanted.search, "folds": wanted.folds, "repeats": wanted.repeats, "budget": wanted.budget,
     }  # fmt: skip
 
 

@@ -7,17 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from featurebank.backbone import Backbone, load_backbone
-from featurebank.config import ONCE, DatasetSection, ExtractSection, FinetuneSection, Pipeline
+from featurebank.config import ONCE, DatasetSection, ExtractSection, HeadsSection, Pipeline
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import ConfigError, FeatureBankError
-from featurebank.extraction import Extraction, ExtractOptions, run_extraction
+from featurebank.extraction import Extraction, run_extraction
 from featurebank.extraction.budget import is_budget
-from featurebank.finetuning import best_start, finetune
-from featurebank.finetuning.options import read_options
-from featurebank.grid import read_grid, train_heads
+from featurebank.finetuning import best_start, run_finetune
+from featurebank.grid import read_grid, train_grid
 from featurebank.heads.runs import Run
 from featurebank.heads.standing import Group, ranked
 from featurebank.progress import SILENT, Reporter
@@ -106,20 +105,14 @@ def _run(
         reporter.say(backbone.spec.note)
     if backbone.spec.caution:
         reporter.warn(backbone.spec.caution)
-    extraction = run_extraction(dataset, backbone, extract_options(pipeline), cache=cache, reporter=reporter)
+    extraction = run_extraction(dataset, backbone, pipeline.extract, cache=cache, reporter=reporter)
     bank = extraction.bank
-    wanted = pipeline.heads
-    runs = train_heads(
-        bank, wanted.grid, seeds=wanted.seeds, taps=_head_taps(pipeline), search=wanted.search, runs=wanted.runs,
-        folds=wanted.folds, repeats=wanted.repeats, budget=wanted.budget, retry_failed=wanted.retry_failed,
-        views=pipeline.extract.views, reporter=reporter,
-    )  # fmt: skip
+    runs = train_grid(bank, pipeline.heads.grid, heads_options(pipeline), reporter)
     tuned = None
     if pipeline.finetune:
-        options = finetune_options(pipeline.finetune)
-        if options["run"] == "best":  # of this pipeline's heads, whatever else was trained on the bank
-            options["run"] = best_start(bank, runs, reporter)
-        tuned = finetune(bank=bank, reporter=reporter, **options)
+        start = pipeline.finetune.start  # "best" is of this pipeline's heads, whatever else was trained on the bank
+        begin = best_start(bank, runs, reporter) if start == "best" else start
+        tuned = run_finetune(begin, pipeline.finetune, bank=bank, reporter=reporter)
         runs = ranked([*runs, tuned])
     chosen = select(runs)
     found = PipelineResult(extraction, runs, chosen, tuned)
@@ -155,35 +148,20 @@ def open_test_once(
     return [tested if done is best else done for done in results]
 
 
-def _head_taps(pipeline: Pipeline) -> list[str] | None:
-    """Returns what heads are trained on that name no tap: by default one of this extraction, whatever the bank has.
+def heads_options(pipeline: Pipeline) -> HeadsSection:
+    """Returns the options of the heads: by default on a tap and the views of this extraction, whatever the bank has.
 
-    None, the bank's own default, where the extraction names none, but a budget alone.
+    No tap, for the bank's own default, where the extraction names none, but a budget alone.
     """
     taps = [tap for tap in pipeline.extract.taps if not is_budget(tap)]
-    return pipeline.heads.taps or (["pooled" if "pooled" in taps else taps[0]] if taps else None)
-
-
-def finetune_options(section: FinetuneSection) -> dict[str, Any]:
-    """Returns the arguments of `finetune`, and refuses wrong ones."""
-    given = section.model_dump()
-    start = given.pop("start")
-    read_options(given)
-    return {"run": start, **given}
-
-
-def extract_options(pipeline: Pipeline) -> ExtractOptions:
-    """Returns the options of a pipeline's extraction."""
-    section = pipeline.extract
-    return ExtractOptions(
-        tuple(section.taps), section.engine, section.batch_size, section.store, section.on_bad_image, section.views,
-        section.augment, section.wait, section.precision, section.max_bad,
-    )  # fmt: skip
+    default = ["pooled" if "pooled" in taps else taps[0]] if taps else None
+    views = pipeline.extract.views if pipeline.heads.views is None else pipeline.heads.views
+    return replace(pipeline.heads, taps=pipeline.heads.taps or default, views=views)
 
 
 def load_inputs(
     variants: Sequence[Variant],
-    load_images: Callable[[DatasetSection, dict[str, _Images]], _Images],
+    load_images: Callable[[DatasetSection, dict[DatasetSection, _Images]], _Images],
     load_network: Callable[[ExtractSection], _Network],
 ) -> list[tuple[_Images, _Network]]:
     """Returns the images and the network of each variant; equal datasets are one.
@@ -194,18 +172,16 @@ def load_inputs(
         load_network: makes the network of a section.
 
     Raises:
-        FeatureBankError: one of these, weights, a grid or an option of fine-tuning is wrong; of several all are told.
+        FeatureBankError: one of these, weights or a grid is wrong; of several all are told.
     """
     _check_test(variants)
-    known: dict[str, _Images] = {}
+    known: dict[DatasetSection, _Images] = {}
     wrong: list[tuple[str, FeatureBankError]] = []
     found = []
     for name, pipeline in ((variant.name, variant.pipeline) for variant in variants):
         images = _tried(wrong, name, partial(load_images, pipeline.dataset, known))
         network = _tried(wrong, name, partial(load_network, pipeline.extract))
         _tried(wrong, name, partial(read_grid, pipeline.heads.grid))
-        if pipeline.finetune:
-            _tried(wrong, name, partial(finetune_options, pipeline.finetune))
         if images is not None and network is not None:
             found.append((images, network))
     if wrong:
@@ -216,7 +192,7 @@ def load_inputs(
 def _check_test(variants: Sequence[Variant]) -> None:
     """Refuses to choose one variant for the test among variants of different images."""
     once = [variant for variant in variants if variant.pipeline.select.test == ONCE]
-    if len({variant.pipeline.dataset.model_dump_json() for variant in once}) > 1:
+    if len({variant.pipeline.dataset for variant in once}) > 1:
         message = (
             f"select.test is '{ONCE}' for variants with different [dataset] sections: expected one dataset, whose test "
             "images are opened for the best variant; give each variant select.test = true or false"
@@ -247,15 +223,14 @@ def _names(names: Sequence[str]) -> str:
     return f"variant{'s' if len(names) > 1 else ''} " + ", ".join(f"'{name}'" for name in names)
 
 
-def load_dataset_of(section: DatasetSection, known: dict[str, Dataset]) -> Dataset:
+def load_dataset_of(section: DatasetSection, known: dict[DatasetSection, Dataset]) -> Dataset:
     """Loads the dataset of a section, once for equal sections, which `known` holds."""
-    key = section.model_dump_json()
-    if key not in known:
-        known[key] = load_dataset(
+    if section not in known:
+        known[section] = load_dataset(
             section.name, split=section.split, seed=section.seed, classes=section.classes, limit=section.limit,
             per_class=section.per_class, test=section.test,
         )  # fmt: skip
-    return known[key]
+    return known[section]
 
 
 def load_backbone_of(section: ExtractSection) -> Backbone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from featurebank.backbone import Backbone
@@ -31,14 +32,14 @@ class TrainingTime:
 
     def of_grid(self, wanted: HeadsSection) -> float:
         """Returns the seconds of the tails and fresh stages of a grid; other heads take seconds or minutes."""
-        folds = _GIVEN_FOLDS if wanted.folds == "given" else wanted.folds or 1
+        folds = _GIVEN_FOLDS if isinstance(wanted.folds, str) else wanted.folds or 1
         once = sum(self._of_head(head) for head in read_grid(wanted.grid))
-        return once * wanted.seeds * folds * wanted.repeats
+        return once * len(wanted.chosen_seeds()) * folds * wanted.repeats
 
     def of_finetune(self, wanted: FinetuneSection) -> float:
         """Returns the seconds of all phases of a fine-tune; each trains all epochs from its first layer on."""
         names = ["all"] if wanted.progressive else wanted.unfreeze
-        epochs = wanted.epochs if isinstance(wanted.epochs, list) else [wanted.epochs] * len(names)
+        epochs = wanted.epochs if isinstance(wanted.epochs, Sequence) else [wanted.epochs] * len(names)
         return sum(
             count * self._pass_seconds * (1 + _BACK * self._share_from(name))
             for name, count in zip(names, epochs, strict=False)

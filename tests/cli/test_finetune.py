@@ -83,7 +83,7 @@ def test_phases_and_a_model(ask: Ask, bank: Bank, head: Run, tmp_path: Path) -> 
             ["--unfreeze", "last", "--unfreeze", "last_bn"],
             "phase 'last_bn' unfreezes nothing that phase 'last' before it",
         ),
-        (["--unfreeze", "all", "-p", "nesterov=true", "--momentum", "0"], "nesterov is True, expected false, or"),
+        (["--unfreeze", "all", "-p", "nesterov=true", "--momentum", "0"], "nesterov is True: expected false, or"),
         (["--unfreeze", "all", "--from", "beef"], "unknown run 'beef'"),
         (["--unfreeze", "all", "--mixed-precision"], "mixed_precision needs a GPU"),
     ],
@@ -116,4 +116,4 @@ def test_in_a_pipeline(ask: Ask, tmp_path: Path) -> None:
     assert found["finetune"]["run"] == found["best"]
     assert json.loads(ask("-q", "run", file, "--json")[0])["runs"] == found["runs"], "nothing is done again"
     _, errors = ask("run", file, "--set", "finetune.layer_decay=2", code=1)
-    assert "layer_decay is 2.0, expected a number above 0, and 1 or less" in errors.splitlines()[-1]
+    assert "pipeline.toml: 'finetune.layer_decay' is 2: expected a number above 0, 1 at most" in errors.splitlines()[-1]

@@ -57,9 +57,9 @@ def test_failed_runs_again(ask: Ask) -> None:
         (("--search", "best"), 2, "'best' is not one of"),
         (("--search", "random"), 1, "search 'random' needs --runs N"),
         (("--runs", 3), 1, "runs is 3, but search is 'all'"),
-        (("--folds", 1), 2, "'1': expected a whole number of 2 or more"),
+        (("--folds", 1), 2, "--folds is 1: expected a whole number of 2 or more"),
         (("--repeats", 2), 1, "repeats is 2 without folds"),
-        (("--budget", 0), 2, "0 is not in the range x>0"),
+        (("--budget", 0), 2, "--budget is 0.0: expected a number of seconds above 0"),
         (("--folds", 1000), 1, "1000 folds need 1000 different training and validation images or more"),
         (("--budget", 1e-6), 1, "too short for any of the 4 runs"),
     ],
@@ -84,8 +84,9 @@ def test_folds_are_a_number_or_given(ask: Ask, in_process: Ask) -> None:
     assert "has no folds of its own: expected folders fold1, fold2, " in ask(
         "--head", "knn", "--folds", "given", code=1
     )
-    for words in (("--folds", "1"), ("--folds", "-3"), ("--folds", "all")):
-        assert f"'{words[1]}': expected a whole number of 2 or more, as 5, or given" in ask(*words, code=2)
+    for words, value in (("1", "1"), ("-3", "'-3'"), ("all", "'all'")):
+        told = f"--folds is {value}: expected a whole number of 2 or more, as 5, or 'given'"
+        assert told in ask("--head", "knn", "--folds", words, code=2)
     errors = in_process("leaderboard", "--folds", "0", code=2)[1]
     assert "'0': expected a whole number of 1 or more" in errors
 

@@ -65,7 +65,7 @@ class Lines(Reporter):
 @pytest.fixture
 def run(photos: Path, lite: Backbone, tmp_path: Path) -> Callable[..., Extraction]:
     def go(*taps: str, reporter: Reporter | None = None, **options: Any) -> Extraction:
-        chosen = ExtractOptions(taps, **{"batch_size": 8, **options})
+        chosen = ExtractOptions(taps=taps, **{"batch_size": 8, **options})
         cache = tmp_path / "cache"
         return run_extraction(load_dataset(str(photos)), lite, chosen, cache=cache, reporter=reporter or Reporter())
 
@@ -98,12 +98,12 @@ def test_a_budget_at_its_edge(run: Callable[..., Extraction], lite: Backbone) ->
 def test_of_two_cuts_with_the_same_work_after_them_the_smaller(photos: Path, tmp_path: Path) -> None:
     vgg = load_backbone("vgg16", weights="random:0", image_size=32)
     lines = Lines()
-    options = ExtractOptions(("auto:1GB",))
+    options = ExtractOptions(taps=("auto:1GB",))
     run_extraction(load_dataset(str(photos)), vgg, options, cache=tmp_path / "cache", reporter=lines)
     told = "block1_conv1 (32 x 32 x 64, 131.1 kB an image, 3.1 MB for 24 images, 99 % of the multiply-adds remain)"
     assert lines.said[0] == f"auto:1GB: {told}"
     lines = Lines()
-    options = ExtractOptions(("auto:3MB",))  # block1_conv2 has the same work after it, and four times the bytes
+    options = ExtractOptions(taps=("auto:3MB",))  # block1_conv2 has the same work after it, and four times the bytes
     run_extraction(load_dataset(str(photos)), vgg, options, cache=tmp_path / "cache", reporter=lines)
     assert lines.said[0].startswith("auto:3MB: block1_pool (16 x 16 x 64,")
 
@@ -135,7 +135,7 @@ def test_a_tap_that_is_asked_for_anyway_counts_once(run: Callable[..., Extractio
 @pytest.mark.usefixtures("shaped")
 def test_each_backbone_has_its_own_cut(photos: Path, lite: Backbone, tmp_path: Path) -> None:
     other = load_backbone("squeezenet1_1", weights="random:0", image_size=48)
-    options = ExtractOptions(("auto:100kB",))
+    options = ExtractOptions(taps=("auto:100kB",))
     found = run_extractions(load_dataset(str(photos)), [lite, other], options, cache=tmp_path / "cache")
     for backbone, extraction in zip((lite, other), found, strict=True):
         assert extraction.bank.taps == (best(cut_points(backbone.network()), 100_000 / IMAGES).name,)
@@ -153,7 +153,7 @@ def test_the_same_again_without_a_network(
     again = run(budget)
     assert (again.added, again.bank.taps) == (0, (cut.name,))
     dataset = load_dataset(str(photos))
-    (estimate,) = estimate_extractions(dataset, [lite], ExtractOptions((budget,)), cache=tmp_path / "cache")
+    (estimate,) = estimate_extractions(dataset, [lite], ExtractOptions(taps=(budget,)), cache=tmp_path / "cache")
     assert estimate.rows == 0
     assert extract(dataset, lite, budget, cache=tmp_path / "cache").taps == (cut.name,)
 
@@ -219,7 +219,7 @@ def test_malformed_budgets_are_told_before_an_image_is_read(
     monkeypatch.setattr(type(dataset), "fingerprint", None)
     for act in (run_extractions, estimate_extractions):
         with pytest.raises(ConfigError, match=expected):
-            act(dataset, [lite], ExtractOptions(taps), cache=tmp_path / "cache")
+            act(dataset, [lite], ExtractOptions(taps=taps), cache=tmp_path / "cache")
 
 
 @pytest.mark.usefixtures("no_engine")
@@ -249,7 +249,7 @@ def test_a_network_of_the_users_own(photos: Path, tmp_path: Path) -> None:
 
     alone = backbone_from_model(keras.Model(image, first), preprocessing="0..1", name="alone")
     lines = Lines()
-    options = ExtractOptions(("auto:1MB",))
+    options = ExtractOptions(taps=("auto:1MB",))
     found = run_extraction(dataset, alone, options, cache=tmp_path / "cache", reporter=lines)
     assert found.bank.taps == ("first",)
     assert "0 % of the multiply-adds remain" in lines.said[0], "its only cut is its end"

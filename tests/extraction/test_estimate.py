@@ -48,7 +48,7 @@ def steady(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_right_within_a_quarter(photos: Path, lite: Backbone, tmp_path: Path) -> None:
     dataset = load_dataset(str(photos))
-    options = ExtractOptions(("pooled", "map"), batch_size=4, views=2, augment="flip")
+    options = ExtractOptions(taps=("pooled", "map"), batch_size=4, views=2, augment="flip")
     (found,) = estimate_extractions(dataset, [lite], options, cache=tmp_path / "cache")
     assert (found.images, found.rows, found.engine) == (24, 72, "steady")
     assert found.bytes == 72 * (64 * 4 + 64 * 2), "vectors as float32, maps as float16"
@@ -70,5 +70,5 @@ def test_only_what_is_missing_here_and_elsewhere(photos: Path, lite: Backbone, t
 
 
 def test_wrong_options_are_told_before_anything_is_loaded(photos: Path, lite: Backbone, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="batch size is 0"):
+    with pytest.raises(ConfigError, match="batch_size is 0"):
         estimate_extractions(load_dataset(str(photos)), [lite], ExtractOptions(batch_size=0), cache=tmp_path)

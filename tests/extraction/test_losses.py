@@ -103,5 +103,5 @@ def test_missing_files_of_a_table(photos: Path, lite: Backbone, pixels: list[Any
 
 
 def test_a_share_is_between_0_and_1(photos: Path, lite: Backbone, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"1\.5: expected 0 to 1"):
+    with pytest.raises(ConfigError, match=r"1\.5: expected a number from 0 to 1"):
         run_extraction(load_dataset(str(photos)), lite, ExtractOptions(max_bad=1.5), cache=tmp_path / "cache")

@@ -36,7 +36,7 @@ def test_a_warm_extraction_into_a_cache_for_reading_only(
 ) -> None:
     (photos / "ant" / "none.jpg").write_bytes(b"no image")
     cache = tmp_path / "cache"
-    options = ExtractOptions(("pooled",), views=1, augment="flip")
+    options = ExtractOptions(taps=("pooled",), views=1, augment="flip")
     bank = run_extraction(load_dataset(str(photos)), lite, options, cache=cache).bank
     before = files_of(bank.path)
     read_only()

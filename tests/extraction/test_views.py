@@ -23,7 +23,7 @@ SPEC = "flip,rotate=10,zoom=.2,noise=.05"
 def run(photos: Path, lite: Backbone, tmp_path: Path) -> Callable[..., Extraction]:
     def go(views: int = 0, augment: str | None = SPEC, *taps: str, **options: Any) -> Extraction:
         chosen = ExtractOptions(
-            taps or ("pooled",), batch_size=5, views=views, augment=augment if views else None, **options
+            taps=taps or ("pooled",), batch_size=5, views=views, augment=augment if views else None, **options
         )
         return run_extraction(load_dataset(str(photos)), lite, chosen, cache=tmp_path / "cache")
 
@@ -108,8 +108,8 @@ def test_the_company_of_an_image_does_not_matter(
     [
         ({"views": 2}, "2 views of what"),
         ({"augment": "flip"}, "makes nothing without --views"),
-        ({"views": -1, "augment": "flip"}, "number of views is -1"),
-        ({"views": 256, "augment": "flip"}, "expected 0 to 255"),
+        ({"views": -1, "augment": "flip"}, "views is -1: expected a whole number from 0 to 255"),
+        ({"views": 256, "augment": "flip"}, "expected a whole number from 0 to 255"),
         ({"views": 1, "augment": "flop"}, "flop"),
         ({"views": 1, "augment": "rotate=0"}, "changes nothing"),
     ],

@@ -1,0 +1,59 @@
+"""The options of a command, the arguments of its function and the fields of its stage's dataclass are the same."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import MISSING, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import click
+import pytest
+
+from featurebank.cli import group
+from featurebank.extraction import ExtractOptions, extract
+from featurebank.finetuning import Options as FinetuneOptions
+from featurebank.grid import Options as HeadsOptions
+from featurebank.grid import train_heads
+from featurebank.system.options import StageOptions
+
+NO_FIELDS = {
+    "extract": {"backbones", "weights", "preprocessing", "image_size", "resize", "levels", "dry_run"}
+    | {"dataset", "layout", "test_dataset", "columns", "classes", "limit", "per_class", "split", "seed", "folder"},
+    "heads": {"bank", "backbone", "grid", "head", "listed", "params", "one_se", "tensorboard", "test"},
+    "finetune": {"start", "bank", "backbone", "tensorboard", "params", "print_layers"},
+}
+"""What a command takes beside the options of its stage: which images and network, what is shown."""
+BY_P = {"nesterov", "decay", "plateau_factor", "plateau_patience", "plateau_floor", "min_delta", "batch_norm_momentum"}
+"""Options of a fine-tune that are given by -p."""
+GLOBAL = {"cache", "threads", "ram", "quiet", "verbose", "as_json"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("extract", ExtractOptions), ("heads", HeadsOptions), ("finetune", FinetuneOptions)]
+)
+def test_a_command_has_the_options_of_its_stage(name: str, kind: type[StageOptions]) -> None:
+    options: dict[str, Any] = {one.name: one for one in group.commands[name].params}
+    known = {one.name: one for one in fields(kind)}
+    assert set(options) - NO_FIELDS[name] - GLOBAL == set(known) - BY_P
+    hints = get_type_hints(kind)
+    for field in set(options) & set(known) - NO_FIELDS[name]:
+        option = options[field]
+        default, stated = known[field].default, option.get_default(click.Context(group.commands[name]))
+        if isinstance(stated, bool | int | float | str):
+            assert stated == default, field
+        words = re.search(r"\[default: ([^]]+)\]", option.help or "")
+        if words and isinstance(default, int | float | str):
+            assert type(default)(words[1]) == default, field
+        if isinstance(option.type, click.Choice):
+            literals = [part for part in (hints[field], *get_args(hints[field])) if get_origin(part) is Literal]
+            choices = get_args(literals[0]) if literals else option.type.choices
+            assert tuple(option.type.choices) == choices, field
+
+
+@pytest.mark.parametrize(("function", "kind"), [(extract, ExtractOptions), (train_heads, HeadsOptions)])
+def test_a_function_has_the_options_of_its_stage(function: Any, kind: type[StageOptions]) -> None:
+    arguments = inspect.signature(function).parameters
+    for field in fields(kind):
+        assert field.default is not MISSING
+        assert arguments[field.name].default == field.default, field.name

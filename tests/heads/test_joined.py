@@ -8,8 +8,6 @@ from typing import Any
 import by_keras
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from featurebank.errors import HeadError
 from featurebank.heads import joined
@@ -144,22 +142,6 @@ def test_large_first_kernels_are_trained_in_blocks(
         assert one.history_.best_epoch == other.history_.best_epoch
         for values in by_keras.NAMES:  # with penalties
             np.testing.assert_allclose(getattr(one.history_, values), getattr(other.history_, values), rtol=1e-4)
-
-
-@given(inputs=st.integers(1, 1 << 16), heads=st.integers(1, 64), units=st.integers(1, 4096))
-def test_blocks_are_all_columns_in_order(inputs: int, heads: int, units: int) -> None:
-    blocks = dense_blocks.blocks_of(inputs, heads, units)
-    columns = [
-        head * units + unit
-        for block in blocks
-        for head in range(block.heads.start, block.heads.stop)
-        for unit in (block.units.start, block.units.stop - 1)
-    ]
-    assert columns == sorted(columns)
-    assert (columns[0], columns[-1]) == (0, heads * units - 1)
-    sizes = [(b.heads.stop - b.heads.start) * (b.units.stop - b.units.start) for b in blocks]
-    assert sum(sizes) == heads * units
-    assert max(sizes) <= 2 * min(sizes)
 
 
 def test_heads_of_several_programs_come_back_in_order(hard: Any) -> None:

@@ -28,15 +28,14 @@ finally:
 """
 
 
-def run(cache: Path, *words: str) -> tuple[Any, bool, float]:
-    """Runs the quickstart in a process of its own: its JSON, whether TensorFlow was imported, seconds."""
+def run(cache: Path, *words: str) -> tuple[Any, bool]:
+    """Runs the quickstart in a process of its own: its JSON, and whether TensorFlow was imported."""
     environment = {name: value for name, value in os.environ.items() if name != "FEATUREBANK_CACHE"}
-    began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", WATCHED, "--cache", str(cache), "run", str(QUICKSTART), "--json", *words],
         capture_output=True, text=True, env=environment, check=True,
     )  # fmt: skip
-    return json.loads(done.stdout), done.stderr.splitlines()[-1] == "True", time.perf_counter() - began
+    return json.loads(done.stdout), done.stderr.splitlines()[-1] == "True"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def first(cache: Path) -> Any:
-    found, imported, _ = run(cache)
+    found, imported = run(cache)
     assert imported
     return found
 
@@ -62,15 +61,14 @@ def test_the_quickstart_reaches_its_accuracy(first: Any) -> None:
 
 
 def test_the_quickstart_again_does_nothing_and_imports_no_tensorflow(cache: Path, first: Any) -> None:
-    again, imported, seconds = run(cache)
+    again, imported = run(cache)
     assert not imported
     assert again["extract"]["added"] == 0
     assert again["runs"] == first["runs"]
-    assert seconds < 30  # a wide margin for a busy machine: it takes about 2
 
 
 def test_one_more_seed_trains_only_what_is_new(cache: Path, first: Any) -> None:
-    more, _, _ = run(cache, "--set", "heads.seeds=2", "--set", "heads.taps=['block6d_add:avg']")
+    more, _ = run(cache, "--set", "heads.seeds=2", "--set", "heads.taps=['block6d_add:avg']")
     known = {run["run"]: run for run in first["runs"]}
     assert any(run["seed"] == 1 for run in more["runs"])
     old = [run for run in more["runs"] if run["seed"] == 0]
@@ -79,11 +77,11 @@ def test_one_more_seed_trains_only_what_is_new(cache: Path, first: Any) -> None:
 
 
 def test_a_dry_run_plans_and_does_nothing(tmp_path: Path, cache: Path, first: Any) -> None:
-    plan, imported, _ = run(tmp_path, "--dry-run")
+    plan, imported = run(tmp_path, "--dry-run")
     assert not imported
     assert list(tmp_path.iterdir()) == []
     assert (plan["extract"]["rows"], plan["extract"]["missing"]) == (1797, 1797)
-    done, _, _ = run(cache, "--dry-run")
+    done, _ = run(cache, "--dry-run")
     assert (done["extract"]["missing"], done["extract"]["seconds"]) == (0, 0.0)
     assert done["heads"]["known"] >= len(first["runs"])
 

@@ -38,7 +38,7 @@ def test_there_are_no_trained_weights(name: str, weights: str | None) -> None:
         load_backbone(name, weights=weights)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])
 @pytest.mark.parametrize("name", [*NAMES[:-1], "squeezenet1_0", "squeezenet1_1", "vgg16"])
 def test_random_weights_keep_the_signal_of_plain_convolutions(name: str, seed: int) -> None:
     """Without batch normalisation, only the variance of the weights keeps activations from vanishing or exploding.

@@ -124,8 +124,17 @@ def test_in_company_as_alone(name: str, hard: Any) -> None:
     assert len(lengths) > 1, "the heads are meant to stop at different epochs"
 
 
-@pytest.mark.parametrize("name", [name for name in MIXED if not name.startswith("softmax")])
-@pytest.mark.parametrize("columns", [5, 12])
+HIDDEN = [name for name in MIXED if not name.startswith("softmax")]
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        pytest.param(name, columns, marks=[] if columns == (5, 12)[place % 2] else pytest.mark.slow)
+        for place, name in enumerate(HIDDEN)
+        for columns in (5, 12)
+    ],
+)
 def test_large_first_kernels_are_trained_in_blocks(
     name: str, columns: int, hard: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip

@@ -12,6 +12,7 @@ from featurebank.heads.calibration import CalibratedHead
 from featurebank.heads.data import Features, TrainingData
 from featurebank.heads.runs import pack
 from featurebank.heads.steps import row_blocks
+from featurebank.progress import detail
 
 SCORED_TRAINING_ROWS = 10_000
 """Training accuracy is measured on so many images at most: it serves to see over-fitting, and k neighbours or a
@@ -37,11 +38,13 @@ def score(head: Any, data: TrainingData) -> Scores:
         HeadError: its probabilities are not finite.
     """
     X, y = data.X[:SCORED_TRAINING_ROWS], data.y[:SCORED_TRAINING_ROWS]
+    detail("scoring")  # convolutions take their time
     train, val = judged(head, X, y, data.classes), _validated(head, data)
     scores = val.scores()
     scores["accuracy_interval"] = list(metrics.proportion_interval(scores["accuracy"], scores["images"]))
     found = Scores(train=train.short_scores(), val=scores)
     found.right = pack(val.right)
+    detail("")
     return found
 
 

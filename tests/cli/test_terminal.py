@@ -127,3 +127,44 @@ def test_no_command_lets_a_name_through(evil: Path, tmp_path: Path, in_process: 
     for wrong in ((EVIL,), ("heads", f"--{EVIL}"), ("cache", EVIL), ("heads", "--seeds", EVIL)):
         ask(*wrong, code=2)
     ask("cache", "rm", bank.name, "--yes")
+
+
+@pytest.mark.heavy
+def test_no_model_lets_a_name_through(
+    evil: Path, tmp_path: Path, in_process: Callable[..., tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a fine-tune to an evaluation, as people and as programs see it."""
+    cache, model = tmp_path / f"cache{EVIL}", tmp_path / f"model{EVIL}.keras"
+
+    def ask(*words: object, code: int = 0, between: str = "") -> str:
+        out, errors = in_process(*words, "--cache", cache, code=code)
+        out = out.replace("\x1b[0m", "").replace("\x1b[1m", "")  # the bold heads of tables
+        safe(*out.split(between) if between else [out], errors)
+        assert "Traceback" not in errors
+        return out + errors
+
+    ask("extract", evil, "--backbone", "tiny:network")
+    ask("heads", "--head", "ridge")
+    tuned = ("finetune", "--unfreeze", "last", "--epochs", 1)
+    ask(*tuned, "--print-layers")
+    assert "validation accuracy" in ask(*tuned)
+    assert printable(model.name) in ask("export", "best", "-o", model)
+    piped = ask("predict", model, evil, between="\t")
+    assert {line.count("\t") for line in piped.splitlines()} == {3}
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for shown in (piped, ask("predict", model, evil)):
+        assert "\\x1b" in shown
+        assert "error:" in shown, "a broken file has its reason"
+    ask("predict", model, evil, "--json")
+    assert "\\x1b[2J" in ask("evaluate", model, evil)
+    ask("evaluate", model, evil, "--json")
+    ask("predict", model, f"{evil}/none", code=1)
+    for wrong in (
+        ("predict", f"{model}.none", evil), ("evaluate", f"{model}.none", evil), ("evaluate", model, f"{evil}/none"),
+        ("finetune", "--from", EVIL, "--unfreeze", "last"), ("finetune", "--unfreeze", EVIL),
+        ("finetune", "--unfreeze", "last", "--schedule", EVIL), ("finetune", "--unfreeze", "last", "-p", f"{EVIL}=1"),
+        ("export", "best", "-o", f"{model}{EVIL}"), ("export", "best", "-o", model / "x.keras"),
+    ):  # fmt: skip
+        ask(*wrong, code=1)
+    for wrong in (("finetune", "--epochs", EVIL), ("predict", f"--{EVIL}"), ("evaluate", model, evil, "--on", EVIL)):
+        ask(*wrong, code=2)

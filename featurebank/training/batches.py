@@ -1,4 +1,4 @@
-"""What the loop of a training and the networks that it trains agree on: batches, labels, reports."""
+"""The interface between the training loop and the networks that it trains: batches, labels, callbacks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Batches(NamedTuple):
     """The batches of an epoch."""
 
     rows: np.ndarray
-    """(steps, b) int32: which training images; with views, image + view * images."""
+    """(steps, b) int32: rows of the training images; row image + view * images where there are views."""
     weights: np.ndarray
-    """(steps, b) float32: 1, or 0 for what fills up the last batch."""
+    """(steps, b) float32: 1, or 0 for the padding of the last batch."""
 
 
 def padded(rows: np.ndarray, size: int) -> Batches:
-    """Returns rows (n,) in batches of `size`, the last one filled up with row 0 of the weight 0."""
+    """Returns rows (n,) in batches of `size`; the last one is padded with row 0, whose weight is 0."""
     steps = -(-len(rows) // size)
     filled = np.zeros(steps * size, np.int32)
     filled[: len(rows)] = rows
@@ -29,12 +29,12 @@ def padded(rows: np.ndarray, size: int) -> Batches:
 
 
 class Network(Protocol):
-    """K heads of one shape in one program."""
+    """K heads of one shape that are trained by one program."""
 
     images: int
-    """Training images."""
+    """Number of training images."""
     views: int
-    """How many stored views of each there are, the clean one included."""
+    """Number of stored views of each image, including the clean one."""
     validated: bool
     """Whether there are validation images."""
 
@@ -42,40 +42,40 @@ class Network(Protocol):
         """Trains for one epoch.
 
         Args:
-            batches: in which order.
+            batches: the training images in the order of this epoch.
             rates: (steps, K) learning rates.
-            active: (K,) bool: the others keep their weights.
+            active: (K,) bool; inactive heads keep their weights.
 
         Returns:
             The mean training loss and the accuracy of each head, (K,) each: the mean over the epoch's batches, each
-            judged before its step and with dropout, as Keras does. The loss has label smoothing and penalties.
+            computed before the step and with dropout, as Keras does. The loss includes label smoothing and penalties.
         """
 
     def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the validation loss, with label smoothing and penalties, and accuracy of each head: (K,) each."""
+        """Returns validation loss, including label smoothing and penalties, and accuracy of each head: (K,) each."""
 
     def keep(self, which: np.ndarray) -> None:
-        """Remembers the weights of these heads (K,) bool as the ones to hand over."""
+        """Stores the current weights of some heads, (K,) bool, as their best."""
 
     def narrow(self, positions: Sequence[int]) -> None:
-        """Goes on with these heads only."""
+        """Drops all heads but those at the given positions."""
 
     def hand_over(self, position: int, head: Any, history: History) -> bool:
-        """Gives a head its kept weights; returns False, and gives none, where they are not finite."""
+        """Sets the best weights of a fitted head; returns False, without setting them, if they are not finite."""
 
 
 class Labelled(Protocol):
-    """Training images, as far as all networks' are alike."""
+    """The labels of training images, which all networks have in the same form."""
 
     y: np.ndarray
     """(n,) int32 positions in `classes`."""
     classes: np.ndarray
+    """(classes,) labels in ascending order."""
 
 
 OnTrained = Callable[[int, str | None, float], None]
-"""Called with the position of a head as it stops, why it failed or None, and its share of the seconds."""
-
+"""Called as a head stops, with its position, the reason why it failed or None, and its share of the seconds."""
 
 OnHead = Callable[[int, str | None, float, int], None]
-"""Called with the position of a head as it stops, why it failed or None, its share of its program's seconds, and how
-many heads the program held."""
+"""Called as a head stops, with its position, the reason why it failed or None, its share of its program's seconds, and
+the number of heads in the program."""

@@ -1,4 +1,4 @@
-"""What a training by gradient descent leaves: the weights of dense layers, and one value an epoch."""
+"""The results of a training by gradient descent: the weights of dense layers, and metrics of each epoch."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class Dense:
 
 @dataclass
 class History:
-    """One value an epoch, under the names that Keras's `History` has, and as Keras computes it."""
+    """One value for each epoch, named and computed as in Keras's `History`."""
 
     loss: list[float] = field(default_factory=list)
-    """Mean over the batches, each before its step, with dropout, label smoothing, class weights and penalties."""
+    """Mean over the batches, computed before each step, with dropout, label smoothing, class weights and penalties."""
     accuracy: list[float] = field(default_factory=list)
-    """Likewise; empty in heads that were saved before it was recorded."""
+    """Computed like the loss; empty in heads of versions that did not record it."""
     val_loss: list[float] = field(default_factory=list)
-    """Of the validation images, with label smoothing and penalties. The loss among the metrics of a run has neither."""
+    """Loss of the validation images, with label smoothing and penalties; the loss among a run's metrics has neither."""
     val_accuracy: list[float] = field(default_factory=list)
     learning_rate: list[float] = field(default_factory=list)
-    """Of the epoch's last step."""
+    """Learning rate of the last step of each epoch."""
     best_epoch: int = 0
-    """Whose weights were kept, counted from 1."""
+    """The epoch whose weights were kept, counted from 1."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the history as JSON values."""

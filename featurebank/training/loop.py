@@ -1,6 +1,6 @@
-"""Trains the heads of one program: in what order the images come, at which rate, when each head stops and leaves.
+"""The loop over epochs: the order of the images, the learning rates, and when each head stops and leaves its program.
 
-What is computed is a `Network`'s affair; this loop is the same for all.
+The loop is the same for all heads; a `Network` computes the steps.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from featurebank.training.stopping import EarlyStopping, Narrowing
 
 @dataclass
 class _Course:
-    """One head on its way."""
+    """A head while it is trained."""
 
     position: int
-    """Among the heads that were given."""
+    """Index in the sequence of heads passed to `train`."""
     head: TrainingOptions
     stopping: EarlyStopping
     plateau: Plateau | None
     scale: float = 1.0
-    """What the plateau made of the learning rate so far, as a share of it."""
+    """Factor that the plateau has applied to the learning rate so far."""
     history: History = field(default_factory=History)
     seconds: float = 0.0
     active: bool = True
@@ -44,65 +44,67 @@ def train_programs(
     """Trains heads, one program after another.
 
     Args:
-        heads: to be fitted in place.
-        data: what they are trained on.
-        programs: the positions of the heads of each.
-        train_program: trains the heads at some positions, and tells of each as it stops.
-        on_trained: told as soon as a head stops.
+        heads: heads to fit in place.
+        data: the training images.
+        programs: the positions of the heads of each program.
+        train_program: trains the heads at the given positions and reports each one as it stops.
+        on_trained: called as soon as a head stops.
 
     Returns:
-        For each head None, or in one line why it failed.
+        For each head None, or the reason why it failed, in one line.
 
     Raises:
-        HeadError: a head's class weights are not one for each class; nothing was trained.
+        HeadError: a head does not have one class weight for each class; nothing was trained.
     """
     for head in heads:
         head.class_weights(data.y, len(data.classes))
     failures: list[str | None] = [None] * len(heads)
 
-    def told(position: int, failure: str | None, seconds: float, together: int) -> None:
+    def report(position: int, failure: str | None, seconds: float, together: int) -> None:
         failures[position] = failure
         if on_trained:
             on_trained(position, failure, seconds, together)
 
     for positions in programs:
-        train_program(positions, told)
+        train_program(positions, report)
     return failures
 
 
-def train_at(positions: list[int], heads: Sequence[Any], network: Callable[[list[Any]], Network], told: OnHead) -> None:
-    """Trains the heads at some positions in one program, and tells of each with its position among all.
+def train_at(
+    positions: list[int], heads: Sequence[Any], network: Callable[[list[Any]], Network], report: OnHead
+) -> None:
+    """Trains the heads at the given positions in one program.
 
     Args:
-        positions: of one program's heads.
-        heads: all of them.
-        network: makes the network of the program's heads.
-        told: see `OnHead`.
+        positions: positions of the heads of one program.
+        heads: the heads of all programs.
+        network: builds the network of the program's heads.
+        report: called with the position among all heads as soon as one stops; see `OnHead`.
     """
     chosen = [heads[position] for position in positions]
-    train(chosen, network(chosen), lambda k, why, seconds: told(positions[k], why, seconds, len(positions)))
+    train(chosen, network(chosen), lambda k, why, seconds: report(positions[k], why, seconds, len(positions)))
 
 
-_looks: ContextVar[Callable[[], None]] = ContextVar("looks", default=lambda: None)
+_after_epoch: ContextVar[Callable[[], None]] = ContextVar("after_epoch", default=lambda: None)
 
 
 @contextlib.contextmanager
-def between_epochs(look: Callable[[], None]) -> Iterator[None]:
-    """Has all training inside of the block call something after every epoch; what that raises ends the training."""
-    token = _looks.set(look)
+def between_epochs(callback: Callable[[], None]) -> Iterator[None]:
+    """Calls a function after every epoch trained inside the block; an exception that it raises ends the training."""
+    token = _after_epoch.set(callback)
     try:
         yield
     finally:
-        _looks.reset(token)
+        _after_epoch.reset(token)
 
 
 def train(heads: Sequence[TrainingOptions], network: Network, on_trained: OnTrained) -> None:
     """Trains the heads of one program until each has stopped.
 
     Args:
-        heads: of one batch size and seed.
-        network: holds as many, in this order.
-        on_trained: told as soon as a head stops.
+        heads: heads of one program; they have the same batch size and seed.
+        network: the network of these heads, in the same order.
+        on_trained: called as soon as a head stops.
     """
     _Training(heads, network, on_trained).run()
 
@@ -125,7 +127,7 @@ class _Training:
             for course in active:
                 course.seconds += seconds / len(active)
             self._stop(epoch)
-            _looks.get()()
+            _after_epoch.get()()
             self._narrow(seconds)
 
     def _epoch(self, epoch: int) -> None:
@@ -134,25 +136,29 @@ class _Training:
         rates = np.stack([c.head.scheduled().rates(epoch, steps) * c.scale for c in self._courses], axis=1)
         active = np.array([course.active for course in self._courses])
         trained = self._network.run_epoch(batches, rates.astype(np.float32), active)
-        found = self._network.evaluate() if self._network.validated else None
+        validation = self._network.evaluate() if self._network.validated else None
         better = []
         for k, course in enumerate(self._courses):
             if course.active:
                 course.history.learning_rate.append(float(rates[-1, k]))
-            better.append(course.active and self._record(k, epoch, trained, found))
+            better.append(course.active and self._record(k, epoch, trained, validation))
         self._network.keep(np.array(better))
 
     def _record(
-        self, k: int, epoch: int, trained: tuple[np.ndarray, np.ndarray], found: tuple[np.ndarray, np.ndarray] | None
+        self,
+        k: int,
+        epoch: int,
+        trained: tuple[np.ndarray, np.ndarray],
+        validation: tuple[np.ndarray, np.ndarray] | None,
     ) -> bool:
-        """Notes an epoch of head k; returns whether its weights are to be kept."""
+        """Records an epoch of head k; returns whether its weights are the best so far."""
         course = self._courses[k]
         head, history, loss = course.head, course.history, float(trained[0][k])
         history.loss.append(loss)
         history.accuracy.append(float(trained[1][k]))
         better, going_on, value = np.isfinite(loss), np.isfinite(loss), loss
-        if found is not None:
-            val_loss, val_accuracy = float(found[0][k]), float(found[1][k])
+        if validation is not None:
+            val_loss, val_accuracy = float(validation[0][k]), float(validation[1][k])
             history.val_loss.append(val_loss)
             history.val_accuracy.append(val_accuracy)
             value = val_loss if head.monitor == "val_loss" else -val_accuracy if np.isfinite(val_loss) else np.nan
@@ -174,7 +180,7 @@ class _Training:
         return padded(rows, self._size)
 
     def _stop(self, epoch: int) -> None:
-        """Hands over what has stopped with this epoch."""
+        """Hands over the heads that stopped in this epoch."""
         for k, course in enumerate(self._courses):
             if not course.active and len(course.history.loss) == epoch:
                 self._on_trained(course.position, self._handed_over(k, course), course.seconds)
@@ -185,8 +191,8 @@ class _Training:
         last = self._network.validated or np.isfinite(losses[0])
         if last and history.best_epoch and self._network.hand_over(k, course.head, _plain(history)):
             return None
-        told = next((f"the loss is {loss}" for loss in losses if not np.isfinite(loss)), "its weights overflowed")
-        return f"diverged in epoch {len(history.loss)} ({told}): try a smaller learning_rate"
+        reason = next((f"the loss is {loss}" for loss in losses if not np.isfinite(loss)), "its weights overflowed")
+        return f"diverged in epoch {len(history.loss)} ({reason}): try a smaller learning_rate"
 
     def _narrow(self, seconds: float) -> None:
         positions = self._narrowing.decide([course.active for course in self._courses], seconds)
@@ -203,7 +209,7 @@ def _course(position: int, head: TrainingOptions) -> _Course:
 
 
 def _plain(history: History) -> History:
-    """Returns a history that JSON can hold, where a later epoch diverged but an earlier one was kept."""
+    """Returns a history without NaN and infinity, which JSON cannot hold: epochs after the best one may diverge."""
     history.loss = [v if np.isfinite(v) else None for v in history.loss]  # type: ignore[misc]
     history.val_loss = [v if np.isfinite(v) else None for v in history.val_loss]  # type: ignore[misc]
     return history

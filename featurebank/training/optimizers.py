@@ -26,6 +26,7 @@ _FIRST_ACCUMULATOR = 0.1
 """Keras's defaults."""
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad")
+WITH_MOMENTUM = ("sgd", "rmsprop")
 ADAMW_DECAY = 0.004
 """Keras's default weight decay of AdamW; the others have none."""
 
@@ -34,12 +35,12 @@ Slots = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Rule:
-    """An optimizer, as far as it decides what a program computes.
+    """The part of an optimizer that decides which operations a program has.
 
     Args:
         name: one of `OPTIMIZERS`.
-        momentum: whether "sgd" or "rmsprop" use any.
-        nesterov: of "sgd".
+        momentum: whether "sgd" or "rmsprop" use momentum.
+        nesterov: whether the momentum of "sgd" is Nesterov's.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Rule:
 
     @property
     def _keeps_momentum(self) -> bool:
-        return self.momentum and self.name in {"sgd", "rmsprop"}
+        return self.momentum and self.name in WITH_MOMENTUM
 
     def update(self, parameter: Any, slots: Slots, gradient: Any, at: Step) -> tuple[Any, Slots]:
         """Takes one step; returns the parameter and its slots afterwards."""
@@ -65,25 +66,25 @@ class Rule:
 
 
 class Step(NamedTuple):
-    """What a step depends on beside the gradient; all of it broadcasts against the parameter."""
+    """The inputs of a step beside the gradient; each one broadcasts against the parameter."""
 
     rate: Any
     """Learning rate, 0 where `active` is 0."""
     momentum: Any
-    """Of "sgd" and "rmsprop"."""
+    """Momentum of "sgd" and "rmsprop"."""
     number: Any
     """Counted from 1."""
     active: Any
-    """1 where a parameter is to be moved, 0 where it stays."""
+    """1 where a parameter is updated, 0 where it stays as it is."""
 
 
 def limited(kernel: Any, axes: list[int], most: Any) -> Any:
-    """Returns kernels of which the weights that lead to one unit have a norm of at most `most`, as Keras's MaxNorm.
+    """Returns kernels scaled so that the weights leading to one unit have a norm of at most `most`, as Keras's MaxNorm.
 
     Args:
         kernel: the weights.
         axes: along which the weights of one unit lie.
-        most: broadcasts against the kernel.
+        most: the largest norm; it broadcasts against the kernel.
     """
     tf = import_tensorflow()
     norms = tf.sqrt(tf.reduce_sum(kernel * kernel, axes, keepdims=True))
@@ -125,7 +126,7 @@ def _adagrad(rule: Rule, p: Any, slots: Slots, g: Any, at: Step) -> tuple[Any, S
 
 _RULES: dict[str, Callable[..., Any]] = {
     "adam": _adam,
-    "adamw": _adam,  # its weight decay is not part of the rule: every optimizer takes one
+    "adamw": _adam,  # weight decay is not part of a rule: every optimizer takes it
     "sgd": _sgd,
     "rmsprop": _rmsprop,
     "adagrad": _adagrad,

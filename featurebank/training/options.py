@@ -10,7 +10,7 @@ import numpy as np
 
 from featurebank.errors import HeadError
 from featurebank.system.validation import Check, choice, count, number, optional, switch
-from featurebank.training.optimizers import ADAMW_DECAY, OPTIMIZERS, Rule
+from featurebank.training.optimizers import ADAMW_DECAY, OPTIMIZERS, WITH_MOMENTUM, Rule
 from featurebank.training.schedules import SCHEDULES, Schedule
 from featurebank.words import counted
 
@@ -41,8 +41,8 @@ class TrainingOptions:
         plateau_floor: see `schedule`.
         l1: penalty l1 * sum(abs(kernel)) of each layer, added to the loss as Keras's `regularizers.L1` does.
         l2: penalty l2 * sum(kernel ** 2) of each layer, as Keras's `regularizers.L2`.
-        max_norm: largest norm of the weights that lead to one unit, kept after every step as by Keras's
-            `constraints.MaxNorm`; None is any.
+        max_norm: largest norm of the weights that lead to one unit, enforced after every step as by Keras's
+            `constraints.MaxNorm`; None for no limit.
         label_smoothing: share of the target spread evenly over the classes.
         class_weight: "balanced" weighs each image by images / (classes * images of its class); a list has one number
             for each class, in the order of `classes_`; None weighs all alike.
@@ -115,28 +115,28 @@ class TrainingOptions:
 
     def rule(self) -> Rule:
         """Returns the optimizer's update rule."""
-        momentum = bool(self.momentum) and self.optimizer in ("sgd", "rmsprop")
+        momentum = bool(self.momentum) and self.optimizer in WITH_MOMENTUM
         return Rule(self.optimizer, momentum, bool(self.nesterov) and momentum)
 
     def decayed(self) -> float:
-        """Returns the weight decay: the one given, else the optimizer's own."""
+        """Returns `weight_decay`, or the optimizer's default where it is None."""
         if self.weight_decay is None:
             return ADAMW_DECAY if self.optimizer == "adamw" else 0.0
         return float(self.weight_decay)
 
     def scheduled(self) -> Schedule:
-        """Returns the learning rate's schedule."""
+        """Returns the schedule of the learning rate."""
         return Schedule(float(self.learning_rate), self.schedule, float(self.decay), float(self.warmup), self.epochs)
 
     def class_weights(self, positions: np.ndarray, classes: int) -> np.ndarray:
         """Returns the weight of the images of each class (classes,).
 
         Args:
-            positions: (n,) which class each training image is of.
-            classes: how many there are.
+            positions: (n,) the index of the class of each training image.
+            classes: number of classes.
 
         Raises:
-            HeadError: the list has another length.
+            HeadError: `class_weight` is a list of another length.
         """
         if self.class_weight is None:
             return np.ones(classes)

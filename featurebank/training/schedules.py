@@ -1,7 +1,7 @@
 """The learning rate over a training: plain numpy, by step and epoch, with the formulas of Keras.
 
 Each schedule is a function of the step since the warm-up ended. `plateau` is the exception: its rate depends on how the
-training goes, and `Plateau` is told after each epoch.
+training goes, and `Plateau` is called after each epoch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 SCHEDULES = ("constant", "inverse_time", "exponential", "cosine", "plateau")
 _LEAST_CHANGE = 1e-4
-"""What counts as better for a plateau: `min_delta` of Keras's `ReduceLROnPlateau`."""
+"""The least improvement that counts for a plateau: `min_delta` of Keras's `ReduceLROnPlateau`."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Schedule:
 
         Args:
             epoch: counted from 1.
-            steps: how many an epoch has.
+            steps: number of steps in an epoch.
 
         Returns:
             (steps,) float64.
@@ -64,12 +64,12 @@ class Schedule:
 
 @dataclass
 class Plateau:
-    """Lowers a learning rate where the training gets no better, as Keras's `ReduceLROnPlateau`.
+    """Lowers a learning rate when the training stops improving, as Keras's `ReduceLROnPlateau`.
 
     Args:
-        factor: what the rate is multiplied by.
-        patience: epochs without a better value before that.
-        floor: the rate is not made smaller than this.
+        factor: factor by which the rate is multiplied.
+        patience: epochs without a better value before the rate is lowered.
+        floor: smallest rate.
     """
 
     factor: float
@@ -79,11 +79,11 @@ class Plateau:
     waited: int = 0
 
     def lowered(self, rate: float, value: float) -> float:
-        """Returns the rate to go on with after an epoch.
+        """Returns the rate of the next epoch.
 
         Args:
-            rate: of the epoch.
-            value: what is watched: the lower the better.
+            rate: rate of this epoch.
+            value: the monitored value; lower is better.
         """
         if value < self.best - _LEAST_CHANGE:
             self.best, self.waited = value, 0

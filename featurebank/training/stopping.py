@@ -10,14 +10,14 @@ import numpy as np
 
 @dataclass
 class EarlyStopping:
-    """Follows one training.
+    """Decides after each epoch whether a training goes on.
 
-    The weights of the best epoch are kept, by however little it was better; for the patience an epoch counts as better
-    only where it is so by more than `min_delta`, as in Keras's `EarlyStopping`.
+    The weights of the best epoch are kept, however small its lead is; for the patience an epoch counts as better only
+    if it is better by more than `min_delta`, as in Keras's `EarlyStopping`.
 
     Args:
-        patience: epochs without a better value before it stops.
-        min_delta: by how much a value must fall to count as better for the patience.
+        patience: epochs without a better value before the training stops.
+        min_delta: how far a value must fall to count as better for the patience.
     """
 
     patience: int
@@ -27,11 +27,11 @@ class EarlyStopping:
     _fell: int = 0
 
     def take(self, epoch: int, value: float) -> tuple[bool, bool]:
-        """Takes the value of an epoch.
+        """Records the value of an epoch.
 
         Args:
             epoch: counted from 1.
-            value: what is watched; NaN is never better.
+            value: the monitored value, lower is better; NaN is never better.
 
         Returns:
             Whether this is the best epoch so far, and whether the training goes on.
@@ -59,7 +59,12 @@ class Narrowing:
     _first: float | None = None
 
     def decide(self, active: Sequence[bool], seconds: float) -> list[int] | None:
-        """Takes an epoch's seconds and which heads go on; returns the heads to go on with, or None for all."""
+        """Records an epoch; returns the positions of the heads that stay in the program, or None where all stay.
+
+        Args:
+            active: for each head of the program whether it goes on.
+            seconds: duration of the epoch.
+        """
         if self._first is None:  # the first epoch compiles
             self._first = seconds
             return None

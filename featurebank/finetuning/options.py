@@ -21,11 +21,6 @@ RATES = {"sgd": 1e-2, "adagrad": 1e-3, "rmsprop": 1e-4, "adam": 1e-4, "adamw": 1
 _UNNORMALIZED = 0.1
 """The share of it where no batch normalisation is trained: EfficientNet-Lite0 explodes at all of it."""
 
-_OF_HEADS = (
-    "optimizer", "momentum", "nesterov", "weight_decay", "schedule", "decay", "warmup", "plateau_factor",
-    "plateau_patience", "plateau_floor", "label_smoothing", "class_weight", "batch_size", "min_delta", "monitor",
-)  # fmt: skip
-"""Options of the same name and meaning in `TrainingOptions`."""
 _BY_PHASE = ("epochs", "learning_rate", "patience")
 _NOT_RECORDED = ("validate_every", "validate_on", "checkpoint_every", "seed")
 """They change no weight, or are kept apart."""
@@ -122,7 +117,9 @@ class Options(StageOptions):
         given = {name: _of_phase(name, getattr(self, name), phase, phases) for name in _BY_PHASE}
         if given["learning_rate"] is None:
             given["learning_rate"] = RATES.get(self.optimizer, RATES["adam"]) * (1 if normalizes else _UNNORMALIZED)
-        return TrainingOptions(**given, **{name: getattr(self, name) for name in _OF_HEADS}, random_state=self.seed)
+        both = {field.name for field in fields(self)} & {field.name for field in fields(TrainingOptions)}
+        given |= {name: getattr(self, name) for name in both.difference(_BY_PHASE)}
+        return TrainingOptions(**given, random_state=self.seed)
 
     def params(self) -> dict[str, Any]:
         """Returns for a run's record the options that differ from the defaults, and which phases were wanted."""

@@ -102,6 +102,7 @@ def test_as_root_of_a_namespace() -> None:
         "-m",
         "pytest",
         "-q",
+        "-n0",
         "-p",
         "no:cacheprovider",
         "-k",

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from immediate import Immediate
 from PIL import Image
+from processes import ended
 
 from featurebank import digest
 from featurebank.backbone import Backbone, load_backbone
@@ -174,10 +175,9 @@ def child(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         return process
 
     yield start
-    for process in started:  # those that a failed test has left
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+    for process in started:  # a failed test has left some of them
+        with ended(process):
+            pass
 
 
 def save_bank(

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import ended
 
 from featurebank.engine.pool import PooledEngine, request_size
 from featurebank.errors import EngineError
@@ -123,14 +124,12 @@ def test_a_process_ends_at_once(ending: str) -> None:
     """At its end, and by Ctrl-C: 200 s of work are waiting."""
     process = subprocess.Popen([sys.executable, "-c", ENDING, ending], cwd=ROOT, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)  # fmt: skip
-    assert process.stdout
-    assert process.stdout.readline() == "ready\n"
-    if ending == "wait":
-        process.send_signal(signal.SIGINT)
-    try:
+    with ended(process):
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        if ending == "wait":
+            process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
-    finally:
-        process.kill()
     assert process.returncode == (0 if ending == "end" else -signal.SIGINT)
     assert ("KeyboardInterrupt" in error) == (ending == "wait")
 

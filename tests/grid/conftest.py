@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from grids import partners
+from processes import ended
 
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that wait for each other are slower than one, on data as small as this."""
     monkeypatch.setattr("featurebank.runtime._chosen", 1)
+
+
+@pytest.fixture(autouse=True)
+def no_partner_is_left() -> Iterator[None]:
+    yield
+    while partners:
+        with ended(partners.pop()):
+            pass
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from processes import ended
 
 from featurebank.bank import Bank
 from featurebank.heads.runs import load_runs
@@ -27,14 +28,12 @@ def test_a_library_that_does_not_end(make_bank: Callable[..., Bank]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "featurebank", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
-    try:
+    with ended(process):
         while not load_runs(bank):
             assert process.poll() is None
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
-    finally:
-        process.kill()
     assert process.returncode == 130
     assert error.strip().endswith("interrupted: what was finished is kept, run the same command again to go on")
     assert [run.head for run in load_runs(bank)] == ["knn"]

@@ -149,6 +149,10 @@ write(f"ends {len(runs)} {runs[0].run}")
 """
 
 
+partners: list[subprocess.Popen[str]] = []
+"""Those that a test has started."""
+
+
 def start_partner(
     bank: Bank, log: Path, grid: Any, *, pause: float = 0.02, hold: Path | None = None, **options: Any
 ) -> subprocess.Popen[str]:
@@ -163,10 +167,11 @@ def start_partner(
         options: of `train_heads`.
     """
     arguments = [str(bank.path), str(log), *map(json.dumps, (grid, options, pause, hold and str(hold)))]
-    return subprocess.Popen(
+    partners.append(subprocess.Popen(
         [sys.executable, "-c", PARTNER, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    ))  # fmt: skip
+    return partners[-1]
 
 
 def logged(log: Path, what: str) -> list[list[str]]:

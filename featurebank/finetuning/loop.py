@@ -21,6 +21,7 @@ from featurebank.finetuning.task import Judged, Task
 from featurebank.progress import Reporter
 from featurebank.training.schedules import Plateau
 from featurebank.training.stopping import EarlyStopping
+from featurebank.words import counted
 
 _LOWER = 0.1
 """What an explosion makes of the learning rate."""
@@ -103,8 +104,8 @@ class Loop:
         left = len(phases) - state.phase - 1
         if left and not improved and not self._task.options.keep_going:
             self._reporter.say(
-                f"phase {state.phase + 1} was no better than before it: the {left} left are not begun (--keep-going "
-                "begins them)"
+                f"phase {state.phase + 1} made nothing better, so that {counted(left, 'more phase')} "
+                f"{'is' if left == 1 else 'are'} not begun (--keep-going goes on)"
             )
             state.phase = len(phases)
         else:

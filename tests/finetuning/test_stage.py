@@ -103,7 +103,7 @@ def test_it_never_ends_below_its_head(clean: Bank, head: Run, said: Said) -> Non
     assert ruined.metrics["val"]["accuracy"] == head.metrics["val"]["accuracy"]
     assert ruined.finetune["gain"]["worth"].startswith("not worth it: ")
     assert [phase["unfreeze"] for phase in ruined.finetune["phases"]] == ["last"], "the second phase is not begun"
-    assert "phase 1 was no better than before it: the 1 left are not begun (--keep-going begins them)" in said.lines
+    assert "phase 1 made nothing better, so that 1 more phase is not begun (--keep-going goes on)" in said.lines
     val = Originals(clean, ["val"])
     graft = fb.graft(clean, head, proof=False)
     images = val.take(np.arange(len(val))).astype(np.float32)

@@ -74,6 +74,7 @@ def test_every_command_that_is_shown_can_be_parsed(words: list[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # fifteen commands, among them a whole fine-tune
 def test_every_command_that_is_shown_does_its_work_in_order(tmp_path: Path) -> None:
     """Where only what `pip install .` brings can be imported, in one directory, one after another."""
     shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")

@@ -13,7 +13,7 @@ import numpy as np
 
 from featurebank.augment import Augmentation, augment
 from featurebank.backbone import Backbone
-from featurebank.backbone.recorded import check_recorded, load_recorded
+from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
 from featurebank.engine.catalog import load_engine
 from featurebank.errors import FeatureBankError
@@ -56,8 +56,7 @@ def check_canaries(
         What it has shown; images, weights or a dataset that are no longer there are a reason, no error.
     """
     try:
-        backbone = backbone or load_recorded(bank.recipe, bank.manifest.source)
-        check_recorded(backbone, bank.recipe)
+        backbone = load_recorded(bank.recipe, bank.manifest.source, given=backbone)
         dataset = original_dataset(bank)
         places = unchanged(bank, dataset, rows, seed)
         images = [backbone.resize(dataset.image(index, backbone.levels)) for _, index in places]

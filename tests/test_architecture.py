@@ -81,7 +81,7 @@ OWNERS = {
     "scipy": {"heads", "metrics", "training"},  # metrics: quantiles and sums of distributions
     "click": {"cli"},
     "rich": {"cli"},
-    "pydantic": {"system"},
+    "pydantic": {"system", "bank"},
     "filelock": {"bank"},
     "PIL": {"dataset", "backbone", "report"},  # report: pictures on a page are files
     "jinja2": {"report"},

@@ -48,12 +48,6 @@ def recorded_options(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> di
     }  # fmt: skip
 
 
-def changed_parts(backbone: Backbone, recipe: Mapping[str, Any]) -> list[str]:
-    """Returns what of a backbone is not as a bank's recipe has it: weights, architecture, preprocessing."""
-    own = backbone.recipe
-    return [part for part in dict.fromkeys((*own, "levels")) if recipe.get(part) != own.get(part)]
-
-
 def recorded_batch_norm(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> BatchNorm:
     """Returns what a fine-tune of a bank's network does with batch normalisation by default: "train" or "frozen".
 
@@ -69,32 +63,37 @@ def recorded_batch_norm(recipe: Mapping[str, Any], source: Mapping[str, Any]) ->
     return TABLE.get(str(recipe["backbone"]), BackboneSpec).finetune_batch_norm
 
 
-def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backbone:
-    """Loads the backbone that a bank was made with.
+def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any], *, given: Backbone | None = None) -> Backbone:
+    """Returns the backbone that a bank was made with.
 
     Args:
         recipe: of the bank.
         source: of its manifest: what `recorded_source` gave.
+        given: the network where the caller has it; it is checked. Default: it is loaded again.
 
     Raises:
         ConfigError: the network was made in memory by another process, or is not there any more; or it is a function
             that the user has not named: no bank may say which code is run; or a newer featurebank made the bank.
         WeightsError: the backbone is not the one that made the bank: other weights, architecture or preprocessing.
     """
-    options = recorded_options(recipe, source)
-    name = options.pop("backbone")
-    check_named(name, "the bank")
-    backbone = load_backbone(name, **options, resize=word_of(recipe["resize"]), levels=recipe.get("levels"))
-    check_recorded(backbone, recipe)
-    return backbone
-
-
-def check_recorded(backbone: Backbone, recipe: Mapping[str, Any]) -> None:
-    """Raises WeightsError where a backbone is not the one that made a bank with this recipe."""
-    if wrong := changed_parts(backbone, recipe):
+    backbone = given
+    if backbone is None:
+        options = recorded_options(recipe, source)
+        name = options.pop("backbone")
+        check_named(name, "the bank")
+        backbone = load_backbone(name, **options, resize=word_of(recipe["resize"]), levels=recipe.get("levels"))
+    own = backbone.recipe
+    wrong = [part for part in dict.fromkeys((*own, "levels")) if recipe.get(part) != own.get(part)]
+    if wrong:
         name = getattr(backbone.spec, "known_as", "") or backbone.name
+        remedy = (
+            "extract again with these, or bring the old ones back"
+            if given is None
+            else "give the network that made the bank, or leave it out"
+        )
         message = (
             f"the bank was made by another {' and '.join(wrong)} than {name} with weights {backbone.weights} has now: "
-            "extract again with these, or bring the old ones back"
+            f"{remedy}"
         )
         raise WeightsError(message)
+    return backbone

@@ -15,6 +15,7 @@ from featurebank.bank.claims import NAME as CLAIMS
 from featurebank.bank.lock import LOCK, NOTE, WriterLock
 from featurebank.bank.manifest import ITEMS, MANIFEST, Manifest, load_items, load_manifest
 from featurebank.bank.note import is_unsealed_note
+from featurebank.bank.run_record import check_run_record
 from featurebank.bank.shard import PATTERN, ShardEntry, is_whole, read_keys
 from featurebank.bank.unfinished import CHECKPOINT, HOLDER
 from featurebank.errors import BankDamagedError, BankUnreadableError
@@ -201,7 +202,9 @@ def _compare(whole: bool, file: Path, remedy: str) -> None:  # noqa: FBT001 - a 
 
 def _check_json(file: Path, *, run: bool) -> None:
     try:
-        read_sealed(file, strict=True)
+        value = read_sealed(file, strict=True)
+        if run:
+            check_run_record(value, file)
     except ValueError as error:
         reason = " ".join(str(error).split())
         if run:

@@ -67,14 +67,14 @@ def _runs(bank: BankSummary) -> tuple[int, float | None]:
     from featurebank.errors import BankError
     from featurebank.heads.runs import load_runs
 
-    try:
-        runs = load_runs(Bank(bank.path)) if bank.images is not None else []
-    except BankError:
+    if bank.problem or bank.images is None:
         return 0, None
     try:
-        scores = [float(run.metrics["val"]["accuracy"]) for run in runs if not (run.failure or run.fold or run.rung)]
-    except (LookupError, TypeError, ValueError):  # a stranger's record
-        scores = []
+        runs = load_runs(Bank(bank.path))
+    except BankError as error:
+        echo(f"warning: {error}", err=True)
+        return 0, None
+    scores = [float(run.metrics["val"]["accuracy"]) for run in runs if not (run.failure or run.fold or run.rung)]
     return len(runs), max(scores, default=None)
 
 

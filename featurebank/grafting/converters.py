@@ -159,8 +159,8 @@ def _keep_biases_apart(made: Any) -> None:
         made: the model; changed in place.
     """
     import numpy as np
-    from openvino import opset13 as operations
 
+    operations = import_openvino().opset13
     found = [
         (node, product, 1 - product)
         for node in made.get_ordered_ops()

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from featurebank.backbone import Backbone
-from featurebank.backbone.recorded import changed_parts, load_recorded
+from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
-from featurebank.errors import HeadError, WeightsError
+from featurebank.errors import HeadError
 from featurebank.grafting.about import About, Proof
 from featurebank.grafting.joined import JoinedModel
 from featurebank.grafting.proof import prove_joined, prove_layers, sample_of
@@ -89,7 +89,7 @@ def grafted(
         return _finetuned(bank, run, form)
     head, tap = (trained_head(bank, run), run.tap) if isinstance(run, Run) else (run, tap or "pooled")
     _check_width(head, bank.tap_shape(tap), tap)
-    backbone = _same(bank, backbone) if backbone else load_recorded(bank.recipe, bank.manifest.source)
+    backbone = load_recorded(bank.recipe, bank.manifest.source, given=backbone)
     about = _about(bank, backbone.recipe, run, type(head).__name__, tap)
     with reporter.step(f"joining {backbone.name} and its head"):
         model, layers = _joined(backbone, tap, head, about, form)
@@ -216,16 +216,6 @@ def answer(model: Any, images: np.ndarray) -> np.ndarray:
     if isinstance(model, JoinedModel):
         return model.predict(images)
     return np.asarray(model(images.astype(np.float32), training=False))
-
-
-def _same(bank: Bank, backbone: Backbone) -> Backbone:
-    if wrong := changed_parts(backbone, bank.recipe):
-        message = (
-            f"'{bank.name}' was made by another {' and '.join(wrong)} than {backbone.name} with weights "
-            f"{backbone.weights} has: give the network that made the bank, or leave it out"
-        )
-        raise WeightsError(message)
-    return backbone
 
 
 def _about(bank: Bank, recipe: Mapping[str, Any], run: Run | Any, name: str, tap: str) -> About:

@@ -11,6 +11,7 @@ import numpy as np
 
 from featurebank import digest
 from featurebank.bank import Bank
+from featurebank.bank.run_record import check_run_record
 from featurebank.errors import DatasetError
 from featurebank.heads.catalog import changed_params, is_neural, revision_of
 from featurebank.heads.folds import given_folds
@@ -200,6 +201,9 @@ def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> li
         bank: where they are.
         stale: those of its older states instead.
         overtaken: also runs that were stopped at a rung of a race and went on from there.
+
+    Raises:
+        BankDamagedError: a file is as it was written, and is no record of a run.
     """
     paths = sorted((bank.path / "runs").glob("*.json"))
     every = [run for path in paths if (run := read_run(path)) is not None]
@@ -252,13 +256,18 @@ def _one_each(runs: Sequence[Run], bank: Bank) -> list[Run]:
 
 
 def read_run(path: Path) -> Run | None:
-    """Returns the run in a file of a bank's `runs/`; None where there is none, or it is damaged."""
+    """Returns the run in a file of a bank's `runs/`; None where there is none, or it is damaged.
+
+    Raises:
+        BankDamagedError: the file is as it was written, and is no record of a run.
+    """
     try:
         value = {"views": None, **read_sealed(path)}
-        told = {name: tuple(value[name]) for name in ("notes", "fold", "rung") if value.get(name) is not None}
-        run = Run(**{**value, **told}, directory=path.parent.parent)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError):
         return None
+    check_run_record(value, path)
+    tuples = {name: tuple(value[name]) for name in ("notes", "fold", "rung") if value.get(name) is not None}
+    run = Run(**{**value, **tuples}, directory=path.parent.parent)
     return run if run.run == path.stem else None  # a process that was killed leaves unfinished files of other names
 
 

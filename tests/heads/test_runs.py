@@ -40,7 +40,8 @@ class FakeBank:
 def make_run(
     name: str, accuracy: float = 0.5, loss: float = 1.0, seconds: float = 1.0, seed: int = 0, **more: Any
 ) -> Run:
-    metrics = {"val": {"accuracy": accuracy, "loss": loss}, "train": {}}
+    scores = {"accuracy": accuracy, "loss": loss}
+    metrics = {"val": scores, "train": scores}
     options: dict[str, Any] = {"head": "knn", "params": {"name": name}, "tap": "pooled", "metrics": metrics} | more
     return Run(run=f"{name}{seed}", seed=seed, seconds=seconds, bank="0" * 32, created="", **options)
 

@@ -1,0 +1,108 @@
+"""What the record of a run may hold: each key with its type, checked whenever a record is read.
+
+A checksum says that a file is as somebody wrote it, not that featurebank did. What reads records relies on this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from featurebank.errors import BankDamagedError
+
+_LONGEST = 60
+"""Letters of a value that are shown."""
+
+
+def check_run_record(value: Mapping[str, Any], file: Path) -> None:
+    """Checks the record of a run, without its checksum.
+
+    Args:
+        value: the record.
+        file: where it was read, for the message.
+
+    Raises:
+        BankDamagedError: a key is missing or unknown, or its value is of another type.
+    """
+    import pydantic
+
+    try:
+        _schema().validate_python(value)
+        wrong = _contradiction(value)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"])[:_LONGEST]
+        got = "" if first["type"] == "missing" else f" is {_shown(first['input'])}"
+        wrong = f"{place}{got} ({first['msg'][:1].lower()}{first['msg'][1:]})"
+    if wrong:
+        message = f"'{file}' is no record of a run: {wrong}; delete it, and 'featurebank heads' trains the run again"
+        raise BankDamagedError(message)
+
+
+def _contradiction(value: Mapping[str, Any]) -> str | None:
+    """Returns what of a record contradicts the rest of it."""
+    metrics = value["metrics"]
+    missing = [split for split in ("train", "val") if split not in metrics]
+    if missing and not value.get("failure"):
+        return f"metrics has no '{missing[0]}', and failure gives no reason"
+    right, images = value.get("right"), metrics.get("val", {}).get("images")
+    if right is not None and images is not None and len(right) != 2 * ((images + 7) // 8):
+        return f"right has {len(right)} digits, and metrics.val.images is {images}"
+    return None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+@lru_cache(maxsize=1)
+def _schema() -> Any:
+    """Returns the table, made when it is first needed because pydantic takes a moment to load."""
+    from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, create_model
+
+    strict, lenient = (ConfigDict(strict=True, extra=extra) for extra in ("forbid", "allow"))
+    count: Any = Annotated[int, Field(ge=0, lt=1 << 53)]
+    share: Any = Annotated[float, Field(ge=0, le=1)]
+    three: Any = Annotated[list[Annotated[int, Field(gt=-(1 << 53), lt=1 << 53)]], Field(min_length=3, max_length=3)]
+    pair: Any = Annotated[list[float], Field(min_length=2, max_length=2)]
+    hexadecimal: Any = Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]
+    free: Any = dict[str, JsonValue]
+
+    def table(name: str, required: dict[str, Any], optional: dict[str, Any], *, known_alone: bool = True) -> Any:
+        fields: dict[str, Any] = {key: (kind, ...) for key, kind in required.items()}
+        fields.update({key: (kind, None) for key, kind in optional.items()})
+        return create_model(name, __config__=strict if known_alone else lenient, **fields)
+
+    scores: Any = table(
+        "Scores", {"accuracy": share, "loss": float},
+        {"images": count, "macro_f1": float, "top5_accuracy": share, "brier": float, "calibration_error": float,
+         "recall": list[float | None], "opened_before": count, "accuracy_interval": pair,
+         "top5_accuracy_interval": pair, "loss_interval": pair, "macro_f1_interval": pair, "brier_interval": pair},
+        known_alone=False,
+    )  # fmt: skip
+    start: Any = table("Start", {"accuracy": float, "loss": float}, {})
+    gain: Any = table(
+        "Gain", {"accuracy": float, "accuracy_interval": pair, "worth": str},
+        {"over": str, "p_value": float, "loss": float},
+    )  # fmt: skip
+    phase: Any = table(
+        "Phase", {"unfreeze": str, "from": str, "layers": count, "trained": count, "epochs": count, "improved": bool},
+        {},
+    )  # fmt: skip
+    finetune: Any = table(
+        "Finetune", {"from": str, "phases": list[phase], "epoch_0": start, "gain": gain}, {"batch_norm": str | None}
+    )
+    steps: Any = list[dict[str, float | None]]
+    curves: Any = dict[str, count | list[float | None] | steps]
+    return TypeAdapter(table(
+        "Record",
+        {"run": str, "head": str, "params": free, "tap": str, "seed": int, "seconds": float,
+         "metrics": dict[str, scores], "bank": str, "created": str},
+        {"together": count, "history": curves | None, "failure": str | None, "notes": list[str],
+         "tested": str | None, "weights": str | None, "fold": three | None, "rung": three | None,
+         "parameters": count | None, "right": hexadecimal | None, "graft": free | None, "finetune": finetune | None,
+         "revision": count, "views": count | None, "name": str},
+    ))  # fmt: skip

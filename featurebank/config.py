@@ -15,8 +15,8 @@ from annotated_types import Ge, MaxLen, MinLen
 
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.extraction.options import ExtractOptions
-from featurebank.finetuning.options import Options as FinetuneOptions
-from featurebank.grid.options import Options as HeadsOptions
+from featurebank.finetuning.options import FinetuneOptions
+from featurebank.grid.options import GridOptions
 from featurebank.system.options import OptionsError, StageOptions, checked_values
 from featurebank.toml_files import parse_value, read_toml
 from featurebank.words import problem_lines, shown
@@ -60,7 +60,7 @@ class ExtractSection(ExtractOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadsSection(HeadsOptions):
+class HeadsSection(GridOptions):
     """`[heads]`: what is trained on the features, and how."""
 
     grid: str = "default"

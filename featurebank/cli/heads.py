@@ -146,10 +146,10 @@ def heads(
     if params and not head:
         message = "-p belongs to --head KIND (in a grid file, write parameters in its [[head]] block)"
         raise click.UsageError(message)
-    from featurebank.grid import Options, train_grid
+    from featurebank.grid import GridOptions, train_grid
 
     began = time.perf_counter()
-    options = Options(**given(chosen))
+    options = GridOptions(**given(chosen))
     found = open_bank(settings, bank)
     wanted: Any = [{"kind": head, **read_params(params)}] if head else grid or "default"
     trained = train_grid(found, wanted, options, settings.reporter())

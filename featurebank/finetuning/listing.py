@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from featurebank.backbone.recorded import recorded_batch_norm
 from featurebank.bank import Bank
-from featurebank.finetuning.options import Options
+from featurebank.finetuning.options import FinetuneOptions
 from featurebank.finetuning.phases import plan_phases
 from featurebank.finetuning.stage import find_start
 from featurebank.grafting.stage import grafted
@@ -28,7 +28,7 @@ class ListedLayer:
 
 
 def list_layers(
-    run: Run | str, options: Options, *, bank: Bank | None = None, reporter: Reporter = SILENT
+    run: Run | str, options: FinetuneOptions, *, bank: Bank | None = None, reporter: Reporter = SILENT
 ) -> list[ListedLayer]:
     """Lists the layers of a fine-tune in order, and which phases train them; nothing is trained.
 

@@ -31,7 +31,7 @@ _NUMBER = "a number, or a list with one for each phase"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(StageOptions):
+class FinetuneOptions(StageOptions):
     """The options of `finetune`; those that heads have too mean what they mean there.
 
     Args:
@@ -124,7 +124,7 @@ class Options(StageOptions):
     def params(self) -> dict[str, Any]:
         """Returns for a run's record the options that differ from the defaults, and which phases were wanted."""
         found = {}
-        for field in fields(Options):
+        for field in fields(FinetuneOptions):
             value = getattr(self, field.name)
             value = list(value) if isinstance(value, tuple) else value
             if field.name not in _NOT_RECORDED and value not in (field.default, []):
@@ -133,7 +133,7 @@ class Options(StageOptions):
 
     def identity(self) -> dict[str, Any]:
         """Returns all that decides the weights, as JSON values."""
-        found = {field.name: getattr(self, field.name) for field in fields(Options)}
+        found = {field.name: getattr(self, field.name) for field in fields(FinetuneOptions)}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
         return {name: value for name, value in plain.items() if name not in _NOT_RECORDED}
 
@@ -156,18 +156,18 @@ class Options(StageOptions):
         yield from unreadable("augment", self.augment, Augmentation.parse)
 
 
-def read_options(given: Mapping[str, Any]) -> Options:
+def read_options(given: Mapping[str, Any]) -> FinetuneOptions:
     """Returns the options of these names and values.
 
     Raises:
         UnknownNameError: one is none of a fine-tune.
         OptionsError: something is wrong.
     """
-    known = [field.name for field in fields(Options)]
+    known = [field.name for field in fields(FinetuneOptions)]
     for name in given:
         if name not in known:
             raise unknown_name("option of finetune", name, known)
-    return Options(**given)
+    return FinetuneOptions(**given)
 
 
 def _of_phase(name: str, value: Any, phase: int, phases: int) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from featurebank.backbone.cuts import cut_points
 from featurebank.backbone.graph import graph_of
 from featurebank.errors import ConfigError, unknown_name
-from featurebank.finetuning.options import Options
+from featurebank.finetuning.options import FinetuneOptions
 from featurebank.training.options import TrainingOptions
 from featurebank.words import counted, every
 
@@ -92,7 +92,7 @@ class Layout:
         return [cut.name for cut in reversed(self.cuts) if first <= self.place[cut.name] < number][:_NEAREST]
 
 
-def plan_phases(model: Any, options: Options) -> list[Phase]:
+def plan_phases(model: Any, options: FinetuneOptions) -> list[Phase]:
     """Returns the phases of a fine-tune.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 
 from featurebank.backbone.graph import graph_of
 from featurebank.errors import ConfigError
-from featurebank.finetuning.options import Options
+from featurebank.finetuning.options import FinetuneOptions
 from featurebank.finetuning.phases import Layout, Phase, unfreeze
 from featurebank.runtime import import_tensorflow
 from featurebank.training.optimizers import Step
@@ -29,7 +29,7 @@ class Network:
         options: dropout and seed.
     """
 
-    def __init__(self, model: Any, options: Options) -> None:
+    def __init__(self, model: Any, options: FinetuneOptions) -> None:
         self.model = model
         self.training = _logits_model(model, options)
         self.places = _places(model)
@@ -91,7 +91,7 @@ class Program:
         class_weights: (classes,) of those that the head has seen.
     """
 
-    def __init__(self, network: Network, phase: Phase, options: Options, class_weights: np.ndarray) -> None:
+    def __init__(self, network: Network, phase: Phase, options: FinetuneOptions, class_weights: np.ndarray) -> None:
         tf = import_tensorflow()
         unfreeze(network.model, phase)
         layout = Layout(network.model)
@@ -178,7 +178,7 @@ def _change(
     return change  # type: ignore[no-any-return]
 
 
-def _logits_model(model: Any, options: Options) -> Any:
+def _logits_model(model: Any, options: FinetuneOptions) -> Any:
     """Returns the part of a graft that ends in logits, with dropout before the head's last dense layer."""
     import keras
 

@@ -23,7 +23,7 @@ from featurebank.finetuning.alone import alone
 from featurebank.finetuning.checkpoint import State
 from featurebank.finetuning.loop import Loop
 from featurebank.finetuning.normalized import check_mixed, mixed, normalized
-from featurebank.finetuning.options import Options, read_options
+from featurebank.finetuning.options import FinetuneOptions, read_options
 from featurebank.finetuning.outcome import check_start, gain
 from featurebank.finetuning.phases import ALL, Phase, describe, describe_batch_norm, plan_phases
 from featurebank.finetuning.program import Network
@@ -59,7 +59,7 @@ def finetune(
         backbone: the network of the bank; default: loaded again.
         tensorboard: a directory that TensorBoard is pointed at; curves are written there as they come.
         reporter: is told what is trained and each epoch.
-        options: see `Options`: `unfreeze` or `progressive`, and whatever differs from the defaults.
+        options: see `FinetuneOptions`: `unfreeze` or `progressive`, and whatever differs from the defaults.
 
     Returns:
         A run on the same leaderboard, of the head "finetune". `saved_path` is its model, images 0..255 in,
@@ -79,7 +79,7 @@ def finetune(
 
 
 def run_finetune(
-    run: Run | str, options: Options, *, bank: Bank | None = None, backbone: Backbone | None = None,
+    run: Run | str, options: FinetuneOptions, *, bank: Bank | None = None, backbone: Backbone | None = None,
     tensorboard: Path | None = None, reporter: Reporter = SILENT,
 ) -> Run:  # fmt: skip
     """Does what `finetune` does, with options that are made."""
@@ -103,7 +103,7 @@ def run_finetune(
 class _Stage:
     """One fine-tune."""
 
-    def __init__(self, start: Run, bank: Bank, given: Options, reporter: Reporter) -> None:
+    def __init__(self, start: Run, bank: Bank, given: FinetuneOptions, reporter: Reporter) -> None:
         self._start, self._bank, self._given, self._reporter = start, bank, given, reporter
         self._options = replace(
             given, batch_norm=given.batch_norm or recorded_batch_norm(bank.recipe, bank.manifest.source)
@@ -203,7 +203,7 @@ class _Ended:
     state: State
     head: Judged
 
-    def judged(self, options: Options) -> Judged:
+    def judged(self, options: FinetuneOptions) -> Judged:
         """Returns what the model says; without a better epoch that is what the head said."""
         return (
             replace(self.task, network=Network(self.model, options)).judge() if self.state.best["epoch"] else self.head
@@ -244,7 +244,7 @@ def best_start(bank: Bank, runs: Iterable[Run], reporter: Reporter = SILENT) -> 
     return best_in_layers(bank, [run for run in runs if not is_finetuned(run)], reporter)
 
 
-def _run_id(start: Run, bank_digest: str, options: Options) -> str:
+def _run_id(start: Run, bank_digest: str, options: FinetuneOptions) -> str:
     recipe = [FINETUNE, start.run, options.identity(), options.seed, bank_digest]
     return digest.of_recipe(recipe)[:10]
 

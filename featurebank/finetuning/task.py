@@ -10,7 +10,7 @@ import numpy as np
 
 from featurebank import metrics
 from featurebank.finetuning.images import batches
-from featurebank.finetuning.options import Options
+from featurebank.finetuning.options import FinetuneOptions
 from featurebank.finetuning.phases import Phase
 from featurebank.finetuning.program import Network
 from featurebank.originals import Originals
@@ -51,7 +51,7 @@ class Task:
     train: Originals
     val: Originals
     phases: Sequence[Phase]
-    options: Options
+    options: FinetuneOptions
 
     def judge(self, part: int = 0, parts: int = 1) -> Judged:
         """Evaluates the model on the validation images, or on one of several equal parts of them.

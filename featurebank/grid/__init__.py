@@ -2,7 +2,7 @@
 
 from featurebank.grid.expand import default_tap, expand
 from featurebank.grid.files import Grid, read_grid
-from featurebank.grid.options import Options
+from featurebank.grid.options import GridOptions
 from featurebank.grid.stage import train_grid, train_heads
 
-__all__ = ["Grid", "Options", "default_tap", "expand", "read_grid", "train_grid", "train_heads"]
+__all__ = ["Grid", "GridOptions", "default_tap", "expand", "read_grid", "train_grid", "train_heads"]

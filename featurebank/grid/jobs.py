@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from featurebank.bank import Bank
-from featurebank.grid.options import Options
+from featurebank.grid.options import GridOptions
 from featurebank.heads.catalog import is_random
 from featurebank.heads.folds import Fold
 from featurebank.heads.runs import HeadSpec, run_id
@@ -48,7 +48,7 @@ class Job:
         return replace(self.spec, params={**self.spec.params, "epochs": self.rung.epochs})
 
 
-def plan(specs: Iterable[HeadSpec], options: Options, bank: Bank) -> list[Job]:
+def plan(specs: Iterable[HeadSpec], options: GridOptions, bank: Bank) -> list[Job]:
     """Returns the jobs of some heads: every seed on every fold; heads without chance have one seed."""
     seeds, folds = options.chosen_seeds(), options.chosen_folds(bank)
     return [

@@ -17,7 +17,7 @@ _FOLDS = "a whole number of 2 or more, as 5, or 'given' for the dataset's own"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(StageOptions):
+class GridOptions(StageOptions):
     """How heads are trained; see `featurebank.train_heads`."""
 
     seeds: Annotated[Annotated[int, Ge(1)] | Annotated[Sequence[Annotated[int, Ge(0)]], MinLen(1)], _SEEDS] = 1

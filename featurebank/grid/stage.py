@@ -15,7 +15,7 @@ from featurebank.errors import HeadError
 from featurebank.grid.expand import expand
 from featurebank.grid.files import Grid
 from featurebank.grid.jobs import Job, job, plan
-from featurebank.grid.options import Options
+from featurebank.grid.options import GridOptions
 from featurebank.grid.record import Journal
 from featurebank.grid.schedule import Clock
 from featurebank.grid.search import RUNGS, racers, rung_jobs, sample, winners
@@ -75,14 +75,14 @@ def train_heads(
         DatasetError: a split is empty, the training images are of one class, or a class has fewer images than folds.
         HeadError: every run failed, or not even the cheapest fits the budget.
     """
-    options = Options(
+    options = GridOptions(
         seeds=seeds, taps=taps, search=search, runs=runs, folds=folds, repeats=repeats, budget=budget,
         retry_failed=retry_failed, views=views,
     )  # fmt: skip
     return train_grid(bank, grid, options, reporter)
 
 
-def train_grid(bank: Bank, grid: Grid, options: Options, reporter: Reporter = SILENT) -> list[Run]:
+def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter = SILENT) -> list[Run]:
     """Does what `train_heads` does, with options that are made."""
     clock = Clock(options.budget)
     specs = expand(grid, bank, options.taps, views=options.views, reporter=reporter)
@@ -110,7 +110,7 @@ def train_grid(bank: Bank, grid: Grid, options: Options, reporter: Reporter = SI
 class _Stage:
     """One call of `train_heads`."""
 
-    def __init__(self, bank: Bank, options: Options, journal: Journal, shop: Workshop, reporter: Reporter) -> None:
+    def __init__(self, bank: Bank, options: GridOptions, journal: Journal, shop: Workshop, reporter: Reporter) -> None:
         self._bank, self._options, self._journal, self._shop, self._reporter = bank, options, journal, shop, reporter
         self._trained = False
 
@@ -165,7 +165,7 @@ class _Stage:
         return [self._journal.runs[wanted.run]] if wanted.run in self._journal.runs else []
 
 
-def _refuse_nothing(found: Sequence[Run], jobs: Sequence[Job], options: Options) -> None:
+def _refuse_nothing(found: Sequence[Run], jobs: Sequence[Job], options: GridOptions) -> None:
     """Raises where no run can be shown: all failed, or none fitted the budget."""
     if not found:
         message = (

@@ -12,9 +12,8 @@ import pytest
 
 from featurebank.cli import group
 from featurebank.extraction import ExtractOptions, extract
-from featurebank.finetuning import Options as FinetuneOptions
-from featurebank.grid import Options as HeadsOptions
-from featurebank.grid import train_heads
+from featurebank.finetuning import FinetuneOptions
+from featurebank.grid import GridOptions, train_heads
 from featurebank.system.options import StageOptions
 
 NO_FIELDS = {
@@ -30,7 +29,7 @@ GLOBAL = {"cache", "threads", "ram", "quiet", "verbose", "as_json"}
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("extract", ExtractOptions), ("heads", HeadsOptions), ("finetune", FinetuneOptions)]
+    ("name", "kind"), [("extract", ExtractOptions), ("heads", GridOptions), ("finetune", FinetuneOptions)]
 )
 def test_a_command_has_the_options_of_its_stage(name: str, kind: type[StageOptions]) -> None:
     options: dict[str, Any] = {one.name: one for one in group.commands[name].params}
@@ -51,7 +50,7 @@ def test_a_command_has_the_options_of_its_stage(name: str, kind: type[StageOptio
             assert tuple(option.type.choices) == choices, field
 
 
-@pytest.mark.parametrize(("function", "kind"), [(extract, ExtractOptions), (train_heads, HeadsOptions)])
+@pytest.mark.parametrize(("function", "kind"), [(extract, ExtractOptions), (train_heads, GridOptions)])
 def test_a_function_has_the_options_of_its_stage(function: Any, kind: type[StageOptions]) -> None:
     arguments = inspect.signature(function).parameters
     for field in fields(kind):

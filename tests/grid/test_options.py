@@ -8,7 +8,7 @@ import pytest
 
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError
-from featurebank.grid.options import Options
+from featurebank.grid.options import GridOptions
 from featurebank.heads.folds import Fold
 
 NO_BANK = cast("Bank", None)
@@ -16,13 +16,13 @@ NO_BANK = cast("Bank", None)
 
 
 def test_the_defaults_are_right() -> None:
-    assert (Options().chosen_seeds(), Options().chosen_folds(NO_BANK)) == ([0], [None])
+    assert (GridOptions().chosen_seeds(), GridOptions().chosen_folds(NO_BANK)) == ([0], [None])
 
 
 def test_seeds_and_folds() -> None:
-    assert Options(seeds=3).chosen_seeds() == [0, 1, 2]
-    assert Options(seeds=(5, 3, 5)).chosen_seeds() == [5, 3]
-    assert Options(folds=2, repeats=2).chosen_folds(NO_BANK) == [
+    assert GridOptions(seeds=3).chosen_seeds() == [0, 1, 2]
+    assert GridOptions(seeds=(5, 3, 5)).chosen_seeds() == [5, 3]
+    assert GridOptions(folds=2, repeats=2).chosen_folds(NO_BANK) == [
         Fold(0, 2, 0),
         Fold(1, 2, 0),
         Fold(0, 2, 1),
@@ -57,9 +57,9 @@ def test_seeds_and_folds() -> None:
 )
 def test_what_is_wrong(options: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        Options(**options)
+        GridOptions(**options)
 
 
 def test_all_that_is_wrong_is_told() -> None:
     with pytest.raises(ConfigError, match=r"seeds is.*\nsearch is 'best'.*\nfolds is.*\nbudget is"):
-        Options(seeds=0, search="best", folds=0, budget=-1)
+        GridOptions(seeds=0, search="best", folds=0, budget=-1)

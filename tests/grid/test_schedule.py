@@ -11,7 +11,7 @@ import pytest
 from featurebank.bank import Bank
 from featurebank.grid import expand
 from featurebank.grid.jobs import Job, plan
-from featurebank.grid.options import Options
+from featurebank.grid.options import GridOptions
 from featurebank.grid.schedule import Clock, Speed, make_pieces
 from featurebank.heads.data import TrainingData
 from featurebank.heads.fitting import Fitted
@@ -33,7 +33,7 @@ def data(make_bank: Callable[..., Bank]) -> TrainingData:
 @pytest.fixture
 def jobs(make_bank: Callable[..., Bank]) -> list[Job]:
     bank = make_bank("jobs")
-    return plan(expand(GRID, bank), Options(), bank)
+    return plan(expand(GRID, bank), GridOptions(), bank)
 
 
 def fitted(seconds: float) -> Fitted:

@@ -11,7 +11,7 @@ from grids import Listener, kept
 from featurebank.bank import Bank
 from featurebank.grid import expand, train_heads
 from featurebank.grid.jobs import plan
-from featurebank.grid.options import Options
+from featurebank.grid.options import GridOptions
 from featurebank.grid.search import racers, rung_jobs, sample
 from featurebank.heads.runs import load_runs
 
@@ -49,7 +49,7 @@ def test_who_races(make_bank: Callable[..., Bank]) -> None:
     assert racers(specs) == specs[:9]
     assert racers(specs[:2]) == [], "two are no race"
     for number, epochs in ((1, 1), (2, 3)):
-        jobs = rung_jobs(plan(specs[:9], Options(folds=2), bank), number, bank)
+        jobs = rung_jobs(plan(specs[:9], GridOptions(folds=2), bank), number, bank)
         assert {job.trained.params["epochs"] for job in jobs} == {epochs}
         assert {job.spec.params["epochs"] for job in jobs} == {9}
         assert len({job.run for job in jobs}) == 18

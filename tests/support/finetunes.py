@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from featurebank.finetuning.options import Options, read_options
+from featurebank.finetuning.options import FinetuneOptions, read_options
 from featurebank.progress import Reporter
 
 
@@ -39,5 +39,5 @@ def save_photos(root: Path, *, train: int = 41, val: int = 24) -> None:
         Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
-def options(**given: Any) -> Options:
+def options(**given: Any) -> FinetuneOptions:
     return read_options({"unfreeze": ["all"], **given})

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt, Lt
 
 from featurebank.backbone.resize import resize_image, rule_of
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset, Skipped
 from featurebank.dataset import survey as look
 from featurebank.dataset.survey import Distribution, DuplicateList
-from featurebank.errors import BadImageError, ConfigError
+from featurebank.errors import BadImageError
 from featurebank.levels import Levels, parse_levels
 from featurebank.near import NEAR, NearDuplicates, NearPair, near_duplicates
 from featurebank.progress import SILENT, Reporter
-from featurebank.words import counted
+from featurebank.system.options import StageOptions
 
 if TYPE_CHECKING:
     from featurebank.augment import Augmentation
@@ -29,6 +30,19 @@ PLACES_PICTURED = 6
 _SAMPLES = 400
 """Sample images in all, at most."""
 _AUGMENTED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectOptions(StageOptions):
+    """What is shown of a dataset, and what counts as alike; see `inspect_dataset`."""
+
+    views: Annotated[int, Ge(1)] = 4
+    image_size: Annotated[int, Ge(1)] = 224
+    resize: str | None = None
+    levels: str | None = None
+    sample: Annotated[int, Ge(0)] = 8
+    near: Annotated[float, Gt(0), Lt(1), f"a number between 0 and 1, as {NEAR}"] = NEAR
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,8 +151,10 @@ def inspect_dataset(
         ConfigError: an option is wrong.
         BankError: the bank cannot be read.
     """
-    _check(views, image_size, sample, near)
-    square, scale = (image_size, rule_of(resize)), parse_levels(levels)
+    options = InspectOptions(
+        views=views, image_size=image_size, resize=resize, levels=levels, sample=sample, near=near, seed=seed
+    )
+    square, scale = (options.image_size, rule_of(resize)), parse_levels(levels)
     with reporter.track("read", len(dataset), "images") as advance:
         dataset.fingerprint(advance)
     with reporter.track("look", len(dataset), "images") as advance:
@@ -147,8 +163,8 @@ def inspect_dataset(
     width, height = seen.widths[usable].astype(np.float64), seen.heights[usable].astype(np.float64)
     counts = look.count(dataset, usable)
     same = look.duplicates(dataset, usable, MOST_GROUPS)
-    alike = None if bank is None else near_duplicates(dataset, usable, bank, threshold=near, reporter=reporter)
-    samples = _samples(dataset, usable, sample, seed)
+    alike = None if bank is None else near_duplicates(dataset, usable, bank, threshold=options.near, reporter=reporter)
+    samples = _samples(dataset, usable, options.sample, options.seed)
     return Inspection(
         dataset=dataset.spec,
         images=len(dataset),
@@ -168,23 +184,9 @@ def inspect_dataset(
         near_duplicates=alike,
         warnings=(*dataset.warnings(), *dataset.depth_warnings(scale)),
         samples={name: tuple(dataset.ids[row] for row in rows) for name, rows in samples.items()},
-        views=() if augmentation is None else _views(dataset, samples, augmentation, views, (*square, scale)),
+        views=() if augmentation is None else _views(dataset, samples, augmentation, options.views, (*square, scale)),
         thumbnails=_thumbnails(dataset, scale, [*_sampled(samples), *_pictured(dataset, same, alike)]),
     )
-
-
-def _check(views: int, image_size: int, sample: int, near: float) -> None:
-    problem = None
-    if views < 1:
-        problem = f"{counted(views, 'view')}: expected 1 or more"
-    elif image_size < 1:
-        problem = f"an image size of {image_size} pixels: expected 1 or more"
-    elif sample < 0:
-        problem = f"{counted(sample, 'sample image')}: expected 0 or more"
-    elif not 0 < near < 1:
-        problem = f"a cosine of {near} for near duplicates: expected a number between 0 and 1, as {NEAR}"
-    if problem:
-        raise ConfigError(problem)
 
 
 def _samples(dataset: Dataset, usable: np.ndarray, sample: int, seed: int) -> dict[str, list[int]]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.options import Images, dataset_argument, levels_option, resize_option
+from featurebank.cli.options import Images, dataset_argument, given, levels_option, resize_option
 from featurebank.cli.settings import Settings, as_json
 from featurebank.cli.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from featurebank.bank import Bank
     from featurebank.dataset import Dataset
-
-_VIEWS = 4
-_IMAGE_SIZE = 224
 
 
 @click.command()
@@ -40,24 +37,21 @@ _IMAGE_SIZE = 224
     "--sample", type=int, default=8, show_default=True, metavar="N", help="Show N images of each class in the report."
 )
 @click.option("--augment", metavar="SPEC", help="Also show augmented images in the report, as flip,rotate=10.")
-@click.option("--views", type=int, metavar="K", help=f"Augmented views of each shown image.  [default: {_VIEWS}]")
-@click.option(
-    "--image-size", type=int, metavar="PX", help=f"Side of the augmented images in pixels.  [default: {_IMAGE_SIZE}]"
-)
+@click.option("--views", type=int, metavar="K", help="Augmented views of each shown image.  [default: 4]")
+@click.option("--image-size", type=int, metavar="PX", help="Side of the augmented images in pixels.  [default: 224]")
 @resize_option
 @levels_option
 @as_json
 @click.pass_obj
 def inspect(
-    settings: Settings, images: Images, output: Path | None, bank: str | None,
-    near: float, sample: int, augment: str | None, views: int | None, image_size: int | None,
-    resize: str | None, levels: str | None, *, no_bank: bool, as_json: bool,
+    settings: Settings, /, images: Images, output: Path | None, bank: str | None, augment: str | None, *,
+    no_bank: bool, as_json: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Describe a dataset: counts, sizes, bad files and duplicates.
 
     DATASET is a name that 'featurebank datasets' lists, or a path.
     """
-    if augment is None and (views, image_size, resize) != (None, None, None):
+    if augment is None and given(chosen).keys() & {"views", "image_size", "resize"}:
         message = "--views, --image-size and --resize belong to --augment SPEC: give one, or leave them out"
         raise click.UsageError(message)
     if bank and no_bank:
@@ -73,8 +67,7 @@ def inspect(
     dataset = images.load()
     found = inspect_dataset(
         dataset, bank=None if no_bank else _bank(settings, bank, dataset), augmentation=augmentation,
-        views=_VIEWS if views is None else views, image_size=_IMAGE_SIZE if image_size is None else image_size,
-        resize=resize, levels=levels, sample=sample, near=near, seed=images.seed, reporter=settings.reporter(),
+        seed=images.seed, reporter=settings.reporter(), **given(chosen),
     )  # fmt: skip
     if output:
         from featurebank.report.page import write_page

@@ -124,7 +124,10 @@ def _with_part_and_split(command: Callable[..., Any]) -> Callable[..., Any]:
         limit: int | None, per_class: int | None, layout: str | None, columns: dict[str, str] | None,
         test_dataset: str | None, **options: Any,
     ) -> Any:  # fmt: skip
-        images = Images(dataset, split, seed, classes, limit, per_class, layout, columns, test_dataset)
+        images = Images(
+            dataset=dataset, split=split, seed=seed, classes=classes, limit=limit, per_class=per_class, layout=layout,
+            columns=columns, test=test_dataset,
+        )  # fmt: skip
         return command(*args, images=images, **options)
 
     for option in reversed(_OPTIONS):

@@ -14,11 +14,14 @@ from featurebank.cli import group
 from featurebank.extraction import ExtractOptions, extract
 from featurebank.finetuning import FinetuneOptions
 from featurebank.grid import GridOptions, train_heads
+from featurebank.inspection import InspectOptions, inspect_dataset
 from featurebank.system.options import StageOptions
 
+IMAGES = {"dataset", "layout", "test_dataset", "columns", "classes", "limit", "per_class", "split"}
 NO_FIELDS = {
-    "extract": {"backbones", "weights", "preprocessing", "image_size", "resize", "levels", "dry_run"}
-    | {"dataset", "layout", "test_dataset", "columns", "classes", "limit", "per_class", "split", "seed", "folder"},
+    "extract": {"backbones", "weights", "preprocessing", "image_size", "resize", "levels", "dry_run", "seed", "folder"}
+    | IMAGES,
+    "inspect": {"output", "bank", "no_bank", "augment"} | IMAGES,
     "heads": {"bank", "backbone", "grid", "head", "listed", "params", "one_se", "tensorboard", "test"},
     "finetune": {"start", "bank", "backbone", "tensorboard", "params", "print_layers"},
 }
@@ -29,7 +32,8 @@ GLOBAL = {"cache", "threads", "ram", "quiet", "verbose", "as_json"}
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("extract", ExtractOptions), ("heads", GridOptions), ("finetune", FinetuneOptions)]
+    ("name", "kind"),
+    [("extract", ExtractOptions), ("heads", GridOptions), ("finetune", FinetuneOptions), ("inspect", InspectOptions)],
 )
 def test_a_command_has_the_options_of_its_stage(name: str, kind: type[StageOptions]) -> None:
     options: dict[str, Any] = {one.name: one for one in group.commands[name].params}
@@ -50,7 +54,9 @@ def test_a_command_has_the_options_of_its_stage(name: str, kind: type[StageOptio
             assert tuple(option.type.choices) == choices, field
 
 
-@pytest.mark.parametrize(("function", "kind"), [(extract, ExtractOptions), (train_heads, GridOptions)])
+@pytest.mark.parametrize(
+    ("function", "kind"), [(extract, ExtractOptions), (train_heads, GridOptions), (inspect_dataset, InspectOptions)]
+)
 def test_a_function_has_the_options_of_its_stage(function: Any, kind: type[StageOptions]) -> None:
     arguments = inspect.signature(function).parameters
     for field in fields(kind):

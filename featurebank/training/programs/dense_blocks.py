@@ -40,14 +40,14 @@ _MOST = 64
 
 
 @dataclass(frozen=True)
-class Block:
+class ColumnBlock:
     """Some columns of K first kernels (d, K, h) side by side: units of one head, or all units of several."""
 
     heads: slice
     units: slice
 
 
-def blocks_of(inputs: int, heads: int, units: int) -> Sequence[Block]:
+def blocks_of(inputs: int, heads: int, units: int) -> Sequence[ColumnBlock]:
     """Returns the blocks of K first kernels in the order of their columns; one block where they are small.
 
     Args:
@@ -57,11 +57,11 @@ def blocks_of(inputs: int, heads: int, units: int) -> Sequence[Block]:
     """
     columns = heads * units
     if inputs * columns <= _SMALL:
-        return [Block(slice(0, heads), slice(0, units))]
+        return [ColumnBlock(slice(0, heads), slice(0, units))]
     most = max(1, _WEIGHTS // inputs, -(-columns // _MOST))
     if units >= most:
-        return [Block(slice(head, head + 1), part) for head in range(heads) for part in _parts(units, most)]
-    return [Block(part, slice(0, units)) for part in _parts(heads, most // units)]
+        return [ColumnBlock(slice(head, head + 1), part) for head in range(heads) for part in _parts(units, most)]
+    return [ColumnBlock(part, slice(0, units)) for part in _parts(heads, most // units)]
 
 
 def _parts(count: int, most: int) -> list[slice]:
@@ -136,7 +136,7 @@ class _Blocks:
     """The first kernels in blocks, each (d, heads, units) with its slots."""
 
     shape: Shape
-    places: Sequence[Block]
+    places: Sequence[ColumnBlock]
     options: Tensors
     active: Any
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import stat
@@ -85,6 +86,8 @@ def list_images(root: str) -> Listing:
             status = os.stat(f"{root}/{name}")  # noqa: PTH116 - an object a folder is too slow for a million of them
             if (status.st_dev, status.st_ino) in seen:
                 listing.notes.append(f"folder '{shown(name)}' is a link to one that is listed already: left out")
+                with contextlib.suppress(ValueError):  # a deep one is not there
+                    listing.folders.remove(shown(name))  # so that it does not count as an empty folder, too
                 continue
             seen.add((status.st_dev, status.st_ino))
             _scan(root, name, listing, folders, links)

@@ -102,11 +102,15 @@ def test_links_are_followed_once(tmp_path: Path, make: SimpleNamespace) -> None:
     (root / "dog").symlink_to(tmp_path / "elsewhere")
     (root / "ant" / "round").symlink_to(root)
     (root / "again").symlink_to(root / "ant")
+    deep = root / "ant" / "1" / "2" / "3" / "4" / "5" / "6"
+    deep.mkdir(parents=True)
+    (deep / "round").symlink_to(root)
     dataset = load_dataset(str(root))
     assert dataset.classes == ("ant", "bee", "cat", "dog")
     assert len(dataset) == 10
     notes = [line for line in dataset.warnings() if "is a link to one that is listed already" in line]
-    assert [re.findall("'(.*?)'", line)[0] for line in notes] == ["again", "ant/round"]
+    assert [re.findall("'(.*?)'", line)[0] for line in notes] == ["again", "ant/1/2/3/4/5/6/round", "ant/round"]
+    assert sum("'again'" in line for line in dataset.warnings()) == 1
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path, make: SimpleNamespace) -> None:

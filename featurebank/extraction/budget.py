@@ -80,6 +80,16 @@ def within_budget(
     return replace(options, taps=tuple(dict.fromkeys(cut.name if tap == budget else tap for tap in options.taps)))
 
 
+def row_bytes(shape: Sequence[int], dtype: str | None) -> int:
+    """Returns the bytes of one row of a tap.
+
+    Args:
+        shape: of the row.
+        dtype: in which it is stored; None is `default_dtype`'s.
+    """
+    return math.prod(shape) * np.dtype(dtype or default_dtype(tuple(shape))).itemsize
+
+
 @dataclass(frozen=True)
 class _Costs:
     """What taps take on disk."""
@@ -97,9 +107,7 @@ class _Costs:
 
     def row(self, tap: str) -> int:
         """Returns the bytes of one row of a tap."""
-        shape = self.outline.tap_shape(tap, self.hint)
-        dtype = self.stored.get(tap) or self.store or default_dtype(shape)
-        return math.prod(shape) * np.dtype(dtype).itemsize
+        return row_bytes(self.outline.tap_shape(tap, self.hint), self.stored.get(tap) or self.store)
 
     def all_rows(self, taps: Sequence[str]) -> int:
         """Returns the bytes of all rows of some taps."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +18,11 @@ from featurebank.bank.adopt import find_rows
 from featurebank.bank.index import contained
 from featurebank.bank.manifest import Manifest, load_manifest
 from featurebank.bank.shard import read_keys
-from featurebank.bank.writer import default_dtype
 from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.feed import Batch, Prepared, feed
 from featurebank.errors import BankDamagedError, BankNotFoundError
-from featurebank.extraction.budget import within_budget
+from featurebank.extraction.budget import row_bytes, within_budget
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.places import fingerprint_memory, locate
 from featurebank.extraction.plan import missing_taps
@@ -182,11 +180,8 @@ class _Trial:
             rate = self._rate(engine)
         finally:
             engine.close()
-        row_bytes = {
-            tap: math.prod(block.shape[1:]) * np.dtype(options.store or default_dtype(block.shape[1:])).itemsize
-            for tap, block in first.items()
-        }
-        return _Speed(engine.name, load_seconds, rate, row_bytes)
+        sizes = {tap: row_bytes(block.shape[1:], options.store) for tap, block in first.items()}
+        return _Speed(engine.name, load_seconds, rate, sizes)
 
     def _rate(self, engine: Engine) -> float:
         """Returns images a second, decoded and computed, again from the first where there are few."""

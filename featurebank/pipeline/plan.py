@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from featurebank.backbone import Backbone
 from featurebank.backbone.outline import outline_of
 from featurebank.bank import Bank
-from featurebank.bank.writer import default_dtype
 from featurebank.config import DatasetSection, ExtractSection, HeadsSection, Pipeline
 from featurebank.dataset import Dataset, DatasetInfo, announced_dataset
 from featurebank.errors import BankIncompleteError, BankNotFoundError
 from featurebank.extraction import ExtractOptions, fingerprint_memory, locate
-from featurebank.extraction.budget import is_budget, within_budget
+from featurebank.extraction.budget import is_budget, row_bytes, within_budget
 from featurebank.extraction.estimate import measure_speed, missing_jobs, present_manifest
 from featurebank.extraction.stage import check_request
 from featurebank.grid import read_grid
@@ -189,7 +185,7 @@ class _Planner:
         """Returns the bytes of one row of some taps; of others than `pooled` only where networks may be built."""
         outline = outline_of(backbone, self._cache) if self._measure else None
         shapes = [outline.tap_shape(tap) if outline else (backbone.spec.channels,) for tap in taps]
-        return sum(math.prod(shape) * np.dtype(options.store or default_dtype(shape)).itemsize for shape in shapes)
+        return sum(row_bytes(shape, options.store) for shape in shapes)
 
     def _rate(
         self, backbone: Backbone, options: ExtractOptions, path: Path | None, missing: int | None

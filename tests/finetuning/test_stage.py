@@ -153,13 +153,22 @@ def test_a_loss_that_grows_is_an_explosion(clean: Bank, head: Run, said: Said, m
     [
         {"optimizer": "adam", "augment": "flip,noise=.1", "dropout": 0.3},
         {"schedule": "plateau", "plateau_patience": 1, "normalize": False},
+        {"batch_norm": "train", "schedule": "constant", "warmup": 1, "explodes": True},
     ],
 )
 def test_it_goes_on_as_if_nothing_had_happened(
     options: dict[str, Any], clean: Bank, head: Run, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped after any checkpoint, the same command gives the same weights."""
+    """Stopped after any checkpoint, also after that of an explosion, the same command gives the same weights."""
     wanted = {**QUICK, **options, "checkpoint_every": 2}
+    step = Program.step
+
+    def exploding(self: Program, images: Any, labels: Any, rate: float, number: int) -> tuple[float, float]:
+        loss, right = step(self, images, labels, rate, number)
+        return float("nan") if number == 8 and rate > 0.005 else loss, right
+
+    if wanted.pop("explodes", False):
+        monkeypatch.setattr(Program, "step", exploding)
     whole = finetune(head, **wanted)
     expected, history = [w.numpy() for w in finetuned_model(whole).weights], whole.history
     save = Checkpoint.save
@@ -175,10 +184,10 @@ def test_it_goes_on_as_if_nothing_had_happened(
             if saved == stop:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(Checkpoint, "save", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            finetune(head, **wanted)
-        monkeypatch.undo()
+        with monkeypatch.context() as patched:
+            patched.setattr(Checkpoint, "save", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                finetune(head, **wanted)
         again = finetune(head, **wanted, reporter=said)
         assert any(line.startswith("going on at phase ") for line in said.lines)
         assert again.history == history

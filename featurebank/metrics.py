@@ -308,3 +308,13 @@ def _macro_f1(predicted: np.ndarray, labels: np.ndarray, count: int) -> float:
 def _percentiles(values: list[float]) -> tuple[float, float]:
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def pack(right: np.ndarray) -> str:
+    """Returns (n,) bool as a record holds them."""
+    return np.packbits(right).tobytes().hex()
+
+
+def unpack(text: str, count: int) -> np.ndarray:
+    """Returns the (count,) bool of what `pack` returned."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=count).astype(bool)

@@ -13,7 +13,6 @@ import numpy as np
 from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, DatasetError, DiskFullError, HeadError, unknown_name
-from featurebank.heads.catalog import runs_no_foreign_code
 from featurebank.heads.data import TrainingData, read_features
 from featurebank.heads.entries import entries, simplest
 from featurebank.heads.finetuned import BATCH, finetuned_model, is_finetuned, judged
@@ -204,7 +203,7 @@ def trained_head(bank: Bank, run: Run) -> Any:
     if run.saved_path.is_file() and digest.of_file(run.saved_path) == run.weights:
         with contextlib.suppress(HeadError):  # what is damaged is trained again
             return load_head(run.saved_path)
-    if not runs_no_foreign_code(run.head):
+    if not run.spec.head_kind.runs_no_foreign_code:
         message = (
             f"the record of run {run.run} says that its head is '{run.head}', and no file may say which code is run: "
             f"train it and go on in one command, as heads --head {run.head} --test (in Python: import it before)"

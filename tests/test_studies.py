@@ -15,7 +15,7 @@ from featurebank.config import ExtractSection, FinetuneSection, Pipeline
 from featurebank.finetuning.phases import plan_phases
 from featurebank.grid import read_grid
 from featurebank.grid.expand import expand
-from featurebank.heads.runs import HeadSpec
+from featurebank.heads.spec import HeadSpec
 from featurebank.pipeline import VariantResult, run_variants
 from featurebank.variants import read_variants
 

@@ -47,7 +47,7 @@ def _backbones(settings: Settings) -> list[str]:
 
 
 def _heads(settings: Settings) -> list[str]:
-    from featurebank.heads.kinds import HEADS
+    from featurebank.heads.catalog import HEADS
 
     return list(HEADS)
 

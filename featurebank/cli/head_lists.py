@@ -16,11 +16,11 @@ _WIDEST = 110
 def print_kinds(*, as_json: bool) -> None:
     """Prints the kinds of heads, what they need and what they are."""
     from featurebank.cli.tables import print_table
-    from featurebank.heads.lookup import list_kinds
+    from featurebank.heads.catalog import HEADS
 
-    kinds = list_kinds()
+    kinds = list(HEADS.values())
     if as_json:
-        print_json([asdict(kind) for kind in kinds])
+        print_json([{"name": kind.name, "what": kind.what, "needs": kind.needs} for kind in kinds])
         return
     print_table(("kind", "needs", "what"), [(kind.name, kind.needs, kind.what) for kind in kinds])
     echo()
@@ -33,17 +33,17 @@ def print_kinds(*, as_json: bool) -> None:
 
 def print_parameters(name: str, *, as_json: bool) -> None:
     """Prints the parameters of a kind of head with their defaults and meaning."""
-    from featurebank.heads.kinds import HEADS
-    from featurebank.heads.lookup import list_parameters, needs_of
+    from featurebank.heads.catalog import kind_of
+    from featurebank.heads.lookup import list_parameters
 
-    needs, found = needs_of(name), list_parameters(name)
-    what = HEADS[name].what if name in HEADS else "a classifier by its import path"
+    kind = kind_of(name)
+    needs, found = kind.needs, list_parameters(kind)
     if as_json:
         parameters = [{**asdict(parameter), "default": _plain(parameter.default)} for parameter in found]
-        print_json({"name": name, "what": what, "needs": needs, "parameters": parameters})
+        print_json({"name": name, "what": kind.what, "needs": needs, "parameters": parameters})
         return
     width = min(_WIDEST, shutil.get_terminal_size().columns)
-    echo(f"{name}: {what}. Needs {needs}.")
+    echo(f"{name}: {kind.what}. Needs {needs}.")
     echo()
     for parameter in found:
         echo(f"{parameter.name} = {json.dumps(_plain(parameter.default))}")

@@ -33,7 +33,8 @@ from featurebank.grafting.formats import KerasFormat
 from featurebank.grafting.stage import best_in_layers, grafted
 from featurebank.heads.data import check_splits
 from featurebank.heads.finetuned import is_finetuned
-from featurebank.heads.runs import FINETUNE, Run, load_runs, pack, read_run
+from featurebank.heads.runs import FINETUNE, Run, load_runs, read_run
+from featurebank.metrics import pack
 from featurebank.originals import Originals
 from featurebank.progress import SILENT, Reporter
 from featurebank.selection import find_run

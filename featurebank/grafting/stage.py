@@ -85,7 +85,7 @@ def grafted(
     """
     from featurebank.selection import trained_head  # imports scikit-learn, which predictions do not need
 
-    if isinstance(run, Run) and run.head == FINETUNE:
+    if isinstance(run, Run) and run.is_finetune:
         return _finetuned(bank, run, form)
     head, tap = (trained_head(bank, run), run.tap) if isinstance(run, Run) else (run, tap or "pooled")
     _check_width(head, bank.tap_shape(tap), tap)
@@ -169,7 +169,7 @@ def best_in_layers(bank: Bank, runs: Iterable[Run] | None = None, reporter: Repo
         except HeadError as error:
             raise passed or error from None
         try:
-            if run.head != FINETUNE:
+            if not run.is_finetune:
                 check_layers(bank, run)
         except HeadError as error:
             why = str(error).removesuffix(f": {CAN}")
@@ -255,7 +255,9 @@ def _probabilities(trunk: Any, head: Any, classes: int) -> Any:
     """Adds a head to the graph of a trunk: returns a Keras tensor (n, classes), 0 for classes that it has not seen."""
     import keras
 
-    if not hasattr(head, "keras_layers_"):
+    from featurebank.heads.base import Head  # imports scikit-learn, which predictions do not need
+
+    if not isinstance(head, Head):
         message = f"{type(head).__name__} is no head of featurebank"
         raise HeadError(message)
     found = keras.layers.Activation("softmax", name="probabilities")(head.keras_layers_(trunk.output))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,16 +14,9 @@ from featurebank.errors import ConfigError, FeatureBankError, HeadError
 from featurebank.grid.files import NOT_PARAMETERS, Block, Grid, read_blocks
 from featurebank.grid.tails import Tails
 from featurebank.heads.calibration import METHODS
-from featurebank.heads.catalog import (
-    CALIBRATE,
-    default_params,
-    full_params,
-    is_neural,
-    make_head,
-    uncalibrated,
-    wrong_names,
-)
-from featurebank.heads.runs import HeadSpec
+from featurebank.heads.catalog import kind_of
+from featurebank.heads.kinds import CALIBRATE, MAPS_AT_A_CUT, VECTORS, HeadKind, uncalibrated
+from featurebank.heads.spec import HeadSpec
 from featurebank.progress import SILENT, Reporter
 from featurebank.words import counted, problem_lines, shown
 
@@ -53,7 +45,7 @@ def expand(
     specs: dict[str, HeadSpec] = {}
     for block in blocks:
         found, wrong = _specs(block, bank, taps or [default_tap(bank)], tails)
-        found = [replace(spec, views=views) if is_neural(spec.kind) else spec for spec in found]
+        found = [replace(spec, views=views) if spec.head_kind.is_neural else spec for spec in found]
         found = [replace(spec, name=spec.name or _name(specs, spec)) for spec in found]
         problems += wrong
         twice = len(found) - len({spec.key for spec in found} - set(specs))
@@ -90,40 +82,44 @@ def default_tap(bank: Bank) -> str:
 def _specs(block: Block, bank: Bank, taps: Sequence[str], tails: Tails) -> tuple[list[HeadSpec], list[str]]:
     """Returns the heads of a block and its problems; unknown parameters are told, and left out of what is looked at."""
     problems = block.problems()
-    kind = block.values.get("kind")
-    unknown: set[str] = set()
-    if isinstance(kind, str):
-        try:
-            default_params(kind)
-            wrong = wrong_names(kind, [name for name in block.values if name not in NOT_PARAMETERS])
-            problems += [f"{block.at(name)}{error}" for name, error in wrong.items()]
-            unknown = set(wrong)
-        except ConfigError as error:
-            problems.append(f"{block.at('kind')}{error}")
-            kind = None
+    kind, wrong = _kind(block)
+    problems += wrong.values()
     specs = []
     for values in block.combinations():
-        params = {name: value for name, value in values.items() if name not in {*NOT_PARAMETERS, *unknown}}
-        if kind == "tail":
+        params = {name: value for name, value in values.items() if name not in {*NOT_PARAMETERS, *wrong}}
+        if kind and kind.needs == MAPS_AT_A_CUT:
             try:
                 params = tails.filled(params)
             except FeatureBankError as error:
-                problems.append(f"{block.at('kind')}head 'tail': {error}")
+                problems.append(f"{block.at('kind')}head '{kind.name}': {error}")
                 continue
             values = {"tap": tails.tap(params), **values}  # noqa: PLW2901 - where it names none
         for tap in [values["tap"]] if "tap" in values else taps:
             told: dict[str, str] = {}
-            for name, text in _problems(kind if isinstance(kind, str) else None, params, tap, bank, tails):
+            for name, text in _problems(kind, params, tap, bank, tails):
                 told.setdefault(name, text)  # what is wrong first; the rest follows from it
             problems += [f"{block.at(name)}{text}" for name, text in told.items()]
-            if isinstance(kind, str) and not told:
-                name = values.get("name", "")
-                specs.append(HeadSpec(kind, plain(full_params(kind, params)), tap, name=str(name).strip()))
+            if kind and not told:
+                name = str(values.get("name", "")).strip()
+                specs.append(HeadSpec(kind.name, plain(kind.full_params(params)), tap, name=name))
     return specs, problems
 
 
+def _kind(block: Block) -> tuple[HeadKind | None, dict[str, str]]:
+    """Returns the kind of a block's heads, None where it names none, and its wrong names, each with what is said."""
+    name = block.values.get("kind")
+    if not isinstance(name, str):
+        return None, {}
+    try:
+        kind = kind_of(name)
+        wrong = kind.wrong_names([name for name in block.values if name not in NOT_PARAMETERS])
+    except ConfigError as error:
+        return None, {"kind": f"{block.at('kind')}{error}"}
+    return kind, {name: f"{block.at(name)}{error}" for name, error in wrong.items()}
+
+
 def _problems(
-    kind: str | None, params: Mapping[str, Any], tap: Any, bank: Bank, tails: Tails
+    kind: HeadKind | None, params: Mapping[str, Any], tap: Any, bank: Bank, tails: Tails
 ) -> Iterator[tuple[str, str]]:
     """Yields the key and the text of each problem of one head; `kind` is None where it is told already."""
     shape = None
@@ -133,25 +129,26 @@ def _problems(
             raise ConfigError(message)
         shape = bank.tap_shape(tap)
     except FeatureBankError as error:
-        if kind != "tail" or tap != tails.tap(params):  # of a cut, more can be told
+        if not (kind and kind.needs == MAPS_AT_A_CUT and tap == tails.tap(params)):  # of a cut, more can be told
             yield "tap", str(error)
     if kind is None:
         return
     try:
-        head = make_head(kind, uncalibrated(params))
+        head = kind.make(uncalibrated(params))
     except ConfigError as error:
         yield "kind", str(error)
         return
     if params.get(CALIBRATE) not in (None, *METHODS):
-        yield CALIBRATE, f"head '{kind}': calibrate is {params[CALIBRATE]!r}, expected 'temperature', or no such line"
-    if getattr(head, "needs_map", False) and shape is not None and len(shape) == 1:
+        yield (
+            CALIBRATE,
+            f"head '{kind.name}': calibrate is {params[CALIBRATE]!r}, expected 'temperature', or no such line",
+        )
+    if kind.needs != VECTORS and shape is not None and len(shape) == 1:
         maps = [name for name in bank.taps if len(bank.tap_shape(name)) > 1]
         advice = f'take tap = "{maps[0]}"' if maps else 'extract with --tap map, and take tap = "map"'
-        yield (
-            "tap",
-            f"head '{kind}' needs a map, but tap '{tap}' has vectors of {counted(shape[0], 'number')}: {advice}",
-        )
-    wrong = list(_wrong_values(kind, head, params))
+        numbers = counted(shape[0], "number")
+        yield "tap", f"head '{kind.name}' needs a map, but tap '{tap}' has vectors of {numbers}: {advice}"
+    wrong = [(name or "kind", f"head '{kind.name}': {text}") for name, text in head.wrong_values(params)]
     yield from wrong
     if not wrong and (shape is None or len(shape) > 1):
         yield from _wrong_for_maps(kind, head, shape, tails)
@@ -159,49 +156,20 @@ def _problems(
         try:
             digest.canonical_json(plain(value))
         except (TypeError, ValueError) as error:
-            yield name, f"head '{kind}' has a parameter that a run's record cannot hold: {name}: {error}"
+            yield name, f"head '{kind.name}' has a parameter that a run's record cannot hold: {name}: {error}"
 
 
-def _wrong_for_maps(kind: str, head: Any, shape: tuple[int, ...] | None, tails: Tails) -> Iterator[tuple[str, str]]:
+def _wrong_for_maps(
+    kind: HeadKind, head: Any, shape: tuple[int, ...] | None, tails: Tails
+) -> Iterator[tuple[str, str]]:
     """Yields the key and the text of what a head on maps refuses about maps of this shape."""
-    if kind == "tail":
-        yield from tails.problems(head, shape)
-    elif shape is not None and hasattr(head, "stem_shapes"):
+    if kind.needs == MAPS_AT_A_CUT:
+        yield from ((name, f"head '{kind.name}': {text}") for name, text in tails.problems(head, shape))
+    elif shape is not None:
         try:
-            head.stem_shapes(shape)
+            head.check_shape(shape)
         except HeadError as error:
-            yield "kernel_size", f"head '{kind}': {error}"
-
-
-def _wrong_values(kind: str, head: Any, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields the key and the text of each value that a head refuses."""
-    if hasattr(head, "check"):
-        try:
-            head.check()
-        except HeadError as error:
-            text = re.sub(r"^\w+: ", "", str(error))
-            for problem in text.split("; "):
-                words = [word for word in re.findall(r"\w+", problem) if word in params]
-                yield (words[0] if words else "kind"), f"head '{kind}': {problem}"
-    if hasattr(head, "estimator"):
-        yield from _wrong_for_sklearn(kind, head.estimator, params)
-
-
-def _wrong_for_sklearn(kind: str, estimator: Any, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields what scikit-learn's own table of a class's parameters refuses; it tells one at a time."""
-    if not hasattr(estimator, "_validate_params"):
-        return
-    for _ in params:
-        try:
-            estimator._validate_params()
-            return
-        except ValueError as error:
-            text = " ".join(str(error).split())
-            name = (re.findall(r"'(\w+)' parameter", text) or [""])[0]
-        yield name, f"head '{kind}': {text}"
-        if name not in default_params(kind):
-            return
-        estimator.set_params(**{name: default_params(kind)[name]})
+            yield "kernel_size", f"head '{kind.name}': {error}"
 
 
 def plain(value: Any) -> Any:

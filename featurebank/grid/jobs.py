@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 from featurebank.bank import Bank
 from featurebank.grid.options import GridOptions
-from featurebank.heads.catalog import is_random
 from featurebank.heads.folds import Fold
-from featurebank.heads.runs import HeadSpec, run_id
+from featurebank.heads.runs import run_id
+from featurebank.heads.spec import HeadSpec
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ class Job:
     rung: Rung | None = None
     """None is trained to its end."""
 
-    @property
+    @cached_property
     def trained(self) -> HeadSpec:
         """What is trained: at a rung, the head with fewer epochs."""
         if self.rung is None:
             return self.spec
-        return replace(self.spec, params={**self.spec.params, "epochs": self.rung.epochs})
+        return self.spec.with_params({**self.spec.params, "epochs": self.rung.epochs})
 
 
 def plan(specs: Iterable[HeadSpec], options: GridOptions, bank: Bank) -> list[Job]:
@@ -55,7 +56,7 @@ def plan(specs: Iterable[HeadSpec], options: GridOptions, bank: Bank) -> list[Jo
         job(spec, seed, bank, fold=fold)
         for spec in specs
         for fold in folds
-        for seed in (seeds if is_random(spec.kind) else seeds[:1])
+        for seed in (seeds if spec.head_kind.is_random else seeds[:1])
     ]
 
 

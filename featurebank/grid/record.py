@@ -11,9 +11,8 @@ from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.errors import HeadError
 from featurebank.grid.jobs import Job
-from featurebank.heads.catalog import revision_of
 from featurebank.heads.fitting import Fitted
-from featurebank.heads.runs import FINETUNE, Run, belongs, load_runs, read_run, run_id, with_views
+from featurebank.heads.runs import Run, belongs, load_runs, read_run, run_id, with_views
 from featurebank.heads.saved import SUFFIX, save_head
 from featurebank.heads.standing import Standing
 from featurebank.progress import Reporter
@@ -124,7 +123,7 @@ class Journal:
 
     def _learn(self, run: Run) -> None:
         self.runs[run.run] = run
-        if run.head == FINETUNE:  # it may rank first, but no grid can train it again
+        if run.is_finetune:  # it may rank first, but no grid can train it again
             return
         if run.bank != self._bank.digest and run.tap in self._bank.taps:  # of an earlier version, under another id
             self.runs[run_id(run.spec, run.seed, self._bank, fold=run.fold, rung=run.rung)] = run
@@ -153,5 +152,5 @@ class Journal:
             parameters=fitted.parameters, right=fitted.right,
             history=fitted.history, failure=fitted.failure, notes=fitted.notes, fold=job.fold,
             rung=job.rung.told if job.rung else None, views=job.spec.views, name=job.spec.name,
-            directory=self._bank.path, revision=revision_of(job.spec.kind, job.spec.params),
+            directory=self._bank.path, revision=job.spec.revision,
         )  # fmt: skip

@@ -6,26 +6,20 @@ grid can be stopped, runs are claimed and the clock is looked at.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from featurebank.grid.jobs import Job
-from featurebank.heads.catalog import family_of, is_neural, make_head, uncalibrated
 from featurebank.heads.data import TrainingData
-from featurebank.heads.families import nanoseconds, programs
+from featurebank.heads.families import Family
 from featurebank.heads.fitting import Fitted
-from featurebank.heads.runs import HeadSpec
 from featurebank.runtime import threads
 
 _SIDE_BY_SIDE = 32
 """How many heads that are no neural ones make a piece."""
-_MOST_ROUNDS = 10**9
-"""That a guess reckons with, whatever a grid says."""
 _SECONDS_A_UNIT = 1e-9
-"""Of a kind that has not been measured yet; see `_units`."""
+"""Of a kind that has not been measured yet: see `Head.cost`."""
 _STARTUP_S = 5.0
 """What the first piece of neural heads takes beside training: TensorFlow is imported, a program compiled."""
 _OVER = 1.05
@@ -57,8 +51,8 @@ class Speed:
 
     def seconds(self, jobs: Sequence[Job], data: TrainingData) -> float:
         """Returns how long a piece will take."""
-        total = sum(_units(job.trained, data) * self._rates.get(job.spec.kind, _SECONDS_A_UNIT) for job in jobs)
-        if is_neural(jobs[0].spec.kind):
+        total = sum(_cost(job, data) * self._rates.get(job.spec.kind, _SECONDS_A_UNIT) for job in jobs)
+        if jobs[0].spec.head_kind.is_neural:
             return total + self._beside[True]
         return total / min(threads(), len(jobs)) + self._beside[False] * len(jobs)
 
@@ -80,11 +74,11 @@ class Speed:
         found: dict[str, list[float]] = {}
         for position, fitted in told.items():
             kind = jobs[position].spec.kind
-            found.setdefault(kind, []).append(fitted.seconds / _units(jobs[position].trained, data))
+            found.setdefault(kind, []).append(fitted.seconds / _cost(jobs[position], data))
         for kind, rates in found.items():
             rate = sum(rates) / len(rates)
             self._rates[kind] = (rate + self._rates.get(kind, rate)) / 2
-        neural = is_neural(jobs[0].spec.kind)
+        neural = jobs[0].spec.head_kind.is_neural
         training = sum(fitted.seconds for fitted in told.values())
         beside = max(0.0, seconds - training / (1 if neural else min(threads(), len(jobs))))
         self._beside[neural] = (self._beside[neural] + (beside if neural else beside / len(jobs))) / 2
@@ -104,44 +98,21 @@ def make_pieces(jobs: Sequence[Job], data: TrainingData) -> list[list[Job]]:
     kinds: dict[str, list[Job]] = {}
     for job in sorted(jobs, key=lambda job: guess.seconds([job], data)):
         kinds.setdefault(job.spec.kind, []).append(job)
-    in_turn = [job for kind, family in kinds.items() if not is_neural(kind) for job in family]
+    in_turn = [job for alike in kinds.values() if alike[0].spec.head_kind.family is None for job in alike]
     pieces = [in_turn[start : start + _SIDE_BY_SIDE] for start in range(0, len(in_turn), _SIDE_BY_SIDE)]
-    families: dict[str, list[Job]] = {}
+    families: dict[Family, list[Job]] = {}
     for job in jobs:
-        if family := family_of(job.spec.kind):
+        if family := job.spec.head_kind.family:
             families.setdefault(family, []).append(job)
     return [*pieces, *(piece for family, members in families.items() for piece in _programs(family, members, data))]
 
 
-def _programs(family: str, jobs: Sequence[Job], data: TrainingData) -> Iterable[list[Job]]:
-    heads = [make_head(job.trained.kind, uncalibrated(job.trained.params), random_state=job.seed) for job in jobs]
-    found = programs(family, heads, data.shape, data.classes, len(data.y))
+def _programs(family: Family, jobs: Sequence[Job], data: TrainingData) -> Iterable[list[Job]]:
+    heads = [job.trained.uncalibrated().make(job.seed) for job in jobs]
+    found = family.programs(heads, data.shape, data.classes, len(data.y))
     return [[jobs[i] for i in positions] for positions in found]
 
 
-def _units(spec: HeadSpec, data: TrainingData) -> float:
-    """Returns about how many nanoseconds the training of a head takes on one core of a common machine.
-
-    Only a first guess, and only to the nearest power of ten: what counts is measured.
-    """
-    n, classes = len(data.y), data.classes
-    params: dict[str, Any] = dict(spec.params)
-    width = math.prod(data.shape)
-    d = min(width, int(params.get("pca") or width))
-    rounds = float(min(params.get("n_estimators") or params.get("max_iter") or 100, _MOST_ROUNDS))
-    if family := family_of(spec.kind):
-        return n * float(params.get("epochs") or 100) * nanoseconds(family, params, data.shape, classes)
-    if "tree" in spec.kind.lower() or "forest" in spec.kind.lower():
-        return float(5 * rounds * n * d**0.5 * math.log2(n + 1) ** 2)
-    if "xgboost" in spec.kind:
-        return float(2 * rounds * n * d * classes)
-    costs = {
-        "knn": n * d * len(data.y_val) / 100,
-        "nearest_mean": n * d,
-        "ridge": n * d * min(n, d) / 20,
-        "lda": n * d * min(n, d) / 10,
-        "svm": n * n * (d / 10 + 100),
-        "kernel_ridge": n * n * (d / 10 + 100),
-        "logistic": 100 * n * d,
-    }
-    return float(costs.get(spec.kind, rounds * n * d))
+def _cost(job: Job, data: TrainingData) -> float:
+    """Returns about how many nanoseconds a job's training takes, as its head says."""
+    return job.trained.cost(len(data.y), data.shape, data.classes, len(data.y_val))

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.grid.jobs import Job, Rung, job
-from featurebank.heads.runs import HeadSpec, Run
+from featurebank.heads.runs import Run
+from featurebank.heads.spec import HeadSpec
 from featurebank.heads.standing import Group
 
 KEPT = 3
@@ -36,7 +37,7 @@ def sample(specs: Sequence[HeadSpec], count: int) -> list[HeadSpec]:
 
 def racers(specs: Iterable[HeadSpec]) -> list[HeadSpec]:
     """Returns the heads that have enough epochs to race; none where they are too few for a race."""
-    found = [spec for spec in specs if _epochs(spec) >= _LEAST_EPOCHS]
+    found = [spec for spec in specs if spec.epochs >= _LEAST_EPOCHS]
     return found if len(found) >= KEPT else []
 
 
@@ -44,7 +45,7 @@ def rung_jobs(jobs: Iterable[Job], number: int, bank: Bank) -> list[Job]:
     """Returns the jobs of a rung for those that train the same heads to their end."""
     share: int = KEPT ** (RUNGS - number)
     return [
-        job(j.spec, j.seed, bank, fold=j.fold, rung=Rung(number, RUNGS, max(1, _epochs(j.spec) // share))) for j in jobs
+        job(j.spec, j.seed, bank, fold=j.fold, rung=Rung(number, RUNGS, max(1, j.spec.epochs // share))) for j in jobs
     ]
 
 
@@ -61,8 +62,3 @@ def winners(jobs: Sequence[Job], runs: Mapping[str, Run]) -> list[HeadSpec]:
             group.add(run)
     whole = sorted((group for key, group in groups.items() if key not in failed), key=Group.order)
     return [group.spec for group in whole[: -(-len(groups) // KEPT)]]
-
-
-def _epochs(spec: HeadSpec) -> int:
-    found = spec.params.get("epochs")
-    return found if isinstance(found, int) else 0

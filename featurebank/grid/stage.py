@@ -22,7 +22,8 @@ from featurebank.grid.search import RUNGS, racers, rung_jobs, sample, winners
 from featurebank.grid.work import Workshop
 from featurebank.heads.data import check_splits
 from featurebank.heads.folds import check_folds
-from featurebank.heads.runs import HeadSpec, Run
+from featurebank.heads.runs import Run
+from featurebank.heads.spec import HeadSpec
 from featurebank.heads.standing import ranked
 from featurebank.progress import SILENT, Reporter
 from featurebank.words import counted, every

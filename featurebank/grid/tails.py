@@ -57,25 +57,25 @@ class Tails:
         try:
             network = self._network(head)
         except FeatureBankError as error:
-            yield "backbone", f"head 'tail': {error}"
+            yield "backbone", str(error)
             return
         try:
             cut = head.checked_cut(network)
         except ConfigError as error:
-            yield "cut", f"head 'tail': {error}"
+            yield "cut", str(error)
             return
         try:
             head.checked_layers(network)
         except FeatureBankError as error:
-            yield "train_from", f"head 'tail': {error}"
+            yield "train_from", str(error)
         if shape is None:
             held = ", ".join(self._bank.taps)
-            yield "cut", f"head 'tail': the bank holds no tap '{cut.name}' (but {held}): extract --tap {cut.name}"
+            yield "cut", f"the bank holds no tap '{cut.name}' (but {held}): extract --tap {cut.name}"
             return
         try:
             head.check_maps(cut, shape)
         except HeadError as error:
-            yield "cut", f"head 'tail': {error}"
+            yield "cut", str(error)
 
     def _load(self) -> dict[str, Any]:
         recipe, source = self._bank.recipe, self._bank.manifest.source

@@ -16,9 +16,12 @@ import re
 from typing import Any, Self
 
 import numpy as np
+from sklearn.decomposition import PCA
 
 from featurebank.errors import HeadError
-from featurebank.heads.base import Head
+from featurebank.heads.base import MOST_ROUNDS, Head, State
+from featurebank.heads.booster_file import check_booster
+from featurebank.heads.estimator_traits import size_of_steps
 from featurebank.heads.estimators import fit_transforms, transform
 from featurebank.heads.features import known_rows
 from featurebank.heads.memory import check_memory
@@ -44,6 +47,8 @@ class XGBoostHead(Head):
         early_stopping_rounds: rounds without a better validation loss before it stops.
         random_state: seed.
     """
+
+    saved_as = "booster"
 
     def __init__(
         self,
@@ -133,6 +138,43 @@ class XGBoostHead(Head):
     def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
         """Returns about how many bytes boosting takes: scores, gradients and curvatures, and the features in bins."""
         return images * (4 * 4 * classes + 2 * (self.pca or math.prod(shape)))
+
+    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
+        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
+        return 2.0 * min(self.n_estimators, MOST_ROUNDS) * images * (self.pca or math.prod(shape)) * classes
+
+    def fit_shared(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
+        """Boosts on images of which others may have computed components and bins; see `fit`."""
+        return self.fit(shared.X, shared.y, validation_data, shared)
+
+    @property
+    def n_parameters_(self) -> int:
+        """How many trained numbers it holds: a feature and a threshold a split, a value a leaf, and the components."""
+        text = "".join(self.booster_.get_dump())
+        leaves = text.count("leaf=")
+        return int(2 * (text.count("\n") - leaves) + leaves) + size_of_steps(self.steps_)
+
+    def state(self) -> State:
+        """Returns the trees in XGBoost's own format, as bytes, and the components; see `Head.state`."""
+        arrays = {"booster": np.frombuffer(self.booster_.save_raw("ubj"), np.uint8)}
+        for number_, step in enumerate(self.steps_):  # only ever one PCA
+            arrays |= {f"pca{number_}_mean": step.mean_, f"pca{number_}_components": step.components_}
+        return State(arrays, {"features": self.n_features_in_})
+
+    def set_state(self, state: State, classes: np.ndarray) -> None:
+        """Takes what `state` returned; the trees are checked before XGBoost sees them."""
+        import xgboost
+
+        arrays, inputs = state.arrays, state.facts["features"]
+        self.classes_, self.n_features_in_, self.steps_ = classes, inputs, []
+        if "pca0_mean" in arrays:
+            step, inputs = PCA(len(arrays["pca0_components"])), len(arrays["pca0_components"])
+            step.mean_, step.components_ = arrays["pca0_mean"], arrays["pca0_components"]
+            step.n_components_, step.explained_variance_ = inputs, np.ones(inputs)
+            self.steps_ = [step]
+        raw = arrays["booster"].tobytes()
+        check_booster(raw, inputs, len(classes))
+        self.booster_ = xgboost.Booster(model_file=bytearray(raw))
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Returns probabilities (n, classes) float32 in the order of `classes_`."""

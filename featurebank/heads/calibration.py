@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import clone
 
 from featurebank.errors import HeadError
-from featurebank.heads.base import Head
+from featurebank.heads.base import Head, State
 from featurebank.heads.features import checked_features
 from featurebank.metrics import SMALLEST
 from featurebank.training.activations import softmax
@@ -33,6 +33,9 @@ class CalibratedHead(Head):
         Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
     """
 
+    saved_as = "calibrated"
+    saw_validation = True
+
     def __init__(self, head: Any = None, *, method: str = "temperature", random_state: int = 0) -> None:
         self.head = head
         self.method = method
@@ -43,8 +46,7 @@ class CalibratedHead(Head):
         if self.method not in METHODS:
             message = f"calibrate is {self.method!r}: expected 'temperature'"
             raise HeadError(message)
-        if hasattr(self.head, "check"):
-            self.head.check()
+        self.head.check()
 
     def fit(self, X: np.ndarray, y: np.ndarray, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
         """Fits the head, then the temperature.
@@ -94,7 +96,7 @@ class CalibratedHead(Head):
         logits = keras.ops.maximum(logits, float(np.log(SMALLEST)))  # as `at_temperature`, which knows no others
         return keras.layers.Rescaling(1 / self.temperature_, name="head_temperature")(logits)
 
-    def predict_apart(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def predict_validation(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Returns probabilities of the images that the temperature was fitted on, as of images that it was not.
 
         Each half of the rows is judged with the temperature that is best on the other half, so that the loss and the
@@ -106,6 +108,25 @@ class CalibratedHead(Head):
         for rows, others in ((half, ~half), (~half, half)):
             found[rows] = at_temperature(raw[rows], _temperature(*self._known(raw[others], y[others])))
         return found
+
+    def trial_shape(self) -> tuple[int, ...]:
+        """Returns that of the head inside."""
+        return tuple(self.head_.trial_shape())
+
+    def state(self) -> State:
+        """Returns the temperature; the head inside has a state of its own, see `Head.state`."""
+        return State({}, {"temperature": self.temperature_})
+
+    def set_state(self, state: State, classes: np.ndarray) -> None:
+        """Takes what `state` returned; `head_` is set before."""
+        self.classes_, self.n_features_in_ = classes, self.head_.n_features_in_
+        self.temperature_ = float(state.facts["temperature"])
+
+    @property
+    def n_parameters_(self) -> int | None:
+        """How many trained numbers the head holds, and the temperature."""
+        inside = self.head_.n_parameters_
+        return None if inside is None else inside + 1
 
     @property
     def history_(self) -> Any:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from featurebank.errors import HeadError
+from featurebank.heads.joined import programs as dense_programs
 from featurebank.heads.joined import train_together
+from featurebank.heads.kinds import MAPS
 from featurebank.heads.layers import weighted
 from featurebank.heads.linear import SoftmaxHead
 from featurebank.heads.map_data import MapData
@@ -51,6 +53,11 @@ def train_cams(
     return train_together(heads, averages, data.classes[data.y], held_out, views=more, on_trained=on_trained)
 
 
+def programs(heads: Sequence[CamHead], shape: tuple[int, ...], classes: int, images: int = 0) -> list[list[int]]:
+    """Returns the positions of the heads of each program; see `featurebank.heads.joined.programs`."""
+    return dense_programs(heads, shape[-1:], classes)
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class CamHead(SoftmaxHead):
     """One map a class, whose average is the class's logit: `class_maps` shows what speaks for it, and where.
@@ -67,7 +74,7 @@ class CamHead(SoftmaxHead):
         arXiv:1512.04150.
     """
 
-    needs_map = True
+    needs = MAPS
     train_heads = staticmethod(train_cams)
 
     def checked_shape(self, X: Any) -> tuple[int, ...]:
@@ -78,6 +85,10 @@ class CamHead(SoftmaxHead):
         """Returns about how many bytes the head takes while it is trained: on averages, whatever the maps' size."""
         return super().working_bytes(images, shape[-1:], classes)
 
+    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
+        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
+        return super().cost(images, shape[-1:], classes)
+
     def predict_proba(self, X: Any) -> np.ndarray:
         """Returns probabilities (n, classes) float32, in the order of `classes_`.
 
@@ -85,6 +96,10 @@ class CamHead(SoftmaxHead):
             X: (n, h, w, c) features, or maps in a bank.
         """
         return super().predict_proba(pooled(self._maps(X)))
+
+    def trial_shape(self) -> tuple[int, ...]:
+        """Returns the shape of a map of one place; see `Head.trial_shape`."""
+        return (1, 1, self.n_features_in_)
 
     def keras_layers_(self, tensor: Any) -> Any:
         """Adds the head to a graph: a 1x1 convolution to the class maps, then their average; see `Head.keras_layers_`.

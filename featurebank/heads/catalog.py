@@ -1,27 +1,110 @@
-"""Heads are made from their names and parameters: what `--head`, `kind` in a grid file and `make_head` take."""
+"""The kinds of heads by name: what `--head`, `kind` in a grid file and `make_head` take."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import sys
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from featurebank import digest
-from featurebank.errors import ConfigError, UnknownNameError, unknown_name
-from featurebank.heads.kinds import HEADS, HeadKind
-from featurebank.runtime import threads
+from featurebank.errors import UnknownNameError, unknown_name
+from featurebank.heads.families import CAM, DENSE, LAYERED, MAPS, Family
+from featurebank.heads.kinds import HeadKind
 
-_KNOWN_PACKAGES = frozenset({"sklearn", "xgboost"})
-_BEFORE = ("standardize", "pca")
-"""Parameters of the steps before a scikit-learn estimator."""
 
-CALIBRATE = "calibrate"
-"""A parameter that every head takes: "temperature", or "none" (as None, which a grid file cannot say)."""
-_NOT_RECORDED = ("self", "random_state", "n_jobs")
-"""The seed is the run's, and threads change nothing."""
+def _watches_more(params: Mapping[str, Any]) -> bool:
+    """Tells whether `val_loss` decides about a head and has more than the cross-entropy, which once was left out."""
+    more = any(params.get(name) for name in ("l1", "l2", "l2_sp", "label_smoothing"))
+    return more and params.get("monitor", "val_loss") == "val_loss"
+
+
+def _is_linear(params: Mapping[str, Any]) -> bool:
+    """Tells whether support vectors are linear, which once added margins, and counted no votes."""
+    return params.get("kernel") == "linear"
+
+
+def _trained(name: str, target: str, what: str, family: Family) -> HeadKind:
+    """Returns a kind of heads that is trained by gradient descent."""
+    return HeadKind(name, target, what, family=family, revised=_watches_more)
+
+
+def _exact(name: str, target: str, what: str, **more: Any) -> HeadKind:
+    """Returns a kind of heads with an exact solution, in which the seed changes nothing."""
+    return HeadKind(name, target, what, random=False, **more)
+
+
+def _boosted(name: str, what: str, **defaults: Any) -> HeadKind:
+    return HeadKind(name, "featurebank.heads.boosted:XGBoostHead", what, defaults)
+
+
+_KINDS = (
+    _trained(
+        "softmax", "featurebank.heads.linear:SoftmaxHead", "one dense layer with softmax, by gradient descent", DENSE
+    ),
+    _trained("mlp", "featurebank.heads.mlp:MLPHead", "hidden dense layers, then softmax, by gradient descent", DENSE),
+    _trained("conv", "featurebank.heads.conv:ConvHead", "convolutions on a map, then dense layers and softmax", MAPS),
+    _trained(
+        "attention_pool",
+        "featurebank.heads.pooling:AttentionPoolHead",
+        "averages of a map that learn where to look",
+        MAPS,
+    ),
+    _trained(
+        "gem_pool",
+        "featurebank.heads.pooling:GemPoolHead",
+        "a mean of a map's powers, between average and maximum",
+        MAPS,
+    ),
+    _trained(
+        "cam", "featurebank.heads.cam:CamHead", "one map a class and its average: shows what speaks for a class", CAM
+    ),
+    _trained("tail", "featurebank.heads.tail:TailHead", "the backbone's own layers after a cut, trained on", LAYERED),
+    _trained(
+        "residual_stage", "featurebank.heads.residual:ResidualStageHead", "fresh residual blocks on a map", LAYERED
+    ),
+    _exact(
+        "logistic",
+        "featurebank.heads.logistic:LogisticHead",
+        "multinomial logistic regression, to its optimum",
+        defaults={"C": 0.1},
+    ),
+    _exact(
+        "ridge",
+        "featurebank.heads.closed_form:RidgeHead",
+        "least squares on the labels, with an L2 penalty",
+        defaults={"standardize": True, "alpha": 1000.0},
+    ),
+    _exact("lda", "featurebank.heads.closed_form:LDAHead", "linear discriminants with a shrunk covariance"),
+    _exact("svm", "featurebank.heads.support:SVMHead", "support vectors, with a kernel", revised=_is_linear),
+    _exact("kernel_ridge", "featurebank.heads.support:KernelRidgeHead", "least squares on the labels, with a kernel"),
+    HeadKind("knn", "sklearn.neighbors:KNeighborsClassifier", "the nearest training images", parallel=True),
+    HeadKind("random_forest", "sklearn.ensemble:RandomForestClassifier", "the vote of random trees", parallel=True),
+    _exact("nearest_mean", "featurebank.heads.closed_form:NearestMeanHead", "the class with the nearest mean"),
+    _boosted("xgboost", "boosted trees on the features themselves; minutes"),
+    _boosted("xgboost_pca", "boosted trees on 128 principal components, 64 bins; seconds", pca=128, max_bin=64),
+    _boosted(
+        "xgboost_coarse",
+        "boosted trees, 32 bins, a tenth of the features a split; seconds",
+        max_bin=32,
+        colsample_bynode=0.1,
+    ),
+)
+HEADS: Mapping[str, HeadKind] = {kind.name: kind for kind in _KINDS}
+
+
+def kind_of(name: str) -> HeadKind:
+    """Returns a kind of head.
+
+    Args:
+        name: one of `HEADS`, or the import path of a scikit-learn classifier. A record may hold any other, too: of
+            such a kind little is known, and what needs its class raises UnknownNameError.
+
+    Example:
+        >>> kind_of("softmax").is_neural, kind_of("sklearn.svm:LinearSVC").is_random
+        (True, True)
+    """
+    if name in HEADS:
+        return HEADS[name]
+    return HeadKind(name, name, "a classifier by its import path") if ":" in name else _Unknown(name, name, "")
 
 
 def make_head(kind: str, params: Mapping[str, Any] | None = None, *, random_state: int = 0) -> Any:
@@ -37,196 +120,32 @@ def make_head(kind: str, params: Mapping[str, Any] | None = None, *, random_stat
         UnknownNameError: there is no such head or parameter.
         ConfigError: the import path leads to nothing, or to something that is no classifier.
     """
-    if CALIBRATE in (params := params or {}):
-        plain = make_head(kind, uncalibrated(params), random_state=random_state)
-        return _calibrated(plain, params[CALIBRATE], random_state) if is_calibrated(params) else plain
-    entry = _entry(kind)
-    factory = _load(kind, entry.target)
-    given = {**entry.defaults, **params}
-    problems = list(wrong_names(kind, given).values())
-    if problems:
-        raise problems[0] if len(problems) == 1 else ConfigError("; ".join(map(str, problems)))
-    if entry.own:
-        return factory(**given, random_state=random_state)
-    from featurebank.heads.estimators import EstimatorHead
-
-    before = {name: given.pop(name) for name in _BEFORE if name in given}
-    if entry.parallel:
-        given.setdefault("n_jobs", threads())
-    return EstimatorHead(_made(kind, factory, given), **before, random_state=random_state)
+    return kind_of(kind).make(params or {}, random_state=random_state)
 
 
-def full_params(kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the parameters of a run's record: those given, over all the defaults of the head.
-
-    A whole number stands for the same fraction in a head of featurebank (`l2 = 0`); scikit-learn may tell them apart
-    (`max_features = 1` is one feature, 1.0 is all of them).
-    """
-    defaults = default_params(kind)
-    found = {**defaults, **(params if is_calibrated(params) else uncalibrated(params))}
-    if _entry(kind).own:
-        for name, value in params.items():
-            if type(value) is int and type(defaults.get(name)) is float:
-                found[name] = float(value)
-    return found
-
-
-def changed_params(kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns those parameters that differ from the head's defaults: what a person needs to be told."""
-    try:
-        defaults = default_params(kind) if runs_no_foreign_code(kind) else {}
-    except ConfigError:  # the library that has it is not installed here
-        return dict(params)
-    same = {name for name, value in params.items() if name in defaults and _text(value) == _text(defaults[name])}
-    return {name: value for name, value in params.items() if name not in same}
-
-
-@lru_cache(maxsize=256)
-def default_params(kind: str) -> Mapping[str, Any]:
-    """Returns the defaults of a head's parameters, as far as a record can hold them.
+def saved_class(name: str) -> Any:
+    """Returns the class of heads that a file names, of those that the catalog makes.
 
     Raises:
-        UnknownNameError, ConfigError: as `make_head`.
+        ValueError: there is none of this name.
     """
-    entry = _entry(kind)
-    found = {} if entry.own else {"standardize": False, "pca": None}
-    for name, parameter in inspect.signature(_load(kind, entry.target)).parameters.items():
-        known = name not in _NOT_RECORDED and parameter.default is not parameter.empty
-        if known and _text(parameter.default) is not None:
-            found[name] = parameter.default
-    return {**found, **entry.defaults}
+    for kind in _KINDS:
+        if kind.head_target.endswith(f":{name}"):
+            return kind.head_class
+    message = f"there is no head {name[:50]!r}"
+    raise ValueError(message)
 
 
-def runs_no_foreign_code(kind: str) -> bool:
-    """Tells whether a head may be looked up that only a file names, as the record of a run that may be a stranger's.
+@dataclass(frozen=True)
+class _Unknown(HeadKind):
+    """What a record calls a head that this version does not have."""
 
-    It may where that imports nothing new: a kind of the table, a class of scikit-learn or XGBoost, or one of a module
-    that this process has imported, because the user named it.
-    """
-    module = kind.partition(":")[0]
-    return ":" not in kind or module.partition(".")[0] in _KNOWN_PACKAGES or module in sys.modules
-
-
-def wrong_names(kind: str, names: Iterable[str]) -> dict[str, ConfigError]:
-    """Returns for each name that is no parameter of a head the error that says so.
-
-    Raises:
-        UnknownNameError, ConfigError: as `make_head`.
-    """
-    entry = _entry(kind)
-    factory = _load(kind, entry.target)
-    known = [*inspect.signature(factory).parameters, *(() if entry.own else _BEFORE)]
-    known = [name for name in [*known, CALIBRATE] if name not in {"self", "random_state"}]
-    refused: Mapping[str, str] = getattr(factory, "refused", {})
-    problems: dict[str, ConfigError] = {}
-    for name in names:
-        if name == "random_state":
-            message = f"head '{kind}' takes its seed from --seeds (or 'seeds'), not from the parameter random_state"
-            problems[name] = ConfigError(message)
-        elif name in refused:
-            problems[name] = ConfigError(f"head '{kind}' takes no {name}: {refused[name]}")
-        elif name not in known:
-            listed = f"see 'featurebank heads --list {kind}'"
-            problems[name] = unknown_name(f"parameter of head '{kind}'", name, known, where_listed=listed)
-    return problems
-
-
-def is_calibrated(params: Mapping[str, Any]) -> bool:
-    """Tells whether parameters ask for calibration."""
-    return params.get(CALIBRATE) not in (None, "none")
-
-
-def revision_of(kind: str, params: Mapping[str, Any]) -> int:
-    """Returns by which rule a head is fitted: 1, or 2 where the first rule was mended.
-
-    Runs of the first rule are left out of the leaderboard then, and the head is trained again when it is asked for.
-    """
-    revised = HEADS[kind].revised if kind in HEADS else None
-    return 2 if revised is not None and revised(params) else 1
-
-
-def uncalibrated(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns parameters without `calibrate`."""
-    return {name: value for name, value in params.items() if name != CALIBRATE}
-
-
-def is_neural(kind: str) -> bool:
-    """Tells whether heads of this kind have epochs."""
-    return bool(family_of(kind))
-
-
-def family_of(kind: str) -> str:
-    """Returns the family of a kind of heads with epochs; "" for all others."""
-    return HEADS[kind].family if kind in HEADS else ""
-
-
-def is_random(kind: str) -> bool:
-    """Tells whether the seed changes anything in a head of this kind."""
-    entry = _entry(kind)
-    if entry.own or not entry.random:
-        return entry.random
-    names = inspect.signature(_load(kind, entry.target)).parameters
-    return "random_state" in names
-
-
-def _entry(kind: str) -> HeadKind:
-    if kind in HEADS:
-        return HEADS[kind]
-    if ":" in kind:
-        return HeadKind(kind, "a classifier by its import path")
-    module, dot, name = kind.rpartition(".")
-    if dot and name[:1].isupper():
-        message = f"unknown head '{kind}': the class comes after a colon, as '{module}:{name}'"
-        raise UnknownNameError(message)
-    hint = "or the import path of a classifier, as sklearn.svm:LinearSVC"
-    raise unknown_name("head", kind, HEADS, hint, where_listed="see 'featurebank heads --list'")
-
-
-def head_class(kind: str) -> Any:
-    """Returns the class of a kind of head: featurebank's, or that of the classifier.
-
-    Raises:
-        UnknownNameError, ConfigError: as `make_head`.
-    """
-    return _load(kind, _entry(kind).target)
-
-
-def _load(kind: str, target: str) -> Any:
-    module, _, name = target.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except Exception as error:
-        message = f"head '{kind}' cannot be imported ({error}): expected MODULE:CLASS, as sklearn.svm:LinearSVC"
-        raise ConfigError(message) from error
-    if not (inspect.isclass(found) and hasattr(found, "fit") and hasattr(found, "predict")):
-        message = f"head '{kind}' is no classifier class: expected one with fit and predict, as sklearn.svm:LinearSVC"
-        raise ConfigError(message)
-    return found
-
-
-def _calibrated(head: Any, method: Any, random_state: int) -> Any:
-    from featurebank.heads.calibration import CalibratedHead
-
-    return CalibratedHead(head, method=method, random_state=random_state)
-
-
-def _made(kind: str, factory: Any, given: Mapping[str, Any]) -> Any:
-    from sklearn.base import is_classifier
-
-    try:
-        estimator = factory(**given)
-    except (TypeError, ValueError) as error:
-        message = f"head '{kind}' cannot be made from its parameters: {error}"
-        raise ConfigError(message) from error
-    if hasattr(estimator, "__sklearn_tags__") and not is_classifier(estimator):
-        message = f"head '{kind}' is no classifier: expected one, as sklearn.svm:LinearSVC"
-        raise ConfigError(message)
-    return estimator
-
-
-def _text(value: Any) -> str | None:
-    """Returns the canonical text of a value; None where a record cannot hold it."""
-    try:
-        return digest.canonical_json(value)
-    except (TypeError, ValueError):
-        return None
+    @property
+    def target_class(self) -> Any:
+        """Raises UnknownNameError, which says what there is."""
+        module, dot, name = self.name.rpartition(".")
+        if dot and name[:1].isupper():
+            message = f"unknown head '{self.name}': the class comes after a colon, as '{module}:{name}'"
+            raise UnknownNameError(message)
+        hint = "or the import path of a classifier, as sklearn.svm:LinearSVC"
+        raise unknown_name("head", self.name, HEADS, hint, where_listed="see 'featurebank heads --list'")

@@ -53,6 +53,11 @@ class RidgeHead(LinearHead):
         self.pca = pca
         self.random_state = random_state
 
+    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
+        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
+        width = self._inputs_width(shape)
+        return images * width * min(images, width) / 20
+
     def _checks(self) -> list[Check]:
         alphas = (
             list(self.alpha) if isinstance(self.alpha, Iterable) and not isinstance(self.alpha, str) else [self.alpha]
@@ -183,6 +188,11 @@ class LDAHead(LinearHead):
         self.pca = pca
         self.random_state = random_state
 
+    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
+        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
+        width = self._inputs_width(shape)
+        return images * width * min(images, width) / 10
+
     def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
         """Returns about how many bytes the head takes while it is fitted; see `ExactHead`."""
         rows = 2 * 8 * images * math.prod(shape) if self.shrinkage == "auto" else 0
@@ -236,6 +246,10 @@ class NearestMeanHead(LinearHead):
         self.pca = pca
         self.whiten = whiten
         self.random_state = random_state
+
+    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
+        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
+        return float(images * self._inputs_width(shape))
 
     def _checks(self) -> list[Check]:
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +102,14 @@ class ConvHead(MapHead):
             found += height * width * (patches + 6 * layer.filters)
             channels = layer.filters
         return found
+
+    def stem_cost(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Returns about how many multiply-adds the stem takes for one map, and how many numbers it makes of it."""
+        adds, channels, places = 0, shape[-1], math.prod(shape[:-1])
+        for layer in self.conv_layers():
+            adds += places * layer.kernel**2 * channels * layer.filters
+            channels = layer.filters
+        return adds, channels * (places // 4 if self.reduce == "flatten" else 1)
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Tells whether a head that is fitted can answer for maps of the shape (h, w, c)."""

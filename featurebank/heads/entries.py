@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.heads.runs import HeadSpec, Run
+from featurebank.heads.runs import Run
+from featurebank.heads.spec import HeadSpec
 from featurebank.heads.standing import Group, Standing, latest_folds
 from featurebank.metrics import holm, mcnemar, mean_interval, proportion_interval
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.neighbors import RadiusNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from featurebank.errors import HeadError
-from featurebank.heads.base import Head
+from featurebank.heads import estimator_traits as traits
+from featurebank.heads.base import Head, State
 from featurebank.heads.gram import gram
 from featurebank.heads.gram import transform as fitted_transform
 from featurebank.heads.layers import dense, flat
@@ -34,6 +37,8 @@ class EstimatorHead(Head):
         random_state: seed of the PCA and, where it takes one, of the estimator.
     """
 
+    saved_as = "estimator"
+
     def __init__(
         self, estimator: Any = None, *, standardize: bool = False, pca: int | None = None, random_state: int = 0
     ) -> None:
@@ -45,6 +50,46 @@ class EstimatorHead(Head):
     def check(self) -> None:
         """Raises HeadError where a parameter of the steps before is wrong; the estimator checks its own."""
         refuse(type(self).__name__, [switch("standardize", self.standardize), optional(count("pca", self.pca))])
+
+    def wrong_values(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Yields what is wrong with the values of parameters, also by the estimator's own table."""
+        yield from super().wrong_values(names)
+        yield from traits.wrong_values(self.estimator, names)
+
+    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
+        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
+        width = math.prod(shape)
+        return traits.cost(self.estimator, images, min(width, self.pca or width), validation_images)
+
+    def fit_shared(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
+        """Fits the estimator on images of which others may have computed steps; see `fit`."""
+        return self.fit(shared.X, shared.y, validation_data, shared)
+
+    @property
+    def n_parameters_(self) -> int | None:
+        """How many trained numbers it holds, with the steps before; None where the estimator's are not known."""
+        own = traits.size(self.estimator_)
+        return None if own is None else own + traits.size_of_steps(self.steps_)
+
+    def state(self) -> State:
+        """Returns the estimator as nodes and arrays; see `Head.state` and `featurebank.heads.estimator_state`."""
+        import sklearn
+
+        from featurebank.heads.estimator_state import StateWriter
+
+        writer = StateWriter()
+        writer.value(self)
+        return State(writer.arrays, {"scikit-learn": sklearn.__version__, "nodes": writer.nodes})
+
+    def trial_shape(self) -> tuple[int, ...]:
+        """Returns the shape of a row; () for neighbours within a radius, of which zeros may have none."""
+        return () if isinstance(self.estimator_, RadiusNeighborsClassifier) else super().trial_shape()
+
+    def set_state(self, state: State, classes: np.ndarray) -> None:
+        """Takes what `state` returned, which holds parameters and classes, too."""
+        from featurebank.heads.estimator_state import restore
+
+        self.__dict__.update(vars(restore(state.facts["nodes"], state.arrays, state.source)))
 
     def fit(
         self,

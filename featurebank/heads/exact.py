@@ -7,14 +7,13 @@ is a parameter that changes nothing, so that every kind of head is made alike.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any, Self
 
 import numpy as np
 
 from featurebank.errors import HeadError
-from featurebank.heads.base import Head
+from featurebank.heads.base import Head, State
 from featurebank.heads.layers import dense, flat
 from featurebank.heads.memory import check_memory
 from featurebank.heads.reduced import Reduced
@@ -24,12 +23,11 @@ from featurebank.runtime import limited_blas
 from featurebank.system.validation import Check, count, number, optional, refuse, switch
 from featurebank.training.activations import softmax
 
-Told = tuple[int, float, Exception | None]
-"""The position of a head, the seconds that it took, and why it failed."""
-
 
 class ExactHead(Head):
     """Base of these heads; a subclass has `_solve`, `_logits` and the names of its fitted arrays."""
+
+    saved_as = "exact"
 
     _arrays: tuple[str, ...] = ()
     """Attributes that a saved head is made of, beside its classes."""
@@ -60,24 +58,10 @@ class ExactHead(Head):
                     raise error
         return self
 
-    @classmethod
-    def fit_path(cls, heads: Sequence[Any], shared: Shared) -> Iterator[Told]:
-        """Fits heads of one class and one `path`, telling each as soon as it is fitted.
-
-        Args:
-            heads: to be fitted in place.
-            shared: the training images.
-
-        Yields:
-            Position, seconds and failure of each. What they share is in the seconds of the first.
-        """
-        for position, head in enumerate(heads):
-            began, failure = time.perf_counter(), None
-            try:
-                head._fit(shared)
-            except Exception as error:  # noqa: BLE001 - one head's, the others go on
-                failure = error
-            yield position, time.perf_counter() - began, failure
+    def fit_shared(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
+        """Fits the head on images of which others may have computed what it needs; see `fit`."""
+        self._fit(shared)
+        return self
 
     def path(self) -> Hashable:
         """Returns what the heads that are best fitted one after another have in common."""
@@ -100,7 +84,8 @@ class ExactHead(Head):
     def steps(self) -> Steps:
         """Returns what is done to the features before."""
         names = ("power", "normalize", "standardize", "pca", "whiten")
-        return Steps(**{name: getattr(self, name) for name in names if hasattr(self, name)})
+        given = self.get_params(deep=False)
+        return Steps(**{name: given[name] for name in names if name in given})
 
     def check(self) -> None:
         """Raises HeadError where parameters are of a wrong type or out of their range; its message has all of them."""
@@ -148,20 +133,26 @@ class ExactHead(Head):
         """Adds the head to a graph as one dense layer; see `Head.keras_layers_`."""
         return dense(flat(tensor), *self.linear_(), "head_logits")
 
-    @property
-    def n_parameters_(self) -> int:
-        """How many numbers the trained head holds."""
-        return sum(array.size for array in self.state().values())
+    def state(self) -> State:
+        """Returns the fitted arrays and the width of a row; see `Head.state`."""
+        return State(self._state_arrays(), {"features": self.n_features_in_})
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Returns the fitted arrays by name; with the parameters and classes they are the whole head."""
+    def set_state(self, state: State, classes: np.ndarray) -> None:
+        """Takes what `state` returned."""
+        self._set_arrays(state.arrays)
+        self.classes_, self.n_features_in_ = classes, state.facts["features"]
+
+    def _state_arrays(self) -> dict[str, np.ndarray]:
         return {name: np.asarray(getattr(self, name)) for name in self._arrays}
 
-    def set_state(self, arrays: dict[str, np.ndarray], classes: np.ndarray, features: int) -> None:
-        """Takes what `state` returned."""
+    def _set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         for name in self._arrays:
             setattr(self, name, arrays[name])
-        self.classes_, self.n_features_in_ = classes, features
+
+    def _inputs_width(self, shape: tuple[int, ...]) -> int:
+        """Returns how many numbers of an image the head is solved for: its features, or their components."""
+        width = math.prod(shape)
+        return min(width, self.steps().pca or width)
 
 
 class LinearHead(ExactHead):
@@ -194,15 +185,13 @@ class TransformedHead(ExactHead):
 
     transform_: Transform
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Returns the fitted arrays by name."""
+    def _state_arrays(self) -> dict[str, np.ndarray]:
         kept = self.transform_
         arrays = {"mean": kept.mean, "scale": kept.scale, **({} if kept.axes is None else {"axes": kept.axes})}
-        return {**super().state(), **arrays}
+        return {**super()._state_arrays(), **arrays}
 
-    def set_state(self, arrays: dict[str, np.ndarray], classes: np.ndarray, features: int) -> None:
-        """Takes what `state` returned."""
-        super().set_state(arrays, classes, features)
+    def _set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        super()._set_arrays(arrays)
         self.transform_ = Transform(self.steps(), arrays["mean"], arrays["scale"], arrays.get("axes"))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from featurebank import digest
 from featurebank.backbone.keras_file import load_keras_file
 from featurebank.errors import HeadError
-from featurebank.heads.runs import FINETUNE, Run
+from featurebank.heads.runs import Run
 
 BATCH = 32
 """Images that are judged at once."""
@@ -17,7 +17,7 @@ BATCH = 32
 
 def is_finetuned(run: Any) -> bool:
     """Tells whether something is a run whose network was trained, too."""
-    return isinstance(run, Run) and run.head == FINETUNE
+    return isinstance(run, Run) and run.is_finetune
 
 
 def finetuned_model(run: Run) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import queue
 import threading
 import time
@@ -16,14 +15,12 @@ from typing import Any
 import numpy as np
 
 from featurebank.errors import FeatureBankError, HeadError, RamLimitError
-from featurebank.heads.catalog import family_of, is_calibrated, make_head, uncalibrated
+from featurebank.heads.base import Told
 from featurebank.heads.data import TrainingData
-from featurebank.heads.exact import ExactHead, Told
-from featurebank.heads.families import DENSE
+from featurebank.heads.families import Family
 from featurebank.heads.memory import check_memory, is_shortage
-from featurebank.heads.runs import HeadSpec
 from featurebank.heads.scoring import score
-from featurebank.heads.size import parameters_of
+from featurebank.heads.spec import HeadSpec
 from featurebank.runtime import limited_blas, side_by_side
 
 
@@ -48,13 +45,13 @@ class Fitted:
     @property
     def parameters(self) -> int | None:
         """How many numbers it holds, where that can be told."""
-        return None if self.failure else parameters_of(self.head)
+        return None if self.failure else self.head.n_parameters_
 
     @property
     def history(self) -> dict[str, Any] | None:
         """One value an epoch, of heads that have epochs."""
-        found = getattr(self.head, "history_", None)
-        return None if found is None or self.failure else found.to_dict()
+        found = None if self.failure else self.head.history_
+        return None if found is None else found.to_dict()
 
 
 OnFitted = Callable[[int, Fitted], None]
@@ -76,15 +73,16 @@ def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitt
         HeadError: heads of a family refuse their images or parameters as a whole.
     """
     on_fitted = _calibrating(specs, data, on_fitted)
-    specs = [(replace(spec, params=uncalibrated(spec.params)), seed) for spec, seed in specs]
-    families: dict[str, list[int]] = {}
+    specs = [(spec.uncalibrated(), seed) for spec, seed in specs]
+    families: dict[Family | None, list[int]] = {}
     for position, (spec, _) in enumerate(specs):
-        families.setdefault(family_of(spec.kind), []).append(position)
-    for family, members in sorted(families.items()):  # first those that have none
+        families.setdefault(spec.head_kind.family, []).append(position)
+    in_turn = sorted(families.items(), key=lambda item: item[0].name if item[0] else "")  # first those that have none
+    for family, members in in_turn:
         chosen, take = [specs[i] for i in members], _placed(members, on_fitted)
         if family:
             with limited_blas():
-                _fit_together(chosen, data.in_memory if family == DENSE else data, take)
+                _fit_together(chosen, data.in_memory if family.in_memory else data, take)
         else:
             _fit_side_by_side(chosen, data.in_memory, take)
 
@@ -96,7 +94,7 @@ def _placed(members: Sequence[int], on_fitted: OnFitted) -> OnFitted:
 
 def _fit_side_by_side(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
     with side_by_side() as count, _collected_warnings() as caught:
-        heads = {i: make_head(spec.kind, spec.params, random_state=seed) for i, (spec, seed) in enumerate(specs)}
+        heads = {i: spec.make(seed) for i, (spec, seed) in enumerate(specs)}
         pool, work = ThreadPoolExecutor(count, thread_name_prefix="featurebank-heads"), _Work(data, caught)
         try:
             for piece in _pieces(heads):  # popped: a head that is told need not stay in memory
@@ -114,7 +112,8 @@ def _pieces(heads: Mapping[int, Any]) -> list[list[int]]:
     """Returns the positions by the work that is done in one piece: heads of one path, or one head."""
     pieces: dict[Hashable, list[int]] = {}
     for position, head in heads.items():
-        key = (type(head), head.path()) if isinstance(head, ExactHead) else position
+        path = head.path()
+        key = position if path is None else (type(head), path)
         pieces.setdefault(key, []).append(position)
     return list(pieces.values())
 
@@ -143,16 +142,7 @@ class _Work:
                 self.told.put((position, _failed(head, 0.0, together, error)))
 
     def _path(self, heads: list[Any]) -> Iterator[Told]:
-        if isinstance(heads[0], ExactHead):
-            yield from type(heads[0]).fit_path(heads, self.data.shared)
-            return
-        began, failure = time.perf_counter(), None
-        try:
-            more = {"shared": self.data.shared} if "shared" in inspect.signature(heads[0].fit).parameters else {}
-            heads[0].fit(self.data.X, self.data.y, validation_data=(self.data.X_val, self.data.y_val), **more)
-        except Exception as error:  # noqa: BLE001 - as above
-            failure = error
-        yield 0, time.perf_counter() - began, failure
+        yield from type(heads[0]).fit_path(heads, self.data.shared, (self.data.X_val, self.data.y_val))
 
     def _judged(self, head: Any, seconds: float, together: int, error: Exception | None) -> Fitted:
         notes = tuple(sorted(self.caught.lines))
@@ -187,7 +177,7 @@ def _collected_warnings() -> Iterator[_Caught]:
 
 
 def _fit_together(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
-    every = [make_head(spec.kind, spec.params, random_state=seed) for spec, seed in specs]
+    every = [spec.make(seed) for spec, seed in specs]
     places = []
     for place, head in enumerate(every):
         try:
@@ -217,10 +207,10 @@ def _calibrating(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_f
 
     def take(position: int, fitted: Fitted) -> None:
         spec, seed = specs[position]
-        if is_calibrated(spec.params) and not fitted.failure:
+        if spec.is_calibrated and not fitted.failure:
             began = time.perf_counter()
             try:
-                head = make_head(spec.kind, spec.params, random_state=seed).take(fitted.head, (data.X_val, data.y_val))
+                head = spec.make(seed).take(fitted.head, (data.X_val, data.y_val))
                 found = {"head": head, "metrics": score(head, data)}
             except Exception as error:  # noqa: BLE001 - as in `_fit_alone`
                 found = {"metrics": {}, "failure": _one_line(error), "short": is_shortage(error)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -52,7 +53,7 @@ def train_together(
     def train_program(positions: list[int], told: OnHead) -> None:
         train_at(positions, heads, lambda chosen: DenseNetwork(chosen, data), told)
 
-    return train_programs(heads, data, programs(heads, data.features, len(data.classes)), train_program, on_trained)
+    return train_programs(heads, data, programs(heads, (data.features,), len(data.classes)), train_program, on_trained)
 
 
 def program_key(head: NeuralHead) -> tuple[Any, ...]:
@@ -68,20 +69,21 @@ def program_key(head: NeuralHead) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def programs(heads: Sequence[NeuralHead], features: int, classes: int) -> list[list[int]]:
+def programs(heads: Sequence[NeuralHead], shape: tuple[int, ...], classes: int, images: int = 0) -> list[list[int]]:
     """Returns the positions of the heads of each program.
 
     Args:
         heads: to be trained.
-        features: the width of a row.
+        shape: of one image's features.
         classes: how many there are.
+        images: how many are trained on, which changes nothing.
     """
     groups: dict[tuple[Any, ...], list[int]] = {}
     for position, head in enumerate(heads):
         groups.setdefault(program_key(head), []).append(position)
     found = []
     for positions in groups.values():
-        sizes = (features, *heads[positions[0]].layer_sizes(), classes)
+        sizes = (math.prod(shape), *heads[positions[0]].layer_sizes(), classes)
         weights = sum((a + 1) * b for a, b in pairwise(sizes))
         most = max(1, min(_MEMORY_BYTES, ram_limit() // 2) // (weights * 4 * COPIES))
         found += [positions[start : start + most] for start in range(0, len(positions), most)]

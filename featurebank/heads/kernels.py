@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.heads.exact import Told, TransformedHead
+from featurebank.heads.base import Told
+from featurebank.heads.exact import TransformedHead
 from featurebank.heads.gram import transform
 from featurebank.heads.shared import Shared
 from featurebank.heads.steps import Steps
@@ -66,12 +67,19 @@ class KernelHead(TransformedHead):
         return (self.steps(), self.kernel, self.max_images)
 
     @classmethod
-    def fit_path(cls, heads: Sequence[Any], shared: Shared) -> Iterator[Told]:
-        """Fits heads of one class and one `path`, and lets go of their kernel; see `ExactHead.fit_path`."""
+    def fit_path(
+        cls, heads: Sequence[Any], shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> Iterator[Told]:
+        """Fits heads of one class and one `path`, and lets go of their kernel; see `Head.fit_path`."""
         try:
-            yield from super().fit_path(heads, shared)
+            yield from super().fit_path(heads, shared, validation_data)
         finally:
             shared.forget("part", "inputs", "distances", "products")
+
+    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
+        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
+        rows = min(images, self.max_images or images)
+        return rows * rows * (self._inputs_width(shape) / 10 + 100)
 
     def _part_of(self, shared: Shared) -> Shared:
         """Returns the images to fit on: all, or `max_images` drawn by chance, of each class one at least."""

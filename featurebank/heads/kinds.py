@@ -1,99 +1,252 @@
-"""The kinds of heads by name."""
+"""What a kind of head is: everything that can be asked about heads of one name before one is made.
+
+A `HeadKind` is the only answer to such a question. Who holds one (a `HeadSpec` does) asks it, and never compares names.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
+
+from featurebank import digest
+from featurebank.errors import ConfigError, unknown_name
+from featurebank.heads.families import Family
+from featurebank.runtime import threads
+
+VECTORS, MAPS, MAPS_AT_A_CUT = "vectors", "maps", "maps at a cut"
+"""What a head may be trained on."""
+CALIBRATE = "calibrate"
+"""A parameter that every head takes: "temperature", or "none" (as None, which a grid file cannot say)."""
+_BEFORE = ("standardize", "pca")
+"""Parameters of the steps before a scikit-learn estimator."""
+_NOT_RECORDED = ("self", "random_state", "n_jobs")
+"""The seed is the run's, and threads change nothing."""
+_KNOWN_PACKAGES = frozenset({"sklearn", "xgboost"})
+_WRAPPER = "featurebank.heads.estimators:EstimatorHead"
+
+
+def never(params: Mapping[str, Any]) -> bool:
+    """Tells that the rule by which heads of a kind are fitted is the first one."""
+    return False
 
 
 @dataclass(frozen=True)
 class HeadKind:
-    """One entry of the table."""
+    """A kind of head; the kinds of featurebank are in `featurebank.heads.catalog`.
 
+    What the class decides (its trainer, size, cost, state on disk) a head answers itself: see
+    `featurebank.heads.base.Head`.
+
+    Example:
+        >>> from featurebank.heads.catalog import kind_of
+        >>> kind = kind_of("ridge")
+        >>> kind.is_random, kind.needs, kind.default_params["alpha"]
+        (False, 'vectors', 1000.0)
+    """
+
+    name: str
+    """In grids and records: a name of the catalog, or the import path of a classifier."""
     target: str
     """"module:Class": a head of featurebank, or a scikit-learn classifier."""
     what: str
     """One line for people."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Where they differ from the class's own."""
+    """Parameters that differ from the class's own defaults."""
     parallel: bool = False
     """Whether the estimator takes `n_jobs` and uses it."""
     random: bool = True
-    """Whether the seed changes anything; of scikit-learn's, those that take one are taken for random."""
-    family: str = ""
-    """Of heads with epochs, which are trained together where they can be: see `featurebank.heads.families`."""
-    revised: Callable[[Mapping[str, Any]], bool] | None = None
-    """Tells by its parameters whether a head is fitted by another rule than in the first version; None is no head."""
+    """Whether the seed may change anything; of scikit-learn's classifiers, those that take a seed: see `is_random`."""
+    family: Family | None = None
+    """Of heads with epochs: which of them are trained together."""
+    revised: Callable[[Mapping[str, Any]], bool] = never
+    """Function of the parameters: whether such a head is fitted by another rule than in the first version."""
 
     @property
     def own(self) -> bool:
-        """Whether the class is a head by itself, not to be wrapped."""
+        """Whether the class is a head by itself, which is not wrapped."""
         return self.target.startswith("featurebank.")
 
+    @property
+    def head_target(self) -> str:
+        """The class of the heads that `make` returns, as `target`."""
+        return self.target if self.own else _WRAPPER
 
-def _watches_more(params: Mapping[str, Any]) -> bool:
-    """Tells whether `val_loss` decides about a head and has more than the cross-entropy, which once was left out."""
-    more = any(params.get(name) for name in ("l1", "l2", "l2_sp", "label_smoothing"))
-    return more and params.get("monitor", "val_loss") == "val_loss"
+    @property
+    def is_neural(self) -> bool:
+        """Whether heads of this kind have epochs."""
+        return self.family is not None
+
+    @cached_property
+    def target_class(self) -> Any:
+        """The class: featurebank's, or that of the classifier.
+
+        Raises:
+            UnknownNameError: there is no such kind.
+            ConfigError: the import path leads to nothing, or to something that is no classifier.
+        """
+        found = self._imported(self.target)
+        if not (inspect.isclass(found) and hasattr(found, "fit") and hasattr(found, "predict")):
+            expected = "expected one with fit and predict, as sklearn.svm:LinearSVC"
+            message = f"head '{self.name}' is no classifier class: {expected}"
+            raise ConfigError(message)
+        return found
+
+    @property
+    def head_class(self) -> Any:
+        """The class of the heads that `make` returns; raises what `target_class` raises."""
+        found = self.target_class
+        return found if self.own else self._imported(_WRAPPER)
+
+    @property
+    def needs(self) -> str:
+        """What heads of this kind are trained on, as `Head.needs`; raises what `target_class` raises."""
+        return str(self.head_class.needs)
+
+    @cached_property
+    def is_random(self) -> bool:
+        """Whether the seed changes anything; raises what `target_class` raises."""
+        if self.own or not self.random:
+            return self.random
+        return "random_state" in inspect.signature(self.target_class).parameters
+
+    @property
+    def runs_no_foreign_code(self) -> bool:
+        """Whether it may be looked up although only a file names it, as the record of a run that may be a stranger's.
+
+        It may where that imports nothing new: a kind of the catalog, a class of scikit-learn or XGBoost, or one of a
+        module that this process has imported, because the user named it.
+        """
+        module = self.name.partition(":")[0]
+        return ":" not in self.name or module.partition(".")[0] in _KNOWN_PACKAGES or module in sys.modules
+
+    @cached_property
+    def default_params(self) -> Mapping[str, Any]:
+        """The defaults of the parameters, as far as a record can hold them; raises what `target_class` raises."""
+        found = {} if self.own else {"standardize": False, "pca": None}
+        for name, parameter in inspect.signature(self.target_class).parameters.items():
+            known = name not in _NOT_RECORDED and parameter.default is not parameter.empty
+            if known and _text(parameter.default) is not None:
+                found[name] = parameter.default
+        return {**found, **self.defaults}
+
+    def full_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the parameters of a run's record: those given, over all the defaults of the head.
+
+        A whole number stands for the same fraction in a head of featurebank (`l2 = 0`); scikit-learn may tell them
+        apart (`max_features = 1` is one feature, 1.0 is all of them).
+        """
+        defaults = self.default_params
+        found = {**defaults, **(params if is_calibrated(params) else uncalibrated(params))}
+        if self.own:
+            for name, value in params.items():
+                if type(value) is int and type(defaults.get(name)) is float:
+                    found[name] = float(value)
+        return found
+
+    def changed_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns those parameters that differ from the head's defaults: what a person needs to be told."""
+        try:
+            defaults = self.default_params if self.runs_no_foreign_code else {}
+        except ConfigError:  # the library that has it is not installed here
+            return dict(params)
+        same = {name for name, value in params.items() if name in defaults and _text(value) == _text(defaults[name])}
+        return {name: value for name, value in params.items() if name not in same}
+
+    def wrong_names(self, names: Iterable[str]) -> dict[str, ConfigError]:
+        """Returns for each name that is no parameter of the head the error that says so.
+
+        Raises:
+            UnknownNameError, ConfigError: as `target_class`.
+        """
+        factory = self.target_class
+        known = [*inspect.signature(factory).parameters, *(() if self.own else _BEFORE)]
+        known = [name for name in [*known, CALIBRATE] if name not in {"self", "random_state"}]
+        refused: Mapping[str, str] = factory.refused if self.own else {}
+        problems: dict[str, ConfigError] = {}
+        for name in names:
+            if name == "random_state":
+                message = (
+                    f"head '{self.name}' takes its seed from --seeds (or 'seeds'), not from the parameter random_state"
+                )
+                problems[name] = ConfigError(message)
+            elif name in refused:
+                problems[name] = ConfigError(f"head '{self.name}' takes no {name}: {refused[name]}")
+            elif name not in known:
+                listed = f"see 'featurebank heads --list {self.name}'"
+                problems[name] = unknown_name(f"parameter of head '{self.name}'", name, known, where_listed=listed)
+        return problems
+
+    def revision(self, params: Mapping[str, Any]) -> int:
+        """Returns by which rule a head is fitted: 1, or 2 where the first rule was mended.
+
+        Runs of the first rule are left out of the leaderboard then, and the head is trained again when it is asked for.
+        """
+        return 2 if self.revised(params) else 1
+
+    def make(self, params: Mapping[str, Any], *, random_state: int = 0) -> Any:
+        """Returns an unfitted head; see `featurebank.heads.catalog.make_head`."""
+        plain = self._plain(uncalibrated(params), random_state)
+        if not is_calibrated(params):
+            return plain
+        from featurebank.heads.calibration import CalibratedHead
+
+        return CalibratedHead(plain, method=params[CALIBRATE], random_state=random_state)
+
+    def _plain(self, params: Mapping[str, Any], random_state: int) -> Any:
+        """Returns an unfitted head without calibration."""
+        factory, given = self.target_class, {**self.defaults, **params}
+        problems = list(self.wrong_names(given).values())
+        if problems:
+            raise problems[0] if len(problems) == 1 else ConfigError("; ".join(map(str, problems)))
+        if self.own:
+            return factory(**given, random_state=random_state)
+        before = {name: given.pop(name) for name in _BEFORE if name in given}
+        if self.parallel:
+            given.setdefault("n_jobs", threads())
+        return self.head_class(self._estimator(given), **before, random_state=random_state)
+
+    def _estimator(self, params: Mapping[str, Any]) -> Any:
+        from sklearn.base import is_classifier
+
+        try:
+            estimator = self.target_class(**params)
+        except (TypeError, ValueError) as error:
+            message = f"head '{self.name}' cannot be made from its parameters: {error}"
+            raise ConfigError(message) from error
+        if hasattr(estimator, "__sklearn_tags__") and not is_classifier(estimator):
+            message = f"head '{self.name}' is no classifier: expected one, as sklearn.svm:LinearSVC"
+            raise ConfigError(message)
+        return estimator
+
+    def _imported(self, target: str) -> Any:
+        module, _, name = target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except Exception as error:
+            message = (
+                f"head '{self.name}' cannot be imported ({error}): expected MODULE:CLASS, as sklearn.svm:LinearSVC"
+            )
+            raise ConfigError(message) from error
 
 
-def _trained(target: str, what: str, family: str) -> HeadKind:
-    """Returns the entry of a kind of heads that is trained by gradient descent."""
-    return HeadKind(target, what, family=family, revised=_watches_more)
+def is_calibrated(params: Mapping[str, Any]) -> bool:
+    """Tells whether parameters ask for calibration."""
+    return params.get(CALIBRATE) not in (None, "none")
 
 
-HEADS: dict[str, HeadKind] = {
-    "softmax": _trained(
-        "featurebank.heads.linear:SoftmaxHead", "one dense layer with softmax, by gradient descent", "dense"
-    ),
-    "mlp": _trained("featurebank.heads.mlp:MLPHead", "hidden dense layers, then softmax, by gradient descent", "dense"),
-    "conv": _trained(
-        "featurebank.heads.conv:ConvHead", "convolutions on a map, then dense layers and softmax", "maps"
-    ),
-    "attention_pool": _trained(
-        "featurebank.heads.pooling:AttentionPoolHead", "averages of a map that learn where to look", "maps"
-    ),
-    "gem_pool": _trained(
-        "featurebank.heads.pooling:GemPoolHead", "a mean of a map's powers, between average and maximum", "maps"
-    ),
-    "cam": _trained(
-        "featurebank.heads.cam:CamHead", "one map a class and its average: shows what speaks for a class", "cam"
-    ),
-    "tail": _trained("featurebank.heads.tail:TailHead", "the backbone's own layers after a cut, trained on", "layered"),
-    "residual_stage": _trained(
-        "featurebank.heads.residual:ResidualStageHead", "fresh residual blocks on a map", "layered"
-    ),
-    "logistic": HeadKind(
-        "featurebank.heads.logistic:LogisticHead", "multinomial logistic regression, to its optimum", {"C": 0.1},
-        random=False,
-    ),
-    "ridge": HeadKind(
-        "featurebank.heads.closed_form:RidgeHead", "least squares on the labels, with an L2 penalty",
-        {"standardize": True, "alpha": 1000.0}, random=False,
-    ),
-    "lda": HeadKind(
-        "featurebank.heads.closed_form:LDAHead", "linear discriminants with a shrunk covariance", random=False
-    ),
-    "svm": HeadKind(
-        "featurebank.heads.support:SVMHead", "support vectors, with a kernel", random=False,
-        revised=lambda params: params.get("kernel") == "linear",  # once it added margins, and counted no votes
-    ),
-    "kernel_ridge": HeadKind(
-        "featurebank.heads.support:KernelRidgeHead", "least squares on the labels, with a kernel", random=False
-    ),
-    "knn": HeadKind("sklearn.neighbors:KNeighborsClassifier", "the nearest training images", parallel=True),
-    "random_forest": HeadKind("sklearn.ensemble:RandomForestClassifier", "the vote of random trees", parallel=True),
-    "nearest_mean": HeadKind(
-        "featurebank.heads.closed_form:NearestMeanHead", "the class with the nearest mean", random=False
-    ),
-    "xgboost": HeadKind("featurebank.heads.boosted:XGBoostHead", "boosted trees on the features themselves; minutes"),
-    "xgboost_pca": HeadKind(
-        "featurebank.heads.boosted:XGBoostHead", "boosted trees on 128 principal components, 64 bins; seconds",
-        {"pca": 128, "max_bin": 64},
-    ),
-    "xgboost_coarse": HeadKind(
-        "featurebank.heads.boosted:XGBoostHead", "boosted trees, 32 bins, a tenth of the features a split; seconds",
-        {"max_bin": 32, "colsample_bynode": 0.1},
-    ),
-}  # fmt: skip
+def uncalibrated(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns parameters without `calibrate`."""
+    return {name: value for name, value in params.items() if name != CALIBRATE}
+
+
+def _text(value: Any) -> str | None:
+    """Returns the canonical text of a value; None where a record cannot hold it."""
+    try:
+        return digest.canonical_json(value)
+    except (TypeError, ValueError):
+        return None

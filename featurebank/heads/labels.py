@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from featurebank.heads.runs import VIEWS, HeadSpec, with_words
+from featurebank.heads.spec import VIEWS, HeadSpec, with_words
 
 
 def short_names(specs: Sequence[HeadSpec]) -> tuple[list[str], dict[str, list[str]]]:

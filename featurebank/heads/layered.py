@@ -15,6 +15,7 @@ import numpy as np
 
 from featurebank.backbone.unfold import unfold
 from featurebank.errors import HeadError
+from featurebank.heads.base import State, epochs_cost
 from featurebank.heads.memory import COPIES, check_bytes
 from featurebank.heads.on_maps import ROWS, HeadOnMaps
 from featurebank.runtime import import_tensorflow
@@ -22,6 +23,8 @@ from featurebank.system.validation import Check, choice, listed, number, optiona
 from featurebank.training.activations import ACTIVATIONS
 from featurebank.training.history import History
 
+_ADDS_A_NANOSECOND = 50
+"""Of a step on one core, as it was measured; see `epochs_cost`."""
 CLASS_MAPS = "class_maps"
 POOLINGS = ("avg", "max", "flatten", CLASS_MAPS)
 
@@ -57,6 +60,10 @@ class LayeredHead(HeadOnMaps):
 
     def body(self, shape: tuple[int, ...]) -> Any:
         """Returns a Keras model from maps of a shape (h, w, c) to the map that is pooled, with its first weights."""
+        raise NotImplementedError
+
+    def body_cost(self, shape: tuple[int, ...]) -> tuple[float, int]:
+        """Returns about how many multiply-adds the body takes for one map (h, w, c), and how many channels it makes."""
         raise NotImplementedError
 
     def pooled(self, body: Any) -> Any:
@@ -124,6 +131,12 @@ class LayeredHead(HeadOnMaps):
         sizes = (*self.layer_sizes(), classes)
         return 4 * COPIES * sum(inputs * units for inputs, units in pairwise(sizes))
 
+    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
+        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
+        sizes = (*self.body_cost(shape), *self.layer_sizes(), classes)
+        adds = sizes[0] + sum((inputs + 1) * units for inputs, units in pairwise(sizes[1:]))
+        return epochs_cost(self.epochs, images, adds, _ADDS_A_NANOSECOND)
+
     def set_fitted(
         self, weights: Sequence[np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History
     ) -> None:
@@ -132,20 +145,19 @@ class LayeredHead(HeadOnMaps):
         self._take_shape(shape)
         self._answering: Any = None
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Returns what a saved head is restored from by `set_state`."""
-        return {f"weight{place}": weight for place, weight in enumerate(self.weights_)}
+    def state(self) -> State:
+        """Returns all weights, the shape of the maps and the history; see `Head.state`."""
+        arrays = {f"weight{place}": weight for place, weight in enumerate(self.weights_)}
+        return State(arrays, {"shape": self.map_shape_, "history": self.history_.to_dict()})
 
-    def set_state(
-        self, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History
-    ) -> None:
-        """Takes back what `state` returned, with the rest of what the head was given by `set_fitted`."""
-        self.set_fitted([arrays[f"weight{place}"] for place in range(len(arrays))], shape, classes, history)
+    def set_state(self, state: State, classes: np.ndarray) -> None:
+        """Takes what `state` returned; the network, which checks its weights, is built when it is first asked."""
+        weights = [state.arrays[f"weight{place}"] for place in range(len(state.arrays))]
+        self.set_fitted(weights, tuple(state.facts["shape"]), classes, History(**state.facts["history"]))
 
-    @property
-    def n_parameters_(self) -> int:
-        """How many numbers the trained head holds."""
-        return sum(weight.size for weight in self.weights_)
+    def trial_shape(self) -> tuple[int, ...]:
+        """Returns (): it builds a network, which checks its weights, when it is first asked."""
+        return ()
 
     def model_(self) -> Any:
         """Returns the trained network: a Keras model, maps (n, h, w, c) -> logits (n, classes).

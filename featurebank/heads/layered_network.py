@@ -53,7 +53,14 @@ def train_layered(
     def train_program(positions: list[int], told: OnHead) -> None:
         train_at(positions, heads, lambda chosen: LayeredNetwork(chosen[0], data), told)
 
-    return train_programs(heads, data, [[position] for position in range(len(heads))], train_program, on_trained)
+    return train_programs(heads, data, programs(heads), train_program, on_trained)
+
+
+def programs(
+    heads: Sequence[LayeredHead], shape: tuple[int, ...] = (), classes: int = 0, images: int = 0
+) -> list[list[int]]:
+    """Returns the position of each head by itself, whatever it is trained on."""
+    return [[position] for position in range(len(heads))]
 
 
 class LayeredNetwork:

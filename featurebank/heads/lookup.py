@@ -1,4 +1,4 @@
-"""What can be looked up about heads: the kinds, what they need, and their parameters with defaults and meaning.
+"""The parameters of a kind of head, with their defaults and meaning.
 
 Meanings are read from the docstrings: the `Args` of featurebank's classes, the `Parameters` of scikit-learn's.
 """
@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from featurebank.heads.catalog import CALIBRATE, default_params, head_class
-from featurebank.heads.kinds import HEADS
+from featurebank.heads.kinds import CALIBRATE, HeadKind
 
 _CALIBRATE = (
     '"temperature" divides the logits by the number that is best for the validation images, so that the probabilities '
@@ -32,53 +31,19 @@ class Parameter:
     """One paragraph; empty where the class does not say."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of head."""
-
-    name: str
-    what: str
-    """One line."""
-    needs: str
-    """What it is trained on: "vectors", "maps" or "maps at a cut"."""
-
-
-def list_kinds() -> list[Kind]:
-    """Returns the built-in kinds of heads.
-
-    Example:
-        >>> [kind.name for kind in list_kinds() if kind.needs == "maps at a cut"]
-        ['tail']
-    """
-    return [Kind(name, entry.what, needs_of(name)) for name, entry in HEADS.items()]
-
-
-def needs_of(name: str) -> str:
-    """Returns what heads of a kind are trained on.
-
-    Raises:
-        UnknownNameError, ConfigError: as `make_head`.
-    """
-    if name == "tail":
-        return "maps at a cut"
-    return "maps" if getattr(head_class(name), "needs_map", False) else "vectors"
-
-
-def list_parameters(name: str) -> list[Parameter]:
+def list_parameters(kind: HeadKind) -> list[Parameter]:
     """Returns the parameters of a kind of head, in the order of its signature.
-
-    Args:
-        name: a kind, or the import path of a classifier.
 
     Raises:
         UnknownNameError, ConfigError: there is no such head.
+
+    Example:
+        >>> from featurebank.heads.catalog import kind_of
+        >>> [parameter.name for parameter in list_parameters(kind_of("ridge"))]
+        ['alpha', 'standardize', 'pca', 'calibrate']
     """
-    own = head_class(name)
-    meanings = {**_of_steps(), **dict(_theirs(own))} if not own.__module__.startswith("featurebank.") else _ours(own)
-    found = [
-        Parameter(key, default, meanings.get(key, ""))
-        for key, default in default_params(name).items()
-    ]  # fmt: skip
+    meanings = _ours(kind.target_class) if kind.own else {**_of_steps(), **dict(_theirs(kind.target_class))}
+    found = [Parameter(name, default, meanings.get(name, "")) for name, default in kind.default_params.items()]
     return [*found, Parameter(CALIBRATE, None, _CALIBRATE)]
 
 

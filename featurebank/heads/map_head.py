@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from featurebank.heads.base import State, epochs_cost
 from featurebank.heads.layers import activated, dense
 from featurebank.heads.memory import COPIES
 from featurebank.heads.on_maps import ROWS, HeadOnMaps
@@ -22,6 +23,9 @@ from featurebank.training.activations import ACTIVATIONS, BATCH_NORM_EPSILON, ac
 from featurebank.training.history import History
 from featurebank.training.options import batch_norm_position
 
+_ADDS_A_NANOSECOND = 100
+"""Of a step on one core, as it was measured; see `epochs_cost`."""
+_POOLING_ADDS_A_NUMBER = 20
 WHERE = (True, False, "before", "after")
 """Where batch normalisation may stand: before the activation (as true), after it, or nowhere."""
 
@@ -88,6 +92,10 @@ class MapHead(HeadOnMaps):
         """Returns about how many numbers the stem holds for one map while it is trained."""
         raise NotImplementedError
 
+    def stem_cost(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Returns about how many multiply-adds the stem takes for one map, and how many numbers it makes of it."""
+        return _POOLING_ADDS_A_NUMBER * math.prod(shape), shape[-1]
+
     def stem_answer(self, X: np.ndarray, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
         """Returns the vectors (b, units) of maps (b, h, w, c)."""
         raise NotImplementedError
@@ -151,6 +159,16 @@ class MapHead(HeadOnMaps):
         rows = max(min(int(self.batch_size), images), ROWS)
         return 4 * (COPIES * weights + rows * (self.stem_floats(shape) + sum(self.layer_sizes()) + classes))
 
+    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
+        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
+        sizes = (*self.stem_cost(shape), *self.layer_sizes(), classes)
+        adds = sizes[0] + sum((inputs + 1) * units for inputs, units in pairwise(sizes[1:]))
+        return epochs_cost(self.epochs, images, adds, _ADDS_A_NANOSECOND)
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raises HeadError where maps of a shape (h, w, c) are too small for the stem."""
+        self.stem_shapes(shape)
+
     def set_fitted(
         self, tensors: Mapping[str, np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History
     ) -> None:
@@ -166,20 +184,14 @@ class MapHead(HeadOnMaps):
         self.tensors_, self.classes_, self.history_ = dict(tensors), classes, history
         self._take_shape(shape)
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Returns what a saved head is restored from by `set_state`."""
-        return self.tensors_
+    def state(self) -> State:
+        """Returns the tensors, the shape of the maps and the history; see `Head.state`."""
+        return State(self.tensors_, {"shape": self.map_shape_, "history": self.history_.to_dict()})
 
-    def set_state(
-        self, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History
-    ) -> None:
-        """Takes back what `state` returned, with the rest of what the head was given by `set_fitted`."""
-        self.set_fitted(arrays, shape, classes, history)
-
-    @property
-    def n_parameters_(self) -> int:
-        """How many numbers the trained head holds."""
-        return sum(tensor.size for tensor in self.tensors_.values())
+    def set_state(self, state: State, classes: np.ndarray) -> None:
+        """Takes what `state` returned."""
+        history = History(**state.facts["history"])
+        self.set_fitted(state.arrays, tuple(state.facts["shape"]), classes, history)
 
     def keras_layers_(self, tensor: Any) -> Any:
         """Adds the head to a graph: the stem, then dense layers; see `Head.keras_layers_`."""

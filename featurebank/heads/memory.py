@@ -21,7 +21,7 @@ def check_memory(head: Any, images: int, shape: Sequence[int], classes: int, fea
     """Checks that a head can be trained within `--ram`, as far as that can be told before.
 
     Args:
-        head: of any kind; its `working_bytes(images, shape, classes)` tells what it needs beside the features.
+        head: of any kind; its `working_bytes(images, shape, classes)` says what it needs beside the features.
         images: how many it is trained on.
         shape: of the features of one image.
         classes: how many there are.
@@ -30,7 +30,7 @@ def check_memory(head: Any, images: int, shape: Sequence[int], classes: int, fea
     Raises:
         RamLimitError: features, weights, the optimizer's state and scores take more.
     """
-    working = head.working_bytes(images, tuple(shape), classes) if hasattr(head, "working_bytes") else 0
+    working = head.working_bytes(images, tuple(shape), classes)
     if working:
         check_bytes(type(head).__name__, working, features)
 

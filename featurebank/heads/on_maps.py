@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.errors import HeadError
+from featurebank.heads.kinds import MAPS
 from featurebank.heads.maps import as_maps, blocks, in_order
 from featurebank.heads.trained import TrainedHead
 from featurebank.training.activations import softmax
@@ -20,7 +21,8 @@ ROWS = 64
 class HeadOnMaps(TrainedHead):
     """Base of all heads on maps (n, h, w, c); a subclass has `_logits`, `train_heads` and `set_fitted`."""
 
-    needs_map = True
+    needs = MAPS
+    saved_as = "on_maps"
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Tells whether a head that is fitted can answer for maps of the shape (h, w, c)."""
@@ -47,6 +49,10 @@ class HeadOnMaps(TrainedHead):
         maps = self._maps(X)
         found = [softmax(self._logits(block)) for block in blocks(maps, in_order(maps, ROWS))]
         return np.concatenate(found) if found else np.empty((0, len(self.classes_)), np.float32)
+
+    def trial_shape(self) -> tuple[int, ...]:
+        """Returns the shape of the maps that it was trained on; see `Head.trial_shape`."""
+        return self.map_shape_
 
     def _maps(self, X: Any) -> Any:
         if not hasattr(self, "map_shape_"):

@@ -59,6 +59,14 @@ class ResidualStageHead(LayeredHead):
         weights = shape[-1] * (first + third) + self.blocks * block
         return 4 * COPIES * weights + super().working_bytes(images, shape, classes)
 
+    def body_cost(self, shape: tuple[int, ...]) -> tuple[float, int]:
+        """Returns how many multiply-adds the blocks take for one map (h, w, c), and how many channels they make."""
+        first, middle, last = self.filters
+        inner = 9 * first * middle + middle * last
+        opening = shape[-1] * (first + last) + inner
+        places = shape[0] * shape[1] / self.strides**2
+        return places * (opening + (self.blocks - 1) * (last * first + inner)), last
+
     def body(self, shape: tuple[int, ...]) -> Any:
         """Returns the blocks; see `LayeredHead`."""
         import_tensorflow()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,54 +14,16 @@ from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.bank.run_record import check_run_record
 from featurebank.errors import DatasetError
-from featurebank.heads.catalog import changed_params, is_neural, revision_of
 from featurebank.heads.folds import given_folds
 from featurebank.heads.saved import SUFFIX
+from featurebank.heads.spec import HeadSpec
+from featurebank.metrics import unpack
 from featurebank.sealed import read_sealed, write_sealed
 from featurebank.words import counted
 
 FINETUNE = "finetune"
 """What the runs are called whose networks were trained, too."""
 MODEL_SUFFIX = ".keras"
-_UNTOLD = ("max_iter",)
-"""Parameters that say how long a head may take, not what it is."""
-
-
-VIEWS = "number of views"
-"""How `HeadSpec.words` calls what is no parameter."""
-
-
-@dataclass(frozen=True)
-class HeadSpec:
-    """What is to be trained, but for the seed."""
-
-    kind: str
-    """A name of the heads' table, or an import path."""
-    params: Mapping[str, Any]
-    tap: str = "pooled"
-    views: int | None = 0
-    """How many augmented views of each training image it is trained on, beside the clean one; heads without epochs see
-    none. None of a run of an earlier version, whose record does not say it."""
-    name: str = field(default="", compare=False)
-    """What a person calls it; no part of what it is."""
-
-    @property
-    def key(self) -> str:
-        """The canonical text of the specification: equal for runs that differ in their seed alone."""
-        views = [] if self.views == 0 else [self.views]
-        return digest.canonical_json([self.kind, dict(self.params), self.tap, *views])
-
-    def words(self) -> dict[str, str]:
-        """Returns in words each parameter that differs from the head's default, and the views; by name."""
-        changed = changed_params(self.kind, self.params)
-        found = {name: f"{name}={_short(value)}" for name, value in sorted(changed.items()) if name not in _UNTOLD}
-        if self.views != 0:
-            found[VIEWS] = "views unknown" if self.views is None else counted(self.views, "view")
-        return found
-
-    def __str__(self) -> str:
-        start = f"{self.name}: " if self.name else ""
-        return start + with_words(self.kind, self.words().values())
 
 
 @dataclass(frozen=True)
@@ -105,17 +68,22 @@ class Run:
     finetune: Mapping[str, Any] | None = None
     """Of a fine-tune: from which run, phase by phase, and what was gained over it."""
     revision: int = 1
-    """By which rule it was fitted; see `revision_of`."""
+    """By which rule it was fitted; see `HeadKind.revision`."""
     views: int | None = 0
     """See `HeadSpec`, as for the next."""
     name: str = ""
     directory: Path = field(default=Path(), compare=False)
     """Of the bank; not stored."""
 
-    @property
+    @cached_property
     def spec(self) -> HeadSpec:
         """What was trained."""
         return HeadSpec(self.head, self.params, self.tap, self.views, self.name)
+
+    @property
+    def is_finetune(self) -> bool:
+        """Whether its network was trained, too."""
+        return self.head == FINETUNE
 
     @property
     def folds(self) -> int:
@@ -130,7 +98,7 @@ class Run:
     @property
     def saved_path(self) -> Path:
         """Where its weights are, if they were kept; of a fine-tune, its model."""
-        suffix = MODEL_SUFFIX if self.head == FINETUNE else SUFFIX
+        suffix = MODEL_SUFFIX if self.is_finetune else SUFFIX
         return self.directory / "runs" / f"{self.run}{suffix}"
 
     def rights(self) -> np.ndarray | None:
@@ -159,16 +127,6 @@ class Run:
         write_sealed(self.directory / "runs" / f"{self.run}.json", self.record())
 
 
-def pack(right: np.ndarray) -> str:
-    """Returns (n,) bool as a record holds them."""
-    return np.packbits(right).tobytes().hex()
-
-
-def unpack(text: str, count: int) -> np.ndarray:
-    """Returns the (count,) bool of what `pack` returned."""
-    return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=count).astype(bool)
-
-
 def run_id(
     spec: HeadSpec, seed: int, bank: Bank, *, fold: Sequence[int] | None = None, rung: Sequence[int] | None = None
 ) -> str:
@@ -181,7 +139,7 @@ def run_id(
     recipe = {
         "spec": spec.key, "seed": seed, "bank": bank.digest, "stored": bank.tap_dtype(spec.tap),
         "fold": list(fold or ()), "rung": list(rung or ()),
-        **({"revision": revision} if (revision := revision_of(spec.kind, spec.params)) > 1 else {}),
+        **({"revision": revision} if (revision := spec.revision) > 1 else {}),
     }  # fmt: skip
     return digest.of_recipe(recipe)[:10]
 
@@ -209,7 +167,7 @@ def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> li
     every = [run for path in paths if (run := read_run(path)) is not None]
     marks = {0, _own_folds(bank) if any(run.folds < 0 for run in every) else 0}
     found = [run for run in every if (belongs(run, bank) and _mark(run) in marks) != stale]
-    found = [run for run in found if run.revision == revision_of(run.head, run.params)]
+    found = [run for run in found if run.revision == run.spec.revision]
     found = found if stale else _one_each([with_views(run, bank) for run in found], bank)
     return found if overtaken else without_overtaken(found)
 
@@ -234,7 +192,7 @@ def with_views(run: Run, bank: Bank) -> Run:
     """
     if run.views is not None:
         return run
-    if not bank.views or not is_neural(run.head):
+    if not bank.views or not run.spec.head_kind.is_neural:
         return replace(run, views=0)
     before = [event for event in bank.manifest.history if event.get("time", "") <= run.created]
     last: Mapping[str, Any] = next(
@@ -282,13 +240,3 @@ def without_overtaken(runs: Iterable[Run]) -> list[Run]:
             if key in racers:
                 furthest[key] = max(furthest.get(key, 0), run.rung[0] if run.rung else float("inf"))
     return [run for run in runs if not run.rung or run.rung[0] == furthest[run.spec.key, run.seed, run.fold]]
-
-
-def with_words(name: str, words: Iterable[str]) -> str:
-    """Returns a name with words in brackets after it; without brackets where there are none."""
-    text = ", ".join(words)
-    return f"{name}({text})" if text else name
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")

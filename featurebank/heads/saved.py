@@ -1,47 +1,42 @@
 """Trained heads on disk, as arrays and JSON: NPZ files, and XGBoost's own format for trees.
 
 A saved head is data: loading one runs no code from the file, whoever wrote it and its checksum. Nothing in a file is
-unpickled, and what a file names is looked up in closed lists: `_EXACT`, `_ON_MAPS`, `estimator_state.CLASSES`.
+unpickled, and what a file names is looked up in closed lists: the heads of the catalog, `estimator_state.CLASSES`.
+
+What a head is made of, it says itself (`Head.state`); here is only how that is written. `Head.saved_as` is one of:
+
+- "neural", "on_maps", "exact": an NPZ file with a JSON text of this name, which has the class, the parameters and the
+  facts of the state, and beside it the classes and the arrays.
+- "estimator": the same without class and parameters, which are part of the state.
+- "booster": an archive of XGBoost's own file, an NPZ file of the other arrays, and the parameters.
+- "calibrated": an archive of the temperature and the file of the head inside.
+
+Estimators that were saved with skops, as featurebank did at first, are read as well.
 """
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featurebank.archive import Archive, open_archive, read_npy, read_npz
+from featurebank.backbone.naming import check_named
 from featurebank.errors import ArchiveError, ConfigError, HeadError
 from featurebank.files import write_bytes
+from featurebank.heads.base import Head, State
+from featurebank.heads.catalog import saved_class
 
 SUFFIX = ".head"
 _INSIDE = "inside.head"
-_EXACT = {
-    "RidgeHead": "featurebank.heads.closed_form",
-    "LDAHead": "featurebank.heads.closed_form",
-    "NearestMeanHead": "featurebank.heads.closed_form",
-    "LogisticHead": "featurebank.heads.logistic",
-    "SVMHead": "featurebank.heads.support",
-    "KernelRidgeHead": "featurebank.heads.support",
-}
-"""Where the heads are that are their parameters, their classes and arrays with names (`state` and `set_state`)."""
-_ON_MAPS = {
-    "ConvHead": "featurebank.heads.conv",
-    "AttentionPoolHead": "featurebank.heads.pooling",
-    "GemPoolHead": "featurebank.heads.pooling",
-    "TailHead": "featurebank.heads.tail",
-    "ResidualStageHead": "featurebank.heads.residual",
-}
-"""Where the heads on maps are that have a history beside that (`state` and `set_state`, too)."""
 
 
-def save_head(head: Any, path: Path) -> None:
+def save_head(head: Head, path: Path) -> None:
     """Writes a fitted head atomically.
 
     Raises:
@@ -70,20 +65,10 @@ def load_head(path: Path) -> Any:
     return head
 
 
-def _bytes(head: Any) -> bytes:
+def _bytes(head: Head) -> bytes:
     """Returns the file of a fitted head."""
-    from featurebank.heads.calibration import CalibratedHead
-    from featurebank.heads.neural import NeuralHead
-
-    if isinstance(head, CalibratedHead):
-        return _calibrated_bytes(head)
-    if isinstance(head, NeuralHead):
-        return _neural_bytes(head)
-    if type(head).__module__ == "featurebank.heads.boosted":
-        return _boosted_bytes(head)
-    if type(head).__name__ in _ON_MAPS:
-        return _on_maps_bytes(head)
-    return _exact_bytes(head) if type(head).__name__ in _EXACT else _estimator_bytes(head)
+    archives = {"calibrated": _calibrated_bytes, "booster": _boosted_bytes}
+    return archives.get(head.saved_as, _npz_bytes)(head)
 
 
 def _read(archive: Archive, source: str, *, inside: bool = False) -> Any:
@@ -91,10 +76,10 @@ def _read(archive: Archive, source: str, *, inside: bool = False) -> Any:
     readers: dict[str, Callable[[Archive, str], Any]] = {
         "calibrated.json": _load_calibrated,
         "booster.ubj": _load_boosted,
-        "neural.npy": _load_neural,
-        "on_maps.npy": _load_on_maps,
-        "exact.npy": _load_exact,
-        "estimator.npy": _load_estimator,
+        "neural.npy": lambda *file: _load_npz("neural", *file),
+        "on_maps.npy": lambda *file: _load_npz("on_maps", *file),
+        "exact.npy": lambda *file: _load_npz("exact", *file),
+        "estimator.npy": lambda *file: _load_npz("estimator", *file),
         "schema.json": _load_old_estimator,
     }
     for name, reader in readers.items():
@@ -104,136 +89,80 @@ def _read(archive: Archive, source: str, *, inside: bool = False) -> Any:
     raise HeadError(message)
 
 
-def _check_answer(head: Any) -> None:
+def _check_answer(head: Head) -> None:
     """Lets a head answer for one row or map of zeros.
 
     Raises:
         ValueError: the answer is not one probability a class; any other error of a head whose parts do not fit.
     """
-    from featurebank.heads.layered import LayeredHead
-
-    plain = getattr(head, "head_", head)
-    if isinstance(plain, LayeredHead):  # it builds a network, which checks its weights, when it is first asked
-        return
-    if type(getattr(plain, "estimator_", None)).__name__ == "RadiusNeighborsClassifier":  # none may be near zeros
-        return
-    shape = getattr(plain, "map_shape_", (1, 1, head.n_features_in_) if hasattr(plain, "needs_map") else ())
-    shape = shape or (head.n_features_in_,)
-    if np.shape(head.predict_proba(np.zeros((1, *shape), np.float32))) != (1, len(head.classes_)):
+    shape = head.trial_shape()
+    if shape and np.shape(head.predict_proba(np.zeros((1, *shape), np.float32))) != (1, len(head.classes_)):
         message = "its answer has another number of classes"
         raise ValueError(message)
 
 
-def _neural_bytes(head: Any) -> bytes:
-    about = {"class": f"{type(head).__module__}:{type(head).__name__}", "params": head.get_params()}
-    about["history"] = head.history_.to_dict()
-    arrays: dict[str, Any] = {
-        f"layer{i}_{part}": getattr(d, part) for i, d in enumerate(head.layers_) for part in ("kernel", "bias")
-    }
-    return _npz("neural", about, head, arrays)
-
-
-def _npz(kind: str, about: Any, head: Any, arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Returns an NPZ file of what is known of a head, its classes, and arrays; `kind` tells who reads it."""
-    text, buffer = np.frombuffer(_json(about).encode(), np.uint8), io.BytesIO()
-    columns: dict[str, Any] = {kind: text, "classes": _plain_classes(head), **arrays}
+def _npz_bytes(head: Head) -> bytes:
+    """Returns an NPZ file of what is known of a head, its classes, and arrays; the name of the first is the form."""
+    state = head.state()
+    known = {} if head.saved_as == "estimator" else {"class": type(head).__name__, "params": head.get_params()}
+    text, buffer = np.frombuffer(_json({**known, **state.facts}).encode(), np.uint8), io.BytesIO()
+    columns: dict[str, Any] = {head.saved_as: text, "classes": _plain_classes(head), **state.arrays}
     np.savez(buffer, **columns)
     return buffer.getvalue()
 
 
-def _parts(kind: str, archive: Archive) -> tuple[Any, np.ndarray, dict[str, np.ndarray]]:
-    """Returns what `_npz` was given: what is known of the head, its classes, and arrays."""
+def _load_npz(form: str, archive: Archive, source: str) -> Any:
     arrays = {name.removesuffix(".npy"): read_npy(archive.read(name), name) for name in archive.names}
-    return json.loads(arrays.pop(kind).tobytes()), arrays.pop("classes"), arrays
-
-
-def _load_neural(archive: Archive, _: str) -> Any:
-    from featurebank.heads.cam import CamHead
-    from featurebank.heads.linear import SoftmaxHead
-    from featurebank.heads.mlp import MLPHead
-    from featurebank.training.history import Dense, History
-
-    about, classes, arrays = _parts("neural", archive)
-    known = {f"{c.__module__}:{c.__name__}": c for c in (SoftmaxHead, MLPHead, CamHead)}
-    head = known[about["class"]](**about["params"])
-    layers = sum(1 for name in arrays if name.endswith("_kernel"))
-    weights = [Dense(arrays[f"layer{i}_kernel"], arrays[f"layer{i}_bias"]) for i in range(layers)]
-    head.set_fitted(weights, classes, History(**about["history"]))
+    facts, classes = json.loads(arrays.pop(form).tobytes()), arrays.pop("classes")
+    module, _, name = str(facts.pop("class", "EstimatorHead")).rpartition(":")  # once with its module, which has moved
+    if module and not module.startswith("featurebank.heads."):
+        message = f"there is no head {name[:50]!r} of {module[:50]!r}"
+        raise ValueError(message)
+    head = _unfitted(name, form, facts.pop("params", {}), source)
+    head.set_state(State(arrays, facts, source), classes)
     return head
 
 
-def _exact_bytes(head: Any) -> bytes:
-    about = {"class": type(head).__name__, "params": head.get_params(), "features": head.n_features_in_}
-    return _npz("exact", about, head, head.state())
+def _unfitted(name: str, form: str, params: dict[str, Any], source: str) -> Head:
+    """Returns a head of the catalog with parameters from a file.
 
-
-def _load_exact(archive: Archive, _: str) -> Any:
-    about, classes, arrays = _parts("exact", archive)
-    head = getattr(importlib.import_module(_EXACT[about["class"]]), about["class"])(**about["params"])
-    head.set_state(arrays, classes, about["features"])
-    return head
-
-
-def _on_maps_bytes(head: Any) -> bytes:
-    about = {
-        "class": type(head).__name__, "params": head.get_params(), "shape": head.map_shape_,
-        "history": head.history_.to_dict(),
-    }  # fmt: skip
-    return _npz("on_maps", about, head, head.state())
-
-
-def _load_on_maps(archive: Archive, source: str) -> Any:
-    from featurebank.backbone.naming import check_named
-    from featurebank.training.history import History
-
-    about, classes, arrays = _parts("on_maps", archive)
-    factory = getattr(importlib.import_module(_ON_MAPS[about["class"]]), about["class"])
-    check_named(str(about["params"].get("backbone")), f"'{source}'")
-    head = factory()
+    Raises:
+        ValueError: there is no such head, it has no such parameter, or it is saved in another form.
+        ConfigError: the parameters name a function, which builds a network, that the user has not named.
+    """
+    check_named(str(params.get("backbone")), f"'{source}'")
+    head: Head = saved_class(name)()
+    if head.saved_as != form:
+        message = f"{name} is not saved as {form}"
+        raise ValueError(message)
     as_text = {name: json.loads(_json(value)) for name, value in head.get_params().items()}
-    head.set_params(**{name: v for name, v in about["params"].items() if v != as_text[name]})  # tuples stay tuples
-    head.set_state(arrays, tuple(about["shape"]), classes, History(**about["history"]))
+    head.set_params(**{name: value for name, value in params.items() if value != as_text[name]})  # tuples stay tuples
     return head
 
 
-def _boosted_bytes(head: Any) -> bytes:
-    arrays: dict[str, Any] = {}
-    for number, step in enumerate(head.steps_):  # only ever one PCA
-        arrays |= {f"pca{number}_mean": step.mean_, f"pca{number}_components": step.components_}
-    extra = io.BytesIO()
-    np.savez(extra, classes=_plain_classes(head), features=head.n_features_in_, **arrays)
-    buffer = io.BytesIO()
+def _boosted_bytes(head: Head) -> bytes:
+    state, extra, buffer = head.state(), io.BytesIO(), io.BytesIO()
+    arrays: dict[str, Any] = dict(state.arrays)
+    booster = arrays.pop("booster").tobytes()
+    np.savez(extra, classes=_plain_classes(head), **state.facts, **arrays)
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("booster.ubj", bytes(head.booster_.save_raw("ubj")))
+        archive.writestr("booster.ubj", booster)
         archive.writestr("arrays.npz", extra.getvalue())
         archive.writestr("params.json", _json(head.get_params()))
     return buffer.getvalue()
 
 
-def _load_boosted(archive: Archive, _: str) -> Any:
-    import xgboost
-    from sklearn.decomposition import PCA
-
-    from featurebank.heads.boosted import XGBoostHead
-    from featurebank.heads.booster_file import check_booster
-
-    head, arrays = XGBoostHead(**json.loads(archive.read("params.json"))), read_npz(archive.read("arrays.npz"))
-    head.classes_, head.n_features_in_, head.steps_ = arrays["classes"], int(arrays["features"]), []
-    inputs = head.n_features_in_
-    if "pca0_mean" in arrays:
-        step, inputs = PCA(len(arrays["pca0_components"])), len(arrays["pca0_components"])
-        step.mean_, step.components_ = arrays["pca0_mean"], arrays["pca0_components"]
-        step.n_components_, step.explained_variance_ = inputs, np.ones(inputs)
-        head.steps_ = [step]
-    raw = archive.read("booster.ubj")
-    check_booster(raw, inputs, len(head.classes_))
-    head.booster_ = xgboost.Booster(model_file=bytearray(raw))
+def _load_boosted(archive: Archive, source: str) -> Any:
+    arrays = dict(read_npz(archive.read("arrays.npz")))
+    head = _unfitted("XGBoostHead", "booster", json.loads(archive.read("params.json")), source)
+    classes, facts = arrays.pop("classes"), {"features": int(arrays.pop("features"))}
+    arrays["booster"] = np.frombuffer(archive.read("booster.ubj"), np.uint8)
+    head.set_state(State(arrays, facts, source), classes)
     return head
 
 
 def _calibrated_bytes(head: Any) -> bytes:
-    """Returns an archive of the temperature and the file of the head inside."""
-    about = {"method": head.method, "random_state": head.random_state, "temperature": head.temperature_}
+    about = {"method": head.method, "random_state": head.random_state, **head.state().facts}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("calibrated.json", _json(about))
@@ -246,32 +175,13 @@ def _load_calibrated(archive: Archive, source: str) -> Any:
 
     from featurebank.heads.calibration import CalibratedHead
 
-    about = json.loads(archive.read("calibrated.json"))
+    facts = json.loads(archive.read("calibrated.json"))
     with open_archive(archive.read(_INSIDE)) as part:
         inside = _read(part, source, inside=True)
-    head = CalibratedHead(clone(inside), method=about["method"], random_state=about["random_state"])
-    head.head_, head.classes_, head.n_features_in_ = inside, inside.classes_, inside.n_features_in_
-    head.temperature_ = float(about["temperature"])
+    head = CalibratedHead(clone(inside), method=facts["method"], random_state=facts["random_state"])
+    head.head_ = inside
+    head.set_state(State({}, facts, source), inside.classes_)
     return head
-
-
-def _estimator_bytes(head: Any) -> bytes:
-    """Returns the file of a scikit-learn classifier: see `estimator_state`."""
-    import sklearn
-
-    from featurebank.heads.estimator_state import StateWriter
-
-    writer = StateWriter()
-    writer.value(head)
-    about = {"scikit-learn": sklearn.__version__, "nodes": writer.nodes}
-    return _npz("estimator", about, head, writer.arrays)
-
-
-def _load_estimator(archive: Archive, source: str) -> Any:
-    from featurebank.heads.estimator_state import restore
-
-    about, _, arrays = _parts("estimator", archive)
-    return restore(about["nodes"], arrays, source)
 
 
 def _load_old_estimator(archive: Archive, source: str) -> Any:

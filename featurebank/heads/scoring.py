@@ -8,9 +8,7 @@ import numpy as np
 
 from featurebank import metrics
 from featurebank.errors import HeadError
-from featurebank.heads.calibration import CalibratedHead
 from featurebank.heads.data import Features, TrainingData
-from featurebank.heads.runs import pack
 from featurebank.heads.steps import row_blocks
 from featurebank.progress import detail
 
@@ -43,7 +41,7 @@ def score(head: Any, data: TrainingData) -> Scores:
     scores = val.scores()
     scores["accuracy_interval"] = list(metrics.proportion_interval(scores["accuracy"], scores["images"]))
     found = Scores(train=train.short_scores(), val=scores)
-    found.right = pack(val.right)
+    found.right = metrics.pack(val.right)
     detail("")
     return found
 
@@ -72,8 +70,9 @@ def _judged(head: Any, found: np.ndarray, labels: np.ndarray, classes: int) -> m
 
 
 def _validated(head: Any, data: TrainingData) -> metrics.Judged:
-    if isinstance(head, CalibratedHead):  # it has seen the validation images
-        return _judged(head, head.predict_apart(np.asarray(data.in_memory.X_val), data.y_val), data.y_val, data.classes)
+    if head.saw_validation:
+        found = head.predict_validation(np.asarray(data.in_memory.X_val), data.y_val)
+        return _judged(head, found, data.y_val, data.classes)
     return judged(head, data.X_val, data.y_val, data.classes)
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from math import fsum, inf
 from typing import Any
 
-from featurebank.heads.runs import HeadSpec, Run
+from featurebank.heads.runs import Run
+from featurebank.heads.spec import HeadSpec
 from featurebank.progress import Place
 from featurebank.words import counted
 

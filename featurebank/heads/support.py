@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,13 +132,12 @@ class SVMHead(KernelHead):
         sums = dense(margins, sides, np.zeros(classes), "head_sums")
         return keras.layers.Add(name="head_logits")([votes, sums / (3 * (keras.ops.absolute(sums) + 1))])
 
-    def state(self) -> dict[str, np.ndarray]:
+    def _state_arrays(self) -> dict[str, np.ndarray]:
         """Returns the fitted arrays by name; "votes" marks heads that count votes."""
-        return {**super().state(), **({} if self.sums_margins_ else {"votes": np.ones((), bool)})}
+        return {**super()._state_arrays(), **({} if self.sums_margins_ else {"votes": np.ones((), bool)})}
 
-    def set_state(self, arrays: dict[str, np.ndarray], classes: np.ndarray, features: int) -> None:
-        """Takes what `state` returned."""
-        super().set_state(arrays, classes, features)
+    def _set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        super()._set_arrays(arrays)
         self.sums_margins_ = self.kernel == "linear" and "votes" not in arrays
 
 

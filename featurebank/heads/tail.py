@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,15 @@ from featurebank.backbone.random_weights import fill_with_random
 from featurebank.backbone.table import TABLE
 from featurebank.backbone.taps import normalized_pool
 from featurebank.errors import HeadError, unknown_name
+from featurebank.heads.kinds import MAPS_AT_A_CUT
 from featurebank.heads.layered import CLASS_MAPS, LayeredHead
 from featurebank.heads.layered_network import train_layered
 from featurebank.heads.on_maps import times
 from featurebank.runtime import import_tensorflow
 from featurebank.system.validation import Check, choice
 
+_ADDS_A_NUMBER = 4000
+"""Multiply-adds of a last stage for each number of the map before it: ResNet50's after `conv4_block6_out`."""
 INITS = ("pretrained", "fresh")
 BATCH_NORMS = ("train", "frozen")
 
@@ -52,6 +56,7 @@ class TailHead(LayeredHead):
     train_from: str | None = None
     batch_norm: str = "train"
 
+    needs = MAPS_AT_A_CUT
     train_heads = staticmethod(train_layered)
 
     def checks(self) -> list[Check]:
@@ -98,6 +103,10 @@ class TailHead(LayeredHead):
         for layer in _layers(tail):
             layer.trainable = layer.name in trained
         return tail
+
+    def body_cost(self, shape: tuple[int, ...]) -> tuple[float, int]:
+        """Returns about how many multiply-adds a network's last stage takes for one map, and its usual channels."""
+        return _ADDS_A_NUMBER * math.prod(shape), 1000
 
     def pooled(self, body: Any) -> Any:
         """Pools as the backbone's own classifier does, which may normalise after it; see `LayeredHead`."""

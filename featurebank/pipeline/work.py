@@ -9,6 +9,9 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.work import multiply_adds
 from featurebank.config import FinetuneSection, HeadsSection
 from featurebank.grid import read_grid
+from featurebank.heads.catalog import kind_of
+from featurebank.heads.families import LAYERED
+from featurebank.heads.kinds import MAPS_AT_A_CUT
 
 _BACK = 2
 """What the gradients of a layer cost, in its own multiply-adds: those of its input and those of its weights."""
@@ -46,12 +49,14 @@ class TrainingTime:
         )
 
     def _of_head(self, head: dict[str, Any]) -> float:
-        if head["kind"] == "tail":
-            work = self._share_after(head["cut"])
-        elif head["kind"] == "residual_stage":
-            work = self._stage_work(head) / self._total
-        else:
+        kind = kind_of(head["kind"])
+        if kind.family != LAYERED:
             return 0.0
+        if kind.needs == MAPS_AT_A_CUT:
+            work = self._share_after(head["cut"])
+        else:
+            stage = kind.head_class(**{name: value for name, value in head.items() if name in kind.default_params})
+            work = stage.body_cost(self._shape_at(head["tap"]))[0] / self._total
         return float(head.get("epochs", 1)) * self._pass_seconds * (1 + _BACK) * work
 
     def _share_after(self, cut: str) -> float:
@@ -66,12 +71,6 @@ class TrainingTime:
         rest = self._layers[starts[0] :] if starts else self._layers
         return sum(work for _, work, _ in rest) / self._total
 
-    def _stage_work(self, head: dict[str, Any]) -> float:
-        """Returns the multiply-adds of a fresh stage: 1x1, 3x3 and 1x1 convolutions, a shortcut in the first block."""
-        shape = next(layer.output.shape for name, _, layer in self._layers if name == head["tap"])
-        _, height, width, channels = shape
-        first, middle, last = head.get("filters", (512, 512, 2048))
-        places = height * width / head.get("strides", 1) ** 2
-        inner = 9 * first * middle + middle * last
-        opening = channels * first + inner + channels * last
-        return float(places * (opening + (head.get("blocks", 3) - 1) * (last * first + inner)))
+    def _shape_at(self, tap: str) -> tuple[int, ...]:
+        """Returns the shape (h, w, c) of a layer's output."""
+        return tuple(next(layer.output.shape[1:] for name, _, layer in self._layers if name == tap))

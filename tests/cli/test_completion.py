@@ -12,7 +12,7 @@ from click.shell_completion import ShellComplete
 from featurebank.backbone import list_backbones
 from featurebank.cli import group
 from featurebank.dataset import list_datasets
-from featurebank.heads.kinds import HEADS
+from featurebank.heads.catalog import HEADS
 
 
 @pytest.mark.parametrize(

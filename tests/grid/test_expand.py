@@ -17,8 +17,9 @@ from featurebank.grid import default_tap, expand, read_grid, train_heads
 from featurebank.grid.jobs import job
 from featurebank.grid.schedule import make_pieces
 from featurebank.heads import linear
-from featurebank.heads.catalog import HEADS, default_params, make_head
+from featurebank.heads.catalog import HEADS, kind_of, make_head
 from featurebank.heads.data import TrainingData
+from featurebank.heads.kinds import VECTORS
 
 pytestmark = pytest.mark.heavy
 
@@ -67,7 +68,7 @@ def test_the_default_grid_is_wide_and_the_quick_one_is_short(make_bank: Callable
 def test_the_wide_grid_has_every_kind_of_head_that_looks_at_vectors(make_bank: Callable[..., Bank]) -> None:
     specs = expand("wide", make_bank())
     assert len(specs) >= 300
-    wanted = {kind for kind in HEADS if not getattr(make_head(kind), "needs_map", False)}
+    wanted = {kind for kind in HEADS if kind_of(kind).needs == VECTORS}
     assert wanted - {"xgboost", "xgboost_coarse"} <= {spec.kind for spec in specs}
 
 
@@ -287,7 +288,7 @@ def test_what_a_head_refuses_for_two_values_has_the_line_of_one(
 def test_a_head_for_maps_on_a_tap_of_vectors(
     make_bank: Callable[..., Bank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linear.SoftmaxHead, "needs_map", True, raising=False)
+    monkeypatch.setattr(linear.SoftmaxHead, "needs", "maps")
     file = write(tmp_path, '[[head]]\nkind = "softmax"\ntap = "pooled"\n')
     with pytest.raises(ConfigError, match=r"grid.toml:3: head 'softmax' needs a map, but .*8 numbers: extract with"):
         expand(file, make_bank())
@@ -338,9 +339,9 @@ def tiny_bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
 @pytest.mark.parametrize("kind", HEADS)
 def test_every_parameter_of_every_kind_is_checked(kind: str, tiny_bank: Bank) -> None:
     """Whatever a parameter is given, the answer is one line or a plan; a table or a word is never taken."""
-    tap = "cut" if getattr(make_head(kind), "needs_map", False) else "pooled"
+    tap = "cut" if (kind_of(kind).needs != VECTORS) else "pooled"
     data = TrainingData.of(tiny_bank, tap)
-    for name in set(default_params(kind)) - FREE:
+    for name in set(kind_of(kind).default_params) - FREE:
         for value in HARDLY:
             block = {"kind": kind, "tap": tap, **({"cut": "cut"} if kind == "tail" else {}), name: value}
             told, found = "", []
@@ -359,7 +360,7 @@ def test_widths_in_one_word_are_refused_in_one_line(tiny_bank: Bank) -> None:
         expand([{"kind": "residual_stage", "tap": "cut", "hidden_units": "512,256"}], tiny_bank)
 
 
-@pytest.mark.parametrize("name", list(default_params("xgboost")))
+@pytest.mark.parametrize("name", list(kind_of("xgboost").default_params))
 def test_parameters_of_xgboost_are_checked_before_anything_is_trained(name: str, tiny_bank: Bank) -> None:
     with pytest.raises(ConfigError, match=f"head 'xgboost': {name} is 'many', expected a (whole )?number"):
         expand([{"kind": "xgboost", name: "many"}], tiny_bank)

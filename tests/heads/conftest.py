@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.heads.catalog import make_head
+from featurebank.heads.catalog import kind_of, make_head
+from featurebank.heads.kinds import VECTORS
 
 FEATURES = 98
 """7 x 7 x 2: as a map and flat, the same program."""
@@ -52,7 +53,7 @@ def made(kind: str, **options: Any) -> Any:
 
 
 def on_maps(kind: str) -> bool:
-    return getattr(make_head(kind.split(maxsplit=1)[0]), "needs_map", False)
+    return kind_of(kind.split(maxsplit=1)[0]).needs != VECTORS
 
 
 @dataclass(frozen=True)

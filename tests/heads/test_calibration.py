@@ -14,7 +14,7 @@ from featurebank import metrics
 from featurebank.errors import ConfigError, HeadError
 from featurebank.heads.base import Head
 from featurebank.heads.calibration import CalibratedHead, at_temperature
-from featurebank.heads.catalog import full_params, make_head
+from featurebank.heads.catalog import kind_of, make_head
 from featurebank.heads.saved import load_head, save_head
 
 
@@ -72,7 +72,7 @@ def test_no_temperature_changes_an_answer(seed: int, temperature: float, sharpne
 def test_each_half_is_judged_by_the_other() -> None:
     X, y = answers(60, 2.0, 0)
     head = CalibratedHead(Told()).fit(X, y, (X, y))
-    apart = head.predict_apart(X, y)
+    apart = head.predict_validation(X, y)
     own = CalibratedHead(Told()).fit(X, y, (X[1::2], y[1::2]))
     assert np.array_equal(apart[::2], own.predict_proba(X[::2]))
     assert np.array_equal(apart.argmax(1), head.predict_proba(X).argmax(1))
@@ -81,7 +81,7 @@ def test_each_half_is_judged_by_the_other() -> None:
 def test_one_validation_image(sample: Any) -> None:
     head = make_head("nearest_mean", {"calibrate": "temperature"})
     head.fit(sample.X, sample.y, (sample.X_val[:1], sample.y_val[:1]))
-    assert head.predict_apart(sample.X_val[:1], sample.y_val[:1]).shape == (1, 3)
+    assert head.predict_validation(sample.X_val[:1], sample.y_val[:1]).shape == (1, 3)
 
 
 def test_without_validation_data(sample: Any) -> None:
@@ -110,8 +110,8 @@ def test_the_parameters_of_the_head_inside_are_checked() -> None:
 @pytest.mark.parametrize("none", [None, "none"])
 def test_none_is_no_calibration_and_no_other_specification(none: Any) -> None:
     assert not isinstance(make_head("ridge", {"calibrate": none}), CalibratedHead)
-    assert full_params("ridge", {"calibrate": none}) == full_params("ridge", {})
-    assert full_params("ridge", {"calibrate": "temperature"})["calibrate"] == "temperature"
+    assert kind_of("ridge").full_params({"calibrate": none}) == kind_of("ridge").full_params({})
+    assert kind_of("ridge").full_params({"calibrate": "temperature"})["calibrate"] == "temperature"
 
 
 def test_a_saved_one_holds_its_temperature_and_its_head(sample: Any, tmp_path: Path) -> None:

@@ -8,15 +8,8 @@ from typing import Any
 import pytest
 
 from featurebank.errors import ConfigError, UnknownNameError
-from featurebank.heads.catalog import (
-    HEADS,
-    changed_params,
-    full_params,
-    is_neural,
-    is_random,
-    make_head,
-    wrong_names,
-)
+from featurebank.heads.catalog import HEADS, kind_of, make_head
+from featurebank.heads.kinds import VECTORS
 from featurebank.heads.linear import SoftmaxHead
 
 
@@ -102,13 +95,13 @@ def test_an_import_path_leads_to_a_classifier() -> None:
 
 def test_neural_and_random_kinds() -> None:
     on_maps = {"conv", "attention_pool", "gem_pool", "cam", "tail", "residual_stage"}
-    assert {kind for kind in HEADS if is_neural(kind)} == {"softmax", "mlp", *on_maps}
-    assert {kind for kind in HEADS if getattr(make_head(kind), "needs_map", False)} == on_maps
-    assert {kind for kind in HEADS if is_random(kind)} == {
+    assert {kind for kind in HEADS if kind_of(kind).is_neural} == {"softmax", "mlp", *on_maps}
+    assert {kind for kind in HEADS if (kind_of(kind).needs != VECTORS)} == on_maps
+    assert {kind for kind in HEADS if kind_of(kind).is_random} == {
         "softmax", "mlp", "random_forest", "xgboost", "xgboost_pca", "xgboost_coarse", *on_maps,
     }  # fmt: skip
-    assert is_random("sklearn.ensemble:ExtraTreesClassifier")
-    assert not is_random("sklearn.naive_bayes:GaussianNB")
+    assert kind_of("sklearn.ensemble:ExtraTreesClassifier").is_random
+    assert not kind_of("sklearn.naive_bayes:GaussianNB").is_random
 
 
 def test_kinds_without_chance_do_not_follow_the_seed(sample: Any) -> None:
@@ -119,43 +112,45 @@ def test_kinds_without_chance_do_not_follow_the_seed(sample: Any) -> None:
 
 @pytest.mark.parametrize("kind", [*HEADS, "sklearn.svm:LinearSVC"])
 def test_a_record_holds_every_parameter_but_the_seed(kind: str) -> None:
-    found = full_params(kind, {})
+    found = kind_of(kind).full_params({})
     json.dumps(found, allow_nan=False)
     assert not {"random_state", "n_jobs"} & set(found)
     one, other = make_head(kind, found).get_params(), make_head(kind).get_params()
     assert {name: one[name] for name in one if name != "estimator"} == {
         name: other[name] for name in other if name != "estimator"
     }
-    assert changed_params(kind, found) == {}
+    assert kind_of(kind).changed_params(found) == {}
 
 
 def test_what_is_given_goes_before_the_defaults() -> None:
-    found = full_params("random_forest", {"max_depth": 3, "n_jobs": 2})
+    found = kind_of("random_forest").full_params({"max_depth": 3, "n_jobs": 2})
     assert (found["max_depth"], found["n_jobs"], found["n_estimators"]) == (3, 2, 100)
-    assert changed_params("random_forest", found) == {"max_depth": 3, "n_jobs": 2}
+    assert kind_of("random_forest").changed_params(found) == {"max_depth": 3, "n_jobs": 2}
 
 
 def test_a_whole_number_is_a_fraction_where_the_default_is_one() -> None:
-    assert type(full_params("softmax", {"l2": 0})["l2"]) is float
-    assert type(full_params("random_forest", {"max_features": 1})["max_features"]) is int
+    assert type(kind_of("softmax").full_params({"l2": 0})["l2"]) is float
+    assert type(kind_of("random_forest").full_params({"max_features": 1})["max_features"]) is int
 
 
 def test_defaults_that_no_record_can_hold_are_left_out() -> None:
-    found = full_params("sklearn.neural_network:MLPClassifier", {})
+    found = kind_of("sklearn.neural_network:MLPClassifier").full_params({})
     assert found["hidden_layer_sizes"] == (100,)
-    assert "missing" not in full_params("xgboost:XGBClassifier", {})  # NaN
+    assert "missing" not in kind_of("xgboost:XGBClassifier").full_params({})  # NaN
 
 
 def test_a_head_of_a_library_that_is_gone_is_shown_in_full() -> None:
-    assert changed_params("gone.away:Head", {"a": 1}) == {"a": 1}
+    assert kind_of("gone.away:Head").changed_params({"a": 1}) == {"a": 1}
 
 
 def test_a_name_that_a_head_refuses_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SoftmaxHead, "refused", {"clipnorm": "leave it out"}, raising=False)
-    assert str(wrong_names("softmax", ["clipnorm"])["clipnorm"]) == ("head 'softmax' takes no clipnorm: leave it out")
+    assert str(kind_of("softmax").wrong_names(["clipnorm"])["clipnorm"]) == (
+        "head 'softmax' takes no clipnorm: leave it out"
+    )
 
 
 def test_wrong_names_are_told_one_by_one() -> None:
-    found = wrong_names("softmax", ["l2", "epoch", "random_state"])
+    found = kind_of("softmax").wrong_names(["l2", "epoch", "random_state"])
     assert set(found) == {"epoch", "random_state"}
     assert "did you mean 'epochs'" in str(found["epoch"])

@@ -10,7 +10,8 @@ import pytest
 from sklearn.base import clone
 
 from featurebank.errors import HeadError
-from featurebank.heads.catalog import HEADS, make_head
+from featurebank.heads.catalog import HEADS, kind_of, make_head
+from featurebank.heads.kinds import VECTORS
 from featurebank.heads.saved import load_head, save_head
 
 pytestmark = pytest.mark.heavy
@@ -23,7 +24,7 @@ def plain(params: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def needs_map(kind: str) -> bool:
-    return getattr(make_head(kind.split(maxsplit=1)[0]), "needs_map", False)
+    return kind_of(kind.split(maxsplit=1)[0]).needs != VECTORS
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 from featurebank.heads.entries import Entry, entries, simplest
 from featurebank.heads.leaders import Leaderboard
-from featurebank.heads.runs import Run, pack
-from featurebank.metrics import mcnemar, mean_interval, proportion_interval
+from featurebank.heads.runs import Run
+from featurebank.metrics import mcnemar, mean_interval, pack, proportion_interval
 
 
 def make_run(

@@ -6,16 +6,15 @@ from typing import Any
 
 import pytest
 
-from featurebank.heads.catalog import HEADS, family_of, full_params, make_head
-from featurebank.heads.families import nanoseconds, programs
+from featurebank.heads.catalog import HEADS, kind_of, make_head
 
 MAP = (7, 7, 64)
 
 
 def test_every_kind_with_epochs_has_a_family() -> None:
     for kind in HEADS:
-        assert bool(family_of(kind)) == hasattr(make_head(kind), "epochs")
-    assert family_of("sklearn.svm:LinearSVC") == ""
+        assert kind_of(kind).is_neural == ("epochs" in kind_of(kind).default_params)
+    assert kind_of("sklearn.svm:LinearSVC").family is None
 
 
 @pytest.mark.parametrize(
@@ -29,7 +28,9 @@ def test_every_kind_with_epochs_has_a_family() -> None:
 )
 def test_programs_hold_every_head_once(kinds: list[str], expected: list[list[int]]) -> None:
     heads = [make_head(kind) for kind in kinds]
-    assert sorted(programs(family_of(kinds[0]), heads, MAP, 5, 100)) == expected
+    family = kind_of(kinds[0]).family
+    assert family is not None
+    assert sorted(family.programs(heads, MAP, 5, 100)) == expected
 
 
 @pytest.mark.parametrize(
@@ -44,12 +45,12 @@ def test_programs_hold_every_head_once(kinds: list[str], expected: list[list[int
     ],
 )
 def test_more_layers_take_longer(kind: str, less: dict[str, Any], more: dict[str, Any]) -> None:
-    small, large = (nanoseconds(family_of(kind), full_params(kind, p), MAP, 5) for p in (less, more))
+    small, large = (make_head(kind, params).cost(100, MAP, 5) for params in (less, more))
     assert 0 < small < large
 
 
 def test_the_guesses_are_of_the_right_size() -> None:
     """Of what was measured on two cores, within a factor of ten."""
     study_d = {"filters": 1024, "hidden_units": [512, 218]}
-    conv = nanoseconds("maps", full_params("conv", study_d), (7, 7, 1280), 200)
-    assert 0.1 < conv * 32 / 0.21e9 < 10
+    conv = make_head("conv", {**study_d, "epochs": 1}).cost(32, (7, 7, 1280), 200)
+    assert 0.1 < conv / 0.21e9 < 10

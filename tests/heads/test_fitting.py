@@ -22,8 +22,9 @@ from featurebank.heads import scoring
 from featurebank.heads.catalog import make_head
 from featurebank.heads.data import TrainingData
 from featurebank.heads.fitting import Fitted, fit_heads
-from featurebank.heads.runs import HeadSpec, unpack
 from featurebank.heads.scoring import align
+from featurebank.heads.spec import HeadSpec
+from featurebank.metrics import unpack
 
 pytestmark = pytest.mark.heavy
 
@@ -102,7 +103,7 @@ def test_calibrated_heads_are_trained_like_the_others(make_bank: Callable[..., B
     assert calibrated.parameters == (plain.parameters or 0) + 1
     assert calibrated.history == plain.history
     X_val, y_val = bank.features("pooled", "val"), bank.labels("val")
-    apart = calibrated.head.predict_apart(X_val, y_val)
+    apart = calibrated.head.predict_validation(X_val, y_val)
     assert calibrated.metrics["val"]["loss"] == metrics.log_loss(apart, y_val)
     assert calibrated.metrics["val"]["loss"] > metrics.log_loss(calibrated.head.predict_proba(X_val), y_val)
 

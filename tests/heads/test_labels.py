@@ -7,13 +7,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurebank.heads.catalog import full_params
+from featurebank.heads.catalog import kind_of
 from featurebank.heads.labels import short_names
-from featurebank.heads.runs import HeadSpec
+from featurebank.heads.spec import HeadSpec
 
 
 def spec(kind: str, params: dict[str, Any] | None = None, **more: Any) -> HeadSpec:
-    return HeadSpec(kind, full_params(kind, params or {}), **more)
+    return HeadSpec(kind, kind_of(kind).full_params(params or {}), **more)
 
 
 def test_what_all_rows_of_a_kind_share_is_left_out() -> None:

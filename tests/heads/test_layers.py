@@ -9,6 +9,7 @@ import pytest
 
 from featurebank.errors import HeadError
 from featurebank.heads.catalog import HEADS, make_head
+from featurebank.heads.kinds import VECTORS
 from featurebank.runtime import import_tensorflow
 from featurebank.training.activations import softmax
 
@@ -46,7 +47,7 @@ def as_layers(head: Any, X: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("kind", sorted(HEADS))
 def test_every_kind_says_the_same_or_why_it_cannot(kind: str, fitted: Any, sample: Any, maps: Any) -> None:
     head = fitted(kind)
-    sample = maps if getattr(head, "needs_map", False) else sample
+    sample = maps if head.needs != VECTORS else sample
     if kind in NO_LAYERS:
         with pytest.raises(HeadError, match=r"is no (stack of layers|linear function)"):
             as_layers(head, sample.X_val)

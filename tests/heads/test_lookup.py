@@ -5,33 +5,31 @@ from __future__ import annotations
 import pytest
 
 from featurebank.errors import UnknownNameError
-from featurebank.heads.catalog import default_params, make_head
-from featurebank.heads.kinds import HEADS
-from featurebank.heads.lookup import list_kinds, list_parameters, needs_of
+from featurebank.heads.catalog import HEADS, kind_of, make_head
+from featurebank.heads.lookup import list_parameters
 
 
 def test_every_kind_is_listed_with_what_it_needs() -> None:
-    kinds = {kind.name: kind for kind in list_kinds()}
-    assert list(kinds) == list(HEADS)
-    for name, kind in kinds.items():
-        assert kind.needs.startswith("maps") == getattr(make_head(name), "needs_map", False)
-        assert kind.what == HEADS[name].what
-    assert needs_of("tail") == "maps at a cut"
+    for name, kind in HEADS.items():
+        assert (kind.name, kind_of(name)) == (name, kind)
+        assert kind.needs == make_head(name).needs
+        assert kind.what
+    assert kind_of("tail").needs == "maps at a cut"
 
 
 @pytest.mark.parametrize("kind", [*HEADS, "sklearn.svm:LinearSVC", "sklearn.ensemble:ExtraTreesClassifier"])
 def test_every_parameter_has_its_default_and_a_meaning(kind: str) -> None:
-    found = {parameter.name: parameter for parameter in list_parameters(kind)}
-    assert {*default_params(kind), "calibrate"} == set(found)
+    found = {parameter.name: parameter for parameter in list_parameters(kind_of(kind))}
+    assert {*kind_of(kind).default_params, "calibrate"} == set(found)
     for name, parameter in found.items():
-        assert parameter.default == default_params(kind).get(name)
+        assert parameter.default == kind_of(kind).default_params.get(name)
         assert len(parameter.meaning) > 5, name
         assert not parameter.meaning.startswith(("see `T", "see `N", "see `K", "see `L", "see `M")), name
 
 
 def test_defaults_of_a_kind_are_its_own() -> None:
-    assert {p.name: p.default for p in list_parameters("xgboost_pca")}["pca"] == 128
-    assert {p.name: p.default for p in list_parameters("ridge")}["alpha"] == 1000.0
+    assert {p.name: p.default for p in list_parameters(kind_of("xgboost_pca"))}["pca"] == 128
+    assert {p.name: p.default for p in list_parameters(kind_of("ridge"))}["alpha"] == 1000.0
 
 
 @pytest.mark.parametrize(
@@ -44,4 +42,4 @@ def test_defaults_of_a_kind_are_its_own() -> None:
 )
 def test_what_is_no_kind(kind: str, told: str) -> None:
     with pytest.raises(UnknownNameError, match=told):
-        list_parameters(kind)
+        list_parameters(kind_of(kind))

@@ -21,7 +21,7 @@ from featurebank.heads.data import TrainingData
 from featurebank.heads.fitting import Fitted, fit_heads
 from featurebank.heads.folds import Fold, FoldedImages
 from featurebank.heads.maps import StoredMaps, as_maps, blocks, channel_statistics, in_order, pooled
-from featurebank.heads.runs import HeadSpec
+from featurebank.heads.spec import HeadSpec
 
 pytestmark = pytest.mark.heavy
 

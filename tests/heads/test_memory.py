@@ -12,11 +12,13 @@ import pytest
 from featurebank.bank import Bank
 from featurebank.errors import RamLimitError
 from featurebank.grid import train_heads
-from featurebank.heads.catalog import full_params, make_head
+from featurebank.heads.catalog import kind_of, make_head
 from featurebank.heads.closed_form import RidgeHead
 from featurebank.heads.data import TrainingData
 from featurebank.heads.fitting import Fitted, fit_heads
-from featurebank.heads.runs import HeadSpec, load_runs
+from featurebank.heads.kinds import VECTORS
+from featurebank.heads.runs import load_runs
+from featurebank.heads.spec import HeadSpec
 
 pytestmark = pytest.mark.heavy
 
@@ -31,7 +33,7 @@ def test_memory_does_not_grow_with_images_times_classes(kind: str) -> None:
     found: list[Fitted] = []
     tracemalloc.start()
     try:
-        spec = HeadSpec(kind, full_params(kind, {}), "pooled")
+        spec = HeadSpec(kind, kind_of(kind).full_params({}), "pooled")
         fit_heads([(spec, 0)], data, lambda _, fitted: found.append(fitted))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -66,7 +68,7 @@ def test_what_ram_does_not_allow_is_told_before_it_begins(
         10**9 if params and "epochs" not in params else 30_000 if kind != "cam" else 500,
     )
     monkeypatch.setattr("featurebank.heads.memory.UNCOUNTED", 0)
-    data = maps if getattr(make_head(kind), "needs_map", False) else sample
+    data = maps if kind_of(kind).needs != VECTORS else sample
     with pytest.raises(RamLimitError, match=r"^\w+ takes [\d.]+ [kMGT]?B in memory .* --ram allows: take fewer"):
         make_head(kind, params).fit(data.X, data.y)
 
@@ -78,7 +80,7 @@ def test_one_head_that_is_too_large_leaves_the_others_alone(sample: Any, monkeyp
         ("mlp", {"hidden_units": 10**7}), ("softmax", {"epochs": 2}), ("nearest_mean", {}),
     ]  # fmt: skip
     found: dict[int, Fitted] = {}
-    specs = [(HeadSpec(kind, full_params(kind, params), "pooled"), 0) for kind, params in kinds]
+    specs = [(HeadSpec(kind, kind_of(kind).full_params(params), "pooled"), 0) for kind, params in kinds]
     fit_heads(specs, data, found.__setitem__)
     assert [bool(found[place].failure) for place in range(3)] == [True, False, False]
     assert [found[place].short for place in range(3)] == [True, False, False]

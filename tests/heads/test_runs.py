@@ -18,8 +18,9 @@ from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, event, row_keys
 from featurebank.grid import train_heads
-from featurebank.heads.catalog import HEADS, full_params
-from featurebank.heads.runs import HeadSpec, Run, belongs, load_runs, run_id
+from featurebank.heads.catalog import HEADS, kind_of
+from featurebank.heads.runs import Run, belongs, load_runs, run_id
+from featurebank.heads.spec import HeadSpec
 from featurebank.sealed import read_sealed, write_sealed
 
 pytestmark = pytest.mark.heavy
@@ -65,7 +66,7 @@ KEYS = {
 @pytest.mark.parametrize("kind", [kind for kind in HEADS if HEADS[kind].own])
 def test_keys_of_default_heads_are_golden(kind: str) -> None:
     """A key changes with a parameter's name or default; the lists that people read change with their order, too."""
-    params = full_params(kind, {})
+    params = kind_of(kind).full_params({})
     assert digest.of_recipe([HeadSpec(kind, params).key, list(params)])[:10] == KEYS[kind]
 
 

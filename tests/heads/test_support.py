@@ -74,13 +74,13 @@ def test_a_linear_machine_counts_votes_before_margins() -> None:
 
 def test_a_linear_head_that_was_saved_before_votes_were_counted_predicts_what_it_did(hard: Any) -> None:
     head = SVMHead(C=0.01, kernel="linear").fit(hard.X, hard.y)
-    arrays = {name: array for name, array in head.state().items() if name != "votes"}
+    arrays = {name: array for name, array in head.state().arrays.items() if name != "votes"}
     old = SVMHead(C=0.01, kernel="linear")
-    old.set_state(arrays, head.classes_, head.n_features_in_)
+    old.set_state(head.state()._replace(arrays=arrays), head.classes_)
     machine = SVC(C=0.01, kernel="linear", decision_function_shape="ovo").fit(hard.X.astype(np.float64), hard.y)
     ab, ac, bc = machine.decision_function(hard.X_val.astype(np.float64)).T
     np.testing.assert_allclose(old._logits(hard.X_val), np.stack([ab + ac, bc - ab, -ac - bc], 1), atol=1e-4)
-    assert "votes" not in old.state(), "saved again, it stays what it is"
+    assert "votes" not in old.state().arrays, "saved again, it stays what it is"
     weights, bias = old.linear_()
     np.testing.assert_allclose(hard.X_val @ weights + bias, old._logits(hard.X_val), atol=1e-4)
     assert np.array_equal(old.fit(hard.X, hard.y).predict(hard.X_val), head.predict(hard.X_val)), "trained again"

@@ -1,4 +1,4 @@
-"""The families of heads with epochs: which of their heads share a program, and how long they take."""
+"""The families of heads with epochs: which of their heads are trained at the same time."""
 
 from __future__ import annotations
 

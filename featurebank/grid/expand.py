@@ -15,7 +15,8 @@ from featurebank.grid.files import NOT_PARAMETERS, Block, Grid, read_blocks
 from featurebank.grid.tails import Tails
 from featurebank.heads.calibration import METHODS
 from featurebank.heads.catalog import kind_of
-from featurebank.heads.kinds import CALIBRATE, MAPS_AT_A_CUT, VECTORS, HeadKind, uncalibrated
+from featurebank.heads.kinds import CALIBRATE, HeadKind, uncalibrated
+from featurebank.heads.needs import MAPS_AT_A_CUT, VECTORS
 from featurebank.heads.spec import HeadSpec
 from featurebank.progress import SILENT, Reporter
 from featurebank.words import counted, problem_lines, shown

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from featurebank.errors import HeadError
 from featurebank.heads.features import flat_features
-from featurebank.heads.kinds import VECTORS
+from featurebank.heads.needs import VECTORS
 from featurebank.heads.shared import Shared
 
 Told = tuple[int, float, Exception | None]

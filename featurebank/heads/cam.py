@@ -11,11 +11,11 @@ import numpy as np
 from featurebank.errors import HeadError
 from featurebank.heads.joined import programs as dense_programs
 from featurebank.heads.joined import train_together
-from featurebank.heads.kinds import MAPS
 from featurebank.heads.layers import weighted
 from featurebank.heads.linear import SoftmaxHead
 from featurebank.heads.map_data import MapData
 from featurebank.heads.maps import as_maps, blocks, in_order, pooled
+from featurebank.heads.needs import MAPS
 from featurebank.heads.on_maps import times
 from featurebank.training.batches import OnHead
 

@@ -18,8 +18,6 @@ from featurebank.errors import ConfigError, unknown_name
 from featurebank.heads.families import Family
 from featurebank.runtime import threads
 
-VECTORS, MAPS, MAPS_AT_A_CUT = "vectors", "maps", "maps at a cut"
-"""What a head may be trained on."""
 CALIBRATE = "calibrate"
 """A parameter that every head takes: "temperature", or "none" (as None, which a grid file cannot say)."""
 _BEFORE = ("standardize", "pca")

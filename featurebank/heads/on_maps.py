@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from featurebank.errors import HeadError
-from featurebank.heads.kinds import MAPS
 from featurebank.heads.maps import as_maps, blocks, in_order
+from featurebank.heads.needs import MAPS
 from featurebank.heads.trained import TrainedHead
 from featurebank.training.activations import softmax
 

@@ -12,9 +12,9 @@ from featurebank.backbone.random_weights import fill_with_random
 from featurebank.backbone.table import TABLE
 from featurebank.backbone.taps import normalized_pool
 from featurebank.errors import HeadError, unknown_name
-from featurebank.heads.kinds import MAPS_AT_A_CUT
 from featurebank.heads.layered import CLASS_MAPS, LayeredHead
 from featurebank.heads.layered_network import train_layered
+from featurebank.heads.needs import MAPS_AT_A_CUT
 from featurebank.heads.on_maps import times
 from featurebank.runtime import import_tensorflow
 from featurebank.system.validation import Check, choice

@@ -11,7 +11,7 @@ from featurebank.config import FinetuneSection, HeadsSection
 from featurebank.grid import read_grid
 from featurebank.heads.catalog import kind_of
 from featurebank.heads.families import LAYERED
-from featurebank.heads.kinds import MAPS_AT_A_CUT
+from featurebank.heads.needs import MAPS_AT_A_CUT
 
 _BACK = 2
 """What the gradients of a layer cost, in its own multiply-adds: those of its input and those of its weights."""

@@ -19,7 +19,7 @@ from featurebank.grid.schedule import make_pieces
 from featurebank.heads import linear
 from featurebank.heads.catalog import HEADS, kind_of, make_head
 from featurebank.heads.data import TrainingData
-from featurebank.heads.kinds import VECTORS
+from featurebank.heads.needs import VECTORS
 
 pytestmark = pytest.mark.heavy
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from featurebank.heads.catalog import kind_of, make_head
-from featurebank.heads.kinds import VECTORS
+from featurebank.heads.needs import VECTORS
 
 FEATURES = 98
 """7 x 7 x 2: as a map and flat, the same program."""

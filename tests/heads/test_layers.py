@@ -9,7 +9,7 @@ import pytest
 
 from featurebank.errors import HeadError
 from featurebank.heads.catalog import HEADS, make_head
-from featurebank.heads.kinds import VECTORS
+from featurebank.heads.needs import VECTORS
 from featurebank.runtime import import_tensorflow
 from featurebank.training.activations import softmax
 

@@ -16,7 +16,7 @@ from featurebank.heads.catalog import kind_of, make_head
 from featurebank.heads.closed_form import RidgeHead
 from featurebank.heads.data import TrainingData
 from featurebank.heads.fitting import Fitted, fit_heads
-from featurebank.heads.kinds import VECTORS
+from featurebank.heads.needs import VECTORS
 from featurebank.heads.runs import load_runs
 from featurebank.heads.spec import HeadSpec
 

@@ -287,3 +287,24 @@ def test_functions_stay_small() -> None:
                     lengths[f"{path.relative_to(PACKAGE)}:{node.name}"] = lines
     assert {name: lines for name, lines in lengths.items() if lines > 45} == {}
     assert sum(lines <= 25 for lines in lengths.values()) > 0.9 * len(lengths)
+
+
+def test_nobody_but_the_catalog_tells_kinds_of_heads_apart_by_name() -> None:
+    """A kind's name is compared nowhere, and no table has kinds for its keys: who asks about a kind asks the kind."""
+    from featurebank.heads.catalog import HEADS
+
+    def names(node: ast.AST) -> set[str]:
+        return {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)} & set(
+            HEADS
+        )
+
+    wrong = []
+    for path in files():
+        if path.relative_to(PACKAGE).as_posix() == "heads/catalog.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Compare) and "kind" in ast.unparse(node) and names(node):
+                wrong.append(complaint(path, node.lineno, "ask HeadKind or Head"))
+            if isinstance(node, ast.Dict) and len({n for key in node.keys if key for n in names(key)}) > 1:
+                wrong.append(complaint(path, node.lineno, "a table beside the catalog"))
+    assert not wrong, "\n".join(wrong)

@@ -21,7 +21,7 @@ from PIL import Image
 from benchmarks.harness import Contest, conditions, report, tensorflow
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.backbone.preprocess import resize_image
-from featurebank.dataset.decode import decode
+from featurebank.dataset.decoding.decode import decode
 from featurebank.engine.catalog import load_engine
 
 Decoder = Callable[[bytes, int], np.ndarray]

@@ -153,7 +153,7 @@ class _Match:
             shutil.rmtree(cache, ignore_errors=True)
             with (
                 mock.patch("featurebank.extraction.target.load_engine", return_value=lent),
-                mock.patch("featurebank.extraction.trial.IMAGES", 0),
+                mock.patch("featurebank.extraction.precision.IMAGES", 0),
             ):
                 options = ExtractOptions(batch_size=BATCH, precision=engine.precision)
                 run_extraction(load_dataset(spec), self.backbone, options, cache=cache)
@@ -200,7 +200,7 @@ class _Match:
     def _decode(self, dataset: Dataset) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
-        from featurebank.runtime import threads
+        from featurebank.system.runtime import threads
 
         with ThreadPoolExecutor(threads()) as pool:
             deque(pool.map(lambda index: self.backbone.resize(dataset.image(index)), range(len(dataset))), maxlen=0)

@@ -17,7 +17,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from featurebank.runtime import import_tensorflow, threads
+from featurebank.system.runtime import import_tensorflow, threads
 
 
 @dataclass

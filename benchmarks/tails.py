@@ -29,10 +29,10 @@ from featurebank.backbone.cuts import checked_cut
 from featurebank.bank import Bank
 from featurebank.dataset import load_dataset
 from featurebank.extraction import extract
-from featurebank.heads.layered_network import LayeredNetwork
-from featurebank.heads.map_data import MapData
-from featurebank.heads.maps import StoredMaps
-from featurebank.heads.tail import TailHead
+from featurebank.heads.layered.network import LayeredNetwork
+from featurebank.heads.layered.tail import TailHead
+from featurebank.heads.maps.data import MapData
+from featurebank.heads.maps.stored import StoredMaps
 from featurebank.training.batches import padded
 
 Losses = dict[str, dict[str, list[float]]]

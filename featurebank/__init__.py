@@ -14,40 +14,40 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from featurebank.backbone import Backbone, backbone_from_model, list_backbones, load_backbone
     from featurebank.bank import Bank, find_bank, list_banks, open_bank
-    from featurebank.config import read_pipeline
     from featurebank.dataset import Dataset, list_datasets, load_dataset
     from featurebank.errors import FeatureBankError
     from featurebank.extraction import extract
+    from featurebank.extraction.transformer import FeatureBank
     from featurebank.finetuning import finetune
     from featurebank.grafting import evaluate, export, graft, load_model, predict
     from featurebank.grid import train_heads
     from featurebank.heads.catalog import make_head
-    from featurebank.heads.runs import Run
-    from featurebank.inspection import Inspection, inspect_dataset
+    from featurebank.inspection.stage import Inspection, inspect_dataset
     from featurebank.pipeline import run_pipeline, run_variants
-    from featurebank.runtime import set_ram, set_threads
-    from featurebank.selection import evaluate_test, leaderboard, select
-    from featurebank.transformer import FeatureBank
-    from featurebank.variants import read_variants
+    from featurebank.pipeline.config import read_pipeline
+    from featurebank.pipeline.variants import read_variants
+    from featurebank.runs.run import Run
+    from featurebank.runs.selection import evaluate_test, leaderboard, select
+    from featurebank.system.runtime import set_ram, set_threads
 
 _HOMES = {
     "Backbone": "backbone",
     "Bank": "bank",
     "Dataset": "dataset",
-    "FeatureBank": "transformer",
+    "FeatureBank": "extraction.transformer",
     "FeatureBankError": "errors",
-    "Inspection": "inspection",
-    "Run": "heads.runs",
+    "Inspection": "inspection.stage",
+    "Run": "runs.run",
     "backbone_from_model": "backbone",
     "evaluate": "grafting",
-    "evaluate_test": "selection",
+    "evaluate_test": "runs.selection",
     "export": "grafting",
     "extract": "extraction",
     "find_bank": "bank",
     "finetune": "finetuning",
     "graft": "grafting",
-    "inspect_dataset": "inspection",
-    "leaderboard": "selection",
+    "inspect_dataset": "inspection.stage",
+    "leaderboard": "runs.selection",
     "list_backbones": "backbone",
     "list_banks": "bank",
     "list_datasets": "dataset",
@@ -57,13 +57,13 @@ _HOMES = {
     "make_head": "heads.catalog",
     "open_bank": "bank",
     "predict": "grafting",
-    "read_pipeline": "config",
-    "read_variants": "variants",
+    "read_pipeline": "pipeline.config",
+    "read_variants": "pipeline.variants",
     "run_pipeline": "pipeline",
     "run_variants": "pipeline",
-    "select": "selection",
-    "set_ram": "runtime",
-    "set_threads": "runtime",
+    "select": "runs.selection",
+    "set_ram": "system.runtime",
+    "set_threads": "system.runtime",
     "train_heads": "grid",
 }
 

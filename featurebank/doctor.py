@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featurebank.errors import FeatureBankError, MissingDependencyError
-from featurebank.runtime import installed_versions, limited_blas, threads
+from featurebank.system.runtime import installed_versions, limited_blas, threads
 
 _PACKAGES = (
     "tensorflow", "keras", "openvino", "numpy", "h5py", "scikit-learn", "xgboost", "pillow", "click", "pydantic",
@@ -22,7 +22,7 @@ _IMPORT_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical
 
 
 @dataclass(frozen=True)
-class Check:
+class Finding:
     """One finding."""
 
     name: str
@@ -32,7 +32,7 @@ class Check:
     """What to do, where it is not ok."""
 
 
-def diagnose(cache: Path) -> Iterator[Check]:
+def diagnose(cache: Path) -> Iterator[Finding]:
     """Yields the findings one by one, the slow ones last."""
     yield _python()
     yield from _packages()
@@ -45,22 +45,22 @@ def diagnose(cache: Path) -> Iterator[Check]:
     yield _tensorflow()
 
 
-def _python() -> Check:
+def _python() -> Finding:
     found = platform.python_version()
     fits = (3, 11) <= sys.version_info[:2] < (3, 14)
-    return Check("Python", fits, f"{found} on {platform.machine()}", "use Python 3.11, 3.12 or 3.13")
+    return Finding("Python", fits, f"{found} on {platform.machine()}", "use Python 3.11, 3.12 or 3.13")
 
 
-def _packages() -> Iterator[Check]:
+def _packages() -> Iterator[Finding]:
     found = installed_versions(*_PACKAGES)
     for name in _PACKAGES:
         if name in found:
-            yield Check(name, ok=True, found=found[name])
+            yield Finding(name, ok=True, found=found[name])
         else:
-            yield Check(name, ok=False, found="not installed", remedy=f"pip install {name}")
+            yield Finding(name, ok=False, found="not installed", remedy=f"pip install {name}")
 
 
-def _blas() -> Check:
+def _blas() -> Finding:
     import numpy as np
     import threadpoolctl
 
@@ -70,63 +70,65 @@ def _blas() -> Check:
     found = ", ".join(f"{pool['internal_api']} kernel {pool.get('architecture', '?')}" for pool in pools) or "unknown"
     forced = os.environ.get("OPENBLAS_CORETYPE")
     note = f", forced by OPENBLAS_CORETYPE={forced}, which may be slower than this processor can" if forced else ""
-    return Check("linear algebra", ok=True, found=f"{found}, {threads()} threads{note}")
+    return Finding("linear algebra", ok=True, found=f"{found}, {threads()} threads{note}")
 
 
-def _weights() -> Check:
+def _weights() -> Finding:
     from featurebank.backbone import load_backbone
 
     try:
         digest = load_backbone("efficientnet_lite0").recipe["weights"]
     except FeatureBankError as error:
-        return Check("embedded weights", ok=False, found=str(error), remedy="pip install --force-reinstall featurebank")
-    return Check("embedded weights", ok=True, found=f"efficientnet_lite0, digest {digest}")
+        return Finding(
+            "embedded weights", ok=False, found=str(error), remedy="pip install --force-reinstall featurebank"
+        )
+    return Finding("embedded weights", ok=True, found=f"efficientnet_lite0, digest {digest}")
 
 
-def _cache(cache: Path) -> Check:
+def _cache(cache: Path) -> Finding:
     place = next(path for path in (cache.absolute(), *cache.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     found = f"{cache.absolute()}, {free / 1e9:.1f} GB free"
     if not place.is_dir():
-        return Check("cache", ok=False, found=f"{place} is a file", remedy="choose another one with --cache DIR")
+        return Finding("cache", ok=False, found=f"{place} is a file", remedy="choose another one with --cache DIR")
     if not os.access(place, os.W_OK):
-        return Check("cache", ok=False, found=f"{found}, not writable", remedy="choose another one with --cache DIR")
-    return Check("cache", free >= _LEAST_FREE, found, "free some space, or choose another one with --cache DIR")
+        return Finding("cache", ok=False, found=f"{found}, not writable", remedy="choose another one with --cache DIR")
+    return Finding("cache", free >= _LEAST_FREE, found, "free some space, or choose another one with --cache DIR")
 
 
-def _locks(cache: Path) -> Check:
+def _locks(cache: Path) -> Finding:
     import tempfile
 
-    from featurebank.bank.lock import WriterLock
+    from featurebank.bank.locks.writer_lock import WriterLock
 
     place = cache if cache.is_dir() else Path(tempfile.gettempdir())
     try:
         with tempfile.TemporaryDirectory(dir=place, prefix=".doctor-") as directory, WriterLock(Path(directory)):
-            return Check("file locks", ok=True, found=f"work in {place}")
+            return Finding("file locks", ok=True, found=f"work in {place}")
     except (OSError, NotImplementedError) as error:
-        return Check("file locks", ok=False, found=str(error), remedy="choose a --cache on a disk with file locks")
+        return Finding("file locks", ok=False, found=str(error), remedy="choose a --cache on a disk with file locks")
 
 
-def _openvino() -> Check:
+def _openvino() -> Finding:
     from featurebank.engine.openvino import has_bfloat16, openvino_version
 
     try:
         native = has_bfloat16()
     except MissingDependencyError as error:
         remedy = "pip install --force-reinstall openvino; until then 'auto' takes TensorFlow, which is slower"
-        return Check("OpenVINO runs", ok=False, found=str(error), remedy=remedy)
+        return Finding("OpenVINO runs", ok=False, found=str(error), remedy=remedy)
     bfloat16 = "native in this processor" if native else "not in this processor"
-    return Check("OpenVINO runs", ok=True, found=f"yes, version {openvino_version()}, bfloat16 {bfloat16}")
+    return Finding("OpenVINO runs", ok=True, found=f"yes, version {openvino_version()}, bfloat16 {bfloat16}")
 
 
-def _engine() -> Check:
+def _engine() -> Finding:
     from featurebank.engine.catalog import automatic_choice
 
     choice = automatic_choice()
-    return Check("engine", ok=True, found=f"auto takes {choice.name}: {choice.reason}")
+    return Finding("engine", ok=True, found=f"auto takes {choice.name}: {choice.reason}")
 
 
-def _tensorflow() -> Check:
+def _tensorflow() -> Finding:
     # In a process of its own: importing it here would take seconds from whoever calls us, and may crash.
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
@@ -135,10 +137,10 @@ def _tensorflow() -> Check:
             check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Check(
+        return Finding(
             "TensorFlow runs", ok=False, found="no answer in 120 s", remedy="pip install --force-reinstall tensorflow"
         )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return Check("TensorFlow runs", ok=False, found=last, remedy="pip install --force-reinstall tensorflow")
-    return Check("TensorFlow runs", ok=True, found=f"yes, {done.stdout.strip()} GPUs")
+        return Finding("TensorFlow runs", ok=False, found=last, remedy="pip install --force-reinstall tensorflow")
+    return Finding("TensorFlow runs", ok=True, found=f"yes, {done.stdout.strip()} GPUs")

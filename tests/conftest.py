@@ -18,13 +18,13 @@ from immediate import Immediate
 from PIL import Image
 from processes import ended
 
-from featurebank import digest
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.dataset import load_dataset
 from featurebank.extraction import extract
+from featurebank.system import digest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,7 +33,7 @@ DRIVER = '''
 import hashlib, os, resource, signal, sys, time
 from pathlib import Path
 import numpy as np
-import featurebank.bank.note as note
+import featurebank.bank.locks.note as note
 import featurebank.bank.writer as writer
 import featurebank.extraction.target as stage
 from featurebank.bank.manifest import Manifest
@@ -260,3 +260,10 @@ def leaky(tmp_path: Path) -> Path:
 def leaky_bank(leaky: Path, tmp_path: Path, lite: Backbone, pixels: list[PixelEngine]) -> Bank:
     """The bank of that folder in the cache `tmp_path / "cache"`; its features are the first pixels of each image."""
     return extract(load_dataset(str(leaky), split=(0.8, 0.2)), lite, cache=tmp_path / "cache")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains heads with one thread: on data as small as these, several wait for each other."""
+    if request.path.relative_to(ROOT / "tests").parts[0] in {"fitting", "grid", "heads", "runs", "training"}:
+        monkeypatch.setattr("featurebank.system.runtime._chosen", 1)

@@ -14,11 +14,11 @@ import numpy as np
 
 from benchmarks.harness import Contest
 from benchmarks.heads.made import Data
-from featurebank.heads.closed_form import RidgeHead
-from featurebank.heads.exact import ExactHead
-from featurebank.heads.logistic import LogisticHead
-from featurebank.heads.shared import Shared
-from featurebank.runtime import limited_blas
+from featurebank.heads.exact.base import ExactHead
+from featurebank.heads.exact.closed_form import RidgeHead
+from featurebank.heads.exact.logistic import LogisticHead
+from featurebank.heads.exact.shared import Shared
+from featurebank.system.runtime import limited_blas
 
 _MOST = 1000
 """Steps that scikit-learn's fits may take."""

@@ -19,10 +19,10 @@ import numpy as np
 
 from benchmarks.harness import Contest
 from benchmarks.heads.made import CLASSES, FEATURES, IMAGES, Data
-from featurebank.heads.joined import train_together
-from featurebank.heads.linear import SoftmaxHead
-from featurebank.heads.mlp import MLPHead
-from featurebank.heads.neural import NeuralHead
+from featurebank.heads.neural.base import NeuralHead
+from featurebank.heads.neural.mlp import MLPHead
+from featurebank.heads.neural.softmax import SoftmaxHead
+from featurebank.heads.neural.together import train_together
 
 EPOCHS, BATCH = 15, 32
 HIDDEN = (1024, 512)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
+from featurebank.system import digest
 
 IMAGES, FEATURES, CLASSES = 2700, 2048, 5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from featurebank.augment.drawn import FRACTION, ONE, draw, noise
+from featurebank.augment.parameters import FRACTION, ONE, draw, noise
 from featurebank.augment.specification import Augmentation
 from featurebank.augment.warp import warp
 from featurebank.errors import ConfigError

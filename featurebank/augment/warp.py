@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featurebank.augment.drawn import FRACTION, ONE, Drawn
+from featurebank.augment.parameters import FRACTION, ONE, Drawn
 
 _WEIGHT = 5  # bits of a bilinear weight along one axis
 _MASK = (1 << _WEIGHT) - 1

@@ -1,10 +1,14 @@
-"""Backbones: frozen networks with their weights, preprocessing and input size."""
+"""Backbones: frozen networks with their weights, preprocessing and input size.
+
+`load_backbone` returns a `Backbone`; `network` defines it and `spec` is the contract of a family. Importing this
+package imports no Keras.
+"""
 
 from featurebank.backbone.catalog import list_backbones, load_backbone
+from featurebank.backbone.families.user import backbone_from_model
 from featurebank.backbone.naming import is_user_network
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.recorded import load_recorded, recorded_source
-from featurebank.backbone.user import backbone_from_model
 
 __all__ = [
     "Backbone",

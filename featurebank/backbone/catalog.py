@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from featurebank.backbone.foreign import refuse_foreign
+from featurebank.backbone.families.foreign import refuse_foreign
+from featurebank.backbone.families.user_source import load_user_network
 from featurebank.backbone.naming import is_user_network
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED, INSIDE
 from featurebank.backbone.resize import rule_of
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.table import TABLE
-from featurebank.backbone.user_source import load_user_network
-from featurebank.backbone.weights import parse_source
+from featurebank.backbone.weights.source import parse_source
+from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import ConfigError, unknown_name
-from featurebank.levels import parse_levels
 
 
 def list_backbones() -> list[BackboneSpec]:

@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from featurebank.archive import FREE_BYTES, MOST_EXPANSION, open_archive
 from featurebank.backbone.naming import is_of_named_package
 from featurebank.errors import ArchiveError
-from featurebank.files import open_regular
-from featurebank.runtime import import_tensorflow
+from featurebank.system.archive import FREE_BYTES, MOST_EXPANSION, open_archive
+from featurebank.system.files import open_regular
+from featurebank.system.runtime import import_tensorflow
 
 ABOUT = "featurebank.json"
 """The member in which featurebank describes a model."""

@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from featurebank import digest
-from featurebank.backbone import preprocess, random_weights
+from featurebank.backbone import preprocess
 from featurebank.backbone.resize import AUTO, resize_image
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.taps import parse_tap, tap_tensors
-from featurebank.backbone.weights import Source, digest_of
+from featurebank.backbone.weights import random
+from featurebank.backbone.weights.source import Source, digest_of
+from featurebank.dataset.decoding.levels import Levels
 from featurebank.errors import ConfigError, WeightsError
-from featurebank.levels import Levels
-from featurebank.progress import step
-from featurebank.runtime import import_tensorflow
+from featurebank.system import digest
+from featurebank.system.progress import step
+from featurebank.system.runtime import import_tensorflow
 
 
 class Backbone:
@@ -196,7 +197,7 @@ class Backbone:
             self.spec.load(model, self._source.file, top=top)
         model = self.spec.finish(model)
         if self._source.seed is not None:
-            random_weights.fill_with_random(model, self._source.seed)
+            random.fill_with_random(model, self._source.seed)
         model.trainable = False
         return model
 

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from featurebank import digest
 from featurebank.backbone.cuts import CutPoint, cut_points
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.taps import parse_tap
 from featurebank.errors import unknown_name
-from featurebank.runtime import installed_versions
-from featurebank.sealed import read_sealed, write_sealed
+from featurebank.system import digest
+from featurebank.system.runtime import installed_versions
+from featurebank.system.sealed_json import read_sealed, write_sealed
 
 DIRECTORY = ".outlines"
 """Where the files lie in the cache."""

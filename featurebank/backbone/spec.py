@@ -8,14 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from featurebank.backbone.weight_files import (
-    KERAS_SUFFIXES,
-    TORCH_SUFFIXES,
-    Part,
-    file_digest,
-    load_keras,
-    load_torch,
-)
+from featurebank.backbone.weights.files import KERAS_SUFFIXES, TORCH_SUFFIXES, Part, file_digest, load_keras, load_torch
 
 IMAGENET = "imagenet"
 """What users write for the weights that a network was published with."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from featurebank.backbone import applications, basenet, efficientnet_lite, squeezenet
+from featurebank.backbone.families import applications, basenet, efficientnet_lite, squeezenet
 from featurebank.backbone.spec import BackboneSpec
 
 _FAMILIES = (efficientnet_lite, applications, squeezenet, basenet)

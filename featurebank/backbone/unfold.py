@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from featurebank.backbone.graph import graph_of
-from featurebank.backbone.weight_files import first_line
+from featurebank.backbone.weights.files import first_line
 from featurebank.errors import ConfigError
 
 

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from featurebank.bank.writer import BankWriter
-from featurebank.meter import Meter
+from featurebank.system.meter import Meter
 
 _Rows = tuple[Sequence[str], np.ndarray, Mapping[str, np.ndarray], Mapping[str, str | None]]
 _WAITING = 4

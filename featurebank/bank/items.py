@@ -11,7 +11,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from featurebank import digest
+from featurebank.system import digest
 
 
 class PackedText(Sequence[str]):

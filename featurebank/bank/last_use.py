@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featurebank.bank.manifest import MANIFEST
-from featurebank.sealed import read_sealed, write_sealed
+from featurebank.system.sealed_json import read_sealed, write_sealed
 
 DIRECTORY = ".used"
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from featurebank import digest
 from featurebank.bank.items import Items
 from featurebank.bank.shard import ShardEntry, are_counts
 from featurebank.errors import BankDamagedError, BankNotFoundError, BankUnreadableError, FormatVersionError
-from featurebank.files import json_bytes, path_inside, read_regular, write_bytes, write_json
+from featurebank.system import digest
+from featurebank.system.files import json_bytes, path_inside, read_regular, write_bytes, write_json
 
 FORMAT_VERSION = 1
 NEEDS = "0.1.0"

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from featurebank import digest, runtime
-from featurebank.bank import plain
+from featurebank.bank import plain_files
 from featurebank.bank.items import Items
 from featurebank.bank.manifest import Manifest, load_items, load_manifest
-from featurebank.bank.rows import Rows
+from featurebank.bank.rows import StoredRows
 from featurebank.errors import BankDamagedError, BankIncompleteError, RamLimitError, unknown_name
+from featurebank.system import digest, runtime
 from featurebank.words import counted
 
 SPLITS = ("train", "val", "test")
@@ -24,7 +24,7 @@ _TRIES = 3
 """A table that is read as damaged so often, and once more, under one manifest is damaged."""
 
 
-class Block(NamedTuple):
+class RowBlock(NamedTuple):
     """Some images with their features."""
 
     features: np.ndarray
@@ -53,7 +53,7 @@ class Bank:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.manifest, self._items = _load(self.path)
-        self._rows = Rows(self.path, self.manifest, self._items)
+        self._rows = StoredRows(self.path, self.manifest, self._items)
 
     def __repr__(self) -> str:
         return f"Bank('{self.path}', {counted(len(self), 'image')}, taps {', '.join(self.taps)})"
@@ -190,7 +190,7 @@ class Bank:
         view: int = 0,
         seed: int | None = None,
         block_bytes: int | None = None,
-    ) -> Iterator[Block]:
+    ) -> Iterator[RowBlock]:
         """Yields the features of a tap part by part, so that they need not fit into memory.
 
         Rows lie on disk in the order of the digests of their images, which is random with respect to class and name.
@@ -216,7 +216,7 @@ class Bank:
         generator = None if seed is None else np.random.default_rng(seed)
         for group in self._rows.groups(tap, view, positions, max(1, limit // row_bytes), generator):
             features = self._rows.read(tap, view, positions[group])
-            yield Block(features, np.asarray(self._items.labels[positions[group]]), group)
+            yield RowBlock(features, np.asarray(self._items.labels[positions[group]]), group)
 
     def to_hdf5(self, file: str | Path, tap: str = "pooled", *, view: int = 0) -> Path:
         """Writes one plain HDF5 file: `features`, `labels`, `ids`, `splits` and `classes`.
@@ -233,11 +233,11 @@ class Bank:
             DiskFullError: no space is left; the old file, if there was one, stays.
             UnknownNameError, ConfigError, BankDamagedError: as `features`.
         """
-        return plain.write_hdf5(Path(file), self._columns(), self.tap_shape(tap), self._in_order(tap, view))
+        return plain_files.write_hdf5(Path(file), self._columns(), self.tap_shape(tap), self._in_order(tap, view))
 
     def to_npz(self, file: str | Path, tap: str = "pooled", *, view: int = 0) -> Path:
         """Writes one NPZ file with the arrays that `to_hdf5` writes; see there."""
-        return plain.write_npz(Path(file), self._columns(), self.tap_shape(tap), self._in_order(tap, view))
+        return plain_files.write_npz(Path(file), self._columns(), self.tap_shape(tap), self._in_order(tap, view))
 
     def _columns(self) -> dict[str, np.ndarray]:
         return {

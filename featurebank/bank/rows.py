@@ -27,7 +27,7 @@ class _Listed:
     located: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
 
-class Rows:
+class StoredRows:
     """The rows of a bank's items, found by their keys. Threads may share it.
 
     Args:

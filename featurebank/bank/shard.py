@@ -18,10 +18,10 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
-from featurebank import digest
 from featurebank.bank.sparse import SparseFile
 from featurebank.errors import BankDamagedError, BankError, BankUnreadableError
-from featurebank.files import atomic_path, open_regular, path_inside
+from featurebank.system import digest
+from featurebank.system.files import atomic_path, open_regular, path_inside
 
 KEY_DTYPE = np.dtype([("digest", "S32"), ("view", "u1")])
 """The key of a row: the digest of an image's content and the number of the view."""

@@ -18,11 +18,11 @@ from typing import Any, Self
 import numpy as np
 
 from featurebank.bank.items import Items
-from featurebank.bank.lock import WriterLock
+from featurebank.bank.locks.writer_lock import WriterLock
 from featurebank.bank.manifest import Manifest, load_manifest
 from featurebank.bank.shard import KEY_DTYPE, ShardEntry, read_keys, write_shard
 from featurebank.errors import BankDamagedError, BankNotFoundError, ConfigError, DiskFullError, FeatureRangeError
-from featurebank.files import TEMPORARY_PREFIX
+from featurebank.system.files import TEMPORARY_PREFIX
 
 SHARD_ROWS = 4096
 SHARD_BYTES = 128 << 20

@@ -1,6 +1,7 @@
 """The command line: a command parses, imports one stage inside its body, calls it and prints.
 
-Nothing heavy is imported here: `featurebank --help` must answer at once.
+Commands are in `commands/`, one file a command or group; `context` holds the global options, `reporter` draws
+progress.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from types import FrameType
 
 import click
 
-from featurebank.cli.cache import cache
-from featurebank.cli.commands import Commands
-from featurebank.cli.doctor import doctor
-from featurebank.cli.evaluate import evaluate
-from featurebank.cli.extract import extract
-from featurebank.cli.finetune import finetune
-from featurebank.cli.heads import heads, leaderboard
-from featurebank.cli.inspect import inspect
-from featurebank.cli.lists import backbones, datasets
-from featurebank.cli.predict import export, predict
-from featurebank.cli.run import run
-from featurebank.cli.settings import Current, Settings, global_options, reset
+from featurebank.cli.commands.cache import cache
+from featurebank.cli.commands.doctor import doctor
+from featurebank.cli.commands.evaluate import evaluate
+from featurebank.cli.commands.extract import extract
+from featurebank.cli.commands.finetune import finetune
+from featurebank.cli.commands.heads import heads, leaderboard
+from featurebank.cli.commands.inspect import inspect
+from featurebank.cli.commands.lists import backbones, datasets
+from featurebank.cli.commands.predict import export, predict
+from featurebank.cli.commands.run import run
+from featurebank.cli.context import Current, Settings, global_options, reset
+from featurebank.cli.groups import Commands
 from featurebank.cli.terminal import echo, echo_lines, prepare_streams
 from featurebank.errors import ConfigError, FeatureBankError
-from featurebank.progress import shown_by
+from featurebank.system.progress import shown_by
 
 INTERRUPTED = 130
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from featurebank.cli.settings import Settings
+from featurebank.cli.context import Settings
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _MANIFEST = "manifest.json"

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from featurebank.cli.terminal import printable
-from featurebank.hints import with_global_options
+from featurebank.system.hints import with_global_options
 
 
 class SafeConsole(Console):

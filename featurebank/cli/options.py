@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.settings import Settings
-from featurebank.progress import step
+from featurebank.cli.context import Settings
+from featurebank.system.progress import step
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,8 +186,8 @@ def open_bank(settings: Settings, name: str | None) -> Bank:
         name: as `--bank` gives it; None takes the last used.
     """
     from featurebank.bank import Bank
+    from featurebank.bank.catalog import find_bank_path
     from featurebank.bank.last_use import note_use
-    from featurebank.bank.upkeep import find_bank_path
     from featurebank.words import counted
 
     path = find_bank_path(settings.cache, name)
@@ -200,7 +200,7 @@ def open_bank(settings: Settings, name: str | None) -> Bank:
 
 def choose_bank(settings: Settings, name: str | None) -> Path:
     """Returns the directory of the bank that a command looks at; where no name is given, says which and why."""
-    from featurebank.bank.upkeep import find_bank_path
+    from featurebank.bank.catalog import find_bank_path
 
     path = find_bank_path(settings.cache, name)
     if name is None:

@@ -20,8 +20,8 @@ from rich.text import Text
 
 from featurebank.cli.console import SafeConsole
 from featurebank.cli.terminal import echo_lines
-from featurebank.progress import MOST_ALIKE, Advance, Place, Reporter, kind_of
-from featurebank.runtime import tidy_bytes
+from featurebank.system.progress import MOST_ALIKE, Advance, BestSoFar, Reporter, kind_of
+from featurebank.system.runtime import tidy_bytes
 
 _PATIENCE_S = 0.5
 """Work shorter than this needs no bar."""
@@ -35,7 +35,7 @@ _LEAST_BAR_WIDTH = 10
 
 
 @dataclass
-class Work:
+class ShownWork:
     """A piece of work that is shown.
 
     Args:
@@ -53,7 +53,7 @@ class Work:
     first: tuple[float, int] | None = None
     """When the first pieces were done, and how many they were: what came before was the start."""
     detail: str = ""
-    places: Sequence[Place] = field(default_factory=tuple)
+    places: Sequence[BestSoFar] = field(default_factory=tuple)
     shown: bool = False
     spoken: float | None = None
     """When the last line was written."""
@@ -94,7 +94,7 @@ class TerminalReporter(Reporter):
     ) -> None:
         self._console = SafeConsole(stderr=True, highlight=False)
         self._verbose, self._ticks, self._clock = verbose, ticks, clock
-        self._work: list[Work] = []
+        self._work: list[ShownWork] = []
         self._live: Live | None = None
         self._thread: threading.Thread | None = None
         self._busy = threading.Event()
@@ -105,13 +105,13 @@ class TerminalReporter(Reporter):
     @contextlib.contextmanager
     def track(self, what: str, total: int, unit: str) -> Iterator[Advance]:
         """Shows how far a piece of work is while the block runs."""
-        with self._shown(Work(what, total, unit, self._clock())) as work:
+        with self._shown(ShownWork(what, total, unit, self._clock())) as work:
             yield lambda count: work.advance(count, self._clock())
 
     @contextlib.contextmanager
     def step(self, what: str) -> Iterator[None]:
         """Shows what is done while the block runs, and for how long by now."""
-        with self._shown(Work(what, None, "", self._clock())):
+        with self._shown(ShownWork(what, None, "", self._clock())):
             yield
 
     def detail(self, text: str) -> None:
@@ -119,12 +119,12 @@ class TerminalReporter(Reporter):
         for work in self._counted():
             work.detail = text
 
-    def standing(self, places: Sequence[Place]) -> None:
+    def standing(self, places: Sequence[BestSoFar]) -> None:
         """Shows what is best so far under the bar, or in the next line."""
         for work in self._counted():
             work.places = places  # drawn with the next frame
 
-    def _counted(self) -> list[Work]:
+    def _counted(self) -> list[ShownWork]:
         """Returns the innermost work whose pieces are counted, if there is one."""
         return [work for work in self._work if work.total is not None][-1:]
 
@@ -171,7 +171,7 @@ class TerminalReporter(Reporter):
                 self._write_line(self._work[-1])
 
     @contextlib.contextmanager
-    def _shown(self, work: Work) -> Iterator[Work]:
+    def _shown(self, work: ShownWork) -> Iterator[ShownWork]:
         with self._lock:
             self._work.append(work)
         self._start_ticking()
@@ -213,7 +213,7 @@ class TerminalReporter(Reporter):
             self._live.start()
         self._live.refresh()
 
-    def _leave_bar(self, work: Work) -> None:
+    def _leave_bar(self, work: ShownWork) -> None:
         """Erases what is drawn but for the bar of a work that was counted: the results follow."""
         if self._live is None or not self._live.is_started:
             return
@@ -230,7 +230,7 @@ class TerminalReporter(Reporter):
             lines.append(_table(shown[-1].places, width))
         return Group(*lines)
 
-    def _write_line(self, work: Work) -> None:
+    def _write_line(self, work: ShownWork) -> None:
         now = self._clock()
         patience = _SPOKEN_AFTER_S if work.total is None and work.spoken is None else _LINE_EVERY_S
         if now - (work.began if work.spoken is None else work.spoken) < patience:
@@ -239,13 +239,13 @@ class TerminalReporter(Reporter):
         self._console.print_line(_line(work, now))
 
 
-def _count(work: Work, between: str) -> str:
+def _count(work: ShownWork, between: str) -> str:
     if work.unit == "bytes":
         return f"{tidy_bytes(work.done)}{between}{tidy_bytes(work.total or 0)}"
     return f"{work.done}{between}{work.total}"
 
 
-def _rate(work: Work, now: float) -> str:
+def _rate(work: ShownWork, now: float) -> str:
     rate = work.rate(now)
     if rate is None:
         return f"{now - work.began:.0f} s"
@@ -257,7 +257,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def _bar(work: Work, now: float, width: int) -> RenderableType:
+def _bar(work: ShownWork, now: float, width: int) -> RenderableType:
     if work.total is None:
         return Text(f"{work.what} … {now - work.began:.0f} s", no_wrap=True, overflow="ellipsis")
     left = work.left(now)
@@ -284,7 +284,7 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 
 
-def _line(work: Work, now: float) -> str:
+def _line(work: ShownWork, now: float) -> str:
     if work.total is None:
         return work.what if now - work.began < _LINE_EVERY_S else f"{work.what}: {now - work.began:.0f} s"
     of = _count(work, " of ") + ("" if work.unit == "bytes" else f" {work.unit}")
@@ -296,7 +296,7 @@ def _line(work: Work, now: float) -> str:
     return "; ".join([", ".join(parts), *best])
 
 
-def _table(places: Sequence[Place], width: int) -> Table:
+def _table(places: Sequence[BestSoFar], width: int) -> Table:
     """Returns the places as a table; of a long head the beginning is shown."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", width=min(width, _TABLE_WIDTH))
     made.add_column("best so far", no_wrap=True, overflow="ellipsis", ratio=1)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from featurebank.cli.console import SafeConsole
 from featurebank.cli.terminal import printable
-from featurebank.runtime import tidy_bytes
+from featurebank.system.runtime import tidy_bytes
 
 _WIDTH = 140
 """Of a table that goes into a file or a pipe."""

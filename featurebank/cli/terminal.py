@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from featurebank.hints import with_global_options
+from featurebank.system.hints import with_global_options
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories: controls, formats (directions, no width), surrogates, separators of lines and paragraphs."""

@@ -1,12 +1,15 @@
-"""Datasets: where the images are, what is on them, and which split each belongs to.
+"""Datasets: where the images are, what they show, and which split each belongs to.
 
-`load_dataset` is the door. Importing this package imports neither scikit-learn nor Keras.
+Gets a text such as `folder:photos` and returns a `Dataset` of ids, labels, splits and content digests; images are
+decoded on demand.
+`load_dataset` is the entry; open `core` first, then `catalog`. Importing this package imports neither scikit-learn
+nor Keras.
 """
 
 from __future__ import annotations
 
-from featurebank.dataset.announced import announced_dataset
 from featurebank.dataset.catalog import DatasetInfo, dataset_kinds, list_datasets, load_dataset
 from featurebank.dataset.core import Dataset, Skipped
+from featurebank.dataset.sources.announced import announced_dataset
 
 __all__ = ["Dataset", "DatasetInfo", "Skipped", "announced_dataset", "dataset_kinds", "list_datasets", "load_dataset"]

@@ -25,7 +25,7 @@ from typing import cast
 
 from featurebank.dataset.core import Contents, Dataset
 from featurebank.dataset.held_out import fractions_beside, with_test
-from featurebank.dataset.remote import is_url
+from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.splits import check_fractions, check_seed
 from featurebank.dataset.subset import check_subset, take
@@ -56,22 +56,31 @@ class _Kind:
 _HUB = "the hub, downloaded on first use, or a path on this machine"
 _PREPARED = "$TFDS_DATA_DIR, downloaded and prepared on first use"
 _KINDS = {
-    "digits": _Kind("arrays:load_digits"),
-    "cifar10": _Kind("cifar:load_cifar10"),
-    "cifar100": _Kind("cifar:load_cifar100"),
-    "flowers": _Kind("photos:load_flowers"),
-    "birds": _Kind("photos:load_birds"),
-    "folder:": _Kind("folder:load", "PATH", "image files, a folder for each class"),
+    "digits": _Kind("sources.arrays:load_digits"),
+    "cifar10": _Kind("sources.cifar:load_cifar10"),
+    "cifar100": _Kind("sources.cifar:load_cifar100"),
+    "flowers": _Kind("sources.photos:load_flowers"),
+    "birds": _Kind("sources.photos:load_birds"),
+    "folder:": _Kind("sources.folder:load", "PATH", "image files, a folder for each class"),
     "manifest:": _Kind(
-        "manifest:load",
+        "sources.table:load",
         "FILE.csv",
         "a table path,label[,split]: .csv, .tsv, .parquet",
         "a path on this machine or a URL",
     ),
-    "lists:": _Kind("lists:load", "DIR", "text files of paths, train.txt and test.txt"),
-    "npz:": _Kind("arrays:load_npz", "FILE", "arrays x and y in a .npz file"),
-    "hf:": _Kind("hub:load", "NAME", "Hugging Face, NAME[:CONFIG][@REVISION] or a folder", _HUB, "datasets", "hf"),
-    "tfds:": _Kind("tfds:load", "NAME", "TensorFlow Datasets, NAME[/CONFIG]", _PREPARED, "tensorflow_datasets", "tfds"),
+    "lists:": _Kind("sources.lists:load", "DIR", "text files of paths, train.txt and test.txt"),
+    "npz:": _Kind("sources.arrays:load_npz", "FILE", "arrays x and y in a .npz file"),
+    "hf:": _Kind(
+        "sources.huggingface:load", "NAME", "Hugging Face, NAME[:CONFIG][@REVISION] or a folder", _HUB, "datasets", "hf"
+    ),
+    "tfds:": _Kind(
+        "sources.tensorflow_datasets:load",
+        "NAME",
+        "TensorFlow Datasets, NAME[/CONFIG]",
+        _PREPARED,
+        "tensorflow_datasets",
+        "tfds",
+    ),
 }
 
 OPTIONS = {"folder:": ("layout",), "manifest:": ("path", "label", "split")}
@@ -167,7 +176,7 @@ def dataset_kinds() -> list[str]:
 
 def list_datasets() -> list[DatasetInfo]:
     """Returns the known datasets and kinds of datasets."""
-    from featurebank.dataset import cifar, photos
+    from featurebank.dataset.sources import cifar, photos
 
     digits = importlib.util.find_spec("sklearn") is not None
     lines = [DatasetInfo("digits", "handwritten digits, 8 x 8, 10 classes", 1797, digits, "bundled with scikit-learn")]
@@ -262,7 +271,7 @@ def _unused_lists(argument: str, contents: Contents) -> list[str]:
 
 
 def _holds_lists(folder: str) -> bool:
-    from featurebank.dataset.lists import holds_lists
+    from featurebank.dataset.sources.lists import holds_lists
 
     return holds_lists(os.path.expanduser(folder))  # noqa: PTH111
 

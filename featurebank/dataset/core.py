@@ -11,15 +11,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from featurebank import digest
-from featurebank.class_names import look_alikes, on_a_scale
-from featurebank.dataset.decode import Facts
+from featurebank.dataset.class_names import look_alikes, on_a_scale
+from featurebank.dataset.decoding.decode import Facts
+from featurebank.dataset.decoding.levels import Depths, Levels
 from featurebank.dataset.fingerprint import Pixels, digest_all
-from featurebank.dataset.memory import digest_changed
+from featurebank.dataset.fingerprint_cache import digest_changed
 from featurebank.dataset.splits import SPLITS, assign
 from featurebank.errors import LostImageError
-from featurebank.levels import Depths, Levels
-from featurebank.progress import enumerate_some, shorten
+from featurebank.system import digest
+from featurebank.system.progress import enumerate_some, shorten
 from featurebank.words import counted
 
 FOLD = "fold"

@@ -9,14 +9,14 @@ from typing import Protocol
 
 import numpy as np
 
-from featurebank import runtime
-from featurebank.dataset.decode import Facts
-from featurebank.levels import Levels
+from featurebank.dataset.decoding.decode import Facts
+from featurebank.dataset.decoding.levels import Levels
+from featurebank.system import runtime
 
 DIGEST_DTYPE = np.dtype("S32")
 
 Stamp = tuple[int, int, int, int]
-"""What tells that a file has not changed; see `featurebank.dataset.memory`."""
+"""What tells that a file has not changed; see `featurebank.dataset.fingerprint_cache`."""
 
 _CHUNK = 256
 _MOST_THREADS = 32

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featurebank import digest
 from featurebank.dataset.core import Contents
-from featurebank.dataset.decode import Facts
+from featurebank.dataset.decoding.decode import Facts
+from featurebank.dataset.decoding.levels import Depths, Levels
 from featurebank.dataset.fingerprint import Pixels, Stamp
 from featurebank.dataset.splits import SPLITS, TEST, UNDECIDED, check_fractions
 from featurebank.errors import ConfigError, DatasetError, unknown_name
-from featurebank.levels import Depths, Levels
+from featurebank.system import digest
 from featurebank.words import counted
 
 _PREFIX = "test:"

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from featurebank import digest
-from featurebank.class_names import in_order
+from featurebank.dataset.class_names import in_order
 from featurebank.dataset.core import Contents
-from featurebank.dataset.decode import Facts
+from featurebank.dataset.decoding.decode import Facts
+from featurebank.dataset.decoding.levels import Depths, Levels
 from featurebank.dataset.fingerprint import Pixels, Stamp
 from featurebank.errors import ConfigError, unknown_name
-from featurebank.levels import Depths, Levels
+from featurebank.system import digest
 from featurebank.words import counted
 
 _DIGITS = 6

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from featurebank import digest, files
-from featurebank.sealed import is_whole_archive, seal_archive
+from featurebank.system import digest, files
+from featurebank.system.sealed_json import is_whole_archive, seal_archive
 
 DIRECTORY = ".engines"
 """Where they lie in the cache."""

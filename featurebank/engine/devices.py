@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from featurebank.runtime import import_tensorflow, installed_versions
+from featurebank.system.runtime import import_tensorflow, installed_versions
 
 _SIGNS = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvhost-ctrl-gpu")
 """What Linux has where there is a GPU that TensorFlow could use: NVIDIA's, AMD's, Windows's, NVIDIA's small boards'."""

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from featurebank.errors import BadImageError, LostImageError
-from featurebank.runtime import threads, workers
+from featurebank.system.runtime import threads, workers
 
 Lane = TypeVar("Lane", bound=object)
 """What tells batches apart that go to different engines."""

@@ -18,8 +18,8 @@ from featurebank.backbone import Backbone
 from featurebank.engine import converted
 from featurebank.engine.pool import PooledEngine, request_size
 from featurebank.errors import ConfigError, EngineError, MissingDependencyError
-from featurebank.files import TEMPORARY_PREFIX
-from featurebank.runtime import import_tensorflow, installed_versions, threads
+from featurebank.system.files import TEMPORARY_PREFIX
+from featurebank.system.runtime import import_tensorflow, installed_versions, threads
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 """What the network can be computed in, and what OpenVINO calls it."""
@@ -77,7 +77,7 @@ class OpenVINOEngine(PooledEngine):
             compiled = _compile(core, model, (request, backbone.image_size), precision)
             # One request more than can run at a time: while its answer is copied, no stream waits.
             requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
-            runs = [_Run(compiled, taps) for _ in range(requests)]
+            runs = [_OpenVINORequest(compiled, taps) for _ in range(requests)]
         super().__init__(runs, request=request, batch_size=batch_size, image_size=backbone.image_size)
 
 
@@ -121,7 +121,7 @@ def import_openvino() -> Any:
     return openvino
 
 
-class _Run:
+class _OpenVINORequest:
     """One request of OpenVINO, used again and again."""
 
     def __init__(self, compiled: Any, taps: Sequence[str]) -> None:
@@ -176,7 +176,7 @@ def _convert(core: Any, backbone: Backbone, taps: Sequence[str]) -> Any:
     images = np.random.default_rng(0).integers(0, 256, (2, *shape[1:]), dtype=np.uint8)
     try:
         model = import_openvino().convert_model(forward.get_concrete_function())
-        run = _Run(_compile(core, model.clone(), (len(images), backbone.image_size), "float32"), taps)
+        run = _OpenVINORequest(_compile(core, model.clone(), (len(images), backbone.image_size), "float32"), taps)
     except Exception as error:  # a converter of any network can fail in any way
         message = f"OpenVINO cannot run {backbone.name}: {_line(error)}"
         raise EngineError(message) from error

@@ -12,7 +12,7 @@ from featurebank.engine.devices import visible_gpus
 from featurebank.engine.folding import folded_values
 from featurebank.engine.pool import PooledEngine, request_size
 from featurebank.errors import ConfigError, EngineError
-from featurebank.runtime import import_tensorflow, threads
+from featurebank.system.runtime import import_tensorflow, threads
 
 PRECISIONS = ("float32", "float16", "bfloat16")
 """What the network can be computed in; the last two on a GPU alone."""
@@ -60,7 +60,7 @@ class TensorFlowEngine(PooledEngine):
         workers = 2 if gpus else min(2, threads())
         request = batch_size if gpus else request_size(size, batch_size, most=_REQUEST)
         forward = _function(tf, with_policy(backbone.tap_model(taps), policy), (request, size, size, 3))
-        runs = [_Run(tf, forward, (request, size, size, 3)) for _ in range(workers)]
+        runs = [_TensorFlowRequest(tf, forward, (request, size, size, 3)) for _ in range(workers)]
         super().__init__(runs, request=request, batch_size=batch_size, image_size=size)
         self.precision = precision
 
@@ -87,7 +87,7 @@ def dtype_policy(precision: str, gpus: int) -> str:
     return f"mixed_{precision}"
 
 
-class _Run:
+class _TensorFlowRequest:
     """The function, and room for a request that is shorter than its shape."""
 
     def __init__(self, tf: Any, forward: Any, shape: tuple[int, ...]) -> None:

@@ -1,8 +1,7 @@
-"""Stage: a dataset and backbones -> banks.
+"""Stage: datasets and backbones in, banks out.
 
-First it is decided which images lack which taps and views (`plan`), then just those are computed: each image is decoded
-once, in a pool of threads, brought to the input of every network that needs it, run in batches, and written by a
-thread of its own (`work`). An image that is in the bank already costs a look-up.
+`extract` is the entry, in `stage`; `options` holds what a user can choose, `plan` decides what is missing, and `run`
+computes it.
 """
 
 from featurebank.extraction.options import ExtractOptions

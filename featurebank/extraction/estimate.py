@@ -14,20 +14,20 @@ from pathlib import Path
 import numpy as np
 
 from featurebank.backbone import Backbone
-from featurebank.bank.adopt import find_rows
 from featurebank.bank.index import contained
+from featurebank.bank.maintenance.sharing import find_rows
 from featurebank.bank.manifest import Manifest, load_manifest
 from featurebank.bank.shard import read_keys
 from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.feed import Batch, Prepared, feed
 from featurebank.errors import BankDamagedError, BankNotFoundError
-from featurebank.extraction.budget import row_bytes, within_budget
+from featurebank.extraction.cut_budget import row_bytes, within_budget
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.places import fingerprint_memory, locate
 from featurebank.extraction.plan import missing_taps
 from featurebank.extraction.stage import check_request
-from featurebank.progress import SILENT, Reporter
+from featurebank.system.progress import SILENT, Reporter
 
 CALIBRATION_S = 2.0
 

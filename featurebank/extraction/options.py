@@ -12,8 +12,8 @@ from annotated_types import Ge, Le, MinLen
 from featurebank.augment import Augmentation
 from featurebank.backbone import Backbone
 from featurebank.errors import RamLimitError
-from featurebank.runtime import ram_limit, threads, tidy_bytes
-from featurebank.system.options import Problem, StageOptions, unreadable
+from featurebank.system.options import OptionProblem, StageOptions, unreadable
+from featurebank.system.runtime import ram_limit, threads, tidy_bytes
 from featurebank.words import counted
 
 _ACTIVATIONS = 80
@@ -83,12 +83,12 @@ class ExtractOptions(StageOptions):
         views: Mapping[str, Any] | None = self.augmentation.recipe if self.augmentation else None
         return {**backbone.recipe, "precision": self.precision, "views": views}
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[OptionProblem]:
         """Yields what is wrong with views and what makes them."""
         if self.views and self.augment is None:
             text = f"{counted(self.views, 'view')} of what? give --augment, as --augment flip,rotate=10,zoom=.2"
-            yield Problem("", text)
+            yield OptionProblem("", text)
         elif self.augment is not None and not self.views:
             text = f"--augment {self.augment} makes nothing without --views: give the number of views, as --views 4"
-            yield Problem("", text)
+            yield OptionProblem("", text)
         yield from unreadable("augment", self.augment, Augmentation.parse)

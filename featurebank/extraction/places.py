@@ -6,11 +6,11 @@ from pathlib import Path
 
 from featurebank.backbone import Backbone
 from featurebank.backbone.resize import AUTO, CROP
+from featurebank.bank.catalog import locate_bank
 from featurebank.bank.manifest import MANIFEST
-from featurebank.bank.upkeep import locate_bank
 from featurebank.dataset import Dataset
 from featurebank.extraction.options import ExtractOptions
-from featurebank.runtime import default_cache
+from featurebank.system.runtime import default_cache
 
 
 def locate(

@@ -11,7 +11,7 @@ from featurebank.bank.index import contained
 
 
 @dataclass(frozen=True)
-class Job:
+class ExtractionJob:
     """Some taps of some images in one view, to be computed for one bank."""
 
     bank: int
@@ -41,7 +41,7 @@ def missing_taps(stored: Mapping[str, np.ndarray], wanted: np.ndarray) -> dict[t
     return groups
 
 
-def schedule(jobs: Sequence[Job]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def schedule(jobs: Sequence[ExtractionJob]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Puts the jobs in the order of the images, so that each image is decoded once for all of them.
 
     Returns:

@@ -18,15 +18,15 @@ from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
 from featurebank.errors import BankReadOnlyError, ConfigError
-from featurebank.extraction.budget import named_taps, within_budget
+from featurebank.extraction.cut_budget import named_taps, within_budget
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.places import bank_of_earlier_rule, fingerprint_memory, locate
 from featurebank.extraction.present import bank_as_asked, bank_with
+from featurebank.extraction.run import ExtractionRun
 from featurebank.extraction.target import Target
-from featurebank.extraction.work import Work
-from featurebank.meter import Meter
-from featurebank.progress import SILENT, Reporter
-from featurebank.runtime import default_cache
+from featurebank.system.meter import Meter
+from featurebank.system.progress import SILENT, Reporter
+from featurebank.system.runtime import default_cache
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def run_extractions(
         except BankReadOnlyError:
             paths = [locate(dataset, backbone, o, cache) for backbone, o in zip(backbones, wanted, strict=True)]
             return _unwritten(dataset, paths, wanted, began)
-        work = Work(dataset, targets, options, reporter, targets[0].meter)
+        work = ExtractionRun(dataset, targets, options, reporter, targets[0].meter)
         work.run()
         seconds = time.perf_counter() - began
         rows = work.finish(seconds)
@@ -174,7 +174,7 @@ def run_extractions(
     return _accounts(work, rows, seconds)
 
 
-def _accounts(work: Work, rows: int, seconds: float) -> list[Extraction]:
+def _accounts(work: ExtractionRun, rows: int, seconds: float) -> list[Extraction]:
     """Returns the account of each bank that was filled."""
     skipped = tuple({"id": s["id"], "reason": s["reason"]} for s in work.skipped())
     return [
@@ -225,7 +225,7 @@ def extract_rows(
     """Adds images without labels to the bank that keeps them, whatever it has already, and opens it.
 
     Args:
-        images: from `featurebank.dataset.loose.loose_images`.
+        images: from `featurebank.dataset.unlabelled.loose_images`.
         backbone: the network.
         options: how to extract.
         cache: where banks lie.
@@ -244,7 +244,7 @@ def extract_rows(
         return bank
     with _writer(path, images, backbone, options, SILENT) as writer:
         target = Target(0, backbone, options, writer, SILENT, meter := Meter())
-        work = Work(images, [target], options, SILENT, meter)
+        work = ExtractionRun(images, [target], options, SILENT, meter)
         began = time.perf_counter()
         work.run()
         known = [Bank(path).digests()] if writer.manifest.items else []

@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 
 from featurebank.backbone import Backbone
-from featurebank.bank.adopt import Adopted, adopt_rows
 from featurebank.bank.background import BackgroundWriter
 from featurebank.bank.index import contained
 from featurebank.bank.items import Items
+from featurebank.bank.maintenance.sharing import Adopted, adopt_rows
 from featurebank.bank.writer import BankWriter, event, row_keys
 from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.feed import Batch
 from featurebank.errors import ConfigError, RamLimitError
 from featurebank.extraction.options import ExtractOptions
-from featurebank.extraction.plan import Job, missing_taps
-from featurebank.extraction.trial import LEAST_COSINE, PrecisionTrial
-from featurebank.meter import Meter
-from featurebank.progress import Reporter
-from featurebank.runtime import installed_versions, threads
+from featurebank.extraction.plan import ExtractionJob, missing_taps
+from featurebank.extraction.precision import LEAST_COSINE, PrecisionTrial
+from featurebank.system.meter import Meter
+from featurebank.system.progress import Reporter
+from featurebank.system.runtime import installed_versions, threads
 from featurebank.words import counted
 
 
@@ -102,10 +102,10 @@ class Target:
         types = dict.fromkeys(self.options.taps, self.options.store)
         return adopt_rows(self.writer, lacking, types, self.reporter.warn)
 
-    def jobs(self, wanted: np.ndarray) -> list[Job]:
+    def jobs(self, wanted: np.ndarray) -> list[ExtractionJob]:
         """Returns what is still to be computed of these images, (n,) digests, sorted."""
         return [
-            Job(self.number, taps, view, digests)
+            ExtractionJob(self.number, taps, view, digests)
             for view in range(self.views + 1)
             for taps, digests in missing_taps({t: self.writer.stored(t, view) for t in self.taps}, wanted).items()
         ]

@@ -1,4 +1,7 @@
-"""Fine-tuning: from a run, the network that made the bank is trained too, block by block back from the top."""
+"""Stage: a run in, another run out, whose network was trained as well, block by block from the top.
+
+`stage` is the entry; `phases` decides which layers train, `loop` trains them, `checkpoint` lets a fine-tune continue.
+"""
 
 from featurebank.finetuning.listing import list_layers
 from featurebank.finetuning.options import FinetuneOptions, read_options

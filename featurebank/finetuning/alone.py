@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from featurebank.bank.claims import Claims
-from featurebank.bank.note import Heartbeat, Holder, NoteTakenError, read_note, watch
-from featurebank.bank.unfinished import HOLDER
+from featurebank.bank.locks.claims import Claims
+from featurebank.bank.locks.note import Heartbeat, Holder, NoteTakenError, read_note, watch
+from featurebank.bank.maintenance.unfinished import HOLDER
 from featurebank.errors import RunLockedError
-from featurebank.progress import Reporter
+from featurebank.system.progress import Reporter
 
 _NOTE_WITHIN_S = 1.0
 """Who has just claimed a fine-tune writes its note within this time."""

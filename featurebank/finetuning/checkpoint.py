@@ -12,9 +12,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from featurebank.archive import read_npz
-from featurebank.files import atomic_path
-from featurebank.sealed import is_whole_archive, seal_archive
+from featurebank.system.archive import read_npz
+from featurebank.system.files import atomic_path
+from featurebank.system.sealed_json import is_whole_archive, seal_archive
 
 _VERSION = 1
 
@@ -30,7 +30,7 @@ Arrays = Mapping[str, Sequence[np.ndarray]]
 
 
 @dataclass
-class State:
+class TrainingState:
     """Where a fine-tune stands; with the weights beside it in a checkpoint, all that it depends on."""
 
     phase: int = 0
@@ -97,7 +97,7 @@ class State:
 class Checkpoint:
     """What a file holds."""
 
-    state: State
+    state: TrainingState
     arrays: dict[str, list[np.ndarray]]
 
     @classmethod
@@ -121,10 +121,10 @@ class Checkpoint:
         except _DAMAGE as error:
             message = f"it cannot be read ({type(error).__name__})"
             raise ValueError(message) from error
-        if about["version"] != _VERSION or set(about["state"]) != {f.name for f in fields(State)}:
+        if about["version"] != _VERSION or set(about["state"]) != {f.name for f in fields(TrainingState)}:
             message = "another version of featurebank wrote it"
             raise ValueError(message)
-        return cls(State(**about["state"]), arrays)
+        return cls(TrainingState(**about["state"]), arrays)
 
     def save(self, path: Path) -> None:
         """Writes the file atomically.

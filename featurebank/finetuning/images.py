@@ -9,8 +9,8 @@ from concurrent.futures import Future
 import numpy as np
 
 from featurebank.augment import Augmentation, augment
-from featurebank.originals import Originals
-from featurebank.runtime import threads, workers
+from featurebank.extraction.source_images import Originals
+from featurebank.system.runtime import threads, workers
 
 _AHEAD = 2
 """Batches that are prepared while one is trained on."""

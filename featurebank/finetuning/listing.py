@@ -11,8 +11,8 @@ from featurebank.finetuning.options import FinetuneOptions
 from featurebank.finetuning.phases import plan_phases
 from featurebank.finetuning.stage import find_start
 from featurebank.grafting.stage import grafted
-from featurebank.heads.runs import Run
-from featurebank.progress import SILENT, Reporter
+from featurebank.runs.run import Run
+from featurebank.system.progress import SILENT, Reporter
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from featurebank.augment import Augmentation
-from featurebank.boards import LiveBoard
-from featurebank.finetuning.checkpoint import Checkpoint, State
+from featurebank.finetuning.checkpoint import Checkpoint, TrainingState
 from featurebank.finetuning.images import batches, order, view_of
 from featurebank.finetuning.phases import Phase
 from featurebank.finetuning.program import Program
-from featurebank.finetuning.task import Judged, Task
-from featurebank.progress import Reporter
+from featurebank.finetuning.task import Task, ValidationResult
+from featurebank.runs.tensorboard import LiveBoard
+from featurebank.system.progress import Reporter
 from featurebank.training.schedules import Plateau
 from featurebank.training.stopping import EarlyStopping
 from featurebank.words import counted
@@ -43,14 +43,14 @@ class Loop:
     """
 
     def __init__(
-        self, task: Task, head: Judged, place: Path, reporter: Reporter, board: LiveBoard | None = None
+        self, task: Task, head: ValidationResult, place: Path, reporter: Reporter, board: LiveBoard | None = None
     ) -> None:
         self._task, self._head, self._place, self._reporter, self._board = task, head, place, reporter, board
         self._augmentation = None if task.options.augment is None else Augmentation.parse(task.options.augment)
         self._labels = task.network.places[task.train.labels]
         self._clock = time.perf_counter()
         self._due = self._clock + _CHECKPOINT_S
-        self.state = State(best={**_candidate(head, task.options.monitor), "epoch": 0})
+        self.state = TrainingState(best={**_candidate(head, task.options.monitor), "epoch": 0})
         self._best: list[np.ndarray] = []
         self._program: Program
         self._variables: list[Any] = []
@@ -61,7 +61,7 @@ class Loop:
     def _phase(self) -> Phase:
         return self._task.phases[self.state.phase]
 
-    def run(self) -> State:
+    def run(self) -> TrainingState:
         """Trains until all phases are done; the network has the best weights then."""
         kept = self._kept()
         self._show()
@@ -110,7 +110,7 @@ class Loop:
             state.phase = len(phases)
         else:
             state.phase += 1
-        fresh = State()
+        fresh = TrainingState()
         for name in ("epoch", "step", "number", "total", "right", "seen", "rate", "plateau_rate", "first", "smooth",
                      "retried", "ended"):  # fmt: skip
             setattr(state, name, getattr(fresh, name))
@@ -167,7 +167,7 @@ class Loop:
         if asked or time.perf_counter() >= self._due:
             self._save()
 
-    def _within(self, steps: int) -> Judged:
+    def _within(self, steps: int) -> ValidationResult:
         """Evaluates the model within an epoch: on all validation images, or on the part whose turn it is."""
         options = self._task.options
         assert options.validate_every
@@ -288,7 +288,7 @@ class Loop:
         self._plateau = Plateau(**kept.state.plateau) if kept.state.plateau else None
 
 
-def _candidate(found: Judged, monitor: str) -> dict[str, float]:
+def _candidate(found: ValidationResult, monitor: str) -> dict[str, float]:
     return {"value": found.value(monitor), "accuracy": found.accuracy, "loss": found.loss}
 
 

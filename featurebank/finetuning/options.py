@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from featurebank.augment import Augmentation
 from featurebank.backbone.spec import BatchNorm
 from featurebank.errors import unknown_name
-from featurebank.system.options import OptionsError, Problem, StageOptions, refuse, unreadable
+from featurebank.system.options import OptionProblem, OptionsError, StageOptions, refuse, unreadable
 from featurebank.system.validation import LARGEST, shown
 from featurebank.training.options import TrainingOptions
 
@@ -137,14 +137,16 @@ class FinetuneOptions(StageOptions):
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
         return {name: value for name, value in plain.items() if name not in _NOT_RECORDED}
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[OptionProblem]:
         """Yields what is wrong with the options together, as far as that can be told without the network."""
         if bool(self.unfreeze) == self.progressive:
             both = "both are given" if self.progressive else "nothing would be trained"
             text = f"{both}: expected --unfreeze LAYERS, as --unfreeze conv5, once for each phase, or --progressive"
-            yield Problem("", text)
+            yield OptionProblem("", text)
         if not all(self.unfreeze):
-            yield Problem("unfreeze", f"is {shown(list(self.unfreeze))}: expected names of layers, not empty ones")
+            yield OptionProblem(
+                "unfreeze", f"is {shown(list(self.unfreeze))}: expected names of layers, not empty ones"
+            )
         values = (getattr(self, name) for name in _BY_PHASE)
         phases = max([1, *(len(value) for value in values if isinstance(value, tuple))])
         try:
@@ -152,7 +154,9 @@ class FinetuneOptions(StageOptions):
         except OptionsError as error:
             yield from error.problems
         else:
-            yield from (Problem(c.name, f"is {shown(c.value)}: expected {c.expected}") for c in wrong if not c.holds)
+            yield from (
+                OptionProblem(c.name, f"is {shown(c.value)}: expected {c.expected}") for c in wrong if not c.holds
+            )
         yield from unreadable("augment", self.augment, Augmentation.parse)
 
 
@@ -175,5 +179,5 @@ def _of_phase(name: str, value: Any, phase: int, phases: int) -> Any:
         return value
     if len(value) != phases:
         told = "1 phase" if phases == 1 else f"{phases} phases"
-        refuse([Problem(name, f"has {len(value)} values for {told}: expected one for all, or one for each")])
+        refuse([OptionProblem(name, f"has {len(value)} values for {told}: expected one for all, or one for each")])
     return value[phase]

@@ -8,11 +8,11 @@ import numpy as np
 
 from featurebank.bank import Bank
 from featurebank.errors import HeadError
-from featurebank.finetuning.task import Judged
+from featurebank.finetuning.task import ValidationResult
 from featurebank.grafting.proof import tolerance_of
-from featurebank.heads.finetuned import is_finetuned
-from featurebank.heads.runs import Run
 from featurebank.metrics import mcnemar, paired_gain
+from featurebank.runs.finetuned import is_finetuned
+from featurebank.runs.run import Run
 from featurebank.words import counted
 
 _IMAGES = {"float32": 0, "float16": 1, "bfloat16": 1}
@@ -20,7 +20,7 @@ _IMAGES = {"float32": 0, "float16": 1, "bfloat16": 1}
 whose two most probable classes are closer than the tolerance of a graft."""
 
 
-def check_start(bank: Bank, run: Run, found: Judged, labels: np.ndarray) -> None:
+def check_start(bank: Bank, run: Run, found: ValidationResult, labels: np.ndarray) -> None:
     """Compares what a model says before its first step with the record of the run that it is made of.
 
     Args:
@@ -54,7 +54,9 @@ def check_start(bank: Bank, run: Run, found: Judged, labels: np.ndarray) -> None
         raise HeadError(message)
 
 
-def gain(run: Run, start: Judged, end: Judged, labels: np.ndarray, seconds: float) -> dict[str, Any]:
+def gain(
+    run: Run, start: ValidationResult, end: ValidationResult, labels: np.ndarray, seconds: float
+) -> dict[str, Any]:
     """Returns what a record says of the gain over the head, and in words whether it was worth it.
 
     Args:

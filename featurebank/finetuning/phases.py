@@ -45,7 +45,7 @@ class Phase:
         return {"unfreeze": self.name, "from": self.trained[0], "layers": len(self.trained), "trained": self.parameters}
 
 
-class Layout:
+class LayerOrder:
     """The layers of a model in order.
 
     Args:
@@ -104,7 +104,7 @@ def plan_phases(model: Any, options: FinetuneOptions) -> list[Phase]:
         ConfigError: a phase has nothing to train that those before it have not, or an option has a value for each of
             another number of phases.
     """
-    layout = Layout(model)
+    layout = LayerOrder(model)
     for layer in model.layers:
         layer.trainable = True
     frozen = {_NORM} if options.batch_norm == "frozen" else set()
@@ -182,11 +182,11 @@ def _trains(layer: Any, frozen: set[str]) -> bool:
     return bool(layer.trainable_variables) and type(layer).__name__ not in frozen and layer.name not in _FIXED
 
 
-def _count(layout: Layout, trained: Sequence[str]) -> int:
+def _count(layout: LayerOrder, trained: Sequence[str]) -> int:
     return sum(math.prod(weight.shape) for name in trained for weight in layout.layers[name].trainable_variables)
 
 
-def _nothing_new(layout: Layout, name: str, earlier: Sequence[str], trained: Sequence[str]) -> ConfigError:
+def _nothing_new(layout: LayerOrder, name: str, earlier: Sequence[str], trained: Sequence[str]) -> ConfigError:
     nearest = layout.nearest_before(layout.first(earlier[-1]) if earlier else layout.first(name))
     advice = f"the nearest before it are {', '.join(nearest)}" if nearest else "leave it out"
     if not trained:

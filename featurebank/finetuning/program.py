@@ -10,8 +10,8 @@ import numpy as np
 from featurebank.backbone.graph import graph_of
 from featurebank.errors import ConfigError
 from featurebank.finetuning.options import FinetuneOptions
-from featurebank.finetuning.phases import Layout, Phase, unfreeze
-from featurebank.runtime import import_tensorflow
+from featurebank.finetuning.phases import LayerOrder, Phase, unfreeze
+from featurebank.system.runtime import import_tensorflow
 from featurebank.training.optimizers import Step
 from featurebank.training.options import TrainingOptions
 
@@ -21,7 +21,7 @@ _OLDER = 0.05
 """Which share of the statistics may be older than an epoch at its end."""
 
 
-class Network:
+class TrainedModel:
     """A grafted model, as it is trained.
 
     Args:
@@ -91,10 +91,12 @@ class Program:
         class_weights: (classes,) of those that the head has seen.
     """
 
-    def __init__(self, network: Network, phase: Phase, options: FinetuneOptions, class_weights: np.ndarray) -> None:
+    def __init__(
+        self, network: TrainedModel, phase: Phase, options: FinetuneOptions, class_weights: np.ndarray
+    ) -> None:
         tf = import_tensorflow()
         unfreeze(network.model, phase)
-        layout = Layout(network.model)
+        layout = LayerOrder(network.model)
         trained = [(n, v) for n in phase.trained for v in layout.layers[n].trainable_variables]
         self._parameters = [variable.value for _, variable in trained]
         self._rule = phase.training.rule()
@@ -185,7 +187,7 @@ def _logits_model(model: Any, options: FinetuneOptions) -> Any:
     logits = model.get_layer(PROBABILITIES).input
     if not options.dropout:
         return keras.Model(model.input, logits)
-    layout = Layout(model)
+    layout = LayerOrder(model)
     last = max(n for name, n in layout.place.items() if layout.layers[name].weights and n < layout.place[PROBABILITIES])
     x = keras.layers.Dropout(options.dropout, seed=options.seed)(layout.layers[layout.order[last]].input)
     between = graph_of(model).order

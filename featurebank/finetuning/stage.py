@@ -11,33 +11,34 @@ from typing import Any
 
 import numpy as np
 
-from featurebank import digest, metrics
+from featurebank import metrics
 from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import recorded_batch_norm
 from featurebank.bank import Bank, open_bank
-from featurebank.bank.unfinished import CHECKPOINT
-from featurebank.boards import LiveBoard, check_tensorboard, write_tensorboard
+from featurebank.bank.maintenance.unfinished import CHECKPOINT
 from featurebank.errors import ConfigError
-from featurebank.files import atomic_path
+from featurebank.extraction.source_images import Originals
 from featurebank.finetuning.alone import alone
-from featurebank.finetuning.checkpoint import State
+from featurebank.finetuning.checkpoint import TrainingState
+from featurebank.finetuning.input_scaling import check_mixed, mixed, normalized
 from featurebank.finetuning.loop import Loop
-from featurebank.finetuning.normalized import check_mixed, mixed, normalized
 from featurebank.finetuning.options import FinetuneOptions, read_options
 from featurebank.finetuning.outcome import check_start, gain
 from featurebank.finetuning.phases import ALL, Phase, describe, describe_batch_norm, plan_phases
-from featurebank.finetuning.program import Network
-from featurebank.finetuning.task import Judged, Task, judge
-from featurebank.grafting.about import About
+from featurebank.finetuning.program import TrainedModel
+from featurebank.finetuning.task import Task, ValidationResult, judge
+from featurebank.fitting.data import check_splits
 from featurebank.grafting.formats import KerasFormat
+from featurebank.grafting.metadata import About
 from featurebank.grafting.stage import best_in_layers, grafted
-from featurebank.heads.data import check_splits
-from featurebank.heads.finetuned import is_finetuned
-from featurebank.heads.runs import FINETUNE, Run, load_runs, read_run
 from featurebank.metrics import pack
-from featurebank.originals import Originals
-from featurebank.progress import SILENT, Reporter
-from featurebank.selection import find_run
+from featurebank.runs.finetuned import is_finetuned
+from featurebank.runs.run import FINETUNE, Run, load_runs, read_run
+from featurebank.runs.selection import find_run
+from featurebank.runs.tensorboard import LiveBoard, check_tensorboard, write_tensorboard
+from featurebank.system import digest
+from featurebank.system.files import atomic_path
+from featurebank.system.progress import SILENT, Reporter
 
 _SCORED = 2000
 """Training images that the result is scored on, at most: it serves to see over-fitting."""
@@ -89,7 +90,7 @@ def run_finetune(
     if tensorboard:
         check_tensorboard()
     start, bank = find_start(run, bank, reporter)
-    stage = _Stage(start, bank, options, reporter)
+    stage = _Finetune(start, bank, options, reporter)
     done = stage.done()
     if not done:
         with alone(bank.path / "runs", stage.name, reporter):
@@ -101,7 +102,7 @@ def run_finetune(
     return done
 
 
-class _Stage:
+class _Finetune:
     """One fine-tune."""
 
     def __init__(self, start: Run, bank: Bank, given: FinetuneOptions, reporter: Reporter) -> None:
@@ -138,11 +139,11 @@ class _Stage:
         for line in [*describe(model, phases), self._batch_norm(model, phases)]:
             self._reporter.say(line)
         train, val = (Originals(self._bank, [split], reporter=self._reporter) for split in ("train", "val"))
-        head = Task(Network(model, self._options), train, val, phases, self._options).judge()
+        head = Task(TrainedModel(model, self._options), train, val, phases, self._options).judge()
         check_start(self._bank, self._start, head, val.labels)
         self._reporter.say(f"epoch 0, the head: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
         trained = self._prepared(model, train)
-        task = Task(Network(trained, self._options), train, val, phases, self._options)
+        task = Task(TrainedModel(trained, self._options), train, val, phases, self._options)
         place = self._directory / f"{self.name}{CHECKPOINT}"
         with contextlib.ExitStack() as stack:
             board = None
@@ -201,23 +202,25 @@ class _Ended:
     model: Any
     """What is handed over."""
     task: Task
-    state: State
-    head: Judged
+    state: TrainingState
+    head: ValidationResult
 
-    def judged(self, options: FinetuneOptions) -> Judged:
+    def judged(self, options: FinetuneOptions) -> ValidationResult:
         """Returns what the model says; without a better epoch that is what the head said."""
         return (
-            replace(self.task, network=Network(self.model, options)).judge() if self.state.best["epoch"] else self.head
+            replace(self.task, network=TrainedModel(self.model, options)).judge()
+            if self.state.best["epoch"]
+            else self.head
         )
 
-    def metrics(self, found: Judged) -> dict[str, dict[str, Any]]:
+    def metrics(self, found: ValidationResult) -> dict[str, dict[str, Any]]:
         """Returns the metrics of a record."""
         labels = self.task.val.labels
         val = metrics.scores(found.probabilities, labels)
         val["accuracy_interval"] = list(metrics.proportion_interval(val["accuracy"], len(labels)))
         train = self.task.train
         rows = np.arange(min(_SCORED, len(train)))
-        said = judge(Network(self.model, self.task.options), train, rows)
+        said = judge(TrainedModel(self.model, self.task.options), train, rows)
         return {"train": dict(metrics.short_scores(said, train.labels[rows])), "val": val}
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from featurebank import metrics
+from featurebank.extraction.source_images import Originals
 from featurebank.finetuning.images import batches
 from featurebank.finetuning.options import FinetuneOptions
 from featurebank.finetuning.phases import Phase
-from featurebank.finetuning.program import Network
-from featurebank.originals import Originals
+from featurebank.finetuning.program import TrainedModel
 
 _JUDGED = 32
 """Images that are judged at once."""
@@ -22,7 +22,7 @@ _TIE = 1e-7
 
 
 @dataclass(frozen=True)
-class Judged:
+class ValidationResult:
     """What a model says of the validation images."""
 
     probabilities: np.ndarray
@@ -47,13 +47,13 @@ class Judged:
 class Task:
     """What is trained, on what, and how."""
 
-    network: Network
+    network: TrainedModel
     train: Originals
     val: Originals
     phases: Sequence[Phase]
     options: FinetuneOptions
 
-    def judge(self, part: int = 0, parts: int = 1) -> Judged:
+    def judge(self, part: int = 0, parts: int = 1) -> ValidationResult:
         """Evaluates the model on the validation images, or on one of several equal parts of them.
 
         Args:
@@ -67,10 +67,10 @@ class Task:
         said, labels = judge(self.network, self.val, rows), self.val.labels[rows]
         loss, share = _loss(said, labels), float(self.options.label_smoothing)
         even = _even_loss(said[:, self.network.places >= 0]) if share else 0.0
-        return Judged(said, metrics.accuracy(said, labels), loss, (1 - share) * loss + share * even)
+        return ValidationResult(said, metrics.accuracy(said, labels), loss, (1 - share) * loss + share * even)
 
 
-def judge(network: Network, images: Originals, rows: np.ndarray) -> np.ndarray:
+def judge(network: TrainedModel, images: Originals, rows: np.ndarray) -> np.ndarray:
     """Returns the probabilities (m, classes) float64 of the images in some rows, (m,) int."""
     blocks = [rows[start : start + _JUDGED] for start in range(0, len(rows), _JUDGED)]
     return np.concatenate([network.judge(batch) for batch in batches(images, blocks, None, 0)]).astype(np.float64)

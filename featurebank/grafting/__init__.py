@@ -1,9 +1,12 @@
-"""Trunk and head as one model: images in, probabilities out; one file to take home, and predictions from it."""
+"""Stage: trunk and head become one model; one file to take home, and predictions from it.
+
+`stage` builds the model, `formats` writes and reads files, `prediction` uses them.
+"""
 
 from featurebank.grafting.evaluation import Evaluation, evaluate
-from featurebank.grafting.joined import JoinedModel
+from featurebank.grafting.export_stage import export
 from featurebank.grafting.prediction import Prediction, load_model, predict
+from featurebank.grafting.side_by_side import JoinedModel
 from featurebank.grafting.stage import graft
-from featurebank.grafting.writing import export
 
 __all__ = ["Evaluation", "JoinedModel", "Prediction", "evaluate", "export", "graft", "load_model", "predict"]

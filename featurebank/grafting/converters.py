@@ -16,7 +16,7 @@ from typing import Any
 
 from featurebank.engine.openvino import import_openvino
 from featurebank.errors import MissingDependencyError
-from featurebank.runtime import import_tensorflow
+from featurebank.system.runtime import import_tensorflow
 
 IMAGE = "image"
 """The name of the input in files of ONNX and OpenVINO."""

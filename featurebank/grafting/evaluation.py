@@ -13,7 +13,7 @@ from featurebank import metrics
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import ConfigError, DatasetError, unknown_name
 from featurebank.grafting.prediction import LoadedModel, load_model, run_images
-from featurebank.progress import SILENT, Reporter
+from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
 
 ALL = "all"

@@ -12,7 +12,6 @@ import numpy as np
 from featurebank.backbone.keras_file import load_keras_file
 from featurebank.engine.openvino import compile_model, import_openvino, kept_signal_stack
 from featurebank.errors import ConfigError
-from featurebank.grafting.about import KEY, add_member, read_member
 from featurebank.grafting.checksum import (
     check_onnx_seal,
     check_openvino_seal,
@@ -23,8 +22,9 @@ from featurebank.grafting.checksum import (
 )
 from featurebank.grafting.converters import check_installed, quiet, to_onnx, to_openvino, to_tflite, wanted
 from featurebank.grafting.guard import check_onnx, check_tflite
-from featurebank.grafting.joined import load_joined
-from featurebank.runtime import import_tensorflow, threads
+from featurebank.grafting.metadata import KEY, add_member, read_member
+from featurebank.grafting.side_by_side import load_joined
+from featurebank.system.runtime import import_tensorflow, threads
 from featurebank.words import counted
 
 Run = Callable[[np.ndarray], np.ndarray]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from featurebank.errors import ArchiveError
-from featurebank.runtime import import_tensorflow
+from featurebank.system.runtime import import_tensorflow
 
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 """Of ONNX's own operators."""

@@ -13,16 +13,16 @@ import numpy as np
 
 from featurebank.backbone.resize import RULES, resize_image
 from featurebank.dataset import Dataset
-from featurebank.dataset.decode import in_flight
-from featurebank.dataset.loose import loose_images
-from featurebank.dataset.walk import image_files
+from featurebank.dataset.decoding.decode import in_flight
+from featurebank.dataset.decoding.levels import parse_levels
+from featurebank.dataset.readers.walk import image_files
+from featurebank.dataset.unlabelled import loose_images
 from featurebank.errors import ArchiveError, ConfigError, DatasetError, FeatureBankError
-from featurebank.grafting.about import About, about_from_text
 from featurebank.grafting.formats import Format, format_of
-from featurebank.hints import quoted
-from featurebank.levels import parse_levels
-from featurebank.progress import SILENT, Reporter, step
-from featurebank.runtime import workers
+from featurebank.grafting.metadata import About, about_from_text
+from featurebank.system.hints import quoted
+from featurebank.system.progress import SILENT, Reporter, step
+from featurebank.system.runtime import workers
 from featurebank.words import counted
 
 

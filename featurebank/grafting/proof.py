@@ -11,8 +11,8 @@ import numpy as np
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
-from featurebank.grafting.about import Proof
-from featurebank.originals import original_dataset, unchanged
+from featurebank.extraction.source_images import original_dataset, unchanged
+from featurebank.grafting.metadata import Proof
 
 IMAGES = 16
 TOLERANCE = {"float32": 1e-4, "float16": 0.01, "bfloat16": 0.2}
@@ -118,7 +118,7 @@ def prove_joined(
 
 
 def _expected(bank: Bank, head: Any, sample: Sample) -> np.ndarray:
-    from featurebank.heads.scoring import align  # imports scikit-learn
+    from featurebank.fitting.scoring import align  # imports scikit-learn
 
     return align(head.predict_proba(sample.features), head.classes_, len(bank.classes))
 

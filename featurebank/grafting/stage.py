@@ -13,12 +13,12 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
 from featurebank.errors import HeadError
-from featurebank.grafting.about import About, Proof
-from featurebank.grafting.joined import JoinedModel
+from featurebank.grafting.metadata import About, Proof
 from featurebank.grafting.proof import prove_joined, prove_layers, sample_of
-from featurebank.heads.runs import FINETUNE, Run, load_runs, read_run
-from featurebank.progress import SILENT, Reporter
-from featurebank.runtime import import_tensorflow, installed_versions
+from featurebank.grafting.side_by_side import JoinedModel
+from featurebank.runs.run import FINETUNE, Run, load_runs, read_run
+from featurebank.system.progress import SILENT, Reporter
+from featurebank.system.runtime import import_tensorflow, installed_versions
 from featurebank.words import counted
 
 _PARTS = ("backbone", "architecture", "weights", "preprocessing", "image_size", "resize", "levels")
@@ -83,7 +83,7 @@ def grafted(
         form: "layers" refuses a head that is no stack of layers, "joined" leaves any head as it is; "any" takes layers
             where the head has them.
     """
-    from featurebank.selection import trained_head  # imports scikit-learn, which predictions do not need
+    from featurebank.runs.selection import trained_head  # imports scikit-learn, which predictions do not need
 
     if isinstance(run, Run) and run.is_finetune:
         return _finetuned(bank, run, form)
@@ -115,7 +115,7 @@ def grafted(
 
 def _finetuned(bank: Bank, run: Run, form: str) -> Grafted:
     """Returns the model of a fine-tune, which was proved before its first step."""
-    from featurebank.heads.finetuned import finetuned_model
+    from featurebank.runs.finetuned import finetuned_model
 
     if form == "joined":
         message = (
@@ -137,7 +137,7 @@ def check_layers(bank: Bank, run: Run) -> None:
     Raises:
         HeadError: it cannot; the message says why, and what can.
     """
-    from featurebank.selection import trained_head
+    from featurebank.runs.selection import trained_head
 
     import_tensorflow()
     import keras
@@ -159,7 +159,7 @@ def best_in_layers(bank: Bank, runs: Iterable[Run] | None = None, reporter: Repo
     Raises:
         HeadError: there is none.
     """
-    from featurebank.selection import select
+    from featurebank.runs.selection import select
 
     left = load_runs(bank) if runs is None else list(runs)
     passed: HeadError | None = None

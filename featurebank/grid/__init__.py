@@ -1,4 +1,9 @@
-"""The grid: from a bank and what to try on it to runs."""
+"""Stage: a bank and a grid in, runs out.
+
+`train_heads` is the entry, in `stage`; `files` reads grids, `expand` makes heads of them, `worker` fits them within
+the budget.
+The built-in grids are TOML files in `builtin/`.
+"""
 
 from featurebank.grid.expand import default_tap, expand
 from featurebank.grid.files import Grid, read_grid

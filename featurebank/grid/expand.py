@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, FeatureBankError, HeadError
-from featurebank.grid.files import NOT_PARAMETERS, Block, Grid, read_blocks
+from featurebank.fitting.spec import HeadSpec
+from featurebank.grid.files import NOT_PARAMETERS, Grid, GridBlock, read_blocks
 from featurebank.grid.tails import Tails
 from featurebank.heads.calibration import METHODS
 from featurebank.heads.catalog import kind_of
 from featurebank.heads.kinds import CALIBRATE, HeadKind, uncalibrated
 from featurebank.heads.needs import MAPS_AT_A_CUT, VECTORS
-from featurebank.heads.spec import HeadSpec
-from featurebank.progress import SILENT, Reporter
+from featurebank.system import digest
+from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, problem_lines, shown
 
 
@@ -80,7 +80,7 @@ def default_tap(bank: Bank) -> str:
     return "pooled" if "pooled" in bank.taps else bank.taps[0]
 
 
-def _specs(block: Block, bank: Bank, taps: Sequence[str], tails: Tails) -> tuple[list[HeadSpec], list[str]]:
+def _specs(block: GridBlock, bank: Bank, taps: Sequence[str], tails: Tails) -> tuple[list[HeadSpec], list[str]]:
     """Returns the heads of a block and its problems; unknown parameters are told, and left out of what is looked at."""
     problems = block.problems()
     kind, wrong = _kind(block)
@@ -106,7 +106,7 @@ def _specs(block: Block, bank: Bank, taps: Sequence[str], tails: Tails) -> tuple
     return specs, problems
 
 
-def _kind(block: Block) -> tuple[HeadKind | None, dict[str, str]]:
+def _kind(block: GridBlock) -> tuple[HeadKind | None, dict[str, str]]:
     """Returns the kind of a block's heads, None where it names none, and its wrong names, each with what is said."""
     name = block.values.get("kind")
     if not isinstance(name, str):

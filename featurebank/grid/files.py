@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.errors import ConfigError, unknown_name
-from featurebank.grid.places import BlockPlace, find_places
-from featurebank.toml_files import read_toml
+from featurebank.grid.toml_lines import BlockPlace, find_places
+from featurebank.system.toml_files import read_toml
 from featurebank.words import counted, problem_lines, shown
 
 Grid = str | Sequence[Mapping[str, Any]]
@@ -25,11 +25,11 @@ NOT_PARAMETERS = frozenset({"kind", "tap", "name"})
 """Keys of a block that are no parameters of its head."""
 MOST_HEADS = 100_000
 """Heads of one block."""
-BUILT_IN = Path(__file__).parents[1] / "grids"
+BUILT_IN = Path(__file__).parent / "builtin"
 
 
 @dataclass(frozen=True)
-class Block:
+class GridBlock:
     """One block of a grid: heads of a kind, over all combinations of its axes."""
 
     values: Mapping[str, Any]
@@ -83,7 +83,7 @@ def _count(axes: Mapping[str, Sequence[Any]]) -> int:
     return math.prod(len(values) for values in axes.values())
 
 
-def read_blocks(grid: Grid) -> tuple[list[Block], list[str]]:
+def read_blocks(grid: Grid) -> tuple[list[GridBlock], list[str]]:
     """Returns the blocks of a grid, and what is wrong with the file outside of them.
 
     Raises:
@@ -91,7 +91,7 @@ def read_blocks(grid: Grid) -> tuple[list[Block], list[str]]:
         ConfigError: the file is missing or is not TOML.
     """
     if not isinstance(grid, str):
-        return [Block(block) for block in grid], []
+        return [GridBlock(block) for block in grid], []
     built_in = {path.stem: path for path in sorted(BUILT_IN.glob("*.toml"))}
     if grid not in built_in and not grid.endswith(".toml"):
         raise unknown_name("grid", grid, built_in, "or the path of a .toml file")
@@ -110,7 +110,7 @@ def read_blocks(grid: Grid) -> tuple[list[Block], list[str]]:
     if not (isinstance(heads, list) and heads and all(isinstance(head, dict) for head in heads)):
         line = places.top.get("head", 1)
         return [], [*problems, f"{source}:{line}: 'head' is {shown(heads)}: expected [[head]] blocks, each with a kind"]
-    blocks = [Block(head, True, source, place) for head, place in zip(heads, places.blocks, strict=True)]  # noqa: FBT003
+    blocks = [GridBlock(head, True, source, place) for head, place in zip(heads, places.blocks, strict=True)]  # noqa: FBT003
     return blocks, problems
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from featurebank.bank import Bank
+from featurebank.fitting.folds import Fold
+from featurebank.fitting.spec import HeadSpec
 from featurebank.grid.options import GridOptions
-from featurebank.heads.folds import Fold
-from featurebank.heads.runs import run_id
-from featurebank.heads.spec import HeadSpec
+from featurebank.runs.run import run_id
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, MinLen
 
 from featurebank.bank import Bank
-from featurebank.heads.folds import Fold, given_folds
-from featurebank.system.options import Problem, StageOptions
+from featurebank.fitting.folds import Fold, given_folds
+from featurebank.system.options import OptionProblem, StageOptions
 
 _SEEDS = "a whole number of 1 or more, or a list of seeds of 0 or more"
 _FOLDS = "a whole number of 2 or more, as 5, or 'given' for the dataset's own"
@@ -55,16 +55,18 @@ class GridOptions(StageOptions):
             return [*given_folds(bank)]
         return [Fold(part, self.folds, repeat) for repeat in range(self.repeats) for part in range(self.folds)]
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[OptionProblem]:
         """Yields what is wrong with the options together."""
         if self.runs is not None and self.search != "random":
-            yield Problem(
+            yield OptionProblem(
                 "", f"runs is {self.runs}, but search is '{self.search}': it belongs to search 'random' alone"
             )
         if self.search == "random" and self.runs is None:
-            yield Problem("", "search 'random' needs --runs N (runs), how many heads of the grid it takes, 1 or more")
+            yield OptionProblem(
+                "", "search 'random' needs --runs N (runs), how many heads of the grid it takes, 1 or more"
+            )
         if self.repeats > 1 and self.folds is None:
-            yield Problem("", f"repeats is {self.repeats} without folds: give folds too, as 5")
+            yield OptionProblem("", f"repeats is {self.repeats} without folds: give folds too, as 5")
         elif self.repeats > 1 and isinstance(self.folds, str):
             text = "but the dataset's own folds are one division: leave repeats out"
-            yield Problem("", f"repeats is {self.repeats}, {text}")
+            yield OptionProblem("", f"repeats is {self.repeats}, {text}")

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from featurebank import digest
 from featurebank.bank import Bank
+from featurebank.fitting.spec import HeadSpec
 from featurebank.grid.jobs import Job, Rung, job
-from featurebank.heads.runs import Run
-from featurebank.heads.spec import HeadSpec
-from featurebank.heads.standing import Group
+from featurebank.runs.ranking import Group
+from featurebank.runs.run import Run
+from featurebank.system import digest
 
 KEPT = 3
 """One of so many goes on to the next rung, for so many times the epochs."""

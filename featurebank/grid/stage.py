@@ -10,22 +10,22 @@ from collections.abc import Sequence
 from typing import Literal
 
 from featurebank.bank import Bank
-from featurebank.bank.claims import Claims
+from featurebank.bank.locks.claims import Claims
 from featurebank.errors import HeadError
+from featurebank.fitting.data import check_splits
+from featurebank.fitting.folds import check_folds
+from featurebank.fitting.spec import HeadSpec
 from featurebank.grid.expand import expand
 from featurebank.grid.files import Grid
 from featurebank.grid.jobs import Job, job, plan
+from featurebank.grid.journal import Journal
 from featurebank.grid.options import GridOptions
-from featurebank.grid.record import Journal
-from featurebank.grid.schedule import Clock
 from featurebank.grid.search import RUNGS, racers, rung_jobs, sample, winners
-from featurebank.grid.work import Workshop
-from featurebank.heads.data import check_splits
-from featurebank.heads.folds import check_folds
-from featurebank.heads.runs import Run
-from featurebank.heads.spec import HeadSpec
-from featurebank.heads.standing import ranked
-from featurebank.progress import SILENT, Reporter
+from featurebank.grid.time_budget import Clock
+from featurebank.grid.worker import Workshop
+from featurebank.runs.ranking import ranked
+from featurebank.runs.run import Run
+from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, every
 
 
@@ -93,7 +93,7 @@ def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter 
     protocol = 1 if first_fold is None else first_fold.protocol
     journal = Journal(bank, reporter, protocol)
     with Claims(bank.path / "runs", reporter.warn) as claims:
-        stage = _Stage(bank, options, journal, Workshop(bank, journal, claims, clock, reporter), reporter)
+        stage = _GridRun(bank, options, journal, Workshop(bank, journal, claims, clock, reporter), reporter)
         jobs = stage.race(specs) if options.search == "halving" else stage.all(specs)
         found = [journal.runs[job.run] for job in jobs if job.run in journal.runs]
         _refuse_nothing(found, jobs, options)
@@ -108,7 +108,7 @@ def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter 
     return [*first, *found]
 
 
-class _Stage:
+class _GridRun:
     """One call of `train_heads`."""
 
     def __init__(self, bank: Bank, options: GridOptions, journal: Journal, shop: Workshop, reporter: Reporter) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from featurebank.errors import HeadError
-from featurebank.heads.features import flat_features
+from featurebank.heads.exact.shared import Shared
+from featurebank.heads.inputs import flat_features
 from featurebank.heads.needs import VECTORS
-from featurebank.heads.shared import Shared
 
 Told = tuple[int, float, Exception | None]
 """The position of a head, the seconds that it took, and why it failed."""
@@ -65,7 +65,7 @@ class Head(ClassifierMixin, BaseEstimator):
     saw_validation: ClassVar[bool] = False
     """Whether the labels of the validation images decide more than when its training ends: see `predict_validation`."""
     saved_as: ClassVar[str] = ""
-    """The form of its file: see `featurebank.heads.saved`."""
+    """The form of its file: see `featurebank.heads.storage.saving`."""
 
     classes_: np.ndarray
     n_features_in_: int

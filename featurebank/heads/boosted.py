@@ -20,14 +20,14 @@ from sklearn.decomposition import PCA
 
 from featurebank.errors import HeadError
 from featurebank.heads.base import MOST_ROUNDS, Head, State
-from featurebank.heads.booster_file import check_booster
 from featurebank.heads.estimator_traits import size_of_steps
 from featurebank.heads.estimators import fit_transforms, transform
-from featurebank.heads.features import known_rows
+from featurebank.heads.exact.shared import Shared
+from featurebank.heads.inputs import known_rows
 from featurebank.heads.memory import check_memory
-from featurebank.heads.shared import Shared
-from featurebank.progress import detail
-from featurebank.runtime import threads
+from featurebank.heads.storage.booster_file import check_booster
+from featurebank.system.progress import detail
+from featurebank.system.runtime import threads
 from featurebank.system.validation import count, number, optional, refuse
 
 

@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 from featurebank.errors import HeadError
 from featurebank.heads.base import Head, State
-from featurebank.heads.features import checked_features
+from featurebank.heads.inputs import checked_features
 from featurebank.metrics import SMALLEST
 from featurebank.training.activations import softmax
 

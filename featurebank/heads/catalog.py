@@ -38,47 +38,64 @@ def _boosted(name: str, what: str, **defaults: Any) -> HeadKind:
 
 _KINDS = (
     _trained(
-        "softmax", "featurebank.heads.linear:SoftmaxHead", "one dense layer with softmax, by gradient descent", DENSE
+        "softmax",
+        "featurebank.heads.neural.softmax:SoftmaxHead",
+        "one dense layer with softmax, by gradient descent",
+        DENSE,
     ),
-    _trained("mlp", "featurebank.heads.mlp:MLPHead", "hidden dense layers, then softmax, by gradient descent", DENSE),
-    _trained("conv", "featurebank.heads.conv:ConvHead", "convolutions on a map, then dense layers and softmax", MAPS),
+    _trained(
+        "mlp", "featurebank.heads.neural.mlp:MLPHead", "hidden dense layers, then softmax, by gradient descent", DENSE
+    ),
+    _trained(
+        "conv", "featurebank.heads.maps.conv:ConvHead", "convolutions on a map, then dense layers and softmax", MAPS
+    ),
     _trained(
         "attention_pool",
-        "featurebank.heads.pooling:AttentionPoolHead",
+        "featurebank.heads.maps.pooling:AttentionPoolHead",
         "averages of a map that learn where to look",
         MAPS,
     ),
     _trained(
         "gem_pool",
-        "featurebank.heads.pooling:GemPoolHead",
+        "featurebank.heads.maps.pooling:GemPoolHead",
         "a mean of a map's powers, between average and maximum",
         MAPS,
     ),
     _trained(
-        "cam", "featurebank.heads.cam:CamHead", "one map a class and its average: shows what speaks for a class", CAM
+        "cam",
+        "featurebank.heads.neural.cam:CamHead",
+        "one map a class and its average: shows what speaks for a class",
+        CAM,
     ),
-    _trained("tail", "featurebank.heads.tail:TailHead", "the backbone's own layers after a cut, trained on", LAYERED),
     _trained(
-        "residual_stage", "featurebank.heads.residual:ResidualStageHead", "fresh residual blocks on a map", LAYERED
+        "tail", "featurebank.heads.layered.tail:TailHead", "the backbone's own layers after a cut, trained on", LAYERED
+    ),
+    _trained(
+        "residual_stage",
+        "featurebank.heads.layered.residual_stage:ResidualStageHead",
+        "fresh residual blocks on a map",
+        LAYERED,
     ),
     _exact(
         "logistic",
-        "featurebank.heads.logistic:LogisticHead",
+        "featurebank.heads.exact.logistic:LogisticHead",
         "multinomial logistic regression, to its optimum",
         defaults={"C": 0.1},
     ),
     _exact(
         "ridge",
-        "featurebank.heads.closed_form:RidgeHead",
+        "featurebank.heads.exact.closed_form:RidgeHead",
         "least squares on the labels, with an L2 penalty",
         defaults={"standardize": True, "alpha": 1000.0},
     ),
-    _exact("lda", "featurebank.heads.closed_form:LDAHead", "linear discriminants with a shrunk covariance"),
-    _exact("svm", "featurebank.heads.support:SVMHead", "support vectors, with a kernel", revised=_is_linear),
-    _exact("kernel_ridge", "featurebank.heads.support:KernelRidgeHead", "least squares on the labels, with a kernel"),
+    _exact("lda", "featurebank.heads.exact.closed_form:LDAHead", "linear discriminants with a shrunk covariance"),
+    _exact("svm", "featurebank.heads.exact.kernels:SVMHead", "support vectors, with a kernel", revised=_is_linear),
+    _exact(
+        "kernel_ridge", "featurebank.heads.exact.kernels:KernelRidgeHead", "least squares on the labels, with a kernel"
+    ),
     HeadKind("knn", "sklearn.neighbors:KNeighborsClassifier", "the nearest training images", parallel=True),
     HeadKind("random_forest", "sklearn.ensemble:RandomForestClassifier", "the vote of random trees", parallel=True),
-    _exact("nearest_mean", "featurebank.heads.closed_form:NearestMeanHead", "the class with the nearest mean"),
+    _exact("nearest_mean", "featurebank.heads.exact.closed_form:NearestMeanHead", "the class with the nearest mean"),
     _boosted("xgboost", "boosted trees on the features themselves; minutes"),
     _boosted("xgboost_pca", "boosted trees on 128 principal components, 64 bins; seconds", pca=128, max_bin=64),
     _boosted(

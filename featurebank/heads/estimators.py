@@ -15,11 +15,11 @@ from sklearn.preprocessing import StandardScaler
 from featurebank.errors import HeadError
 from featurebank.heads import estimator_traits as traits
 from featurebank.heads.base import Head, State
-from featurebank.heads.gram import gram
-from featurebank.heads.gram import transform as fitted_transform
-from featurebank.heads.layers import dense, flat
-from featurebank.heads.shared import Shared
-from featurebank.heads.steps import Steps
+from featurebank.heads.exact.gram import gram
+from featurebank.heads.exact.gram import transform as fitted_transform
+from featurebank.heads.exact.shared import Shared
+from featurebank.heads.exact.transforms import Steps
+from featurebank.heads.keras_layers import dense, flat
 from featurebank.system.validation import count, optional, refuse, switch
 from featurebank.training.activations import softmax
 
@@ -72,10 +72,10 @@ class EstimatorHead(Head):
         return None if own is None else own + traits.size_of_steps(self.steps_)
 
     def state(self) -> State:
-        """Returns the estimator as nodes and arrays; see `Head.state` and `featurebank.heads.estimator_state`."""
+        """Returns the estimator as nodes and arrays; see `Head.state` and `heads.storage.estimator_state`."""
         import sklearn
 
-        from featurebank.heads.estimator_state import StateWriter
+        from featurebank.heads.storage.estimator_state import StateWriter
 
         writer = StateWriter()
         writer.value(self)
@@ -87,7 +87,7 @@ class EstimatorHead(Head):
 
     def set_state(self, state: State, classes: np.ndarray) -> None:
         """Takes what `state` returned, which holds parameters and classes, too."""
-        from featurebank.heads.estimator_state import restore
+        from featurebank.heads.storage.estimator_state import restore
 
         self.__dict__.update(vars(restore(state.facts["nodes"], state.arrays, state.source)))
 

@@ -34,7 +34,7 @@ class Family:
         return found
 
 
-DENSE = Family("dense", "featurebank.heads.joined", in_memory=True)
-CAM = Family("cam", "featurebank.heads.cam")
-MAPS = Family("maps", "featurebank.heads.map_network")
-LAYERED = Family("layered", "featurebank.heads.layered_network")
+DENSE = Family("dense", "featurebank.heads.neural.together", in_memory=True)
+CAM = Family("cam", "featurebank.heads.neural.cam")
+MAPS = Family("maps", "featurebank.heads.maps.network")
+LAYERED = Family("layered", "featurebank.heads.layered.network")

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from featurebank import digest
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.heads.families import Family
-from featurebank.runtime import threads
+from featurebank.system import digest
+from featurebank.system.runtime import threads
 
 CALIBRATE = "calibrate"
 """A parameter that every head takes: "temperature", or "none" (as None, which a grid file cannot say)."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from featurebank.errors import RamLimitError
-from featurebank.runtime import ram_limit, tidy_bytes
+from featurebank.system.runtime import ram_limit, tidy_bytes
 
 COPIES = 5
 """How often the weights of a head are in memory while it is trained: gradients, an optimizer's two slots, the best."""

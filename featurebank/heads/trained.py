@@ -31,7 +31,7 @@ class TrainedHead(Head, TrainingOptions):
     """
 
     train_heads: ClassVar[Callable[..., list[str | None]]]
-    """Trains heads of this family on the same features; called as `featurebank.heads.joined.train_together`."""
+    """Trains heads of this family on the same features; called as `heads.neural.together.train_together`."""
     refused: ClassVar[Mapping[str, str]] = dict.fromkeys(("clipnorm", "global_clipnorm"), _CLIPPING)
     """Parameters that a user of Keras may expect, with the reason why there are none."""
 

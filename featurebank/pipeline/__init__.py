@@ -1,4 +1,7 @@
-"""Pipelines: a file -> the stages, in order. `stage` runs them, `plan` says beforehand what they would do."""
+"""Stage: a TOML file in, all other stages out, from extraction to export.
+
+`config` defines the file's sections, `variants` its variants, and `stage` runs it.
+"""
 
 from featurebank.pipeline.plan import plan_variants
 from featurebank.pipeline.stage import (

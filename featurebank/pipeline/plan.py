@@ -10,20 +10,20 @@ from typing import Any
 from featurebank.backbone import Backbone
 from featurebank.backbone.outline import outline_of
 from featurebank.bank import Bank
-from featurebank.config import DatasetSection, ExtractSection, HeadsSection, Pipeline
 from featurebank.dataset import Dataset, DatasetInfo, announced_dataset
 from featurebank.errors import BankIncompleteError, BankNotFoundError
 from featurebank.extraction import ExtractOptions, fingerprint_memory, locate
-from featurebank.extraction.budget import is_budget, row_bytes, within_budget
+from featurebank.extraction.cut_budget import is_budget, row_bytes, within_budget
 from featurebank.extraction.estimate import measure_speed, missing_jobs, present_manifest
 from featurebank.extraction.stage import check_request
 from featurebank.grid import read_grid
-from featurebank.heads.runs import load_runs
+from featurebank.pipeline.config import DatasetSection, ExtractSection, HeadsSection, Pipeline
 from featurebank.pipeline.stage import load_backbone_of, load_dataset_of, load_inputs
+from featurebank.pipeline.variants import Variant
 from featurebank.pipeline.work import TrainingTime
-from featurebank.progress import SILENT, Reporter
-from featurebank.runtime import default_cache
-from featurebank.variants import Variant
+from featurebank.runs.run import load_runs
+from featurebank.system.progress import SILENT, Reporter
+from featurebank.system.runtime import default_cache
 
 
 def plan_variants(

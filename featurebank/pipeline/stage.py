@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from featurebank.backbone import Backbone, load_backbone
-from featurebank.config import ONCE, DatasetSection, ExtractSection, HeadsSection, Pipeline
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import ConfigError, FeatureBankError
 from featurebank.extraction import Extraction, run_extraction
-from featurebank.extraction.budget import is_budget
+from featurebank.extraction.cut_budget import is_budget
 from featurebank.finetuning import best_start, run_finetune
 from featurebank.grid import read_grid, train_grid
-from featurebank.heads.runs import Run
-from featurebank.heads.standing import Group, ranked
-from featurebank.progress import SILENT, Reporter
-from featurebank.selection import evaluate_test, select
-from featurebank.variants import Variant
+from featurebank.pipeline.config import ONCE, DatasetSection, ExtractSection, HeadsSection, Pipeline
+from featurebank.pipeline.variants import Variant
+from featurebank.runs.ranking import Group, ranked
+from featurebank.runs.run import Run
+from featurebank.runs.selection import evaluate_test, select
+from featurebank.system.progress import SILENT, Reporter
 
 _Made = TypeVar("_Made")
 _Images = TypeVar("_Images")

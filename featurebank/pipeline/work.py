@@ -7,11 +7,11 @@ from typing import Any
 
 from featurebank.backbone import Backbone
 from featurebank.backbone.work import multiply_adds
-from featurebank.config import FinetuneSection, HeadsSection
 from featurebank.grid import read_grid
 from featurebank.heads.catalog import kind_of
 from featurebank.heads.families import LAYERED
 from featurebank.heads.needs import MAPS_AT_A_CUT
+from featurebank.pipeline.config import FinetuneSection, HeadsSection
 
 _BACK = 2
 """What the gradients of a layer cost, in its own multiply-adds: those of its input and those of its weights."""

@@ -1,1 +1,4 @@
-"""What the whole package stands on and what knows nothing of it."""
+"""What every room uses and what knows nothing of features: digests, files, threads, progress, sealed records.
+
+Imports nothing but `errors` and `words`. Open `files` first: everything that is written goes through it.
+"""

@@ -20,7 +20,7 @@ from featurebank.errors import ConfigError
 from featurebank.words import problem_lines, shown
 
 
-class Problem(NamedTuple):
+class OptionProblem(NamedTuple):
     """One thing that is wrong with the options of a stage."""
 
     name: str
@@ -45,7 +45,7 @@ class OptionsError(ConfigError):
         problems: the same one by one, for those that call options by other names.
     """
 
-    def __init__(self, message: str, problems: Iterable[Problem] = ()) -> None:
+    def __init__(self, message: str, problems: Iterable[OptionProblem] = ()) -> None:
         super().__init__(message)
         self.problems = tuple(problems)
 
@@ -74,27 +74,27 @@ class StageOptions:
             object.__setattr__(self, name, value)
         refuse(problems or self.problems())
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[OptionProblem]:
         """Yields what is wrong with the options together; each of them alone is of the right type and in its range."""
         yield from ()
 
 
-def refuse(problems: Iterable[Problem]) -> None:
+def refuse(problems: Iterable[OptionProblem]) -> None:
     """Raises OptionsError where there are problems; each is told once."""
     if found := list(dict.fromkeys(problems)):
         raise OptionsError(problem_lines(problem.told() for problem in found), found)
 
 
-def unreadable(name: str, text: str | None, read: Callable[[str], object]) -> Iterator[Problem]:
+def unreadable(name: str, text: str | None, read: Callable[[str], object]) -> Iterator[OptionProblem]:
     """Yields what is wrong with the text of an option, where a function that reads it raises ConfigError."""
     try:
         if text is not None:
             read(text)
     except ConfigError as error:
-        yield Problem(name, f"is {shown(text)}: {error}")
+        yield OptionProblem(name, f"is {shown(text)}: {error}")
 
 
-def checked_values(kind: type[StageOptions], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+def checked_values(kind: type[StageOptions], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[OptionProblem]]:
     """Checks values one by one.
 
     Args:
@@ -114,7 +114,7 @@ def checked_values(kind: type[StageOptions], given: Mapping[str, Any]) -> tuple[
         try:
             values[name] = validate(_plain(value))
         except pydantic.ValidationError:
-            problems.append(Problem(name, f"is {shown(value)}: expected {expected}"))
+            problems.append(OptionProblem(name, f"is {shown(value)}: expected {expected}"))
     return values, problems
 
 

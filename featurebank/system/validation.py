@@ -17,7 +17,7 @@ _SHOWN = 60
 """Characters of a value in a message."""
 
 
-class Check(NamedTuple):
+class ParameterCheck(NamedTuple):
     """One parameter: its name, its value, what is expected, and whether it is that."""
 
     name: str
@@ -28,7 +28,7 @@ class Check(NamedTuple):
 
 def number(
     name: str, value: Any, *, above: float | None = None, below: float = np.inf, most: float | None = None
-) -> Check:
+) -> ParameterCheck:
     """Checks for a number of 0 or more (or above `above`), below `below`, and `most` at most."""
     holds = False
     if not isinstance(value, bool) and isinstance(value, numbers.Real):
@@ -38,33 +38,33 @@ def number(
     expected = least if below == np.inf else f"a number from 0 to below {below:g}"
     if most is not None:
         expected, holds = f"{least}, and {most:g} at most", holds and float(value) <= most
-    return Check(name, value, expected, holds)
+    return ParameterCheck(name, value, expected, holds)
 
 
-def count(name: str, value: Any, *, least: int = 1) -> Check:
+def count(name: str, value: Any, *, least: int = 1) -> ParameterCheck:
     """Checks for a whole number of `least` or more, which a library can count to."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
     if whole and int(value) > LARGEST:
-        return Check(name, value, f"a whole number from {least} to {LARGEST}", holds=False)
-    return Check(name, value, f"a whole number of {least} or more", whole)
+        return ParameterCheck(name, value, f"a whole number from {least} to {LARGEST}", holds=False)
+    return ParameterCheck(name, value, f"a whole number of {least} or more", whole)
 
 
-def choice(name: str, value: Any, choices: Collection[Any]) -> Check:
+def choice(name: str, value: Any, choices: Collection[Any]) -> ParameterCheck:
     """Checks for one of some values."""
     told = ", ".join(str(c).lower() if isinstance(c, bool | None) else str(c) for c in choices)
     holds = any(value is c or (isinstance(value, str) and value == c) for c in choices)
-    return Check(name, value, told, holds)
+    return ParameterCheck(name, value, told, holds)
 
 
-def switch(name: str, value: Any) -> Check:
+def switch(name: str, value: Any) -> ParameterCheck:
     """Checks for true or false."""
-    return Check(name, value, "true or false", isinstance(value, bool | np.bool_))
+    return ParameterCheck(name, value, "true or false", isinstance(value, bool | np.bool_))
 
 
-def widths(name: str, value: Any) -> Check:
+def widths(name: str, value: Any) -> ParameterCheck:
     """Checks for the width of a layer, or a list of them."""
     sizes = list(value) if isinstance(value, list | tuple) else [value]
-    return Check(name, value, "whole numbers of 1 or more", all(count(name, size).holds for size in sizes))
+    return ParameterCheck(name, value, "whole numbers of 1 or more", all(count(name, size).holds for size in sizes))
 
 
 def listed(value: Any) -> list[int]:
@@ -72,12 +72,12 @@ def listed(value: Any) -> list[int]:
     return [int(width) for width in value] if isinstance(value, list | tuple) else [int(value)]
 
 
-def optional(check: Check) -> Check:
+def optional(check: ParameterCheck) -> ParameterCheck:
     """Lets a parameter be None, too."""
     return check._replace(holds=True) if check.value is None else check
 
 
-def refuse(owner: str, checks: Iterable[Check]) -> None:
+def refuse(owner: str, checks: Iterable[ParameterCheck]) -> None:
     """Raises HeadError with all parameters that are not what is expected."""
     wrong = [f"{c.name} is {shown(c.value)}, expected {c.expected}" for c in checks if not c.holds]
     if wrong:

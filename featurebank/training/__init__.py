@@ -1,5 +1,4 @@
-"""Training by gradient descent: options, batches, the loop over epochs, optimizers, schedules, early stopping, dropout.
+"""How heads with epochs are trained: options, batches, optimizers, schedules, early stopping.
 
-Nothing here knows what kind of head it trains: heads and fine-tunes bring a `Network` (`batches.py`) and
-`TrainingOptions` (`options.py`, the file to open first), `loop.py` trains them. `programs/` has the compiled steps.
+Knows no kind of head. Open `options` first, then `loop`.
 """

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from featurebank.runtime import import_tensorflow
+from featurebank.system.runtime import import_tensorflow
 
 _EPSILON = 1e-7
 _MAX_NORM_EPSILON = 1e-7

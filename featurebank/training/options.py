@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.errors import HeadError
-from featurebank.system.validation import Check, choice, count, number, optional, switch
+from featurebank.system.validation import ParameterCheck, choice, count, number, optional, switch
 from featurebank.training.optimizers import ADAMW_DECAY, OPTIMIZERS, WITH_MOMENTUM, Rule
 from featurebank.training.schedules import SCHEDULES, Schedule
 from featurebank.words import counted
@@ -80,7 +80,7 @@ class TrainingOptions:
     standardize: bool = False
     random_state: int = 0
 
-    def checks(self) -> list[Check]:
+    def checks(self) -> list[ParameterCheck]:
         """Returns the checks of all options; a subclass adds those of its own."""
         numbers = ("decay", "warmup", "plateau_floor", "l1", "l2", "min_delta")
         return [
@@ -95,16 +95,18 @@ class TrainingOptions:
             optional(number("weight_decay", self.weight_decay)),
             optional(number("max_norm", self.max_norm, above=0)),
             count("random_state", self.random_state, least=0),
-            Check("class_weight", self.class_weight, '"balanced" or a list of numbers above 0', self._weighs_classes()),
+            ParameterCheck(
+                "class_weight", self.class_weight, '"balanced" or a list of numbers above 0', self._weighs_classes()
+            ),
             *self._combinations(),
         ]
 
-    def _combinations(self) -> list[Check]:
+    def _combinations(self) -> list[ParameterCheck]:
         fits = not self.nesterov or (self.optimizer == "sgd" and bool(self.momentum))
         decays = self.schedule not in ("inverse_time", "exponential") or bool(self.decay)
         return [
-            Check("nesterov", self.nesterov, "false, or optimizer sgd with a momentum above 0", fits),
-            Check("decay", self.decay, f"a number above 0 with schedule {self.schedule}", decays),
+            ParameterCheck("nesterov", self.nesterov, "false, or optimizer sgd with a momentum above 0", fits),
+            ParameterCheck("decay", self.decay, f"a number above 0 with schedule {self.schedule}", decays),
         ]
 
     def _weighs_classes(self) -> bool:

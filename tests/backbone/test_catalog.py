@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from featurebank.backbone import list_backbones, load_backbone
-from featurebank.backbone.applications import Application
+from featurebank.backbone.families.applications import Application
 from featurebank.errors import ConfigError, UnknownNameError, WeightsError
 
 NAMES = [spec.name for spec in list_backbones()]

@@ -18,7 +18,7 @@ from featurebank.backbone import load_backbone
 from featurebank.backbone.keras_file import check_config, load_keras_file
 from featurebank.backbone.naming import name_function
 from featurebank.errors import ArchiveError, WeightsError
-from featurebank.runtime import import_tensorflow
+from featurebank.system.runtime import import_tensorflow
 
 import_tensorflow()
 import keras  # noqa: E402 - after TensorFlow was told how to start

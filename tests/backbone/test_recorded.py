@@ -13,7 +13,7 @@ from featurebank.errors import ConfigError, WeightsError
 
 
 def made() -> Any:
-    from featurebank.runtime import import_tensorflow
+    from featurebank.system.runtime import import_tensorflow
 
     import_tensorflow()
     import keras

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 from featurebank.bank import writer as limits
-from featurebank.bank.collect import collect, plan_gc
+from featurebank.bank.catalog import bank_path
 from featurebank.bank.items import Items
+from featurebank.bank.maintenance.garbage import collect, plan_gc
+from featurebank.bank.maintenance.merge import merge_banks
+from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.manifest import load_manifest
-from featurebank.bank.merge import merge_banks
 from featurebank.bank.reader import Bank
-from featurebank.bank.upkeep import bank_path
-from featurebank.bank.verify import verify_bank
 from featurebank.bank.writer import BankWriter, row_keys
 
 RECIPE = {"backbone": "net", "weights": "w", "views": None}

@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
-from featurebank import runtime
 from featurebank.bank.reader import SPLITS, Bank
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import DiskFullError, RamLimitError
+from featurebank.system import runtime
 
 pytestmark = pytest.mark.heavy
 
@@ -127,8 +127,8 @@ def test_a_full_disk_leaves_the_old_file(
     def full(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("featurebank.bank.plain._reserve", full)
-    monkeypatch.setattr("featurebank.bank.plain._write_header", full)
+    monkeypatch.setattr("featurebank.bank.plain_files._reserve", full)
+    monkeypatch.setattr("featurebank.bank.plain_files._write_header", full)
     with pytest.raises(DiskFullError, match="free some space"):
         getattr(bank, write)(place)
     assert place.read_bytes() == before

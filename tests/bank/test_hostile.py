@@ -15,17 +15,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurebank import digest
-from featurebank.bank.adopt import adopt_rows
-from featurebank.bank.collect import collect, plan_gc
+from featurebank.bank.catalog import find_bank_path, list_banks, remove_bank
 from featurebank.bank.items import Items
+from featurebank.bank.maintenance.garbage import collect, plan_gc
+from featurebank.bank.maintenance.merge import merge_banks
+from featurebank.bank.maintenance.sharing import adopt_rows
+from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.manifest import MANIFEST, load_manifest
-from featurebank.bank.merge import merge_banks
 from featurebank.bank.reader import Bank
-from featurebank.bank.upkeep import find_bank_path, list_banks, remove_bank
-from featurebank.bank.verify import verify_bank
 from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.errors import BankDamagedError, BankError, ConfigError, FeatureBankError
+from featurebank.system import digest
 
 NAME = "data--net--0123456789ab"
 ESCAPES = (

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from featurebank.bank import Bank, find_bank, list_banks
+from featurebank.bank.catalog import remove_bank
 from featurebank.bank.last_use import DIRECTORY, last_use, note_use
-from featurebank.bank.upkeep import remove_bank
-from featurebank.bank.verify import verify_beside
+from featurebank.bank.maintenance.verify import verify_beside
 
 MakeBank = Callable[..., Bank]
 

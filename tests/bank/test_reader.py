@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.bank.collect import collect
 from featurebank.bank.items import Items
+from featurebank.bank.maintenance.garbage import collect
 from featurebank.bank.manifest import Manifest, load_items, load_manifest
 from featurebank.bank.reader import SPLITS, Bank
 from featurebank.errors import BankDamagedError, BankIncompleteError, ConfigError, UnknownNameError

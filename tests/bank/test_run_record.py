@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from featurebank.bank import Bank
+from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.run_record import check_run_record
-from featurebank.bank.verify import verify_bank
 from featurebank.cli import main
 from featurebank.errors import BankDamagedError, HeadError
 from featurebank.grid import train_heads
-from featurebank.heads.leaders import run_rows
-from featurebank.heads.runs import load_runs, read_run
-from featurebank.sealed import read_sealed, write_sealed
-from featurebank.selection import leaderboard, select
+from featurebank.runs.leaderboard import run_rows
+from featurebank.runs.run import load_runs, read_run
+from featurebank.runs.selection import leaderboard, select
+from featurebank.system.sealed_json import read_sealed, write_sealed
 
 OTHERS: list[Any] = [
     None,

@@ -16,8 +16,8 @@ import pytest
 
 from featurebank.bank.shard import ShardEntry, map_tap, read_keys, write_shard
 from featurebank.bank.writer import row_keys
-from featurebank.digest import of_file
 from featurebank.errors import BankDamagedError
+from featurebank.system.digest import of_file
 
 pytestmark = pytest.mark.heavy
 

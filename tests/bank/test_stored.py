@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featurebank.bank.collect import collect
 from featurebank.bank.items import Items
+from featurebank.bank.maintenance.garbage import collect
+from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.manifest import FORMAT_VERSION, load_manifest
 from featurebank.bank.reader import SPLITS, Bank
-from featurebank.bank.verify import verify_bank
 from featurebank.bank.writer import BankWriter, row_keys
-from featurebank.heads.runs import load_runs
-from featurebank.selection import evaluate_test, select
+from featurebank.runs.run import load_runs
+from featurebank.runs.selection import evaluate_test, select
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 VERSIONS = range(1, FORMAT_VERSION + 1)

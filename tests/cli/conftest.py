@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from featurebank.cli import main
-from featurebank.runtime import set_ram, set_threads
+from featurebank.system.runtime import set_ram, set_threads
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from featurebank.cli import main
-from featurebank.runtime import set_ram, set_threads
+from featurebank.system.runtime import set_ram, set_threads
 
 pytestmark = pytest.mark.heavy
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from featurebank.cli import reporter as module
 from featurebank.cli.console import SafeConsole
-from featurebank.cli.reporter import TerminalReporter, Work
-from featurebank.progress import Place, Reporter
+from featurebank.cli.reporter import ShownWork, TerminalReporter
+from featurebank.system.progress import BestSoFar, Reporter
 
 pytestmark = pytest.mark.heavy
 
@@ -50,7 +50,7 @@ def test_the_default_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
     with silent.track("extract", 2, "images") as advance, silent.step("loading"):
         advance(2)
         silent.detail("epoch 1")
-    silent.standing([Place("knn", 0.9, 1.0)])
+    silent.standing([BestSoFar("knn", 0.9, 1.0)])
     silent.say("something")
     silent.warn("something")
     assert capfd.readouterr() == ("", "")
@@ -151,7 +151,7 @@ def test_any_work_at_any_time_has_a_line(moments: list[tuple[float, int]], total
     """No pieces, more pieces than there are, a clock that stands still: nothing is divided by zero."""
     for terminal in (True, False):
         found, _, clock = reporter(terminal=terminal)
-        work = Work("heads", total, "runs", clock.now)
+        work = ShownWork("heads", total, "runs", clock.now)
         for seconds, count in moments:
             clock.now += seconds
             work.advance(count, clock.now)
@@ -164,7 +164,7 @@ def test_any_work_at_any_time_has_a_line(moments: list[tuple[float, int]], total
 
 
 def test_the_rate_is_that_of_the_summary_and_the_time_left_leaves_out_the_start() -> None:
-    work = Work("extract", 100, "images", began=0.0)
+    work = ShownWork("extract", 100, "images", began=0.0)
     work.advance(10, now=30.0)
     work.advance(10, now=31.0)
     assert work.rate(32.0) == 20 / 32
@@ -196,7 +196,7 @@ def test_lines_for_a_log_tell_the_best_so_far() -> None:
     found, text, clock = reporter(terminal=False)
     with found.track("heads", 4, "runs") as advance:
         advance(1)
-        found.standing([Place("knn(metric=[cosine])", 0.875, 1.0), Place("ridge", 0.5, 1.0)])
+        found.standing([BestSoFar("knn(metric=[cosine])", 0.875, 1.0), BestSoFar("ridge", 0.5, 1.0)])
         clock.now += 10
         found.tick()
     assert text.getvalue().endswith("; best so far: knn(metric=[cosine]), validation accuracy 0.8750\n")
@@ -204,7 +204,7 @@ def test_lines_for_a_log_tell_the_best_so_far() -> None:
 
 def test_what_is_best_where_nothing_is_tracked() -> None:
     found, text, _ = reporter(terminal=True)
-    found.standing([Place("knn", 0.9, 1.0)])
+    found.standing([BestSoFar("knn", 0.9, 1.0)])
     found.tick()
     assert text.getvalue() == ""
 
@@ -242,7 +242,7 @@ def test_a_terminal_that_fails_stops_the_drawing_and_not_the_work(
 GRID = """
 import time
 from featurebank.cli import reporter as module
-from featurebank.progress import Place
+from featurebank.system.progress import Place
 
 module._PATIENCE_S = 0.1
 reporter = module.TerminalReporter()
@@ -299,7 +299,7 @@ def test_the_table_goes_when_the_work_is_done(drawn: str) -> None:
 
 
 def test_a_long_name_leaves_room_for_the_figures() -> None:
-    work = Work("downloading " + "x" * 99 + "_notop.h5", 10_000_000, "bytes", 0.0)
+    work = ShownWork("downloading " + "x" * 99 + "_notop.h5", 10_000_000, "bytes", 0.0)
     work.advance(1_000_000, 1.0)
     work.advance(4_000_000, 2.0)
     console = SafeConsole(file=io.StringIO(), width=80)

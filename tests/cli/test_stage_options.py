@@ -14,7 +14,7 @@ from featurebank.cli import group
 from featurebank.extraction import ExtractOptions, extract
 from featurebank.finetuning import FinetuneOptions
 from featurebank.grid import GridOptions, train_heads
-from featurebank.inspection import InspectOptions, inspect_dataset
+from featurebank.inspection.stage import InspectOptions, inspect_dataset
 from featurebank.system.options import StageOptions
 
 IMAGES = {"dataset", "layout", "test_dataset", "columns", "classes", "limit", "per_class", "split"}

@@ -18,7 +18,7 @@ from PIL import Image
 from featurebank.bank import Bank
 from featurebank.cli.console import SafeConsole
 from featurebank.cli.terminal import print_json, printable
-from featurebank.heads.runs import load_runs
+from featurebank.runs.run import load_runs
 
 CLI = Path(__file__).resolve().parents[2] / "featurebank" / "cli"
 EVIL = "\x1b[2J\x07\u202eevil\n\tname\x9b31m\u200b"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from featurebank import digest
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, event, row_keys
 from featurebank.grid import train_heads
+from featurebank.system import digest
 
 RECIPE = {
     "backbone": "net",

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featurebank import digest
-from featurebank.class_names import in_order
 from featurebank.dataset import load_dataset
+from featurebank.dataset.class_names import in_order
 from featurebank.dataset.splits import TEST, TRAIN, VAL
+from featurebank.system import digest
 
 pytestmark = pytest.mark.heavy
 

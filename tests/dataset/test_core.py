@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from featurebank import runtime
 from featurebank.dataset import load_dataset
 from featurebank.dataset.core import Contents, Dataset
 from featurebank.dataset.fingerprint import digest_all, reason
+from featurebank.system import runtime
 
 
 class Fake:

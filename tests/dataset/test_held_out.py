@@ -9,7 +9,7 @@ from PIL import Image
 import featurebank as fb
 from featurebank.backbone import Backbone
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError
-from featurebank.originals import original_dataset
+from featurebank.extraction.source_images import original_dataset
 
 
 def photos(root: Path, classes: tuple[str, ...], each: int, seed: int) -> Path:

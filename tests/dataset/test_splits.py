@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurebank import digest
 from featurebank.dataset import load_dataset
 from featurebank.dataset.splits import SPLITS, TEST, TRAIN, VAL, assign, check_fractions, check_seed, uniform
 from featurebank.errors import ConfigError
+from featurebank.system import digest
 
 DEFAULT = (0.7, 0.15, 0.15)
 contents = st.lists(st.binary(max_size=4), min_size=1, max_size=60)

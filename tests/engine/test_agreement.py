@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from featurebank.backbone import Backbone, list_backbones, load_backbone
-from featurebank.dataset.decode import decode
+from featurebank.dataset.decoding.decode import decode
 from featurebank.engine.catalog import load_engine
 from tests.conftest import ROOT
 from tests.engine.conftest import difference, images

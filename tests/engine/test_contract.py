@@ -22,7 +22,7 @@ import sys, time
 import numpy as np
 from featurebank.backbone import load_backbone
 from featurebank.engine.catalog import load_engine
-from featurebank.runtime import set_threads
+from featurebank.system.runtime import set_threads
 set_threads(1)
 backbone = load_backbone("efficientnet_lite0", weights="random:0", image_size=96)
 engine = load_engine(sys.argv[1], backbone, ["pooled"], batch_size=8)

@@ -9,7 +9,7 @@ import pytest
 
 from featurebank.backbone import load_backbone
 from featurebank.engine.folding import folded_values
-from featurebank.runtime import import_tensorflow
+from featurebank.system.runtime import import_tensorflow
 from tests.engine.conftest import difference, images
 
 pytestmark = pytest.mark.heavy

@@ -9,7 +9,7 @@ from featurebank.backbone import Backbone
 from featurebank.engine import tensorflow
 from featurebank.engine.tensorflow import TensorFlowEngine, dtype_policy
 from featurebank.errors import ConfigError, EngineError
-from featurebank.runtime import import_tensorflow
+from featurebank.system.runtime import import_tensorflow
 from tests.engine.conftest import difference, expected, images
 
 pytestmark = pytest.mark.heavy

@@ -9,7 +9,7 @@ import pytest
 from featurebank.backbone import load_backbone
 from featurebank.errors import RamLimitError
 from featurebank.extraction import ExtractOptions
-from featurebank.runtime import set_ram, set_threads
+from featurebank.system.runtime import set_ram, set_threads
 
 
 @pytest.fixture(autouse=True)

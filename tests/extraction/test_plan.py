@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurebank.extraction.plan import Job, missing_taps, schedule
+from featurebank.extraction.plan import ExtractionJob, missing_taps, schedule
 
 DIGESTS = st.sets(st.integers(0, 12)).map(
     lambda numbers: np.array([f"{n:032x}".encode() for n in sorted(numbers)], "S32")
@@ -27,7 +27,7 @@ def test_missing_taps(stored: dict[str, np.ndarray], wanted: np.ndarray) -> None
 
 @given(st.lists(DIGESTS, max_size=5))
 def test_schedule(wanted: list[np.ndarray]) -> None:
-    jobs = [Job(0, ("pooled",), view, digests) for view, digests in enumerate(wanted)]
+    jobs = [ExtractionJob(0, ("pooled",), view, digests) for view, digests in enumerate(wanted)]
     distinct, numbers, bounds = schedule(jobs)
     assert distinct.tolist() == sorted(set(distinct.tolist())), "each image is decoded once"
     found = [

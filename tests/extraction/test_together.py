@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from featurebank.backbone import Backbone, load_backbone
+from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.reader import Bank
-from featurebank.bank.verify import verify_bank
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import ConfigError
 from featurebank.extraction import Extraction, ExtractOptions, run_extraction, run_extractions
-from featurebank.progress import Reporter
+from featurebank.system.progress import Reporter
 
 
 class Listener(Reporter):

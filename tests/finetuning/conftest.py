@@ -12,10 +12,10 @@ from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank import Bank
 from featurebank.dataset import load_dataset
 from featurebank.extraction import extract
+from featurebank.extraction.source_images import Originals
 from featurebank.grafting import graft
 from featurebank.grid import train_heads
-from featurebank.heads.runs import Run
-from featurebank.originals import Originals
+from featurebank.runs.run import Run
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,12 @@ import pytest
 from finetunes import Said
 
 import featurebank as fb
-from featurebank.bank import Bank, note
-from featurebank.bank.collect import collect
+from featurebank.bank import Bank
+from featurebank.bank.locks import note
+from featurebank.bank.maintenance.garbage import collect
 from featurebank.errors import RunLockedError
 from featurebank.finetuning.alone import alone
-from featurebank.heads.runs import Run
+from featurebank.runs.run import Run
 
 pytestmark = pytest.mark.heavy
 
@@ -29,7 +30,7 @@ WANTED: dict[str, Any] = {"unfreeze": ["last"], "epochs": 3, "batch_size": 8, "s
 SCRIPT = f"""
 import sys
 import featurebank as fb
-from featurebank.progress import Reporter
+from featurebank.system.progress import Reporter
 
 class Waiting(Reporter):
     def say(self, line):

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featurebank.finetuning.checkpoint import Checkpoint, State
+from featurebank.finetuning.checkpoint import Checkpoint, TrainingState
 
 
 def made() -> Checkpoint:
-    state = State(phase=1, epoch=3, total=1 / 3, best={"value": float("inf")}, history={"loss": [0.1, None]})
+    state = TrainingState(phase=1, epoch=3, total=1 / 3, best={"value": float("inf")}, history={"loss": [0.1, None]})
     weights = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([7, 0], np.uint32)]
     weights += [np.full((1,), place, np.float32) for place in range(10)]
     return Checkpoint(state, {"weights": weights, "slots": [], "best": [np.float32(0.1) * np.ones(3, np.float32)]})

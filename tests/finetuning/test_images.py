@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from featurebank.augment import Augmentation, augment
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError
+from featurebank.extraction.source_images import Originals
 from featurebank.finetuning.images import batches, order, view_of
-from featurebank.originals import Originals
 
 
 @given(st.integers(1, 200), st.integers(1, 40), st.integers(0, 5))
@@ -32,7 +32,7 @@ def test_epochs_and_seeds_differ() -> None:
 @pytest.mark.parametrize("kept", [True, False])
 def test_batches(kept: bool, bank: Bank, train: Originals, monkeypatch: pytest.MonkeyPatch) -> None:
     if not kept:
-        monkeypatch.setattr("featurebank.originals.ram_limit", lambda: 1000)
+        monkeypatch.setattr("featurebank.extraction.source_images.ram_limit", lambda: 1000)
     images = Originals(bank, ["train"])
     assert images.in_memory == kept
     rows, wanted = order(len(images), 8, (0,)), Augmentation.parse("flip,rotate=20,noise=.1")

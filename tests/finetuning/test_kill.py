@@ -14,8 +14,8 @@ import pytest
 
 from featurebank.bank import Bank
 from featurebank.grafting import load_model
-from featurebank.heads.finetuned import finetuned_model
-from featurebank.heads.runs import Run, read_run
+from featurebank.runs.finetuned import finetuned_model
+from featurebank.runs.run import Run, read_run
 
 pytestmark = pytest.mark.heavy
 
@@ -26,8 +26,8 @@ SCRIPT = '''
 import os, signal, sys
 from pathlib import Path
 import featurebank as fb
-import featurebank.files as files
-from featurebank.progress import Reporter
+import featurebank.system.files as files
+from featurebank.system.progress import Reporter
 
 fb.set_threads(1)
 left, sync = int(os.environ.get("DIE", "0")), files.sync

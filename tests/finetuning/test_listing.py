@@ -7,7 +7,7 @@ import pytest
 from featurebank.bank import Bank
 from featurebank.errors import UnknownNameError
 from featurebank.finetuning import FinetuneOptions, list_layers
-from featurebank.heads.runs import Run, load_runs
+from featurebank.runs.run import Run, load_runs
 
 
 def test_each_layer_with_its_phases(bank: Bank, head: Run) -> None:

@@ -9,10 +9,10 @@ import pytest
 from finetunes import options
 
 from featurebank.backbone import load_backbone
+from featurebank.extraction.source_images import Originals
 from featurebank.finetuning.phases import plan_phases
-from featurebank.finetuning.program import Network, Program
+from featurebank.finetuning.program import Program, TrainedModel
 from featurebank.finetuning.task import Task
-from featurebank.originals import Originals
 
 pytestmark = pytest.mark.heavy
 
@@ -54,7 +54,7 @@ def test_as_keras_trains(name: str, batch_norm: str, model: Any, train: Original
     by_keras(other, given, steps)
 
     (phase,) = plan_phases(model, wanted)
-    program = Program(Network(model, wanted), phase, wanted, np.ones(2))
+    program = Program(TrainedModel(model, wanted), phase, wanted, np.ones(2))
     for number, (images, labels) in enumerate(steps, 1):
         program.step(images, labels, given["learning_rate"], number)
     for mine, theirs in zip(model.weights, other.weights, strict=True):
@@ -65,7 +65,9 @@ def test_what_is_frozen_stays(model: Any, train: Originals) -> None:
     wanted = options(unfreeze=["head"])
     before = {weight.path: weight.numpy() for weight in model.weights}
     (phase,) = plan_phases(model, wanted)
-    Program(Network(model, wanted), phase, wanted, np.ones(2)).step(train.take(np.arange(8)), train.labels[:8], 0.1, 1)
+    Program(TrainedModel(model, wanted), phase, wanted, np.ones(2)).step(
+        train.take(np.arange(8)), train.labels[:8], 0.1, 1
+    )
     changed = {weight.path for weight in model.weights if not np.array_equal(weight.numpy(), before[weight.path])}
     assert changed == {"head_logits/kernel", "head_logits/bias"}
 
@@ -81,7 +83,9 @@ def test_blocks_further_down_learn_more_slowly(model: Any, train: Originals) -> 
         wanted = options(layer_decay=decay, momentum=0.0)
         (phase,) = plan_phases(copy, wanted)
         before = {w.path: w.numpy() for w in copy.weights}
-        Program(Network(copy, wanted), phase, wanted, np.ones(2)).step(train.take(np.arange(9)), train.labels[:9], 1, 1)
+        Program(TrainedModel(copy, wanted), phase, wanted, np.ones(2)).step(
+            train.take(np.arange(9)), train.labels[:9], 1, 1
+        )
         moved[decay] = {w.path: w.numpy() - before[w.path] for w in copy.weights}
     for name, share in {"head_logits/kernel": 1, "last/kernel": 0.5, "cut/kernel": 0.25}.items():
         np.testing.assert_allclose(moved[0.5][name], share * moved[1.0][name], rtol=1e-3, atol=1e-6, err_msg=name)
@@ -92,11 +96,11 @@ def test_class_weights_and_smoothing_are_in_the_loss(model: Any, train: Original
     wanted = options(label_smoothing=0.2)
     (phase,) = plan_phases(model, wanted)
     images, labels = train.take(np.arange(9)), train.labels[:9]
-    logits = np.asarray(Network(model, wanted).training(images.astype(np.float32), training=True), np.float64)
+    logits = np.asarray(TrainedModel(model, wanted).training(images.astype(np.float32), training=True), np.float64)
     logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     weights = np.array([3.0, 0.5])
     expected = np.mean(weights[labels] * -(0.8 * logs[np.arange(9), labels] + 0.1 * logs.sum(axis=1)))
-    loss, right = Program(Network(model, wanted), phase, wanted, weights).step(images, labels, 0.0, 1)
+    loss, right = Program(TrainedModel(model, wanted), phase, wanted, weights).step(images, labels, 0.0, 1)
     assert loss == pytest.approx(expected, rel=1e-4)
     assert right == (logits.argmax(axis=1) == labels).sum(), "class weights play no part in the accuracy"
 
@@ -109,7 +113,7 @@ def test_val_loss_has_the_smoothing_as_in_keras(model: Any, train: Originals) ->
     logits = calm.get_layer("head_logits")
     logits.set_weights([0.01 * weight for weight in logits.get_weights()])  # so that no probability is 0
     wanted = options(label_smoothing=0.2)
-    network = Network(calm, wanted)
+    network = TrainedModel(calm, wanted)
     found = Task(network, train, train, (), wanted).judge()
     logits = network.training(train.take(np.arange(len(train))).astype(np.float32), training=False)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2)
@@ -124,7 +128,7 @@ def test_dropout_before_the_last_layer_is_seeded(model: Any, train: Originals) -
     def losses(seed: int) -> list[float]:
         wanted = options(dropout=0.5, seed=seed)
         (phase,) = plan_phases(model, wanted)
-        program = Program(Network(model, wanted), phase, wanted, np.ones(2))
+        program = Program(TrainedModel(model, wanted), phase, wanted, np.ones(2))
         return [program.step(train.take(np.arange(9)), train.labels[:9], 0.0, number)[0] for number in (1, 2)]
 
     first = losses(0)
@@ -135,7 +139,7 @@ def test_dropout_before_the_last_layer_is_seeded(model: Any, train: Originals) -
 def test_statistics_follow_within_an_epoch(model: Any) -> None:
     wanted = options()
     (phase,) = plan_phases(model, wanted)
-    network, layer = Network(model, wanted), model.get_layer("last_bn")
+    network, layer = TrainedModel(model, wanted), model.get_layer("last_bn")
     assert layer.momentum == 0.5
     network.set_momenta(phase, 100, None)
     assert layer.momentum == 0.5, "its own is low enough"
@@ -159,7 +163,7 @@ def test_dropout_inside_of_the_network_acts_in_training_alone(name: str, active:
     logits = keras.layers.Dense(3, name="head_logits")(keras.layers.GlobalAveragePooling2D()(network.output))
     model = keras.Model(network.input, keras.layers.Softmax(name="probabilities")(logits))
     wanted = options(unfreeze=["all"], optimizer="sgd", momentum=0.0)
-    trained = Network(model, wanted)
+    trained = TrainedModel(model, wanted)
     (phase,) = plan_phases(model, wanted)
     program = Program(trained, phase, wanted, np.ones(3))
     images = np.random.default_rng(0).integers(0, 256, (16, size, size, 3), dtype=np.uint8)

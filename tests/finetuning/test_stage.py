@@ -14,19 +14,19 @@ from finetunes import Said
 import featurebank as fb
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
-from featurebank.bank.claims import NAME as CLAIMS
+from featurebank.bank.locks.claims import NAME as CLAIMS
 from featurebank.errors import ConfigError, DatasetError, HeadError, WeightsError
+from featurebank.extraction.source_images import Originals
 from featurebank.finetuning import finetune
 from featurebank.finetuning.checkpoint import Checkpoint
-from featurebank.finetuning.normalized import channel_moments, normalized
-from featurebank.finetuning.program import Network, Program
+from featurebank.finetuning.input_scaling import channel_moments, normalized
+from featurebank.finetuning.program import Program, TrainedModel
 from featurebank.finetuning.task import judge
 from featurebank.grafting import load_model
 from featurebank.grid import train_heads
-from featurebank.heads.finetuned import finetuned_model
-from featurebank.heads.runs import Run, load_runs, read_run
-from featurebank.originals import Originals
-from featurebank.progress import Reporter
+from featurebank.runs.finetuned import finetuned_model
+from featurebank.runs.run import Run, load_runs, read_run
+from featurebank.system.progress import Reporter
 
 pytestmark = pytest.mark.heavy
 
@@ -378,7 +378,7 @@ def test_early_looks_take_the_validation_images_in_parts(
     """Five steps an epoch, a look after two and after four of them: two of three parts; the end takes all."""
     taken: list[list[int]] = []
 
-    def noted(network: Network, images: Originals, rows: np.ndarray) -> np.ndarray:
+    def noted(network: TrainedModel, images: Originals, rows: np.ndarray) -> np.ndarray:
         taken.append(rows.tolist())
         return judge(network, images, rows)
 

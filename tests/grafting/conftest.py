@@ -15,7 +15,7 @@ from featurebank.bank import Bank
 from featurebank.dataset import load_dataset
 from featurebank.extraction import extract
 from featurebank.grid import train_heads
-from featurebank.heads.runs import Run
+from featurebank.runs.run import Run
 
 TAPS = ["pooled", "map", "block2b_add:max", "block6d_add"]
 

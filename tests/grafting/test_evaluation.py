@@ -17,7 +17,7 @@ from featurebank.grafting import evaluate, export, load_model, predict
 from featurebank.grafting.formats import FORMATS
 from featurebank.grafting.prediction import LoadedModel
 from featurebank.grid import train_heads
-from featurebank.heads.runs import Run
+from featurebank.runs.run import Run
 
 pytestmark = pytest.mark.heavy
 

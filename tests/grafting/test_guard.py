@@ -14,15 +14,15 @@ import numpy as np
 import onnx
 import pytest
 
-from featurebank.archive import FREE_BYTES
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import FeatureBankError
 from featurebank.grafting import export, load_model
-from featurebank.grafting.about import MEMBER
 from featurebank.grafting.formats import FORMATS
+from featurebank.grafting.metadata import MEMBER
 from featurebank.grid import train_heads
-from featurebank.runtime import import_tensorflow
+from featurebank.system.archive import FREE_BYTES
+from featurebank.system.runtime import import_tensorflow
 
 pytestmark = pytest.mark.heavy
 

@@ -11,15 +11,15 @@ from PIL import Image
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.backbone.resize import RULES
 from featurebank.bank import Bank
-from featurebank.canaries import check_canaries
 from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError, DatasetError
 from featurebank.extraction import extract
+from featurebank.extraction.recompute import check_canaries
+from featurebank.extraction.source_images import Originals
 from featurebank.grafting import Prediction, export, graft, load_model, predict
 from featurebank.grafting.prediction import LoadedModel
 from featurebank.grid import train_heads
-from featurebank.heads.runs import Run
-from featurebank.originals import Originals
+from featurebank.runs.run import Run
 
 pytestmark = pytest.mark.heavy
 

@@ -17,7 +17,7 @@ from featurebank.grafting import export, load_model, predict
 from featurebank.grafting.formats import FORMATS
 from featurebank.grafting.resizing import with_resize
 from featurebank.grafting.serving import how_to_load
-from featurebank.heads.runs import Run
+from featurebank.runs.run import Run
 
 pytestmark = pytest.mark.heavy
 

@@ -23,8 +23,8 @@ from featurebank.grafting.proof import tolerance_of
 from featurebank.grafting.stage import best_in_layers
 from featurebank.grid import train_heads
 from featurebank.heads.catalog import make_head
-from featurebank.heads.runs import FINETUNE, Run, read_run
-from featurebank.progress import Reporter
+from featurebank.runs.run import FINETUNE, Run, read_run
+from featurebank.system.progress import Reporter
 
 pytestmark = pytest.mark.heavy
 

@@ -11,12 +11,6 @@ from processes import ended
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads that wait for each other are slower than one, on data as small as this."""
-    monkeypatch.setattr("featurebank.runtime._chosen", 1)
-
-
-@pytest.fixture(autouse=True)
 def no_partner_is_left() -> Iterator[None]:
     yield
     while partners:
@@ -27,16 +21,16 @@ def no_partner_is_left() -> Iterator[None]:
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, int]]:
     """What is trained from now on: specification and seed of each head."""
-    from featurebank.grid import work
+    from featurebank.grid import worker
 
     found: list[tuple[Any, int]] = []
-    fit = work.fit_heads
+    fit = worker.fit_heads
 
     def spy(specs: Any, *rest: Any) -> None:
         found.extend(specs)
         fit(specs, *rest)
 
-    monkeypatch.setattr(work, "fit_heads", spy)
+    monkeypatch.setattr(worker, "fit_heads", spy)
     return found
 
 
@@ -47,4 +41,4 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def fit_heads(specs: Any, *_: Any) -> None:
         pytest.fail(f"{specs} would be trained")
 
-    return lambda: monkeypatch.setattr("featurebank.grid.work.fit_heads", fit_heads)
+    return lambda: monkeypatch.setattr("featurebank.grid.worker.fit_heads", fit_heads)

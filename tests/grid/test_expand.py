@@ -13,13 +13,13 @@ from grids import ROOT, Listener, save_features
 from featurebank.backbone import load_backbone
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError
+from featurebank.fitting.data import TrainingData
 from featurebank.grid import default_tap, expand, read_grid, train_heads
 from featurebank.grid.jobs import job
-from featurebank.grid.schedule import make_pieces
-from featurebank.heads import linear
+from featurebank.grid.time_budget import make_pieces
 from featurebank.heads.catalog import HEADS, kind_of, make_head
-from featurebank.heads.data import TrainingData
 from featurebank.heads.needs import VECTORS
+from featurebank.heads.neural import softmax
 
 pytestmark = pytest.mark.heavy
 
@@ -275,7 +275,7 @@ def test_what_a_head_refuses_for_two_values_has_the_line_of_one(
             message = "SoftmaxHead: momentum with l2 is impossible: leave one out; epochs is odd, expected even"
             raise HeadError(message)
 
-    monkeypatch.setattr(linear.SoftmaxHead, "check", check)
+    monkeypatch.setattr(softmax.SoftmaxHead, "check", check)
     file = write(tmp_path, '[[head]]\nkind = "softmax"\nl2 = [0.0, 0.1]\nmomentum = 0.5\n')
     with pytest.raises(ConfigError) as caught:
         expand(file, make_bank())
@@ -288,7 +288,7 @@ def test_what_a_head_refuses_for_two_values_has_the_line_of_one(
 def test_a_head_for_maps_on_a_tap_of_vectors(
     make_bank: Callable[..., Bank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linear.SoftmaxHead, "needs", "maps")
+    monkeypatch.setattr(softmax.SoftmaxHead, "needs", "maps")
     file = write(tmp_path, '[[head]]\nkind = "softmax"\ntap = "pooled"\n')
     with pytest.raises(ConfigError, match=r"grid.toml:3: head 'softmax' needs a map, but .*8 numbers: extract with"):
         expand(file, make_bank())

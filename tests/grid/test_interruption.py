@@ -12,7 +12,7 @@ import pytest
 from processes import ended
 
 from featurebank.bank import Bank
-from featurebank.heads.runs import load_runs
+from featurebank.runs.run import load_runs
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.heavy

@@ -21,12 +21,12 @@ import json, sys
 from pathlib import Path
 import psutil
 from featurebank.bank import Bank
-from featurebank.grid import record, train_heads
-from featurebank.runtime import set_threads
+from featurebank.grid import journal, train_heads
+from featurebank.system.runtime import set_threads
 
 process, sizes = psutil.Process(), []
 
-class Journal(record.Journal):
+class Journal(journal.Journal):
     def record(self, *rest, **more):
         super().record(*rest, **more)
         sizes.append(process.memory_info().rss)

@@ -8,8 +8,8 @@ import pytest
 
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError
+from featurebank.fitting.folds import Fold
 from featurebank.grid.options import GridOptions
-from featurebank.heads.folds import Fold
 
 NO_BANK = cast("Bank", None)
 """A number of folds needs none."""

@@ -15,8 +15,8 @@ from grids import kept, logged, records, start_partner
 
 from featurebank.bank import Bank
 from featurebank.grid import train_heads
-from featurebank.heads.runs import load_runs
-from featurebank.heads.standing import ranked
+from featurebank.runs.ranking import ranked
+from featurebank.runs.run import load_runs
 
 pytestmark = pytest.mark.heavy
 

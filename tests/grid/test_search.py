@@ -13,7 +13,7 @@ from featurebank.grid import expand, train_heads
 from featurebank.grid.jobs import plan
 from featurebank.grid.options import GridOptions
 from featurebank.grid.search import racers, rung_jobs, sample
-from featurebank.heads.runs import load_runs
+from featurebank.runs.run import load_runs
 
 pytestmark = pytest.mark.heavy
 

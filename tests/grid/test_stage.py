@@ -18,9 +18,9 @@ from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import DatasetError, HeadError
 from featurebank.grid import train_heads
-from featurebank.heads.runs import Run, load_runs
-from featurebank.heads.standing import ranked
-from featurebank.progress import Reporter
+from featurebank.runs.ranking import ranked
+from featurebank.runs.run import Run, load_runs
+from featurebank.system.progress import Reporter
 
 pytestmark = pytest.mark.heavy
 
@@ -60,7 +60,7 @@ def test_what_was_trained_is_not_trained_again(make_bank: Callable[..., Bank], n
 
 
 def test_a_grid_that_grows_trains_what_is_new(make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:
-    from featurebank.grid import work as module
+    from featurebank.grid import worker as module
 
     bank = make_bank(noise=4.0)
     train_heads(bank, FAST[:3])
@@ -170,7 +170,7 @@ def test_a_second_seed_that_lowers_the_first_ones_mean_brings_another_to_the_top
     make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The new first was never first when it was trained: its weights are made again."""
-    from featurebank.heads import fitting
+    from featurebank.fitting import fit as fitting
 
     bank = make_bank()
     planned = {("random_forest", 0): 0.95, ("random_forest", 1): 0.55, ("knn", 0): 0.90}
@@ -236,7 +236,7 @@ def test_runs_of_an_older_state_of_the_bank_are_not_shown(make_bank: Callable[..
 def test_a_killed_grid_goes_on_and_repeats_nothing(
     make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from featurebank.grid import work as module
+    from featurebank.grid import worker as module
 
     bank = make_bank(noise=4.0)
     grid = [*FAST, {"kind": "svm"}, {"kind": "ridge", "alpha": 1.0}]

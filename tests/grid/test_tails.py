@@ -15,7 +15,7 @@ from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError
 from featurebank.grid import expand, train_heads
-from featurebank.heads.runs import load_runs
+from featurebank.runs.run import load_runs
 
 pytestmark = pytest.mark.heavy
 
@@ -79,7 +79,7 @@ def test_a_grid_with_tails(bank: Bank, tmp_path: Path, monkeypatch: pytest.Monke
     assert all(run.params.items() >= expected.items() for run in tails)
     assert max(run.metrics["val"]["accuracy"] for run in tails) > 0.8
     assert all(len(run.history["val_loss"]) <= 9 for run in tails if run.history)
-    monkeypatch.setattr("featurebank.grid.work.fit_heads", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("featurebank.grid.worker.fit_heads", lambda *_: pytest.fail("trained again"))
     assert [run.run for run in train_heads(bank, write(tmp_path, TAILS))] == [run.run for run in runs]
     assert len(load_runs(bank)) == 4
 

@@ -87,12 +87,6 @@ def make_sample(
     return Sample(X[:train], y[:train], X[train:], y[train:])
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads that wait for each other are slower than one, on data as small as this."""
-    monkeypatch.setattr("featurebank.runtime._chosen", 1)
-
-
 @pytest.fixture(scope="session")
 def sample() -> Sample:
     return make_sample()

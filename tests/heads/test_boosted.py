@@ -12,8 +12,8 @@ import xgboost
 from featurebank.errors import HeadError
 from featurebank.heads.boosted import XGBoostHead
 from featurebank.heads.catalog import make_head
-from featurebank.heads.shared import Shared
-from featurebank.progress import Reporter, shown_by
+from featurebank.heads.exact.shared import Shared
+from featurebank.system.progress import Reporter, shown_by
 
 QUICK: dict[str, Any] = {"n_estimators": 40, "max_depth": 2, "max_bin": 32}
 

@@ -15,7 +15,7 @@ from featurebank.errors import ConfigError, HeadError
 from featurebank.heads.base import Head
 from featurebank.heads.calibration import CalibratedHead, at_temperature
 from featurebank.heads.catalog import kind_of, make_head
-from featurebank.heads.saved import load_head, save_head
+from featurebank.heads.storage.saving import load_head, save_head
 
 
 class Told(Head):

@@ -9,8 +9,8 @@ import pytest
 
 from featurebank.errors import ConfigError, UnknownNameError
 from featurebank.heads.catalog import HEADS, kind_of, make_head
-from featurebank.heads.linear import SoftmaxHead
 from featurebank.heads.needs import VECTORS
+from featurebank.heads.neural.softmax import SoftmaxHead
 
 
 def test_parameters_reach_the_head() -> None:

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from featurebank.errors import HeadError
 from featurebank.heads.catalog import HEADS, kind_of, make_head
 from featurebank.heads.needs import VECTORS
-from featurebank.heads.saved import load_head, save_head
+from featurebank.heads.storage.saving import load_head, save_head
 
 pytestmark = pytest.mark.heavy
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from featurebank.dataset.decode import decode
+from featurebank.dataset.decoding.decode import decode
 from featurebank.errors import BadImageError
 
 

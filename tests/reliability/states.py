@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from featurebank.bank.collect import collect
 from featurebank.bank.items import Items
+from featurebank.bank.maintenance.garbage import collect
 from featurebank.bank.reader import SPLITS, Bank
 from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.errors import BankDamagedError

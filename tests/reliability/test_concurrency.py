@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from featurebank.backbone import load_backbone
-from featurebank.bank.lock import NOTE, WriterLock
-from featurebank.bank.upkeep import find_bank
-from featurebank.bank.verify import verify_bank
+from featurebank.bank.catalog import find_bank
+from featurebank.bank.locks.writer_lock import NOTE, WriterLock
+from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.dataset import load_dataset
 from featurebank.errors import BankLockedError
 from featurebank.extraction import ExtractOptions, locate
-from featurebank.files import write_json
+from featurebank.system.files import write_json
 
 pytestmark = pytest.mark.heavy
 

@@ -21,12 +21,12 @@ from typing import Any
 import pytest
 
 from featurebank.bank import writer as limits
-from featurebank.bank.collect import collect, plan_gc
-from featurebank.bank.lock import NOTE
+from featurebank.bank.catalog import bank_path
+from featurebank.bank.locks.writer_lock import NOTE
+from featurebank.bank.maintenance.garbage import collect, plan_gc
+from featurebank.bank.maintenance.merge import merge_banks
+from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.manifest import MANIFEST, load_manifest
-from featurebank.bank.merge import merge_banks
-from featurebank.bank.upkeep import bank_path
-from featurebank.bank.verify import verify_bank
 from featurebank.errors import BankIncompleteError
 
 pytestmark = pytest.mark.heavy

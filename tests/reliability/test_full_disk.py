@@ -20,17 +20,17 @@ import h5py
 import numpy as np
 import pytest
 
-from featurebank.bank import lock, note
-from featurebank.bank.collect import plan_gc
+from featurebank.bank.catalog import remove_bank
 from featurebank.bank.items import Items
-from featurebank.bank.lock import WriterLock, read_holder
+from featurebank.bank.locks import note, writer_lock
+from featurebank.bank.locks.writer_lock import WriterLock, read_holder
+from featurebank.bank.maintenance.garbage import plan_gc
+from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.manifest import MANIFEST, load_manifest
 from featurebank.bank.reader import Bank
-from featurebank.bank.upkeep import remove_bank
-from featurebank.bank.verify import verify_bank
 from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.dataset import load_dataset
-from featurebank.heads.runs import load_runs
+from featurebank.runs.run import load_runs
 
 pytestmark = pytest.mark.heavy
 
@@ -124,7 +124,7 @@ def one_line(error: str) -> str:
 def stray(path: Path) -> list[str]:
     """Files of a bank that nothing lists."""
     listed = load_manifest(path).files if (path / MANIFEST).is_file() else set()
-    return [file.name for file in path.iterdir() if file.name not in {*listed, MANIFEST, lock.LOCK}]
+    return [file.name for file in path.iterdir() if file.name not in {*listed, MANIFEST, writer_lock.LOCK}]
 
 
 def features(numbers: range) -> np.ndarray:
@@ -200,16 +200,18 @@ def test_a_full_disk_is_no_death_of_the_writer(disk: Disk, monkeypatch: pytest.M
     monkeypatch.setattr(note, "HEARTBEAT_S", 0.02)
     with WriterLock(disk.path):
         filler = disk.fill()
-        first, moment = read_holder(disk.path), (disk.path / lock.NOTE).stat().st_mtime_ns
+        first, moment = read_holder(disk.path), (disk.path / writer_lock.NOTE).stat().st_mtime_ns
         time.sleep(0.2)
         assert read_holder(disk.path) == first, "no room for another note, and the old one stands"
-        assert (disk.path / lock.NOTE).stat().st_mtime_ns > moment, "whoever watches it sees that its holder lives"
+        assert (disk.path / writer_lock.NOTE).stat().st_mtime_ns > moment, (
+            "whoever watches it sees that its holder lives"
+        )
         filler.unlink()
         deadline = time.monotonic() + 10
         while read_holder(disk.path) == first:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-    assert [path.name for path in disk.path.iterdir()] == [lock.LOCK]
+    assert [path.name for path in disk.path.iterdir()] == [writer_lock.LOCK]
 
 
 def files_of(path: Path) -> dict[str, bytes]:
@@ -323,7 +325,7 @@ def test_one_plain_file(child: Start, ended: Ended, disk: Disk, tmp_path: Path, 
 
 def test_the_memory_of_digests(disk: Disk, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a help and no more: without room the files are read again the next time."""
-    monkeypatch.setattr("featurebank.dataset.memory.SETTLED_NS", 0)
+    monkeypatch.setattr("featurebank.dataset.fingerprint_cache.SETTLED_NS", 0)
     time.sleep(0.03)  # longer than a kernel's clock stands still
     memory = disk.path / ".fingerprints"
     peace = load_dataset(str(photos)).digests.tolist()

@@ -18,23 +18,23 @@ import pytest
 
 from featurebank.backbone import Backbone
 from featurebank.backbone.outline import outline_of
-from featurebank.bank.claims import NAME as CLAIMS
-from featurebank.bank.lock import LOCK, NOTE
+from featurebank.bank.locks.claims import NAME as CLAIMS
+from featurebank.bank.locks.note import Heartbeat
+from featurebank.bank.locks.writer_lock import LOCK, NOTE
+from featurebank.bank.maintenance.verify import verify_bank, verify_beside
 from featurebank.bank.manifest import MANIFEST, load_manifest
-from featurebank.bank.note import Heartbeat
 from featurebank.bank.reader import Bank
-from featurebank.bank.verify import verify_bank, verify_beside
 from featurebank.dataset import load_dataset
-from featurebank.dataset.memory import digest_changed
-from featurebank.digest import of_file
+from featurebank.dataset.fingerprint_cache import digest_changed
 from featurebank.engine.converted import path_of, save
 from featurebank.errors import BankError
 from featurebank.extraction import extract
-from featurebank.finetuning.checkpoint import Checkpoint, State
+from featurebank.finetuning.checkpoint import Checkpoint, TrainingState
 from featurebank.grid import train_heads
-from featurebank.heads.openings import record_opening
-from featurebank.heads.runs import load_runs
-from featurebank.sealed import write_sealed
+from featurebank.runs.openings import record_opening
+from featurebank.runs.run import load_runs
+from featurebank.system.digest import of_file
+from featurebank.system.sealed_json import write_sealed
 
 pytestmark = pytest.mark.heavy
 
@@ -100,7 +100,7 @@ def cache(path: Path, lite: Backbone, photos: Path) -> Path:
     digest_changed(
         Settled(photos, extracted), [str(file) for file in extracted], cache / ".fingerprints" / "a.npz", None
     )
-    Checkpoint(State(), {"weights": [np.ones((3, 4), np.float32)]}).save(runs / "00000000aa.checkpoint")
+    Checkpoint(TrainingState(), {"weights": [np.ones((3, 4), np.float32)]}).save(runs / "00000000aa.checkpoint")
     (runs / "00000000bb.keras").write_bytes(bytes(range(256)))
     write_sealed(runs / "00000000bb.json", {"run": "00000000bb", "weights": of_file(runs / "00000000bb.keras")})
     for note in (path / NOTE, runs / "00000000aa.holder"):

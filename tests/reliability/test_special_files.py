@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featurebank import digest
 from featurebank.backbone import Backbone, load_backbone
-from featurebank.bank.upkeep import list_banks
-from featurebank.config import read_pipeline
+from featurebank.bank.catalog import list_banks
 from featurebank.dataset import load_dataset
-from featurebank.dataset.loose import loose_images
+from featurebank.dataset.unlabelled import loose_images
 from featurebank.errors import BadImageError, FeatureBankError
 from featurebank.extraction import extract
-from featurebank.files import open_regular, read_regular
 from featurebank.grafting import load_model
 from featurebank.grid import read_grid
+from featurebank.pipeline.config import read_pipeline
+from featurebank.system import digest
+from featurebank.system.files import open_regular, read_regular
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from featurebank.finetuning.options import FinetuneOptions, read_options
-from featurebank.progress import Reporter
+from featurebank.system.progress import Reporter
 
 
 class Said(Reporter):

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from featurebank import digest
 from featurebank.backbone import Backbone, recorded_source
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
-from featurebank.progress import Advance, Reporter
-from featurebank.sealed import read_sealed
+from featurebank.system import digest
+from featurebank.system.progress import Advance, Reporter
+from featurebank.system.sealed_json import read_sealed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -84,8 +84,8 @@ import contextlib, os, signal, sys
 from pathlib import Path
 from featurebank.bank import Bank
 from featurebank.grid import train_heads
-from featurebank.progress import Reporter
-from featurebank.runtime import set_threads
+from featurebank.system.progress import Reporter
+from featurebank.system.runtime import set_threads
 
 class Deadly(Reporter):
     @contextlib.contextmanager
@@ -115,9 +115,9 @@ PARTNER = """
 import json, os, sys, time
 from pathlib import Path
 from featurebank.bank import Bank
-from featurebank.grid import record, train_heads, work
-from featurebank.progress import Reporter
-from featurebank.runtime import set_threads
+from featurebank.grid import journal, train_heads, worker
+from featurebank.system.progress import Reporter
+from featurebank.system.runtime import set_threads
 
 path, log, grid, options, pause, hold = Path(sys.argv[1]), Path(sys.argv[2]), *map(json.loads, sys.argv[3:7])
 recorded = 0
@@ -130,7 +130,7 @@ class Loud(Reporter):
     def say(self, line):
         write(f"said {line}")
 
-class Journal(record.Journal):
+class Journal(journal.Journal):
     def record(self, job, fitted, **more):
         global recorded
         time.sleep(pause)

@@ -11,7 +11,7 @@ import pytest
 from annotated_types import Ge
 
 from featurebank.errors import ConfigError
-from featurebank.system.options import OptionsError, Problem, StageOptions, expected_of
+from featurebank.system.options import OptionProblem, OptionsError, StageOptions, expected_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +24,9 @@ class Cake(StageOptions):
     oven: Literal["gas", "wood"] | None = None
     served: bool = False
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[OptionProblem]:
         if self.served and self.oven is None:
-            yield Problem("", "an unbaked cake is served: give an oven")
+            yield OptionProblem("", "an unbaked cake is served: give an oven")
 
 
 def test_values_are_of_the_types_that_the_fields_say() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from featurebank.runtime import import_tensorflow
+from featurebank.system.runtime import import_tensorflow
 
 
 def uniform(*, seeds: tuple[int, ...] = (0,), step: int = 0, layer: int = 1, shape: tuple[int, int] = (64, 256)) -> Any:

@@ -1,4 +1,4 @@
-"""Learning rates by step; `tests/heads/test_joined.py` compares trainings under each schedule with Keras's."""
+"""Learning rates by step; `tests/heads/neural/test_together.py` compares trainings under each schedule with Keras's."""
 
 from __future__ import annotations
 

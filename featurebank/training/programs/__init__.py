@@ -1,4 +1,4 @@
-"""The compiled programs that train many heads at once; the only modules here that import TensorFlow at their top.
+"""The compiled TensorFlow steps that train many heads of one shape at once. No other room writes such steps.
 
-`dense.py` explains the algebra of heads side by side, `dense_blocks.py` cuts large kernels, `maps.py` trains on maps.
+Open `dense` first.
 """

@@ -1,4 +1,4 @@
-"""Which blocks a large kernel is cut into; `tests/heads/test_joined.py` trains heads in them."""
+"""Which blocks a large kernel is cut into; `tests/heads/neural/test_together.py` trains heads in them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,315 @@
+"""Networks of the user's own, made backbones: checked, laid flat, cut at the last map, known by what they compute."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+from featurebank.backbone.cuts import last_map
+from featurebank.backbone.families.functions import function_codes
+from featurebank.backbone.graph import name_as_in_new_process
+from featurebank.backbone.network import Backbone
+from featurebank.backbone.preprocess import DECLARED
+from featurebank.backbone.resize import rule_of
+from featurebank.backbone.spec import BackboneSpec
+from featurebank.backbone.unfold import is_functional, unfold
+from featurebank.backbone.weights.files import first_line
+from featurebank.backbone.weights.source import parse_source
+from featurebank.dataset.decoding.levels import parse_levels
+from featurebank.errors import ConfigError, unknown_name
+from featurebank.system import digest
+from featurebank.system.runtime import import_tensorflow
+
+OWN = "own"
+"""What `weights` are called that a model brings along."""
+
+_LEFT_OUT = 0.1
+"""The share of the work that may come after the last map: a classifier, not half of a network."""
+_MAP_AXES = 3
+_CHANNELS = 3
+_RESCALES = ("Rescaling", "Normalization")
+_WORKS = ("Conv", "Dense", "Depthwise", "Separable")
+"""How the classes of layers begin before which a network prepares its input."""
+
+
+@dataclass(frozen=True)
+class UserNetwork(BackboneSpec):
+    """A functional Keras model of the user's.
+
+    Args:
+        origin: what it is called in messages, as "nets:build".
+        known_as: what `featurebank backbones` takes for it; empty where it is known to this process alone.
+        map_layer: the layer that gives the last map.
+        after: the share of multiply-adds that come after that layer and are left out.
+        architecture: the digest of the layers and how they hang together.
+        weights_digest: the digest of the weights.
+        model: a flat copy, without preprocessing, for images of `image_size`.
+    """
+
+    origin: str
+    known_as: str
+    map_layer: str
+    after: float
+    architecture: str
+    weights_digest: str
+    model: Any = field(repr=False, compare=False)
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    default_weights: ClassVar[str] = OWN
+
+    @property
+    def identity(self) -> str:
+        """The digest of the architecture: an edited network is another."""
+        return f"user:{self.architecture}"
+
+    @property
+    def weights_place(self) -> str:
+        """Where the weights come from, for people."""
+        return "in the model"
+
+    @property
+    def layers_hint(self) -> str:
+        """How to see the names of its layers, for messages."""
+        return (
+            f"'featurebank backbones {self.known_as} --layers' lists them"
+            if self.known_as
+            else "its layers() lists them"
+        )
+
+    @property
+    def note(self) -> str:
+        """What was taken as the map."""
+        left_out = f"; {100 * self.after:.1f} % of the work comes after it and is left out" if self.after else ""
+        shape = " x ".join(map(str, self.model.get_layer(self.map_layer).output.shape[1:]))
+        return f"map of {self.name}: the output of '{self.map_layer}', {shape}{left_out}"
+
+    @property
+    def caution(self) -> str:
+        """Warns of pixels that are rescaled twice."""
+        layer = next((layer for layer in self.model.layers if type(layer).__name__ in _RESCALES), None)
+        if layer is None or self.preprocessing == DECLARED["none"] or not _comes_first(self.model, layer):
+            return ""
+        word = next(word for word, rule in DECLARED.items() if rule == self.preprocessing)
+        return (
+            f"{self.name} rescales its input itself ('{layer.name}'), and preprocessing '{word}' comes before that: "
+            "give --preprocessing none unless both are meant"
+        )
+
+    def build(self, prepared: Any, *, top: bool) -> Any:
+        """Adds the network to a graph; the classifier is whatever follows the last map."""
+        if top and self.model.output is self.model.get_layer(self.map_layer).output:
+            message = f"{self.origin} has no classifier: it ends in its last map, '{self.map_layer}'"
+            raise ConfigError(message)
+        return _unfold_with_weights(self.model if top else _trunk(self.model, self.map_layer), prepared)
+
+    def load(self, model: Any, path: Path | None, *, top: bool) -> None:
+        """Does nothing: the network has been built with the only weights that it can have."""
+
+    def weights_file(self, *, top: bool = False) -> None:
+        """There is none: the weights are in the model."""
+
+    def own_file(self, *, top: bool) -> NoReturn:
+        """Raises ConfigError: the weights are in the model."""
+        message = f"{self.origin} brings its weights along, there is no file of them"
+        raise ConfigError(message)
+
+    def own_digest(self) -> str:
+        """Returns the digest of the weights that the model had when it was made a backbone."""
+        return self.weights_digest
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickles the model by its configuration, its weights and the classes of its layers."""
+        classes = {type(layer).__name__: type(layer) for layer in self.model.layers}
+        kept = (self.model.get_config(), self.model.get_weights(), classes)
+        return {**self.__dict__, "model": kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Builds the model again."""
+        import_tensorflow()
+        import keras
+
+        config, weights, classes = state.pop("model")
+        model = keras.Model.from_config(config, custom_objects=classes)
+        model.set_weights(weights)
+        self.__dict__.update(state, model=model)
+
+
+def backbone_from_model(
+    model: Any, *, preprocessing: str, name: str | None = None, image_size: int | None = None,
+    resize: str | None = None, levels: str | None = None,
+) -> Backbone:  # fmt: skip
+    """Makes a Keras model a backbone, as it is now: training it further changes nothing in the backbone.
+
+    Args:
+        model: a functional or Sequential Keras model, RGB images in. What follows its last map is left out.
+        preprocessing: what it expects of its input: "caffe" (BGR, 0 to 255 minus ImageNet's mean), "mean" (the same in
+            RGB), "tf" (RGB, -1 to 1), "torch" (RGB, 0 to 1, then ImageNet's mean and deviation), "0..1" (RGB), or
+            "none" (RGB, 0 to 255; it rescales by itself).
+        name: of the backbone and its banks; by default the model's.
+        image_size: the side of its input in pixels, where the model leaves it open.
+        resize: how images become square; see `load_backbone`.
+        levels: of grey images of more than eight bits; see `load_backbone`.
+
+    Returns:
+        The backbone. Its digest is that of the layers, their settings and the weights; a layer class of your own is
+        known by its name and settings, not by its code: give it another name when it computes something else.
+
+    Raises:
+        UnknownNameError: the preprocessing or the resize rule is none of these.
+        ConfigError: the model is no functional Keras model of one square RGB input, or has no map.
+    """
+    # Keras numbers the models of a process, and a name must mean the same in the next.
+    called = name or re.sub(r"^(functional|sequential|model)_\d+$", r"\1", str(getattr(model, "name", "the model")))
+    return make_backbone(
+        model, preprocessing, origin=called, known_as="", image_size=image_size, resize=resize, levels=levels
+    )
+
+
+def make_backbone(
+    model: Any, preprocessing: str, *, origin: str, known_as: str, image_size: int | None, weights: str | None = None,
+    resize: str | None = None, levels: str | None = None,
+) -> Backbone:  # fmt: skip
+    """Makes a model a backbone; see `backbone_from_model` and `UserNetwork`."""
+    if preprocessing not in DECLARED:
+        raise unknown_name("preprocessing", str(preprocessing), DECLARED)
+    import_tensorflow()
+    size = _input_size(_checked(model, origin), origin, image_size)
+    flat = _flat_copy(model, origin, size)
+    cut = last_map(flat)
+    if cut is None or cut.remaining_work == 1:
+        message = (
+            f"{origin} has no map: expected a layer after the first convolution with an output (height, width, "
+            "channels) through which every path goes"
+        )
+        raise ConfigError(message)
+    if cut.remaining_work > _LEFT_OUT:
+        message = (
+            f"{origin}: {100 * cut.remaining_work:.0f} % of its work comes after its last map, '{cut.name}', and would "
+            f"be left out: where that is meant, save keras.Model(model.input, model.get_layer('{cut.name}').output); "
+            "transformers cannot be backbones yet"
+        )
+        raise ConfigError(message)
+    trunk = _trunk(flat, cut.name)
+    architecture = _architecture(trunk, function_codes(trunk, origin))
+    spec = UserNetwork(
+        re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(origin).stem if origin.endswith(".keras") else origin.replace(":", ".")),
+        size, size, cut.shape[-1], trunk.count_params(), DECLARED[preprocessing], origin, known_as, cut.name,
+        cut.remaining_work, architecture, digest.of_recipe([digest.of_array(w) for w in trunk.get_weights()]),
+        flat,
+    )  # fmt: skip
+    source, rule, scale = parse_source(weights, spec), rule_of(resize), parse_levels(levels)
+    return Backbone(spec, str(weights or OWN), source, size, resize_rule=rule, levels=scale)
+
+
+def _checked(model: Any, origin: str) -> Any:
+    """Returns the model if it is one that can be read.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if problem := _problem(model):
+        message = f"{origin} {problem}"
+        raise ConfigError(message)
+    return model
+
+
+def _problem(model: Any) -> str:
+    """Says what is wrong with a model, and what was expected; nothing if it will do."""
+    import keras
+
+    kind = type(model)
+    if not isinstance(model, keras.Model):
+        return f"is of type {kind.__module__}.{kind.__name__}: expected a Keras model"
+    if not is_functional(model):
+        return (
+            f"is a subclass of keras.Model ({kind.__name__}) whose layers cannot be seen: expected a functional model, "
+            "keras.Model(inputs, outputs)"
+        )
+    try:
+        inputs, outputs = model.inputs, model.outputs
+    except (AttributeError, ValueError):
+        return "does not know its input: expected a model that begins with keras.Input((224, 224, 3))"
+    return _problem_of_shapes(inputs, outputs)
+
+
+def _problem_of_shapes(inputs: Sequence[Any], outputs: Sequence[Any]) -> str:
+    if len(inputs) != 1 or len(outputs) != 1:
+        return f"has {len(inputs)} inputs and {len(outputs)} outputs: expected one of each"
+    shape = tuple(inputs[0].shape[1:])
+    if len(shape) != _MAP_AXES or shape[-1] != _CHANNELS:
+        return f"takes an input of shape {shape}: expected RGB images, (height, width, 3)"
+    if shape[0] != shape[1]:
+        return f"takes images of {shape[0]} x {shape[1]} pixels: expected a square, or (None, None, 3)"
+    return ""
+
+
+def _input_size(model: Any, origin: str, wanted: int | None) -> int:
+    """Returns the side of the input: the model's, or what is wanted where the model leaves it open."""
+    side = model.inputs[0].shape[1]
+    if side is None and wanted is None:
+        message = f"{origin} takes images of any size: say which, as --image-size 224"
+        raise ConfigError(message)
+    if side is not None and wanted not in {None, side}:
+        message = f"{origin} takes images of {side} x {side} pixels, got image size {wanted}: leave it out"
+        raise ConfigError(message)
+    if wanted is not None and (not isinstance(wanted, int) or wanted < 1):
+        message = f"image size {wanted}: expected a number of pixels, as 224"
+        raise ConfigError(message)
+    return int(side or wanted or 0)
+
+
+def _flat_copy(model: Any, origin: str, size: int) -> Any:
+    """Copies a model so that all its layers lie in one graph, with names that do not depend on other models."""
+    import keras
+
+    image = keras.Input((size, size, _CHANNELS), name="image")
+    try:
+        output = _unfold_with_weights(model, image)
+    except ConfigError as error:
+        message = f"{origin}: {error}"
+        raise ConfigError(message) from error
+    except (ValueError, TypeError) as error:
+        message = f"{origin} cannot be built for {size} x {size} pixels ({first_line(error)}): give another image size"
+        raise ConfigError(message) from error
+    flat = keras.Model(image, output)
+    name_as_in_new_process(flat)
+    return flat
+
+
+def _unfold_with_weights(model: Any, tensor: Any) -> Any:
+    output, copies = unfold(model, tensor)
+    for layer, copy in copies:
+        if getattr(layer, "weights", None):
+            copy.set_weights(layer.get_weights())
+    return output
+
+
+def _trunk(flat: Any, layer: str) -> Any:
+    import keras
+
+    return keras.Model(flat.input, flat.get_layer(layer).output)
+
+
+def _comes_first(model: Any, layer: Any) -> bool:
+    names = [type(one).__name__ for one in model.layers[: model.layers.index(layer)]]
+    return not any(name.startswith(_WORKS) for name in names)
+
+
+def _architecture(trunk: Any, codes: dict[str, str]) -> str:
+    """The digest of what a network computes, apart from its weights: not of its name or of what is trainable.
+
+    Args:
+        trunk: the network.
+        codes: of the functions of the user's own that it calls; see `function_codes`.
+    """
+    config = json.loads(trunk.to_json())["config"]
+    layers = [
+        {**layer, "config": {k: v for k, v in layer["config"].items() if k != "trainable"}}
+        for layer in config["layers"]
+    ]
+    parts = [layers, config["output_layers"], *([codes] if codes else [])]
+    return digest.of_bytes(json.dumps(parts, sort_keys=True).encode())

@@ -1,0 +1,209 @@
+"""How a user names a network of their own: MODULE:FUNCTION, or the path of a .keras file."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from featurebank.backbone.families.user import OWN, make_backbone
+from featurebank.backbone.keras_file import load_keras_file
+from featurebank.backbone.naming import KERAS_SUFFIX, name_function
+from featurebank.backbone.network import Backbone
+from featurebank.backbone.preprocess import DECLARED
+from featurebank.backbone.weights.files import first_line, quiet_stdout
+from featurebank.errors import ConfigError, WeightsError, unknown_name
+from featurebank.system import digest
+from featurebank.system.runtime import import_tensorflow
+
+_SIZE = "image_size"
+_CHOICES = ", ".join(DECLARED)
+_steady: set[str] = set()
+"""The functions that gave the same network twice."""
+
+
+def load_user_network(
+    name: str, *, weights: str | None = None, image_size: int | None = None, preprocessing: str | None = None,
+    resize: str | None = None, levels: str | None = None,
+) -> Backbone:  # fmt: skip
+    """Loads a network of the user's own, which imports Keras, and runs the function where one is named.
+
+    Args:
+        name: MODULE:FUNCTION or the path of a .keras file.
+        weights: "own" (the default) or "random:SEED".
+        image_size: the side of its input in pixels; handed to the function if it takes `image_size`.
+        preprocessing: what the network expects; needless where the function declares it.
+        resize: how images become square; see `load_backbone`.
+        levels: of grey images of more than eight bits; see `load_backbone`.
+
+    Returns:
+        The backbone.
+
+    Raises:
+        ConfigError: the module, function or file is not there, fails, declares no preprocessing or two, gives
+            something that cannot be a backbone, or other weights at each call.
+        WeightsError: the file is damaged.
+    """
+    import_tensorflow()
+    name_function(name)
+    if name.endswith(KERAS_SUFFIX):
+        model, declared = _from_file(Path(name).expanduser()), None
+    else:
+        model, declared = _from_function(name, image_size)
+        if weights in {None, OWN} and name not in _steady:
+            _check_steady(name, model, _from_function(name, image_size)[0])
+    chosen = _agreed(name, declared, preprocessing)
+    return make_backbone(
+        model, chosen, origin=name, known_as=name, image_size=image_size, weights=weights, resize=resize, levels=levels
+    )
+
+
+def _check_steady(name: str, model: Any, again: Any) -> None:
+    """Refuses a function whose network has other weights at each call: no bank could be told from another.
+
+    Raises:
+        ConfigError: it has.
+    """
+    first, second = ([digest.of_array(w) for w in getattr(one, "get_weights", list)()] for one in (model, again))
+    if first != second:
+        message = (
+            f"{name} gives other weights at each call: load trained weights in it (model.load_weights), or fix the "
+            "seed of random ones (keras.utils.set_random_seed(0))"
+        )
+        raise ConfigError(message)
+    _steady.add(name)
+
+
+def _agreed(name: str, declared: str | None, given: str | None) -> str:
+    """Returns the preprocessing, which must be told, and not told twice in different ways."""
+    if declared is None and given is None:
+        how = f"give --preprocessing with one of {_CHOICES}"
+        if not name.endswith(KERAS_SUFFIX):
+            how += ", or let the function declare it, as build.preprocessing = 'caffe'"
+        message = f"{name} does not say what its input is to be: {how}"
+        raise ConfigError(message)
+    if declared is not None and given not in {None, declared}:
+        message = f"{name} declares preprocessing '{declared}', got '{given}': leave it out"
+        raise ConfigError(message)
+    return str(declared if declared is not None else given)
+
+
+def _from_file(path: Path) -> Any:
+    """Loads a .keras file; code in it is refused."""
+    if not path.is_file():
+        message = f"there is no model file '{path}': check the path, or name a backbone of 'featurebank backbones'"
+        raise ConfigError(message)
+    try:
+        with quiet_stdout():
+            return load_keras_file(path)
+    except Exception as error:  # a damaged or hostile file fails anywhere in Keras
+        message = (
+            f"'{path}' cannot be loaded ({first_line(error)}): expected a whole model saved by Keras 3, of Keras's own "
+            "layers; with layers of your own use MODULE:FUNCTION"
+        )
+        raise WeightsError(message) from error
+
+
+def _from_function(name: str, image_size: int | None) -> tuple[Any, str | None]:
+    """Calls MODULE:FUNCTION; returns the model and the preprocessing that is declared, if any."""
+    module, _, attribute = name.partition(":")
+    with _current_directory_importable():
+        function = _function(name, module, attribute)
+        options = _options(name, function, image_size)
+        with _one_line(f"{name} failed"), quiet_stdout():
+            found = function(**options)
+    attached = getattr(function, "preprocessing", None)
+    if isinstance(found, tuple) and len(found) == 2:  # noqa: PLR2004 - (model, preprocessing)
+        model, returned = found
+        if attached not in {None, returned}:
+            message = f"{name} declares preprocessing '{attached}' and returns '{returned}': expected one of them"
+            raise ConfigError(message)
+        return model, str(returned)
+    return found, attached
+
+
+def _function(name: str, module: str, attribute: str) -> Callable[..., Any]:
+    """Finds the function."""
+    if not all(part.isidentifier() for part in [*module.split("."), attribute]):
+        message = f"backbone '{name}': expected MODULE:FUNCTION, as my_networks:build"
+        raise ConfigError(message)
+    _check_module(module)
+    with _one_line(f"{name}: '{module}' cannot be imported"):
+        found = importlib.import_module(module)
+    functions = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
+    function = getattr(found, attribute, None)
+    if function is None:
+        raise unknown_name("function", attribute, functions, f"of module '{module}'")
+    if not inspect.isroutine(function):
+        message = f"{name} is of type {type(function).__name__}: expected a function that returns a Keras model"
+        raise ConfigError(message)
+    return function
+
+
+def _check_module(module: str) -> None:
+    """Raises UnknownNameError where a module, or a package that it is in, does not exist."""
+    importlib.invalidate_caches()
+    parts = module.split(".")
+    places: Any = None
+    for count in range(1, len(parts) + 1):
+        name = ".".join(parts[:count])
+        with _one_line(f"'{module}' cannot be imported"):
+            spec = importlib.util.find_spec(name)
+        if spec is None:
+            known = [".".join([*parts[: count - 1], info.name]) for info in pkgutil.iter_modules(places)]
+            raise unknown_name("module", name, known, "it is looked for in the current directory too")
+        places = spec.submodule_search_locations or []
+
+
+def _options(name: str, function: Callable[..., Any], image_size: int | None) -> dict[str, int]:
+    """Returns what the function is to be called with: the image size, if it takes one."""
+    parameters = inspect.signature(function).parameters
+    optional = {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+    needed = [p.name for p in parameters.values() if p.default is p.empty and p.kind not in optional]
+    if others := [parameter for parameter in needed if parameter != _SIZE]:
+        message = f"{name} needs arguments ({', '.join(others)}): expected none, or image_size"
+        raise ConfigError(message)
+    if _SIZE in needed and image_size is None:
+        message = f"{name} needs an image size: say which, as --image-size 224"
+        raise ConfigError(message)
+    return {_SIZE: image_size} if _SIZE in parameters and image_size is not None else {}
+
+
+@contextlib.contextmanager
+def _current_directory_importable() -> Iterator[None]:
+    """Lets modules of the current directory be imported, as `python -m` does."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(here)
+
+
+@contextlib.contextmanager
+def _one_line(what: str) -> Iterator[None]:
+    """Turns whatever a user's code raises into one line that says where."""
+    try:
+        yield
+    except Exception as error:
+        message = f"{what}{_place(error)}: {type(error).__name__}: {first_line(error)}; -v shows all of it"
+        raise ConfigError(message) from error
+
+
+def _place(error: Exception) -> str:
+    """Says where in the user's code an error comes from: the last line that is neither ours nor in a package."""
+    files = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [
+        f" at {path.name}:{line}"
+        for path, line in files
+        if path != Path(__file__) and not {"site-packages", "importlib"} & set(path.parts) and path.is_file()
+    ]
+    return own[-1] if own else ""

@@ -1,0 +1,146 @@
+"""Who trains what: two processes never do the same run of a grid, nor the same fine-tune.
+
+A run is claimed by a lock on one byte of one file, at the place that the run's id says; the file has no content. Such a
+lock costs nothing, and the kernel frees it when its process dies, however that happens. What a lock of POSIX does not
+tell apart are the threads of one process, so these are told apart here; and closing a file frees all that its process
+has locked in it, so there is one handle a file and process.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from featurebank.bank.locks.note import NO_LOCKS
+from featurebank.bank.locks.writer_lock import explain_read_only
+
+NAME = ".claims"
+_TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
+
+
+@dataclass
+class _Handle:
+    """The one handle of a file in this process."""
+
+    file: int
+    users: int = 0
+    held: set[str] = field(default_factory=set)
+
+
+_handles: dict[str, _Handle] = {}
+_guard = threading.Lock()
+
+
+class Claims:
+    """The claims of one `train_heads` or `finetune` on a bank, inside a `with` block, at whose end all are let go.
+
+    Args:
+        directory: of the bank's runs; made with the first claim if it is not there.
+        warn: is told, once, where the file system has no locks; everything is granted then.
+    """
+
+    def __init__(self, directory: Path, warn: Callable[[str], None] = lambda line: None) -> None:
+        self._path, self._warn = directory / NAME, warn
+        self._mine: set[str] = set()
+        self.locks = True
+        """Whether the disk has locks, as far as is known; without them everything is granted."""
+        self._handle: _Handle | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release(list(self._mine))
+        with _guard:
+            if self._handle:
+                self._handle.users -= 1
+                if not self._handle.users:
+                    os.close(self._handle.file)
+                    del _handles[self._key]
+                self._handle = None
+
+    def take(self, run: str) -> bool:
+        """Claims a run; returns whether it is this process's, and this block's, now.
+
+        Raises:
+            BankReadOnlyError: nothing can be written into the directory.
+        """
+        with _guard:
+            handle = self._opened()
+            if run in handle.held:
+                return run in self._mine
+            if self.locks and not self._lock(handle.file, run):
+                return False
+            handle.held.add(run)
+        self._mine.add(run)
+        return True
+
+    def release(self, runs: Iterable[str]) -> None:
+        """Lets runs go, which are recorded by now or will not be."""
+        for run in runs:
+            if run in self._mine and self._handle:
+                self._mine.remove(run)
+                with _guard:
+                    self._handle.held.discard(run)
+                    if self.locks:
+                        _unlock(self._handle.file, _offset(run))
+
+    def _opened(self) -> _Handle:
+        if self._handle is None:
+            self._key = str(self._path.resolve())
+            if self._key not in _handles:
+                with explain_read_only(self._path.parent):
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
+                    _handles[self._key] = _Handle(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666))
+            self._handle = _handles[self._key]
+            self._handle.users += 1
+        return self._handle
+
+    def _lock(self, file: int, run: str) -> bool:
+        try:
+            _lock(file, _offset(run))
+        except OSError as error:
+            if error.errno in _TAKEN:
+                return False
+            if error.errno not in NO_LOCKS:
+                raise
+            self.locks = False
+            self._warn(
+                f"'{self._path.parent}' lies on a disk without file locks ({error.strerror}): another process with "
+                "the same command would train the same; run one at a time"
+            )
+        return True
+
+
+def _offset(run: str) -> int:
+    return int(run, 16)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: int, offset: int) -> None:
+        os.lseek(file, offset, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+
+    def _unlock(file: int, offset: int) -> None:
+        os.lseek(file, offset, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(file: int, offset: int) -> None:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset, os.SEEK_SET)
+
+    def _unlock(file: int, offset: int) -> None:
+        fcntl.lockf(file, fcntl.LOCK_UN, 1, offset, os.SEEK_SET)

@@ -1,0 +1,165 @@
+"""One writer a bank: a lock that tells who holds it, and that a dead process cannot keep.
+
+Two layers, because neither is enough alone. The system's own file lock (through `filelock`) is exact between the
+processes of one machine and is freed by the kernel when its holder dies. A note beside it (host, process, heartbeat)
+tells people who holds it, and guards disks that have no locks, or whose locks do not reach other hosts; see `note`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import filelock
+
+from featurebank.bank.locks import note
+from featurebank.bank.locks.note import NO_LOCKS, Heartbeat, Holder, NoteTakenError, read_note, watch
+from featurebank.errors import BankLockedError, BankReadOnlyError
+from featurebank.system.files import explain_full_disk
+
+_NOTE_WITHIN_S = 1.0
+"""A holder writes its note within this time, or its disk is full."""
+_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+NOTE = "writer.json"
+LOCK = ".writer.lock"
+
+
+class WriterLock:
+    """Holds a bank for writing inside a `with` block.
+
+    Args:
+        directory: the bank's; made if it is not there.
+        wait: wait until a holder has ended.
+        tell: called with one line on whom is waited for, and on a dead holder whose lock is taken over.
+        freeing: the holder frees space, so that a disk which is too full for the note does not stop it; the system's
+            lock is held all the same.
+
+    Raises:
+        BankLockedError: another process holds it; the message says which, and since when it was last heard of.
+        BankReadOnlyError: nothing can be written there.
+    """
+
+    def __init__(
+        self, directory: Path, *, wait: bool = False, tell: Callable[[str], None] | None = None, freeing: bool = False
+    ) -> None:
+        self._directory, self._wait, self._tell, self._freeing = directory, wait, tell or (lambda line: None), freeing
+        with explain_read_only(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._lock = filelock.FileLock(directory / LOCK, timeout=0, fallback_to_soft=False)
+        self._exact = True
+        """Whether the system's lock works on this disk."""
+
+    def __enter__(self) -> Self:
+        waited = False
+        while True:
+            try:
+                dead = self._take()
+                break
+            except BankLockedError as error:
+                if not self._wait:
+                    raise
+                if not waited:
+                    self._tell(f"waiting: {str(error).partition(' writes the bank')[0]}")
+                    waited = True
+                time.sleep(note.LOOK_AGAIN_S)
+        if dead:
+            self._tell(
+                f"{dead.name} ended without letting go of '{self._directory.name}': taken over, what it had finished "
+                "is kept"
+            )
+        return self
+
+    def check(self) -> None:
+        """Raises BankLockedError where another process has taken the bank over, as while this machine slept."""
+        if other := self._heartbeat.other():
+            raise _held(self._directory, other)
+
+    def _take(self) -> Holder | None:
+        """Takes the lock; returns who held it and is dead, if anybody."""
+        self._acquire()
+        try:
+            holder = read_note(self._directory / NOTE)  # whoever let go since has taken its note away
+            exact = holder and holder.is_here and self._exact  # then the kernel says that it is dead
+            if holder and not exact and watch(self._directory / NOTE, holder, self._tell):
+                raise _held(self._directory, read_note(self._directory / NOTE) or holder)
+            self._heartbeat = Heartbeat(self._directory / NOTE, settle=not self._exact, freeing=self._freeing)
+            with explain_read_only(self._directory):
+                self._heartbeat.__enter__()
+        except NoteTakenError as error:
+            self._lock.release()
+            raise _held(self._directory, error.holder) from error
+        except BaseException:
+            self._lock.release()
+            raise
+        return holder
+
+    def _acquire(self) -> None:
+        """Takes the system's lock, or tells who has it: a holder that has just taken it has yet to write its note."""
+        deadline = time.monotonic() + _NOTE_WITHIN_S
+        before = read_note(self._directory / NOTE)
+        while True:
+            try:
+                with explain_read_only(self._directory), explain_full_disk(self._directory / NOTE):
+                    self._directory.mkdir(parents=True, exist_ok=True)  # its last holder may have removed the bank
+                    self._lock.acquire()
+                return
+            except filelock.Timeout as error:
+                holder = read_note(self._directory / NOTE)
+                known = holder and (holder != before or _is_fresh(holder))
+                if known or time.monotonic() > deadline:
+                    raise _held(self._directory, holder) from error
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                self._exact = False
+                return
+            time.sleep(_NOTE_WITHIN_S / 50)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._heartbeat.__exit__(kind, error, trace)
+        finally:
+            self._lock.release()
+
+
+def read_holder(directory: Path) -> dict[str, Any] | None:
+    """Returns who holds a bank, or last held it without letting go: host, process and heartbeat (Unix seconds)."""
+    if not (holder := read_note(directory / NOTE)):
+        return None
+    return {"host": holder.host, "process": holder.process, "heartbeat": holder.heartbeat}
+
+
+def _is_fresh(holder: Holder) -> bool:
+    """Tells whether a process of this host has just written its note, by the clock that both have."""
+    return holder.is_here and abs(time.time() - holder.heartbeat) < 2 * note.HEARTBEAT_S
+
+
+def _held(directory: Path, holder: Holder | None) -> BankLockedError:
+    who = "another process"
+    if holder:
+        seconds = max(0, time.time() - holder.heartbeat) if holder.is_here else 0
+        who = f"{holder.name} (heard of {f'{seconds:.0f} s ago' if seconds >= 1 else 'just now'})"
+    message = f"{who} writes the bank '{directory}' now: wait for it to end, then run the same command again"
+    return BankLockedError(message)
+
+
+@contextlib.contextmanager
+def explain_read_only(directory: Path) -> Iterator[None]:
+    """Turns the refusal of a disk that can only be read into one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
+        message = (
+            f"'{directory}' is read-only ({error.strerror}): nothing can be written there; choose another --cache, or "
+            "make it writable"
+        )
+        raise BankReadOnlyError(message) from error

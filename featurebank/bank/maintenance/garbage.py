@@ -1,0 +1,258 @@
+"""`cache gc`: what nothing needs any more. First it is decided what that is (`plan`), then it is taken away.
+
+A process that dies on the way leaves a whole bank: a new shard is written before the manifest lists it in the place of
+old ones, and these are deleted only after that. What it leaves behind, the next clean-up finds. One shard is replaced
+at a time, those first that nothing needs at all, so that a nearly full disk can be cleaned too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from featurebank.bank import writer as limits
+from featurebank.bank.catalog import remove_directory
+from featurebank.bank.index import contained
+from featurebank.bank.locks.writer_lock import LOCK, NOTE
+from featurebank.bank.maintenance.unfinished import leftovers, remove_leftovers
+from featurebank.bank.manifest import ITEMS, MANIFEST, Manifest, load_items, load_manifest
+from featurebank.bank.shard import PATTERN, ShardEntry, is_whole, read_keys, read_rows, write_shard
+from featurebank.bank.writer import BankWriter, event
+from featurebank.errors import BankDamagedError, BankError, BankIncompleteError, BankNotFoundError
+from featurebank.system.files import TEMPORARY_PREFIX
+from featurebank.system.progress import SILENT, Reporter
+
+_FEW_ROWS = 4
+"""A shard with fewer than one in so many of the rows that it could have is small."""
+_MANY_SMALL = 8
+"""So many small shards of one kind are joined."""
+_OLD_S = 3600.0
+"""No file takes so long to write."""
+_YOUNG_S = 60.0
+"""A directory without a manifest may be a bank that is just being made."""
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A shard whose living rows move into a new one."""
+
+    shard: ShardEntry
+    rows: np.ndarray
+    """The rows that live, (n,) positions in the shard."""
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What a bank does not need."""
+
+    bank: Path
+    files: tuple[Path, ...] = ()
+    """Leftovers of dead writers and fine-tunes, and shards and tables that the manifest does not list."""
+    rewrites: tuple[Rewrite, ...] = ()
+    """Shards with rows of images that are no longer in the dataset, or that other shards have too; and small ones."""
+    dead_rows: int = 0
+    """How many rows are taken out."""
+    whole: bool = False
+    """The directory is what is left of a bank that was removed, or never came to be."""
+    sizes: tuple[int, ...] = field(default=(), repr=False)
+
+    @property
+    def bytes(self) -> int:
+        """How much less the bank takes on disk afterwards, about."""
+        rows = sum(r.shard.bytes * (r.shard.rows - len(r.rows)) // max(1, r.shard.rows) for r in self.rewrites)
+        return sum(self.sizes) + rows
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.rewrites or self.whole)
+
+
+def plan_gc(path: Path) -> Garbage:
+    """Decides what of a bank's directory can go; changes nothing.
+
+    Raises:
+        BankDamagedError: the bank's tables are damaged, so that it is not known what is needed.
+        BankIncompleteError: the first extraction has not ended, so that it is not known which images there are.
+        BankError: the directory is a link to another place.
+    """
+    if path.is_symlink():
+        message = f"'{path}' is a link: clean the bank where it lies, 'featurebank cache gc {path.resolve()}'"
+        raise BankError(message)
+    try:
+        manifest = load_manifest(path)
+    except BankNotFoundError:
+        return _remains(path)
+    listed = {MANIFEST, LOCK, NOTE, *manifest.files}
+    files = [file for file in _files(path) if file.name not in listed]
+    if manifest.items is None:
+        if files:
+            return Garbage(path, tuple(files), sizes=tuple(map(_size, files)))
+        message = f"extraction into '{path}' has not ended: run it to its end first, so that it is known what is needed"
+        raise BankIncompleteError(message)
+    dead, rewrites = _rewrites(path, manifest)
+    return Garbage(path, tuple(files), tuple(rewrites), dead, sizes=tuple(map(_size, files)))
+
+
+def collect(path: Path, *, reporter: Reporter = SILENT) -> Garbage:
+    """Takes away what `plan_gc` finds, while it holds the bank.
+
+    Returns:
+        What was taken away.
+
+    Raises:
+        BankLockedError: another process writes the bank.
+        BankDamagedError, BankIncompleteError, BankError: as `plan_gc`.
+        DiskFullError: there is no room for a new shard; the bank holds what it held, and run again it goes on.
+    """
+    garbage = plan_gc(path)
+    if not garbage:
+        return garbage
+    if garbage.whole:
+        remove_directory(path, unless_bank=True)
+        return garbage
+    manifest = load_manifest(path)
+    with BankWriter(path, manifest.recipe, manifest.dataset, tell=reporter.say, freeing=True) as to:
+        for line in to.lost:
+            reporter.warn(line)
+        garbage = _as_it_is_now(garbage)
+        remove_leftovers(path / "runs")
+        for file in garbage.files:
+            if file.parent == path or file.name.startswith(TEMPORARY_PREFIX):  # of runs, all else is gone or in use
+                file.unlink(missing_ok=True)
+        if garbage.rewrites:
+            with reporter.track("gc", sum(r.shard.bytes for r in garbage.rewrites), "bytes") as advance:
+                for group in _groups(garbage.rewrites):
+                    whole = [r for r in group if not len(r.rows) or _is_whole(path, r.shard, reporter)]
+                    to.replace([r.shard for r in whole], _rewrite(path, whole))
+                    advance(sum(r.shard.bytes for r in group))
+            to.note(event(removed_rows=garbage.dead_rows, rewritten_shards=len(garbage.rewrites)))
+    return garbage
+
+
+def _as_it_is_now(before: Garbage) -> Garbage:
+    """Looks again while the lock is held; the writer itself has removed the leftovers, which still count."""
+    now = plan_gc(before.bank)
+    files = dict(zip(before.files, before.sizes, strict=True)) | dict(zip(now.files, now.sizes, strict=True))
+    known = {file: size for file, size in files.items() if file in now.files or not file.exists()}
+    return Garbage(now.bank, tuple(known), now.rewrites, now.dead_rows, sizes=tuple(known.values()))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """Yields the files that a writer has made in a bank's directory, and what dead grids and fine-tunes have left."""
+    for pattern in (f"{TEMPORARY_PREFIX}*", PATTERN, ITEMS):
+        yield from (file for file in path.glob(pattern) if file.is_symlink() or not file.is_dir())
+    if (path / "runs").is_symlink():  # what it leads to is not the bank's
+        return
+    for file in path.glob(f"runs/{TEMPORARY_PREFIX}*"):
+        with contextlib.suppress(OSError):  # training holds no lock, and renames its files while we look
+            if time.time() - file.stat().st_mtime > _OLD_S:
+                yield file
+    yield from leftovers(path / "runs")
+
+
+def _remains(path: Path) -> Garbage:
+    """Tells whether a directory without a manifest is what is left of a bank."""
+    runs = path / "runs"
+    ours = {*_files(path), path / LOCK, path / NOTE, runs, *(() if runs.is_symlink() else runs.glob("*"))}
+    found = set(path.iterdir()) if path.is_dir() else set()
+    if not found or not found <= ours or time.time() - path.stat().st_mtime < _YOUNG_S:
+        return Garbage(path)
+    return Garbage(path, whole=True, sizes=tuple(map(_size, path.rglob("*"))))
+
+
+def _rewrites(path: Path, manifest: Manifest) -> tuple[int, list[Rewrite]]:
+    """Finds the shards with dead rows, and small ones where there are many."""
+    wanted = np.unique(load_items(path, manifest).digests)
+    kinds: dict[tuple[tuple[str, ...], int], list[tuple[ShardEntry, np.ndarray]]] = {}
+    for shard in manifest.shards:
+        with contextlib.suppress(BankDamagedError):  # `cache verify` tells of it, and the next extract mends it
+            keys = read_keys(path, shard)["digest"]
+            kinds.setdefault(_kind(shard), []).append((shard, keys))
+    chosen = []
+    for found in kinds.values():
+        joined = sum(_is_small(shard) for shard, _ in found) >= _MANY_SMALL
+        for rewrite in _living(found, wanted):
+            shard = rewrite.shard
+            needless = len(rewrite.rows) < shard.rows or (joined and _is_small(shard))
+            if needless and not _is_shared(path, shard):
+                chosen.append(rewrite)
+    return sum(r.shard.rows - len(r.rows) for r in chosen), chosen
+
+
+def _living(found: list[tuple[ShardEntry, np.ndarray]], wanted: np.ndarray) -> Iterator[Rewrite]:
+    """Yields the rows of each shard that an image needs and no shard before has."""
+    digests = np.concatenate([rows for _, rows in found])
+    alive = np.zeros(len(digests), bool)
+    alive[np.unique(digests, return_index=True)[1]] = True
+    alive &= contained(digests, wanted)
+    ends = np.cumsum([len(rows) for _, rows in found])
+    for (shard, _), mask in zip(found, np.split(alive, ends[:-1]), strict=True):
+        yield Rewrite(shard, np.flatnonzero(mask))
+
+
+def _kind(shard: ShardEntry) -> tuple[tuple[str, ...], int]:
+    return tuple(sorted(shard.taps)), shard.view
+
+
+def _is_small(shard: ShardEntry) -> bool:
+    return shard.rows < limits.SHARD_ROWS / _FEW_ROWS and shard.bytes < limits.SHARD_BYTES / _FEW_ROWS
+
+
+def _is_shared(path: Path, shard: ShardEntry) -> bool:
+    """Tells whether another bank has the same file: then a copy with fewer rows would take more space, not less."""
+    with contextlib.suppress(OSError):
+        return (path / shard.file).stat().st_nlink > 1
+    return False
+
+
+def _groups(rewrites: tuple[Rewrite, ...]) -> Iterator[list[Rewrite]]:
+    """Parts the shards of one kind into groups that become one shard each; first come those that become none."""
+    if dead := [r for r in rewrites if not len(r.rows)]:
+        yield dead
+    alive = [r for r in rewrites if len(r.rows)]
+    for kind in sorted({_kind(r.shard) for r in alive}):
+        group: list[Rewrite] = []
+        rows = size = 0
+        for rewrite in (r for r in alive if _kind(r.shard) == kind):
+            more = rewrite.shard.bytes * len(rewrite.rows) // rewrite.shard.rows
+            if group and (rows + len(rewrite.rows) > limits.SHARD_ROWS or size + more > limits.SHARD_BYTES):
+                yield group
+                group, rows, size = [], 0, 0
+            group.append(rewrite)
+            rows, size = rows + len(rewrite.rows), size + more
+        if group:
+            yield group
+
+
+def _is_whole(path: Path, shard: ShardEntry, reporter: Reporter) -> bool:
+    """Compares a shard with its checksum: to copy damaged rows would give them a new one, and hide the damage."""
+    if is_whole(path, shard):
+        return True
+    reporter.warn(
+        f"shard '{path / shard.file}' is damaged: left as it is; 'featurebank cache verify --forget' takes it out"
+    )
+    return False
+
+
+def _rewrite(path: Path, group: list[Rewrite]) -> list[ShardEntry]:
+    """Writes the living rows of some shards as one, in the order of their digests."""
+    group = [r for r in group if len(r.rows)]
+    if not group:
+        return []
+    keys = np.concatenate([read_keys(path, r.shard)[r.rows] for r in group])
+    order = np.argsort(keys["digest"], kind="stable")
+    taps = {
+        tap: [np.concatenate([read_rows(path, r.shard, tap, r.rows) for r in group])[order]]
+        for tap in sorted(group[0].shard.taps)
+    }
+    return [write_shard(path, keys[order], taps)]
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.lstat().st_size if path.is_file() or path.is_symlink() else 0
+    return 0

@@ -1,0 +1,235 @@
+"""`cache merge`: several banks of one recipe become one, as where machines have each extracted a part of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featurebank.bank.catalog import bank_path, recipe_differences
+from featurebank.bank.items import Items
+from featurebank.bank.maintenance.agreement import (
+    Resplit,
+    check_splits,
+    drawn_differently,
+    labelled_differently,
+    split_again,
+)
+from featurebank.bank.maintenance.sharing import share
+from featurebank.bank.manifest import Manifest, load_items, load_manifest
+from featurebank.bank.reader import Bank
+from featurebank.bank.rows import StoredRows
+from featurebank.bank.shard import read_keys
+from featurebank.bank.writer import BankWriter, event
+from featurebank.dataset.class_names import in_order
+from featurebank.errors import BankDamagedError, ConfigError
+from featurebank.system.progress import SILENT, Reporter
+
+
+@dataclass(frozen=True)
+class _MergedBank:
+    path: Path
+    manifest: Manifest
+    items: Items | None
+    """None where its first extraction has not ended: its rows count all the same."""
+
+
+def merge_banks(
+    paths: Sequence[Path],
+    cache: Path,
+    *,
+    name: str | None = None,
+    resplit: Resplit | None = None,
+    reporter: Reporter = SILENT,
+) -> Bank:
+    """Makes one bank of several of one recipe; those stay as they are, but for one that is the result's own place.
+
+    Where all are of one dataset (parts of its images, extracted in several places), an image keeps its id. Otherwise
+    ids begin with the name of their dataset, as "birds/a.jpg", and the classes are those of all together. An image
+    keeps its split; no content may stand in train in one bank and in test in another.
+
+    Args:
+        paths: the banks' directories, two or more.
+        cache: where the result lies.
+        name: of the result's dataset; by default theirs, if it is one, else "merged".
+        resplit: how all splits are decided again, instead of being kept.
+        reporter: where progress is shown.
+
+    Returns:
+        The result: every image of every bank, with the taps and views that all of them have.
+
+    Raises:
+        ConfigError: there is one bank only, the recipes differ, no tap is common, taps are stored in different types,
+            one id stands for different images or labels, or one content is in different splits.
+        BankDamagedError: a bank is damaged.
+        BankLockedError: another process writes the result.
+        DiskFullError: no space is left; run it again, it goes on.
+    """
+    parts = [_part(path) for path in dict.fromkeys(path.resolve() for path in paths)]
+    _check(parts)
+    common = {part.manifest.dataset["spec"] for part in parts}
+    one = len(common) == 1
+    record = _record(parts, name, one=one)
+    tables = [_relabelled(p, record["classes"], prefix=not one) for p in _whole(parts)]
+    about: dict[str, Any] = {}
+    if resplit:
+        tables, about = split_again(tables, resplit)
+        record |= {"fractions": list(resplit.fractions), "seed": resplit.seed}
+    else:
+        check_splits(tables, [part.path.name for part in _whole(parts)])
+        for line in drawn_differently([part.manifest.dataset for part in parts]):
+            reporter.warn(line)
+    for line in labelled_differently(tables):
+        reporter.warn(line)
+    items = _join(tables)
+    first = parts[0].manifest
+    taps = tuple(tap for tap in first.taps if all(tap in part.manifest.taps for part in _whole(parts)))
+    views = min(part.manifest.views for part in _whole(parts))
+    target = _target(cache, record["name"], first)
+    with BankWriter(target, first.recipe, record, source=first.source, tell=reporter.say) as to:
+        rows = _link_all(parts, to, reporter)
+        found = StoredRows(
+            target, Manifest(first.recipe, record, shards=to.manifest.shards, taps=taps, views=views), items
+        )
+        for tap in taps:
+            found.check(tap, views)
+        listed = set(items.ids)
+        skipped = [s for part in parts for s in part.manifest.skipped if s["id"] not in listed] if one else []
+        to.finish(
+            items, taps, skipped, event(merged=[part.path.name for part in parts], linked=rows, **about), views=views
+        )
+    return Bank(target)
+
+
+def _target(cache: Path, name: str, first: Manifest) -> Path:
+    """Returns where the result lies, which is inside of the cache."""
+    target = bank_path(cache, name, first.recipe)
+    if target.is_symlink():
+        message = f"'{target}' is a link to another place, where merge writes nothing: take it away, or give --name"
+        raise ConfigError(message)
+    return target
+
+
+def _part(path: Path) -> _MergedBank:
+    manifest = load_manifest(path)
+    return _MergedBank(path, manifest, load_items(path, manifest) if manifest.items else None)
+
+
+def _whole(parts: Sequence[_MergedBank]) -> list[_MergedBank]:
+    return [part for part in parts if part.items is not None]
+
+
+def _check(parts: Sequence[_MergedBank]) -> None:
+    if len(parts) < 2:  # noqa: PLR2004 - one bank is merged already
+        message = "there is one bank to merge: expected two or more; 'featurebank cache ls' lists them"
+        raise ConfigError(message)
+    first = parts[0]
+    for part in parts[1:]:
+        if differs := recipe_differences(first.manifest, part.manifest):
+            told = "; ".join(f"{name}: {one!r} and {other!r}" for name, (one, other) in differs.items())
+            message = (
+                f"'{first.path.name}' and '{part.path.name}' cannot be merged, their features are not of one recipe "
+                f"({told}): extract with the same options first"
+            )
+            raise ConfigError(message)
+    whole = _whole(parts)
+    if not whole:
+        message = "extraction into none of these banks has ended: run one of them to its end first"
+        raise ConfigError(message)
+    if not set.intersection(*(set(part.manifest.taps) for part in whole)):
+        told = "; ".join(f"{part.path.name}: {', '.join(part.manifest.taps)}" for part in whole)
+        message = f"these banks have no tap in common ({told}): extract one in all of them first"
+        raise ConfigError(message)
+    _check_types(parts)
+
+
+def _check_types(parts: Sequence[_MergedBank]) -> None:
+    types: dict[str, tuple[str, str]] = {}
+    for part in parts:
+        for shard in part.manifest.shards:
+            for tap, stored in shard.taps.items():
+                dtype, name = types.setdefault(tap, (stored.dtype, part.path.name))
+                if dtype != stored.dtype:
+                    message = (
+                        f"tap '{tap}' is stored as {dtype} in '{name}' and as {stored.dtype} in '{part.path.name}': "
+                        "extract one of them again with the other's --store"
+                    )
+                    raise ConfigError(message)
+
+
+def _record(parts: Sequence[_MergedBank], name: str | None, *, one: bool) -> dict[str, Any]:
+    records = [part.manifest.dataset for part in parts]
+    names = list(dict.fromkeys(record["name"] for record in records))
+    merged: dict[str, Any] = {
+        **records[0],
+        "classes": list(in_order(c for record in records for c in record["classes"])),
+    }
+    merged["name"] = name or (names[0] if len(names) == 1 else "merged")
+    if not one:
+        merged["spec"] = f"merged:{'+'.join(names)}"
+    if len(names) > 1:
+        merged["subset"] = {}
+    return merged
+
+
+def _relabelled(part: _MergedBank, classes: Sequence[str], *, prefix: bool) -> Items:
+    """Returns the items of a bank with labels that are positions in the classes of all."""
+    assert part.items is not None, "parts without items have nothing to label"
+    own: Mapping[str, Any] = part.manifest.dataset
+    table = np.array([classes.index(name) for name in own["classes"]], np.int32)
+    ids = [f"{own['name']}/{i}" for i in part.items.ids] if prefix else list(part.items.ids)
+    return Items(ids, part.items.digests, table[part.items.labels], part.items.splits, part.items.metadata)
+
+
+def _join(tables: Sequence[Items]) -> Items:
+    """Puts tables of items one under another, each id once.
+
+    Raises:
+        ConfigError: an id stands for different images, labels or splits.
+    """
+    known: dict[str, tuple[bytes, int, int]] = {}
+    keep = []
+    for table in tables:
+        rows = zip(table.ids, table.digests.tolist(), table.labels.tolist(), table.splits.tolist(), strict=True)
+        mask = np.zeros(len(table.digests), bool)
+        for place, (name, *what) in enumerate(rows):
+            values = (what[0], what[1], what[2])
+            mask[place] = name not in known
+            if known.setdefault(name, values) != values:
+                part = ("image", "label", "split")[
+                    [a == b for a, b in zip(known[name], values, strict=True)].index(False)
+                ]
+                message = (
+                    f"'{name}' has another {part} in one bank than in another: extract both again, so that they agree"
+                )
+                raise ConfigError(message)
+        keep.append(table.take(np.flatnonzero(mask)))
+    shared = set.intersection(*(set(table.metadata) for table in keep))
+    return Items(
+        [name for table in keep for name in table.ids],
+        np.concatenate([table.digests for table in keep]),
+        np.concatenate([table.labels for table in keep]),
+        np.concatenate([table.splits for table in keep]),
+        {name: np.concatenate([table.metadata[name] for table in keep]) for name in keep[0].metadata if name in shared},
+    )
+
+
+def _link_all(parts: Sequence[_MergedBank], to: BankWriter, reporter: Reporter) -> int:
+    """Shares all shards that the result does not list yet; returns how many rows they have."""
+    rows, listed = 0, to.manifest.files
+    shards = [(part.path, shard) for part in parts for shard in part.manifest.shards]
+    with reporter.track("merge", sum(shard.bytes for _, shard in shards), "bytes") as advance:
+        for path, shard in shards:
+            if path != to.path.resolve() and shard.file not in listed:
+                keys = read_keys(path, shard)
+                if not share(path, to.path, shard):
+                    message = f"'{path / shard.file}' is damaged: run 'featurebank extract' there as before, then merge"
+                    raise BankDamagedError(message)
+                to.adopt([shard], [keys])
+                listed.add(shard.file)
+                rows += shard.rows
+            advance(shard.bytes)
+    return rows

@@ -1,0 +1,229 @@
+"""Looking at every byte of a cache: the readers only check what they need to never give a wrong row."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from featurebank.bank.locks.claims import NAME as CLAIMS
+from featurebank.bank.locks.note import is_unsealed_note
+from featurebank.bank.locks.writer_lock import LOCK, NOTE, WriterLock
+from featurebank.bank.maintenance.unfinished import CHECKPOINT, HOLDER
+from featurebank.bank.manifest import ITEMS, MANIFEST, Manifest, load_items, load_manifest
+from featurebank.bank.run_record import check_run_record
+from featurebank.bank.shard import PATTERN, ShardEntry, is_whole, read_keys
+from featurebank.errors import BankDamagedError, BankUnreadableError
+from featurebank.system import digest
+from featurebank.system.files import TEMPORARY_PREFIX
+from featurebank.system.progress import SILENT, Reporter
+from featurebank.system.sealed_json import is_whole_archive, read_sealed
+
+_WEIGHTS = (".head", ".keras")
+"""The files of weights, whose digest stands in the record of their run."""
+_MADE_AGAIN = (".npz", ".outline")
+"""Beside the banks, the files that any process makes again; who looked at test images, nobody knows again."""
+_AGAIN = "delete it: it is made again when it is needed"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a look at every byte found."""
+
+    shards: int
+    """How many were looked at."""
+    bytes: int
+    """How long they are together."""
+    damaged: tuple[str, ...]
+    """One line for each file that is not what was written."""
+    forgotten: tuple[str, ...] = ()
+    """The shards taken out of the bank."""
+    unreadable: tuple[str, ...] = ()
+    """One line for each file that the system cannot read; it may be whole."""
+    unknown: tuple[str, ...] = ()
+    """The files that have no checksum: not ours, or of featurebank 0.1, which had none for checkpoints and notes."""
+
+    def __add__(self, other: Self) -> Self:
+        """Returns what both have found."""
+        return replace(
+            self, shards=self.shards + other.shards, bytes=self.bytes + other.bytes,
+            damaged=self.damaged + other.damaged, forgotten=self.forgotten + other.forgotten,
+            unreadable=self.unreadable + other.unreadable, unknown=self.unknown + other.unknown,
+        )  # fmt: skip
+
+
+class _Unsealed(Exception):
+    """A file has no checksum."""
+
+
+def verify_bank(path: Path, *, forget: bool = False, reporter: Reporter = SILENT) -> Verification:
+    """Compares every file of a bank with its checksum: manifest, items, shards, runs, their weights and checkpoints.
+
+    Args:
+        path: the bank's directory.
+        forget: take damaged shards out of the bank, so that the next extraction makes their rows again.
+        reporter: where progress is shown.
+
+    Raises:
+        BankNotFoundError: there is no bank.
+        BankDamagedError: the manifest itself is damaged, so that nothing else can be checked.
+        BankUnreadableError: the system cannot read the manifest.
+        BankLockedError: `forget`, and another process writes the bank.
+    """
+    manifest = load_manifest(path, strict=True)
+    found, bad = _Found(), list[ShardEntry]()
+    size = sum(shard.bytes for shard in manifest.shards)
+    with reporter.track("verify", size, "bytes") as advance:
+        for shard in manifest.shards:
+            if found.is_damaged(path / shard.file, functools.partial(_check_shard, shard)):
+                bad.append(shard)
+            advance(shard.bytes)
+    if manifest.items is not None:
+        found.is_damaged(path / manifest.items["file"], lambda _: load_items(path, manifest))
+    weights = _recorded_weights(path / "runs")
+    for file in _files(path):
+        if file.name != MANIFEST and file.name not in manifest.files:
+            found.is_damaged(file, lambda file: _check(file, weights))
+    if forget and bad:
+        _forget(path, bad)
+    return found.verification(len(manifest.shards), size, [shard.file for shard in bad] if forget else [])
+
+
+def verify_beside(cache: Path, *, forget: bool = False) -> Verification:
+    """Compares what lies beside the banks of a cache with its checksums.
+
+    That are converted networks, outlines, fingerprints, and the ledger of opened test images.
+
+    Args:
+        cache: its directory.
+        forget: delete what is damaged and is made again when it is needed.
+    """
+    found, banks = _Found(), {place.parent for place in cache.glob(f"*/{MANIFEST}")}
+    bad = [file for file in _files(cache, banks) if found.is_damaged(file, lambda file: _check(file, {}))]
+    gone = [file for file in bad if forget and file.suffix in _MADE_AGAIN]
+    for file in gone:
+        file.unlink(missing_ok=True)
+    return found.verification(0, 0, [file.name for file in gone])
+
+
+class _Found:
+    """What was found so far."""
+
+    def __init__(self) -> None:
+        self._damaged, self._unreadable, self._unknown = list[str](), list[str](), list[str]()
+
+    def is_damaged(self, file: Path, check: Callable[[Path], object]) -> bool:
+        """Checks a file, notes what is wrong with it, and returns whether it is damaged."""
+        try:
+            check(file)
+        except BankDamagedError as error:
+            self._damaged.append(str(error))
+            return True
+        except _Unsealed:
+            self._unknown.append(str(file))
+        except BankUnreadableError as error:
+            self._unreadable.append(str(error))
+        except OSError as error:
+            if file.exists():  # else a run has ended meanwhile, or a writer has put another in its place
+                self._unreadable.append(f"'{file}' cannot be read now: {error.strerror or error}; it may be whole")
+        return False
+
+    def verification(self, shards: int, size: int, forgotten: Sequence[str]) -> Verification:
+        """Returns all of it."""
+        lines = (tuple(part) for part in (self._damaged, forgotten, self._unreadable, self._unknown))
+        return Verification(shards, size, *lines)
+
+
+def _files(path: Path, but: Collection[Path] = ()) -> Iterator[Path]:
+    """Yields the files of a directory and those below, but for some directories; unfinished ones are nobody's yet."""
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if Path(folder, name) not in but)
+        yield from (Path(folder, name) for name in sorted(names) if not name.startswith(TEMPORARY_PREFIX))
+
+
+def _check_shard(shard: ShardEntry, file: Path) -> None:
+    read_keys(file.parent, shard)
+    if not is_whole(file.parent, shard):
+        message = f"shard '{file}' is damaged: its bytes are not those that were written"
+        raise BankDamagedError(message)
+
+
+def _recorded_weights(runs: Path) -> dict[str, str]:
+    """Returns the digest of the file of weights of each run whose record can be relied on."""
+    found = {}
+    for file in runs.glob("*.json"):
+        with contextlib.suppress(OSError, ValueError):  # the record itself is checked with the other files
+            value = read_sealed(file)
+            if value.get("weights"):
+                found[file.stem] = str(value["weights"])
+    return found
+
+
+def _check(file: Path, weights: Mapping[str, str]) -> None:
+    """Compares a file that no manifest lists with its checksum, wherever that stands.
+
+    Raises:
+        BankDamagedError: it is not what was written.
+        _Unsealed: it has no checksum.
+        OSError: the system cannot read it.
+    """
+    run = file.parent.name == "runs"
+    if file.name in {LOCK, CLAIMS}:
+        if file.stat().st_size:
+            raise _Unsealed
+    elif file.match(PATTERN) or file.match(ITEMS):
+        _compare(digest.of_file(file).startswith(file.stem.partition("-")[2]), file, "'cache gc' takes it away")
+    elif run and file.suffix in _WEIGHTS:
+        if file.stem not in weights:
+            raise _Unsealed
+        _compare(digest.of_file(file) == weights[file.stem], file, "the run has to be trained again")
+    elif file.suffix == ".images":
+        _compare(digest.of_file(file) == file.stem, file, "which test images were opened is not known")
+    elif file.suffix in {".npz", CHECKPOINT}:
+        whole = is_whole_archive(file)
+        if whole is None:
+            raise _Unsealed
+        _compare(whole, file, "the fine-tune begins anew" if file.suffix == CHECKPOINT else _AGAIN)
+    elif file.suffix in {".json", ".outline", HOLDER}:
+        _check_json(file, run=run and file.suffix == ".json")
+    else:
+        raise _Unsealed
+
+
+def _compare(whole: bool, file: Path, remedy: str) -> None:  # noqa: FBT001 - a comparison's outcome
+    if not whole:
+        message = f"'{file}' is damaged: its bytes are not those that were written; {remedy}"
+        raise BankDamagedError(message)
+
+
+def _check_json(file: Path, *, run: bool) -> None:
+    try:
+        value = read_sealed(file, strict=True)
+        if run:
+            check_run_record(value, file)
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        if run:
+            message = f"run '{file}' is damaged: {reason}; 'featurebank heads' trains it again"
+        elif is_unsealed_note(file) or not _is_ours(file):
+            raise _Unsealed from error
+        else:
+            message = f"'{file}' is damaged: {reason}; {_AGAIN}"
+        raise BankDamagedError(message) from error
+
+
+def _is_ours(file: Path) -> bool:
+    """Tells whether a JSON file is one that featurebank writes, by its name and place."""
+    return file.suffix != ".json" or file.name == NOTE or file.parent.name.startswith(".")
+
+
+def _forget(path: Path, bad: list[ShardEntry]) -> None:
+    with WriterLock(path):
+        manifest: Manifest = load_manifest(path)
+        replace(manifest, shards=tuple(shard for shard in manifest.shards if shard not in bad)).save(path)
+        for shard in bad:
+            (path / shard.file).unlink(missing_ok=True)

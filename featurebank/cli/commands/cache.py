@@ -1,0 +1,297 @@
+"""`featurebank cache ls|show|rm|merge|export`; `verify` and `gc` are in `cli.upkeep`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurebank.cli.commands.cache_upkeep import gc, verify
+from featurebank.cli.context import Settings, as_json
+from featurebank.cli.groups import Commands
+from featurebank.cli.options import choose_bank, open_bank, split_fractions
+from featurebank.cli.terminal import confirm, echo, print_json
+from featurebank.words import counted, shown
+
+if TYPE_CHECKING:
+    from featurebank.bank.catalog import BankSummary
+    from featurebank.bank.maintenance.agreement import Resplit
+    from featurebank.bank.manifest import Manifest
+
+_SHOWN = 20
+"""Shards that are listed one by one."""
+
+
+@click.group(cls=Commands)
+def cache() -> None:
+    """List, check, merge and delete banks."""
+
+
+cache.add_command(verify)
+cache.add_command(gc)
+
+
+@cache.command("ls")
+@as_json
+@click.pass_obj
+def list_(settings: Settings, *, as_json: bool) -> None:
+    """List the banks of the cache, the last used first."""
+    from featurebank.bank import list_banks
+
+    found = {bank: _runs(bank) for bank in list_banks(settings.cache)}
+    if as_json:
+        print_json([
+            {
+                "bank": str(b.path), "name": b.name, "dataset": b.dataset, "backbone": b.backbone, "images": b.images,
+                "pixels": b.pixels, "views": b.views, "rows": b.rows, "runs": runs, "best": best,
+                "taps": list(b.taps), "bytes": b.bytes, "used": _moment(b.used), "problem": b.problem,
+            }
+            for b, (runs, best) in found.items()
+        ])  # fmt: skip
+        return
+    if not found:
+        echo(f"no bank in '{settings.cache}': make one with 'featurebank extract --backbone efficientnet_lite0'")
+        return
+    _print_banks(found)
+    for bank in found:
+        if bank.problem:
+            echo(f"warning: {bank.problem}", err=True)
+
+
+def _runs(bank: BankSummary) -> tuple[int, float | None]:
+    """Returns how many runs a bank has, and the best validation accuracy on its own split."""
+    from featurebank.bank import Bank
+    from featurebank.errors import BankError
+    from featurebank.runs.run import load_runs
+
+    if bank.problem or bank.images is None:
+        return 0, None
+    try:
+        runs = load_runs(Bank(bank.path))
+    except BankError as error:
+        echo(f"warning: {error}", err=True)
+        return 0, None
+    scores = [float(run.metrics["val"]["accuracy"]) for run in runs if not (run.failure or run.fold or run.rung)]
+    return len(runs), max(scores, default=None)
+
+
+def _print_banks(found: Mapping[BankSummary, tuple[int, float | None]]) -> None:
+    """Prints a line a bank; on a narrow terminal without taps, rows and times, and with short names."""
+    from featurebank.cli.tables import print_table, size, that_fit
+
+    cells = {
+        "bank": [bank.name for bank in found],
+        "images": ["unreadable" if b.problem else "unfinished" if b.images is None else str(b.images) for b in found],
+        "px": [str(bank.pixels or "-") for bank in found],
+        "views": [str(bank.views) for bank in found],
+        "rows": [str(bank.rows) for bank in found],
+        "taps": [", ".join(bank.taps) for bank in found],
+        "runs": [str(runs) for runs, _ in found.values()],
+        "best": ["-" if best is None else f"{best:.4f}" for _, best in found.values()],
+        "size": [size(bank.bytes) for bank in found],
+        "last used": [_moment(bank.used) for bank in found],
+    }
+    leave = ("taps", "rows", "last used")
+    if len(that_fit(cells, "taps", leave)) < len(cells) - 1:
+        cells["bank"] = _short_names(cells["bank"])
+    names = that_fit(cells, "taps", (*leave, "size"))
+    right = [name for name in names if name not in {"bank", "taps", "last used"}]
+    print_table(names, list(zip(*(cells[name] for name in names), strict=True)), right=right, whole=("last used",))
+
+
+def _short_names(names: list[str]) -> list[str]:
+    """Returns the beginning of each name that no other bank's name has, with four digits of its digest at least."""
+    short = []
+    for name in names:
+        stem, _, digits = name.rpartition("-")
+        kept = next(
+            (n for n in range(4, len(digits)) if sum(o.startswith(f"{stem}-{digits[:n]}") for o in names) == 1), None
+        )  # fmt: skip
+        short.append(name if not stem or kept is None else f"{stem}-{digits[:kept]}")
+    return short
+
+
+@cache.command()
+@click.argument("bank", required=False)
+@click.option("--than", metavar="BANK", help="Also list the differences from the recipe of BANK.")
+@as_json
+@click.pass_obj
+def show(settings: Settings, bank: str | None, than: str | None, *, as_json: bool) -> None:
+    """Show what a bank holds and how it was made.
+
+    Without BANK, the last used one.
+    """
+    from featurebank.bank.catalog import find_bank_path, recipe_differences
+    from featurebank.bank.manifest import load_manifest
+
+    path = choose_bank(settings, bank)
+    manifest = load_manifest(path)
+    differs = None
+    if than:
+        differs = recipe_differences(manifest, load_manifest(find_bank_path(settings.cache, than)))
+    about = _about(path, manifest)
+    if as_json:
+        print_json({**about, **({} if differs is None else {"differs": differs})})
+    else:
+        _print_about(about, differs)
+
+
+@cache.command("rm")
+@click.argument("bank")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
+@click.pass_obj
+def remove(settings: Settings, bank: str, *, yes: bool) -> None:
+    """Delete a bank and its runs."""
+    from featurebank.bank.catalog import find_bank_path, remove_bank
+
+    path = find_bank_path(settings.cache, bank)
+    if not yes and not confirm(f"delete '{path}' with its features and runs?"):
+        echo("nothing was removed")
+        return
+    remove_bank(path)
+    echo(f"deleted {path}")
+
+
+@cache.command()
+@click.argument("banks", nargs=-1, required=True)
+@click.option(
+    "--name", metavar="NAME",
+    help="Name of the result.  [default: the dataset's, if all banks are of one dataset, else merged]",
+)  # fmt: skip
+@click.option("--seed", type=int, metavar="N", help="Draw all splits anew, by the content of the images and this seed.")
+@click.option(
+    "--split", callback=split_fractions, metavar="TRAIN,VAL[,TEST]",
+    help="Fractions of the splits that are drawn anew.  [default: .7,.15,.15]",
+)  # fmt: skip
+@as_json
+@click.pass_obj
+def merge(
+    settings: Settings, banks: tuple[str, ...], name: str | None, seed: int | None, split: list[float] | None, *,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Merge banks of one recipe, such as parts from several machines.
+
+    BANKS are names, or paths of banks in other caches. Their files are hard-linked if the disk allows it, else copied.
+    Images keep their splits. If an image is in train in one bank and in test in another, --seed is needed.
+    """
+    from featurebank.bank.catalog import find_bank_path
+    from featurebank.bank.maintenance.merge import merge_banks
+
+    paths = [find_bank_path(settings.cache, bank) for bank in banks]
+    resplit = None if seed is None and split is None else _resplit(split, seed or 0)
+    merged = merge_banks(paths, settings.cache, name=name, resplit=resplit, reporter=settings.reporter())
+    again = merged.manifest.history[-1].get("resplit")
+    if as_json:
+        about = {"bank": str(merged.path), "images": len(merged), "taps": list(merged.taps), "views": merged.views}
+        print_json({**about, "resplit": again})
+        return
+    echo(
+        f"{merged.path}: {counted(len(merged), 'image')} of {counted(len(paths), 'bank')}, taps "
+        f"{', '.join(merged.taps)}"
+    )
+    if again:
+        shares = ", ".join(f"{share:g}" for share in again["fractions"])
+        echo(f"splits decided again ({shares}) by seed {again['seed']}: {counted(again['moved'], 'image')} moved")
+
+
+def _resplit(split: list[float] | None, seed: int) -> Resplit:
+    from featurebank.bank.maintenance.agreement import Resplit
+    from featurebank.dataset.splits import assign, check_fractions
+
+    fractions = check_fractions(split)
+    return Resplit(fractions, seed, lambda digests: assign(digests, None, fractions, seed))
+
+
+@cache.command()
+@click.argument("bank", required=False)
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File to write: .h5 or .npz."
+)
+@click.option("--tap", metavar="TAP", help="Features to write.  [default: pooled, else the bank's first]")
+@click.option(
+    "--view", type=int, default=0, show_default=True, metavar="N", help="View to write; 0 is the clean image."
+)
+@click.pass_obj
+def export(settings: Settings, bank: str | None, output: Path, tap: str | None, view: int) -> None:
+    """Write features and labels to a plain HDF5 or NumPy file."""
+    from featurebank.cli.tables import size
+    from featurebank.grid import default_tap
+
+    writers = {".h5": "to_hdf5", ".hdf5": "to_hdf5", ".npz": "to_npz"}
+    if output.suffix.lower() not in writers:
+        message = f"-o {output}: expected a file that ends with .h5, .hdf5 or .npz"
+        raise click.UsageError(message)
+    found = open_bank(settings, bank)
+    chosen = tap or default_tap(found)
+    written = getattr(found, writers[output.suffix.lower()])(output, chosen, view=view)
+    echo(f"{written}: tap {chosen} of {counted(len(found), 'image')}, {size(written.stat().st_size)}")
+
+
+def _about(path: Path, manifest: Manifest) -> dict[str, Any]:
+    from featurebank.bank.locks.writer_lock import read_holder
+
+    return {
+        "bank": str(path), "key": manifest.key, "recipe": dict(manifest.recipe), "dataset": dict(manifest.dataset),
+        "source": dict(manifest.source), "images": manifest.items["count"] if manifest.items else None,
+        "rows": sum(shard.rows for shard in manifest.shards), "taps": list(manifest.taps),
+        "views": manifest.views,
+        "shards": [
+            {"file": s.file, "rows": s.rows, "bytes": s.bytes, "view": s.view, "taps": sorted(s.taps)}
+            for s in manifest.shards
+        ],
+        "skipped": [dict(entry) for entry in manifest.skipped], "history": [dict(entry) for entry in manifest.history],
+        "writer": read_holder(path),
+    }  # fmt: skip
+
+
+def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
+    from featurebank.cli.tables import print_table, size
+
+    dataset = about["dataset"]
+    images = "extraction has not ended yet" if about["images"] is None else counted(about["images"], "image")
+    views = f", {counted(about['views'], 'view')}" if about["views"] else ""
+    taps = ", ".join(about["taps"]) or "-"
+    echo(f"{about['bank']}: {images}, {counted(len(dataset['classes']), 'class')}, taps {taps}{views}")
+    part = "".join(f", {name} {value}" for name, value in dataset.get("subset", {}).items())
+    echo(f"dataset {dataset['spec']}{part}, split {dataset['fractions']} by seed {dataset['seed']}")
+    print_table(("part of the recipe", "value"), [(name, str(value)) for name, value in about["recipe"].items()])
+    rows = [(s["file"], s["rows"], size(s["bytes"]), s["view"], ", ".join(s["taps"])) for s in about["shards"][:_SHOWN]]
+    print_table(("shard", "rows", "size", "view", "taps"), rows, right=("rows", "size", "view"))
+    if len(about["shards"]) > _SHOWN:
+        total = size(sum(s["bytes"] for s in about["shards"]))
+        echo(f"and {counted(len(about['shards']) - _SHOWN, 'more shard')}, {total} together")
+    for event in about["history"]:
+        echo(f"{event.get('time', '?')}: {_told(event)}")
+    for entry in about["skipped"]:
+        echo(f"skipped {entry['id']}: {entry['reason']}")
+    if about["writer"]:
+        echo(f"being written by process {about['writer']['process']} on {about['writer']['host']}")
+    if differs is not None:
+        echo("the recipes differ in:" if differs else "the recipes are the same")
+        if differs:
+            parts = [(name, str(one), str(other)) for name, (one, other) in differs.items()]
+            print_table(("part", "this bank", "the other"), parts)
+
+
+def _told(event: dict[str, Any]) -> str:
+    """Says what an entry of the history stands for."""
+    try:
+        if "added" in event:
+            return f"{counted(event['added'], 'image')} in {event['seconds']} s by {event['engine']}"
+        if "merged" in event:
+            again = event.get("resplit")
+            splits = f", splits decided again by seed {again['seed']}" if again else ""
+            return f"{counted(event['linked'], 'row')} merged from {', '.join(event['merged'])}{splits}"
+        if "linked" in event:
+            return f"{counted(event['linked'], 'row')} shared with {event['source']}"
+        rewritten = counted(event["rewritten_shards"], "shard")
+        return f"{counted(event['removed_rows'], 'row')} cleaned away, {rewritten} rewritten"
+    except (LookupError, TypeError):  # of a newer featurebank
+        return shown(event)
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

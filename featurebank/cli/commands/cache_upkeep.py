@@ -1,0 +1,180 @@
+"""`featurebank cache verify|gc`."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurebank.cli.context import Settings, as_json
+from featurebank.cli.terminal import echo, print_json
+
+if TYPE_CHECKING:
+    from featurebank.bank.maintenance.garbage import Garbage
+    from featurebank.bank.maintenance.verify import Verification
+    from featurebank.extraction.recompute import Canaries
+    from featurebank.system.progress import Reporter
+
+
+_NAMED = 3
+"""Files without a checksum that are named."""
+
+
+@click.command()
+@click.argument("bank", required=False)
+@click.option(
+    "--forget", is_flag=True, help="Remove damaged shards from the bank; the next extract computes their rows again."
+)
+@click.option(
+    "--canaries",
+    type=int,
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Rows to compute again from their images, to compare them.",
+)
+@as_json
+@click.pass_obj
+def verify(settings: Settings, bank: str | None, *, forget: bool, canaries: int, as_json: bool) -> None:
+    """Check banks: compare every byte with its checksum.
+
+    Without BANK, all banks and the other files of the cache are checked. A few rows of the bank (of the last used one)
+    are also computed again and compared. The exit code is 1 if something differs.
+    """
+    from featurebank.bank import list_banks
+    from featurebank.bank.catalog import find_bank_path
+    from featurebank.bank.maintenance.verify import verify_beside
+
+    reporter = settings.reporter()
+    path = find_bank_path(settings.cache, bank)
+    found = _verified([path] if bank else [one.path for one in list_banks(settings.cache)], forget, reporter)
+    if not bank:
+        found[settings.cache] = verify_beside(settings.cache, forget=forget)
+    total = functools.reduce(operator.add, found.values())
+    canary = None
+    if canaries > 0 and not (total.damaged or total.unreadable):  # of damaged rows it is known that they differ
+        canary = _canaries(path, canaries, reporter)
+    if as_json:
+        banks = {str(place): len(one.damaged) for place, one in found.items()}
+        rows = asdict(canary) if canary else None
+        print_json({"bank": str(path), **asdict(total), "canaries": rows, "damaged_in": banks})
+    else:
+        _print_verification(found, canary, settings.cache)
+    if total.damaged or total.unreadable or (canary and canary.wrong):
+        sys.exit(1)
+
+
+def _verified(paths: Sequence[Path], forget: bool, reporter: Reporter) -> dict[Path, Verification]:  # noqa: FBT001
+    """Looks at each bank; one whose manifest is damaged does not keep the others from it, where there are others."""
+    from featurebank.bank.maintenance.verify import Verification, verify_bank
+    from featurebank.errors import BankDamagedError, BankUnreadableError
+
+    found = {}
+    for path in paths:
+        try:
+            found[path] = verify_bank(path, forget=forget, reporter=reporter)
+        except BankDamagedError as error:
+            found[path] = Verification(0, 0, (str(error),))
+        except BankUnreadableError as error:
+            found[path] = Verification(0, 0, (), unreadable=(str(error),))
+    return found
+
+
+def _canaries(path: Path, rows: int, reporter: Reporter) -> Canaries:
+    from featurebank.bank import Bank
+    from featurebank.errors import BankIncompleteError
+    from featurebank.extraction.recompute import Canaries, check_canaries
+
+    try:
+        return check_canaries(Bank(path), rows=rows, reporter=reporter)
+    except BankIncompleteError as error:
+        return Canaries(0, 0.0, reason=str(error))
+
+
+def _print_verification(found: dict[Path, Verification], canary: Canaries | None, cache: Path) -> None:
+    from featurebank.cli.tables import size
+    from featurebank.words import counted
+
+    total = functools.reduce(operator.add, found.values())
+    for line in [*total.damaged, *total.unreadable, *(canary.wrong if canary else ())]:
+        echo(line)
+    if total.forgotten:
+        gone = counted(len(total.forgotten), "file")
+        echo(f"{gone} taken out: run 'featurebank extract' as before, which makes what is needed again")
+    for path, one in found.items():
+        what = "beside the banks" if path == cache else f"{counted(one.shards, 'shard')}, {size(one.bytes)}"
+        echo(f"{path}: {what}, {counted(len(one.damaged), 'file')} damaged")
+    if total.unknown:
+        more = ", ..." if len(total.unknown) > _NAMED else ""
+        shown = ", ".join(total.unknown[:_NAMED])
+        echo(f"without a checksum: {counted(len(total.unknown), 'file')} ({shown}{more})")
+    if canary and canary.reason:
+        echo(f"no rows computed anew: {canary.reason}")
+    elif canary:
+        verdict = f"{len(canary.wrong)} of them not as stored" if canary.wrong else "all as stored"
+        echo(f"{counted(canary.rows, 'row')} computed anew, {verdict} (largest difference {canary.difference:.1e})")
+
+
+@click.command()
+@click.argument("bank", required=False)
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and stop.")
+@as_json
+@click.pass_obj
+def gc(settings: Settings, bank: str | None, *, dry_run: bool, as_json: bool) -> None:
+    """Remove files and rows that no bank needs.
+
+    These are files that dead processes left behind, unlisted shards, and rows of deleted images. Without BANK, all
+    banks of the cache are cleaned.
+    """
+    from featurebank.bank.catalog import bank_directories, find_bank_path
+    from featurebank.bank.maintenance.garbage import collect, plan_gc
+    from featurebank.errors import BankError, DiskFullError
+
+    paths = [find_bank_path(settings.cache, bank)] if bank else bank_directories(settings.cache)
+    found: list[Garbage] = []
+    problems: list[str] = []
+    full = False
+    for path in paths:
+        try:
+            found.append(plan_gc(path) if dry_run else collect(path, reporter=settings.reporter()))
+        except (BankError, DiskFullError) as error:  # the others can be cleaned all the same
+            problems.append(str(error))
+            full = full or isinstance(error, DiskFullError)
+    if as_json:
+        print_json({"banks": [_to_json(garbage) for garbage in found if garbage], "problems": problems})
+    else:
+        _print_garbage(found, problems, dry_run=dry_run)
+    if full or (problems and bank):
+        sys.exit(1)
+
+
+def _to_json(garbage: Garbage) -> dict[str, Any]:
+    return {
+        "bank": str(garbage.bank), "files": [str(file) for file in garbage.files], "rows": garbage.dead_rows,
+        "rewritten_shards": len(garbage.rewrites), "whole": garbage.whole, "bytes": garbage.bytes,
+    }  # fmt: skip
+
+
+def _print_garbage(found: list[Garbage], problems: list[str], *, dry_run: bool) -> None:
+    from featurebank.cli.tables import size
+    from featurebank.words import counted
+
+    for garbage in found:
+        if garbage.whole:
+            echo(f"{garbage.bank.name}: what is left of a bank, {size(garbage.bytes)}")
+        elif garbage:
+            echo(
+                f"{garbage.bank.name}: {counted(len(garbage.files), 'file')} that nothing lists, "
+                f"{counted(garbage.dead_rows, 'row')} that no image needs, "
+                f"{counted(len(garbage.rewrites), 'shard')} to rewrite, {size(garbage.bytes)}"
+            )
+    for line in problems:
+        echo(f"left alone: {line}", err=True)
+    total = size(sum(garbage.bytes for garbage in found))
+    echo(f"{total} {'could be freed' if dry_run else 'freed'}")

@@ -1,0 +1,75 @@
+"""`featurebank evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from featurebank.cli.context import Settings, as_json
+from featurebank.cli.options import Images, dataset_argument
+from featurebank.cli.terminal import echo, print_json
+from featurebank.words import counted
+
+if TYPE_CHECKING:
+    from featurebank.grafting.evaluation import Evaluation
+
+_SPLITS = ("all", "train", "val", "test")
+_MATRIX = 12
+"""Classes whose confusion is printed as a matrix."""
+_SHOWN = 10
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@dataset_argument
+@click.option("--on", "part", type=click.Choice(_SPLITS), default="all", show_default=True, help="Split to measure.")
+@as_json
+@click.pass_obj
+def evaluate(settings: Settings, /, model: Path, images: Images, part: str, *, as_json: bool) -> None:
+    """Measure an exported model on labelled images.
+
+    Prints accuracy, loss, recall and precision of each class, and the confusion matrix.
+    """
+    from featurebank.grafting.evaluation import evaluate as evaluate_model
+    from featurebank.grafting.prediction import check_model
+
+    check_model(model)
+    reporter = settings.reporter()
+    found = evaluate_model(model, images.load(), split=part, reporter=reporter)
+    for name, reason in found.skipped[:_SHOWN]:
+        reporter.warn(f"not read: {name}: {reason}")
+    if len(found.skipped) > _SHOWN:
+        reporter.warn(f"and {counted(len(found.skipped) - _SHOWN, 'more image')} could not be read; --json lists them")
+    if as_json:
+        print_json({"model": str(model), **found.to_dict()})
+    else:
+        _print(found)
+
+
+def _print(found: Evaluation) -> None:
+    from featurebank.cli.tables import print_table
+
+    low, high = found.accuracy_interval
+    echo(
+        f"accuracy {found.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}), loss {found.loss:.4f}, "
+        f"macro F1 {found.macro_f1:.4f} on {counted(found.images, 'image')}"
+    )
+    rows = [(one.name, one.images, _share(one.recall), _share(one.precision)) for one in found.classes]
+    print_table(("class", "images", "recall", "precision"), rows, right=("images", "recall", "precision"))
+    names = [one.name for one in found.classes]
+    if len(names) <= _MATRIX:
+        print_table(
+            ("true class", *names), [(name, *row) for name, row in zip(names, found.confusion.tolist(), strict=True)],
+            right=names,
+        )  # fmt: skip
+        return
+    wrong = found.mistaken()
+    print_table(("true class", "taken for", "images"), wrong[:_SHOWN], right=("images",))
+    if len(wrong) > _SHOWN:
+        echo(f"and {counted(len(wrong) - _SHOWN, 'more pair')}; --json has the whole matrix")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,200 @@
+"""`featurebank extract`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurebank.cli.context import Settings, as_json
+from featurebank.cli.options import Images, dataset_options, given, levels_option, preprocessing_option, resize_option
+from featurebank.cli.terminal import echo, print_json
+from featurebank.words import counted, every
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from featurebank.extraction import Extraction
+    from featurebank.extraction.estimate import Estimate
+
+_SHOWN = 10
+"""Skipped images that are named one by one."""
+
+
+@click.command()
+@click.option(
+    "--backbone",
+    "backbones",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="Network to run: a name that 'featurebank backbones' lists, or your own as MODULE:FUNCTION or a .keras file. "
+    "Repeatable; several networks share one decoding pass.",
+)
+@dataset_options
+@click.option(
+    "--tap", "taps", multiple=True, metavar="TAP",
+    help="Features to store: pooled, map, LAYER, LAYER:avg or LAYER:max, or auto:2GB, the earliest layer for tails "
+    "whose features fit into 2 GB; repeatable.  [default: pooled]",
+)  # fmt: skip
+@click.option(
+    "--weights", metavar="WEIGHTS",
+    help="imagenet, random:SEED or a file.  [default: imagenet; for your own network, those it has]",
+)  # fmt: skip
+@preprocessing_option
+@click.option(
+    "--image-size",
+    type=int,
+    metavar="PX",
+    help="Side of the network's square input in pixels.  [default: the network's own]",
+)
+@resize_option
+@levels_option
+@click.option(
+    "--engine", type=click.Choice(["auto", "openvino", "tensorflow"]), default="auto", show_default=True,
+    help="Library that runs the network; auto is TensorFlow on a GPU, else OpenVINO.",
+)  # fmt: skip
+@click.option(
+    "--store",
+    type=click.Choice(["float32", "float16"]),
+    help="Number type of the features on disk.  [default: float32, for maps float16]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Number type of the network's arithmetic; bfloat16 is faster where the processor supports it, less exact, and "
+    "makes another bank.",
+)
+@click.option("--batch-size", type=int, default=32, show_default=True, metavar="N", help="Images in one forward pass.")
+@click.option(
+    "--on-bad-image", type=click.Choice(["skip", "fail"]), default="skip", show_default=True,
+    help="Skip images that cannot be decoded, or stop at the first.",
+)  # fmt: skip
+@click.option(
+    "--max-bad", type=float, metavar="SHARE",
+    help="Fail if more than this share of the images is bad.  [default: 1 for broken images, .1 for unreadable "
+    "files]",
+)  # fmt: skip
+@click.option(
+    "--views",
+    type=int,
+    default=0,
+    metavar="K",
+    show_default=True,
+    help="Augmented views of each image, in addition to the clean one.",
+)
+@click.option("--augment", metavar="SPEC", help="Augmentation of the views, as flip,rotate=10,zoom=.2,noise=.05.")
+@click.option("--wait", is_flag=True, help="If another process is writing the bank, wait for it.")
+@click.option("--dry-run", is_flag=True, help="Estimate rows, bytes and time by a trial of two seconds, and stop.")
+@as_json
+@click.pass_obj
+def extract(
+    settings: Settings, /, backbones: tuple[str, ...], images: Images, weights: str | None, preprocessing: str | None,
+    image_size: int | None, resize: str | None, levels: str | None, *, dry_run: bool, as_json: bool, **chosen: Any
+) -> None:  # fmt: skip
+    """Compute the features of a dataset's images into a bank.
+
+    Features that the bank already has are not computed again. DATASET is the same as --dataset.
+    """
+    from featurebank.backbone import is_user_network, load_backbone
+    from featurebank.bank.last_use import note_use
+    from featurebank.extraction import ExtractOptions, run_extractions
+    from featurebank.extraction.estimate import estimate_extractions
+
+    options = ExtractOptions(**given(chosen))
+    own = [name for name in backbones if is_user_network(name)]
+    networks = [
+        load_backbone(
+            name, weights=weights, image_size=image_size, resize=resize, levels=levels,
+            preprocessing=preprocessing if name in own or not own else None,
+        )
+        for name in backbones
+    ]  # fmt: skip
+    reporter = settings.reporter()
+    for network in networks:
+        if network.spec.note:
+            reporter.say(network.spec.note)
+        if network.spec.caution:
+            reporter.warn(network.spec.caution)
+    if dry_run:
+        found = estimate_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
+        print_estimates(found, as_json=as_json)
+        return
+    results = run_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
+    for result in reversed(results):  # the first is the last used
+        note_use(settings.cache, result.bank.path, "extract")
+    if as_json:
+        values = [to_json(result) for result in results]
+        print_json(values[0] if len(values) == 1 else {"extractions": values})
+        return
+    for result in results:
+        print_extraction(result)
+
+
+def print_estimates(estimates: Sequence[Estimate], *, as_json: bool) -> None:
+    """Prints what extractions would do."""
+    from dataclasses import asdict
+
+    from featurebank.cli.tables import size
+
+    if as_json:
+        values = [{**asdict(estimate), "bank": str(estimate.bank)} for estimate in estimates]
+        print_json(values[0] if len(values) == 1 else {"extractions": values})
+        return
+    for estimate in estimates:
+        if estimate.rows:
+            views = "" if estimate.rows <= estimate.images else " with their views"
+            echo(
+                f"{estimate.rows} of {counted(estimate.images, 'image')}{views} to compute, {size(estimate.bytes)}, "
+                f"about {estimate.seconds:.0f} s ({estimate.images_per_second:.1f} images/s, engine {estimate.engine})"
+            )
+        else:
+            echo(f"nothing to extract: the bank, or one that shares its rows, has {every(estimate.images, 'image')}")
+        echo(f"bank: {estimate.bank}")
+
+
+def to_json(result: Extraction) -> dict[str, Any]:
+    """Returns what `extract --json` prints."""
+    bank = result.bank
+    taps = {
+        tap: {"shape": list(bank.tap_shape(tap)), "dtype": bank.tap_dtype(tap), "bytes": bank.tap_bytes(tap)}
+        for tap in bank.taps
+    }
+    views = {"views": bank.views} if bank.views else {}
+    busy = {"busy": {part: round(share, 3) for part, share in result.busy.items()}} if result.busy else {}
+    return {
+        "bank": str(bank.path), "rows": result.rows, "added": result.added, "reused": result.reused,
+        "skipped": list(result.skipped), "seconds": round(result.seconds, 3),
+        "images_per_second": round(result.images_per_second, 2), "engine": result.engine,
+        "precision": result.precision, "taps": taps, **views, **busy,
+    }  # fmt: skip
+
+
+def print_extraction(result: Extraction) -> None:
+    """Prints an extraction for people."""
+    from featurebank.cli.tables import size
+
+    bank = result.bank
+    if result.added:
+        views = "" if result.computed == result.added else f" ({result.computed} with their views)"
+        rate = f"{result.images_per_second:.1f} images/s"
+        echo(
+            f"{counted(result.added, 'image')}{views} extracted in {result.seconds:.1f} s ({rate}, engine "
+            f"{result.engine}, {result.precision}), {result.reused} found in the bank"
+        )
+        busy = sorted(result.busy.items(), key=lambda part: -part[1])
+        echo("  at work: " + ", ".join(f"{part} {share:.0%}" for part, share in busy))
+    else:
+        echo(f"nothing to extract: the bank has {every(result.rows, 'image')}")
+    if bank.views:
+        echo(f"  each with {counted(bank.views, 'view')}: {bank.recipe['views']['augment']}")
+    for entry in result.skipped[:_SHOWN]:
+        echo(f"  skipped {entry['id']}: {entry['reason']}")
+    if len(result.skipped) > _SHOWN:
+        echo(f"  and {len(result.skipped) - _SHOWN} more, listed by 'featurebank cache show {bank.name}'")
+    for tap in bank.taps:
+        shape = " x ".join(str(side) for side in bank.tap_shape(tap))
+        echo(f"  {tap}: {shape} {bank.tap_dtype(tap)}, {size(bank.tap_bytes(tap))}")
+    echo(f"bank: {bank.path}")

@@ -1,0 +1,196 @@
+"""`featurebank finetune`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurebank.cli.commands.heads import bank_option
+from featurebank.cli.context import Settings, as_json
+from featurebank.cli.options import given, open_bank
+from featurebank.cli.terminal import echo, print_json
+
+if TYPE_CHECKING:
+    from featurebank.finetuning.listing import ListedLayer
+    from featurebank.runs.run import Run
+
+
+def _values(context: click.Context, option: click.Parameter, value: str | None) -> Any:
+    """Reads one number, or one a phase: "6" or "6,4,2"."""
+    if value is None:
+        return None
+    kind = float if option.name == "learning_rate" else int
+    try:
+        found = [kind(part) for part in value.split(",")]
+    except ValueError as error:
+        message = f"'{value}': expected a number, or one for each phase, as 6,4,2"
+        raise click.BadParameter(message) from error
+    return found[0] if len(found) == 1 else found
+
+
+@click.command()
+@click.option(
+    "--from",
+    "start",
+    default="best",
+    show_default=True,
+    metavar="RUN",
+    help="Run to begin with: best, or the beginning of its id.",
+)
+@click.option(
+    "--unfreeze", multiple=True, metavar="LAYERS",
+    help="Add a phase that trains the network from the first layer whose name begins with LAYERS; all is the whole "
+    "network, head the head alone; repeatable.",
+)  # fmt: skip
+@click.option("--progressive", is_flag=True, help="Add a phase for each size of map, from the last to the first.")
+@click.option("--epochs", callback=_values, metavar="N[,N...]", help="Epochs of each phase at most.  [default: 6]")
+@click.option(
+    "--learning-rate",
+    callback=_values,
+    metavar="R[,R...]",
+    help="Learning rate at the start of each phase.  [default: .01 for sgd, .001 for adagrad, else .0001; a tenth if "
+    "no batch normalisation is trained]",
+)
+@click.option(
+    "--patience",
+    callback=_values,
+    metavar="N[,N...]",
+    help="End a phase after N epochs without improvement.  [default: 3]",
+)
+@click.option("--keep-going", is_flag=True, help="Continue after a phase that brought no improvement.")
+@click.option("--optimizer", metavar="NAME", help="sgd, adam, adamw, rmsprop or adagrad.  [default: sgd]")
+@click.option("--momentum", type=float, metavar="M", help="Momentum of sgd and rmsprop.  [default: .9]")
+@click.option(
+    "--weight-decay",
+    type=float,
+    metavar="SHARE",
+    help="Share of each weight, times the learning rate, that a step takes off.  [default: none]",
+)
+@click.option(
+    "--schedule", metavar="NAME",
+    help="Schedule of the learning rate: constant, cosine, exponential, inverse_time or plateau.  [default: cosine]",
+)  # fmt: skip
+@click.option(
+    "--warmup", type=float, metavar="EPOCHS", help="Epochs in which the learning rate rises from 0.  [default: 0]"
+)
+@click.option(
+    "--batch-norm", metavar="train|frozen",
+    help="Whether trained layers of batch normalisation learn new statistics or keep theirs.  [default: as measured "
+    "for this backbone]",
+)  # fmt: skip
+@click.option(
+    "--layer-decay", type=float, metavar="SHARE",
+    help="Learning rate of each block as a share of that of the block after it.  [default: 1]",
+)  # fmt: skip
+@click.option(
+    "--clip-norm",
+    "global_clipnorm",
+    type=float,
+    metavar="NORM",
+    help="Largest norm of all gradients together.  [default: no limit]",
+)
+@click.option(
+    "--augment", metavar="SPEC", help="Augmentation of the training images, as flip,rotate=10,zoom=.2.  [default: none]"
+)
+@click.option("--dropout", type=float, metavar="RATE", help="Dropout before the last layer.  [default: 0]")
+@click.option(
+    "--label-smoothing",
+    type=float,
+    metavar="SHARE",
+    help="Share of the target that is spread over all classes.  [default: 0]",
+)
+@click.option(
+    "--class-weight", type=click.Choice(["balanced"]), help="Weigh each class by the inverse of its number of images."
+)
+@click.option("--batch-size", type=int, metavar="N", help="Images in a training step.  [default: 32]")
+@click.option(
+    "--monitor", metavar="METRIC",
+    help="Metric that decides which epoch is best: val_accuracy or val_loss.  [default: val_accuracy]",
+)  # fmt: skip
+@click.option(
+    "--normalize",
+    is_flag=True,
+    help="Scale input channels to mean 0 and variance 1 over the training images; for training from scratch.",
+)
+@click.option("--mixed-precision", is_flag=True, help="Compute in bfloat16; needs a GPU.")
+@click.option("--validate-every", type=int, metavar="STEPS", help="Also validate every STEPS steps within an epoch.")
+@click.option(
+    "--validate-on", type=click.Choice(["all", "part"]),
+    help="Validation images that --validate-every takes: all, or the next part of them.  [default: all]",
+)  # fmt: skip
+@click.option(
+    "--checkpoint-every", type=int, metavar="STEPS",
+    help="Write a checkpoint every STEPS steps, besides each minute and each epoch.  [default: 200]",
+)  # fmt: skip
+@click.option(
+    "--seed", type=int, metavar="N",
+    help="Seed of the order of images, augmentation and dropout.  [default: 0]",
+)  # fmt: skip
+@click.option(
+    "-p", "params", multiple=True, metavar="KEY=VALUE", help="Set any other option, as nesterov=true; repeatable."
+)
+@bank_option
+@click.option(
+    "--tensorboard", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Also write the curves to DIR for TensorBoard while training.",
+)  # fmt: skip
+@click.option("--print-layers", is_flag=True, help="List the layers that each phase would train, and stop.")
+@as_json
+@click.pass_obj
+def finetune(
+    settings: Settings, /, start: str, bank: str | None, tensorboard: Path | None, params: tuple[str, ...], *,
+    print_layers: bool, as_json: bool, **options: Any
+) -> None:  # fmt: skip
+    """Train the network under a trained head, phase by phase.
+
+    If it is interrupted, the same command continues where it stopped.
+    """
+    from featurebank.cli.commands.heads import read_params
+    from featurebank.finetuning import list_layers, read_options, run_finetune
+
+    began = time.perf_counter()
+    chosen = read_options({**given(options), **read_params(params)})
+    found = open_bank(settings, bank)
+    reporter = settings.reporter()
+    if print_layers:
+        found_layers = list_layers(start, chosen, bank=found, reporter=reporter)
+        _print_layers(found_layers, as_json=as_json)
+        return
+    run = run_finetune(start, chosen, bank=found, tensorboard=tensorboard, reporter=reporter)
+    if as_json:
+        told = {**run.summary(), "file": str(run.saved_path), "finetune": run.finetune}
+        print_json({**told, "elapsed": round(time.perf_counter() - began, 3)})
+    else:
+        _print(run)
+
+
+def _print_layers(layers: Sequence[ListedLayer], *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from featurebank.cli.tables import print_table
+
+    if as_json:
+        print_json([asdict(layer) for layer in layers])
+        return
+    rows = [(one.layer, one.kind, f"{one.parameters:,}", ", ".join(map(str, one.phases)) or "never") for one in layers]
+    print_table(("layer", "kind", "parameters", "trained in phase"), rows, right=("parameters",), whole=("layer",))
+
+
+def _print(run: Run) -> None:
+    from featurebank.cli.tables import print_table
+
+    assert run.finetune is not None
+    columns = ["phase", "from", "layers", "parameters", "epochs", "better"]
+    rows = [
+        (p["unfreeze"], p["from"], p["layers"], f"{p['trained']:,}", p["epochs"], "yes" if p["improved"] else "no")
+        for p in run.finetune["phases"]
+    ]
+    print_table(columns, rows, right=["layers", "parameters", "epochs"])
+    before, after = run.finetune["epoch_0"]["accuracy"], run.metrics["val"]["accuracy"]
+    echo(f"run {run.run}: validation accuracy {after:.4f}; its head, {run.finetune['from']}: {before:.4f}")
+    echo(run.finetune["gain"]["worth"])
+    echo(f"model: {run.saved_path}")

@@ -1,0 +1,252 @@
+"""`featurebank heads` and `featurebank leaderboard`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurebank.cli.context import Settings, as_json
+from featurebank.cli.leaderboard_view import SHOWN, SORT_KEYS, board_json, print_best, print_board, write_board_csv
+from featurebank.cli.options import given, open_bank
+from featurebank.cli.terminal import print_json
+from featurebank.words import counted
+
+if TYPE_CHECKING:
+    from featurebank.bank import Bank
+    from featurebank.runs.run import Run
+
+
+def _number(context: click.Context, option: click.Parameter, value: str | None) -> int | str | None:
+    """Reads "--folds 5" and "--folds given"."""
+    return int(value[:9]) if value and value.isascii() and value.isdigit() else value
+
+
+def _shown_folds(context: click.Context, option: click.Parameter, value: str | None) -> int | str | None:
+    folds = _number(context, option, value)
+    if folds in {None, "given"} or (isinstance(folds, int) and folds >= 1):
+        return folds
+    message = f"'{value}': expected a whole number of 1 or more, as 5, or given"
+    raise click.BadParameter(message)
+
+
+def _named(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value:
+        from featurebank.backbone.naming import name_function
+
+        name_function(value)
+
+
+_bank = click.option(
+    "--bank", metavar="BANK", help="Path or name of a bank, or the beginning of its name.  [default: the last used]"
+)
+_own = click.option(
+    "--backbone", metavar="MODULE:FUNCTION", expose_value=False, callback=_named,
+    help="The function that built the bank's network, if it is one of yours; code named inside a file is never run.",
+)  # fmt: skip
+
+
+def bank_option(command: Any) -> Any:
+    """Adds the options that say which bank, and by which code of the user's own it was made."""
+    return _bank(_own(command))
+
+
+test_option = click.option("--test", is_flag=True, help="Also evaluate the chosen run on the test split.")
+one_se_option = click.option(
+    "--one-se", is_flag=True, help="Choose the simplest head within one standard error of the best."
+)
+tensorboard_option = click.option(
+    "--tensorboard", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Also write the runs to DIR for TensorBoard.",
+)  # fmt: skip
+
+
+@click.command()
+@bank_option
+@click.option(
+    "--grid", is_flag=False, flag_value="default", metavar="[NAME|FILE]",
+    help="Grid of heads to train: quick, default, wide, study-a to study-e, or a TOML file with [[head]] blocks.  "
+    "[default: default]",
+)  # fmt: skip
+@click.option(
+    "--head", metavar="KIND", help="Train one kind of head, or a scikit-learn classifier, as sklearn.svm:SVC."
+)
+@click.option(
+    "--list", "listed", is_flag=False, flag_value="", metavar="[KIND]",
+    help="List the kinds of heads, or the parameters of KIND, and stop.",
+)  # fmt: skip
+@click.option("-p", "params", multiple=True, metavar="KEY=VALUE", help="Set a parameter of --head; repeatable.")
+@click.option(
+    "--tap", "taps", multiple=True, metavar="TAP",
+    help="Stored features to train on; repeatable.  [default: pooled, else the bank's first]",
+)  # fmt: skip
+@click.option(
+    "--seeds",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Train each head with N seeds.",
+)
+@click.option(
+    "--search", type=click.Choice(["all", "random", "halving"]), default="all", show_default=True,
+    help="Train all heads, a random choice of --runs heads, or halve the heads with epochs round by round.",
+)  # fmt: skip
+@click.option("--runs", type=int, metavar="N", help="How many heads --search random trains.")
+@click.option(
+    "--folds", callback=_number, metavar="K|given",
+    help="Cross-validate on K folds of the training and validation images, or on the dataset's own (folders fold1, "
+    "fold2, ... or a column 'fold').  [default: one validation split]",
+)  # fmt: skip
+@click.option(
+    "--repeats",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="R",
+    help="Repeat the cross-validation R times.",
+)
+@click.option(
+    "--budget",
+    type=float,
+    metavar="SECONDS",
+    help="Stop after about this time; finished runs are kept.  [default: no limit]",
+)
+@click.option("--retry-failed", is_flag=True, help="Train heads again that failed before.")
+@click.option(
+    "--views",
+    type=int,
+    metavar="N",
+    help="Train on the first N augmented views of the bank.  [default: all]",
+)
+@one_se_option
+@tensorboard_option
+@test_option
+@as_json
+@click.pass_obj
+def heads(
+    settings: Settings, /, bank: str | None, grid: str | None, head: str | None, listed: str | None,
+    params: tuple[str, ...], tensorboard: Path | None, *, one_se: bool, test: bool, as_json: bool, **chosen: Any
+) -> None:  # fmt: skip
+    """Train many heads on the features of a bank.
+
+    Heads that were trained before are not trained again.
+    """
+    if listed is not None:
+        from featurebank.cli.head_lists import print_kinds, print_parameters
+
+        print_parameters(listed, as_json=as_json) if listed else print_kinds(as_json=as_json)
+        return
+    if grid and head:
+        message = "--grid and --head exclude each other: leave one of them out"
+        raise click.UsageError(message)
+    if params and not head:
+        message = "-p belongs to --head KIND (in a grid file, write parameters in its [[head]] block)"
+        raise click.UsageError(message)
+    from featurebank.grid import GridOptions, train_grid
+
+    began = time.perf_counter()
+    options = GridOptions(**given(chosen))
+    found = open_bank(settings, bank)
+    wanted: Any = [{"kind": head, **read_params(params)}] if head else grid or "default"
+    trained = train_grid(found, wanted, options, settings.reporter())
+    log_runs(trained, tensorboard)
+    _show(settings, found, trained, began=began, one_se=one_se, test=test, as_json=as_json)
+
+
+@click.command()
+@bank_option
+@click.option(
+    "--sort", type=click.Choice(SORT_KEYS), help="Key of the order.  [default: accuracy, then fewer parameters]"
+)
+@click.option(
+    "--top", type=click.IntRange(min=1), metavar="N", help=f"Show N heads.  [default: {SHOWN}; with --json, all]"
+)
+@click.option(
+    "--folds",
+    callback=_shown_folds,
+    metavar="K|given",
+    help="Show runs that were cross-validated on K folds, or on the dataset's own; 1 shows runs without folds.  "
+    "[default: as the latest runs]",
+)
+@click.option(
+    "--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Also write all runs to FILE.",
+)  # fmt: skip
+@one_se_option
+@tensorboard_option
+@test_option
+@as_json
+@click.pass_obj
+def leaderboard(
+    settings: Settings, bank: str | None, sort: str | None, top: int | None, folds: Any,
+    csv_file: Path | None, tensorboard: Path | None, *, one_se: bool, test: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """List the trained heads of a bank, best first.
+
+    They are ranked by validation accuracy; the test split takes no part.
+    """
+    from featurebank.fitting.folds import given_folds
+    from featurebank.runs.run import load_runs
+    from featurebank.runs.selection import leaderboard as ranked_runs
+
+    began = time.perf_counter()
+    found = open_bank(settings, bank)
+    runs = ranked_runs(found, folds=given_folds(found)[0].protocol if folds == "given" else folds)
+    if old := len(load_runs(found, stale=True)):
+        settings.reporter().say(
+            f"left out: {counted(old, 'run')} of an older state of this bank (other images, labels or split)"
+        )
+    if csv_file:
+        write_board_csv(runs, csv_file)
+    log_runs(runs, tensorboard)
+    every = runs if runs.folds == 1 else [*runs, *(run for run in load_runs(found) if run.folds == 1)]
+    _show(
+        settings, found, runs, every, began=began, folds=runs.folds, one_se=one_se, test=test, as_json=as_json,
+        sort=sort, top=top,
+    )  # fmt: skip
+
+
+def log_runs(runs: Sequence[Run], directory: Path | None) -> None:
+    """Writes runs for TensorBoard, if that is wanted."""
+    if directory is not None:
+        from featurebank.runs.tensorboard import write_tensorboard
+
+        write_tensorboard(runs, directory)
+
+
+def _show(
+    settings: Settings, bank: Bank, runs: Sequence[Run], every: Sequence[Run] = (), *, began: float,
+    folds: int | None = None, one_se: bool, test: bool, as_json: bool, sort: str | None = None, top: int | None = None,
+) -> None:  # fmt: skip
+    """Prints runs; the chosen one may be among `every` alone: that of the best on folds, trained without them."""
+    from featurebank.runs.selection import evaluate_test, select
+
+    best = select(every or runs, folds=folds, one_se=one_se)
+    if test:
+        best = evaluate_test(bank, best, reporter=settings.reporter())
+    if as_json:
+        found = board_json(runs, best, sort=sort, top=top)
+        print_json({**found, "seconds": round(time.perf_counter() - began, 3)})
+        return
+    print_board(runs, best, more=f"featurebank leaderboard --bank {bank.name} --top", top=top or SHOWN, sort=sort)
+    print_best(bank, best, runs)
+
+
+def read_params(params: Sequence[str]) -> dict[str, Any]:
+    """Reads "-p KEY=VALUE" options; numbers with commas between them are a list, as hidden_units=256,128."""
+    from featurebank.system.toml_files import parse_value
+
+    found = {}
+    for text in params:
+        name, equals, value = text.partition("=")
+        if not (equals and name):
+            message = f"-p {text}: expected KEY=VALUE, as -p learning_rate=0.01"
+            raise click.UsageError(message)
+        parts = [parse_value(part.strip()) for part in value.split(",")]
+        numbers = len(parts) > 1 and all(type(part) in {int, float} for part in parts)
+        found[name.strip()] = parts if numbers else parse_value(value.strip())
+    return found

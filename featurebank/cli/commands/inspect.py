@@ -1,0 +1,90 @@
+"""`featurebank inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurebank.cli.context import Settings, as_json
+from featurebank.cli.options import Images, dataset_argument, given, levels_option, resize_option
+from featurebank.cli.terminal import echo, print_json
+
+if TYPE_CHECKING:
+    from featurebank.bank import Bank
+    from featurebank.dataset import Dataset
+
+
+@click.command()
+@dataset_argument
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Also write a report with pictures as one HTML file.",
+)  # fmt: skip
+@click.option(
+    "--bank", metavar="BANK",
+    help="Bank whose features find near duplicates.  [default: the last used bank of this dataset]",
+)  # fmt: skip
+@click.option(
+    "--no-bank", is_flag=True, help="Do not search for near duplicates, which takes long for a million images."
+)
+@click.option(
+    "--near", type=float, default=0.98, show_default=True, metavar="COSINE",
+    help="Cosine similarity above which two images of different splits count as near duplicates.",
+)  # fmt: skip
+@click.option(
+    "--sample", type=int, default=8, show_default=True, metavar="N", help="Show N images of each class in the report."
+)
+@click.option("--augment", metavar="SPEC", help="Also show augmented images in the report, as flip,rotate=10.")
+@click.option("--views", type=int, metavar="K", help="Augmented views of each shown image.  [default: 4]")
+@click.option("--image-size", type=int, metavar="PX", help="Side of the augmented images in pixels.  [default: 224]")
+@resize_option
+@levels_option
+@as_json
+@click.pass_obj
+def inspect(
+    settings: Settings, /, images: Images, output: Path | None, bank: str | None, augment: str | None, *,
+    no_bank: bool, as_json: bool, **chosen: Any,
+) -> None:  # fmt: skip
+    """Describe a dataset: counts, sizes, bad files and duplicates.
+
+    DATASET is a name that 'featurebank datasets' lists, or a path.
+    """
+    if augment is None and given(chosen).keys() & {"views", "image_size", "resize"}:
+        message = "--views, --image-size and --resize belong to --augment SPEC: give one, or leave them out"
+        raise click.UsageError(message)
+    if bank and no_bank:
+        message = "--bank and --no-bank exclude each other: leave one of them out"
+        raise click.UsageError(message)
+    from featurebank.inspection.stage import inspect_dataset
+
+    augmentation = None
+    if augment is not None:
+        from featurebank.augment import Augmentation
+
+        augmentation = Augmentation.parse(augment)
+    dataset = images.load()
+    found = inspect_dataset(
+        dataset, bank=None if no_bank else _bank(settings, bank, dataset), augmentation=augmentation,
+        seed=images.seed, reporter=settings.reporter(), **given(chosen),
+    )  # fmt: skip
+    if output:
+        from featurebank.inspection.page import write_page
+
+        write_page(found, output)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        from featurebank.cli.inspection_view import print_inspection
+
+        print_inspection(found)
+        if output:
+            echo(f"page: {output}")
+
+
+def _bank(settings: Settings, name: str | None, dataset: Dataset) -> Bank | None:
+    from featurebank.bank import find_bank
+    from featurebank.inspection.near_duplicates import bank_of
+
+    return find_bank(settings.cache, name) if name else bank_of(settings.cache, dataset)

@@ -1,0 +1,85 @@
+"""Groups of commands: they understand the global options after a command's name too, and what else it may be called."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from featurebank.cli.completion import complete, completes
+from featurebank.cli.context import global_options
+from featurebank.system.options import OptionsError
+from featurebank.words import problem_lines
+
+_EPILOG = "This command also takes --cache, --threads, --ram, -q and -v: see featurebank --help."
+
+_OTHER_NAMES: Mapping[str, Mapping[str, str]] = {
+    "heads": {
+        "train": "heads", "fit": "heads", "head": "heads", "grid": "heads", "classify": "predict", "infer": "predict",
+        "inference": "predict", "features": "extract", "embed": "extract", "embeddings": "extract",
+        "compute": "extract", "encode": "extract", "tune": "finetune", "fine-tune": "finetune", "fine_tune": "finetune",
+        "unfreeze": "finetune", "list": "cache ls", "ls": "cache ls", "banks": "cache ls", "show": "cache show",
+        "rm": "cache rm", "delete": "cache rm", "verify": "cache verify", "gc": "cache gc", "clean": "cache gc",
+        "merge": "cache merge", "models": "backbones", "networks": "backbones", "backbone": "backbones",
+        "data": "datasets", "dataset": "datasets", "convert": "export", "save": "export", "deploy": "export",
+        "results": "leaderboard", "runs": "leaderboard", "board": "leaderboard", "best": "leaderboard",
+        "scores": "leaderboard", "select": "leaderboard", "explore": "inspect", "describe": "inspect",
+        "look": "inspect", "pipeline": "run", "start": "run", "check": "doctor", "health": "doctor",
+    },
+    "ls": {
+        "list": "ls", "info": "show", "describe": "show", "remove": "rm", "delete": "rm", "del": "rm",
+        "check": "verify", "clean": "gc", "prune": "gc", "join": "merge", "save": "export",
+    },
+}  # fmt: skip
+"""By a command that only one group has: what its commands are called elsewhere."""
+
+
+class WrongValueError(click.ClickException):
+    """Options have values that they cannot have, in whatever company: wrong usage."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """A group of commands."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Adds a command, with the global options."""
+        super().add_command(cmd, name)
+        for parameter in filter(completes, cmd.params):
+            parameter._custom_shell_complete = complete  # what click's own `shell_complete=` sets
+        cmd.params = [*cmd.params, *global_options(hidden=True)]
+        cmd.epilog = _EPILOG
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command; where options of its stage are wrong, names them as on the command line."""
+        try:
+            return super().invoke(ctx)
+        except OptionsError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            names = {p.name: max(p.opts, key=len) for p in (command.params if command else ())}
+            told = [problem.told(lambda name: names.get(name, name)) for problem in error.problems]
+            if not told:
+                raise
+            if all(problem.name in names for problem in error.problems):
+                raise WrongValueError("; ".join(told)) from error
+            raise OptionsError(problem_lines(told)) from error
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command of a name; for a name that is none, names the nearest."""
+        if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing and args[0][:1] not in {"-", ""}:
+            ctx.fail(f"no such command '{args[0]}': {self._advice(ctx, args[0])}")
+        return super().resolve_command(ctx, args)
+
+    def _advice(self, ctx: click.Context, name: str) -> str:
+        known = self.list_commands(ctx)
+        other = next((names for own, names in _OTHER_NAMES.items() if own in known), {})
+        near = [other[name.lower()]] if name.lower() in other else difflib.get_close_matches(name, known, 2)
+        if near:
+            way = ctx.command_path.split()[1:]  # without "featurebank"
+            return "did you mean " + " or ".join(f"'{' '.join(['featurebank', *way, name])}'" for name in near) + "?"
+        return "expected one of " + ", ".join(known)

@@ -1,0 +1,121 @@
+"""Which of Pillow's plugins reads a file, by its first bytes; what is refused or left out before a plugin sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import io
+import logging
+import re
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from PIL import Image
+
+from featurebank.dataset.decoding.kinds import foreign
+from featurebank.errors import BadImageError
+
+MAX_SCANS = 100
+"""A progressive JPEG with more is refused: encoders write some ten, and each goes through the whole image."""
+
+_SOS, _EOI = b"\xff\xda", 0xD9
+_MARKER = re.compile(rb"\xff[^\0\xff\xd0-\xd7]")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
+_PNG_SIGNATURE = 8
+_PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
+_PNG_XMP = b"XML:com.adobe.xmp\0\0"
+_LARGE_TEXT = 1 << 19
+_AVIF = re.compile(b"avif|avis")
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Opens an image file; reads its header alone.
+
+    Raises:
+        BadImageError: it is of no known format, or a JPEG of more than `MAX_SCANS` scans.
+        Exception: whatever Pillow raises on damaged bytes.
+    """
+    # `Image.open` compares the size with a limit of its own, which is global and lower than ours, and hides the size
+    # from the message. So the registered openers are called as it does; they read the header only.
+    for name, opener, accept in openers():
+        accepted = _accepted(name, accept, data)
+        if isinstance(accepted, str):
+            raise BadImageError(accepted)  # Pillow was built without this format
+        if not accepted:
+            continue
+        if name == "JPEG":
+            _check_scans(data)
+        return opener(io.BytesIO(data), "")
+    raise BadImageError(foreign(data))
+
+
+def _accepted(name: str, accept: Callable[[bytes], bool | str], data: bytes) -> bool | str:
+    """Returns what a plugin says of the first bytes; AVIF's also accepts files that only HEIC's can read."""
+    return accept(data[:16]) if name != "AVIF" or _AVIF.search(data[8:32]) else False
+
+
+def is_about_texts(error: ValueError, data: bytes) -> bool:
+    """Tells whether Pillow refuses a PNG for its texts or its colour profile, which it finds too large."""
+    return "text" in str(error).lower() and format_of(data) == "PNG"
+
+
+def without_texts(data: bytes) -> bytes:
+    """Returns a PNG without texts and colour profile, but for the text that may say how it is turned.
+
+    What is cut short stays so.
+    """
+    kept, place = [data[:_PNG_SIGNATURE]], _PNG_SIGNATURE
+    while place + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        if kind not in _PNG_TEXTS or (length < _LARGE_TEXT and data.startswith(_PNG_XMP, place + 8)):
+            kept.append(data[place : place + 12 + length])
+        place += 12 + length
+    return b"".join(kept)
+
+
+def _check_scans(data: bytes) -> None:
+    """Refuses a JPEG whose scans are so many that they are there to cost time."""
+    if data.count(_SOS) <= MAX_SCANS:  # among them those of thumbnails and of further images
+        return
+    scans, place = 0, 2
+    while scans <= MAX_SCANS and (found := _MARKER.search(data, place)):
+        marker, place = data[found.start() + 1], found.end()
+        if marker == _EOI:
+            return
+        scans += marker == _SOS[1]
+        place += int.from_bytes(data[place : place + 2])  # the length of its segment
+    if scans > MAX_SCANS:
+        message = f"a JPEG of more than {MAX_SCANS} scans, which is there to cost time: save it anew"
+        raise BadImageError(message)
+
+
+def format_of(data: bytes) -> str:
+    """Returns the format that a file begins like, in Pillow's words."""
+    return next((name for name, _, accept in openers() if _accepted(name, accept, data)), "")
+
+
+@functools.cache
+def openers() -> tuple[tuple[str, Callable[..., Image.Image], Callable[[bytes], bool | str]], ...]:
+    """Returns of each format its name, what opens it and what tells it by its first bytes, in the order of trial."""
+    # Pillow's loggers would print without a handler, beside the reason that is told.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    from PIL import (  # noqa: F401 - importing registers them
+        BmpImagePlugin,
+        GifImagePlugin,
+        Jpeg2KImagePlugin,
+        JpegImagePlugin,
+        PngImagePlugin,
+        PpmImagePlugin,
+        TiffImagePlugin,
+        WebPImagePlugin,
+    )
+
+    for module, register in (("PIL.AvifImagePlugin", ""), ("pillow_heif", "register_heif_opener")):
+        with contextlib.suppress(ImportError):  # AVIF comes with newer versions of Pillow, HEIC with an extra
+            found = importlib.import_module(module)
+            if register:
+                getattr(found, register)()
+    known: dict[str, Any] = Image.OPEN
+    return tuple((name, *known[name]) for name in _FORMATS if name in known)

@@ -1,0 +1,262 @@
+"""From the bytes of an image file to its pixels; whatever the bytes are, the answer is an array or `BadImageError`."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+from featurebank.dataset.decoding.budget import PixelBudget, pixel_budget
+from featurebank.dataset.decoding.codecs import format_of, is_about_texts, open_image, without_texts
+from featurebank.dataset.decoding.kinds import failure
+from featurebank.dataset.decoding.levels import WHOLE, Levels
+from featurebank.errors import BadImageError, LostImageError
+from featurebank.system import digest
+
+MAX_PIXELS = 120_000_000
+"""Images with more pixels are refused unseen: phones make up to 108 million, decompression bombs billions."""
+
+_TOO_MANY = f"more than {MAX_PIXELS // 10**6} million (a decompression bomb?)"
+_ORIENTATION, _TILE_WIDTH, _TILE_HEIGHT = 0x0112, 0x0142, 0x0143
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_STRIP_PIXELS = 1 << 23
+_GIVE_LEVELS = "give --levels LOW,HIGH or auto, or save it with 8 or 16 bits"
+_BITS_PER_SAMPLE, _SIXTEEN = 258, 16
+_RAW_MODE = "featurebank.rawmode"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an image is, beside its pixels."""
+
+    width: int
+    """In pixels, of the image as it is decoded (upright)."""
+    height: int
+    format: str
+    """"JPEG", "PNG", ... by the content of the file, whatever its name says; "array" where there is no file."""
+    mode: str
+    """How the pixels are stored, in Pillow's words: "RGB", "L" (grey), "P" (palette), "RGBA", "CMYK", "I;16", ..."""
+    rotated: bool
+    """Whether its EXIF orientation turned or mirrored it."""
+    peak: float | None = None
+    """The largest value of an image of more than eight bits a pixel; of 16-bit colour, as far as it can be seen."""
+
+
+def decode(data: bytes, levels: Levels | None = None) -> np.ndarray:
+    """Decodes an image file, whatever its name says.
+
+    The formats are JPEG (MPO too), PNG, WEBP, BMP, GIF, TIFF, PPM (PGM, PBM), JPEG 2000 and AVIF, and HEIC where the
+    package pillow-heif is installed.
+
+    - Of animations and of files with several pages: the first.
+    - The orientation of EXIF is applied.
+    - Grey and palette images become RGB. Transparency is dropped, as by `keras.utils.load_img`: what was stored under
+      transparent pixels shows.
+    - Of 16-bit grey the upper eight bits are kept, as of 16-bit colour, unless levels are given; floating-point, signed
+      and 32-bit grey needs them.
+
+    Args:
+        data: the whole file.
+        levels: what becomes black and white in a grey image of more than eight bits.
+
+    Returns:
+        (height, width, 3) uint8, RGB; read-only, as a copy that can be written costs a sixth of the time.
+
+    Raises:
+        BadImageError: the bytes are no such image, are damaged, or hold more than `MAX_PIXELS` pixels or `MAX_SCANS`
+            scans.
+    """
+    return decode_with_facts(data, levels)[0]
+
+
+def decode_with_facts(data: bytes, levels: Levels | None = None) -> tuple[np.ndarray, Facts]:
+    """Decodes an image file as `decode` does, and returns beside the pixels what the file says of itself."""
+    if not data:
+        message = "empty file"
+        raise BadImageError(message)
+    try:
+        with _quiet_pillow():
+            try:
+                return _decoded(open_image(data), levels)
+            except ValueError as error:
+                if not is_about_texts(error, data):
+                    raise
+                return _decoded(open_image(without_texts(data)), levels)
+    except BadImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        message = f"more than {MAX_PIXELS // 10**6} million pixels (a decompression bomb?)"
+        raise BadImageError(message) from error
+    except MemoryError as error:
+        message = "not enough memory to decode it"
+        raise BadImageError(message) from error
+    except Exception as error:  # Pillow's parsers raise nearly anything on hostile bytes
+        raise BadImageError(failure(data, format_of(data), error)) from error
+
+
+def in_flight() -> contextlib.AbstractContextManager[None]:
+    """Counts the images that this thread decodes inside of the block as being in memory until it ends."""
+    return _budget().block()
+
+
+def _budget() -> PixelBudget:
+    return pixel_budget(MAX_PIXELS)
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Returns how Pillow will unpack an image, as "RGB;16B"; "" where its plugin does not say."""
+    tiles = getattr(image, "tile", None) or [("", (), 0, "")]
+    found = tiles[0][3]
+    return str(found[0] if isinstance(found, tuple) and found else found)
+
+
+def _decoded(image: Image.Image, levels: Levels | None) -> tuple[np.ndarray, Facts]:
+    _check_size(image.size)
+    _check_tiles(image)
+    found, mode = image.format or "", image.mode
+    image.info[_RAW_MODE] = _raw_mode(image)  # before loading, after which it is gone
+    with _budget().decoding(image.size[0] * image.size[1]):
+        turned = found == "TIFF" and _turn(image) is not None
+        image.load()
+        turn = _turn(image)
+        picture, peak = _to_rgb(image, levels)
+        pixels = _as_array(picture if turn is None else picture.transpose(turn))
+    return pixels, Facts(pixels.shape[1], pixels.shape[0], found, mode, turned or turn is not None, peak)
+
+
+def _as_array(picture: Image.Image) -> np.ndarray:
+    """Returns the pixels of an RGB image; of a large one strip by strip, as Pillow would hold two copies meanwhile."""
+    width, height = picture.size
+    if width * height <= _STRIP_PIXELS:
+        return np.asarray(picture)
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // width)
+    for start in range(0, height, rows):
+        stop = min(start + rows, height)
+        pixels[start:stop] = np.asarray(picture.crop((0, start, width, stop)))
+    pixels.flags.writeable = False
+    return pixels
+
+
+def decode_expected(
+    data: bytes, expected: bytes | None, levels: Levels | None = None
+) -> tuple[np.ndarray, Facts]:  # fmt: skip
+    """Decodes an image file whose content digest is known; see `decode_with_facts`.
+
+    Raises:
+        BadImageError: as `decode`, or the digest is another.
+    """
+    if expected is not None and digest.of_bytes(data).encode() != expected:
+        message = "changed while it was being read"
+        raise LostImageError(message)
+    return decode_with_facts(data, levels)
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        message = f"{width} x {height} pixels, {_TOO_MANY}"
+        raise BadImageError(message)
+    if width < 1 or height < 1:
+        message = f"{width} x {height} pixels: nothing to see"
+        raise BadImageError(message)
+
+
+def _check_tiles(image: Image.Image) -> None:
+    """Refuses a TIFF whose tiles are larger than any image may be: they are decoded as a whole, whatever it shows."""
+    tags = getattr(image, "tag_v2", {})
+    width, height = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_HEIGHT, 0)
+    if width * height > MAX_PIXELS:
+        message = f"tiles of {width} x {height} pixels, {_TOO_MANY}"
+        raise BadImageError(message)
+
+
+def _to_rgb(image: Image.Image, levels: Levels | None) -> tuple[Image.Image, float | None]:
+    """Returns an image as RGB, and the largest value of one of more than eight bits."""
+    peak = None
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        values = np.asarray(image)
+        peak = float(np.nanmax(values)) if values.size and not np.isnan(values).all() else 0.0
+        image = Image.fromarray(_upper_byte(values) if levels is None else levels.apply(values))
+    elif _is_deep(image):
+        if levels is not None:
+            message = "16 bits a colour, of which the upper 8 are read: --levels is for grey images; save it as grey"
+            raise BadImageError(message)
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
+        peak = 257.0 * max(high for _, high in cast("tuple[tuple[int, int], ...]", rgb.getextrema()))
+    if image.mode in {"La", "RGBa"}:  # premultiplied by alpha
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
+    elif image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # the way on which Pillow does not warn
+    return image if image.mode == "RGB" else image.convert("RGB"), peak
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Tells whether the colours of an image are stored with 16 bits, of which Pillow has kept the upper 8."""
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, 0)
+    raw = image.info.get(_RAW_MODE, "")
+    return (max(bits) if isinstance(bits, tuple) else bits) == _SIXTEEN or ";16" in raw
+
+
+def _upper_byte(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "f":
+        message = f"floating-point pixels, whose range is unknown: {_GIVE_LEVELS}"
+        raise BadImageError(message)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > WHOLE:
+        message = f"32-bit grey values from {low} to {high}: expected 0 to {WHOLE}; {_GIVE_LEVELS}"
+        raise BadImageError(message)
+    return (values >> 8).astype(np.uint8)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Says how to bring an image upright.
+
+    To be asked after loading: PNG may carry the orientation at the end, and Pillow's TIFF turns the image itself while
+    loading, so that it has one before and none after.
+    """
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - damaged EXIF: the pixels are fine all the same
+        return None
+
+
+_quiet_lock = threading.Lock()
+_quiet_users = 0
+_quiet_filter: Any = None
+
+
+@contextlib.contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Ignores warnings from inside Pillow (damaged EXIF and the like) while any thread decodes.
+
+    `warnings.catch_warnings` would not do: it restores the whole list of filters, which goes wrong between threads.
+    """
+    global _quiet_users, _quiet_filter  # noqa: PLW0603 - the filters of a process are global
+    with _quiet_lock:
+        _quiet_users += 1
+        if _quiet_users == 1:
+            warnings.filterwarnings("ignore", module=r"PIL\.|featurebank\.dataset\.(decode|codecs)")
+            _quiet_filter = warnings.filters[0]
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_users -= 1
+            if _quiet_users == 0:
+                with contextlib.suppress(ValueError):  # somebody else's catch_warnings took it away
+                    cast("list[Any]", warnings.filters).remove(_quiet_filter)

@@ -1,0 +1,80 @@
+"""Which column of a table holds the paths, which the labels and which the splits, whatever they are called."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from featurebank.dataset.sources.rows import Problems
+from featurebank.words import counted
+
+NEEDED = ("path", "label")
+KNOWN = (*NEEDED, "split")
+
+ALIASES = {
+    "path": {
+        "path", "paths", "file", "files", "filename", "file_name", "filepath", "file_path", "image", "image_path",
+        "image_name", "image_file", "image_id", "imagepath", "img", "img_path", "img_name", "img_file", "photo",
+    },
+    "label": {
+        "label", "labels", "class", "classes", "class_name", "classname", "class_label", "category", "target",
+    },
+    "split": {"split", "splits", "subset", "partition"},
+}  # fmt: skip
+"""Usual names of the columns, in any case; blanks and hyphens stand for underscores."""
+
+_EXPECTED = "expected the columns path,label[,split] and any others, or their names in --columns path=A,label=B"
+
+
+def choose_columns(
+    names: Sequence[str], asked: Mapping[str, str], problems: Problems
+) -> tuple[dict[str, str], list[str]]:
+    """Finds the columns of a table.
+
+    Args:
+        names: all columns.
+        asked: the names that the user gave for some of `KNOWN`.
+        problems: of the table.
+
+    Returns:
+        The name of each column that is there, by "path", "label" and "split", and a line about those that are called
+        otherwise.
+
+    Raises:
+        DatasetError: one is missing or there several times, or it is not clear which it is.
+    """
+    if not any(names):
+        problems.stop(f"is empty: {_EXPECTED}")
+    for name in sorted({name for name in names if name and list(names).count(name) > 1}):
+        problems.add(f"has the column '{name}' more than once")
+    found: dict[str, str] = {}
+    for role in KNOWN:
+        if (column := asked.get(role)) is not None and column not in names:
+            problems.add(f"has no column '{column}', which --columns names for {role} (found {', '.join(names)})")
+        elif column := column or _by_name(role, names, set(found.values()) | set(asked.values()), problems):
+            found[role] = column
+    problems.check()
+    guessed = [f"{role} is read from the column '{column}'" for role, column in found.items() if column != role]
+    told = guessed and set(found.items()) - set(asked.items()) - {(role, role) for role in KNOWN}
+    return found, [", ".join(guessed)] if told else []
+
+
+def _by_name(role: str, names: Sequence[str], taken: set[str], problems: Problems) -> str | None:
+    """Returns the column that has the name of a role, or one of its usual other names."""
+    free = [name for name in names if name and name not in taken]
+    if role in free:
+        return role
+    alike = [name for name in free if "_".join(name.casefold().replace("-", " ").split()) in ALIASES[role]]
+    if len(alike) == 1:
+        return alike[0]
+    if alike:
+        choices = " or ".join(f"{role}={name}" for name in alike)
+        problems.add(
+            f"has {counted(len(alike), 'column')} that may be the {role}, {', '.join(alike)}: give --columns {choices}"
+        )
+    elif role in NEEDED:
+        near = difflib.get_close_matches(role, {name.lower() for name in free}, n=1, cutoff=0.5)
+        meant = next((name for name in free if near and name.lower() == near[0]), None)
+        advice = f"is '{meant}' meant?" if meant else f"found {', '.join(names)}"
+        problems.add(f"has no column '{role}' ({advice}): {_EXPECTED}")
+    return None

@@ -1,0 +1,23 @@
+"""Datasets that a run would download: what is known of them before."""
+
+from __future__ import annotations
+
+from featurebank.dataset.catalog import DatasetInfo, list_datasets
+from featurebank.dataset.sources.remote import is_url
+
+
+def announced_dataset(spec: str) -> DatasetInfo | None:
+    """Returns what is known of a dataset that is not on this machine; None where loading it downloads nothing.
+
+    Args:
+        spec: as for `load_dataset`.
+    """
+    known = {info.name: info for info in list_datasets()}
+    if spec in known:
+        return None if known[spec].available else known[spec]
+    kind, _, argument = spec.partition(":")
+    if kind in {"hf", "tfds"} and not argument.startswith((".", "/", "~")):
+        return DatasetInfo(spec, "", None, available=False, where="from its hub")
+    if is_url(spec) or (kind == "manifest" and is_url(argument)):
+        return DatasetInfo(spec, "", None, available=False, where="from its URL")
+    return None

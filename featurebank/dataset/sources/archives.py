@@ -1,0 +1,199 @@
+"""Archives of photos: found on this machine or downloaded, checked, and unpacked whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tarfile
+import time
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from featurebank.dataset.fingerprint import reason
+from featurebank.errors import DatasetError, FeatureBankError
+from featurebank.system.files import TEMPORARY_PREFIX, explain_full_disk
+from featurebank.system.progress import DownloadBar
+
+_TIMEOUT = 30
+_CHUNK = 1 << 20
+_ABANDONED = 24 * 3600
+_DETAIL = 160
+_WORDS = {
+    "ConnectionError": "no connection",
+    "ConnectTimeout": "no connection",
+    "ReadTimeout": f"no answer in {_TIMEOUT} s",
+    "ChunkedEncodingError": "the connection broke",
+}
+"""What the errors of a download mean."""
+
+
+@dataclass(frozen=True)
+class PhotoArchive:
+    """A .tgz file of the world.
+
+    Args:
+        file: its name.
+        folder: the folder in it that is wanted.
+        urls: where it is, the first to try first.
+        size: in bytes.
+        sha256: of its bytes.
+    """
+
+    file: str
+    folder: str
+    urls: tuple[str, ...]
+    size: int
+    sha256: str
+
+
+def homes() -> list[Path]:
+    """Returns the folders that data sets lie in: $FEATUREBANK_DATA if it is set, and the user's cache."""
+    import pooch
+
+    own = os.environ.get("FEATUREBANK_DATA")
+    return [*([Path(own).expanduser()] if own else []), Path(pooch.os_cache("featurebank"))]
+
+
+def provide(name: str, archives: Sequence[PhotoArchive], places: Sequence[Path]) -> Path:
+    """Returns a folder that holds the unpacked folders of all archives.
+
+    Args:
+        name: of the dataset.
+        archives: what is needed.
+        places: where to look, for the folders and for the archives; the first is where a download goes.
+
+    Raises:
+        DatasetError: an archive is neither here nor to be had, or not what it should be; the message says what to do.
+        DiskFullError: no space is left.
+    """
+    place = find(archives, places) or places[0]
+    for archive in archives:
+        if not (place / archive.folder).is_dir():
+            _unpack(_obtain(name, archive, place), archive, place / archive.folder)
+    return place
+
+
+def find(archives: Sequence[PhotoArchive], places: Sequence[Path]) -> Path | None:
+    """Returns the first place that holds all archives, unpacked or not; None if none does."""
+
+    def holds(place: Path, archive: PhotoArchive) -> bool:
+        return (place / archive.folder).is_dir() or (place / archive.file).is_file()
+
+    return next((place for place in places if all(holds(place, archive) for archive in archives)), None)
+
+
+def _obtain(name: str, archive: PhotoArchive, place: Path) -> Path:
+    path = place / archive.file
+    if path.is_file():
+        _check(path, archive)
+        return path
+    problems = []
+    for url in archive.urls:
+        try:
+            with _explained(place), explain_full_disk(path):
+                return _download(url, archive, place)
+        except FeatureBankError:
+            raise
+        except (OSError, ValueError) as error:  # no network, no such host, another file
+            problems.append(f"{urlsplit(url).netloc}: {_why(error)}")
+    elsewhere = "" if os.environ.get("FEATUREBANK_DATA") else f", or into a folder '{place.name}' in $FEATUREBANK_DATA"
+    message = (
+        f"'{name}' is not on this machine and {archive.file} could not be downloaded ({'; '.join(problems)}): "
+        f"put {archive.file} into '{place}'{elsewhere}"
+    )
+    raise DatasetError(message)
+
+
+def _why(error: Exception) -> str:
+    """Says in a few words why a download failed."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"HTTP {response.status_code}"
+    if isinstance(error, ValueError) and "hash" in str(error):
+        return "another file than expected, by its SHA-256"
+    return _WORDS.get(type(error).__name__) or _short(error)
+
+
+def _check(path: Path, archive: PhotoArchive) -> None:
+    import pooch
+
+    if path.stat().st_size == archive.size and pooch.file_hash(str(path), "sha256") == archive.sha256:
+        return
+    message = (
+        f"'{path}' is not the file expected: {path.stat().st_size} bytes of {archive.size}, or another SHA-256 than "
+        f"{archive.sha256}; delete it and run again to fetch it"
+    )
+    raise DatasetError(message)
+
+
+def _download(url: str, archive: PhotoArchive, place: Path) -> Path:
+    """Downloads beside and renames when the checksum is right; pooch does that."""
+    import pooch
+
+    place.mkdir(parents=True, exist_ok=True)
+    with DownloadBar(f"downloading {archive.file}") as bar:
+        downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=_TIMEOUT)
+        found = pooch.retrieve(url, f"sha256:{archive.sha256}", archive.file, str(place), downloader=downloader)
+    return Path(found)
+
+
+def _unpack(path: Path, archive: PhotoArchive, target: Path) -> None:
+    """Unpacks one folder of an archive beside its place, and renames it when it is whole."""
+    _remove_abandoned(target.parent)
+    temporary = target.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{target.name}")
+    try:
+        with _explained(target.parent), explain_full_disk(target), tarfile.open(path) as tar:
+            tar.extractall(temporary, members=_wanted(tar, archive.folder), filter="data")
+            if hasattr(os, "sync"):
+                os.sync()  # one for ten thousand small files; a rename must not reach the disk before them
+            _rename(temporary / archive.folder, target)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        message = f"cannot unpack '{path}': {_short(error)}; delete it and run again to fetch it"
+        raise DatasetError(message) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _wanted(tar: tarfile.TarFile, folder: str) -> Iterator[tarfile.TarInfo]:
+    for member in tar:
+        path = PurePosixPath(member.name)
+        if path.parts[:1] == (folder,) and not path.name.startswith("._"):  # macOS puts such twins beside files
+            yield member
+
+
+def _rename(folder: Path, target: Path) -> None:
+    try:
+        folder.rename(target)
+    except OSError:
+        if not target.is_dir():  # else another process was faster
+            raise
+
+
+def _remove_abandoned(place: Path) -> None:
+    """Removes what killed processes left half unpacked; nobody unpacks for a day."""
+    for path in place.glob(f"{TEMPORARY_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _explained(place: Path) -> Iterator[None]:
+    """Turns the refusal of a folder that cannot be written into one line."""
+    try:
+        yield
+    except PermissionError as error:
+        message = (
+            f"cannot write into '{place}': {reason(error)}; set FEATUREBANK_DATA to a folder of your own, "
+            "or let somebody else unpack the archive there"
+        )
+        raise DatasetError(message) from error
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:_DETAIL] or type(error).__name__

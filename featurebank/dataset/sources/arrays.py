@@ -1,0 +1,249 @@
+"""Datasets that are arrays: the digits of scikit-learn and the user's .npz files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from featurebank.dataset.class_names import in_order
+from featurebank.dataset.core import Contents, path_name
+from featurebank.dataset.decoding.decode import Facts
+from featurebank.dataset.decoding.levels import Levels
+from featurebank.dataset.readers.npz import read_npz
+from featurebank.dataset.sources.folder import absolute
+from featurebank.dataset.splits import SPLITS
+from featurebank.errors import DatasetError
+from featurebank.system import digest
+
+_GREY_NDIM = 3
+_COLOUR_NDIM = 4
+_BLOCK_BYTES = 1 << 26
+_NAMES = (("x", "y"), ("images", "labels"))
+
+
+class Arrays:
+    """Images in memory.
+
+    Args:
+        images: (n, h, w) or (n, h, w, 3) uint8.
+    """
+
+    in_threads = False
+
+    def __init__(self, images: np.ndarray) -> None:
+        self._images = images
+
+    def digest(self, index: int) -> str:
+        """Returns the digest of the image as `image` gives it, so that grey stored once or thrice is the same."""
+        return digest.of_array(self.image(index, None))
+
+    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
+        """Returns a copy of one image: (h, w, 3) uint8."""
+        image: np.ndarray = self._images[index]
+        if image.ndim == _COLOUR_NDIM - 1:
+            return image.copy()
+        return np.repeat(image[:, :, np.newaxis], 3, axis=2)
+
+    def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
+        """Returns what an image is, from the shape of the array."""
+        height, width = self._images.shape[1:3]
+        return Facts(width, height, "array", "RGB" if self._images.ndim == _COLOUR_NDIM else "L", rotated=False)
+
+
+@dataclass(frozen=True)
+class ArraySplit:
+    """The images of one split, or of no split.
+
+    Args:
+        split: its code, or None.
+        images: (n, h, w) or (n, h, w, 3) uint8.
+        labels: (n,) class names or whole numbers.
+    """
+
+    split: int | None
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def load_digits(argument: str) -> Contents:
+    """Returns the 1797 handwritten digits of 8 x 8 pixels that come with scikit-learn."""
+    from sklearn.datasets import load_digits as bundled
+
+    found = bundled()
+    images = np.rint(found.images * (255 / 16)).astype(np.uint8)
+    return from_parts("digits", "digits", [ArraySplit(None, images, found.target)], None)
+
+
+def load_npz(argument: str) -> Contents:
+    """Reads a .npz file with the arrays x and y, or x_train and y_train, with x_val, y_val, x_test, y_test beside them.
+
+    The names may be images and labels as well. x is (n, h, w), (n, h, w, 1) or (n, h, w, 3): uint8, other whole numbers
+    from 0 to 255, or floats from 0 to 1 (which are multiplied by 255 and rounded; floats beyond 1 are refused, because
+    what they mean is a guess). y is (n,) or (n, 1): names or whole numbers. `classes`, if there, names the numbers
+    0, 1, ... Classes named by strings are sorted by name, classes without names by number. Nothing is unpickled.
+
+    Args:
+        argument: the file's path; `~` is the home directory.
+
+    Raises:
+        DatasetError: the file is missing, damaged, or holds something else.
+    """
+    path = absolute(argument)
+    members = read_npz(path)
+    parts = npz_parts(path, members)
+    names = _class_names(path, members["classes"]) if "classes" in members else None
+    return from_parts(path_name(path.removesuffix(".npz")), f"npz:{path}", parts, names)
+
+
+def npz_parts(path: str, members: Mapping[str, np.ndarray]) -> list[ArraySplit]:
+    """Finds the images and labels among the arrays of a .npz file.
+
+    Raises:
+        DatasetError: they are not there, or not of a shape or type that can be used.
+    """
+    for x, y in _NAMES:
+        whole = [(None, x, y)]
+        split: list[tuple[int | None, str, str]] = [(c, f"{x}_{s}", f"{y}_{s}") for c, s in enumerate(SPLITS)]
+        for names in (whole, split):
+            found = [name for name in names if name[1] in members and name[2] in members]
+            if found and found[0] == names[0]:  # train has to be there
+                return [_part(path, members, *name) for name in found]
+    message = (
+        f"'{path}' holds the arrays {', '.join(members) or '(none)'}: expected x and y, "
+        "or x_train and y_train with x_test and y_test; write it with numpy.savez(file, x=images, y=labels)"
+    )
+    raise DatasetError(message)
+
+
+def from_parts(name: str, spec: str, parts: Sequence[ArraySplit], names: Sequence[str] | None) -> Contents:
+    """Joins the splits of an array dataset into columns.
+
+    Args:
+        name: slug for directory names.
+        spec: the canonical text that loads it again.
+        parts: the splits; one part of no split if there are none.
+        names: what the labels 0, 1, ... are called; None if the labels are names, or numbers without names.
+
+    Raises:
+        DatasetError: there is no image, a label has no name, or the parts differ in shape.
+    """
+    if len({part.images.shape[1:] for part in parts}) > 1:
+        shapes = ", ".join(str(part.images.shape[1:]) for part in parts)
+        message = f"the splits of '{spec}' have images of shapes {shapes}: expected the same shape in each"
+        raise DatasetError(message)
+    raw = np.concatenate([part.labels for part in parts])
+    if not len(raw):
+        message = f"'{spec}' holds no images: expected at least one of each of two classes"
+        raise DatasetError(message)
+    classes, labels = encode(spec, raw, names)
+    images = parts[0].images if len(parts) == 1 else np.concatenate([part.images for part in parts])
+    given = None
+    if len(parts) > 1:
+        given = np.concatenate([np.full(len(part.labels), part.split, np.int8) for part in parts])
+    return Contents(name, spec, classes, tuple(_ids(parts)), labels, Arrays(images), given)
+
+
+def _ids(parts: Sequence[ArraySplit]) -> list[str]:
+    prefixes = ["" if part.split is None else f"{SPLITS[part.split]}/" for part in parts]
+    return [f"{prefix}{row}" for prefix, part in zip(prefixes, parts, strict=True) for row in range(len(part.labels))]
+
+
+def encode(spec: str, raw: np.ndarray, names: Sequence[str] | None) -> tuple[tuple[str, ...], np.ndarray]:
+    """Turns labels into class names and indices.
+
+    Args:
+        spec: the dataset, for messages.
+        raw: (n,) names or whole numbers.
+        names: what the labels 0, 1, ... are called; None if the labels are names, or numbers without names.
+
+    Returns:
+        The class names, sorted by name or by number, and (n,) int32 indices into them.
+
+    Raises:
+        DatasetError: a label has no name.
+    """
+    values, codes = np.unique(raw, return_inverse=True)
+    if names is None:
+        found = [str(value) for value in values]
+        classes = in_order(found)
+        return classes, np.array([classes.index(name) for name in found], np.int32)[codes]
+    if values.dtype.kind == "U":
+        unknown = next((value for value in values if value not in names), None)
+        positions = [] if unknown is not None else [names.index(value) for value in values]
+    else:
+        unknown = next((value for value in values if not 0 <= value < len(names)), None)
+        positions = [] if unknown is not None else values.tolist()
+    if unknown is not None:
+        message = (
+            f"'{spec}' has the label {str(unknown)!r}: expected one of the {len(names)} in classes; mend y or classes"
+        )
+        raise DatasetError(message)
+    classes = in_order(names)
+    table = np.array([classes.index(names[position]) for position in positions], np.int32)
+    return classes, table[codes]
+
+
+def _part(path: str, members: Mapping[str, np.ndarray], split: int | None, x: str, y: str) -> ArraySplit:
+    images = _images(path, x, members[x])
+    labels = members[y]
+    if labels.ndim == 2 and labels.shape[1] == 1:  # noqa: PLR2004 - as Keras has them
+        labels = labels[:, 0]
+    if labels.ndim != 1 or len(labels) != len(images):
+        message = f"{y} of '{path}' has the shape {labels.shape}: expected ({len(images)},), one label for each of {x}"
+        raise DatasetError(message)
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "backslashreplace")
+    if labels.dtype.kind not in "iuU":
+        message = f"{y} of '{path}' is of type {labels.dtype}: expected whole numbers or strings"
+        raise DatasetError(message)
+    return ArraySplit(split, images, labels)
+
+
+def _images(path: str, key: str, array: np.ndarray) -> np.ndarray:
+    if array.ndim == _COLOUR_NDIM and array.shape[3] == 1:
+        array = array[:, :, :, 0]
+    colour = array.ndim == _COLOUR_NDIM and array.shape[3] == 3  # noqa: PLR2004 - red, green and blue
+    if not (colour or array.ndim == _GREY_NDIM) or 0 in array.shape[1:]:
+        message = f"{key} of '{path}' has the shape {array.shape}: expected (n, h, w), (n, h, w, 1) or (n, h, w, 3)"
+        raise DatasetError(message)
+    if array.dtype == np.uint8:
+        return array
+    images = np.empty(array.shape, np.uint8)
+    step = max(1, _BLOCK_BYTES // max(1, array[:1].nbytes))  # in blocks: floats are large, and a copy doubles them
+    for start in range(0, len(array), step):
+        images[start : start + step] = _to_bytes(path, key, array[start : start + step])
+    return images
+
+
+def _to_bytes(path: str, key: str, block: np.ndarray) -> np.ndarray:
+    kind = block.dtype.kind
+    most = {"f": 1, "i": 255, "u": 255}.get(kind)
+    if most is None:
+        message = f"{key} of '{path}' is of type {block.dtype}: expected uint8 from 0 to 255, or floats from 0 to 1"
+        raise DatasetError(message)
+    low, high = block.min(), block.max()
+    if kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
+        message = f"{key} of '{path}' holds NaN or infinity: expected floats from 0 to 1; mend it and save it as uint8"
+        raise DatasetError(message)
+    if low < 0 or high > most:
+        name = "floats" if kind == "f" else "whole numbers"
+        message = (
+            f"{key} of '{path}' has values from {low} to {high}: expected {name} from 0 to {most}; save it as uint8"
+        )
+        raise DatasetError(message)
+    return np.rint(block * 255.0).astype(np.uint8) if kind == "f" else block.astype(np.uint8)
+
+
+def _class_names(path: str, names: Any) -> list[str]:
+    if names.dtype.kind == "S":
+        names = np.char.decode(names, "utf-8", "backslashreplace")
+    if names.ndim != 1 or names.dtype.kind != "U" or len(set(names.tolist())) != len(names):
+        message = (
+            f"classes of '{path}' is of type {names.dtype} and shape {names.shape}: "
+            "expected one list of different strings, the names of the labels 0, 1, ..."
+        )
+        raise DatasetError(message)
+    return [str(name) for name in names]

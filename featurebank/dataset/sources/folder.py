@@ -1,0 +1,159 @@
+"""Datasets that are folders: CLASS/IMAGE, train/CLASS/IMAGE with val and test beside it, or fold1/CLASS/IMAGE."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from featurebank.dataset.class_names import in_order
+from featurebank.dataset.core import FOLD, Contents, path_name
+from featurebank.dataset.decoding.image_bytes import ImageBytes
+from featurebank.dataset.decoding.levels import Depths
+from featurebank.dataset.fingerprint import Stamp
+from featurebank.dataset.fingerprint_cache import stamp_of
+from featurebank.dataset.readers.walk import Listing, list_images, no_images, readable_ids, unread_note
+from featurebank.dataset.sources.layout import ClassTree, find_layout, place_files, tree_of
+from featurebank.dataset.spec_options import join_options, split_options
+from featurebank.dataset.splits import TRAIN
+from featurebank.errors import DatasetError
+from featurebank.system import digest
+from featurebank.system.files import read_regular
+
+_MOST_BYTES = 1 << 30
+"""Of an image file."""
+
+
+class Files(ImageBytes):
+    """Images in files below one root.
+
+    Args:
+        root: an absolute path.
+        ids: paths relative to the root with "/".
+        odd: the real relative paths of the ids that are not written as they are.
+    """
+
+    in_threads = True
+
+    def __init__(self, root: str, ids: tuple[str, ...], odd: dict[str, str]) -> None:
+        self.root = root
+        self._ids = ids
+        self._odd = odd
+        self.depths = Depths()
+
+    def path(self, index: int) -> str:
+        """Returns the path of an image."""
+        name = self._ids[index]
+        return f"{self.root}/{self._odd.get(name, name)}"
+
+    def digest(self, index: int) -> str:
+        """Returns the digest of a file's bytes; raises OSError where it cannot be read."""
+        return digest.of_file(self.path(index), _MOST_BYTES)
+
+    def stamp(self, index: int) -> Stamp | None:
+        """Returns what tells that a file has not changed."""
+        return stamp_of(self.path(index))
+
+    def _bytes(self, index: int) -> bytes:
+        return read_regular(self.path(index), _MOST_BYTES)
+
+
+def load(argument: str) -> Contents:
+    """Lists a folder of class folders.
+
+    A class is a folder, and every image below it at any depth is of that class. Folders called train, val and test (in
+    any usual spelling) that hold class folders are splits, and numbered folders that hold the same class folders are
+    folds; see `featurebank.dataset.sources.layout`. Hidden files and those of systems are not looked at.
+
+    Args:
+        argument: the folder's path; `~` is the home directory. "#layout=classes" or "#layout=splits" after it says what
+            its folders are, where they can be read in two ways.
+
+    Raises:
+        DatasetError: the folder is missing, cannot be listed, or is not laid out like this.
+    """
+    path, options = split_options(argument, ["layout"])
+    root = absolute(path)
+    _check_root(root)
+    listing = list_images(root)
+    if not listing.files:
+        raise no_images(root, listing)
+    odd = readable_ids(listing.files)
+    listing.files.sort()
+    layout = find_layout(root, tree_of(listing.files), options.get("layout"))
+    places = place_files(listing.files, layout.parts)
+    ids = tuple(name for name, place in zip(listing.files, places, strict=True) if place)
+    placed = [place for place in places if place]
+    classes = in_order({name for _, name in set(placed)})
+    code = {name: number for number, name in enumerate(classes)}
+    notes = [
+        *layout.notes,
+        *_loose(listing.files, places, layout.left_out),
+        *listing.notes,
+        *_empty(listing, layout.parts, classes),
+    ]
+    return Contents(
+        name=path_name(root),
+        spec=join_options(f"folder:{root}", options),
+        classes=classes,
+        ids=ids,
+        labels=np.fromiter((code[name] for _, name in placed), np.int32, len(placed)),
+        pixels=Files(root, ids, odd),
+        given=_given([part.split for part, _ in placed]),
+        notes=(*notes, *unread_note(listing.others)),
+        metadata=_folds([part.fold for part, _ in placed]),
+    )
+
+
+def absolute(path: str) -> str:
+    """Returns an absolute path, without following links: the user's own name for the place is kept.
+
+    Raises:
+        DatasetError: the path is not valid Unicode, so that it could be written into no file.
+    """
+    full = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - pathlib cannot take out ".." without following links
+    try:
+        full.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(full).decode(errors="backslashreplace")
+        message = f"the path '{shown}' is not valid UTF-8: rename the folder"
+        raise DatasetError(message) from None
+    return full
+
+
+def _check_root(root: str) -> None:
+    if not os.path.lexists(root):
+        message = f"there is no folder '{root}': expected a folder of class folders; check the path"
+        raise DatasetError(message)
+    if not os.path.isdir(root):  # noqa: PTH112 - strings throughout this module
+        message = f"'{root}' is not a folder: expected a folder of class folders; give the folder that holds them"
+        raise DatasetError(message)
+
+
+def _loose(files: Sequence[str], places: Sequence[tuple[ClassTree, str] | None], told: Sequence[str]) -> list[str]:
+    """Returns a line about the images that lie in no class folder, and in no folder that is told of already."""
+    prefixes = tuple(f"{folder}/" for folder in told)
+    loose = [name for name, place in zip(files, places, strict=True) if not (place or name.startswith(prefixes))]
+    if not loose:
+        return []
+    number = "1 image lies" if len(loose) == 1 else f"{len(loose)} images lie"
+    return [f"{number} outside the class folders, the first is '{loose[0]}': left out"]
+
+
+def _empty(listing: Listing, parts: Iterable[ClassTree], classes: tuple[str, ...]) -> list[str]:
+    """Returns a line for each folder beside the class folders that holds no images."""
+    known, places = set(classes), {part.path for part in parts}
+    beside = [name.rpartition("/") for name in sorted(listing.folders)]
+    empty = [f"{place}/{last}" if place else last for place, _, last in beside if place in places and last not in known]
+    return [f"folder '{name}' holds no images: it is no class" for name in empty]
+
+
+def _given(codes: list[int | None]) -> np.ndarray | None:
+    if set(codes) <= {None, TRAIN}:
+        return None  # nothing is held out, so that no split is given really
+    return np.array(codes, np.int8)
+
+
+def _folds(numbers: list[int | None]) -> dict[str, np.ndarray]:
+    return {} if set(numbers) == {None} else {FOLD: np.array(numbers, np.int64)}

@@ -1,0 +1,134 @@
+"""Datasets of Hugging Face, from its hub or from this machine, through the package `datasets`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from featurebank.dataset.core import Contents
+from featurebank.dataset.readers.table_files import refuse_bombs
+from featurebank.dataset.sources.encoded_rows import (
+    IMAGE_NAMES,
+    LABEL_NAMES,
+    EncodedSplit,
+    check_rows,
+    choose_column,
+    choose_splits,
+    contents,
+    foreign,
+)
+from featurebank.dataset.sources.folder import absolute
+from featurebank.dataset.sources.remote import fetch, is_url
+from featurebank.errors import DatasetError, MissingDependencyError
+from featurebank.system.files import read_regular
+
+_SAVED = ("dataset_dict.json", "state.json")
+"""What `save_to_disk` leaves in a folder."""
+
+
+class HubReader:
+    """Reads the encoded images of one split.
+
+    Args:
+        table: a `datasets.Dataset` whose images are not decoded.
+        column: of the images.
+    """
+
+    def __init__(self, table: Any, column: str) -> None:
+        self._table = table
+        self._column = column
+
+    def __call__(self, row: int) -> bytes:
+        """Returns the bytes of an image file; raises OSError."""
+        image = self._table[row][self._column]
+        data, path = (None, None) if image is None else (image["bytes"], image["path"])
+        if data is not None:
+            return bytes(data)
+        if path is None:
+            message = "no image in this row"
+            raise OSError(message)
+        return fetch(path) if is_url(path) else read_regular(path)
+
+
+def load(argument: str) -> Contents:
+    """Loads a dataset of Hugging Face.
+
+    Args:
+        argument: NAME[:CONFIG][@REVISION] on the hub, or the path of a folder: one that `save_to_disk` wrote, or one of
+            images or Parquet files as `datasets.load_dataset` reads them.
+
+    Raises:
+        MissingDependencyError: the package is not installed.
+        DatasetError: there is no such dataset, or it is not one of images with labels.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        message = "datasets of Hugging Face need the package datasets: pip install 'featurebank[hf]'"
+        raise MissingDependencyError(message) from error
+    place = _place(argument)
+    spec = f"hf:{argument if place is None else place}"
+    with foreign(spec, "datasets"):
+        found = _from_hub(datasets, argument) if place is None else _from_folder(datasets, place)
+        tables = dict(found) if isinstance(found, dict) else {"": found}
+        first = next(iter(tables.values()), None)
+        if first is None:
+            message = f"'{spec}' holds no data"
+            raise DatasetError(message)
+        image, label = _columns(spec, datasets, first.features)
+        chosen, notes = choose_splits(spec, list(tables))
+        check_rows(spec, sum(len(tables[name]) for name, _ in chosen))
+        undecoded = datasets.Image(decode=False)
+        parts = [
+            EncodedSplit(
+                name if code is not None else "",
+                code,
+                tables[name][label][:],
+                HubReader(tables[name].select_columns([image]).cast_column(image, undecoded), image),
+            )
+            for name, code in chosen
+        ]
+    return contents(spec, parts, getattr(first.features[label], "names", None), notes)
+
+
+def _place(argument: str) -> str | None:
+    """Returns the absolute path of a folder, or None where a name on the hub is meant."""
+    looks_like_one = argument.startswith((".", "~")) or os.path.isabs(argument)  # noqa: PTH117
+    path = absolute(argument)
+    if not (looks_like_one or os.path.isdir(path)):  # noqa: PTH112
+        return None
+    if not os.path.isdir(path):  # noqa: PTH112
+        message = f"there is no folder '{path}': expected one that save_to_disk wrote, or one of images; check the path"
+        raise DatasetError(message)
+    return path
+
+
+def _from_folder(datasets: Any, path: str) -> Any:
+    if any((Path(path) / name).is_file() for name in _SAVED):
+        return datasets.load_from_disk(path)
+    refuse_bombs(Path(path).rglob("*.parquet"))
+    return datasets.load_dataset(path)
+
+
+def _from_hub(datasets: Any, argument: str) -> Any:
+    name, _, revision = argument.partition("@")
+    name, _, config = name.partition(":")
+    return datasets.load_dataset(name, config or None, revision=revision or None)
+
+
+def _columns(spec: str, datasets: Any, features: Any) -> tuple[str, str]:
+    """Returns the names of the columns of images and of labels."""
+
+    def of_type(kind: Any) -> Sequence[str]:
+        return [name for name, feature in features.items() if isinstance(feature, kind)]
+
+    plain = [
+        name for name in of_type(datasets.Value) if features[name].dtype.removeprefix("large_").startswith(_LABEL_TYPES)
+    ]
+    image = choose_column(spec, "image", of_type(datasets.Image), IMAGE_NAMES, [])
+    return image, choose_column(spec, "label", of_type(datasets.ClassLabel), LABEL_NAMES, plain)
+
+
+_LABEL_TYPES = ("string", "int", "uint", "bool")

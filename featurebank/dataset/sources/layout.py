@@ -1,0 +1,325 @@
+"""How a tree of folders is read: which folders are classes, and whether those above them are splits or folds.
+
+A folder is a class if images lie below it. Sibling folders that hold the same class folders are never classes: they
+are splits (train, val, test in their usual spellings) or folds (numbered folders). A folder that holds nothing but one
+other folder, which holds the class folders, is a wrapper, as an unpacked archive makes one. What can be read in two
+ways is refused, with the option that chooses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from featurebank.dataset.splits import TEST, TRAIN, VAL
+from featurebank.errors import DatasetError, unknown_name
+from featurebank.system.progress import enumerate_some
+
+LAYOUTS = ("classes", "splits")
+"""What the first-level folders can be said to be."""
+
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training", "trn"), TRAIN),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "devel", "development"), VAL),
+    **dict.fromkeys(("test", "testing", "tst"), TEST),
+}
+"""The words for splits, in any case."""
+
+EXPECTED = "expected FOLDER/CLASS/image.jpg, or FOLDER/train/CLASS/image.jpg with val and test beside train"
+
+_NEUTRAL = frozenset(
+    {
+        "set", "sets", "data", "dataset", "image", "images", "img", "imgs", "photo", "photos", "picture", "pictures",
+        "split", "seg",
+    }
+)  # fmt: skip
+"""Words beside the word for a split, as in "training_set" and "seg_train"."""
+_FOLD_WORDS = frozenset({"", "fold", "folds", "f", "k", "cv", "part", "split", "set", "group", "batch", "subset"})
+_NUMBERED = re.compile(r"(\D*?)[\W_]*([0-9]{1,6})")
+
+
+@dataclass
+class Folder:
+    """A folder below which images lie.
+
+    Args:
+        images: how many lie directly in it.
+        folders: the folders in it below which images lie, by name.
+    """
+
+    images: int = 0
+    folders: dict[str, Folder] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """The number of images at any depth."""
+        return self.images + sum(folder.total for folder in self.folders.values())
+
+
+@dataclass(frozen=True)
+class ClassTree:
+    """A folder whose folders are classes.
+
+    Args:
+        path: relative to the root with "/"; "" is the root.
+        split: the code of its split; None where its name says nothing about splits.
+        fold: the number of its fold, or None.
+    """
+
+    path: str
+    split: int | None = None
+    fold: int | None = None
+
+
+@dataclass(frozen=True)
+class FolderLayout:
+    """Where the class folders lie.
+
+    Args:
+        parts: the folders that hold them.
+        notes: what the user should know.
+        left_out: folders, named in the notes, whose images belong to no part.
+    """
+
+    parts: tuple[ClassTree, ...]
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def split_code(name: str) -> int | None:
+    """Returns the code of the split that a name means: "train", "Training_Set", "seg_train", "val2017"; None if none.
+
+    Example:
+        >>> split_code("seg_train"), split_code("Test-Images"), split_code("trainset"), split_code("trains")
+        (0, 2, 0, None)
+    """
+    words = [word for word in re.split(r"[\W_\d]+", name.casefold()) if word and word not in _NEUTRAL]
+    if len(words) != 1:
+        return None
+    word = words[0] if words[0] in SPLIT_WORDS else re.sub(r"(data)?(sets?|images?|imgs?|data)$", "", words[0])
+    return SPLIT_WORDS.get(word)
+
+
+def tree_of(files: Iterable[str]) -> Folder:
+    """Builds the tree of the folders of some files.
+
+    Args:
+        files: paths relative to the root, with "/".
+    """
+    root = Folder()
+    for path, count in Counter(name.rpartition("/")[0] for name in files).items():
+        here = root
+        for part in path.split("/") if path else ():
+            here = here.folders.setdefault(part, Folder())
+        here.images += count
+    return root
+
+
+def find_layout(root: str, tree: Folder, choice: str | None = None) -> FolderLayout:
+    """Decides how a tree of folders is read.
+
+    Args:
+        root: its path, for messages.
+        tree: the folders with images.
+        choice: one of `LAYOUTS`, where the user said what the first-level folders are.
+
+    Raises:
+        UnknownNameError: there is no such layout.
+        DatasetError: there are no class folders, or it is not clear which they are.
+    """
+    if choice is not None and choice not in LAYOUTS:
+        raise unknown_name("layout", choice, LAYOUTS)
+    if choice == "classes":
+        if not tree.folders:
+            raise _flat(root)
+        return FolderLayout((ClassTree(""),))
+    start, here = _unwrapped("", tree)
+    if not here.folders:
+        raise _flat(root)
+    place = _Place(root, start, here)
+    layout = place.as_splits(forced=choice == "splits") or place.as_folds()
+    if layout is None:
+        if choice == "splits":
+            raise place.no_splits()
+        place.refuse_second_reading()
+        layout = FolderLayout((ClassTree(start),), place.passed_over())
+    last = start.rpartition("/")[2]
+    wrapper = [f"the class folders are those in '{start}'"] if start and split_code(last) is None else []
+    return FolderLayout(layout.parts, (*wrapper, *layout.notes), layout.left_out)
+
+
+class _Place:
+    """The folders that may be classes, splits or folds.
+
+    Args:
+        root: for messages.
+        path: of the folder that holds them, relative to the root.
+        here: that folder.
+    """
+
+    def __init__(self, root: str, path: str, here: Folder) -> None:
+        self._root, self._path, self._here = root, path, here
+        self._full = f"{root}/{path}" if path else root
+        self._inner = {name: _unwrapped(_joined(path, name), folder) for name, folder in here.folders.items()}
+        self._classes = {name: set(folder.folders) for name, (_, folder) in self._inner.items()}
+        codes = {name: split_code(name) for name in sorted(here.folders)}
+        self._codes = {name: code for name, code in codes.items() if code is not None}
+        self._strangers = [name for name in sorted(here.folders) if name not in self._codes]
+
+    def as_splits(self, *, forced: bool) -> FolderLayout | None:
+        """Returns the layout if the folders are splits: train is among them, with class folders in it."""
+        train = [name for name, code in self._codes.items() if code == TRAIN]
+        if not train or (self._strangers and len(self._codes) == 1 and not forced):
+            return None
+        known = set().union(*(self._classes[name] for name in train))
+        if not known:
+            if not self._strangers:
+                raise _flat(self._full, train[0])
+            return None
+        rivals = [name for name in self._strangers if self._classes[name] & known]
+        if rivals and not forced:
+            raise self._two_readings([train[0], rivals[0]])
+        return self._splits(known)
+
+    def _splits(self, known: set[str]) -> FolderLayout:
+        parts, notes = [], []
+        for name in sorted(self._here.folders):
+            code = self._codes.get(name)
+            if code is None:
+                notes.append(f"folder '{name}' is neither train, val nor test: {self._left_out(name)}")
+            elif self._classes[name] and not self._classes[name] & known:
+                notes.append(f"folder '{name}' has none of the class folders of train: {self._left_out(name)}")
+            else:
+                parts.append(ClassTree(self._inner[name][0], code))
+        used = {part.path for part in parts}
+        left_out = [_joined(self._path, name) for name, (path, _) in self._inner.items() if path not in used]
+        return FolderLayout(tuple(parts), tuple(notes), tuple(left_out))
+
+    def as_folds(self) -> FolderLayout | None:
+        """Returns the layout if the folders are folds: they are numbered, and hold the same class folders."""
+        numbers: dict[str, int] = {}
+        stems = set()
+        for name in self._here.folders:
+            if not (match := _NUMBERED.fullmatch(name.casefold())):
+                return None
+            stems.add(match[1])
+            numbers[name] = int(match[2])
+        if len(numbers) < 2 or len(stems) > 1 or not stems <= _FOLD_WORDS or len(set(numbers.values())) < len(numbers):  # noqa: PLR2004
+            return None
+        shared = {name for name, count in self._holders().items() if count > 1}
+        if not all(self._classes[name] & shared for name in numbers) or not self._branching():
+            return None
+        order = sorted(numbers, key=numbers.__getitem__)
+        note = (
+            f"folders {enumerate_some(order)} are folds: 'heads --folds given' validates on each in turn, "
+            "and the splits are drawn across them"
+        )
+        return FolderLayout(tuple(ClassTree(self._inner[name][0], None, numbers[name]) for name in order), (note,))
+
+    def refuse_second_reading(self) -> None:
+        """Raises DatasetError where folders that would be classes hold class folders of their own."""
+        branching = self._branching()
+        if not branching:
+            return
+        shared = {name for name, count in self._holders().items() if count > 1}
+        alike = [name for name in sorted(self._classes) if self._classes[name] & shared]
+        if set(alike) & set(branching):
+            raise self._two_readings(alike)
+        first, others = branching[0], len(branching) - 1
+        more = f", and {others} more {'has' if others == 1 else 'have'} their own" if others else ""
+        message = (
+            f"class '{first}' has class folders of its own ({enumerate_some(sorted(self._classes[first]))}){more}: "
+            f"did you mean '{self._full}/{first}'? {self._option('classes')} takes the folders of '{self._full}' for "
+            "the classes all the same"
+        )
+        raise DatasetError(message)
+
+    def no_splits(self) -> DatasetError:
+        """Returns the error where the user said that the folders are splits, and their names do not tell which."""
+        found = enumerate_some(sorted(self._here.folders))
+        message = (
+            f"'{self._full}' holds {found}, which are not splits: expected train, with val and test beside it, or "
+            "numbered folders with the same class folders"
+        )
+        return DatasetError(message)
+
+    def passed_over(self) -> tuple[str, ...]:
+        """Returns a note where folders have the names of splits and are classes nevertheless."""
+        if len(self._codes) < 2 or not self._strangers:  # noqa: PLR2004 - one alone may be a class of vehicles
+            return ()
+        names = ", ".join(self._codes)
+        return (f"folders {names} are classes, not splits, because '{self._strangers[0]}' lies beside them",)
+
+    def _branching(self) -> list[str]:
+        """Returns the folders that hold two folders of images or more, and no image themselves."""
+        return [
+            name
+            for name, (_, folder) in sorted(self._inner.items())
+            if len(folder.folders) > 1 and not folder.images and not self._here.folders[name].images
+        ]
+
+    def _holders(self) -> Mapping[str, int]:
+        return Counter(name for names in self._classes.values() for name in names)
+
+    def _left_out(self, name: str) -> str:
+        total = self._here.folders[name].total
+        return f"its {'image is' if total == 1 else f'{total} images are'} left out"
+
+    def _two_readings(self, alike: Sequence[str]) -> DatasetError:
+        shared = sorted(set.intersection(*(self._classes[name] for name in alike[:2])) or self._classes[alike[0]])
+        message = (
+            f"'{self._full}' can be read in two ways, as {enumerate_some(alike)} hold the same folders: "
+            f"{enumerate_some(shared)} are the classes, and the folders above them splits ({self._option('splits')}); "
+            "or "
+            f"{enumerate_some(sorted(self._here.folders))} are the classes ({self._option('classes')})"
+        )
+        return DatasetError(message)
+
+    def _option(self, choice: str) -> str:
+        return f"--layout {choice}"
+
+
+def place_files(files: Sequence[str], parts: Sequence[ClassTree]) -> list[tuple[ClassTree, str] | None]:
+    """Returns the part and the class of each file, None for one that lies in no class folder.
+
+    Args:
+        files: paths relative to the root, with "/".
+        parts: of the layout; none lies in another.
+    """
+    prefixes = [(f"{part.path}/" if part.path else "", part) for part in parts]
+    by_folder: dict[str, tuple[ClassTree, str] | None] = {}  # so that a million files share some thousand entries
+
+    def place(folder: str) -> tuple[ClassTree, str] | None:
+        for prefix, part in prefixes:
+            if f"{folder}/".startswith(prefix) and (inside := folder[len(prefix) :]):
+                return part, inside.split("/", 1)[0]
+        return None
+
+    found = []
+    for name in files:
+        folder = name.rpartition("/")[0]
+        if folder not in by_folder:
+            by_folder[folder] = place(folder)
+        found.append(by_folder[folder])
+    return found
+
+
+def _unwrapped(path: str, folder: Folder) -> tuple[str, Folder]:
+    """Follows folders that hold nothing but one other folder, where several folders lie at the end of the way."""
+    name, here = path, folder
+    while len(here.folders) == 1 and (here is folder or not here.images):
+        last, here = next(iter(here.folders.items()))
+        name = _joined(name, last)
+        if len(here.folders) > 1:
+            return name, here
+    return path, folder
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}/{name}" if path and name else path or name
+
+
+def _flat(root: str, path: str = "") -> DatasetError:
+    return DatasetError(f"images lie directly in '{_joined(root, path)}', in no class folder: {EXPECTED}")

@@ -1,0 +1,134 @@
+"""Datasets that are tables: rows of path, label and split, checked as a whole before any image is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import numpy as np
+
+from featurebank.dataset.class_names import in_order
+from featurebank.dataset.splits import TRAIN, UNDECIDED
+from featurebank.errors import DatasetError
+
+_SHOWN = 5
+
+
+@dataclass
+class Problems:
+    """What is wrong with a table: the first few in full, the others counted, all told at once.
+
+    Args:
+        source: the table, as "manifest 'photos.csv'".
+    """
+
+    source: str
+    lines: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, line: str) -> None:
+        """Keeps one problem."""
+        self.count += 1
+        if len(self.lines) < _SHOWN:
+            self.lines.append(" ".join(line.split()))  # what a table holds may have line breaks
+
+    def stop(self, line: str) -> NoReturn:
+        """Raises DatasetError for a problem after which nothing else can be said."""
+        message = f"{self.source}: {line}"
+        raise DatasetError(message)
+
+    def check(self) -> None:
+        """Raises DatasetError if there is any."""
+        if self.count:
+            more = f"; and {self.count - len(self.lines)} more" if self.count > len(self.lines) else ""
+            self.stop(f"{'; '.join(self.lines)}{more}")
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """The columns of a table.
+
+    Args:
+        paths: as written.
+        labels: class names.
+        codes: split codes, -1 where undecided; None if the table has no splits.
+        place: says where a row stands, as "line 7".
+    """
+
+    paths: Sequence[str]
+    labels: Sequence[str]
+    codes: Sequence[int] | None
+    place: Callable[[int], str]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A table that holds each image once.
+
+    Args:
+        keep: the rows that it was made of; None for all.
+        ids: the paths.
+        classes: the class names, sorted.
+        labels: (n,) int32 indices into `classes`.
+        given: (n,) int8 split codes, -1 where undecided; None where no split is given.
+        notes: what the user should know.
+    """
+
+    keep: list[int] | None
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    given: np.ndarray | None
+    notes: tuple[str, ...]
+
+
+def columns(rows: TableRows, problems: Problems) -> Columns:
+    """Turns rows into the columns of a dataset.
+
+    The same path again, with the same label and split, is the same image. With another label or split it is a problem.
+
+    Raises:
+        DatasetError: there is any problem.
+    """
+    keep = _distinct(rows, problems)
+    problems.check()
+    kept = range(len(rows.paths)) if keep is None else keep
+    labels = [rows.labels[index] for index in kept]
+    classes = in_order(labels)
+    number = {name: index for index, name in enumerate(classes)}
+    again = len(rows.paths) - len(kept)
+    note = f"{again} row{'' if again == 1 else 's'} with a path that is listed before: one image each"
+    return Columns(
+        keep=keep,
+        ids=tuple(rows.paths[index] for index in kept),
+        classes=classes,
+        labels=np.fromiter((number[label] for label in labels), np.int32, len(labels)),
+        given=None if rows.codes is None else _given([rows.codes[index] for index in kept]),
+        notes=(note,) if again else (),
+    )
+
+
+def _distinct(rows: TableRows, problems: Problems) -> list[int] | None:
+    """Returns the first row of each path, or None where that is all rows."""
+    if len(set(rows.paths)) == len(rows.paths):
+        return None
+    first: dict[str, int] = {}
+    keep: list[int] = []
+    for index, path in enumerate(rows.paths):
+        known = first.setdefault(path, index)
+        if known == index:
+            keep.append(index)
+            continue
+        where = f"{rows.place(index)}: '{path}' is listed in {rows.place(known)} already, there"
+        if rows.labels[index] != rows.labels[known]:
+            problems.add(f"{where} as '{rows.labels[known]}', here as '{rows.labels[index]}'")
+        elif rows.codes is not None and rows.codes[index] != rows.codes[known]:
+            problems.add(f"{where} in another split")
+    return keep
+
+
+def _given(codes: list[int]) -> np.ndarray | None:
+    if set(codes) in ({UNDECIDED}, {TRAIN}):
+        return None  # nothing is held out, so that no split is given really
+    return np.array(codes, np.int8)

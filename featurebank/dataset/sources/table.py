@@ -1,0 +1,139 @@
+"""Datasets that are a table: a CSV or Parquet file with the columns path and label, and split if it is decided."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from featurebank.dataset.core import Contents, path_name
+from featurebank.dataset.fingerprint import reason
+from featurebank.dataset.readers import metadata
+from featurebank.dataset.readers.column_names import KNOWN
+from featurebank.dataset.readers.table_files import Table, from_csv, from_parquet
+from featurebank.dataset.sources.folder import absolute
+from featurebank.dataset.sources.layout import split_code
+from featurebank.dataset.sources.paths import Paths
+from featurebank.dataset.sources.remote import check_urls, fetch, is_url
+from featurebank.dataset.sources.rows import Problems, TableRows, columns
+from featurebank.dataset.sources.starts import find_start, with_slashes
+from featurebank.dataset.spec_options import join_options, split_options
+from featurebank.dataset.splits import UNDECIDED
+from featurebank.errors import DatasetError
+from featurebank.system.files import read_regular
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+"""What the name of a manifest ends with, in any case."""
+
+
+def load(argument: str) -> Contents:
+    """Reads a manifest: a row an image, with the columns path, label, split if it is decided, and any others.
+
+    Paths are relative to the manifest's folder, absolute, or URLs. An empty split is decided by content, as everywhere.
+    Further columns are kept as metadata. The usual other names of the columns are understood, as "filename" and
+    "class"; so are semicolons and tabs between columns, UTF-16, and backslashes in paths.
+
+    Args:
+        argument: the path or the URL of a .csv, .tsv or .parquet file; `~` is the home directory.
+            "#path=A,label=B,split=C" after it names the columns.
+
+    Raises:
+        DatasetError: it cannot be read or is wrong; the message has several problems at once, with their lines.
+        MissingDependencyError: a package that the file or a URL needs is not installed.
+    """
+    argument, asked = split_options(argument, KNOWN)
+    source = argument if is_url(argument) else absolute(argument)
+    problems = Problems(f"manifest '{source}'")
+    table = _read(source, problems, asked)
+    bare = _bare(source)
+    rows, slashes = _rows(table, _folder(bare), problems)
+    found = columns(rows, problems)
+    further, notes = _metadata(table, found.keep)
+    start, elsewhere = (_folder(bare), []) if is_url(bare) else find_start(found.ids, _folder(bare), problems)
+    return Contents(
+        name=path_name(bare[: bare.rindex(".")], source),
+        spec=join_options(f"manifest:{source}", asked),
+        classes=found.classes,
+        ids=found.ids,
+        labels=found.labels,
+        pixels=Paths(start, found.ids),
+        given=found.given,
+        notes=(*table.notes, *slashes, *elsewhere, *notes, *found.notes),
+        metadata=further,
+    )
+
+
+def _bare(source: str) -> str:
+    """Returns a path, or a URL without what follows a "?"."""
+    return source.split("?", 1)[0] if is_url(source) else source
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0] if is_url(path) else os.path.dirname(path)  # noqa: PTH120 - a Path would rewrite it
+
+
+def _read(source: str, problems: Problems, asked: Mapping[str, str]) -> Table:
+    bare = _bare(source).lower()
+    if not bare.endswith(SUFFIXES):
+        message = f"'{source}' is no manifest: expected a file that ends with {', '.join(SUFFIXES)}"
+        raise DatasetError(message)
+    data = _bytes(source)
+    if bare.endswith(".parquet"):
+        return from_parquet(data, problems, asked)
+    return from_csv(data, "\t" if bare.endswith(".tsv") else ",", problems, asked)
+
+
+def _bytes(source: str) -> bytes:
+    if is_url(source):
+        check_urls([source])
+    try:
+        return fetch(source) if is_url(source) else read_regular(source)
+    except FileNotFoundError as error:
+        message = f"there is no manifest '{source}': expected a .csv, .tsv or .parquet file; check the path"
+        raise DatasetError(message) from error
+    except OSError as error:
+        message = f"cannot read the manifest '{source}': {reason(error)}"
+        raise DatasetError(message) from error
+
+
+def _rows(table: Table, folder: str, problems: Problems) -> tuple[TableRows, list[str]]:
+    paths, labels = table.columns["path"], table.columns["label"]
+    if not paths:
+        problems.stop("lists no image: expected a row for each")
+    for name, column in (("path", paths), ("label", labels)):
+        _check_filled(name, column, table.place, problems)
+    split = table.columns.get("split")
+    codes = None if split is None else _codes(split, table.place, problems)
+    clean = {label: " ".join(label.split()) for label in set(labels)}
+    paths, notes = with_slashes(paths, folder)
+    return TableRows(paths, [clean[label] for label in labels], codes, table.place), notes
+
+
+def _check_filled(name: str, column: Sequence[str], place: Callable[[int], str], problems: Problems) -> None:
+    wrong = {text for text in set(column) if not text.strip() or "\0" in text}
+    for row, text in enumerate(column if wrong else ()):
+        if text in wrong:
+            problems.add(f"{place(row)}: the {name} {'has a NUL in it' if text.strip() else 'is empty'}")
+
+
+def _codes(column: Sequence[str], place: Callable[[int], str], problems: Problems) -> list[int]:
+    code = {text: UNDECIDED if (code := split_code(text)) is None else code for text in set(column)}
+    wrong = {text for text, found in code.items() if found == UNDECIDED and text.strip()}
+    for row, text in enumerate(column if wrong else ()):
+        if text in wrong:
+            problems.add(f"{place(row)}: unknown split '{text}', expected train, val, test or nothing")
+    return [code[text] for text in column]
+
+
+def _metadata(table: Table, keep: list[int] | None) -> tuple[dict[str, np.ndarray], list[str]]:
+    found = dict(table.arrays)
+    notes: list[str] = []
+    for name, column in table.columns.items():
+        if name in KNOWN:
+            continue
+        try:
+            found[name] = metadata.from_texts(column)
+        except DatasetError as error:
+            notes.append(f"column '{name}' holds {error}: left out")
+    return (found if keep is None else {name: column[keep] for name, column in found.items()}), notes

@@ -1,0 +1,131 @@
+"""Images without labels, as one has them in a program: paths, or arrays of pixels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featurebank.dataset.core import Contents, Dataset
+from featurebank.dataset.decoding.decode import Facts
+from featurebank.dataset.decoding.levels import Levels
+from featurebank.dataset.fingerprint import Pixels
+from featurebank.dataset.sources.arrays import Arrays
+from featurebank.dataset.sources.paths import Paths
+from featurebank.dataset.splits import DEFAULT_FRACTIONS
+from featurebank.errors import DatasetError
+from featurebank.system import digest
+
+UNLABELLED = "unlabelled"
+"""The class, and the beginning of the name, of datasets without labels."""
+
+_RANKS = (3, 4)
+_CHANNELS = 3
+_EXPECTED = "expected paths of image files, or images (n, height, width) or (n, height, width, 3) uint8"
+
+
+class ArrayList:
+    """Images in memory, of different sizes.
+
+    Args:
+        images: (height, width) or (height, width, 3) uint8 each.
+    """
+
+    in_threads = False
+
+    def __init__(self, images: Sequence[np.ndarray]) -> None:
+        self._images = images
+
+    def digest(self, index: int) -> str:
+        """Returns the digest of the image as `image` gives it; see `featurebank.dataset.sources.arrays.Arrays`."""
+        return digest.of_array(self.image(index, None))
+
+    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
+        """Returns a copy of one image: (height, width, 3) uint8."""
+        image = self._images[index]
+        return image.copy() if image.ndim == _CHANNELS else np.repeat(image[:, :, np.newaxis], 3, axis=2)
+
+    def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
+        """Returns what an image is, from the shape of its array."""
+        image = self._images[index]
+        return Facts(image.shape[1], image.shape[0], "array", "RGB" if image.ndim == _CHANNELS else "L", rotated=False)
+
+
+def loose_images(images: Any, *, name: str = UNLABELLED) -> Dataset:
+    """Takes images as they come.
+
+    Args:
+        images: n paths or URLs (a list, an array or a column of a table), (n, h, w) or (n, h, w, 3) uint8, or n arrays
+            of different sizes.
+        name: of the dataset.
+
+    Returns:
+        A dataset of one class, all of it in train; equal images share their content digest.
+
+    Raises:
+        DatasetError: `images` is none of these, or empty.
+    """
+    ids, pixels = _read(images)
+    given = np.zeros(len(ids), np.int8)
+    contents = Contents(
+        name, UNLABELLED, (UNLABELLED,), tuple(ids), np.zeros(len(ids), np.int32), pixels, given, labelled=False
+    )
+    return Dataset(contents, DEFAULT_FRACTIONS, 0)
+
+
+def _read(images: Any) -> tuple[list[str], Pixels]:
+    if isinstance(images, str | bytes | os.PathLike):
+        message = f"images are {images!r}: {_EXPECTED}; put a single path into a list"
+        raise DatasetError(message)
+    found = images if isinstance(images, np.ndarray) else _as_list(images)
+    if not len(found):
+        message = f"there are no images: {_EXPECTED}"
+        raise DatasetError(message)
+    if isinstance(found, np.ndarray) and found.dtype.kind not in "OUS":
+        _check(found[0], f"an array of shape {found.shape} and type {found.dtype}", found.ndim - 1)
+        return [str(number) for number in range(len(found))], Arrays(found)
+    entries = _column(found)
+    if all(isinstance(entry, str | os.PathLike) for entry in entries):
+        return _paths(entries)
+    for number, entry in enumerate(entries):
+        array = isinstance(entry, np.ndarray)
+        shown = f"shape {entry.shape} and type {entry.dtype}" if array else f"type {type(entry).__name__}"
+        _check(entry, f"image {number} of {shown}", getattr(entry, "ndim", 0))
+    return [str(number) for number in range(len(entries))], ArrayList(entries)
+
+
+def _as_list(images: Any) -> Any:
+    try:
+        return np.asarray(images) if hasattr(images, "__array__") else list(images)
+    except TypeError as error:
+        message = f"images are of type {type(images).__name__}: {_EXPECTED}"
+        raise DatasetError(message) from error
+
+
+def _column(found: Any) -> list[Any]:
+    if isinstance(found, np.ndarray):
+        found = found.ravel() if found.ndim == 2 and found.shape[1] == 1 else found  # noqa: PLR2004 - of a table
+        return [str(entry) if isinstance(entry, np.str_) else entry for entry in found]
+    return list(found)
+
+
+def _paths(entries: Sequence[str | os.PathLike[str]]) -> tuple[list[str], Pixels]:
+    names = [os.fspath(entry) for entry in entries]
+    return names, Paths(str(Path.cwd()), names)
+
+
+def _check(image: Any, shown: str, rank: int) -> None:
+    image = np.asarray(image) if isinstance(image, np.ndarray) else image
+    fine = (
+        isinstance(image, np.ndarray)
+        and image.dtype == np.uint8
+        and rank + 1 in _RANKS
+        and (rank + 1 == _RANKS[0] or image.shape[-1] == _CHANNELS)
+        and 0 not in image.shape
+    )
+    if not fine:
+        message = f"images are {shown}: {_EXPECTED}"
+        raise DatasetError(message)

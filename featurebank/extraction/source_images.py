@@ -1,0 +1,183 @@
+"""The images that a bank was made of, found again: by the dataset that its manifest names, and by their content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from featurebank.backbone.resize import resize_image
+from featurebank.bank import Bank
+from featurebank.dataset import Dataset, load_dataset
+from featurebank.dataset.decoding.decode import in_flight
+from featurebank.dataset.decoding.levels import parse_levels
+from featurebank.errors import BadImageError, DatasetError, FeatureBankError
+from featurebank.system.progress import SILENT, Reporter
+from featurebank.system.runtime import ram_limit, workers
+from featurebank.words import counted
+
+
+def original_dataset(bank: Bank) -> Dataset:
+    """Loads the dataset that a bank was made of, as it is now.
+
+    Raises:
+        FeatureBankError, OSError: it is not there any more.
+    """
+    record = bank.manifest.dataset
+    try:
+        subset = {name: value for name, value in record.get("subset", {}).items() if value is not None}
+        return load_dataset(record["spec"], split=record["fractions"], seed=record["seed"], **subset)
+    except (LookupError, TypeError, AttributeError) as error:  # a stranger's bank, or a newer featurebank's
+        if isinstance(error, FeatureBankError):
+            raise
+        message = f"what '{bank.name}' says of its dataset is not understood ({type(error).__name__}: {error})"
+        raise DatasetError(message) from error
+
+
+def unchanged(
+    bank: Bank, dataset: Dataset, rows: int, seed: int = 0, *, splits: Sequence[str] = ()
+) -> list[tuple[int, int]]:
+    """Chooses images that are still what they were when their features were computed.
+
+    Args:
+        bank: whose images.
+        dataset: what `original_dataset` gave.
+        rows: how many; where fewer are found, all of them.
+        seed: of the choice.
+        splits: those that they are taken from; empty for all.
+
+    Returns:
+        For each its position in `bank.ids()` and in `dataset.ids`.
+    """
+    place = {name: index for index, name in enumerate(dataset.ids)}
+    digests, ids = bank.digests(), bank.ids()
+    positions = np.random.default_rng(seed).permutation(len(ids))
+    if splits:
+        positions = positions[np.isin(bank.splits()[positions], list(splits))]
+    chosen: list[tuple[int, int]] = []
+    for position in positions.tolist():
+        if len(chosen) == rows:
+            break
+        index = place.get(ids[position])
+        if index is not None and _is_same(dataset, index, digests[position]):
+            chosen.append((position, index))
+    return chosen
+
+
+class Originals:
+    """All images of some splits of a bank, at its network's size, in the order of `bank.ids(split)`, split by split.
+
+    They are decoded once and kept in memory where they take less than half of `--ram`; otherwise each time.
+
+    Args:
+        bank: whose images.
+        splits: which.
+        reporter: where progress is shown.
+
+    Raises:
+        DatasetError: some have gone or changed since their features were computed.
+    """
+
+    def __init__(self, bank: Bank, splits: Sequence[str], *, reporter: Reporter = SILENT) -> None:
+        self.labels = np.concatenate([bank.labels(split) for split in splits])
+        """(n,) int32."""
+        self.digests = np.concatenate([bank.digests(split) for split in splits])
+        self.size = int(bank.recipe["image_size"])
+        """Their side in pixels."""
+        self._rule = str(bank.recipe["resize"])
+        self._levels = parse_levels(bank.recipe.get("levels"))
+        self._bank_name = bank.name
+        self._ids = [name for split in splits for name in bank.ids(split)]
+        self._dataset = _again(bank)
+        self._indices = self._found()
+        self._pixels = self._read(reporter)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether they are decoded once."""
+        return self._pixels is not None
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Returns some of the images: (b, s, s, 3) uint8.
+
+        Args:
+            rows: (b,) their places.
+
+        Raises:
+            DatasetError: one has gone or changed.
+        """
+        if self._pixels is not None:
+            return np.asarray(self._pixels[rows])
+        return np.stack([self._image(row) for row in rows.tolist()])
+
+    def _found(self) -> list[int]:
+        place = {name: index for index, name in enumerate(self._dataset.ids)}
+        lost = [name for name in self._ids if name not in place]
+        if lost:
+            raise self._gone(lost[0], len(lost))
+        return [place[name] for name in self._ids]
+
+    def _read(self, reporter: Reporter) -> np.ndarray | None:
+        """Looks at every image once; returns all of them if they fit into memory."""
+        shape = (len(self), self.size, self.size, 3)
+        pixels = np.empty(shape, np.uint8) if int(np.prod(shape)) <= ram_limit() // 2 else None
+
+        def look(row: int) -> bool:
+            try:
+                image = self._image(row)
+            except DatasetError:
+                return False
+            if pixels is not None:
+                pixels[row] = image
+            return True
+
+        sound = []
+        with reporter.track("read", len(self), "images") as advance, workers("originals") as pool:
+            for found in pool.map(look, range(len(self))):
+                sound.append(found)
+                advance(1)
+        if not all(sound):
+            raise self._gone(self._ids[sound.index(False)], sound.count(False))
+        return pixels
+
+    def _image(self, row: int) -> np.ndarray:
+        index = self._indices[row]
+        try:
+            if self._dataset.content_digest(index) == self.digests[row]:
+                with in_flight():
+                    return resize_image(self._dataset.image(index, self._levels), self.size, self._rule)
+        except (OSError, BadImageError):
+            pass
+        raise self._gone(self._ids[row], 1)
+
+    def _gone(self, first: str, count: int) -> DatasetError:
+        have = (
+            f"{count} of {counted(len(self), 'image')} of '{self._bank_name}' have"
+            if count > 1
+            else f"image '{first}' has"
+        )
+        which = f" (the first: '{first}')" if count > 1 else ""
+        message = (
+            f"{have} gone or changed since extraction{which}: bring them back to '{self._dataset.spec}', or run "
+            "'featurebank extract' as before and train heads again"
+        )
+        return DatasetError(message)
+
+
+def _again(bank: Bank) -> Dataset:
+    try:
+        return original_dataset(bank)
+    except (FeatureBankError, OSError) as error:
+        reason = " ".join(str(error).split())
+        message = f"the images of '{bank.name}' cannot be read again: {reason}"
+        raise DatasetError(message) from error
+
+
+def _is_same(dataset: Dataset, index: int, expected: bytes) -> bool:
+    try:
+        return dataset.content_digest(index) == expected
+    except (OSError, BadImageError):
+        return False

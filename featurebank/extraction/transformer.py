@@ -1,0 +1,121 @@
+"""Features as a step of scikit-learn: images in, features out, each image computed once, ever."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from featurebank.backbone import load_backbone
+from featurebank.dataset.unlabelled import UNLABELLED, loose_images
+from featurebank.errors import BankDamagedError
+from featurebank.extraction.options import ExtractOptions
+from featurebank.extraction.stage import extract_rows
+
+
+class FeatureBank(TransformerMixin, BaseEstimator):
+    """Turns images into the features of a frozen network; what was computed once comes from the bank.
+
+    It is a step of a `Pipeline` as any other, and may be cloned, searched over and cross-validated: the features of an
+    image are in the cache after the first fold. There is nothing to fit.
+
+    Args:
+        backbone: one of `featurebank.list_backbones()`, "MODULE:FUNCTION" or the path of a .keras file.
+        tap: "pooled", "map", "LAYER", "LAYER:avg" or "LAYER:max".
+        weights: "imagenet", "random:SEED" or the path of a weights file; None is the network's own.
+        image_size: side of the network's input in pixels; None is the network's own.
+        cache: where the bank lies; None is `$FEATUREBANK_CACHE`, else `./cache`.
+        engine: "auto" or the name of an engine.
+        batch_size: images run through the network at once.
+        preprocessing: of a network of your own that does not declare it; see `featurebank.backbone_from_model`.
+        resize: how images become square: "auto", "crop", "whole", "stretch" or "pad"; see `featurebank.load_backbone`.
+        levels: of grey images of more than eight bits, as "0,4095"; see `featurebank.load_backbone`.
+
+    Examples:
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.svm import SVC
+        >>> model = make_pipeline(FeatureBank("efficientnet_lite0"), SVC())  # model.fit(paths, labels)
+    """
+
+    def __init__(
+        self,
+        backbone: str = "efficientnet_lite0",
+        *,
+        tap: str = "pooled",
+        weights: str | None = None,
+        image_size: int | None = None,
+        cache: str | Path | None = None,
+        engine: str = "auto",
+        batch_size: int = 32,
+        preprocessing: str | None = None,
+        resize: str | None = None,
+        levels: str | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.tap = tap
+        self.weights = weights
+        self.image_size = image_size
+        self.cache = cache
+        self.engine = engine
+        self.batch_size = batch_size
+        self.preprocessing = preprocessing
+        self.resize = resize
+        self.levels = levels
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Checks the parameters; nothing is learnt.
+
+        Raises:
+            UnknownNameError: there is no such backbone.
+            ConfigError: another parameter is wrong.
+        """
+        self._options().check(self._load())
+        return self
+
+    def transform(self, X: Sequence[str | os.PathLike[str]] | np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+        """Returns the features of images, computing those that the bank lacks.
+
+        Args:
+            X: n paths of image files; or images, (n, h, w) or (n, h, w, 3) uint8, or n arrays of different sizes.
+
+        Returns:
+            (n, ...) float32, in the order of `X`.
+
+        Raises:
+            DatasetError: `X` is neither, or an image cannot be read.
+        """
+        slug = re.sub(r"[^a-z0-9]+", "-", self.tap.lower()).strip("-")
+        images = loose_images(X, name=f"{UNLABELLED}-{slug}")  # one bank a tap: its images need have no other
+        bank = extract_rows(images, self._load(), self._options(), cache=self.cache)
+        places = {digest: place for place, digest in enumerate(bank.digests().tolist())}
+        try:
+            positions = [places[digest] for digest in images.digests.tolist()]
+        except KeyError as error:  # another process has removed the bank meanwhile
+            message = f"'{bank.path}' has changed while it was read: run it again"
+            raise BankDamagedError(message) from error
+        return bank.rows(self.tap, positions)
+
+    def _load(self) -> Any:
+        return load_backbone(
+            self.backbone, weights=self.weights, image_size=self.image_size, preprocessing=self.preprocessing,
+            resize=self.resize, levels=self.levels,
+        )  # fmt: skip
+
+    def _options(self) -> ExtractOptions:
+        return ExtractOptions(
+            taps=[self.tap], engine=self.engine, batch_size=self.batch_size, on_bad_image="fail", wait=True
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        """Tells scikit-learn that there is nothing to fit, and that the input may be strings."""
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        return tags

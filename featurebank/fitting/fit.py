@@ -1,0 +1,230 @@
+"""Training heads on a bank's training images and scoring them on its validation images."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from featurebank.errors import FeatureBankError, HeadError, RamLimitError
+from featurebank.fitting.data import TrainingData
+from featurebank.fitting.scoring import score
+from featurebank.fitting.spec import HeadSpec
+from featurebank.heads.base import Told
+from featurebank.heads.families import Family
+from featurebank.heads.memory import check_memory, is_shortage
+from featurebank.system.runtime import limited_blas, side_by_side
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of one head."""
+
+    head: Any
+    seconds: float
+    together: int
+    metrics: dict[str, dict[str, Any]]
+    notes: tuple[str, ...]
+    failure: str | None = None
+    short: bool = False
+    """Whether it failed for want of memory, which may be otherwise at the next try."""
+
+    @property
+    def right(self) -> str | None:
+        """Which validation images it gets right, as `Run.right`."""
+        return getattr(self.metrics, "right", None)
+
+    @property
+    def parameters(self) -> int | None:
+        """How many numbers it holds, where that can be told."""
+        return None if self.failure else self.head.n_parameters_
+
+    @property
+    def history(self) -> dict[str, Any] | None:
+        """One value an epoch, of heads that have epochs."""
+        found = None if self.failure else self.head.history_
+        return None if found is None else found.to_dict()
+
+
+OnFitted = Callable[[int, Fitted], None]
+"""Called with the position of a head and what came of it, as soon as that is known."""
+
+
+def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
+    """Trains heads: those with epochs family by family, the others side by side, each on one thread.
+
+    A head that fails is told like the others.
+
+    Args:
+        specs: specification and seed of each; all of the tap of `data`.
+        data: what they are trained and scored on.
+        on_fitted: takes the results, one by one, in the thread that called.
+
+    Raises:
+        RamLimitError: heads of vectors are to be trained on maps that do not fit into memory.
+        HeadError: heads of a family refuse their images or parameters as a whole.
+    """
+    on_fitted = _calibrating(specs, data, on_fitted)
+    specs = [(spec.uncalibrated(), seed) for spec, seed in specs]
+    families: dict[Family | None, list[int]] = {}
+    for position, (spec, _) in enumerate(specs):
+        families.setdefault(spec.head_kind.family, []).append(position)
+    in_turn = sorted(families.items(), key=lambda item: item[0].name if item[0] else "")  # first those that have none
+    for family, members in in_turn:
+        chosen, take = [specs[i] for i in members], _placed(members, on_fitted)
+        if family:
+            with limited_blas():
+                _fit_together(chosen, data.in_memory if family.in_memory else data, take)
+        else:
+            _fit_side_by_side(chosen, data.in_memory, take)
+
+
+def _placed(members: Sequence[int], on_fitted: OnFitted) -> OnFitted:
+    """Returns what takes the results of some heads and gives them on with their places among all."""
+    return lambda position, fitted: on_fitted(members[position], fitted)
+
+
+def _fit_side_by_side(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
+    with side_by_side() as count, _collected_warnings() as caught:
+        heads = {i: spec.make(seed) for i, (spec, seed) in enumerate(specs)}
+        pool, work = ThreadPoolExecutor(count, thread_name_prefix="featurebank-heads"), _Work(data, caught)
+        try:
+            for piece in _pieces(heads):  # popped: a head that is told need not stay in memory
+                pool.submit(work.do, {position: heads.pop(position) for position in piece})
+            for _ in specs:
+                on_fitted(*work.told.get())
+        except BaseException:
+            work.stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)  # a library may compute on for hours
+            raise
+        pool.shutdown()
+
+
+def _pieces(heads: Mapping[int, Any]) -> list[list[int]]:
+    """Returns the positions by the work that is done in one piece: heads of one path, or one head."""
+    pieces: dict[Hashable, list[int]] = {}
+    for position, head in heads.items():
+        path = head.path()
+        key = position if path is None else (type(head), path)
+        pieces.setdefault(key, []).append(position)
+    return list(pieces.values())
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the threads of `_fit_side_by_side` do, and how they tell of it."""
+
+    data: TrainingData
+    caught: _Caught
+    told: queue.SimpleQueue[tuple[int, Fitted]] = field(default_factory=queue.SimpleQueue)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def do(self, piece: dict[int, Any]) -> None:
+        """Fits a piece's heads and tells of each, whatever happens: who waits for them would wait forever."""
+        together, order = len(piece), list(piece)
+        self.caught.lines = set()
+        try:
+            for place, seconds, error in self._path(list(piece.values())):
+                position = order[place]
+                self.told.put((position, self._judged(piece.pop(position), seconds, together, error)))
+                if self.stopped.is_set():
+                    return
+        except Exception as error:  # noqa: BLE001 - whatever a library refuses is a result of these runs; others go on
+            for position, head in piece.items():
+                self.told.put((position, _failed(head, 0.0, together, error)))
+
+    def _path(self, heads: list[Any]) -> Iterator[Told]:
+        yield from type(heads[0]).fit_path(heads, self.data.shared, (self.data.X_val, self.data.y_val))
+
+    def _judged(self, head: Any, seconds: float, together: int, error: Exception | None) -> Fitted:
+        notes = tuple(sorted(self.caught.lines))
+        self.caught.lines = set()
+        try:
+            if error is None:
+                return Fitted(head, seconds, together, score(head, self.data), notes)
+        except Exception as refused:  # noqa: BLE001 - as above
+            error = refused
+        return _failed(head, seconds, together, error)
+
+
+class _Caught(threading.local):
+    """The warnings of the head that this thread trains."""
+
+    lines: set[str]
+
+
+@contextlib.contextmanager
+def _collected_warnings() -> Iterator[_Caught]:
+    """Collects warnings by thread; `warnings.catch_warnings(record=True)` would mix those of heads side by side."""
+    caught = _Caught()
+
+    def take(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+        if hasattr(caught, "lines"):
+            caught.lines.add(_one_line(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = take
+        yield caught
+
+
+def _fit_together(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
+    every = [spec.make(seed) for spec, seed in specs]
+    places = []
+    for place, head in enumerate(every):
+        try:
+            check_memory(head, len(data.y), data.shape, data.present, data.nbytes)
+            places.append(place)
+        except RamLimitError as error:
+            on_fitted(place, _failed(head, 0.0, 1, error))
+    if not places:
+        return
+    heads = [every[place] for place in places]
+
+    def take(position: int, failure: str | None, seconds: float, together: int) -> None:
+        found: dict[str, dict[str, Any]] = {}
+        if not failure:
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):  # a failure, told below
+                    found = score(heads[position], data)
+            except HeadError as error:
+                failure = str(error)  # its training went well, its answers did not
+        on_fitted(places[position], Fitted(heads[position], seconds, together, found, (), failure))
+
+    heads[0].train_heads(heads, data.X, data.y, (data.X_val, data.y_val), views=data.views, on_trained=take)
+
+
+def _calibrating(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> OnFitted:
+    """Returns what takes heads that were trained plain and gives those on that are to be calibrated, calibrated."""
+
+    def take(position: int, fitted: Fitted) -> None:
+        spec, seed = specs[position]
+        if spec.is_calibrated and not fitted.failure:
+            began = time.perf_counter()
+            try:
+                head = spec.make(seed).take(fitted.head, (data.X_val, data.y_val))
+                found = {"head": head, "metrics": score(head, data)}
+            except Exception as error:  # noqa: BLE001 - as in `_fit_alone`
+                found = {"metrics": {}, "failure": _one_line(error), "short": is_shortage(error)}
+            fitted = replace(fitted, **found, seconds=fitted.seconds + time.perf_counter() - began)
+        on_fitted(position, fitted)
+
+    return take
+
+
+def _failed(head: Any, seconds: float, together: int, error: BaseException) -> Fitted:
+    """Returns what came of a head that failed."""
+    return Fitted(head, seconds, together, {}, (), _one_line(error), is_shortage(error))
+
+
+def _one_line(error: object) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, FeatureBankError | Warning) else f"{type(error).__name__}: {text}"

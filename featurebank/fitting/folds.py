@@ -1,0 +1,177 @@
+"""Folds: the training and validation images dealt into parts, each of which validates heads trained on the others.
+
+The parts depend on what the images show, not on where they stand: within each class, images are put into the order of
+their digests, shuffled by the repeat's number and dealt out in turn. Images with one content get one fold, so that no
+head is validated on an image that it was trained on. The test split plays no part.
+
+A dataset may bring folds of its own (folders fold1, fold2, ..., or a column `fold` of a table): images that belong
+together, as pictures of one patient, then stay together.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from featurebank.bank import Bank
+from featurebank.dataset.class_names import in_order
+from featurebank.dataset.core import FOLD
+from featurebank.errors import DatasetError
+from featurebank.fitting.data import Features, TrainingData
+from featurebank.heads.maps.stored import stored_maps
+from featurebank.system import digest
+from featurebank.system.progress import enumerate_some
+from featurebank.words import counted
+
+_MARK_DIGITS = 12
+
+
+class Fold(NamedTuple):
+    """One part of one division of the images."""
+
+    part: int
+    """From 0."""
+    folds: int
+    """How many parts there are."""
+    repeat: int = 0
+    """Which division, from 0; below 0 it is the dataset's own, and the number says which images are in which fold."""
+
+    @property
+    def protocol(self) -> int:
+        """The number of folds; below 0 where they are the dataset's own, so that the two are never compared."""
+        return -self.folds if self.repeat < 0 else self.folds
+
+
+def assign_folds(digests: np.ndarray, labels: np.ndarray, folds: int, repeat: int = 0) -> np.ndarray:
+    """Deals images to folds, each class evenly.
+
+    Args:
+        digests: (n,) of the images' contents.
+        labels: (n,) of the images; a content with several labels counts for the smallest.
+        folds: how many.
+        repeat: the seed of the division.
+
+    Returns:
+        The fold of each image, (n,) int64 from 0.
+    """
+    contents, which = np.unique(digests, return_inverse=True)
+    of_content = np.full(len(contents), np.iinfo(np.int64).max)
+    np.minimum.at(of_content, which, labels)
+    dealt = np.empty(len(contents), np.int64)
+    begin = 0  # the next class goes on where the one before ended, so that folds are of one size
+    for label in np.unique(of_content):
+        members = np.flatnonzero(of_content == label)
+        order = np.random.default_rng([repeat, int(label)]).permutation(len(members))
+        dealt[members[order]] = (begin + np.arange(len(members))) % folds
+        begin += len(members)
+    return dealt[which]
+
+
+def given_folds(bank: Bank) -> list[Fold]:
+    """Returns the folds that the dataset of a bank brings, in their order.
+
+    Raises:
+        DatasetError: it brings none, or an image has none.
+    """
+    return [Fold(part, len(names), mark) for names, _, mark in [_given(bank)] for part in range(len(names))]
+
+
+def _given(bank: Bank) -> tuple[list[str], np.ndarray, int]:
+    """Returns the names of the folds, the fold of each training and validation image, (n,) int64, and their mark."""
+    chosen = np.flatnonzero(bank.splits() != "test")
+    column = bank.metadata().get(FOLD)
+    if column is None:
+        message = (
+            f"'{bank.name}' has no folds of its own: expected folders fold1, fold2, ... that hold the class folders, "
+            f"or a table with a column '{FOLD}'; give a number of folds instead"
+        )
+        raise DatasetError(message)
+    texts = np.array([str(value) for value in column[chosen].tolist()])
+    if missing := int(np.isin(texts, ["", "nan"]).sum()):
+        message = (
+            f"{counted(missing, 'image')} of '{bank.name}' without a fold: give each a number in the column '{FOLD}'"
+        )
+        raise DatasetError(message)
+    names = in_order(texts.tolist())
+    if len(names) < 2:  # noqa: PLR2004 - one to validate on, one to train on
+        message = f"'{bank.name}' has one fold of its own: expected two or more"
+        raise DatasetError(message)
+    code = {name: number for number, name in enumerate(names)}
+    contents, which = np.unique(bank.digests()[chosen], return_inverse=True)
+    of_content = np.full(len(contents), len(names))
+    np.minimum.at(of_content, which, np.array([code[text] for text in texts.tolist()]))
+    mark = int(digest.of_recipe([digest.of_array(contents), digest.of_array(of_content)])[:_MARK_DIGITS], 16)
+    return list(names), of_content[which], -1 - mark
+
+
+def check_folds(bank: Bank, folds: int) -> str | None:
+    """Looks whether heads can be trained on all folds but one, whichever that is.
+
+    Returns:
+        A warning where a class has fewer different images than there are folds: some folds have none of it to
+        validate, and where all of its images are in one fold, heads are trained without it there.
+
+    Raises:
+        DatasetError: there are fewer different images than folds, or all but one are of one class.
+    """
+    chosen = np.flatnonzero(bank.splits() != "test")
+    digests, labels = bank.digests()[chosen], bank.labels()[chosen]
+    counts = {label: len(np.unique(digests[labels == label])) for label in np.unique(labels).tolist()}
+    several, alone = (sum((count > 1) == more for count in counts.values()) for more in (True, False))
+    if sum(counts.values()) < folds or several + (alone > 1) < 2:  # noqa: PLR2004 - classes that a head needs
+        message = (
+            f"{counted(folds, 'fold')} need {folds} different training and validation images or more, of two "
+            "classes with two "
+            f"images or more, but '{bank.name}' has {counted(sum(counts.values()), 'image')} of "
+            f"{counted(len(counts), 'class')}: take fewer "
+            "folds, or add images"
+        )
+        raise DatasetError(message)
+    few = [bank.classes[label] for label, count in counts.items() if count < folds]
+    if not few:
+        return None
+    unseen = f"; {alone} of them have one image, which is validated by heads that never saw the class" if alone else ""
+    return (
+        f"{len(few)} of {counted(len(counts), 'class')} have fewer images than {counted(folds, 'fold')}: "
+        f"{enumerate_some(few)}{unseen}"
+    )
+
+
+class FoldedImages:
+    """The training and validation images of one tap, read once for all folds, or left in the bank where too large.
+
+    Args:
+        bank: where they are.
+        tap: the tap.
+        views: how many augmented views are read; default: all that the bank has.
+
+    Raises:
+        DatasetError: there are none, or of one class only.
+        UnknownNameError: the bank has no such tap.
+        RamLimitError: vectors do not fit into memory.
+    """
+
+    def __init__(self, bank: Bank, tap: str, views: int | None = None) -> None:
+        views = bank.views if views is None else views
+        chosen = np.flatnonzero(bank.splits() != "test")
+        self._bank, self._tap, self._classes = bank, tap, len(bank.classes)
+        self._labels, self._digests = bank.labels()[chosen], bank.digests()[chosen]
+        if len(found := np.unique(self._labels)) < 2:  # noqa: PLR2004 - a classifier needs two
+            what = f"of class '{bank.classes[int(found[0])]}'" if len(found) else "in the test split"
+            message = f"all images of '{bank.name}' are {what}: heads need training images of two classes or more"
+            raise DatasetError(message)
+        stored = stored_maps(bank, tap, chosen, views=views)
+        self._features: Features = bank.rows(tap, chosen) if stored is None else stored
+        apart = range(1, 1 + views) if stored is None else ()
+        self._views = [bank.rows(tap, chosen, view=view) for view in apart]
+
+    def data(self, fold: Fold) -> TrainingData:
+        """Returns the images of a fold as validation images, and all others as training images."""
+        if fold.repeat < 0:
+            inside = _given(self._bank)[1] == fold.part
+        else:
+            inside = assign_folds(self._digests, self._labels, fold.folds, fold.repeat) == fold.part
+        X, y = self._features, self._labels
+        views = [view[~inside] for view in self._views]
+        return TrainingData(self._tap, X[~inside], y[~inside], X[inside], y[inside], self._classes, views)

@@ -1,0 +1,94 @@
+"""Trunk and head side by side, for heads that are no stack of layers: trees, neighbours, kernels."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featurebank.backbone.keras_file import load_keras_file
+from featurebank.errors import ArchiveError, ConfigError, FormatVersionError
+from featurebank.grafting.metadata import MEMBER, About, about_from_text
+from featurebank.system.archive import open_archive
+
+_TRUNK, _HEAD = "trunk.keras", "head.head"
+
+
+class JoinedModel:
+    """A network and a head behind one `predict`; on disk one file without pickle.
+
+    The trunk is the Keras network up to the tap, and not one of the faster engines: the file holds all that it needs,
+    and so gives the same on a machine that has neither the bank nor its backbone.
+
+    Args:
+        trunk: a Keras model, (n, s, s, 3) RGB 0..255 -> the features of a tap.
+        head: fitted.
+        about: what the file will say of itself.
+    """
+
+    def __init__(self, trunk: Any, head: Any, about: About) -> None:
+        self.trunk = trunk
+        self.head = head
+        self.about = about
+
+    def predict(self, images: np.ndarray, batch_size: int = 32, verbose: Any = 0) -> np.ndarray:
+        """Returns probabilities (n, classes) float32, in the order of `about.classes`.
+
+        Args:
+            images: (n, s, s, 3) RGB from 0 to 255.
+            batch_size: how many go through the network at once.
+            verbose: as of Keras's `predict`.
+        """
+        if not len(images):
+            return np.empty((0, len(self.about.classes)), np.float32)
+        from featurebank.fitting.scoring import align
+
+        features = self.trunk.predict(images, batch_size=batch_size, verbose=verbose)
+        return align(self.head.predict_proba(features), self.head.classes_, len(self.about.classes)).astype(np.float32)
+
+    def save(self, path: Path, text: str | None = None) -> None:
+        """Writes the file, not atomically; `featurebank.export` does that.
+
+        Args:
+            path: where.
+            text: what it says of itself, if not `about`.
+
+        Raises:
+            HeadError: the head is of a class that cannot be restored safely.
+        """
+        from featurebank.heads.storage.saving import save_head
+
+        with tempfile.TemporaryDirectory(dir=path.parent) as place, zipfile.ZipFile(path, "w") as archive:
+            self.trunk.save(Path(place, _TRUNK))
+            save_head(self.head, Path(place, _HEAD))
+            for name in (_TRUNK, _HEAD):
+                archive.write(Path(place, name), name)
+            archive.writestr(MEMBER, text or self.about.to_text())
+
+
+def load_joined(path: Path) -> JoinedModel:
+    """Reads what `JoinedModel.save` wrote; runs no code from the file.
+
+    Raises:
+        ConfigError: it is no such file, or damaged, or not safe to open.
+        HeadError: its head is damaged, or of a class that is not restored from files.
+    """
+    from featurebank.heads.storage.saving import load_head
+
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            with open_archive(path, allowed={_TRUNK, _HEAD, MEMBER}) as archive:
+                about = about_from_text(archive.read(MEMBER).decode(), path)
+                for name in (_TRUNK, _HEAD):
+                    archive.extract(name, Path(place))
+            trunk = load_keras_file(Path(place, _TRUNK))
+        except (ConfigError, FormatVersionError, FileNotFoundError):
+            raise
+        except Exception as error:  # a damaged or hostile file fails anywhere in Keras
+            reason = str(error) if isinstance(error, ArchiveError) else type(error).__name__
+            message = f"'{path}' is no whole model of featurebank ({reason}): export it again"
+            raise ConfigError(message) from error
+        return JoinedModel(trunk, load_head(Path(place, _HEAD)), about)

@@ -1,0 +1,189 @@
+"""Coordinates in which the Gram matrix of the features is a band or a diagonal, so that a penalty costs a rescaling.
+
+Any linear model with an L2 penalty can be fitted there instead, exactly. Where there are fewer images n than features,
+there are n coordinates (Hastie and Tibshirani, "Efficient quadratic regularization for expression arrays",
+Biostatistics 5, 2004).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from featurebank.errors import HeadError
+from featurebank.heads.exact.gram import Gram, gram, transform
+from featurebank.heads.exact.shared import Shared
+from featurebank.heads.exact.transforms import Steps, row_blocks
+
+Precision = type[np.float64] | type[np.float32]
+
+
+class Factor(Protocol):
+    """L of L L' = weight * F'F + shift * I."""
+
+    def half(self, columns: np.ndarray) -> np.ndarray:
+        """Returns L^-1 columns."""
+
+    def half_transposed(self, columns: np.ndarray) -> np.ndarray:
+        """Returns L'^-1 columns."""
+
+
+class Reduced(Protocol):
+    """Features in coordinates F (n, size) that are good to solve in."""
+
+    size: int
+    energy: float
+    """The sum of the squares of F."""
+
+    def columns(self, rows: slice | np.ndarray, dtype: Precision = np.float64) -> np.ndarray:
+        """Returns the coordinates of some training images (size, m), a column each."""
+
+    def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
+        """Returns the sums of F over the images of each class (size, classes); `positions` (n,) are their classes."""
+
+    def lift(self, weights: np.ndarray) -> np.ndarray:
+        """Returns weights (size, m) of the coordinates as those of features after the steps by row (d, m)."""
+
+    def factor(self, weight: float, shift: float) -> Factor:
+        """Returns the factor of weight * F'F + shift * I.
+
+        Raises:
+            HeadError: that is singular.
+        """
+
+
+class _Banded:
+    """Coordinates for as many images as features, or more: those of the band."""
+
+    def __init__(self, gram: Gram) -> None:
+        self._gram, self._band, self.size = gram, gram.band, gram.d
+        self.energy = float(np.trace(gram.matrix))
+
+    def columns(self, rows: slice | np.ndarray, dtype: Precision = np.float64) -> np.ndarray:
+        columns: np.ndarray = self._gram.centred(rows).T
+        return self._band.into(columns.astype(dtype, copy=False))
+
+    def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
+        return self._band.into(self._gram.class_sums(positions, classes))
+
+    def lift(self, weights: np.ndarray) -> np.ndarray:
+        return np.asarray(self._band.out(weights) / self._gram.scale[:, None])
+
+    def factor(self, weight: float, shift: float) -> Factor:
+        try:
+            return self._band.factor(weight, shift)
+        except np.linalg.LinAlgError as error:
+            raise _singular() from error
+
+
+class _Spectral:
+    """Coordinates for fewer images than features: U sqrt(eigenvalues) of XX' = U diag(eigenvalues) U'."""
+
+    def __init__(self, gram: Gram) -> None:
+        self._gram = gram
+        self._values, self._vectors = gram.spectrum
+        self.size, self.energy = len(self._values), float(self._values.sum())
+
+    def columns(self, rows: slice | np.ndarray, dtype: Precision = np.float64) -> np.ndarray:
+        return np.ascontiguousarray((self._vectors[rows] * np.sqrt(self._values)).T, dtype)
+
+    def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
+        found = np.zeros((classes, self.size))
+        np.add.at(found, positions, self._vectors)
+        return np.asarray(np.sqrt(self._values)[:, None] * found.T)
+
+    def lift(self, weights: np.ndarray) -> np.ndarray:
+        rows = self._vectors @ (weights / np.sqrt(self._values)[:, None])
+        return np.asarray(self._gram.cross(rows) / self._gram.scale[:, None])
+
+    def factor(self, weight: float, shift: float) -> Factor:
+        return _Diagonal(weight * self._values + shift)
+
+
+class _Components:
+    """Principal components, whitened or not."""
+
+    def __init__(self, gram: Gram, axes: np.ndarray, *, whiten: bool) -> None:
+        self._gram, self._axes, self.size = gram, axes, axes.shape[1]
+        self._values = np.full(self.size, float(gram.n)) if whiten else gram.spectrum[0][: self.size]
+        self.energy = float(self._values.sum())
+
+    def columns(self, rows: slice | np.ndarray, dtype: Precision = np.float64) -> np.ndarray:
+        return np.ascontiguousarray(self._axes.T @ self._gram.centred(rows).T, dtype)
+
+    def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
+        return np.asarray(self._axes.T @ self._gram.class_sums(positions, classes))
+
+    def lift(self, weights: np.ndarray) -> np.ndarray:
+        return np.asarray(self._axes @ weights / self._gram.scale[:, None])
+
+    def factor(self, weight: float, shift: float) -> Factor:
+        return _Diagonal(weight * self._values + shift)
+
+
+class _Diagonal:
+    def __init__(self, values: np.ndarray) -> None:
+        if not (values > 0).all():
+            raise _singular()
+        self._roots = np.sqrt(values)[:, None]
+
+    def half(self, columns: np.ndarray) -> np.ndarray:
+        return np.asarray(columns / self._roots.astype(columns.dtype, copy=False))
+
+    half_transposed = half
+
+
+def reduced(shared: Shared, steps: Steps) -> Reduced:
+    """Returns the training images in the coordinates to solve in.
+
+    Raises:
+        HeadError: `pca` is more than there is.
+    """
+    found = gram(shared, steps)
+    if steps.pca is not None:
+        axes = transform(shared, steps).axes
+        assert axes is not None
+        return _Components(found, axes, whiten=steps.whiten)
+    make = _Spectral if found.n < found.d else _Banded
+    return shared.once(("reduced", steps.by_column), lambda: make(found))
+
+
+def solve(factor: Factor, columns: np.ndarray) -> np.ndarray:
+    """Returns (L L')^-1 columns."""
+    return factor.half_transposed(factor.half(columns))
+
+
+def _singular() -> HeadError:
+    return HeadError("the features depend on each other, and nothing holds their weights: take a larger penalty")
+
+
+class DenseFactor:
+    """The factor of a matrix that is made for one point of a search.
+
+    Args:
+        A: (size, size) float64, positive definite.
+    """
+
+    def __init__(self, A: np.ndarray) -> None:
+        self._root = np.linalg.cholesky(A)
+
+    def half(self, columns: np.ndarray) -> np.ndarray:
+        """Returns L^-1 columns."""
+        from scipy.linalg import solve_triangular
+
+        return np.asarray(solve_triangular(self._root, columns, lower=True, check_finite=False))
+
+    def half_transposed(self, columns: np.ndarray) -> np.ndarray:
+        """Returns L'^-1 columns."""
+        from scipy.linalg import solve_triangular
+
+        return np.asarray(solve_triangular(self._root, columns, lower=True, trans=1, check_finite=False))
+
+
+def inputs(coordinates: Reduced, n: int, dtype: Precision) -> np.ndarray:
+    """Returns F (n, size)."""
+    found = np.empty((n, coordinates.size), dtype)
+    for rows in row_blocks(n, coordinates.size):
+        found[rows] = coordinates.columns(rows, dtype).T
+    return found

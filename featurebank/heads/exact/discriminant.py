@@ -1,0 +1,113 @@
+"""The solutions of linear discriminant analysis from what the Gram service has."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from featurebank.errors import HeadError
+from featurebank.heads.exact.coordinates import Reduced, reduced, solve
+from featurebank.heads.exact.gram import Gram, gram
+from featurebank.heads.exact.shared import Shared
+from featurebank.heads.exact.transforms import Steps
+
+
+def shrunk(shared: Shared, steps: Steps, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
+    """Solves with the covariance (1 - s) W + s tr(W) / d I, W being that within the classes.
+
+    W is the Gram matrix without what lies between the classes, which has the rank of the classes: the factor of the
+    one gives the inverse of the other (Woodbury).
+
+    Args:
+        shared: the training images.
+        steps: what is done to them before.
+        shrinkage: s, from 0 to 1.
+
+    Returns:
+        Weights (size, classes) of the reduced coordinates, and the classes' means there (classes, size).
+
+    Raises:
+        HeadError: the covariance is singular.
+    """
+    coordinates, counts = reduced(shared, steps), np.bincount(shared.positions)
+    means = shared.once(("means", steps), lambda: _means(shared, coordinates, counts))
+    n, width = len(shared.y), steps.pca or shared.X.shape[1]
+    variance = (coordinates.energy - counts @ (means**2).sum(axis=1)) / n / width
+    factor = coordinates.factor((1 - shrinkage) / n, shrinkage * variance)
+    inner = solve(factor, means.T)
+    between = (1 - shrinkage) / n * counts[:, None] * (means @ inner)
+    try:
+        return inner @ np.linalg.inv(np.eye(len(counts)) - between), means
+    except np.linalg.LinAlgError as error:
+        raise _singular() from error
+
+
+def _means(shared: Shared, coordinates: Reduced, counts: np.ndarray) -> np.ndarray:
+    return np.asarray((coordinates.class_sums(shared.positions, len(counts)) / counts).T)
+
+
+def ledoit_wolf(shared: Shared, steps: Steps) -> tuple[np.ndarray, np.ndarray]:
+    """Solves with Ledoit and Wolf's covariance of each class, estimated on features of variance 1 in the class.
+
+    Args:
+        shared: the training images.
+        steps: what is done to them before.
+
+    Returns:
+        Weights (d or components, classes) of centred features, and the classes' means there (classes, d or components).
+    """
+    found = gram(shared, steps)
+    coordinates = reduced(shared, steps) if steps.pca is not None else None
+    width = coordinates.size if coordinates else found.d
+    counts = np.bincount(shared.positions)
+    rows, ridge, means = np.empty((found.n, width)), np.zeros(width), np.empty((len(counts), width))
+    end = 0
+    for position, count in enumerate(counts):
+        start, end = end, end + int(count)
+        part = rows[start:end] = _members(found, coordinates, np.flatnonzero(shared.positions == position))
+        means[position] = part.mean(axis=0)
+        part -= means[position]
+        scale = part.std(axis=0)
+        scale[scale == 0] = 1
+        shrinkage, variance = _shrinkage(part / scale)
+        rows[start:end] = part * np.sqrt((1 - shrinkage) / found.n)
+        ridge += count / found.n * shrinkage * variance * scale**2
+    return _solve_sum(rows, ridge, means.T), means
+
+
+def _members(found: Gram, coordinates: Reduced | None, rows: np.ndarray) -> np.ndarray:
+    return found.centred(rows) if coordinates is None else coordinates.columns(rows).T
+
+
+def _shrinkage(rows: np.ndarray) -> tuple[float, float]:
+    """Returns the shrinkage of centred rows (n, d), and their mean variance: Ledoit and Wolf 2004, lemma 3.2 on."""
+    n, d = rows.shape
+    squares = (rows**2).sum(axis=1)
+    variance = float(squares.sum()) / n / d
+    product = rows @ rows.T if n < d else rows.T @ rows
+    energy = float((product**2).sum()) / n**2
+    noise = (float((squares**2).sum()) / n - energy) / (n * d)
+    distance = (energy - d * variance**2) / d
+    noise = min(noise, distance)
+    return (noise / distance if noise > 0 else 0.0), variance
+
+
+def _solve_sum(rows: np.ndarray, ridge: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Returns (rows' rows + diag(ridge))^-1 right."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    n, d = rows.shape
+    try:
+        if n >= d:
+            return np.asarray(cho_solve(cho_factor(rows.T @ rows + np.diag(ridge)), right))
+        if not (ridge > 0).all():
+            raise _singular()
+        light = rows / ridge
+        inner = cho_factor(np.eye(n) + light @ rows.T)
+        plain = right / ridge[:, None]
+        return np.asarray(plain - light.T @ cho_solve(inner, rows @ plain))
+    except np.linalg.LinAlgError as error:
+        raise _singular() from error
+
+
+def _singular() -> HeadError:
+    return HeadError("the covariance within the classes is singular: take a larger shrinkage, or 'auto'")

@@ -1,0 +1,264 @@
+"""The logistic head: multinomial logistic regression to its optimum, many penalties in one sweep."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from featurebank.heads.base import Told
+from featurebank.heads.exact.base import LinearHead
+from featurebank.heads.exact.coordinates import DenseFactor, Factor, Reduced, inputs, reduced
+from featurebank.heads.exact.gram import gram
+from featurebank.heads.exact.shared import Shared
+from featurebank.heads.exact.transforms import Steps, row_blocks
+from featurebank.heads.memory import check_memory
+from featurebank.system.validation import ParameterCheck, number
+from featurebank.words import counted
+
+_TOLERANCES: dict[Any, float] = {np.float32: 1e-7, np.float64: 1e-10}
+"""Of the squared length of the preconditioned gradient, relative to the objective, by the precision of the products.
+What the objective could still fall is half of this over the least curvature: 1 were the preconditioner the Hessian."""
+
+_CLOSE = 100
+"""So many times the tolerance will do where rounding shows no further descent."""
+
+_EXACT_NUMBERS = 1 << 20
+"""Up to so many numbers, products are float64: they cost little then."""
+
+_ROUND = 30
+"""Steps before the preconditioner is made anew, from the curvature at each image."""
+
+_CURVATURE = 1e-3
+"""The least curvature of the loss that a preconditioner reckons with, relative to the largest possible one."""
+
+
+_CORRECTIONS = 20
+"""Steps and gradients that L-BFGS remembers."""
+
+
+class LogisticHead(LinearHead):
+    """Multinomial logistic regression with an L2 penalty: the objective of `sklearn.linear_model.LogisticRegression`.
+
+    The sum of the images' log losses and of |weights|^2 / (2 C); the bias is free. It is minimised by L-BFGS, whose
+    variables are brought to the curvature that Boehning's bound on the Hessian gives them (Annals of the Institute of
+    Statistical Mathematics 44, 1992): with the Gram matrix as a band, each C costs a rescaling. Where
+    that is slow, each image's own curvature is taken. A grid over C is fitted
+    from the strongest penalty to the weakest, each from the one before. Products of the features are float32, sums and
+    the search float64.
+
+    Args:
+        C: the inverse of the penalty.
+        standardize: bring each feature to mean 0 and variance 1 over the training images.
+        pca: keep so many principal components; None keeps the features as they are.
+        fit_intercept: whether there is a bias.
+        max_iter: steps at most; a head that has not converged by then says so in the notes of its run.
+        random_state: changes nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        C: float = 1.0,
+        standardize: bool = False,
+        pca: int | None = None,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        random_state: int = 0,
+    ) -> None:
+        self.C = C
+        self.standardize = standardize
+        self.pca = pca
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.random_state = random_state
+
+    def _checks(self) -> list[ParameterCheck]:
+        most = number("max_iter", self.max_iter, above=0)
+        whole = most.holds and int(self.max_iter) == self.max_iter
+        return [
+            number("C", self.C, above=0),
+            most._replace(expected="a whole number of 1 or more", holds=whole),
+        ]
+
+    def steps(self) -> Steps:
+        """Returns what is done to the features before."""
+        return Steps(standardize=self.standardize, pca=self.pca, center=self.fit_intercept)
+
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the head takes while it is fitted; see `ExactHead`."""
+        width = math.prod(shape)
+        return 8 * (width + 1) * classes * (2 * _CORRECTIONS + 10) + 8 * images * min(width, images)
+
+    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
+        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
+        return 100.0 * images * self._inputs_width(shape)
+
+    def path(self) -> Hashable:
+        """Returns what the heads that are best fitted one after another have in common."""
+        return (self.steps(), self.fit_intercept)
+
+    @classmethod
+    def fit_path(
+        cls, heads: Sequence[Any], shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> Iterator[Told]:
+        """Fits heads that differ in C, from the strongest penalty on; see `Head.fit_path`."""
+        known: list[tuple[float, np.ndarray]] = []
+        features: list[np.ndarray] = []  # the path's alone: they are freed with it
+        for position in sorted(
+            range(len(heads)), key=lambda i: heads[i].C if number("C", heads[i].C, above=0).holds else 0.0
+        ):
+            began, failure = time.perf_counter(), None
+            try:
+                known = [*known[-1:], heads[position]._fit_after(shared, known, features)]
+            except Exception as error:  # noqa: BLE001 - one head's, the others go on
+                failure = error
+            yield position, time.perf_counter() - began, failure
+
+    def _fit_after(
+        self, shared: Shared, known: list[tuple[float, np.ndarray]], features: list[np.ndarray]
+    ) -> tuple[float, np.ndarray]:
+        """Fits after heads whose log C and weights are given; returns its own. The first one sets the features."""
+        self.check()
+        steps, classes = self.steps(), len(shared.classes)
+        check_memory(self, len(shared.X), shared.X.shape[1:], classes, shared.X.nbytes)
+        coordinates = reduced(shared, steps)
+        # Two classes: scikit-learn penalises one vector of weights, which is twice each of two opposite ones.
+        penalty = (2 if classes == 2 else 1) / self.C  # noqa: PLR2004
+        if not features:
+            n = len(shared.y)
+            dtype = np.float64 if n * coordinates.size <= _EXACT_NUMBERS else np.float32
+            features.append(inputs(coordinates, n, dtype))
+        problem = _Problem(coordinates, features[0], shared.positions, classes, penalty, bias=self.fit_intercept)
+        start = _expected(known, float(np.log(self.C)), (coordinates.size + 1, classes))
+        found, self.n_iter_, converged = _minimise(problem, start, int(self.max_iter))
+        if not converged:
+            message = f"not converged after {counted(self.n_iter_, 'step')}: raise max_iter, or standardize"
+            warnings.warn(message, stacklevel=2)
+        self._set_linear(coordinates, found[:-1], found[-1], gram(shared, steps).mean)
+        self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
+        return float(np.log(self.C)), found
+
+
+def _expected(known: list[tuple[float, np.ndarray]], log_c: float, shape: tuple[int, int]) -> np.ndarray:
+    """Returns where the optimum may be: on the line through the last two, which the path over log C nearly follows."""
+    if not known:
+        return np.zeros(shape)
+    (before, earlier), (last, start) = known[0], known[-1]
+    if last <= before:
+        return start
+    return np.asarray(start + min((log_c - last) / (last - before), 1.0) * (start - earlier))
+
+
+class _Problem:
+    """The objective for weights and bias (size + 1, classes) of the reduced coordinates."""
+
+    def __init__(
+        self,
+        coordinates: Reduced,
+        inputs: np.ndarray,
+        positions: np.ndarray,
+        classes: int,
+        penalty: float,
+        *,
+        bias: bool,
+    ) -> None:
+        self._coordinates, self._inputs, self._positions = coordinates, inputs, positions
+        self._classes, self._penalty, self._bias = classes, penalty, bias
+
+    @property
+    def tolerance(self) -> float:
+        """Where the search may end."""
+        return _TOLERANCES[self._inputs.dtype.type]
+
+    def bound(self, weights: np.ndarray) -> tuple[Factor, float]:
+        """Returns the factor of the Hessian as if all images had the mean curvature that they have near some weights.
+
+        And the root of its entry for the bias.
+        """
+        bend = max(_CURVATURE, float(self._bends(weights).mean()))
+        return self._coordinates.factor(bend, self._penalty), float(np.sqrt(bend * len(self._inputs)))
+
+    def local(self, weights: np.ndarray) -> tuple[Factor, float]:
+        """Returns the same of the Hessian with the curvature of each image, which costs a product of all features."""
+        bends = self._bends(weights)
+        bends = np.maximum(bends, _CURVATURE * bends.max())
+        total = np.zeros((self._inputs.shape[1],) * 2)
+        for rows in row_blocks(*self._inputs.shape):
+            part = self._inputs[rows] * np.sqrt(bends[rows]).astype(self._inputs.dtype)[:, None]
+            total += part.T @ part
+        total[np.diag_indices_from(total)] += self._penalty
+        return DenseFactor(total), float(np.sqrt(bends.sum()))
+
+    def _bends(self, weights: np.ndarray) -> np.ndarray:
+        """Returns each image's curvature (n,), averaged over the classes."""
+        parts = [np.exp(self._log_probabilities(rows, weights)) for rows in self._blocks()]
+        return np.concatenate([(p * (1 - p)).sum(axis=1) for p in parts]) / (self._classes - 1)
+
+    def __call__(self, weights: np.ndarray) -> tuple[float, np.ndarray]:
+        """Returns the objective and its gradient (size + 1, classes)."""
+        loss, gradient = 0.0, self._penalty * weights
+        gradient[-1] = 0
+        for rows in self._blocks():
+            told = self._log_probabilities(rows, weights)
+            chosen = np.arange(len(told)), self._positions[rows]
+            loss -= float(told[chosen].sum())
+            slope = np.exp(told)
+            slope[chosen] -= 1
+            gradient[:-1] += self._inputs[rows].T @ slope.astype(self._inputs.dtype)
+            if self._bias:
+                gradient[-1] += slope.sum(axis=0)
+        return loss + self._penalty / 2 * float((weights[:-1] ** 2).sum()), gradient
+
+    def _log_probabilities(self, rows: slice, weights: np.ndarray) -> np.ndarray:
+        logits = (self._inputs[rows] @ weights[:-1].astype(self._inputs.dtype)).astype(np.float64) + weights[-1]
+        logits -= logits.max(axis=1, keepdims=True)
+        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return np.asarray(logits)
+
+    def _blocks(self) -> Iterator[slice]:
+        """Yields rows that stay in a core's cache between the two products that they are in."""
+        return row_blocks(len(self._inputs), max(32 * self._inputs.shape[1], self._classes))
+
+
+def _minimise(problem: _Problem, start: np.ndarray, max_iter: int) -> tuple[np.ndarray, int, bool]:
+    """Returns the weights at the minimum, the steps that led there, and whether it is one."""
+    steps, found, left = 0, start, np.inf
+    while steps < max_iter:
+        factor, steepness = problem.local(found) if steps else problem.bound(found)
+        found, taken, left = _round(problem, found, factor, steepness, min(_ROUND, max_iter - steps))
+        steps += taken
+        if left <= problem.tolerance or not taken:
+            break
+    return found, steps, left <= _CLOSE * problem.tolerance
+
+
+def _round(
+    problem: _Problem, start: np.ndarray, factor: Factor, steepness: float, most: int
+) -> tuple[np.ndarray, int, float]:
+    """Searches with one preconditioner; returns where that ends, its steps, and what `tolerance` is compared with."""
+    from scipy.optimize import minimize
+
+    last = [np.inf, 1.0]
+
+    def weights_of(moved: np.ndarray) -> np.ndarray:
+        moved = moved.reshape(start.shape)
+        return np.asarray(start + np.vstack([factor.half_transposed(moved[:-1]), moved[-1:] / steepness]))
+
+    def objective(moved: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = problem(weights_of(moved))
+        slope = np.vstack([factor.half(gradient[:-1]), gradient[-1:] / steepness]).ravel()
+        last[:] = float(slope @ slope), value
+        return value, slope
+
+    def stop(intermediate_result: Any) -> None:  # scipy looks for this name
+        if last[0] <= problem.tolerance * last[1]:
+            raise StopIteration
+
+    options = {"maxiter": most, "maxfun": 3 * most, "maxcor": _CORRECTIONS, "ftol": 0.0, "gtol": 0.0, "maxls": 10}
+    found = minimize(objective, np.zeros(start.size), jac=True, method="L-BFGS-B", callback=stop, options=options)
+    return weights_of(found.x), int(found.nit), float(found.jac @ found.jac) / max(float(found.fun), 1e-300)

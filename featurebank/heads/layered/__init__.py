@@ -1,0 +1,4 @@
+"""Heads that are small Keras networks on stored maps: tails of the backbone, fresh residual stages.
+
+Open `base` first.
+"""

@@ -1,0 +1,210 @@
+"""Heads that are small Keras networks on stored maps: built layer by layer, trained one at a time.
+
+What the joined programs cannot hold - layers of the backbone's own, residual blocks - is a Keras model here. Options,
+schedules, early stopping and history are those of every other head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from featurebank.backbone.unfold import unfold
+from featurebank.errors import HeadError
+from featurebank.heads.base import State, epochs_cost
+from featurebank.heads.maps.on_maps import ROWS, HeadOnMaps
+from featurebank.heads.memory import COPIES, check_bytes
+from featurebank.system.runtime import import_tensorflow
+from featurebank.system.validation import ParameterCheck, choice, listed, number, optional, widths
+from featurebank.training.activations import ACTIVATIONS
+from featurebank.training.history import History
+
+_ADDS_A_NANOSECOND = 50
+"""Of a step on one core, as it was measured; see `epochs_cost`."""
+CLASS_MAPS = "class_maps"
+POOLINGS = ("avg", "max", "flatten", CLASS_MAPS)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class LayeredHead(HeadOnMaps):
+    """Base of the heads that are Keras networks on maps (n, h, w, c); a subclass has the part before the pooling.
+
+    Args:
+        pooling: what makes a vector of the last map: "avg" or "max" over its places, or "flatten". With "class_maps" a
+            1x1 convolution, ReLU and the average over the places give one number a class: SqueezeNet's own classifier.
+        hidden_units: the width of each dense layer between the pooling and the classifier; () for none.
+        activation: of these layers.
+        dropout: rate before the classifier, once, as in most networks of Keras.
+        tail_learning_rate: of the layers before the pooling; None is `learning_rate`. A schedule acts on both alike.
+        l2_sp: penalty l2_sp * sum((weight - its start) ** 2) of the layers before the pooling that start from trained
+            weights, which keeps a small dataset from pulling them far away.
+        learning_rate: see `TrainingOptions`, as for all the others; `standardize` must be false.
+
+    References:
+        L2-SP: Li, Grandvalet, Davoine, "Explicit Inductive Bias for Transfer Learning with Convolutional Networks",
+        ICML 2018, arXiv:1802.01483.
+    """
+
+    pooling: str = "avg"
+    hidden_units: int | Sequence[int] = ()
+    activation: str = "relu"
+    dropout: float = 0.0
+    tail_learning_rate: float | None = None
+    l2_sp: float = 0.0
+
+    # ------------------------------------------------------------ what a subclass says
+
+    def body(self, shape: tuple[int, ...]) -> Any:
+        """Returns a Keras model from maps of a shape (h, w, c) to the map that is pooled, with its first weights."""
+        raise NotImplementedError
+
+    def body_cost(self, shape: tuple[int, ...]) -> tuple[float, int]:
+        """Returns about how many multiply-adds the body takes for one map (h, w, c), and how many channels it makes."""
+        raise NotImplementedError
+
+    def pooled(self, body: Any) -> Any:
+        """Returns the vector (n, c) that pooling "avg" or "max" makes of the body's output."""
+        import keras
+
+        pool = keras.layers.GlobalAveragePooling2D if self.pooling == "avg" else keras.layers.GlobalMaxPooling2D
+        return pool(name="head_pool")(body.output)
+
+    # ------------------------------------------------------------ what follows from it
+
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Returns the widths of the dense layers before the classifier."""
+        return tuple(listed(self.hidden_units))
+
+    def checks(self) -> list[ParameterCheck]:
+        """Returns the checks of all parameters."""
+        sizes = widths("hidden_units", self.hidden_units)
+        fits = self.pooling != CLASS_MAPS or not (sizes.holds and self.layer_sizes())
+        return [
+            *super().checks(),
+            choice("pooling", self.pooling, POOLINGS),
+            sizes,
+            ParameterCheck("hidden_units", self.hidden_units, "none with class_maps", fits),
+            choice("activation", self.activation, ACTIVATIONS),
+            number("dropout", self.dropout, below=1),
+            optional(number("tail_learning_rate", self.tail_learning_rate, above=0)),
+            number("l2_sp", self.l2_sp),
+            ParameterCheck(
+                "standardize", self.standardize, "false: the layers take maps as they are", not self.standardize
+            ),
+        ]
+
+    def build(self, shape: tuple[int, ...], classes: int) -> Any:
+        """Returns the whole network, maps (n, h, w, c) -> logits (n, classes), with its first weights."""
+        import_tensorflow()
+        import keras
+
+        body = self.body(shape)
+        x = body.output
+        if self.pooling == "flatten":
+            x = keras.layers.Flatten(name="head_flatten")(x)
+        elif self.pooling != CLASS_MAPS:
+            x = self.pooled(body)
+        for number_, units in enumerate(self.layer_sizes()):
+            check_bytes(type(self).__name__, 4 * COPIES * units * int(x.shape[-1]))
+            x = self._dense(units, self.activation, f"head_dense{number_}", number_)(x)
+        if self.dropout:
+            x = keras.layers.Dropout(self.dropout, seed=self.random_state, name="head_dropout")(x)
+        if self.pooling == CLASS_MAPS:
+            start = keras.initializers.GlorotUniform(seed=self.random_state * 1000)
+            x = keras.layers.Conv2D(classes, 1, kernel_initializer=start, name="head_class_maps")(x)
+            x = keras.layers.ReLU(name="head_class_maps_relu")(x)
+            x = keras.layers.GlobalAveragePooling2D(name="head_logits")(x)
+        else:
+            x = self._dense(classes, None, "head_logits", len(self.layer_sizes()))(x)
+        return keras.Model(body.input, x, name=type(self).__name__.lower())
+
+    def _dense(self, units: int, activation: str | None, name: str, place: int) -> Any:
+        import keras
+
+        start = keras.initializers.GlorotUniform(seed=self.random_state * 1000 + place)
+        return keras.layers.Dense(units, activation, kernel_initializer=start, name=name)
+
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the layers after the pooling take; `build` looks at the first of them."""
+        sizes = (*self.layer_sizes(), classes)
+        return 4 * COPIES * sum(inputs * units for inputs, units in pairwise(sizes))
+
+    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
+        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
+        sizes = (*self.body_cost(shape), *self.layer_sizes(), classes)
+        adds = sizes[0] + sum((inputs + 1) * units for inputs, units in pairwise(sizes[1:]))
+        return epochs_cost(self.epochs, images, adds, _ADDS_A_NANOSECOND)
+
+    def set_fitted(
+        self, weights: Sequence[np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History
+    ) -> None:
+        """Takes the result of the training: all weights of `build(shape, len(classes))`, in Keras's order."""
+        self.weights_, self.classes_, self.history_ = list(weights), classes, history
+        self._take_shape(shape)
+        self._answering: Any = None
+
+    def state(self) -> State:
+        """Returns all weights, the shape of the maps and the history; see `Head.state`."""
+        arrays = {f"weight{place}": weight for place, weight in enumerate(self.weights_)}
+        return State(arrays, {"shape": self.map_shape_, "history": self.history_.to_dict()})
+
+    def set_state(self, state: State, classes: np.ndarray) -> None:
+        """Takes what `state` returned; the network, which checks its weights, is built when it is first asked."""
+        weights = [state.arrays[f"weight{place}"] for place in range(len(state.arrays))]
+        self.set_fitted(weights, tuple(state.facts["shape"]), classes, History(**state.facts["history"]))
+
+    def trial_shape(self) -> tuple[int, ...]:
+        """Returns (): it builds a network, which checks its weights, when it is first asked."""
+        return ()
+
+    def model_(self) -> Any:
+        """Returns the trained network: a Keras model, maps (n, h, w, c) -> logits (n, classes).
+
+        Raises:
+            HeadError: the weights are not those of the network, because they come from a damaged file.
+        """
+        model = self.build(self.map_shape_, len(self.classes_))
+        try:
+            model.set_weights(self.weights_)
+        except (ValueError, TypeError, AttributeError) as error:
+            message = f"the weights of this {type(self).__name__} do not fit its layers: train it again"
+            raise HeadError(message) from error
+        return model
+
+    def keras_layers_(self, tensor: Any) -> Any:
+        """Adds the trained network to a graph, each layer under its own name; see `Head.keras_layers_`."""
+        found, copies = unfold(self.model_(), tensor)
+        for layer, copy in copies:
+            if getattr(layer, "weights", None):
+                copy.set_weights(layer.get_weights())
+        return found
+
+    def _logits(self, X: np.ndarray) -> np.ndarray:
+        if getattr(self, "_answering", None) is None:
+            self._answering = _answering(self.model_())
+        return np.asarray(self._answering(X))
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        """Leaves the built network out of copies: each builds its own."""
+        return {**super().__getstate__(), "_answering": None}
+
+
+def _answering(model: Any) -> Any:
+    """Returns a function from maps (b, h, w, c) to logits (b, classes); short batches are filled up to one shape."""
+    tf = import_tensorflow()
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec((ROWS, *model.input.shape[1:]), tf.float32)], autograph=False
+    )
+    def run(x: Any) -> Any:
+        return model(x, training=False)
+
+    def answer(maps: np.ndarray) -> np.ndarray:
+        padded = np.concatenate([maps, np.zeros((ROWS - len(maps), *maps.shape[1:]), np.float32)])
+        return np.asarray(run(tf.constant(padded)).numpy()[: len(maps)])
+
+    return answer

@@ -1,0 +1,171 @@
+"""The tail: the backbone's own layers after a cut point, trained on maps that were stored at the cut."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from featurebank.backbone import load_backbone
+from featurebank.backbone.cuts import CutPoint, checked_cut
+from featurebank.backbone.table import TABLE
+from featurebank.backbone.taps import normalized_pool
+from featurebank.backbone.weights.random import fill_with_random
+from featurebank.errors import HeadError, unknown_name
+from featurebank.heads.layered.base import CLASS_MAPS, LayeredHead
+from featurebank.heads.layered.network import train_layered
+from featurebank.heads.maps.on_maps import times
+from featurebank.heads.needs import MAPS_AT_A_CUT
+from featurebank.system.runtime import import_tensorflow
+from featurebank.system.validation import ParameterCheck, choice
+
+_ADDS_A_NUMBER = 4000
+"""Multiply-adds of a last stage for each number of the map before it: ResNet50's after `conv4_block6_out`."""
+INITS = ("pretrained", "fresh")
+BATCH_NORMS = ("train", "frozen")
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TailHead(LayeredHead):
+    """The layers of a backbone from a cut point to its last map, then pooling, dense layers, softmax.
+
+    ConvNeXt pools before its last normalisation, as its own classifier does.
+
+    Everything before the cut is frozen, so its output is taken from the bank: what is left to compute is the share of
+    the work that `featurebank backbones NAME` shows for the cut.
+
+    Args:
+        backbone: as `load_backbone` takes it; in a grid, that of the bank.
+        cut: the layer whose output the maps are; in a grid it names the tap, too.
+        weights: of the backbone, as `image_size` and `preprocessing`.
+        image_size: see `weights`.
+        preprocessing: see `weights`.
+        init: "pretrained" starts from the backbone's weights, "fresh" from random ones.
+        train_from: the first layer that is trained, what is between it and the cut stays as it is; None trains all.
+        batch_norm: "train" normalises by the batch and moves the statistics, "frozen" leaves these layers as they are.
+        learning_rate: see `TrainingOptions`, as for all the others.
+        pooling: see `LayeredHead`, as for the others there.
+    """
+
+    backbone: str = ""
+    cut: str = ""
+    weights: str | None = None
+    image_size: int | None = None
+    preprocessing: str | None = None
+    init: str = "pretrained"
+    train_from: str | None = None
+    batch_norm: str = "train"
+
+    needs = MAPS_AT_A_CUT
+    train_heads = staticmethod(train_layered)
+
+    def checks(self) -> list[ParameterCheck]:
+        """Returns the checks of all parameters."""
+        return [
+            *super().checks(),
+            *(
+                ParameterCheck(
+                    name,
+                    getattr(self, name),
+                    expected,
+                    bool(getattr(self, name)) and isinstance(getattr(self, name), str),
+                )
+                for name, expected in (("backbone", "the name of a network"), ("cut", "the name of a layer"))
+            ),
+            choice("init", self.init, INITS),
+            choice("batch_norm", self.batch_norm, BATCH_NORMS),
+            ParameterCheck("l2_sp", self.l2_sp, "0 with init fresh", not self.l2_sp or self.init == "pretrained"),
+        ]
+
+    def body(self, shape: tuple[int, ...]) -> Any:
+        """Returns the backbone's layers after the cut; see `LayeredHead`.
+
+        Raises:
+            UnknownNameError: the network has no such layer.
+            ConfigError: there is no cut at this layer.
+            HeadError: the maps have another shape than the layer's output, or nothing would be trained.
+        """
+        import_tensorflow()
+        import keras
+
+        backbone = load_backbone(
+            self.backbone, weights=self.weights, image_size=self.image_size, preprocessing=self.preprocessing
+        )
+        network = backbone.network()
+        self.check_maps(self.checked_cut(network), shape)
+        trained = self.checked_layers(network)
+        after = self._after(network)
+        tail = keras.models.clone_model(after)
+        tail.set_weights(after.get_weights())
+        if self.init == "fresh":
+            fill_with_random(tail, self.random_state)
+        tail.trainable = True
+        for layer in _layers(tail):
+            layer.trainable = layer.name in trained
+        return tail
+
+    def body_cost(self, shape: tuple[int, ...]) -> tuple[float, int]:
+        """Returns about how many multiply-adds a network's last stage takes for one map, and its usual channels."""
+        return _ADDS_A_NUMBER * math.prod(shape), 1000
+
+    def pooled(self, body: Any) -> Any:
+        """Pools as the backbone's own classifier does, which may normalise after it; see `LayeredHead`."""
+        spec = TABLE.get(self.backbone)
+        if spec is None or not spec.normalizes_average or type(body.layers[-1]).__name__ != "LayerNormalization":
+            return super().pooled(body)  # of a cut after the last normalisation there is no other map to pool
+        return normalized_pool(body, self.pooling, "head_pool")
+
+    def checked_cut(self, network: Any) -> CutPoint:
+        """Returns the cut point.
+
+        Args:
+            network: that of the backbone.
+
+        Raises:
+            UnknownNameError: the network has no such layer.
+            ConfigError: there is no cut at this layer.
+        """
+        return checked_cut(network, self.cut)
+
+    def check_maps(self, cut: CutPoint, shape: tuple[int, ...]) -> None:
+        """Raises HeadError where maps of a shape (h, w, c) are not what comes out of the cut."""
+        if cut.shape != tuple(shape):
+            got, gives = times(shape), times(cut.shape)
+            message = f"the maps are {got}, but '{self.cut}' of {self.backbone} gives {gives}: train on the cut's tap"
+            raise HeadError(message)
+
+    def checked_layers(self, network: Any) -> set[str]:
+        """Returns the names of the layers after the cut that are trained.
+
+        Args:
+            network: that of the backbone, with a cut point at `cut`.
+
+        Raises:
+            UnknownNameError: `train_from` is none of the layers after the cut.
+            HeadError: nothing would be trained.
+        """
+        layers = _layers(self._after(network))
+        names = [layer.name for layer in layers]
+        if self.train_from is not None and self.train_from not in names:
+            raise unknown_name("layer to train from", self.train_from, names, f"they come after '{self.cut}'")
+        first = names.index(self.train_from) if self.train_from is not None else 0
+        frozen = {"BatchNormalization"} if self.batch_norm == "frozen" else set()
+        chosen = [layer for layer in layers[first:] if type(layer).__name__ not in frozen]
+        if not any(layer.weights for layer in chosen) and self.pooling != CLASS_MAPS:
+            where = f"from '{self.train_from}'" if self.train_from else f"after '{self.cut}'"
+            message = f"no layer {where} has weights to train: take an earlier cut or train_from, or the head softmax"
+            raise HeadError(message)
+        return {layer.name for layer in chosen}
+
+    def _after(self, network: Any) -> Any:
+        import keras
+
+        start = network.get_layer(self.cut).output
+        if start is network.output:
+            maps = keras.Input(start.shape[1:])
+            return keras.Model(maps, keras.layers.Activation("linear", name="map")(maps))
+        return keras.Model(start, network.output)
+
+
+def _layers(model: Any) -> list[Any]:
+    return [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]

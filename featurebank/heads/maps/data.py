@@ -1,0 +1,65 @@
+"""Maps and labels, checked, as the networks on maps are trained on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from featurebank.errors import HeadError
+from featurebank.heads.inputs import check_labels
+from featurebank.heads.maps.stored import Maps, StandardizedMaps, as_maps, channel_statistics
+
+
+@dataclass
+class MapData:
+    """Maps and labels as the programs take them."""
+
+    X: Maps
+    y: np.ndarray
+    """(n,) int32 positions in `classes`."""
+    classes: np.ndarray
+    validation: tuple[Maps, np.ndarray] | None
+    _statistics: list[np.ndarray] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, X: Any, y: np.ndarray, validation: tuple[Any, np.ndarray] | None, views: Sequence[Any] = ()) -> MapData:
+        """Checks maps and labels.
+
+        Raises:
+            HeadError: features are no maps, not finite or of unequal shape, or there is only one class.
+        """
+        maps = as_maps(X, views)
+        check_labels(y, maps.shape[0])
+        classes, positions = np.unique(y, return_inverse=True)
+        known = None
+        if validation is not None:
+            known = _known(validation[0], np.asarray(validation[1]), classes, maps.shape[1:])
+        return cls(maps, positions.astype(np.int32), classes, known)
+
+    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns mean and scale of each channel: (c,) each."""
+        if not self._statistics:
+            self._statistics = list(channel_statistics(self.X))
+        return self._statistics[0], self._statistics[1]
+
+    def maps(self, *, standardize: bool) -> tuple[Maps, Maps | None]:
+        """Returns training and validation maps as the heads see them."""
+        val = None if self.validation is None else self.validation[0]
+        if not standardize:
+            return self.X, val
+        mean, scale = self.statistics()
+        return StandardizedMaps(self.X, mean, scale), val and StandardizedMaps(val, mean, scale)
+
+
+def _known(X: Any, y: np.ndarray, classes: np.ndarray, shape: tuple[int, ...]) -> tuple[Maps, np.ndarray] | None:
+    """Keeps the validation images whose class is among the trained ones."""
+    if as_maps(X).shape[1:] != shape:
+        message = f"the validation maps are {as_maps(X).shape[1:]}, the training maps {shape}"
+        raise HeadError(message)
+    known = np.isin(y, classes)
+    if not known.any():
+        return None
+    return as_maps(X if known.all() else X[known]), np.searchsorted(classes, y[known]).astype(np.int32)

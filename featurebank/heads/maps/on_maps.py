@@ -1,0 +1,74 @@
+"""What all heads on maps share, whatever computes their logits: what they are trained on, and how they answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from featurebank.errors import HeadError
+from featurebank.heads.maps.stored import as_maps, blocks, in_order
+from featurebank.heads.needs import MAPS
+from featurebank.heads.trained import TrainedHead
+from featurebank.training.activations import softmax
+
+ROWS = 64
+"""Maps that are answered at a time: the patches of a 3x3 kernel are nine times as large as they."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class HeadOnMaps(TrainedHead):
+    """Base of all heads on maps (n, h, w, c); a subclass has `_logits`, `train_heads` and `set_fitted`."""
+
+    needs = MAPS
+    saved_as = "on_maps"
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Tells whether a head that is fitted can answer for maps of the shape (h, w, c)."""
+        return shape == self.map_shape_
+
+    def _logits(self, X: np.ndarray) -> np.ndarray:
+        """Returns logits (b, classes) of maps (b, h, w, c)."""
+        raise NotImplementedError
+
+    def checked_shape(self, X: Any) -> tuple[int, ...]:
+        """Returns the shape (n, h, w, c) of maps to train on.
+
+        Raises:
+            HeadError: the features are no maps, or not finite.
+        """
+        return as_maps(X).shape
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Returns probabilities (n, classes) float32, in the order of `classes_`.
+
+        Args:
+            X: (n, h, w, c) features, or maps in a bank.
+        """
+        maps = self._maps(X)
+        found = [softmax(self._logits(block)) for block in blocks(maps, in_order(maps, ROWS))]
+        return np.concatenate(found) if found else np.empty((0, len(self.classes_)), np.float32)
+
+    def trial_shape(self) -> tuple[int, ...]:
+        """Returns the shape of the maps that it was trained on; see `Head.trial_shape`."""
+        return self.map_shape_
+
+    def _maps(self, X: Any) -> Any:
+        if not hasattr(self, "map_shape_"):
+            message = f"{type(self).__name__} is not fitted yet: call fit first"
+            raise HeadError(message)
+        maps = as_maps(X)
+        if not self.fits(maps.shape[1:]):
+            message = f"the maps are {times(maps.shape[1:])}, the head was trained on {times(self.map_shape_)}"
+            raise HeadError(message)
+        return maps
+
+    def _take_shape(self, shape: tuple[int, ...]) -> None:
+        self.map_shape_ = tuple(map(int, shape))
+        self.n_features_in_ = int(np.prod(shape))
+
+
+def times(shape: tuple[int, ...]) -> str:
+    """Returns a shape as people write it."""
+    return " x ".join(map(str, shape))

@@ -1,0 +1,265 @@
+"""The maps that heads are trained on: in memory, or read from the bank as they are needed, with the same answers.
+
+A batch of 32 maps of 7 x 7 x 1280 is 4 MB in float16 and takes a conv head a fifth of a second and more, so any disk
+keeps up with random rows of one contiguous array; what is read stays in the system's page cache as far as that
+goes. Reading runs in a thread of its own, some batches ahead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from featurebank.bank import Bank
+from featurebank.errors import HeadError
+from featurebank.heads.inputs import check_finite
+from featurebank.system.runtime import ram_limit
+
+_RANK = 4
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)
+_AHEAD_BYTES = 64 << 20
+"""What is read at a time, in the order of the disk; two such blocks wait."""
+
+
+class Maps(Protocol):
+    """Maps of images, in one view or several."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, h, w, c)."""
+
+    @property
+    def views(self) -> int:
+        """How many views of each image there are."""
+
+    def batch(self, rows: np.ndarray) -> np.ndarray:
+        """Returns maps (b, h, w, c) float32; rows are image + view * n."""
+
+
+@dataclass(frozen=True)
+class MapsInMemory:
+    """Maps as arrays, (n, h, w, c) each: the clean view first."""
+
+    arrays: Sequence[np.ndarray]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, h, w, c)."""
+        return self.arrays[0].shape
+
+    @property
+    def views(self) -> int:
+        """How many views of each image there are."""
+        return len(self.arrays)
+
+    def batch(self, rows: np.ndarray) -> np.ndarray:
+        """Returns maps (b, h, w, c) float32; rows are image + view * n."""
+        if self.views == 1:
+            return np.asarray(self.arrays[0][rows], np.float32)
+        images, views = rows % self.shape[0], rows // self.shape[0]
+        return np.stack([self.arrays[view][image] for view, image in zip(views, images, strict=True)], dtype=np.float32)
+
+
+class StoredMaps:
+    """Maps that stay in the bank until they are asked for.
+
+    Slicing gives another view of the same bank; `np.asarray` reads everything, if `--ram` allows it.
+
+    Args:
+        bank: has them.
+        tap: one with maps.
+        positions: (n,) which images, as places in `Bank.ids()`.
+        views: how many views are trained on, the clean one included.
+    """
+
+    def __init__(self, bank: Bank, tap: str, positions: np.ndarray, views: int = 1) -> None:
+        self._bank, self._tap, self._positions, self.views = bank, tap, np.asarray(positions, np.int64), views
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, h, w, c)."""
+        return (len(self._positions), *self._bank.tap_shape(self._tap))
+
+    @property
+    def ndim(self) -> int:
+        """The length of `shape`."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, chosen: Any) -> StoredMaps:
+        return StoredMaps(self._bank, self._tap, self._positions[chosen], self.views)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.asarray(self._bank.rows(self._tap, self._positions), dtype)
+
+    def read(self) -> list[np.ndarray]:
+        """Returns the maps of each view, (n, h, w, c) float32, the clean one first.
+
+        Raises:
+            RamLimitError: those of a view do not fit into memory.
+        """
+        return [self._bank.rows(self._tap, self._positions, view=view) for view in range(self.views)]
+
+    def batch(self, rows: np.ndarray) -> np.ndarray:
+        """Returns maps (b, h, w, c) float32; rows are image + view * n.
+
+        Raises:
+            HeadError: they are not finite.
+            BankDamagedError: a shard is missing or not what was written.
+        """
+        rows = np.asarray(rows)
+        images, views = self._positions[rows % len(self)], rows // len(self)
+        which = np.unique(views).tolist()
+        if len(which) == 1:  # as it is without augmented views: nothing is to be put together, which would be a copy
+            out = self._bank.rows(self._tap, images, view=which[0])
+        else:
+            out = np.empty((len(rows), *self.shape[1:]), np.float32)
+            for view in which:
+                out[views == view] = self._bank.rows(self._tap, images[views == view], view=view)
+        check_finite(out)
+        return out
+
+
+def stored_maps(bank: Bank, tap: str, positions: np.ndarray, *, views: int = 0) -> StoredMaps | None:
+    """Returns maps as they lie in the bank where they take more than half of `--ram`, else None.
+
+    Args:
+        bank: has them.
+        tap: of the heads.
+        positions: (n,) which images, as places in `Bank.ids()`.
+        views: how many further views are trained on.
+
+    Raises:
+        UnknownNameError: the bank has no such tap.
+    """
+    shape = bank.tap_shape(tap)
+    size = 4 * len(positions) * int(np.prod(shape)) * (1 + views)
+    if len(shape) != _RANK - 1 or size <= ram_limit() // 2:  # training and validation images, and what computes
+        return None
+    return StoredMaps(bank, tap, positions, 1 + views)
+
+
+def as_maps(X: Any, views: Sequence[np.ndarray] = ()) -> Maps:
+    """Returns maps as the networks take them.
+
+    Args:
+        X: (n, h, w, c) features, or maps in a bank.
+        views: further views of them, where X is an array.
+
+    Raises:
+        HeadError: the features are no maps, or not finite.
+    """
+    if isinstance(X, StoredMaps):
+        return X
+    arrays = [np.asarray(view) for view in (X, *views)]
+    for array in arrays:
+        if array.ndim != _RANK or array.shape != arrays[0].shape:
+            message = (
+                f"the features have the shape {array.shape}, expected maps (images, height, width, channels): "
+                "train this head on the tap 'map', or on a layer with maps"
+            )
+            raise HeadError(message)
+        check_finite(array)
+    return MapsInMemory(arrays)
+
+
+@dataclass(frozen=True)
+class StandardizedMaps:
+    """Maps whose channels are brought to mean 0 and variance 1."""
+
+    maps: Maps
+    mean: np.ndarray
+    """(c,)"""
+    scale: np.ndarray
+    """(c,)"""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, h, w, c)."""
+        return self.maps.shape
+
+    @property
+    def views(self) -> int:
+        """How many views of each image there are."""
+        return self.maps.views
+
+    def batch(self, rows: np.ndarray) -> np.ndarray:
+        """Returns maps (b, h, w, c) float32; rows are image + view * n."""
+        return np.asarray((self.maps.batch(rows) - self.mean) / self.scale)
+
+
+def blocks(maps: Maps, rows: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields the maps of one batch after another, read ahead by a thread.
+
+    Args:
+        maps: to read from.
+        rows: of each batch.
+
+    Raises:
+        FeatureBankError: what reading raised.
+    """
+    row_bytes = 4 * int(np.prod(maps.shape[1:]))
+    size = max(1, min(_AHEAD_BYTES, ram_limit() // 16) // max(1, row_bytes * max(map(len, rows), default=1)))
+    # The first is one batch alone, so that the network waits for no more than that.
+    groups = [rows[:1], *(rows[start : start + size] for start in range(1, len(rows), size))] if len(rows) else []
+    waiting: queue.Queue[Any] = queue.Queue(1)
+    stopped = threading.Event()
+
+    def put(item: Any) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                waiting.put(item, timeout=0.1)
+                return
+
+    def read() -> None:
+        try:
+            for group in groups:
+                if stopped.is_set():
+                    return
+                put(maps.batch(np.concatenate(group)))
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
+            put(error)
+
+    thread = threading.Thread(target=read, name="featurebank-maps", daemon=True)
+    thread.start()
+    try:
+        for group in groups:
+            block = waiting.get()
+            if isinstance(block, BaseException):
+                raise block
+            yield from np.split(block, np.cumsum([len(r) for r in group])[:-1])
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def in_order(maps: Maps, size: int) -> list[np.ndarray]:
+    """Returns the rows of the clean view in batches of `size`."""
+    return [np.arange(start, min(start + size, maps.shape[0])) for start in range(0, maps.shape[0], size)]
+
+
+def pooled(maps: Maps, *, view: int = 0) -> np.ndarray:
+    """Returns the average over the places of each map: (n, c) float32."""
+    rows = [batch + view * maps.shape[0] for batch in in_order(maps, 64)]
+    found = [block.mean((1, 2)) for block in blocks(maps, rows)]
+    return np.concatenate(found) if found else np.empty((0, maps.shape[-1]), np.float32)
+
+
+def channel_statistics(maps: Maps) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and scale of each channel over all places of the clean view: float32 (c,) each."""
+    total = np.zeros((2, maps.shape[-1]))
+    for block in blocks(maps, in_order(maps, 64)):
+        flat = block.reshape(-1, maps.shape[-1])
+        total += flat.sum(0, np.float64), np.einsum("ij,ij->j", flat, flat, dtype=np.float64)
+    mean, square = total / (maps.shape[0] * maps.shape[1] * maps.shape[2])
+    scale = np.sqrt(np.maximum(square - mean**2, 0))
+    resolved = scale > np.sqrt(_ROUNDING) * np.abs(mean)  # a channel that does not vary stays as it is
+    return mean.astype(np.float32), np.where(resolved, scale, 1.0).astype(np.float32)

@@ -1,0 +1,119 @@
+"""What the neural heads share: their layers, their weights, and their answer in plain numpy.
+
+A neural head is a stack of dense layers, the last one softmax. It is trained by `featurebank.heads.neural.together`,
+alone or together with others, and needs TensorFlow for that alone: a trained head predicts with three lines of numpy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from featurebank.errors import HeadError
+from featurebank.heads.base import State, epochs_cost
+from featurebank.heads.keras_layers import dense, flat
+from featurebank.heads.memory import COPIES, JUDGED_ROWS
+from featurebank.heads.trained import TrainedHead
+from featurebank.system.validation import ParameterCheck, number
+from featurebank.training.activations import activate, softmax
+from featurebank.training.history import Dense, History
+
+_ADDS_A_NANOSECOND = 60
+"""Of a step on one core, as it was measured; see `epochs_cost`."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class NeuralHead(TrainedHead):
+    """Base of the heads made of dense layers; a subclass tells its hidden layers by `layer_sizes`.
+
+    Args:
+        dropout: rate before the last layer and after each hidden one; a list has one for each of these places.
+        learning_rate: see `TrainingOptions`, as for all the others.
+    """
+
+    dropout: float | Sequence[float] = 0.0
+
+    saved_as = "neural"
+
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Returns the widths of the hidden layers."""
+        raise NotImplementedError
+
+    def hidden_activation(self) -> str:
+        """Returns the activation between the layers."""
+        return "relu"
+
+    def normalization(self) -> tuple[str, float]:
+        """Returns where batch normalisation stands ("before" or "after" the activation, or ""), and its momentum."""
+        return "", 0.0
+
+    def dropout_rates(self) -> tuple[float, ...]:
+        """Returns the rate before each layer but the first; of a head without hidden layers, before its only one."""
+        if isinstance(self.dropout, Sequence):
+            return tuple(map(float, self.dropout))
+        return (float(self.dropout),) * max(1, len(self.layer_sizes()))
+
+    def checks(self) -> list[ParameterCheck]:
+        """Returns the checks of all parameters."""
+        rates = self.dropout if isinstance(self.dropout, list | tuple) else [self.dropout]
+        holds = all(number("", rate, below=1).holds for rate in rates)
+        dropout = ParameterCheck("dropout", self.dropout, "a number from 0 to below 1, or a list of them", holds)
+        return [*super().checks(), dropout]
+
+    def check(self) -> None:
+        """Raises HeadError where parameters are of a wrong type or out of their range; its message has all of them."""
+        super().check()
+        places = max(1, len(self.layer_sizes()))
+        if isinstance(self.dropout, list | tuple) and len(self.dropout) != places:
+            message = f"{type(self).__name__}: dropout has {len(self.dropout)} rates, expected {places}"
+            raise HeadError(message)
+
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the head takes while it is trained; see `featurebank.heads.memory`."""
+        sizes = (math.prod(shape), *self.layer_sizes(), classes)
+        weights = sum((inputs + 1) * units for inputs, units in pairwise(sizes))
+        rows = max(min(int(self.batch_size), images), min(JUDGED_ROWS, images))
+        return 4 * (COPIES * weights + images * sizes[0] + 3 * rows * sum(sizes[1:]))  # TensorFlow copies the features
+
+    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
+        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
+        sizes = (math.prod(shape), *self.layer_sizes(), classes)
+        adds = sum((inputs + 1) * units for inputs, units in pairwise(sizes))
+        return epochs_cost(self.epochs, images, adds, _ADDS_A_NANOSECOND)
+
+    def set_fitted(self, layers: list[Dense], classes: np.ndarray, history: History) -> None:
+        """Takes the result of the training."""
+        self.layers_, self.classes_, self.history_ = layers, classes, history
+        self.n_features_in_ = layers[0].kernel.shape[0]
+
+    def state(self) -> State:
+        """Returns the layers' weights and the history; see `Head.state`."""
+        arrays: dict[str, np.ndarray] = {}
+        for place, layer in enumerate(self.layers_):
+            arrays |= {f"layer{place}_kernel": layer.kernel, f"layer{place}_bias": layer.bias}
+        return State(arrays, {"history": self.history_.to_dict()})
+
+    def set_state(self, state: State, classes: np.ndarray) -> None:
+        """Takes what `state` returned."""
+        arrays, count = state.arrays, sum(1 for name in state.arrays if name.endswith("_kernel"))
+        layers = [Dense(arrays[f"layer{place}_kernel"], arrays[f"layer{place}_bias"]) for place in range(count)]
+        self.set_fitted(layers, classes, History(**state.facts["history"]))
+
+    def keras_layers_(self, tensor: Any) -> Any:
+        """Adds the head to a graph as dense layers; see `Head.keras_layers_`."""
+        outputs = flat(tensor)
+        for place, layer in enumerate(self.layers_[:-1]):
+            outputs = dense(outputs, layer.kernel, layer.bias, f"head_dense{place}", self.hidden_activation())
+        return dense(outputs, self.layers_[-1].kernel, self.layers_[-1].bias, "head_logits")
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Returns probabilities (n, classes) float32, in the order of `classes_`."""
+        outputs = self._inputs(X)
+        for layer in self.layers_[:-1]:
+            outputs = activate(self.hidden_activation(), outputs @ layer.kernel + layer.bias)
+        return softmax(outputs @ self.layers_[-1].kernel + self.layers_[-1].bias)

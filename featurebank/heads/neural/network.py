@@ -1,0 +1,271 @@
+"""K dense heads of one shape as a `Network`: their tensors, and what of them becomes a trained head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+
+from featurebank.heads.exact.transforms import row_blocks
+from featurebank.heads.inputs import checked_features, flat_features, known_rows
+from featurebank.heads.memory import JUDGED_ROWS
+from featurebank.heads.neural.base import NeuralHead
+from featurebank.heads.trained import TrainedHead
+from featurebank.system.runtime import import_tensorflow
+from featurebank.training.activations import BATCH_NORM_EPSILON
+from featurebank.training.batches import Batches, Labelled, padded
+from featurebank.training.history import Dense, History
+
+Validation = tuple[np.ndarray, np.ndarray]
+
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)
+
+
+@dataclass
+class DenseData:
+    """Features and labels as the programs take them."""
+
+    X: np.ndarray
+    """(n, d) float32."""
+    y: np.ndarray
+    """(n,) int32 positions in `classes`."""
+    classes: np.ndarray
+    validation: Validation | None
+    views: Sequence[np.ndarray] = ()
+    """Further views of the training images, (n, d) float32 each."""
+    _tensors: dict[bool, tuple[Any, Any | None]] = field(default_factory=dict)
+    _statistics: tuple[np.ndarray, np.ndarray] | None = None
+
+    @classmethod
+    def of(
+        cls, X: np.ndarray, y: np.ndarray, validation: Validation | None, views: Sequence[np.ndarray] = ()
+    ) -> DenseData:
+        """Checks features and labels.
+
+        Raises:
+            HeadError: features are not finite or of unequal shape, or there is only one class.
+        """
+        X = checked_features(X, y)
+        classes, positions = np.unique(y, return_inverse=True)
+        if known := known_rows(classes, *validation, X.shape[1]) if validation is not None else None:
+            known = known[0], known[1].astype(np.int32)
+        return cls(X, positions.astype(np.int32), classes, known, [flat_features(v, X.shape[1]) for v in views])
+
+    @property
+    def features(self) -> int:
+        """The width of a row."""
+        return int(self.X.shape[1])
+
+    def statistics(self, *, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Returns mean and scale of each feature over the clean training images, float64 (d,)."""
+        if not standardize:
+            return np.zeros(self.features), np.ones(self.features)
+        if self._statistics is None:
+            mean = self.X.mean(axis=0, dtype=np.float64)
+            squares = sum(np.square(self.X[rows] - mean).sum(axis=0) for rows in row_blocks(*self.X.shape))
+            scale = np.sqrt(squares / len(self.X))
+            # A feature that varies by no more than float32 resolves at its mean is a constant: blown up to variance 1,
+            # its rounding would be all that a head sees of it.
+            resolved = scale > _ROUNDING * np.abs(mean)
+            self._statistics = mean, np.where(resolved, scale, 1.0)
+        return self._statistics
+
+    def tensors(self, *, standardize: bool) -> tuple[Any, Any | None]:
+        """Returns training features (views one after another) and validation features.
+
+        Those that were asked for last are kept, so that the programs of a grid share them; not both kinds, which would
+        be the features twice in memory.
+        """
+        if standardize not in self._tensors:
+            self._tensors.clear()
+            tf = import_tensorflow()
+            mean, scale = (v.astype(np.float32) for v in self.statistics(standardize=standardize))
+
+            def scaled(X: np.ndarray) -> np.ndarray:
+                if not standardize:
+                    return X
+                found = X - mean
+                found /= scale
+                return found
+
+            train = tf.constant(scaled(np.concatenate([self.X, *self.views]) if self.views else self.X))
+            val = None if self.validation is None else tf.constant(scaled(self.validation[0]))
+            self._tensors[standardize] = train, val
+        return self._tensors[standardize]
+
+
+class DenseNetwork:
+    """The tensors of K heads on their way.
+
+    Args:
+        heads: of one program: see `featurebank.heads.neural.together.program_key`.
+        data: what they are trained on.
+    """
+
+    def __init__(self, heads: Sequence[NeuralHead], data: DenseData) -> None:
+        self._tf = import_tensorflow()
+        from featurebank.training.programs import dense, dense_blocks, losses  # import TensorFlow at their top
+
+        self._blocks, self._program, self._data, self._first = dense_blocks, dense, data, heads[0]
+        self._axis = losses.head_axis
+        self.images, self.views, self.validated = len(data.y), 1 + len(data.views), data.validation is not None
+        self._shape = _shape(dense, heads)
+        sizes = (data.features, *self._first.layer_sizes(), len(data.classes))
+        params, moving = initial_tensors(heads, sizes)
+        self._params, self._moving = self._constants(params), self._constants(moving)
+        self._slots = {name: self._shape.rule.empty_slots(p) for name, p in self._params.items()}
+        self._kept = {**self._params, **self._moving}
+        self._options = self._constants(option_arrays(heads, data))
+        self._steps = self._tf.constant(0.0)
+        self._X, self._X_val = data.tensors(standardize=self._first.standardize)
+        self._y = self._tf.constant(np.tile(data.y, self.views))
+        self._validation = self._validation_tensors()
+
+    def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Trains for one epoch; see `Network`."""
+        tf = self._tf
+        in_blocks = self._blocks.is_worth_it(self._shape, self._params["kernel0"])
+        programs = self._blocks if in_blocks else self._program
+        epoch = programs.epoch_program(self._shape, self._sizes(self._X.shape, batches.rows.shape))
+        self._params, self._slots, self._moving, self._steps, losses, accuracies = epoch(
+            self._X, self._y, tf.constant(batches.rows), tf.constant(batches.weights), tf.constant(rates),
+            self._params, self._slots, self._moving, self._options, tf.constant(active, tf.float32), self._steps,
+        )  # fmt: skip
+        return losses.numpy(), accuracies.numpy()
+
+    def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns validation losses and accuracies; see `Network`."""
+        rows = self._validation[1].shape
+        sizes = self._sizes(cast("Any", self._X_val).shape, rows)
+        evaluate = self._program.evaluation_program(self._shape, sizes)
+        losses, accuracies = evaluate(self._X_val, *self._validation, self._params, self._moving, self._options)
+        return losses.numpy(), accuracies.numpy()
+
+    def keep(self, which: np.ndarray) -> None:
+        """Remembers the weights of some heads; see `Network`."""
+        now = {**self._params, **self._moving}
+        if which.all():
+            self._kept = now
+        elif which.any():
+            keep = self._program.keeping_program(self._sizes())
+            self._kept = keep(self._kept, now, self._tf.constant(which))
+
+    def narrow(self, positions: Sequence[int]) -> None:
+        """Goes on with some heads; see `Network`."""
+
+        def chosen(tensors: dict[str, Any]) -> dict[str, Any]:
+            return {n: self._tf.gather(t, positions, axis=self._axis(n)) for n, t in tensors.items()}
+
+        self._slots = {name: tuple(chosen({name: slot})[name] for slot in slots) for name, slots in self._slots.items()}
+        self._params, self._moving, self._kept = chosen(self._params), chosen(self._moving), chosen(self._kept)
+        self._options = {name: self._tf.gather(value, positions) for name, value in self._options.items()}
+
+    def hand_over(self, position: int, head: TrainedHead, history: History) -> bool:
+        """Gives a head its weights; see `Network`."""
+        kept = {
+            name: self._tf.gather(value, position, axis=self._axis(name)).numpy() for name, value in self._kept.items()
+        }
+        layers = _folded(kept, self._shape.layers, self._shape.normalization)
+        layers[0] = _fold(layers[0], *self._data.statistics(standardize=self._first.standardize))
+        if not all(np.isfinite(part).all() for layer in layers for part in (layer.kernel, layer.bias)):
+            return False
+        cast("NeuralHead", head).set_fitted(layers, self._data.classes, history)
+        return True
+
+    def _constants(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+        return {name: self._tf.constant(array) for name, array in arrays.items()}
+
+    def _sizes(self, *more: Any) -> tuple[Any, ...]:
+        return (*map(tuple, more), *(tuple(value.shape) for value in self._kept.values()))
+
+    def _validation_tensors(self) -> tuple[Any, Any, Any]:
+        """Returns labels, and all row numbers in blocks with their weights."""
+        labels = np.zeros(1, np.int32) if self._data.validation is None else self._data.validation[1]
+        rows, weights = padded(np.arange(len(labels)), min(JUDGED_ROWS, len(labels)))
+        return self._tf.constant(labels), self._tf.constant(rows), self._tf.constant(weights)
+
+
+def initial_tensors(
+    heads: Sequence[NeuralHead], sizes: tuple[int, ...]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Returns the first parameters of the heads, and the first moving statistics, as the programs want them.
+
+    Kernels are Glorot uniform, biases zero.
+
+    References:
+        Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
+    """
+    kernels: list[list[np.ndarray]] = [[] for _ in sizes[1:]]
+    for head in heads:
+        rng = np.random.default_rng([head.random_state, 1])
+        for layer, (inputs, units) in enumerate(pairwise(sizes)):
+            limit = np.sqrt(6 / (inputs + units))
+            kernels[layer].append(rng.uniform(-limit, limit, (inputs, units)).astype(np.float32))
+    params: dict[str, np.ndarray] = {}
+    moving: dict[str, np.ndarray] = {}
+    for layer, stack in enumerate(kernels):
+        params[f"kernel{layer}"] = np.stack(stack, axis=1 if layer == 0 else 0)
+        shape = len(heads), sizes[layer + 1]
+        where = heads[0].normalization()[0] if layer < len(kernels) - 1 else ""
+        # Before batch normalisation a bias has no effect: its gradient is rounding noise, which Adam would blow up.
+        if where != "before":
+            params[f"bias{layer}"] = np.zeros(shape, np.float32)
+        if where:
+            params |= {f"gamma{layer}": np.ones(shape, np.float32), f"beta{layer}": np.zeros(shape, np.float32)}
+            moving |= {f"mean{layer}": np.zeros(shape, np.float32), f"variance{layer}": np.ones(shape, np.float32)}
+    return params, moving
+
+
+def _shape(program: Any, heads: Sequence[NeuralHead]) -> Any:
+    first = heads[0]
+    return program.Shape(
+        layers=len(first.layer_sizes()) + 1,
+        activation=first.hidden_activation(),
+        rule=first.rule(),
+        dropout=any(any(head.dropout_rates()) for head in heads),
+        normalization=first.normalization()[0],
+        max_norm=first.max_norm is not None,
+        penalized=any(head.l1 or head.l2 for head in heads),
+    )
+
+
+def option_arrays(heads: Sequence[Any], data: Labelled) -> dict[str, np.ndarray]:
+    """Returns what the heads of one program may differ in, one row a head: the options of a program's steps."""
+    values: dict[str, list[Any]] = {
+        name: [getattr(head, name) for head in heads] for name in ("momentum", "l1", "l2", "label_smoothing")
+    }
+    values["weight_decay"] = [head.decayed() for head in heads]
+    values["max_norm"] = [np.inf if head.max_norm is None else head.max_norm for head in heads]
+    values["dropout"] = [head.dropout_rates() for head in heads]
+    values["keep"] = [head.normalization()[1] for head in heads]
+    values["class_weight"] = [head.class_weights(data.y, len(data.classes)) for head in heads]
+    found = {name: np.asarray(value, np.float32) for name, value in values.items()}
+    return {**found, "seed": np.asarray([head.random_state & 0x7FFFFFFF for head in heads], np.int32)}
+
+
+def _folded(kept: dict[str, np.ndarray], count: int, normalization: str) -> list[Dense]:
+    """Returns the layers of one head, batch normalisation folded into the dense layer before or after it."""
+    layers = []
+    for layer in range(count):
+        kernel = kept[f"kernel{layer}"]
+        layers.append(Dense(kernel, kept.get(f"bias{layer}", np.zeros(kernel.shape[1], np.float32))))
+    for layer in range(count - 1 if normalization else 0):
+        scale = kept[f"gamma{layer}"] / np.sqrt(kept[f"variance{layer}"] + BATCH_NORM_EPSILON)
+        shift = kept[f"beta{layer}"] - kept[f"mean{layer}"] * scale
+        if normalization == "before":
+            kernel, bias = layers[layer].kernel, layers[layer].bias
+            layers[layer] = Dense(kernel * scale, bias * scale + shift)
+        else:
+            kernel, bias = layers[layer + 1].kernel, layers[layer + 1].bias
+            layers[layer + 1] = Dense(kernel * scale[:, None], bias + shift @ kernel)
+    return layers
+
+
+def _fold(layer: Dense, mean: np.ndarray, scale: np.ndarray) -> Dense:
+    """Returns a layer that does to raw features what `layer` does to standardised ones."""
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks whether the weights are finite
+        kernel = layer.kernel / scale[:, None]
+        return Dense(kernel.astype(np.float32), (layer.bias - mean @ kernel).astype(np.float32))

@@ -1,0 +1,252 @@
+"""Stage: a dataset -> what one wants to know of it before anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from annotated_types import Ge, Gt, Lt
+
+from featurebank.backbone.resize import resize_image, rule_of
+from featurebank.bank import Bank
+from featurebank.dataset import Dataset, Skipped
+from featurebank.dataset.decoding.levels import Levels, parse_levels
+from featurebank.errors import BadImageError
+from featurebank.inspection import survey as look
+from featurebank.inspection.near_duplicates import NEAR, NearDuplicates, NearPair, near_duplicates
+from featurebank.inspection.survey import Distribution, DuplicateList
+from featurebank.system.options import StageOptions
+from featurebank.system.progress import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from featurebank.augment import Augmentation
+
+MOST_GROUPS = 1000
+GROUPS_PICTURED = 30
+"""Groups and pairs, from the first, of which thumbnails are made."""
+PLACES_PICTURED = 6
+_SAMPLES = 400
+"""Sample images in all, at most."""
+_AUGMENTED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectOptions(StageOptions):
+    """What is shown of a dataset, and what counts as alike; see `inspect_dataset`."""
+
+    views: Annotated[int, Ge(1)] = 4
+    image_size: Annotated[int, Ge(1)] = 224
+    resize: str | None = None
+    levels: str | None = None
+    sample: Annotated[int, Ge(0)] = 8
+    near: Annotated[float, Gt(0), Lt(1), f"a number between 0 and 1, as {NEAR}"] = NEAR
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Views:
+    """An image as a bank will hold it: clean, and under its first augmented views."""
+
+    id: str
+    images: tuple[np.ndarray, ...]
+    """View 0 (clean), 1, 2, ...: (h, w, 3) uint8 thumbnails."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect_dataset` found out."""
+
+    dataset: str
+    """The canonical text that loads it."""
+    images: int
+    classes: tuple[str, ...]
+    splits: Mapping[str, int]
+    """Images of each split that can be used."""
+    counts: Mapping[str, Mapping[str, int]]
+    """The same for each class: {split: {class: number}}."""
+    sizes: Mapping[str, Distribution]
+    """Of "width" and "height" in pixels, and of "megapixels"."""
+    aspect_ratios: Distribution
+    """Width by height."""
+    formats: Mapping[str, int]
+    modes: Mapping[str, int]
+    rotated: int
+    unreadable: tuple[Skipped, ...]
+    duplicates: DuplicateList
+    near_duplicates: NearDuplicates | None
+    """None without a bank."""
+    warnings: tuple[str, ...]
+    samples: Mapping[str, tuple[str, ...]]
+    """The ids of some images of each class."""
+    views: tuple[Views, ...]
+    """Of one sample image of some classes, if an augmentation was given."""
+    thumbnails: Mapping[str, np.ndarray]
+    """(h, w, 3) uint8 by id, of the samples and of the first duplicates and near duplicates."""
+
+    @property
+    def class_totals(self) -> dict[str, int]:
+        """Images of each class that can be used."""
+        return {name: sum(row[name] for row in self.counts.values()) for name in self.classes}
+
+    @property
+    def one_size(self) -> str | None:
+        """The one size of all images, as "32 x 32"; None if they differ."""
+        width, height = self.sizes["width"].quantiles, self.sizes["height"].quantiles
+        same = width["min"] == width["max"] > 0 and height["min"] == height["max"]
+        return f"{width['min']:.0f} x {height['min']:.0f}" if same else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what `featurebank inspect --json` prints: all but the pictures."""
+        plain = (
+            "dataset", "images", "classes", "splits", "counts", "formats", "modes", "rotated", "warnings", "samples",
+        )  # fmt: skip
+        groups, near = self.duplicates, self.near_duplicates
+        return {
+            **{name: getattr(self, name) for name in plain},
+            "sizes": {name: found.to_json() for name, found in self.sizes.items()},
+            "aspect_ratios": self.aspect_ratios.to_json(),
+            "unreadable": [vars(entry) for entry in self.unreadable],
+            "duplicates": [{**vars(group), "images": [vars(i) for i in group.images]} for group in groups.groups],
+            "duplicate_counts": {
+                "groups": groups.total, "images": groups.images,
+                "across_splits": groups.across_splits, "across_labels": groups.across_labels,
+            },
+            "near_duplicates": near and {**vars(near), "pairs": [_pair_json(pair) for pair in near.pairs]},
+        }  # fmt: skip
+
+
+def inspect_dataset(
+    dataset: Dataset,
+    *,
+    bank: Bank | None = None,
+    augmentation: Augmentation | None = None,
+    views: int = 4,
+    image_size: int = 224,
+    resize: str | None = None,
+    levels: str | None = None,
+    sample: int = 8,
+    near: float = NEAR,
+    seed: int = 0,
+    reporter: Reporter = SILENT,
+) -> Inspection:
+    """Looks at every image of a dataset once.
+
+    Args:
+        dataset: the images; they are all decoded, a few at a time.
+        bank: features of this dataset, to find images of different splits that are nearly the same;
+            `featurebank.inspection.near_duplicates.bank_of` finds it. One copy of the tap is held in memory.
+        augmentation: what to show some images under.
+        views: how many augmented views of each.
+        image_size: the side in pixels that images are brought to before they are augmented.
+        resize: how they become square; see `featurebank.load_backbone`.
+        levels: of grey images of more than eight bits; see `featurebank.load_backbone`.
+        sample: images of each class to show (fewer where there are many classes).
+        near: the cosine above which two images are near duplicates.
+        seed: decides which images are shown.
+        reporter: where progress is shown.
+
+    Raises:
+        ConfigError: an option is wrong.
+        BankError: the bank cannot be read.
+    """
+    options = InspectOptions(
+        views=views, image_size=image_size, resize=resize, levels=levels, sample=sample, near=near, seed=seed
+    )
+    square, scale = (options.image_size, rule_of(resize)), parse_levels(levels)
+    with reporter.track("read", len(dataset), "images") as advance:
+        dataset.fingerprint(advance)
+    with reporter.track("look", len(dataset), "images") as advance:
+        seen = look.survey(dataset, advance, scale)
+    usable = seen.usable
+    width, height = seen.widths[usable].astype(np.float64), seen.heights[usable].astype(np.float64)
+    counts = look.count(dataset, usable)
+    same = look.duplicates(dataset, usable, MOST_GROUPS)
+    alike = None if bank is None else near_duplicates(dataset, usable, bank, threshold=options.near, reporter=reporter)
+    samples = _samples(dataset, usable, options.sample, options.seed)
+    return Inspection(
+        dataset=dataset.spec,
+        images=len(dataset),
+        classes=dataset.classes,
+        splits={split: sum(row.values()) for split, row in counts.items()},
+        counts=counts,
+        sizes={
+            name: look.distribution(values)
+            for name, values in (("width", width), ("height", height), ("megapixels", width * height / 1e6))
+        },
+        aspect_ratios=look.distribution(width / height),
+        formats=seen.formats,
+        modes=seen.modes,
+        rotated=seen.rotated,
+        unreadable=seen.unreadable,
+        duplicates=same,
+        near_duplicates=alike,
+        warnings=(*dataset.warnings(), *dataset.depth_warnings(scale)),
+        samples={name: tuple(dataset.ids[row] for row in rows) for name, rows in samples.items()},
+        views=() if augmentation is None else _views(dataset, samples, augmentation, options.views, (*square, scale)),
+        thumbnails=_thumbnails(dataset, scale, [*_sampled(samples), *_pictured(dataset, same, alike)]),
+    )
+
+
+def _samples(dataset: Dataset, usable: np.ndarray, sample: int, seed: int) -> dict[str, list[int]]:
+    """Chooses some images of each class, in the order of the classes; of the first classes if there are very many."""
+    each = min(sample, max(1, _SAMPLES // len(dataset.classes)))
+    shuffled = np.random.default_rng(seed).permutation(len(dataset))
+    shuffled = shuffled[usable[shuffled]]
+    shuffled = shuffled[np.argsort(dataset.labels[shuffled], kind="stable")]
+    labels = dataset.labels[shuffled]
+    starts = np.searchsorted(labels, np.arange(len(dataset.classes)))
+    stops = np.searchsorted(labels, np.arange(len(dataset.classes)), side="right")
+    return {
+        name: shuffled[start : min(start + each, stop)].tolist()
+        for name, start, stop in list(zip(dataset.classes, starts, stops, strict=True))[:_SAMPLES]
+    }
+
+
+def _sampled(samples: Mapping[str, Sequence[int]]) -> list[int]:
+    return [row for rows in samples.values() for row in rows]
+
+
+def _pictured(dataset: Dataset, same: DuplicateList, alike: NearDuplicates | None) -> list[int]:
+    names = [i.id for group in same.groups[:GROUPS_PICTURED] for i in group.images[:PLACES_PICTURED]]
+    names += [i.id for pair in (alike.pairs[:GROUPS_PICTURED] if alike else ()) for i in (pair.a, pair.b)]
+    wanted = set(names)
+    return [row for row, name in enumerate(dataset.ids) if name in wanted] if wanted else []
+
+
+def _thumbnails(dataset: Dataset, levels: Levels | None, rows: Sequence[int]) -> dict[str, np.ndarray]:
+    found = {}
+    for row in dict.fromkeys(rows):
+        try:
+            found[dataset.ids[row]] = look.thumbnail(dataset.image(row, levels))
+        except BadImageError:  # it changed or went since it was looked at: the page shows no picture there
+            continue
+    return found
+
+
+def _views(
+    dataset: Dataset, samples: Mapping[str, Sequence[int]], augmentation: Augmentation, views: int,
+    square: tuple[int, str, Levels | None],
+) -> tuple[Views, ...]:  # fmt: skip
+    from featurebank.augment import augment
+
+    size, rule, levels = square
+    rows = np.array([found[0] for found in samples.values() if found][:_AUGMENTED], np.int64)
+    if not len(rows):
+        return ()
+    clean = np.stack([resize_image(dataset.image(row, levels), size, rule) for row in rows])
+    digests = dataset.digests[rows]
+    rendered = [clean, *(augment(clean, augmentation, digests, view) for view in range(1, views + 1))]
+    return tuple(
+        Views(dataset.ids[row], tuple(look.thumbnail(view[number]) for view in rendered))
+        for number, row in enumerate(rows)
+    )
+
+
+def _pair_json(pair: NearPair) -> dict[str, Any]:
+    a, b = pair.a, pair.b
+    return {
+        "a": a.id, "b": b.id, "split_a": a.split, "split_b": b.split, "label_a": a.label, "label_b": b.label,
+        "cosine": round(pair.cosine, 6),
+    }  # fmt: skip

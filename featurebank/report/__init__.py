@@ -1,1 +1,0 @@
-"""Pages for people: one HTML file each, which needs no other file, no network and no script."""

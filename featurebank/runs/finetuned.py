@@ -1,0 +1,58 @@
+"""A fine-tuned run's model, read from its file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from featurebank.backbone.keras_file import load_keras_file
+from featurebank.errors import HeadError
+from featurebank.runs.run import Run
+from featurebank.system import digest
+
+BATCH = 32
+"""Images that are judged at once."""
+
+
+def is_finetuned(run: Any) -> bool:
+    """Tells whether something is a run whose network was trained, too."""
+    return isinstance(run, Run) and run.is_finetune
+
+
+def finetuned_model(run: Run) -> Any:
+    """Reads the model of a fine-tuned run.
+
+    Returns:
+        A Keras model, (n, s, s, 3) RGB 0..255 -> (n, classes) probabilities.
+
+    Raises:
+        HeadError: the run failed, or its file is gone or not what was written.
+    """
+    if run.failure:
+        message = f"run {run.run} failed ({run.failure}): choose another"
+        raise HeadError(message)
+    if not run.saved_path.is_file() or digest.of_file(run.saved_path) != run.weights:
+        start = (run.finetune or {}).get("from", "best")
+        message = (
+            f"the model of run {run.run}, '{run.saved_path}', is gone or not what was written: fine-tune again from "
+            f"{start} with the same options"
+        )
+        raise HeadError(message)
+    try:
+        return load_keras_file(run.saved_path)
+    except Exception as error:  # a damaged or hostile file fails anywhere in Keras
+        message = (
+            f"the model of run {run.run}, '{run.saved_path}', cannot be read ({' '.join(str(error).split())[:300]})"
+        )
+        raise HeadError(message) from error
+
+
+def judged(model: Any, images: np.ndarray) -> np.ndarray:
+    """Returns what a model says of a batch: (n, classes) float64.
+
+    Args:
+        model: as `finetuned_model` gives it.
+        images: (n, s, s, 3) uint8.
+    """
+    return np.asarray(model.predict_on_batch(images.astype(np.float32)), np.float64)

@@ -1,0 +1,84 @@
+"""The leaderboard as a value: a list of runs, with their specifications' entries and a table of everything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from featurebank.errors import MissingDependencyError
+from featurebank.runs.comparison import Entry, entries
+from featurebank.runs.run import Run
+
+
+class Leaderboard(list[Run]):
+    """Runs, best first.
+
+    Args:
+        runs: in their order.
+        folds: the protocol that judged them; 1 is the bank's own split.
+    """
+
+    def __init__(self, runs: Iterable[Run] = (), *, folds: int = 1) -> None:
+        super().__init__(runs)
+        self.folds = folds
+
+    @property
+    def entries(self) -> list[Entry]:
+        """One line for each specification, best first; failed runs are left out."""
+        return entries(self, folds=self.folds)
+
+    def to_frame(self) -> Any:
+        """Returns a pandas DataFrame with one row for each run; `val_recall` holds lists.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            message = "a data frame needs pandas, which is not installed: pip install 'featurebank[pandas]'"
+            raise MissingDependencyError(message) from error
+        return pd.DataFrame(run_rows(self))
+
+
+def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Returns each run as one flat row, all with the same columns.
+
+    Metrics are called SPLIT_NAME; of the test split, loss and accuracy are there where it was opened for one of the
+    runs. Parameters are one JSON text, and `param_NAME` each.
+    """
+    values = [{**_metrics(run), **_params(run)} for run in runs]
+    names = dict.fromkeys(name for row in values for name in row)
+    columns = sorted(names, key=lambda name: name.startswith("param_"))  # stable: metrics first, in their order
+    return [
+        _start(run) | {name: row.get(name) for name in columns} | _end(run)
+        for run, row in zip(runs, values, strict=True)
+    ]
+
+
+def _metrics(run: Run) -> dict[str, Any]:
+    splits = {split: run.metrics.get(split, {}) for split in ("train", "val")}
+    if test := run.metrics.get("test"):
+        splits["test"] = {name: test[name] for name in ("loss", "accuracy")}
+    return {f"{split}_{name}": value for split, metrics in splits.items() for name, value in metrics.items()}
+
+
+def _params(run: Run) -> dict[str, Any]:
+    return {f"param_{name}": value for name, value in sorted(run.params.items())}
+
+
+def _start(run: Run) -> dict[str, Any]:
+    params = json.dumps(dict(run.params), sort_keys=True)
+    return {
+        "run": run.run, "name": run.name, "head": run.head, "params": params, "tap": run.tap, "views": run.views,
+        "seed": run.seed, "seconds": run.seconds,
+    }  # fmt: skip
+
+
+def _end(run: Run) -> dict[str, Any]:
+    index, folds, repeat = run.fold or (None, None, None)
+    return {
+        "fold": index, "folds": folds, "repeat": repeat, "parameters": run.parameters, "together": run.together,
+        "created": run.created, "failure": run.failure,
+    }  # fmt: skip

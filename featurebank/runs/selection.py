@@ -1,0 +1,222 @@
+"""Stage: runs -> the chosen run, by validation alone; the only door to the test split."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from featurebank.bank import Bank
+from featurebank.errors import ConfigError, DatasetError, DiskFullError, HeadError, unknown_name
+from featurebank.extraction.source_images import Originals
+from featurebank.fitting.data import TrainingData, read_features
+from featurebank.fitting.fit import Fitted, fit_heads
+from featurebank.fitting.scoring import align
+from featurebank.heads.storage.saving import load_head
+from featurebank.metrics import scores_with_intervals
+from featurebank.runs.comparison import entries, simplest
+from featurebank.runs.finetuned import BATCH, finetuned_model, is_finetuned, judged
+from featurebank.runs.leaderboard import Leaderboard
+from featurebank.runs.openings import opened_before, record_opening
+from featurebank.runs.ranking import Standing, in_words, latest_folds, ranked
+from featurebank.runs.run import Run, belongs, load_runs
+from featurebank.system import digest
+from featurebank.system.progress import SILENT, Reporter
+from featurebank.words import counted, every
+
+
+def select(runs: Iterable[Run], *, folds: int | None = None, one_se: bool = False) -> Run:
+    """Returns the run to go on with, by validation alone; the test split plays no part in it.
+
+    It is the best run of the first specification of the leaderboard. Where that was judged on folds, it is the run of
+    the same specification on the bank's own split, if there is one: it was trained on all of the training images.
+
+    Args:
+        runs: of one bank.
+        folds: the protocol; default: that of the latest grid, 1 is the bank's own split.
+        one_se: take the simplest specification within one standard error of the best.
+
+    Raises:
+        HeadError: there is no run, none of this protocol, or all of them failed.
+    """
+    found = list(runs)
+    if not found:
+        message = "there is no run to choose from: train some with 'featurebank heads --grid'"
+        raise HeadError(message)
+    lines = entries(found, folds=folds)
+    if not lines:
+        raise _nothing(found, folds)
+    best = simplest(lines) if one_se else lines[0]
+    if best.folds == 1:
+        return best.runs[0]
+    seeds = [run.seed for run in best.runs]
+    whole = [group for group in Standing(found).top() if group.spec == best.spec]
+    return min(whole[0].runs, key=lambda run: run.seed not in seeds) if whole else best.runs[0]
+
+
+def find_run(bank: Bank, name: str = "best") -> Run:
+    """Returns a run of a bank: "best" is what `select` chooses, else the beginning of its id.
+
+    Raises:
+        UnknownNameError: no run's id begins like this.
+        ConfigError: several do.
+        HeadError: there is none to choose from.
+    """
+    runs = load_runs(bank)
+    if name == "best":
+        return select(runs)
+    matches = [run for run in runs if name and run.run.startswith(name)]
+    if not matches:
+        known = ["best", *(run.run for run in runs)]
+        raise unknown_name("run", name, known, "'featurebank leaderboard --json' lists the ids")
+    if len(matches) > 1:
+        message = f"'{name}' is the beginning of {counted(len(matches), 'run')}: " + ", ".join(
+            run.run for run in matches[:5]
+        )
+        raise ConfigError(message)
+    return matches[0]
+
+
+def _nothing(runs: list[Run], folds: int | None) -> HeadError:
+    """Returns the error of runs among which none can be chosen."""
+    failed = [run for run in ranked(runs) if run.failure]
+    protocols = sorted({run.folds for run in runs if not run.failure})
+    if folds is not None and protocols and folds not in protocols:
+        told = [in_words(number) for number in (folds, *protocols)]
+        return HeadError(f"no run was judged on {told[0]}: there are runs on {' and '.join(told[1:])}")
+    if not failed:
+        return HeadError(f"a race stopped {every(len(runs), 'run')}: let it go on with the same command")
+    return HeadError(f"{every(len(failed), 'run')} failed; the first: {failed[0].spec}: {failed[0].failure}")
+
+
+def leaderboard(bank: Bank, *, folds: int | None = None) -> Leaderboard:
+    """Returns the runs of a bank as it is now, best first; see `ranked` for the order.
+
+    Args:
+        bank: the bank.
+        folds: the protocol whose runs are wanted; default: that of the latest grid, 1 is the bank's own split.
+    """
+    runs = load_runs(bank)
+    number = latest_folds(runs) if folds is None else folds
+    return Leaderboard(ranked((run for run in runs if run.folds == number), folds=number), folds=number)
+
+
+def evaluate_test(bank: Bank, run: Run, *, reporter: Reporter = SILENT) -> Run:
+    """Opens the test split for a chosen run: scores it with intervals and records the result with its date.
+
+    A run that was tested before, by this call or an earlier one, keeps its result; the split is not opened again.
+
+    Args:
+        bank: the bank that the run was trained on.
+        run: what `select` returned.
+        reporter: is warned where some of the images were opened for other runs before, whatever bank, split or name
+            they had then; see `featurebank.runs.openings`.
+
+    Returns:
+        The run with `metrics["test"]`, which hold `opened_before`: how many times some of the images were opened for
+        other runs before, and `images_opened_before`: how many of them.
+
+    Raises:
+        DatasetError: the bank has no test images.
+        HeadError: the head failed, belongs to another bank, was trained on folds alone, or cannot be trained again
+            where its weights were not kept; the model of a fine-tune is gone.
+        DatasetError: of a fine-tune, test images have gone or changed.
+        DiskFullError: no space is left for the record; nothing was opened.
+    """
+    known = load_runs(bank)
+    run = next((other for other in known if other.run == run.run and other.tested), run)
+    if "test" in run.metrics:
+        return run
+    labels = bank.labels("test")
+    if not len(labels):
+        message = f"'{bank.name}' has no test images: extract again with another --split, as --split .7,.15,.15"
+        raise DatasetError(message)
+    predict = (_finetuned if is_finetuned(run) else _on_features)(bank, run, reporter)
+    record_opening(bank, run, reporter)  # first, so that of two at once one at least sees the other
+    before = opened_before(bank, run, known, load_runs(bank, stale=True), reporter)
+    if before.warning:
+        reporter.warn(before.warning)
+    found = {
+        **scores_with_intervals(predict(), labels), "opened_before": len(before.openings) + len(before.unknown),
+        "images_opened_before": before.images,
+    }  # fmt: skip
+    tested = replace(
+        run, metrics={**run.metrics, "test": found}, tested=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    )
+    try:
+        tested.save()
+    except DiskFullError:
+        raise
+    except OSError as error:
+        reporter.warn(f"the test result of run {run.run} is not recorded ({error.strerror}): note it down")
+    return tested
+
+
+def _on_features(bank: Bank, run: Run, reporter: Reporter) -> Callable[[], np.ndarray]:
+    """Returns what gives the probabilities of a head for the test images, (n, classes); they are not read before."""
+    head = trained_head(bank, run)
+
+    def predict() -> np.ndarray:
+        features, _ = read_features(bank, run.tap, "test")
+        return align(head.predict_proba(features), head.classes_, len(bank.classes))
+
+    return predict
+
+
+def _finetuned(bank: Bank, run: Run, reporter: Reporter) -> Callable[[], np.ndarray]:
+    """Returns what gives the probabilities of a fine-tuned model for the test images, (n, classes)."""
+    model, images = finetuned_model(run), Originals(bank, ["test"], reporter=reporter)
+    rows = range(0, len(images), BATCH)
+    return lambda: np.concatenate(
+        [judged(model, images.take(np.arange(r, min(r + BATCH, len(images))))) for r in rows]
+    )  # fmt: skip
+
+
+def trained_head(bank: Bank, run: Run) -> Any:
+    """Returns the head of a run: its kept weights, else trained again with the same specification and seed.
+
+    Raises:
+        HeadError: the run failed, was trained on a fold, or belongs to another bank or to another state of it;
+            training it again fails, or gives another validation accuracy than the recorded one; or it is a fine-tune,
+            which no features can be given to.
+    """
+    if is_finetuned(run):
+        message = (
+            f"run {run.run} is a fine-tune, a model of images and no head on features: export it, or take its head"
+        )
+        raise HeadError(message)
+    if run.failure:
+        message = f"run {run.run} failed ({run.failure}): choose another"
+        raise HeadError(message)
+    if run.fold:
+        message = (
+            f"run {run.run} was trained on fold {run.fold[0] + 1} of {run.fold[1]}: train {run.spec} without folds"
+        )
+        raise HeadError(message)
+    if not belongs(run, bank):
+        message = f"run {run.run} was not trained on '{bank.name}' as it is now: train heads on it again"
+        raise HeadError(message)
+    if run.saved_path.is_file() and digest.of_file(run.saved_path) == run.weights:
+        with contextlib.suppress(HeadError):  # what is damaged is trained again
+            return load_head(run.saved_path)
+    if not run.spec.head_kind.runs_no_foreign_code:
+        message = (
+            f"the record of run {run.run} says that its head is '{run.head}', and no file may say which code is run: "
+            f"train it and go on in one command, as heads --head {run.head} --test (in Python: import it before)"
+        )
+        raise HeadError(message)
+    results: list[Fitted] = []
+    data = TrainingData.of(bank, run.tap, run.views)  # of an unknown number, all: the accuracy below tells
+    fit_heads([(run.spec, run.seed)], data, lambda _, fitted: results.append(fitted))
+    if results[0].failure:
+        message = f"run {run.run} cannot be trained again: {results[0].failure}"
+        raise HeadError(message)
+    again, recorded = results[0].metrics["val"]["accuracy"], run.metrics["val"]["accuracy"]
+    if abs(again - recorded) > 0.01:  # noqa: PLR2004 - one point: more than another thread count can explain
+        message = f"run {run.run} reaches {again:.4f} when trained again, its record says {recorded:.4f}: train it anew"
+        raise HeadError(message)
+    return results[0].head

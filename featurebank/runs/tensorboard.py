@@ -1,0 +1,307 @@
+"""Stage: runs -> TensorBoard's files, with curves, final metrics and hyperparameters; of fine-tunes also as they come.
+
+They are written by the package `tensorboard` alone: no TensorFlow is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from calendar import timegm
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from featurebank.backbone.graph import Graph, graph_of, graph_of_entries
+from featurebank.errors import MissingDependencyError
+from featurebank.runs.run import Run
+from featurebank.system.archive import open_archive
+from featurebank.system.files import explain_full_disk, write_bytes
+
+_CURVES = {name: f"epoch/{name}" for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")}
+_WITHIN = ("loss", "accuracy", "val_loss", "val_accuracy")
+"""What is told of a validation within an epoch."""
+_VERSION = "brain.Event:2"
+_FILE = "events.out.tfevents.featurebank"
+"""The same for each run, so that writing a run again replaces it. What is written live has a number after it."""
+
+
+def write_tensorboard(runs: Sequence[Run], directory: Path) -> int:
+    """Writes each run that did not fail into a directory of its own: TAP/HEAD-RUN.
+
+    Scalars are one value an epoch of heads that have epochs, and the final metrics of training and validation of every
+    head. The test split's are left out.
+
+    Args:
+        runs: what is written.
+        directory: what TensorBoard is pointed at, by `tensorboard --logdir DIRECTORY`.
+
+    Returns:
+        How many runs were written.
+
+    Raises:
+        MissingDependencyError: tensorboard is not installed.
+    """
+    check_tensorboard()
+    done = [run for run in runs if not run.failure]
+    for run in done:
+        place = _place(directory, run.tap, run.head, run.run)
+        write_bytes(place / _FILE, _records(run, _seconds(run)))
+        for live in place.glob(f"{_FILE}.*"):  # the same points
+            live.unlink()
+    return len(done)
+
+
+def check_tensorboard() -> None:
+    """Raises MissingDependencyError where tensorboard is not installed."""
+    try:
+        import tensorboard.compat.proto.event_pb2  # noqa: F401 - that it is there
+    except ImportError as error:
+        message = "--tensorboard needs tensorboard, which is not installed: pip install 'featurebank[tensorboard]'"
+        raise MissingDependencyError(message) from error
+
+
+class LiveBoard:
+    """The curves of one run while it is trained, as a context; `write_tensorboard` later writes the same points.
+
+    Each begins a file of its own, takes away those before it, and tells a TensorBoard that runs to forget their points:
+    so a run that goes on after an interruption has each point once.
+
+    Args:
+        directory: what TensorBoard is pointed at.
+        tap: of the run, as the next two.
+        head: its kind.
+        run: its id.
+
+    Raises:
+        MissingDependencyError: tensorboard is not installed.
+        DiskFullError: no space is left, here and with each point.
+    """
+
+    def __init__(self, directory: Path, tap: str, head: str, run: str) -> None:
+        check_tensorboard()
+        place = _place(directory, tap, head, run)
+        with explain_full_disk(place):
+            place.mkdir(parents=True, exist_ok=True)
+        before = sorted(place.glob(f"{_FILE}*"))
+        number = max((int(file.suffix[1:]) for file in before if file.suffix[1:].isdigit()), default=0) + 1
+        self._path = place / f"{_FILE}.{number:06d}"
+        self._written: set[tuple[str, int]] = set()
+        self._file: BinaryIO = self._path.open("wb")
+        self._begin()
+        for file in before:
+            file.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def show_graph(self, model: Any) -> None:
+        """Writes the graph of a functional Keras model, network and head together."""
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._append([Event(wall_time=time.time(), graph_def=_graph_of_model(model))])
+
+    def take(self, history: Mapping[str, Any], epoch_0: Mapping[str, float]) -> None:
+        """Writes what has come since it was last called.
+
+        Args:
+            history: of the run, up to now: of each epoch, and under "steps" of each validation within one.
+            epoch_0: "accuracy" and "loss" on validation before the first step.
+        """
+        self._write(list(_curves(history, epoch_0)))
+
+    def finish(self, run: Run) -> None:
+        """Writes the final metrics, and the hyperparameters for TensorBoard's table."""
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._write(list(_values(run)))
+        self._append([Event(wall_time=time.time(), summary=summary) for summary in _hparams(run, _seconds(run))])
+
+    def _begin(self) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+        now = time.time()
+        start = SessionLog(status=SessionLog.START)  # who has read an older file forgets its points
+        self._append([Event(wall_time=now, file_version=_VERSION), Event(wall_time=now, step=0, session_log=start)])
+
+    def _write(self, points: Sequence[tuple[str, int, float]]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        new = [(tag, step, value) for tag, step, value in points if (tag, step) not in self._written]
+        self._written.update((tag, step) for tag, step, _ in new)
+        now = time.time()
+        self._append([Event(wall_time=now, step=step, summary=_scalar(tag, value)) for tag, step, value in new])
+
+    def _append(self, events: Sequence[Any]) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        with explain_full_disk(self._path):
+            writer = RecordWriter(self._file)
+            for event in events:
+                writer.write(event.SerializeToString())
+            self._file.flush()
+
+
+def _records(run: Run, began: float) -> bytes:
+    import io
+
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    buffer = io.BytesIO()
+    writer = RecordWriter(buffer)
+    events = [Event(wall_time=began, file_version=_VERSION)]
+    events += [Event(wall_time=began, graph_def=_graph_of_run(run))]
+    events += [Event(wall_time=began, summary=summary) for summary in _hparams(run, began)]
+    events += [
+        Event(wall_time=began + run.seconds, step=step, summary=_scalar(tag, value))
+        for tag, step, value in _values(run)
+    ]
+    for event in events:
+        writer.write(event.SerializeToString())
+    return buffer.getvalue()
+
+
+def _graph_of_model(model: Any) -> bytes:
+    """Returns TensorBoard's graph of a functional Keras model: a node a layer, with its class and output shape."""
+    operations = {operation.name: operation for operation in model.operations}
+    told: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name, operation in operations.items():
+        shape = getattr(getattr(operation, "output", None), "shape", None)
+        told[name] = (type(operation).__name__, {} if shape is None else {"shape": list(shape[1:])})
+    return _graph_of_layers(graph_of(model), told)
+
+
+def _graph_of_file(path: Path) -> bytes:
+    """Returns TensorBoard's graph of a .keras file; the network is not built."""
+    with open_archive(path) as archive:
+        entries = json.loads(archive.read("config.json"))["config"]["layers"]
+    told: dict[str, tuple[str, dict[str, Any]]] = {entry["name"]: (entry["class_name"], {}) for entry in entries}
+    return _graph_of_layers(graph_of_entries(entries), told)
+
+
+def _graph_of_layers(graph: Graph, told: Mapping[str, tuple[str, dict[str, Any]]]) -> bytes:
+    sources: dict[str, list[str]] = {name: [] for name in graph.order}
+    for name, followers in graph.followers.items():
+        for follower in followers:
+            sources[follower].append(name)
+    return _graph([(name, told[name][0], sources[name], told[name][1]) for name in graph.order])
+
+
+def _graph_of_run(run: Run) -> bytes:
+    """Returns TensorBoard's graph of a run: of a fine-tune the whole network, of a head what follows its tap."""
+    if run.finetune and run.saved_path.is_file():
+        return _graph_of_file(run.saved_path)
+    nodes: list[_Node] = [(_safe(run.tap), "Tap", [], {})]
+    widths = run.params.get("hidden_units") or ()
+    for place, units in enumerate(widths if isinstance(widths, list | tuple) else (widths,), 1):
+        nodes.append((f"hidden_{place}", "Dense", [nodes[-1][0]], {"units": units}))
+    nodes.append((_safe(run.head), run.head, [nodes[-1][0]], dict(run.params)))
+    nodes.append(("probabilities", "Softmax", [nodes[-1][0]], {}))
+    return _graph(nodes)
+
+
+_Node = tuple[str, str, list[str], dict[str, Any]]
+"""Name, kind, sources, attributes."""
+
+
+def _graph(nodes: Sequence[_Node]) -> bytes:
+    """Returns a graph as TensorBoard reads it."""
+    from tensorboard.compat.proto.attr_value_pb2 import AttrValue
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
+    from tensorboard.compat.proto.node_def_pb2 import NodeDef
+
+    made = [
+        NodeDef(
+            name=name, op=kind, input=sources,
+            attr={key: AttrValue(s=str(value).encode()) for key, value in attributes.items()},
+        )
+        for name, kind, sources, attributes in nodes
+    ]  # fmt: skip
+    return bytes(GraphDef(node=made).SerializeToString())
+
+
+def _values(run: Run) -> Iterator[tuple[str, int, float]]:
+    """Yields tag, step and value of each scalar."""
+    history = run.history or {}
+    yield from _curves(history, (run.finetune or {}).get("epoch_0"))
+    last = int(history.get("best_epoch") or 0)
+    for split in ("train", "val"):
+        for name, value in run.metrics[split].items():
+            if isinstance(value, float):
+                yield f"{split}/{name}", last, value
+    yield "seconds", last, run.seconds
+
+
+def _curves(history: Mapping[str, Any], epoch_0: Mapping[str, float] | None) -> Iterator[tuple[str, int, float]]:
+    for name, value in (epoch_0 or {}).items():
+        yield _CURVES[f"val_{name}"], 0, value
+    for name, tag in _CURVES.items():
+        for epoch, value in enumerate(history.get(name) or (), 1):
+            if value is not None:
+                yield tag, epoch, value
+    for entry in history.get("steps") or ():
+        for name in _WITHIN:
+            if entry.get(name) is not None and "taken" in entry:
+                yield f"step/{name}", entry["taken"], entry[name]
+
+
+def _scalar(tag: str, value: float) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    return Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+
+
+def _hparams(run: Run, began: float) -> list[Any]:
+    """Returns the summaries of TensorBoard's table of hyperparameters.
+
+    Which hyperparameters there are is not written down: TensorBoard then collects them from all runs it finds.
+    """
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+
+    start = plugin_data_pb2.SessionStartInfo(group_name=run.run, start_time_secs=began)
+    given = {**run.params, "head": run.head, "tap": run.tap, "seed": run.seed}
+    for name, value in {**given, **({"fold": run.fold[0]} if run.fold else {})}.items():
+        _set(start.hparams[name], value)
+    end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=began + run.seconds)
+    parts = {
+        metadata.SESSION_START_INFO_TAG: plugin_data_pb2.HParamsPluginData(session_start_info=start),
+        metadata.SESSION_END_INFO_TAG: plugin_data_pb2.HParamsPluginData(session_end_info=end),
+    }
+    return [
+        Summary(
+            value=[Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(part), tensor=metadata.NULL_TENSOR)]
+        )
+        for tag, part in parts.items()
+    ]
+
+
+def _set(field: Any, value: Any) -> None:
+    """Puts a parameter where TensorBoard looks for it: a truth value, a number, or else a text."""
+    if isinstance(value, bool):
+        field.bool_value = value
+    elif isinstance(value, int | float):
+        field.number_value = value
+    else:
+        field.string_value = str(value)
+
+
+def _seconds(run: Run) -> float:
+    """Returns when a run was recorded, in seconds since 1970, less what it took."""
+    return max(0.0, timegm(time.strptime(run.created, "%Y-%m-%dT%H:%M:%SZ")) - run.seconds)
+
+
+def _place(directory: Path, tap: str, head: str, run: str) -> Path:
+    return directory / _safe(tap) / f"{_safe(head)}-{run}"
+
+
+def _safe(name: str) -> str:
+    """Returns a name that can be one of a directory on any system."""
+    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)

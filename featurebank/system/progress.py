@@ -1,0 +1,326 @@
+"""Progress of a stage while it works. The default reporter shows nothing; the command line draws it.
+
+A reporter only shows: whatever fails in one never ends the work that it shows.
+
+>>> class Lines(Reporter):
+...     def say(self, line):
+...         print(line)
+>>> Lines().say("loading resnet50")
+loading resnet50
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+Advance = Callable[[int], None]
+"""Reports that so many more pieces are done."""
+
+MOST_ALIKE = 3
+"""How many lines of one kind are shown before the others are only counted."""
+
+_VARYING = re.compile(r"'.*?'(?![^\W_])|\d+(?:\.\d+)?")
+"""What lines of one kind differ in: names in quotes, and numbers."""
+
+
+class BestSoFar(NamedTuple):
+    """One line of what is best so far."""
+
+    head: str
+    accuracy: float
+    """On validation."""
+    seconds: float
+    """Of training."""
+
+
+class Reporter:
+    """Receives the progress of a stage and its messages to the user; this one is silent.
+
+    The methods of a subclass are guarded: an exception in one of them goes to `failed` and the work goes on. After the
+    first one nothing is drawn any more; `say` and `warn` are still called, because their lines may matter.
+    """
+
+    _stopped = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, guard in _GUARDS.items():
+            if name in vars(cls):
+                setattr(cls, name, guard(vars(cls)[name]))
+
+    def track(self, what: str, total: int, unit: str) -> AbstractContextManager[Advance]:
+        """Shows how far a piece of work is while the block runs.
+
+        Args:
+            what: the work, as "extract".
+            total: how many pieces it has.
+            unit: what a piece is called in the plural, as "images"; "bytes" are shown as kB, MB and so on.
+        """
+        return contextlib.nullcontext(_no_advance)
+
+    def step(self, what: str) -> AbstractContextManager[None]:
+        """Shows what is done while the block runs, where it is not known how long that takes.
+
+        Args:
+            what: the work, as "loading resnet50".
+        """
+        return contextlib.nullcontext()
+
+    def detail(self, text: str) -> None:
+        """Shows beside the work that is tracked how far its present piece is, as "epoch 3"."""
+
+    def standing(self, places: Sequence[BestSoFar]) -> None:
+        """Shows what is best so far, best first; may be called after every piece of work."""
+
+    def say(self, line: str) -> None:
+        """Shows one line that helps to understand what is done."""
+
+    def warn(self, line: str) -> None:
+        """Shows one line that the user should act on."""
+
+    def stop_showing(self, error: Exception) -> None:
+        """Draws nothing any more, because of an exception of this reporter; the first one goes to `failed`."""
+        if not self._stopped:
+            with contextlib.suppress(Exception):
+                self._stopped = True
+                self.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        """Receives the first exception of this reporter's own methods; the default logs it."""
+        logging.getLogger(__name__).warning("progress is not shown any more: %s failed", type(self), exc_info=error)
+
+
+def _no_advance(count: int) -> None:
+    """Shows nothing."""
+
+
+def _guarded_line(method: Callable[..., None]) -> Callable[..., None]:
+    """Wraps `say` or `warn`."""
+
+    @functools.wraps(method)
+    def show(self: Reporter, *args: Any, **options: Any) -> None:
+        try:
+            method(self, *args, **options)
+        except Exception as error:  # noqa: BLE001 - whatever a reporter raises, the work goes on
+            self.stop_showing(error)
+
+    return show
+
+
+def _guarded_drawing(method: Callable[..., None]) -> Callable[..., None]:
+    """Wraps `standing` or `detail`."""
+    show = _guarded_line(method)
+
+    @functools.wraps(method)
+    def draw(self: Reporter, *args: Any, **options: Any) -> None:
+        if not self._stopped:
+            show(self, *args, **options)
+
+    return draw
+
+
+def _guarded_block(method: Callable[..., AbstractContextManager[Any]]) -> Callable[..., Any]:
+    """Wraps `track` or `step`: what fails while its block is entered, advanced or left does not end the block."""
+
+    @contextlib.contextmanager
+    @functools.wraps(method)
+    def block(self: Reporter, *args: Any, **options: Any) -> Iterator[Any]:
+        shown: AbstractContextManager[Any] = contextlib.nullcontext()
+        advance: Any = None
+        if not self._stopped:
+            try:
+                shown = method(self, *args, **options)
+                advance = shown.__enter__()
+            except Exception as error:  # noqa: BLE001 - as above
+                shown, advance = contextlib.nullcontext(), None
+                self.stop_showing(error)
+        try:
+            yield functools.partial(_advance, self, advance) if advance else _no_advance
+        except BaseException as error:
+            _leave(self, shown, error)
+            raise
+        _leave(self, shown, None)
+
+    return block
+
+
+def _leave(reporter: Reporter, shown: AbstractContextManager[Any], error: BaseException | None) -> None:
+    """Leaves what shows a block; `error` is what ended the block."""
+    try:
+        shown.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+    except Exception as wrong:  # noqa: BLE001 - as above
+        if wrong is not error:
+            reporter.stop_showing(wrong)
+
+
+def _advance(reporter: Reporter, advance: Advance, count: int) -> None:
+    if not reporter._stopped:
+        try:
+            advance(count)
+        except Exception as error:  # noqa: BLE001 - as above
+            reporter.stop_showing(error)
+
+
+_GUARDS: dict[str, Callable[[Any], Any]] = {
+    "track": _guarded_block, "step": _guarded_block, "detail": _guarded_drawing, "standing": _guarded_drawing,
+    "say": _guarded_line, "warn": _guarded_line,
+}  # fmt: skip
+
+SILENT = Reporter()
+_shown_by: list[Reporter] = [SILENT]
+
+
+@contextlib.contextmanager
+def shown_by(reporter: Reporter) -> Iterator[None]:
+    """Lets a reporter show the `step` and `track` of functions that take no reporter, while the block runs."""
+    _shown_by.append(reporter)
+    try:
+        yield
+    finally:
+        _shown_by.remove(reporter)
+
+
+def step(what: str) -> AbstractContextManager[None]:
+    """Shows what is done while the block runs, in the way of this process; see `Reporter.step`."""
+    return _shown_by[-1].step(what)
+
+
+def track(what: str, total: int, unit: str) -> AbstractContextManager[Advance]:
+    """Shows how far a piece of work is, in the way of this process; see `Reporter.track`."""
+    return _shown_by[-1].track(what, total, unit)
+
+
+def detail(text: str) -> None:
+    """Shows how far the present piece of the work is, in the way of this process; see `Reporter.detail`."""
+    _shown_by[-1].detail(text)
+
+
+class DownloadBar:
+    """Shows a download in the way of this process: how many bytes came, how fast, and how long the rest takes.
+
+    It has the methods that pooch and Keras call on their own bars.
+
+    Args:
+        what: the work, as "downloading weights.h5".
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._shown = contextlib.ExitStack()
+        self._advance: Advance = _no_advance
+        self._total = self._done = 0
+
+    def __enter__(self) -> DownloadBar:
+        self._shown.enter_context(step(self._what))  # until the server says how much it sends
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def total(self) -> int:
+        """The bytes that the server sends; 0 where it does not say it."""
+        return self._total
+
+    @total.setter
+    def total(self, size: int) -> None:
+        self.close()
+        self._total, self._done = size, 0
+        if size:
+            self._advance = self._shown.enter_context(track(self._what, size, "bytes"))
+        else:
+            self._shown.enter_context(step(self._what))
+
+    def update(self, count: int) -> None:
+        """Counts bytes; pooch counts all of them once more at the end."""
+        count = min(count, self._total - self._done)
+        if count > 0:
+            self._done += count
+            self._advance(count)
+
+    def reset(self) -> None:
+        """Is called by pooch before its last update."""
+
+    def close(self) -> None:
+        """Ends the bar."""
+        self._shown.close()
+        self._advance = _no_advance
+
+
+class _KerasBar:
+    """A bar as Keras makes one for each download."""
+
+    def __init__(self, bar: DownloadBar, total: int | None) -> None:
+        self.target = bar.total = total or 0
+        self._bar, self._done = bar, 0
+
+    def update(self, done: int) -> None:
+        """Counts bytes; Keras gives all that have come so far."""
+        self._bar.update(done - self._done)
+        self._done = done
+
+
+@contextlib.contextmanager
+def keras_downloads(get_file: Callable[..., Any], what: str) -> Iterator[None]:
+    """Shows what Keras downloads while the block runs, in place of Keras's own messages and bar.
+
+    Args:
+        get_file: `keras.utils.get_file`.
+        what: the work, as "downloading weights.h5".
+    """
+    names, name = get_file.__globals__, "Progbar"
+    before = names.get(name)
+    with DownloadBar(what) as bar, contextlib.redirect_stdout(io.StringIO()):
+        names[name] = functools.partial(_KerasBar, bar)
+        try:
+            yield
+        finally:
+            names[name] = before
+
+
+def kind_of(line: str) -> str:
+    """Returns what a line has in common with others of its kind: the line without its names and numbers."""
+    return _VARYING.sub("*", line)
+
+
+def shorten(lines: Iterable[str], most: int = MOST_ALIKE) -> list[str]:
+    """Shortens a list of lines for people: the first few of each kind, and the number of the others.
+
+    Args:
+        lines: the lines; those that differ only in names in quotes and in numbers are of one kind.
+        most: how many lines of a kind stay.
+
+    Returns:
+        The lines that stay, with lines of one kind together, in the order in which the kinds appear first.
+
+    Example:
+        >>> shorten([f"class '{name}' has one image only" for name in "abcdef"], most=2)
+        ["class 'a' has one image only", "class 'b' has one image only", '... and 4 more like this']
+    """
+    kinds: dict[str, list[str]] = {}
+    for line in lines:
+        kinds.setdefault(kind_of(line), []).append(line)
+    shown = []
+    for alike in kinds.values():
+        shown += alike[:most]
+        if len(alike) > most:
+            shown.append(f"... and {len(alike) - most} more like this")
+    return shown
+
+
+def enumerate_some(names: Sequence[str], most: int = MOST_ALIKE) -> str:
+    """Writes a list of names into one line: the first few in quotes, and the number of the others.
+
+    Example:
+        >>> enumerate_some(["ant", "bee", "cow", "dog", "eel"])
+        "'ant', 'bee', 'cow' and 2 more"
+    """
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

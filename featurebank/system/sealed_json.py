@@ -1,0 +1,87 @@
+"""Files that carry a checksum of all their bytes: JSON objects, and ZIP archives as NumPy writes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from featurebank.system import digest
+from featurebank.system.files import json_bytes, open_regular, read_regular, write_json
+
+SEAL = "checksum"
+_DIGITS = 2 * digest.DIGEST_BYTES
+_BLOCK = 1 << 20
+_END, _END_BYTES = b"PK\5\6", 22
+"""How the last part of a ZIP archive without a comment begins, and how long it is."""
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes a JSON object with its checksum, atomically."""
+    write_json(path, {**value, SEAL: digest.of_recipe(value)})
+
+
+def read_sealed(path: Path, *, strict: bool = False) -> dict[str, Any]:
+    """Reads what `write_sealed` wrote.
+
+    Args:
+        path: the file.
+        strict: also refuse a file that says the same in other bytes.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not what was written.
+    """
+    data = read_regular(path)
+    try:
+        value = json.loads(data.decode())
+        if not isinstance(value, dict) or (strict and data != json_bytes(value)):
+            message = "other bytes than were written"
+            raise ValueError(message)
+        if value.pop(SEAL, None) != digest.of_recipe(value):
+            message = "its checksum is another"
+            raise ValueError(message)
+    except RecursionError as error:
+        message = "it is nested too deeply"
+        raise ValueError(message) from error
+    return value
+
+
+def seal_archive(path: Path) -> None:
+    """Adds to a ZIP archive, as its comment, the digest of all bytes before the comment."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"0" * _DIGITS
+    with path.open("r+b") as file:
+        found = _digest(file, file.seek(0, os.SEEK_END) - _DIGITS)
+        file.seek(-_DIGITS, os.SEEK_END)
+        file.write(found)
+
+
+def is_whole_archive(path: Path) -> bool | None:
+    """Compares every byte of an archive with its checksum.
+
+    Returns:
+        Whether it is what `seal_archive` left; None where it was written without a checksum, as by featurebank 0.1.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open_regular(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size >= _END_BYTES:
+            file.seek(-_END_BYTES, os.SEEK_END)
+            end = file.read()
+            if end.startswith(_END) and end.endswith(b"\0\0"):  # a comment of no bytes
+                return None
+        found = _digest(file, max(0, size - _DIGITS))
+        return found == file.read()
+
+
+def _digest(file: BinaryIO, size: int) -> bytes:
+    """Returns the digest of the first bytes of a file, which is left behind them."""
+    file.seek(0)
+    places = range(0, size, _BLOCK)
+    return digest.of_pieces(file.read(min(_BLOCK, size - place)) for place in places).encode()

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pytest
+
+from featurebank.backbone import load_backbone
+from featurebank.backbone.table import TABLE
+from featurebank.backbone.weights.files import is_whole_hdf5
+from featurebank.errors import ConfigError, WeightsError
+from featurebank.system import digest
+
+pytestmark = pytest.mark.heavy
+
+LITE0 = TABLE["efficientnet_lite0"].own_file(top=True)
+
+
+@pytest.fixture(scope="module")
+def vgg_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "vgg16.weights.h5"
+    load_backbone("vgg16", weights="random:7", image_size=32).network().save_weights(path)
+    return path
+
+
+def test_the_digest_is_that_of_the_file(vgg_file: Path) -> None:
+    backbone = load_backbone("vgg16", weights=str(vgg_file))
+    assert backbone.recipe["weights"] == digest.of_file(vgg_file)
+    assert load_backbone("efficientnet_lite0").recipe["weights"] == digest.of_file(LITE0)
+
+
+def test_a_file_that_changes_has_another_digest(tmp_path: Path) -> None:
+    path = tmp_path / "w.h5"
+    path.write_bytes(b"one")
+    backbone = load_backbone("vgg16", weights=str(path))
+    before = backbone.digest
+    path.write_bytes(b"three")
+    assert backbone.digest != before
+
+
+def test_a_file_of_another_network(vgg_file: Path) -> None:
+    with pytest.raises(WeightsError, match="does not fit mobilenet_v2") as caught:
+        load_backbone("mobilenet_v2", weights=str(vgg_file), image_size=32).network()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_torch_file_only_for_lite() -> None:
+    with pytest.raises(ConfigError, match=r"for resnet50 a file that ends in \.h5, \.keras"):
+        load_backbone("resnet50", weights=str(LITE0))
+    by_path = load_backbone("efficientnet_lite0", weights=str(LITE0))
+    assert by_path.digest == load_backbone("efficientnet_lite0").digest
+
+
+def test_a_file_without_the_classifier(vgg_file: Path) -> None:
+    with pytest.raises(WeightsError, match="does not fit vgg16 with its classifier"):
+        load_backbone("vgg16", weights=str(vgg_file)).classifier()
+
+
+def test_the_classifier_of_vgg_has_one_size(vgg_file: Path) -> None:
+    with pytest.raises(ConfigError, match="got image size 64"):
+        load_backbone("vgg16", weights=str(vgg_file), image_size=64).classifier()
+
+
+def test_a_file_with_the_classifier_serves_the_network_too(tmp_path: Path) -> None:
+    import numpy as np
+
+    origin = load_backbone("mobilenet_v2", weights="random:0", image_size=32)
+    origin.classifier().save_weights(tmp_path / "whole.weights.h5")
+    backbone = load_backbone("mobilenet_v2", weights=str(tmp_path / "whole.weights.h5"), image_size=32)
+    for mine, its in zip(backbone.network().get_weights(), origin.network().get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
+def test_a_file_that_refers_to_another_one(vgg_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "linked.weights.h5"
+    with h5py.File(path, "w") as file:
+        file["layers"] = h5py.ExternalLink(str(vgg_file), "/layers")
+    with pytest.raises(WeightsError, match="lie elsewhere"):
+        load_backbone("vgg16", weights=str(path), image_size=32).network()
+
+
+def test_a_damaged_file(vgg_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut.weights.h5"
+    path.write_bytes(vgg_file.read_bytes()[:100_000])
+    with pytest.raises(WeightsError, match="damaged"):
+        load_backbone("vgg16", weights=str(path), image_size=32).network()
+
+
+def test_a_download_that_was_cut_is_not_whole(vgg_file: Path, tmp_path: Path) -> None:
+    data = vgg_file.read_bytes()
+    path = tmp_path / "x.h5"
+    for content, whole in (
+        (data, True),
+        (data[:-1], False),
+        (data[:50], False),
+        (b"", False),
+        (b"not HDF5" * 99, False),
+    ):
+        path.write_bytes(content)
+        assert is_whole_hdf5(path) is whole
+    assert not is_whole_hdf5(tmp_path / "nothing.h5")
+
+
+def test_old_superblocks_are_read_too(tmp_path: Path) -> None:
+    import h5py
+
+    path = tmp_path / "old.h5"
+    with h5py.File(path, "w", libver="earliest") as file:
+        file["x"] = list(range(1000))
+    data = path.read_bytes()
+    assert is_whole_hdf5(path)
+    path.write_bytes(data[:-1])
+    assert not is_whole_hdf5(path)
+
+
+def test_the_imagenet_file_of_keras_is_found_by_its_place(tmp_path: Path, monkeypatch, vgg_file: Path) -> None:
+    path = tmp_path / "models" / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    path.parent.mkdir()
+    path.write_bytes(vgg_file.read_bytes())
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert TABLE["vgg16"].own_file(top=False) == path
+    assert load_backbone("vgg16").recipe["weights"] == digest.of_file(vgg_file)
+
+
+@pytest.mark.filterwarnings("ignore:`input_shape` is undefined")  # MobileNet takes the weights of 224 pixels
+@pytest.mark.parametrize("top", [False, True])
+@pytest.mark.parametrize(
+    "name", ["vgg16", "mobilenet", "mobilenet_v2", "mobilenet_v3_small", "resnet50_v2", "convnext_tiny"]
+)
+def test_file_names_are_those_of_keras(name: str, top: bool, monkeypatch) -> None:
+    import keras
+    from keras.src.utils import file_utils
+
+    asked = []
+
+    def get_file(fname, *_args, **_kwargs):
+        asked.append(fname)
+        raise RuntimeError("no download in this test")
+
+    monkeypatch.setattr(file_utils, "get_file", get_file)
+    construct = getattr(keras.applications, TABLE[name].constructor)
+    with pytest.raises(RuntimeError, match="no download"):
+        construct(weights="imagenet", include_top=top)
+    assert asked == [TABLE[name].weights_file(top=top)]
+
+
+def test_missing_imagenet_weights_say_in_one_line_what_to_do(tmp_path: Path) -> None:
+    """In a process of its own, since Keras reads KERAS_HOME once, and through a proxy that refuses every connection."""
+    program = (
+        "import featurebank.backbone as b\n"
+        "try:\n    b.load_backbone('vgg16').network()\n"
+        "except b.catalog.ConfigError: raise\n"
+        "except OSError as error: print(type(error).__name__, error)"
+    )
+    proxy = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    environment = {**os.environ, **proxy, "KERAS_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1, done.stdout
+    assert done.stdout.startswith("WeightsError the ImageNet weights of vgg16 are missing")
+    name = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    assert f"put the file at '{tmp_path / 'models' / name}', or use --weights random:0" in done.stdout

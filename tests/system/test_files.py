@@ -1,0 +1,69 @@
+"""A file is the old one or the new one, never a part, and nothing is left beside it."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from featurebank.errors import DiskFullError
+from featurebank.system.files import atomic_path, explain_full_disk, write_bytes, write_json
+
+
+def test_writes_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    write_bytes(path, b"old")
+    write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_failure_leaves_the_old_file_alone(tmp_path: Path, failure: type[BaseException]) -> None:
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+
+    def write() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"half")
+            raise failure
+
+    with pytest.raises(failure):
+        write()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_reader_meanwhile_sees_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+
+
+def test_json_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    write_json(path, {"ü": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": float("nan")})
+    assert path.read_text(encoding="utf-8") == '{\n "ü": 1\n}\n'
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_full_disk_is_explained_in_one_line(number: int) -> None:
+    with pytest.raises(DiskFullError, match="free some space") as caught, explain_full_disk(Path("x")):
+        raise OSError(number, "full")
+    assert "\n" not in str(caught.value)
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(PermissionError), explain_full_disk(Path("x")):
+        raise PermissionError(errno.EACCES, "no")
+
+
+def test_a_real_full_device() -> None:
+    with pytest.raises(DiskFullError), explain_full_disk(Path("/dev/full")):
+        Path("/dev/full").write_bytes(b"x")

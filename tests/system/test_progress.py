@@ -1,0 +1,199 @@
+"""A reporter shows work and never ends it; lists of lines are shortened without losing a kind or a number."""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from grids import FAST
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featurebank.backbone import Backbone
+from featurebank.bank import Bank
+from featurebank.dataset import load_dataset
+from featurebank.extraction import extract
+from featurebank.grid import train_heads
+from featurebank.system import progress
+from featurebank.system.progress import BestSoFar, Reporter, enumerate_some, kind_of, shorten
+
+METHODS = ("track", "enter", "advance", "leave", "step", "detail", "standing", "say", "warn", "failed")
+
+
+class Broken(Reporter):
+    """Fails in one of its methods, or in all of them."""
+
+    def __init__(self, *where: str) -> None:
+        self.where = where
+        self.failures: list[Exception] = []
+        self.calls: list[str] = []
+
+    def fail(self, method: str) -> None:
+        self.calls.append(method)
+        if method in self.where:
+            raise ZeroDivisionError(method)
+
+    def track(self, what: str, total: int, unit: str) -> Any:
+        self.fail("track")
+        return self.tracked()
+
+    @contextlib.contextmanager
+    def tracked(self) -> Iterator[Callable[[int], None]]:
+        self.fail("enter")
+        try:
+            yield lambda count: self.fail("advance")
+        finally:
+            self.fail("leave")
+
+    @contextlib.contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        self.fail("step")
+        yield
+
+    def detail(self, text: str) -> None:
+        self.fail("detail")
+
+    def standing(self, places: Any) -> None:
+        self.fail("standing")
+
+    def say(self, line: str) -> None:
+        self.fail("say")
+
+    def warn(self, line: str) -> None:
+        self.fail("warn")
+
+    def failed(self, error: Exception) -> None:
+        self.failures.append(error)
+        self.fail("failed")
+
+
+def work(reporter: Reporter) -> int:
+    """Uses all methods; returns how often the work was done."""
+    done = 0
+    for _ in range(2):
+        with reporter.track("heads", 2, "runs") as advance, reporter.step("loading"):
+            reporter.detail("epoch 1")
+            advance(1)
+            reporter.standing([BestSoFar("knn", 0.5, 1.0)])
+            reporter.say("line")
+            reporter.warn("line")
+            done += 1
+    return done
+
+
+@pytest.mark.parametrize("where", [*((method,) for method in METHODS), METHODS], ids="+".join)
+def test_a_reporter_that_fails_ends_no_work(where: tuple[str, ...]) -> None:
+    reporter = Broken(*where)
+    assert work(reporter) == 2
+    assert len(reporter.failures) == (where != ("failed",)), "the first failure is reported, and no other"
+    assert reporter.calls.count("warn") == reporter.calls.count("say") == 2, "lines are never left out"
+    if where != ("failed",):
+        assert sum(reporter.calls.count(method) for method in where if method not in {"say", "warn", "failed"}) <= 2
+
+
+@pytest.mark.parametrize("where", ["leave", "advance"])
+def test_what_ends_the_work_is_seen_though_the_reporter_fails_too(where: str) -> None:
+    reporter = Broken(where)
+
+    def failing() -> None:
+        with reporter.track("heads", 2, "runs") as advance:
+            advance(1)
+            raise KeyError("of the work")
+
+    with pytest.raises(KeyError, match="of the work"):
+        failing()
+
+
+def test_the_error_of_the_work_is_no_failure_of_the_reporter() -> None:
+    reporter = Broken()
+    with pytest.raises(KeyError), reporter.track("heads", 2, "runs"), reporter.step("loading"):
+        raise KeyError
+    assert reporter.failures == []
+
+
+def test_work_that_is_done_after_an_error_is_no_failure_either() -> None:
+    reporter = Broken()
+    try:
+        raise KeyError
+    except KeyError:
+        assert work(reporter) == 2
+    assert reporter.failures == []
+
+
+def test_an_interruption_goes_through() -> None:
+    class Interrupting(Reporter):
+        def say(self, line: str) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Interrupting().say("line")
+
+
+def test_the_failure_of_somebody_elses_reporter_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Wrong(Reporter):
+        def say(self, line: str) -> None:
+            raise ValueError("wrong")
+
+    reporter = Wrong()
+    with caplog.at_level(logging.WARNING):
+        reporter.say("a")
+        reporter.say("b")
+    assert [record.exc_info[1].args for record in caplog.records if record.exc_info] == [("wrong",)]
+
+
+@pytest.mark.parametrize("where", [METHODS])
+def test_stages_end_as_they_would_without_it(
+    where: tuple[str, ...], photos: Path, lite: Backbone, tmp_path: Path, pixels: list[Any],
+    make_bank: Callable[..., Bank],
+) -> None:  # fmt: skip
+    reporter = Broken(*where)
+    bank = extract(load_dataset(str(photos)), lite, cache=tmp_path / "cache", reporter=reporter)
+    assert len(bank) == 24
+    assert np.isfinite(bank.features()).all()
+    assert all(run.failure is None for run in train_heads(make_bank(), FAST, reporter=reporter))
+    assert {"track", "say"} <= set(reporter.calls)
+
+
+def test_functions_without_a_reporter_show_in_the_way_of_the_process() -> None:
+    reporter = Broken()
+    with progress.shown_by(reporter), progress.step("loading"), progress.track("download", 2, "bytes") as advance:
+        advance(2)
+    with progress.step("loading"):
+        pass
+    assert reporter.calls == ["step", "track", "enter", "advance", "leave"]
+
+
+LINES = st.lists(
+    st.builds("{} '{}' has {} images".format, st.sampled_from("abc"), st.text("xyz", max_size=3), st.integers(0, 99))
+)
+
+
+def test_the_examples_are_right() -> None:
+    assert doctest.testmod(progress).failed == 0
+
+
+@given(LINES, st.integers(1, 4))
+def test_every_kind_stays_and_every_line_is_counted(lines: list[str], most: int) -> None:
+    shown = shorten(lines, most)
+    kept = [line for line in shown if not line.startswith("...")]
+    counted = sum(int(line.split()[2]) for line in shown if line.startswith("..."))
+    assert len(kept) + counted == len(lines)
+    assert {kind_of(line) for line in kept} == {kind_of(line) for line in lines}
+    for kind in set(map(kind_of, lines)):
+        same = [line for line in lines if kind_of(line) == kind]
+        assert [line for line in kept if kind_of(line) == kind] == same[:most]
+
+
+def test_names_with_apostrophes_do_not_make_a_kind() -> None:
+    assert kind_of("class 'it's a' has 1 image only") == kind_of("class 'b' has 12 image only")
+
+
+def test_a_short_list_is_whole() -> None:
+    assert enumerate_some(["a", "b", "c"]) == "'a', 'b', 'c'"
+    assert enumerate_some([]) == ""

@@ -1,0 +1,43 @@
+"""Greetings of native code are hidden, and nothing else: not what comes before a failure or a crash."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = """
+import os, sys
+from featurebank.system.stderr import without_greetings
+def greet():
+    os.write(2, b"I0000 00:00:1.2 port.cc:153] oneDNN custom operations are on.\\n")
+    os.write(2, b"2026-11-29 10:00:00.1: E external/cuda.cc:52] failed call to cuInit: UNKNOWN ERROR (303)\\n")
+with without_greetings():
+    greet()
+    os.write(2, b"F0000 00:00:1.2 fatal.cc:1] a real fault\\n")
+    print("python speaks", file=sys.stderr, flush=True)
+    {end}
+os.write(2, b"after\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "shown"),
+    [
+        ("pass", ["a real fault", "python speaks", "after"]),
+        ("raise ValueError('broken')", ["oneDNN", "cuInit", "a real fault", "python speaks", "broken"]),
+        ("os.abort()", ["oneDNN", "cuInit", "a real fault", "python speaks"]),
+        ("os.kill(os.getpid(), 9)", ["oneDNN", "cuInit", "a real fault", "python speaks"]),
+    ],
+)
+def test_what_is_shown(end: str, shown: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CODE.replace("{end}", end)], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    for words in ("oneDNN", "cuInit", "a real fault", "python speaks", "broken", "after"):
+        assert (words in done.stderr.replace(end, "")) == (words in shown), done.stderr

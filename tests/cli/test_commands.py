@@ -117,7 +117,8 @@ def test_extract_answers_with_the_keys_of_the_contract(place: Path) -> None:
 
 
 def test_extract_says_that_there_was_nothing_to_do(place: Path) -> None:
-    assert "nothing to extract: all 60 images" in featurebank(*EXTRACT, "--dataset", "photos", cwd=place).stdout
+    out = featurebank(*EXTRACT, "--dataset", "photos", cwd=place).stdout
+    assert "nothing to extract: the bank has all 60 images" in out
 
 
 def test_a_bad_image_stops_the_run_on_request(place: Path) -> None:

@@ -242,14 +242,14 @@ def test_a_terminal_that_fails_stops_the_drawing_and_not_the_work(
 GRID = """
 import time
 from featurebank.cli import reporter as module
-from featurebank.system.progress import Place
+from featurebank.system.progress import BestSoFar
 
 module._PATIENCE_S = 0.1
 reporter = module.TerminalReporter()
 with reporter.track("heads", 400, "runs") as advance:
     for number in range(400):
         heads = [f"mlp(hidden_units=[512,128], dropout=0.{n}, {'x' * 99})" for n in range(5)]
-        reporter.standing([Place(head, number / 400, n) for n, head in enumerate(heads)])
+        reporter.standing([BestSoFar(head, number / 400, n) for n, head in enumerate(heads)])
         advance(1)
         time.sleep(0.0025)
     reporter.say("said while it is drawn")

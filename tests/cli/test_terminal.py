@@ -162,9 +162,12 @@ def test_no_model_lets_a_name_through(
     for wrong in (
         ("predict", f"{model}.none", evil), ("evaluate", f"{model}.none", evil), ("evaluate", model, f"{evil}/none"),
         ("finetune", "--from", EVIL, "--unfreeze", "last"), ("finetune", "--unfreeze", EVIL),
-        ("finetune", "--unfreeze", "last", "--schedule", EVIL), ("finetune", "--unfreeze", "last", "-p", f"{EVIL}=1"),
+        ("finetune", "--unfreeze", "last", "-p", f"{EVIL}=1"),
         ("export", "best", "-o", f"{model}{EVIL}"), ("export", "best", "-o", model / "x.keras"),
     ):  # fmt: skip
         ask(*wrong, code=1)
-    for wrong in (("finetune", "--epochs", EVIL), ("predict", f"--{EVIL}"), ("evaluate", model, evil, "--on", EVIL)):
+    for wrong in (
+        ("finetune", "--epochs", EVIL), ("finetune", "--unfreeze", "last", "--schedule", EVIL),
+        ("predict", f"--{EVIL}"), ("evaluate", model, evil, "--on", EVIL),
+    ):  # fmt: skip
         ask(*wrong, code=2)

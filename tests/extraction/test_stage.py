@@ -414,10 +414,10 @@ def test_store_is_about_the_taps_that_are_asked_for(run: Callable[..., Extractio
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch size is 0"),
+        ({"batch_size": 0}, "batch_size is 0: expected a whole number of 1 or more"),
         ({"store": "float64"}, "'float64'"),
         ({"on_bad_image": "cry"}, "'cry'"),
-        ({"taps": ()}, "no tap"),
+        ({"taps": ()}, "expected a list of one or more taps"),
         ({"taps": ("pooled:min",)}, "pooled:min"),
     ],
 )

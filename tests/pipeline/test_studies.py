@@ -148,7 +148,7 @@ def test_study_b_has_its_three_regimes() -> None:
     assert ("fire7", "adam", 1e-6, 10) in told
     tuned = variant.pipeline.finetune
     assert tuned is not None
-    assert (tuned.unfreeze, tuned.optimizer, tuned.learning_rate) == (["all"], "adam", 1e-4)
+    assert (tuned.unfreeze, tuned.optimizer, tuned.learning_rate) == (("all",), "adam", 1e-4)
     others = [other.pipeline.finetune for other in (slow, sgd, adagrad)]
     assert [(o.optimizer, o.learning_rate) for o in others if o] == [("adam", 1e-6), ("sgd", 1e-2), ("adagrad", 1e-3)]
 
@@ -183,7 +183,7 @@ def test_study_d_has_its_networks() -> None:
     ]  # fmt: skip
     assert [len(p.dataset.classes or []) for p in found.values()] == [25] * 8 + [0, 0]
     tuned = [p.finetune for p in found.values()]
-    assert [t and t.unfreeze for t in tuned] == [["all"]] * 8 + [None, ["all"]]
+    assert [t and t.unfreeze for t in tuned] == [("all",)] * 8 + [None, ("all",)]
     assert [bool(t and t.normalize) for t in tuned[:8]] == [False] + [True] * 7
     assert [bool(t and t.augment) for t in tuned[:8]] == [False] * 2 + [True] * 6
     assert [t and (t.epochs, t.patience) for t in tuned[:8]] == [(30, 30)] * 6 + [(100, 15)] * 2

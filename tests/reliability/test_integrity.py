@@ -9,7 +9,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,6 @@ from featurebank.grid import train_heads
 from featurebank.runs.openings import record_opening
 from featurebank.runs.run import load_runs
 from featurebank.system.digest import of_file
-from featurebank.system.sealed_json import write_sealed
 
 pytestmark = pytest.mark.heavy
 
@@ -102,7 +101,7 @@ def cache(path: Path, lite: Backbone, photos: Path) -> Path:
     )
     Checkpoint(TrainingState(), {"weights": [np.ones((3, 4), np.float32)]}).save(runs / "00000000aa.checkpoint")
     (runs / "00000000bb.keras").write_bytes(bytes(range(256)))
-    write_sealed(runs / "00000000bb.json", {"run": "00000000bb", "weights": of_file(runs / "00000000bb.keras")})
+    replace(load_runs(Bank(path))[0], run="00000000bb", weights=of_file(runs / "00000000bb.keras")).save()
     for note in (path / NOTE, runs / "00000000aa.holder"):
         with Heartbeat(note):
             left = note.read_bytes()

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-GRIDS = sorted((ROOT / "featurebank" / "grids").glob("*.toml"))
+GRIDS = sorted((ROOT / "featurebank" / "grid" / "builtin").glob("*.toml"))
 PIPELINES = sorted([*(ROOT / "pipelines").glob("*.toml"), *(ROOT / "pipelines" / "small").glob("*.toml")])
 
 VALUES = (

@@ -47,7 +47,7 @@ def test_views_and_their_pictures_in_the_bank(ask: Ask, photos: Path) -> None:
     shown, _ = ask("cache", "show")
     assert "2 views" in shown
     assert "2 views: flip,rotate=5" in ask(*EXTRACT, "--dataset", photos, "--views", 2, "--augment", "rotate=5,flip")[0]
-    assert "flop" in one_line(ask(*EXTRACT, "--dataset", photos, "--views", 2, "--augment", "flop", code=1)[1])
+    assert "flop" in one_line(ask(*EXTRACT, "--dataset", photos, "--views", 2, "--augment", "flop", code=2)[1])
 
 
 @pytest.mark.usefixtures("pixels")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from typing import Protocol
 
 import numpy as np
 
 from featurebank.dataset.decoding.decode import Facts
 from featurebank.dataset.decoding.levels import Levels
-from featurebank.system import runtime
+from featurebank.system.parallel import ordered_map
+from featurebank.system.runtime import threads
 
 DIGEST_DTYPE = np.dtype("S32")
 
@@ -108,12 +107,5 @@ def _parts(pixels: Digested, count: int) -> Iterator[_Part]:
     if not pixels.in_threads:
         yield from (_part(pixels, *span) for span in spans)
         return
-    at_once = min(_MOST_THREADS, 2 * runtime.threads())  # they wait for the disk half of the time
-    pending: deque[Future[_Part]] = deque()
-    with runtime.workers("fingerprint", at_once) as pool:
-        for span in spans:
-            pending.append(pool.submit(_part, pixels, *span))
-            if len(pending) > 2 * at_once:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+    count = min(_MOST_THREADS, 2 * threads())  # they wait for the disk half of the time
+    yield from ordered_map(lambda span: _part(pixels, *span), spans, name="fingerprint", count=count)

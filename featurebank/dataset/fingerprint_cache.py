@@ -30,7 +30,7 @@ from featurebank.dataset.decoding.levels import Levels
 from featurebank.dataset.fingerprint import DIGEST_DTYPE, Pixels, Stamp, digest_all
 from featurebank.system import digest
 from featurebank.system.files import TEMPORARY_PREFIX, atomic_path, read_regular
-from featurebank.system.runtime import workers
+from featurebank.system.parallel import ordered_map
 from featurebank.system.sealed_json import seal_archive
 
 SETTLED_NS = 2_000_000_000
@@ -191,8 +191,7 @@ def _all_stamps(stamp: Callable[[int], Stamp | None], count: int) -> np.ndarray:
         for start in rest:
             look(start)
     else:
-        with workers("stamps", _MOST_THREADS) as pool:
-            deque(pool.map(look, rest), maxlen=0)
+        deque(ordered_map(look, rest, name="stamps", count=_MOST_THREADS), maxlen=0)
     return stamps
 
 

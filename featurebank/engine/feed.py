@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from featurebank.errors import BadImageError, LostImageError
-from featurebank.system.runtime import threads, workers
+from featurebank.system.parallel import ordered_map
+from featurebank.system.runtime import threads
 
 Lane = TypeVar("Lane", bound=object)
 """What tells batches apart that go to different engines."""
@@ -69,8 +68,16 @@ def feed(
     Yields:
         A batch when it is full, at the end the rest; an image that cannot be decoded when its turn comes.
     """
+
+    def read(index: int) -> tuple[int, Prepared[Lane] | BadImageError]:
+        try:
+            return index, prepare(index)
+        except BadImageError as error:
+            return index, error
+
     filling: dict[Lane, _Filling] = {}
-    for index, prepared in _ahead(prepare, indices, ahead=max(2 * batch_size, 4 * threads())):
+    ahead = max(2 * batch_size, 4 * threads())
+    for index, prepared in ordered_map(read, indices, name="decode", ahead=ahead):
         if isinstance(prepared, BadImageError):
             yield Bad(index, str(prepared), isinstance(prepared, LostImageError))
             continue
@@ -83,24 +90,3 @@ def feed(
                 yield filling.pop(lane).batch(lane)
     for lane, rows in filling.items():
         yield rows.batch(lane)
-
-
-def _ahead(
-    prepare: Callable[[int], Prepared[Lane]], indices: Iterable[int], *, ahead: int
-) -> Iterator[tuple[int, Prepared[Lane] | BadImageError]]:
-    def read(index: int) -> Prepared[Lane] | BadImageError:
-        try:
-            return prepare(index)
-        except BadImageError as error:
-            return error
-
-    waiting: deque[tuple[int, Future[Prepared[Lane] | BadImageError]]] = deque()
-    with workers("decode") as pool:
-        for index in indices:
-            waiting.append((index, pool.submit(read, index)))
-            if len(waiting) >= ahead:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()

@@ -12,8 +12,9 @@ from featurebank.dataset import Dataset, load_dataset
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import BadImageError, DatasetError, FeatureBankError
+from featurebank.system.parallel import ordered_map
 from featurebank.system.progress import SILENT, Reporter
-from featurebank.system.runtime import ram_limit, workers
+from featurebank.system.runtime import ram_limit
 from featurebank.words import counted
 
 
@@ -135,8 +136,8 @@ class Originals:
             return True
 
         sound = []
-        with reporter.track("read", len(self), "images") as advance, workers("originals") as pool:
-            for found in pool.map(look, range(len(self))):
+        with reporter.track("read", len(self), "images") as advance:
+            for found in ordered_map(look, range(len(self)), name="originals"):
                 sound.append(found)
                 advance(1)
         if not all(sound):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from itertools import chain, islice
 
 import numpy as np
 
 from featurebank.augment import Augmentation, augment
 from featurebank.extraction.source_images import Originals
-from featurebank.system.runtime import threads, workers
+from featurebank.system.parallel import ordered_map
+from featurebank.system.runtime import threads
 
 _AHEAD = 2
 """Batches that are prepared while one is trained on."""
@@ -59,11 +59,8 @@ def batches(
         found = images.take(part)
         return found if augmentation is None else augment(found, augmentation, images.digests[part], view)
 
-    waiting: deque[list[Future[np.ndarray]]] = deque()
-    with workers("images") as pool:
-        for batch in rows:
-            waiting.append([pool.submit(prepare, part) for part in np.array_split(batch, threads()) if len(part)])
-            if len(waiting) > _AHEAD:
-                yield np.concatenate([part.result() for part in waiting.popleft()])
-        while waiting:
-            yield np.concatenate([part.result() for part in waiting.popleft()])
+    count = threads()
+    parts = [[part for part in np.array_split(batch, count) if len(part)] for batch in rows]
+    prepared = ordered_map(prepare, chain.from_iterable(parts), name="images", ahead=(1 + _AHEAD) * count)
+    for batch in parts:
+        yield np.concatenate(list(islice(prepared, len(batch))))

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from featurebank.errors import ArchiveError, ConfigError, DatasetError, FeatureB
 from featurebank.grafting.formats import Format, format_of
 from featurebank.grafting.metadata import About, about_from_text
 from featurebank.system.hints import quoted
+from featurebank.system.parallel import ordered_map
 from featurebank.system.progress import SILENT, Reporter, step
-from featurebank.system.runtime import workers
 from featurebank.words import counted
 
 
@@ -245,15 +246,16 @@ def run_images(
         except (DatasetError, OSError) as error:
             return " ".join(str(error).split())
 
-    with reporter.track(what, len(places), "images") as advance, workers(what) as pool:
+    images = ordered_map(opened, places, name=what, ahead=batch_size)
+    with reporter.track(what, len(places), "images") as advance:
         for start in range(0, len(places), batch_size):
             batch = places[start : start + batch_size]
-            images = list(pool.map(opened, batch))
-            sound = [image for image in images if not isinstance(image, str)]
+            shown = list(islice(images, len(batch)))
+            sound = [image for image in shown if not isinstance(image, str)]
             answers = iter(model.predict(np.stack(sound), len(batch)) if sound else [])
             yield from (
                 (index, image if isinstance(image, str) else next(answers))
-                for index, image in zip(batch, images, strict=True)
+                for index, image in zip(batch, shown, strict=True)
             )
             advance(len(batch))
 

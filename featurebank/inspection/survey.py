@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from featurebank.dataset.decoding.decode import Facts
 from featurebank.dataset.decoding.levels import Levels
 from featurebank.dataset.splits import SPLITS
 from featurebank.errors import BadImageError
-from featurebank.system import runtime
+from featurebank.system.parallel import ordered_map
 
 THUMBNAIL = 96
 """The longer side of a thumbnail in pixels, at most."""
@@ -223,11 +222,4 @@ def _parts(dataset: Dataset, levels: Levels | None) -> Iterator[_Part]:
     if not dataset.in_threads:
         yield from (_part(dataset, levels, *span) for span in spans)
         return
-    pending: deque[Future[_Part]] = deque()
-    with runtime.workers("survey") as pool:
-        for span in spans:
-            pending.append(pool.submit(_part, dataset, levels, *span))
-            if len(pending) > 2 * runtime.threads():
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+    yield from ordered_map(lambda span: _part(dataset, levels, *span), spans, name="survey")

@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -137,24 +136,6 @@ def side_by_side() -> Iterator[int]:
             yield count
         finally:
             _side_by_side = False
-
-
-@contextlib.contextmanager
-def workers(name: str, count: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """Gives a pool of threads; an interrupted block does not wait for what they are at.
-
-    Args:
-        name: what they do; the names of the threads begin with "featurebank-" and this, by which the command line
-            knows that it need not wait for them either.
-        count: how many; by default `threads()`.
-    """
-    pool = ThreadPoolExecutor(count or threads(), thread_name_prefix=f"featurebank-{name}")
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown(wait=True)
 
 
 def default_cache() -> Path:

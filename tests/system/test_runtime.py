@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +14,6 @@ import threadpoolctl
 
 from featurebank.errors import ConfigError
 from featurebank.system import runtime
-from featurebank.system.runtime import workers
 
 pytestmark = pytest.mark.heavy
 
@@ -121,30 +118,6 @@ def test_a_smaller_least() -> None:
 )
 def test_bytes_for_people(count: float, text: str) -> None:
     assert runtime.tidy_bytes(count) == text
-
-
-def test_an_interrupted_block_does_not_wait_for_its_workers() -> None:
-    go, began = threading.Event(), threading.Event()
-
-    def slow() -> None:
-        began.set()
-        go.wait(20)
-
-    with pytest.raises(KeyboardInterrupt), workers("test", 1) as pool:  # noqa: PT012
-        first, second = pool.submit(slow), pool.submit(slow)
-        assert began.wait(20)
-        raise KeyboardInterrupt
-    assert first.running()
-    assert second.cancelled()
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("featurebank-test")]
-    go.set()
-    assert first.result(20) is None
-
-
-def test_a_block_that_ends_well_waits_for_its_workers() -> None:
-    with workers("test", 2) as pool:
-        found = [pool.submit(time.sleep, 0.01) for _ in range(4)]
-    assert all(future.done() for future in found)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")

@@ -7,9 +7,6 @@ goes. Reading runs in a thread of its own, some batches ahead.
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,6 +16,7 @@ import numpy as np
 from featurebank.bank import Bank
 from featurebank.errors import HeadError
 from featurebank.heads.inputs import check_finite
+from featurebank.system.parallel import ordered_map
 from featurebank.system.runtime import ram_limit
 
 _RANK = 4
@@ -210,35 +208,9 @@ def blocks(maps: Maps, rows: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
     size = max(1, min(_AHEAD_BYTES, ram_limit() // 16) // max(1, row_bytes * max(map(len, rows), default=1)))
     # The first is one batch alone, so that the network waits for no more than that.
     groups = [rows[:1], *(rows[start : start + size] for start in range(1, len(rows), size))] if len(rows) else []
-    waiting: queue.Queue[Any] = queue.Queue(1)
-    stopped = threading.Event()
-
-    def put(item: Any) -> None:
-        while not stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                waiting.put(item, timeout=0.1)
-                return
-
-    def read() -> None:
-        try:
-            for group in groups:
-                if stopped.is_set():
-                    return
-                put(maps.batch(np.concatenate(group)))
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
-            put(error)
-
-    thread = threading.Thread(target=read, name="featurebank-maps", daemon=True)
-    thread.start()
-    try:
-        for group in groups:
-            block = waiting.get()
-            if isinstance(block, BaseException):
-                raise block
-            yield from np.split(block, np.cumsum([len(r) for r in group])[:-1])
-    finally:
-        stopped.set()
-        thread.join()
+    read = ordered_map(lambda group: maps.batch(np.concatenate(group)), groups, name="maps", count=1)
+    for group, block in zip(groups, read, strict=True):
+        yield from np.split(block, np.cumsum([len(batch) for batch in group])[:-1])
 
 
 def in_order(maps: Maps, size: int) -> list[np.ndarray]:

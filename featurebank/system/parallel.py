@@ -1,0 +1,61 @@
+"""Ordered work in threads: a function applied to many items, with a bounded number of them in flight."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from featurebank.system.runtime import threads
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def ordered_map(
+    work: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    *,
+    name: str,
+    count: int | None = None,
+    ahead: int | None = None,
+) -> Generator[_Result, None, None]:
+    """Applies a function to items in a pool of threads, and yields the results in the order of the items.
+
+    No more than `ahead` items are taken before their results are asked for, so that memory is bounded however slow the
+    caller is. Neither `joblib.Parallel(return_as="generator")` nor, before Python 3.14, `Executor.map` can do that:
+    both compute all results while the caller is at the first one.
+
+    Args:
+        work: called in threads, with one item each time. What it raises is raised in the caller when the turn of its
+            item comes.
+        items: taken in the caller's thread.
+        name: what the threads do. Their names begin with "featurebank-" and this, by which the command line knows that
+            it need not wait for them when it is interrupted.
+        count: how many threads; by default `threads()`.
+        ahead: how many items are in flight at most; by default two for each thread.
+
+    Yields:
+        The results. When the caller leaves early, by an interrupt or by closing the generator, it does not wait: each
+        thread ends after the item that it is at, and what has not begun is cancelled.
+
+    Example:
+        >>> list(ordered_map(str.upper, ["ant", "bee"], name="example"))
+        ['ANT', 'BEE']
+    """
+    count = count or threads()
+    ahead = ahead or 2 * count
+    waiting: deque[Future[_Result]] = deque()
+    pool = ThreadPoolExecutor(count, thread_name_prefix=f"featurebank-{name}")
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()

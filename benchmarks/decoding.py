@@ -20,7 +20,7 @@ from PIL import Image
 
 from benchmarks.harness import Contest, conditions, report, tensorflow
 from featurebank.backbone import Backbone, load_backbone
-from featurebank.backbone.preprocess import resize_image
+from featurebank.backbone.resize import resize_image
 from featurebank.dataset.decoding.decode import decode
 from featurebank.engine.catalog import load_engine
 

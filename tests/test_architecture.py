@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -433,4 +434,40 @@ def test_nobody_but_the_catalog_tells_kinds_of_heads_apart_by_name() -> None:
                 wrong.append(complaint(path, node.lineno, "ask HeadKind or Head"))
             if isinstance(node, ast.Dict) and len({n for key in node.keys if key for n in names(key)}) > 1:
                 wrong.append(complaint(path, node.lineno, "a table beside the catalog"))
+    assert not wrong, "\n".join(wrong)
+
+
+def resolves(name: str) -> bool:
+    """Returns whether a dotted name is a module, or a word in the source of the module that it begins with."""
+    parts = name.split(".")[1:]
+    place = PACKAGE
+    for position, part in enumerate(parts):
+        if (place / part).is_dir():
+            place /= part
+        elif (place / f"{part}.py").is_file():
+            rest = parts[position + 1 :]
+            return not rest or rest[0] in names_of(place / f"{part}.py")
+        else:
+            return part in names_of(place / "__init__.py")
+    return True
+
+
+@cache
+def names_of(path: Path) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", path.read_text(encoding="utf-8")))
+
+
+def test_names_in_texts_and_benchmarks_are_there() -> None:
+    """Whatever documents, comments and benchmarks call by its dotted name exists under that name."""
+    root = TESTS.parent
+    texts = [root / "README.md", *(root / "docs").glob("*.md"), *files(), *(root / "benchmarks").rglob("*.py")]
+    wrong = []
+    for path in texts:
+        text = path.read_text(encoding="utf-8")
+        names = set(re.findall(r"(?<![\"'])\bfeaturebank(?:\.[A-Za-z_]\w*)+(?![\w.]*\()", text)) - {
+            "featurebank.json"
+        }  # a file
+        for package, imported in re.findall(r"^\s*from (featurebank[\w.]*) import ([\w, ]+)$", text, re.MULTILINE):
+            names |= {f"{package}.{part.split(' as ')[0].strip()}" for part in imported.split(",")}
+        wrong += [f"{path.relative_to(root)}: {name}" for name in sorted(names) if not resolves(name)]
     assert not wrong, "\n".join(wrong)

@@ -1,4 +1,4 @@
-"""What is wrong with this installation: one check a line, each with a remedy."""
+"""Checks of this installation: one line per check, each with a remedy."""
 
 from __future__ import annotations
 
@@ -23,17 +23,22 @@ _IMPORT_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding."""
+    """The result of one check."""
 
     name: str
     ok: bool
     found: str
     remedy: str = ""
-    """What to do, where it is not ok."""
+    """What to do if the check failed."""
 
 
 def diagnose(cache: Path) -> Iterator[Finding]:
-    """Yields the findings one by one, the slow ones last."""
+    """Yields the results of all checks, the slow ones last.
+
+    Example:
+        >>> next(diagnose(Path("cache"))).name
+        'Python'
+    """
     yield _python()
     yield from _packages()
     yield _blas()
@@ -46,16 +51,16 @@ def diagnose(cache: Path) -> Iterator[Finding]:
 
 
 def _python() -> Finding:
-    found = platform.python_version()
+    version = platform.python_version()
     fits = (3, 11) <= sys.version_info[:2] < (3, 14)
-    return Finding("Python", fits, f"{found} on {platform.machine()}", "use Python 3.11, 3.12 or 3.13")
+    return Finding("Python", fits, f"{version} on {platform.machine()}", "use Python 3.11, 3.12 or 3.13")
 
 
 def _packages() -> Iterator[Finding]:
-    found = installed_versions(*_PACKAGES)
+    versions = installed_versions(*_PACKAGES)
     for name in _PACKAGES:
-        if name in found:
-            yield Finding(name, ok=True, found=found[name])
+        if name in versions:
+            yield Finding(name, ok=True, found=versions[name])
         else:
             yield Finding(name, ok=False, found="not installed", remedy=f"pip install {name}")
 
@@ -67,10 +72,10 @@ def _blas() -> Finding:
     np.dot(np.ones((2, 2)), np.ones((2, 2)))
     with limited_blas():
         pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
-    found = ", ".join(f"{pool['internal_api']} kernel {pool.get('architecture', '?')}" for pool in pools) or "unknown"
+    blas = ", ".join(f"{pool['internal_api']} kernel {pool.get('architecture', '?')}" for pool in pools) or "unknown"
     forced = os.environ.get("OPENBLAS_CORETYPE")
     note = f", forced by OPENBLAS_CORETYPE={forced}, which may be slower than this processor can" if forced else ""
-    return Finding("linear algebra", ok=True, found=f"{found}, {threads()} threads{note}")
+    return Finding("linear algebra", ok=True, found=f"{blas}, {threads()} threads{note}")
 
 
 def _weights() -> Finding:
@@ -86,14 +91,14 @@ def _weights() -> Finding:
 
 
 def _cache(cache: Path) -> Finding:
-    place = next(path for path in (cache.absolute(), *cache.absolute().parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    found = f"{cache.absolute()}, {free / 1e9:.1f} GB free"
-    if not place.is_dir():
-        return Finding("cache", ok=False, found=f"{place} is a file", remedy="choose another one with --cache DIR")
-    if not os.access(place, os.W_OK):
-        return Finding("cache", ok=False, found=f"{found}, not writable", remedy="choose another one with --cache DIR")
-    return Finding("cache", free >= _LEAST_FREE, found, "free some space, or choose another one with --cache DIR")
+    directory = next(path for path in (cache.absolute(), *cache.absolute().parents) if path.exists())
+    free = shutil.disk_usage(directory).free
+    state = f"{cache.absolute()}, {free / 1e9:.1f} GB free"
+    if not directory.is_dir():
+        return Finding("cache", ok=False, found=f"{directory} is a file", remedy="choose another one with --cache DIR")
+    if not os.access(directory, os.W_OK):
+        return Finding("cache", ok=False, found=f"{state}, not writable", remedy="choose another one with --cache DIR")
+    return Finding("cache", free >= _LEAST_FREE, state, "free some space, or choose another one with --cache DIR")
 
 
 def _locks(cache: Path) -> Finding:
@@ -129,7 +134,7 @@ def _engine() -> Finding:
 
 
 def _tensorflow() -> Finding:
-    # In a process of its own: importing it here would take seconds from whoever calls us, and may crash.
+    # In a separate process: importing TensorFlow here would cost the caller seconds, and it may crash.
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
         done = subprocess.run(

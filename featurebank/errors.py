@@ -1,32 +1,32 @@
 """The error tree of featurebank.
 
-Each class is a built-in exception too, so that callers can catch what they would expect:
+Each class is also a built-in exception, so that callers can catch the type that they expect:
 
     FeatureBankError
     ├── ConfigError (ValueError)              a pipeline file, a grid or an option is wrong
-    │   └── UnknownNameError (LookupError)    a name that is in no table
+    │   └── UnknownNameError (LookupError)    a name that is not registered
     ├── DatasetError (ValueError)             a dataset that cannot be used as it is
     │   └── BadImageError                     one image that cannot be decoded
-    │       └── LostImageError                one that cannot be read at all, or not any more
+    │       └── LostImageError                one whose file cannot be read, or has changed
     ├── WeightsError (OSError)                weights that are missing, unreadable or of another network
     ├── BankError (OSError)
     │   ├── BankNotFoundError (FileNotFoundError)
     │   ├── BankLockedError (BlockingIOError) another process writes it
     │   ├── BankReadOnlyError (PermissionError) nothing can be written there
-    │   ├── BankDamagedError                  bytes are not what the manifest says
-    │   ├── BankUnreadableError               the system cannot read a file, which may be whole
-    │   ├── BankIncompleteError               extraction has not ended yet
+    │   ├── BankDamagedError                  the bytes do not match the manifest
+    │   ├── BankUnreadableError               the system cannot read a file, which may be intact
+    │   ├── BankIncompleteError               extraction has not finished
     │   └── FormatVersionError                written by a newer featurebank
     ├── DiskFullError (OSError)
     ├── RamLimitError (MemoryError)           more than `--ram` allows
     ├── FeatureRangeError (ArithmeticError)   NaN, infinity, or out of float16's range
     ├── EngineError (RuntimeError)            an engine that cannot run a network, or fails on a batch
     ├── HeadError (RuntimeError)              a head that cannot be trained or used
-    ├── RunLockedError (BlockingIOError)      another process does this fine-tune
+    ├── RunLockedError (BlockingIOError)      another process runs this fine-tuning
     ├── ArchiveError (ValueError)             a ZIP or NPZ file that is damaged, or that is not safe to open
     └── MissingDependencyError (ImportError)  an optional package is not installed
 
-A message says what failed, the value got, what was expected and what to do, in one line.
+A message states in one line what failed, the value received, what was expected and what to do.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ConfigError(FeatureBankError, ValueError):
 
 
 class UnknownNameError(ConfigError, LookupError):
-    """A name that is in no table."""
+    """A name that is not registered."""
 
 
 class DatasetError(FeatureBankError, ValueError):
@@ -58,7 +58,7 @@ class BadImageError(DatasetError):
 
 
 class LostImageError(BadImageError):
-    """One image whose file cannot be read, or is another by now; what is in it has not been looked at."""
+    """One image whose file cannot be read or has changed; its content has not been examined."""
 
 
 class WeightsError(FeatureBankError, OSError):
@@ -74,23 +74,23 @@ class BankNotFoundError(BankError, FileNotFoundError):
 
 
 class BankLockedError(BankError, BlockingIOError):
-    """Another process writes this bank now."""
+    """Another process is writing this bank."""
 
 
 class BankReadOnlyError(BankError, PermissionError):
-    """Nothing can be written where this bank lies."""
+    """The bank's directory is not writable."""
 
 
 class BankDamagedError(BankError):
-    """The bytes on disk are not what the manifest says."""
+    """The bytes on disk do not match the manifest."""
 
 
 class BankUnreadableError(BankError):
-    """The system cannot read a file of the bank; nothing says that it is damaged."""
+    """The system cannot read a file of the bank; the file may be intact."""
 
 
 class BankIncompleteError(BankError):
-    """Extraction into this bank has not ended yet."""
+    """Extraction into this bank has not finished."""
 
 
 class FormatVersionError(BankError):
@@ -98,11 +98,11 @@ class FormatVersionError(BankError):
 
 
 class DiskFullError(FeatureBankError, OSError):
-    """No space is left where a file had to be written."""
+    """No space is left on the disk for a file."""
 
 
 class RamLimitError(FeatureBankError, MemoryError):
-    """Something takes more memory than the user allows."""
+    """The work needs more memory than the user allows."""
 
 
 class FeatureRangeError(FeatureBankError, ArithmeticError):
@@ -118,7 +118,7 @@ class HeadError(FeatureBankError, RuntimeError):
 
 
 class RunLockedError(FeatureBankError, BlockingIOError):
-    """Another process does this fine-tune now."""
+    """Another process is running this fine-tuning."""
 
 
 class ArchiveError(FeatureBankError, ValueError):
@@ -132,17 +132,21 @@ class MissingDependencyError(FeatureBankError, ImportError):
 def unknown_name(
     kind: str, got: str, known: Iterable[str], hint: str = "", *, where_listed: str = ""
 ) -> UnknownNameError:
-    """Builds the error for a name that is in no table, with the nearest ones.
+    """Builds the error for an unknown name, with the nearest known ones.
 
     Args:
-        kind: what the name should be, as "backbone".
-        got: the name that was given.
-        known: all the names that would have done.
-        hint: what to do where no name is near, as "'featurebank backbones' lists them".
+        kind: the noun for the name, as "backbone".
+        got: the unknown name.
+        known: all valid names.
+        hint: what to do if no name is near, as "'featurebank backbones' lists them".
         where_listed: where to look, as "see 'featurebank heads --list'", if no name is near and there are many.
 
     Returns:
-        The error, to be raised by the caller.
+        The error; the caller raises it.
+
+    Example:
+        >>> str(unknown_name("backbone", "resnet5", ["resnet50", "vgg16"]))
+        "unknown backbone 'resnet5': did you mean 'resnet50'?"
     """
     names = list(known)
     near = difflib.get_close_matches(got, names, n=3, cutoff=0.6)

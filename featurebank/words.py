@@ -1,4 +1,4 @@
-"""Numbers and values in sentences."""
+"""Numbers and values as parts of sentences."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import reprlib
 from collections.abc import Iterable
 
 _LONGEST = 300
-"""Letters of one problem, at most."""
+"""Largest number of characters of one problem."""
 _PROBLEMS = 20
-"""Lines of problems that are shown at once, at most."""
+"""Largest number of problem lines that are shown at once."""
 _BITS = 80
-"""Of the largest whole number that is shown."""
+"""Bits of the largest whole number that is shown in full."""
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """Returns a number with its noun.
+    """Returns a number and its noun.
 
     Args:
         count: how many.
-        noun: in the singular.
-        plural: default: the noun with s, or es after an s.
+        noun: the singular.
+        plural: the plural; by default the noun with s, or with es after an s.
 
     Example:
         >>> counted(1, "run"), counted(12_500, "run"), counted(0, "class")
@@ -29,7 +29,7 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 
 def every(count: int, noun: str) -> str:
-    """Returns all of some things in words.
+    """Returns "all" of a number of things in words.
 
     Example:
         >>> every(1, "run"), every(3, "run")
@@ -39,7 +39,7 @@ def every(count: int, noun: str) -> str:
 
 
 def shown(value: object) -> str:
-    """Returns a value from outside as a message has it: in one short line.
+    """Formats a foreign value for a message, in one short line.
 
     Example:
         >>> shown(list(range(99)))
@@ -50,7 +50,7 @@ def shown(value: object) -> str:
 
 
 def one_line(text: object, most: int = _LONGEST) -> str:
-    """Returns a message as one line without control characters; of more letters than `most` the middle is left out.
+    """Returns a text as one line without control characters; beyond `most` characters, the middle is left out.
 
     Example:
         >>> one_line("a number,   not 'x'")
@@ -64,11 +64,11 @@ def one_line(text: object, most: int = _LONGEST) -> str:
 
 
 def problem_lines(problems: Iterable[object], start: str = "") -> str:
-    """Returns problems as the text of an error: one a line, each once.
+    """Joins problems into the text of an error: one line each, repeated ones once.
 
     Args:
-        problems: in their order.
-        start: what each line begins with, as "FILE: ".
+        problems: the problems, in order.
+        start: prefix of each line, as "FILE: ".
     """
     lines = list(dict.fromkeys(f"{start}{one_line(problem)}" for problem in problems))
     if (more := len(lines) - _PROBLEMS) > 0:
@@ -77,7 +77,7 @@ def problem_lines(problems: Iterable[object], start: str = "") -> str:
 
 
 class _Short(reprlib.Repr):
-    """Shortens what is nested or long, without looking at all of it."""
+    """Shortens nested or long values without reading all of them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,5 +85,5 @@ class _Short(reprlib.Repr):
         self.maxstring = self.maxother = 60
 
     def repr_int(self, x: int, level: int) -> str:
-        """Returns a number; of a huge one, which Python refuses to print, its size."""
+        """Returns a number, or the number of digits of a huge one, which Python refuses to print."""
         return repr(x) if x.bit_length() <= _BITS else f"a number of about {int(x.bit_length() * 0.30103):.0f} digits"

@@ -266,4 +266,4 @@ def leaky_bank(leaky: Path, tmp_path: Path, lite: Backbone, pixels: list[PixelEn
 def one_thread(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trains heads with one thread: on data as small as these, several wait for each other."""
     if request.path.relative_to(ROOT / "tests").parts[0] in {"fitting", "grid", "heads", "runs", "training"}:
-        monkeypatch.setattr("featurebank.system.runtime._chosen", 1)
+        monkeypatch.setattr("featurebank.system.runtime._threads", 1)

@@ -1,4 +1,4 @@
-"""Views: augmented versions of an image that depend on its content, the number of the view and the specification alone.
+"""Views: augmented versions of an image. A view depends only on the image's content, its number and the specification.
 
 Knows no dataset and no bank. Open `specification` first.
 """

@@ -1,4 +1,4 @@
-"""What to do to an image: the strengths of augmentations, and the text that holds them."""
+"""The specification of augmentations: their strengths, and the text that holds them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from featurebank.errors import ConfigError, unknown_name
 
 RULE = "v1"
-"""The meaning of a specification; any change of bytes needs a new one, because it goes into the key of a bank."""
+"""Version of the meaning of a specification. It is part of a bank's key: any change of the pixels needs a new one."""
 
 LARGEST = {"rotate": 180.0, "zoom": 0.9, "shear": 1.0, "shift": 1.0, "contrast": 1.0, "noise": 1.0}
 """The largest strength of each kind; the smallest is 0."""
@@ -24,19 +24,25 @@ _NUMBER = re.compile(r"[0-9]+\.?[0-9]*(e[+-]?[0-9]+)?|\.[0-9]+(e[+-]?[0-9]+)?", 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A specification of augmentations; its text is `parse`d from and written by `str`.
+    """A specification of augmentations; `parse` reads it from a text and `str` writes that text.
 
     Args:
         flip: "horizontal", "vertical" or "both", each with probability 1/2; "" for none.
         rotate: degrees; the angle is uniform in +-rotate.
-        zoom: the factor is uniform in 1 +- zoom; above 1 things look larger.
+        zoom: the factor is uniform in 1 +- zoom; above 1, objects look larger.
         shear: the horizontal shear is uniform in +-shear (tangent of its angle).
-        shift: of the width and of the height; both uniform in +-shift.
+        shift: fraction of the width and of the height; both shifts are uniform in +-shift.
         contrast: the factor is uniform in 1 +- contrast, about the mean of each channel.
         noise: standard deviation of Gaussian noise as a fraction of 255, for each pixel and channel.
 
     Raises:
         ConfigError: a strength is out of range, or all are zero.
+
+    Example:
+        >>> str(Augmentation(flip="horizontal", rotate=10, zoom=0.2))
+        'flip,rotate=10,zoom=.2'
+        >>> Augmentation.parse("zoom=.2, flip") == Augmentation(flip="horizontal", zoom=0.2)
+        True
     """
 
     flip: str = ""
@@ -63,8 +69,8 @@ class Augmentation:
             text: as "flip,rotate=10,zoom=.2,shear=.2,shift=.1,contrast=.2,noise=.05", in any order.
 
         Raises:
-            ConfigError: some of it is unknown, no number, given twice, out of range, or nothing would change; one
-                error tells all that is wrong.
+            ConfigError: a part is unknown, not a number, repeated or out of range, or the whole changes nothing; one
+                error lists all problems.
         """
         values: dict[str, Any] = {}
         problems: list[ConfigError] = []
@@ -90,7 +96,7 @@ class Augmentation:
 
     @property
     def recipe(self) -> dict[str, str]:
-        """What decides the bytes of a view, for the key of a bank."""
+        """The part of a bank's key that decides the pixels of a view."""
         return {"augment": str(self), "rule": RULE}
 
 

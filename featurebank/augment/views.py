@@ -1,4 +1,4 @@
-"""Views: images as their augmentations show them."""
+"""Views: augmented images."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from featurebank.errors import ConfigError
 
 
 def augment(images: np.ndarray, augmentation: Augmentation, digests: np.ndarray, view: int) -> np.ndarray:
-    """Makes one view of each image: one affine map with bilinear interpolation and reflected border, contrast, noise.
+    """Makes one view of each image: one affine map (bilinear, mirrored border), then contrast, then noise.
 
     Args:
         images: (n, h, w, 3) uint8.
-        augmentation: what to do.
+        augmentation: the strengths.
         digests: (n,) digests of the images' contents, dtype "S32".
         view: the number of the view, 1 or more.
 
     Returns:
-        (n, h, w, 3) uint8. An image's view is the same whatever the other images are.
+        (n, h, w, 3) uint8. The view of an image does not depend on the other images.
 
     Raises:
-        ConfigError: `view` is below 1: view 0 is the clean image.
+        ConfigError: `view` is below 1 (view 0 is the clean image).
+
+    Example:
+        >>> images = np.zeros((2, 32, 32, 3), np.uint8)
+        >>> digests = np.array([b"first", b"second"], "S32")
+        >>> augment(images, Augmentation.parse("flip,rotate=10"), digests, view=1).shape
+        (2, 32, 32, 3)
     """
     if view < 1:
         message = f"view {view} cannot be augmented: expected 1 or more (view 0 is the clean image)"
@@ -43,7 +49,7 @@ def _moves(augmentation: Augmentation) -> bool:
 
 
 def _retouch(image: np.ndarray, contrast: float, offsets: np.ndarray | None) -> None:
-    """Changes contrast and adds noise in place, rounding once at the end."""
+    """Changes the contrast and adds the noise in place; rounds once, at the end."""
     factor = round(contrast * ONE)
     pixels = image.shape[0] * image.shape[1]
     for lane in range(3):

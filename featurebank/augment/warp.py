@@ -1,4 +1,4 @@
-"""One affine map of an image, in integers: bilinear interpolation, and a border that mirrors the image."""
+"""One affine map of an image in integer arithmetic: bilinear interpolation, with a border that mirrors the image."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from featurebank.augment.parameters import FRACTION, ONE, Drawn
 _WEIGHT = 5  # bits of a bilinear weight along one axis
 _MASK = (1 << _WEIGHT) - 1
 _HALVES = sum(1 << (2 * _WEIGHT - 1 + 21 * lane) for lane in range(3))
-_STRIP = 1 << 15  # pixels worked on at once: arrays of 256 KB stay in a core's own cache, and threads seldom meet
+_STRIP = 1 << 15  # pixels processed at once: arrays of 256 KB fit a core's own cache, so threads rarely contend
 
 
 def warp(image: np.ndarray, drawn: Drawn) -> np.ndarray:
-    """Mixes each pixel from four of its source, looked up by the inverse of the map, with weights of 1/32 an axis."""
+    """Computes each pixel from four source pixels at the inverse of the map; weights are multiples of 1/32 an axis."""
     height, width = image.shape[:2]
     x, y = _sources(drawn, height, width)
-    # Three channels in one word, in lanes of 21 bits: a multiplication by a weight does all three.
+    # The three channels lie in one 64-bit word, 21 bits each: one multiplication by a weight serves all three.
     red, green, blue = (np.left_shift(image[:, :, lane], 21 * lane, dtype=np.int64) for lane in range(3))
     words = (red | green | blue)[_reflected(y.reach, height)[:, np.newaxis], _reflected(x.reach, width)]
     pitch = words.shape[1]
@@ -43,13 +43,13 @@ def warp(image: np.ndarray, drawn: Drawn) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Axis:
-    """One coordinate of the source, x or y, of every pixel of the result, in units of 2^-16 pixels.
+    """One source coordinate, x or y, of every pixel of the result, in units of 2^-16 pixels.
 
     Args:
         columns: (w,) int64; the part that depends on the column.
         rows: (h,) int64; the part that depends on the row.
-        reach: the whole coordinates that are looked up; the sum of the two parts counts from the first of them.
-        period: after how many pixels the reflected picture repeats, or 0 where it need not be folded.
+        reach: the whole coordinates that are read; the sum of the two parts is counted from the first of them.
+        period: after how many pixels the mirrored image repeats; 0 where the coordinate needs no folding.
     """
 
     columns: np.ndarray
@@ -62,26 +62,26 @@ class _Axis:
         first = int(columns.min() + rows.min()) >> FRACTION
         last = (int(columns.max() + rows.max()) >> FRACTION) + 2  # one for rounding, one for the neighbour
         period = 0
-        if last - first > 2 * size:  # a small picture of a large world: kept small by folding the coordinate
+        if last - first > 2 * size:  # the map shrinks the image: folding the coordinate bounds the array
             first, last, period = 0, 2 * size, 2 * size
         return cls(columns, rows - (first << FRACTION), np.arange(first, last + 1), period)
 
     def at(self, rows: slice) -> np.ndarray:
-        """Returns the coordinate in units of 1/32 pixel, for some rows of the result."""
-        found: np.ndarray = self.columns + (self.rows[rows, np.newaxis] + (1 << (FRACTION - _WEIGHT - 1)))
-        found >>= FRACTION - _WEIGHT
+        """Returns the coordinate in units of 1/32 pixel for some rows of the result."""
+        coordinate: np.ndarray = self.columns + (self.rows[rows, np.newaxis] + (1 << (FRACTION - _WEIGHT - 1)))
+        coordinate >>= FRACTION - _WEIGHT
         if self.period:
-            found %= self.period << _WEIGHT
-        return found
+            coordinate %= self.period << _WEIGHT
+        return coordinate
 
 
 def _sources(drawn: Drawn, height: int, width: int) -> tuple[_Axis, _Axis]:
-    """Returns where in the source each pixel lies: shear, rotation and zoom about the centre, and shift, undone."""
+    """Returns the source coordinates of each pixel: the inverse of shear, rotation, zoom (about its centre), shift."""
     angle = math.radians(drawn.angle)
     cosine, sine = math.cos(angle) / drawn.zoom, math.sin(angle) / drawn.zoom
     x_axis = (cosine + drawn.shear * sine, sine - drawn.shear * cosine, width)
     y_axis = (-sine, cosine, height)
-    # Twice the distance from the centre is a whole number for even sides too.
+    # Twice the distance from the centre is a whole number, also for sides of even length.
     columns, rows = (2 * np.arange(side, dtype=np.int64) - (side - 1) for side in (width, height))
     axes = []
     for by_column, by_row, size in (x_axis, y_axis):
@@ -92,14 +92,14 @@ def _sources(drawn: Drawn, height: int, width: int) -> tuple[_Axis, _Axis]:
 
 
 def _reflected(positions: np.ndarray, size: int) -> np.ndarray:
-    """Folds positions beyond the border back: d c b a | a b c d | d c b a."""
+    """Mirrors positions beyond the border: d c b a | a b c d | d c b a."""
     inside = positions % (2 * size)
     folded: np.ndarray = np.minimum(inside, 2 * size - 1 - inside)
     return folded
 
 
 def _between(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Returns 32 x first + weight x (second - first), in place of `second`; lanes that go below 0 cancel out."""
+    """Returns 32 x first + weight x (second - first), in place of `second`; borrows between lanes cancel out."""
     second -= first
     second *= weight
     first <<= _WEIGHT

@@ -1,4 +1,4 @@
-"""What every room uses and what knows nothing of features: digests, files, threads, progress, sealed records.
+"""Foundations that know nothing of features: digests, files, threads, progress, JSON files with checksums.
 
-Imports nothing but `errors` and `words`. Open `files` first: everything that is written goes through it.
+Imports only `errors` and `words`. Open `files` first: everything that featurebank writes goes through it.
 """

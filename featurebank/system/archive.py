@@ -1,7 +1,7 @@
-"""ZIP archives and NPZ files from anybody: read within bounds, so that a small file cannot fill the memory or the disk.
+"""Untrusted ZIP archives and NPZ files, read within bounds: a small file cannot fill the memory or the disk.
 
-The sizes that an archive declares are checked before anything is unpacked. They cannot be too small: Python's `zipfile`
-unpacks no more of a member than it declares, and then its checksum does not match.
+The sizes that an archive declares are checked before it is unpacked. An archive cannot understate them: Python's
+`zipfile` unpacks no more of a member than its declared size, and then the checksum does not match.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST_MEMBERS = 100_000
 FREE_BYTES = 64 << 20
 """Archives that unpack to less than this are not suspicious, however small they are."""
 MOST_EXPANSION = 32
-"""How many times its own size a larger archive may unpack to. Weights hardly compress; a bomb has a factor of 1000."""
+"""A larger archive may unpack to this many times its size. Weights hardly compress; a ZIP bomb does so 1000-fold."""
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError, KeyError)
 """What `zipfile` raises on damaged bytes."""
@@ -32,18 +32,18 @@ _ENCRYPTED = 1
 
 
 class Archive:
-    """A ZIP archive whose declared sizes and names were checked; made by `open_archive`."""
+    """A ZIP archive whose declared sizes and names have been checked; `open_archive` makes it."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         self.names = tuple(archive.namelist())
-        """Of the members."""
+        """Names of the members."""
 
     def read(self, name: str) -> bytes:
         """Returns the bytes of a member.
 
         Raises:
-            ArchiveError: there is none of this name, or it is damaged.
+            ArchiveError: there is no member of this name, or it is damaged.
         """
         with self._opened(name) as member:
             return bytes(member.read())
@@ -52,7 +52,7 @@ class Archive:
         """Writes a member into a directory, under its own name, and returns the path.
 
         Raises:
-            ArchiveError: as `read`, or the member's name is a path.
+            ArchiveError: see `read`; or the member's name is a path.
         """
         if Path(name).name != name:
             message = f"its member '{name}' is a path: expected a file name"
@@ -86,15 +86,15 @@ class Archive:
 
 @contextlib.contextmanager
 def open_archive(source: Path | bytes | BinaryIO, *, allowed: Collection[str] | None = None) -> Iterator[Archive]:
-    """Opens a ZIP archive after checking what it declares.
+    """Opens a ZIP archive after checking the names and sizes that it declares.
 
     Args:
         source: a path, the bytes of the archive, or an open file, which stays open.
         allowed: the only names that its members may have; None allows every relative path.
 
     Raises:
-        ArchiveError: it is damaged; a name occurs twice, leaves the archive, or is not allowed; a member is encrypted
-            or a link; or the whole unpacks to more than `MOST_EXPANSION` times its size.
+        ArchiveError: the archive is damaged; a name occurs twice, leads outside the archive or is not allowed; a member
+            is encrypted or a link; or the members unpack to more than `MOST_EXPANSION` times the archive's size.
         OSError: the file cannot be opened.
 
     Example:
@@ -115,14 +115,14 @@ def open_archive(source: Path | bytes | BinaryIO, *, allowed: Collection[str] | 
 
 
 def _opened(source: Path | bytes | BinaryIO, stack: contextlib.ExitStack) -> BinaryIO:
-    """Returns a file to read an archive from; `stack` closes it unless it was open before."""
+    """Returns the archive as an open file; `stack` closes it unless the caller passed an open file."""
     if isinstance(source, bytes):
         return stack.enter_context(io.BytesIO(source))
     return stack.enter_context(open_regular(source)) if isinstance(source, Path) else source
 
 
 def read_npz(source: Path | bytes) -> dict[str, Any]:
-    """Returns the arrays of an NPZ file by their names; arrays of Python objects are refused.
+    """Returns the arrays of an NPZ file by name; arrays of Python objects are refused.
 
     Raises:
         ArchiveError: the archive is not safe to open (see `open_archive`), or an array is damaged or holds objects.
@@ -133,14 +133,14 @@ def read_npz(source: Path | bytes) -> dict[str, Any]:
 
 
 def read_npy(data: bytes, name: str) -> Any:
-    """Returns the array of an NPY file's bytes.
+    """Reads an array from the bytes of an NPY file.
 
     Args:
         data: the whole file.
-        name: of the file, for the message.
+        name: the file's name, for the message.
 
     Raises:
-        ArchiveError: it is damaged, holds Python objects, or has not as many bytes as its shape says.
+        ArchiveError: the file is damaged, holds Python objects, or its size does not match its shape.
     """
     from numpy.lib import format as npy
 
@@ -150,7 +150,7 @@ def read_npy(data: bytes, name: str) -> Any:
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = header(file)
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
-            message = "it holds Python objects" if dtype.hasobject else "its size is not that of its shape"
+            message = "it holds Python objects" if dtype.hasobject else "its size does not match its shape"
             raise ArchiveError(message)
         file.seek(0)
         return npy.read_array(file, allow_pickle=False)
@@ -161,21 +161,21 @@ def read_npy(data: bytes, name: str) -> Any:
 
 
 def _check(members: list[zipfile.ZipInfo], size: int, allowed: Collection[str] | None) -> None:
-    """Raises ArchiveError where what an archive of `size` bytes declares is not safe."""
+    """Raises ArchiveError if the declared names and sizes of an archive of `size` bytes are not safe."""
     names = [member.filename for member in members]
     links = [member.filename for member in members if stat.S_ISLNK(member.external_attr >> 16)]
     total = sum(member.file_size for member in members)
     problems = [
         (len(names) > MOST_MEMBERS, f"it has {len(names)} members, expected at most {MOST_MEMBERS}"),
         (len(set(names)) < len(names), "two of its members have the same name"),
-        *((not _is_inside(name), f"its member '{name}' leaves the archive") for name in names),
+        *((not _is_inside(name), f"its member '{name}' leads outside the archive") for name in names),
         *((allowed is not None and name not in allowed, f"its member '{name}' is not expected") for name in names),
         *((member.flag_bits & _ENCRYPTED, f"its member '{member.filename}' is encrypted") for member in members),
         *((True, f"its member '{name}' is a link") for name in links),
         (sum(member.compress_size for member in members) > size, "its members overlap"),
         (
             total > max(FREE_BYTES, MOST_EXPANSION * size),
-            f"its {size:,} bytes unpack to {total:,}, which is more than {MOST_EXPANSION} times as many",
+            f"its {size:,} bytes unpack to {total:,}, more than {MOST_EXPANSION} times its size",
         ),
     ]  # fmt: skip
     for holds, message in problems:
@@ -184,5 +184,5 @@ def _check(members: list[zipfile.ZipInfo], size: int, allowed: Collection[str] |
 
 
 def _is_inside(name: str) -> bool:
-    """Tells whether a member's name is a relative path without steps upwards, on every system."""
+    """Tells whether a member's name is a relative path without '..', on every operating system."""
     return bool(name) and not set(name) & set("\\:\0") and ".." not in name.split("/") and not name.startswith("/")

@@ -1,4 +1,4 @@
-"""CSV files that are written for people, who open them in spreadsheets."""
+"""CSV files for people who open them in spreadsheets."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _BEGINS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Writes a CSV file atomically, in UTF-8.
 
-    Names of files and classes come from strangers, and a spreadsheet computes a cell that begins like a formula. Such
-    a text gets an apostrophe before it, as spreadsheets write it themselves; numbers stay as they are.
+    Names of files and classes come from strangers, and a spreadsheet evaluates a cell that begins like a formula. Such
+    a text gets a leading apostrophe, as in spreadsheets themselves; numbers stay as they are.
 
     Args:
-        path: where; an existing file is replaced.
-        columns: the names.
-        rows: one cell for each column. None is an empty cell; lists and dicts are written as JSON.
+        path: where to write; an existing file is replaced.
+        columns: the column names.
+        rows: one cell per column. None becomes an empty cell; lists and dicts are written as JSON.
 
     Raises:
-        DiskFullError: no space is left.
+        DiskFullError: no space is left on the disk.
 
     Example:
         >>> write_csv(Path("runs.csv"), ["head", "accuracy"], [["softmax", 0.9]])  # doctest: +SKIP
@@ -39,7 +39,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
 
 
 def csv_cell(value: Any) -> Any:
-    """Returns a value as a cell that no spreadsheet takes for a formula.
+    """Returns a value as a cell that no spreadsheet evaluates as a formula.
 
     Example:
         >>> csv_cell("=1+1"), csv_cell("-0.5"), csv_cell(-0.5), csv_cell([1, 2])

@@ -1,8 +1,8 @@
-"""Canonical digests: of bytes, arrays, files and recipes.
+"""Canonical digests of bytes, arrays, files and recipes.
 
-A digest is BLAKE2b of 16 bytes (128 bits), written as 32 hexadecimal digits. Two things with one digest are taken
-for the same thing everywhere in featurebank. What goes into a digest is always listed by the caller: never a file's
-time, source code or the version of a library.
+A digest is BLAKE2b of 16 bytes (128 bits), written as 32 hexadecimal digits. Everywhere in featurebank, two objects
+with the same digest are treated as equal. The caller lists what goes into a digest; a file's time, source code and
+library versions never do.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _SMALL = 1 << 24
 
 
 def of_bytes(data: bytes | memoryview) -> str:
-    """Returns the digest of some bytes."""
+    """Returns the digest of bytes."""
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def of_pieces(pieces: Iterable[bytes | memoryview]) -> str:
-    """Returns the digest of bytes that come piece by piece."""
+    """Returns the digest of bytes that arrive in pieces."""
     state = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for piece in pieces:
         state.update(piece)
@@ -40,10 +40,10 @@ def of_pieces(pieces: Iterable[bytes | memoryview]) -> str:
 
 
 def of_array(array: np.ndarray) -> str:
-    """Returns the digest of an array: of its type, its shape and its elements in C order.
+    """Returns the digest of an array's dtype, shape and elements in C order.
 
     Raises:
-        TypeError: the elements are Python objects, of which only the addresses could be digested.
+        TypeError: the elements are Python objects; only their addresses could be hashed.
     """
     import numpy as np  # numpy alone takes 0.1 s, which `--help` need not pay
 
@@ -62,10 +62,10 @@ def of_file(path: str | Path, most: int | None = None) -> str:
 
     Args:
         path: the file.
-        most: bytes that it may have; None for any number.
+        most: the largest size in bytes; None for no limit.
 
     Raises:
-        OSError: the file cannot be read, is larger, or is no regular file.
+        OSError: the file cannot be read, is larger than `most`, or is not a regular file.
     """
     with open_regular(path, most) as file:
         size = os.fstat(file.fileno()).st_size
@@ -75,10 +75,10 @@ def of_file(path: str | Path, most: int | None = None) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """Returns the one JSON text of a value: sorted keys, no spaces, no NaN.
+    """Returns the canonical JSON text of a value: sorted keys, no spaces, no NaN.
 
     Raises:
-        TypeError: the value holds something that JSON does not know.
+        TypeError: the value holds a type that JSON cannot express.
         ValueError: a number is NaN or infinite.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

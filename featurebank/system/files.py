@@ -1,7 +1,7 @@
-"""Files that are either whole or not there: written beside their place, synced, then renamed.
+"""Atomic writing of files: written under a temporary name, synced, then renamed, so that a file is whole or absent.
 
-And the one way to open a file that a user, a table or an archive names: only regular files are opened. A named pipe, a
-device or a socket may block for ever or never end.
+Also the one way to open a file that a user, a table or an archive names: only regular files are opened, because a named
+pipe, a device or a socket may block for ever or never end.
 """
 
 from __future__ import annotations
@@ -22,44 +22,43 @@ from typing import Any
 from featurebank.errors import DiskFullError
 
 TEMPORARY_PREFIX = ".writing-"
-"""How the name of every unfinished file begins; what carries it may be deleted when no writer is alive."""
+"""Prefix of the names of unfinished files; such a file may be deleted when no writer is alive."""
 
 MOST_BYTES = 1 << 32
-"""What a file may have that is read into memory as a whole, unless the reader expects less."""
+"""Default limit in bytes for a file that is read into memory as a whole."""
 
 _SHOWN = 80
 _PLAIN = re.compile(r"[\w .+-]{1,200}")
-"""The alphabet of our own names, in any script: no separator of paths, no control character."""
+"""The characters of featurebank's own file names, in any script: no path separators, no control characters."""
 
 
 def path_inside(directory: Path, name: object, pattern: str = "*") -> Path:
     """Turns a name that was read from a file into a path directly inside a directory.
 
-    A file may be somebody else's, whatever its checksum says. So no name out of a file becomes a path by other means.
+    The file may come from a stranger, whatever its checksum says. So every name in a file becomes a path only here.
 
     Args:
-        directory: where the file has to be.
-        name: what was read.
-        pattern: what the name has to look like, as "shard-*.h5".
+        directory: the directory that has to hold the file.
+        name: the value that was read.
+        pattern: the glob pattern that the name has to match, as "shard-*.h5".
 
     Raises:
-        ValueError: it is no plain name, or one of another kind.
+        ValueError: the value is not a plain file name, or does not match the pattern.
 
     Example:
         >>> path_inside(Path("bank"), "shard-1f.h5", "shard-*.h5").as_posix()
         'bank/shard-1f.h5'
         >>> path_inside(Path("bank"), "../victim.txt")
         Traceback (most recent call last):
-        ValueError: '../victim.txt' is not the name of a file inside of a directory: expected letters, digits, ...
+        ValueError: '../victim.txt' is not a plain file name: expected only letters, digits, blanks and ...
     """
     if not (isinstance(name, str) and _PLAIN.fullmatch(name) and name.strip(". ")):
         message = (
-            f"{_short(name)} is not the name of a file inside of a directory: expected letters, digits, blanks and "
-            "'.', '_', '+', '-' alone"
+            f"{_short(name)} is not a plain file name: expected only letters, digits, blanks and '.', '_', '+', '-'"
         )
         raise ValueError(message)
     if not fnmatch.fnmatchcase(name, pattern):
-        message = f"{_short(name)} is not the name of such a file: expected {pattern}"
+        message = f"{_short(name)} is not an expected file name: expected {pattern}"
         raise ValueError(message)
     return directory / name
 
@@ -74,27 +73,27 @@ def open_regular(path: str | os.PathLike[str], most: int | None = None) -> io.Bu
 
     Args:
         path: the file.
-        most: bytes that it may have; None for any number.
+        most: the largest size in bytes; None for no limit.
 
     Raises:
-        OSError: it is not there, cannot be opened, is larger, or is something else (a pipe, a device, a socket, a
-            directory).
+        OSError: it does not exist, cannot be opened, is larger than `most`, or is not a regular file (a pipe, a device,
+            a socket, a directory).
 
     Example:
         >>> open_regular(os.devnull)
         Traceback (most recent call last):
         OSError: [Errno 22] a device, not a regular file: '/dev/null'
     """
-    # The first look keeps devices closed that do something when they are opened. The second is at the open handle,
-    # since another file may have come to the path meanwhile; a pipe does not block there.
-    _check_kind(os.stat(path).st_mode, path)  # noqa: PTH116 - an object a file is too slow for a million of them
+    # The first check avoids opening a device that acts when it is opened. The second checks the open handle, because
+    # another file may have replaced the path meanwhile; O_NONBLOCK keeps a pipe from blocking.
+    _check_kind(os.stat(path).st_mode, path)  # noqa: PTH116 - pathlib is too slow for a million files
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
     handle = os.open(path, flags)
     try:
-        found = os.fstat(handle)
-        _check_kind(found.st_mode, path)
-        if most is not None and found.st_size > most:
-            raise OSError(errno.EINVAL, f"a file of {found.st_size} bytes, more than {most >> 20} MiB", os.fspath(path))
+        facts = os.fstat(handle)
+        _check_kind(facts.st_mode, path)
+        if most is not None and facts.st_size > most:
+            raise OSError(errno.EINVAL, f"a file of {facts.st_size} bytes, more than {most >> 20} MiB", os.fspath(path))
     except BaseException:
         os.close(handle)
         raise
@@ -102,11 +101,11 @@ def open_regular(path: str | os.PathLike[str], most: int | None = None) -> io.Bu
 
 
 def read_regular(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
-    """Reads a regular file: as many bytes as it has when it is opened, so that one that grows ends too.
+    """Reads a regular file up to the size that it had when it was opened, so that reading a growing file ends.
 
     Args:
         path: the file.
-        most: bytes that it may have.
+        most: the largest size in bytes.
 
     Raises:
         OSError: see `open_regular`.
@@ -116,7 +115,7 @@ def read_regular(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
 
 
 def _check_kind(mode: int, path: str | os.PathLike[str]) -> None:
-    """Raises OSError where a mode is not that of a regular file."""
+    """Raises OSError unless the mode is that of a regular file."""
     if stat.S_ISREG(mode):
         return
     if stat.S_ISDIR(mode):
@@ -128,13 +127,17 @@ def _check_kind(mode: int, path: str | os.PathLike[str]) -> None:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`, and renames it to `path` if the block ends well.
+    """Yields a temporary path beside `path`, and renames it to `path` if the block succeeds.
 
-    The file is synced before it is renamed and its directory after, so that after a crash or a power cut `path` is
-    the old file or the new one, never a part.
+    The file is synced before the rename and its directory after it. So after a crash or a power cut, `path` is the old
+    file or the new one, never a part of it.
 
     Raises:
-        DiskFullError: no space is left; the temporary file is removed.
+        DiskFullError: no space is left on the disk; the temporary file is removed.
+
+    Example:
+        >>> with atomic_path(Path("report.txt")) as temporary:  # doctest: +SKIP
+        ...     temporary.write_text("done")
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}")
@@ -155,7 +158,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file atomically, with an indent of one space (readable, and small differences stay small)."""
+    """Writes a JSON file atomically, indented by one space (readable, and its diffs stay small)."""
     write_bytes(path, json_bytes(value))
 
 
@@ -165,16 +168,16 @@ def json_bytes(value: Any) -> bytes:
 
 
 def sync(path: Path) -> None:
-    """Makes a file or a directory durable, where the system can."""
+    """Syncs a file or a directory to the disk, where the operating system can."""
     if path.is_dir() and os.name == "nt":
-        return  # Windows cannot open a directory; its renames are journalled
+        return  # Windows cannot open a directory; it journals renames itself
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
         if not (
             path.is_dir() and error.errno in {errno.EINVAL, errno.ENOTSUP}
-        ):  # some network disks have no such thing
+        ):  # some network disks cannot sync a directory
             raise
     finally:
         os.close(handle)
@@ -182,14 +185,14 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def explain_full_disk(path: Path) -> Iterator[None]:
-    """Turns "no space left" (or a full quota, or a limit of file size) into one line that says where and what to do."""
+    """Turns "no space left" (or a full quota, a size limit) into one line that names the path and a remedy."""
     try:
         yield
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise
         message = (
-            f"no space is left for '{path}' ({os.strerror(error.errno)}): what was finished before is kept; "
+            f"no space is left for '{path}' ({os.strerror(error.errno)}): everything finished so far is kept; "
             "free some space (or choose another --cache) and run the same command again"
         )
         raise DiskFullError(message) from error

@@ -1,4 +1,4 @@
-"""Commands that messages tell a user to run, with the global options of the command that is running.
+"""Commands that messages suggest to the user, with the global options of the running command.
 
 >>> set_global_options(["--cache", "my banks"])
 >>> print(with_global_options("'featurebank cache ls' lists them"))
@@ -23,20 +23,20 @@ _options = ""
 
 
 def set_global_options(words: Sequence[str]) -> None:
-    """Chooses the words that each command is shown with, as ("--cache", "banks")."""
+    """Sets the words that are inserted into every suggested command, as ("--cache", "banks")."""
     global _options  # noqa: PLW0603 - a process runs one command
     _options = "".join(f"{quoted(word)} " for word in words)
 
 
 def with_global_options(text: str) -> str:
-    """Returns a message in which each command that it names has the user's own global options.
+    """Inserts the user's global options into each featurebank command that a message names.
 
-    Where messages are shown, not where they are written: a bank does not know by which options it was found.
+    Apply it where messages are shown, not where they are written: a bank does not know the options that led to it.
     """
     return _NAMED.sub(lambda match: match[0] + _options, text) if _options else text
 
 
 def quoted(word: str) -> str:
-    """Quotes a word for a shell, with double quotes where that will do: messages have single ones around commands."""
+    """Quotes a word for a shell; prefers double quotes, because messages put single quotes around commands."""
     quoted = shlex.quote(word)
     return f'"{word}"' if quoted != word and not set(word) & set("\"$`\\!'") else quoted

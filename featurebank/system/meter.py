@@ -1,4 +1,4 @@
-"""How busy each part of a pipeline is: what limits the whole is what is always at work."""
+"""How busy each part of a pipeline is: the part that always works is the bottleneck."""
 
 from __future__ import annotations
 
@@ -12,25 +12,33 @@ from dataclasses import dataclass, field
 @dataclass
 class _Activity:
     workers: int = 0
-    """How many are at work now."""
+    """Number of workers that are busy now."""
     since: float = 0.0
     """When the number of workers last changed."""
     seconds: float = 0.0
-    """Of all workers together."""
+    """Busy time, summed over all workers."""
     any_seconds: float = 0.0
-    """While at least one was at work."""
+    """Time during which at least one worker was busy."""
 
 
 @dataclass
 class Meter:
-    """Counts the time that parts of a pipeline work; parts and their workers may be in any thread."""
+    """Measures how long the parts of a pipeline work; any thread may call it.
+
+    Example:
+        >>> meter = Meter()
+        >>> with meter.working("decode"):
+        ...     pass
+        >>> meter.share("encode", seconds=1.0)
+        0.0
+    """
 
     _parts: dict[str, _Activity] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextlib.contextmanager
     def working(self, part: str) -> Iterator[None]:
-        """Counts the time of the block as work of a part."""
+        """Counts the time of the block as work of `part`."""
         self.start(part)
         try:
             yield
@@ -38,32 +46,32 @@ class Meter:
             self.stop(part)
 
     def start(self, part: str) -> None:
-        """Notes that one more worker of a part is at work."""
+        """Records that one more worker of a part is busy."""
         self._change(part, +1)
 
     def stop(self, part: str) -> None:
-        """Notes that a worker of a part has nothing to do."""
+        """Records that one worker of a part has become idle."""
         self._change(part, -1)
 
     def share(self, part: str, seconds: float, workers: int = 1) -> float:
-        """Returns which share of some time a part has worked.
+        """Returns the fraction of a period during which a part worked, from 0 to 1.
 
         Args:
-            part: its name.
-            seconds: the whole time.
-            workers: how many could work side by side; with one, the time counts while any was at work.
+            part: name of the part.
+            seconds: length of the period.
+            workers: number of parallel workers. With 1, time counts once while any worker is busy.
         """
         with self._lock:
-            found = self._parts.get(part, _Activity())
-            worked = found.any_seconds if workers == 1 else found.seconds / workers
+            activity = self._parts.get(part, _Activity())
+            worked = activity.any_seconds if workers == 1 else activity.seconds / workers
         return min(1.0, worked / seconds) if seconds > 0 else 0.0
 
     def _change(self, part: str, difference: int) -> None:
         with self._lock:
             now = time.perf_counter()
-            found = self._parts.setdefault(part, _Activity())
-            if found.workers:
-                found.seconds += (now - found.since) * found.workers
-                found.any_seconds += now - found.since
-            found.workers += difference
-            found.since = now
+            activity = self._parts.setdefault(part, _Activity())
+            if activity.workers:
+                activity.seconds += (now - activity.since) * activity.workers
+                activity.any_seconds += now - activity.since
+            activity.workers += difference
+            activity.since = now

@@ -1,8 +1,8 @@
-"""What the options of all stages have in common: each stage has one frozen dataclass, which is checked when it is made.
+"""The foundation of all stages' options: each stage has one frozen dataclass, which validates itself.
 
-A pipeline file's section, a command and a Python call all make that dataclass. The annotation of a field says what its
-value may be (type, range, choices); pydantic checks that. What several options must be together is checked by the class
-itself. Both kinds of problems carry the name of the option, so that a message has it as the user knows it: the key of a
+A pipeline file's section, a command and a Python call all build that dataclass. The annotation of a field states the
+type, range or choices of its value, and pydantic checks it. The class itself checks how several options fit together.
+Every problem carries the option's name, so that a message can call the option as the user knows it: by the key in a
 file, the option of a command or the argument of a function.
 """
 
@@ -21,28 +21,28 @@ from featurebank.words import problem_lines, shown
 
 
 class OptionProblem(NamedTuple):
-    """One thing that is wrong with the options of a stage."""
+    """One problem with the options of a stage."""
 
     name: str
-    """Of the option; empty where `text` is a whole sentence."""
+    """Name of the option; empty if `text` is a whole sentence."""
     text: str
-    """What follows the name, as "is 0: expected a whole number of 1 or more"."""
+    """The rest of the sentence after the name, as "is 0: expected a whole number of 1 or more"."""
 
     def told(self, call: Callable[[str], str] = str) -> str:
         """Returns the problem as a sentence.
 
         Args:
-            call: returns what the user calls an option, as "--batch-size".
+            call: maps an option's name to the name that the user knows, as "--batch-size".
         """
         return f"{call(self.name)} {self.text}" if self.name else self.text
 
 
 class OptionsError(ConfigError):
-    """Options of a stage are wrong; the message has a line for each problem.
+    """The options of a stage are wrong; the message has one line for each problem.
 
     Args:
-        message: for people.
-        problems: the same one by one, for those that call options by other names.
+        message: the text for people.
+        problems: the single problems, for callers that use other names for the options.
     """
 
     def __init__(self, message: str, problems: Iterable[OptionProblem] = ()) -> None:
@@ -54,10 +54,10 @@ class OptionsError(ConfigError):
 class StageOptions:
     """Base of the options of a stage.
 
-    Lists become tuples, numbers of numpy become Python's, and whole numbers become floats where a field is a float.
+    Lists become tuples, numpy numbers become Python numbers, and whole numbers become floats in float fields.
 
     Raises:
-        OptionsError: a value is wrong, or several do not fit together; the message has every problem.
+        OptionsError: a value is wrong, or several do not fit together; the message lists every problem.
 
     Example:
         >>> @dataclass(frozen=True, kw_only=True)
@@ -75,18 +75,18 @@ class StageOptions:
         refuse(problems or self.problems())
 
     def problems(self) -> Iterator[OptionProblem]:
-        """Yields what is wrong with the options together; each of them alone is of the right type and in its range."""
+        """Yields the problems between options; each single option has already been checked."""
         yield from ()
 
 
 def refuse(problems: Iterable[OptionProblem]) -> None:
-    """Raises OptionsError where there are problems; each is told once."""
-    if found := list(dict.fromkeys(problems)):
-        raise OptionsError(problem_lines(problem.told() for problem in found), found)
+    """Raises OptionsError if there are problems; repeated ones appear once."""
+    if unique := list(dict.fromkeys(problems)):
+        raise OptionsError(problem_lines(problem.told() for problem in unique), unique)
 
 
 def unreadable(name: str, text: str | None, read: Callable[[str], object]) -> Iterator[OptionProblem]:
-    """Yields what is wrong with the text of an option, where a function that reads it raises ConfigError."""
+    """Yields a problem if `read` raises ConfigError on the text of an option."""
     try:
         if text is not None:
             read(text)
@@ -94,33 +94,33 @@ def unreadable(name: str, text: str | None, read: Callable[[str], object]) -> It
         yield OptionProblem(name, f"is {shown(text)}: {error}")
 
 
-def checked_values(kind: type[StageOptions], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[OptionProblem]]:
-    """Checks values one by one.
+def checked_values(kind: type[StageOptions], values: Mapping[str, Any]) -> tuple[dict[str, Any], list[OptionProblem]]:
+    """Checks values one by one, each against its field.
 
     Args:
         kind: the class of the options.
-        given: values by the names of fields.
+        values: values by field name.
 
     Returns:
-        The values as the options hold them, and what is wrong with the others.
+        The valid values, converted to the types of their fields, and the problems with the others.
     """
     import pydantic
 
-    any_kind: Any = kind  # mypy asks whether its instances can be hashed
+    any_kind: Any = kind  # mypy would doubt that it is hashable
     checks = _checks(any_kind)
-    values, problems = {}, []
-    for name, value in given.items():
+    valid, problems = {}, []
+    for name, value in values.items():
         validate, expected = checks[name]
         try:
-            values[name] = validate(_plain(value))
+            valid[name] = validate(_plain(value))
         except pydantic.ValidationError:
             problems.append(OptionProblem(name, f"is {shown(value)}: expected {expected}"))
-    return values, problems
+    return valid, problems
 
 
 @functools.cache
 def _checks(kind: Any) -> dict[str, tuple[Callable[[Any], Any], str]]:
-    """Returns for each field what checks and converts its value, and what is expected, for people."""
+    """Returns, for each field, the function that checks and converts its value, and a description of valid values."""
     import pydantic
 
     strict = pydantic.ConfigDict(strict=True)
@@ -132,8 +132,8 @@ def _checks(kind: Any) -> dict[str, tuple[Callable[[Any], Any], str]]:
 
 
 def _plain(value: Any) -> Any:
-    """Returns a value in Python's own types, with tuples for whatever is listed."""
-    if hasattr(value, "tolist"):  # numpy's
+    """Converts a value to built-in types, and every iterable to a tuple."""
+    if hasattr(value, "tolist"):  # numpy arrays and numbers
         value = value.tolist()
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
         return tuple(map(_plain, value))
@@ -150,7 +150,7 @@ _RANGES: Mapping[type, tuple[str, str]] = {
 
 
 def expected_of(annotation: Any) -> str:
-    """Returns in words what an annotation allows; a text among its metadata says it better.
+    """Describes in words which values an annotation allows; a text in its metadata takes precedence.
 
     Example:
         >>> expected_of(Annotated[float, Gt(0), Le(1)] | None), expected_of(Annotated[str, "a city"])

@@ -1,6 +1,6 @@
-"""Progress of a stage while it works. The default reporter shows nothing; the command line draws it.
+"""Progress reports of a running stage. The default reporter shows nothing; the command line draws progress bars.
 
-A reporter only shows: whatever fails in one never ends the work that it shows.
+A reporter only displays: an exception in a reporter never stops the work.
 
 >>> class Lines(Reporter):
 ...     def say(self, line):
@@ -21,30 +21,30 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 Advance = Callable[[int], None]
-"""Reports that so many more pieces are done."""
+"""Reports that this many more pieces are done."""
 
 MOST_ALIKE = 3
-"""How many lines of one kind are shown before the others are only counted."""
+"""Number of lines of one kind that are shown; the others are only counted."""
 
 _VARYING = re.compile(r"'.*?'(?![^\W_])|\d+(?:\.\d+)?")
-"""What lines of one kind differ in: names in quotes, and numbers."""
+"""The parts in which lines of one kind differ: names in quotes, and numbers."""
 
 
 class BestSoFar(NamedTuple):
-    """One line of what is best so far."""
+    """One line of the ranking of the best heads so far."""
 
     head: str
     accuracy: float
-    """On validation."""
+    """Validation accuracy, from 0 to 1."""
     seconds: float
-    """Of training."""
+    """Training time."""
 
 
 class Reporter:
-    """Receives the progress of a stage and its messages to the user; this one is silent.
+    """Receives the progress of a stage and its messages to the user; this base class is silent.
 
-    The methods of a subclass are guarded: an exception in one of them goes to `failed` and the work goes on. After the
-    first one nothing is drawn any more; `say` and `warn` are still called, because their lines may matter.
+    The methods of a subclass are guarded: an exception in one of them goes to `failed`, and the work goes on. After the
+    first exception nothing is drawn any more; `say` and `warn` are still called, because their lines may matter.
     """
 
     _stopped = False
@@ -56,17 +56,17 @@ class Reporter:
                 setattr(cls, name, guard(vars(cls)[name]))
 
     def track(self, what: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """Shows how far a piece of work is while the block runs.
+        """Shows the progress of a piece of work while the block runs.
 
         Args:
             what: the work, as "extract".
             total: how many pieces it has.
-            unit: what a piece is called in the plural, as "images"; "bytes" are shown as kB, MB and so on.
+            unit: the plural noun for a piece, as "images"; "bytes" are shown as kB, MB and so on.
         """
         return contextlib.nullcontext(_no_advance)
 
     def step(self, what: str) -> AbstractContextManager[None]:
-        """Shows what is done while the block runs, where it is not known how long that takes.
+        """Shows the current work of unknown duration while the block runs.
 
         Args:
             what: the work, as "loading resnet50".
@@ -74,26 +74,26 @@ class Reporter:
         return contextlib.nullcontext()
 
     def detail(self, text: str) -> None:
-        """Shows beside the work that is tracked how far its present piece is, as "epoch 3"."""
+        """Shows how far the current piece of the tracked work is, as "epoch 3"."""
 
     def standing(self, places: Sequence[BestSoFar]) -> None:
-        """Shows what is best so far, best first; may be called after every piece of work."""
+        """Shows the best heads so far, best first; may be called after every piece of work."""
 
     def say(self, line: str) -> None:
-        """Shows one line that helps to understand what is done."""
+        """Shows one line of information."""
 
     def warn(self, line: str) -> None:
-        """Shows one line that the user should act on."""
+        """Shows one line that calls for the user's action."""
 
     def stop_showing(self, error: Exception) -> None:
-        """Draws nothing any more, because of an exception of this reporter; the first one goes to `failed`."""
+        """Stops drawing because of an exception of this reporter; the first exception goes to `failed`."""
         if not self._stopped:
             with contextlib.suppress(Exception):
                 self._stopped = True
                 self.failed(error)
 
     def failed(self, error: Exception) -> None:
-        """Receives the first exception of this reporter's own methods; the default logs it."""
+        """Receives the first exception raised by this reporter's own methods; the default logs it."""
         logging.getLogger(__name__).warning("progress is not shown any more: %s failed", type(self), exc_info=error)
 
 
@@ -127,7 +127,7 @@ def _guarded_drawing(method: Callable[..., None]) -> Callable[..., None]:
 
 
 def _guarded_block(method: Callable[..., AbstractContextManager[Any]]) -> Callable[..., Any]:
-    """Wraps `track` or `step`: what fails while its block is entered, advanced or left does not end the block."""
+    """Wraps `track` or `step`: an exception on entering, advancing or leaving the display does not end the block."""
 
     @contextlib.contextmanager
     @functools.wraps(method)
@@ -152,7 +152,7 @@ def _guarded_block(method: Callable[..., AbstractContextManager[Any]]) -> Callab
 
 
 def _leave(reporter: Reporter, shown: AbstractContextManager[Any], error: BaseException | None) -> None:
-    """Leaves what shows a block; `error` is what ended the block."""
+    """Leaves the display of a block; `error` is the exception that ended the block."""
     try:
         shown.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
     except Exception as wrong:  # noqa: BLE001 - as above
@@ -179,7 +179,7 @@ _shown_by: list[Reporter] = [SILENT]
 
 @contextlib.contextmanager
 def shown_by(reporter: Reporter) -> Iterator[None]:
-    """Lets a reporter show the `step` and `track` of functions that take no reporter, while the block runs."""
+    """Makes a reporter show the `step` and `track` calls of functions that take no reporter, while the block runs."""
     _shown_by.append(reporter)
     try:
         yield
@@ -188,22 +188,22 @@ def shown_by(reporter: Reporter) -> Iterator[None]:
 
 
 def step(what: str) -> AbstractContextManager[None]:
-    """Shows what is done while the block runs, in the way of this process; see `Reporter.step`."""
+    """Shows the current work on this process's reporter while the block runs; see `Reporter.step`."""
     return _shown_by[-1].step(what)
 
 
 def track(what: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-    """Shows how far a piece of work is, in the way of this process; see `Reporter.track`."""
+    """Shows the progress of a piece of work on this process's reporter; see `Reporter.track`."""
     return _shown_by[-1].track(what, total, unit)
 
 
 def detail(text: str) -> None:
-    """Shows how far the present piece of the work is, in the way of this process; see `Reporter.detail`."""
+    """Shows how far the current piece of the work is on this process's reporter; see `Reporter.detail`."""
     _shown_by[-1].detail(text)
 
 
 class DownloadBar:
-    """Shows a download in the way of this process: how many bytes came, how fast, and how long the rest takes.
+    """Shows a download on this process's reporter: bytes received, speed and remaining time.
 
     It has the methods that pooch and Keras call on their own bars.
 
@@ -218,7 +218,7 @@ class DownloadBar:
         self._total = self._done = 0
 
     def __enter__(self) -> DownloadBar:
-        self._shown.enter_context(step(self._what))  # until the server says how much it sends
+        self._shown.enter_context(step(self._what))  # until the server announces the size
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -226,7 +226,7 @@ class DownloadBar:
 
     @property
     def total(self) -> int:
-        """The bytes that the server sends; 0 where it does not say it."""
+        """The bytes that the server announced; 0 if it announced none."""
         return self._total
 
     @total.setter
@@ -239,37 +239,37 @@ class DownloadBar:
             self._shown.enter_context(step(self._what))
 
     def update(self, count: int) -> None:
-        """Counts bytes; pooch counts all of them once more at the end."""
+        """Adds received bytes; pooch reports all of them once more at the end, which is ignored."""
         count = min(count, self._total - self._done)
         if count > 0:
             self._done += count
             self._advance(count)
 
     def reset(self) -> None:
-        """Is called by pooch before its last update."""
+        """Does nothing; pooch calls it before its last update."""
 
     def close(self) -> None:
-        """Ends the bar."""
+        """Closes the bar."""
         self._shown.close()
         self._advance = _no_advance
 
 
 class _KerasBar:
-    """A bar as Keras makes one for each download."""
+    """The object that Keras expects as the progress bar of a download."""
 
     def __init__(self, bar: DownloadBar, total: int | None) -> None:
         self.target = bar.total = total or 0
         self._bar, self._done = bar, 0
 
     def update(self, done: int) -> None:
-        """Counts bytes; Keras gives all that have come so far."""
+        """Receives the bytes downloaded so far; Keras passes the total, not the difference."""
         self._bar.update(done - self._done)
         self._done = done
 
 
 @contextlib.contextmanager
 def keras_downloads(get_file: Callable[..., Any], what: str) -> Iterator[None]:
-    """Shows what Keras downloads while the block runs, in place of Keras's own messages and bar.
+    """Shows the downloads of Keras while the block runs, in place of its own messages and progress bar.
 
     Args:
         get_file: `keras.utils.get_file`.
@@ -286,19 +286,19 @@ def keras_downloads(get_file: Callable[..., Any], what: str) -> Iterator[None]:
 
 
 def kind_of(line: str) -> str:
-    """Returns what a line has in common with others of its kind: the line without its names and numbers."""
+    """Returns the part that a line shares with others of its kind: the line without its names and numbers."""
     return _VARYING.sub("*", line)
 
 
 def shorten(lines: Iterable[str], most: int = MOST_ALIKE) -> list[str]:
-    """Shortens a list of lines for people: the first few of each kind, and the number of the others.
+    """Shortens a list of lines: keeps the first few of each kind, and counts the others.
 
     Args:
-        lines: the lines; those that differ only in names in quotes and in numbers are of one kind.
-        most: how many lines of a kind stay.
+        lines: the lines; lines that differ only in quoted names and in numbers are of one kind.
+        most: number of lines of a kind to keep.
 
     Returns:
-        The lines that stay, with lines of one kind together, in the order in which the kinds appear first.
+        The remaining lines, grouped by kind, in the order in which the kinds first appear.
 
     Example:
         >>> shorten([f"class '{name}' has one image only" for name in "abcdef"], most=2)
@@ -316,7 +316,7 @@ def shorten(lines: Iterable[str], most: int = MOST_ALIKE) -> list[str]:
 
 
 def enumerate_some(names: Sequence[str], most: int = MOST_ALIKE) -> str:
-    """Writes a list of names into one line: the first few in quotes, and the number of the others.
+    """Joins names into one line: the first few in quotes, and the number of the others.
 
     Example:
         >>> enumerate_some(["ant", "bee", "cow", "dog", "eel"])

@@ -1,4 +1,4 @@
-"""How many threads and how much memory the work may use: one knob of each for every library."""
+"""Limits on threads and memory: one setting of each for all libraries."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from featurebank.errors import ConfigError, EngineError
 from featurebank.system.progress import step
 from featurebank.system.stderr import without_greetings
 
-_chosen: int | None = None
-_chosen_ram: int | None = None
+_threads: int | None = None
+_ram_limit: int | None = None
 _side_by_side = False
 _native_logs = False
 _tensorflow: Any = None
@@ -26,25 +26,31 @@ _LEAST_BYTES = 10**6
 
 
 def set_threads(count: int | None) -> None:
-    """Chooses how many threads featurebank uses in this process; None means one for each usable core.
+    """Sets how many threads featurebank uses in this process; None means one for each usable core.
 
     Raises:
-        ConfigError: the count is below one.
+        ConfigError: the count is below 1.
+
+    Example:
+        >>> set_threads(2)
+        >>> threads()
+        2
+        >>> set_threads(None)  # all usable cores
     """
-    global _chosen  # noqa: PLW0603 - a process has one answer to this, as it has one set of cores
+    global _threads  # noqa: PLW0603 - the setting belongs to the process, as its cores do
     if count is not None and count < 1:
         message = f"--threads is {count}: expected 1 or more; leave it out to use every core"
         raise ConfigError(message)
-    _chosen = count
+    _threads = count
 
 
 def threads() -> int:
-    """Returns how many threads the work may use: inside `side_by_side`, each piece of it one."""
-    return 1 if _side_by_side else _chosen or usable_cores()
+    """Returns how many threads the work may use; inside `side_by_side`, each piece of work gets one."""
+    return 1 if _side_by_side else _threads or usable_cores()
 
 
 def usable_cores() -> int:
-    """Returns how many cores this process may run on (which may be fewer than the machine has)."""
+    """Returns how many cores this process may run on; that may be fewer than the machine has."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows have no affinity
@@ -52,44 +58,50 @@ def usable_cores() -> int:
 
 
 def set_ram(limit: int | str | None) -> None:
-    """Chooses how many bytes of features featurebank may hold in memory at once; None means half of the memory.
+    """Sets how many bytes of features featurebank may hold in memory at once; None means half of the usable memory.
 
     Args:
-        limit: bytes, or a text as "8GB", "500 MB", "2e9".
+        limit: bytes, or a text like "8GB", "500 MB" or "2e9".
 
     Raises:
-        ConfigError: it is not such a number, or below a megabyte.
+        ConfigError: the limit is not a number of bytes, or is below a megabyte.
+
+    Example:
+        >>> set_ram("8GB")
+        >>> ram_limit()
+        8000000000
+        >>> set_ram(None)  # half of the usable memory
     """
-    global _chosen_ram  # noqa: PLW0603 - as for threads
-    _chosen_ram = None if limit is None else parse_bytes(limit, "--ram")
+    global _ram_limit  # noqa: PLW0603 - as for threads
+    _ram_limit = None if limit is None else parse_bytes(limit, "--ram")
 
 
 def ram_limit() -> int:
     """Returns how many bytes of features may be held in memory at once."""
-    return _chosen_ram or usable_memory() // 2
+    return _ram_limit or usable_memory() // 2
 
 
 def usable_memory() -> int:
-    """Returns the bytes of memory that this process can have: the machine's, or the control group's if that is less."""
+    """Returns the bytes of memory that this process can use: the machine's, or its control group's if that is less."""
     try:
-        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows
-        found = 8 << 30
+        memory = 8 << 30
     with contextlib.suppress(OSError, ValueError):
-        found = min(found, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    return found
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return memory
 
 
 def parse_bytes(text: int | str, option: str, *, least: int = _LEAST_BYTES) -> int:
-    """Reads a number of bytes as "8GB", "500 MB" or "2e9"; units are powers of 1000, with an i as in "8GiB" of 1024.
+    """Parses a number of bytes like "8GB", "500 MB" or "2e9"; units are powers of 1000, or of 1024 with "i" ("8GiB").
 
     Args:
         text: the number.
-        option: what it is given as, for the message.
-        least: the smallest that makes sense.
+        option: name of the option, for the message.
+        least: the smallest valid number.
 
     Raises:
-        ConfigError: it is no such number, or below the least.
+        ConfigError: the text is not a number of bytes, or the number is below `least`.
     """
     match = re.fullmatch(r"\s*([0-9.eE+]+)\s*(?:([kKmMgGtT])([iI]?))?[bB]?\s*", str(text))
     size = 0
@@ -104,7 +116,7 @@ def parse_bytes(text: int | str, option: str, *, least: int = _LEAST_BYTES) -> i
 
 
 def tidy_bytes(count: float) -> str:
-    """Returns a number of bytes for people, with a decimal unit."""
+    """Formats a number of bytes with a decimal unit, as "1.5 GB"."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:  # noqa: PLR2004 - decimal units
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -114,7 +126,7 @@ def tidy_bytes(count: float) -> str:
 
 @contextlib.contextmanager
 def limited_blas(count: int | None = None) -> Iterator[None]:
-    """Keeps BLAS and OpenMP to `count` threads (default: `threads()`) inside the block."""
+    """Limits BLAS and OpenMP to `count` threads (default: `threads()`) inside the block."""
     import threadpoolctl
 
     with threadpoolctl.threadpool_limits(count or threads()):
@@ -123,12 +135,12 @@ def limited_blas(count: int | None = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def side_by_side() -> Iterator[int]:
-    """Lets pieces of work run beside each other, each on one thread, inside the block; gives how many at a time.
+    """Gives each piece of work one thread inside the block; yields how many pieces may run in parallel.
 
-    For many small pieces this is the better use of the cores: on a matrix of 1253 x 1280, two threads of OpenBLAS take
-    longer than one as soon as anything else wants a core, because they wait for each other at every product.
+    For many small pieces this uses the cores better: on a matrix of 1253 x 1280, two threads of OpenBLAS take longer
+    than one as soon as anything else needs a core, because they wait for each other at every product.
     """
-    global _side_by_side  # noqa: PLW0603 - as for the choice itself
+    global _side_by_side  # noqa: PLW0603 - the setting belongs to the process
     count = threads()
     with limited_blas(1):
         _side_by_side = True
@@ -139,29 +151,29 @@ def side_by_side() -> Iterator[int]:
 
 
 def default_cache() -> Path:
-    """Returns where banks lie unless told otherwise: `$FEATUREBANK_CACHE`, else `./cache`."""
+    """Returns the default directory of banks: `$FEATUREBANK_CACHE`, else `./cache`."""
     return Path(os.environ.get("FEATUREBANK_CACHE") or "cache")
 
 
 def installed_versions(*packages: str) -> dict[str, str]:
-    """Returns the versions of those packages that are installed; the same module may come in one of several."""
+    """Returns the versions of the packages that are installed, by name."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {}
+    versions = {}
     for name in packages:
         with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            versions[name] = version(name)
+    return versions
 
 
 def set_native_logs(*, shown: bool) -> None:
-    """Chooses whether what the C++ code of TensorFlow, XLA and CUDA prints of itself reaches standard error."""
+    """Sets whether log lines of the C++ code of TensorFlow, XLA and CUDA reach standard error."""
     global _native_logs  # noqa: PLW0603 - as for threads
     _native_logs = shown
 
 
 def _note_fork() -> None:
-    """Remembers in a forked process that its parent had TensorFlow, whose threads are not there any more."""
+    """Records in a forked process that its parent had imported TensorFlow, whose threads did not survive the fork."""
     global _forked_with_tensorflow  # noqa: PLW0603 - as for threads
     _forked_with_tensorflow = "tensorflow" in sys.modules
 
@@ -171,16 +183,16 @@ if hasattr(os, "register_at_fork"):
 
 
 def import_tensorflow() -> Any:
-    """Imports TensorFlow, without the greetings of its C++ code on standard error, and gives it its threads.
+    """Imports TensorFlow without the log lines of its C++ code on standard error, and sets its threads.
 
-    They are printed before TensorFlow's own log level is looked at, so the file descriptor itself is turned away
-    while it is imported and finds its devices. If that fails, or the process dies, what was held back is printed.
+    These lines are printed before TensorFlow reads its own log level. So the file descriptor itself is redirected
+    while TensorFlow is imported and looks for devices. If that fails or the process dies, the lines are printed.
 
     Returns:
         The module `tensorflow`.
 
     Raises:
-        EngineError: the process was forked from one that had imported TensorFlow, where it would hang.
+        EngineError: this process was forked from one that had imported TensorFlow; TensorFlow would hang in it.
     """
     global _tensorflow  # noqa: PLW0603 - a process imports it once
     if _forked_with_tensorflow:
@@ -190,12 +202,12 @@ def import_tensorflow() -> Any:
         )
         raise EngineError(message)
     if _tensorflow is None:
-        if not _native_logs:  # of XLA's service, compiled clusters and the like, printed long after the import
+        if not _native_logs:  # lines of XLA's service and its clusters come long after the import
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         with contextlib.nullcontext() if _native_logs else without_greetings(), step("loading TensorFlow"):
             import tensorflow as tf
 
-            with contextlib.suppress(RuntimeError):  # its threads are fixed once it has run something
+            with contextlib.suppress(RuntimeError):  # the threads are fixed once TensorFlow has run something
                 tf.config.threading.set_intra_op_parallelism_threads(threads())
                 tf.config.threading.set_inter_op_parallelism_threads(1)
             tf.config.list_logical_devices()

@@ -1,4 +1,4 @@
-"""Files that carry a checksum of all their bytes: JSON objects, and ZIP archives as NumPy writes them."""
+"""Files with a checksum over all their bytes: JSON objects, and ZIP archives as NumPy writes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEAL = "checksum"
 _DIGITS = 2 * digest.DIGEST_BYTES
 _BLOCK = 1 << 20
 _END, _END_BYTES = b"PK\5\6", 22
-"""How the last part of a ZIP archive without a comment begins, and how long it is."""
+"""Signature and length of the last record of a ZIP archive without a comment."""
 
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
@@ -25,24 +25,24 @@ def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_sealed(path: Path, *, strict: bool = False) -> dict[str, Any]:
-    """Reads what `write_sealed` wrote.
+    """Reads and verifies a file of `write_sealed`.
 
     Args:
         path: the file.
-        strict: also refuse a file that says the same in other bytes.
+        strict: also refuse a file that holds the same value in other bytes.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not what was written.
+        ValueError: the file is not what `write_sealed` wrote.
     """
     data = read_regular(path)
     try:
         value = json.loads(data.decode())
         if not isinstance(value, dict) or (strict and data != json_bytes(value)):
-            message = "other bytes than were written"
+            message = "its bytes are not those that were written"
             raise ValueError(message)
         if value.pop(SEAL, None) != digest.of_recipe(value):
-            message = "its checksum is another"
+            message = "its checksum does not match"
             raise ValueError(message)
     except RecursionError as error:
         message = "it is nested too deeply"
@@ -51,20 +51,20 @@ def read_sealed(path: Path, *, strict: bool = False) -> dict[str, Any]:
 
 
 def seal_archive(path: Path) -> None:
-    """Adds to a ZIP archive, as its comment, the digest of all bytes before the comment."""
+    """Adds the digest of all preceding bytes to a ZIP archive, as its comment."""
     with zipfile.ZipFile(path, "a") as archive:
         archive.comment = b"0" * _DIGITS
     with path.open("r+b") as file:
-        found = _digest(file, file.seek(0, os.SEEK_END) - _DIGITS)
+        checksum = _digest(file, file.seek(0, os.SEEK_END) - _DIGITS)
         file.seek(-_DIGITS, os.SEEK_END)
-        file.write(found)
+        file.write(checksum)
 
 
 def is_whole_archive(path: Path) -> bool | None:
     """Compares every byte of an archive with its checksum.
 
     Returns:
-        Whether it is what `seal_archive` left; None where it was written without a checksum, as by featurebank 0.1.
+        True if the archive is as `seal_archive` left it; None if it has no checksum, as in files of featurebank 0.1.
 
     Raises:
         OSError: the file cannot be read.
@@ -74,14 +74,14 @@ def is_whole_archive(path: Path) -> bool | None:
         if size >= _END_BYTES:
             file.seek(-_END_BYTES, os.SEEK_END)
             end = file.read()
-            if end.startswith(_END) and end.endswith(b"\0\0"):  # a comment of no bytes
+            if end.startswith(_END) and end.endswith(b"\0\0"):  # the comment is empty
                 return None
-        found = _digest(file, max(0, size - _DIGITS))
-        return found == file.read()
+        checksum = _digest(file, max(0, size - _DIGITS))
+        return checksum == file.read()
 
 
 def _digest(file: BinaryIO, size: int) -> bytes:
-    """Returns the digest of the first bytes of a file, which is left behind them."""
+    """Returns the digest of the first `size` bytes of a file, and leaves the file position behind them."""
     file.seek(0)
     places = range(0, size, _BLOCK)
     return digest.of_pieces(file.read(min(_BLOCK, size - place)) for place in places).encode()

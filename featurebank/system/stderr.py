@@ -1,4 +1,4 @@
-"""Standard error without the greetings of native code; what such code wrote before a failure or a crash is shown."""
+"""Hides the log lines of native code from standard error, but shows them after a failure or a crash."""
 
 from __future__ import annotations
 
@@ -28,35 +28,36 @@ for line in sys.stdin.buffer:
 else:
     os.write(2, b"".join(held))
 """
-"""A process of its own, which outlives ours whatever ends that."""
+"""A separate process, which survives however ours ends."""
 
 
 @contextlib.contextmanager
 def without_greetings() -> Iterator[None]:
-    """Keeps lines in the style of TensorFlow's, absl's and CUDA's logs from standard error while the block runs.
+    """Hides log lines of TensorFlow, absl and CUDA from standard error while the block runs.
 
-    The file descriptor leads to a small process meanwhile. It passes on every line but the log's informations,
-    warnings and errors, which tell of missing GPUs and the like; those, too, if the block raises or this process
-    dies in it, as by an illegal instruction. Python's own `sys.stderr` goes past it, so that progress can be drawn.
+    Meanwhile the file descriptor leads to a small process. It holds back the log's info, warning and error lines, which
+    report missing GPUs and the like, and passes every other line on. If the block raises or this process dies in it, as
+    by an illegal instruction, the held lines are printed. Python's own `sys.stderr` bypasses it, so that progress
+    can be drawn.
     """
     with contextlib.ExitStack() as stack:
         try:
             if sys.stderr is not None:
                 sys.stderr.flush()
-            kept = os.dup(2)
-            stack.callback(os.close, kept)
-            watcher = _start_watcher(kept)
-        except (OSError, ValueError):  # there is no standard error to hold back, as under some services
+            stderr = os.dup(2)
+            stack.callback(os.close, stderr)
+            watcher = _start_watcher(stderr)
+        except (OSError, ValueError):  # there is no standard error, as under some services
             yield
             return
-        stack.enter_context(_python_goes_to(kept))
+        stack.enter_context(_python_goes_to(stderr))
         assert watcher.stdin is not None
         os.dup2(watcher.stdin.fileno(), 2)
         try:
             yield
             os.write(2, _END)
         finally:
-            os.dup2(kept, 2)
+            os.dup2(stderr, 2)
             watcher.stdin.close()
             watcher.wait()
 
@@ -69,11 +70,11 @@ def _start_watcher(stderr: int) -> subprocess.Popen[bytes]:
 
 @contextlib.contextmanager
 def _python_goes_to(stderr: int) -> Iterator[None]:
-    """Leads `sys.stderr` to another file descriptor, if it writes to that of standard error, while the block runs."""
+    """Redirects `sys.stderr` to another file descriptor while the block runs, if it writes to standard error's own."""
     try:
-        own = sys.stderr.fileno() == 2  # noqa: PLR2004 - what standard error is everywhere
+        own = sys.stderr.fileno() == 2  # noqa: PLR2004 - standard error on every system
         encoding, errors = sys.stderr.encoding, sys.stderr.errors
-    except (AttributeError, OSError, ValueError):  # a notebook's, or none
+    except (AttributeError, OSError, ValueError):  # the stream of a notebook, or none
         own = False
     if not own:
         yield

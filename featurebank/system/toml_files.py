@@ -1,4 +1,4 @@
-"""TOML files, whatever they hold: read, or refused with the reason."""
+"""TOML files: read, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def read_toml(path: Path, what: str) -> tuple[str, dict[str, Any]]:
 
     Args:
         path: the file.
-        what: what it is called in a message, as "grid file".
+        what: the noun for the file in messages, as "grid file".
 
     Returns:
-        Its text and its value.
+        The text and the value of the file.
 
     Raises:
-        ConfigError: it is missing, cannot be read or is not TOML.
+        ConfigError: the file is missing, cannot be read or is not TOML.
     """
     try:
         text = read_regular(path).decode("utf-8-sig")  # some editors begin a file with a byte-order mark
@@ -46,8 +46,8 @@ def _parsed(text: str) -> dict[str, Any]:
     """Returns the value of a TOML text.
 
     Raises:
-        ValueError: it is not TOML, or holds what no file of ours has: a number beyond the 64 bits of TOML, or tables
-            and lists in each other without end. So nothing that reads the value needs to look for these.
+        ValueError: the text is not TOML, has a number beyond 64 bits, or nests tables and lists too deeply; readers of
+            the value need not check for these.
     """
     try:
         value = tomllib.loads(text)
@@ -66,7 +66,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def parse_value(text: str) -> Any:
-    """Returns the value of a "key=VALUE": TOML's spelling, else the text itself."""
+    """Parses the VALUE of a "key=VALUE": as TOML if possible, else as the text itself."""
     try:
         return _parsed(f"value = {text}")["value"]
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a parameter may be, and telling all that are something else at once."""
+"""Checks of parameters, reported all at once."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from featurebank.errors import HeadError
 
 LARGEST = 2**31 - 1
-"""Of whole numbers, in the libraries that get them."""
+"""Largest whole number that the libraries accept."""
 _SHOWN = 60
-"""Characters of a value in a message."""
+"""Largest number of characters of a value in a message."""
 
 
 class ParameterCheck(NamedTuple):
-    """One parameter: its name, its value, what is expected, and whether it is that."""
+    """One checked parameter: its name, its value, a description of valid values, and whether the value is valid."""
 
     name: str
     value: Any
@@ -29,10 +29,10 @@ class ParameterCheck(NamedTuple):
 def number(
     name: str, value: Any, *, above: float | None = None, below: float = np.inf, most: float | None = None
 ) -> ParameterCheck:
-    """Checks for a number of 0 or more (or above `above`), below `below`, and `most` at most."""
+    """Checks for a number of at least 0 (or above `above`), below `below`, and at most `most`."""
     holds = False
     if not isinstance(value, bool) and isinstance(value, numbers.Real):
-        with contextlib.suppress(OverflowError):  # of a whole number that is too large for a float
+        with contextlib.suppress(OverflowError):  # the whole number is too large for a float
             holds = float(value) < below and (float(value) >= 0 if above is None else float(value) > above)
     least = "a number of 0 or more" if above is None else f"a number above {above:g}"
     expected = least if below == np.inf else f"a number from 0 to below {below:g}"
@@ -42,7 +42,7 @@ def number(
 
 
 def count(name: str, value: Any, *, least: int = 1) -> ParameterCheck:
-    """Checks for a whole number of `least` or more, which a library can count to."""
+    """Checks for a whole number of at least `least`, within the range that libraries accept."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
     if whole and int(value) > LARGEST:
         return ParameterCheck(name, value, f"a whole number from {least} to {LARGEST}", holds=False)
@@ -50,10 +50,10 @@ def count(name: str, value: Any, *, least: int = 1) -> ParameterCheck:
 
 
 def choice(name: str, value: Any, choices: Collection[Any]) -> ParameterCheck:
-    """Checks for one of some values."""
-    told = ", ".join(str(c).lower() if isinstance(c, bool | None) else str(c) for c in choices)
+    """Checks for one of several values."""
+    expected = ", ".join(str(c).lower() if isinstance(c, bool | None) else str(c) for c in choices)
     holds = any(value is c or (isinstance(value, str) and value == c) for c in choices)
-    return ParameterCheck(name, value, told, holds)
+    return ParameterCheck(name, value, expected, holds)
 
 
 def switch(name: str, value: Any) -> ParameterCheck:
@@ -62,32 +62,32 @@ def switch(name: str, value: Any) -> ParameterCheck:
 
 
 def widths(name: str, value: Any) -> ParameterCheck:
-    """Checks for the width of a layer, or a list of them."""
+    """Checks for the width of a layer, or a list of widths."""
     sizes = list(value) if isinstance(value, list | tuple) else [value]
     return ParameterCheck(name, value, "whole numbers of 1 or more", all(count(name, size).holds for size in sizes))
 
 
 def listed(value: Any) -> list[int]:
-    """Returns the widths that `widths` has checked, as a list."""
+    """Returns the widths as a list; `widths` has checked them."""
     return [int(width) for width in value] if isinstance(value, list | tuple) else [int(value)]
 
 
 def optional(check: ParameterCheck) -> ParameterCheck:
-    """Lets a parameter be None, too."""
+    """Allows None, too."""
     return check._replace(holds=True) if check.value is None else check
 
 
 def refuse(owner: str, checks: Iterable[ParameterCheck]) -> None:
-    """Raises HeadError with all parameters that are not what is expected."""
+    """Raises HeadError with all invalid parameters."""
     wrong = [f"{c.name} is {shown(c.value)}, expected {c.expected}" for c in checks if not c.holds]
     if wrong:
         raise HeadError(f"{owner}: " + "; ".join(wrong))
 
 
 def shown(value: Any) -> str:
-    """Returns a value as it is written in Python, as far as that is short."""
+    """Returns the `repr` of a value, shortened."""
     try:
         text = repr(value)
-    except ValueError:  # Python writes no whole number of more than 4300 digits
+    except ValueError:  # Python refuses to print whole numbers of more than 4300 digits
         return "a number of thousands of digits"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -51,7 +51,7 @@ def test_digests_come_in_order_from_several_threads() -> None:
 
 
 def test_the_work_in_flight_is_bounded_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "_chosen", 1)
+    monkeypatch.setattr(runtime, "_threads", 1)
     fake = Fake()
 
     def stop(_: int) -> None:

@@ -80,7 +80,7 @@ def test_a_folder_that_vanishes_fails_the_run_and_the_same_command_goes_on(
     count: int, photos: Path, lite: Backbone, pixels: list[Any], leaving: Callable[[int], None], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("featurebank.system.runtime._chosen", 1)
+    monkeypatch.setattr("featurebank.system.runtime._threads", 1)
     leaving(count)
     with pytest.raises(DatasetError, match="could not be read any more"):
         run_extraction(load_dataset(str(photos)), lite, ExtractOptions(batch_size=2), cache=tmp_path / "cache")

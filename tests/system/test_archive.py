@@ -55,11 +55,11 @@ def overlapping() -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (bomb, "unpack to 67,108,865, which is more than 32 times as many"), (twice, "have the same name"),
+        (bomb, "unpack to 67,108,865, more than 32 times its size"), (twice, "have the same name"),
         (link, "is a link"), (overlapping, "overlap"),
-        (lambda: archive({"../a": b""}), "leaves the archive"), (lambda: archive({"a/../../b": b""}), "leaves"),
-        (lambda: archive({"/etc/a": b""}), "leaves"), (lambda: archive({"c:a": b""}), "leaves"),
-        (lambda: archive({"a\\b": b""}), "leaves"), (lambda: archive({"other": b""}), "is not expected"),
+        (lambda: archive({"../a": b""}), "leads outside"), (lambda: archive({"a/../../b": b""}), "leads out"),
+        (lambda: archive({"/etc/a": b""}), "leads out"), (lambda: archive({"c:a": b""}), "leads out"),
+        (lambda: archive({"a\\b": b""}), "leads out"), (lambda: archive({"other": b""}), "is not expected"),
         (lambda: archive({"a": b"text"})[:-5], "no whole ZIP|not a whole ZIP"), (lambda: b"", "not a whole ZIP"),
     ],
 )  # fmt: skip
@@ -117,8 +117,8 @@ def npy(array: np.ndarray) -> bytes:
     ("data", "message"),
     [
         (npy(np.array([{}], object)), "holds Python objects"),
-        (npy(np.ones(9)).replace(b"(9,), }     ", b"(9999999,), }"), "not that of its shape"),
-        (npy(np.ones(9))[:-1], "not that of its shape"), (npy(np.ones(9)) + b"x", "not that of its shape"),
+        (npy(np.ones(9)).replace(b"(9,), }     ", b"(9999999,), }"), "does not match its shape"),
+        (npy(np.ones(9))[:-1], "does not match its shape"), (npy(np.ones(9)) + b"x", "does not match its shape"),
         (npy(np.ones(9)).replace(b"'<f8'", b"open("), "cannot be read"), (b"", "cannot be read"),
     ],
 )  # fmt: skip

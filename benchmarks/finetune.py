@@ -20,7 +20,7 @@ from featurebank.backbone import load_backbone
 from featurebank.finetuning.images import batches, order
 from featurebank.finetuning.options import read_options
 from featurebank.finetuning.phases import plan_phases
-from featurebank.finetuning.program import Program, TrainedModel
+from featurebank.finetuning.program import TrainedModel, phase_step
 
 CLASSES, BATCH, RATE = 10, 32, 1e-3
 KERAS, AS_IT_COMES = "Keras fit, jit_compile=False", "Keras fit, as it comes"
@@ -86,7 +86,7 @@ def _own(model: Any, made: Any) -> Callable[[], None]:
     """Returns one epoch as `finetune` does it."""
     options = read_options({"unfreeze": ["all"], "learning_rate": RATE})
     (phase,) = plan_phases(model, options)
-    program = Program(TrainedModel(model, options), phase, options, np.ones(CLASSES))
+    program = phase_step(TrainedModel(model, options), phase, options, np.ones(CLASSES))
 
     def epoch() -> None:
         rows = order(len(made.labels), BATCH, (0,))

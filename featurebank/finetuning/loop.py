@@ -15,7 +15,7 @@ from featurebank.augment import Augmentation
 from featurebank.finetuning.checkpoint import Checkpoint, TrainingState
 from featurebank.finetuning.images import batches, order, view_of
 from featurebank.finetuning.phases import Phase
-from featurebank.finetuning.program import Program
+from featurebank.finetuning.program import phase_step
 from featurebank.finetuning.task import Task, ValidationResult
 from featurebank.runs.tensorboard import LiveBoard
 from featurebank.system.progress import Reporter
@@ -52,7 +52,7 @@ class Loop:
         self._due = self._clock + _CHECKPOINT_S
         self.state = TrainingState(best={**_candidate(head, task.options.monitor), "epoch": 0})
         self._best: list[np.ndarray] = []
-        self._program: Program
+        self._program: Any
         self._variables: list[Any] = []
         self._stopping: EarlyStopping
         self._plateau: Plateau | None = None
@@ -83,7 +83,7 @@ class Loop:
         weights = training.class_weights(self._labels, int(self._task.network.places.max()) + 1)
         steps = len(order(len(self._labels), training.batch_size, (0,)))
         self._task.network.set_momenta(self._phase, steps, options.batch_norm_momentum)
-        self._program = Program(self._task.network, self._phase, options, weights)
+        self._program = phase_step(self._task.network, self._phase, options, weights)
         self._variables = self._task.network.variables(self._phase)
         if kept:
             self._restore(kept)
@@ -226,7 +226,7 @@ class Loop:
         state = self.state
         where = f"phase {state.phase + 1}, epoch {state.epoch}, step {state.step}: the loss exploded"
         self._assign(self._best)
-        self._program.forget()
+        self._program.reset()
         state.number = 0
         state.forget_epoch()
         if state.retried:

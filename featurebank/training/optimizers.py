@@ -1,8 +1,8 @@
-"""The optimizers' update rules, element by element, as Keras 3 has them.
+"""One step of an optimizer: its update rule, element by element as in Keras 3, with penalties, decay and limits.
 
 A rule takes a tensor of parameters, its slots and its gradient, and the learning rate and momentum of each element
-(anything that broadcasts against it). As no rule looks beyond its element, tensors of several heads lie side by side.
-Rules that do look beyond (clipping by norm, LAMB, Adafactor) have no place here.
+(anything that broadcasts against it). As no rule looks beyond its element, the tensors of several heads can lie side by
+side. Rules that do look beyond it (clipping by norm, LAMB, Adafactor) have no place here.
 
 References:
     Adam: Kingma, Ba, ICLR 2015, arXiv:1412.6980. AdamW: Loshchilov, Hutter, ICLR 2019, arXiv:1711.05101. RMSprop:
@@ -12,7 +12,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -78,16 +78,57 @@ class Step(NamedTuple):
     """1 where a parameter is updated, 0 where it stays as it is."""
 
 
-def limited(kernel: Any, axes: list[int], most: Any) -> Any:
-    """Returns kernels scaled so that the weights leading to one unit have a norm of at most `most`, as Keras's MaxNorm.
+class Regularization(NamedTuple):
+    """What changes a parameter in a step beside the optimizer's rule; each value broadcasts against the parameter."""
+
+    weight_decay: Any
+    """Share of the parameter, times the learning rate, that is taken off before the rule is applied, as Keras does."""
+    l1: Any = None
+    """Penalty l1 * sum(abs(parameter)) of the loss; None for none."""
+    l2: Any = None
+    """Penalty l2 * sum(parameter ** 2) of the loss; None for none."""
+    start: Any = None
+    """The value that the parameter started from, if leaving it is penalised."""
+    l2_sp: Any = None
+    """Penalty l2_sp * sum((parameter - start) ** 2) of the loss."""
+    max_norm: Any = None
+    """Largest norm of the weights that lead to one unit, enforced after the step; None for no limit."""
+    axes: Sequence[int] = ()
+    """Axes along which the weights of one unit lie."""
+
+
+def take_step(
+    rule: Rule, parameter: Any, slots: Slots, gradient: Any, at: Step, *, regularization: Regularization
+) -> tuple[Any, Slots]:
+    """Takes one whole step with a parameter: penalties, weight decay, the optimizer's rule and the limit of norms.
 
     Args:
-        kernel: the weights.
-        axes: along which the weights of one unit lie.
-        most: the largest norm; it broadcasts against the kernel.
+        rule: of the optimizer.
+        parameter: before the step.
+        slots: of the optimizer, before the step.
+        gradient: of the loss without its penalties, whose gradients are added here: they cost no pass of their own.
+        at: learning rate, momentum and number of the step.
+        regularization: of this parameter.
+
+    Returns:
+        The parameter and its slots after the step.
     """
+    tf, extra = import_tensorflow(), regularization
+    if extra.l1 is not None:
+        gradient += extra.l1 * tf.sign(parameter) + 2 * extra.l2 * parameter
+    if extra.start is not None:
+        gradient += 2 * extra.l2_sp * (parameter - extra.start)
+    parameter -= parameter * extra.weight_decay * at.rate
+    parameter, slots = rule.update(parameter, slots, gradient, at)
+    if extra.max_norm is not None:
+        parameter = _limited(parameter, extra.axes, extra.max_norm)
+    return parameter, slots
+
+
+def _limited(kernel: Any, axes: Sequence[int], most: Any) -> Any:
+    """Scales kernels so that the weights leading to one unit have a norm of at most `most`, as Keras's MaxNorm."""
     tf = import_tensorflow()
-    norms = tf.sqrt(tf.reduce_sum(kernel * kernel, axes, keepdims=True))
+    norms = tf.sqrt(tf.reduce_sum(kernel * kernel, list(axes), keepdims=True))
     return kernel * (tf.minimum(norms, most) / (_MAX_NORM_EPSILON + norms))
 
 

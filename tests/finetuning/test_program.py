@@ -11,7 +11,7 @@ from finetunes import options
 from featurebank.backbone import load_backbone
 from featurebank.extraction.source_images import Originals
 from featurebank.finetuning.phases import plan_phases
-from featurebank.finetuning.program import Program, TrainedModel
+from featurebank.finetuning.program import TrainedModel, phase_step
 from featurebank.finetuning.task import Task
 
 pytestmark = pytest.mark.heavy
@@ -54,7 +54,7 @@ def test_as_keras_trains(name: str, batch_norm: str, model: Any, train: Original
     by_keras(other, given, steps)
 
     (phase,) = plan_phases(model, wanted)
-    program = Program(TrainedModel(model, wanted), phase, wanted, np.ones(2))
+    program = phase_step(TrainedModel(model, wanted), phase, wanted, np.ones(2))
     for number, (images, labels) in enumerate(steps, 1):
         program.step(images, labels, given["learning_rate"], number)
     for mine, theirs in zip(model.weights, other.weights, strict=True):
@@ -65,7 +65,7 @@ def test_what_is_frozen_stays(model: Any, train: Originals) -> None:
     wanted = options(unfreeze=["head"])
     before = {weight.path: weight.numpy() for weight in model.weights}
     (phase,) = plan_phases(model, wanted)
-    Program(TrainedModel(model, wanted), phase, wanted, np.ones(2)).step(
+    phase_step(TrainedModel(model, wanted), phase, wanted, np.ones(2)).step(
         train.take(np.arange(8)), train.labels[:8], 0.1, 1
     )
     changed = {weight.path for weight in model.weights if not np.array_equal(weight.numpy(), before[weight.path])}
@@ -83,7 +83,7 @@ def test_blocks_further_down_learn_more_slowly(model: Any, train: Originals) -> 
         wanted = options(layer_decay=decay, momentum=0.0)
         (phase,) = plan_phases(copy, wanted)
         before = {w.path: w.numpy() for w in copy.weights}
-        Program(TrainedModel(copy, wanted), phase, wanted, np.ones(2)).step(
+        phase_step(TrainedModel(copy, wanted), phase, wanted, np.ones(2)).step(
             train.take(np.arange(9)), train.labels[:9], 1, 1
         )
         moved[decay] = {w.path: w.numpy() - before[w.path] for w in copy.weights}
@@ -100,7 +100,7 @@ def test_class_weights_and_smoothing_are_in_the_loss(model: Any, train: Original
     logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     weights = np.array([3.0, 0.5])
     expected = np.mean(weights[labels] * -(0.8 * logs[np.arange(9), labels] + 0.1 * logs.sum(axis=1)))
-    loss, right = Program(TrainedModel(model, wanted), phase, wanted, weights).step(images, labels, 0.0, 1)
+    loss, right = phase_step(TrainedModel(model, wanted), phase, wanted, weights).step(images, labels, 0.0, 1)
     assert loss == pytest.approx(expected, rel=1e-4)
     assert right == (logits.argmax(axis=1) == labels).sum(), "class weights play no part in the accuracy"
 
@@ -128,7 +128,7 @@ def test_dropout_before_the_last_layer_is_seeded(model: Any, train: Originals) -
     def losses(seed: int) -> list[float]:
         wanted = options(dropout=0.5, seed=seed)
         (phase,) = plan_phases(model, wanted)
-        program = Program(TrainedModel(model, wanted), phase, wanted, np.ones(2))
+        program = phase_step(TrainedModel(model, wanted), phase, wanted, np.ones(2))
         return [program.step(train.take(np.arange(9)), train.labels[:9], 0.0, number)[0] for number in (1, 2)]
 
     first = losses(0)
@@ -165,7 +165,7 @@ def test_dropout_inside_of_the_network_acts_in_training_alone(name: str, active:
     wanted = options(unfreeze=["all"], optimizer="sgd", momentum=0.0)
     trained = TrainedModel(model, wanted)
     (phase,) = plan_phases(model, wanted)
-    program = Program(trained, phase, wanted, np.ones(3))
+    program = phase_step(trained, phase, wanted, np.ones(3))
     images = np.random.default_rng(0).integers(0, 256, (16, size, size, 3), dtype=np.uint8)
     labels = (np.arange(16) % 3).astype(np.int32)
     first, second = (program.step(images, labels, 0.0, number)[0] for number in (1, 2))

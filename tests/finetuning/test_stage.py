@@ -20,13 +20,14 @@ from featurebank.extraction.source_images import Originals
 from featurebank.finetuning import finetune
 from featurebank.finetuning.checkpoint import Checkpoint
 from featurebank.finetuning.input_scaling import channel_moments, normalized
-from featurebank.finetuning.program import Program, TrainedModel
+from featurebank.finetuning.program import TrainedModel
 from featurebank.finetuning.task import judge
 from featurebank.grafting import load_model
 from featurebank.grid import train_heads
 from featurebank.runs.finetuned import finetuned_model
 from featurebank.runs.run import Run, load_runs, read_run
 from featurebank.system.progress import Reporter
+from featurebank.training.programs.keras_step import KerasStep
 
 pytestmark = pytest.mark.heavy
 
@@ -111,14 +112,14 @@ def test_it_never_ends_below_its_head(clean: Bank, head: Run, said: Said) -> Non
 
 
 def test_an_explosion_is_answered_once(clean: Bank, head: Run, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    step, rates = Program.step, []
+    step, rates = KerasStep.step, []
 
-    def watched(self: Program, images: Any, labels: Any, rate: float, number: int) -> tuple[float, float]:
+    def watched(self: KerasStep, images: Any, labels: Any, rate: float, number: int) -> tuple[float, float]:
         rates.append(rate)
         loss, right = step(self, images, labels, rate, number)
         return float("nan") if len(rates) in bad else loss, right
 
-    monkeypatch.setattr(Program, "step", watched)
+    monkeypatch.setattr(KerasStep, "step", watched)
     bad = {8}  # in the second epoch of six steps
     run = finetune(head, unfreeze=["all"], epochs=2, batch_size=8, schedule="constant", seed=1, reporter=said)
     assert rates == pytest.approx([0.01] * 8 + [0.001] * 5)
@@ -140,7 +141,7 @@ def test_an_explosion_is_answered_once(clean: Bank, head: Run, said: Said, monke
 
 def test_a_loss_that_grows_is_an_explosion(clean: Bank, head: Run, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([1.0, 2.0, 9.0, 30.0, 60.0, 60.0, *[1.0] * 100])
-    monkeypatch.setattr(Program, "step", lambda *_: (next(losses), 4.0))
+    monkeypatch.setattr(KerasStep, "step", lambda *_: (next(losses), 4.0))
     finetune(head, unfreeze=["all"], epochs=1, batch_size=8, seed=3, reporter=said)
     assert said.warned == [
         "phase 1, epoch 1, step 5: the loss exploded: once more from the best weights so far, with a tenth of the "
@@ -161,14 +162,14 @@ def test_it_goes_on_as_if_nothing_had_happened(
 ) -> None:
     """Stopped after any checkpoint, also after that of an explosion, the same command gives the same weights."""
     wanted = {**QUICK, **options, "checkpoint_every": 2}
-    step = Program.step
+    step = KerasStep.step
 
-    def exploding(self: Program, images: Any, labels: Any, rate: float, number: int) -> tuple[float, float]:
+    def exploding(self: KerasStep, images: Any, labels: Any, rate: float, number: int) -> tuple[float, float]:
         loss, right = step(self, images, labels, rate, number)
         return float("nan") if number == 8 and rate > 0.005 else loss, right
 
     if wanted.pop("explodes", False):
-        monkeypatch.setattr(Program, "step", exploding)
+        monkeypatch.setattr(KerasStep, "step", exploding)
     whole = finetune(head, **wanted)
     expected, history = [w.numpy() for w in finetuned_model(whole).weights], whole.history
     save = Checkpoint.save

@@ -33,10 +33,10 @@ class MapNetwork:
 
     def __init__(self, heads: Sequence[MapHead], data: MapData) -> None:
         self._tf = import_tensorflow()
-        from featurebank.training.programs import losses, maps  # import TensorFlow at their top
+        from featurebank.training.programs import losses, maps, tensors  # import TensorFlow at their top
 
         self._program, self._data, self._first = maps, data, heads[0]
-        self._axis, self._losses = losses.head_axis, losses
+        self._axis, self._losses = tensors.head_axis, losses
         self.images, self.views, self.validated = len(data.y), data.X.views, data.validation is not None
         self._shape = _shape(maps, heads)
         self._train, self._val = data.maps(standardize=bool(self._first.standardize))

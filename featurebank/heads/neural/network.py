@@ -107,10 +107,10 @@ class DenseNetwork:
 
     def __init__(self, heads: Sequence[NeuralHead], data: DenseData) -> None:
         self._tf = import_tensorflow()
-        from featurebank.training.programs import dense, dense_blocks, losses  # import TensorFlow at their top
+        from featurebank.training.programs import dense, dense_blocks, tensors  # import TensorFlow at their top
 
         self._blocks, self._program, self._data, self._first = dense_blocks, dense, data, heads[0]
-        self._axis = losses.head_axis
+        self._axis = tensors.head_axis
         self.images, self.views, self.validated = len(data.y), 1 + len(data.views), data.validation is not None
         self._shape = _shape(dense, heads)
         sizes = (data.features, *self._first.layer_sizes(), len(data.classes))

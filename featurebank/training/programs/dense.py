@@ -19,14 +19,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import tensorflow as tf
 
-from featurebank.training.activations import BATCH_NORM_EPSILON
 from featurebank.training.dropout import dropped
-from featurebank.training.optimizers import Rule, Slots, Step, limited
-from featurebank.training.programs.losses import Tensors, head_axis, judged, mean_losses, penalties
+from featurebank.training.optimizers import Rule, Slots
+from featurebank.training.programs.losses import mean_losses, penalties, summed_losses
+from featurebank.training.programs.normalisation import batch_statistics, moved, normalized
+from featurebank.training.programs.tensors import Sizes, Tensors, per_head, traced_once, updated
 
 
 @dataclass(frozen=True)
@@ -44,37 +45,6 @@ class Shape:
     max_norm: bool = False
     penalized: bool = False
     """Whether any of them has a penalty on its kernels."""
-
-
-class Trained(Protocol):
-    """What a step of the optimizer needs to know of a program."""
-
-    @property
-    def rule(self) -> Rule:
-        """The optimizer's."""
-
-    @property
-    def max_norm(self) -> bool:
-        """Whether kernels are limited."""
-
-
-Sizes = tuple[Any, ...]
-"""The sizes of all arrays of a program; each set of them has a function of its own."""
-
-
-def traced_once(function: Any) -> Callable[..., Any]:
-    """Returns a function that is traced at its first call, for arrays of these sizes for good.
-
-    TensorFlow's own way would warn a user who trains many shapes of heads that a function is traced again and again.
-    """
-    concrete: list[Any] = []
-
-    def call(*arguments: Any) -> Any:
-        if not concrete:
-            concrete.append(function.get_concrete_function(*arguments))
-        return concrete[0](*arguments)
-
-    return call
 
 
 @cache
@@ -136,7 +106,7 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
         def body(i: Any, loss: Any, right: Any) -> tuple[Any, Any, Any]:
             outputs = _first(shape, tf.gather(X, rows[i]), params, None)
             logits, _ = _logits(shape, outputs, params, moving=moving)
-            losses, hits = judged(logits, tf.gather(y, rows[i]), weights[i], options)
+            losses, hits = summed_losses(logits, tf.gather(y, rows[i]), weights[i], options)
             return i + 1, loss + losses, right + hits
 
         start = (0, tf.zeros((heads,)), tf.zeros((heads,)))
@@ -155,13 +125,6 @@ def keeping_program(sizes: Sizes) -> Callable[[Tensors, Tensors, Any], Tensors]:
         return {name: tf.where(per_head(better, name, value), value, kept[name]) for name, value in new.items()}
 
     return traced_once(keep)
-
-
-def per_head(values: Any, name: str, parameter: Any) -> Any:
-    """Reshapes values (K,) so that they broadcast over the tensor of that name."""
-    shape = [1] * parameter.shape.rank
-    shape[head_axis(name)] = -1
-    return tf.reshape(values, shape)
 
 
 Drop = Callable[[int, Any], Any]
@@ -241,45 +204,9 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 
 
 def _normalized(outputs: Any, layer: int, params: Tensors, weights: Any, moving: Tensors | None, seen: Tensors) -> Any:
-    """Normalises outputs (K, b, h) by the batch's own statistics, or by the moving ones.
-
-    References:
-        Ioffe, Szegedy, "Batch Normalization", ICML 2015, arXiv:1502.03167.
-    """
+    """Normalises outputs (K, b, h) by the batch's own statistics, or by the moving averages."""
+    names = f"mean{layer}", f"variance{layer}"
     if moving is None:
-        share = (weights / tf.reduce_sum(weights))[None, :, None]
-        mean = tf.reduce_sum(outputs * share, 1)
-        variance = tf.reduce_sum(tf.square(outputs - mean[:, None]) * share, 1)
-        seen[f"mean{layer}"], seen[f"variance{layer}"] = mean, variance
-    else:
-        mean, variance = moving[f"mean{layer}"], moving[f"variance{layer}"]
-    scale = params[f"gamma{layer}"] / tf.sqrt(variance + BATCH_NORM_EPSILON)
-    return (outputs - mean[:, None]) * scale[:, None] + params[f"beta{layer}"][:, None]
-
-
-def moved(moving: Tensors, seen: Tensors, keep: Any, active: Any) -> Tensors:
-    """Returns the moving statistics after a batch; those of heads that are not active stay."""
-    share = ((1 - keep) * active)[:, None]
-    return {name: value + (seen[name] - value) * share for name, value in moving.items()}
-
-
-def updated(
-    shape: Trained, params: Tensors, slots: dict[str, Slots], gradients: Tensors, rates: Any, options: Tensors,
-    active: Any, step: Any,
-) -> tuple[Tensors, dict[str, Slots]]:  # fmt: skip
-    """Takes one step; heads that are not active keep their parameters."""
-    new_params, new_slots = {}, {}
-    for name, p in params.items():
-        rate, momentum, mask, decay = (
-            per_head(v, name, p) for v in (rates, options["momentum"], active, options["weight_decay"])
-        )
-        gradient = gradients[name]
-        if name.startswith("kernel"):
-            gradient += per_head(options["l1"], name, p) * tf.sign(p) + 2 * per_head(options["l2"], name, p) * p
-        p -= p * decay * rate  # noqa: PLW2901 - before the step, as Keras does
-        at = Step(rate, momentum, step, mask)
-        new_params[name], new_slots[name] = shape.rule.update(p, slots[name], gradient, at)
-        if shape.max_norm and name.startswith("kernel"):
-            most = per_head(options["max_norm"], name, p)
-            new_params[name] = limited(new_params[name], [0 if name == "kernel0" else 1], most)
-    return new_params, new_slots
+        seen |= zip(names, batch_statistics(outputs, weights), strict=True)
+    mean, variance = ((seen if moving is None else moving)[name] for name in names)
+    return normalized(outputs, str(layer), params, (mean, variance))

@@ -19,17 +19,10 @@ from typing import Any
 import tensorflow as tf
 
 from featurebank.training.optimizers import Slots
-from featurebank.training.programs.dense import (
-    Shape,
-    Sizes,
-    by_head,
-    dropper,
-    head_losses,
-    moved,
-    traced_once,
-    updated,
-)
-from featurebank.training.programs.losses import Tensors, penalties
+from featurebank.training.programs.dense import Shape, by_head, dropper, head_losses
+from featurebank.training.programs.losses import penalties
+from featurebank.training.programs.normalisation import moved
+from featurebank.training.programs.tensors import Sizes, Tensors, traced_once, updated
 
 _SMALL = 1 << 22
 """Weights of kernels that stay in one block: cutting them would cost more than it saves."""

@@ -1,4 +1,4 @@
-"""The losses of K heads at once: cross-entropy with smoothed labels and class weights, penalties, right answers."""
+"""Losses and right answers: cross-entropy with smoothed labels, of one network and of K heads at once; penalties."""
 
 from __future__ import annotations
 
@@ -6,36 +6,54 @@ from typing import Any
 
 import tensorflow as tf
 
-Tensors = dict[str, Any]
-"""By name and layer: "kernel0", "bias0" (none before batch normalisation, which takes every constant off again), with
-batch normalisation "gamma0", "beta0" (trained) and "mean0", "variance0" (moving). The first kernel is (d, K, h), so
-that it is one matrix without being moved; all others have the heads first: biases and the like (K, h), later kernels
-(K, h, h')."""
+from featurebank.training.programs.tensors import Tensors, head_axis
 
 
-def head_axis(name: str) -> int:
-    """Returns which axis of a tensor counts the heads."""
-    return 1 if name == "kernel0" else 0
+def cross_entropies(logits: Any, labels: Any, smoothing: Any) -> Any:
+    """Returns the cross-entropy of each image with smoothed labels.
+
+    Args:
+        logits: (b, classes) of one network, or (K, b, classes) of K heads.
+        labels: (b,) int32.
+        smoothing: share of the target that is spread evenly over the classes; (K, 1, 1) where heads differ in it.
+
+    Returns:
+        (b,), or (K, b).
+    """
+    targets = tf.one_hot(labels, logits.shape[-1]) * (1 - smoothing) + smoothing / logits.shape[-1]
+    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+
+def hits(logits: Any, labels: Any) -> Any:
+    """Returns 1 for each image that is judged right and 0 for the others: float32, (b,) or (K, b)."""
+    repeated = tf.broadcast_to(labels, tf.shape(logits)[:-1])
+    return tf.cast(tf.argmax(logits, -1, tf.int32) == repeated, tf.float32)
 
 
 def mean_losses(logits: Any, labels: Any, weights: Any, options: Tensors) -> tuple[Any, Any]:
-    """Returns the mean cross-entropy of each head for logits (K, b, classes), smoothed and weighed by class.
+    """Returns the training loss of K heads over a batch, with label smoothing and class weights.
+
+    Args:
+        logits: (K, b, classes).
+        labels: (b,) int32.
+        weights: (b,) of the images, 0 for padding.
+        options: of the heads.
 
     Returns:
         The mean cross-entropy (K,), and the summed weights of the images that are judged right (K,).
     """
     each = weights * tf.gather(options["class_weight"], labels, axis=1)
-    losses = tf.reduce_sum(_cross_entropies(logits, labels, options) * each, 1) / tf.reduce_sum(weights)
-    return losses, _right(logits, labels, weights)
+    losses = tf.reduce_sum(_of_heads(logits, labels, options) * each, 1) / tf.reduce_sum(weights)
+    return losses, tf.reduce_sum(hits(logits, labels) * weights, 1)
 
 
-def judged(logits: Any, labels: Any, weights: Any, options: Tensors) -> tuple[Any, Any]:
-    """Returns the summed cross-entropy, smoothed, and right answers of each head, (K,) each; see `mean_losses`.
+def summed_losses(logits: Any, labels: Any, weights: Any, options: Tensors) -> tuple[Any, Any]:
+    """Returns the summed cross-entropy, smoothed, and the right answers of K heads, (K,) each; see `mean_losses`.
 
-    As in Keras, class weights are those of training alone.
+    There are no class weights in it: as in Keras, they act in training alone.
     """
-    losses = _cross_entropies(logits, labels, options)
-    return tf.reduce_sum(losses * weights, 1), _right(logits, labels, weights)
+    losses = tf.reduce_sum(_of_heads(logits, labels, options) * weights, 1)
+    return losses, tf.reduce_sum(hits(logits, labels) * weights, 1)
 
 
 def penalties(params: Tensors, options: Tensors) -> Any:
@@ -48,15 +66,5 @@ def penalties(params: Tensors, options: Tensors) -> Any:
     return total
 
 
-def _cross_entropies(logits: Any, labels: Any, options: Tensors) -> Any:
-    """Returns the cross-entropy (K, b) of logits (K, b, classes) with smoothed labels."""
-    smoothing = options["label_smoothing"][:, None, None]
-    targets = tf.one_hot(labels, logits.shape[-1])[None] * (1 - smoothing) + smoothing / logits.shape[-1]
-    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-
-
-def _right(logits: Any, labels: Any, weights: Any) -> Any:
-    """Returns the summed weights of the images that each head judges right (K,)."""
-    repeated = tf.broadcast_to(labels, tf.shape(logits)[:2])
-    hits = tf.cast(tf.argmax(logits, -1, tf.int32) == repeated, tf.float32)
-    return tf.reduce_sum(hits * weights, 1)
+def _of_heads(logits: Any, labels: Any, options: Tensors) -> Any:
+    return cross_entropies(logits, labels, options["label_smoothing"][:, None, None])

@@ -28,11 +28,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from featurebank.training.activations import BATCH_NORM_EPSILON
 from featurebank.training.dropout import dropped
 from featurebank.training.optimizers import Rule, Slots
-from featurebank.training.programs.dense import ACTIVATIONS, Sizes, moved, traced_once, updated
-from featurebank.training.programs.losses import Tensors, judged, mean_losses, penalties
+from featurebank.training.programs.dense import ACTIVATIONS
+from featurebank.training.programs.losses import mean_losses, penalties, summed_losses
+from featurebank.training.programs.normalisation import batch_statistics, moved, normalized
+from featurebank.training.programs.tensors import Sizes, Tensors, traced_once, updated
 from featurebank.training.stems import GEM_FLOOR, Layer, edges, kernel_name
 
 
@@ -116,7 +117,7 @@ def evaluation_program(shape: MapShape, sizes: Sizes) -> Callable[..., tuple[Any
         outputs: Any, labels: Any, weights: Any, params: Tensors, moving: Tensors, options: Tensors, heads: int
     ) -> tuple[Any, Any]:
         logits = _logits(outputs, _Pass(shape, params, heads, weights, moving, None, {}))
-        return judged(logits, labels, weights, options)
+        return summed_losses(logits, labels, weights, options)
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def evaluate(x: Any, labels: Any, weights: Any, params: Tensors, moving: Tensors, options: Tensors) -> Any:
@@ -264,25 +265,12 @@ def _activated(x: Any, name: str, normalization: str, run: _Pass) -> Any:
 
 
 def _normalized(x: Any, name: str, run: _Pass) -> Any:
-    """Normalises x (K, b, ..., units) by the batch's own statistics, or by the moving ones.
-
-    References:
-        Ioffe, Szegedy, "Batch Normalization", ICML 2015, arXiv:1502.03167.
-    """
-    inner = (1,) * (x.shape.rank - 2)
-    per_unit = (run.heads, *inner, x.shape[-1])
+    """Normalises x (K, b, ..., units) by the batch's own statistics, or by the moving averages."""
+    names = f"mean_{name}", f"variance_{name}"
     if run.moving is None:
-        axes = tuple(range(1, x.shape.rank - 1))
-        places = x.shape.num_elements() / (run.heads * x.shape[1] * x.shape[-1])
-        share = tf.reshape(run.weights / (tf.reduce_sum(run.weights) * places), (1, -1, *inner))
-        mean = tf.reduce_sum(x * share, axes)
-        variance = tf.reduce_sum(tf.square(x - tf.reshape(mean, per_unit)) * share, axes)
-        run.seen[f"mean_{name}"], run.seen[f"variance_{name}"] = mean, variance
-    else:
-        mean, variance = run.moving[f"mean_{name}"], run.moving[f"variance_{name}"]
-    scale = run.params[f"gamma_{name}"] / tf.sqrt(variance + BATCH_NORM_EPSILON)
-    shift = tf.reshape(run.params[f"beta_{name}"], per_unit)
-    return (x - tf.reshape(mean, per_unit)) * tf.reshape(scale, per_unit) + shift
+        run.seen.update(zip(names, batch_statistics(x, run.weights), strict=True))
+    mean, variance = ((run.seen if run.moving is None else run.moving)[part] for part in names)
+    return normalized(x, f"_{name}", run.params, (mean, variance))
 
 
 def _dropped(values: Any, layer: int, options: Tensors, steps: Any) -> Any:

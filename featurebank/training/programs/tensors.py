@@ -1,0 +1,94 @@
+"""The tensors of K heads side by side: their names, which axis counts the heads, and one step with all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from featurebank.training.optimizers import Regularization, Rule, Slots, Step, take_step
+
+Tensors = dict[str, Any]
+"""Tensors by name and layer: "kernel0", "bias0" (none before batch normalisation, which would subtract it again), with
+batch normalisation "gamma0", "beta0" (trained) and "mean0", "variance0" (moving averages). The first kernel is
+(d, K, h), so that it is one matrix without being copied; in all others the first axis counts the heads: biases and the
+like are (K, h), later kernels (K, h, h')."""
+
+Sizes = tuple[Any, ...]
+"""The sizes of all arrays of a program; each set of them has a compiled function of its own."""
+
+
+class Trained(Protocol):
+    """What a step of the optimizer needs to know about the heads of a program."""
+
+    @property
+    def rule(self) -> Rule:
+        """Update rule of the optimizer."""
+
+    @property
+    def max_norm(self) -> bool:
+        """Whether the norms of kernels are limited."""
+
+
+def head_axis(name: str) -> int:
+    """Returns which axis of a tensor counts the heads."""
+    return 1 if name == "kernel0" else 0
+
+
+def per_head(values: Any, name: str, parameter: Any) -> Any:
+    """Reshapes values (K,) so that they broadcast over the tensor of that name."""
+    shape = [1] * parameter.shape.rank
+    shape[head_axis(name)] = -1
+    return tf.reshape(values, shape)
+
+
+def traced_once(function: Any) -> Callable[..., Any]:
+    """Returns a function that is traced at its first call, and whose arrays keep the sizes of that call.
+
+    TensorFlow's own way would warn a user who trains many shapes of heads that a function is traced again and again.
+    """
+    concrete: list[Any] = []
+
+    def call(*arguments: Any) -> Any:
+        if not concrete:
+            concrete.append(function.get_concrete_function(*arguments))
+        return concrete[0](*arguments)
+
+    return call
+
+
+def updated(
+    shape: Trained, params: Tensors, slots: dict[str, Slots], gradients: Tensors, rates: Any, options: Tensors,
+    active: Any, number: Any,
+) -> tuple[Tensors, dict[str, Slots]]:  # fmt: skip
+    """Takes one step with the parameters of K heads.
+
+    Args:
+        shape: of the heads.
+        params: before the step.
+        slots: of the optimizer, before the step.
+        gradients: of the sum of the heads' losses.
+        rates: (K,) learning rates.
+        options: of the heads.
+        active: (K,) 1, or 0 for heads that keep their parameters.
+        number: of the step, counted from 1.
+
+    Returns:
+        The parameters and slots after the step.
+    """
+    new_params, new_slots = {}, {}
+    for name, p in params.items():
+        rate, momentum, mask, decay = (
+            per_head(v, name, p) for v in (rates, options["momentum"], active, options["weight_decay"])
+        )
+        regularization = Regularization(decay)
+        if name.startswith("kernel"):
+            l1, l2, most = (per_head(options[option], name, p) for option in ("l1", "l2", "max_norm"))
+            limit = most if shape.max_norm else None
+            regularization = Regularization(decay, l1, l2, max_norm=limit, axes=[0 if name == "kernel0" else 1])
+        at = Step(rate, momentum, number, mask)
+        new_params[name], new_slots[name] = take_step(
+            shape.rule, p, slots[name], gradients[name], at, regularization=regularization
+        )
+    return new_params, new_slots

@@ -1,7 +1,7 @@
-"""The command line: a command parses, imports one stage inside its body, calls it and prints.
+"""The command line: each command parses its options, imports and calls one stage, and prints the result.
 
-Commands are in `commands/`, one file a command or group; `context` holds the global options, `reporter` draws
-progress.
+Commands are in `commands/`, one file per command or group; `context` has the global options, and `reporter` draws
+progress. Open `main` first.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ for command in (
 
 
 def main() -> None:
-    """Runs the command line; the exit code is 0 done, 1 a failure to mend, 2 wrong usage, 130 interrupted."""
+    """Runs the command line; exit codes: 0 success, 1 an error, 2 wrong usage, 130 an interruption."""
     _prepare()
     try:
         code = group(standalone_mode=False)
@@ -86,21 +86,21 @@ def main() -> None:
         _show_usage(error)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        echo("interrupted: what was finished is kept, run the same command again to go on", err=True)
+        echo("interrupted: finished work is saved; run the same command again to continue", err=True)
         _leave_threads()
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output (head, less) has gone
+    except BrokenPipeError:  # the program that reads our output (head, less) has ended
         sys.stderr.close()
         sys.exit(1)
-    except ConfigError as error:  # of a file, which may have several problems: each has a line
+    except ConfigError as error:  # a file may have several problems, one per line
         _fail(*str(error).splitlines())
     except FeatureBankError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"the system refused: {error}")
-    except Exception as error:  # noqa: BLE001 - a fault of ours; names in its traceback must not reach the terminal raw
+        _fail(f"operating system error: {error}")
+    except Exception as error:  # noqa: BLE001 - our own bug; names in its traceback must not reach the terminal raw
         echo_lines(traceback.format_exc(), err=True)
-        _fail(f"a fault of featurebank, {type(error).__name__}: please report it with the lines above")
+        _fail(f"internal error of featurebank, {type(error).__name__}: please report it with the lines above")
 
 
 def _show_usage(error: click.ClickException) -> None:
@@ -112,9 +112,9 @@ def _show_usage(error: click.ClickException) -> None:
 
 
 def _leave_threads() -> None:
-    """Ends the process at once where a thread is still at work: a library may take hours, a decoder seconds.
+    """Ends the process at once if a thread is still working: a library may take hours, a decoder seconds.
 
-    Nothing is lost: whatever is on disk is whole at any moment, as after SIGKILL.
+    Nothing is lost: as after SIGKILL, files on disk are complete at any moment.
     """
     if any(thread.name.startswith("featurebank-") for thread in threading.enumerate()):
         sys.stdout.flush()

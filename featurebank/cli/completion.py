@@ -1,6 +1,6 @@
-"""Names that a shell completes: what the cache holds, and what featurebank knows by name.
+"""Shell completion of names: banks, runs and taps in the cache, and built-in grids, backbones, heads and datasets.
 
-None of them needs TensorFlow, scikit-learn or HDF5: a shell waits for them.
+Completion imports neither TensorFlow, scikit-learn nor HDF5, because the shell waits for it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def _grids(settings: Settings) -> list[str]:
 
 
 def _taps(settings: Settings) -> list[str]:
-    found = ["pooled", "map"]
+    taps = ["pooled", "map"]
     for path in settings.cache.glob(f"*/{_MANIFEST}"):
         try:
-            found += json.loads(path.read_text(encoding="utf-8")).get("taps", [])
-        except (OSError, ValueError, AttributeError, TypeError):  # damaged: other commands say so
+            taps += json.loads(path.read_text(encoding="utf-8")).get("taps", [])
+        except (OSError, ValueError, AttributeError, TypeError):  # damaged: other commands report it
             continue
-    return found
+    return taps
 
 
 def _backbones(settings: Settings) -> list[str]:
@@ -63,19 +63,19 @@ _NAMES: Mapping[str, Callable[[Settings], Iterable[str]]] = {
     "tap": _taps, "backbones": _backbones, "network": _backbones, "head": _heads, "listed": _heads,
     "dataset": _datasets, "folder": _datasets, "test_dataset": _datasets,
 }  # fmt: skip
-"""By the name of a parameter."""
+"""Maps the name of a parameter to the function that returns its possible values."""
 _OR_PATHS = ("backbones", "network", "dataset", "folder", "test_dataset")
-"""Parameters that take a path as well, which the shell itself completes."""
+"""Parameters that also accept a path, which the shell itself completes."""
 
 
 def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Returns the names that begin as what was typed, and a request for paths where these are taken too."""
+    """Returns the names that start with the incomplete word, and for some parameters a request to complete paths."""
     names = _NAMES[parameter.name or ""](context.find_object(Settings) or Settings())
-    # First: on it, click's script for bash forgets the names before it, and completes paths where no name is left.
+    # Paths come first: click's bash script drops all names before this item, and completes paths if no name follows.
     paths = [CompletionItem(incomplete, type="file")] if parameter.name in _OR_PATHS else []
     return [*paths, *(CompletionItem(name) for name in sorted(set(names)) if name.startswith(incomplete))]
 
 
 def completes(parameter: click.Parameter) -> bool:
-    """Tells whether names are known for a parameter."""
+    """Returns whether this module can complete a parameter."""
     return parameter.name in _NAMES

@@ -1,4 +1,4 @@
-"""Where rich draws: tables and bars, with everything in them shown as `terminal.printable` shows it."""
+"""The console on which rich draws tables and bars; it escapes their text like `terminal.printable`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from featurebank.system.hints import with_global_options
 
 
 class SafeConsole(Console):
-    """A console that lets nothing but rich itself control the terminal."""
+    """A console on which only rich itself can control the terminal."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Renders an object; in its text, control characters are escaped."""
+        """Renders an object and escapes control characters in its text."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text == "\n":
                 yield segment
@@ -24,5 +24,5 @@ class SafeConsole(Console):
                 yield Segment("\n".join(map(printable, segment.text.split("\n"))), segment.style)
 
     def print_line(self, text: str, **options: Any) -> None:
-        """Prints one line as it is, without markup and unbroken."""
+        """Prints one line without interpreting markup and without wrapping it."""
         self.print(printable(with_global_options(text)), markup=False, soft_wrap=True, **options)

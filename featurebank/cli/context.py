@@ -1,4 +1,4 @@
-"""The options that every command understands, before its name and after it."""
+"""The global options, which every command accepts before and after its name."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from featurebank.system.runtime import default_cache, set_native_logs, set_ram, 
 
 @dataclass
 class Settings:
-    """The values of the options that every command understands."""
+    """The values of the global options."""
 
     cache: Path = field(default_factory=default_cache)
     quiet: bool = False
     verbose: bool = False
     repeated: dict[str, str] = field(default_factory=dict)
-    """Options that a command in a message repeats."""
+    """Options that commands in messages repeat, such as `--cache DIR`."""
     _reporter: Reporter | None = None
 
     def reporter(self) -> Reporter:
-        """Returns where a stage shows its progress: one for the whole command."""
+        """Returns the reporter that shows the progress of all stages of the command."""
         if self._reporter is None:
             from featurebank.cli.reporter import TerminalReporter
 
@@ -36,8 +36,8 @@ class Settings:
                 context.call_on_close(self._reporter.close)
         return self._reporter
 
-    def take(self, option: str, value: Any) -> None:
-        """Takes the value of an option that was given."""
+    def set(self, option: str, value: Any) -> None:
+        """Stores the value of an option and applies it."""
         if option in {"cache", "threads", "ram"}:
             self.repeated[f"--{option}"] = str(value)
             set_global_options([word for pair in self.repeated.items() for word in pair])
@@ -51,26 +51,26 @@ class Settings:
 
 
 class Current(Reporter):
-    """Shows in the way of the settings as they are then: options after the command's name may still change them."""
+    """Passes progress to the reporter of the settings at that time: options after the command's name may change it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def track(self, what: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """Shows how far a piece of work is."""
+        """Shows the progress of countable work."""
         return self._settings.reporter().track(what, total, unit)
 
     def step(self, what: str) -> AbstractContextManager[None]:
-        """Shows what is done."""
+        """Shows the name of the current work."""
         return self._settings.reporter().step(what)
 
     def detail(self, text: str) -> None:
-        """Shows how far the present piece of the work is."""
+        """Shows the progress of the current item."""
         self._settings.reporter().detail(text)
 
 
 def reset() -> None:
-    """Forgets what an earlier command of this process has chosen."""
+    """Resets the global options that an earlier command of this process has set."""
     set_threads(None)
     set_ram(None)
     set_global_options(())
@@ -80,19 +80,19 @@ def reset() -> None:
 def _take(context: click.Context, option: click.Parameter, value: Any) -> None:
     settings = context.ensure_object(Settings)
     if value is not None and value is not False and option.name:
-        settings.take(option.name, value)
+        settings.set(option.name, value)
 
 
 def global_options(*, hidden: bool) -> list[click.Option]:
-    """Returns the options that every command understands; `hidden` ones are not in the help."""
+    """Returns the global options; if `hidden`, the help omits them."""
     more: dict[str, Any] = {"expose_value": False, "callback": _take, "hidden": hidden}
     return [
         click.Option(
             ["--cache"], type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-            help="Directory of the banks.  [default: $FEATUREBANK_CACHE, else ./cache]", **more,
+            help="Directory of the banks.  [default: $FEATUREBANK_CACHE, or ./cache]", **more,
         ),
         click.Option(
-            ["--threads"], type=int, metavar="N", help="Threads of all libraries together.  [default: one a core]",
+            ["--threads"], type=int, metavar="N", help="Threads of all libraries together.  [default: one per core]",
             **more,
         ),
         click.Option(

@@ -1,4 +1,4 @@
-"""Groups of commands: they understand the global options after a command's name too, and what else it may be called."""
+"""Groups of commands: they add the global options to each command and suggest a command for a wrong name."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _OTHER_NAMES: Mapping[str, Mapping[str, str]] = {
         "check": "verify", "clean": "gc", "prune": "gc", "join": "merge", "save": "export",
     },
 }  # fmt: skip
-"""By a command that only one group has: what its commands are called elsewhere."""
+"""Common other names of commands, for each group; a command that only this group has identifies the group."""
 
 
 class WrongValueError(click.ClickException):
-    """Options have values that they cannot have, in whatever company: wrong usage."""
+    """Reports invalid values of single options as wrong usage."""
 
     exit_code = 2
 
@@ -46,7 +46,7 @@ class Commands(click.Group):
     """A group of commands."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Adds a command, with the global options."""
+        """Adds a command and gives it the global options."""
         super().add_command(cmd, name)
         for parameter in filter(completes, cmd.params):
             parameter._custom_shell_complete = complete  # what click's own `shell_complete=` sets
@@ -54,23 +54,23 @@ class Commands(click.Group):
         cmd.epilog = _EPILOG
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs a command; where options of its stage are wrong, names them as on the command line."""
+        """Runs a command; errors name the options of its stage as on the command line."""
         try:
             return super().invoke(ctx)
         except OptionsError as error:
             command = self.get_command(ctx, ctx.invoked_subcommand or "")
             names = {p.name: max(p.opts, key=len) for p in (command.params if command else ())}
-            told = [problem.told(lambda name: names.get(name, name)) for problem in error.problems]
-            if not told:
+            messages = [problem.told(lambda name: names.get(name, name)) for problem in error.problems]
+            if not messages:
                 raise
             if all(problem.name in names for problem in error.problems):
-                raise WrongValueError("; ".join(told)) from error
-            raise OptionsError(problem_lines(told)) from error
+                raise WrongValueError("; ".join(messages)) from error
+            raise OptionsError(problem_lines(messages)) from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Finds the command of a name; for a name that is none, names the nearest."""
+        """Returns the command of a name, or fails with the most similar names."""
         if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing and args[0][:1] not in {"-", ""}:
             ctx.fail(f"no such command '{args[0]}': {self._advice(ctx, args[0])}")
         return super().resolve_command(ctx, args)

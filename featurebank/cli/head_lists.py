@@ -1,4 +1,4 @@
-"""What `featurebank heads --list` prints: the kinds of heads, and the parameters of one."""
+"""The output of `featurebank heads --list`: the kinds of heads, and the parameters of one kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WIDEST = 110
 
 
 def print_kinds(*, as_json: bool) -> None:
-    """Prints the kinds of heads, what they need and what they are."""
+    """Prints the kinds of heads with their input (vectors or maps) and a description."""
     from featurebank.cli.tables import print_table
     from featurebank.heads.catalog import HEADS
 
@@ -32,24 +32,24 @@ def print_kinds(*, as_json: bool) -> None:
 
 
 def print_parameters(name: str, *, as_json: bool) -> None:
-    """Prints the parameters of a kind of head with their defaults and meaning."""
+    """Prints the parameters of a kind of head with their defaults and meanings."""
     from featurebank.heads.catalog import kind_of
     from featurebank.heads.lookup import list_parameters
 
     kind = kind_of(name)
-    needs, found = kind.needs, list_parameters(kind)
+    needs, parameters = kind.needs, list_parameters(kind)
     if as_json:
-        parameters = [{**asdict(parameter), "default": _plain(parameter.default)} for parameter in found]
-        print_json({"name": name, "what": kind.what, "needs": needs, "parameters": parameters})
+        values = [{**asdict(parameter), "default": _plain(parameter.default)} for parameter in parameters]
+        print_json({"name": name, "what": kind.what, "needs": needs, "parameters": values})
         return
     width = min(_WIDEST, shutil.get_terminal_size().columns)
     echo(f"{name}: {kind.what}. Needs {needs}.")
     echo()
-    for parameter in found:
+    for parameter in parameters:
         echo(f"{parameter.name} = {json.dumps(_plain(parameter.default))}")
         if parameter.meaning:
             echo_lines(textwrap.fill(parameter.meaning, width, initial_indent="    ", subsequent_indent="    "))
-    numbers = [p for p in found if isinstance(p.default, int | float) and not isinstance(p.default, bool)]
+    numbers = [p for p in parameters if isinstance(p.default, int | float) and not isinstance(p.default, bool)]
     if numbers:
         echo()
         echo(f"Example: featurebank heads --head {name} -p {numbers[0].name}={numbers[0].default}")

@@ -1,4 +1,4 @@
-"""The leaderboard: as a table in the terminal, as JSON values and as a CSV file."""
+"""The leaderboard as a table on the terminal, as JSON values and as a CSV file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _FAILURES = 5
 
 
 def run_json(run: Run, best: Run) -> dict[str, Any]:
-    """Returns a run for `--json`; only the chosen one shows its test metrics."""
-    found = run.summary()
+    """Returns a run for `--json`; only the best run includes its test metrics."""
+    summary = run.summary()
     if run.run != best.run or "test" not in run.metrics:
-        found["metrics"] = {split: values for split, values in run.metrics.items() if split != "test"}
-    return found
+        summary["metrics"] = {split: values for split, values in run.metrics.items() if split != "test"}
+    return summary
 
 
 def board_json(runs: Sequence[Run], best: Run, *, sort: str | None = None, top: int | None = None) -> dict[str, Any]:
@@ -33,9 +33,9 @@ def board_json(runs: Sequence[Run], best: Run, *, sort: str | None = None, top: 
 
     Args:
         runs: of one bank.
-        best: the chosen run; where it is not among the runs, as after folds, it is put before them.
+        best: the selected run; if it is not in `runs`, as after cross-validation, it is added in front.
         sort: as in `print_board`.
-        top: how many runs and entries are told; None for all.
+        top: the number of runs and entries to return; None for all.
     """
     from featurebank.runs.comparison import entries
 
@@ -50,39 +50,39 @@ def board_json(runs: Sequence[Run], best: Run, *, sort: str | None = None, top: 
 
 
 def print_board(runs: Sequence[Run], best: Run, *, more: str, top: int = SHOWN, sort: str | None = None) -> None:
-    """Prints a line for each specification, then what has failed.
+    """Prints one line for each specification, then the failures.
 
     Args:
         runs: of one bank.
-        best: the chosen run.
-        more: the command that shows all lines; their number is put behind it.
-        top: how many lines are printed.
-        sort: one of `SORT_KEYS`; None is the order in which runs are chosen.
+        best: the selected run.
+        more: the command that shows all lines; their number is appended.
+        top: the number of lines to print.
+        sort: one of `SORT_KEYS`; None for the order of selection.
     """
     from featurebank.runs.comparison import entries
     from featurebank.runs.labels import short_names
 
-    found = entries(runs)
-    shown = sorted_entries(found, sort)[:top]
-    names, alike = short_names([entry.spec for entry in shown])
-    _print_entries(shown, names, best)
+    entries_of_runs = entries(runs)
+    listed = sorted_entries(entries_of_runs, sort)[:top]
+    names, alike = short_names([entry.spec for entry in listed])
+    _print_entries(listed, names, best)
     if alike:
-        echo("the same in these rows: " + ", ".join(f"{word} ({', '.join(of)})" for word, of in alike.items()))
-    if len(found) > top:
-        echo(f"and {len(found) - top} more: {more} {len(found)}")
-    _print_alike(found)
+        echo("common to these rows: " + ", ".join(f"{word} ({', '.join(of)})" for word, of in alike.items()))
+    if len(entries_of_runs) > top:
+        echo(f"and {len(entries_of_runs) - top} more: {more} {len(entries_of_runs)}")
+    _print_significance(entries_of_runs)
     failed = [run for run in runs if run.failure]
     for run in failed[:_FAILURES]:
         echo(f"failed: {run.run} {run.spec}: {run.failure}")
     if len(failed) > _FAILURES:
-        echo(f"and {len(failed) - _FAILURES} more failed: --csv FILE has their reasons")
+        echo(f"and {len(failed) - _FAILURES} more failed: --csv FILE writes their reasons")
     if stopped := sum(run.rung is not None for run in runs):
-        echo(f"{counted(stopped, 'run')} stopped early in a race")
+        echo(f"{counted(stopped, 'run')} stopped early by --search halving")
 
 
 def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: Run) -> None:
-    """Prints the table; how many runs stand behind a line only where that says something."""
-    from featurebank.cli.tables import print_table, that_fit
+    """Prints the table; it has a column with the number of runs only if some entry has several."""
+    from featurebank.cli.tables import fitting_columns, print_table
 
     cells = {name: [text(entry) for entry in shown] for name, text in _FIGURES.items()}
     start = {
@@ -92,17 +92,17 @@ def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: Run) -> N
     if any(len(entry.runs) > 1 for entry in shown):
         start["runs"] = [_behind(entry) for entry in shown]
     cells = {**start, **cells}
-    columns = that_fit(cells, "head", _FIRST_TO_GO)
+    columns = fitting_columns(cells, "head", _FIRST_TO_GO)
     print_table(
-        columns, zip(*(cells[name] for name in columns), strict=True), right=[n for n in _FIGURES if n != _WORD],
+        columns, zip(*(cells[name] for name in columns), strict=True), right=[n for n in _FIGURES if n != _VERDICT],
         whole=[name for name in columns if name != "head"],
     )  # fmt: skip
 
 
 def _name(entry: Entry, best: Run) -> str:
-    chosen = entry.spec == best.spec
-    mark = ("*" if chosen else " ") + ("=" if entry.indistinguishable else " ")
-    return f"{mark} {best.run if chosen else entry.runs[0].run}"
+    is_best = entry.spec == best.spec
+    mark = ("*" if is_best else " ") + ("=" if entry.indistinguishable else " ")
+    return f"{mark} {best.run if is_best else entry.runs[0].run}"
 
 
 def _behind(entry: Entry) -> str:
@@ -113,7 +113,7 @@ def _behind(entry: Entry) -> str:
     return f"{len(entry.runs)}, {in_words(entry.folds)}" + ("" if entry.complete else ", not all")
 
 
-_WORD = ""
+_VERDICT = ""
 _FIGURES: dict[str, Callable[[Entry], str]] = {
     "val acc": lambda entry: f"{entry.mean:.4f}" + ("" if entry.std is None else f" ± {entry.std:.4f}"),
     "95 % interval": lambda entry: f"{entry.interval[0]:.3f}-{entry.interval[1]:.3f}",
@@ -121,46 +121,46 @@ _FIGURES: dict[str, Callable[[Entry], str]] = {
     "macro F1": lambda entry: f"{entry.score('macro_f1'):.4f}",
     "train acc": lambda entry: f"{entry.train:.4f}",
     "gap": lambda entry: f"{entry.gap:+.3f}",
-    _WORD: lambda entry: entry.verdict,
+    _VERDICT: lambda entry: entry.verdict,
     "seconds": lambda entry: f"{entry.seconds:.2f}",
 }
-_FIRST_TO_GO = ("macro F1", "val loss", "train acc", "gap", "runs", "seconds", "95 % interval", _WORD)
-"""Columns that a narrow terminal does without."""
+_FIRST_TO_GO = ("macro F1", "val loss", "train acc", "gap", "runs", "seconds", "95 % interval", _VERDICT)
+"""Columns to omit on a narrow terminal, in this order."""
 
 
-def _print_alike(found: Sequence[Entry]) -> None:
-    compared = sum(entry.p_value is not None for entry in found)
-    alike = sum(entry.indistinguishable for entry in found[1:])
+def _print_significance(all_entries: Sequence[Entry]) -> None:
+    compared = sum(entry.p_value is not None for entry in all_entries)
+    alike = sum(entry.indistinguishable for entry in all_entries[1:])
     if compared:
         echo(
-            f"= {alike} of {counted(compared, 'other head')} cannot be told from the first "
-            "(McNemar's test on the same images, 5 %, corrected by Holm)"
+            f"= {alike} of {counted(compared, 'other head')} do not differ significantly from the first "
+            "(McNemar's test on the same images, 5 %, Holm's correction)"
         )
 
 
 def print_best(bank: Bank, best: Run, runs: Sequence[Run] = ()) -> None:
-    """Prints the chosen run, and its test accuracy if it has one.
+    """Prints the selected run, and its test accuracy if it has one.
 
     Args:
-        bank: that it was trained on.
-        best: the run.
-        runs: those that it was chosen from; where they were judged on folds, so was its specification.
+        bank: the bank that the run was trained on.
+        best: the selected run.
+        runs: the runs that it was selected from, perhaps cross-validated ones.
     """
-    echo(f"chosen by validation: {best.run}  {best.spec} on {best.tap}  {_validated(best, runs)}")
+    echo(f"selected by validation: {best.run}  {best.spec} on {best.tap}  {_validated(best, runs)}")
     if "test" in best.metrics:
         test = best.metrics["test"]
         low, high = test["accuracy_interval"]
         before = test.get("opened_before", 0)
-        told = f" after {counted(before, 'other opening')}" if before else ""
+        repeated = f" after {counted(before, 'other evaluation')}" if before else ""
         echo(
             f"test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on "
-            f"{counted(test['images'], 'image')} kept apart, opened {best.tested}{told}"
+            f"{counted(test['images'], 'held-out image')}, evaluated {best.tested}{repeated}"
         )
     echo(f"runs: {bank.path / 'runs'}")
 
 
 def _validated(best: Run, runs: Sequence[Run]) -> str:
-    """Returns the accuracy that a run was chosen by, in words."""
+    """Returns the accuracy by which a run was selected, as text."""
     from featurebank.runs.comparison import entries
     from featurebank.runs.ranking import in_words
 
@@ -172,49 +172,49 @@ def _validated(best: Run, runs: Sequence[Run]) -> str:
     return f"accuracy {entry.mean:.4f}{spread} on {in_words(entry.folds)} ({own} on the bank's own split)"
 
 
-def print_variants(found: Sequence[VariantResult]) -> None:
-    """Prints a line for each variant of a pipeline: what was chosen there, and how good it is."""
+def print_variants(results: Sequence[VariantResult]) -> None:
+    """Prints one line for each variant of a pipeline: the selected head and its metrics."""
     from featurebank.cli.tables import print_table
 
-    columns = ("variant", "chosen", "val acc", "95 % interval", "fine-tuned", "test acc", "seconds")
+    columns = ("variant", "selected", "val acc", "95 % interval", "fine-tuned", "test acc", "seconds")
     print_table(
-        columns, [_variant_cells(done) for done in found], right=("val acc", "95 % interval", "test acc", "seconds"),
+        columns, [_variant_cells(done) for done in results], right=("val acc", "95 % interval", "test acc", "seconds"),
         whole=("variant",),
     )  # fmt: skip
 
 
-def _variant_cells(done: VariantResult) -> list[str]:
-    chosen, tuned = done.result.chosen, done.result.finetuned
-    val, test = chosen.metrics["val"], chosen.metrics.get("test")
+def _variant_cells(variant: VariantResult) -> list[str]:
+    best, tuned = variant.result.chosen, variant.result.finetuned
+    val, test = best.metrics["val"], best.metrics.get("test")
     low, high = val["accuracy_interval"]
     gain = "-" if tuned is None else f"{(tuned.finetune or {})['gain']['accuracy'] * 100:+.1f} points"
     return [
-        done.name, str(chosen.spec), f"{val['accuracy']:.4f}", f"{low:.3f}-{high:.3f}", gain,
-        f"{test['accuracy']:.4f}" if test else "-", f"{done.seconds:.1f}",
+        variant.name, str(best.spec), f"{val['accuracy']:.4f}", f"{low:.3f}-{high:.3f}", gain,
+        f"{test['accuracy']:.4f}" if test else "-", f"{variant.seconds:.1f}",
     ]  # fmt: skip
 
 
-def sorted_entries(found: Sequence[Entry], key: str | None) -> list[Entry]:
-    """Returns the entries by one of `SORT_KEYS`, best first; None leaves them as they are."""
+def sorted_entries(all_entries: Sequence[Entry], key: str | None) -> list[Entry]:
+    """Returns the entries sorted by one of `SORT_KEYS`, best first; None keeps their order."""
     if key is None:
-        return list(found)
+        return list(all_entries)
     if key in {"seconds", "gap"}:
-        return sorted(found, key=lambda entry: float(getattr(entry, key)))
+        return sorted(all_entries, key=lambda entry: float(getattr(entry, key)))
     sign = 1 if key == "loss" else -1
-    return sorted(found, key=lambda entry: sign * (entry.mean if key == "accuracy" else entry.score(key)))
+    return sorted(all_entries, key=lambda entry: sign * (entry.mean if key == "accuracy" else entry.score(key)))
 
 
 def sorted_runs(runs: Sequence[Run], key: str | None) -> list[Run]:
-    """Returns the runs by one of `SORT_KEYS`, best first and failed ones last; None leaves them as they are."""
+    """Returns the runs sorted by one of `SORT_KEYS`, best first and failed ones last; None keeps their order."""
     if key is None:
         return list(runs)
-    done = [run for run in runs if not run.failure]
+    successful = [run for run in runs if not run.failure]
     failed = [run for run in runs if run.failure]
     if key == "seconds":
-        return [*sorted(done, key=lambda run: run.seconds), *failed]
+        return [*sorted(successful, key=lambda run: run.seconds), *failed]
     if key == "gap":
-        return [*sorted(done, key=_gap), *failed]
-    return [*sorted(done, key=lambda run: run.metrics["val"][key], reverse=key != "loss"), *failed]
+        return [*sorted(successful, key=_gap), *failed]
+    return [*sorted(successful, key=lambda run: run.metrics["val"][key], reverse=key != "loss"), *failed]
 
 
 def _gap(run: Run) -> float:
@@ -222,7 +222,7 @@ def _gap(run: Run) -> float:
 
 
 def write_board_csv(runs: Sequence[Run], path: Path) -> None:
-    """Writes the runs as a CSV file, one column for each metric and each parameter; lists are JSON."""
+    """Writes the runs to a CSV file with one column for each metric and each parameter; lists are JSON."""
     from featurebank.runs.leaderboard import run_rows
     from featurebank.system.csv_files import write_csv
 

@@ -1,4 +1,4 @@
-"""Progress on the terminal, on standard error: bars with rate and time left; plain lines where nobody watches."""
+"""Progress on standard error: bars with rate and remaining time on a terminal, otherwise plain lines."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from featurebank.system.progress import MOST_ALIKE, Advance, BestSoFar, Reporter
 from featurebank.system.runtime import tidy_bytes
 
 _PATIENCE_S = 0.5
-"""Work shorter than this needs no bar."""
+"""A bar appears only after this time."""
 _SPOKEN_AFTER_S = 1.0
-"""Where nobody watches, a step is named once it has taken so long."""
+"""Without a terminal, a step is named after this time."""
 _LINE_EVERY_S = 10.0
 _DRAWN_EVERY_S = 0.25
 _TABLE_WIDTH = 100
@@ -36,13 +36,13 @@ _LEAST_BAR_WIDTH = 10
 
 @dataclass
 class ShownWork:
-    """A piece of work that is shown.
+    """Work whose progress is shown.
 
     Args:
         what: its name.
-        total: how many pieces it has; None where that is not known.
-        unit: the name of the pieces in the plural.
-        began: a moment of the clock, as all others.
+        total: the number of items; None if unknown.
+        unit: the name of the items, in the plural.
+        began: the start, in seconds of the reporter's clock, like all other times here.
     """
 
     what: str
@@ -51,25 +51,25 @@ class ShownWork:
     began: float
     done: int = 0
     first: tuple[float, int] | None = None
-    """When the first pieces were done, and how many they were: what came before was the start."""
+    """The time when the first items were done, and their number; the time before that was preparation."""
     detail: str = ""
     places: Sequence[BestSoFar] = field(default_factory=tuple)
     shown: bool = False
     spoken: float | None = None
-    """When the last line was written."""
+    """The time when the last line was written."""
 
     def advance(self, count: int, now: float) -> None:
-        """Counts pieces."""
+        """Adds completed items."""
         self.done += count
         if self.first is None and count:
             self.first = now, self.done
 
     def rate(self, now: float) -> float | None:
-        """Returns the pieces a second since the work began, as a summary gives it."""
+        """Returns the items per second since the start, as in the final summary; None if unknown."""
         return self.done / (now - self.began) if self.done and now > self.began else None
 
     def left(self, now: float) -> float | None:
-        """Returns the seconds that are left at the speed since the first pieces, without the start; None if unknown."""
+        """Returns the remaining seconds at the rate since the first items; None if unknown."""
         if self.total is None or self.first is None:
             return None
         if self.done >= self.total:
@@ -81,12 +81,12 @@ class ShownWork:
 
 
 class TerminalReporter(Reporter):
-    """Draws bars where standard error is a terminal, and writes a line every ten seconds where it is not.
+    """Draws bars if standard error is a terminal; otherwise writes a line every ten seconds.
 
     Args:
-        verbose: show why, where drawing fails.
-        ticks: draw regularly from a thread; else `tick` has to be called.
-        clock: gives the present moment in seconds.
+        verbose: if drawing fails, show the reason.
+        ticks: draw regularly from a thread; otherwise call `tick`.
+        clock: returns the current time in seconds.
     """
 
     def __init__(
@@ -104,36 +104,36 @@ class TerminalReporter(Reporter):
 
     @contextlib.contextmanager
     def track(self, what: str, total: int, unit: str) -> Iterator[Advance]:
-        """Shows how far a piece of work is while the block runs."""
+        """Shows the progress of countable work while the block runs."""
         with self._shown(ShownWork(what, total, unit, self._clock())) as work:
             yield lambda count: work.advance(count, self._clock())
 
     @contextlib.contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Shows what is done while the block runs, and for how long by now."""
+        """Shows the name and duration of the work while the block runs."""
         with self._shown(ShownWork(what, None, "", self._clock())):
             yield
 
     def detail(self, text: str) -> None:
-        """Shows how far the present piece is beside the innermost work that is tracked."""
+        """Shows the progress of the current item beside the innermost tracked work."""
         for work in self._counted():
             work.detail = text
 
     def standing(self, places: Sequence[BestSoFar]) -> None:
-        """Shows what is best so far under the bar, or in the next line."""
+        """Shows the best heads so far under the bar, or in the next line."""
         for work in self._counted():
             work.places = places  # drawn with the next frame
 
     def _counted(self) -> list[ShownWork]:
-        """Returns the innermost work whose pieces are counted, if there is one."""
+        """Returns the innermost countable work, if there is one."""
         return [work for work in self._work if work.total is not None][-1:]
 
     def say(self, line: str) -> None:
-        """Shows one line that helps to understand what is done."""
+        """Shows one line of information."""
         self._console.print_line(line, style="dim")
 
     def warn(self, line: str) -> None:
-        """Shows one line that the user should act on; of many lines of one kind, the first few."""
+        """Shows one warning; of many similar warnings only the first few."""
         kind = kind_of(line)
         self._warned[kind] += 1
         if self._warned[kind] <= MOST_ALIKE:
@@ -141,7 +141,7 @@ class TerminalReporter(Reporter):
             self._print_warning(line)
 
     def close(self) -> None:
-        """Reports how many warnings of each kind were not shown; the command has ended."""
+        """Reports at the end of the command how many similar warnings were not shown."""
         for kind, count in self._warned.items():
             if count > MOST_ALIKE:
                 self._print_warning(f"{count - MOST_ALIKE} more like this: {self._last_of[kind]}")
@@ -151,17 +151,17 @@ class TerminalReporter(Reporter):
         self._console.print_line(f"warning: {line}", style="yellow")
 
     def failed(self, error: Exception) -> None:
-        """Stops drawing; with `-v`, shows why."""
+        """Stops drawing; with `-v`, shows the reason."""
         with contextlib.suppress(Exception):
             self._busy.clear()
             if self._live and self._live.is_started:
                 self._live.stop()
         if self._verbose:
             echo_lines("".join(traceback.format_exception(error)), err=True)
-            echo_lines("warning: progress is not shown any more, for the reason above; the work goes on", err=True)
+            echo_lines("warning: progress is no longer shown, for the reason above; the work continues", err=True)
 
     def tick(self) -> None:
-        """Draws what is at work now."""
+        """Draws the current work."""
         with self._lock:
             if not self._work:
                 return
@@ -198,7 +198,7 @@ class TerminalReporter(Reporter):
             try:
                 if self._busy.is_set():
                     self.tick()
-            except Exception as error:  # noqa: BLE001 - nothing that only draws may end anything
+            except Exception as error:  # noqa: BLE001 - an error in drawing must not stop the work
                 self.stop_showing(error)
                 return
 
@@ -214,7 +214,7 @@ class TerminalReporter(Reporter):
         self._live.refresh()
 
     def _leave_bar(self, work: ShownWork) -> None:
-        """Erases what is drawn but for the bar of a work that was counted: the results follow."""
+        """Erases the drawing, except the bar of countable work: the results follow it."""
         if self._live is None or not self._live.is_started:
             return
         work.places, work.detail = (), ""
@@ -279,7 +279,7 @@ def _bar(work: ShownWork, now: float, width: int) -> RenderableType:
 
 
 def _shortened(text: str, most: int) -> str:
-    """Leaves out the middle of a text that is too long: a file's name differs from others at its ends."""
+    """Cuts out the middle of a long text: file names usually differ at their ends."""
     half = max(most - 1, 8) // 2
     return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 
@@ -297,11 +297,11 @@ def _line(work: ShownWork, now: float) -> str:
 
 
 def _table(places: Sequence[BestSoFar], width: int) -> Table:
-    """Returns the places as a table; of a long head the beginning is shown."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", width=min(width, _TABLE_WIDTH))
-    made.add_column("best so far", no_wrap=True, overflow="ellipsis", ratio=1)
+    """Returns the best heads as a table; the description of a head may be cut off."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", width=min(width, _TABLE_WIDTH))
+    table.add_column("best so far", no_wrap=True, overflow="ellipsis", ratio=1)
     for name in ("val acc", "seconds"):
-        made.add_column(name, justify="right", no_wrap=True, width=len(name))
+        table.add_column(name, justify="right", no_wrap=True, width=len(name))
     for place in places:
-        made.add_row(escape(place.head), f"{place.accuracy:.4f}", f"{place.seconds:.2f}")
-    return made
+        table.add_row(escape(place.head), f"{place.accuracy:.4f}", f"{place.seconds:.2f}")
+    return table

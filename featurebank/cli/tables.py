@@ -15,11 +15,11 @@ from featurebank.cli.terminal import printable
 from featurebank.system.runtime import tidy_bytes
 
 _WIDTH = 140
-"""Of a table that goes into a file or a pipe."""
+"""Width in columns of a table that is written to a file or a pipe."""
 
 
 def console() -> SafeConsole:
-    """Returns where results are printed."""
+    """Returns the console on which results are printed."""
     narrowed = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
     return SafeConsole(highlight=False, width=None if narrowed else _WIDTH, soft_wrap=False)
 
@@ -27,7 +27,7 @@ def console() -> SafeConsole:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = (), whole: Sequence[str] = ()
 ) -> None:
-    """Prints rows under their column names; those in `right` are numbers, those in `whole` are not broken."""
+    """Prints a table; columns in `right` are numbers and right-aligned, those in `whole` are not wrapped."""
     empty = table(columns, right=right, whole=whole)
     for row in rows:
         empty.add_row(*(_text(cell) for cell in row))
@@ -35,29 +35,29 @@ def print_table(
 
 
 def table(columns: Sequence[str], *, right: Sequence[str] = (), whole: Sequence[str] = ()) -> Table:
-    """Returns a table without rows; the columns in `right` are numbers, those in `whole` are not broken."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    """Returns an empty table; columns in `right` are numbers and right-aligned, those in `whole` are not wrapped."""
+    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in columns:
         number = name in right
-        made.add_column(name, justify="right" if number else "left", no_wrap=number or name in whole, overflow="fold")
-    return made
+        result.add_column(name, justify="right" if number else "left", no_wrap=number or name in whole, overflow="fold")
+    return result
 
 
-def that_fit(cells: Mapping[str, Sequence[str]], flexible: str, first_to_go: Sequence[str]) -> list[str]:
-    """Returns the names of columns that fit beside each other on the terminal.
+def fitting_columns(cells: Mapping[str, Sequence[str]], flexible: str, first_to_go: Sequence[str]) -> list[str]:
+    """Returns the names of the columns that fit on the terminal.
 
     Args:
-        cells: the columns.
-        flexible: the one whose cells may be broken; it takes a quarter of the width at least.
-        first_to_go: what is left out where there is no room, in this order.
+        cells: the cells of each column.
+        flexible: the column whose cells may be wrapped; it gets at least a quarter of the width.
+        first_to_go: the columns to omit if there is no room, in this order.
     """
-    wide = console().width
-    needed = {name: 3 + max(map(len, (name, *column))) for name, column in cells.items()}
-    needed[flexible] = min(needed[flexible], wide // 4)
+    width = console().width
+    widths = {name: 3 + max(map(len, (name, *column))) for name, column in cells.items()}
+    widths[flexible] = min(widths[flexible], width // 4)
     for name in first_to_go:
-        if sum(needed.values()) > wide:
-            needed.pop(name, None)
-    return list(needed)
+        if sum(widths.values()) > width:
+            widths.pop(name, None)
+    return list(widths)
 
 
 def size(count: float | None) -> str:

@@ -1,7 +1,7 @@
-r"""The one door through which text reaches the terminal: whatever a name holds, it is shown and obeyed by nobody.
+r"""All text for the terminal passes through these functions, which escape control characters.
 
-Class and file names come from other people. A terminal obeys escape sequences, and characters without width or with a
-direction of their own make one name look like another; so they are shown as Python writes them, as `\x1b`.
+Class and file names come from other people. A terminal executes escape sequences, and invisible characters or changes
+of direction make one name look like another. Such characters are printed as Python escapes, such as `\x1b`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import click
 from featurebank.system.hints import with_global_options
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode categories: controls, formats (directions, no width), surrogates, separators of lines and paragraphs."""
+"""Unicode categories: control, format (text direction, zero width), surrogate, line and paragraph separators."""
 
 
 def printable(text: str) -> str:
-    r"""Returns a text in one line with each character escaped that a terminal would not show as itself.
+    r"""Returns a text on one line; characters that a terminal would not show as themselves are escaped.
 
     >>> printable("ant\x1b[2J\n")
     'ant\\x1b[2J\\n'
@@ -41,23 +41,23 @@ def echo(line: str = "", *, err: bool = False) -> None:
 
 
 def echo_cells(cells: Iterable[str]) -> None:
-    """Prints a line of cells for other programs, separated by tabs."""
+    """Prints one line of tab-separated cells, for other programs."""
     click.echo("\t".join(map(printable, cells)))
 
 
 def echo_lines(text: str, *, err: bool = False) -> None:
-    """Prints a text whose lines are its own, as a traceback or a usage."""
+    """Prints a text of several lines, such as a traceback or a usage message."""
     for line in text.splitlines():
         echo(line, err=err)
 
 
 def confirm(question: str) -> bool:
-    """Asks a question; no is the default."""
+    """Asks a yes/no question; the default is no."""
     return click.confirm(printable(question))
 
 
 def print_json(value: Any) -> None:
-    """Prints one JSON document on standard output; what a terminal would obey is escaped as JSON does."""
+    """Prints one JSON document on standard output; control characters are escaped as in JSON."""
     text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
     text = "\n".join(map(_json_line, text.split("\n")))
     try:
@@ -74,7 +74,7 @@ def _json_line(line: str) -> str:
 
 
 def prepare_streams() -> None:
-    """Lets a terminal or pipe whose encoding lacks a sign show it escaped, in place of an error."""
+    """Makes standard output and error escape characters that their encoding lacks, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure:

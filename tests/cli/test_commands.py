@@ -176,7 +176,7 @@ def test_leaderboard_sorts_cuts_and_writes_csv(place: Path, tmp_path: Path) -> N
 def test_tables_are_for_people(place: Path) -> None:
     text = featurebank("leaderboard", cwd=place).stdout
     assert "ridge(alpha=" in text
-    assert "chosen by validation" in text
+    assert "selected by validation" in text
 
 
 def test_the_lists(place: Path) -> None:

@@ -35,5 +35,5 @@ def test_a_library_that_does_not_end(make_bank: Callable[..., Bank]) -> None:
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert error.strip().endswith("interrupted: what was finished is kept, run the same command again to go on")
+    assert error.strip().endswith("interrupted: finished work is saved; run the same command again to continue")
     assert [run.head for run in load_runs(bank)] == ["knn"]

@@ -108,7 +108,7 @@ def test_ctrl_c(child: Start, ended: Ended, tmp_path: Path) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, error = ended(process, 130)
-    assert error.strip() == "interrupted: what was finished is kept, run the same command again to go on"
+    assert error.strip() == "interrupted: finished work is saved; run the same command again to continue"
     (path,) = tmp_path.glob("digits*")
     kept = sum(shard.rows for shard in load_manifest(path).shards)
     again = json.loads(ended(child(*digits, rows=4096, PAUSE=0))[0])

@@ -229,7 +229,7 @@ def test_a_clean_up_without_room(child: Start, ended: Ended, disk: Disk) -> None
     filler = disk.fill()
     for name in (path.name, ""):
         _, error = ended(child(*gc(disk, name)), 1)
-        assert error.startswith("left alone: no space is left for '"), error
+        assert error.startswith("skipped: no space is left for '"), error
         assert error.count("\n") == 1
         assert files_of(path) == before
     filler.unlink()

@@ -1,4 +1,4 @@
-"""The commands, one file each or one file a group.
+"""The commands, one file per command or group.
 
-Nothing heavy is imported at the top of these modules, so that `--help` and completion answer at once.
+These modules import nothing heavy at the top, so that `--help` and shell completion respond at once.
 """

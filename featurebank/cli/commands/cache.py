@@ -1,4 +1,4 @@
-"""`featurebank cache ls|show|rm|merge|export`; `verify` and `gc` are in `cli.upkeep`."""
+"""`featurebank cache ls|show|rm|merge|export`; `verify` and `gc` are in `cache_upkeep`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from featurebank.bank.manifest import Manifest
 
 _SHOWN = 20
-"""Shards that are listed one by one."""
+"""Maximum number of shards that are listed one by one."""
 
 
 @click.group(cls=Commands)
@@ -38,10 +38,10 @@ cache.add_command(gc)
 @as_json
 @click.pass_obj
 def list_(settings: Settings, *, as_json: bool) -> None:
-    """List the banks of the cache, the last used first."""
+    """List the banks of the cache, the last used one first."""
     from featurebank.bank import list_banks
 
-    found = {bank: _runs(bank) for bank in list_banks(settings.cache)}
+    banks = {bank: _runs(bank) for bank in list_banks(settings.cache)}
     if as_json:
         print_json([
             {
@@ -49,20 +49,20 @@ def list_(settings: Settings, *, as_json: bool) -> None:
                 "pixels": b.pixels, "views": b.views, "rows": b.rows, "runs": runs, "best": best,
                 "taps": list(b.taps), "bytes": b.bytes, "used": _moment(b.used), "problem": b.problem,
             }
-            for b, (runs, best) in found.items()
+            for b, (runs, best) in banks.items()
         ])  # fmt: skip
         return
-    if not found:
-        echo(f"no bank in '{settings.cache}': make one with 'featurebank extract --backbone efficientnet_lite0'")
+    if not banks:
+        echo(f"no bank in '{settings.cache}': create one with 'featurebank extract --backbone efficientnet_lite0'")
         return
-    _print_banks(found)
-    for bank in found:
+    _print_banks(banks)
+    for bank in banks:
         if bank.problem:
             echo(f"warning: {bank.problem}", err=True)
 
 
 def _runs(bank: BankSummary) -> tuple[int, float | None]:
-    """Returns how many runs a bank has, and the best validation accuracy on its own split."""
+    """Returns the number of runs of a bank, and the best validation accuracy on its own split."""
     from featurebank.bank import Bank
     from featurebank.errors import BankError
     from featurebank.runs.run import load_runs
@@ -78,39 +78,39 @@ def _runs(bank: BankSummary) -> tuple[int, float | None]:
     return len(runs), max(scores, default=None)
 
 
-def _print_banks(found: Mapping[BankSummary, tuple[int, float | None]]) -> None:
-    """Prints a line a bank; on a narrow terminal without taps, rows and times, and with short names."""
-    from featurebank.cli.tables import print_table, size, that_fit
+def _print_banks(banks: Mapping[BankSummary, tuple[int, float | None]]) -> None:
+    """Prints one line per bank; on a narrow terminal without taps, rows and times, and with short names."""
+    from featurebank.cli.tables import fitting_columns, print_table, size
 
     cells = {
-        "bank": [bank.name for bank in found],
-        "images": ["unreadable" if b.problem else "unfinished" if b.images is None else str(b.images) for b in found],
-        "px": [str(bank.pixels or "-") for bank in found],
-        "views": [str(bank.views) for bank in found],
-        "rows": [str(bank.rows) for bank in found],
-        "taps": [", ".join(bank.taps) for bank in found],
-        "runs": [str(runs) for runs, _ in found.values()],
-        "best": ["-" if best is None else f"{best:.4f}" for _, best in found.values()],
-        "size": [size(bank.bytes) for bank in found],
-        "last used": [_moment(bank.used) for bank in found],
+        "bank": [bank.name for bank in banks],
+        "images": ["unreadable" if b.problem else "unfinished" if b.images is None else str(b.images) for b in banks],
+        "px": [str(bank.pixels or "-") for bank in banks],
+        "views": [str(bank.views) for bank in banks],
+        "rows": [str(bank.rows) for bank in banks],
+        "taps": [", ".join(bank.taps) for bank in banks],
+        "runs": [str(runs) for runs, _ in banks.values()],
+        "best": ["-" if best is None else f"{best:.4f}" for _, best in banks.values()],
+        "size": [size(bank.bytes) for bank in banks],
+        "last used": [_moment(bank.used) for bank in banks],
     }
     leave = ("taps", "rows", "last used")
-    if len(that_fit(cells, "taps", leave)) < len(cells) - 1:
+    if len(fitting_columns(cells, "taps", leave)) < len(cells) - 1:
         cells["bank"] = _short_names(cells["bank"])
-    names = that_fit(cells, "taps", (*leave, "size"))
+    names = fitting_columns(cells, "taps", (*leave, "size"))
     right = [name for name in names if name not in {"bank", "taps", "last used"}]
     print_table(names, list(zip(*(cells[name] for name in names), strict=True)), right=right, whole=("last used",))
 
 
 def _short_names(names: list[str]) -> list[str]:
-    """Returns the beginning of each name that no other bank's name has, with four digits of its digest at least."""
+    """Returns the shortest unique prefix of each name that has at least four digits of its digest."""
     short = []
     for name in names:
         stem, _, digits = name.rpartition("-")
-        kept = next(
+        digit_count = next(
             (n for n in range(4, len(digits)) if sum(o.startswith(f"{stem}-{digits[:n]}") for o in names) == 1), None
         )  # fmt: skip
-        short.append(name if not stem or kept is None else f"{stem}-{digits[:kept]}")
+        short.append(name if not stem or digit_count is None else f"{stem}-{digits[:digit_count]}")
     return short
 
 
@@ -120,9 +120,9 @@ def _short_names(names: list[str]) -> list[str]:
 @as_json
 @click.pass_obj
 def show(settings: Settings, bank: str | None, than: str | None, *, as_json: bool) -> None:
-    """Show what a bank holds and how it was made.
+    """Show the contents and the history of a bank.
 
-    Without BANK, the last used one.
+    Without BANK, show the last used one.
     """
     from featurebank.bank.catalog import find_bank_path, recipe_differences
     from featurebank.bank.manifest import load_manifest
@@ -149,7 +149,7 @@ def remove(settings: Settings, bank: str, *, yes: bool) -> None:
 
     path = find_bank_path(settings.cache, bank)
     if not yes and not confirm(f"delete '{path}' with its features and runs?"):
-        echo("nothing was removed")
+        echo("nothing was deleted")
         return
     remove_bank(path)
     echo(f"deleted {path}")
@@ -159,12 +159,12 @@ def remove(settings: Settings, bank: str, *, yes: bool) -> None:
 @click.argument("banks", nargs=-1, required=True)
 @click.option(
     "--name", metavar="NAME",
-    help="Name of the result.  [default: the dataset's, if all banks are of one dataset, else merged]",
+    help="Name of the result.  [default: the dataset's name if all banks have the same dataset, otherwise merged]",
 )  # fmt: skip
-@click.option("--seed", type=int, metavar="N", help="Draw all splits anew, by the content of the images and this seed.")
+@click.option("--seed", type=int, metavar="N", help="Split all images again, by their content and this seed.")
 @click.option(
     "--split", callback=split_fractions, metavar="TRAIN,VAL[,TEST]",
-    help="Fractions of the splits that are drawn anew.  [default: .7,.15,.15]",
+    help="Fractions of the new splits.  [default: .7,.15,.15]",
 )  # fmt: skip
 @as_json
 @click.pass_obj
@@ -174,8 +174,8 @@ def merge(
 ) -> None:  # fmt: skip
     """Merge banks of one recipe, such as parts from several machines.
 
-    BANKS are names, or paths of banks in other caches. Their files are hard-linked if the disk allows it, else copied.
-    Images keep their splits. If an image is in train in one bank and in test in another, --seed is needed.
+    BANKS are names, or paths of banks in other caches. Their files are hard-linked if the disk allows it, otherwise
+    copied. Images keep their splits. If an image is in train in one bank and in test in another, --seed is needed.
     """
     from featurebank.bank.catalog import find_bank_path
     from featurebank.bank.maintenance.merge import merge_banks
@@ -183,18 +183,20 @@ def merge(
     paths = [find_bank_path(settings.cache, bank) for bank in banks]
     resplit = None if seed is None and split is None else _resplit(split, seed or 0)
     merged = merge_banks(paths, settings.cache, name=name, resplit=resplit, reporter=settings.reporter())
-    again = merged.manifest.history[-1].get("resplit")
+    resplit_record = merged.manifest.history[-1].get("resplit")
     if as_json:
         about = {"bank": str(merged.path), "images": len(merged), "taps": list(merged.taps), "views": merged.views}
-        print_json({**about, "resplit": again})
+        print_json({**about, "resplit": resplit_record})
         return
     echo(
         f"{merged.path}: {counted(len(merged), 'image')} of {counted(len(paths), 'bank')}, taps "
         f"{', '.join(merged.taps)}"
     )
-    if again:
-        shares = ", ".join(f"{share:g}" for share in again["fractions"])
-        echo(f"splits decided again ({shares}) by seed {again['seed']}: {counted(again['moved'], 'image')} moved")
+    if resplit_record:
+        shares = ", ".join(f"{share:g}" for share in resplit_record["fractions"])
+        echo(
+            f"new splits ({shares}) by seed {resplit_record['seed']}: {counted(resplit_record['moved'], 'image')} moved"
+        )
 
 
 def _resplit(split: list[float] | None, seed: int) -> Resplit:
@@ -210,7 +212,7 @@ def _resplit(split: list[float] | None, seed: int) -> Resplit:
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File to write: .h5 or .npz."
 )
-@click.option("--tap", metavar="TAP", help="Features to write.  [default: pooled, else the bank's first]")
+@click.option("--tap", metavar="TAP", help="Features to write.  [default: pooled, or the bank's first tap]")
 @click.option(
     "--view", type=int, default=0, show_default=True, metavar="N", help="View to write; 0 is the clean image."
 )
@@ -222,12 +224,12 @@ def export(settings: Settings, bank: str | None, output: Path, tap: str | None, 
 
     writers = {".h5": "to_hdf5", ".hdf5": "to_hdf5", ".npz": "to_npz"}
     if output.suffix.lower() not in writers:
-        message = f"-o {output}: expected a file that ends with .h5, .hdf5 or .npz"
+        message = f"-o {output}: expected a file name that ends with .h5, .hdf5 or .npz"
         raise click.UsageError(message)
-    found = open_bank(settings, bank)
-    chosen = tap or default_tap(found)
-    written = getattr(found, writers[output.suffix.lower()])(output, chosen, view=view)
-    echo(f"{written}: tap {chosen} of {counted(len(found), 'image')}, {size(written.stat().st_size)}")
+    source = open_bank(settings, bank)
+    name = tap or default_tap(source)
+    path = getattr(source, writers[output.suffix.lower()])(output, name, view=view)
+    echo(f"{path}: tap {name} of {counted(len(source), 'image')}, {size(path.stat().st_size)}")
 
 
 def _about(path: Path, manifest: Manifest) -> dict[str, Any]:
@@ -251,7 +253,7 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
     from featurebank.cli.tables import print_table, size
 
     dataset = about["dataset"]
-    images = "extraction has not ended yet" if about["images"] is None else counted(about["images"], "image")
+    images = "extraction is not finished" if about["images"] is None else counted(about["images"], "image")
     views = f", {counted(about['views'], 'view')}" if about["views"] else ""
     taps = ", ".join(about["taps"]) or "-"
     echo(f"{about['bank']}: {images}, {counted(len(dataset['classes']), 'class')}, taps {taps}{views}")
@@ -264,32 +266,32 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
         total = size(sum(s["bytes"] for s in about["shards"]))
         echo(f"and {counted(len(about['shards']) - _SHOWN, 'more shard')}, {total} together")
     for event in about["history"]:
-        echo(f"{event.get('time', '?')}: {_told(event)}")
+        echo(f"{event.get('time', '?')}: {_event_text(event)}")
     for entry in about["skipped"]:
         echo(f"skipped {entry['id']}: {entry['reason']}")
     if about["writer"]:
-        echo(f"being written by process {about['writer']['process']} on {about['writer']['host']}")
+        echo(f"currently written by process {about['writer']['process']} on {about['writer']['host']}")
     if differs is not None:
         echo("the recipes differ in:" if differs else "the recipes are the same")
         if differs:
             parts = [(name, str(one), str(other)) for name, (one, other) in differs.items()]
-            print_table(("part", "this bank", "the other"), parts)
+            print_table(("part", "this bank", "other bank"), parts)
 
 
-def _told(event: dict[str, Any]) -> str:
-    """Says what an entry of the history stands for."""
+def _event_text(event: dict[str, Any]) -> str:
+    """Describes an event of the bank's history."""
     try:
         if "added" in event:
             return f"{counted(event['added'], 'image')} in {event['seconds']} s by {event['engine']}"
         if "merged" in event:
             again = event.get("resplit")
-            splits = f", splits decided again by seed {again['seed']}" if again else ""
+            splits = f", new splits by seed {again['seed']}" if again else ""
             return f"{counted(event['linked'], 'row')} merged from {', '.join(event['merged'])}{splits}"
         if "linked" in event:
             return f"{counted(event['linked'], 'row')} shared with {event['source']}"
         rewritten = counted(event["rewritten_shards"], "shard")
-        return f"{counted(event['removed_rows'], 'row')} cleaned away, {rewritten} rewritten"
-    except (LookupError, TypeError):  # of a newer featurebank
+        return f"{counted(event['removed_rows'], 'row')} deleted by a clean-up, {rewritten} rewritten"
+    except (LookupError, TypeError):  # written by a newer featurebank
         return shown(event)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 _NAMED = 3
-"""Files without a checksum that are named."""
+"""Maximum number of files without a checksum that are named."""
 
 
 @click.command()
@@ -37,15 +37,15 @@ _NAMED = 3
     default=4,
     show_default=True,
     metavar="N",
-    help="Rows to compute again from their images, to compare them.",
+    help="Number of rows to recompute from their images and compare.",
 )
 @as_json
 @click.pass_obj
 def verify(settings: Settings, bank: str | None, *, forget: bool, canaries: int, as_json: bool) -> None:
     """Check banks: compare every byte with its checksum.
 
-    Without BANK, all banks and the other files of the cache are checked. A few rows of the bank (of the last used one)
-    are also computed again and compared. The exit code is 1 if something differs.
+    Without BANK, check all banks and the other files of the cache. Also recompute a few rows of the bank (without BANK,
+    of the last used one) and compare them. The exit code is 1 if anything differs.
     """
     from featurebank.bank import list_banks
     from featurebank.bank.catalog import find_bank_path
@@ -53,37 +53,37 @@ def verify(settings: Settings, bank: str | None, *, forget: bool, canaries: int,
 
     reporter = settings.reporter()
     path = find_bank_path(settings.cache, bank)
-    found = _verified([path] if bank else [one.path for one in list_banks(settings.cache)], forget, reporter)
+    results = _verify_each([path] if bank else [one.path for one in list_banks(settings.cache)], forget, reporter)
     if not bank:
-        found[settings.cache] = verify_beside(settings.cache, forget=forget)
-    total = functools.reduce(operator.add, found.values())
+        results[settings.cache] = verify_beside(settings.cache, forget=forget)
+    total = functools.reduce(operator.add, results.values())
     canary = None
-    if canaries > 0 and not (total.damaged or total.unreadable):  # of damaged rows it is known that they differ
+    if canaries > 0 and not (total.damaged or total.unreadable):  # damaged rows certainly differ
         canary = _canaries(path, canaries, reporter)
     if as_json:
-        banks = {str(place): len(one.damaged) for place, one in found.items()}
+        banks = {str(place): len(one.damaged) for place, one in results.items()}
         rows = asdict(canary) if canary else None
         print_json({"bank": str(path), **asdict(total), "canaries": rows, "damaged_in": banks})
     else:
-        _print_verification(found, canary, settings.cache)
+        _print_verification(results, canary, settings.cache)
     if total.damaged or total.unreadable or (canary and canary.wrong):
         sys.exit(1)
 
 
-def _verified(paths: Sequence[Path], forget: bool, reporter: Reporter) -> dict[Path, Verification]:  # noqa: FBT001
-    """Looks at each bank; one whose manifest is damaged does not keep the others from it, where there are others."""
+def _verify_each(paths: Sequence[Path], forget: bool, reporter: Reporter) -> dict[Path, Verification]:  # noqa: FBT001
+    """Verifies each bank, also after a bank whose manifest is damaged."""
     from featurebank.bank.maintenance.verify import Verification, verify_bank
     from featurebank.errors import BankDamagedError, BankUnreadableError
 
-    found = {}
+    results = {}
     for path in paths:
         try:
-            found[path] = verify_bank(path, forget=forget, reporter=reporter)
+            results[path] = verify_bank(path, forget=forget, reporter=reporter)
         except BankDamagedError as error:
-            found[path] = Verification(0, 0, (str(error),))
+            results[path] = Verification(0, 0, (str(error),))
         except BankUnreadableError as error:
-            found[path] = Verification(0, 0, (), unreadable=(str(error),))
-    return found
+            results[path] = Verification(0, 0, (), unreadable=(str(error),))
+    return results
 
 
 def _canaries(path: Path, rows: int, reporter: Reporter) -> Canaries:
@@ -97,28 +97,28 @@ def _canaries(path: Path, rows: int, reporter: Reporter) -> Canaries:
         return Canaries(0, 0.0, reason=str(error))
 
 
-def _print_verification(found: dict[Path, Verification], canary: Canaries | None, cache: Path) -> None:
+def _print_verification(results: dict[Path, Verification], canary: Canaries | None, cache: Path) -> None:
     from featurebank.cli.tables import size
     from featurebank.words import counted
 
-    total = functools.reduce(operator.add, found.values())
+    total = functools.reduce(operator.add, results.values())
     for line in [*total.damaged, *total.unreadable, *(canary.wrong if canary else ())]:
         echo(line)
     if total.forgotten:
         gone = counted(len(total.forgotten), "file")
-        echo(f"{gone} taken out: run 'featurebank extract' as before, which makes what is needed again")
-    for path, one in found.items():
-        what = "beside the banks" if path == cache else f"{counted(one.shards, 'shard')}, {size(one.bytes)}"
+        echo(f"{gone} removed: run 'featurebank extract' as before to compute the missing rows again")
+    for path, one in results.items():
+        what = "files outside the banks" if path == cache else f"{counted(one.shards, 'shard')}, {size(one.bytes)}"
         echo(f"{path}: {what}, {counted(len(one.damaged), 'file')} damaged")
     if total.unknown:
         more = ", ..." if len(total.unknown) > _NAMED else ""
         shown = ", ".join(total.unknown[:_NAMED])
         echo(f"without a checksum: {counted(len(total.unknown), 'file')} ({shown}{more})")
     if canary and canary.reason:
-        echo(f"no rows computed anew: {canary.reason}")
+        echo(f"no rows recomputed: {canary.reason}")
     elif canary:
-        verdict = f"{len(canary.wrong)} of them not as stored" if canary.wrong else "all as stored"
-        echo(f"{counted(canary.rows, 'row')} computed anew, {verdict} (largest difference {canary.difference:.1e})")
+        verdict = f"{len(canary.wrong)} of them differ" if canary.wrong else "all match"
+        echo(f"{counted(canary.rows, 'row')} recomputed, {verdict} (largest difference {canary.difference:.1e})")
 
 
 @click.command()
@@ -129,27 +129,27 @@ def _print_verification(found: dict[Path, Verification], canary: Canaries | None
 def gc(settings: Settings, bank: str | None, *, dry_run: bool, as_json: bool) -> None:
     """Remove files and rows that no bank needs.
 
-    These are files that dead processes left behind, unlisted shards, and rows of deleted images. Without BANK, all
-    banks of the cache are cleaned.
+    These are files that dead processes left behind, unlisted shards, and rows of deleted images. Without BANK, clean
+    all banks of the cache.
     """
     from featurebank.bank.catalog import bank_directories, find_bank_path
     from featurebank.bank.maintenance.garbage import collect, plan_gc
     from featurebank.errors import BankError, DiskFullError
 
     paths = [find_bank_path(settings.cache, bank)] if bank else bank_directories(settings.cache)
-    found: list[Garbage] = []
+    garbages: list[Garbage] = []
     problems: list[str] = []
     full = False
     for path in paths:
         try:
-            found.append(plan_gc(path) if dry_run else collect(path, reporter=settings.reporter()))
-        except (BankError, DiskFullError) as error:  # the others can be cleaned all the same
+            garbages.append(plan_gc(path) if dry_run else collect(path, reporter=settings.reporter()))
+        except (BankError, DiskFullError) as error:  # the other banks can still be cleaned
             problems.append(str(error))
             full = full or isinstance(error, DiskFullError)
     if as_json:
-        print_json({"banks": [_to_json(garbage) for garbage in found if garbage], "problems": problems})
+        print_json({"banks": [_to_json(garbage) for garbage in garbages if garbage], "problems": problems})
     else:
-        _print_garbage(found, problems, dry_run=dry_run)
+        _print_garbage(garbages, problems, dry_run=dry_run)
     if full or (problems and bank):
         sys.exit(1)
 
@@ -161,20 +161,20 @@ def _to_json(garbage: Garbage) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _print_garbage(found: list[Garbage], problems: list[str], *, dry_run: bool) -> None:
+def _print_garbage(garbages: list[Garbage], problems: list[str], *, dry_run: bool) -> None:
     from featurebank.cli.tables import size
     from featurebank.words import counted
 
-    for garbage in found:
+    for garbage in garbages:
         if garbage.whole:
-            echo(f"{garbage.bank.name}: what is left of a bank, {size(garbage.bytes)}")
+            echo(f"{garbage.bank.name}: remains of a deleted bank, {size(garbage.bytes)}")
         elif garbage:
             echo(
-                f"{garbage.bank.name}: {counted(len(garbage.files), 'file')} that nothing lists, "
-                f"{counted(garbage.dead_rows, 'row')} that no image needs, "
+                f"{garbage.bank.name}: {counted(len(garbage.files), 'unlisted file')}, "
+                f"{counted(garbage.dead_rows, 'unneeded row')}, "
                 f"{counted(len(garbage.rewrites), 'shard')} to rewrite, {size(garbage.bytes)}"
             )
     for line in problems:
-        echo(f"left alone: {line}", err=True)
-    total = size(sum(garbage.bytes for garbage in found))
+        echo(f"skipped: {line}", err=True)
+    total = size(sum(garbage.bytes for garbage in garbages))
     echo(f"{total} {'could be freed' if dry_run else 'freed'}")

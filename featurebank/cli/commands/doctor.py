@@ -14,7 +14,7 @@ from featurebank.cli.terminal import echo, print_json
 @as_json
 @click.pass_obj
 def doctor(settings: Settings, *, as_json: bool) -> None:
-    """Check this installation, and say how to repair it.
+    """Check this installation, and print how to repair it.
 
     The exit code is 1 if something is wrong.
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SPLITS = ("all", "train", "val", "test")
 _MATRIX = 12
-"""Classes whose confusion is printed as a matrix."""
+"""Maximum number of classes for which the confusion matrix is printed."""
 _SHOWN = 10
 
 
@@ -30,45 +30,47 @@ _SHOWN = 10
 def evaluate(settings: Settings, /, model: Path, images: Images, part: str, *, as_json: bool) -> None:
     """Measure an exported model on labelled images.
 
-    Prints accuracy, loss, recall and precision of each class, and the confusion matrix.
+    Print accuracy, loss, recall and precision of each class, and the confusion matrix.
     """
     from featurebank.grafting.evaluation import evaluate as evaluate_model
     from featurebank.grafting.prediction import check_model
 
     check_model(model)
     reporter = settings.reporter()
-    found = evaluate_model(model, images.load(), split=part, reporter=reporter)
-    for name, reason in found.skipped[:_SHOWN]:
-        reporter.warn(f"not read: {name}: {reason}")
-    if len(found.skipped) > _SHOWN:
-        reporter.warn(f"and {counted(len(found.skipped) - _SHOWN, 'more image')} could not be read; --json lists them")
+    evaluation = evaluate_model(model, images.load(), split=part, reporter=reporter)
+    for name, reason in evaluation.skipped[:_SHOWN]:
+        reporter.warn(f"cannot read {name}: {reason}")
+    if len(evaluation.skipped) > _SHOWN:
+        reporter.warn(
+            f"and {counted(len(evaluation.skipped) - _SHOWN, 'more image')} could not be read; --json lists them"
+        )
     if as_json:
-        print_json({"model": str(model), **found.to_dict()})
+        print_json({"model": str(model), **evaluation.to_dict()})
     else:
-        _print(found)
+        _print(evaluation)
 
 
-def _print(found: Evaluation) -> None:
+def _print(evaluation: Evaluation) -> None:
     from featurebank.cli.tables import print_table
 
-    low, high = found.accuracy_interval
+    low, high = evaluation.accuracy_interval
     echo(
-        f"accuracy {found.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}), loss {found.loss:.4f}, "
-        f"macro F1 {found.macro_f1:.4f} on {counted(found.images, 'image')}"
+        f"accuracy {evaluation.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}), loss {evaluation.loss:.4f}, "
+        f"macro F1 {evaluation.macro_f1:.4f} on {counted(evaluation.images, 'image')}"
     )
-    rows = [(one.name, one.images, _share(one.recall), _share(one.precision)) for one in found.classes]
+    rows = [(one.name, one.images, _share(one.recall), _share(one.precision)) for one in evaluation.classes]
     print_table(("class", "images", "recall", "precision"), rows, right=("images", "recall", "precision"))
-    names = [one.name for one in found.classes]
+    names = [one.name for one in evaluation.classes]
     if len(names) <= _MATRIX:
         print_table(
-            ("true class", *names), [(name, *row) for name, row in zip(names, found.confusion.tolist(), strict=True)],
-            right=names,
+            ("true class", *names),
+            [(name, *row) for name, row in zip(names, evaluation.confusion.tolist(), strict=True)], right=names,
         )  # fmt: skip
         return
-    wrong = found.mistaken()
-    print_table(("true class", "taken for", "images"), wrong[:_SHOWN], right=("images",))
+    wrong = evaluation.mistaken()
+    print_table(("true class", "predicted class", "images"), wrong[:_SHOWN], right=("images",))
     if len(wrong) > _SHOWN:
-        echo(f"and {counted(len(wrong) - _SHOWN, 'more pair')}; --json has the whole matrix")
+        echo(f"and {counted(len(wrong) - _SHOWN, 'more pair')}; --json prints the whole matrix")
 
 
 def _share(value: float | None) -> str:

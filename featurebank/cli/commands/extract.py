@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from featurebank.extraction.estimate import Estimate
 
 _SHOWN = 10
-"""Skipped images that are named one by one."""
+"""Maximum number of skipped images that are listed."""
 
 
 @click.command()
@@ -34,12 +34,12 @@ _SHOWN = 10
 @dataset_options
 @click.option(
     "--tap", "taps", multiple=True, metavar="TAP",
-    help="Features to store: pooled, map, LAYER, LAYER:avg or LAYER:max, or auto:2GB, the earliest layer for tails "
+    help="Features to store: pooled, map, LAYER, LAYER:avg or LAYER:max, or auto:2GB, the earliest cut for tails "
     "whose features fit into 2 GB; repeatable.  [default: pooled]",
 )  # fmt: skip
 @click.option(
     "--weights", metavar="WEIGHTS",
-    help="imagenet, random:SEED or a file.  [default: imagenet; for your own network, those it has]",
+    help="imagenet, random:SEED or a file.  [default: imagenet; for your own network, its current weights]",
 )  # fmt: skip
 @preprocessing_option
 @click.option(
@@ -52,12 +52,12 @@ _SHOWN = 10
 @levels_option
 @click.option(
     "--engine", type=click.Choice(["auto", "openvino", "tensorflow"]), default="auto", show_default=True,
-    help="Library that runs the network; auto is TensorFlow on a GPU, else OpenVINO.",
+    help="Library that runs the network; auto is TensorFlow on a GPU, otherwise OpenVINO.",
 )  # fmt: skip
 @click.option(
     "--store",
     type=click.Choice(["float32", "float16"]),
-    help="Number type of the features on disk.  [default: float32, for maps float16]",
+    help="Number type of the features on disk.  [default: float32, but float16 for maps]",
 )
 @click.option(
     "--precision",
@@ -70,11 +70,11 @@ _SHOWN = 10
 @click.option("--batch-size", type=int, default=32, show_default=True, metavar="N", help="Images in one forward pass.")
 @click.option(
     "--on-bad-image", type=click.Choice(["skip", "fail"]), default="skip", show_default=True,
-    help="Skip images that cannot be decoded, or stop at the first.",
+    help="Skip images that cannot be decoded, or stop at the first one.",
 )  # fmt: skip
 @click.option(
     "--max-bad", type=float, metavar="SHARE",
-    help="Fail if more than this share of the images is bad.  [default: 1 for broken images, .1 for unreadable "
+    help="Fail if more than this fraction of the images is bad.  [default: 1 for broken images, .1 for unreadable "
     "files]",
 )  # fmt: skip
 @click.option(
@@ -85,18 +85,18 @@ _SHOWN = 10
     show_default=True,
     help="Augmented views of each image, in addition to the clean one.",
 )
-@click.option("--augment", metavar="SPEC", help="Augmentation of the views, as flip,rotate=10,zoom=.2,noise=.05.")
+@click.option("--augment", metavar="SPEC", help="Augmentation of the views, such as flip,rotate=10,zoom=.2,noise=.05.")
 @click.option("--wait", is_flag=True, help="If another process is writing the bank, wait for it.")
-@click.option("--dry-run", is_flag=True, help="Estimate rows, bytes and time by a trial of two seconds, and stop.")
+@click.option("--dry-run", is_flag=True, help="Estimate rows, bytes and time in a trial of two seconds, and stop.")
 @as_json
 @click.pass_obj
 def extract(
     settings: Settings, /, backbones: tuple[str, ...], images: Images, weights: str | None, preprocessing: str | None,
     image_size: int | None, resize: str | None, levels: str | None, *, dry_run: bool, as_json: bool, **chosen: Any
 ) -> None:  # fmt: skip
-    """Compute the features of a dataset's images into a bank.
+    """Compute the features of a dataset and store them in a bank.
 
-    Features that the bank already has are not computed again. DATASET is the same as --dataset.
+    Features that the bank already has are not computed again. DATASET means the same as --dataset.
     """
     from featurebank.backbone import is_user_network, load_backbone
     from featurebank.bank.last_use import note_use
@@ -119,11 +119,11 @@ def extract(
         if network.spec.caution:
             reporter.warn(network.spec.caution)
     if dry_run:
-        found = estimate_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
-        print_estimates(found, as_json=as_json)
+        estimates = estimate_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
+        print_estimates(estimates, as_json=as_json)
         return
     results = run_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
-    for result in reversed(results):  # the first is the last used
+    for result in reversed(results):  # so that the first one counts as the last used
         note_use(settings.cache, result.bank.path, "extract")
     if as_json:
         values = [to_json(result) for result in results]
@@ -134,7 +134,7 @@ def extract(
 
 
 def print_estimates(estimates: Sequence[Estimate], *, as_json: bool) -> None:
-    """Prints what extractions would do."""
+    """Prints the estimated size and duration of extractions."""
     from dataclasses import asdict
 
     from featurebank.cli.tables import size
@@ -156,7 +156,7 @@ def print_estimates(estimates: Sequence[Estimate], *, as_json: bool) -> None:
 
 
 def to_json(result: Extraction) -> dict[str, Any]:
-    """Returns what `extract --json` prints."""
+    """Returns the JSON value of an extraction."""
     bank = result.bank
     taps = {
         tap: {"shape": list(bank.tap_shape(tap)), "dtype": bank.tap_dtype(tap), "bytes": bank.tap_bytes(tap)}
@@ -182,10 +182,10 @@ def print_extraction(result: Extraction) -> None:
         rate = f"{result.images_per_second:.1f} images/s"
         echo(
             f"{counted(result.added, 'image')}{views} extracted in {result.seconds:.1f} s ({rate}, engine "
-            f"{result.engine}, {result.precision}), {result.reused} found in the bank"
+            f"{result.engine}, {result.precision}), {result.reused} already in the bank"
         )
         busy = sorted(result.busy.items(), key=lambda part: -part[1])
-        echo("  at work: " + ", ".join(f"{part} {share:.0%}" for part, share in busy))
+        echo("  busy: " + ", ".join(f"{part} {share:.0%}" for part, share in busy))
     else:
         echo(f"nothing to extract: the bank has {every(result.rows, 'image')}")
     if bank.views:

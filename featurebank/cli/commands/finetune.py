@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 def _values(context: click.Context, option: click.Parameter, value: str | None) -> Any:
-    """Reads one number, or one a phase: "6" or "6,4,2"."""
+    """Parses one number, or one per phase: "6" or "6,4,2"."""
     if value is None:
         return None
     kind = float if option.name == "learning_rate" else int
     try:
-        found = [kind(part) for part in value.split(",")]
+        numbers = [kind(part) for part in value.split(",")]
     except ValueError as error:
-        message = f"'{value}': expected a number, or one for each phase, as 6,4,2"
+        message = f"'{value}': expected a number, or one for each phase, such as 6,4,2"
         raise click.BadParameter(message) from error
-    return found[0] if len(found) == 1 else found
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 @click.command()
@@ -39,21 +39,21 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
     default="best",
     show_default=True,
     metavar="RUN",
-    help="Run to begin with: best, or the beginning of its id.",
+    help="Run to start from: best, or the beginning of its id.",
 )
 @click.option(
     "--unfreeze", multiple=True, metavar="LAYERS",
-    help="Add a phase that trains the network from the first layer whose name begins with LAYERS; all is the whole "
-    "network, head the head alone; repeatable.",
+    help="Add a phase that trains the network from the first layer whose name starts with LAYERS; all is the whole "
+    "network, head only the head; repeatable.",
 )  # fmt: skip
 @click.option("--progressive", is_flag=True, help="Add a phase for each size of map, from the last to the first.")
-@click.option("--epochs", callback=_values, metavar="N[,N...]", help="Epochs of each phase at most.  [default: 6]")
+@click.option("--epochs", callback=_values, metavar="N[,N...]", help="Maximum epochs of each phase.  [default: 6]")
 @click.option(
     "--learning-rate",
     callback=_values,
     metavar="R[,R...]",
-    help="Learning rate at the start of each phase.  [default: .01 for sgd, .001 for adagrad, else .0001; a tenth if "
-    "no batch normalisation is trained]",
+    help="Learning rate at the start of each phase.  [default: .01 for sgd, .001 for adagrad, otherwise .0001; a tenth "
+    "if no batch normalisation is trained]",
 )
 @click.option(
     "--patience",
@@ -61,14 +61,14 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
     metavar="N[,N...]",
     help="End a phase after N epochs without improvement.  [default: 3]",
 )
-@click.option("--keep-going", is_flag=True, help="Continue after a phase that brought no improvement.")
+@click.option("--keep-going", is_flag=True, help="Continue after a phase without improvement.")
 @click.option("--optimizer", metavar="NAME", help="sgd, adam, adamw, rmsprop or adagrad.  [default: sgd]")
 @click.option("--momentum", type=float, metavar="M", help="Momentum of sgd and rmsprop.  [default: .9]")
 @click.option(
     "--weight-decay",
     type=float,
     metavar="SHARE",
-    help="Share of each weight, times the learning rate, that a step takes off.  [default: none]",
+    help="Each step subtracts this fraction of each weight, times the learning rate.  [default: none]",
 )
 @click.option(
     "--schedule", metavar="NAME",
@@ -79,32 +79,34 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 )
 @click.option(
     "--batch-norm", metavar="train|frozen",
-    help="Whether trained layers of batch normalisation learn new statistics or keep theirs.  [default: as measured "
-    "for this backbone]",
+    help="Whether batch normalisation in trained layers updates its statistics or keeps them.  [default: depends on "
+    "the backbone]",
 )  # fmt: skip
 @click.option(
     "--layer-decay", type=float, metavar="SHARE",
-    help="Learning rate of each block as a share of that of the block after it.  [default: 1]",
+    help="Learning rate of each block as a fraction of that of the next block.  [default: 1]",
 )  # fmt: skip
 @click.option(
     "--clip-norm",
     "global_clipnorm",
     type=float,
     metavar="NORM",
-    help="Largest norm of all gradients together.  [default: no limit]",
+    help="Maximum norm of all gradients together.  [default: no limit]",
 )
 @click.option(
-    "--augment", metavar="SPEC", help="Augmentation of the training images, as flip,rotate=10,zoom=.2.  [default: none]"
+    "--augment",
+    metavar="SPEC",
+    help="Augmentation of training images: flip,rotate=10,zoom=.2 ...  [default: none]",
 )
 @click.option("--dropout", type=float, metavar="RATE", help="Dropout before the last layer.  [default: 0]")
 @click.option(
     "--label-smoothing",
     type=float,
     metavar="SHARE",
-    help="Share of the target that is spread over all classes.  [default: 0]",
+    help="Fraction of the target that is spread over all classes.  [default: 0]",
 )
 @click.option(
-    "--class-weight", type=click.Choice(["balanced"]), help="Weigh each class by the inverse of its number of images."
+    "--class-weight", type=click.Choice(["balanced"]), help="Weight each class by the inverse of its number of images."
 )
 @click.option("--batch-size", type=int, metavar="N", help="Images in a training step.  [default: 32]")
 @click.option(
@@ -120,18 +122,18 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @click.option("--validate-every", type=int, metavar="STEPS", help="Also validate every STEPS steps within an epoch.")
 @click.option(
     "--validate-on", type=click.Choice(["all", "part"]),
-    help="Validation images that --validate-every takes: all, or the next part of them.  [default: all]",
+    help="Validation images that --validate-every uses: all, or the next part of them.  [default: all]",
 )  # fmt: skip
 @click.option(
     "--checkpoint-every", type=int, metavar="STEPS",
-    help="Write a checkpoint every STEPS steps, besides each minute and each epoch.  [default: 200]",
+    help="Write a checkpoint every STEPS steps, in addition to each minute and each epoch.  [default: 200]",
 )  # fmt: skip
 @click.option(
     "--seed", type=int, metavar="N",
     help="Seed of the order of images, augmentation and dropout.  [default: 0]",
 )  # fmt: skip
 @click.option(
-    "-p", "params", multiple=True, metavar="KEY=VALUE", help="Set any other option, as nesterov=true; repeatable."
+    "-p", "params", multiple=True, metavar="KEY=VALUE", help="Set any other option, such as nesterov=true; repeatable."
 )
 @bank_option
 @click.option(
@@ -147,23 +149,23 @@ def finetune(
 ) -> None:  # fmt: skip
     """Train the network under a trained head, phase by phase.
 
-    If it is interrupted, the same command continues where it stopped.
+    After an interruption, the same command continues where it stopped.
     """
     from featurebank.cli.commands.heads import read_params
     from featurebank.finetuning import list_layers, read_options, run_finetune
 
     began = time.perf_counter()
-    chosen = read_options({**given(options), **read_params(params)})
-    found = open_bank(settings, bank)
+    finetune_options = read_options({**given(options), **read_params(params)})
+    source = open_bank(settings, bank)
     reporter = settings.reporter()
     if print_layers:
-        found_layers = list_layers(start, chosen, bank=found, reporter=reporter)
-        _print_layers(found_layers, as_json=as_json)
+        layers = list_layers(start, finetune_options, bank=source, reporter=reporter)
+        _print_layers(layers, as_json=as_json)
         return
-    run = run_finetune(start, chosen, bank=found, tensorboard=tensorboard, reporter=reporter)
+    run = run_finetune(start, finetune_options, bank=source, tensorboard=tensorboard, reporter=reporter)
     if as_json:
-        told = {**run.summary(), "file": str(run.saved_path), "finetune": run.finetune}
-        print_json({**told, "elapsed": round(time.perf_counter() - began, 3)})
+        summary = {**run.summary(), "file": str(run.saved_path), "finetune": run.finetune}
+        print_json({**summary, "elapsed": round(time.perf_counter() - began, 3)})
     else:
         _print(run)
 
@@ -184,7 +186,7 @@ def _print(run: Run) -> None:
     from featurebank.cli.tables import print_table
 
     assert run.finetune is not None
-    columns = ["phase", "from", "layers", "parameters", "epochs", "better"]
+    columns = ["phase", "from", "layers", "parameters", "epochs", "improved"]
     rows = [
         (p["unfreeze"], p["from"], p["layers"], f"{p['trained']:,}", p["epochs"], "yes" if p["improved"] else "no")
         for p in run.finetune["phases"]

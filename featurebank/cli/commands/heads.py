@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _number(context: click.Context, option: click.Parameter, value: str | None) -> int | str | None:
-    """Reads "--folds 5" and "--folds given"."""
+    """Parses "--folds 5" and "--folds given"."""
     return int(value[:9]) if value and value.isascii() and value.isdigit() else value
 
 
@@ -29,7 +29,7 @@ def _shown_folds(context: click.Context, option: click.Parameter, value: str | N
     folds = _number(context, option, value)
     if folds in {None, "given"} or (isinstance(folds, int) and folds >= 1):
         return folds
-    message = f"'{value}': expected a whole number of 1 or more, as 5, or given"
+    message = f"'{value}': expected a whole number of 1 or more, such as 5, or given"
     raise click.BadParameter(message)
 
 
@@ -41,22 +41,24 @@ def _named(context: click.Context, option: click.Parameter, value: str | None) -
 
 
 _bank = click.option(
-    "--bank", metavar="BANK", help="Path or name of a bank, or the beginning of its name.  [default: the last used]"
+    "--bank",
+    metavar="BANK",
+    help="Path or name of a bank, or the beginning of its name.  [default: the last used bank]",
 )
 _own = click.option(
     "--backbone", metavar="MODULE:FUNCTION", expose_value=False, callback=_named,
-    help="The function that built the bank's network, if it is one of yours; code named inside a file is never run.",
+    help="The function that builds the bank's network, if it is your own; code that a file names is never run.",
 )  # fmt: skip
 
 
 def bank_option(command: Any) -> Any:
-    """Adds the options that say which bank, and by which code of the user's own it was made."""
+    """Adds --bank, and --backbone for banks of a user's network."""
     return _bank(_own(command))
 
 
-test_option = click.option("--test", is_flag=True, help="Also evaluate the chosen run on the test split.")
+test_option = click.option("--test", is_flag=True, help="Also evaluate the selected run on the test split.")
 one_se_option = click.option(
-    "--one-se", is_flag=True, help="Choose the simplest head within one standard error of the best."
+    "--one-se", is_flag=True, help="Select the simplest head within one standard error of the best."
 )
 tensorboard_option = click.option(
     "--tensorboard", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
@@ -72,7 +74,7 @@ tensorboard_option = click.option(
     "[default: default]",
 )  # fmt: skip
 @click.option(
-    "--head", metavar="KIND", help="Train one kind of head, or a scikit-learn classifier, as sklearn.svm:SVC."
+    "--head", metavar="KIND", help="Train one kind of head, or a scikit-learn classifier, such as sklearn.svm:SVC."
 )
 @click.option(
     "--list", "listed", is_flag=False, flag_value="", metavar="[KIND]",
@@ -81,7 +83,7 @@ tensorboard_option = click.option(
 @click.option("-p", "params", multiple=True, metavar="KEY=VALUE", help="Set a parameter of --head; repeatable.")
 @click.option(
     "--tap", "taps", multiple=True, metavar="TAP",
-    help="Stored features to train on; repeatable.  [default: pooled, else the bank's first]",
+    help="Stored features to train on; repeatable.  [default: pooled, or the bank's first tap]",
 )  # fmt: skip
 @click.option(
     "--seeds",
@@ -93,9 +95,9 @@ tensorboard_option = click.option(
 )
 @click.option(
     "--search", type=click.Choice(["all", "random", "halving"]), default="all", show_default=True,
-    help="Train all heads, a random choice of --runs heads, or halve the heads with epochs round by round.",
+    help="Train all heads, a random sample of --runs heads, or halve the number of heads with epochs in rounds.",
 )  # fmt: skip
-@click.option("--runs", type=int, metavar="N", help="How many heads --search random trains.")
+@click.option("--runs", type=int, metavar="N", help="Number of heads that --search random trains.")
 @click.option(
     "--folds", callback=_number, metavar="K|given",
     help="Cross-validate on K folds of the training and validation images, or on the dataset's own (folders fold1, "
@@ -113,9 +115,9 @@ tensorboard_option = click.option(
     "--budget",
     type=float,
     metavar="SECONDS",
-    help="Stop after about this time; finished runs are kept.  [default: no limit]",
+    help="Stop after about this time; finished runs are saved.  [default: no limit]",
 )
-@click.option("--retry-failed", is_flag=True, help="Train heads again that failed before.")
+@click.option("--retry-failed", is_flag=True, help="Train heads that failed before again.")
 @click.option(
     "--views",
     type=int,
@@ -133,7 +135,7 @@ def heads(
 ) -> None:  # fmt: skip
     """Train many heads on the features of a bank.
 
-    Heads that were trained before are not trained again.
+    Heads that were trained before are skipped.
     """
     if listed is not None:
         from featurebank.cli.head_lists import print_kinds, print_parameters
@@ -150,18 +152,16 @@ def heads(
 
     began = time.perf_counter()
     options = GridOptions(**given(chosen))
-    found = open_bank(settings, bank)
-    wanted: Any = [{"kind": head, **read_params(params)}] if head else grid or "default"
-    trained = train_grid(found, wanted, options, settings.reporter())
-    log_runs(trained, tensorboard)
-    _show(settings, found, trained, began=began, one_se=one_se, test=test, as_json=as_json)
+    source = open_bank(settings, bank)
+    specification: Any = [{"kind": head, **read_params(params)}] if head else grid or "default"
+    runs = train_grid(source, specification, options, settings.reporter())
+    log_runs(runs, tensorboard)
+    _show(settings, source, runs, began=began, one_se=one_se, test=test, as_json=as_json)
 
 
 @click.command()
 @bank_option
-@click.option(
-    "--sort", type=click.Choice(SORT_KEYS), help="Key of the order.  [default: accuracy, then fewer parameters]"
-)
+@click.option("--sort", type=click.Choice(SORT_KEYS), help="Sort key.  [default: accuracy, then fewer parameters]")
 @click.option(
     "--top", type=click.IntRange(min=1), metavar="N", help=f"Show N heads.  [default: {SHOWN}; with --json, all]"
 )
@@ -170,7 +170,7 @@ def heads(
     callback=_shown_folds,
     metavar="K|given",
     help="Show runs that were cross-validated on K folds, or on the dataset's own; 1 shows runs without folds.  "
-    "[default: as the latest runs]",
+    "[default: like the latest runs]",
 )
 @click.option(
     "--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -187,31 +187,31 @@ def leaderboard(
 ) -> None:  # fmt: skip
     """List the trained heads of a bank, best first.
 
-    They are ranked by validation accuracy; the test split takes no part.
+    The ranking uses validation accuracy, never the test split.
     """
     from featurebank.fitting.folds import given_folds
     from featurebank.runs.run import load_runs
     from featurebank.runs.selection import leaderboard as ranked_runs
 
     began = time.perf_counter()
-    found = open_bank(settings, bank)
-    runs = ranked_runs(found, folds=given_folds(found)[0].protocol if folds == "given" else folds)
-    if old := len(load_runs(found, stale=True)):
+    source = open_bank(settings, bank)
+    runs = ranked_runs(source, folds=given_folds(source)[0].protocol if folds == "given" else folds)
+    if old := len(load_runs(source, stale=True)):
         settings.reporter().say(
-            f"left out: {counted(old, 'run')} of an older state of this bank (other images, labels or split)"
+            f"not shown: {counted(old, 'run')} of an older state of this bank (other images, labels or split)"
         )
     if csv_file:
         write_board_csv(runs, csv_file)
     log_runs(runs, tensorboard)
-    every = runs if runs.folds == 1 else [*runs, *(run for run in load_runs(found) if run.folds == 1)]
+    every = runs if runs.folds == 1 else [*runs, *(run for run in load_runs(source) if run.folds == 1)]
     _show(
-        settings, found, runs, every, began=began, folds=runs.folds, one_se=one_se, test=test, as_json=as_json,
+        settings, source, runs, every, began=began, folds=runs.folds, one_se=one_se, test=test, as_json=as_json,
         sort=sort, top=top,
     )  # fmt: skip
 
 
 def log_runs(runs: Sequence[Run], directory: Path | None) -> None:
-    """Writes runs for TensorBoard, if that is wanted."""
+    """Writes runs for TensorBoard, unless `directory` is None."""
     if directory is not None:
         from featurebank.runs.tensorboard import write_tensorboard
 
@@ -222,31 +222,31 @@ def _show(
     settings: Settings, bank: Bank, runs: Sequence[Run], every: Sequence[Run] = (), *, began: float,
     folds: int | None = None, one_se: bool, test: bool, as_json: bool, sort: str | None = None, top: int | None = None,
 ) -> None:  # fmt: skip
-    """Prints runs; the chosen one may be among `every` alone: that of the best on folds, trained without them."""
+    """Prints runs; the selected run may occur only in `every`: after cross-validation it is trained without folds."""
     from featurebank.runs.selection import evaluate_test, select
 
     best = select(every or runs, folds=folds, one_se=one_se)
     if test:
         best = evaluate_test(bank, best, reporter=settings.reporter())
     if as_json:
-        found = board_json(runs, best, sort=sort, top=top)
-        print_json({**found, "seconds": round(time.perf_counter() - began, 3)})
+        board = board_json(runs, best, sort=sort, top=top)
+        print_json({**board, "seconds": round(time.perf_counter() - began, 3)})
         return
     print_board(runs, best, more=f"featurebank leaderboard --bank {bank.name} --top", top=top or SHOWN, sort=sort)
     print_best(bank, best, runs)
 
 
 def read_params(params: Sequence[str]) -> dict[str, Any]:
-    """Reads "-p KEY=VALUE" options; numbers with commas between them are a list, as hidden_units=256,128."""
+    """Parses "-p KEY=VALUE" options; comma-separated numbers are a list, such as hidden_units=256,128."""
     from featurebank.system.toml_files import parse_value
 
-    found = {}
+    values = {}
     for text in params:
         name, equals, value = text.partition("=")
         if not (equals and name):
-            message = f"-p {text}: expected KEY=VALUE, as -p learning_rate=0.01"
+            message = f"-p {text}: expected KEY=VALUE, such as -p learning_rate=0.01"
             raise click.UsageError(message)
         parts = [parse_value(part.strip()) for part in value.split(",")]
         numbers = len(parts) > 1 and all(type(part) in {int, float} for part in parts)
-        found[name.strip()] = parts if numbers else parse_value(value.strip())
-    return found
+        values[name.strip()] = parts if numbers else parse_value(value.strip())
+    return values

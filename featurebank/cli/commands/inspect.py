@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     help="Bank whose features find near duplicates.  [default: the last used bank of this dataset]",
 )  # fmt: skip
 @click.option(
-    "--no-bank", is_flag=True, help="Do not search for near duplicates, which takes long for a million images."
+    "--no-bank", is_flag=True, help="Do not search for near duplicates; the search takes long for a million images."
 )
 @click.option(
     "--near", type=float, default=0.98, show_default=True, metavar="COSINE",
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 @click.option(
     "--sample", type=int, default=8, show_default=True, metavar="N", help="Show N images of each class in the report."
 )
-@click.option("--augment", metavar="SPEC", help="Also show augmented images in the report, as flip,rotate=10.")
-@click.option("--views", type=int, metavar="K", help="Augmented views of each shown image.  [default: 4]")
+@click.option("--augment", metavar="SPEC", help="Also show augmented images in the report, such as flip,rotate=10.")
+@click.option("--views", type=int, metavar="K", help="Augmented views per image.  [default: 4]")
 @click.option("--image-size", type=int, metavar="PX", help="Side of the augmented images in pixels.  [default: 224]")
 @resize_option
 @levels_option
@@ -52,7 +52,7 @@ def inspect(
     DATASET is a name that 'featurebank datasets' lists, or a path.
     """
     if augment is None and given(chosen).keys() & {"views", "image_size", "resize"}:
-        message = "--views, --image-size and --resize belong to --augment SPEC: give one, or leave them out"
+        message = "--views, --image-size and --resize require --augment SPEC: add it, or omit them"
         raise click.UsageError(message)
     if bank and no_bank:
         message = "--bank and --no-bank exclude each other: leave one of them out"
@@ -65,20 +65,20 @@ def inspect(
 
         augmentation = Augmentation.parse(augment)
     dataset = images.load()
-    found = inspect_dataset(
+    inspection = inspect_dataset(
         dataset, bank=None if no_bank else _bank(settings, bank, dataset), augmentation=augmentation,
         seed=images.seed, reporter=settings.reporter(), **given(chosen),
     )  # fmt: skip
     if output:
         from featurebank.inspection.page import write_page
 
-        write_page(found, output)
+        write_page(inspection, output)
     if as_json:
-        print_json(found.to_json())
+        print_json(inspection.to_json())
     else:
         from featurebank.cli.inspection_view import print_inspection
 
-        print_inspection(found)
+        print_inspection(inspection)
         if output:
             echo(f"page: {output}")
 

@@ -13,18 +13,18 @@ from featurebank.system.progress import step
 @click.command()
 @as_json
 def datasets(*, as_json: bool) -> None:
-    """List the known datasets and the other kinds of datasets."""
+    """List the built-in datasets and the other kinds of datasets."""
     from dataclasses import asdict
 
     from featurebank.cli.tables import print_table
     from featurebank.dataset import list_datasets
 
-    found = list_datasets()
+    entries = list_datasets()
     if as_json:
-        print_json([asdict(entry) for entry in found])
+        print_json([asdict(entry) for entry in entries])
         return
-    rows = [(e.name, "" if e.images is None else e.images, "yes" if e.available else "no", e.what) for e in found]
-    print_table(("name", "images", "here", "what"), rows, right=("images",))
+    rows = [(e.name, "" if e.images is None else e.images, "yes" if e.available else "no", e.what) for e in entries]
+    print_table(("name", "images", "available", "description"), rows, right=("images",))
 
 
 @click.command()
@@ -41,14 +41,13 @@ def datasets(*, as_json: bool) -> None:
 def backbones(
     network: str | None, image_size: int | None, preprocessing: str | None, *, layers: bool, as_json: bool
 ) -> None:
-    """List the known backbones, or where a tail can start in one.
+    """List the built-in backbones, or the possible cuts of one.
 
-    With NAME, print the layers where a tail can start, the bytes that each takes per image, and the share of the work
-    that comes after it.
+    With NAME, print the layers where a tail can start, the bytes per image of each, and the share of the work after it.
     """
     if layers:
         if not network:
-            message = "--layers needs the NAME of a network, as: featurebank backbones vgg16 --layers"
+            message = "--layers needs the NAME of a network, for example: featurebank backbones vgg16 --layers"
             raise click.UsageError(message)
         _print_layers(network, image_size, preprocessing, as_json=as_json)
         return
@@ -58,7 +57,7 @@ def backbones(
     from featurebank.backbone import list_backbones
     from featurebank.cli.tables import print_table
 
-    found = list_backbones()
+    specs = list_backbones()
     if as_json:
         print_json([
             {
@@ -66,7 +65,7 @@ def backbones(
                 "parameters": spec.parameters, "preprocessing": spec.preprocessing,
                 "weights": spec.weights_file(), "embedded": spec.has_embedded_weights,
             }
-            for spec in found
+            for spec in specs
         ])  # fmt: skip
         return
     rows = [
@@ -74,14 +73,14 @@ def backbones(
             spec.name, spec.image_size, spec.channels, _count(spec.parameters), spec.preprocessing,
             spec.weights_place,
         )
-        for spec in found
+        for spec in specs
     ]  # fmt: skip
     numbers = ("pixels", "features", "parameters")
     print_table(("name", *numbers, "preprocessing", "ImageNet weights"), rows, right=numbers)
 
 
 def _count(parameters: int) -> str:
-    """Writes 2872 as "2.9 k" and 23587712 as "23.6 M"."""
+    """Formats 2872 as "2.9 k" and 23587712 as "23.6 M"."""
     return f"{parameters / 1e6:.1f} M" if parameters >= 10**5 else f"{parameters / 1e3:.1f} k"
 
 
@@ -90,7 +89,7 @@ def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *,
     from featurebank.backbone.cuts import cut_points
     from featurebank.cli.tables import print_table, size
 
-    # Weights change neither shapes nor work, and random ones need no download.
+    # Shapes and work do not depend on the weights, and random ones need no download.
     backbone = load_backbone(name, weights="random:0", image_size=image_size, preprocessing=preprocessing)
     with step(f"building {name}"):
         cuts = cut_points(backbone.network())
@@ -107,7 +106,7 @@ def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *,
         })  # fmt: skip
         return
     echo(
-        f"{name}, {backbone.image_size} x {backbone.image_size} pixels; any layer can be a --tap, a tail can start at:"
+        f"{name}, {backbone.image_size} x {backbone.image_size} pixels; all layers can be a --tap, a tail can start at:"
     )
     if backbone.spec.note:
         echo(backbone.spec.note)
@@ -121,7 +120,7 @@ def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *,
         for cut in cuts
     ]  # fmt: skip
     print_table(
-        ("layer", "shape", "an image in float16", "work after it"), rows, right=("an image in float16", "work after it")
+        ("layer", "shape", "float16 per image", "work after it"), rows, right=("float16 per image", "work after it")
     )
 
 
@@ -134,7 +133,7 @@ def _print_layers(name: str, image_size: int | None, preprocessing: str | None, 
     network = backbone.network()
     cuts = {cut.name for cut in cut_points(network)}
     shapes = dict(backbone.layers())
-    found = [
+    layers = [
         {
             "layer": layer.name, "kind": type(layer).__name__, "shape": list(shapes[layer.name]),
             "parameters": layer.count_params(), "cut_point": layer.name in cuts,
@@ -142,13 +141,13 @@ def _print_layers(name: str, image_size: int | None, preprocessing: str | None, 
         for layer in network.layers
     ]  # fmt: skip
     if as_json:
-        print_json({"name": name, "image_size": backbone.image_size, "layers": found})
+        print_json({"name": name, "image_size": backbone.image_size, "layers": layers})
         return
     rows = [
         (
             one["layer"], one["kind"], " x ".join(map(str, one["shape"])), f"{one['parameters']:,}",
             "yes" if one["cut_point"] else "",
         )
-        for one in found
+        for one in layers
     ]  # fmt: skip
     print_table(("layer", "kind", "shape", "parameters", "cut point"), rows, right=("parameters",), whole=("layer",))

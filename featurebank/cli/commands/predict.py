@@ -18,7 +18,7 @@ from featurebank.cli.terminal import echo, echo_cells, print_json
 if TYPE_CHECKING:
     from featurebank.grafting import Prediction
 
-_TOLD = ("label", "probability")
+_COLUMNS = ("label", "probability")
 _FORMATS = ("keras", "joined", "onnx", "openvino", "tflite")
 
 
@@ -26,18 +26,14 @@ _FORMATS = ("keras", "joined", "onnx", "openvino", "tflite")
 @click.argument("run")
 @click.option(
     "-o", "--output", "file", type=click.Path(path_type=Path, dir_okay=False), required=True,
-    help="File to write; its suffix decides the format: .keras, .fbmodel, .onnx, .xml (OpenVINO) or .tflite.",
+    help="File to write; the suffix determines the format: .keras, .fbmodel, .onnx, .xml (OpenVINO) or .tflite.",
 )  # fmt: skip
-@click.option(
-    "--format", "kind", type=click.Choice(_FORMATS), help="Format of the file.  [default: decided by the suffix]"
-)
-@click.option(
-    "--no-proof", is_flag=True, help="Do not check that the model agrees with the head on images of the bank."
-)
+@click.option("--format", "kind", type=click.Choice(_FORMATS), help="Format of the file.  [default: from the suffix]")
+@click.option("--no-proof", is_flag=True, help="Do not compare the model with the head on images of the bank.")
 @click.option(
     "--with-resize",
     is_flag=True,
-    help="Put the resizing into the model, so that it takes images of any size; for .keras and .onnx.",
+    help="Include resizing in the model, so that it accepts images of any size; for .keras and .onnx.",
 )
 @bank_option
 @as_json
@@ -46,7 +42,7 @@ def export(
     settings: Settings, run: str, file: Path, kind: str | None, bank: str | None, *, no_proof: bool, with_resize: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Write a run as one model that turns images into probabilities.
+    """Export a run as one model from images to probabilities.
 
     RUN is best, or the beginning of a run's id.
     """
@@ -56,19 +52,19 @@ def export(
     from featurebank.runs.selection import find_run
 
     name, _ = format_to_write(file, kind)  # before anything heavy is loaded
-    found = open_bank(settings, bank)
+    source = open_bank(settings, bank)
     reporter = settings.reporter()
-    chosen = find_run(found, run) if run != "best" or name == "joined" else best_in_layers(found, reporter=reporter)
-    if run == "best" and chosen.run != find_run(found).run:
-        reporter.say(f"the best head itself: featurebank export best -o {file.with_suffix('.fbmodel')}")
-    reporter.say(f"run {chosen.run}: {chosen.spec} on {chosen.tap}")
-    path = export_run(chosen, file, format=kind, proof=not no_proof, with_resize=with_resize, reporter=reporter)
+    selected = find_run(source, run) if run != "best" or name == "joined" else best_in_layers(source, reporter=reporter)
+    if run == "best" and selected.run != find_run(source).run:
+        reporter.say(f"to export the best head itself: featurebank export best -o {file.with_suffix('.fbmodel')}")
+    reporter.say(f"run {selected.run}: {selected.spec} on {selected.tap}")
+    path = export_run(selected, file, format=kind, proof=not no_proof, with_resize=with_resize, reporter=reporter)
     if as_json:
-        kept = None if no_proof else find_run(found, chosen.run).graft
-        proof = kept and {"images": kept["images"], "difference": kept["difference"]}
-        print_json({"file": str(path), "format": name, "run": chosen.run, "proof": proof})
+        graft = None if no_proof else find_run(source, selected.run).graft
+        proof = graft and {"images": graft["images"], "difference": graft["difference"]}
+        print_json({"file": str(path), "format": name, "run": selected.run, "proof": proof})
     else:
-        echo(f"{path}: {chosen.spec}; ask it with: featurebank predict {shlex.quote(str(path))} IMAGE...")
+        echo(f"{path}: {selected.spec}; use it with: featurebank predict {shlex.quote(str(path))} IMAGE...")
 
 
 @click.command()
@@ -100,20 +96,20 @@ def predict(
     """
     from featurebank.grafting import predict as predict_images
 
-    found = predict_images(model, list(images), top=top, reporter=settings.reporter())
+    predictions = predict_images(model, list(images), top=top, reporter=settings.reporter())
     if table:
-        _write_csv(table, found)
+        _write_csv(table, predictions)
     if as_json:
-        print_json([prediction.to_dict() for prediction in found])
-    elif not sys.stdout.isatty():  # for other programs: a line an image, whatever its length
-        for prediction in found:
+        print_json([prediction.to_dict() for prediction in predictions])
+    elif not sys.stdout.isatty():  # for other programs: one line per image, however long
+        for prediction in predictions:
             echo_cells(_row(prediction))
     else:
         from featurebank.cli.tables import print_table
 
-        columns = ["file", "label", "probability", "then"]
-        print_table(columns, map(_row, found), right=["probability"])
-    if all(prediction.error for prediction in found):
+        columns = ["file", "label", "probability", "other classes"]
+        print_table(columns, map(_row, predictions), right=["probability"])
+    if all(prediction.error for prediction in predictions):
         sys.exit(1)
 
 
@@ -124,14 +120,14 @@ def _row(prediction: Prediction) -> tuple[str, str, str, str]:
     return prediction.file, str(prediction.label), f"{prediction.probability:.1%}", others
 
 
-def _write_csv(path: Path, found: Sequence[Prediction]) -> None:
-    """Writes a row for each image: the classes told of it with their probabilities, or its error."""
+def _write_csv(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Writes a row for each image: its most probable classes with their probabilities, or its error."""
     from featurebank.system.csv_files import write_csv
 
-    told = max(len(prediction.top) for prediction in found)
-    columns = [f"{name}{'' if place == 1 else f'_{place}'}" for place in range(1, told + 1) for name in _TOLD]
+    places = max(len(prediction.top) for prediction in predictions)
+    columns = [f"{name}{'' if place == 1 else f'_{place}'}" for place in range(1, places + 1) for name in _COLUMNS]
     rows = []
-    for prediction in found:
+    for prediction in predictions:
         cells = [cell for pair in prediction.top for cell in pair]
         rows.append([prediction.file, *cells, *[None] * (len(columns) - len(cells)), prediction.error])
     write_csv(path, ["file", *columns, "error"], rows)

@@ -31,7 +31,7 @@ _SHOWN = 12
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and stop.")
 @click.option(
     "--measure", is_flag=True,
-    help="With --dry-run: estimate bytes and hours by running each network for two seconds; nothing is downloaded.",
+    help="With --dry-run: run each network for two seconds to estimate bytes and hours; downloads nothing.",
 )  # fmt: skip
 @as_json
 @click.pass_obj
@@ -49,50 +49,50 @@ def run(
 
     variants = read_variants(pipeline, overrides, only)
     if measure and not dry_run:
-        message = "--measure goes with --dry-run: add it, or leave --measure out"
+        message = "--measure requires --dry-run: add it, or omit --measure"
         raise click.UsageError(message)
     if dry_run:
         plans = plan_variants(variants, cache=settings.cache, measure=measure, reporter=settings.reporter())
         _print_plans([(v.name, plan) for v, plan in zip(variants, plans, strict=True)], as_json=as_json)
         return
-    found = []
-    for done in run_variants(variants, cache=settings.cache, reporter=settings.reporter()):
-        found.append(done)
-        note_use(settings.cache, done.result.extraction.bank.path, "run")
+    results = []
+    for variant in run_variants(variants, cache=settings.cache, reporter=settings.reporter()):
+        results.append(variant)
+        note_use(settings.cache, variant.result.extraction.bank.path, "run")
         if not as_json:
-            _print_result(done)
-    found = open_test_once(variants, found, reporter=settings.reporter())
+            _print_result(variant)
+    results = open_test_once(variants, results, reporter=settings.reporter())
     if as_json:
-        print_json(_all_json([(done.name, _result_json(done)) for done in found]))
-    elif found[0].name:
-        print_variants(found)
+        print_json(_all_json([(variant.name, _result_json(variant)) for variant in results]))
+    elif results[0].name:
+        print_variants(results)
 
 
-def _all_json(told: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Returns what is told of each variant; of a file without variants, that alone."""
-    return {"variants": [{"name": name, **keys} for name, keys in told]} if told[0][0] else told[0][1]
+def _all_json(variants: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Returns the JSON value of all variants; without variants, that of the file itself."""
+    return {"variants": [{"name": name, **keys} for name, keys in variants]} if variants[0][0] else variants[0][1]
 
 
-def _result_json(done: VariantResult) -> dict[str, Any]:
-    result = done.result
+def _result_json(variant: VariantResult) -> dict[str, Any]:
+    result = variant.result
     tuned = result.finetuned
     return {
         "extract": to_json(result.extraction), **board_json(result.runs, result.chosen),
         **({"finetune": {"run": tuned.run, **(tuned.finetune or {})}} if tuned else {}),
-        "seconds": round(done.seconds, 3),
+        "seconds": round(variant.seconds, 3),
     }  # fmt: skip
 
 
-def _print_result(done: VariantResult) -> None:
-    result = done.result
-    if done.name:
-        echo(f"variant {done.name}")
+def _print_result(variant: VariantResult) -> None:
+    result = variant.result
+    if variant.name:
+        echo(f"variant {variant.name}")
     print_extraction(result.extraction)
     print_board(result.runs, result.chosen, more="featurebank leaderboard --top", top=_SHOWN)
     if result.finetuned and result.finetuned.finetune:
         echo(f"finetune: {result.finetuned.finetune['gain']['worth']}")
     print_best(result.extraction.bank, result.chosen, result.runs)
-    echo(f"done in {done.seconds:.1f} s")
+    echo(f"done in {variant.seconds:.1f} s")
 
 
 def _print_plans(plans: list[tuple[str, dict[str, Any]]], *, as_json: bool) -> None:
@@ -110,16 +110,16 @@ def _print_plan(plan: dict[str, Any]) -> None:
     for text in plan["downloads"]:
         echo(f"download: {text}")
     echo(f"extract: {_planned_rows(work)}")
-    echo(f"  bank: {work['bank'] or 'its name follows from what is downloaded'}")
+    echo(f"  bank: {work['bank'] or 'its name depends on the download'}")
     evaluated = [counted(heads["seeds"], "seed")]
     evaluated += [f"{counted(heads['folds'], 'fold')} x {heads['repeats']}"] if heads["folds"] else []
     searched = [*([heads["search"]] if heads["search"] != "all" else []), *_within(heads["budget"])]
     line = ", ".join([f"grid {heads['grid']}", counted(heads["runs"], "head"), *evaluated, *searched])
     echo(f"heads: {line}; {counted(heads['known'], 'run')} known")
     if heads["tail_seconds"]:
-        echo(f"  tails and fresh stages: {_duration(heads['tail_seconds'])} at most, with all their epochs")
+        echo(f"  tails and fresh stages: {_duration(heads['tail_seconds'])} at most, if no head stops early")
     if tuned := plan.get("finetune"):
-        most = f"; {_duration(tuned['seconds'])} at most, with all epochs" if tuned["seconds"] else ""
+        most = f"; {_duration(tuned['seconds'])} at most, if no phase stops early" if tuned["seconds"] else ""
         echo(f"finetune: from {tuned['from']}: {', then '.join(tuned['phases'])}{most}")
     tested = {False: "", True: ", then the test split", "once": ", then the test split of the best variant"}
     echo(f"select: by validation accuracy{tested[plan['select']['test']]}")
@@ -129,19 +129,19 @@ def _planned_rows(work: dict[str, Any]) -> str:
     from featurebank.cli.tables import size
 
     if work["missing"] is None:
-        return "a number of rows that is known only after the download"
+        return "the number of rows is known only after the download"
     if not work["missing"]:
-        known = "nothing beyond the variants before" if work["shared"] else "up to date"
+        known = "same rows as earlier variants" if work["shared"] else "up to date"
         return known + ("" if work["rows"] is None else f" ({counted(work['rows'], 'image')})")
-    written = "bytes that --measure tells" if work["bytes"] is None else size(work["bytes"])
-    seconds = "seconds that --measure tells" if work["seconds"] is None else _duration(work["seconds"])
+    written = "bytes unknown (see --measure)" if work["bytes"] is None else size(work["bytes"])
+    seconds = "time unknown (see --measure)" if work["seconds"] is None else _duration(work["seconds"])
     rows = "images" if work["missing"] == work["rows"] else f"rows of {counted(work['rows'], 'image')}"
     return f"{'at most ' if work['at_most'] else ''}{work['missing']} {rows}, {written}, {seconds}"
 
 
 def _duration(seconds: float) -> str:
-    """Writes a number of seconds for people: "about 40 s", "about 12 min", "about 3.5 h"."""
-    if seconds < 100:  # noqa: PLR2004 - beyond that, minutes say more
+    """Formats a duration: "about 40 s", "about 12 min", "about 3.5 h"."""
+    if seconds < 100:  # noqa: PLR2004 - above that, minutes are clearer
         return f"about {seconds:.0f} s"
     return f"about {seconds / 60:.0f} min" if seconds < 6000 else f"about {seconds / 3600:.1f} h"  # noqa: PLR2004
 

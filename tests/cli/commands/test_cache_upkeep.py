@@ -70,13 +70,13 @@ def test_gc_says_what_goes_before_and_after(ask: Ask, photos: Path, tmp_path: Pa
     (tmp_path / bank / "shard-left.h5").write_bytes(b"x" * 2000)
     before = sorted((tmp_path / bank).iterdir())
     planned, _ = ask("cache", "gc", "--dry-run")
-    assert "1 file that nothing lists, 10 rows that no image needs, 1 shard to rewrite" in planned
+    assert "1 unlisted file, 10 unneeded rows, 1 shard to rewrite" in planned
     assert "could be freed" in planned
     assert sorted((tmp_path / bank).iterdir()) == before
     done = ask("cache", "gc", bank.name, "--json")
     assert [(entry["rows"], len(entry["files"]), entry["rewritten_shards"]) for entry in done["banks"]] == [(10, 1, 1)]
     assert len(Bank(tmp_path / bank).features()) == 14
-    assert "10 rows cleaned away, 1 shard rewritten" in ask("cache", "show")[0]
+    assert "10 rows deleted by a clean-up, 1 shard rewritten" in ask("cache", "show")[0]
 
 
 @pytest.mark.usefixtures("pixels")
@@ -86,7 +86,7 @@ def test_gc_of_all_leaves_alone_what_it_cannot_judge(ask: Ask, photos: Path, tmp
     (broken / "manifest.json").write_text("{}")
     out, errors = ask("cache", "gc")
     assert out == "0 B freed\n"
-    assert errors.startswith("left alone: '")
+    assert errors.startswith("skipped: '")
     assert "is damaged" in ask("cache", "gc", "broken", code=1)[1]
 
 
@@ -151,7 +151,7 @@ def test_merge_of_copies_with_other_seeds(ask: Ask, photos: Path, tmp_path: Path
     banks = [ask(*EXTRACT, "--dataset", d, "--seed", n, "--json")["bank"] for n, d in enumerate((photos, copy))]
     assert "give --seed 0 to decide all splits again" in one_line(ask("cache", "merge", *banks, code=1)[1])
     out, _ = ask("cache", "merge", *banks, "--seed", 3, "--split", ".5,.5")
-    assert "splits decided again (0.5, 0.5, 0) by seed 3: " in out
+    assert "new splits (0.5, 0.5, 0) by seed 3: " in out
     found = ask("cache", "merge", *banks, "--seed", 3, "--json")
     merged = Bank(found["bank"])
     assert (len(merged), found["resplit"]["seed"]) == (48, 3)
@@ -161,7 +161,7 @@ def test_merge_of_copies_with_other_seeds(ask: Ask, photos: Path, tmp_path: Path
 @pytest.mark.usefixtures("pixels")
 def test_no_to_the_question_of_rm_is_an_answer(ask: Ask, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bank = Path(ask(*EXTRACT, "--dataset", photos, "--json")["bank"])
-    for answer, told in (("n\n", "nothing was removed"), ("y\n", "deleted ")):
+    for answer, told in (("n\n", "nothing was deleted"), ("y\n", "deleted ")):
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))
         out, errors = ask("cache", "rm", bank.name)
         assert told in out
@@ -176,7 +176,7 @@ def test_export_to_one_plain_file(ask: Ask, photos: Path, tmp_path: Path) -> Non
     with np.load(tmp_path / "plain.npz") as plain:
         assert np.array_equal(plain["features"], bank.features("map:max"))
     assert "plain.h5" in ask("cache", "export", bank.name, "-o", "plain.h5")[0]
-    assert "expected a file that ends with .h5" in ask("cache", "export", "-o", "plain.csv", code=2)[1]
+    assert "expected a file name that ends with .h5" in ask("cache", "export", "-o", "plain.csv", code=2)[1]
     assert "no view 1" in one_line(ask("cache", "export", "-o", "a.npz", "--view", 1, code=1)[1])
 
 
@@ -184,12 +184,12 @@ def test_verify_computes_canaries_anew(ask: Ask, photos: Path) -> None:
     ask(*EXTRACT, "--dataset", photos)
     out, _ = ask("cache", "verify")
     assert "0 files damaged" in out
-    assert "4 rows computed anew, all as stored (largest difference" in out
+    assert "4 rows recomputed, all match (largest difference" in out
     found = ask("cache", "verify", "--canaries", 2, "--json")
     assert (found["damaged"], found["canaries"]["rows"], found["canaries"]["wrong"]) == ([], 2, [])
     assert ask("cache", "verify", "--canaries", 0, "--json")["canaries"] is None
     photos.rename(photos.with_name("elsewhere"))
-    assert "no rows computed anew: " in ask("cache", "verify")[0]
+    assert "no rows recomputed: " in ask("cache", "verify")[0]
 
 
 @pytest.mark.usefixtures("pixels")

@@ -1,13 +1,17 @@
-"""How good a head is, from probabilities and labels: numpy, and scipy's distributions."""
+"""How good a head is, from probabilities and labels; the statistics of these figures are in `statistics`.
+
+`METRICS` is the table of the metrics that are computed for every run; runs can be ranked by each of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import sqrt
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+
+from featurebank.statistics import proportion_interval
 
 SMALLEST = 1e-7
 """Probabilities are kept this far from 0 and 1, as Keras does, so that one confident mistake costs 16, not infinity."""
@@ -92,8 +96,7 @@ class Judged:
     @classmethod
     def joined(cls, parts: Sequence[Judged]) -> Judged:
         """Returns parts, of one number of classes, as one."""
-        names = ("labels", "predicted", "confidence", "losses", "squares", "among_five")
-        found = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        found = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
         return cls(**found, classes=parts[0].classes)
 
     @property
@@ -101,22 +104,19 @@ class Judged:
         """Which images are recognised, (n,) bool."""
         return np.asarray(self.predicted == self.labels)
 
+    def take(self, rows: np.ndarray) -> Judged:
+        """Returns some of the images, (m,) positions, which may occur more than once."""
+        return Judged(**{name: getattr(self, name)[rows] for name in _COLUMNS}, classes=self.classes)
+
     def short_scores(self) -> dict[str, float]:
-        """Returns `accuracy`, `loss` and `macro_f1`."""
-        return {
-            "accuracy": float(np.mean(self.right)),
-            "loss": float(np.mean(self.losses)),
-            "macro_f1": _macro_f1(self.predicted, self.labels, self.classes),
-        }
+        """Returns the metrics that are computed for training images, too: `accuracy`, `loss` and `macro_f1`."""
+        return {metric.name: metric.of(self) for metric in METRICS.values() if metric.on_training_images}
 
     def scores(self) -> dict[str, Any]:
-        """Returns all that is told of some images; see `scores`."""
+        """Returns the number of images, all metrics, and the recall of each class; see `scores`."""
         return {
             "images": len(self.labels),
-            **self.short_scores(),
-            "top5_accuracy": float(np.mean(self.among_five)),
-            "brier": float(np.mean(self.squares)),
-            "calibration_error": _calibration_error(self.confidence, self.right),
+            **{metric.name: metric.of(self) for metric in METRICS.values()},
             "recall": _recalls(self.right, self.labels, self.classes),
         }
 
@@ -124,20 +124,79 @@ class Judged:
         """Returns `scores`, and 95 % intervals as `NAME_interval`: Wilson's for shares of images, else bootstrapped."""
         values = self.scores()
         intervals = self.bootstrap_intervals()
-        for name in ("accuracy", "top5_accuracy"):
-            intervals[name] = proportion_interval(values[name], len(self.labels))
+        for metric in METRICS.values():
+            if metric.is_share:
+                intervals[metric.name] = proportion_interval(values[metric.name], len(self.labels))
         return {**values, **{f"{name}_interval": list(interval) for name, interval in intervals.items()}}
 
     def bootstrap_intervals(self, samples: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
         """Returns 95 % intervals of metrics; see `bootstrap_intervals`."""
         rng = np.random.default_rng(seed)
-        found: dict[str, list[float]] = {"loss": [], "brier": [], "macro_f1": []}
+        resampled = [metric for metric in METRICS.values() if metric.interval == "bootstrap"]
+        found: dict[str, list[float]] = {metric.name: [] for metric in resampled}
         for _ in range(samples):
-            rows = rng.integers(0, len(self.labels), len(self.labels))
-            found["loss"].append(float(self.losses[rows].mean()))
-            found["brier"].append(float(self.squares[rows].mean()))
-            found["macro_f1"].append(_macro_f1(self.predicted[rows], self.labels[rows], self.classes))
+            sample = self.take(rng.integers(0, len(self.labels), len(self.labels)))
+            for metric in resampled:
+                found[metric.name].append(metric.of(sample))
         return {name: _percentiles(values) for name, values in found.items()}
+
+
+_COLUMNS = ("labels", "predicted", "confidence", "losses", "squares", "among_five")
+"""The fields of `Judged` that have one value for each image."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of predictions that is recorded for every run and that runs can be ranked by.
+
+    Args:
+        name: its key in the metrics of a run.
+        of: function of the predictions. What it needs of an image is a field of `Judged`.
+        larger_is_better: False for losses and errors.
+        interval: how its 95 % interval on the test images is computed. "wilson" is for a share of the images, which one
+            image changes by 1 / n: such values are compared to the nearest whole image. None: it has no interval.
+        on_training_images: whether it is computed for training images, too.
+    """
+
+    name: str
+    of: Callable[[Judged], float]
+    larger_is_better: bool = True
+    interval: Literal["wilson", "bootstrap"] | None = "bootstrap"
+    on_training_images: bool = False
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of the images."""
+        return self.interval == "wilson"
+
+    def goodness(self, value: float) -> float:
+        """Returns a value of this metric so that larger is better."""
+        return value if self.larger_is_better else -value
+
+
+ACCURACY = Metric("accuracy", lambda images: float(np.mean(images.right)), interval="wilson", on_training_images=True)
+"""What runs are ranked by."""
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        ACCURACY,
+        Metric(
+            "loss", lambda images: float(np.mean(images.losses)), larger_is_better=False, on_training_images=True
+        ),
+        Metric(
+            "macro_f1", lambda images: _macro_f1(images.predicted, images.labels, images.classes),
+            on_training_images=True,
+        ),
+        Metric("top5_accuracy", lambda images: float(np.mean(images.among_five)), interval="wilson"),
+        Metric("brier", lambda images: float(np.mean(images.squares)), larger_is_better=False),
+        Metric(
+            "calibration_error", lambda images: _calibration_error(images.confidence, images.right),
+            larger_is_better=False, interval=None,  # any resampling makes it larger
+        ),
+    )
+}  # fmt: skip
+"""Every metric by its name, in the order in which a run's record holds them. To add one, add its line here."""
 
 
 def short_scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -153,97 +212,6 @@ def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         over the classes.
     """
     return Judged.of(probabilities, labels).scores()
-
-
-def proportion_interval(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Returns the 95 % interval of a share of `count` independent trials: Wilson's, which stays honest near 0 and 1.
-
-    (A bootstrap of 100 right answers out of 100 says "exactly 1"; this says "at least .963".)
-
-    References:
-        Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA 22, 1927.
-    """
-    if count == 0:
-        return 0.0, 1.0
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Returns the 95 % interval of the mean of a few independent values: Student's.
-
-    Args:
-        values: two or more.
-
-    References:
-        Student, "The Probable Error of a Mean", Biometrika 6, 1908.
-    """
-    from scipy.special import stdtrit
-
-    mean, count = float(np.mean(values)), len(values)
-    half = float(stdtrit(count - 1, 0.975)) * float(np.std(values, ddof=1)) / sqrt(count)
-    return mean - half, mean + half
-
-
-def mcnemar(first_alone: float, second_alone: float) -> float:
-    """Returns the p-value of McNemar's test that two heads are right equally often, from paired answers.
-
-    It is the mid-p variant of the exact (binomial) test: the exact one keeps its level by staying far below it where
-    few answers differ, which would call heads indistinguishable that are not; mid-p is nearly as safe and as strong as
-    the asymptotic test, which is not to be trusted with few differing answers.
-
-    Args:
-        first_alone: how many images the first head alone gets right; an average is rounded.
-        second_alone: how many the second head alone gets right.
-
-    References:
-        McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
-        Psychometrika 12, 1947. Fagerland, Lydersen, Laake, "The McNemar test for binary matched-pairs data: mid-p and
-        asymptotic are better than exact conditional", BMC Medical Research Methodology 13:91, 2013.
-    """
-    from scipy.special import bdtr
-
-    less, more = sorted((round(first_alone), round(second_alone)))
-    below = float(bdtr(less - 1, less + more, 0.5)) if less else 0.0
-    at = float(bdtr(less, less + more, 0.5)) - below
-    return min(1.0, 2 * below + at)
-
-
-def paired_gain(first: np.ndarray, second: np.ndarray, z: float = 1.959964) -> tuple[float, float, float]:
-    """Returns by how much the second of two heads is right more often, with the 95 % interval, from paired answers.
-
-    The interval is Bonett's and Price's: Wald's after one image more for each of the two ways to differ, which keeps
-    its level where few answers differ.
-
-    Args:
-        first: (n,) bool, which images the first gets right.
-        second: (n,) bool, the same of the second.
-        z: of the level.
-
-    References:
-        Bonett, Price, "Adjusted Wald Confidence Interval for a Difference of Binomial Proportions Based on Paired
-        Data", Journal of Educational and Behavioral Statistics 37, 2012.
-    """
-    count = len(first)
-    gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
-    more, less = (gained + 1) / (count + 2), (lost + 1) / (count + 2)
-    centre, half = more - less, z * sqrt((more + less - (more - less) ** 2) / (count + 2))
-    return (gained - lost) / count, max(-1.0, centre - half), min(1.0, centre + half)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns p-values corrected for their number, in the order given: the chance of any false alarm stays below them.
-
-    References:
-        Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6, 1979.
-    """
-    order = np.argsort(p_values, kind="stable")
-    ascending = np.asarray(p_values, float)[order]
-    corrected = np.maximum.accumulate(ascending * np.arange(len(order), 0, -1))
-    found = np.empty(len(order))
-    found[order] = np.minimum(corrected, 1)
-    return [float(value) for value in found]
 
 
 def bootstrap_intervals(

@@ -20,6 +20,7 @@ LEVELS = {
     "words": 0,
     "errors": 1,
     "system": 2,
+    "statistics": 2,
     "metrics": 3,
     "dataset": 3,
     "augment": 3,
@@ -55,7 +56,7 @@ OWNERS = {
     "onnx": {"grafting"},
     "tf2onnx": {"grafting"},
     "onnxruntime": {"grafting"},
-    "scipy": {"heads", "metrics", "training"},  # metrics: quantiles and sums of distributions
+    "scipy": {"heads", "statistics", "training"},  # statistics: quantiles and sums of distributions
     "click": {"cli"},
     "rich": {"cli"},
     "pydantic": {"system", "bank"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,29 +197,28 @@ def _variant_cells(variant: VariantResult) -> list[str]:
 
 def sorted_entries(all_entries: Sequence[Entry], key: str | None) -> list[Entry]:
     """Returns the entries sorted by one of `SORT_KEYS`, best first; None keeps their order."""
+    from featurebank.runs.ranking import sort_by
+
     if key is None:
         return list(all_entries)
-    if key in {"seconds", "gap"}:
-        return sorted(all_entries, key=lambda entry: float(getattr(entry, key)))
-    sign = 1 if key == "loss" else -1
-    return sorted(all_entries, key=lambda entry: sign * (entry.mean if key == "accuracy" else entry.score(key)))
+    attribute = {"accuracy": "mean", "seconds": "seconds", "gap": "gap"}.get(key)
+    return sort_by(all_entries, key, lambda entry: getattr(entry, attribute) if attribute else entry.score(key))
 
 
 def sorted_runs(runs: Sequence[Run], key: str | None) -> list[Run]:
     """Returns the runs sorted by one of `SORT_KEYS`, best first and failed ones last; None keeps their order."""
+    from featurebank.runs.ranking import sort_by
+
     if key is None:
         return list(runs)
-    successful = [run for run in runs if not run.failure]
-    failed = [run for run in runs if run.failure]
+    return sort_by(runs, key, lambda run: nan if run.failure else _figure(run, key))
+
+
+def _figure(run: Run, key: str) -> float:
     if key == "seconds":
-        return [*sorted(successful, key=lambda run: run.seconds), *failed]
-    if key == "gap":
-        return [*sorted(successful, key=_gap), *failed]
-    return [*sorted(successful, key=lambda run: run.metrics["val"][key], reverse=key != "loss"), *failed]
-
-
-def _gap(run: Run) -> float:
-    return float(run.metrics["train"]["accuracy"] - run.metrics["val"]["accuracy"])
+        return run.seconds
+    val = run.metrics["val"]
+    return float(run.metrics["train"]["accuracy"] - val["accuracy"] if key == "gap" else val.get(key, nan))
 
 
 def write_board_csv(runs: Sequence[Run], path: Path) -> None:

@@ -10,9 +10,9 @@ from featurebank.bank import Bank
 from featurebank.errors import HeadError
 from featurebank.finetuning.task import ValidationResult
 from featurebank.grafting.proof import tolerance_of
-from featurebank.metrics import mcnemar, paired_gain
 from featurebank.runs.finetuned import is_finetuned
 from featurebank.runs.run import Run
+from featurebank.statistics import mcnemar, paired_gain
 from featurebank.words import counted
 
 _IMAGES = {"float32": 0, "float16": 1, "bfloat16": 1}

@@ -36,6 +36,7 @@ from featurebank.runs.finetuned import is_finetuned
 from featurebank.runs.run import FINETUNE, Run, load_runs, read_run
 from featurebank.runs.selection import find_run
 from featurebank.runs.tensorboard import LiveBoard, check_tensorboard, write_tensorboard
+from featurebank.statistics import proportion_interval
 from featurebank.system import digest
 from featurebank.system.files import atomic_path
 from featurebank.system.progress import SILENT, Reporter
@@ -217,7 +218,7 @@ class _Ended:
         """Returns the metrics of a record."""
         labels = self.task.val.labels
         val = metrics.scores(found.probabilities, labels)
-        val["accuracy_interval"] = list(metrics.proportion_interval(val["accuracy"], len(labels)))
+        val["accuracy_interval"] = list(proportion_interval(val["accuracy"], len(labels)))
         train = self.task.train
         rows = np.arange(min(_SCORED, len(train)))
         said = judge(TrainedModel(self.model, self.task.options), train, rows)

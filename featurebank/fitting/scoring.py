@@ -10,6 +10,7 @@ from featurebank import metrics
 from featurebank.errors import HeadError
 from featurebank.fitting.data import Features, TrainingData
 from featurebank.heads.exact.transforms import row_blocks
+from featurebank.statistics import proportion_interval
 from featurebank.system.progress import detail
 
 SCORED_TRAINING_ROWS = 10_000
@@ -39,7 +40,7 @@ def score(head: Any, data: TrainingData) -> Scores:
     detail("scoring")  # convolutions take their time
     train, val = judged(head, X, y, data.classes), _validated(head, data)
     scores = val.scores()
-    scores["accuracy_interval"] = list(metrics.proportion_interval(scores["accuracy"], scores["images"]))
+    scores["accuracy_interval"] = list(proportion_interval(scores["accuracy"], scores["images"]))
     found = Scores(train=train.short_scores(), val=scores)
     found.right = metrics.pack(val.right)
     detail("")

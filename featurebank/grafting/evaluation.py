@@ -13,6 +13,7 @@ from featurebank import metrics
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import ConfigError, DatasetError, unknown_name
 from featurebank.grafting.prediction import LoadedModel, load_model, run_images
+from featurebank.statistics import proportion_interval
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
 
@@ -151,7 +152,7 @@ def _evaluation(
     recalls = metrics.recalls(probabilities, labels)
     found = tuple(map(OfClass, classes, confusion.sum(axis=1).tolist(), recalls, precisions))
     return Evaluation(
-        len(labels), accuracy, metrics.proportion_interval(accuracy, len(labels)),
+        len(labels), accuracy, proportion_interval(accuracy, len(labels)),
         metrics.log_loss(probabilities, labels), metrics.macro_f1(probabilities, labels), found, confusion,
         tuple(skipped),
     )  # fmt: skip

@@ -12,7 +12,8 @@ from featurebank.errors import HeadError
 from featurebank.fitting.fit import Fitted
 from featurebank.grid.jobs import Job
 from featurebank.heads.storage.saving import SUFFIX, save_head
-from featurebank.runs.ranking import Standing
+from featurebank.metrics import ACCURACY, Metric
+from featurebank.runs.ranking import Ranking
 from featurebank.runs.run import Run, belongs, load_runs, read_run, run_id, with_views
 from featurebank.system import digest
 from featurebank.system.progress import Reporter
@@ -27,14 +28,15 @@ class Journal:
         bank: the bank.
         reporter: is shown which are best so far, and warned where weights cannot be kept.
         folds: the protocol that ranks them; 1 is the bank's own split.
+        metric: what they are ranked by.
     """
 
-    def __init__(self, bank: Bank, reporter: Reporter, folds: int = 1) -> None:
+    def __init__(self, bank: Bank, reporter: Reporter, folds: int = 1, *, metric: Metric = ACCURACY) -> None:
         self._bank, self._reporter = bank, reporter
         self._directory = bank.path / "runs"
         self.runs: dict[str, Run] = {}
         """By their ids."""
-        self._standing = Standing(folds=folds)
+        self._ranking = Ranking(folds=folds, metric=metric)
         self._others: set[str] = set()
         self._given_up: dict[str, Run] = {}
         for run in load_runs(bank, overtaken=True):
@@ -78,7 +80,7 @@ class Journal:
 
     def show(self) -> None:
         """Shows which heads are best so far."""
-        self._reporter.standing(self._standing.rows())
+        self._reporter.standing(self._ranking.rows())
 
     def first_without_weights(self) -> Run | None:
         """Returns the run that ranks first, if another one's weights are kept.
@@ -87,7 +89,7 @@ class Journal:
         trained at once.
         """
         self._refresh()
-        first = self._standing.first and self.runs[self._standing.first.run]
+        first = self._ranking.first and self.runs[self._ranking.first.run]
         if (
             first is None
             or first.fold
@@ -116,10 +118,10 @@ class Journal:
                 path.unlink(missing_ok=True)
 
     def _is_first(self, run: Run) -> bool:
-        if self._standing.first != run:
+        if self._ranking.first != run:
             return False
         self._refresh()  # perhaps another process has a better one by now
-        return self._standing.first == run
+        return self._ranking.first == run
 
     def _learn(self, run: Run) -> None:
         self.runs[run.run] = run
@@ -127,7 +129,7 @@ class Journal:
             return
         if run.bank != self._bank.digest and run.tap in self._bank.taps:  # of an earlier version, under another id
             self.runs[run_id(run.spec, run.seed, self._bank, fold=run.fold, rung=run.rung)] = run
-        self._standing.add(run)
+        self._ranking.add(run)
 
     def _look(self, name: str) -> bool:
         if name in self.runs:

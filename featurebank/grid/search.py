@@ -14,11 +14,13 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from featurebank.bank import Bank
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid.jobs import Job, Rung, job
-from featurebank.runs.ranking import Group
+from featurebank.metrics import ACCURACY, Metric
+from featurebank.runs.ranking import Ranking
 from featurebank.runs.run import Run
 from featurebank.system import digest
 
@@ -49,16 +51,11 @@ def rung_jobs(jobs: Iterable[Job], number: int, bank: Bank) -> list[Job]:
     ]
 
 
-def winners(jobs: Sequence[Job], runs: Mapping[str, Run]) -> list[HeadSpec]:
+def winners(jobs: Sequence[Job], runs: Mapping[str, Run], *, metric: Metric = ACCURACY) -> list[HeadSpec]:
     """Returns the heads that go on from a rung, in the order of the leaderboard; heads that failed do not go on."""
-    groups: dict[str, Group] = {}
-    failed: set[str] = set()
-    for j in jobs:
-        group = groups.setdefault(j.spec.key, Group(j.spec, j.fold.protocol if j.fold else 1))
-        run = runs[j.run]
-        if run.failure:
-            failed.add(j.spec.key)
-        else:
-            group.add(run)
-    whole = sorted((group for key, group in groups.items() if key not in failed), key=Group.order)
-    return [group.spec for group in whole[: -(-len(groups) // KEPT)]]
+    specs = {job.spec.key: job.spec for job in jobs}
+    failed = {job.spec.key for job in jobs if runs[job.run].failure}
+    protocol = jobs[0].fold.protocol if jobs and jobs[0].fold else 1
+    ranking = Ranking((replace(runs[job.run], rung=None) for job in jobs), folds=protocol, metric=metric)
+    whole = [specs[group.spec.key] for group in ranking.top() if group.spec.key not in failed]
+    return whole[: -(-len(specs) // KEPT)]

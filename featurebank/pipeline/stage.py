@@ -18,7 +18,7 @@ from featurebank.finetuning import best_start, run_finetune
 from featurebank.grid import read_grid, train_grid
 from featurebank.pipeline.config import ONCE, DatasetSection, ExtractSection, HeadsSection, Pipeline
 from featurebank.pipeline.variants import Variant
-from featurebank.runs.ranking import Group, ranked
+from featurebank.runs.ranking import best_of, ranked
 from featurebank.runs.run import Run
 from featurebank.runs.selection import evaluate_test, select
 from featurebank.system.progress import SILENT, Reporter
@@ -142,7 +142,7 @@ def open_test_once(
     once = [done for variant, done in zip(variants, results, strict=True) if variant.pipeline.select.test == ONCE]
     if not once:
         return list(results)
-    best = min(once, key=lambda done: Group(done.result.chosen.spec, 1, [done.result.chosen]).order())
+    best = best_of(once, lambda done: done.result.chosen)
     reporter.say(f"variant {best.name} is the best by validation: its test images are opened now")
     tested = replace(best, result=_tested(best.result, reporter))
     return [tested if done is best else done for done in results]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from math import inf, sqrt
+from math import nan
 from typing import Any
 
 import numpy as np
 
 from featurebank.fitting.spec import HeadSpec
-from featurebank.metrics import holm, mcnemar, mean_interval, proportion_interval
-from featurebank.runs.ranking import Group, Standing, latest_folds
+from featurebank.metrics import ACCURACY, Metric
+from featurebank.runs.ranking import Group, Ranking, latest_folds
 from featurebank.runs.run import Run
+from featurebank.statistics import holm, mcnemar, mean_interval, proportion_interval
 
 OVER_FIT = 0.05
 """A head over-fits if its training accuracy is so far above the upper end of its validation accuracy's interval."""
@@ -59,8 +60,8 @@ class Entry:
         return self.train - self.mean
 
     def score(self, name: str) -> float:
-        """Returns the mean of one validation metric over the runs."""
-        return float(np.mean([run.metrics["val"][name] for run in self.runs]))
+        """Returns the mean of one validation metric over the runs; NaN if a run does not have it."""
+        return float(np.mean([run.metrics["val"].get(name, nan) for run in self.runs]))
 
     def summary(self) -> dict[str, Any]:
         """Returns the entry as JSON values."""
@@ -74,7 +75,7 @@ class Entry:
         }  # fmt: skip
 
 
-def entries(runs: Iterable[Run], *, folds: int | None = None) -> list[Entry]:
+def entries(runs: Iterable[Run], *, folds: int | None = None, metric: Metric = ACCURACY) -> list[Entry]:
     """Returns the specifications that were judged by one protocol, best first; see `Group.order`.
 
     The test is made after the first was chosen for being first, on the images it was chosen by: it may call some
@@ -83,9 +84,10 @@ def entries(runs: Iterable[Run], *, folds: int | None = None) -> list[Entry]:
     Args:
         runs: of one bank.
         folds: the protocol; default: see `latest_folds`.
+        metric: what decides the order. Intervals, verdicts and tests are about the accuracy.
     """
     runs = list(runs)
-    groups = Standing(runs, folds=latest_folds(runs) if folds is None else folds).top()
+    groups = Ranking(runs, folds=latest_folds(runs) if folds is None else folds, metric=metric).top()
     if not groups:
         return []
     floor = _interval(groups[0])[0]
@@ -98,22 +100,6 @@ def entries(runs: Iterable[Run], *, folds: int | None = None) -> list[Entry]:
     return [replace(found[0], indistinguishable=True), *found[1:]]
 
 
-def simplest(found: Sequence[Entry]) -> Entry:
-    """Returns the entry with the fewest parameters within one standard error of the first.
-
-    Of entries with equally many parameters the one that ranks higher is returned.
-
-    Args:
-        found: what `entries` returned, best first.
-
-    References:
-        Breiman, Friedman, Olshen, Stone, "Classification and Regression Trees", 1984, section 3.4.3.
-    """
-    least = found[0].mean - found[0].standard_error
-    near = [entry for entry in found if entry.mean >= least and entry.complete >= found[0].complete]
-    return min(near, key=lambda entry: inf if entry.parameters is None else entry.parameters)
-
-
 def _entry(group: Group, floor: float) -> Entry:
     accuracies = [run.metrics["val"]["accuracy"] for run in group.runs]
     mean, interval = group.accuracy, _interval(group)
@@ -121,7 +107,7 @@ def _entry(group: Group, floor: float) -> Entry:
     return Entry(
         spec=group.spec, runs=tuple(group.runs), folds=group.folds, complete=group.complete, mean=mean,
         std=float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None, interval=interval,
-        standard_error=_standard_error(group), train=train, verdict=_verdict(group, train, interval, floor),
+        standard_error=group.standard_error, train=train, verdict=_verdict(group, train, interval, floor),
         seconds=group.seconds, parameters=group.parameters,
     )  # fmt: skip
 
@@ -161,20 +147,6 @@ def _interval(group: Group) -> tuple[float, float]:
         below, above = mean_interval([run.metrics["val"]["accuracy"] for run in group.runs])
         low, high = max(0.0, min(low, below)), min(1.0, max(high, above))
     return low, high
-
-
-def _standard_error(group: Group) -> float:
-    """Returns the standard error of the mean accuracy: between folds, else over the images and between the seeds."""
-    folds: dict[int, list[float]] = {}
-    for run in group.runs:
-        folds.setdefault(run.fold[0] if run.fold else 0, []).append(run.metrics["val"]["accuracy"])
-    if len(folds) > 1:
-        return float(np.std([np.mean(found) for found in folds.values()], ddof=1)) / sqrt(len(folds))
-    variance = group.accuracy * (1 - group.accuracy) / group.images if group.images else 0.0
-    seeds = next(iter(folds.values()))
-    if len(seeds) > 1:
-        variance += float(np.var(seeds, ddof=1)) / len(seeds)
-    return sqrt(max(0.0, variance))
 
 
 def _shares(group: Group) -> Shares:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from featurebank.errors import MissingDependencyError
+from featurebank.metrics import ACCURACY, Metric
 from featurebank.runs.comparison import Entry, entries
 from featurebank.runs.run import Run
 
@@ -17,16 +18,17 @@ class Leaderboard(list[Run]):
     Args:
         runs: in their order.
         folds: the protocol that judged them; 1 is the bank's own split.
+        metric: what they are ranked by.
     """
 
-    def __init__(self, runs: Iterable[Run] = (), *, folds: int = 1) -> None:
+    def __init__(self, runs: Iterable[Run] = (), *, folds: int = 1, metric: Metric = ACCURACY) -> None:
         super().__init__(runs)
-        self.folds = folds
+        self.folds, self.metric = folds, metric
 
     @property
     def entries(self) -> list[Entry]:
         """One line for each specification, best first; failed runs are left out."""
-        return entries(self, folds=self.folds)
+        return entries(self, folds=self.folds, metric=self.metric)
 
     def to_frame(self) -> Any:
         """Returns a pandas DataFrame with one row for each run; `val_recall` holds lists.

@@ -17,19 +17,21 @@ from featurebank.fitting.data import TrainingData, read_features
 from featurebank.fitting.fit import Fitted, fit_heads
 from featurebank.fitting.scoring import align
 from featurebank.heads.storage.saving import load_head
-from featurebank.metrics import scores_with_intervals
-from featurebank.runs.comparison import entries, simplest
+from featurebank.metrics import ACCURACY, Metric, scores_with_intervals
 from featurebank.runs.finetuned import BATCH, finetuned_model, is_finetuned, judged
 from featurebank.runs.leaderboard import Leaderboard
 from featurebank.runs.openings import opened_before, record_opening
-from featurebank.runs.ranking import Standing, in_words, latest_folds, ranked
+from featurebank.runs.ranking import RULES, Ranking, in_words, latest_folds, ranked
 from featurebank.runs.run import Run, belongs, load_runs
 from featurebank.system import digest
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, every
 
 
-def select(runs: Iterable[Run], *, folds: int | None = None, one_se: bool = False) -> Run:
+def select(
+    runs: Iterable[Run], *, folds: int | None = None, one_se: bool = False, rule: str = "best",
+    metric: Metric = ACCURACY,
+) -> Run:  # fmt: skip
     """Returns the run to go on with, by validation alone; the test split plays no part in it.
 
     It is the best run of the first specification of the leaderboard. Where that was judged on folds, it is the run of
@@ -38,23 +40,29 @@ def select(runs: Iterable[Run], *, folds: int | None = None, one_se: bool = Fals
     Args:
         runs: of one bank.
         folds: the protocol; default: that of the latest grid, 1 is the bank's own split.
-        one_se: take the simplest specification within one standard error of the best.
+        one_se: take the simplest specification within one standard error of the best: short for `rule="one-se"`.
+        rule: which specification is taken, one of `featurebank.runs.ranking.RULES`.
+        metric: what specifications are ranked by.
 
     Raises:
         HeadError: there is no run, none of this protocol, or all of them failed.
+        UnknownNameError: there is no such rule.
     """
     found = list(runs)
     if not found:
         message = "there is no run to choose from: train some with 'featurebank heads --grid'"
         raise HeadError(message)
-    lines = entries(found, folds=folds)
-    if not lines:
+    rule = "one-se" if one_se else rule
+    if rule not in RULES:
+        raise unknown_name("rule of selection", rule, RULES)
+    groups = Ranking(found, folds=latest_folds(found) if folds is None else folds, metric=metric).top()
+    if not groups:
         raise _nothing(found, folds)
-    best = simplest(lines) if one_se else lines[0]
+    best = RULES[rule](groups)
     if best.folds == 1:
         return best.runs[0]
     seeds = [run.seed for run in best.runs]
-    whole = [group for group in Standing(found).top() if group.spec == best.spec]
+    whole = [group for group in Ranking(found, metric=metric).top() if group.spec == best.spec]
     return min(whole[0].runs, key=lambda run: run.seed not in seeds) if whole else best.runs[0]
 
 
@@ -93,16 +101,18 @@ def _nothing(runs: list[Run], folds: int | None) -> HeadError:
     return HeadError(f"{every(len(failed), 'run')} failed; the first: {failed[0].spec}: {failed[0].failure}")
 
 
-def leaderboard(bank: Bank, *, folds: int | None = None) -> Leaderboard:
+def leaderboard(bank: Bank, *, folds: int | None = None, metric: Metric = ACCURACY) -> Leaderboard:
     """Returns the runs of a bank as it is now, best first; see `ranked` for the order.
 
     Args:
         bank: the bank.
         folds: the protocol whose runs are wanted; default: that of the latest grid, 1 is the bank's own split.
+        metric: what they are ranked by.
     """
     runs = load_runs(bank)
     number = latest_folds(runs) if folds is None else folds
-    return Leaderboard(ranked((run for run in runs if run.folds == number), folds=number), folds=number)
+    own = [run for run in runs if run.folds == number]
+    return Leaderboard(ranked(own, folds=number, metric=metric), folds=number, metric=metric)
 
 
 def evaluate_test(bank: Bank, run: Run, *, reporter: Reporter = SILENT) -> Run:

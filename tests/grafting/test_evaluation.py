@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featurebank import metrics
 from featurebank.bank import Bank
 from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError, DatasetError
@@ -18,6 +17,7 @@ from featurebank.grafting.formats import FORMATS
 from featurebank.grafting.prediction import LoadedModel
 from featurebank.grid import train_heads
 from featurebank.runs.run import Run
+from featurebank.statistics import proportion_interval
 
 pytestmark = pytest.mark.heavy
 
@@ -37,7 +37,7 @@ def test_it_agrees_with_the_run_and_with_the_predictions(model: LoadedModel, run
     assert found.images == 16
     assert found.accuracy == pytest.approx(run.metrics["val"]["accuracy"])
     assert found.loss == pytest.approx(run.metrics["val"]["loss"], abs=1e-4)
-    assert found.accuracy_interval == metrics.proportion_interval(found.accuracy, 16)
+    assert found.accuracy_interval == proportion_interval(found.accuracy, 16)
     told = predict(model, shown / "val")
     pairs = Counter((Path(one.file).parent.name, str(one.label)) for one in told)
     names = [one.name for one in found.classes]

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.metrics import mcnemar, mean_interval, pack, proportion_interval
-from featurebank.runs.comparison import Entry, entries, simplest
+from featurebank.metrics import pack
+from featurebank.runs.comparison import Entry, entries
 from featurebank.runs.leaderboard import Leaderboard
 from featurebank.runs.run import Run
+from featurebank.statistics import mcnemar, mean_interval, proportion_interval
 
 
 def make_run(
@@ -161,17 +162,6 @@ def test_there_is_nothing_to_tell_of_nothing() -> None:
     assert entries([]) == []
     assert entries([make_run("a", first(3), failure="no")]) == []
     assert entries([make_run("a", first(3))], folds=5) == []
-
-
-def test_the_simplest_is_within_one_standard_error() -> None:
-    runs = [
-        make_run("best", first(90), parameters=90),
-        make_run("small", first(88), parameters=5),  # the standard error is three points
-        make_run("tiny", first(86), parameters=1),
-        make_run("unknown", first(89)),
-    ]
-    assert simplest(entries(runs)).spec.params["name"] == "small"
-    assert simplest(entries(runs[:1])).spec.params["name"] == "best"
 
 
 def test_a_data_frame_has_a_row_for_each_run() -> None:

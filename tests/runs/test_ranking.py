@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import featurebank
+from featurebank.errors import UnknownNameError
 from featurebank.fitting.folds import Fold
 from featurebank.grid.jobs import Job
 from featurebank.grid.search import winners
+from featurebank.metrics import ACCURACY, METRICS, Metric, scores_with_intervals
 from featurebank.runs.comparison import Entry, entries
-from featurebank.runs.ranking import Standing, latest_folds, ranked
+from featurebank.runs.ranking import RULES, Group, Ranking, best_of, best_value, latest_folds, ranked, simplest, sort_by
 from featurebank.runs.run import Run
 from featurebank.runs.selection import select
 
 pytestmark = pytest.mark.heavy
 
+PACKAGE = Path(featurebank.__file__).parent
+
 
 def make_run(
     name: str, accuracy: float = 0.5, loss: float = 1.0, seconds: float = 1.0, seed: int = 0,
-    images: int | None = None, **more: Any,
+    images: int | None = None, macro_f1: float | None = None, **more: Any,
 ) -> Run:  # fmt: skip
-    val = {"accuracy": accuracy, "loss": loss, **({} if images is None else {"images": images})}
+    val = {"accuracy": accuracy, "loss": loss, "images": images, "macro_f1": macro_f1}
+    val = {name: value for name, value in val.items() if value is not None}
     options: dict[str, Any] = {"head": "knn", "params": {"name": name}, "tap": "pooled", "created": ""}
     options |= {"metrics": {"val": val, "train": {"accuracy": accuracy}}} | more
     fold = options.get("fold")
@@ -69,8 +78,8 @@ def test_seeds_are_judged_by_their_mean() -> None:
 def test_folds_count_by_their_images() -> None:
     uneven = [make_run("a", 1.0, fold=(0, 2, 0), images=1), make_run("a", 0.5, fold=(1, 2, 0), images=3)]
     even = [make_run("b", 0.75, fold=(index, 2, 0), images=2) for index in range(2)]
-    groups = Standing([*uneven, *even], folds=2).top()
-    assert [(group.spec.params["name"], group.accuracy) for group in groups] == [("b", 0.75), ("a", 0.625)]
+    found = Ranking([*uneven, *even], folds=2).top()
+    assert [(group.spec.params["name"], group.accuracy) for group in found] == [("b", 0.75), ("a", 0.625)]
 
 
 def test_a_specification_that_misses_a_fold_comes_after_those_that_have_all() -> None:
@@ -111,14 +120,92 @@ def test_the_latest_grid_tells_the_protocol() -> None:
 
 
 def test_the_first_of_nothing() -> None:
-    standing = Standing([make_run("a", failure="no", metrics={}), make_run("b", fold=(0, 5, 0))])
-    assert standing.first is None
-    assert standing.top() == standing.rows() == []
+    ranking = Ranking([make_run("a", failure="no", metrics={}), make_run("b", fold=(0, 5, 0))])
+    assert ranking.first is None
+    assert ranking.top() == ranking.rows() == []
 
 
 def test_rows_tell_the_mean() -> None:
-    standing = Standing([make_run("a", 0.5, seconds=1.0), make_run("a", 0.7, seconds=3.0, seed=1), make_run("b", 0.1)])
-    assert standing.rows(1) == [("knn(name=a)", 0.6, 2.0)]
+    ranking = Ranking([make_run("a", 0.5, seconds=1.0), make_run("a", 0.7, seconds=3.0, seed=1), make_run("b", 0.1)])
+    assert ranking.rows(1) == [("knn(name=a)", 0.6, 2.0)]
+
+
+def groups(*runs: Run, metric: Metric = ACCURACY) -> list[Group]:
+    return Ranking(runs, metric=metric).top()
+
+
+def test_the_simplest_is_within_one_standard_error() -> None:
+    runs = [
+        make_run("best", 0.90, images=100, parameters=90),
+        make_run("small", 0.88, images=100, parameters=5),  # the standard error is three points
+        make_run("tiny", 0.86, images=100, parameters=1),
+        make_run("unknown", 0.89, images=100),
+    ]
+    assert simplest(groups(*runs)).spec.params["name"] == "small"
+    assert simplest(groups(*runs[:1])).spec.params["name"] == "best"
+    assert [select(runs, rule=rule).run for rule in RULES] == ["best0", "small0"]
+    with pytest.raises(UnknownNameError, match="did you mean 'one-se'"):
+        select(runs, rule="one-ze")
+
+
+def test_the_simplest_by_a_metric_that_counts_no_images() -> None:
+    """Only the seeds tell its standard error: .07 of a, none of a single run."""
+    loss = METRICS["loss"]
+    runs = [make_run("a", loss=value, seed=seed, parameters=9) for seed, value in enumerate((0.4, 0.5, 0.64))]
+    runs += [make_run("b", loss=0.57, parameters=5), make_run("c", loss=0.7, parameters=1)]
+    assert simplest(groups(*runs, metric=loss)).spec.params["name"] == "b"
+    assert simplest(groups(*runs[3:], metric=loss)).spec.params["name"] == "b"
+
+
+def test_a_run_without_the_metric_comes_last() -> None:
+    """It was recorded before the metric was added."""
+    runs = [make_run("a", 0.9), make_run("b", 0.1, macro_f1=0.1), make_run("c", 0.2, macro_f1=0.2)]
+    assert [run.run for run in ranked(runs, metric=METRICS["macro_f1"])] == ["c0", "b0", "a0"]
+    assert [run.run for run in sort_by(runs, "macro_f1", lambda run: entries([run])[0].score("macro_f1"))] == [
+        "c0", "b0", "a0"
+    ]  # fmt: skip
+    assert best_value(runs, metric=METRICS["macro_f1"]) == 0.2
+    assert best_value(runs[:1], metric=METRICS["macro_f1"]) is None
+
+
+def test_the_best_of_several_banks() -> None:
+    found = {"one": make_run("a", 0.5), "two": make_run("a", 0.7), "three": make_run("b", 0.7, parameters=9)}
+    assert best_of(found, found.__getitem__) == "three", "of equal ones the one whose size is known"
+    assert best_of(found, found.__getitem__, metric=METRICS["loss"]) == "three"
+    assert best_value(found.values()) == 0.7
+
+
+def test_a_metric_is_one_entry_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is then computed for every run, in the record, and runs can be ranked and sorted by it."""
+    worst = Metric("worst", lambda images: float(images.losses.max()), larger_is_better=False)
+    monkeypatch.setitem(METRICS, "worst", worst)
+    labels = np.array([0, 0, 1])
+    answers = {"bold": np.array([[0.9, 0.1]] * 3), "cautious": np.array([[0.45, 0.55]] * 3)}
+    runs = []
+    for name, probabilities in answers.items():
+        scores = scores_with_intervals(probabilities, labels)
+        assert scores["worst"] == pytest.approx(-np.log(probabilities[[0, 1, 2], labels].min()))
+        assert len(scores["worst_interval"]) == 2
+        runs.append(replace(make_run(name), metrics={"val": scores, "train": scores}))
+    assert order(*runs) == ["bold0", "cautious0"], "by accuracy"
+    expected = ["cautious0", "bold0"]
+    assert [run.run for run in ranked(runs, metric=worst)] == expected
+    assert [entry.runs[0].run for entry in entries(runs, metric=worst)] == expected
+    assert [run.run for run in sort_by(runs, "worst", lambda run: run.metrics["val"]["worst"])] == expected
+    assert select(runs, metric=worst).run == "cautious0"
+
+
+def test_nothing_else_sorts_runs_or_compares_their_metrics() -> None:
+    """Whoever wants the better of two runs asks the ranking, which knows the metric."""
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.name in {"ranking.py", "metrics.py"}:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2]
+            if called in {"sorted", "min", "max", "sort", "insort"} and "metrics[" in ast.unparse(node):
+                wrong.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {ast.unparse(node)}")
+    assert not wrong, "\n".join(wrong)
 
 
 @st.composite
@@ -129,6 +216,7 @@ def some_runs(draw: st.DrawFn) -> list[Run]:
     for name, seed, fold in draw(st.lists(cells, unique=True, max_size=25)):
         values: dict[str, Any] = {
             "accuracy": draw(st.integers(0, 4)) / 4,
+            "macro_f1": draw(st.sampled_from([0.2, 0.8])),
             "loss": draw(st.sampled_from([0.1, 0.3])),
             "seconds": draw(st.sampled_from([0.1, 0.7])),
             "parameters": draw(st.sampled_from([None, 3, 7])),
@@ -143,9 +231,11 @@ def some_runs(draw: st.DrawFn) -> list[Run]:
 
 
 @pytest.mark.parametrize("folds", [1, 2])
-@given(runs=some_runs(), data=st.data())
+@given(runs=some_runs(), data=st.data(), metric=st.sampled_from([ACCURACY, METRICS["loss"], METRICS["macro_f1"]]))
 @settings(deadline=None, max_examples=60)
-def test_one_by_one_in_any_order_as_all_at_once(folds: int, runs: list[Run], data: st.DataObject) -> None:
+def test_one_by_one_in_any_order_as_all_at_once(
+    folds: int, runs: list[Run], data: st.DataObject, metric: Metric
+) -> None:
     """Against an order that is worked out plainly, from means of the whole list."""
     judged = [run for run in runs if not run.failure and not run.rung and run.folds == folds]
 
@@ -153,31 +243,30 @@ def test_one_by_one_in_any_order_as_all_at_once(folds: int, runs: list[Run], dat
         own = [other for other in judged if other.spec == run.spec]
         sizes = [other.parameters for other in own if other.parameters is not None]
         images = 4 * (len({other.fold for other in own}))
-        mean = sum(other.metrics["val"]["accuracy"] for other in own) / len(own)
+        mean = sum(other.metrics["val"][metric.name] for other in own) / len(own)
+        sign = 1 if metric.name == "loss" else -1
         return (
             len({other.fold for other in own}) < folds,
-            -round(mean * images) / images,
+            sign * (round(mean * images) / images if metric.name == "accuracy" else round(mean, 9)),
             sum(sizes) / len(sizes) if sizes else float("inf"),
             round(sum(other.metrics["val"]["loss"] for other in own) / len(own), 9),
             run.spec.key,
-            -run.metrics["val"]["accuracy"],
+            sign * run.metrics["val"][metric.name],
             run.metrics["val"]["loss"],
             run.seed,
             run.fold or (),
         )
 
-    standing = Standing(folds=folds)
+    ranking = Ranking(folds=folds, metric=metric)
     for run in data.draw(st.permutations(runs)):
-        first = standing.would_be_first(run)
-        standing.add(run)
-        assert first == (standing.first == run), "known before it is added"
+        ranking.add(run)
     if judged:
-        standing.add(data.draw(st.sampled_from(judged)))  # as its record with its weights: changes nothing
+        ranking.add(data.draw(st.sampled_from(judged)))  # as its record with its weights: changes nothing
     expected = sorted(judged, key=plain)
-    assert [run for group in standing.top() for run in group.runs] == expected
-    assert standing.first == (expected[0] if expected else None)
-    assert ranked(runs, folds=folds)[: len(expected)] == expected
-    assert sorted(run.run for run in ranked(runs, folds=folds)) == sorted(run.run for run in runs)
+    assert [run for group in ranking.top() for run in group.runs] == expected
+    assert ranking.first == (expected[0] if expected else None)
+    assert ranked(runs, folds=folds, metric=metric)[: len(expected)] == expected
+    assert sorted(run.run for run in ranked(runs, folds=folds, metric=metric)) == sorted(run.run for run in runs)
 
 
 @given(runs=some_runs(), data=st.data(), one_se=st.booleans())

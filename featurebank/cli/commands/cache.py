@@ -65,6 +65,7 @@ def _runs(bank: BankSummary) -> tuple[int, float | None]:
     """Returns the number of runs of a bank, and the best validation accuracy on its own split."""
     from featurebank.bank import Bank
     from featurebank.errors import BankError
+    from featurebank.runs.ranking import best_value
     from featurebank.runs.run import load_runs
 
     if bank.problem or bank.images is None:
@@ -74,8 +75,7 @@ def _runs(bank: BankSummary) -> tuple[int, float | None]:
     except BankError as error:
         echo(f"warning: {error}", err=True)
         return 0, None
-    scores = [float(run.metrics["val"]["accuracy"]) for run in runs if not (run.failure or run.fold or run.rung)]
-    return len(runs), max(scores, default=None)
+    return len(runs), best_value(runs)
 
 
 def _print_banks(banks: Mapping[BankSummary, tuple[int, float | None]]) -> None:

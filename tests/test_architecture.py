@@ -139,7 +139,9 @@ COVERED_BY = {
     # Parts of a stage: each is observed in the stage's results.
     "extraction/places.py": "extraction/test_stage.py",
     "extraction/precision.py": "engine/test_agreement.py",
+    "extraction/request.py": "extraction/test_stage.py",
     "extraction/source_images.py": "grafting/test_stage.py",
+    "extraction/state.py": "extraction/test_plan.py",
     "extraction/target.py": "extraction/test_stage.py",
     "finetuning/input_scaling.py": "finetuning/test_stage.py",
     "finetuning/loop.py": "finetuning/test_stage.py",
@@ -174,6 +176,7 @@ COVERED_BY = {
     "backbone/families/applications.py": "backbone/test_contract.py",
     "backbone/families/user_source.py": "backbone/families/test_user.py",
     "backbone/weights/files.py": "backbone/weights/test_source.py",
+    "bank/contents.py": "bank/test_writer.py",
     "bank/plain_files.py": "bank/test_blocks.py",
     "bank/rows.py": "bank/test_reader.py",
     "bank/maintenance/sharing.py": "extraction/test_together.py",

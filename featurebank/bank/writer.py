@@ -17,11 +17,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from featurebank.bank.contents import BankContents, read_contents
 from featurebank.bank.items import Items
 from featurebank.bank.locks.writer_lock import WriterLock
 from featurebank.bank.manifest import Manifest, load_manifest
-from featurebank.bank.shard import KEY_DTYPE, ShardEntry, read_keys, write_shard
-from featurebank.errors import BankDamagedError, BankNotFoundError, ConfigError, DiskFullError, FeatureRangeError
+from featurebank.bank.shard import KEY_DTYPE, ShardEntry, write_shard
+from featurebank.errors import BankNotFoundError, DiskFullError, FeatureRangeError
 from featurebank.system.files import TEMPORARY_PREFIX
 
 SHARD_ROWS = 4096
@@ -86,7 +87,7 @@ class BankWriter:
         freeing: bool = False,
     ) -> None:
         self.path = path
-        self.lost: list[str] = []
+        self.lost: tuple[str, ...] = ()
         """One line for each listed shard that was found missing or damaged; its rows count as not there."""
         self._fresh = Manifest(recipe=recipe, dataset=dataset, source=source or {})
         self._lock = WriterLock(path, wait=wait, tell=tell, freeing=freeing)
@@ -98,7 +99,8 @@ class BankWriter:
         self._lock.__enter__()
         try:
             self._remove_leftovers()
-            self.manifest = self._existing()
+            found = read_contents(self.path, self._fresh)
+            self.manifest, self._shard_keys, self.lost = found.manifest, dict(found.keys), found.lost
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise
@@ -112,18 +114,18 @@ class BankWriter:
         finally:
             self._lock.__exit__(kind, error, trace)
 
+    @property
+    def contents(self) -> BankContents:
+        """Which rows the bank has now, without those that wait in memory."""
+        return BankContents(self.manifest, self._shard_keys, self.lost)
+
     def stored(self, tap: str, view: int = 0) -> np.ndarray:
         """Returns the digests of the images whose row a tap has already in a view: (n,) "S32"."""
-        found = [
-            self._shard_keys[shard.file]["digest"]
-            for shard in self.manifest.shards
-            if tap in shard.taps and shard.view == view
-        ]
-        return np.concatenate([np.empty(0, "S32"), *found])
+        return self.contents.stored(tap, view)
 
     def stored_dtype(self, tap: str) -> str | None:
         """Returns the type a tap is stored in, or None where it has no rows yet."""
-        return next((shard.taps[tap].dtype for shard in self.manifest.shards if tap in shard.taps), None)
+        return self.contents.stored_dtype(tap)
 
     def append(
         self, ids: Sequence[str], keys: np.ndarray, taps: Mapping[str, np.ndarray], dtypes: Mapping[str, str | None]
@@ -230,25 +232,6 @@ class BankWriter:
         )  # fmt: skip
         if old and manifest.items and old["file"] != manifest.items["file"]:
             (self.path / old["file"]).unlink(missing_ok=True)
-
-    def _existing(self) -> Manifest:
-        self._shard_keys: dict[str, np.ndarray] = {}
-        try:
-            manifest = load_manifest(self.path)
-        except BankNotFoundError:
-            return self._fresh
-        if manifest.key != self._fresh.key:
-            message = f"'{self.path}' holds features of another recipe: choose another --cache"
-            raise ConfigError(message)
-        return replace(manifest, shards=tuple(s for s in manifest.shards if self._is_whole(s)))
-
-    def _is_whole(self, shard: ShardEntry) -> bool:
-        try:
-            self._shard_keys[shard.file] = read_keys(self.path, shard)
-        except BankDamagedError as error:
-            self.lost.append(str(error))
-            return False
-        return True
 
     def _save(self, manifest: Manifest) -> None:
         self._lock.check()

@@ -1,7 +1,7 @@
 """Stage: datasets and backbones in, banks out.
 
-`extract` is the entry, in `stage`; `options` holds what a user can choose, `plan` decides what is missing, and `run`
-computes it.
+`extract` is the entry, in `stage`; `options` holds what a user can choose. `plan` decides what an extraction does: the
+extraction itself, a dry run (`estimate`) and a pipeline's plan all ask it. `run` computes what is missing.
 """
 
 from featurebank.extraction.options import ExtractOptions

@@ -7,9 +7,8 @@ image of the dataset in each view, in the type on disk, of the cut and of the ot
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,11 +18,10 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.cuts import CutPoint
 from featurebank.backbone.outline import Outline, outline_of
 from featurebank.backbone.taps import BUDGET
-from featurebank.bank.manifest import load_manifest
 from featurebank.bank.writer import default_dtype
-from featurebank.dataset import Dataset
-from featurebank.errors import BankNotFoundError, ConfigError
+from featurebank.errors import ConfigError
 from featurebank.extraction.options import ExtractOptions
+from featurebank.extraction.state import BankState
 from featurebank.system.progress import Reporter
 from featurebank.system.runtime import parse_bytes, tidy_bytes
 from featurebank.words import counted
@@ -45,15 +43,16 @@ def named_taps(taps: Sequence[str]) -> tuple[str, ...]:
 
 
 def within_budget(
-    dataset: Dataset, backbone: Backbone, options: ExtractOptions, path: Path, reporter: Reporter
+    images: int, backbone: Backbone, options: ExtractOptions, state: BankState, *, cache: Path, reporter: Reporter
 ) -> ExtractOptions:
     """Replaces a budget among the taps by the cut that it allows, and tells which and why.
 
     Args:
-        dataset: the images, with their fingerprints.
+        images: how many distinct ones there are, broken ones among them.
         backbone: the network; it is built where the cache does not remember its cut points.
         options: what is asked for.
-        path: where the bank lies, whether it is there or not.
+        state: what the bank has: its types, which taps keep, and its number of views, which a new tap gets, too.
+        cache: where the layers of networks are remembered.
         reporter: where the choice is told.
 
     Returns:
@@ -67,10 +66,8 @@ def within_budget(
     if budget is None:
         return options
     others = tuple(tap for tap in options.taps if tap != budget)
-    count = len(dataset.distinct())
-    stored, views = _in_bank(path)
     costs = _Costs(
-        outline_of(backbone, path.parent), count, max(options.views, views), others, options.store, stored,
+        outline_of(backbone, cache), images, max(options.views, state.views), others, options.store, state.types,
         backbone.spec.layers_hint,
     )  # fmt: skip
     cut = _earliest(costs, _bytes(budget))
@@ -101,7 +98,7 @@ class _Costs:
     others: tuple[str, ...]
     """The taps that are asked for by name."""
     store: str | None
-    stored: dict[str, str]
+    stored: Mapping[str, str | None]
     """The types of the taps that the bank has."""
     hint: str
 
@@ -128,14 +125,6 @@ class _Costs:
             f"{100 * cut.remaining_work:.0f} % of the multiply-adds remain",
         ]
         return f"{cut.name} ({', '.join(parts)})"
-
-
-def _in_bank(path: Path) -> tuple[dict[str, str], int]:
-    """Returns the types of a bank's taps, which they keep, and its number of views, which a new tap gets too."""
-    with contextlib.suppress(BankNotFoundError):
-        manifest = load_manifest(path)
-        return {tap: kept.dtype for shard in manifest.shards for tap, kept in shard.taps.items()}, manifest.views
-    return {}, 0
 
 
 def _earliest(costs: _Costs, budget: int) -> CutPoint | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import time
 from collections import deque
@@ -15,19 +14,15 @@ import numpy as np
 
 from featurebank.backbone import Backbone
 from featurebank.bank.index import contained
-from featurebank.bank.maintenance.sharing import find_rows
-from featurebank.bank.manifest import Manifest, load_manifest
-from featurebank.bank.shard import read_keys
 from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.feed import Batch, Prepared, feed
-from featurebank.errors import BankDamagedError, BankNotFoundError
-from featurebank.extraction.cut_budget import row_bytes, within_budget
 from featurebank.extraction.options import ExtractOptions
-from featurebank.extraction.places import fingerprint_memory, locate
-from featurebank.extraction.plan import missing_taps
-from featurebank.extraction.stage import check_request
+from featurebank.extraction.places import fingerprint_memory
+from featurebank.extraction.plan import BankPlan, Planner
+from featurebank.extraction.request import check_request
 from featurebank.system.progress import SILENT, Reporter
+from featurebank.system.runtime import default_cache
 
 CALIBRATION_S = 2.0
 
@@ -55,7 +50,8 @@ class _Speed:
     engine: str
     load_seconds: float
     rate: float
-    row_bytes: dict[str, int]
+    shapes: dict[str, tuple[int, ...]]
+    """Of one row of each tap."""
 
 
 def estimate_extractions(
@@ -71,35 +67,33 @@ def estimate_extractions(
     Where there is something to compute, the network is loaded, and images are sent through it for two seconds.
 
     Raises:
-        ConfigError: an option is wrong, or no cut point fits into the budget.
+        ConfigError: an option is wrong, a tap is stored in another type than is asked for, or no cut point fits into
+            the budget.
         BankDamagedError: the manifest of a bank is damaged.
     """
-    check_request(backbones, options)
+    place = Path(cache) if cache else default_cache()
+    check_request(backbones, options, place)
     with reporter.track("read", len(dataset), "images") as advance:
         dataset.fingerprint(advance, fingerprint_memory(cache))
-    return [_estimate(dataset, backbone, options, cache, reporter) for backbone in backbones]
+    plans = Planner(place, reporter).plan(dataset.name, dataset.distinct(), backbones, options)
+    return [
+        _estimate(dataset, backbone, plan, options, reporter) for backbone, plan in zip(backbones, plans, strict=True)
+    ]
 
 
 def _estimate(
-    dataset: Dataset, backbone: Backbone, options: ExtractOptions, cache: str | Path | None, reporter: Reporter
+    dataset: Dataset, backbone: Backbone, plan: BankPlan, options: ExtractOptions, reporter: Reporter
 ) -> Estimate:
-    path = locate(dataset, backbone, options, cache)
-    options = within_budget(dataset, backbone, options, path, reporter)
-    manifest = present_manifest(path, backbone, options)
-    wanted = dataset.distinct()
-    jobs = missing_jobs(path, manifest, options, wanted)
-    rows = sum(len(digests) for _, digests in jobs)
+    images, rows = len(dataset.distinct()), plan.rows
     if not rows:
-        return Estimate(path, len(wanted), 0, 0, 0.0, None, None)
-    taps = max(jobs, key=lambda job: len(job[1]))[0]
-    sample = jobs[0][1]
-    indices = np.flatnonzero(contained(dataset.digests, sample)).tolist()
+        return Estimate(plan.path, images, 0, 0, 0.0, None, None)
+    taps = tuple(tap for tap in plan.taps if any(tap in job.taps for job in plan.jobs))
+    indices = np.flatnonzero(contained(dataset.digests, plan.jobs[0].digests)).tolist()
     speed = _Trial(
-        lambda index: dataset.image(index, backbone.levels), indices, backbone, options, path.parent, reporter
+        lambda index: dataset.image(index, backbone.levels), indices, backbone, options, plan.path.parent, reporter
     ).speed(taps)
-    size = sum(len(digests) * sum(speed.row_bytes.get(tap, 0) for tap in found) for found, digests in jobs)
     seconds = speed.load_seconds + rows / speed.rate
-    return Estimate(path, len(wanted), rows, size, seconds, speed.rate, speed.engine)
+    return Estimate(plan.path, images, rows, plan.bytes(speed.shapes.__getitem__), seconds, speed.rate, speed.engine)
 
 
 def measure_speed(backbone: Backbone, options: ExtractOptions, cache: Path, reporter: Reporter = SILENT) -> float:
@@ -113,43 +107,6 @@ def measure_speed(backbone: Backbone, options: ExtractOptions, cache: Path, repo
     """
     noise = np.random.default_rng(0).integers(0, 256, (backbone.image_size, backbone.image_size, 3), np.uint8)
     return _Trial(lambda _: noise, range(64), backbone, options, cache, reporter).speed(("pooled",)).rate
-
-
-def present_manifest(path: Path, backbone: Backbone, options: ExtractOptions) -> Manifest:
-    """Returns what a bank lists, nothing where there is none."""
-    try:
-        return load_manifest(path)
-    except BankNotFoundError:
-        return Manifest(recipe=options.recipe(backbone), dataset={"name": path.parent.name, "classes": []})
-
-
-def missing_jobs(
-    path: Path, manifest: Manifest, options: ExtractOptions, wanted: np.ndarray
-) -> list[tuple[tuple[str, ...], np.ndarray]]:
-    """Returns sets of taps, and the images that lack them in one view or another, in this bank and its neighbours."""
-    bad = np.array([s["digest"] for s in manifest.skipped if "digest" in s], dtype="S32")
-    wanted = wanted[~np.isin(wanted, bad)]
-    taps = tuple(dict.fromkeys((*manifest.taps, *options.taps)))
-    views = range(max(manifest.views, options.views) + 1)
-    lacking = {(t, v): wanted[~contained(wanted, _stored(path, manifest, t, v))] for t in taps for v in views}
-    kept = {tap: stored.dtype for shard in manifest.shards for tap, stored in shard.taps.items()}
-    types = {tap: kept.get(tap) or (options.store if tap in options.taps else None) for tap in taps}
-    _, left = find_rows(path, manifest.recipe, lacking, types)
-    none = np.empty(0, "S32")
-    jobs = []
-    for view in views:
-        stored = {tap: wanted[~contained(wanted, left.get((tap, view), none))] for tap in taps}
-        jobs += list(missing_taps(stored, wanted).items())
-    return jobs
-
-
-def _stored(path: Path, manifest: Manifest, tap: str, view: int) -> np.ndarray:
-    found = [np.empty(0, "S32")]
-    for shard in manifest.shards:
-        if tap in shard.taps and shard.view == view:
-            with contextlib.suppress(BankDamagedError):  # its rows will be made again
-                found.append(read_keys(path, shard)["digest"])
-    return np.concatenate(found)
 
 
 @dataclass(frozen=True)
@@ -180,8 +137,7 @@ class _Trial:
             rate = self._rate(engine)
         finally:
             engine.close()
-        sizes = {tap: row_bytes(block.shape[1:], options.store) for tap, block in first.items()}
-        return _Speed(engine.name, load_seconds, rate, sizes)
+        return _Speed(engine.name, load_seconds, rate, {tap: block.shape[1:] for tap, block in first.items()})
 
     def _rate(self, engine: Engine) -> float:
         """Returns images a second, decoded and computed, again from the first where there are few."""

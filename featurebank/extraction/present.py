@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from featurebank.backbone import Backbone
 from featurebank.bank.index import contained
 from featurebank.bank.items import Items
 from featurebank.bank.reader import Bank
 from featurebank.dataset import Dataset
-from featurebank.errors import BankError
+from featurebank.errors import BankError, ConfigError
 from featurebank.extraction.options import ExtractOptions
+from featurebank.extraction.plan import plan_bank
+from featurebank.extraction.state import read_state
 
 
 def bank_with(path: Path, digests: np.ndarray) -> Bank | None:
@@ -30,29 +33,23 @@ def bank_with(path: Path, digests: np.ndarray) -> Bank | None:
     return None
 
 
-def bank_as_asked(path: Path, dataset: Dataset, options: ExtractOptions) -> Bank | None:
+def bank_as_asked(path: Path, dataset: Dataset, backbone: Backbone, options: ExtractOptions) -> Bank | None:
     """Opens a bank that an extraction would leave as it is; None if there is something to write, or it cannot be read.
 
     Args:
         path: of the bank.
         dataset: its images, as they are now, with their digests.
+        backbone: the network.
         options: what is asked for.
     """
-    with contextlib.suppress(BankError):
-        bank = Bank(path)
-        known_bad = np.array([entry["digest"] for entry in bank.skipped if "digest" in entry], "S32")
-        good = np.flatnonzero((dataset.digests != b"") & ~np.isin(dataset.digests, known_bad))
+    with contextlib.suppress(BankError, ConfigError):
+        bank, state = Bank(path), read_state(path, options.recipe(backbone))
+        good = np.flatnonzero((dataset.digests != b"") & ~np.isin(dataset.digests, state.bad))
         items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, dataset.metadata).take(good)
         assert bank.manifest.items, "an open bank has items"
         same = items.sorted().digest == bank.manifest.items["digest"] and bank.classes == tuple(dataset.classes)
-        if same and set(options.taps) <= set(bank.taps) and options.views <= bank.views and _stored_so(bank, options):
-            for tap in bank.taps:
-                for view in range(bank.views + 1):
-                    bank.rows(tap, [], view=view)  # every image has its row
+        plan = plan_bank(path, state, options, np.unique(items.digests))
+        nothing = not plan.jobs and not plan.shared and (plan.taps, plan.views) == (bank.taps, bank.views)
+        if same and nothing and (options.on_bad_image == "skip" or not bank.skipped):
             return bank
     return None
-
-
-def _stored_so(bank: Bank, options: ExtractOptions) -> bool:
-    skips = options.on_bad_image == "skip" or not bank.skipped
-    return skips and all(options.store in {None, bank.tap_dtype(tap)} for tap in options.taps)

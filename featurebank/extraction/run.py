@@ -22,6 +22,7 @@ from featurebank.errors import BadImageError, DatasetError
 from featurebank.extraction.losses import Losses
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.plan import ExtractionJob, schedule
+from featurebank.extraction.state import state_of
 from featurebank.extraction.target import Running, Target
 from featurebank.system.meter import Meter
 from featurebank.system.progress import Advance, Reporter
@@ -55,8 +56,6 @@ class ExtractionRun:
             ConfigError: a tap is stored in another type than is asked for.
             DatasetError: an image cannot be used, and the user wants to stop there.
         """
-        for target in self.targets:
-            target.refuse_other_type()
         self._refuse_unreadable()
         unreadable = self.dataset.unreadable
         self._place = np.zeros(len(self.dataset), np.int64)  # of each image in the order in which they are read
@@ -67,8 +66,7 @@ class ExtractionRun:
         self._contents, self._first = contents, first
         self._look_again_at_bad_ones()
         wanted = contents[(contents != b"") & ~np.isin(contents, self._bad_contents())]
-        jobs = self._jobs(wanted)
-        if jobs:
+        if jobs := [job for target in self.targets for job in target.take_shared(wanted)]:
             self._compute(jobs)
 
     def busy(self, seconds: float) -> dict[str, float]:
@@ -101,17 +99,6 @@ class ExtractionRun:
             found.append({"id": self.dataset.ids[index], "reason": self.bad[content], "digest": content.decode()})
         return sorted(found, key=lambda entry: entry["id"])
 
-    def _jobs(self, wanted: np.ndarray) -> list[ExtractionJob]:
-        jobs: list[ExtractionJob] = []
-        for target in self.targets:
-            found = target.jobs(wanted)
-            if found and (shared := target.adopt(wanted)):
-                for adopted in shared:
-                    self.reporter.say(f"{counted(adopted.rows, 'row')} shared with '{adopted.name}', not computed")
-                found = target.jobs(wanted)
-            jobs += found
-        return jobs
-
     def _refuse_unreadable(self) -> None:
         if self.options.on_bad_image == "fail" and self.dataset.unreadable:
             first = self.dataset.unreadable[0]
@@ -119,8 +106,7 @@ class ExtractionRun:
 
     def _look_again_at_bad_ones(self) -> None:
         """Decodes what could not be decoded last time: no engine is needed for images that still cannot."""
-        skipped = [entry for target in self.targets for entry in target.writer.manifest.skipped]
-        known = np.unique(np.array([s["digest"] for s in skipped if "digest" in s], dtype="S32"))
+        known = np.concatenate([state_of(target.writer.contents).bad for target in self.targets])
         again = self._first[np.isin(self._contents, known)].tolist()
 
         def decode(index: int) -> Prepared[Lane]:

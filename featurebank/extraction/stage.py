@@ -5,24 +5,26 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from featurebank.backbone import Backbone, recorded_source
-from featurebank.backbone.outline import check_taps, outline_of
+from featurebank.backbone.outline import outline_of
 from featurebank.bank.items import Items
 from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
-from featurebank.errors import BankReadOnlyError, ConfigError
-from featurebank.extraction.cut_budget import named_taps, within_budget
+from featurebank.errors import BankReadOnlyError
+from featurebank.extraction.cut_budget import is_budget, within_budget
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.places import bank_of_earlier_rule, fingerprint_memory, locate
 from featurebank.extraction.present import bank_as_asked, bank_with
+from featurebank.extraction.request import check_request
 from featurebank.extraction.run import ExtractionRun
+from featurebank.extraction.state import read_state
 from featurebank.extraction.target import Target
 from featurebank.system.meter import Meter
 from featurebank.system.progress import SILENT, Reporter
@@ -139,18 +141,13 @@ def run_extractions(
     Returns:
         An account for each backbone; `seconds` is of all of them together.
     """
-    check_request(backbones, options)
     place = Path(cache) if cache else default_cache()
-    for backbone in backbones:
-        check_taps(backbone, named_taps(options.taps), place)
+    check_request(backbones, options, place)
     with reporter.track("read", len(dataset), "images") as advance:
         dataset.fingerprint(advance, fingerprint_memory(cache))
     for line in dataset.warnings():
         reporter.warn(line)
-    wanted = [
-        within_budget(dataset, backbone, options, locate(dataset, backbone, options, cache), reporter)
-        for backbone in backbones
-    ]
+    wanted = [_named(dataset, backbone, options, place, reporter) for backbone in backbones]
     for backbone, chosen in zip(backbones, wanted, strict=True):
         if earlier := bank_of_earlier_rule(dataset, backbone, chosen, cache):
             reporter.say(f"bank '{earlier}' has these images by --resize crop, the earlier default: that continues it")
@@ -159,8 +156,7 @@ def run_extractions(
         try:
             targets = _hold(stack, dataset, backbones, wanted, cache=cache, reporter=reporter)
         except BankReadOnlyError:
-            paths = [locate(dataset, backbone, o, cache) for backbone, o in zip(backbones, wanted, strict=True)]
-            return _unwritten(dataset, paths, wanted, began)
+            return _unwritten(dataset, backbones, wanted, cache, began)
         work = ExtractionRun(dataset, targets, options, reporter, targets[0].meter)
         work.run()
         seconds = time.perf_counter() - began
@@ -172,6 +168,16 @@ def run_extractions(
         if backbone.is_built:
             outline_of(backbone, place)  # so that the next misspelt tap is found before anything is built
     return _accounts(work, rows, seconds)
+
+
+def _named(
+    dataset: Dataset, backbone: Backbone, options: ExtractOptions, cache: Path, reporter: Reporter
+) -> ExtractOptions:
+    """Returns the options with the cut that a budget allows."""
+    if not any(map(is_budget, options.taps)):
+        return options
+    state = read_state(locate(dataset, backbone, options, cache), options.recipe(backbone))
+    return within_budget(len(dataset.distinct()), backbone, options, state, cache=cache, reporter=reporter)
 
 
 def _accounts(work: ExtractionRun, rows: int, seconds: float) -> list[Extraction]:
@@ -195,14 +201,19 @@ def _accounts(work: ExtractionRun, rows: int, seconds: float) -> list[Extraction
 
 
 def _unwritten(
-    dataset: Dataset, paths: Sequence[Path], wanted: Sequence[ExtractOptions], began: float
-) -> list[Extraction]:
+    dataset: Dataset, backbones: Sequence[Backbone], wanted: Sequence[ExtractOptions], cache: str | Path | None,
+    began: float,
+) -> list[Extraction]:  # fmt: skip
     """Returns the account of an extraction into banks that can only be read, where nothing has to be written.
 
     Raises:
         BankReadOnlyError: something has to be; to be called where this was raised before.
     """
-    banks = [bank_as_asked(path, dataset, options) for path, options in zip(paths, wanted, strict=True)]
+    paths = [locate(dataset, backbone, options, cache) for backbone, options in zip(backbones, wanted, strict=True)]
+    banks = [
+        bank_as_asked(path, dataset, backbone, options)
+        for path, backbone, options in zip(paths, backbones, wanted, strict=True)
+    ]
     if missing := [path for path, bank in zip(paths, banks, strict=True) if bank is None]:
         message = (
             f"'{missing[0]}' is read-only, and lacks rows, or lists other images, labels or splits than there are now: "
@@ -254,21 +265,6 @@ def extract_rows(
         seconds = time.perf_counter() - began
         target.finish(items, [], seconds, work.busy(seconds))
     return Bank(path)
-
-
-def check_request(backbones: Sequence[Backbone], options: ExtractOptions) -> None:
-    """Raises ConfigError where an option is wrong, or there are no or equal backbones."""
-    if not backbones:
-        message = "no backbone was asked for: expected at least one"
-        raise ConfigError(message)
-    named = replace(options, taps=named_taps(options.taps))
-    for backbone in backbones:
-        named.check(backbone)
-    digests = [backbone.digest for backbone in backbones]
-    for backbone, found in zip(backbones, digests, strict=True):
-        if digests.count(found) > 1:
-            message = f"backbone '{backbone.name}' is asked for twice: expected each once"
-            raise ConfigError(message)
 
 
 def _hold(

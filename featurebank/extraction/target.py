@@ -12,17 +12,17 @@ import numpy as np
 
 from featurebank.backbone import Backbone
 from featurebank.bank.background import BackgroundWriter
-from featurebank.bank.index import contained
 from featurebank.bank.items import Items
-from featurebank.bank.maintenance.sharing import Adopted, adopt_rows
+from featurebank.bank.maintenance.sharing import adopt_rows
 from featurebank.bank.writer import BankWriter, event, row_keys
 from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.feed import Batch
-from featurebank.errors import ConfigError, RamLimitError
+from featurebank.errors import RamLimitError
 from featurebank.extraction.options import ExtractOptions
-from featurebank.extraction.plan import ExtractionJob, missing_taps
+from featurebank.extraction.plan import BankPlan, ExtractionJob, plan_bank
 from featurebank.extraction.precision import LEAST_COSINE, PrecisionTrial
+from featurebank.extraction.state import state_of
 from featurebank.system.meter import Meter
 from featurebank.system.progress import Reporter
 from featurebank.system.runtime import installed_versions, threads
@@ -51,6 +51,8 @@ class Target:
     meter: Meter
     engine: str | None = None
     """None where nothing had to be computed."""
+    plan: BankPlan = field(init=False)
+    """What is done to the bank; `take_shared` makes it."""
     computed: int = 0
     """How many images went through the network; a view is one."""
     _done: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
@@ -67,48 +69,25 @@ class Target:
             self.trial = PrecisionTrial(lambda taps: self._load(taps, "float32"))
 
     @property
-    def taps(self) -> tuple[str, ...]:
-        """What was asked for and what the bank has: a new image gets all of them, so that no tap falls behind."""
-        return tuple(dict.fromkeys((*self.writer.manifest.taps, *self.options.taps)))
-
-    @property
-    def views(self) -> int:
-        """How many views an image gets: what was asked for, and no fewer than the others have."""
-        return max(self.writer.manifest.views, self.options.views)
-
-    @property
     def done(self) -> int:
         """For how many distinct images something was computed."""
         return int(self._done.sum())
 
-    def refuse_other_type(self) -> None:
-        """Raises ConfigError where a tap is stored in another type than is asked for."""
-        for tap in self.options.taps:
-            stored = self.writer.stored_dtype(tap)
-            if stored and self.options.store and stored != self.options.store:
-                message = (
-                    f"tap '{tap}' is stored as {stored} in this bank, --store asks for {self.options.store}: leave "
-                    "--store out, or forget the bank with 'featurebank cache rm'"
-                )
-                raise ConfigError(message)
+    def take_shared(self, images: np.ndarray) -> Sequence[ExtractionJob]:
+        """Takes what other banks of the cache have of some images, (n,) digests, sorted; returns what is to compute."""
+        self.plan = self._planned(images)
+        adopted = adopt_rows(self.writer, self.plan.shared)
+        for one in adopted:
+            self.reporter.say(f"{counted(one.rows, 'row')} shared with '{one.name}', not computed")
+        if sum(one.rows for one in adopted) < self.plan.adopted.total():  # a shard has gone meanwhile
+            self.plan = self._planned(images, neighbours=False)
+        return self.plan.jobs
 
-    def adopt(self, wanted: np.ndarray) -> list[Adopted]:
-        """Takes what other banks of the cache have of the images that lack something."""
-        lacking = {
-            (tap, view): wanted[~contained(wanted, self.writer.stored(tap, view))]
-            for tap in self.taps
-            for view in range(self.views + 1)
-        }
-        types = dict.fromkeys(self.options.taps, self.options.store)
-        return adopt_rows(self.writer, lacking, types, self.reporter.warn)
-
-    def jobs(self, wanted: np.ndarray) -> list[ExtractionJob]:
-        """Returns what is still to be computed of these images, (n,) digests, sorted."""
-        return [
-            ExtractionJob(self.number, taps, view, digests)
-            for view in range(self.views + 1)
-            for taps, digests in missing_taps({t: self.writer.stored(t, view) for t in self.taps}, wanted).items()
-        ]
+    def _planned(self, images: np.ndarray, *, neighbours: bool = True) -> BankPlan:
+        return plan_bank(
+            self.writer.path, state_of(self.writer.contents), self.options, images, number=self.number,
+            neighbours=neighbours, warn=self.reporter.warn,
+        )  # fmt: skip
 
     def depth(self, taps: tuple[str, ...]) -> int:
         """Returns how many batches the engine of some taps wants to have in flight."""
@@ -128,7 +107,7 @@ class Target:
             self._compare(batch.images, features)
         keys = row_keys(dataset.digests[batch.indices], batch.views)
         ids = [dataset.ids[index] for index in batch.indices.tolist()]
-        to.put(ids, keys, features, self._dtypes(running.taps))
+        to.put(ids, keys, features, {tap: self.plan.types[tap] for tap in running.taps})
         self.computed += len(keys)
         if not len(self._done):
             self._done = np.zeros(len(dataset), bool)
@@ -204,20 +183,15 @@ class Target:
     ) -> None:
         """Lists what is there now."""
         done = self._event(seconds, busy) if self.done else None
-        self.writer.finish(items, self.taps, skipped, done, views=self.views)
-
-    def _dtypes(self, taps: tuple[str, ...]) -> dict[str, str | None]:
-        """Returns the type each tap is to be stored in; None leaves it to the writer."""
-        asked = dict.fromkeys(self.options.taps, self.options.store)
-        return {tap: self.writer.stored_dtype(tap) or asked.get(tap) for tap in taps}
+        self.writer.finish(items, self.plan.taps, skipped, done, views=self.plan.views)
 
     def _event(self, seconds: float, busy: Mapping[str, float]) -> dict[str, Any]:
         return event(
             added=self.done,
             computed=self.computed,
             **({"cosine_to_float32": self.trial.summary()} if self.trial else {}),
-            taps=list(self.taps),
-            views=self.views,
+            taps=list(self.plan.taps),
+            views=self.plan.views,
             seconds=round(seconds, 3),
             engine=self.engine,
             precision=self.options.precision,

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from featurebank.backbone import Backbone
 from featurebank.backbone.outline import outline_of
 from featurebank.bank import Bank
+from featurebank.bank.manifest import load_manifest
 from featurebank.dataset import Dataset, DatasetInfo, announced_dataset
 from featurebank.errors import BankIncompleteError, BankNotFoundError
-from featurebank.extraction import ExtractOptions, fingerprint_memory, locate
-from featurebank.extraction.cut_budget import is_budget, row_bytes, within_budget
-from featurebank.extraction.estimate import measure_speed, missing_jobs, present_manifest
-from featurebank.extraction.stage import check_request
+from featurebank.extraction import ExtractOptions, fingerprint_memory
+from featurebank.extraction.estimate import measure_speed
+from featurebank.extraction.plan import BankPlan, Planner
+from featurebank.extraction.request import check_request
 from featurebank.grid import read_grid
 from featurebank.pipeline.config import DatasetSection, ExtractSection, HeadsSection, Pipeline
 from featurebank.pipeline.stage import load_backbone_of, load_dataset_of, load_inputs
 from featurebank.pipeline.variants import Variant
 from featurebank.pipeline.work import TrainingTime
 from featurebank.runs.run import load_runs
+from featurebank.system import digest
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.runtime import default_cache
 
@@ -52,7 +57,7 @@ def plan_variants(
         What was not measured is None.
     """
     inputs = load_inputs(variants, _dataset, _backbone)
-    planner = _Planner(Path(cache) if cache else default_cache(), measure, reporter)
+    planner = _VariantPlanner(Path(cache) if cache else default_cache(), measure=measure, reporter=reporter)
     return [planner.plan(variant.pipeline, *found) for variant, found in zip(variants, inputs, strict=True)]
 
 
@@ -60,6 +65,7 @@ def plan_variants(
 class _Images:
     """The images of a variant, as far as they are known without a download."""
 
+    name: str
     dataset: Dataset | None
     count: int | None
     """How many distinct ones; None where that is not known."""
@@ -67,13 +73,21 @@ class _Images:
     at_most: bool = False
     """Whether there may be fewer, because only a part of a dataset that is not here yet is wanted."""
 
+    def digests(self) -> np.ndarray:
+        """Returns the digests of the distinct images, sorted; made-up ones where the images are not here yet."""
+        if self.dataset is not None:
+            return self.dataset.distinct()
+        name = digest.of_recipe({"download": self.download})[:16]
+        return np.array([f"{number:016x}{name}" for number in range(self.count or 0)], "S32")
+
 
 def _dataset(section: DatasetSection, known: dict[DatasetSection, _Images]) -> _Images:
     if section not in known:
         info = announced_dataset(section.name)
         found = load_dataset_of(section, {}) if info is None else None
         download = f"dataset {info.name} ({info.where})" if info else ""
-        known[section] = _Images(found, _announced_images(info, section), download, _is_part(section))
+        name = found.name if found else section.name
+        known[section] = _Images(name, found, _announced_images(info, section), download, _is_part(section))
     return known[section]
 
 
@@ -105,7 +119,7 @@ def _backbone(section: ExtractSection) -> _Network:
     return _Network(stand_in, f"weights of {found.name} ({found.spec.weights_file()})")
 
 
-class _Planner:
+class _VariantPlanner:
     """Plans the variants of one file, one after another.
 
     Args:
@@ -114,34 +128,33 @@ class _Planner:
         reporter: where progress is shown.
     """
 
-    def __init__(self, cache: Path, measure: bool, reporter: Reporter) -> None:  # noqa: FBT001
+    def __init__(self, cache: Path, *, measure: bool, reporter: Reporter) -> None:
         self._cache, self._measure, self._reporter = cache, measure, reporter
-        self._planned: dict[Path | str, set[tuple[str, int]]] = {}
+        self._planner = Planner(cache, reporter)
         self._rates: dict[str, float] = {}
 
     def plan(self, pipeline: Pipeline, images: _Images, network: _Network) -> dict[str, Any]:
         """Returns the plan of one variant."""
-        options: ExtractOptions = pipeline.extract
-        backbone = network.backbone
-        check_request([backbone], options)
+        options, backbone = pipeline.extract, network.backbone
+        check_request([backbone], options, self._cache)
         downloads = [text for text in (images.download, network.download) if text]
-        path = None
-        if (dataset := images.dataset) is not None:
-            dataset.fingerprint(memory=fingerprint_memory(self._cache))
-            images = replace(images, count=len(dataset.distinct()))
-            path = locate(dataset, backbone, options, self._cache)
-            options = within_budget(dataset, backbone, options, path, self._reporter)
-        extract = self._extract(images, backbone, options, path)
+        if images.dataset is not None:
+            images.dataset.fingerprint(memory=fingerprint_memory(self._cache))
+            images = replace(images, count=len(images.dataset.distinct()))
+        plan = None
+        if images.count is not None:
+            (plan,) = self._planner.plan(images.name, images.digests(), [backbone], options, downloads=downloads)
+        path = plan.path if plan and not downloads else None
+        extract = self._extract(images, backbone, plan)
         rate = self._rate(backbone, options, path, extract["missing"])
         extract["seconds"] = 0.0 if extract["missing"] == 0 else _divided(extract["missing"], rate)
-        heads = {**_planned_heads(pipeline.heads), "known": 0 if path is None or downloads else _known(path)}
+        heads = {**_planned_heads(pipeline.heads), "known": _known(path) if path else 0}
         time = TrainingTime(backbone, _training_images(pipeline, images), rate) if self._measure and rate else None
         tuned = pipeline.finetune
         return {
             "downloads": downloads,
             "extract": {
-                "bank": None if path is None or downloads else str(path), **extract,
-                "at_most": images.dataset is None and images.at_most,
+                "bank": str(path) if path else None, **extract, "at_most": images.dataset is None and images.at_most,
             },
             "heads": {**heads, "tail_seconds": time.of_grid(pipeline.heads) if time else None},
             **({"finetune": {
@@ -151,48 +164,25 @@ class _Planner:
             "select": {"test": pipeline.select.test},
         }  # fmt: skip
 
-    def _extract(
-        self, images: _Images, backbone: Backbone, options: ExtractOptions, path: Path | None
-    ) -> dict[str, Any]:
+    def _extract(self, images: _Images, backbone: Backbone, plan: BankPlan | None) -> dict[str, Any]:
         """Returns the images, the rows that are missing and their bytes."""
-        wanted = {(tap, view) for tap in options.taps for view in range(options.views + 1)}
-        place = path or f"{backbone.digest} {images.download}"
-        new = wanted - self._planned.get(place, set())
-        self._planned[place] = self._planned.get(place, set()) | wanted
-        if not new:
-            return {"rows": images.count, "missing": 0, "bytes": 0, "shared": True}
-        if images.count is None:
+        if plan is None:
             return {"rows": None, "missing": None, "bytes": None, "shared": False}
-        if path is None or images.dataset is None:
-            taps = tuple(tap for tap in options.taps if not is_budget(tap))
-            jobs = [(taps, images.count)] * (options.views + 1)
-        else:
-            manifest = present_manifest(path, backbone, options)
-            fresh = replace(options, taps=tuple(tap for tap in options.taps if any(tap == name for name, _ in new)))
-            found = missing_jobs(path, manifest, fresh, images.dataset.distinct())
-            jobs = [(taps, len(digests)) for taps, digests in found]
-        plain = all(tap == "pooled" for taps, _ in jobs for tap in taps)
-        size = sum(count * self._row_bytes(backbone, taps, options) for taps, count in jobs)
-        known = plain or self._measure
+        outline = outline_of(backbone, self._cache) if self._measure else None
+        known = outline or all(tap == "pooled" for job in plan.jobs for tap in job.taps)
+        shape = outline.tap_shape if outline else lambda _: (backbone.spec.channels,)
         return {
             "rows": images.count,
-            "missing": sum(count for _, count in jobs),
-            "bytes": size if known else None,
-            "shared": False,
+            "missing": plan.rows,
+            "bytes": plan.bytes(shape) if known else None,
+            "shared": plan.promised and not plan.jobs,
         }
-
-    def _row_bytes(self, backbone: Backbone, taps: Sequence[str], options: ExtractOptions) -> int:
-        """Returns the bytes of one row of some taps; of others than `pooled` only where networks may be built."""
-        outline = outline_of(backbone, self._cache) if self._measure else None
-        shapes = [outline.tap_shape(tap) if outline else (backbone.spec.channels,) for tap in taps]
-        return sum(row_bytes(shape, options.store) for shape in shapes)
 
     def _rate(
         self, backbone: Backbone, options: ExtractOptions, path: Path | None, missing: int | None
     ) -> float | None:
         """Returns images a second: of the last extraction, else measured if that is wanted."""
-        last = present_manifest(path, backbone, options).last_extraction if path else None
-        if last:
+        if last := _last_extraction(path):
             return float(last.get("computed", last["added"]) / last["seconds"])
         if not self._measure:
             return None
@@ -201,6 +191,12 @@ class _Planner:
             self._reporter.say(f"measuring {backbone.name} for two seconds")
             self._rates[key] = measure_speed(backbone, options, self._cache, self._reporter)
         return self._rates[key]
+
+
+def _last_extraction(path: Path | None) -> Mapping[str, Any] | None:
+    with contextlib.suppress(BankNotFoundError):
+        return load_manifest(path).last_extraction if path else None
+    return None
 
 
 def _divided(count: int | None, rate: float | None) -> float | None:

@@ -69,6 +69,22 @@ def test_only_what_is_missing_here_and_elsewhere(photos: Path, lite: Backbone, t
     assert (found.images, found.rows, found.bytes) == (25, 1, 256)
 
 
+def test_bytes_are_of_the_type_in_the_bank(photos: Path, lite: Backbone, tmp_path: Path, photo: Any) -> None:
+    half = ExtractOptions(taps=("pooled", "map"), store="float16")
+    run_extraction(load_dataset(str(photos)), lite, half, cache=tmp_path / "cache")
+    photo(photos / "ant" / "new.png", 903)
+    (found,) = estimate_extractions(load_dataset(str(photos)), [lite], ExtractOptions(), cache=tmp_path / "cache")
+    assert found.rows == 1
+    assert found.bytes == (64 + 64) * 2, "a new image gets all taps of the bank, as they are stored"
+
+
+def test_what_extraction_refuses_a_dry_run_refuses(photos: Path, lite: Backbone, tmp_path: Path) -> None:
+    run_extraction(load_dataset(str(photos)), lite, ExtractOptions(), cache=tmp_path / "cache")
+    for do in (run_extraction, lambda data, one, *rest, **more: estimate_extractions(data, [one], *rest, **more)):
+        with pytest.raises(ConfigError, match="stored as float32 in this bank, --store asks for float16"):
+            do(load_dataset(str(photos)), lite, ExtractOptions(store="float16"), cache=tmp_path / "cache")
+
+
 def test_wrong_options_are_told_before_anything_is_loaded(photos: Path, lite: Backbone, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="batch_size is 0"):
         estimate_extractions(load_dataset(str(photos)), [lite], ExtractOptions(batch_size=0), cache=tmp_path)

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,28 +46,19 @@ class Adopted:
     rows: int
 
 
-def adopt_rows(
-    writer: BankWriter,
-    wanted: Wanted,
-    dtypes: Mapping[str, str | None],
-    warn: Callable[[str], None] = lambda line: None,
-) -> list[Adopted]:
-    """Lists in a bank the shards of its neighbours that hold rows which it lacks.
+def adopt_rows(writer: BankWriter, shards: Iterable[Found]) -> list[Adopted]:
+    """Lists shards of other banks in a bank.
 
     Args:
-        writer: of the bank that lacks them.
-        wanted: which these are.
-        dtypes: the type that each tap is to be stored in; None is `default_dtype`'s.
-        warn: called with a line for each bank that the system cannot read.
+        writer: of the bank that lacks their rows.
+        shards: from `find_rows`.
 
     Returns:
-        What was taken from each bank, none that gave nothing.
+        What was taken from each bank; a shard that has gone meanwhile is left out.
     """
-    types = {tap: writer.stored_dtype(tap) or dtypes.get(tap) for tap, _ in wanted}
-    found, _ = find_rows(writer.path, writer.manifest.recipe, wanted, types, warn)
     adopted = []
-    for bank, group in itertools.groupby(found, key=lambda one: one.bank):
-        taken = [one for one in group if share(bank, writer.path, one.shard)]
+    for bank, group in itertools.groupby(shards, key=lambda one: one.bank):
+        taken = [one for one in group if _link(bank, writer.path, one.shard)]
         if taken:
             rows = sum(one.shard.rows for one in taken)
             done = event(linked=rows, source=bank.name)
@@ -83,7 +74,7 @@ def find_rows(
     dtypes: Mapping[str, str | None],
     warn: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[Found], dict[tuple[str, int], np.ndarray]]:
-    """Looks which shards of a bank's neighbours have rows that it lacks, and changes nothing.
+    """Looks which whole shards of a bank's neighbours have rows that it lacks, and changes nothing.
 
     Args:
         path: of the bank, whether it is there or not.
@@ -97,18 +88,27 @@ def find_rows(
     """
     left = {key: digests for key, digests in wanted.items() if len(digests)}
     found = []
-    for bank, manifest, clean_only in _neighbours(path, recipe):
+    for bank, manifest in _neighbours(path, recipe):
         try:
             for shard in manifest.shards:
-                taps = [tap for tap in shard.taps if (tap, shard.view) in left]
-                if taps and not (clean_only and shard.view) and _fits(shard, dtypes):
+                missing = {tap: left[tap, shard.view] for tap in shard.taps if (tap, shard.view) in left}
+                if missing and may_share(manifest.recipe, recipe, shard.view) and _fits(shard, dtypes):
                     with contextlib.suppress(BankDamagedError):
                         keys = read_keys(bank, shard)
-                        if _take(taps, shard.view, keys["digest"], left):
+                        still = {tap: rows[~contained(rows, keys["digest"])] for tap, rows in missing.items()}
+                        if any(len(still[tap]) < len(missing[tap]) for tap in still) and is_whole(bank, shard):
                             found.append(Found(bank, shard, keys))
+                            left |= {(tap, shard.view): rows for tap, rows in still.items()}
+                            left = {key: digests for key, digests in left.items() if len(digests)}
         except BankUnreadableError as error:  # it is another bank's, which this one does not need
             warn(f"no more rows are shared with '{bank.name}': {error}")
     return found, left
+
+
+def may_share(theirs: Mapping[str, Any], mine: Mapping[str, Any], view: int) -> bool:
+    """Tells whether two recipes make the same rows in a view; how views are made does not matter to clean images."""
+    same = {**theirs, "views": None} == {**mine, "views": None}
+    return same and (view == 0 or theirs.get("views") == mine.get("views"))
 
 
 def share(source: Path, target: Path, shard: ShardEntry) -> bool:
@@ -118,9 +118,12 @@ def share(source: Path, target: Path, shard: ShardEntry) -> bool:
         BankUnreadableError: the system cannot read it.
         DiskFullError: no space is left for a copy.
     """
+    return is_whole(source, shard) and _link(source, target, shard)
+
+
+def _link(source: Path, target: Path, shard: ShardEntry) -> bool:
+    """Puts a shard into another directory, by a hard link where the disk has those; False where it has gone."""
     place = target / shard.file
-    if not is_whole(source, shard):
-        return False
     try:
         with atomic_path(place) as temporary:
             try:
@@ -132,28 +135,16 @@ def share(source: Path, target: Path, shard: ShardEntry) -> bool:
     return True
 
 
-def _neighbours(path: Path, recipe: Mapping[str, Any]) -> Iterator[tuple[Path, Manifest, bool]]:
-    """Yields the banks whose rows are ours too, and whether that holds for clean images alone."""
+def _neighbours(path: Path, recipe: Mapping[str, Any]) -> Iterator[tuple[Path, Manifest]]:
+    """Yields the banks whose clean rows at least are ours, too."""
     for place in sorted(path.parent.glob(f"*/{MANIFEST}")):
         if place.parent == path:
             continue
         with contextlib.suppress(BankError, OSError):
             manifest = load_manifest(place.parent)
-            if {**manifest.recipe, "views": None} == {**recipe, "views": None}:
-                yield place.parent, manifest, manifest.recipe.get("views") != recipe.get("views")
+            if may_share(manifest.recipe, recipe, 0):
+                yield place.parent, manifest
 
 
 def _fits(shard: ShardEntry, dtypes: Mapping[str, str | None]) -> bool:
     return all(stored.dtype == (dtypes.get(tap) or default_dtype(stored.shape)) for tap, stored in shard.taps.items())
-
-
-def _take(taps: Sequence[str], view: int, there: np.ndarray, left: dict[tuple[str, int], np.ndarray]) -> bool:
-    """Crosses out what a shard has; tells whether that was anything."""
-    useful = False
-    for tap in taps:
-        mask = contained(left[tap, view], there)
-        useful |= bool(mask.any())
-        left[tap, view] = left[tap, view][~mask]
-        if not len(left[tap, view]):
-            del left[tap, view]
-    return useful

@@ -95,7 +95,7 @@ def test_a_shard_that_this_process_has_open_is_whole(
         assert Bank(path).features().shape == (12, 8)
         assert verify_bank(path).damaged == ()
         with rows.writer(path) as to:
-            assert to.lost == []
+            assert to.lost == ()
             assert len(to.stored("pooled")) == 12
 
 

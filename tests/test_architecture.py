@@ -481,3 +481,13 @@ def test_names_in_texts_and_benchmarks_are_there() -> None:
             names |= {f"{package}.{part.split(' as ')[0].strip()}" for part in imported.split(",")}
         wrong += [f"{path.relative_to(root)}: {name}" for name in sorted(names) if not resolves(name)]
     assert not wrong, "\n".join(wrong)
+
+
+def test_what_tests_replace_is_there() -> None:
+    """The targets of `setattr` by name: found without running the test."""
+    wrong = []
+    for path in TESTS.rglob("*.py"):
+        for name in re.findall(r'setattr\(\s*"(featurebank[\w.]+)"', path.read_text(encoding="utf-8")):
+            if not resolves(name):
+                wrong.append(f"{path.relative_to(TESTS)}: {name}")
+    assert not wrong, "\n".join(wrong)

@@ -88,9 +88,9 @@ def test_what_fits_into_what_is_left(jobs: list[Job], data: TrainingData, monkey
     speed = Speed()
     knn = [job for job in jobs if job.spec.kind == "knn"]
     assert speed.fitting(knn, data, float("inf")) == knn
-    monkeypatch.setattr("featurebank.system.runtime._chosen", 2)
+    monkeypatch.setattr("featurebank.system.runtime._threads", 2)
     assert speed.fitting(knn, data, 1e9) == knn[:2], "of a speed that is not known, one for each thread"
-    monkeypatch.setattr("featurebank.system.runtime._chosen", 1)
+    monkeypatch.setattr("featurebank.system.runtime._threads", 1)
     one = speed.seconds(knn[:1], data)
     assert speed.fitting(knn, data, one * 0.9) == []
     assert speed.fitting(knn, data, one * 1.1) == knn[:1]

@@ -64,7 +64,7 @@ def test_what_ram_does_not_allow_is_told_before_it_begins(
     kind: str, params: dict[str, Any], sample: Any, maps: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "featurebank.system.runtime._chosen_ram",
+        "featurebank.system.runtime._ram_limit",
         10**9 if params and "epochs" not in params else 30_000 if kind != "cam" else 500,
     )
     monkeypatch.setattr("featurebank.heads.memory.UNCOUNTED", 0)
@@ -74,7 +74,7 @@ def test_what_ram_does_not_allow_is_told_before_it_begins(
 
 
 def test_one_head_that_is_too_large_leaves_the_others_alone(sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featurebank.system.runtime._chosen_ram", 10**9)
+    monkeypatch.setattr("featurebank.system.runtime._ram_limit", 10**9)
     data = TrainingData("pooled", sample.X, sample.y, sample.X_val, sample.y_val, 10)
     kinds: list[tuple[str, dict[str, Any]]] = [
         ("mlp", {"hidden_units": 10**7}), ("softmax", {"epochs": 2}), ("nearest_mean", {}),

@@ -252,7 +252,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
         return done[name]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featurebank.system.runtime._chosen", 1)  # threads that wait for each other are slower than one
+        patch.setattr("featurebank.system.runtime._threads", 1)  # threads that wait for each other are slower than one
         yield run
 
 

@@ -274,6 +274,6 @@ def test_constant_features_change_nothing(data: Data) -> None:
 
 
 def test_more_memory_than_allowed(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featurebank.system.runtime._chosen_ram", 100_000)
+    monkeypatch.setattr("featurebank.system.runtime._ram_limit", 100_000)
     with pytest.raises(RamLimitError, match=r"an exact head on \d+ x 150 features needs .* --ram allows"):
         RidgeHead().fit(*data)

@@ -144,7 +144,7 @@ def test_a_kernel_that_does_not_fit_is_not_held(hard: Any, monkeypatch: pytest.M
     for kernel in ("rbf", "linear"):
         held = SVMHead(kernel=kernel).fit(hard.X, hard.y).predict_proba(hard.X_val)
         with monkeypatch.context() as patch:
-            patch.setattr("featurebank.system.runtime._chosen_ram", 300_000)
+            patch.setattr("featurebank.system.runtime._ram_limit", 300_000)
             with pytest.warns(UserWarning, match=r"the kernel of 90 images needs .* it is not shared"):
                 found = SVMHead(kernel=kernel).fit(hard.X, hard.y).predict_proba(hard.X_val)
             with pytest.raises(RamLimitError, match=r"the kernel of 90 images needs .* or ridge, which needs none"):
@@ -155,7 +155,7 @@ def test_a_kernel_that_does_not_fit_is_not_held(hard: Any, monkeypatch: pytest.M
 def test_too_many_images_are_refused_at_once(hard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(support, "MOST_IMAGES", 89)
     SVMHead().fit(hard.X, hard.y)
-    monkeypatch.setattr("featurebank.system.runtime._chosen_ram", 300_000)
+    monkeypatch.setattr("featurebank.system.runtime._ram_limit", 300_000)
     with pytest.raises(RamLimitError, match=r"the kernel of 90 images needs .* take max_images = 5000, logistic"):
         SVMHead().fit(hard.X, hard.y)
 

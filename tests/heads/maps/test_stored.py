@@ -44,7 +44,7 @@ def bank(tmp_path: Path, hard_maps: Any) -> Bank:
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less than two views of the training maps would take twice (70,560 bytes), more than one view of them."""
-    monkeypatch.setattr("featurebank.system.runtime._chosen_ram", 60_000)
+    monkeypatch.setattr("featurebank.system.runtime._ram_limit", 60_000)
 
 
 def results(specs: list[tuple[str, dict[str, Any]]], data: TrainingData) -> list[Fitted]:
@@ -87,7 +87,7 @@ def test_what_is_streamed_is_what_is_in_memory(bank: Bank, request: pytest.Fixtu
 
 
 def test_heads_of_vectors_on_maps_that_do_not_fit(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featurebank.system.runtime._chosen_ram", 30_000)
+    monkeypatch.setattr("featurebank.system.runtime._ram_limit", 30_000)
     data = TrainingData.of(bank, "map")
     for kind in ("knn", "softmax"):
         with pytest.raises(RamLimitError, match=r"the features of tap .map. take 0.00 GB in memory"):

@@ -1,6 +1,6 @@
-"""Stage: trunk and head become one model; one file to take home, and predictions from it.
+"""Stage: joins a backbone and a head into one model, exports it to a file, and predicts with that file.
 
-`stage` builds the model, `formats` writes and reads files, `prediction` uses them.
+`stage` builds the model, `formats` writes and reads files, `prediction` uses them. Open `stage` first.
 """
 
 from featurebank.grafting.evaluation import Evaluation, evaluate

@@ -1,4 +1,4 @@
-"""From a Keras model to the forms of other programs: what converters cannot do by themselves is done here."""
+"""Converts Keras models to ONNX, OpenVINO and TensorFlow Lite, with workarounds for gaps in the converters."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from featurebank.errors import MissingDependencyError
 from featurebank.system.runtime import import_tensorflow
 
 IMAGE = "image"
-"""The name of the input in files of ONNX and OpenVINO."""
+"""The name of the input in ONNX and OpenVINO files."""
 _OPSET = 17
-"""Of ONNX: what every runtime of the last years reads."""
+"""The ONNX operator set; every runtime of recent years supports it."""
 _AUGMENTATION = ("Random", "AugMix", "CutMix", "MixUp", "RandAugment")
-"""How the classes of Keras's layers begin that change images in training alone."""
+"""Prefixes of the names of Keras layers that change images only in training."""
 
 
 def for_inference(model: Any) -> Any:
-    """Returns a Keras model without the layers that augment images, which do nothing in inference.
+    """Returns a Keras model without its augmentation layers, which do nothing in inference.
 
-    Converters fail on their random operations, or keep state for them.
+    Converters fail on the random operations of these layers, or store state for them.
 
     Args:
-        model: a flat functional model; it stays as it is.
+        model: a flat functional model; it is not changed.
 
     Returns:
-        The model itself where it has no such layers, otherwise a copy with the same weights.
+        The model itself if it has no such layers, otherwise a copy with the same weights.
     """
     import keras
 
@@ -58,7 +58,7 @@ def _augments(layer: Any) -> bool:
 
 
 def check_installed(extra: str, *packages: str) -> None:
-    """Raises MissingDependencyError where a package of one of our extras is not installed; imports none of them."""
+    """Raises MissingDependencyError if a package of an extra is not installed; imports none of the packages."""
     for package in packages:
         missing = sys.modules[package] is None if package in sys.modules else find_spec(package) is None
         if missing:
@@ -66,16 +66,16 @@ def check_installed(extra: str, *packages: str) -> None:
 
 
 def to_onnx(model: Any, metadata: dict[str, str]) -> Any:
-    """Converts a Keras model to ONNX; returns a `ModelProto`, images "image" -> probabilities "probabilities".
+    """Converts a Keras model to an ONNX `ModelProto` with the input "image" and the output "probabilities".
 
     Args:
         model: the model.
-        metadata: texts that the file carries.
+        metadata: entries of the file's metadata.
 
     Raises:
         MissingDependencyError: a package is not installed.
     """
-    with wanted("onnx"):
+    with explain_missing_extra("onnx"):
         import onnx
         import tf2onnx
     with quiet():
@@ -84,17 +84,17 @@ def to_onnx(model: Any, metadata: dict[str, str]) -> Any:
         graph = tf2onnx.tf_loader.from_function(concrete, [image], [answer])
         _embed(graph, concrete)
         _inline(graph)
-        made, _ = tf2onnx.convert.from_graph_def(
+        onnx_model, _ = tf2onnx.convert.from_graph_def(
             graph, name="featurebank", input_names=[image], output_names=[answer], opset=_OPSET,
             custom_op_handlers={"Erfc": (_lower_erfc, [])},
             tensors_to_rename={image: IMAGE, answer: "probabilities"},
         )  # fmt: skip
-    onnx.helper.set_model_props(made, metadata)
-    return made
+    onnx.helper.set_model_props(onnx_model, metadata)
+    return onnx_model
 
 
 def _embed(graph: Any, concrete: Any) -> None:
-    """Turns tensors that a layer brought along (the mean of `Normalization`) from inputs of a graph into constants."""
+    """Turns captured tensors of a layer (such as the mean of `Normalization`) from graph inputs into constants."""
     tf = import_tensorflow()
     inside = {inner.op.name: outer for outer, inner in concrete.graph.captures if outer.dtype != tf.resource}
     for node in graph.node:
@@ -107,7 +107,7 @@ def _embed(graph: Any, concrete: Any) -> None:
 
 
 def _inline(graph: Any) -> None:
-    """Lets the functions be inlined that Keras has compiled by XLA, as convolutions in groups."""
+    """Allows inlining of functions that Keras compiles with XLA, such as grouped convolutions."""
     parts = [*graph.node, *graph.library.function, *(node for f in graph.library.function for node in f.node_def)]
     for part in parts:
         for name in ("_XlaMustCompile", "_noinline"):
@@ -115,7 +115,7 @@ def _inline(graph: Any) -> None:
 
 
 def _lower_erfc(context: Any, node: Any, name: str, args: Any) -> None:
-    """Writes erfc(x), which ONNX does not know and TensorFlow's `gelu` is made of, as 1 - erf(x)."""
+    """Replaces erfc(x) by 1 - erf(x): TensorFlow's `gelu` uses erfc, but ONNX does not have it."""
     import numpy as np
 
     (output,), (shape,), (dtype,) = node.output, node.output_shapes, node.output_dtypes
@@ -128,69 +128,69 @@ def _lower_erfc(context: Any, node: Any, name: str, args: Any) -> None:
 
 
 def to_openvino(model: Any, path: Path, metadata: dict[str, str]) -> None:
-    """Converts a Keras model to OpenVINO's pair of files, which computes in float32 wherever it is opened.
+    """Converts a Keras model to a pair of OpenVINO files that computes in float32 on every machine.
 
     Args:
         model: the model.
-        path: of the .xml file; the weights are put beside it.
-        metadata: texts that the file carries.
+        path: the .xml file; the weights are written beside it.
+        metadata: entries of the file's metadata.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.
     """
     openvino = import_openvino()
     with quiet():
-        made = openvino.convert_model(traced(model).get_concrete_function())
-        _keep_biases_apart(made)
+        openvino_model = openvino.convert_model(traced(model).get_concrete_function())
+        _keep_biases_apart(openvino_model)
         for name, text in metadata.items():
-            made.set_rt_info(text, [name])
-        openvino.save_model(made, path, compress_to_fp16=False)
+            openvino_model.set_rt_info(text, [name])
+        openvino.save_model(openvino_model, path, compress_to_fp16=False)
     keep_float32(path)
 
 
-def _keep_biases_apart(made: Any) -> None:
-    """Lets no product of matrices of an OpenVINO model be fused with its bias.
+def _keep_biases_apart(model: Any) -> None:
+    """Prevents OpenVINO from fusing matrix products with their biases.
 
-    The CPU plugin fuses `MatMul` with the addition of a constant, and the new operation has lost the mark of
-    `keep_float32`. A bias that depends on the input is not fused, so a zero is added to it that is computed from the
-    number of images: the smaller of this number and 0. All results stay as they are.
+    The CPU plugin fuses `MatMul` with the addition of a constant, and the new operation lacks the mark of
+    `keep_float32`. A bias that depends on the input is not fused. So a zero that is computed from the number of
+    images (the minimum of this number and 0) is added to each bias. The results do not change.
 
     Args:
-        made: the model; changed in place.
+        model: the model; changed in place.
     """
     import numpy as np
 
     operations = import_openvino().opset13
-    found = [
+    biased_products = [
         (node, product, 1 - product)
-        for node in made.get_ordered_ops()
+        for node in model.get_ordered_ops()
         if node.get_type_name() == "Add"
         for product in (0, 1)
         if [node.input_value(n).get_node().get_type_name() for n in (product, 1 - product)] == ["MatMul", "Constant"]
     ]
-    if not found:
+    if not biased_products:
         return
-    shape = operations.shape_of(made.input(0).get_node(), "i32")
+    shape = operations.shape_of(model.input(0).get_node(), "i32")
     images = operations.gather(shape, np.array([0], np.int32), np.int32(0))
     zero = operations.convert(operations.minimum(images, np.array([0], np.int32)), "f32")
-    for node, product, bias in found:
+    for node, product, bias in biased_products:
         new = operations.add(node.input_value(product), operations.add(node.input_value(bias), zero))
         new.set_friendly_name(node.get_friendly_name())
         node.output(0).replace(new.output(0))
 
 
 def keep_float32(path: Path) -> None:
-    """Marks every operation of an OpenVINO model as one whose precision is not to be lowered.
+    """Marks every operation of an OpenVINO model as one that must keep its precision.
 
-    Without it `core.compile_model(model, "CPU")` computes in bfloat16 wherever the processor has it. An entry
-    `runtime_options/INFERENCE_PRECISION_HINT` is not read by OpenVINO 2026.4; this mark is.
+    Otherwise `core.compile_model(model, "CPU")` computes in bfloat16 on processors that have it. OpenVINO 2026.4 reads
+    this mark, but no entry `runtime_options/INFERENCE_PRECISION_HINT`.
 
     Args:
-        path: the .xml file; it is written again.
+        path: the .xml file; it is rewritten.
     """
     from xml.etree import ElementTree as ET
 
-    tree = ET.parse(path)  # of the file that has just been written here
+    tree = ET.parse(path)  # this process has just written the file
     for layer in tree.iter("layer"):
         info = layer.find("rt_info")
         if info is None:
@@ -200,11 +200,11 @@ def keep_float32(path: Path) -> None:
 
 
 def to_tflite(model: Any, place: Path) -> bytes:
-    """Converts a Keras model to TensorFlow Lite; returns the file.
+    """Converts a Keras model to TensorFlow Lite; returns the content of the file.
 
     Args:
         model: the model.
-        place: a directory in which there is room for the model once more.
+        place: a directory with enough space for another copy of the model.
     """
     tf = import_tensorflow()
     with quiet(), tempfile.TemporaryDirectory(dir=place) as saved:
@@ -213,15 +213,15 @@ def to_tflite(model: Any, place: Path) -> bytes:
 
 
 def traced(model: Any) -> Any:
-    """Returns a model as a `tf.function` of any number of images."""
+    """Returns a model as a `tf.function` that accepts any number of images."""
     tf = import_tensorflow()
     signature = [tf.TensorSpec((None, *model.input.shape[1:]), model.input.dtype, name=IMAGE)]
     return tf.function(lambda image: model(image, training=False), input_signature=signature, autograph=False)
 
 
 @contextlib.contextmanager
-def wanted(extra: str) -> Iterator[None]:
-    """Turns a missing package of one of our extras into a line that says how to install it."""
+def explain_missing_extra(extra: str) -> Iterator[None]:
+    """Replaces the ImportError of a missing package by a MissingDependencyError that names the extra to install."""
     try:
         yield
     except ImportError as error:
@@ -235,9 +235,9 @@ def _missing(extra: str, what: str) -> MissingDependencyError:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps converters, and the native libraries under them, from printing and from warning of their own insides.
+    """Suppresses output and warnings of converters and of the native libraries that they use.
 
-    What they print is no news where the conversion succeeds, and where it fails their exception says why.
+    If a conversion succeeds, their output does not matter; if it fails, the exception says why.
     """
     loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow", "absl")]
     before = [logger.level for logger in loggers]
@@ -254,17 +254,17 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silent_descriptors() -> Iterator[None]:
-    """Sends to nowhere what C++ writes to standard output and standard error."""
+    """Discards the output of C++ code on standard output and standard error."""
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = [os.dup(number) for number in (1, 2)]
+    copies = [os.dup(number) for number in (1, 2)]
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         for number in (1, 2):
             os.dup2(nowhere, number)
         yield
     finally:
-        for number, copy in zip((1, 2), kept, strict=True):
+        for number, copy in zip((1, 2), copies, strict=True):
             os.dup2(copy, number)
             os.close(copy)
         os.close(nowhere)

@@ -1,4 +1,4 @@
-"""Stage: a run -> one model file, written whole, and run before it gets its name."""
+"""Stage: a run -> one model file, which is tested before it gets its final name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from featurebank.bank import open_bank
 from featurebank.errors import ConfigError, FeatureBankError, HeadError
 from featurebank.grafting.converters import for_inference
 from featurebank.grafting.formats import FORMATS, Format, format_to_write
-from featurebank.grafting.interruption import heard
+from featurebank.grafting.interruption import propagate_interruptions
 from featurebank.grafting.metadata import About
 from featurebank.grafting.resizing import with_resize as resizing
 from featurebank.grafting.serving import how_to_load, how_to_run
@@ -27,94 +27,94 @@ from featurebank.system.files import TEMPORARY_PREFIX, explain_full_disk, sync
 from featurebank.system.progress import SILENT, Reporter
 
 TOLERANCE = 1e-4
-"""How far the probabilities of a file may be from those of the Keras model."""
+"""Maximum difference between the probabilities of a file and those of the Keras model."""
 
 
 def export(
     run: Run, path: str | Path, *, format: str | None = None, backbone: Backbone | None = None, proof: bool = True,
     with_resize: bool = False, reporter: Reporter = SILENT,
 ) -> Path:  # fmt: skip
-    """Writes a run as one model file, images in, probabilities out.
+    """Exports a run as one model file, from images to probabilities.
 
-    Before it gets its name, the file is read again and run on 16 images of the bank.
+    Before the file gets its final name, it is read again and run on 16 images of the bank.
 
     Args:
-        run: of a bank: what `select` returned, or any other.
-        path: where; the suffix tells the format. An existing file is replaced when the new one is whole.
+        run: the result of `select`, or any other run of a bank.
+        path: the file; its suffix determines the format. An existing file is replaced when the new one is complete.
         format: "keras" (.keras), "onnx" (.onnx, needs `featurebank[onnx]`), "openvino" (.xml, and .bin beside it),
-            "tflite" (.tflite), or "joined" (.fbmodel), which takes any head; default: by the suffix.
-        backbone: the network of the bank; default: loaded again.
-        proof: whether the graft is proved, see `featurebank.graft`.
-        with_resize: whether the model brings images to size itself: it takes uint8 RGB of any size; "keras" and "onnx".
-        reporter: is told what the proof showed.
+            "tflite" (.tflite), or "joined" (.fbmodel), which supports any head; default: from the suffix.
+        backbone: the network of the bank; default: it is loaded again.
+        proof: whether to compare the model with the head, see `featurebank.graft`.
+        with_resize: whether the model resizes images itself and takes uint8 RGB of any size; for "keras" and "onnx".
+        reporter: receives the result of the proof.
 
     Returns:
         The path.
 
     Raises:
-        ConfigError: the suffix is none of a format, or of another one; or the format takes images of one size only.
-        HeadError: the head cannot be told in layers, and the format knows nothing else; or the file gives other
+        ConfigError: the suffix is unknown or does not fit `format`; or the format cannot resize images.
+        HeadError: the head cannot be expressed as layers, but the format needs that; or the file returns other
             probabilities.
         MissingDependencyError: the format needs a package that is not installed.
-        WeightsError, DatasetError: as `featurebank.graft`.
-        DiskFullError: no space is left; an older file stays.
+        WeightsError, DatasetError: see `featurebank.graft`.
+        DiskFullError: no space is left; an existing file is not changed.
     """
     path = Path(path)
     name, kind = format_to_write(path, format)
     if with_resize and not kind.holds_resize:
         able = " and ".join(suffix.suffix for suffix in FORMATS.values() if suffix.holds_resize)
-        message = f"a {kind.suffix} file takes images of one size: only {able} can resize; leave out --with-resize"
+        message = f"a {kind.suffix} file takes images of one size: only {able} can resize; omit --with-resize"
         raise ConfigError(message)
     form = "layers" if kind.needs_layers else "joined"
-    with heard():
-        made = grafted(open_bank(run.directory), run, backbone=backbone, proof=proof, form=form, reporter=reporter)
+    with propagate_interruptions():
+        result = grafted(open_bank(run.directory), run, backbone=backbone, proof=proof, form=form, reporter=reporter)
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
-        heard(),
+        propagate_interruptions(),
         explain_full_disk(path),
         tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=path.parent) as place,
     ):
         temporary = Path(place, path.name)
         with reporter.step(f"writing {path.name}"):
-            difference = _write(made, kind, replace(made.about, format=name, any_size=with_resize), temporary)
+            difference = _write(result, kind, replace(result.about, format=name, any_size=with_resize), temporary)
         files = kind.files(temporary)
         for file in files:
             sync(file)
-        if len(files) > 1:  # a crash between two replacements must not leave an old description of new weights
+        if len(files) > 1:  # a crash between two replacements must not leave an old description with new weights
             path.unlink(missing_ok=True)
         for file in files:
             file.replace(path.with_name(file.name))
         sync(path.parent)
-    reporter.say(f"{name}: read again, the file gives the model's probabilities to {difference:.1e}")
+    reporter.say(f"{name}: the probabilities of the file equal those of the model to {difference:.1e}")
     return path
 
 
-def _write(made: Grafted, kind: Format, about: About, path: Path) -> float:
-    """Writes a file, and returns how far what it says is from what the model says.
+def _write(graft: Grafted, kind: Format, about: About, path: Path) -> float:
+    """Writes a file, and returns the largest difference between its probabilities and those of the model.
 
     Raises:
-        HeadError: it says something else, or the format cannot hold the model.
+        HeadError: the difference is too large, or the format cannot represent the model.
     """
     name, size = about.format, about.image_size
     usage = how_to_load(about.resize, size, any_size=about.any_size) + "\n\n" + how_to_run(name, path.name)
     try:
-        plain = _for_inference(made.model)
+        plain = _for_inference(graft.model)
         whole = resizing(plain, about.resize) if about.any_size else plain
         kind.write(whole, path, replace(about, usage=usage).to_text())
         run, _ = kind.read(path)
-        pairs = [(run(made.images.astype(about.pixels)), made.probabilities)]
+        pairs = [(run(graft.images.astype(about.pixels)), graft.probabilities)]
         for image in _odd_images(size) if about.any_size else ():
             expected = answer(plain, resize_image(image, size, about.resize)[None])
             pairs.append((run(image[None]), expected))
     except (FeatureBankError, OSError, MemoryError):
         raise
-    except Exception as error:  # a converter of any network can fail in any way
+    except Exception as error:  # converters of arbitrary networks can raise any exception
         message = f"the model cannot be written as {name} ({' '.join(str(error).split())[:300]}): try --format keras"
         raise HeadError(message) from error
-    difference = max(float(np.abs(found - expected).max()) for found, expected in pairs)
+    difference = max(float(np.abs(actual - expected).max()) for actual, expected in pairs)
     if not difference <= TOLERANCE:
         message = (
-            f"the {name} file gives other probabilities than the model: they differ by {difference:.2g}, expected "
+            f"the {name} file returns other probabilities than the model: they differ by {difference:.2g}, expected "
             f"at most {TOLERANCE:g}; try --format keras"
         )
         raise HeadError(message)
@@ -122,14 +122,14 @@ def _write(made: Grafted, kind: Format, about: About, path: Path) -> float:
 
 
 def _odd_images(size: int) -> Iterator[np.ndarray]:
-    """Yields smooth images that are smaller and larger than a network's input, and wide."""
+    """Yields smooth uint8 images that are smaller and larger than a network's input, and wide ones."""
     for height, width in ((size // 2 + 1, size // 2 + 3), (size + 5, 2 * size + 7), (3 * size + 1, 3 * size + 2)):
         y, x, channel = np.meshgrid(np.arange(height) / height, np.arange(width) / width, np.arange(3), indexing="ij")
         yield (127.5 + 127 * np.sin(9 * x * (1 + channel) + 7 * y)).astype(np.uint8)
 
 
 def _for_inference(model: Any) -> Any:
-    """Returns a Keras or a joined model without what acts in training alone."""
+    """Returns a Keras or a joined model without layers that act only in training."""
     if isinstance(model, JoinedModel):
         return JoinedModel(for_inference(model.trunk), model.head, model.about)
     return for_inference(model)

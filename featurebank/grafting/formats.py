@@ -1,4 +1,4 @@
-"""The formats of model files: each is written from a graft, read again, and run on images."""
+"""The formats of model files: each format writes a graft, reads the file again, and runs it on images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ from featurebank.grafting.checksum import (
     seal_openvino,
     seal_tflite,
 )
-from featurebank.grafting.converters import check_installed, quiet, to_onnx, to_openvino, to_tflite, wanted
+from featurebank.grafting.converters import (
+    check_installed,
+    explain_missing_extra,
+    quiet,
+    to_onnx,
+    to_openvino,
+    to_tflite,
+)
 from featurebank.grafting.guard import check_onnx, check_tflite
 from featurebank.grafting.metadata import KEY, add_member, read_member
 from featurebank.grafting.side_by_side import load_joined
@@ -38,24 +45,24 @@ class Format(ABC):
     needs_layers: ClassVar[bool] = True
     """Whether the graft must be one Keras model."""
     holds_resize: ClassVar[bool] = False
-    """Whether a model can take images of any size."""
+    """Whether a model can resize images of any size."""
 
     extra: ClassVar[str] = ""
-    """The extra of featurebank that brings the packages."""
+    """The extra of featurebank that installs the packages."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """What the format needs that need not be installed."""
+    """The optional packages that the format needs."""
 
     def check(self) -> None:
-        """Looks for the packages that the format needs, without importing them.
+        """Checks that the packages of the format are installed, without importing them.
 
         Raises:
-            MissingDependencyError: one is not installed.
+            MissingDependencyError: a package is not installed.
         """
         check_installed(self.extra, *self.packages)
 
     @abstractmethod
     def write(self, model: Any, path: Path, text: str) -> None:
-        """Writes a model, and the text that it says of itself.
+        """Writes a model, with its metadata as text.
 
         Raises:
             MissingDependencyError: a package is not installed.
@@ -63,15 +70,15 @@ class Format(ABC):
 
     @abstractmethod
     def read(self, path: Path) -> tuple[Run, str | None]:
-        """Returns a function that runs a file, and what the file says of itself."""
+        """Returns a function that runs the model of a file, and the file's metadata; None if it has none."""
 
     def files(self, path: Path) -> list[Path]:
-        """Returns the files that one model is made of; the last is the one that is opened."""
+        """Returns the files that one model consists of; the last is the one that users open."""
         return [path]
 
 
 class KerasFormat(Format):
-    """Keras's own file; what it says of itself is one more member of the archive that it is."""
+    """Keras's own format, a ZIP archive; the metadata is one more member of it."""
 
     suffix = ".keras"
     holds_resize = True
@@ -88,7 +95,7 @@ class KerasFormat(Format):
 
 
 class JoinedFormat(Format):
-    """A network and a head beside it; see `JoinedModel`."""
+    """A network and a head side by side; see `JoinedModel`."""
 
     suffix = ".fbmodel"
     needs_layers = False
@@ -104,7 +111,7 @@ class JoinedFormat(Format):
 
 
 class OnnxFormat(Format):
-    """ONNX, with the text in its metadata."""
+    """ONNX, with the text in the file's metadata."""
 
     suffix = ".onnx"
     holds_resize = True
@@ -113,12 +120,12 @@ class OnnxFormat(Format):
 
     def write(self, model: Any, path: Path, text: str) -> None:
         """Writes a model; see `Format`."""
-        made = to_onnx(model, {KEY: text})
-        path.write_bytes(seal_onnx(made.SerializeToString()))
+        onnx_model = to_onnx(model, {KEY: text})
+        path.write_bytes(seal_onnx(onnx_model.SerializeToString()))
 
     def read(self, path: Path) -> tuple[Run, str | None]:
         """Reads a model; see `Format`."""
-        with wanted("onnx"):
+        with explain_missing_extra("onnx"):
             import onnxruntime
         data = path.read_bytes()
         check_onnx_seal(data)
@@ -133,7 +140,7 @@ class OnnxFormat(Format):
 
 
 class OpenVINOFormat(Format):
-    """OpenVINO's pair of files, with the text in the one that describes the network."""
+    """OpenVINO's pair of files, with the text in the .xml file."""
 
     suffix = ".xml"
 
@@ -148,7 +155,7 @@ class OpenVINOFormat(Format):
         core = import_openvino().Core()
         model = core.read_model(path)
         text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
-        # Told so: by itself it would take bfloat16 wherever the processor has it.
+        # By default OpenVINO would compute in bfloat16 on processors that have it.
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads()}
         compiled = compile_model(core, model, options)
 
@@ -159,12 +166,12 @@ class OpenVINOFormat(Format):
         return run, text
 
     def files(self, path: Path) -> list[Path]:
-        """Returns weights and description."""
+        """Returns the .bin and the .xml file."""
         return [path.with_suffix(".bin"), path]
 
 
 class TFLiteFormat(Format):
-    """TensorFlow Lite, with the text in an archive at its end, as its own metadata has it."""
+    """TensorFlow Lite, with the text in a ZIP archive at its end, like TensorFlow Lite's own metadata."""
 
     suffix = ".tflite"
 
@@ -182,13 +189,13 @@ class TFLiteFormat(Format):
         check_tflite_seal(path)
         check_tflite(content)
         tf = import_tensorflow()
-        with quiet():  # it warns of a package that is to follow it
+        with quiet():  # it warns that another package will replace it
             interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads())
         place, answer = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
         def run(images: np.ndarray) -> np.ndarray:
             interpreter.resize_tensor_input(place, images.shape)
-            with quiet():  # a greeting at the first
+            with quiet():  # the first call prints a message
                 interpreter.allocate_tensors()
             interpreter.set_tensor(place, images)
             interpreter.invoke()
@@ -198,8 +205,8 @@ class TFLiteFormat(Format):
 
 
 def _nothing(images: np.ndarray) -> np.ndarray:
-    """Stands for a file that does not describe itself, which is not run."""
-    message = f"there is no model for {counted(len(images), 'image')}"
+    """Replaces the run function of a file without metadata, which is never run."""
+    message = f"no model for {counted(len(images), 'image')}"
     raise ConfigError(message)
 
 
@@ -217,39 +224,40 @@ def format_of(path: Path, name: str | None = None) -> tuple[str, Format]:
 
     Args:
         path: the file.
-        name: the format that it has to be.
+        name: the required format; None for any.
 
     Raises:
-        ConfigError: no format has this suffix, or another one.
+        ConfigError: no format has this suffix, or it does not fit `name`.
     """
-    found = next((pair for pair in FORMATS.items() if pair[1].suffix == path.suffix.lower()), None)
-    if name is not None and (found is None or found[0] != name):
+    match = next((pair for pair in FORMATS.items() if pair[1].suffix == path.suffix.lower()), None)
+    if name is not None and (match is None or match[0] != name):
         suffix = FORMATS[name].suffix
         message = f"a file of format {name} ends with {suffix}, got '{path}': write it as '{path.stem}{suffix}'"
         raise ConfigError(message)
-    if found is None:
+    if match is None:
         known = ", ".join(f"{kind.suffix} ({name})" for name, kind in FORMATS.items())
-        message = f"'{path}' does not tell the format of a model: expected one of {known}"
+        message = f"'{path}' has no suffix of a model format: expected one of {known}"
         raise ConfigError(message)
-    return found
+    return match
 
 
 def format_to_write(path: Path, name: str | None = None) -> tuple[str, Format]:
-    """Returns the format in which a file is to be written, once that is known to be possible.
+    """Returns the format of a file to write, after checking that the file can be written.
 
     Args:
         path: the file.
-        name: the format that it has to be.
+        name: the required format; None for any.
 
     Raises:
-        ConfigError: see `format_of`; or the suffix has capital letters, which some programs do not know.
+        ConfigError: see `format_of`; or the suffix has capital letters, which some programs do not recognise.
         MissingDependencyError: the format needs a package that is not installed.
     """
-    found, kind = format_of(path, name)
+    format_name, kind = format_of(path, name)
     if path.suffix != kind.suffix:
         message = (
-            f"a file of format {found} ends with {kind.suffix}, got '{path}': write it as '{path.stem}{kind.suffix}'"
+            f"a file of format {format_name} ends with {kind.suffix}, got '{path}': "
+            f"write it as '{path.stem}{kind.suffix}'"
         )
         raise ConfigError(message)
     kind.check()
-    return found, kind
+    return format_name, kind

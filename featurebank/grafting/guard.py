@@ -1,4 +1,4 @@
-"""What model files of other programs must not hold, looked at before those programs open them."""
+"""Checks of model files before libraries of other formats open them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from featurebank.errors import ArchiveError
 from featurebank.system.runtime import import_tensorflow
 
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
-"""Of ONNX's own operators."""
+"""The domains of ONNX's own operators."""
 _EXTERNAL = 1
-"""`TensorProto.EXTERNAL`: the values lie in another file."""
+"""`TensorProto.EXTERNAL`: the values are in another file."""
 _CUSTOM, _DELEGATE = 32, 51
-"""Of TensorFlow Lite's `BuiltinOperator`: operators that are named by a text, among them all of TensorFlow's."""
+"""Codes of TensorFlow Lite's `BuiltinOperator` for operators that a name identifies, including all of TensorFlow's."""
 
 
 def check_onnx(data: bytes) -> dict[str, str]:
-    """Refuses an ONNX file that refers to other files, or to operators that are not ONNX's own.
+    """Rejects an ONNX file that refers to other files, or to operators that are not ONNX's own.
 
     Args:
-        data: of the file.
+        data: the content of the file.
 
     Returns:
-        The texts that it carries.
+        The entries of its metadata.
 
     Raises:
-        ArchiveError: it does.
-        Exception: of protobuf, where the file is damaged.
+        ArchiveError: the file refers to other files or operators.
+        Exception: an error of protobuf, if the file is damaged.
     """
     import onnx
 
@@ -39,7 +39,7 @@ def check_onnx(data: bytes) -> dict[str, str]:
         kind = message.DESCRIPTOR.name
         if kind == "TensorProto":
             if message.data_location == _EXTERNAL or message.external_data:
-                raise _refused("weights that lie in another file")
+                raise _refused("weights in another file")
         elif kind in {"NodeProto", "FunctionProto"} and message.domain not in _DOMAINS:
             raise _refused("the operator " + repr(message.domain[:50]))
         for field, value in message.ListFields():
@@ -49,14 +49,14 @@ def check_onnx(data: bytes) -> dict[str, str]:
 
 
 def check_tflite(content: bytes) -> None:
-    """Refuses a TensorFlow Lite file with custom operators, with which TensorFlow's can read and write files, too.
+    """Rejects a TensorFlow Lite file with custom operators; these include TensorFlow operators that access files.
 
     Args:
-        content: of the file.
+        content: the content of the file.
 
     Raises:
-        ArchiveError: it has some.
-        Exception: of the parser, where the file is damaged.
+        ArchiveError: the file has custom operators.
+        Exception: an error of the parser, if the file is damaged.
     """
     import_tensorflow()
     from tensorflow.lite.python import schema_py_generated as schema
@@ -69,4 +69,4 @@ def check_tflite(content: bytes) -> None:
 
 
 def _refused(what: str) -> ArchiveError:
-    return ArchiveError(f"it has {what}, and a file must hold all that it needs and must not say which code is run")
+    return ArchiveError(f"it has {what}, but a file must be self-contained and must not decide which code runs")

@@ -1,4 +1,4 @@
-"""Interruptions that reach us although a library in between swallows them."""
+"""Keeps interruptions from getting lost in a library that swallows them."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def heard() -> Iterator[None]:
-    """Ends the block with KeyboardInterrupt where the process was interrupted within it, whatever came of that.
+def propagate_interruptions() -> Iterator[None]:
+    """Raises KeyboardInterrupt at the end of the block if a signal interrupted the process within the block.
 
-    Converters run Python inside C++, which turns the exception of an interruption into an error of its own, or drops
-    it. Outside of the main thread, where no signal is handled, the block is left alone.
+    Converters run Python inside C++, which turns the KeyboardInterrupt into another error, or drops it. Other threads
+    than the main thread handle no signals; there this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    seen: list[int] = []
+    received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        seen.append(number)
+        received.append(number)
         handler = before[signal.Signals(number)]
         assert callable(handler)
         handler(number, frame)
 
-    taken = [number for number in _SIGNALS if callable(before[number])]
-    for number in taken:
+    numbers = [number for number in _SIGNALS if callable(before[number])]
+    for number in numbers:
         signal.signal(number, note)
     try:
         yield
     except Exception as error:
-        if seen:
+        if received:
             raise KeyboardInterrupt from error
         raise
     finally:
-        for number in taken:
+        for number in numbers:
             signal.signal(number, before[number])
-    if seen:
+    if received:
         raise KeyboardInterrupt

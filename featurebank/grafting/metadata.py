@@ -1,4 +1,4 @@
-"""What a model file says of itself: its classes, how images are brought to its size, where it comes from."""
+"""The metadata of a model file: its classes, its resize rule, its origin."""
 
 from __future__ import annotations
 
@@ -15,74 +15,74 @@ from featurebank.system import digest
 from featurebank.system.archive import open_archive
 
 MEMBER = ABOUT
-"""Its name inside a model file that is, or carries, a zip archive."""
+"""The name of the metadata inside a model file that is, or ends with, a ZIP archive."""
 KEY = "featurebank"
-"""Its name in the metadata of the other formats."""
+"""The name of the entry in the metadata of the other formats."""
 _LARGEST_SIDE = 1 << 15
-"""Of an input, in pixels."""
+"""The largest side of an input in pixels."""
 VERSION = 2
 """Version 1 had no `any_size` and no `usage`."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """The grafted model's probabilities beside the head's on stored features."""
+    """A comparison of the grafted model's probabilities with those of the head on stored features."""
 
     images: int
-    """How many of the bank's were compared."""
+    """The number of images that were compared."""
     difference: float
-    """The largest, from image to probability."""
+    """The largest difference of a probability, from the image on."""
     tolerance: float
     features: float | None = None
-    """Of a joined model: the largest of a feature, relative to the largest feature of its image."""
+    """For a joined model: the largest difference of a feature, relative to the largest feature of its image."""
     layers: float | None = None
-    """Of a Keras model: the largest of the head's layers alone, on the stored features."""
+    """For a Keras model: the largest difference of a probability of the head's layers on the stored features."""
 
 
 @dataclass(frozen=True)
 class About:
-    """What a model file says of itself."""
+    """The metadata of a model file."""
 
     classes: tuple[str, ...]
     image_size: int
-    """The side in pixels of the square images that it takes."""
+    """The side of the square input in pixels."""
     resize: str
-    """The rule by which images are brought to it; see `featurebank.backbone.resize`."""
+    """The rule that resizes images to it; see `featurebank.backbone.resize`."""
     backbone: Mapping[str, Any]
-    """Its recipe."""
+    """The recipe of the backbone."""
     tap: str
     head: str
-    """In words."""
+    """A description of the head."""
     bank: str
     """The digest of the bank that the head was trained on."""
     run: str | None = None
     """The id of the run."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    """Of the run."""
+    """The metrics of the run."""
     proof: Proof | None = None
-    """None where it was left out."""
+    """None if the model was not compared with the head."""
     format: str = ""
-    """Of the file."""
+    """The format of the file."""
     featurebank: str = ""
-    """The version that wrote it."""
+    """The version of featurebank that wrote the file."""
     any_size: bool = False
-    """Whether the model takes images of any size, uint8, and brings them to `image_size` itself."""
+    """Whether the model takes uint8 images of any size and resizes them to `image_size` itself."""
     usage: str = ""
-    """Python that runs the file without featurebank."""
+    """Python code that runs the file without featurebank."""
 
     @property
     def pixels(self) -> str:
-        """The type of the pixels that the file takes."""
+        """The dtype of the pixels that the model takes."""
         return "uint8" if self.any_size else "float32"
 
     def to_text(self) -> str:
-        """Returns it as JSON."""
+        """Returns the metadata as JSON."""
         weights = digest.of_recipe(dict(self.backbone))
         return json.dumps({"version": VERSION, "backbone_digest": weights, **asdict(self)}, ensure_ascii=False)
 
 
 def about_from_text(text: str, path: Path) -> About:
-    """Reads what `About.to_text` wrote.
+    """Parses the result of `About.to_text`.
 
     Raises:
         FormatVersionError: a newer featurebank wrote it.
@@ -103,12 +103,12 @@ def about_from_text(text: str, path: Path) -> About:
         _check(about)
         return about
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        message = f"what '{path}' says of itself is damaged ({type(error).__name__}): export it again"
+        message = f"the metadata of '{path}' is damaged ({type(error).__name__}): export it again"
         raise ConfigError(message) from error
 
 
 def _check(about: About) -> None:
-    """Raises ValueError where a prediction would fail on the types of what a file says."""
+    """Raises ValueError if a prediction would fail because of a wrong type or value in the metadata."""
     texts = (*about.classes, about.resize, about.tap, about.head, about.format, about.featurebank)
     sound = bool(about.classes) and all(isinstance(text, str) for text in texts)
     if not (sound and type(about.image_size) is int and 0 < about.image_size <= _LARGEST_SIDE):
@@ -117,16 +117,16 @@ def _check(about: About) -> None:
 
 
 def add_member(path: Path, text: str) -> None:
-    """Puts the text into a file that is a zip archive, or at the end of another one as an archive of its own.
+    """Adds the text to a file that is a ZIP archive, or appends an archive with it to any other file.
 
-    The latter is how TensorFlow Lite carries files that belong to a model.
+    TensorFlow Lite appends the files that belong to a model in the same way.
     """
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(MEMBER, text)
 
 
 def read_member(path: Path) -> str | None:
-    """Returns the text that `add_member` put into a file; None where there is none.
+    """Returns the text that `add_member` added to a file; None if there is none.
 
     Raises:
         ArchiveError: the archive is damaged, or not safe to open.

@@ -1,4 +1,4 @@
-"""The proof of a graft: on images of the bank, the model says what the head says of their stored features."""
+"""The proof of a graft: on images of the bank, the model must predict what the head predicts from stored features."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from featurebank.grafting.metadata import Proof
 
 IMAGES = 16
 TOLERANCE = {"float32": 1e-4, "float16": 0.01, "bfloat16": 0.2}
-"""The largest difference of a probability, by the type that features are stored or were computed in.
+"""Maximum difference of a probability, for each type that features are stored or computed in.
 
-float32 leaves room for the order of sums alone, which each engine has its own. float16 rounds each feature by 5e-4 of
-it, and bfloat16 all arithmetic of the network by 4e-3; how much of that a head makes visible is the head's."""
+float32 only allows for the order of summation, which differs between engines. float16 rounds each feature to a relative
+error of 5e-4, and bfloat16 all arithmetic of the network to 4e-3; heads differ in their sensitivity to that."""
 OF_FEATURES = {"float32": 1e-3, "float16": 4e-3, "bfloat16": 0.2}
-"""The largest difference of a feature, relative to the largest of its image."""
+"""Maximum difference of a feature, relative to the largest feature of its image."""
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -38,22 +38,22 @@ class Sample:
 
 
 def sample_of(bank: Bank, tap: str, backbone: Backbone, splits: Sequence[str]) -> Sample:
-    """Reads some images of a bank again, and their features.
+    """Reads some source images of a bank again, and their stored features.
 
     Raises:
-        DatasetError: they are not there any more, or not as they were.
+        DatasetError: the images no longer exist, or have changed.
     """
     try:
         dataset = original_dataset(bank)
         places = unchanged(bank, dataset, IMAGES, splits=splits)
         images = [backbone.resize(dataset.image(index, backbone.levels)) for _, index in places]
-        reason = f"none of the images of '{dataset.spec}' are those of the bank any more"
+        reason = f"no image of '{dataset.spec}' is still that of the bank"
     except (FeatureBankError, OSError) as error:
         images, reason = [], " ".join(str(error).split())
     if not images:
         message = (
-            f"the graft cannot be proved on images of '{bank.name}': {reason}; bring them back, or go on without the "
-            "proof with --no-proof (proof=False)"
+            f"the graft cannot be proved on images of '{bank.name}': {reason}; restore the images, or omit the proof "
+            "with --no-proof (proof=False)"
         )
         raise DatasetError(message)
     positions = [position for position, _ in places]
@@ -62,7 +62,7 @@ def sample_of(bank: Bank, tap: str, backbone: Backbone, splits: Sequence[str]) -
 
 
 def tolerance_of(bank: Bank, tap: str, limits: Mapping[str, float] = TOLERANCE) -> float:
-    """Returns how far the probabilities of a graft on a bank's tap may be from the head's."""
+    """Returns the maximum difference between the probabilities of a graft and of the head, for a tap of a bank."""
     return max(limits[bank.tap_dtype(tap)], limits[bank.recipe["precision"]])
 
 
@@ -72,27 +72,27 @@ def prove_layers(
     """Compares a Keras model with its head.
 
     Args:
-        bank: that the head was trained on.
-        tap: that the head was trained on.
-        head: fitted.
-        sample: what `sample_of` gave.
+        bank: the bank that the head was trained on.
+        tap: the tap that the head was trained on.
+        head: the fitted head.
+        sample: the result of `sample_of`.
         whole: images -> probabilities of all classes.
         layers: features -> probabilities of all classes.
 
     Returns:
-        The proof, and what the model says of the images.
+        The proof, and the model's probabilities for the images.
 
     Raises:
-        HeadError: they differ by more than the tolerance.
+        HeadError: model and head differ by more than the tolerance.
     """
-    expected, found = _expected(bank, head, sample), whole(sample.images)
+    expected, actual = _expected(bank, head, sample), whole(sample.images)
     of_layers = float(np.abs(layers(sample.features) - expected).max())
-    _refuse(bank, of_layers, TOLERANCE["float32"], "as layers the head gives other probabilities for stored features")
-    apart, tolerance = np.abs(found - expected), tolerance_of(bank, tap)
-    worst = sample.ids[int(apart.max(axis=1).argmax())]
-    what = f"the grafted model gives other probabilities for '{worst}' than the head for its stored features"
-    _refuse(bank, float(apart.max()), tolerance, what)
-    return Proof(len(found), float(apart.max()), tolerance, layers=of_layers), found
+    _refuse(bank, of_layers, TOLERANCE["float32"], "as layers the head returns other probabilities for stored features")
+    differences, tolerance = np.abs(actual - expected), tolerance_of(bank, tap)
+    worst = sample.ids[int(differences.max(axis=1).argmax())]
+    what = f"the grafted model returns other probabilities for '{worst}' than the head for its stored features"
+    _refuse(bank, float(differences.max()), tolerance, what)
+    return Proof(len(actual), float(differences.max()), tolerance, layers=of_layers), actual
 
 
 def prove_joined(
@@ -100,21 +100,23 @@ def prove_joined(
 ) -> tuple[Proof, np.ndarray]:
     """Compares a joined model with its head; see `prove_layers`.
 
-    The head is used as it is, so what has to be the same is what it gets: the features. A tree or a vote may decide
-    otherwise where a feature lies within a rounding of the value that it splits at. That is told, and no error.
+    The joined model contains the head itself, so only the features that it receives must agree. If a feature is within
+    rounding of a split value, a tree or a vote may decide differently; this is reported, but no error.
 
     Args:
-        bank: see `prove_layers`, as for the others.
+        bank: see `prove_layers`, also for the other arguments.
         trunk: images -> features.
     """
-    expected, found = _expected(bank, head, sample), whole(sample.images)
-    stored = sample.features.reshape(len(found), -1)
+    expected, actual = _expected(bank, head, sample), whole(sample.images)
+    stored = sample.features.reshape(len(actual), -1)
     scale = np.maximum(np.abs(stored).max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    apart = np.abs(trunk(sample.images).reshape(stored.shape) - stored) / scale
-    worst = sample.ids[int(apart.max(axis=1).argmax())]
-    what = f"the network gives other features for '{worst}' than are stored (relative to the largest)"
-    _refuse(bank, float(apart.max()), tolerance_of(bank, tap, OF_FEATURES), what)
-    return Proof(len(found), float(np.abs(found - expected).max()), tolerance_of(bank, tap), float(apart.max())), found
+    differences = np.abs(trunk(sample.images).reshape(stored.shape) - stored) / scale
+    worst = sample.ids[int(differences.max(axis=1).argmax())]
+    what = f"the network returns other features for '{worst}' than are stored (relative to the largest)"
+    _refuse(bank, float(differences.max()), tolerance_of(bank, tap, OF_FEATURES), what)
+    return Proof(
+        len(actual), float(np.abs(actual - expected).max()), tolerance_of(bank, tap), float(differences.max())
+    ), actual
 
 
 def _expected(bank: Bank, head: Any, sample: Sample) -> np.ndarray:
@@ -127,11 +129,11 @@ def _refuse(bank: Bank, difference: float, tolerance: float, what: str) -> None:
     if not difference <= tolerance:
         precision = bank.recipe["precision"]
         remedy = (
-            "look at the bank with 'featurebank cache verify --canaries 8'" if precision == "float32"
-            else f"the bank was computed in {precision}, which this head does not bear: extract in float32"
+            "check the bank with 'featurebank cache verify --canaries 8'" if precision == "float32"
+            else f"the bank was computed in {precision}, which is too inexact for this head: extract in float32"
         )  # fmt: skip
         message = (
-            f"{what}: they differ by {difference:.2g}, expected at most {tolerance:g}; {remedy}, or go on without the "
-            "proof with --no-proof (proof=False)"
+            f"{what}: they differ by {difference:.2g}, expected at most {tolerance:g}; {remedy}, or omit the proof "
+            "with --no-proof (proof=False)"
         )
         raise HeadError(message)

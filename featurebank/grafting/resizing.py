@@ -1,10 +1,9 @@
-"""The resize of images as operations of Keras: a model that takes images of any size, without a layer of ours.
+"""Image resizing as Keras operations: makes a model accept images of any size, without a custom layer.
 
-It is Pillow's bicubic resize with antialiasing, step by step: coefficients in float64, rounded to 2^-22, one pass after
-the other in Pillow's order, and each rounded to whole numbers. So its pixels are those of the Pillow that is installed
-where the model is made, by any rule of `backbone.resize`. Each pass is a matrix product with coefficients that are
-computed from the size of the image. The size is found by counting, because a graph of Keras has no operation that gives
-it.
+It repeats Pillow's bicubic resize with antialiasing step by step: coefficients in float64, rounded to 2^-22, and two
+passes in Pillow's order, each rounded to whole numbers. So its pixels equal those of the Pillow that is installed where
+the model is created, for every rule of `backbone.resize`. Each pass is a matrix product with coefficients that are
+computed from the size of the image. The size is determined by counting pixels, because Keras has no operation for it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _CROP = 0.875
 
 
 class _Line(NamedTuple):
-    """`backbone.resize.Placement` along one axis; each is a number or a tensor without axes."""
+    """`backbone.resize.Placement` along one axis; each field is a number or a scalar tensor."""
 
     low: Any
     high: Any
@@ -30,15 +29,15 @@ class _Line(NamedTuple):
 
 
 def with_resize(model: Any, rule: str) -> Any:
-    """Returns a model that brings images to size itself.
+    """Returns a model that resizes images itself.
 
     Args:
         model: a Keras model, (n, s, s, 3) RGB 0..255 -> anything.
         rule: one of `featurebank.backbone.resize`.
 
     Returns:
-        A Keras model of the same layers, (n, height, width, 3) uint8 RGB -> the same. The images of one batch have one
-        size.
+        A Keras model with the same layers and output, (n, height, width, 3) uint8 RGB -> the same. All images of one
+        batch have the same size.
     """
     import keras
 
@@ -58,7 +57,7 @@ def _applied(model: Any, tensor: Any) -> Any:
 
 
 def _resized(image: Any, size: int, rule: str) -> Any:
-    """Adds the resize to a graph: (n, height, width, 3) uint8 -> (n, size, size, 3) float32, whole numbers."""
+    """Adds the resize to a graph: (n, height, width, 3) uint8 -> (n, size, size, 3) float32 whole numbers."""
     from keras import ops
 
     rows, columns = (_positions(image, axis) for axis in (1, 2))
@@ -77,11 +76,11 @@ def _resized(image: Any, size: int, rule: str) -> Any:
 
 
 def _line(rule: str, length: Any, other: Any, size: int) -> _Line:
-    """Returns along one axis what `backbone.resize.placement` says of an image.
+    """Returns the result of `backbone.resize.placement` along one axis.
 
     Args:
         rule: one of `backbone.resize`.
-        length: of the image along this axis.
+        length: the length of the image along this axis, in pixels.
         other: its length along the other axis.
         size: the side of the square.
     """
@@ -98,7 +97,7 @@ def _line(rule: str, length: Any, other: Any, size: int) -> _Line:
         return _Line(low, low + short, float(size), 0.0)
     if rule == CROP:
         same = ops.logical_and(ops.equal(length, float(size)), ops.equal(other, float(size)))
-        side = ops.where(same, short, _CROP * short)  # an image of the right size stays
+        side = ops.where(same, short, _CROP * short)  # an image of the right size is not changed
         low = (length - side) / 2.0
         return _Line(low, low + side, float(size), 0.0)
     assert rule == AUTO, f"no such resize rule: {rule}"
@@ -108,7 +107,7 @@ def _line(rule: str, length: Any, other: Any, size: int) -> _Line:
 
 
 def _positions(image: Any, axis: int) -> Any:
-    """Returns the numbers 0, 1, 2, ... of the pixels along an axis, float64."""
+    """Returns the indices 0, 1, 2, ... of the pixels along an axis, float64."""
     from keras import ops
 
     line = ops.take(image, 0, axis=3)
@@ -117,7 +116,7 @@ def _positions(image: Any, axis: int) -> Any:
 
 
 def _coefficients(positions: Any, line: _Line, size: int) -> Any:
-    """Returns what each pixel of a line gives to each pixel of the result: (size, length) float64."""
+    """Returns the weight of each pixel of a line in each pixel of the result: (size, length) float64."""
     import numpy as np
     from keras import ops
 

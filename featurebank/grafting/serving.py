@@ -1,4 +1,4 @@
-"""How a model file is used without featurebank: a few lines of Python that each file carries in its metadata."""
+"""Python code that uses a model file without featurebank; each file has it in its metadata."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ _RUNS = {
 
 
 def how_to_load(rule: str, size: int, *, any_size: bool = False) -> str:
-    """Returns the Python that turns an image file into what a model takes: a function `load`.
+    """Returns the code of a function `load`, which turns an image file into the input of a model.
 
     Args:
-        rule: by which images are brought to size; one of `featurebank.backbone.resize`.
-        size: the side of the square that the model takes.
-        any_size: the model brings images to size itself.
+        rule: the resize rule, one of `featurebank.backbone.resize`.
+        size: the side of the model's square input in pixels.
+        any_size: whether the model resizes images itself.
     """
     head = "import numpy as np\nfrom PIL import Image, ImageOps\n\n\n"
     if any_size:
@@ -92,7 +92,7 @@ def how_to_load(rule: str, size: int, *, any_size: bool = False) -> str:
 
 
 def how_to_run(form: str, file: str, image: str = "photo.jpg") -> str:
-    """Returns the Python that runs a model file on what `load` gives: `classes` and their `probabilities`.
+    """Returns the code that runs a model file on the result of `load`, and sets `classes` and `probabilities`.
 
     Args:
         form: the name of the format.

@@ -1,4 +1,4 @@
-"""Trunk and head side by side, for heads that are no stack of layers: trees, neighbours, kernels."""
+"""A backbone and a head side by side, for heads that cannot become layers: trees, neighbours, kernels."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _TRUNK, _HEAD = "trunk.keras", "head.head"
 
 
 class JoinedModel:
-    """A network and a head behind one `predict`; on disk one file without pickle.
+    """A network and a head with one `predict`; on disk one file without pickle.
 
-    The trunk is the Keras network up to the tap, and not one of the faster engines: the file holds all that it needs,
-    and so gives the same on a machine that has neither the bank nor its backbone.
+    The trunk is the Keras network up to the tap, not one of the faster engines: so the file is self-contained, and
+    predicts the same on a machine without the bank and its backbone.
 
     Args:
         trunk: a Keras model, (n, s, s, 3) RGB 0..255 -> the features of a tap.
-        head: fitted.
-        about: what the file will say of itself.
+        head: the fitted head.
+        about: the metadata of the file.
     """
 
     def __init__(self, trunk: Any, head: Any, about: About) -> None:
@@ -39,8 +39,8 @@ class JoinedModel:
 
         Args:
             images: (n, s, s, 3) RGB from 0 to 255.
-            batch_size: how many go through the network at once.
-            verbose: as of Keras's `predict`.
+            batch_size: the number of images per batch.
+            verbose: see Keras's `predict`.
         """
         if not len(images):
             return np.empty((0, len(self.about.classes)), np.float32)
@@ -53,11 +53,11 @@ class JoinedModel:
         """Writes the file, not atomically; `featurebank.export` does that.
 
         Args:
-            path: where.
-            text: what it says of itself, if not `about`.
+            path: the file.
+            text: the metadata; default: `about`.
 
         Raises:
-            HeadError: the head is of a class that cannot be restored safely.
+            HeadError: the class of the head cannot be restored safely.
         """
         from featurebank.heads.storage.saving import save_head
 
@@ -70,11 +70,11 @@ class JoinedModel:
 
 
 def load_joined(path: Path) -> JoinedModel:
-    """Reads what `JoinedModel.save` wrote; runs no code from the file.
+    """Loads a file that `JoinedModel.save` wrote; runs no code from the file.
 
     Raises:
-        ConfigError: it is no such file, or damaged, or not safe to open.
-        HeadError: its head is damaged, or of a class that is not restored from files.
+        ConfigError: the file has another format, is damaged, or is not safe to open.
+        HeadError: its head is damaged, or its class is not restored from files.
     """
     from featurebank.heads.storage.saving import load_head
 
@@ -89,6 +89,6 @@ def load_joined(path: Path) -> JoinedModel:
             raise
         except Exception as error:  # a damaged or hostile file fails anywhere in Keras
             reason = str(error) if isinstance(error, ArchiveError) else type(error).__name__
-            message = f"'{path}' is no whole model of featurebank ({reason}): export it again"
+            message = f"'{path}' is not a complete model of featurebank ({reason}): export it again"
             raise ConfigError(message) from error
         return JoinedModel(trunk, load_head(Path(place, _HEAD)), about)

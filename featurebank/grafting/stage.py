@@ -1,4 +1,4 @@
-"""Stage: a bank's backbone and a head trained on it -> one model, images in, probabilities out."""
+"""Stage: a bank's backbone and a head trained on the bank -> one model from images to probabilities."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from featurebank.system.runtime import import_tensorflow, installed_versions
 from featurebank.words import counted
 
 _PARTS = ("backbone", "architecture", "weights", "preprocessing", "image_size", "resize", "levels")
-"""Of a bank's recipe, what the network's is."""
+"""The keys of a bank's recipe that describe the network."""
 CAN = (
     "softmax, mlp, heads on maps, tails, and every linear head (logistic, ridge, lda, nearest_mean, svm with kernel "
     "linear, the linear classifiers of scikit-learn) can"
@@ -31,43 +31,43 @@ CAN = (
 
 @dataclass(frozen=True)
 class Grafted:
-    """A graft, and what is known of it."""
+    """A graft with its metadata."""
 
     model: Any
     """A Keras model, or a `JoinedModel`."""
     about: About
     images: np.ndarray
-    """(n, s, s, 3) uint8, to compare a file of it with: the proof's, else noise."""
+    """(n, s, s, 3) uint8, to compare an exported file with: the images of the proof, or noise."""
     probabilities: np.ndarray
-    """(n, classes) that the model gives for them."""
+    """(n, classes): the model's probabilities for `images`."""
 
 
 def graft(
     bank: Bank, run: Run | Any, *, tap: str | None = None, backbone: Backbone | None = None, proof: bool = True,
     reporter: Reporter = SILENT,
 ) -> Any:  # fmt: skip
-    """Joins the network that made a bank and a head that was trained on the bank into one model.
+    """Joins the network of a bank and a head that was trained on the bank into one model.
 
-    On 16 of the bank's images, read again, the model's probabilities are compared with the head's on stored features;
-    the largest difference is told, and kept in the run's record.
+    The proof compares the model's probabilities for 16 images of the bank, which are read again, with those of the head
+    on stored features. The largest difference is reported, and stored in the run's record.
 
     Args:
         bank: the bank.
         run: one of its runs, or a fitted head.
-        tap: what a head was trained on; a run knows that. Default: "pooled".
-        backbone: the network; default: that which made the bank, loaded again.
-        proof: whether the proof is made.
-        reporter: is told what the proof showed.
+        tap: the tap that a fitted head was trained on; not needed for a run. Default: "pooled".
+        backbone: the network; default: the bank's network, loaded again.
+        proof: whether to compare the model with the head.
+        reporter: receives the result of the proof.
 
     Returns:
         A Keras model, images (n, s, s, 3) RGB 0..255 -> probabilities (n, classes) float32, in the order of
-        `bank.classes`; those that training lacked have 0. For a head that is no stack of layers (trees, neighbours,
-        kernels) a `JoinedModel`, which has `predict`, too.
+        `bank.classes`; classes without training images have 0. For a head that cannot become layers (trees, neighbours,
+        kernels) a `JoinedModel`, which also has `predict`.
 
     Raises:
-        WeightsError: the network is not the one that made the bank.
-        DatasetError: the bank's images are not there any more, so that there is no proof.
-        HeadError: the run failed, or belongs to another bank; the proof failed.
+        WeightsError: the network is not that of the bank.
+        DatasetError: the bank's images no longer exist, so that the proof is impossible.
+        HeadError: the run failed or belongs to another bank, or the proof failed.
     """
     return grafted(bank, run, tap=tap, backbone=backbone, proof=proof, reporter=reporter).model
 
@@ -76,12 +76,12 @@ def grafted(
     bank: Bank, run: Run | Any, *, tap: str | None = None, backbone: Backbone | None = None, proof: bool = True,
     form: str = "any", reporter: Reporter = SILENT,
 ) -> Grafted:  # fmt: skip
-    """Does what `graft` does, and returns what is known of the model beside it.
+    """Does the work of `graft`, and returns the model with its metadata.
 
     Args:
-        bank: see `graft`, as for the others.
-        form: "layers" refuses a head that is no stack of layers, "joined" leaves any head as it is; "any" takes layers
-            where the head has them.
+        bank: see `graft`, also for the other arguments.
+        form: "layers" raises an error for a head that cannot become layers, "joined" always makes a `JoinedModel`;
+            "any" makes layers if the head supports that.
     """
     from featurebank.runs.selection import trained_head  # imports scikit-learn, which predictions do not need
 
@@ -97,24 +97,24 @@ def grafted(
         images = _noise(backbone.image_size)
         return Grafted(model, about, images, answer(model, images))
     with reporter.step("comparing the model with the head on images of the bank"):
-        found, images, probabilities = _proved(bank, backbone, tap, head, (model, layers))
-    told = f"graft: on {counted(found.images, 'image')} of the bank, the model's probabilities are the head's to"
-    reporter.say(f"{told} {found.difference:.1e} (allowed: {found.tolerance:g})")
-    if found.difference > found.tolerance:
+        evidence, images, probabilities = _proved(bank, backbone, tap, head, (model, layers))
+    line = f"graft: on {counted(evidence.images, 'image')} of the bank, model and head agree to"
+    reporter.say(f"{line} {evidence.difference:.1e} (allowed: {evidence.tolerance:g})")
+    if evidence.difference > evidence.tolerance:
         reporter.warn(
-            f"the head decides otherwise where a feature is within a rounding (here {found.features:.1e}) of what it "
-            "splits at: so few bits make a difference to trees and to votes of neighbours alone"
+            f"the head decides differently where a feature is within rounding ({evidence.features:.1e}) of a split "
+            "value: only trees and votes of neighbours are so sensitive"
         )
-    about = replace(about, proof=found)
+    about = replace(about, proof=evidence)
     if isinstance(model, JoinedModel):
         model.about = about
     if isinstance(run, Run):
-        _record(run, found, reporter)
+        _record(run, evidence, reporter)
     return Grafted(model, about, images, probabilities)
 
 
 def _finetuned(bank: Bank, run: Run, form: str) -> Grafted:
-    """Returns the model of a fine-tune, which was proved before its first step."""
+    """Returns the model of a fine-tune, which was compared with its head before its first step."""
     from featurebank.runs.finetuned import finetuned_model
 
     if form == "joined":
@@ -132,10 +132,10 @@ def _noise(size: int) -> np.ndarray:
 
 
 def check_layers(bank: Bank, run: Run) -> None:
-    """Looks whether a run's head can become Keras layers.
+    """Checks that a run's head can become Keras layers.
 
     Raises:
-        HeadError: it cannot; the message says why, and what can.
+        HeadError: it cannot; the message says why, and which heads can.
     """
     from featurebank.runs.selection import trained_head
 
@@ -149,33 +149,33 @@ def check_layers(bank: Bank, run: Run) -> None:
 
 
 def best_in_layers(bank: Bank, runs: Iterable[Run] | None = None, reporter: Reporter = SILENT) -> Run:
-    """Returns the best of some runs that can become Keras layers.
+    """Returns the best run whose head can become Keras layers.
 
     Args:
-        bank: what they were trained on.
-        runs: default: all of the bank.
-        reporter: receives a line for each better head that is passed over, with the reason.
+        bank: the bank that the runs were trained on.
+        runs: the candidates; default: all runs of the bank.
+        reporter: receives one line for each better head that is skipped, with the reason.
 
     Raises:
-        HeadError: there is none.
+        HeadError: no head can become Keras layers.
     """
     from featurebank.runs.selection import select
 
-    left = load_runs(bank) if runs is None else list(runs)
-    passed: HeadError | None = None
+    candidates = load_runs(bank) if runs is None else list(runs)
+    first_error: HeadError | None = None
     while True:
         try:
-            run = select(left)
+            run = select(candidates)
         except HeadError as error:
-            raise passed or error from None
+            raise first_error or error from None
         try:
             if not run.is_finetune:
                 check_layers(bank, run)
         except HeadError as error:
-            why = str(error).removesuffix(f": {CAN}")
-            reporter.say(f"passing over {run.run} ({run.metrics['val']['accuracy']:.4f}): {why}")
-            passed = passed or error
-            left = [other for other in left if other.spec != run.spec]
+            reason = str(error).removesuffix(f": {CAN}")
+            reporter.say(f"skipping {run.run} ({run.metrics['val']['accuracy']:.4f}): {reason}")
+            first_error = first_error or error
+            candidates = [other for other in candidates if other.spec != run.spec]
             continue
         return run
 
@@ -185,34 +185,34 @@ def _no_layers(head: str, error: HeadError, more: str) -> HeadError:
 
 
 def _proved(
-    bank: Bank, backbone: Backbone, tap: str, head: Any, made: tuple[Any, Any]
+    bank: Bank, backbone: Backbone, tap: str, head: Any, model_and_layers: tuple[Any, Any]
 ) -> tuple[Proof, np.ndarray, np.ndarray]:
-    """Returns the proof, the images that it was made on, and what the model says of them; none is a test image."""
-    model, layers = made
+    """Returns the proof, its images (none of them a test image), and the model's probabilities for them."""
+    model, layers = model_and_layers
     whole = partial(answer, model)
     if layers is not None:
         sample = sample_of(bank, tap, backbone, ("train", "val"))
-        proof, said = prove_layers(bank, tap, head, sample, whole=whole, layers=partial(answer, layers))
-        return proof, sample.images, said
-    # Of training images the very values lie in a tree's thresholds, and any rounding is seen.
+        proof, probabilities = prove_layers(bank, tap, head, sample, whole=whole, layers=partial(answer, layers))
+        return proof, sample.images, probabilities
+    # The thresholds of a tree are values of training images, on which any rounding would show.
     sample = sample_of(bank, tap, backbone, ("val",) if "val" in bank.splits() else ("train",))
-    proof, said = prove_joined(bank, tap, head, sample, whole=whole, trunk=partial(answer, model.trunk))
-    return proof, sample.images, said
+    proof, probabilities = prove_joined(bank, tap, head, sample, whole=whole, trunk=partial(answer, model.trunk))
+    return proof, sample.images, probabilities
 
 
 def _check_width(head: Any, shape: tuple[int, ...], tap: str) -> None:
-    """Raises HeadError where a head was trained on other features than those of a tap."""
+    """Raises HeadError if a head was trained on features of another width than that of a tap."""
     width = getattr(head, "n_features_in_", None)
     if width not in {None, int(np.prod(shape)), shape[-1]}:  # some heads count the channels of a map
         message = (
-            f"the head was trained on {counted(width, 'feature')}, tap '{tap}' has {int(np.prod(shape))}: give "
-            "tap=..., its own"
+            f"the head was trained on {counted(width, 'feature')}, tap '{tap}' has {int(np.prod(shape))}: pass "
+            "the head's own tap=..."
         )
         raise HeadError(message)
 
 
 def answer(model: Any, images: np.ndarray) -> np.ndarray:
-    """Returns what a Keras or a joined model says of a few images, or a part of one of a few features."""
+    """Returns the output of a Keras or joined model for a few images, or of a part of a model for a few features."""
     if isinstance(model, JoinedModel):
         return model.predict(images)
     return np.asarray(model(images.astype(np.float32), training=False))
@@ -229,7 +229,7 @@ def _about(bank: Bank, recipe: Mapping[str, Any], run: Run | Any, name: str, tap
 
 
 def _joined(backbone: Backbone, tap: str, head: Any, about: About, form: str) -> tuple[Any, Any]:
-    """Returns the model, and that part of it which is the head's; None where that is no stack of layers."""
+    """Returns the model, and the part of it that is the head; None if the head cannot become layers."""
     import_tensorflow()
     import keras
 
@@ -244,36 +244,36 @@ def _joined(backbone: Backbone, tap: str, head: Any, about: About, form: str) ->
             return JoinedModel(trunk, head, about), None
         raise _no_layers(about.head, error, "; or export it as a .fbmodel file") from error
     layers = keras.Model(trunk.output, probabilities)
-    taken = {operation.name for operation in trunk.operations}
+    names = {operation.name for operation in trunk.operations}
     for operation in layers.operations:
-        if operation.name in taken:  # as "abs", which the head may need as the trunk does
+        if operation.name in names:  # such as "abs", which both head and trunk may use
             operation.name = f"head_{operation.name}"
     return keras.Model(trunk.input, probabilities, name=f"{backbone.name}_classifier"), layers
 
 
 def _probabilities(trunk: Any, head: Any, classes: int) -> Any:
-    """Adds a head to the graph of a trunk: returns a Keras tensor (n, classes), 0 for classes that it has not seen."""
+    """Adds a head to the graph of a trunk; returns a Keras tensor (n, classes), 0 for classes unknown to the head."""
     import keras
 
     from featurebank.heads.base import Head  # imports scikit-learn, which predictions do not need
 
     if not isinstance(head, Head):
-        message = f"{type(head).__name__} is no head of featurebank"
+        message = f"{type(head).__name__} is not a head of featurebank"
         raise HeadError(message)
-    found = keras.layers.Activation("softmax", name="probabilities")(head.keras_layers_(trunk.output))
+    output = keras.layers.Activation("softmax", name="probabilities")(head.keras_layers_(trunk.output))
     if len(head.classes_) == classes:
-        return found
+        return output
     places = np.zeros((len(head.classes_), classes), np.float32)
     places[np.arange(len(places)), head.classes_] = 1
     layer = keras.layers.Dense(classes, use_bias=False, trainable=False, name="all_classes")
-    found = layer(found)
+    output = layer(output)
     layer.set_weights([places])
-    return found
+    return output
 
 
 def _record(run: Run, proof: Proof, reporter: Reporter) -> None:
-    latest = read_run(run.directory / "runs" / f"{run.run}.json") or run
+    recorded = read_run(run.directory / "runs" / f"{run.run}.json") or run
     try:
-        replace(latest, graft=asdict(proof)).save()
+        replace(recorded, graft=asdict(proof)).save()
     except OSError as error:
-        reporter.warn(f"the graft's proof is not kept in the record of run {run.run}: {error}")
+        reporter.warn(f"the graft's proof was not saved in the record of run {run.run}: {error}")

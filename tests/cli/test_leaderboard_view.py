@@ -176,7 +176,7 @@ def test_another_look_at_the_test_split_is_told(bank: Bank, ask: Ask) -> None:
     out, errors = ask("leaderboard", "--test")
     assert "all 30 test images were opened once before" in " ".join(errors.split())
     assert "evaluated 20" in out
-    assert "after 1 other opening" in out
+    assert "after 1 other evaluation" in out
     assert "opened" not in ask("leaderboard", "--test")[1], "it was not opened again"
 
 

@@ -281,7 +281,7 @@ def test_best_is_the_best_head_that_can_be_grafted(clean: Bank, said: Said) -> N
     better.save()
     run = finetune("best", bank=clean, unfreeze=["head"], epochs=1, reporter=said)
     assert run.params["from"] not in {better.run, run.run}
-    passed = f"passing over {better.run} (1.0000): knn(n_neighbors=1) cannot become Keras layers ("
+    passed = f"skipping {better.run} (1.0000): knn(n_neighbors=1) cannot become Keras layers ("
     assert any(line.startswith(passed) and line.endswith(")") for line in said.lines)
     better_head = [run for run in load_runs(clean) if run.run == better.run]
     with pytest.raises(HeadError, match=r"^knn.* cannot become Keras layers .*: softmax, mlp"):
@@ -440,7 +440,7 @@ def test_trees_are_no_layers(shown: Path, tiny: Backbone, tmp_path: Path, said: 
     assert "\n" not in str(error.value)
     with pytest.raises(HeadError, match=told):
         finetune("best", bank=bank, unfreeze=["all"], reporter=said)
-    assert said.lines[0].startswith(f"passing over {tree.run} ("), "nothing is left after it"
+    assert said.lines[0].startswith(f"skipping {tree.run} ("), "nothing is left after it"
 
 
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(

@@ -78,5 +78,7 @@ def test_bad_images_and_classes_of_others(model: LoadedModel, shown: Path, tmp_p
     with pytest.raises(ConfigError, match="unknown split 'vla': did you mean 'val'"):
         evaluate(model, str(photos), split="vla")
     (photos / "bee").rename(photos / "wasp")
-    with pytest.raises(DatasetError, match=r"unknown class 'wasp': known: ant, bee, cow; '.*' is to hold classes of"):
+    with pytest.raises(
+        DatasetError, match=r"unknown class 'wasp': known: ant, bee, cow; '.*' must have only classes of"
+    ):
         evaluate(model, str(photos))

@@ -133,7 +133,7 @@ def test_a_file_that_says_something_else_never_gets_its_name(
         return lambda images: run(images) + 0.01, text
 
     monkeypatch.setattr(KerasFormat, "read", wrong)
-    with pytest.raises(HeadError, match=r"the keras file gives other probabilities.*differ by 0.01"):
+    with pytest.raises(HeadError, match=r"the keras file returns other probabilities.*differ by 0.01"):
         export(run_of("ridge"), path)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("model.keras", "old")]
 
@@ -198,7 +198,7 @@ def test_a_missing_package_is_named(run_of: RunOf, tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("name", "format", "message"),
     [
-        ("model.h5", None, "does not tell the format of a model: expected one of .keras"),
+        ("model.h5", None, "has no suffix of a model format: expected one of .keras"),
         ("model", "onnx", "write it as 'model.onnx'"),
         ("model.keras", "tflite", "ends with .tflite, got"),
         ("model.KERAS", None, "ends with .keras, got '.*': write it as 'model.keras'"),
@@ -218,20 +218,20 @@ def test_files_of_others_are_refused(run_of: RunOf, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read as a keras model"):
         load_model(tmp_path / "damaged.keras")
     (tmp_path / "damaged.fbmodel").write_bytes(b"PK nothing")
-    with pytest.raises(ConfigError, match="is no whole model"):
+    with pytest.raises(ConfigError, match="is not a complete model"):
         load_model(tmp_path / "damaged.fbmodel")
     path = export(run_of("ridge"), tmp_path / "model.keras")
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     for changed, text, error, message in (
-        ("plain", None, ConfigError, "does not tell its classes"),
+        ("plain", None, ConfigError, "has no class names"),
         ("newer", parts[MEMBER].replace(b'"version": 2', b'"version": 3'), FormatVersionError, "a newer one"),
         ("torn", parts[MEMBER][:50], ConfigError, "damaged"),
         (
             "resize",
             parts[MEMBER].replace(b"crop:0.875", b"stretch"),
             ConfigError,
-            "brought to size by the rule 'stretch",
+            "has the resize rule 'stretch",
         ),
     ):
         file = tmp_path / f"{changed}.keras"

@@ -130,7 +130,7 @@ def test_features_at_the_edge_of_a_split_are_told_and_no_error(bank: Bank) -> No
     reporter = Said()
     assert isinstance(graft(bank, Rounding(), reporter=reporter), JoinedModel)
     assert len(reporter.warned) == 1
-    assert "within a rounding" in reporter.warned[0]
+    assert "within rounding" in reporter.warned[0]
 
 
 def test_a_joined_trunk_of_other_features_is_noticed(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +145,9 @@ def test_a_head_without_a_run(bank: Bank, lite: Backbone) -> None:
     head = make_head("nearest_mean").fit(bank.features("map", "train"), bank.labels("train"))
     model = graft(bank, head, tap="map", backbone=lite)
     assert model.name == "efficientnet_lite0_classifier"
-    with pytest.raises(HeadError, match=r"trained on 1280 features, tap 'block2b_add:max' has 24: give tap="):
+    with pytest.raises(
+        HeadError, match=r"trained on 1280 features, tap 'block2b_add:max' has 24: pass the head's own tap="
+    ):
         graft(bank, head, tap="block2b_add:max")
 
 
@@ -231,7 +233,7 @@ def test_layers_that_are_not_the_head_are_noticed(bank: Bank, monkeypatch: pytes
             self.weights_ = kept
 
     monkeypatch.setattr(type(head), "keras_layers_", wrong)
-    with pytest.raises(HeadError, match="as layers the head gives other probabilities"):
+    with pytest.raises(HeadError, match="as layers the head returns other probabilities"):
         graft(bank, head)
 
 
@@ -261,7 +263,7 @@ def test_the_best_in_layers(copied: Bank) -> None:
     chosen = best_in_layers(copied, [knn, *(run for run in runs if run.head == "ridge")], listener)
     assert chosen == next(run for run in runs if run.head == "ridge")
     assert [line.partition(" cannot become")[0] for line in listener.said] == [
-        f"passing over {knn.run} (1.0000): knn(n_neighbors=1)"
+        f"skipping {knn.run} (1.0000): knn(n_neighbors=1)"
     ]
     with pytest.raises(HeadError, match="cannot become Keras layers"):
         best_in_layers(copied, [knn])

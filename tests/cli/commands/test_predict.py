@@ -56,7 +56,7 @@ def test_from_a_run_to_answers(ask: Ask, runs: list[Run], bank: Bank, photos: Pa
         "file": "model.keras", "format": "keras", "run": run.run,
         "proof": {"images": 16, "difference": kept.graft["difference"]},
     }  # fmt: skip
-    assert "probabilities are the head's to" in errors
+    assert "model and head agree to" in errors
     out, _ = ask("predict", "model.keras", photos, "--top", 1, "--json")
     answers = json.loads(out)
     assert len(answers) == 24
@@ -94,11 +94,11 @@ def test_the_best_that_can_be_exported(ask: Ask, runs: list[Run], tmp_path: Path
     out, errors = ask("export", "best", "-o", "model.keras", "--no-proof", "--json")
     assert json.loads(out)["run"] == next(run.run for run in runs if run.head == "ridge")
     told = " ".join(errors.split())
-    assert f"passing over {knn.run} (1.0000): knn(n_neighbors=1) cannot become Keras layers" in told
+    assert f"skipping {knn.run} (1.0000): knn(n_neighbors=1) cannot become Keras layers" in told
     words = f"featurebank --cache {tmp_path / 'cache'} export best -o model.fbmodel"
     assert f"the best head itself: {words}" in told
     out, errors = ask("export", "best", "-o", "model.fbmodel", "--no-proof", "--json")
-    assert (json.loads(out)["run"], "passing over" in errors) == (knn.run, False)
+    assert (json.loads(out)["run"], "skipping" in errors) == (knn.run, False)
 
 
 def test_bad_images_are_rows(ask: Ask, runs: list[Run], photos: Path) -> None:
@@ -151,7 +151,7 @@ def test_nothing_is_loaded_for_what_is_not_there(
     [
         (("export", "zzz", "-o", "m.keras"), 1, "unknown run 'zzz'"),
         (("export", "best"), 2, "Missing option '-o'"),
-        (("export", "best", "-o", "m.bin"), 1, "does not tell the format"),
+        (("export", "best", "-o", "m.bin"), 1, "has no suffix of a model format"),
         (("export", "best", "-o", "m.keras", "--format", "tflite"), 1, "ends with .tflite"),
         (("predict", "m.keras", "a.png"), 1, "there is no model file 'm.keras'"),
         (("predict", "b/M 1.XML", "a.png"), 1, 'export best -o "b/M 1.xml"\' writes one'),

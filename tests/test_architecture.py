@@ -165,6 +165,7 @@ COVERED_BY = {
     "augment/parameters.py": "augment/test_views.py",
     "augment/specification.py": "augment/test_views.py",
     "augment/warp.py": "augment/test_views.py",
+    "engine/table.py": "engine/test_catalog.py",
     # The contract suite of backbones holds what every family shares.
     "backbone/graph.py": "backbone/test_cuts.py",
     "backbone/naming.py": "backbone/test_keras_file.py",

@@ -1,21 +1,20 @@
-"""The engines by name, and which of them is taken."""
+"""The contract of engines, and the choice between them; `table` lists them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
 from featurebank.backbone import Backbone
 from featurebank.engine.devices import visible_gpus
+from featurebank.engine.table import ENGINES
 from featurebank.errors import ConfigError, EngineError, MissingDependencyError, unknown_name
-
-ENGINES = ("openvino", "tensorflow")
-"""The names that `--engine` takes, beside "auto"."""
+from featurebank.words import counted
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 """What a network can be computed in; each engine tells which of them it has on which device."""
@@ -24,7 +23,9 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 class Engine(Protocol):
     """Runs a backbone's taps over batches.
 
-    The same image gives the same features, bit for bit, in any place of any batch of one engine.
+    The same image gives the same features, bit for bit, in any place of any batch of one engine. The class is called as
+    `Class(backbone, taps, batch_size=, precision=, cache=, say=)`; see `load_engine` for these arguments and the errors
+    to raise. `tests/engine/test_contract.py` tests every engine of the table.
     """
 
     name: str
@@ -63,13 +64,13 @@ class Choice:
     reason: str
 
 
-def choose_engine(asked: str, *, gpus: int, openvino: bool) -> Choice:
+def choose_engine(asked: str, *, gpus: int, installed: Container[str]) -> Choice:
     """Decides which engine is tried first.
 
     Args:
-        asked: one of `ENGINES`, or "auto".
+        asked: a name of the table, or "auto".
         gpus: how many GPUs TensorFlow sees.
-        openvino: whether OpenVINO is installed.
+        installed: the names of the engines whose packages are installed.
 
     Raises:
         UnknownNameError: there is no such engine.
@@ -78,18 +79,23 @@ def choose_engine(asked: str, *, gpus: int, openvino: bool) -> Choice:
         raise unknown_name("engine", asked, ["auto", *ENGINES])
     if asked != "auto":
         return Choice(asked, "asked for")
-    if gpus:
-        return Choice("tensorflow", f"{gpus} GPU{'s are' if gpus > 1 else ' is'} visible")
-    if openvino:
-        return Choice("openvino", "no GPU is visible")
-    return Choice("tensorflow", "no GPU is visible, and OpenVINO, which is faster, is not installed")
+    names = _candidates(gpus)
+    name = next((name for name in names if name in installed), names[-1])
+    reason = f"{counted(gpus, 'GPU is', 'GPUs are')} visible" if gpus else "no GPU is visible"
+    if missing := [ENGINES[faster].title for faster in names[: names.index(name)]]:
+        reason += f", and {' and '.join(missing)}, which is faster, is not installed"
+    return Choice(name, reason)
 
 
 def automatic_choice() -> Choice:
     """Returns which engine "auto" tries first on this machine; imports neither TensorFlow nor OpenVINO without need."""
-    from featurebank.engine.openvino import openvino_version
+    installed = [name for name, kind in ENGINES.items() if kind.is_installed]
+    return choose_engine("auto", gpus=visible_gpus(), installed=installed)
 
-    return choose_engine("auto", gpus=visible_gpus(), openvino=openvino_version() is not None)
+
+def _candidates(gpus: int) -> list[str]:
+    """Returns the engines that "auto" may take, the fastest first."""
+    return [name for name, kind in ENGINES.items() if kind.on_gpu or not gpus]
 
 
 def load_engine(
@@ -99,8 +105,8 @@ def load_engine(
     """Returns an engine that is ready to run.
 
     Args:
-        name: one of `ENGINES`, or "auto": TensorFlow on a GPU, else OpenVINO, else (where OpenVINO is missing or cannot
-            run the network) TensorFlow on the processor.
+        name: one of `ENGINES`, or "auto": the first of the table that computes on a GPU if one is visible, else the
+            first of all. If its package is missing or it cannot run the network, the next of the table is taken.
         backbone: the network to run.
         taps: what to compute in one pass.
         batch_size: how many images are handed over at once.
@@ -117,16 +123,22 @@ def load_engine(
     if precision not in PRECISIONS:
         message = f"the precision is '{precision}': expected {', '.join(PRECISIONS)}"
         raise ConfigError(message)
-    choice = automatic_choice() if name == "auto" else choose_engine(name, gpus=0, openvino=True)
-    if choice.name == "openvino":
-        from featurebank.engine.openvino import OpenVINOEngine
-
+    for asked in (names := _attempts(name)):
         try:
-            return OpenVINOEngine(backbone, taps, batch_size=batch_size, precision=precision, cache=cache, say=say)
+            return cast(
+                "Engine",
+                ENGINES[asked].load()(backbone, taps, batch_size=batch_size, precision=precision, cache=cache, say=say),
+            )
         except (MissingDependencyError, EngineError) as error:
-            if name != "auto":
+            if asked == names[-1]:
                 raise
-            say(f"engine tensorflow is taken, which is slower: {error}")
-    from featurebank.engine.tensorflow import TensorFlowEngine
+            say(f"engine {names[names.index(asked) + 1]} is taken, which is slower: {error}")
+    raise AssertionError(names)  # there is always one
 
-    return TensorFlowEngine(backbone, taps, batch_size=batch_size, precision=precision)
+
+def _attempts(name: str) -> list[str]:
+    """Returns the engines to try, in this order: the one that was asked for, or all from the automatic choice on."""
+    if name != "auto":
+        return [choose_engine(name, gpus=0, installed=()).name]
+    names = _candidates(visible_gpus())
+    return names[names.index(automatic_choice().name) :]

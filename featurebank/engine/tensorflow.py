@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,8 @@ class TensorFlowEngine(PooledEngine):
         taps: what to compute in one pass; the network is cut after the last layer that they need.
         batch_size: how many images are handed over at once.
         precision: "float32", on a GPU also "float16" or "bfloat16".
+        cache: not used: nothing of this engine would make its next start faster.
+        say: not used: this engine has no warnings.
 
     Raises:
         ConfigError: the precision is not one of this engine, or not one of this device.
@@ -49,7 +52,10 @@ class TensorFlowEngine(PooledEngine):
 
     name = "tensorflow"
 
-    def __init__(self, backbone: Backbone, taps: Sequence[str], *, batch_size: int, precision: str = "float32") -> None:
+    def __init__(
+        self, backbone: Backbone, taps: Sequence[str], *, batch_size: int, precision: str = "float32",
+        cache: Path | None = None, say: Callable[[str], None] = lambda line: None,
+    ) -> None:  # fmt: skip
         gpus = visible_gpus()
         policy = dtype_policy(precision, gpus)
         tf = import_tensorflow()

@@ -18,6 +18,7 @@ from featurebank.bank.writer import BankWriter, event, row_keys
 from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.feed import Batch
+from featurebank.engine.table import ENGINES
 from featurebank.errors import RamLimitError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.plan import BankPlan, ExtractionJob, plan_bank
@@ -27,6 +28,9 @@ from featurebank.system.meter import Meter
 from featurebank.system.progress import Reporter
 from featurebank.system.runtime import installed_versions, threads
 from featurebank.words import counted
+
+_PACKAGES = ("featurebank", "tensorflow-cpu", "keras", "numpy", "pillow")
+"""Packages whose versions a bank records, beside those of the engines."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +203,11 @@ class Target:
             threads=threads(),
             machine=platform.machine(),
             versions=installed_versions(
-                "featurebank", "tensorflow", "tensorflow-cpu", "openvino", "keras", "numpy", "pillow"
+                "featurebank",
+                "tensorflow-cpu",
+                *(kind.package for kind in ENGINES.values()),
+                "keras",
+                "numpy",
+                "pillow",
             ),
         )

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from featurebank.backbone import Backbone
-from featurebank.engine.catalog import ENGINES, Engine, load_engine
+from featurebank.engine.catalog import Engine, load_engine
+from featurebank.engine.table import ENGINES
 
 TAPS = ("pooled", "map", "map:max", "map:avg", "block2a_expand_conv", "block2a_expand_bn:avg")
 """Among them the same tensor twice, and a convolution whose normalisation must not be folded into it."""

@@ -3,37 +3,80 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from featurebank.backbone import Backbone
 from featurebank.engine import catalog
 from featurebank.engine.catalog import automatic_choice, choose_engine, load_engine
+from featurebank.engine.table import ENGINES, EngineKind
 from featurebank.errors import ConfigError, EngineError, MissingDependencyError, UnknownNameError
 from tests.engine.conftest import images
 
 pytestmark = pytest.mark.heavy
 
+BOTH = ("openvino", "tensorflow")
+
 
 @pytest.mark.parametrize(
-    ("asked", "gpus", "openvino", "expected"),
+    ("asked", "gpus", "installed", "expected"),
     [
-        ("auto", 0, True, "openvino: no GPU is visible"),
-        ("auto", 0, False, "tensorflow: no GPU is visible, and OpenVINO, which is faster, is not installed"),
-        ("auto", 1, True, "tensorflow: 1 GPU is visible"),
-        ("auto", 2, False, "tensorflow: 2 GPUs are visible"),
-        ("openvino", 1, True, "openvino: asked for"),
-        ("tensorflow", 0, True, "tensorflow: asked for"),
+        ("auto", 0, BOTH, "openvino: no GPU is visible"),
+        ("auto", 0, ("tensorflow",), "tensorflow: no GPU is visible, and OpenVINO, which is faster, is not installed"),
+        ("auto", 1, BOTH, "tensorflow: 1 GPU is visible"),
+        ("auto", 2, ("tensorflow",), "tensorflow: 2 GPUs are visible"),
+        ("openvino", 1, BOTH, "openvino: asked for"),
+        ("tensorflow", 0, BOTH, "tensorflow: asked for"),
     ],
 )
-def test_choice(asked: str, gpus: int, openvino: bool, expected: str) -> None:
-    choice = choose_engine(asked, gpus=gpus, openvino=openvino)
+def test_choice(asked: str, gpus: int, installed: tuple[str, ...], expected: str) -> None:
+    choice = choose_engine(asked, gpus=gpus, installed=installed)
     assert f"{choice.name}: {choice.reason}" == expected
 
 
 def test_unknown_engine(lite: Backbone) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'tensorflow'"):
         load_engine("tensorflo", lite, ["pooled"], batch_size=2)
+
+
+class Fast:
+    """An engine of another package."""
+
+    name = "fast"
+
+    def __init__(self, backbone: Backbone, taps: Sequence[str], **options: Any) -> None:
+        self.options = options
+        if "map" in taps:
+            message = "fast has no maps"
+            raise EngineError(message)
+
+
+def test_a_line_of_the_table_is_an_engine(monkeypatch: pytest.MonkeyPatch, lite: Backbone, tmp_path: Path) -> None:
+    """No other file knows the engines by name: not the choice, not the way back to a slower one, not the record."""
+    table = {"fast": EngineKind("Fast", f"{__name__}:Fast", "numpy"), **ENGINES}
+    monkeypatch.setattr(catalog, "ENGINES", table)
+    monkeypatch.setattr(catalog, "visible_gpus", lambda: 0)
+    assert str(automatic_choice()) == str(catalog.Choice("fast", "no GPU is visible"))
+    engine = load_engine("auto", lite, ["pooled"], batch_size=2, cache=tmp_path)
+    assert isinstance(engine, Fast)
+    assert engine.options["cache"] == tmp_path
+    said: list[str] = []
+    assert load_engine("auto", lite, ["map"], batch_size=2, say=said.append).name == "openvino"
+    assert said == ["engine openvino is taken, which is slower: fast has no maps"]
+    with pytest.raises(EngineError, match="fast has no maps"):
+        load_engine("fast", lite, ["map"], batch_size=2)
+    table["fast"] = EngineKind("Fast", f"{__name__}:Fast", "nosuchpackage")
+    assert automatic_choice().reason == "no GPU is visible, and Fast, which is faster, is not installed"
+
+
+def test_the_command_offers_every_engine() -> None:
+    from featurebank.cli.commands.extract import extract
+
+    (option,) = (one for one in extract.params if one.name == "engine")
+    assert list(option.type.to_info_dict()["choices"]) == ["auto", *ENGINES]
 
 
 def test_a_gpu_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

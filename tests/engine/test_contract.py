@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from featurebank.backbone import Backbone, load_backbone
-from featurebank.engine.catalog import ENGINES, Engine, load_engine
+from featurebank.engine.catalog import Engine, load_engine
+from featurebank.engine.table import ENGINES
 from featurebank.errors import ConfigError, EngineError, UnknownNameError
 from tests.conftest import ROOT
 from tests.engine.conftest import BATCH, TAPS, difference, expected, images
@@ -90,7 +91,8 @@ def test_other_batches_are_refused(engine: Engine, batch: np.ndarray) -> None:
 
 
 def test_says_what_it_is(engine: Engine) -> None:
-    assert engine.name in ENGINES
+    assert ENGINES[engine.name].load() is type(engine)
+    assert ENGINES[engine.name].is_installed
     assert engine.precision == "float32"
     assert engine.depth >= 2
 

@@ -9,6 +9,7 @@ import click
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.options import Images, dataset_options, given, levels_option, preprocessing_option, resize_option
 from featurebank.cli.terminal import echo, print_json
+from featurebank.engine.table import ENGINES
 from featurebank.words import counted, every
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ _SHOWN = 10
 @resize_option
 @levels_option
 @click.option(
-    "--engine", type=click.Choice(["auto", "openvino", "tensorflow"]), default="auto", show_default=True,
+    "--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True,
     help="Library that runs the network; auto is TensorFlow on a GPU, otherwise OpenVINO.",
 )  # fmt: skip
 @click.option(

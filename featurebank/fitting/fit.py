@@ -8,8 +8,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from featurebank.fitting.spec import HeadSpec
 from featurebank.heads.base import Told
 from featurebank.heads.families import Family
 from featurebank.heads.memory import check_memory, is_shortage
-from featurebank.system.runtime import limited_blas, side_by_side
+from featurebank.system.runtime import limited_blas, limited_openmp, ram_limit, set_ram, side_by_side
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,10 @@ OnFitted = Callable[[int, Fitted], None]
 
 
 def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
-    """Trains heads: those with epochs family by family, the others side by side, each on one thread.
+    """Fits all heads: those with epochs in joint programs, family by family; all others in parallel, one thread each.
 
-    A head that fails is told like the others.
+    The others go through joblib: `joblib.parallel_config` chooses processes or a cluster instead of threads. Failures
+    are reported through the same callback.
 
     Args:
         specs: specification and seed of each; all of the tap of `data`.
@@ -93,17 +95,25 @@ def _placed(members: Sequence[int], on_fitted: OnFitted) -> OnFitted:
 
 
 def _fit_side_by_side(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
+    """Fits heads through joblib: in threads, unless the user's `joblib.parallel_config` names another backend."""
+    from joblib.parallel import get_active_backend
+
+    backend, _ = get_active_backend(prefer="threads")
+    _, jobs = get_active_backend()  # None where the user has not set it; a preference would hide that
     with side_by_side() as count, _collected_warnings() as caught:
+        work = _Work(data, caught)
         heads = {i: spec.make(seed) for i, (spec, seed) in enumerate(specs)}
-        pool, work = ThreadPoolExecutor(count, thread_name_prefix="featurebank-heads"), _Work(data, caught)
+        usual = count if getattr(backend, "default_n_jobs", 1) == 1 else -1
+        # In a thread of its own: an interrupt does not wait for libraries that compute for hours.
+        pool = ThreadPoolExecutor(1, thread_name_prefix="featurebank-heads")
         try:
-            for piece in _pieces(heads):  # popped: a head that is told need not stay in memory
-                pool.submit(work.do, {position: heads.pop(position) for position in piece})
+            done = pool.submit(work.do_all, heads, backend, usual if jobs is None else jobs)
+            done.add_done_callback(work.end)
             for _ in specs:
-                on_fitted(*work.told.get())
+                on_fitted(*work.next())
         except BaseException:
             work.stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)  # a library may compute on for hours
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
         pool.shutdown()
 
@@ -124,22 +134,57 @@ class _Work:
 
     data: TrainingData
     caught: _Caught
-    told: queue.SimpleQueue[tuple[int, Fitted]] = field(default_factory=queue.SimpleQueue)
+    told: queue.SimpleQueue[tuple[int, Fitted] | BaseException] = field(default_factory=queue.SimpleQueue)
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def do(self, piece: dict[int, Any]) -> None:
-        """Fits a piece's heads and tells of each, whatever happens: who waits for them would wait forever."""
+    def next(self) -> tuple[int, Fitted]:
+        """Returns the next result, and waits for it; raises what joblib raised, as where a process died."""
+        found = self.told.get()
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def end(self, done: Future[None]) -> None:
+        """Tells why there are no more results: who waits for one would wait forever."""
+        if not done.cancelled():
+            self.told.put(done.exception() or RuntimeError("joblib returned fewer results than there are heads"))
+
+    def do_all(self, heads: dict[int, Any], backend: Any, jobs: int) -> None:
+        """Fits all heads by a backend of joblib, piece by piece."""
+        from joblib import Parallel, delayed
+
+        def pieces() -> Iterator[dict[int, Any]]:
+            for piece in _pieces(heads):
+                if not self.stopped.is_set():  # popped: a head that is told need not stay in memory
+                    yield {position: heads.pop(position) for position in piece}
+
+        in_threads = getattr(backend, "supports_sharedmem", False)
+        do = self.do if in_threads else partial(_fit_elsewhere, replace(self.data), ram_limit())
+        as_done = "generator_unordered" if getattr(backend, "supports_return_generator", False) else "list"
+        parallel = Parallel(jobs, backend=backend, batch_size=1, return_as=as_done)
+        for results in parallel(delayed(do)(piece) for piece in pieces()):
+            for result in results:
+                self.told.put(result)
+
+    def do(self, piece: dict[int, Any]) -> Sequence[tuple[int, Fitted]]:
+        """Fits a piece's heads and tells of each, whatever happens: who waits for them would wait forever.
+
+        Returns:
+            Nothing more to tell.
+        """
         together, order = len(piece), list(piece)
         self.caught.lines = set()
         try:
-            for place, seconds, error in self._path(list(piece.values())):
-                position = order[place]
-                self.told.put((position, self._judged(piece.pop(position), seconds, together, error)))
-                if self.stopped.is_set():
-                    return
+            with limited_openmp():
+                for place, seconds, error in self._path(list(piece.values())):
+                    position = order[place]
+                    self.told.put((position, self._judged(piece.pop(position), seconds, together, error)))
+                    if self.stopped.is_set():
+                        break
         except Exception as error:  # noqa: BLE001 - whatever a library refuses is a result of these runs; others go on
             for position, head in piece.items():
                 self.told.put((position, _failed(head, 0.0, together, error)))
+        return ()
 
     def _path(self, heads: list[Any]) -> Iterator[Told]:
         yield from type(heads[0]).fit_path(heads, self.data.shared, (self.data.X_val, self.data.y_val))
@@ -153,6 +198,15 @@ class _Work:
         except Exception as refused:  # noqa: BLE001 - as above
             error = refused
         return _failed(head, seconds, together, error)
+
+
+def _fit_elsewhere(data: TrainingData, ram: int, piece: dict[int, Any]) -> list[tuple[int, Fitted]]:
+    """Fits a piece's heads in another process, which computes anew what heads share, and returns all results."""
+    set_ram(ram)
+    with side_by_side(), _collected_warnings() as caught:
+        count, work = len(piece), _Work(data, caught)
+        work.do(piece)
+        return [work.next() for _ in range(count)]
 
 
 class _Caught(threading.local):

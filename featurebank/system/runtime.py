@@ -134,6 +134,15 @@ def limited_blas(count: int | None = None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def limited_openmp() -> Iterator[None]:
+    """Limits OpenMP to one thread for the calling thread: each thread has a limit of its own, unlike in OpenBLAS."""
+    import threadpoolctl
+
+    with threadpoolctl.threadpool_limits(1, user_api="openmp"):
+        yield
+
+
+@contextlib.contextmanager
 def side_by_side() -> Iterator[int]:
     """Gives each piece of work one thread inside the block; yields how many pieces may run in parallel.
 

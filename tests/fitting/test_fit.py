@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
@@ -222,6 +223,27 @@ def test_exact_heads_of_a_path_are_told_one_by_one_and_as_alone(make_bank: Calla
         alone = make_head(kind, params).fit(bank.features("pooled", "train"), bank.labels("train"))
         X = bank.features("pooled", "val")
         np.testing.assert_allclose(fitted.head.predict_proba(X), alone.predict_proba(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["threading", "sequential", "loky"])
+def test_heads_are_the_same_bytes_by_whatever_backend_of_joblib(make_bank: Callable[..., Bank], backend: str) -> None:
+    def told(fitted: Fitted) -> tuple[Any, ...]:
+        arrays = {} if fitted.failure else fitted.head.state().arrays
+        parts = {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
+        return parts, fitted.metrics, fitted.right, fitted.together, fitted.notes, fitted.failure
+
+    bank = make_bank(noise=4.0)
+    specs = [
+        *GRID,
+        ("logistic", {"max_iter": 1}),
+        ("svm", {"C": -1.0}),
+        ("random_forest", {"n_estimators": 3}),
+        ("xgboost", {"n_estimators": 2}),
+    ]
+    expected = fit(bank, *specs)
+    with joblib.parallel_config(backend, n_jobs=2):
+        found = fit(bank, *specs)
+    assert [told(fitted) for fitted in found] == [told(fitted) for fitted in expected]
 
 
 def test_what_fails_in_a_path_is_that_heads_alone(

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,17 @@ def test_side_by_side_gives_each_piece_one_thread() -> None:
         assert runtime.threads() == 1
         assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
     assert runtime.threads() == 3
+
+
+def test_openmp_is_limited_for_the_thread_that_asks() -> None:
+    from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+
+    def count() -> int:
+        with runtime.limited_openmp():
+            return int(_openmp_effective_n_threads())
+
+    with runtime.limited_blas(1), ThreadPoolExecutor(1) as pool:  # a new thread takes over no limit of another
+        assert pool.submit(count).result() == 1
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import Contest, tensorflow
+from featurebank.heads.joint_network import first_tensors
 from featurebank.heads.maps.conv import ConvHead
-from featurebank.heads.maps.network import first_tensors, train_maps_together
+from featurebank.heads.maps.network import train_maps_together
 
 IMAGES, SHAPE, CLASSES, BATCH, HEADS = 500, (7, 7, 1280), 5, 32, 8
 KERAS = "Keras fit, one by one"

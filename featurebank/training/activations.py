@@ -1,8 +1,8 @@
-"""The functions between the layers, in numpy: a trained head answers without TensorFlow."""
+"""Activations and trained batch normalisation in numpy, with which a trained head predicts without TensorFlow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -19,6 +19,37 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def activate(name: str, x: np.ndarray) -> np.ndarray:
     """Applies one of `ACTIVATIONS`, as Keras defines it."""
     return np.asarray(ACTIVATIONS[name](x))
+
+
+def normalization_terms(tensors: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns scale and shift of a trained batch normalisation: it computes x * scale + shift.
+
+    Args:
+        tensors: with "gamma_NAME", "beta_NAME" and the moving averages "mean_NAME" and "variance_NAME".
+        name: of the layer.
+    """
+    scale = tensors[f"gamma_{name}"] / np.sqrt(tensors[f"variance_{name}"] + np.float32(BATCH_NORM_EPSILON))
+    return np.asarray(scale), np.asarray(tensors[f"beta_{name}"] - tensors[f"mean_{name}"] * scale)
+
+
+def normalized_activation(
+    activation: str, position: str, x: np.ndarray, tensors: Mapping[str, np.ndarray], name: str
+) -> np.ndarray:
+    """Applies an activation, and a trained batch normalisation before or after it.
+
+    Args:
+        activation: one of `ACTIVATIONS`.
+        position: of batch normalisation: "before" or "after" the activation, "" for none.
+        x: outputs of a layer, (..., units).
+        tensors: see `normalization_terms`.
+        name: of the layer.
+    """
+    if not position:
+        return activate(activation, x)
+    scale, shift = normalization_terms(tensors, name)
+    if position == "before":
+        return activate(activation, x * scale + shift)
+    return np.asarray(activate(activation, x) * scale + shift)
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
@@ -41,4 +72,4 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sigmoid": _sigmoid,
     "linear": lambda x: x,
 }
-"""By the names of Keras."""
+"""The activations by their names in Keras."""

@@ -1,4 +1,4 @@
-"""Dropout whose masks are a function of head, step, layer and place: the same alone and in company."""
+"""Dropout whose masks are hashes of head, step, layer and position, so that they do not depend on other heads."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import tensorflow as tf
 
 
 def dropped(values: Any, rates: Any, layer: int, seeds: Any, steps: Any) -> Any:
-    """Applies each head's dropout to its values; what is kept is scaled, as Keras does.
+    """Applies each head's dropout to its values; the values that remain are scaled up, as in Keras.
 
     Args:
-        values: (K, ...).
-        rates: (K,).
-        layer: tells the places of one network apart.
+        values: (K, ...) float32.
+        rates: (K,) share of the values that are dropped.
+        layer: number of the layer, which distinguishes the masks of one network.
         seeds: (K,) int32.
-        steps: how many were done.
+        steps: number of steps that are done.
     """
     rate = tf.reshape(rates, (-1,) + (1,) * (values.shape.rank - 1))
     keep = tf.cast(uniform(values, layer, seeds, steps) >= rate, values.dtype)
@@ -23,7 +23,13 @@ def dropped(values: Any, rates: Any, layer: int, seeds: Any, steps: Any) -> Any:
 
 
 def uniform(like: Any, layer: int, seeds: Any, steps: Any) -> Any:
-    """Returns numbers in [0, 1) shaped like (K, ...), each a hash of head's seed, step, layer and place.
+    """Returns uniform numbers in [0, 1), each a hash of its head's seed, step, layer and position.
+
+    Args:
+        like: (K, ...), the shape of the numbers.
+        layer: see `dropped`, as for the others.
+        seeds: see `dropped`.
+        steps: see `dropped`.
 
     References:
         The finalizer of MurmurHash3 (Austin Appleby, public domain), applied twice with the stream mixed in between.

@@ -38,8 +38,8 @@ class _Course:
 
 
 def train_programs(
-    heads: Sequence[TrainingOptions], data: Labelled, programs: Sequence[list[int]],
-    train_program: Callable[[list[int], OnHead], None], on_trained: OnHead | None,
+    heads: Sequence[Any], data: Labelled, programs: Sequence[list[int]], network: Callable[[list[Any]], Network],
+    on_trained: OnHead | None,
 ) -> list[str | None]:  # fmt: skip
     """Trains heads, one program after another.
 
@@ -47,7 +47,7 @@ def train_programs(
         heads: heads to fit in place.
         data: the training images.
         programs: the positions of the heads of each program.
-        train_program: trains the heads at the given positions and reports each one as it stops.
+        network: builds the network of the heads of one program.
         on_trained: called as soon as a head stops.
 
     Returns:
@@ -59,30 +59,16 @@ def train_programs(
     for head in heads:
         head.class_weights(data.y, len(data.classes))
     failures: list[str | None] = [None] * len(heads)
-
-    def report(position: int, failure: str | None, seconds: float, together: int) -> None:
-        failures[position] = failure
-        if on_trained:
-            on_trained(position, failure, seconds, together)
-
     for positions in programs:
-        train_program(positions, report)
+
+        def report(k: int, failure: str | None, seconds: float, positions: list[int] = positions) -> None:
+            failures[positions[k]] = failure
+            if on_trained:
+                on_trained(positions[k], failure, seconds, len(positions))
+
+        chosen = [heads[position] for position in positions]
+        train(chosen, network(chosen), report)
     return failures
-
-
-def train_at(
-    positions: list[int], heads: Sequence[Any], network: Callable[[list[Any]], Network], report: OnHead
-) -> None:
-    """Trains the heads at the given positions in one program.
-
-    Args:
-        positions: positions of the heads of one program.
-        heads: the heads of all programs.
-        network: builds the network of the program's heads.
-        report: called with the position among all heads as soon as one stops; see `OnHead`.
-    """
-    chosen = [heads[position] for position in positions]
-    train(chosen, network(chosen), lambda k, why, seconds: report(positions[k], why, seconds, len(positions)))
 
 
 _after_epoch: ContextVar[Callable[[], None]] = ContextVar("after_epoch", default=lambda: None)

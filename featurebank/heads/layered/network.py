@@ -15,7 +15,7 @@ from featurebank.heads.trained import TrainedHead
 from featurebank.system.runtime import import_tensorflow
 from featurebank.training.batches import Batches, OnHead
 from featurebank.training.history import History
-from featurebank.training.loop import train_at, train_programs
+from featurebank.training.loop import train_programs
 
 _VALIDATION_ROWS = 64
 
@@ -44,10 +44,7 @@ def train_layered(
         head.check()
     data = MapData.of(X, y, validation_data, views)
 
-    def train_program(positions: list[int], report: OnHead) -> None:
-        train_at(positions, heads, lambda chosen: LayeredNetwork(chosen[0], data), report)
-
-    return train_programs(heads, data, programs(heads), train_program, on_trained)
+    return train_programs(heads, data, programs(heads), lambda chosen: LayeredNetwork(chosen[0], data), on_trained)
 
 
 def programs(

@@ -16,9 +16,9 @@ import numpy as np
 
 from featurebank.errors import HeadError
 from featurebank.heads.base import State, epochs_cost
+from featurebank.heads.joint import JointHead
 from featurebank.heads.keras_layers import dense, flat
 from featurebank.heads.memory import COPIES, JUDGED_ROWS
-from featurebank.heads.trained import TrainedHead
 from featurebank.system.validation import ParameterCheck, number
 from featurebank.training.activations import activate, softmax
 from featurebank.training.history import Dense, History
@@ -28,8 +28,8 @@ _ADDS_A_NANOSECOND = 60
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class NeuralHead(TrainedHead):
-    """Base of the heads made of dense layers; a subclass tells its hidden layers by `layer_sizes`.
+class NeuralHead(JointHead):
+    """Base of the heads made of dense layers; a subclass returns the widths of its hidden layers.
 
     Args:
         dropout: rate before the last layer and after each hidden one; a list has one for each of these places.
@@ -40,23 +40,9 @@ class NeuralHead(TrainedHead):
 
     saved_as = "neural"
 
-    def layer_sizes(self) -> tuple[int, ...]:
-        """Returns the widths of the hidden layers."""
-        raise NotImplementedError
-
-    def hidden_activation(self) -> str:
-        """Returns the activation between the layers."""
-        return "relu"
-
-    def normalization(self) -> tuple[str, float]:
-        """Returns where batch normalisation stands ("before" or "after" the activation, or ""), and its momentum."""
-        return "", 0.0
-
-    def dropout_rates(self) -> tuple[float, ...]:
-        """Returns the rate before each layer but the first; of a head without hidden layers, before its only one."""
-        if isinstance(self.dropout, Sequence):
-            return tuple(map(float, self.dropout))
-        return (float(self.dropout),) * max(1, len(self.layer_sizes()))
+    def dropout_places(self) -> int:
+        """Returns 1 for each layer but the first; of a head without hidden layers, 1 for its only one."""
+        return max(1, len(self.layer_sizes()))
 
     def checks(self) -> list[ParameterCheck]:
         """Returns the checks of all parameters."""
@@ -68,7 +54,7 @@ class NeuralHead(TrainedHead):
     def check(self) -> None:
         """Raises HeadError where parameters are of a wrong type or out of their range; its message has all of them."""
         super().check()
-        places = max(1, len(self.layer_sizes()))
+        places = self.dropout_places()
         if isinstance(self.dropout, list | tuple) and len(self.dropout) != places:
             message = f"{type(self).__name__}: dropout has {len(self.dropout)} rates, expected {places}"
             raise HeadError(message)

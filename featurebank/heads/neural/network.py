@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
 
 from featurebank.heads.exact.transforms import row_blocks
 from featurebank.heads.inputs import checked_features, flat_features, known_rows
+from featurebank.heads.joint_network import JointNetwork
 from featurebank.heads.memory import JUDGED_ROWS
 from featurebank.heads.neural.base import NeuralHead
 from featurebank.heads.trained import TrainedHead
 from featurebank.system.runtime import import_tensorflow
-from featurebank.training.activations import BATCH_NORM_EPSILON
-from featurebank.training.batches import Batches, Labelled, padded
+from featurebank.training.activations import normalization_terms
+from featurebank.training.batches import Batches, padded
 from featurebank.training.history import Dense, History
 
 Validation = tuple[np.ndarray, np.ndarray]
@@ -97,28 +97,21 @@ class DenseData:
         return self._tensors[standardize]
 
 
-class DenseNetwork:
-    """The tensors of K heads on their way.
+class DenseNetwork(JointNetwork):
+    """The tensors of K dense heads while they are trained.
 
     Args:
-        heads: of one program: see `featurebank.heads.neural.together.program_key`.
-        data: what they are trained on.
+        heads: heads of one program; see `program_key`.
+        data: features and labels to train on.
     """
 
     def __init__(self, heads: Sequence[NeuralHead], data: DenseData) -> None:
-        self._tf = import_tensorflow()
-        from featurebank.training.programs import dense, dense_blocks, tensors  # import TensorFlow at their top
+        super().__init__(heads, data, (data.features,), variables=False)
+        from featurebank.training.programs import dense, dense_blocks  # import TensorFlow at their top
 
-        self._blocks, self._program, self._data, self._first = dense_blocks, dense, data, heads[0]
-        self._axis = tensors.head_axis
+        self._blocks, self._program = dense_blocks, dense
         self.images, self.views, self.validated = len(data.y), 1 + len(data.views), data.validation is not None
-        self._shape = _shape(dense, heads)
-        sizes = (data.features, *self._first.layer_sizes(), len(data.classes))
-        params, moving = initial_tensors(heads, sizes)
-        self._params, self._moving = self._constants(params), self._constants(moving)
-        self._slots = {name: self._shape.rule.empty_slots(p) for name, p in self._params.items()}
         self._kept = {**self._params, **self._moving}
-        self._options = self._constants(option_arrays(heads, data))
         self._steps = self._tf.constant(0.0)
         self._X, self._X_val = data.tensors(standardize=self._first.standardize)
         self._y = self._tf.constant(np.tile(data.y, self.views))
@@ -154,29 +147,23 @@ class DenseNetwork:
             self._kept = keep(self._kept, now, self._tf.constant(which))
 
     def narrow(self, positions: Sequence[int]) -> None:
-        """Goes on with some heads; see `Network`."""
-
-        def chosen(tensors: dict[str, Any]) -> dict[str, Any]:
-            return {n: self._tf.gather(t, positions, axis=self._axis(n)) for n, t in tensors.items()}
-
-        self._slots = {name: tuple(chosen({name: slot})[name] for slot in slots) for name, slots in self._slots.items()}
-        self._params, self._moving, self._kept = chosen(self._params), chosen(self._moving), chosen(self._kept)
-        self._options = {name: self._tf.gather(value, positions) for name, value in self._options.items()}
+        """Drops all heads but those at the given positions; see `Network`."""
+        super().narrow(positions)
+        self._kept = {
+            name: self._tf.gather(value, positions, axis=self._axis(name)) for name, value in self._kept.items()
+        }
 
     def hand_over(self, position: int, head: TrainedHead, history: History) -> bool:
         """Gives a head its weights; see `Network`."""
         kept = {
             name: self._tf.gather(value, position, axis=self._axis(name)).numpy() for name, value in self._kept.items()
         }
-        layers = _folded(kept, self._shape.layers, self._shape.normalization)
+        layers = _folded(kept, self._shape)
         layers[0] = _fold(layers[0], *self._data.statistics(standardize=self._first.standardize))
         if not all(np.isfinite(part).all() for layer in layers for part in (layer.kernel, layer.bias)):
             return False
         cast("NeuralHead", head).set_fitted(layers, self._data.classes, history)
         return True
-
-    def _constants(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-        return {name: self._tf.constant(array) for name, array in arrays.items()}
 
     def _sizes(self, *more: Any) -> tuple[Any, ...]:
         return (*map(tuple, more), *(tuple(value.shape) for value in self._kept.values()))
@@ -188,74 +175,15 @@ class DenseNetwork:
         return self._tf.constant(labels), self._tf.constant(rows), self._tf.constant(weights)
 
 
-def initial_tensors(
-    heads: Sequence[NeuralHead], sizes: tuple[int, ...]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Returns the first parameters of the heads, and the first moving statistics, as the programs want them.
-
-    Kernels are Glorot uniform, biases zero.
-
-    References:
-        Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
-    """
-    kernels: list[list[np.ndarray]] = [[] for _ in sizes[1:]]
-    for head in heads:
-        rng = np.random.default_rng([head.random_state, 1])
-        for layer, (inputs, units) in enumerate(pairwise(sizes)):
-            limit = np.sqrt(6 / (inputs + units))
-            kernels[layer].append(rng.uniform(-limit, limit, (inputs, units)).astype(np.float32))
-    params: dict[str, np.ndarray] = {}
-    moving: dict[str, np.ndarray] = {}
-    for layer, stack in enumerate(kernels):
-        params[f"kernel{layer}"] = np.stack(stack, axis=1 if layer == 0 else 0)
-        shape = len(heads), sizes[layer + 1]
-        where = heads[0].normalization()[0] if layer < len(kernels) - 1 else ""
-        # Before batch normalisation a bias has no effect: its gradient is rounding noise, which Adam would blow up.
-        if where != "before":
-            params[f"bias{layer}"] = np.zeros(shape, np.float32)
-        if where:
-            params |= {f"gamma{layer}": np.ones(shape, np.float32), f"beta{layer}": np.zeros(shape, np.float32)}
-            moving |= {f"mean{layer}": np.zeros(shape, np.float32), f"variance{layer}": np.ones(shape, np.float32)}
-    return params, moving
-
-
-def _shape(program: Any, heads: Sequence[NeuralHead]) -> Any:
-    first = heads[0]
-    return program.Shape(
-        layers=len(first.layer_sizes()) + 1,
-        activation=first.hidden_activation(),
-        rule=first.rule(),
-        dropout=any(any(head.dropout_rates()) for head in heads),
-        normalization=first.normalization()[0],
-        max_norm=first.max_norm is not None,
-        penalized=any(head.l1 or head.l2 for head in heads),
-    )
-
-
-def option_arrays(heads: Sequence[Any], data: Labelled) -> dict[str, np.ndarray]:
-    """Returns what the heads of one program may differ in, one row a head: the options of a program's steps."""
-    values: dict[str, list[Any]] = {
-        name: [getattr(head, name) for head in heads] for name in ("momentum", "l1", "l2", "label_smoothing")
-    }
-    values["weight_decay"] = [head.decayed() for head in heads]
-    values["max_norm"] = [np.inf if head.max_norm is None else head.max_norm for head in heads]
-    values["dropout"] = [head.dropout_rates() for head in heads]
-    values["keep"] = [head.normalization()[1] for head in heads]
-    values["class_weight"] = [head.class_weights(data.y, len(data.classes)) for head in heads]
-    found = {name: np.asarray(value, np.float32) for name, value in values.items()}
-    return {**found, "seed": np.asarray([head.random_state & 0x7FFFFFFF for head in heads], np.int32)}
-
-
-def _folded(kept: dict[str, np.ndarray], count: int, normalization: str) -> list[Dense]:
+def _folded(kept: dict[str, np.ndarray], shape: Any) -> list[Dense]:
     """Returns the layers of one head, batch normalisation folded into the dense layer before or after it."""
     layers = []
-    for layer in range(count):
-        kernel = kept[f"kernel{layer}"]
-        layers.append(Dense(kernel, kept.get(f"bias{layer}", np.zeros(kernel.shape[1], np.float32))))
-    for layer in range(count - 1 if normalization else 0):
-        scale = kept[f"gamma{layer}"] / np.sqrt(kept[f"variance{layer}"] + BATCH_NORM_EPSILON)
-        shift = kept[f"beta{layer}"] - kept[f"mean{layer}"] * scale
-        if normalization == "before":
+    for layer, name in enumerate(shape.kernels):
+        kernel = kept[name]
+        layers.append(Dense(kernel, kept.get(f"bias_dense{layer}", np.zeros(kernel.shape[1], np.float32))))
+    for layer in range(len(layers) - 1 if shape.normalization else 0):
+        scale, shift = normalization_terms(kept, f"dense{layer}")
+        if shape.normalization == "before":
             kernel, bias = layers[layer].kernel, layers[layer].bias
             layers[layer] = Dense(kernel * scale, bias * scale + shift)
         else:

@@ -17,34 +17,16 @@ recorded have them too, as Keras's have.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import tensorflow as tf
 
-from featurebank.training.dropout import dropped
-from featurebank.training.optimizers import Rule, Slots
+from featurebank.training.optimizers import Slots
+from featurebank.training.programs.layers import Drop, Pass, Shape, dropper
 from featurebank.training.programs.losses import mean_losses, penalties, summed_losses
-from featurebank.training.programs.normalisation import batch_statistics, moved, normalized
+from featurebank.training.programs.normalisation import moved
 from featurebank.training.programs.tensors import Sizes, Tensors, per_head, traced_once, updated
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What the heads of one program have in common, beside the sizes of their arrays."""
-
-    layers: int
-    """How many dense layers, the last one included."""
-    activation: str
-    rule: Rule
-    dropout: bool = False
-    """Whether any of them drops units at all."""
-    normalization: str = ""
-    """Where batch normalisation stands: "before" or "after" the activation, "" nowhere."""
-    max_norm: bool = False
-    penalized: bool = False
-    """Whether any of them has a penalty on its kernels."""
 
 
 @cache
@@ -105,7 +87,7 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
 
         def body(i: Any, loss: Any, right: Any) -> tuple[Any, Any, Any]:
             outputs = _first(shape, tf.gather(X, rows[i]), params, None)
-            logits, _ = _logits(shape, outputs, params, moving=moving)
+            logits = Pass(shape, params, heads, moving=moving).logits(outputs, multiplied=True)
             losses, hits = summed_losses(logits, tf.gather(y, rows[i]), weights[i], options)
             return i + 1, loss + losses, right + hits
 
@@ -118,26 +100,13 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
 
 @cache
 def keeping_program(sizes: Sizes) -> Callable[[Tensors, Tensors, Any], Tensors]:
-    """Returns the program that takes each head's new tensors where a mask (K,) says so, else those kept so far."""
+    """Returns the program that replaces the kept tensors of some heads, given by a mask (K,), by new ones."""
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def keep(kept: Tensors, new: Tensors, better: Any) -> Tensors:
         return {name: tf.where(per_head(better, name, value), value, kept[name]) for name, value in new.items()}
 
     return traced_once(keep)
-
-
-Drop = Callable[[int, Any], Any]
-"""Takes the number of a layer and its inputs, and returns them with some units dropped."""
-
-
-def dropper(shape: Shape, options: Tensors, steps: Any) -> Drop | None:
-    """Returns what drops units in a step; None where no head drops any."""
-    if not shape.dropout:
-        return None
-    return lambda layer, values: dropped(
-        values, options["dropout"][:, max(layer - 1, 0)], layer, options["seed"], steps
-    )
 
 
 def head_losses(
@@ -150,38 +119,20 @@ def head_losses(
         outputs: of their first layers, (K, b, h), biases not yet added.
         labels: (b,) of the batch.
         weights: (b,) of the images, 0 for padding.
-        params: of the heads; the first kernels are not looked at.
+        params: of the heads; the first kernels are not used.
         options: of the heads.
-        drop: from `dropper`.
+        drop: of `dropper`.
     """
-    logits, seen = _logits(shape, outputs, params, drop=drop, weights=weights)
-    return *mean_losses(logits, labels, weights, options), seen
-
-
-def _logits(
-    shape: Shape, outputs: Any, params: Tensors, *, drop: Drop | None = None, weights: Any = None,
-    moving: Tensors | None = None,
-) -> tuple[Any, Tensors]:  # fmt: skip
-    """Returns the logits of K heads (K, b, classes) from the first layers' outputs, and what normalised them."""
-    outputs = _biased(outputs, 0, params)
-    seen: Tensors = {}
-    for layer in range(1, shape.layers):
-        if shape.normalization == "before":
-            outputs = _normalized(outputs, layer - 1, params, weights, moving, seen)
-        outputs = ACTIVATIONS[shape.activation](outputs)
-        if shape.normalization == "after":
-            outputs = _normalized(outputs, layer - 1, params, weights, moving, seen)
-        if drop:
-            outputs = drop(layer, outputs)
-        outputs = _biased(tf.matmul(outputs, params[f"kernel{layer}"]), layer, params)
-    return outputs, seen
+    run = Pass(shape, params, outputs.shape[0], weights, drop=drop)
+    logits = run.logits(outputs, multiplied=True)
+    return *mean_losses(logits, labels, weights, options), run.seen
 
 
 def _first(shape: Shape, x: Any, params: Tensors, drop: Drop | None) -> Any:
     """Returns the outputs of the first layers (K, b, h) for a batch x (b, d)."""
     kernel = params["kernel0"]
     heads, width = kernel.shape[1], kernel.shape[2]
-    if drop and shape.layers == 1:  # no hidden layer: each head drops inputs of its own
+    if drop and len(shape.kernels) == 1:  # no hidden layer: each head drops inputs of its own
         return tf.einsum("kbd,dkc->kbc", drop(0, tf.repeat(x[None], heads, 0)), kernel)
     return by_head(tf.matmul(x, tf.reshape(kernel, (-1, heads * width))), heads)
 
@@ -189,24 +140,3 @@ def _first(shape: Shape, x: Any, params: Tensors, drop: Drop | None) -> Any:
 def by_head(joined: Any, heads: int) -> Any:
     """Returns (K, b, h) of outputs (b, K h)."""
     return tf.transpose(tf.reshape(joined, (joined.shape[0], heads, -1)), (1, 0, 2))
-
-
-def _biased(outputs: Any, layer: int, params: Tensors) -> Any:
-    """Adds the biases; a layer before batch normalisation has none."""
-    name = f"bias{layer}"
-    return outputs + params[name][:, None] if name in params else outputs
-
-
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
-    "relu": tf.nn.relu, "tanh": tf.tanh, "gelu": tf.nn.gelu, "silu": tf.nn.silu, "elu": tf.nn.elu,
-    "leaky_relu": lambda x: tf.nn.leaky_relu(x, 0.2), "sigmoid": tf.sigmoid, "linear": tf.identity,
-}  # fmt: skip
-
-
-def _normalized(outputs: Any, layer: int, params: Tensors, weights: Any, moving: Tensors | None, seen: Tensors) -> Any:
-    """Normalises outputs (K, b, h) by the batch's own statistics, or by the moving averages."""
-    names = f"mean{layer}", f"variance{layer}"
-    if moving is None:
-        seen |= zip(names, batch_statistics(outputs, weights), strict=True)
-    mean, variance = ((seen if moving is None else moving)[name] for name in names)
-    return normalized(outputs, str(layer), params, (mean, variance))

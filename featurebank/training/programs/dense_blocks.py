@@ -19,7 +19,8 @@ from typing import Any
 import tensorflow as tf
 
 from featurebank.training.optimizers import Slots
-from featurebank.training.programs.dense import Shape, by_head, dropper, head_losses
+from featurebank.training.programs.dense import by_head, head_losses
+from featurebank.training.programs.layers import Shape, dropper
 from featurebank.training.programs.losses import penalties
 from featurebank.training.programs.normalisation import moved
 from featurebank.training.programs.tensors import Sizes, Tensors, traced_once, updated
@@ -69,14 +70,14 @@ def is_worth_it(shape: Shape, kernel: Any) -> bool:
 
     Heads without a hidden layer that drop inputs see no batch together, so that there is no joined product to cut.
     """
-    return len(blocks_of(*kernel.shape)) > 1 and not (shape.dropout and shape.layers == 1)
+    return len(blocks_of(*kernel.shape)) > 1 and not (shape.dropout and len(shape.kernels) == 1)
 
 
 @cache
 def epoch_program(
     shape: Shape, sizes: Sizes
 ) -> Callable[..., tuple[Tensors, dict[str, Slots], Tensors, Any, Any, Any]]:
-    """Returns the program of one epoch with the first kernels in blocks; see `program.epoch_program`."""
+    """Returns the program of one epoch with the first kernels in blocks; see `featurebank.training.programs.dense`."""
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def epoch(

@@ -25,8 +25,8 @@ def normalized(x: Any, name: str, params: Tensors, statistics: tuple[Any, Any]) 
     """
     per_unit = (x.shape[0], *(1,) * (x.shape.rank - 2), x.shape[-1])
     mean, variance = statistics
-    scale = params[f"gamma{name}"] / tf.sqrt(variance + BATCH_NORM_EPSILON)
-    shift = tf.reshape(params[f"beta{name}"], per_unit)
+    scale = params[f"gamma_{name}"] / tf.sqrt(variance + BATCH_NORM_EPSILON)
+    shift = tf.reshape(params[f"beta_{name}"], per_unit)
     return (x - tf.reshape(mean, per_unit)) * tf.reshape(scale, per_unit) + shift
 
 

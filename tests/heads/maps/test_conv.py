@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from featurebank.errors import HeadError
+from featurebank.heads.joint_network import first_tensors, program_key
 from featurebank.heads.maps import network
 from featurebank.heads.maps.base import MapHead
 from featurebank.heads.maps.conv import ConvHead
-from featurebank.heads.maps.network import first_tensors, program_key, train_maps_together
+from featurebank.heads.maps.network import train_maps_together
 from featurebank.heads.maps.pooling import AttentionPoolHead, GemPoolHead
 from featurebank.system.runtime import import_tensorflow
 from featurebank.training.options import batch_norm_position

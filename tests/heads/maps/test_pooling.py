@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from featurebank.errors import HeadError
-from featurebank.heads.maps.network import first_tensors
+from featurebank.heads.joint_network import first_tensors
 from featurebank.heads.maps.pooling import AttentionPoolHead, GemPoolHead
 from featurebank.system.runtime import import_tensorflow
 
@@ -60,7 +60,7 @@ def pooled_by_hand(X: np.ndarray, power: float) -> np.ndarray:
 def test_the_power_is_learnt_from_where_it_begins(maps: Any, power: float) -> None:
     head = GemPoolHead(power=power, epochs=1, learning_rate=1e-12).fit(maps.X, maps.y)
     assert float(head.tensors_["power"]) == pytest.approx(power, abs=1e-5)
-    vectors = head.stem_answer(maps.X, head.tensors_)
+    vectors = head.stem().answer(maps.X, head.tensors_)
     np.testing.assert_allclose(vectors, pooled_by_hand(maps.X, power), rtol=1e-3)
     moved = GemPoolHead(power=power, epochs=3, learning_rate=0.1).fit(maps.X, maps.y)
     assert 1 <= float(moved.tensors_["power"]) != power or power == 1

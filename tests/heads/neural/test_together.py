@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from featurebank.errors import HeadError
+from featurebank.heads.joint_network import first_tensors, program_key
 from featurebank.heads.neural import together as joined
 from featurebank.heads.neural.base import NeuralHead
 from featurebank.heads.neural.mlp import MLPHead
-from featurebank.heads.neural.network import DenseNetwork, initial_tensors
+from featurebank.heads.neural.network import DenseNetwork
 from featurebank.heads.neural.softmax import SoftmaxHead
-from featurebank.heads.neural.together import program_key, train_together
+from featurebank.heads.neural.together import train_together
 from featurebank.system.runtime import import_tensorflow
 from featurebank.training import loop
 from featurebank.training.programs import dense_blocks
@@ -213,12 +214,11 @@ def keras_start(head: NeuralHead, X: np.ndarray, y: np.ndarray) -> Any:
 
     classes = np.unique(y)
     model = keras_model(head, X.shape[1], len(classes))
-    first, _ = initial_tensors([head], (X.shape[1], *head.layer_sizes(), len(classes)))
+    first = first_tensors(head, X.shape[1:], len(classes))
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     for number, layer in enumerate(dense):
-        kernel = first[f"kernel{number}"]
-        biases = [first[f"bias{number}"][0]] if layer.use_bias else []
-        layer.set_weights([kernel[:, 0] if number == 0 else kernel[0], *biases])
+        biases = [first[f"bias_dense{number}"]] if layer.use_bias else []
+        layer.set_weights([first[head.kernel_names()[number]], *biases])
     return model
 
 

@@ -1,0 +1,123 @@
+"""The networks of joint heads: which heads share a program, their tensors, their options and their first weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from featurebank.heads.joint import JointHead
+from featurebank.system.runtime import import_tensorflow
+from featurebank.training.batches import Labelled
+
+
+class JointNetwork:
+    """The tensors of K heads while they are trained, as eager tensors or as variables.
+
+    Args:
+        heads: heads of one program; see `program_key`.
+        data: features and labels to train on.
+        shape: of the features of one image.
+        variables: whether parameters, slots and moving averages are variables, which a program changes in place.
+    """
+
+    def __init__(self, heads: Sequence[JointHead], data: Any, shape: tuple[int, ...], *, variables: bool) -> None:
+        self._tf = import_tensorflow()
+        from featurebank.training.programs import layers, tensors  # import TensorFlow at their top
+
+        self._data, self._first, self._axis = data, heads[0], tensors.head_axis
+        self._hold = self._tf.Variable if variables else self._tf.constant
+        self._shape = layers.Shape(
+            stem=heads[0].stem(),
+            kernels=heads[0].kernel_names(),
+            activation=heads[0].hidden_activation(),
+            normalization=heads[0].normalization()[0] if heads[0].layer_sizes() else "",
+            rule=heads[0].rule(),
+            dropout=any(any(head.dropout_rates()) for head in heads),
+            max_norm=heads[0].max_norm is not None,
+            penalized=any(head.l1 or head.l2 for head in heads),
+        )
+        params, moving = initial_tensors(heads, shape, len(data.classes))
+        self._params = {name: self._hold(array) for name, array in params.items()}
+        self._moving = {name: self._hold(array) for name, array in moving.items()}
+        self._slots = {
+            name: tuple(self._hold(slot) for slot in self._shape.rule.empty_slots(p))
+            for name, p in self._params.items()
+        }
+        self._options = {name: self._tf.constant(array) for name, array in option_arrays(heads, data).items()}
+
+    def narrow(self, positions: Sequence[int]) -> None:
+        """Drops all heads but those at the given positions; see `Network`."""
+
+        def chosen(name: str, value: Any) -> Any:
+            return self._hold(self._tf.gather(value, positions, axis=self._axis(name)))
+
+        self._params = {name: chosen(name, value) for name, value in self._params.items()}
+        self._moving = {name: chosen(name, value) for name, value in self._moving.items()}
+        self._slots = {name: tuple(chosen(name, slot) for slot in slots) for name, slots in self._slots.items()}
+        self._options = {name: self._tf.gather(value, positions) for name, value in self._options.items()}
+
+
+def program_key(head: JointHead) -> tuple[Any, ...]:
+    """Returns what the heads of one program have in common.
+
+    Beside the shape of layers and rules: the batch size and the seed, which decide the order of the images.
+    """
+    hidden, stem = head.layer_sizes(), head.stem()
+    drops_inputs = stem.is_empty and not hidden and any(head.dropout_rates())
+    return (
+        stem, hidden, head.hidden_activation() if hidden else "", head.normalization()[0] if hidden else "",
+        head.rule(), head.batch_size, head.standardize, head.random_state, drops_inputs, head.max_norm is None,
+    )  # fmt: skip
+
+
+def programs_of(heads: Sequence[JointHead], most: Callable[[JointHead], int]) -> list[list[int]]:
+    """Returns the positions of the heads of each program, as even in number as possible.
+
+    Args:
+        heads: heads to train.
+        most: returns the largest number of heads like the given one in a program; at least one is taken.
+    """
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for position, head in enumerate(heads):
+        groups.setdefault(program_key(head), []).append(position)
+    found: list[list[int]] = []
+    for positions in groups.values():
+        parts = -(-len(positions) // max(1, most(heads[positions[0]])))
+        found += [part.tolist() for part in np.array_split(positions, parts)]
+    return found
+
+
+def first_tensors(head: JointHead, shape: tuple[int, ...], classes: int) -> dict[str, np.ndarray]:
+    """Returns the first values of a head's tensors, for features of a shape."""
+    rng, stem = np.random.default_rng([head.random_state, 1]), head.stem()
+    return {name: stem.start(name, size, rng) for name, size in head.shapes(shape, classes).items()}
+
+
+def initial_tensors(
+    heads: Sequence[JointHead], shape: tuple[int, ...], classes: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Returns the first parameters and moving averages of the heads, stacked as the programs take them."""
+    starts = [first_tensors(head, shape, classes) for head in heads]
+    params = {name: np.stack([s[name] for s in starts], axis=int(name == "kernel0")) for name in starts[0]}
+    moving: dict[str, np.ndarray] = {}
+    for name, value in params.items():
+        if name.startswith("gamma_"):
+            moving[name.replace("gamma", "mean")] = np.zeros(value.shape, np.float32)
+            moving[name.replace("gamma", "variance")] = np.ones(value.shape, np.float32)
+    return params, moving
+
+
+def option_arrays(heads: Sequence[JointHead], data: Labelled) -> dict[str, np.ndarray]:
+    """Returns the options in which the heads of one program may differ, one row for each head."""
+    values: dict[str, list[Any]] = {
+        name: [getattr(head, name) for head in heads] for name in ("momentum", "l1", "l2", "label_smoothing")
+    }
+    values["weight_decay"] = [head.decayed() for head in heads]
+    values["max_norm"] = [np.inf if head.max_norm is None else head.max_norm for head in heads]
+    values["dropout"] = [head.dropout_rates() for head in heads]
+    values["keep"] = [head.normalization()[1] for head in heads]
+    values["class_weight"] = [head.class_weights(data.y, len(data.classes)) for head in heads]
+    found = {name: np.asarray(value, np.float32) for name, value in values.items()}
+    return {**found, "seed": np.asarray([head.random_state & 0x7FFFFFFF for head in heads], np.int32)}

@@ -15,10 +15,10 @@ from featurebank import metrics
 from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import recorded_batch_norm
 from featurebank.bank import Bank, open_bank
+from featurebank.bank.locks.claims import hold_run
 from featurebank.bank.maintenance.unfinished import CHECKPOINT
 from featurebank.errors import ConfigError
 from featurebank.extraction.source_images import Originals
-from featurebank.finetuning.alone import alone
 from featurebank.finetuning.checkpoint import TrainingState
 from featurebank.finetuning.input_scaling import check_mixed, mixed, normalized
 from featurebank.finetuning.loop import Loop
@@ -94,7 +94,7 @@ def run_finetune(
     stage = _Finetune(start, bank, options, reporter)
     done = stage.done()
     if not done:
-        with alone(bank.path / "runs", stage.name, reporter):
+        with hold_run(bank.path / "runs", stage.name, reporter.say):
             done = stage.done()  # another process may have ended just now
             if not done:
                 return stage.run(backbone, tensorboard)

@@ -8,20 +8,25 @@ has locked in it, so there is one handle a file and process.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from featurebank.bank.locks.note import NO_LOCKS
+from featurebank.bank.locks.note import NO_LOCKS, NOTE_WITHIN_S, Heartbeat, Holder, NoteTakenError, read_note
 from featurebank.bank.locks.writer_lock import explain_read_only
+from featurebank.errors import RunLockedError
 
 NAME = ".claims"
+HOLDER = ".holder"
+"""The end of the name of the file that says who does a fine-tune now."""
 _TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 
 
@@ -119,6 +124,49 @@ class Claims:
                 "the same command would train the same; run one at a time"
             )
         return True
+
+
+@contextlib.contextmanager
+def hold_run(directory: Path, run: str, tell: Callable[[str], None]) -> Iterator[None]:
+    """Holds a fine-tune for this process and thread, with a note that tells others who does it.
+
+    Where the disk has no locks, or none that reach other hosts, the note replaces the lock. A process that dies holds
+    nothing.
+
+    Args:
+        directory: of the bank's runs.
+        run: the id of the fine-tune.
+        tell: called with one line if it takes a moment to find out whether another holder lives.
+
+    Raises:
+        RunLockedError: another process or thread does it.
+        DiskFullError: no space is left for a note.
+    """
+    path = directory / f"{run}{HOLDER}"
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    with Claims(directory) as claims:
+        if not claims.take(run):
+            raise _held(run, _holder(path))
+        try:
+            with Heartbeat(path, locked=claims.locks, tell=tell, since=now):
+                yield
+        except NoteTakenError as error:
+            raise _held(run, error.holder) from error
+
+
+def _holder(path: Path) -> Holder | None:
+    """Returns who wrote a note, which a process that has just claimed its run has yet to write."""
+    deadline = time.monotonic() + NOTE_WITHIN_S
+    while not (holder := read_note(path)) and time.monotonic() < deadline:
+        time.sleep(NOTE_WITHIN_S / 50)
+    return holder
+
+
+def _held(run: str, holder: Holder | None) -> RunLockedError:
+    who = f"{holder.name} has been doing" if holder else "another process does"
+    since = f" since {holder.since}" if holder and holder.since else ""
+    message = f"{who} this fine-tune (run {run}){since}: wait for it to end, or stop it and run the same command again"
+    return RunLockedError(message)
 
 
 def _offset(run: str) -> int:

@@ -30,6 +30,8 @@ DEAD_AFTER_S = 60.0
 LOOK_AGAIN_S = 0.5
 SETTLE_S = 2.0
 """Where there are no locks, who has written a note waits so long to see whether it stands; no write takes longer."""
+NOTE_WITHIN_S = 1.0
+"""A process that has just taken a lock writes its note within this time, or its disk is full."""
 
 NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
 """What a system answers that has no locks on this disk."""
@@ -115,29 +117,45 @@ def _state(path: Path) -> tuple[bytes, int] | None:
 
 
 class Heartbeat:
-    """A note that is kept alive by a thread inside a `with` block, and taken away at its end.
+    """A note that a thread keeps alive inside a `with` block, and that is removed at the end of the block.
+
+    A note that is there already is watched first, unless a lock shows that its holder is dead: the lock that the
+    caller holds would still be that holder's, if it were a living process of this host.
 
     Args:
         path: of the note.
+        locked: whether the caller holds a lock. Without locks, if several processes write the note at once, the one
+            whose note remains continues.
+        tell: called with one line if watching takes longer than a moment.
         since: when the work began, for people.
-        settle: there are no locks: of several that write the note at once, the one whose note stands goes on.
         freeing: the holder frees space, so that a disk which is too full for the note does not stop it.
 
     Raises:
         DiskFullError: no space is left for the note.
-        NoteTakenError: somebody else's note stands.
+        NoteTakenError: another holder lives.
     """
 
-    def __init__(self, path: Path, *, since: str = "", settle: bool = False, freeing: bool = False) -> None:
-        self._path, self._since, self._settle, self._freeing = path, since, settle, freeing
+    def __init__(
+        self,
+        path: Path,
+        *,
+        locked: bool = True,
+        tell: Callable[[str], None] = lambda line: None,
+        since: str = "",
+        freeing: bool = False,
+    ) -> None:
+        self._path, self._locked, self._tell, self._since, self._freeing = path, locked, tell, since, freeing
+        self.dead: Holder | None = None
+        """Who held it before and died, once the block has begun."""
         self._token = secrets.token_hex(8)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, name="featurebank-heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         try:
+            self.dead = self._dead_holder()
             self._first_beat()
-            if self._settle:
+            if not self._locked:
                 time.sleep(SETTLE_S)
             if other := self.other():
                 raise NoteTakenError(other)
@@ -158,6 +176,13 @@ class Heartbeat:
         """Returns who has taken over what this holder held, as from a laptop that slept; None if nobody has."""
         holder = read_note(self._path)
         return holder if holder and holder.token != self._token else None
+
+    def _dead_holder(self) -> Holder | None:
+        """Returns whose note is there; raises NoteTakenError if that holder lives."""
+        holder = read_note(self._path)  # a holder that ended well has removed its note
+        if holder and not (holder.is_here and self._locked) and watch(self._path, holder, self._tell):
+            raise NoteTakenError(read_note(self._path) or holder)
+        return holder
 
     def _first_beat(self) -> None:
         try:

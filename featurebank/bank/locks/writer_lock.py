@@ -18,12 +18,10 @@ from typing import Any, Self
 import filelock
 
 from featurebank.bank.locks import note
-from featurebank.bank.locks.note import NO_LOCKS, Heartbeat, Holder, NoteTakenError, read_note, watch
+from featurebank.bank.locks.note import NO_LOCKS, Heartbeat, Holder, NoteTakenError, read_note
 from featurebank.errors import BankLockedError, BankReadOnlyError
 from featurebank.system.files import explain_full_disk
 
-_NOTE_WITHIN_S = 1.0
-"""A holder writes its note within this time, or its disk is full."""
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 NOTE = "writer.json"
 LOCK = ".writer.lock"
@@ -83,11 +81,8 @@ class WriterLock:
         """Takes the lock; returns who held it and is dead, if anybody."""
         self._acquire()
         try:
-            holder = read_note(self._directory / NOTE)  # whoever let go since has taken its note away
-            exact = holder and holder.is_here and self._exact  # then the kernel says that it is dead
-            if holder and not exact and watch(self._directory / NOTE, holder, self._tell):
-                raise _held(self._directory, read_note(self._directory / NOTE) or holder)
-            self._heartbeat = Heartbeat(self._directory / NOTE, settle=not self._exact, freeing=self._freeing)
+            path = self._directory / NOTE
+            self._heartbeat = Heartbeat(path, locked=self._exact, tell=self._tell, freeing=self._freeing)
             with explain_read_only(self._directory):
                 self._heartbeat.__enter__()
         except NoteTakenError as error:
@@ -96,11 +91,11 @@ class WriterLock:
         except BaseException:
             self._lock.release()
             raise
-        return holder
+        return self._heartbeat.dead
 
     def _acquire(self) -> None:
         """Takes the system's lock, or tells who has it: a holder that has just taken it has yet to write its note."""
-        deadline = time.monotonic() + _NOTE_WITHIN_S
+        deadline = time.monotonic() + note.NOTE_WITHIN_S
         before = read_note(self._directory / NOTE)
         while True:
             try:
@@ -118,7 +113,7 @@ class WriterLock:
                     raise
                 self._exact = False
                 return
-            time.sleep(_NOTE_WITHIN_S / 50)
+            time.sleep(note.NOTE_WITHIN_S / 50)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -6,12 +6,10 @@ import contextlib
 import time
 from pathlib import Path
 
-from featurebank.bank.locks.claims import Claims
+from featurebank.bank.locks.claims import HOLDER, Claims
 
 CHECKPOINT = ".checkpoint"
 """How the name of the file ends that a fine-tune goes on from."""
-HOLDER = ".holder"
-"""How the name of the file ends that says who does a fine-tune now."""
 _MODEL = ".keras"
 _RUN = "[0-9a-f]" * 10
 _GIVEN_UP_S = 30 * 24 * 3600.0

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from featurebank.bank.locks.claims import HOLDER
 from featurebank.bank.locks.claims import NAME as CLAIMS
 from featurebank.bank.locks.note import is_unsealed_note
 from featurebank.bank.locks.writer_lock import LOCK, NOTE, WriterLock
-from featurebank.bank.maintenance.unfinished import CHECKPOINT, HOLDER
+from featurebank.bank.maintenance.unfinished import CHECKPOINT
 from featurebank.bank.manifest import ITEMS, MANIFEST, Manifest, load_items, load_manifest
 from featurebank.bank.run_record import check_run_record
 from featurebank.bank.shard import PATTERN, ShardEntry, is_whole, read_keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from featurebank.bank.locks.claims import Claims
-from featurebank.errors import BankReadOnlyError
+from featurebank.bank.locks import note
+from featurebank.bank.locks.claims import Claims, hold_run
+from featurebank.errors import BankReadOnlyError, RunLockedError
 
 CHILD = """
 import sys
@@ -121,3 +123,51 @@ def test_a_disk_for_reading_only_is_explained_in_one_line(tmp_path: Path, monkey
             claims.take("0123456789")
         monkeypatch.undo()
         assert claims.take("0123456789")
+
+
+def test_two_threads_of_a_process(tmp_path: Path) -> None:
+    found: list[str] = []
+    told: list[str] = []
+
+    def second() -> None:
+        try:
+            with hold_run(tmp_path, "00000000aa", told.append):
+                found.append("begun")
+        except RunLockedError as error:
+            found.append(str(error))
+
+    with hold_run(tmp_path, "00000000aa", told.append):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+        (tmp_path / "00000000aa.holder").unlink()
+        second()
+    second()
+    assert found[0].startswith(f"process {os.getpid()} on ")
+    assert found[1].startswith("another process does this fine-tune (run 00000000aa): wait for it to end")
+    assert found[2] == "begun"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other locks")
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP])
+def test_without_locks_the_note_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A note that changes is of a living holder, whatever date it has; one that stays the same is of a dead one."""
+
+    told: list[str] = []
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    for name, seconds in (("HEARTBEAT_S", 0.05), ("DEAD_AFTER_S", 0.5), ("LOOK_AGAIN_S", 0.05), ("SETTLE_S", 0.1)):
+        monkeypatch.setattr(note, name, seconds)
+    run = "00000000aa"
+    with hold_run(tmp_path, run, told.append):
+        here = rf"^process {os.getpid()} on .* has been doing this fine-tune \(run {run}\) since 20"
+        with pytest.raises(RunLockedError, match=here), hold_run(tmp_path, run, told.append):
+            pass
+    left = {"host": "elsewhere", "process": 4711, "since": "2099-01-01T00:00:00Z"}
+    (tmp_path / f"{run}.holder").write_text(json.dumps(left))
+    with hold_run(tmp_path, run, told.append):
+        assert json.loads((tmp_path / f"{run}.holder").read_text())["process"] == os.getpid()
+    assert not (tmp_path / f"{run}.holder").exists()

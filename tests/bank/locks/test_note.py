@@ -80,7 +80,7 @@ def test_of_two_at_once_the_one_goes_on_whose_note_stands(tmp_path: Path, monkey
         write_sealed(path, GOOD)
 
     monkeypatch.setattr(time, "sleep", settle)
-    with pytest.raises(NoteTakenError, match="process 7 on a-host"), Heartbeat(path, settle=True):
+    with pytest.raises(NoteTakenError, match="process 7 on a-host"), Heartbeat(path, locked=False):
         pass
     holder = read_note(path)
     assert holder

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,8 @@ from finetunes import Said
 
 import featurebank as fb
 from featurebank.bank import Bank
-from featurebank.bank.locks import note
 from featurebank.bank.maintenance.garbage import collect
 from featurebank.errors import RunLockedError
-from featurebank.finetuning.alone import alone
 from featurebank.runs.run import Run
 
 pytestmark = pytest.mark.heavy
@@ -93,50 +89,3 @@ def test_a_killed_process_holds_nothing(bank: Bank, head: Run, said: Said) -> No
     assert run.history is not None
     assert len(run.history["loss"]) == 3
     assert not left.exists()
-
-
-def test_two_threads_of_a_process(tmp_path: Path, said: Said) -> None:
-    found: list[str] = []
-
-    def second() -> None:
-        try:
-            with alone(tmp_path, "00000000aa", said):
-                found.append("begun")
-        except RunLockedError as error:
-            found.append(str(error))
-
-    with alone(tmp_path, "00000000aa", said):
-        thread = threading.Thread(target=second)
-        thread.start()
-        thread.join()
-        (tmp_path / "00000000aa.holder").unlink()
-        second()
-    second()
-    assert found[0].startswith(f"process {os.getpid()} on ")
-    assert found[1].startswith("another process does this fine-tune (run 00000000aa): wait for it to end")
-    assert found[2] == "begun"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="other locks")
-@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP])
-def test_without_locks_the_note_is_one(
-    tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    """A note that changes is of a living holder, whatever date it has; one that stays the same is of a dead one."""
-
-    def refuse(*_: object) -> None:
-        raise OSError(number, "no locks")
-
-    monkeypatch.setattr("fcntl.lockf", refuse)
-    for name, seconds in (("HEARTBEAT_S", 0.05), ("DEAD_AFTER_S", 0.5), ("LOOK_AGAIN_S", 0.05), ("SETTLE_S", 0.1)):
-        monkeypatch.setattr(note, name, seconds)
-    run = "00000000aa"
-    with alone(tmp_path, run, said):
-        here = rf"^process {os.getpid()} on .* has been doing this fine-tune \(run {run}\) since 20"
-        with pytest.raises(RunLockedError, match=here), alone(tmp_path, run, said):
-            pass
-    left = {"host": "elsewhere", "process": 4711, "since": "2099-01-01T00:00:00Z"}
-    (tmp_path / f"{run}.holder").write_text(json.dumps(left))
-    with alone(tmp_path, run, said):
-        assert json.loads((tmp_path / f"{run}.holder").read_text())["process"] == os.getpid()
-    assert not (tmp_path / f"{run}.holder").exists()

@@ -35,7 +35,12 @@ def test_python_in_the_readme_works(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_every_link_of_the_documents_leads_somewhere() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "cache" / "README.md"]:
+    for page in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *(ROOT / "docs").glob("*.md"),
+        ROOT / "cache" / "README.md",
+    ]:
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
@@ -45,6 +50,15 @@ def test_every_room_is_in_the_tree_of_the_readme() -> None:
     for path in (ROOT / "featurebank").iterdir():
         if path.name not in {"__pycache__", "py.typed", "__main__.py"}:
             assert f"  {path.name}{'/' if path.is_dir() else ''} " in text, path.name
+
+
+def test_contributing_names_every_room_and_files_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in (ROOT / "featurebank").glob("*/__init__.py")}
+    assert set(re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)) == rooms
+    named = {name for name in re.findall(r"`([\w/]+(?:\.py|/))`", text) if "ROOM" not in name and name != "__init__.py"}
+    assert len(named) > 20
+    assert [name for name in named if not any((home / name).exists() for home in (ROOT, ROOT / "featurebank"))] == []
 
 
 def readme_commands() -> list[list[str]]:

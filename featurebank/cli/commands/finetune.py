@@ -13,6 +13,7 @@ from featurebank.cli.commands.heads import bank_option
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.options import given, open_bank
 from featurebank.cli.terminal import echo, print_json
+from featurebank.training.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from featurebank.finetuning.listing import ListedLayer
@@ -62,7 +63,7 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
     help="End a phase after N epochs without improvement.  [default: 3]",
 )
 @click.option("--keep-going", is_flag=True, help="Continue after a phase without improvement.")
-@click.option("--optimizer", metavar="NAME", help="sgd, adam, adamw, rmsprop or adagrad.  [default: sgd]")
+@click.option("--optimizer", metavar="NAME", help=f"One of {', '.join(OPTIMIZERS)}.  [default: sgd]")
 @click.option("--momentum", type=float, metavar="M", help="Momentum of sgd and rmsprop.  [default: .9]")
 @click.option(
     "--weight-decay",

@@ -170,6 +170,7 @@ COVERED_BY = {
     # The contract suite of backbones holds what every family shares.
     "backbone/graph.py": "backbone/test_cuts.py",
     "backbone/naming.py": "backbone/test_keras_file.py",
+    "backbone/options.py": "cli/test_stage_options.py",
     "backbone/preprocess.py": "backbone/test_contract.py",
     "backbone/spec.py": "backbone/test_contract.py",
     "backbone/table.py": "backbone/test_catalog.py",

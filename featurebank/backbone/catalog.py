@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from featurebank.backbone.families.foreign import refuse_foreign
 from featurebank.backbone.families.user_source import load_user_network
 from featurebank.backbone.naming import is_user_network
 from featurebank.backbone.network import Backbone
+from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.preprocess import DECLARED, INSIDE
 from featurebank.backbone.resize import rule_of
 from featurebank.backbone.spec import BackboneSpec
@@ -53,31 +55,39 @@ def load_backbone(
             your own cannot be a backbone.
         WeightsError: the weights file does not exist, or a .keras file is damaged.
     """
+    path = os.fspath(weights) if isinstance(weights, os.PathLike) else weights
+    options = BackboneOptions(
+        weights=path, image_size=image_size, preprocessing=preprocessing, resize=resize, levels=levels
+    )
+    return load_network(name, options)
+
+
+def load_network(name: str, options: BackboneOptions) -> Backbone:
+    """Does what `load_backbone` does, with options that were checked before."""
     if name not in TABLE:
         refuse_foreign(name)
     if is_user_network(name):
-        return load_user_network(
-            name, weights=weights, image_size=image_size, preprocessing=preprocessing, resize=resize, levels=levels
-        )
+        return load_user_network(name, options)
     if name not in TABLE:
         hint = "'featurebank backbones' lists them; your own is MODULE:FUNCTION or a .keras file"
         raise unknown_name("backbone", name, TABLE, hint)
-    spec = TABLE[name] if preprocessing is None else _prepared_otherwise(TABLE[name], preprocessing)
-    size = spec.image_size if image_size is None else image_size
-    if not isinstance(size, int) or size < spec.minimum_size:
+    own, other = TABLE[name], options.preprocessing
+    spec = own if other is None else _prepared_otherwise(own, other)
+    size = spec.image_size if options.image_size is None else options.image_size
+    if size < spec.minimum_size:
         message = (
             f"image size {size} for {name}: expected at least {spec.minimum_size} pixels; "
             f"leave it out for {spec.image_size}"
         )
         raise ConfigError(message)
-    source = parse_source(weights, spec)
+    source = parse_source(options.weights, spec)
     return Backbone(
         spec,
-        str(weights or spec.default_weights),
+        str(options.weights or spec.default_weights),
         source,
         size,
-        resize_rule=rule_of(resize),
-        levels=parse_levels(levels),
+        resize_rule=rule_of(options.resize),
+        levels=parse_levels(options.levels),
     )
 
 

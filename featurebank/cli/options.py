@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,29 +17,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from featurebank.bank import Bank
-    from featurebank.dataset import Dataset
+    from featurebank.dataset import Dataset, DatasetOptions
 
 _BUNDLED = "digits"
 
 
 @dataclass(frozen=True)
 class Images:
-    """Which images were asked for; the arguments of `load_dataset`."""
+    """Which images were asked for."""
 
     dataset: str | None
     """None is the bundled digits."""
-    split: list[float] | None
-    seed: int
-    classes: list[str] | None
-    limit: int | None
-    per_class: int | None
-    layout: str | None = None
-    columns: dict[str, str] | None = None
-    test: str | None = None
+    options: DatasetOptions
 
     def load(self) -> Dataset:
         """Loads the dataset."""
-        from featurebank.dataset import load_dataset
+        from featurebank.dataset import load_images
 
         context = click.get_current_context(silent=True)
         if self.dataset is None and context and (settings := context.find_object(Settings)):
@@ -47,10 +40,7 @@ class Images:
                 f"no --dataset: taking the bundled {_BUNDLED}; '--dataset FOLDER' takes your images"
             )
         with step(f"reading the list of images of {self.dataset or _BUNDLED}"):
-            return load_dataset(
-                self.dataset or _BUNDLED, split=self.split, seed=self.seed, classes=self.classes, limit=self.limit,
-                per_class=self.per_class, layout=self.layout, columns=self.columns, test=self.test,
-            )  # fmt: skip
+            return load_images(self.dataset or _BUNDLED, self.options)
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,6 +66,16 @@ preprocessing_option = click.option(
     "Needed for a network of your own.  [default: the network's own]",
 )  # fmt: skip
 
+_weights_option = click.option(
+    "--weights", metavar="WEIGHTS",
+    help="imagenet, random:SEED or a file.  [default: imagenet; for your own network, its current weights]",
+)  # fmt: skip
+
+image_size_option = click.option(
+    "--image-size", type=int, metavar="PX",
+    help="Side of the network's square input in pixels.  [default: the network's own]",
+)  # fmt: skip
+
 resize_option = click.option(
     "--resize", type=click.Choice(["auto", "crop", "whole", "stretch", "pad"]),
     help="How images become square: crop cuts out the central square, 7/8 of the shorter side; whole cuts out the "
@@ -88,6 +88,21 @@ levels_option = click.option(
     help="The values that become black and white in grey images of more than 8 bits, as 0,4095 for 12 bits; auto takes "
     "each image's least and largest value, auto:1,99 its percentiles.  [default: 0,65535]",
 )  # fmt: skip
+
+
+def backbone_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options about weights and input of a network; the command gets them as `network`, `BackboneOptions`."""
+
+    @functools.wraps(command)
+    def with_network(*args: Any, **options: Any) -> Any:
+        from featurebank.backbone import BackboneOptions
+
+        chosen = given({field.name: options.pop(field.name) for field in fields(BackboneOptions)})
+        return command(*args, network=BackboneOptions(**chosen), **options)
+
+    for option in (levels_option, resize_option, image_size_option, preprocessing_option, _weights_option):
+        with_network = option(with_network)
+    return with_network
 
 
 def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -119,16 +134,12 @@ def dataset_argument(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _with_part_and_split(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
-    def with_images(
-        *args: Any, dataset: str | None, split: list[float] | None, seed: int, classes: list[str] | None,
-        limit: int | None, per_class: int | None, layout: str | None, columns: dict[str, str] | None,
-        test_dataset: str | None, **options: Any,
-    ) -> Any:  # fmt: skip
-        images = Images(
-            dataset=dataset, split=split, seed=seed, classes=classes, limit=limit, per_class=per_class, layout=layout,
-            columns=columns, test=test_dataset,
-        )  # fmt: skip
-        return command(*args, images=images, **options)
+    def with_images(*args: Any, dataset: str | None, test_dataset: str | None, **options: Any) -> Any:
+        from featurebank.dataset import DatasetOptions
+
+        options["test"] = test_dataset  # --test is another option, of other commands
+        chosen = given({field.name: options.pop(field.name) for field in fields(DatasetOptions)})
+        return command(*args, images=Images(dataset, DatasetOptions(**chosen)), **options)
 
     for option in reversed(_OPTIONS):
         with_images = option(with_images)

@@ -8,8 +8,19 @@ nor Keras.
 
 from __future__ import annotations
 
-from featurebank.dataset.catalog import DatasetInfo, dataset_kinds, list_datasets, load_dataset
+from featurebank.dataset.catalog import DatasetInfo, dataset_kinds, list_datasets, load_dataset, load_images
 from featurebank.dataset.core import Dataset, Skipped
+from featurebank.dataset.options import DatasetOptions
 from featurebank.dataset.sources.announced import announced_dataset
 
-__all__ = ["Dataset", "DatasetInfo", "Skipped", "announced_dataset", "dataset_kinds", "list_datasets", "load_dataset"]
+__all__ = [
+    "Dataset",
+    "DatasetInfo",
+    "DatasetOptions",
+    "Skipped",
+    "announced_dataset",
+    "dataset_kinds",
+    "list_datasets",
+    "load_dataset",
+    "load_images",
+]

@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from typing import cast
 
 from featurebank.dataset.core import Contents, Dataset
-from featurebank.dataset.held_out import fractions_beside, with_test
+from featurebank.dataset.held_out import with_test
+from featurebank.dataset.options import DatasetOptions
 from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.spec_options import join_options, split_options
-from featurebank.dataset.splits import check_fractions, check_seed
-from featurebank.dataset.subset import check_subset, take
+from featurebank.dataset.subset import take
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError, unknown_name
 
 
@@ -148,19 +148,26 @@ def load_dataset(
         DatasetError: the dataset is missing, damaged, or not laid out as expected.
         MissingDependencyError: a package that this kind of dataset needs is not installed.
     """
-    fractions = check_fractions(split) if test is None else fractions_beside(split)
-    number = check_seed(seed)
-    subset = check_subset(classes, limit, per_class)
-    kind, argument = _resolve(os.fspath(spec))
-    argument = _with_options(kind, argument, {"layout": layout} if layout else {}, dict(columns or {}))
+    options = DatasetOptions(
+        split=split, seed=seed, classes=classes, limit=limit, per_class=per_class, layout=layout, columns=columns,
+        test=None if test is None else os.fspath(test),
+    )  # fmt: skip
+    return load_images(os.fspath(spec), options)
+
+
+def load_images(spec: str, options: DatasetOptions) -> Dataset:
+    """Does what `load_dataset` does, with options that were checked before."""
+    layout = {"layout": options.layout} if options.layout else {}
+    kind, argument = _resolve(spec)
+    argument = _with_options(kind, argument, layout, dict(options.columns or {}))
     try:
         contents = _loader(kind)(argument)
         unused = _unused_lists(argument, contents) if kind == "folder:" else []
         notes = (*contents.notes, *_overlooked(kind), *unused)
-        contents = take(dataclasses.replace(contents, notes=notes), subset)
-        if test is not None:
-            contents = with_test(contents, load_dataset(test).contents)
-        return Dataset(contents, fractions, number)
+        contents = take(dataclasses.replace(contents, notes=notes), options.subset)
+        if options.test is not None:
+            contents = with_test(contents, load_dataset(options.test).contents)
+        return Dataset(contents, options.fractions, options.seed)
     except DatasetError as error:
         argument = split_options(argument, OPTIONS["folder:"])[0]
         if kind == "folder:" and _holds_lists(argument):

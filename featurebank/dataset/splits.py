@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,21 +55,6 @@ def check_fractions(split: Sequence[float] | None) -> tuple[float, float, float]
         raise ConfigError(message)
     train, val, test = [part / sum(parts) for part in [*parts, 0.0][:3]]
     return train, val, test
-
-
-def check_seed(seed: Any) -> int:
-    """Returns a seed as an int.
-
-    Raises:
-        ConfigError: it is not a whole number.
-    """
-    try:
-        if isinstance(seed, bool):
-            raise TypeError
-        return operator.index(seed)
-    except TypeError:
-        message = f"seed is {seed!r}: expected a whole number, as 0"
-        raise ConfigError(message) from None
 
 
 def uniform(digests: np.ndarray, seed: int) -> np.ndarray:

@@ -161,6 +161,7 @@ class Planner:
     def __init__(self, cache: Path, reporter: Reporter = SILENT) -> None:
         self._cache, self._reporter = cache, reporter
         self._after: dict[Path, BankState] = {}
+        self._filled: set[Path] = set()  # banks for which something is computed
 
     def plan(
         self,
@@ -194,7 +195,8 @@ class Planner:
             named = within_budget(len(images), backbone, options, state, cache=self._cache, reporter=self._reporter)
             promised = [after for place, after in self._after.items() if place != path]
             plan = plan_bank(path, state, named, good, promised=promised, warn=self._reporter.warn)
-            plans.append(replace(plan, promised=plan.promised or path in self._after))
+            plans.append(replace(plan, promised=plan.promised or path in self._filled))
+        self._filled |= {plan.path for plan in plans if plan.rows}
         self._after |= {plan.path: plan.state_after() for plan in plans}
         return plans
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,20 @@ from featurebank.grafting.side_by_side import JoinedModel
 from featurebank.grafting.stage import Grafted, answer, grafted
 from featurebank.runs.run import Run
 from featurebank.system.files import TEMPORARY_PREFIX, explain_full_disk, sync
+from featurebank.system.options import StageOptions
 from featurebank.system.progress import SILENT, Reporter
 
 TOLERANCE = 1e-4
 """Maximum difference between the probabilities of a file and those of the Keras model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(StageOptions):
+    """How to export; see `featurebank.export`."""
+
+    format: str | None = None
+    proof: bool = True
+    with_resize: bool = False
 
 
 def export(
@@ -59,15 +69,23 @@ def export(
         WeightsError, DatasetError: see `featurebank.graft`.
         DiskFullError: no space is left; an existing file is not changed.
     """
-    path = Path(path)
-    name, kind = format_to_write(path, format)
-    if with_resize and not kind.holds_resize:
+    options = ExportOptions(format=format, proof=proof, with_resize=with_resize)
+    return run_export(run, Path(path), options, backbone=backbone, reporter=reporter)
+
+
+def run_export(
+    run: Run, path: Path, options: ExportOptions, *, backbone: Backbone | None = None, reporter: Reporter = SILENT
+) -> Path:
+    """Does what `export` does."""
+    name, kind = format_to_write(path, options.format)
+    if options.with_resize and not kind.holds_resize:
         able = " and ".join(suffix.suffix for suffix in FORMATS.values() if suffix.holds_resize)
         message = f"a {kind.suffix} file takes images of one size: only {able} can resize; omit --with-resize"
         raise ConfigError(message)
     form = "layers" if kind.needs_layers else "joined"
     with propagate_interruptions():
-        result = grafted(open_bank(run.directory), run, backbone=backbone, proof=proof, form=form, reporter=reporter)
+        bank = open_bank(run.directory)
+        result = grafted(bank, run, backbone=backbone, proof=options.proof, form=form, reporter=reporter)
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         propagate_interruptions(),
@@ -76,7 +94,8 @@ def export(
     ):
         temporary = Path(place, path.name)
         with reporter.step(f"writing {path.name}"):
-            difference = _write(result, kind, replace(result.about, format=name, any_size=with_resize), temporary)
+            about = replace(result.about, format=name, any_size=options.with_resize)
+            difference = _write(result, kind, about, temporary)
         files = kind.files(temporary)
         for file in files:
             sync(file)

@@ -7,13 +7,13 @@ on the heads that there are: `featurebank.grid.files` reads those, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from annotated_types import Ge, MaxLen, MinLen
-
+from featurebank.backbone import BackboneOptions
+from featurebank.dataset import DatasetOptions
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.extraction.options import ExtractOptions
 from featurebank.finetuning.options import FinetuneOptions
@@ -24,40 +24,19 @@ from featurebank.words import problem_lines, shown
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetSection(StageOptions):
-    """`[dataset]`: which images, and how they are split; see `featurebank.load_dataset`."""
+class DatasetSection(DatasetOptions):
+    """`[dataset]`: which images, and how they are split."""
 
     name: str
     """As `--dataset`: "digits", a path, "manifest:FILE.csv"."""
-    split: Annotated[Sequence[float], MinLen(2), MaxLen(3), "two or three fractions, as [0.7, 0.3]"] | None = None
-    """Fractions of training, validation and test images."""
-    seed: int = 0
-    """Of the split."""
-    test: str | None = None
-    """Another dataset, as `name`, whose images are the test split; `split` has two fractions then."""
-    classes: Annotated[Sequence[str], MinLen(2), "a list of two or more names of classes"] | None = None
-    """Of these classes only."""
-    limit: Annotated[int, Ge(1)] | None = None
-    """So many images in all."""
-    per_class: Annotated[int, Ge(1)] | None = None
-    """So many images of each class."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractSection(ExtractOptions):
-    """`[extract]`: the backbone, as `featurebank.load_backbone` takes it, and how its features are extracted."""
+class ExtractSection(ExtractOptions, BackboneOptions):
+    """`[extract]`: the backbone, and how its features are extracted."""
 
     backbone: str
     """A known name, "MODULE:FUNCTION" or the path of a .keras file."""
-    weights: str | None = None
-    """"imagenet", "random:SEED" or a file; by default the network's own."""
-    preprocessing: str | None = None
-    """Of a network of your own that does not declare it; of a known one in place of its own."""
-    image_size: int | None = None
-    resize: str | None = None
-    """How images become square: "auto" (the default), "crop", "whole", "stretch" or "pad"."""
-    levels: str | None = None
-    """What becomes black and white in grey images of more than eight bits, as "0,4095", "auto" or "auto:1,99"."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.backbone import Backbone
+from featurebank.backbone import Backbone, load_network
 from featurebank.backbone.outline import outline_of
 from featurebank.bank import Bank
 from featurebank.bank.manifest import load_manifest
@@ -22,7 +22,7 @@ from featurebank.extraction.plan import BankPlan, Planner
 from featurebank.extraction.request import check_request
 from featurebank.grid import read_grid
 from featurebank.pipeline.config import DatasetSection, ExtractSection, HeadsSection, Pipeline
-from featurebank.pipeline.stage import load_backbone_of, load_dataset_of, load_inputs
+from featurebank.pipeline.stage import load_dataset_of, load_inputs
 from featurebank.pipeline.variants import Variant
 from featurebank.pipeline.work import TrainingTime
 from featurebank.runs.run import load_runs
@@ -111,11 +111,11 @@ class _Network:
 
 
 def _backbone(section: ExtractSection) -> _Network:
-    found = load_backbone_of(section)
+    found = load_network(section.backbone, section)
     if not found.must_download:
         _ = found.recipe  # a wrong weights file is reported now
         return _Network(found)
-    stand_in = load_backbone_of(replace(section, weights="random:0"))
+    stand_in = load_network(section.backbone, replace(section, weights="random:0"))
     return _Network(stand_in, f"weights of {found.name} ({found.spec.weights_file()})")
 
 

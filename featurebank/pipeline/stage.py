@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from featurebank.backbone import Backbone, load_backbone
-from featurebank.dataset import Dataset, load_dataset
+from featurebank.backbone import Backbone, load_network
+from featurebank.dataset import Dataset, load_images
 from featurebank.errors import ConfigError, FeatureBankError
 from featurebank.extraction import Extraction, run_extraction
 from featurebank.extraction.cut_budget import is_budget
@@ -226,22 +226,11 @@ def _names(names: Sequence[str]) -> str:
 def load_dataset_of(section: DatasetSection, known: dict[DatasetSection, Dataset]) -> Dataset:
     """Loads the dataset of a section, once for equal sections, which `known` holds."""
     if section not in known:
-        known[section] = load_dataset(
-            section.name, split=section.split, seed=section.seed, classes=section.classes, limit=section.limit,
-            per_class=section.per_class, test=section.test,
-        )  # fmt: skip
+        known[section] = load_images(section.name, section)
     return known[section]
 
 
-def load_backbone_of(section: ExtractSection) -> Backbone:
-    """Chooses the network of a section; its weights are not looked for yet."""
-    return load_backbone(
-        section.backbone, weights=section.weights, image_size=section.image_size, preprocessing=section.preprocessing,
-        resize=section.resize, levels=section.levels,
-    )  # fmt: skip
-
-
 def _network(section: ExtractSection) -> Backbone:
-    found = load_backbone_of(section)
+    found = load_network(section.backbone, section)
     _ = found.recipe  # its weights are looked for now, not after the variants before it
     return found

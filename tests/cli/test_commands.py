@@ -226,7 +226,6 @@ def test_doctor_says_what_is_wrong(place: Path) -> None:
         (("extract", "--backbone", "vgg16", "--weights", "random"), "random:"),
         (("extract", "--backbone", "vgg16", "--weights", "random:0", "--dataset", "digit"), "did you mean 'digits'"),
         (("extract", "--backbone", "vgg16", "--weights", "random:0", "--dataset", "./nowhere"), "nowhere"),
-        (("extract", "--backbone", "vgg16", "--weights", "random:0", "--split", ".5,.2"), "1"),
         (("extract", "--backbone", "vgg16", "--weights", "random:0", "--tap", "auto:2XB"), "as 500MB or 8GB"),
         (("heads", "--bank", "photoz"), "unknown bank"),
         (("heads", "--grid", "quik"), "did you mean 'quick'"),

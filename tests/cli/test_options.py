@@ -7,7 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from featurebank.backbone.resize import RULES, rule_of
+from featurebank.cli import group
 from featurebank.cli.options import Images, dataset_argument, dataset_options, resize_option
+from featurebank.dataset import DatasetOptions
 
 
 def given(*words: str) -> Images:
@@ -27,13 +29,13 @@ def given(*words: str) -> Images:
 
 
 def test_without_options_it_is_all_of_the_digits() -> None:
-    assert given() == Images(None, None, 0, None, None, None)
+    assert given() == Images(None, DatasetOptions())
     assert given().load().spec == "digits"
 
 
 def test_layout_and_columns() -> None:
     found = given("--dataset", "d", "--layout", "splits", "--columns", "path=file, label=the class")
-    assert (found.layout, found.columns) == ("splits", {"path": "file", "label": "the class"})
+    assert (found.options.layout, found.options.columns) == ("splits", {"path": "file", "label": "the class"})
 
 
 @pytest.mark.parametrize("text", ["file", "path=", "=file", "path=a,b"])
@@ -51,7 +53,7 @@ def test_columns_are_pairs(text: str) -> None:
 def test_all_options() -> None:
     part = ("--classes", "a,b", "--classes", "c", "--limit", "9", "--per-class", "2")
     assert given("--dataset", "d", "--split", ".8,.2", "--seed", "3", *part) == Images(
-        "d", [0.8, 0.2], 3, ["a", "b", "c"], 9, 2
+        "d", DatasetOptions(split=[0.8, 0.2], seed=3, classes=["a", "b", "c"], limit=9, per_class=2)
     )
 
 
@@ -64,7 +66,7 @@ def test_the_dataset_as_an_argument() -> None:
         found.append(images)
 
     assert CliRunner().invoke(command, ["photos", "--limit", "3"]).exit_code == 0
-    assert found == [Images("photos", None, 0, None, 3, None)]
+    assert found == [Images("photos", DatasetOptions(limit=3))]
     assert CliRunner().invoke(command, []).exit_code == 2
 
 
@@ -92,3 +94,17 @@ def test_wrong_words_are_wrong_usage(words: tuple[str, str]) -> None:
     result = CliRunner().invoke(click.command()(dataset_options(lambda images: None)), words)
     assert result.exit_code == 2
     assert "Invalid value" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--split", ".5,.2"), "--split is (0.5, 0.2): they sum to 0.7, expected 1"),
+        (("--limit", "0"), "--limit is 0: expected a whole number of images, 1 or more"),
+        (("--classes", "ant"), "--classes is ['ant']: expected at least two different class names"),
+    ],
+)
+def test_wrong_values_are_named_as_on_the_command_line(words: tuple[str, str], expected: str) -> None:
+    result = CliRunner().invoke(group, ["inspect", "digits", *words])
+    assert result.exit_code == 2
+    assert expected in result.output

@@ -10,37 +10,68 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import click
 import pytest
 
+from featurebank.backbone import BackboneOptions, load_backbone
 from featurebank.cli import group
+from featurebank.dataset import DatasetOptions, load_dataset
 from featurebank.extraction import ExtractOptions, extract
 from featurebank.finetuning import FinetuneOptions
+from featurebank.grafting import export
+from featurebank.grafting.export_stage import ExportOptions
 from featurebank.grid import GridOptions, train_heads
 from featurebank.inspection.stage import InspectOptions, inspect_dataset
 from featurebank.system.options import StageOptions
 
-IMAGES = {"dataset", "layout", "test_dataset", "columns", "classes", "limit", "per_class", "split"}
+
+def names_of(kind: type[StageOptions]) -> set[str]:
+    return {field.name for field in fields(kind)}
+
+
+IMAGES = {"dataset", "test_dataset", *names_of(DatasetOptions)} - {"test"}
 NO_FIELDS = {
-    "extract": {"backbones", "weights", "preprocessing", "image_size", "resize", "levels", "dry_run", "seed", "folder"}
-    | IMAGES,
-    "inspect": {"output", "bank", "no_bank", "augment"} | IMAGES,
+    "extract": {"backbones", "dry_run", "folder"} | IMAGES | names_of(BackboneOptions),
+    "inspect": {"output", "bank", "no_bank", "augment"} | IMAGES - {"seed"},
     "heads": {"bank", "backbone", "grid", "head", "listed", "params", "one_se", "tensorboard", "test"},
     "finetune": {"start", "bank", "backbone", "tensorboard", "params", "print_layers"},
+    "export": {"run", "file", "bank", "backbone", "no_proof"},
 }
 """What a command takes beside the options of its stage: which images and network, what is shown."""
 BY_P = {"nesterov", "decay", "plateau_factor", "plateau_patience", "plateau_floor", "min_delta", "batch_norm_momentum"}
 """Options of a fine-tune that are given by -p."""
+NEGATED = {"proof"}
+"""Options that are given by their opposite, as --no-proof."""
+PARTS = [("extract", DatasetOptions), ("inspect", DatasetOptions), ("extract", BackboneOptions)]
+"""Options of which a command has all, beside those of its stage."""
 GLOBAL = {"cache", "threads", "ram", "quiet", "verbose", "as_json"}
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("extract", ExtractOptions), ("heads", GridOptions), ("finetune", FinetuneOptions), ("inspect", InspectOptions)],
+    [
+        ("extract", ExtractOptions),
+        ("heads", GridOptions),
+        ("finetune", FinetuneOptions),
+        ("inspect", InspectOptions),
+        ("export", ExportOptions),
+    ],
 )
 def test_a_command_has_the_options_of_its_stage(name: str, kind: type[StageOptions]) -> None:
     options: dict[str, Any] = {one.name: one for one in group.commands[name].params}
     known = {one.name: one for one in fields(kind)}
-    assert set(options) - NO_FIELDS[name] - GLOBAL == set(known) - BY_P
+    assert set(options) - NO_FIELDS[name] - GLOBAL == set(known) - BY_P - NEGATED
+    check_defaults(name, kind)
+
+
+@pytest.mark.parametrize(("name", "kind"), PARTS)
+def test_a_command_has_all_options_about_images_and_networks(name: str, kind: type[StageOptions]) -> None:
+    assert names_of(kind) <= {(one.name or "").removesuffix("_dataset") for one in group.commands[name].params}
+    check_defaults(name, kind)
+
+
+def check_defaults(name: str, kind: type[StageOptions]) -> None:
+    options: dict[str, Any] = {one.name: one for one in group.commands[name].params}
+    known = {one.name: one for one in fields(kind)}
     hints = get_type_hints(kind)
-    for field in set(options) & set(known) - NO_FIELDS[name]:
+    for field in set(options) & set(known):
         option = options[field]
         default, stated = known[field].default, option.get_default(click.Context(group.commands[name]))
         if isinstance(stated, bool | int | float | str):
@@ -55,7 +86,15 @@ def test_a_command_has_the_options_of_its_stage(name: str, kind: type[StageOptio
 
 
 @pytest.mark.parametrize(
-    ("function", "kind"), [(extract, ExtractOptions), (train_heads, GridOptions), (inspect_dataset, InspectOptions)]
+    ("function", "kind"),
+    [
+        (extract, ExtractOptions),
+        (train_heads, GridOptions),
+        (inspect_dataset, InspectOptions),
+        (export, ExportOptions),
+        (load_dataset, DatasetOptions),
+        (load_backbone, BackboneOptions),
+    ],
 )
 def test_a_function_has_the_options_of_its_stage(function: Any, kind: type[StageOptions]) -> None:
     arguments = inspect.signature(function).parameters

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurebank.dataset import load_dataset
-from featurebank.dataset.splits import SPLITS, TEST, TRAIN, VAL, assign, check_fractions, check_seed, uniform
+from featurebank.dataset.splits import SPLITS, TEST, TRAIN, VAL, assign, check_fractions, uniform
 from featurebank.errors import ConfigError
 from featurebank.system import digest
 
@@ -193,13 +193,3 @@ def test_right_fractions() -> None:
     assert check_fractions(None) == DEFAULT
     assert check_fractions((1, 0)) == (1.0, 0.0, 0.0)
     assert sum(check_fractions((0.7, 0.15, 0.1500005))) == pytest.approx(1, abs=1e-12)
-
-
-@pytest.mark.parametrize("seed", [1.5, "1", None, True])
-def test_wrong_seeds(seed: object) -> None:
-    with pytest.raises(ConfigError, match="expected a whole number"):
-        check_seed(seed)
-
-
-def test_numpy_seeds_are_seeds() -> None:
-    assert check_seed(np.int64(7)) == 7

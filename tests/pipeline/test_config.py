@@ -65,7 +65,7 @@ def test_a_wrong_key_gets_the_nearest_name(tmp_path: Path, key: str, near: str) 
         ("extract.store=float64", "'extract.store' is 'float64': expected 'float32' or 'float16'"),
         ("dataset.split=[1.0]", "'dataset.split' is \\[1.0\\]"),
         ("dataset.classes=['ant']", "'dataset.classes' is \\['ant'\\]"),
-        ("dataset.limit=0", "'dataset.limit' is 0: expected a whole number of 1 or more"),
+        ("dataset.limit=0", "'dataset.limit' is 0: expected a whole number of images, 1 or more"),
         ("dataset.per_class=1.5", "'dataset.per_class' is 1.5"),
         ("select.test=1", "'select.test' is 1: expected true or false or 'once'"),
         ("extract=3", "expected SECTION.KEY=VALUE"),

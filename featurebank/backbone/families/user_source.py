@@ -17,6 +17,7 @@ from featurebank.backbone.families.user import OWN, make_backbone
 from featurebank.backbone.keras_file import load_keras_file
 from featurebank.backbone.naming import KERAS_SUFFIX, name_function
 from featurebank.backbone.network import Backbone
+from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.preprocess import DECLARED
 from featurebank.backbone.weights.files import first_line, quiet_stdout
 from featurebank.errors import ConfigError, WeightsError, unknown_name
@@ -29,19 +30,13 @@ _steady: set[str] = set()
 """The functions that gave the same network twice."""
 
 
-def load_user_network(
-    name: str, *, weights: str | None = None, image_size: int | None = None, preprocessing: str | None = None,
-    resize: str | None = None, levels: str | None = None,
-) -> Backbone:  # fmt: skip
+def load_user_network(name: str, options: BackboneOptions) -> Backbone:
     """Loads a network of the user's own, which imports Keras, and runs the function where one is named.
 
     Args:
         name: MODULE:FUNCTION or the path of a .keras file.
-        weights: "own" (the default) or "random:SEED".
-        image_size: the side of its input in pixels; handed to the function if it takes `image_size`.
-        preprocessing: what the network expects; needless where the function declares it.
-        resize: how images become square; see `load_backbone`.
-        levels: of grey images of more than eight bits; see `load_backbone`.
+        options: its weights are "own" (the default) or "random:SEED"; the image size is handed to the function if it
+            takes `image_size`; the preprocessing is needless where the function declares it.
 
     Returns:
         The backbone.
@@ -56,13 +51,14 @@ def load_user_network(
     if name.endswith(KERAS_SUFFIX):
         model, declared = _from_file(Path(name).expanduser()), None
     else:
-        model, declared = _from_function(name, image_size)
-        if weights in {None, OWN} and name not in _steady:
-            _check_steady(name, model, _from_function(name, image_size)[0])
-    chosen = _agreed(name, declared, preprocessing)
+        model, declared = _from_function(name, options.image_size)
+        if options.weights in {None, OWN} and name not in _steady:
+            _check_steady(name, model, _from_function(name, options.image_size)[0])
+    chosen = _agreed(name, declared, options.preprocessing)
     return make_backbone(
-        model, chosen, origin=name, known_as=name, image_size=image_size, weights=weights, resize=resize, levels=levels
-    )
+        model, chosen, origin=name, known_as=name, image_size=options.image_size, weights=options.weights,
+        resize=options.resize, levels=options.levels,
+    )  # fmt: skip
 
 
 def _check_steady(name: str, model: Any, again: Any) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import Images, dataset_options, given, levels_option, preprocessing_option, resize_option
+from featurebank.cli.options import Images, backbone_options, dataset_options, given
 from featurebank.cli.terminal import echo, print_json
 from featurebank.engine.table import ENGINES
 from featurebank.words import counted, every
@@ -15,6 +16,7 @@ from featurebank.words import counted, every
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from featurebank.backbone import BackboneOptions
     from featurebank.extraction import Extraction
     from featurebank.extraction.estimate import Estimate
 
@@ -38,19 +40,7 @@ _SHOWN = 10
     help="Features to store: pooled, map, LAYER, LAYER:avg or LAYER:max, or auto:2GB, the earliest cut for tails "
     "whose features fit into 2 GB; repeatable.  [default: pooled]",
 )  # fmt: skip
-@click.option(
-    "--weights", metavar="WEIGHTS",
-    help="imagenet, random:SEED or a file.  [default: imagenet; for your own network, its current weights]",
-)  # fmt: skip
-@preprocessing_option
-@click.option(
-    "--image-size",
-    type=int,
-    metavar="PX",
-    help="Side of the network's square input in pixels.  [default: the network's own]",
-)
-@resize_option
-@levels_option
+@backbone_options
 @click.option(
     "--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True,
     help="Library that runs the network; auto is TensorFlow on a GPU, otherwise OpenVINO.",
@@ -92,33 +82,28 @@ _SHOWN = 10
 @as_json
 @click.pass_obj
 def extract(
-    settings: Settings, /, backbones: tuple[str, ...], images: Images, weights: str | None, preprocessing: str | None,
-    image_size: int | None, resize: str | None, levels: str | None, *, dry_run: bool, as_json: bool, **chosen: Any
+    settings: Settings, /, backbones: tuple[str, ...], images: Images, network: BackboneOptions, *, dry_run: bool,
+    as_json: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Compute the features of a dataset and store them in a bank.
 
     Features that the bank already has are not computed again. DATASET means the same as --dataset.
     """
-    from featurebank.backbone import is_user_network, load_backbone
+    from featurebank.backbone import is_user_network, load_network
     from featurebank.bank.last_use import note_use
     from featurebank.extraction import ExtractOptions, run_extractions
     from featurebank.extraction.estimate import estimate_extractions
 
     options = ExtractOptions(**given(chosen))
     own = [name for name in backbones if is_user_network(name)]
-    networks = [
-        load_backbone(
-            name, weights=weights, image_size=image_size, resize=resize, levels=levels,
-            preprocessing=preprocessing if name in own or not own else None,
-        )
-        for name in backbones
-    ]  # fmt: skip
+    plain = replace(network, preprocessing=None) if own else network  # it is said of those that do not declare it
+    networks = [load_network(name, network if name in own else plain) for name in backbones]
     reporter = settings.reporter()
-    for network in networks:
-        if network.spec.note:
-            reporter.say(network.spec.note)
-        if network.spec.caution:
-            reporter.warn(network.spec.caution)
+    for found in networks:
+        if found.spec.note:
+            reporter.say(found.spec.note)
+        if found.spec.caution:
+            reporter.warn(found.spec.caution)
     if dry_run:
         estimates = estimate_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
         print_estimates(estimates, as_json=as_json)

@@ -67,7 +67,7 @@ def inspect(
     dataset = images.load()
     inspection = inspect_dataset(
         dataset, bank=None if no_bank else _bank(settings, bank, dataset), augmentation=augmentation,
-        seed=images.seed, reporter=settings.reporter(), **given(chosen),
+        seed=images.options.seed, reporter=settings.reporter(), **given(chosen),
     )  # fmt: skip
     if output:
         from featurebank.inspection.page import write_page

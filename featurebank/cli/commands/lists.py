@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from featurebank.cli.context import as_json
-from featurebank.cli.options import preprocessing_option
+from featurebank.cli.options import image_size_option, preprocessing_option
 from featurebank.cli.terminal import echo, print_json
 from featurebank.system.progress import step
 
@@ -29,12 +29,7 @@ def datasets(*, as_json: bool) -> None:
 
 @click.command()
 @click.argument("network", required=False, metavar="[NAME]")
-@click.option(
-    "--image-size",
-    type=int,
-    metavar="PX",
-    help="Side of the network's square input in pixels.  [default: the network's own]",
-)
+@image_size_option
 @preprocessing_option
 @click.option("--layers", is_flag=True, help="List every layer of NAME; each can be a --tap.")
 @as_json

@@ -6,13 +6,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from featurebank.cli.commands.heads import bank_option
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import open_bank
+from featurebank.cli.options import given, open_bank
 from featurebank.cli.terminal import echo, echo_cells, print_json
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _FORMATS = ("keras", "joined", "onnx", "openvino", "tflite")
     "-o", "--output", "file", type=click.Path(path_type=Path, dir_okay=False), required=True,
     help="File to write; the suffix determines the format: .keras, .fbmodel, .onnx, .xml (OpenVINO) or .tflite.",
 )  # fmt: skip
-@click.option("--format", "kind", type=click.Choice(_FORMATS), help="Format of the file.  [default: from the suffix]")
+@click.option("--format", type=click.Choice(_FORMATS), help="Format of the file.  [default: from the suffix]")
 @click.option("--no-proof", is_flag=True, help="Do not compare the model with the head on images of the bank.")
 @click.option(
     "--with-resize",
@@ -39,28 +39,28 @@ _FORMATS = ("keras", "joined", "onnx", "openvino", "tflite")
 @as_json
 @click.pass_obj
 def export(
-    settings: Settings, run: str, file: Path, kind: str | None, bank: str | None, *, no_proof: bool, with_resize: bool,
-    as_json: bool,
+    settings: Settings, /, run: str, file: Path, bank: str | None, *, no_proof: bool, as_json: bool, **chosen: Any
 ) -> None:  # fmt: skip
     """Export a run as one model from images to probabilities.
 
     RUN is best, or the beginning of a run's id.
     """
-    from featurebank.grafting import export as export_run
+    from featurebank.grafting.export_stage import ExportOptions, run_export
     from featurebank.grafting.formats import format_to_write
     from featurebank.grafting.stage import best_in_layers
     from featurebank.runs.selection import find_run
 
-    name, _ = format_to_write(file, kind)  # before anything heavy is loaded
+    options = ExportOptions(proof=not no_proof, **given(chosen))
+    name, _ = format_to_write(file, options.format)  # before anything heavy is loaded
     source = open_bank(settings, bank)
     reporter = settings.reporter()
     selected = find_run(source, run) if run != "best" or name == "joined" else best_in_layers(source, reporter=reporter)
     if run == "best" and selected.run != find_run(source).run:
         reporter.say(f"to export the best head itself: featurebank export best -o {file.with_suffix('.fbmodel')}")
     reporter.say(f"run {selected.run}: {selected.spec} on {selected.tap}")
-    path = export_run(selected, file, format=kind, proof=not no_proof, with_resize=with_resize, reporter=reporter)
+    path = run_export(selected, file, options, reporter=reporter)
     if as_json:
-        graft = None if no_proof else find_run(source, selected.run).graft
+        graft = find_run(source, selected.run).graft if options.proof else None
         proof = graft and {"images": graft["images"], "difference": graft["difference"]}
         print_json({"file": str(path), "format": name, "run": selected.run, "proof": proof})
     else:

@@ -1,0 +1,60 @@
+"""Which images of a dataset are wanted, and how they are split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from annotated_types import Ge, MaxLen, MinLen
+
+from featurebank.dataset.held_out import fractions_beside
+from featurebank.dataset.splits import check_fractions
+from featurebank.dataset.subset import Subset, check_subset
+from featurebank.errors import ConfigError
+from featurebank.system.options import OptionProblem, StageOptions
+
+_Fractions = Annotated[Sequence[float], MinLen(2), MaxLen(3), "two or three fractions, as [0.7, 0.3]"]
+_Classes = Annotated[Sequence[str], "a list of class names, as ['ant', 'bee']"]
+_Count = Annotated[int, Ge(1), "a whole number of images, 1 or more"]
+_Columns = Annotated[Mapping[str, str], "a name of a column for each of path, label and split"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetOptions(StageOptions):
+    """Which images of a dataset are wanted, and how they are split; see `featurebank.load_dataset`."""
+
+    split: _Fractions | None = None
+    """Fractions of training, validation and test images."""
+    seed: int = 0
+    """Of the split."""
+    test: str | None = None
+    """Another dataset, whose images are the test split; `split` has two fractions then."""
+    classes: _Classes | None = None
+    """Of these classes only."""
+    limit: _Count | None = None
+    """So many images in all."""
+    per_class: _Count | None = None
+    """So many images of each class."""
+    layout: str | None = None
+    """What the folders in a folder are: "classes" or "splits"."""
+    columns: _Columns | None = field(default=None, hash=False)
+    """Of a table: what its columns are called."""
+
+    @property
+    def fractions(self) -> tuple[float, float, float]:
+        """Those of training, validation and test images, which sum to 1."""
+        return check_fractions(self.split) if self.test is None else fractions_beside(self.split)
+
+    @property
+    def subset(self) -> Subset:
+        """The wanted part of the images."""
+        return check_subset(self.classes, self.limit, self.per_class)
+
+    def problems(self) -> Iterator[OptionProblem]:
+        """Yields what is wrong with the fractions and the classes; their messages begin with the name of the option."""
+        for name in ("fractions", "subset"):
+            try:
+                getattr(self, name)
+            except ConfigError as error:
+                yield OptionProblem(*str(error).split(" ", 1))

@@ -73,7 +73,7 @@ def test_one_keras_model(
     model = graft(bank, run, reporter=reporter)
     assert (model.input.shape, model.output.shape) == ((None, 32, 32, 3), (None, 3))
     chosen = places(bank, "val")
-    found = model.predict(resized(bank, chosen, lite), verbose=0)
+    found = np.asarray(model(resized(bank, chosen, lite).astype(np.float32)))
     head = make_head(kind, run.params).fit(
         bank.features(tap, "train"), bank.labels("train"), (bank.features(tap, "val"), bank.labels("val"))
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from featurebank.backbone import load_backbone
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError
 from featurebank.fitting.data import TrainingData
+from featurebank.fitting.spec import HeadSpec
 from featurebank.grid import default_tap, expand, read_grid, train_heads
 from featurebank.grid.jobs import job
 from featurebank.grid.time_budget import make_pieces
@@ -49,9 +50,19 @@ def bank_for(make_bank: Callable[..., Bank], tmp_path: Path) -> Callable[[str], 
     return get
 
 
-@pytest.mark.parametrize("name", [path.stem for path in (ROOT / "featurebank" / "grids").glob("*.toml")])
+_expanded: dict[str, list[HeadSpec]] = {}
+
+
+def expanded(grid: str, bank_for: Callable[[str], Bank]) -> list[HeadSpec]:
+    """A built-in grid on its bank, expanded once for all tests: the networks of the studies are large."""
+    if grid not in _expanded:
+        _expanded[grid] = expand(grid, bank_for(grid))
+    return _expanded[grid]
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (ROOT / "featurebank" / "grid" / "builtin").glob("*.toml")])
 def test_built_in_grids_are_valid(name: str, bank_for: Callable[[str], Bank]) -> None:
-    specs = expand(name, bank_for(name))
+    specs = expanded(name, bank_for)
     assert len(specs) == len(read_grid(name)), "a grid does not hold the same thing twice"
     for spec in specs:
         make_head(spec.kind, spec.params)
@@ -88,7 +99,7 @@ STUDY_A = [
 
 
 def test_the_heads_of_the_studies(bank_for: Callable[[str], Bank]) -> None:
-    a, b, c, d, e = (expand(f"study-{letter}", bank_for(f"study-{letter}")) for letter in "abcde")
+    a, b, c, d, e = (expanded(f"study-{letter}", bank_for) for letter in "abcde")
     deep = [spec.params for spec in a if spec.kind == "mlp"]
     assert {tuple(params["hidden_units"]) for params in deep} >= {(512, 1024, 1024), (1024, 2048, 2048)}
     assert all(params["schedule"] == "inverse_time" and params["monitor"] == "val_accuracy" for params in deep)
@@ -330,10 +341,13 @@ FREE = {"backbone", "cut", "weights", "preprocessing", "train_from", "image_size
 
 
 @pytest.fixture(scope="module")
-def tiny_bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
-    """Vectors, and the maps of a cut."""
+def tiny_bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
+    """Vectors, and the maps of a cut; its network, for which each grid asks anew, is built once."""
     features = {"pooled": np.ones((6, 8), np.float32), "cut": np.ones((6, 7, 7, 2), np.float32)}
-    return save_features(tmp_path_factory.mktemp("tiny") / "bank", load_backbone("tiny:network"), features)
+    backbone = load_backbone("tiny:network")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("featurebank.grid.tails.load_recorded", lambda *recorded: backbone)
+        yield save_features(tmp_path_factory.mktemp("tiny") / "bank", backbone, features)
 
 
 @pytest.mark.parametrize("kind", HEADS)

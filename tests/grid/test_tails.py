@@ -33,7 +33,7 @@ def bank(small: Backbone, tmp_path: Path) -> Bank:
     images = random.uniform(0, 100, (60, 14, 14, 3)).astype(np.float32)
     for label in range(3):
         images[label::3, :, :, label] += 100
-    found = small.tap_model(["cut", "pooled"]).predict(images, verbose=0)
+    found = small.tap_model(["cut", "pooled"])(images)
     return save_features(tmp_path / "bank", small, {tap: np.asarray(values) for tap, values in found.items()})
 
 

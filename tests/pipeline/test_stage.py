@@ -244,10 +244,11 @@ def test_a_plan_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(socket.socket, "connect", no_network)
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
     study = read_variants(QUICKSTART.with_name("study_b_cifar10_squeezenet.toml"))
-    for plan in plan_variants(study, cache=tmp_path, measure=True):
+    plans = plan_variants(study, cache=tmp_path, measure=True)
+    for plan in plans:
         assert [text.split()[0] for text in plan["downloads"]] == ["dataset", "weights"]
         assert (plan["extract"]["bank"], plan["extract"]["rows"]) == (None, 60000)
-    first = plan_variants(study, cache=tmp_path, measure=True)[0]
+    first = plans[0]
     pooled, fire7, fire9 = 512 * 4, 27 * 27 * 384 * 2, 13 * 13 * 512 * 2
     assert first["extract"]["bytes"] == 60000 * (pooled + fire7 + fire9)
     assert first["heads"]["tail_seconds"] > first["extract"]["seconds"] > 0

@@ -39,7 +39,7 @@ def fit(model: Any, head: Any, X: np.ndarray, y: np.ndarray) -> Any:
 
     classes, positions = np.unique(y, return_inverse=True)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=head.label_smoothing)
-    model.compile(optimizer_of(head, -(-len(X) // head.batch_size)), loss, metrics=["accuracy"])
+    model.compile(optimizer_of(head, -(-len(X) // head.batch_size)), loss, metrics=["accuracy"], jit_compile=False)
     targets = np.eye(len(classes), dtype=np.float32)
     plateau = keras.callbacks.ReduceLROnPlateau(
         "loss", factor=head.plateau_factor, patience=head.plateau_patience, min_lr=head.plateau_floor
@@ -77,7 +77,7 @@ def fit_watched(model: Any, head: Any, X: np.ndarray, y: np.ndarray, validation:
 
     steps = -(-len(X) // head.batch_size)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=head.label_smoothing)
-    model.compile(optimizer_of(head, steps), loss, metrics=["accuracy"])
+    model.compile(optimizer_of(head, steps), loss, metrics=["accuracy"], jit_compile=False)
     stopping = keras.callbacks.EarlyStopping(head.monitor, patience=head.patience, restore_best_weights=True)
     plateau = keras.callbacks.ReduceLROnPlateau(
         head.monitor, factor=head.plateau_factor, patience=head.plateau_patience, min_lr=head.plateau_floor

@@ -31,7 +31,7 @@ def images() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def maps(images: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     backbone = load_backbone("mobilenet_v2", weights="random:0", image_size=32)
-    return np.asarray(backbone.tap_model([CUT]).predict(images[0], verbose=0)[CUT])
+    return np.asarray(backbone.tap_model([CUT])(images[0])[CUT])
 
 
 def tail(**options: Any) -> TailHead:
@@ -50,7 +50,8 @@ def keras_course(head: TailHead, X: np.ndarray, y: np.ndarray) -> tuple[list[flo
     model = keras.Model(trunk.input, part(trunk(trunk.input)[CUT]))
     rate = head.learning_rate
     optimizer = keras.optimizers.SGD(rate, head.momentum) if head.optimizer == "sgd" else keras.optimizers.Adam(rate)
-    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
     random, losses, accuracies = np.random.default_rng(head.random_state), [], []
     for _ in range(head.epochs):
         order = random.permutation(len(X))

@@ -178,7 +178,7 @@ def test_it_is_what_keras_trains(head: ConvHead, hard_maps: Any) -> None:
     assert len(hard_maps.X) % 32, "the last batch is meant to be a partial one"
     head.fit(hard_maps.X, hard_maps.y)  # no validation data: the last weights, as in Keras
     model = by_keras.fit(keras_model(head, (7, 7, 2), 3), head, hard_maps.X, hard_maps.y)
-    expected = model.predict(hard_maps.X_val, verbose=0)
+    expected = np.asarray(model(hard_maps.X_val))
     np.testing.assert_allclose(head.predict_proba(hard_maps.X_val), expected, atol=1e-4)
     numbers = sum(int(np.prod(weight.shape)) for weight in model.weights)
     assert head.n_parameters_ == numbers

@@ -1,4 +1,4 @@
 """Heads on maps (height, width, channels): convolutions and learned pooling.
 
-Open `base` first; `stored` reads maps from a bank while a head is trained.
+Open `base` first, then `stems`; `stored` reads maps from a bank while a head is trained.
 """

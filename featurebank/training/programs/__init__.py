@@ -1,4 +1,5 @@
-"""The compiled TensorFlow steps that train many heads of one shape at once. No other room writes such steps.
+"""The compiled TensorFlow steps that train heads and Keras models. No other folder contains such steps.
 
-Open `dense` first.
+`dense` and `maps` train many heads of one shape at once, `keras_step` trains one Keras model. `layers`, `losses`,
+`normalisation` and `tensors` are their parts. Open `dense` first.
 """

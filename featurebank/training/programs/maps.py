@@ -1,17 +1,17 @@
 """The compiled steps that train K heads on maps at once.
 
-The algebra is that of `featurebank.training.programs.dense`: a first layer of the heads that multiplies what they share
-is one product, the patches of the batch by all kernels side by side; what follows has one axis more, that of the heads.
+The algebra is that of `featurebank.training.programs.dense`: the first convolutions of all heads are one product of
+the batch's patches with all kernels side by side; all later tensors have one more axis, which counts the heads.
 
-What computes what was chosen by measurement: study D's head (3x3 convolution to 1024 filters, then 512, 218 units; 14
-million weights) on maps of 7 x 7 x 1280 in batches of 32, two cores, seconds a head and step:
+Measurements decided which library computes what: the head of study D (3x3 convolution to 1024 filters, then 512 and 218
+units; 14 million weights) on maps of 7 x 7 x 1280 in batches of 32, on two cores, in seconds per head and step:
 
     Keras `fit`, one head after another                                   .69
     (a) convolutions of concatenated filters (`tf.nn.conv2d`), 8 heads    .62
     (b) everything in one XLA program, 8 heads                            .43; with variables changed in place .23
     (c) patches times kernels outside of XLA, the rest inside, 8 heads    .21; 2 heads .30, one .34
 
-So it is (c). The two products of 75 billion multiply-adds that eight heads make of a batch run at 250 GFLOP/s, the
+The programs here are (c). The two products of eight heads, 75 billion multiply-adds a batch, run at 250 GFLOP/s, the
 machine's peak for matrices; the convolution of the same library reaches 125 forward and 53 to 93 for the gradient of
 the filters. Adam reads and writes 3.1 GB a step for eight heads, .11 to .13 s at 25 GB/s, where XLA does it in place:
 weights and slots are variables. As the gradient of a head's kernel has as many multiply-adds for each weight as there

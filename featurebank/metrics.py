@@ -14,11 +14,11 @@ import numpy as np
 from featurebank.statistics import proportion_interval
 
 SMALLEST = 1e-7
-"""Probabilities are kept this far from 0 and 1, as Keras does, so that one confident mistake costs 16, not infinity."""
+"""Probabilities are clipped to this distance from 0 and 1, as in Keras: a confident mistake costs 16, not infinity."""
 
 
 def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the share of images whose most probable class is their own.
+    """Returns the fraction of images whose most probable class is the true one.
 
     Args:
         probabilities: (n, classes).
@@ -28,7 +28,7 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def top_k_accuracy(probabilities: np.ndarray, labels: np.ndarray, k: int = 5) -> float:
-    """Returns the share of images whose own class is among the `k` most probable."""
+    """Returns the fraction of images whose true class is among the `k` most probable classes."""
     return float(np.mean(_among_best(probabilities, labels, k)))
 
 
@@ -38,12 +38,12 @@ def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def macro_f1(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the mean of the classes' F1 scores, over the classes that occur in labels or predictions."""
+    """Returns the mean F1 score over the classes that occur in the labels or the predictions."""
     return _macro_f1(probabilities.argmax(axis=1), labels, probabilities.shape[1])
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """Returns the expected calibration error: the mean distance of confidence and accuracy over equal-width bins.
+    """Returns the expected calibration error: the mean gap between confidence and accuracy over equal-width bins.
 
     References:
         Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
@@ -52,7 +52,7 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int =
 
 
 def brier_score(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the mean squared distance of the probabilities from the truth, 0 (best) to 2, summed over the classes.
+    """Returns the squared distance of the probabilities from the one-hot labels: mean over images, 0 (best) to 2.
 
     References:
         Brier, "Verification of Forecasts Expressed in Terms of Probability", Monthly Weather Review 78, 1950.
@@ -61,13 +61,13 @@ def brier_score(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def recalls(probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]:
-    """Returns for each class the share of its images that are recognised; None for a class without an image."""
+    """Returns the recall of each class; None for a class without images."""
     return _recalls(probabilities.argmax(axis=1) == labels, labels, probabilities.shape[1])
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What metrics look at of each image: a few numbers, where probabilities are one number for each class."""
+    """The per-image quantities that the metrics need, far smaller than the probabilities themselves."""
 
     labels: np.ndarray
     """(n,) integers."""
@@ -80,18 +80,18 @@ class Judged:
     squares: np.ndarray
     """(n,) squared distance from the truth."""
     among_five: np.ndarray
-    """(n,) bool: whether the own class is among the five most probable."""
+    """(n,) bool: whether the true class is among the five most probable."""
     classes: int
 
     @classmethod
     def of(cls, probabilities: np.ndarray, labels: np.ndarray) -> Judged:
-        """Judges the probabilities (n, classes) of images with labels (n,)."""
-        found = {
+        """Computes the quantities from probabilities (n, classes) and labels (n,)."""
+        columns = {
             "predicted": probabilities.argmax(axis=1), "confidence": probabilities.max(axis=1, initial=0.0),
             "losses": _losses(probabilities, labels), "squares": _brier(probabilities, labels),
             "among_five": _among_best(probabilities, labels, 5),
         }  # fmt: skip
-        return cls(labels=np.asarray(labels), classes=probabilities.shape[1], **found)
+        return cls(labels=np.asarray(labels), classes=probabilities.shape[1], **columns)
 
     @classmethod
     def joined(cls, parts: Sequence[Judged]) -> Judged:
@@ -101,7 +101,7 @@ class Judged:
 
     @property
     def right(self) -> np.ndarray:
-        """Which images are recognised, (n,) bool."""
+        """(n,) bool: whether the prediction is correct."""
         return np.asarray(self.predicted == self.labels)
 
     def take(self, rows: np.ndarray) -> Judged:
@@ -121,7 +121,7 @@ class Judged:
         }
 
     def scores_with_intervals(self) -> dict[str, Any]:
-        """Returns `scores`, and 95 % intervals as `NAME_interval`: Wilson's for shares of images, else bootstrapped."""
+        """Returns `scores`, and 95 % intervals as `NAME_interval`: Wilson's for proportions, else bootstrapped."""
         values = self.scores()
         intervals = self.bootstrap_intervals()
         for metric in METRICS.values():
@@ -130,7 +130,7 @@ class Judged:
         return {**values, **{f"{name}_interval": list(interval) for name, interval in intervals.items()}}
 
     def bootstrap_intervals(self, samples: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
-        """Returns 95 % intervals of metrics; see `bootstrap_intervals`."""
+        """Returns 95 % intervals of metrics; see the function `bootstrap_intervals`."""
         rng = np.random.default_rng(seed)
         resampled = [metric for metric in METRICS.values() if metric.interval == "bootstrap"]
         found: dict[str, list[float]] = {metric.name: [] for metric in resampled}
@@ -200,12 +200,12 @@ METRICS = {
 
 
 def short_scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Returns `accuracy`, `loss` and `macro_f1` of some images."""
+    """Returns `accuracy`, `loss` and `macro_f1`."""
     return Judged.of(probabilities, labels).short_scores()
 
 
 def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Returns all that is told of some images.
+    """Returns all metrics.
 
     Returns:
         `images`, `accuracy`, `loss`, `macro_f1`, `top5_accuracy`, `brier`, `calibration_error`, and `recall`, a list
@@ -219,13 +219,13 @@ def bootstrap_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Returns 95 % percentile intervals of `loss`, `brier` and `macro_f1` over resampled images.
 
-    (Not of the calibration error, which any resampling makes larger.)
+    (The calibration error has none, because resampling inflates it.)
 
     Args:
         probabilities: (n, classes).
         labels: (n,) integers.
-        samples: how often the images are drawn anew, with replacement.
-        seed: of the draws.
+        samples: number of bootstrap samples.
+        seed: seed of the random generator.
 
     References:
         Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 7, 1979.
@@ -234,7 +234,7 @@ def bootstrap_intervals(
 
 
 def scores_with_intervals(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Returns `scores`, and 95 % intervals as `NAME_interval`: Wilson's for shares of images, else bootstrapped."""
+    """Returns `scores`, and 95 % intervals as `NAME_interval`: Wilson's for proportions, else bootstrapped."""
     return Judged.of(probabilities, labels).scores_with_intervals()
 
 
@@ -279,10 +279,10 @@ def _percentiles(values: list[float]) -> tuple[float, float]:
 
 
 def pack(right: np.ndarray) -> str:
-    """Returns (n,) bool as a record holds them."""
+    """Encodes (n,) bool as hexadecimal digits for a record."""
     return np.packbits(right).tobytes().hex()
 
 
 def unpack(text: str, count: int) -> np.ndarray:
-    """Returns the (count,) bool of what `pack` returned."""
+    """Decodes a text of `pack` to (count,) bool."""
     return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=count).astype(bool)

@@ -17,11 +17,11 @@ from featurebank.errors import ConfigError, EngineError, MissingDependencyError,
 from featurebank.words import counted
 
 PRECISIONS = ("float32", "bfloat16", "float16")
-"""What a network can be computed in; each engine tells which of them it has on which device."""
+"""The precisions of the computation; each engine supports some of them, depending on the device."""
 
 
 class Engine(Protocol):
-    """Runs a backbone's taps over batches.
+    """Runs a backbone's taps over batches of images.
 
     The same image gives the same features, bit for bit, in any place of any batch of one engine. The class is called as
     `Class(backbone, taps, batch_size=, precision=, cache=, say=)`; see `load_engine` for these arguments and the errors
@@ -31,21 +31,21 @@ class Engine(Protocol):
     name: str
     precision: str
     depth: int
-    """How many batches to keep in flight, so that it never waits; further ones wait in a queue."""
+    """Number of batches to keep in flight, so that the engine never idles; further ones wait in a queue."""
 
     def submit(self, images: np.ndarray) -> Future[dict[str, np.ndarray]]:
-        """Hands over a batch, and returns at once. Batches are answered in order, or nearly so.
+        """Submits a batch and returns at once. Batches are computed in order, or nearly so.
 
         Args:
-            images: (n, size, size, 3) uint8 RGB, n from 1 to the engine's batch size. It is read until the future is
-                done: until then it must not be changed.
+            images: (n, size, size, 3) uint8 RGB, n from 1 to the engine's batch size. The array must not change before
+                the future is done.
 
         Returns:
-            For each tap (n, ...) float32, which belongs to the caller. Where the batch fails it raises EngineError;
-            where the engine is closed before the batch was computed, it is cancelled.
+            A future of a dict with (n, ...) float32 for each tap; the arrays belong to the caller. The future raises
+                EngineError if the batch fails, and is cancelled if the engine closes before the batch was computed.
 
         Raises:
-            ValueError: the images have another shape or type.
+            ValueError: the images have the wrong shape or type.
             RuntimeError: the engine is closed.
         """
 
@@ -53,12 +53,12 @@ class Engine(Protocol):
         """Returns the taps of a batch: `submit(images).result()`."""
 
     def close(self) -> None:
-        """Ends the engine: what is being computed is finished, what has not begun is cancelled. Again does nothing."""
+        """Closes the engine: running requests finish, waiting ones are cancelled. Further calls do nothing."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An engine, and why it is that one."""
+    """An engine, and the reason for choosing it."""
 
     name: str
     reason: str
@@ -74,6 +74,10 @@ def choose_engine(asked: str, *, gpus: int, installed: Container[str]) -> Choice
 
     Raises:
         UnknownNameError: there is no such engine.
+
+    Example:
+        >>> choose_engine("auto", gpus=0, openvino=True)
+        Choice(name='openvino', reason='no GPU is visible')
     """
     if asked not in {"auto", *ENGINES}:
         raise unknown_name("engine", asked, ["auto", *ENGINES])
@@ -102,23 +106,28 @@ def load_engine(
     name: str, backbone: Backbone, taps: Sequence[str], *, batch_size: int, precision: str = "float32",
     cache: Path | None = None, say: Callable[[str], None] = lambda line: None,
 ) -> Engine:  # fmt: skip
-    """Returns an engine that is ready to run.
+    """Loads an engine that is ready to run.
 
     Args:
         name: one of `ENGINES`, or "auto": the first of the table that computes on a GPU if one is visible, else the
             first of all. If its package is missing or it cannot run the network, the next of the table is taken.
         backbone: the network to run.
-        taps: what to compute in one pass.
-        batch_size: how many images are handed over at once.
+        taps: the taps to compute in one pass.
+        batch_size: number of images per batch.
         precision: one of `PRECISIONS`.
-        cache: where an engine may keep what makes its next start quick; None keeps nothing.
-        say: is told in one line what the user should know, as that "auto" had to fall back to another engine.
+        cache: directory for files that speed up the next start; None writes none.
+        say: callback that receives one-line notes for the user, as that "auto" fell back to another engine.
 
     Raises:
         UnknownNameError: there is no such engine, or the network has no such tap.
         ConfigError: the engine cannot compute in this precision on this machine.
-        MissingDependencyError: the engine asked for is not installed.
-        EngineError: the engine asked for cannot run this network.
+        MissingDependencyError: the named engine is not installed.
+        EngineError: the named engine cannot run this network.
+
+    Example:
+        >>> engine = load_engine("auto", load_backbone("resnet50"), ["avg_pool"], batch_size=32)  # doctest: +SKIP
+        >>> engine(images)["avg_pool"].shape  # doctest: +SKIP
+        (32, 2048)
     """
     if precision not in PRECISIONS:
         message = f"the precision is '{precision}': expected {', '.join(PRECISIONS)}"

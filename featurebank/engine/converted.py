@@ -1,9 +1,8 @@
 """Converted networks on disk, so that the next start needs neither Keras nor TensorFlow.
 
-A file is an uncompressed NPZ of the network's description, its weights and the recipe that it was made by: written
-whole or not at all, and with a checksum of every part, which is compared whenever it is read. What does not fit is made
-again. Nothing else depends on these files: they may be deleted at any time. Those that were not used for a month are
-removed when another one is written.
+A file is an uncompressed NPZ with the network's description, its weights and its recipe. It is written atomically, with
+a checksum over all bytes that is verified at every reading; a file that does not match is converted anew. Nothing else
+depends on these files, so they may be deleted at any time. Writing one removes those that were not used for a month.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from featurebank.system import digest, files
 from featurebank.system.sealed_json import is_whole_archive, seal_archive
 
 DIRECTORY = ".engines"
-"""Where they lie in the cache."""
+"""Their directory inside the cache."""
 
 _UNUSED_S = 30 * 86400.0
 
 
 def path_of(cache: Path, name: str, recipe: dict[str, Any]) -> Path:
-    """Returns the place of the network that is made by a recipe."""
+    """Returns the path of the converted network for a recipe."""
     return files.path_inside(cache / DIRECTORY, f"{name}-{digest.of_recipe(recipe)[:16]}.npz")
 
 
@@ -35,10 +34,10 @@ def load(path: Path, recipe: dict[str, Any]) -> tuple[bytes, np.ndarray] | None:
 
     Args:
         path: from `path_of`.
-        recipe: what the file must have been made by.
+        recipe: the recipe that the file has to hold.
 
     Returns:
-        The description, and the weights as (n,) uint8; None where there is no such file, or it is damaged or another's.
+        The description, and the weights as (n,) uint8; None if the file is missing, damaged or of another recipe.
     """
     try:
         if is_whole_archive(path) is False:
@@ -47,9 +46,9 @@ def load(path: Path, recipe: dict[str, Any]) -> tuple[bytes, np.ndarray] | None:
             if str(parts["recipe"]) != digest.canonical_json(recipe):
                 return None
             description, weights = parts["description"].tobytes(), parts["weights"]
-    except Exception:  # noqa: BLE001 - what reads a damaged archive fails in many ways
+    except Exception:  # noqa: BLE001 - reading a damaged archive fails in many ways
         return None
-    with contextlib.suppress(OSError):  # a cache that may only be read
+    with contextlib.suppress(OSError):  # the cache is read-only
         os.utime(path)
     return description, weights
 
@@ -58,7 +57,7 @@ def save(path: Path, recipe: dict[str, Any], description: bytes, weights: np.nda
     """Writes a converted network.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     with files.atomic_path(path) as temporary:
         with temporary.open("wb") as file:
@@ -73,7 +72,7 @@ def save(path: Path, recipe: dict[str, Any], description: bytes, weights: np.nda
 
 
 def _remove_unused(directory: Path) -> None:
-    if directory.is_symlink():  # what it leads to may hold other files than ours
+    if directory.is_symlink():  # its target may hold foreign files
         return
     for path in directory.glob("*.npz"):
         with contextlib.suppress(OSError):  # another process removes it too

@@ -1,4 +1,4 @@
-"""Which devices there are beside the processor, found out without TensorFlow wherever that is possible."""
+"""Detection of GPUs, without importing TensorFlow wherever that is possible."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from featurebank.system.runtime import import_tensorflow, installed_versions
 
 _SIGNS = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvhost-ctrl-gpu")
-"""What Linux has where there is a GPU that TensorFlow could use: NVIDIA's, AMD's, Windows's, NVIDIA's small boards'."""
+"""Devices of Linux that hint at a GPU for TensorFlow: NVIDIA's, AMD's, Windows's (WSL), NVIDIA's embedded boards'."""
 _PLUGINS = ("tensorflow-metal", "tensorflow-directml-plugin")
-"""Packages through which TensorFlow reaches GPUs on other systems."""
+"""Packages through which TensorFlow uses GPUs on other systems."""
 
 
 def visible_gpus() -> int:
-    """Returns how many GPUs TensorFlow can use; where nothing hints at one, TensorFlow is not imported to ask it."""
+    """Returns how many GPUs TensorFlow can use; without a hint at a GPU, TensorFlow is not imported."""
     if "tensorflow" not in sys.modules and not _may_have_gpu():
         return 0
     try:
-        tf = sys.modules.get("tensorflow") or import_tensorflow()  # a forked process may ask, though not compute
+        tf = sys.modules.get("tensorflow") or import_tensorflow()  # a forked process may query, though not compute
     except ImportError:
         return 0
     return len(tf.config.list_physical_devices("GPU"))

@@ -1,4 +1,4 @@
-"""Images on their way to engines: decoded once and prepared ahead by a pool of threads, in order, in batches."""
+"""Feeds images to engines: a pool of threads decodes and prepares them ahead, once each, in order, in batches."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from featurebank.system.parallel import ordered_map
 from featurebank.system.runtime import threads
 
 Lane = TypeVar("Lane", bound=object)
-"""What tells batches apart that go to different engines."""
+"""Key of an engine: images of different lanes never share a batch."""
 Prepared = Sequence[tuple[Lane, int, np.ndarray]]
-"""What is made of one image: for each lane the number of the view and (size, size, 3) uint8."""
+"""The prepared inputs of one image: for each, the lane, the number of the view and (size, size, 3) uint8."""
 
 
 @dataclass(frozen=True)
 class Batch(Generic[Lane]):
-    """Some images, ready for an engine."""
+    """A batch of images for one engine."""
 
     lane: Lane
     indices: np.ndarray
@@ -39,7 +39,7 @@ class Bad:
     """Its position in the dataset."""
     reason: str
     lost: bool = False
-    """Whether its file could not be read, so that nothing is known of what is in it."""
+    """Whether its file could not be read, so that its content is unknown."""
 
 
 @dataclass
@@ -55,18 +55,18 @@ class _Filling:
 def feed(
     prepare: Callable[[int], Prepared[Lane]], indices: Iterable[int], batch_size: int
 ) -> Generator[Batch[Lane] | Bad, None, None]:
-    """Yields the images of a dataset in the order asked for, in batches of one lane each.
+    """Yields the images of a dataset in the requested order, in batches of one lane each.
 
-    Memory is bounded: at most two batches (and four images a thread) are prepared ahead.
+    Memory is bounded: images are prepared at most two batches (and four per thread) ahead.
 
     Args:
-        prepare: decodes an image and brings it to the input of each network that needs it; called in threads. It
-            raises BadImageError where that cannot be done.
+        prepare: decodes an image and returns the input of each network that needs it; called in threads. It raises
+            BadImageError if the image cannot be decoded.
         indices: positions in the dataset.
-        batch_size: images in each batch but the last of its lane.
+        batch_size: images per batch; the last batch of a lane may be smaller.
 
     Yields:
-        A batch when it is full, at the end the rest; an image that cannot be decoded when its turn comes.
+        Each batch when it is full, and the partial ones at the end; an undecodable image when its turn comes.
     """
 
     def read(index: int) -> tuple[int, Prepared[Lane] | BadImageError]:

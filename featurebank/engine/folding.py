@@ -1,8 +1,8 @@
-"""Batch normalisation folded into the convolution before it: the same function, with less to do for each image.
+"""Folds batch normalisation into the preceding convolution: the same function, with less work per image.
 
-Nothing is rebuilt: the network stays as it is and is given other values. Where y = BN(W * x + b), the convolution gets
-W' = W s with s = gamma / sqrt(variance + epsilon), and BN becomes the addition of (b - mean) s + beta, by a gamma
-and a variance whose product is one; TensorFlow leaves out a multiplication by constant ones.
+The network itself stays as it is; only the values of its variables change. Where y = BN(W * x + b), the convolution
+gets W' = W s with s = gamma / sqrt(variance + epsilon), and BN becomes the addition of (b - mean) s + beta, by a gamma
+and a variance whose product is one; TensorFlow optimizes a multiplication by constant ones away.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import numpy as np
 from featurebank.backbone.graph import graph_of
 
 _KERNELS = {"Conv2D": 0, "DepthwiseConv2D": 0, "SeparableConv2D": 1, "Dense": 0}
-"""Layers whose output is linear in one of their kernels, and the place of that kernel among their weights."""
+"""Layers whose output is linear in one of their kernels, and the index of that kernel among their weights."""
 
 
 def folded_values(model: Any) -> dict[int, np.ndarray]:
-    """Returns the values of a network's variables with every batch normalisation folded where that is exact.
+    """Returns the values of a network's variables, with every batch normalisation folded where that is exact.
 
-    That is where a normalisation takes the output of a convolution or a dense layer that has no activation, is used
-    once, and whose output goes nowhere else and is not asked for. Others keep their values.
+    Folding is exact if the normalisation takes the output of a convolution or a dense layer without activation, and if
+    both layers are called once and the first one's output goes nowhere else. Other layers keep their values.
 
     Args:
         model: a functional Keras model whose outputs are a dictionary.
 
     Returns:
-        By the id() of the variable; arithmetic is done in float64, values have the variable's own type.
+        Values by the id() of their variable, in the variable's own dtype; the arithmetic is in float64.
     """
     values = {id(variable): np.asarray(variable) for variable in model.variables}
     for worker, normalisation in _pairs(model):
@@ -39,13 +39,13 @@ def folded_values(model: Any) -> dict[int, np.ndarray]:
 
 
 def _pairs(model: Any) -> Iterator[tuple[Any, Any]]:
-    """Finds each layer that can take up the normalisation after it."""
+    """Yields the pairs of a linear layer and the normalisation that can be folded into it."""
     config = model.get_config()
     calls = {entry["name"]: len(entry["inbound_nodes"]) for entry in config["layers"]}
-    asked = {layer for layer, *_ in config["output_layers"].values()}
+    outputs = {layer for layer, *_ in config["output_layers"].values()}
     layers = {layer.name: layer for layer in model.layers}
     for name, followers in graph_of(model).followers.items():
-        if name not in layers or len(followers) != 1 or followers[0] not in layers or name in asked:
+        if name not in layers or len(followers) != 1 or followers[0] not in layers or name in outputs:
             continue
         worker, next_one = layers[name], layers[followers[0]]
         if calls[name] == calls[next_one.name] == 1 and _is_linear(worker) and _is_normalisation(next_one):
@@ -70,7 +70,7 @@ def _is_normalisation(layer: Any) -> bool:
 
 
 def _fold(worker: Any, normalisation: Any) -> dict[int, np.ndarray]:
-    """Returns the new values of the variables of both layers."""
+    """Returns the new values of both layers' variables."""
     mean, variance = (
         np.asarray(value).astype(np.float64) for value in (normalisation.moving_mean, normalisation.moving_variance)
     )
@@ -98,5 +98,5 @@ def _fold(worker: Any, normalisation: Any) -> dict[int, np.ndarray]:
         changed[id(normalisation.beta)] = shift + np.asarray(normalisation.beta)
     else:
         changed[id(normalisation.moving_mean)] = -shift
-    with np.errstate(over="ignore"):  # an infinity is not taken
+    with np.errstate(over="ignore"):  # the caller rejects infinities
         return {key: value.astype(np.float32) for key, value in changed.items()}

@@ -1,4 +1,4 @@
-"""The OpenVINO engine: the network converted to OpenVINO's own form, several requests at work beside each other."""
+"""The OpenVINO engine: runs the converted network with several parallel requests."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from featurebank.system.files import TEMPORARY_PREFIX
 from featurebank.system.runtime import import_tensorflow, installed_versions, threads
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-"""What the network can be computed in, and what OpenVINO calls it."""
+"""The supported precisions, and OpenVINO's names for them."""
 
 _OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "out of memory")
-"""How OpenVINO, which knows no exception for it, says that there is no memory."""
+"""Signs of a lack of memory in OpenVINO's messages; it has no exception for that."""
 _STACK_T_BYTES = 64
-"""Room for C's `stack_t`, which has 24 bytes on the systems of today."""
+"""Room for C's `stack_t`, which takes 24 bytes on today's systems."""
 _VERSION = 1
-"""Part of the recipe of a converted network; to be raised where it is converted differently than before."""
+"""Part of a converted network's recipe; raise it whenever the conversion changes."""
 _TOLERANCE = 1e-3
-"""How far a converted network may be from the original, relative to the largest feature of an image."""
+"""Largest allowed difference of a converted network from the original, relative to an image's largest feature."""
 
 
 _REQUEST = 4
-"""Images of 224 x 224 pixels that a request holds, so that their maps stay in the core's own cache.
+"""Images of 224 x 224 pixels per request, so that their maps fit the core's own cache.
 
 Measured on two cores, images a second of processor time. EfficientNet-Lite0 at 224 pixels: 219 for 1 image, 223 for 2,
 214 for 4, 194 for 8, 184 for 16; at 32 pixels 3770, 5610 for 4, 6030 for 8, 6380 for 32. ResNet50 in bfloat16: 64 for
@@ -45,20 +45,20 @@ Measured on two cores, images a second of processor time. EfficientNet-Lite0 at 
 class OpenVINOEngine(PooledEngine):
     """Runs a backbone's taps in OpenVINO on the processor.
 
-    The precision is always told to OpenVINO, which would take bfloat16 by itself wherever the processor has it. Threads
-    are not pinned to cores: decoding wants them too, and several processes of one machine would choose the same.
+    The precision is always set: OpenVINO would choose bfloat16 itself wherever the processor has it. Threads are not
+    pinned to cores: decoding needs cores too, and several processes of one machine would choose the same ones.
 
     Args:
         backbone: the network to run.
-        taps: what to compute in one pass; the network is cut after the last layer that they need.
-        batch_size: how many images are handed over at once.
+        taps: the taps to compute in one pass; the network is cut after the last layer that they need.
+        batch_size: number of images per batch.
         precision: "float32" or "bfloat16".
-        cache: where converted networks are kept; None keeps none.
-        say: is told in one line what the user should know.
+        cache: directory for converted networks; None writes none.
+        say: callback that receives one-line notes for the user.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.
-        ConfigError: the precision is not one of this engine, or not one of this processor.
+        ConfigError: the engine or the processor does not support the precision.
         EngineError: OpenVINO cannot run this network.
         UnknownNameError: the network has no such tap.
     """
@@ -75,14 +75,14 @@ class OpenVINOEngine(PooledEngine):
             request = request_size(backbone.image_size, batch_size, most=_REQUEST)
             model = _network(core, backbone, taps, cache, say)
             compiled = _compile(core, model, (request, backbone.image_size), precision)
-            # One request more than can run at a time: while its answer is copied, no stream waits.
+            # One request more than can run at a time: no stream waits while an answer is copied.
             requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
             runs = [_OpenVINORequest(compiled, taps) for _ in range(requests)]
         super().__init__(runs, request=request, batch_size=batch_size, image_size=backbone.image_size)
 
 
 def openvino_version() -> str | None:
-    """Returns the version of OpenVINO that is installed, without importing it."""
+    """Returns the version of the installed OpenVINO, without importing it; None if it is not installed."""
     if find_spec("openvino") is None:
         return None
     return installed_versions("openvino").get("openvino", "of unknown version")
@@ -99,16 +99,16 @@ def has_bfloat16() -> bool:
 
 
 def import_openvino() -> Any:
-    """Imports OpenVINO, which then reports to nobody.
+    """Imports OpenVINO with its telemetry disabled.
 
-    Where `openvino_telemetry` is installed, and OpenVINO's package requires it, the import itself would tell a server
-    of it, and leave a file in the user's home. Without that package OpenVINO puts an empty class in its place.
+    OpenVINO's package requires `openvino_telemetry`, which would report the import to a server and leave a file in the
+    user's home. Without that package, OpenVINO uses an empty class in its place.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.
     """
     telemetry = sys.modules.get("openvino_telemetry")
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # for an import: there is no such module
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # an import then finds no such module
     try:
         import openvino
     except ImportError as error:
@@ -122,7 +122,7 @@ def import_openvino() -> Any:
 
 
 class _OpenVINORequest:
-    """One request of OpenVINO, used again and again."""
+    """One inference request of OpenVINO, used repeatedly."""
 
     def __init__(self, compiled: Any, taps: Sequence[str]) -> None:
         self._request = compiled.create_infer_request()
@@ -144,55 +144,55 @@ class _OpenVINORequest:
 
 
 def _network(core: Any, backbone: Backbone, taps: Sequence[str], cache: Path | None, say: Callable[[str], None]) -> Any:
-    """Takes a network from the cache, or converts it and leaves it there."""
+    """Loads a network from the cache, or converts it and saves it there."""
     recipe = {
         "backbone": backbone.digest, "taps": list(taps), "openvino": openvino_version(), "conversion": _VERSION,
     }  # fmt: skip
     if cache is None:
         return _convert(core, backbone, taps)
     path = converted.path_of(cache, backbone.name, recipe)
-    if found := converted.load(path, recipe):
-        description, weights = found
+    if saved := converted.load(path, recipe):
+        description, weights = saved
         return core.read_model(description, import_openvino().Tensor(weights))
     model = _convert(core, backbone, taps)
     try:
         converted.save(path, recipe, *_serialized(model, path.parent))
-    except (OSError, RuntimeError) as error:  # OpenVINO's own where it cannot write
-        say(f"the converted network is not kept for the next time: {_line(error)}")
+    except (OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError if it cannot write
+        say(f"the converted network cannot be saved for the next time: {_line(error)}")
     return model
 
 
 def _convert(core: Any, backbone: Backbone, taps: Sequence[str]) -> Any:
-    """Converts a network, and compares what it gives with what Keras gives."""
+    """Converts a network, and compares its features with those of Keras."""
     tf = import_tensorflow()
     network = backbone.tap_model(taps)
     shape = (None, backbone.image_size, backbone.image_size, 3)
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)], autograph=False)  # type: ignore[untyped-decorator]
     def forward(images: Any) -> dict[str, Any]:
-        found = network(tf.cast(images, tf.float32), training=False)
-        return {_name(place): found[tap] for place, tap in enumerate(taps)}
+        features = network(tf.cast(images, tf.float32), training=False)
+        return {_name(place): features[tap] for place, tap in enumerate(taps)}
 
     images = np.random.default_rng(0).integers(0, 256, (2, *shape[1:]), dtype=np.uint8)
     try:
         model = import_openvino().convert_model(forward.get_concrete_function())
         run = _OpenVINORequest(_compile(core, model.clone(), (len(images), backbone.image_size), "float32"), taps)
-    except Exception as error:  # a converter of any network can fail in any way
+    except Exception as error:  # converting an arbitrary network can fail in any way
         message = f"OpenVINO cannot run {backbone.name}: {_line(error)}"
         raise EngineError(message) from error
-    expected, found = forward(images), run(images)
+    expected, features = forward(images), run(images)
     for place, tap in enumerate(taps):
-        _refuse_difference(backbone.name, tap, np.asarray(expected[_name(place)]), found[tap])
+        _refuse_difference(backbone.name, tap, np.asarray(expected[_name(place)]), features[tap])
     return model
 
 
-def _refuse_difference(backbone: str, tap: str, expected: np.ndarray, found: np.ndarray) -> None:
-    expected, found = expected.reshape(len(expected), -1), found.reshape(len(found), -1)
+def _refuse_difference(backbone: str, tap: str, expected: np.ndarray, features: np.ndarray) -> None:
+    expected, features = expected.reshape(len(expected), -1), features.reshape(len(features), -1)
     scale = np.where(np.isfinite(expected), np.abs(expected), 0).max(axis=1, keepdims=True)
-    if not np.allclose(found, expected, rtol=0, atol=_TOLERANCE * scale, equal_nan=True):
+    if not np.allclose(features, expected, rtol=0, atol=_TOLERANCE * scale, equal_nan=True):
         message = (
-            f"OpenVINO gives other features than Keras for tap '{tap}' of {backbone}: expected a difference of at most "
-            f"{_TOLERANCE:g} of the largest"
+            f"OpenVINO computes other features than Keras for tap '{tap}' of {backbone}: expected a difference of at "
+            f"most {_TOLERANCE:g} of the largest"
         )
         raise EngineError(message)
 
@@ -213,9 +213,9 @@ def compile_model(core: Any, model: Any, options: Mapping[str, Any]) -> Any:
     """Compiles a model for the processor; see `kept_signal_stack`.
 
     Args:
-        core: of OpenVINO.
-        model: what is compiled.
-        options: of the plugin.
+        core: the `openvino.Core`.
+        model: the model to compile.
+        options: properties of the CPU plugin.
     """
     with kept_signal_stack():
         return core.compile_model(model, "CPU", dict(options))
@@ -223,10 +223,10 @@ def compile_model(core: Any, model: Any, options: Mapping[str, Any]) -> Any:
 
 @contextlib.contextmanager
 def kept_signal_stack() -> Iterator[None]:
-    """Leaves this thread the stack on which its signals are handled, whatever OpenVINO does in the block.
+    """Preserves this thread's signal stack, whatever OpenVINO does in the block.
 
-    OpenVINO (2026.4) gives a thread that computes a stack for signals, and later frees that memory without taking the
-    stack back. The next signal, as Ctrl-C, then ended the process with a segmentation fault.
+    OpenVINO (2026.4) gives a computing thread an alternate stack for signals, and later frees that memory without
+    unregistering the stack. The next signal, as Ctrl-C, then ended the process with a segmentation fault.
     """
     if os.name != "posix":
         yield
@@ -264,7 +264,7 @@ def _has_bfloat16(core: Any) -> bool:
 
 
 def _name(place: int) -> str:
-    """The name of a tap inside OpenVINO, whose own names have rules about colons."""
+    """Returns the name of a tap inside OpenVINO, which restricts colons in names."""
     return f"tap_{place}"
 
 

@@ -1,4 +1,4 @@
-"""Batches on their way through an engine: cut into requests, run by a few threads, put together again."""
+"""Runs batches on a pool of threads: splits them into requests and joins the answers."""
 
 from __future__ import annotations
 
@@ -14,34 +14,38 @@ from typing import TypeAlias
 import numpy as np
 
 Run: TypeAlias = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-"""Computes one request, (n, size, size, 3) uint8 -> for each tap (n, ...), which may be overwritten by its next one."""
+"""Computes one request, (n, size, size, 3) uint8 -> (n, ...) per tap; its next call may overwrite the answer."""
 Answer: TypeAlias = dict[str, np.ndarray]
 
 
 def request_size(image_size: int, batch_size: int, *, most: int) -> int:
-    """Returns how many images one request holds: few of large images, many of small ones.
+    """Returns the number of images per request: few if they are large, many if they are small.
 
-    A batch is cut into equal requests, since a shorter one takes as long as a full one.
+    A batch is split into equal requests, because a partial request takes as long as a full one.
 
     Args:
         image_size: the side of the images in pixels.
-        batch_size: images in a batch, at most.
-        most: how many images of 224 x 224 pixels a request may hold; of other sizes, as many pixels.
+        batch_size: the largest batch.
+        most: number of images of 224 x 224 pixels per request; for other sizes, the number with as many pixels.
+
+    Example:
+        >>> request_size(224, 32, most=4), request_size(32, 32, most=4)
+        (4, 32)
     """
     requests = -(-batch_size // max(1, round(most * 224**2 / image_size**2)))
     return -(-batch_size // requests)
 
 
 class PooledEngine:
-    """An engine that runs batches on one thread for each of some `Run`s.
+    """An engine that runs batches on several threads, one for each `Run`.
 
-    Its threads hold no program back from ending: at the end of the process each is waited for until it has finished
-    the request that it is at, and what has not begun is cancelled. So they are when nobody holds the engine any more.
+    The threads do not keep a program from ending: at the end of the process, each finishes its current request, and
+    waiting requests are cancelled. The same happens when the engine is garbage-collected.
 
     Args:
-        runs: what computes a request; each is called by one thread only.
-        request: images in a request, at most.
-        batch_size: images in a batch, at most.
+        runs: functions that compute a request; each is called by only one thread.
+        request: the largest number of images per request.
+        batch_size: the largest number of images per batch.
         image_size: the side of the images in pixels.
     """
 
@@ -63,7 +67,7 @@ class PooledEngine:
         self._stop = weakref.finalize(self, _stop, self._todo, closing, threads)
 
     def submit(self, images: np.ndarray) -> Future[Answer]:
-        """Hands a batch over; see `Engine.submit`."""
+        """Submits a batch; see `Engine.submit`."""
         if not self._stop.alive:
             message = "the engine is closed"
             raise RuntimeError(message)
@@ -85,27 +89,27 @@ class PooledEngine:
         return self.submit(images).result()
 
     def close(self) -> None:
-        """Ends the threads, each after the request that it is at; what has not begun is cancelled."""
+        """Stops the threads, each after its current request; waiting requests are cancelled."""
         self._stop()
 
 
 @dataclass
 class _Batch:
-    """The answer to a batch, while requests fill it."""
+    """The answer to a batch while requests fill it."""
 
     count: int
     left: int
-    """Requests that are still to be answered."""
+    """Number of unanswered requests."""
     future: Future[Answer] = field(default_factory=Future)
     _answer: Answer = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def fill(self, start: int, found: Mapping[str, np.ndarray]) -> None:
+    def fill(self, start: int, features: Mapping[str, np.ndarray]) -> None:
         with self._lock:
-            for tap, rows in found.items():
+            for tap, rows in features.items():
                 if tap not in self._answer:
                     self._answer[tap] = np.empty((self.count, *rows.shape[1:]), np.float32)
-        for tap, rows in found.items():
+        for tap, rows in features.items():
             self._answer[tap][start : start + len(rows)] = rows
         with self._lock:
             self.left -= 1
@@ -133,9 +137,9 @@ def _work(run: Run, todo: queue.SimpleQueue[_Request | None], closing: threading
         elif not request.batch.future.done():
             try:
                 request.batch.fill(request.start, run(request.images))
-            except BaseException as error:  # noqa: BLE001 - whoever waits for the batch raises it
+            except BaseException as error:  # noqa: BLE001 - it is raised to the caller that waits for the batch
                 request.batch.fail(error)
-        del request  # the images of the last batch are not held until the next one comes
+        del request  # otherwise the last batch's images would stay in memory until the next one comes
 
 
 def _stop(

@@ -1,4 +1,4 @@
-"""The TensorFlow engine: one traced function over constants, for requests of one shape."""
+"""The TensorFlow engine: one traced function of constant weights and one request shape."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from featurebank.errors import ConfigError, EngineError
 from featurebank.system.runtime import import_tensorflow, threads
 
 PRECISIONS = ("float32", "float16", "bfloat16")
-"""What the network can be computed in; the last two on a GPU alone."""
+"""The supported precisions; the last two only on a GPU."""
 
 _REQUEST = 16
-"""Images of 224 x 224 pixels that a request holds.
+"""Images of 224 x 224 pixels per request.
 
 Measured on two cores, images a second. EfficientNet-Lite0: 190 for 1 image, 240 for 2, 310 for 4, 345 for 8, 358 for
 16, 348 for 32; ResNet50: 56 for 4 and more."""
 
 
 _CONSTANTS_BYTES = 200 << 20
-"""Weights up to here are constants of the function.
+"""Weights up to this size become constants of the function.
 
-TensorFlow prepares constants once for all images, but copies them ten times before the first: ConvNeXt-Large (0.8 GB)
-peaked at 22 GB with constants, at 9 GB without, at the same speed."""
+TensorFlow optimizes constants once for all images, but copies them ten times before the first one: ConvNeXt-Large
+(0.8 GB) peaked at 22 GB with constants and at 9 GB without, at the same speed."""
 
 
 class TensorFlowEngine(PooledEngine):
-    """Runs a backbone's taps in one `tf.function` of a fixed shape, so that it is traced once.
+    """Runs a backbone's taps in one `tf.function` of a fixed shape, so that it is traced only once.
 
-    Weights that are not large are constants of the function, so that TensorFlow can prepare them once for all images.
+    Weights of moderate size become constants of the function, so that TensorFlow optimizes them once for all images.
 
     Args:
         backbone: the network to run.
@@ -46,7 +46,7 @@ class TensorFlowEngine(PooledEngine):
         say: not used: this engine has no warnings.
 
     Raises:
-        ConfigError: the precision is not one of this engine, or not one of this device.
+        ConfigError: the engine or the device does not support the precision.
         UnknownNameError: the network has no such tap.
     """
 
@@ -59,10 +59,10 @@ class TensorFlowEngine(PooledEngine):
         gpus = visible_gpus()
         policy = dtype_policy(precision, gpus)
         tf = import_tensorflow()
-        if gpus and policy == "float32":  # otherwise it would be computed with 10 bits of 23 on recent ones
+        if gpus and policy == "float32":  # recent GPUs would compute with 10 of the 23 bits
             tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
         size = backbone.image_size
-        # Two at a time: while one waits for its threads to come together, or for a GPU's memory, the other computes.
+        # Two at a time: while one waits for its threads to join, or for a GPU's memory, the other computes.
         workers = 2 if gpus else min(2, threads())
         request = batch_size if gpus else request_size(size, batch_size, most=_REQUEST)
         forward = _function(tf, with_policy(backbone.tap_model(taps), policy), (request, size, size, 3))
@@ -72,12 +72,12 @@ class TensorFlowEngine(PooledEngine):
 
 
 def dtype_policy(precision: str, gpus: int) -> str:
-    """Returns the policy of Keras in which a network gives features of some precision.
+    """Returns the Keras dtype policy that computes in a precision.
 
-    On a processor only float32: bfloat16 in OpenVINO is 1.4 times as fast as in TensorFlow (ResNet50; Lite0: 1.3).
+    On a processor only float32: bfloat16 is 1.4 times as fast in OpenVINO as in TensorFlow (ResNet50; Lite0: 1.3).
 
     Raises:
-        ConfigError: there is no such precision, or not on this device.
+        ConfigError: the engine or this device does not support the precision.
     """
     if precision not in PRECISIONS:
         message = f"engine tensorflow cannot compute in '{precision}': expected {', '.join(PRECISIONS)}"
@@ -86,7 +86,7 @@ def dtype_policy(precision: str, gpus: int) -> str:
         return "float32"
     if not gpus:
         message = (
-            f"engine tensorflow computes in {precision} on a GPU only, and none is visible: use float32, or bfloat16 "
+            f"engine tensorflow computes in {precision} only on a GPU, and none is visible: use float32, or bfloat16 "
             "with --engine openvino"
         )
         raise ConfigError(message)
@@ -94,7 +94,7 @@ def dtype_policy(precision: str, gpus: int) -> str:
 
 
 class _TensorFlowRequest:
-    """The function, and room for a request that is shorter than its shape."""
+    """The traced function, with a buffer that pads a partial request to the full shape."""
 
     def __init__(self, tf: Any, forward: Any, shape: tuple[int, ...]) -> None:
         self._tf = tf
@@ -107,8 +107,8 @@ class _TensorFlowRequest:
             self._padded[:count] = images
             images = self._padded
         try:
-            found = self._forward(self._tf.constant(images))
-            return {tap: value.numpy()[:count] for tap, value in found.items()}
+            features = self._forward(self._tf.constant(images))
+            return {tap: value.numpy()[:count] for tap, value in features.items()}
         except self._tf.errors.ResourceExhaustedError as error:
             raise MemoryError(error.message) from error
         except self._tf.errors.OpError as error:
@@ -130,15 +130,15 @@ def _function(tf: Any, model: Any, shape: tuple[int, ...]) -> Any:
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)], autograph=False)  # type: ignore[untyped-decorator]
     def forward(images: Any) -> dict[str, Any]:
         weights = outside or [[tf.constant(value) for value in group] for group in (trainable, frozen)]
-        found, _ = model.stateless_call(*weights, tf.cast(images, tf.float32), training=False)
-        return {tap: tf.cast(value, tf.float32) for tap, value in found.items()}
+        features, _ = model.stateless_call(*weights, tf.cast(images, tf.float32), training=False)
+        return {tap: tf.cast(value, tf.float32) for tap, value in features.items()}
 
     forward.get_concrete_function()
     return forward
 
 
 def with_policy(model: Any, policy: str) -> Any:
-    """Returns the network with its layers in another precision; images and variables stay float32."""
+    """Clones the network with its layers in another precision; images and variables stay float32."""
     import keras
 
     if policy == "float32":
@@ -150,6 +150,6 @@ def with_policy(model: Any, policy: str) -> Any:
             config["dtype"] = policy
         return type(layer).from_config(config)
 
-    made = keras.models.clone_model(model, clone_function=clone)
-    made.set_weights(model.get_weights())
-    return made
+    network = keras.models.clone_model(model, clone_function=clone)
+    network.set_weights(model.get_weights())
+    return network

@@ -89,7 +89,7 @@ def test_without_openvino(monkeypatch: pytest.MonkeyPatch, lite: Backbone) -> No
     assert load_engine("auto", lite, ["pooled"], batch_size=2).name == "tensorflow"
     with pytest.raises(MissingDependencyError, match=r"pip install 'openvino>=2025\.1'"):
         load_engine("openvino", lite, ["pooled"], batch_size=2)
-    with pytest.raises(ConfigError, match="bfloat16 on a GPU only, and none is visible: use float32"):
+    with pytest.raises(ConfigError, match="bfloat16 only on a GPU, and none is visible: use float32"):
         load_engine("auto", lite, ["pooled"], batch_size=2, precision="bfloat16")
 
 
@@ -103,7 +103,7 @@ def test_a_network_that_openvino_cannot_run(monkeypatch: pytest.MonkeyPatch, lit
     assert engine.name == "tensorflow"
     assert engine(images(2))["pooled"].shape == (2, 1280)
     reason = "OpenVINO cannot run efficientnet_lite0: no rule for operation 'Odd'"
-    assert said == [f"engine tensorflow is taken, which is slower: {reason}"]
+    assert said == [f"engine tensorflow is used, which is slower: {reason}"]
     with pytest.raises(EngineError, match=f"^{reason}$"):
         load_engine("openvino", lite, ["pooled"], batch_size=2)
 

@@ -111,7 +111,7 @@ def test_a_cache_that_cannot_be_written_is_told(lite: Backbone, tmp_path: Path) 
     engine = OpenVINOEngine(lite, TAPS, batch_size=4, cache=tmp_path, say=said.append)
     assert engine(images(4))["pooled"].shape == (4, 1280)
     (line,) = said
-    assert line.startswith("the converted network is not kept for the next time: ")
+    assert line.startswith("the converted network cannot be saved for the next time: ")
     assert DIRECTORY in line
 
 

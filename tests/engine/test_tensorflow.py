@@ -30,7 +30,7 @@ def test_policy(precision: str, gpus: int, policy: str) -> None:
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_half_precision_needs_a_gpu(precision: str) -> None:
-    with pytest.raises(ConfigError, match=f"computes in {precision} on a GPU only, and none is visible: use float32"):
+    with pytest.raises(ConfigError, match=f"computes in {precision} only on a GPU, and none is visible: use float32"):
         dtype_policy(precision, 0)
 
 

@@ -1,4 +1,4 @@
-"""Stage: a dataset in, a report on it out: what can be used, duplicates, near duplicates, advice.
+"""Stage: inspects a dataset and reports usable images, duplicates, near duplicates and advice.
 
-`stage` is the entry; `survey` looks at every image once; `page` draws the report as HTML.
+`stage` is the entry point; `survey` decodes every image once; `page` renders the report as HTML.
 """

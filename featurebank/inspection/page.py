@@ -1,4 +1,4 @@
-"""The page of `featurebank inspect -o`."""
+"""The HTML page of `featurebank inspect -o`."""
 
 from __future__ import annotations
 
@@ -20,73 +20,73 @@ from featurebank.system.files import write_bytes
 _UNREADABLE = 200
 _CLASSES = 500
 _TINY = 40
-"""Images up to this side are enlarged, and stored without loss: at 32 pixels, what JPEG does is seen."""
+"""Images up to this side are enlarged, and stored losslessly: at 32 pixels, artefacts of JPEG are visible."""
 _ENLARGED = 64
 _QUALITY = 85
 
 
-def write_page(found: Inspection, path: Path) -> None:
+def write_page(report: Inspection, path: Path) -> None:
     """Writes the page of an inspection, atomically.
 
     Args:
-        found: what to show.
-        path: of the HTML file; its folder is made if it is not there.
+        report: the inspection to show.
+        path: of the HTML file; its directory is created if it does not exist.
 
     Raises:
-        DiskFullError: no space is left.
+        DiskFullError: no space is left on the disk.
     """
-    write_bytes(path, render_page(found).encode())
+    write_bytes(path, render_page(report).encode())
 
 
-def render_page(found: Inspection) -> str:
-    """Returns the page of an inspection: one HTML document with all its pictures inside."""
+def render_page(report: Inspection) -> str:
+    """Renders an inspection as one HTML document that contains all its pictures."""
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,  # ids are names of files, which may be anything
+        autoescape=True,  # ids are file names, which may hold anything
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["picture"] = _picture
     return environment.get_template("inspect.html.jinja").render(
-        found=found,
-        advice=advise(found),
+        report=report,
+        advice=advise(report),
         number=number,
-        classes=_classes(found),
-        class_totals=found.class_totals,
-        histograms=_histograms(found),
-        one_size=found.one_size,
-        unreadable=found.unreadable[:_UNREADABLE],
-        groups=_groups(found),
-        pairs=_pairs(found),
+        classes=_classes(report),
+        class_totals=report.class_totals,
+        histograms=_histograms(report),
+        one_size=report.one_size,
+        unreadable=report.unreadable[:_UNREADABLE],
+        groups=_groups(report),
+        pairs=_pairs(report),
     )
 
 
-def _classes(found: Inspection) -> list[dict[str, Any]]:
-    """Returns for each class its bar: the width of each split's part in percent of the largest class."""
-    totals = found.class_totals
+def _classes(report: Inspection) -> list[dict[str, Any]]:
+    """Returns the bar of each class: the width of each split's part in percent of the largest class."""
+    totals = report.class_totals
     largest = max(1, *totals.values())
     return [
         {
             "name": name, "total": totals[name],
-            "parts": [(split, row[name], f"{100 * row[name] / largest:.3f}") for split, row in found.counts.items()],
+            "parts": [(split, row[name], f"{100 * row[name] / largest:.3f}") for split, row in report.counts.items()],
         }
-        for name in found.classes[:_CLASSES]
+        for name in report.classes[:_CLASSES]
     ]  # fmt: skip
 
 
-def _histograms(found: Inspection) -> list[dict[str, Any]]:
+def _histograms(report: Inspection) -> list[dict[str, Any]]:
     measures = {
-        "width in pixels": found.sizes["width"], "height in pixels": found.sizes["height"],
-        "width / height": found.aspect_ratios, "megapixels": found.sizes["megapixels"],
+        "width in pixels": report.sizes["width"], "height in pixels": report.sizes["height"],
+        "width / height": report.aspect_ratios, "megapixels": report.sizes["megapixels"],
     }  # fmt: skip
     return [_histogram(name, values) for name, values in measures.items()]
 
 
 def _histogram(name: str, values: Distribution) -> dict[str, Any]:
-    """Returns the rectangles of a histogram of 200 x 60 units, the smallest of which can still be seen."""
+    """Returns the rectangles of a histogram of 200 x 60 units; the smallest is still visible."""
     low, median, high = (values.quantiles[key] for key in ("min", "median", "max"))
     most, width = max(values.counts, default=1), 200 / max(1, len(values.counts))
     bars = [
@@ -107,24 +107,24 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits, at least
 
 
-def _groups(found: Inspection) -> list[dict[str, Any]]:
-    groups = found.duplicates.groups[:GROUPS_PICTURED]
-    return [_group(found, group.images, {"flag": group.differ_in}) for group in groups]
+def _groups(report: Inspection) -> list[dict[str, Any]]:
+    groups = report.duplicates.groups[:GROUPS_PICTURED]
+    return [_group(report, group.images, {"flag": group.differ_in}) for group in groups]
 
 
-def _group(found: Inspection, places: tuple[ImagePlace, ...], more: Mapping[str, Any]) -> dict[str, Any]:
-    shown = [(place, found.thumbnails.get(place.id)) for place in places[:PLACES_PICTURED]]
+def _group(report: Inspection, places: tuple[ImagePlace, ...], more: Mapping[str, Any]) -> dict[str, Any]:
+    shown = [(place, report.thumbnails.get(place.id)) for place in places[:PLACES_PICTURED]]
     return {**more, "places": shown, "hidden": len(places) - len(shown)}
 
 
-def _pairs(found: Inspection) -> list[dict[str, Any]]:
-    near = found.near_duplicates
+def _pairs(report: Inspection) -> list[dict[str, Any]]:
+    near = report.near_duplicates
     pairs = near.pairs[:GROUPS_PICTURED] if near else ()
-    return [_group(found, (pair.a, pair.b), {"cosine": f"{pair.cosine:.4f}"}) for pair in pairs]
+    return [_group(report, (pair.a, pair.b), {"cosine": f"{pair.cosine:.4f}"}) for pair in pairs]
 
 
 def _picture(image: np.ndarray | None) -> dict[str, Any] | None:
-    """Returns the address of a picture (its data) and its size on the page."""
+    """Returns a picture as a data URL, and its size on the page."""
     if image is None:
         return None
     height, width = image.shape[:2]

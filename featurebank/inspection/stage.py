@@ -1,4 +1,4 @@
-"""Stage: a dataset -> what one wants to know of it before anything else."""
+"""Stage: inspects a dataset before any features are extracted."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 MOST_GROUPS = 1000
 GROUPS_PICTURED = 30
-"""Groups and pairs, from the first, of which thumbnails are made."""
+"""Number of groups and pairs, from the first, that get thumbnails."""
 PLACES_PICTURED = 6
 _SAMPLES = 400
-"""Sample images in all, at most."""
+"""Largest total number of sample images."""
 _AUGMENTED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class InspectOptions(StageOptions):
-    """What is shown of a dataset, and what counts as alike; see `inspect_dataset`."""
+    """Options of an inspection; see `inspect_dataset`."""
 
     views: Annotated[int, Ge(1)] = 4
     image_size: Annotated[int, Ge(1)] = 224
@@ -47,7 +47,7 @@ class InspectOptions(StageOptions):
 
 @dataclass(frozen=True)
 class Views:
-    """An image as a bank will hold it: clean, and under its first augmented views."""
+    """An image as a bank will hold it: clean and in its first augmented views."""
 
     id: str
     images: tuple[np.ndarray, ...]
@@ -56,56 +56,56 @@ class Views:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `inspect_dataset` found out."""
+    """The result of `inspect_dataset`."""
 
     dataset: str
-    """The canonical text that loads it."""
+    """The canonical specification that loads the dataset."""
     images: int
     classes: tuple[str, ...]
     splits: Mapping[str, int]
-    """Images of each split that can be used."""
+    """Number of usable images of each split."""
     counts: Mapping[str, Mapping[str, int]]
-    """The same for each class: {split: {class: number}}."""
+    """Number of usable images by split and class: {split: {class: number}}."""
     sizes: Mapping[str, Distribution]
-    """Of "width" and "height" in pixels, and of "megapixels"."""
+    """Distributions of "width" and "height" in pixels, and of "megapixels"."""
     aspect_ratios: Distribution
-    """Width by height."""
+    """Width divided by height."""
     formats: Mapping[str, int]
     modes: Mapping[str, int]
     rotated: int
     unreadable: tuple[Skipped, ...]
     duplicates: DuplicateList
     near_duplicates: NearDuplicates | None
-    """None without a bank."""
+    """None if there was no bank."""
     warnings: tuple[str, ...]
     samples: Mapping[str, tuple[str, ...]]
-    """The ids of some images of each class."""
+    """Ids of some images of each class."""
     views: tuple[Views, ...]
-    """Of one sample image of some classes, if an augmentation was given."""
+    """Views of one sample image of some classes; empty without an augmentation."""
     thumbnails: Mapping[str, np.ndarray]
-    """(h, w, 3) uint8 by id, of the samples and of the first duplicates and near duplicates."""
+    """(h, w, 3) uint8 by id, for the samples and for the first duplicates and near duplicates."""
 
     @property
     def class_totals(self) -> dict[str, int]:
-        """Images of each class that can be used."""
+        """Number of usable images of each class."""
         return {name: sum(row[name] for row in self.counts.values()) for name in self.classes}
 
     @property
     def one_size(self) -> str | None:
-        """The one size of all images, as "32 x 32"; None if they differ."""
+        """The common size of all images, as "32 x 32"; None if they differ."""
         width, height = self.sizes["width"].quantiles, self.sizes["height"].quantiles
         same = width["min"] == width["max"] > 0 and height["min"] == height["max"]
         return f"{width['min']:.0f} x {height['min']:.0f}" if same else None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what `featurebank inspect --json` prints: all but the pictures."""
+        """Returns the object that `featurebank inspect --json` prints: everything but the pictures."""
         plain = (
             "dataset", "images", "classes", "splits", "counts", "formats", "modes", "rotated", "warnings", "samples",
         )  # fmt: skip
         groups, near = self.duplicates, self.near_duplicates
         return {
             **{name: getattr(self, name) for name in plain},
-            "sizes": {name: found.to_json() for name, found in self.sizes.items()},
+            "sizes": {name: values.to_json() for name, values in self.sizes.items()},
             "aspect_ratios": self.aspect_ratios.to_json(),
             "unreadable": [vars(entry) for entry in self.unreadable],
             "duplicates": [{**vars(group), "images": [vars(i) for i in group.images]} for group in groups.groups],
@@ -131,25 +131,30 @@ def inspect_dataset(
     seed: int = 0,
     reporter: Reporter = SILENT,
 ) -> Inspection:
-    """Looks at every image of a dataset once.
+    """Inspects a dataset: decodes every image once, counts, and looks for duplicates.
 
     Args:
-        dataset: the images; they are all decoded, a few at a time.
-        bank: features of this dataset, to find images of different splits that are nearly the same;
+        dataset: the images; all are decoded, a few at a time.
+        bank: features of this dataset, to detect nearly identical images in different splits;
             `featurebank.inspection.near_duplicates.bank_of` finds it. One copy of the tap is held in memory.
-        augmentation: what to show some images under.
-        views: how many augmented views of each.
-        image_size: the side in pixels that images are brought to before they are augmented.
-        resize: how they become square; see `featurebank.load_backbone`.
-        levels: of grey images of more than eight bits; see `featurebank.load_backbone`.
-        sample: images of each class to show (fewer where there are many classes).
+        augmentation: the augmentation of which some views are shown.
+        views: number of augmented views per image.
+        image_size: the side in pixels to which images are resized before the augmentation.
+        resize: how images become square; see `featurebank.load_backbone`.
+        levels: the range of grey images of more than eight bits; see `featurebank.load_backbone`.
+        sample: number of images of each class to show (fewer if there are many classes).
         near: the cosine above which two images are near duplicates.
-        seed: decides which images are shown.
-        reporter: where progress is shown.
+        seed: seed of the choice of shown images.
+        reporter: receives the progress.
 
     Raises:
         ConfigError: an option is wrong.
         BankError: the bank cannot be read.
+
+    Example:
+        >>> report = inspect_dataset(load_dataset("photos"))  # doctest: +SKIP
+        >>> report.splits, len(report.unreadable)  # doctest: +SKIP
+        ({'train': 700, 'validation': 150, 'test': 150}, 0)
     """
     options = InspectOptions(
         views=views, image_size=image_size, resize=resize, levels=levels, sample=sample, near=near, seed=seed
@@ -190,7 +195,7 @@ def inspect_dataset(
 
 
 def _samples(dataset: Dataset, usable: np.ndarray, sample: int, seed: int) -> dict[str, list[int]]:
-    """Chooses some images of each class, in the order of the classes; of the first classes if there are very many."""
+    """Samples some images of each class, in the order of the classes; only of the first classes if there are many."""
     each = min(sample, max(1, _SAMPLES // len(dataset.classes)))
     shuffled = np.random.default_rng(seed).permutation(len(dataset))
     shuffled = shuffled[usable[shuffled]]
@@ -211,18 +216,18 @@ def _sampled(samples: Mapping[str, Sequence[int]]) -> list[int]:
 def _pictured(dataset: Dataset, same: DuplicateList, alike: NearDuplicates | None) -> list[int]:
     names = [i.id for group in same.groups[:GROUPS_PICTURED] for i in group.images[:PLACES_PICTURED]]
     names += [i.id for pair in (alike.pairs[:GROUPS_PICTURED] if alike else ()) for i in (pair.a, pair.b)]
-    wanted = set(names)
-    return [row for row, name in enumerate(dataset.ids) if name in wanted] if wanted else []
+    ids = set(names)
+    return [row for row, name in enumerate(dataset.ids) if name in ids] if ids else []
 
 
 def _thumbnails(dataset: Dataset, levels: Levels | None, rows: Sequence[int]) -> dict[str, np.ndarray]:
-    found = {}
+    thumbnails = {}
     for row in dict.fromkeys(rows):
         try:
-            found[dataset.ids[row]] = look.thumbnail(dataset.image(row, levels))
-        except BadImageError:  # it changed or went since it was looked at: the page shows no picture there
+            thumbnails[dataset.ids[row]] = look.thumbnail(dataset.image(row, levels))
+        except BadImageError:  # the file has changed or gone since the survey: the page shows no picture there
             continue
-    return found
+    return thumbnails
 
 
 def _views(
@@ -232,7 +237,7 @@ def _views(
     from featurebank.augment import augment
 
     size, rule, levels = square
-    rows = np.array([found[0] for found in samples.values() if found][:_AUGMENTED], np.int64)
+    rows = np.array([positions[0] for positions in samples.values() if positions][:_AUGMENTED], np.int64)
     if not len(rows):
         return ()
     clean = np.stack([resize_image(dataset.image(row, levels), size, rule) for row in rows])

@@ -1,4 +1,4 @@
-"""One look at every image of a dataset: what can be used, how large the images are, which are there twice."""
+"""Survey of a dataset: decodes every image once, and finds unusable images, image sizes and duplicates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _Part = list[Facts | str]
 
 @dataclass(frozen=True)
 class ImagePlace:
-    """An image and where it stands."""
+    """An image with its split and its class."""
 
     id: str
     split: str
@@ -43,15 +43,15 @@ class Duplicates:
     digest: str
     images: tuple[ImagePlace, ...]
     across_splits: bool
-    """Whether they stand in different splits, so that what is learnt by heart counts as understood."""
+    """Whether they are in different splits, so that a memorised image counts as recognised."""
     across_labels: bool
-    """Whether they have different labels, of which all but one are wrong."""
+    """Whether they have different labels; then at most one label is correct."""
 
     @property
     def differ_in(self) -> str:
-        """In what they differ, in words: labels, splits, labels and splits, or nothing (then it is empty)."""
-        found = {"labels": self.across_labels, "splits": self.across_splits}
-        return " and ".join(name for name, is_so in found.items() if is_so)
+        """The columns in which the images differ: "labels", "splits", "labels and splits", or ""."""
+        differences = {"labels": self.across_labels, "splits": self.across_splits}
+        return " and ".join(name for name, is_so in differences.items() if is_so)
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,19 @@ class DuplicateList:
     """The groups of images with the same content, the most harmful first."""
 
     groups: tuple[Duplicates, ...]
-    """The first of them, if there are very many."""
+    """The groups; only the first ones if there are very many."""
     total: int
     images: int
-    """In all groups together."""
+    """Number of images in all groups."""
     across_splits: int
-    """Groups of which that is true."""
+    """Number of groups across splits."""
     across_labels: int
+    """Number of groups across labels."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """How some positive numbers are distributed: quantiles, and a histogram whose bins have equal ratios."""
+    """Distribution of positive numbers: quantiles, and a histogram whose bins have equal ratios."""
 
     quantiles: Mapping[str, float]
     """"min", "p5", "p25", "median", "p75", "p95", "max"."""
@@ -84,35 +85,35 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Survey:
-    """What `survey` saw."""
+    """The result of `survey`."""
 
     widths: np.ndarray
-    """(n,) int32 pixels of each image as it is decoded; 0 where it cannot be used."""
+    """(n,) int32, pixels of each decoded image; 0 if it is unusable."""
     heights: np.ndarray
     formats: Mapping[str, int]
-    """The most frequent first."""
+    """Number of images of each format, the most frequent first."""
     modes: Mapping[str, int]
     rotated: int
-    """Images that their EXIF orientation turned or mirrored."""
+    """Number of images that were turned or mirrored by their EXIF orientation."""
     unreadable: tuple[Skipped, ...]
 
     @property
     def usable(self) -> np.ndarray:
-        """(n,) bool: the image can be decoded."""
+        """(n,) bool: whether the image can be decoded."""
         return np.asarray(self.widths > 0)
 
 
 def survey(
     dataset: Dataset, progress: Callable[[int], None] = lambda count: None, levels: Levels | None = None
 ) -> Survey:
-    """Decodes every image of a dataset once, in threads, and keeps of each its size alone.
+    """Decodes every image of a dataset once, in threads, and keeps only its size, format and mode.
 
     Args:
         dataset: the images.
-        progress: called now and then, in this thread, with how many more are done.
-        levels: what becomes black and white in grey images of more than eight bits.
+        progress: called from time to time, in this thread, with the number of further images that are done.
+        levels: the range of grey images of more than eight bits.
     """
-    dataset.fingerprint()  # so that a file which changes meanwhile is told from one that is damaged
+    dataset.fingerprint()  # so that files which change meanwhile are distinguished from damaged ones
     sizes = np.zeros((2, len(dataset)), np.int32)
     formats: Counter[str] = Counter()
     modes: Counter[str] = Counter()
@@ -135,7 +136,7 @@ def survey(
 
 
 def count(dataset: Dataset, usable: np.ndarray) -> dict[str, dict[str, int]]:
-    """Counts some images as `Dataset.counts` does: {split: {class: number}}, with every split and every class."""
+    """Counts the usable images like `Dataset.counts`: {split: {class: number}}, with every split and every class."""
     size = len(dataset.classes)
     cells = dataset.splits[usable].astype(np.int64) * size + dataset.labels[usable]
     table = np.bincount(cells, minlength=len(SPLITS) * size).reshape(len(SPLITS), size)
@@ -145,15 +146,15 @@ def count(dataset: Dataset, usable: np.ndarray) -> dict[str, dict[str, int]]:
 
 
 def duplicates(dataset: Dataset, usable: np.ndarray, most: int) -> DuplicateList:
-    """Finds the images with the same content.
+    """Finds images with the same content.
 
     Args:
         dataset: the images.
-        usable: (n,) bool: those to look at.
-        most: groups that are listed with their images; those across labels first, then those across splits.
+        usable: (n,) bool: the images to compare.
+        most: number of groups to list with their images: first those across labels, then those across splits.
     """
     rows = np.flatnonzero(usable)
-    rows = rows[np.argsort(dataset.digests[rows], kind="stable")]  # inside a group by position
+    rows = rows[np.argsort(dataset.digests[rows], kind="stable")]  # by content, then by position
     contents = dataset.digests[rows]
     starts = np.flatnonzero(np.r_[True, contents[1:] != contents[:-1]]) if len(rows) else np.empty(0, np.int64)
     sizes = np.diff(np.r_[starts, len(rows)])
@@ -175,49 +176,49 @@ def duplicates(dataset: Dataset, usable: np.ndarray, most: int) -> DuplicateList
 
 
 def place(dataset: Dataset, row: int) -> ImagePlace:
-    """Returns where an image stands."""
+    """Returns an image with its split and its class."""
     return ImagePlace(dataset.ids[row], SPLITS[dataset.splits[row]], dataset.classes[dataset.labels[row]])
 
 
 def distribution(values: np.ndarray) -> Distribution:
-    """Describes some positive numbers; all zeros if there are none."""
+    """Describes positive numbers; all zeros if there are none."""
     if not len(values):
         return Distribution(dict.fromkeys(_QUANTILES, 0.0), (), ())
-    found = np.quantile(values, list(_QUANTILES.values()))
-    quantiles = {name: float(value) for name, value in zip(_QUANTILES, found, strict=True)}
+    values_at = np.quantile(values, list(_QUANTILES.values()))
+    quantiles = {name: float(value) for name, value in zip(_QUANTILES, values_at, strict=True)}
     low, high = quantiles["min"], quantiles["max"]
     edges = np.geomspace(low, high, _BINS + 1) if high > low else np.array([low, high])
-    edges[[0, -1]] = low, high  # but for rounding, and no value may fall out
+    edges[[0, -1]] = low, high  # exact in spite of rounding, so that no value falls outside
     counts = np.histogram(values, edges)[0] if high > low else [len(values)]
     return Distribution(quantiles, tuple(float(edge) for edge in edges), tuple(int(number) for number in counts))
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """Returns an image made smaller, to `THUMBNAIL` pixels at most: (h, w, 3) uint8. A small one stays as it is."""
+    """Shrinks an image to at most `THUMBNAIL` pixels: (h, w, 3) uint8. A smaller one stays as it is."""
     small = Image.fromarray(image)
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     return np.asarray(small)
 
 
 def _differs(column: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Returns for each group whether its values differ."""
+    """Returns, for each group, whether its values differ."""
     if not len(starts):
         return np.empty(0, bool)
     return np.asarray(np.minimum.reduceat(column, starts) != np.maximum.reduceat(column, starts))
 
 
 def _part(dataset: Dataset, levels: Levels | None, start: int, stop: int) -> _Part:
-    found: _Part = []
+    facts: _Part = []
     for index in range(start, stop):
         try:
-            found.append(dataset.facts(index, levels))
+            facts.append(dataset.facts(index, levels))
         except BadImageError as error:
-            found.append(str(error))
-    return found
+            facts.append(str(error))
+    return facts
 
 
 def _parts(dataset: Dataset, levels: Levels | None) -> Iterator[_Part]:
-    """Yields the facts of all images, in order, with a bounded number in flight."""
+    """Yields the facts of all images in order, with a bounded number in flight."""
     spans = [(start, min(start + _CHUNK, len(dataset))) for start in range(0, len(dataset), _CHUNK)]
     if not dataset.in_threads:
         yield from (_part(dataset, levels, *span) for span in spans)

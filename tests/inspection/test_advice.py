@@ -32,11 +32,11 @@ def counts(a: int, b: int) -> dict[str, dict[str, int]]:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"unreadable": (Skipped("x", "why"),)}, "1 image cannot be read: extraction leaves it out"),
-        ({"unreadable": (Skipped("x", "why"),) * 2}, "2 images cannot be read: extraction leaves them out"),
-        ({"duplicates": DuplicateList((), 3, 6, 1, 0)}, "1 image stands in more than one split"),
-        ({"duplicates": DuplicateList((), 3, 6, 0, 2)}, "2 images stand in more than one class"),
-        ({"duplicates": DuplicateList((), 3, 6, 0, 0)}, "3 images can be found more than once"),
+        ({"unreadable": (Skipped("x", "why"),)}, "1 image cannot be read: extraction skips it"),
+        ({"unreadable": (Skipped("x", "why"),) * 2}, "2 images cannot be read: extraction skips them"),
+        ({"duplicates": DuplicateList((), 3, 6, 1, 0)}, "1 image occurs in more than one split"),
+        ({"duplicates": DuplicateList((), 3, 6, 0, 2)}, "2 images occur in more than one class"),
+        ({"duplicates": DuplicateList((), 3, 6, 0, 0)}, "3 images occur more than once"),
         ({"near_duplicates": NearDuplicates("b", "pooled", 0.98, 9, 7, ())}, "7 pairs of images in different splits"),
         ({"classes": ("a", "b"), "counts": counts(2, 22)}, "'b' has 11 times as many images as 'a' (22 to 2)"),
         ({"warnings": ("something",)}, "something"),

@@ -1,4 +1,4 @@
-"""Stage: datasets and backbones in, banks out.
+"""Stage: computes the features of datasets by backbones, and fills banks with them.
 
 `extract` is the entry, in `stage`; `options` holds what a user can choose. `plan` decides what an extraction does: the
 extraction itself, a dry run (`estimate`) and a pipeline's plan all ask it. `run` computes what is missing.

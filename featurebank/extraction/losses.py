@@ -1,8 +1,8 @@
-"""When so many images are bad that the dataset, not an image, is at fault.
+"""Decides when so many images are bad that the dataset is at fault, not a single image.
 
-Broken images are left out, however many: some datasets have them. Images whose files cannot be opened, or are others
-by now, tell of a folder that is gone, a disk that has failed or a table with wrong paths: the run fails where they are
-more than a tenth (and more than a handful), or where all images from some moment on are lost.
+Broken images are skipped, however many there are: some datasets contain them. An image whose file cannot be opened, or
+has changed, hints at a missing folder, a failed disk or a table with wrong paths. So the run fails if these are more
+than a tenth (and more than a handful), or if all images after some point are lost.
 """
 
 from __future__ import annotations
@@ -14,19 +14,25 @@ from featurebank.words import counted
 
 DEFAULT_SHARE = 0.1
 FEW = 10
-"""So many may be lost of a small dataset, too, unless the user says otherwise."""
+"""Number of lost images that is accepted even in a small dataset, unless the user sets a limit."""
 IN_A_ROW = 5
-"""So many at the end of a run that are lost one after another are no accident."""
+"""This many lost images in succession at the end of a run are no accident."""
 
 
 @dataclass
 class Losses:
-    """Counts the bad images of a run.
+    """Counts the bad images of a run, and raises if there are too many.
 
     Args:
-        images: of the dataset.
-        spec: the dataset.
-        max_bad: the share that the user accepts, of broken and lost images together; None for the default.
+        images: number of images in the dataset.
+        spec: specification of the dataset.
+        max_bad: the fraction that the user accepts, of broken and lost images together; None for the default.
+
+    Example:
+        >>> losses = Losses(images=100, spec="photos", max_bad=0.0)
+        >>> losses.add("a.jpg", "it is truncated", place=3, lost=False)
+        Traceback (most recent call last):
+        featurebank.errors.DatasetError: 1 of 100 images of 'photos' cannot be used, the first is 'a.jpg': it is ...
     """
 
     images: int
@@ -39,10 +45,10 @@ class Losses:
     _last_good: int = -1
 
     def add_unreadable(self, count: int, name: str, reason: str) -> None:
-        """Counts images that could not be read when the run began; `name` and `reason` are those of the first.
+        """Counts images that were unreadable at the start of the run; `name` and `reason` belong to the first one.
 
         Raises:
-            DatasetError: they are too many.
+            DatasetError: there are too many.
         """
         if count:
             self.lost += count
@@ -50,16 +56,16 @@ class Losses:
             self._check("cannot be read")
 
     def add(self, name: str, reason: str, *, place: int, lost: bool) -> None:
-        """Counts one image that turned out to be bad.
+        """Counts one bad image.
 
         Args:
             name: its id.
-            reason: why.
-            place: in the order in which images are read.
-            lost: whether it could not be read, instead of decoded.
+            reason: why it is bad.
+            place: its position in the order of reading.
+            lost: whether its file could not be read (otherwise it could not be decoded).
 
         Raises:
-            DatasetError: they are too many now.
+            DatasetError: there are too many now.
         """
         self.first = self.first or f"'{name}': {reason}"
         if lost:
@@ -70,14 +76,14 @@ class Losses:
         self._check("could not be read any more" if lost else "cannot be used")
 
     def good(self, place: int) -> None:
-        """Notes that the image at a place, and maybe others before it, was read."""
+        """Records that the image at a position was read; those before it may still be pending."""
         self._last_good = max(self._last_good, place)
 
     def end(self) -> None:
-        """Looks at the end of a run.
+        """Checks the end of a run.
 
         Raises:
-            DatasetError: all images from some moment on are lost.
+            DatasetError: all images after some point are lost.
         """
         at_the_end = sum(place > self._last_good for place in self._lost_at)
         if at_the_end >= IN_A_ROW and self.max_bad is None:
@@ -94,8 +100,8 @@ class Losses:
     def _error(self, count: int, what: str) -> DatasetError:
         share = f"more than {100 * (DEFAULT_SHARE if self.max_bad is None else self.max_bad):g} %"
         message = (
-            f"{count} of {counted(self.images, 'image')} of '{self.spec}' {what}, the first is {self.first}: is it "
-            "all still "
-            f"there? What was computed is kept, and the same command goes on; --max-bad accepts {share}"
+            f"{count} of {counted(self.images, 'image')} of '{self.spec}' {what}, the first is {self.first}: check "
+            "that all files are "
+            f"there; the features computed so far are kept, and the same command continues; --max-bad accepts {share}"
         )
         return DatasetError(message)

@@ -1,4 +1,4 @@
-"""How to extract."""
+"""Options of an extraction."""
 
 from __future__ import annotations
 
@@ -17,18 +17,26 @@ from featurebank.system.runtime import ram_limit, threads, tidy_bytes
 from featurebank.words import counted
 
 _ACTIVATIONS = 80
-"""Bytes a pixel of one image inside of a network, at least: the input in float32, and two maps of 32 channels at half
+"""Bytes per pixel of one image inside a network, at least: the input in float32, and two maps of 32 channels at half
 the resolution."""
 _IMAGE = 3
 _LEAST_LIMIT = 1 << 30
-"""`--ram` bounds features; nobody who gives less than this means that no image shall be computed."""
+"""`--ram` limits features; a smaller value than this does not mean that no image may be computed."""
 MOST_VIEWS = 255
-"""The number of a view is one byte of a row's key."""
+"""The number of a view takes one byte of a row's key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractOptions(StageOptions):
-    """How to extract; see `featurebank.extract`."""
+    """Options of an extraction; see `featurebank.extract`.
+
+    Example:
+        >>> ExtractOptions(taps=["pooled", "map"], batch_size=64).batch_size
+        64
+        >>> ExtractOptions(batch_size=0)
+        Traceback (most recent call last):
+        featurebank.system.options.OptionsError: batch_size is 0: expected a whole number of 1 or more
+    """
 
     taps: Annotated[Sequence[str], MinLen(1), "a list of one or more taps, as ['pooled']"] = ("pooled",)
     engine: str = "auto"
@@ -40,55 +48,55 @@ class ExtractOptions(StageOptions):
     wait: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     max_bad: Annotated[float, Ge(0), Le(1), "a number from 0 to 1, as 0.2"] | None = None
-    """The share of images that may be bad before a run fails; see `featurebank.extraction.losses`."""
+    """The fraction of images that may be bad before a run fails; see `featurebank.extraction.losses`."""
 
     @cached_property
     def augmentation(self) -> Augmentation | None:
-        """The augmentations of the views."""
+        """The augmentation of the views; None without views."""
         return None if self.augment is None else Augmentation.parse(self.augment)
 
     def check(self, backbone: Backbone) -> None:
-        """Checks the options for a network.
+        """Checks the options against a network.
 
         Raises:
             ConfigError: the network has no such tap.
-            RamLimitError: images of the network's size do not fit into memory.
+            RamLimitError: a batch of images of the network's size does not fit into memory.
         """
         for tap in self.taps:
             backbone.check_tap(tap)
         self._check_memory(backbone)
 
     def _check_memory(self, backbone: Backbone) -> None:
-        """Raises RamLimitError where the images that are on their way at once take more than `--ram`."""
+        """Raises RamLimitError if the images that are processed at once need more than `--ram`."""
         pixels, limit = backbone.image_size**2, max(ram_limit(), _LEAST_LIMIT)
 
         def needed(batch: int) -> int:
-            ahead = max(2 * batch, 4 * threads())  # as `engine.feed` prepares them, and two batches beside
+            ahead = max(2 * batch, 4 * threads())  # the images that `engine.feed` prepares; two more batches follow
             return pixels * (_ACTIVATIONS + _IMAGE * (ahead + 2 * batch))
 
         if needed(self.batch_size) <= limit:
             return
-        fits = next((batch for batch in range(self.batch_size - 1, 0, -1) if needed(batch) <= limit), 0)
-        remedy = f"give --batch-size {fits} or less" if fits else "give a smaller --image-size, or a larger --ram"
-        number = self.batch_size if fits else 1
+        largest = next((batch for batch in range(self.batch_size - 1, 0, -1) if needed(batch) <= limit), 0)
+        remedy = f"use --batch-size {largest} or less" if largest else "use a smaller --image-size, or a larger --ram"
+        number = self.batch_size if largest else 1
         size = f"{backbone.image_size} x {backbone.image_size}"
         message = (
-            f"{number} image{'' if number == 1 else 's'} of {size} pixels at once take about "
+            f"{number} image{'' if number == 1 else 's'} of {size} pixels at once need about "
             f"{tidy_bytes(needed(number))} in {backbone.name}, and --ram allows {tidy_bytes(limit)}: {remedy}"
         )
         raise RamLimitError(message)
 
     def recipe(self, backbone: Backbone) -> dict[str, Any]:
-        """Returns the recipe of a bank: everything that decides a feature's value, and is its key."""
+        """Returns the recipe of a bank, which is its key: everything that decides the value of a feature."""
         views: Mapping[str, Any] | None = self.augmentation.recipe if self.augmentation else None
         return {**backbone.recipe, "precision": self.precision, "views": views}
 
     def problems(self) -> Iterator[OptionProblem]:
-        """Yields what is wrong with views and what makes them."""
+        """Yields the problems of views and their augmentation."""
         if self.views and self.augment is None:
-            text = f"{counted(self.views, 'view')} of what? give --augment, as --augment flip,rotate=10,zoom=.2"
+            text = f"{counted(self.views, 'view')} without an augmentation: add --augment, as --augment flip,zoom=.2"
             yield OptionProblem("", text)
         elif self.augment is not None and not self.views:
-            text = f"--augment {self.augment} makes nothing without --views: give the number of views, as --views 4"
+            text = f"--augment {self.augment} has no effect without --views: add the number of views, as --views 4"
             yield OptionProblem("", text)
         yield from unreadable("augment", self.augment, Augmentation.parse)

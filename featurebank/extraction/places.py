@@ -1,4 +1,4 @@
-"""Where in a cache the bank of an extraction lies, and what helps it."""
+"""The paths of an extraction's bank and of its helper files in a cache."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from featurebank.system.runtime import default_cache
 def locate(
     dataset: Dataset, backbone: Backbone, options: ExtractOptions | None = None, cache: str | Path | None = None
 ) -> Path:
-    """Returns where the bank of a dataset and a backbone lies, whether it is there or not."""
+    """Returns the path of the bank of a dataset and a backbone, whether it exists or not.
+
+    Example:
+        >>> locate(load_dataset("photos"), load_backbone("resnet50"), cache="cache")  # doctest: +SKIP
+        PosixPath('cache/photos-resnet50-1c0ffee5')
+    """
     recipe = (options or ExtractOptions()).recipe(backbone)
     return locate_bank(Path(cache) if cache else default_cache(), dataset.name, recipe)
 
@@ -24,7 +29,7 @@ def locate(
 def bank_of_earlier_rule(
     dataset: Dataset, backbone: Backbone, options: ExtractOptions, cache: str | Path | None
 ) -> str | None:
-    """Returns the name of the bank that was the default's before `AUTO`, where that is there and the default's not."""
+    """Returns the name of the bank of the default before `AUTO`, if it exists and that of today's default does not."""
     path = locate(dataset, backbone, options, cache)
     if backbone.resize_rule != AUTO or (path / MANIFEST).exists():
         return None
@@ -33,5 +38,10 @@ def bank_of_earlier_rule(
 
 
 def fingerprint_memory(cache: str | Path | None = None) -> Path:
-    """Returns where a cache remembers the content digests of files."""
+    """Returns the path of the cache of files' content digests.
+
+    Example:
+        >>> fingerprint_memory("cache").as_posix()
+        'cache/.fingerprints'
+    """
     return (Path(cache) if cache else default_cache()) / ".fingerprints"

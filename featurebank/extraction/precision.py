@@ -1,4 +1,4 @@
-"""What a lower precision does to features: the first images of an extraction, computed in both."""
+"""Effect of a lower precision on features: computes the first images of an extraction in both precisions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from featurebank.engine.catalog import Engine
 
 IMAGES = 64
-"""How many images are computed in both precisions."""
+"""Number of images that are computed in both precisions."""
 LEAST_COSINE = 0.99
-"""Below this the user is warned."""
+"""A smaller cosine causes a warning."""
 
 
 @dataclass
 class PrecisionTrial:
-    """Compares features with those of the same images in float32, until there are `IMAGES` of them.
+    """Compares features with those of the same images in float32, for the first `IMAGES` images.
 
     Args:
-        load: gives an engine in float32 for the taps of a batch.
+        load: returns a float32 engine for the taps of a batch.
     """
 
     load: Callable[[tuple[str, ...]], Engine]
@@ -29,14 +29,14 @@ class PrecisionTrial:
     _engines: dict[tuple[str, ...], Engine] = field(default_factory=dict)
 
     def add(self, images: np.ndarray, features: dict[str, np.ndarray]) -> bool:
-        """Compares a batch, where there have been too few.
+        """Compares a batch, unless enough images have been compared.
 
         Args:
             images: (n, size, size, 3) uint8.
-            features: for each tap (n, ...) float32, as they will be stored.
+            features: (n, ...) float32 for each tap, as they will be stored.
 
         Returns:
-            Whether these were the last images of the trial.
+            Whether this batch completed the comparison.
         """
         taps = tuple(tap for tap in features if self._left.setdefault(tap, IMAGES) > 0)
         if not taps:
@@ -54,20 +54,20 @@ class PrecisionTrial:
         return done
 
     def close(self) -> None:
-        """Lets go of the engine."""
+        """Closes the float32 engine."""
         while self._engines:
             self._engines.popitem()[1].close()
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Returns for each tap the mean and the least cosine, and of how many images."""
+        """Returns for each tap the mean cosine, the smallest cosine and the number of images."""
         return {
-            tap: {"mean": round(float(np.mean(found)), 5), "least": round(min(found), 5), "images": len(found)}
-            for tap, found in self.cosines.items()
+            tap: {"mean": round(float(np.mean(cosines)), 5), "least": round(min(cosines), 5), "images": len(cosines)}
+            for tap, cosines in self.cosines.items()
         }
 
 
 def _cosines(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Returns the cosine of each row with the same row of others: (n,) float64; 1 where both are zero."""
+    """Returns the cosine between corresponding rows: (n,) float64; 1 if the rows are equal."""
     a, b = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (some, others))
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     alike = np.linalg.norm(a - b, axis=1) == 0

@@ -1,4 +1,4 @@
-"""Banks that have all that is asked for: nothing has to be computed, or even written."""
+"""Opens banks that are already complete, so that nothing has to be computed or even written."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from featurebank.extraction.state import read_state
 
 
 def bank_with(path: Path, digests: np.ndarray) -> Bank | None:
-    """Opens a bank that has all of some images; None if it has not, or cannot be read.
+    """Opens a bank if it holds all of the images; returns None if some are missing or it cannot be read.
 
     Args:
-        path: of the bank.
-        digests: of the images, (n,) "S32".
+        path: the bank's directory.
+        digests: (n,) "S32", digests of the images.
     """
     with contextlib.suppress(BankError):
         bank = Bank(path)
         if contained(digests, bank.digests()).all():
-            bank.rows(bank.taps[0], [0])  # its rows are there
+            bank.rows(bank.taps[0], [0])  # proves that its rows exist
             return bank
     return None
 
@@ -37,7 +37,7 @@ def bank_as_asked(path: Path, dataset: Dataset, backbone: Backbone, options: Ext
     """Opens a bank that an extraction would leave as it is; None if there is something to write, or it cannot be read.
 
     Args:
-        path: of the bank.
+        path: the bank's directory.
         dataset: its images, as they are now, with their digests.
         backbone: the network.
         options: what is asked for.

@@ -1,8 +1,8 @@
-"""Stage: a few rows of a bank, computed anew from their images and compared with what is stored.
+"""Stage: recomputes a few rows of a bank from their images, and compares them with the stored rows.
 
-Checksums tell that a bank's bytes are those that were written. Canaries tell that they still are what the images and
-the network give: that no library has changed its arithmetic, that the weights are the same, that rows belong to their
-images.
+Checksums prove that a bank's bytes are those that were written. Recomputed rows ("canaries") prove that they still
+match the images and the network: that no library has changed its arithmetic, that the weights are the same, and that
+rows belong to their images.
 """
 
 from __future__ import annotations
@@ -22,38 +22,42 @@ from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
 
 TOLERANCE = {"float32": 1e-3, "float16": 4e-3}
-"""The largest difference allowed, relative to the largest feature of the row: engines and machines differ by less."""
+"""Largest allowed difference, relative to a row's largest feature; engines and machines differ by less."""
 
 
 @dataclass(frozen=True)
 class Canaries:
-    """What recomputing some rows has shown."""
+    """The result of recomputing some rows."""
 
     rows: int
-    """How many were computed and compared."""
+    """Number of rows that were computed and compared."""
     difference: float
     """The largest difference, relative to the largest feature of its row."""
     wrong: tuple[str, ...] = ()
     """One line for each row that differs by more than `TOLERANCE`."""
     reason: str | None = None
-    """Why none or fewer could be computed."""
+    """Why no or fewer rows could be computed."""
 
 
 def check_canaries(
     bank: Bank, *, rows: int = 4, seed: int = 0, backbone: Backbone | None = None, reporter: Reporter = SILENT
 ) -> Canaries:
-    """Computes some rows of a bank anew, in every tap and view, and compares them with what is stored.
+    """Recomputes some rows of a bank, in every tap and view, and compares them with the stored rows.
 
     Args:
         bank: the bank.
-        rows: how many images.
-        seed: of their choice.
-        backbone: the network that the bank was made by; needed where it is a model in memory or a function of the
-            user's, since no bank may say which code is to be run.
-        reporter: where progress is shown.
+        rows: number of images.
+        seed: seed of the choice of images.
+        backbone: the network of the bank. It is needed for a model in memory or a function of the user, because a bank
+            must not decide which code runs.
+        reporter: receives the progress.
 
     Returns:
-        What it has shown; images, weights or a dataset that are no longer there are a reason, no error.
+        The result; missing images, weights or datasets are a `reason`, not an error.
+
+    Example:
+        >>> check_canaries(open_bank("photos-resnet50"), rows=2).wrong  # doctest: +SKIP
+        ()
     """
     try:
         backbone = load_recorded(bank.recipe, bank.manifest.source, given=backbone)
@@ -63,9 +67,9 @@ def check_canaries(
     except (FeatureBankError, OSError) as error:
         return Canaries(0, 0.0, reason=" ".join(str(error).split()))
     if not places:
-        return Canaries(0, 0.0, reason=f"none of the images of '{dataset.spec}' are those of the bank any more")
-    reporter.say(f"loading {backbone.name} (weights {backbone.weights}) to compute {counted(len(places), 'row')} anew")
-    with reporter.step(f"computing {counted(len(places), 'row')} anew"):
+        return Canaries(0, 0.0, reason=f"no image of '{dataset.spec}' has the content that the bank was computed from")
+    reporter.say(f"loading {backbone.name} (weights {backbone.weights}) to recompute {counted(len(places), 'row')}")
+    with reporter.step(f"recomputing {counted(len(places), 'row')}"):
         return _compare(bank, backbone, [position for position, _ in places], np.stack(images))
 
 
@@ -87,7 +91,7 @@ def _compare(bank: Bank, backbone: Backbone, positions: list[int], images: np.nd
             for place in np.flatnonzero(~(differences <= limit)).tolist():
                 name = bank.ids()[positions[place]]
                 wrong.append(
-                    f"tap '{tap}' of '{name}' (view {view}) is not what the network gives now: it differs by "
+                    f"tap '{tap}' of '{name}' (view {view}) does not match the network's output now: it differs by "
                     f"{differences[place]:.2g} of its largest feature, expected at most {limit:g}"
                 )
     return Canaries(len(positions), worst, tuple(wrong))

@@ -1,4 +1,4 @@
-"""Computing what is missing: one pass over the images for all banks together."""
+"""Computes the missing rows: one pass over the images for all banks together."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from featurebank.words import counted
 
 
 class Lane(NamedTuple):
-    """Where a batch goes: the number of a bank, and the taps that it lacks."""
+    """The destination of a batch: the number of a bank, and the taps that it lacks."""
 
     bank: int
     taps: tuple[str, ...]
@@ -39,7 +39,7 @@ class Lane(NamedTuple):
 
 @dataclass
 class ExtractionRun:
-    """One extraction on its way, while it holds its banks."""
+    """One running extraction, which holds the locks of its banks."""
 
     dataset: Dataset
     targets: Sequence[Target]
@@ -47,18 +47,18 @@ class ExtractionRun:
     reporter: Reporter
     meter: Meter
     bad: dict[bytes, str] = field(default_factory=dict)
-    """The reason for each content that cannot be decoded."""
+    """The reason for each image that cannot be decoded, by its content digest."""
 
     def run(self) -> None:
-        """Computes all that is missing.
+        """Computes all missing rows.
 
         Raises:
-            ConfigError: a tap is stored in another type than is asked for.
-            DatasetError: an image cannot be used, and the user wants to stop there.
+            ConfigError: a tap is already stored with another dtype than requested.
+            DatasetError: an image cannot be used, and the options say "fail", or too many cannot.
         """
         self._refuse_unreadable()
         unreadable = self.dataset.unreadable
-        self._place = np.zeros(len(self.dataset), np.int64)  # of each image in the order in which they are read
+        self._place = np.zeros(len(self.dataset), np.int64)  # position of each image in the order of reading
         self._losses = Losses(len(self.dataset), self.dataset.spec, self.options.max_bad)
         if unreadable:
             self._losses.add_unreadable(len(unreadable), unreadable[0].id, unreadable[0].reason)
@@ -70,14 +70,18 @@ class ExtractionRun:
             self._compute(jobs)
 
     def busy(self, seconds: float) -> dict[str, float]:
-        """Returns which share of the time each part of the pipeline has worked; of decoding, of all its threads."""
+        """Returns the fraction of the time that each part of the pipeline worked; for decoding, over all threads."""
         return {
             "decode": self.meter.share("decode", seconds, threads()), "forward": self.meter.share("forward", seconds),
             "write": self.meter.share("write", seconds), "load": self.meter.share("load", seconds),
         }  # fmt: skip
 
     def finish(self, seconds: float) -> int:
-        """Lists the images that have all rows; returns how many distinct ones there are."""
+        """Lists the images that have all rows in the banks; returns the number of distinct ones.
+
+        Raises:
+            DatasetError: no image can be used.
+        """
         dataset, skipped = self.dataset, self.skipped()
         good = np.flatnonzero((dataset.digests != b"") & ~np.isin(dataset.digests, self._bad_contents()))
         if not len(good):
@@ -92,12 +96,12 @@ class ExtractionRun:
         return len(np.unique(items.digests))
 
     def skipped(self) -> list[dict[str, str]]:
-        """Returns `id`, `reason` and where it could be read `digest` of each image without a row, sorted by id."""
-        found = [{"id": s.id, "reason": s.reason} for s in self.dataset.unreadable]
+        """Returns `id`, `reason` and (if readable) `digest` of each image without a row, sorted by id."""
+        entries = [{"id": s.id, "reason": s.reason} for s in self.dataset.unreadable]
         for index in np.flatnonzero(np.isin(self.dataset.digests, self._bad_contents())).tolist():
             content = bytes(self.dataset.digests[index])
-            found.append({"id": self.dataset.ids[index], "reason": self.bad[content], "digest": content.decode()})
-        return sorted(found, key=lambda entry: entry["id"])
+            entries.append({"id": self.dataset.ids[index], "reason": self.bad[content], "digest": content.decode()})
+        return sorted(entries, key=lambda entry: entry["id"])
 
     def _refuse_unreadable(self) -> None:
         if self.options.on_bad_image == "fail" and self.dataset.unreadable:
@@ -115,19 +119,17 @@ class ExtractionRun:
                     self._image(index, levels)
             return ()
 
-        for found in feed(decode, again, self.options.batch_size):
-            self._note(found)
+        for item in feed(decode, again, self.options.batch_size):
+            self._note(item)
 
-    def _note(self, found: Bad | Batch[Lane]) -> None:
-        if not isinstance(found, Bad):
-            self._losses.good(int(self._place[found.indices].max()))
+    def _note(self, item: Bad | Batch[Lane]) -> None:
+        if not isinstance(item, Bad):
+            self._losses.good(int(self._place[item.indices].max()))
             return
         if self.options.on_bad_image == "fail":
-            raise _bad_image(self.dataset.ids[found.index], found.reason)
-        self._losses.add(
-            self.dataset.ids[found.index], found.reason, place=int(self._place[found.index]), lost=found.lost
-        )
-        self.bad[bytes(self.dataset.digests[found.index])] = found.reason
+            raise _bad_image(self.dataset.ids[item.index], item.reason)
+        self._losses.add(self.dataset.ids[item.index], item.reason, place=int(self._place[item.index]), lost=item.lost)
+        self.bad[bytes(self.dataset.digests[item.index])] = item.reason
 
     def _bad_contents(self) -> np.ndarray:
         return np.array(list(self.bad), dtype="S32")
@@ -146,33 +148,33 @@ class ExtractionRun:
     def _forward(
         self, batches: Iterator[Batch[Lane] | Bad], writers: Sequence[BackgroundWriter], advance: Advance
     ) -> None:
-        """Keeps the engines busy: the next batches are on their way before the features of the first are taken."""
+        """Keeps the engines busy: submits the next batches before it stores the features of the first."""
         running: deque[tuple[Target, Running]] = deque()
 
         def take() -> None:
             target, first = running.popleft()
             advance(target.store(first, self.dataset, writers[target.number]))
 
-        for found in batches:
-            self._note(found)
-            if isinstance(found, Bad):
+        for batch in batches:
+            self._note(batch)
+            if isinstance(batch, Bad):
                 continue
-            target = self.targets[found.lane.bank]
-            depth = target.depth(found.lane.taps)
+            target = self.targets[batch.lane.bank]
+            depth = target.depth(batch.lane.taps)
             while len(running) >= depth:
                 take()
-            self.meter.start("forward")  # before, because some engines have computed when `submit` returns
-            sent = target.submit(found.lane.taps, found)
+            self.meter.start("forward")  # before `submit`, because some engines compute before it returns
+            sent = target.submit(batch.lane.taps, batch)
             sent.parts[-1].add_done_callback(lambda _: self.meter.stop("forward"))
             running.append((target, sent))
         while running:
             take()
         self._losses.end()
         for target in self.targets:
-            target.tell_precision()  # where there were fewer images than the comparison wants
+            target.tell_precision()  # the comparison is still open if there were few images
 
     def _batches(self, jobs: Sequence[ExtractionJob]) -> Generator[Batch[Lane] | Bad, None, None]:
-        """Decodes each image once, and brings it to the input of each network in each view that lacks it."""
+        """Decodes each image once, and prepares the input of each network in each missing view."""
         distinct, numbers, bounds = schedule(jobs)
         indices = self._first[contained(self._contents, distinct)]
         place = self._place
@@ -194,14 +196,14 @@ class ExtractionRun:
                     if backbone.levels not in images:
                         images[backbone.levels] = self._image(index, backbone.levels)
                     clean[square] = backbone.resize(images[backbone.levels])
-                found = self._view(clean[square], index, job.view)
-                prepared.append((Lane(job.bank, job.taps), job.view, found))
+                image = self._view(clean[square], index, job.view)
+                prepared.append((Lane(job.bank, job.taps), job.view, image))
             return prepared
 
         return feed(prepare, map(int, indices), self.options.batch_size)
 
     def _image(self, index: int, levels: Levels | None) -> np.ndarray:
-        """Decodes an image; where its file has gone or changed meanwhile, a copy of it does as well."""
+        """Decodes an image; if its file has gone or changed meanwhile, decodes a duplicate of it."""
         try:
             return self.dataset.image(index, levels)
         except BadImageError:
@@ -220,4 +222,4 @@ class ExtractionRun:
 
 
 def _bad_image(name: str, reason: str) -> DatasetError:
-    return DatasetError(f"image '{name}' cannot be used: {reason}; mend or remove it, or use --on-bad-image skip")
+    return DatasetError(f"image '{name}' cannot be used: {reason}; repair or remove it, or use --on-bad-image skip")

@@ -1,4 +1,4 @@
-"""The images that a bank was made of, found again: by the dataset that its manifest names, and by their content."""
+"""Finds the images of a bank again: by the dataset that its manifest names, and by their content."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from featurebank.words import counted
 
 
 def original_dataset(bank: Bank) -> Dataset:
-    """Loads the dataset that a bank was made of, as it is now.
+    """Loads the dataset of a bank as it is now.
 
     Raises:
-        FeatureBankError, OSError: it is not there any more.
+        FeatureBankError, OSError: the dataset does not exist any more.
     """
     record = bank.manifest.dataset
     try:
@@ -31,52 +31,52 @@ def original_dataset(bank: Bank) -> Dataset:
     except (LookupError, TypeError, AttributeError) as error:  # a stranger's bank, or a newer featurebank's
         if isinstance(error, FeatureBankError):
             raise
-        message = f"what '{bank.name}' says of its dataset is not understood ({type(error).__name__}: {error})"
+        message = f"the dataset record of '{bank.name}' is not understood ({type(error).__name__}: {error})"
         raise DatasetError(message) from error
 
 
 def unchanged(
     bank: Bank, dataset: Dataset, rows: int, seed: int = 0, *, splits: Sequence[str] = ()
 ) -> list[tuple[int, int]]:
-    """Chooses images that are still what they were when their features were computed.
+    """Samples images whose content has not changed since their features were computed.
 
     Args:
-        bank: whose images.
-        dataset: what `original_dataset` gave.
-        rows: how many; where fewer are found, all of them.
-        seed: of the choice.
-        splits: those that they are taken from; empty for all.
+        bank: the bank.
+        dataset: the dataset of `original_dataset`.
+        rows: number of images; if there are fewer, all of them.
+        seed: seed of the sample.
+        splits: the splits to sample from; empty for all.
 
     Returns:
-        For each its position in `bank.ids()` and in `dataset.ids`.
+        The position of each image in `bank.ids()` and in `dataset.ids`.
     """
     place = {name: index for index, name in enumerate(dataset.ids)}
     digests, ids = bank.digests(), bank.ids()
     positions = np.random.default_rng(seed).permutation(len(ids))
     if splits:
         positions = positions[np.isin(bank.splits()[positions], list(splits))]
-    chosen: list[tuple[int, int]] = []
+    pairs: list[tuple[int, int]] = []
     for position in positions.tolist():
-        if len(chosen) == rows:
+        if len(pairs) == rows:
             break
         index = place.get(ids[position])
         if index is not None and _is_same(dataset, index, digests[position]):
-            chosen.append((position, index))
-    return chosen
+            pairs.append((position, index))
+    return pairs
 
 
 class Originals:
     """All images of some splits of a bank, at its network's size, in the order of `bank.ids(split)`, split by split.
 
-    They are decoded once and kept in memory where they take less than half of `--ram`; otherwise each time.
+    The images are decoded once and kept in memory if they need less than half of `--ram`; otherwise each time.
 
     Args:
-        bank: whose images.
-        splits: which.
-        reporter: where progress is shown.
+        bank: the bank.
+        splits: the names of the splits.
+        reporter: receives the progress.
 
     Raises:
-        DatasetError: some have gone or changed since their features were computed.
+        DatasetError: images have gone or changed since their features were computed.
     """
 
     def __init__(self, bank: Bank, splits: Sequence[str], *, reporter: Reporter = SILENT) -> None:
@@ -84,7 +84,7 @@ class Originals:
         """(n,) int32."""
         self.digests = np.concatenate([bank.digests(split) for split in splits])
         self.size = int(bank.recipe["image_size"])
-        """Their side in pixels."""
+        """Side of the images in pixels."""
         self._rule = str(bank.recipe["resize"])
         self._levels = parse_levels(bank.recipe.get("levels"))
         self._bank_name = bank.name
@@ -98,17 +98,17 @@ class Originals:
 
     @property
     def in_memory(self) -> bool:
-        """Whether they are decoded once."""
+        """Whether the images are kept in memory."""
         return self._pixels is not None
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Returns some of the images: (b, s, s, 3) uint8.
 
         Args:
-            rows: (b,) their places.
+            rows: (b,) positions of the images.
 
         Raises:
-            DatasetError: one has gone or changed.
+            DatasetError: an image has gone or changed.
         """
         if self._pixels is not None:
             return np.asarray(self._pixels[rows])
@@ -122,7 +122,7 @@ class Originals:
         return [place[name] for name in self._ids]
 
     def _read(self, reporter: Reporter) -> np.ndarray | None:
-        """Looks at every image once; returns all of them if they fit into memory."""
+        """Reads every image once; returns all of them if they fit into memory."""
         shape = (len(self), self.size, self.size, 3)
         pixels = np.empty(shape, np.uint8) if int(np.prod(shape)) <= ram_limit() // 2 else None
 
@@ -162,8 +162,8 @@ class Originals:
         )
         which = f" (the first: '{first}')" if count > 1 else ""
         message = (
-            f"{have} gone or changed since extraction{which}: bring them back to '{self._dataset.spec}', or run "
-            "'featurebank extract' as before and train heads again"
+            f"{have} gone or changed since extraction{which}: restore them in '{self._dataset.spec}', or run "
+            "'featurebank extract' again and retrain the heads"
         )
         return DatasetError(message)
 

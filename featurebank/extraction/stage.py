@@ -1,4 +1,4 @@
-"""The verb: extract."""
+"""Extracts features: the function `extract` and its variants for several backbones and for unlabelled images."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ from featurebank.system.runtime import default_cache
 
 @dataclass(frozen=True)
 class Extraction:
-    """What an extraction did to one bank."""
+    """The result of an extraction into one bank."""
 
     bank: Bank
     rows: int
-    """Distinct images of this dataset in the bank."""
+    """Number of this dataset's distinct images in the bank."""
     added: int
-    """Of those, computed now (wholly, or some taps or views)."""
+    """Number of those that were computed now (wholly, or some taps or views)."""
     computed: int
-    """How many images went through the network; each view is one."""
+    """Number of images that went through the network; each view counts."""
     reused: int
-    """Of those, found in the bank or in another of the cache."""
+    """Number of those that were already in the bank or in another bank of the cache."""
     skipped: tuple[Mapping[str, str], ...]
     """`id` and `reason` of each image without a row."""
     seconds: float
     engine: str | None
-    """None where nothing had to be computed."""
+    """None if nothing had to be computed."""
     precision: str = "float32"
     busy: Mapping[str, float] = field(default_factory=dict)
-    """Which share of the time loading the network, decoding, the network and writing took; they overlap, but for the
-    first. Empty where nothing was computed."""
+    """Fraction of the time in which the network was loaded, images were decoded, the network ran and shards were
+    written. Except for the first, they overlap. Empty if nothing was computed."""
 
     @property
     def images_per_second(self) -> float:
-        """Images computed a second (each view is one), from the first look into the bank to the last shard on disk."""
+        """Images computed per second (each view counts), from opening the bank to the last shard on disk."""
         return self.computed / self.seconds if self.computed else 0.0
 
 
@@ -79,35 +79,43 @@ def extract(
 ) -> Bank:
     """Computes the features that the bank of this dataset and backbone lacks, and opens it.
 
-    Rows that another bank of the cache has by the same recipe (the folder was moved, this dataset is a part of that
-    one) are shared with it, not computed.
+    If another bank of the cache has rows of the same recipe (the folder was moved, or one dataset is a part of the
+    other), they are shared with it instead of computed.
 
     Args:
         dataset: the images.
         backbone: the network, with its weights and preprocessing.
         taps: "pooled", "map", "LAYER", "LAYER:avg" or "LAYER:max"; any number, computed in one pass. "auto:BYTES", as
-            "auto:2GB", is the earliest cut point whose rows take no more than that, together with the other taps.
-        cache: where banks lie; default `$FEATUREBANK_CACHE`, else `./cache`.
+            "auto:2GB", is the earliest cut point whose rows need no more than that, together with the other taps.
+        cache: directory of the banks; default `$FEATUREBANK_CACHE`, else `./cache`.
         engine: "auto" or the name of an engine.
-        batch_size: images run through the network at once.
-        store: type on disk; default float32 for vectors, float16 for maps.
-        on_bad_image: "skip" lists unreadable images with their reason and goes on; "fail" stops at the first.
-        views: how many augmented views of each image are stored beside the clean one.
-        augment: what the views are, as "flip,rotate=10,zoom=.2"; see `featurebank.augment`.
-        wait: wait for another process that writes the bank, instead of raising.
-        precision: of the network's arithmetic; "bfloat16" is faster where the processor has it, costs some accuracy,
-            and is another bank.
-        max_bad: the share of images that may be bad, broken and missing ones together, before the run fails; None
-            accepts any number of broken images and a tenth of images that cannot be read.
-        reporter: where progress is shown.
+        batch_size: number of images per batch.
+        store: dtype on disk; default float32 for vectors, float16 for maps.
+        on_bad_image: "skip" lists unreadable images with their reason and continues; "fail" stops at the first.
+        views: number of augmented views of each image to store beside the clean one.
+        augment: the augmentation of the views, as "flip,rotate=10,zoom=.2"; see `featurebank.augment`.
+        wait: whether to wait for another process that is writing the bank, instead of raising.
+        precision: precision of the network's arithmetic; "bfloat16" is faster where the processor supports it, costs
+            some accuracy, and fills another bank.
+        max_bad: the fraction of images that may be bad, broken and lost ones together, before the run fails; None
+            accepts any number of broken images, and a tenth of images that cannot be read.
+        reporter: receives the progress.
+
+    Returns:
+        The bank, open for reading.
 
     Raises:
-        ConfigError: an option is wrong, or no cut point fits into the budget.
-        DatasetError: no image can be read, or one cannot and `on_bad_image` is "fail", or too many cannot.
-        BankLockedError: another process writes this bank.
-        BankReadOnlyError: there is something to write, and the cache can only be read.
+        ConfigError: an option is wrong, or no cut point fits the budget.
+        DatasetError: no image can be read; or one cannot and `on_bad_image` is "fail"; or too many cannot.
+        BankLockedError: another process is writing this bank.
+        BankReadOnlyError: there is something to write, and the cache is read-only.
         FeatureRangeError: a feature is NaN, infinite or out of float16's range.
-        DiskFullError: no space is left; what was written stays.
+        DiskFullError: no space is left on the disk; the rows written so far are kept.
+
+    Example:
+        >>> bank = extract(load_dataset("photos"), load_backbone("resnet50"), views=2, augment="flip")  # doctest: +SKIP
+        >>> bank.features("train").shape  # doctest: +SKIP
+        (700, 2048)
     """
     options = ExtractOptions(
         taps=[taps] if isinstance(taps, str) else taps, engine=engine, batch_size=batch_size, store=store,
@@ -124,7 +132,13 @@ def run_extraction(
     cache: str | Path | None = None,
     reporter: Reporter = SILENT,
 ) -> Extraction:
-    """Does what `extract` does, and returns the bank with an account of the work."""
+    """Runs `extract`, and returns the bank together with a summary of the work.
+
+    Example:
+        >>> result = run_extraction(dataset, backbone, ExtractOptions(taps=["map"]))  # doctest: +SKIP
+        >>> result.added, result.reused  # doctest: +SKIP
+        (1000, 0)
+    """
     return run_extractions(dataset, [backbone], options, cache=cache, reporter=reporter)[0]
 
 
@@ -136,10 +150,14 @@ def run_extractions(
     cache: str | Path | None = None,
     reporter: Reporter = SILENT,
 ) -> list[Extraction]:
-    """Fills a bank for each of several backbones, decoding each image once; see `extract`.
+    """Fills one bank for each of several backbones, decoding each image only once; see `extract`.
 
     Returns:
-        An account for each backbone; `seconds` is of all of them together.
+        The summary of each backbone; `seconds` covers all of them together.
+
+    Example:
+        >>> backbones = [load_backbone("resnet50"), load_backbone("vgg16")]  # doctest: +SKIP
+        >>> small, large = run_extractions(dataset, backbones, ExtractOptions())  # doctest: +SKIP
     """
     place = Path(cache) if cache else default_cache()
     check_request(backbones, options, place)
@@ -154,7 +172,7 @@ def run_extractions(
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         try:
-            targets = _hold(stack, dataset, backbones, wanted, cache=cache, reporter=reporter)
+            targets = _hold(stack, dataset, backbones, requests, cache=cache, reporter=reporter)
         except BankReadOnlyError:
             return _unwritten(dataset, backbones, wanted, cache, began)
         work = ExtractionRun(dataset, targets, options, reporter, targets[0].meter)
@@ -166,7 +184,7 @@ def run_extractions(
             reporter.warn(line)
     for backbone in backbones:
         if backbone.is_built:
-            outline_of(backbone, place)  # so that the next misspelt tap is found before anything is built
+            outline_of(backbone, place)  # cached, so that a misspelt tap is reported before anything is built
     return _accounts(work, rows, seconds)
 
 
@@ -181,7 +199,7 @@ def _named(
 
 
 def _accounts(work: ExtractionRun, rows: int, seconds: float) -> list[Extraction]:
-    """Returns the account of each bank that was filled."""
+    """Returns the summary of each filled bank."""
     skipped = tuple({"id": s["id"], "reason": s["reason"]} for s in work.skipped())
     return [
         Extraction(
@@ -207,7 +225,7 @@ def _unwritten(
     """Returns the account of an extraction into banks that can only be read, where nothing has to be written.
 
     Raises:
-        BankReadOnlyError: something has to be; to be called where this was raised before.
+        BankReadOnlyError: something has to be written; call it only where this was raised before.
     """
     paths = [locate(dataset, backbone, options, cache) for backbone, options in zip(backbones, wanted, strict=True)]
     banks = [
@@ -216,7 +234,7 @@ def _unwritten(
     ]
     if missing := [path for path, bank in zip(paths, banks, strict=True) if bank is None]:
         message = (
-            f"'{missing[0]}' is read-only, and lacks rows, or lists other images, labels or splits than there are now: "
+            f"'{missing[0]}' is read-only, and it lacks rows or lists other images, labels or splits than the dataset: "
             "choose another --cache, or make it writable"
         )
         raise BankReadOnlyError(message)
@@ -225,7 +243,7 @@ def _unwritten(
             bank, rows := len(np.unique(bank.digests())), 0, 0, rows, bank.skipped, time.perf_counter() - began, None,
             options.precision,
         )
-        for bank, options in zip(banks, wanted, strict=True)
+        for bank, options in zip(banks, requests, strict=True)
         if bank is not None
     ]  # fmt: skip
 
@@ -233,20 +251,23 @@ def _unwritten(
 def extract_rows(
     images: Dataset, backbone: Backbone, options: ExtractOptions, *, cache: str | Path | None = None
 ) -> Bank:
-    """Adds images without labels to the bank that keeps them, whatever it has already, and opens it.
+    """Adds unlabelled images to their bank, whose other images stay, and opens it.
 
     Args:
-        images: from `featurebank.dataset.unlabelled.loose_images`.
+        images: a dataset of `featurebank.dataset.unlabelled.loose_images`.
         backbone: the network.
-        options: how to extract.
-        cache: where banks lie.
+        options: the options of the extraction.
+        cache: directory of the banks.
 
     Returns:
-        A bank that has all of these images and others; the id of an image is its digest.
+        A bank with all of these images, and maybe others; the id of an image is its digest.
 
     Raises:
         DatasetError: an image cannot be used.
         BankError: the bank cannot be read or written.
+
+    Example:
+        >>> bank = extract_rows(loose_images(["a.jpg", "b.jpg"]), backbone, ExtractOptions())  # doctest: +SKIP
     """
     options.check(backbone)
     images.fingerprint()
@@ -268,21 +289,21 @@ def extract_rows(
 
 
 def _hold(
-    stack: contextlib.ExitStack, dataset: Dataset, backbones: Sequence[Backbone], wanted: Sequence[ExtractOptions], *,
+    stack: contextlib.ExitStack, dataset: Dataset, backbones: Sequence[Backbone], requests: Sequence[ExtractOptions], *,
     cache: str | Path | None, reporter: Reporter,
 ) -> list[Target]:  # fmt: skip
-    """Takes the lock of each bank until the stack is left.
+    """Acquires the lock of each bank until the stack is closed.
 
-    In the order of the banks, not of the request: two processes that wait would otherwise each hold what the other
-    waits for, without end.
+    The order is that of the banks, not of the request. Otherwise two waiting processes could each hold the lock that
+    the other one waits for, without end.
     """
-    paths = [locate(dataset, backbone, options, cache) for backbone, options in zip(backbones, wanted, strict=True)]
+    paths = [locate(dataset, backbone, options, cache) for backbone, options in zip(backbones, requests, strict=True)]
     targets, meter = {}, Meter()
     for number in sorted(range(len(backbones)), key=paths.__getitem__):
-        writer = stack.enter_context(_writer(paths[number], dataset, backbones[number], wanted[number], reporter))
+        writer = stack.enter_context(_writer(paths[number], dataset, backbones[number], requests[number], reporter))
         for line in writer.lost:
             reporter.warn(line)
-        targets[number] = Target(number, backbones[number], wanted[number], writer, reporter, meter)
+        targets[number] = Target(number, backbones[number], requests[number], writer, reporter, meter)
     return [targets[number] for number in range(len(backbones))]
 
 

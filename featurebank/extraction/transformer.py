@@ -1,4 +1,4 @@
-"""Features as a step of scikit-learn: images in, features out, each image computed once, ever."""
+"""A scikit-learn transformer: turns images into features, and computes each image only once."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from featurebank.extraction.stage import extract_rows
 
 
 class FeatureBank(TransformerMixin, BaseEstimator):
-    """Turns images into the features of a frozen network; what was computed once comes from the bank.
+    """Turns images into the features of a frozen network; features computed before come from the bank.
 
-    It is a step of a `Pipeline` as any other, and may be cloned, searched over and cross-validated: the features of an
-    image are in the cache after the first fold. There is nothing to fit.
+    It is an ordinary step of a `Pipeline`, and may be cloned, searched over and cross-validated: after the first fold,
+    the features of every image are in the cache. There is nothing to fit.
 
     Args:
         backbone: one of `featurebank.list_backbones()`, "MODULE:FUNCTION" or the path of a .keras file.
         tap: "pooled", "map", "LAYER", "LAYER:avg" or "LAYER:max".
-        weights: "imagenet", "random:SEED" or the path of a weights file; None is the network's own.
-        image_size: side of the network's input in pixels; None is the network's own.
-        cache: where the bank lies; None is `$FEATUREBANK_CACHE`, else `./cache`.
+        weights: "imagenet", "random:SEED" or the path of a weights file; None for the network's default.
+        image_size: side of the network's input in pixels; None for the network's default.
+        cache: directory of the bank; None for `$FEATUREBANK_CACHE`, else `./cache`.
         engine: "auto" or the name of an engine.
-        batch_size: images run through the network at once.
-        preprocessing: of a network of your own that does not declare it; see `featurebank.backbone_from_model`.
+        batch_size: number of images per batch.
+        preprocessing: for a custom network that does not declare it; see `featurebank.backbone_from_model`.
         resize: how images become square: "auto", "crop", "whole", "stretch" or "pad"; see `featurebank.load_backbone`.
-        levels: of grey images of more than eight bits, as "0,4095"; see `featurebank.load_backbone`.
+        levels: the range of grey images of more than eight bits, as "0,4095"; see `featurebank.load_backbone`.
 
     Examples:
         >>> from sklearn.pipeline import make_pipeline
@@ -68,7 +68,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         self.levels = levels
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Checks the parameters; nothing is learnt.
+        """Checks the parameters; there is nothing to learn.
 
         Raises:
             UnknownNameError: there is no such backbone.
@@ -81,22 +81,22 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         """Returns the features of images, computing those that the bank lacks.
 
         Args:
-            X: n paths of image files; or images, (n, h, w) or (n, h, w, 3) uint8, or n arrays of different sizes.
+            X: n paths of image files; or images: (n, h, w) or (n, h, w, 3) uint8, or n arrays of different sizes.
 
         Returns:
             (n, ...) float32, in the order of `X`.
 
         Raises:
-            DatasetError: `X` is neither, or an image cannot be read.
+            DatasetError: `X` is neither of these, or an image cannot be read.
         """
         slug = re.sub(r"[^a-z0-9]+", "-", self.tap.lower()).strip("-")
-        images = loose_images(X, name=f"{UNLABELLED}-{slug}")  # one bank a tap: its images need have no other
+        images = loose_images(X, name=f"{UNLABELLED}-{slug}")  # one bank per tap: other taps may have other images
         bank = extract_rows(images, self._load(), self._options(), cache=self.cache)
         places = {digest: place for place, digest in enumerate(bank.digests().tolist())}
         try:
             positions = [places[digest] for digest in images.digests.tolist()]
-        except KeyError as error:  # another process has removed the bank meanwhile
-            message = f"'{bank.path}' has changed while it was read: run it again"
+        except KeyError as error:  # another process removed the bank meanwhile
+            message = f"'{bank.path}' changed while it was read: run it again"
             raise BankDamagedError(message) from error
         return bank.rows(self.tap, positions)
 
@@ -112,7 +112,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         )
 
     def __sklearn_tags__(self) -> Any:
-        """Tells scikit-learn that there is nothing to fit, and that the input may be strings."""
+        """Declares to scikit-learn that there is nothing to fit, and that the input may be strings."""
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         tags.input_tags.string = True

@@ -230,7 +230,7 @@ def test_another_tap_of_no_layer(run: Callable[..., Extraction]) -> None:
 
 def test_a_budget_where_no_dataset_is_counted(tmp_path: Path) -> None:
     transformer = FeatureBank("efficientnet_lite0", tap="auto:1GB", weights="random:0", cache=tmp_path)
-    with pytest.raises(ConfigError, match="'auto:1GB' asks for the cut that fits a disk budget: only 'extract'"):
+    with pytest.raises(ConfigError, match="'auto:1GB' means the cut that fits a disk budget, which only 'extract'"):
         transformer.fit(None)
 
 

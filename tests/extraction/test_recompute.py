@@ -49,7 +49,7 @@ def test_all_as_stored_in_every_tap_and_view(bank: Bank) -> None:
 def test_rows_of_other_images_are_noticed(bank: Bank) -> None:
     found = check_canaries(spoil(bank, lambda features: np.roll(features, 1, axis=0)), rows=3)
     assert len(found.wrong) == 3 * 3 * 2
-    assert all("is not what the network gives now" in line and "\n" not in line for line in found.wrong)
+    assert all("does not match the network's output now" in line and "\n" not in line for line in found.wrong)
     assert {name for name in bank.ids() if any(f"'{name}'" in line for line in found.wrong)}
 
 
@@ -66,7 +66,7 @@ def test_images_that_changed_are_passed_over(bank: Bank, photos: Path, photo: An
     assert (found.rows, found.wrong) == (4, ())
     for path in photos.glob("*/*"):
         photo(path, 2000)
-    assert "none of the images" in str(check_canaries(bank).reason)
+    assert "no image of" in str(check_canaries(bank).reason)
 
 
 def test_what_is_gone_is_a_reason(bank: Bank, photos: Path) -> None:

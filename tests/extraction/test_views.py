@@ -106,8 +106,8 @@ def test_the_company_of_an_image_does_not_matter(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"views": 2}, "2 views of what"),
-        ({"augment": "flip"}, "makes nothing without --views"),
+        ({"views": 2}, "2 views without an augmentation"),
+        ({"augment": "flip"}, "has no effect without --views"),
         ({"views": -1, "augment": "flip"}, "views is -1: expected a whole number from 0 to 255"),
         ({"views": 256, "augment": "flip"}, "expected a whole number from 0 to 255"),
         ({"views": 1, "augment": "flop"}, "flop"),

@@ -1,4 +1,4 @@
-"""Appending to a bank from a thread of its own, so that the network need not wait for the disk."""
+"""Appends to a bank in a separate thread, so that the network need not wait for the disk."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _LOOK_S = 0.05
 
 
 class BackgroundWriter:
-    """Appends rows to a bank's writer in order, with a few batches at most waiting.
+    """Appends rows to a bank's writer, in order and in a thread; only a few batches may wait in its queue.
 
-    Leaving the block waits until all that was put is appended, also where the block was interrupted; a further
-    interruption drops what waits, and the thread ends after the batch it is at. A failure of the writer is raised at
-    the next `put`, or on leaving.
+    Leaving the block waits until all queued rows are appended, also if the block was interrupted. A second interruption
+    drops the queued rows, and the thread ends after its current batch. An exception of the writer is raised at the next
+    `put`, or on leaving.
 
     Args:
-        writer: to append to.
-        meter: counts how long the thread is at work, as "write".
+        writer: the writer to append to.
+        meter: measures how long the thread works, as "write".
     """
 
     def __init__(self, writer: BankWriter, meter: Meter | None = None) -> None:
@@ -45,11 +45,11 @@ class BackgroundWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         interruption: BaseException | None = None
-        while not self._ended.is_set():  # an interrupted `join` takes a living thread for ended (Python 3.11, 3.12)
+        while not self._ended.is_set():  # after an interrupt, `join` takes a running thread for ended (3.11, 3.12)
             try:
                 self._leaving.set()
                 self._ended.wait()
-            except BaseException as again:  # noqa: BLE001 - nobody may use the writer while the thread does
+            except BaseException as again:  # noqa: BLE001 - the writer must not be used while the thread uses it
                 interruption = interruption or again
                 self._dropping.set()
         failure = interruption or self._failure
@@ -59,7 +59,7 @@ class BackgroundWriter:
     def put(
         self, ids: Sequence[str], keys: np.ndarray, taps: Mapping[str, np.ndarray], dtypes: Mapping[str, str | None]
     ) -> None:
-        """Hands over rows; see `BankWriter.append`."""
+        """Queues rows; see `BankWriter.append`."""
         if self._failure:
             raise self._failure
         self._queue.put((ids, keys, taps, dtypes))
@@ -71,10 +71,10 @@ class BackgroundWriter:
             except queue.Empty:
                 continue
             if self._failure or self._dropping.is_set():
-                continue  # keep taking, so that nobody waits for room in the queue
+                continue  # keep emptying the queue, so that no `put` blocks
             try:
                 with self._meter.working("write"):
                     self._writer.append(*rows)
-            except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for us
+            except BaseException as error:  # noqa: BLE001 - raised again in the main thread
                 self._failure = error
         self._ended.set()

@@ -1,4 +1,4 @@
-"""Finding, listing, comparing and removing the banks of a cache."""
+"""Finds, lists, compares and removes the banks of a cache."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from featurebank.system.files import path_inside
 from featurebank.words import counted
 
 UNLABELLED = "unlabelled-"
-"""How the datasets are named of the banks that `fb.FeatureBank` keeps: images without labels."""
+"""Prefix of the dataset names of `fb.FeatureBank`'s banks, which hold unlabelled images."""
 
 _DIGITS = 12
 _NAMED = re.compile(rf".+--.+--.+|.+-[0-9a-f]{{{_DIGITS}}}")
-"""The names of banks, of featurebank 0.1 and now."""
+"""Names of banks, of featurebank 0.1 and of today."""
 
 
 @dataclass(frozen=True)
@@ -37,34 +37,34 @@ class BankSummary:
     dataset: str
     backbone: str
     images: int | None
-    """None while the first extraction has not ended."""
+    """None until the first extraction has finished."""
     taps: tuple[str, ...]
     bytes: int
-    """Of everything in the bank's directory."""
+    """Total size of the bank's directory."""
     used: float
-    """When it was last used, in Unix seconds; see `featurebank.bank.last_use`."""
+    """Time of the last use, in Unix seconds; see `featurebank.bank.last_use`."""
     problem: str | None = None
-    """Why it cannot be read, if it cannot."""
+    """Why the bank cannot be read; None if it can."""
     rows: int = 0
-    """In all shards: of each image, one a view and set of taps."""
+    """Number of rows in all shards: one for each image, view and set of taps."""
     pixels: int | None = None
-    """The side of the images that its network gets."""
+    """Side of the network's input in pixels."""
     views: int = 0
-    """How many views each image has beside the clean one."""
+    """Number of views of each image, besides the clean one."""
 
 
 def bank_path(cache: Path, dataset: str, recipe: Mapping[str, Any]) -> Path:
-    """Returns where the bank of a dataset and a recipe lies in a cache by its name, whether it is there or not.
+    """Returns the path that the bank of a dataset and a recipe has by its name, whether it exists or not.
 
-    That is DATASET-NETWORK-224px-DIGEST, where featurebank 0.1 has not made it under its own kind of name already.
+    The name is DATASET-NETWORK-224px-DIGEST, unless featurebank 0.1 created the bank under its own naming scheme.
 
     Args:
         cache: the cache's directory.
-        dataset: its name.
-        recipe: of the bank.
+        dataset: name of the dataset.
+        recipe: recipe of the bank.
 
     Raises:
-        ConfigError: the names, which may come out of a file, would lead elsewhere.
+        ConfigError: the names, which may come from a file, would lead outside the cache.
 
     Example:
         >>> recipe = {"backbone": "efficientnet_lite0", "image_size": 224}
@@ -83,34 +83,39 @@ def bank_path(cache: Path, dataset: str, recipe: Mapping[str, Any]) -> Path:
 
 
 def locate_bank(cache: Path, dataset: str, recipe: Mapping[str, Any]) -> Path:
-    """Returns where the bank of a dataset and a recipe lies, under whatever name; see `bank_path`.
+    """Returns the path of the bank of a dataset and a recipe, under whatever name; see `bank_path`.
 
-    Where no bank has the name, a bank of this dataset and recipe is taken if it is the only one in the cache.
+    If no bank has that name, but exactly one in the cache has this dataset and recipe, its path is returned.
     """
     path = bank_path(cache, dataset, recipe)
     if (path / MANIFEST).is_file():
         return path
-    key, found = digest.of_recipe(recipe), []
+    key, paths = digest.of_recipe(recipe), []
     for place in cache.glob(f"*/{MANIFEST}"):
         with contextlib.suppress(BankError):
             manifest = load_manifest(place.parent)
             if manifest.key == key and manifest.dataset["name"] == dataset:
-                found.append(place.parent)
-    return found[0] if len(found) == 1 else path
+                paths.append(place.parent)
+    return paths[0] if len(paths) == 1 else path
 
 
 def bank_directories(cache: Path) -> list[Path]:
-    """Returns the directories of a cache that are banks, or by their names may be what is left of one."""
-    found = (path for path in cache.iterdir() if path.is_dir()) if cache.is_dir() else ()
-    return sorted(path for path in found if (path / MANIFEST).is_file() or _NAMED.fullmatch(path.name))
+    """Returns the directories of a cache that are banks, or whose names suggest the remains of one."""
+    directories = (path for path in cache.iterdir() if path.is_dir()) if cache.is_dir() else ()
+    return sorted(path for path in directories if (path / MANIFEST).is_file() or _NAMED.fullmatch(path.name))
 
 
 def list_banks(cache: Path) -> list[BankSummary]:
-    """Returns the banks of a cache, the last used first; an unreadable one is listed with its problem."""
+    """Returns the banks of a cache, the most recently used first; an unreadable one is listed with its problem.
+
+    Example:
+        >>> [bank.name for bank in list_banks(Path("cache"))]  # doctest: +SKIP
+        ['photos-lite0-224px-0123456789ab']
+    """
     if not cache.is_dir():
         return []
-    found = [_summary(path.parent) for path in cache.glob(f"*/{MANIFEST}")]
-    return sorted(found, key=lambda bank: (-bank.used, bank.name))
+    banks = [_summary(path.parent) for path in cache.glob(f"*/{MANIFEST}")]
+    return sorted(banks, key=lambda bank: (-bank.used, bank.name))
 
 
 def _summary(path: Path) -> BankSummary:
@@ -130,7 +135,7 @@ def _summary(path: Path) -> BankSummary:
 
 
 def _from_name(name: str) -> tuple[str, str]:
-    """Returns what the name of an unreadable bank says of its dataset and backbone."""
+    """Derives the dataset and the backbone of an unreadable bank from its name."""
     if "--" in name:
         dataset, _, rest = name.partition("--")
         return dataset, rest.partition("--")[0]
@@ -139,19 +144,23 @@ def _from_name(name: str) -> tuple[str, str]:
 
 
 def _bytes(path: Path) -> int:
-    with contextlib.suppress(FileNotFoundError):  # a writer renames its files while we look
+    with contextlib.suppress(FileNotFoundError):  # a writer may rename its files meanwhile
         return path.stat().st_size if path.is_file() else 0
     return 0
 
 
 def find_bank(cache: Path, name: str | None = None) -> Bank:
-    """Opens a bank by its path, its name in the cache or the beginning of that name; by default the last used.
+    """Opens a bank by its path, its name in the cache or a prefix of its name; by default the last used one.
 
     Raises:
         BankNotFoundError: the cache has no bank.
         UnknownNameError: no bank has this name.
-        ConfigError: several names begin like this.
+        ConfigError: the prefix fits several banks.
         BankError: the bank cannot be read.
+
+    Example:
+        >>> find_bank(Path("cache"), "photos-lite0").taps  # doctest: +SKIP
+        ('pooled',)
     """
     return Bank(find_bank_path(cache, name))
 
@@ -162,15 +171,15 @@ def find_bank_path(cache: Path, name: str | None = None) -> Path:
         return Path(name)
     banks = list_banks(cache)
     if not banks:
-        message = f"no bank in the cache '{cache}': make one with 'featurebank extract --backbone efficientnet_lite0'"
+        message = f"no bank in the cache '{cache}': create one by 'featurebank extract --backbone efficientnet_lite0'"
         raise BankNotFoundError(message)
-    if name is None:  # features without labels, of `fb.FeatureBank`, are nothing to train heads on
+    if name is None:  # heads cannot be trained on the unlabelled features of `fb.FeatureBank`
         return next((bank.path for bank in banks if not bank.dataset.startswith(UNLABELLED)), banks[0].path)
     matches = [bank for bank in banks if bank.name == name] or [bank for bank in banks if bank.name.startswith(name)]
     if not matches:
         raise unknown_name("bank", name, [bank.name for bank in banks], "'featurebank cache ls' lists them")
     if len(matches) > 1:
-        message = f"'{name}' is the beginning of {counted(len(matches), 'bank')}: " + ", ".join(
+        message = f"'{name}' is a prefix of {counted(len(matches), 'bank')}: " + ", ".join(
             bank.name for bank in matches
         )
         raise ConfigError(message)
@@ -178,19 +187,19 @@ def find_bank_path(cache: Path, name: str | None = None) -> Path:
 
 
 def recipe_differences(one: Manifest, other: Manifest) -> dict[str, tuple[Any, Any]]:
-    """Returns the parts in which two recipes differ: {part: (one's, the other's)}."""
+    """Returns the parts in which two recipes differ: {part: (value in `one`, value in `other`)}."""
     first, second = dict(one.recipe), dict(other.recipe)
     parts = sorted(first.keys() | second.keys())
     return {part: (first.get(part), second.get(part)) for part in parts if first.get(part) != second.get(part)}
 
 
 def remove_bank(path: Path) -> None:
-    """Deletes a bank with its runs: first the manifest, so that a removal cut short leaves no bank.
+    """Deletes a bank with its runs, the manifest first, so that an interrupted removal leaves no bank behind.
 
-    Works on a full disk too. Of links only the link goes, be it the bank itself, its runs or a shard.
+    It works on a full disk, too. Of a symbolic link (the bank, its runs or a shard) only the link is deleted.
 
     Raises:
-        BankLockedError: a process writes the bank.
+        BankLockedError: a process is writing the bank.
         BankNotFoundError: there is no bank.
     """
     if not (path / MANIFEST).is_file():
@@ -204,14 +213,14 @@ def remove_bank(path: Path) -> None:
 
 
 def remove_directory(path: Path, *, unless_bank: bool = False) -> None:
-    """Deletes the directory of a bank; who waits to write it finds nothing there, and begins anew.
+    """Deletes the directory of a bank; a process that waits to write it then starts from scratch.
 
     Args:
         path: the directory.
-        unless_bank: leave it alone where it has a manifest by the time that it is locked.
+        unless_bank: keep the directory if it has a manifest by the time that it is locked.
 
     Raises:
-        BankLockedError: a process writes the bank.
+        BankLockedError: a process is writing the bank.
     """
     with WriterLock(path, freeing=True):
         if unless_bank and (path / MANIFEST).is_file():
@@ -221,9 +230,9 @@ def remove_directory(path: Path, *, unless_bank: bool = False) -> None:
             if entry.name not in {LOCK, NOTE}:
                 linked = entry.is_symlink() or not entry.is_dir()
                 entry.unlink(missing_ok=True) if linked else shutil.rmtree(entry)
-        if os.name != "nt":  # there nobody can delete an open file; here the name goes while nobody else holds it
+        if os.name != "nt":  # Windows cannot delete an open file; elsewhere the name goes while the lock is still held
             (path / LOCK).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # not empty any more: the next writer is there
+    with contextlib.suppress(OSError):  # not empty: the next writer has arrived
         if os.name == "nt":
             (path / LOCK).unlink(missing_ok=True)
         path.rmdir()

@@ -1,4 +1,4 @@
-"""Finding rows by the digest of their image, a million at a time."""
+"""Looks up rows by the digests of their images, a million at a time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ _FOLDS = (
 
 
 class Finder:
-    """Finds digests in an array of them.
+    """Looks up digests in an array of digests.
 
-    Strings compare slowly. So each digest is represented by its first 64 bits, which are sorted and searched as
-    numbers; then the whole digests are compared, and the few that share these bits with another are looked up one by
-    one.
+    Comparing strings is slow. So each digest is represented by its first 64 bits, which are sorted and searched as
+    numbers. Then the whole digests are compared, and the few that share these bits with another are looked up
+    individually.
 
     Args:
-        stored: (m,) "S32" digests; of equal ones the first is found.
+        stored: (m,) "S32" digests; among equal ones, the first is returned.
+
+    Example:
+        >>> Finder(np.array([b"0" * 32, b"1" * 32], "S32")).find(np.array([b"1" * 32, b"2" * 32], "S32"))
+        array([ 1, -1])
     """
 
     def __init__(self, stored: np.ndarray) -> None:
@@ -31,19 +35,19 @@ class Finder:
         self._order = np.argsort(words, kind="stable")
         self._words = words[self._order]
 
-    def find(self, wanted: np.ndarray) -> np.ndarray:
-        """Returns where each of the wanted digests is: (n,) int64 positions, -1 where it is not."""
-        wanted = np.asarray(wanted, "S32")
+    def find(self, digests: np.ndarray) -> np.ndarray:
+        """Returns the positions of digests: (n,) int64, -1 for a missing one."""
+        digests = np.asarray(digests, "S32")
         if not len(self._stored):
-            return np.full(len(wanted), -1, np.int64)
-        words = first_bits(wanted)
+            return np.full(len(digests), -1, np.int64)
+        words = first_bits(digests)
         places = np.minimum(np.searchsorted(self._words, words), len(self._words) - 1)
-        found = self._order[places].astype(np.int64)
+        positions = self._order[places].astype(np.int64)
         alike = self._words[places] == words
-        for position in np.flatnonzero(alike & (self._stored[found] != wanted)).tolist():
-            found[position] = self._among_equal_words(wanted[position], words[position])
-        found[~alike] = -1
-        return found
+        for position in np.flatnonzero(alike & (self._stored[positions] != digests)).tolist():
+            positions[position] = self._among_equal_words(digests[position], words[position])
+        positions[~alike] = -1
+        return positions
 
     def _among_equal_words(self, digest: bytes, word: np.uint64) -> int:
         start, stop = np.searchsorted(self._words, word, "left"), np.searchsorted(self._words, word, "right")
@@ -52,9 +56,9 @@ class Finder:
         return int(matches[0]) if len(matches) else -1
 
 
-def contained(wanted: np.ndarray, stored: np.ndarray) -> np.ndarray:
-    """Tells which digests are among others: (n,) bool; both are arrays of "S32"."""
-    return Finder(stored).find(wanted) >= 0
+def contained(digests: np.ndarray, stored: np.ndarray) -> np.ndarray:
+    """Tells, for each of `digests`, whether it is in `stored`: (n,) bool; both are arrays of "S32"."""
+    return Finder(stored).find(digests) >= 0
 
 
 def first_bits(digests: np.ndarray) -> np.ndarray:

@@ -15,11 +15,16 @@ from featurebank.system import digest
 
 
 class PackedText(Sequence[str]):
-    """Many strings as one UTF-8 text and where each ends, decoded one by one: a million of them open at once.
+    """Many strings as one UTF-8 text and their end offsets, decoded on demand: a million strings open instantly.
 
     Args:
-        text: (bytes,) uint8, the strings one after another.
-        ends: (n,) int64, where each ends.
+        text: (bytes,) uint8, the concatenated strings.
+        ends: (n,) int64, the end offset of each string.
+
+    Example:
+        >>> names = PackedText.pack(["ant", "bee"])
+        >>> len(names), names[1]
+        (2, 'bee')
     """
 
     def __init__(self, text: np.ndarray, ends: np.ndarray) -> None:
@@ -27,7 +32,7 @@ class PackedText(Sequence[str]):
 
     @classmethod
     def pack(cls, strings: Iterable[str]) -> PackedText:
-        """Packs some strings; of what is packed already, returns itself."""
+        """Packs strings; returns a `PackedText` unchanged."""
         if isinstance(strings, PackedText):
             return strings
         encoded = [string.encode() for string in strings]
@@ -64,17 +69,17 @@ class PackedText(Sequence[str]):
 
 @dataclass(frozen=True)
 class Items:
-    """The images of a bank: one entry an id, sorted by the digest of the content, then by id."""
+    """The images of a bank: one entry per id, sorted by content digest, then by id."""
 
     ids: Sequence[str]
     digests: np.ndarray
-    """(n,) "S32"; two ids may share one."""
+    """(n,) "S32"; several ids may share one."""
     labels: np.ndarray
-    """(n,) int32, positions in the classes."""
+    """(n,) int32, indices of classes."""
     splits: np.ndarray
     """(n,) uint8: 0 train, 1 val, 2 test."""
     metadata: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Further columns of the dataset, (n,) numbers, booleans or strings each."""
+    """Further columns of the dataset: (n,) numbers, booleans or strings each."""
 
     def sorted(self) -> Items:
         """Returns the same items in their canonical order."""
@@ -91,27 +96,27 @@ class Items:
 
     @cached_property
     def digest(self) -> str:
-        """The digest of the columns that heads depend on, however a file holds them."""
+        """The digest of the columns that heads depend on, independent of the file format."""
         packed = PackedText.pack(self.ids)
         columns = (packed.text, packed.ends, self.digests, self.labels, self.splits)
         return digest.of_recipe([digest.of_array(column) for column in columns])
 
     @cached_property
     def content_digest(self) -> str:
-        """The digest of what a head sees of the images: the content, the label and the split of each, whatever its id.
+        """The digest of the images as heads see them: content, label and split of each, but not its id.
 
-        Renamed and moved images leave it as it is; an image that is added, removed, changed, relabelled or put into
-        another split changes it.
+        Renaming and moving images does not change it; adding, removing, changing, relabelling an image or moving it to
+        another split does.
         """
         _, contents = np.unique(self.digests, return_inverse=True)
         order = np.lexsort((self.splits, self.labels, contents))
         return digest.of_recipe([digest.of_array(part[order]) for part in (self.digests, self.labels, self.splits)])
 
     def to_bytes(self) -> bytes:
-        """Returns the items as an NPZ file's bytes."""
+        """Returns the items as the bytes of an NPZ file."""
         packed = PackedText.pack(self.ids)
         columns: dict[str, Any] = {"digests": self.digests, "labels": self.labels, "splits": self.splits}
-        if self.metadata:  # by number, because a name may be anything
+        if self.metadata:  # members are numbered, because a name may hold any character
             names = json.dumps(list(self.metadata)).encode()
             columns["metadata_names"] = np.frombuffer(names, np.uint8)
             columns |= {f"metadata_{number}": column for number, column in enumerate(self.metadata.values())}

@@ -1,7 +1,7 @@
-"""When each bank of a cache was last used, and by which command: a command without `--bank` takes the last one.
+"""Records when each bank of a cache was last used, and by which command; without `--bank`, commands use the last one.
 
-A stamp lies in the cache, `CACHE/.used`, and not in the bank, which reading does not change. Where the cache cannot be
-written there are no new stamps, and nothing else is missing.
+A stamp lies in `CACHE/.used`, not in the bank, because reading does not change a bank. If the cache is not writable,
+there are no new stamps; everything else works.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ class Use:
     """The last use of a bank."""
 
     time: float
-    """In Unix seconds."""
+    """Time in Unix seconds."""
     command: str
 
 
 def note_use(cache: Path, bank: Path, command: str) -> None:
-    """Notes that a command has used a bank; of a bank outside of the cache nothing is noted.
+    """Records that a command has used a bank; does nothing for a bank outside the cache.
 
     Args:
         cache: the cache.
         bank: the bank's directory.
-        command: as "heads".
+        command: name of the command, as "heads".
     """
     if bank.resolve().parent == cache.resolve():
-        with contextlib.suppress(OSError):  # a cache that cannot be written, or is full
+        with contextlib.suppress(OSError):  # the cache is not writable, or is full
             write_sealed(_stamp(bank), {"time": time.time(), "command": command})
 
 
 def last_use(bank: Path) -> Use:
-    """Returns the last use of a bank; extraction, which changes its manifest, is one."""
+    """Returns the last use of a bank; an extraction, which changes the manifest, counts as a use."""
     extracted = Use((bank / MANIFEST).stat().st_mtime, "extract")
     try:
         value = read_sealed(_stamp(bank))
@@ -51,7 +51,7 @@ def last_use(bank: Path) -> Use:
 
 
 def forget_use(bank: Path) -> None:
-    """Takes the stamp of a bank away that is removed."""
+    """Deletes the stamp of a removed bank."""
     with contextlib.suppress(OSError):
         _stamp(bank).unlink()
 

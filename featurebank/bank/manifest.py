@@ -1,4 +1,4 @@
-"""The manifest of a bank: what exists. What it does not list does not exist."""
+"""The manifest of a bank, which lists everything that the bank holds. A file that it does not list does not count."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from featurebank.system.files import json_bytes, path_inside, read_regular, writ
 
 FORMAT_VERSION = 1
 NEEDS = "0.1.0"
-"""The first featurebank that reads this version of the format; to be raised together with it."""
+"""The first featurebank that reads this version of the format; raise both together."""
 MANIFEST = "manifest.json"
 ITEMS = "items-*.npz"
-"""What the name of a table of items looks like."""
+"""Pattern of the names of item tables."""
 
-_WRITE_ITEMS = "run 'featurebank extract' as before, which writes it again and computes nothing"
+_WRITE_ITEMS = "run the same 'featurebank extract' again, which rewrites it and computes nothing"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bank's `manifest.json` says."""
+    """The content of a bank's `manifest.json`."""
 
     recipe: Mapping[str, Any]
-    """Everything that decides a feature's value; its digest is the bank's key."""
+    """Everything that decides the value of a feature; its digest is the bank's key."""
     dataset: Mapping[str, Any]
-    """name, spec, classes, fractions and seed of the split, subset."""
+    """name, spec, classes, fractions and seed of the split, and subset."""
     source: Mapping[str, Any] = field(default_factory=dict)
-    """How the recipe was asked for: weights, as the user gave them. Not part of the key."""
+    """The user's own specification of the weights. Not part of the key."""
     shards: tuple[ShardEntry, ...] = ()
     items: Mapping[str, Any] | None = None
-    """file, checksum and count of the table of items; None until the first extraction has ended."""
+    """file, checksum and count of the item table; None until the first extraction has finished."""
     taps: tuple[str, ...] = ()
     """The taps that every item has."""
     views: int = 0
-    """How many augmented views every item has in each tap, beside the clean image."""
+    """Number of augmented views of every item in each tap, besides the clean image."""
     skipped: tuple[Mapping[str, str], ...] = ()
-    """Images without a row: id, reason, and the digest of their content where it could be read."""
+    """Images without a row: id, reason, and the content digest if it could be read."""
     history: tuple[Mapping[str, Any], ...] = field(default=())
-    """What was done to the bank, oldest first: extractions that added rows, rows taken from other banks, clean-ups."""
+    """Events of the bank, oldest first: extractions that added rows, rows shared by other banks, clean-ups."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError or TypeError where a manifest says what no writer writes."""
+        """Raises ValueError or TypeError if the manifest holds something that no writer writes."""
         for part in (self.recipe, self.dataset, self.source, *self.skipped, *self.history):
             if not isinstance(part, Mapping):
-                message = f"{part!r:.80} stands in the place of an object"
+                message = f"{part!r:.80} is not an object"
                 raise TypeError(message)
         for name in (self.recipe["backbone"], self.dataset["name"]):
             path_inside(Path(), name)
@@ -60,7 +60,7 @@ class Manifest:
             _check_texts(self.items["checksum"], self.items["digest"])
         _check_texts(*self.taps, *self.dataset["classes"], *(entry["id"] for entry in self.skipped))
         if not are_counts(self.views, self.items["count"] if self.items else 0):
-            message = "the number of its views or images is no whole number"
+            message = "the number of its views or images is not a whole number"
             raise ValueError(message)
 
     @property
@@ -70,16 +70,16 @@ class Manifest:
 
     @property
     def files(self) -> set[str]:
-        """The names of the shards and of the table of items."""
+        """The names of the shards and of the item table."""
         return {shard.file for shard in self.shards} | ({self.items["file"]} if self.items else set())
 
     @property
     def last_extraction(self) -> Mapping[str, Any] | None:
-        """The entry of the last extraction that computed something: added, seconds, engine, versions."""
+        """The event of the last extraction that computed something: added, seconds, engine, versions."""
         return next((event for event in reversed(self.history) if "added" in event), None)
 
     def save(self, directory: Path) -> None:
-        """Replaces the manifest on disk, atomically."""
+        """Writes the manifest to the disk, atomically."""
         value = {
             "format": "featurebank",
             "format_version": FORMAT_VERSION,
@@ -99,7 +99,7 @@ class Manifest:
         write_json(directory / MANIFEST, value)
 
     def with_items(self, directory: Path, items: Items, taps: tuple[str, ...], views: int) -> Manifest:
-        """Writes the table of items and returns the manifest that lists it (not yet saved)."""
+        """Writes the item table and returns a manifest that lists it (not yet saved)."""
         data = items.to_bytes()
         checksum = digest.of_bytes(data)
         name = f"items-{checksum[:16]}.npz"
@@ -112,20 +112,20 @@ def load_manifest(directory: Path, *, strict: bool = False) -> Manifest:
     """Reads the manifest of a bank.
 
     Args:
-        directory: the bank's.
-        strict: also refuse a file that says the same in other bytes (as blanks that a failing disk has changed).
+        directory: the bank's directory.
+        strict: also refuse a file that holds the same value in other bytes (as blanks changed by a failing disk).
 
     Raises:
-        BankNotFoundError: there is none.
+        BankNotFoundError: there is no manifest.
         FormatVersionError: a newer featurebank wrote it.
-        BankDamagedError: it is not what was written.
+        BankDamagedError: it is not what featurebank wrote.
         BankUnreadableError: the system cannot read it.
     """
     path = directory / MANIFEST
     try:
         data = read_regular(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        message = f"no bank at '{directory}': 'featurebank cache ls' lists the banks, 'featurebank extract' makes one"
+        message = f"no bank at '{directory}': 'featurebank cache ls' lists the banks, 'featurebank extract' creates one"
         raise BankNotFoundError(message) from error
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -144,7 +144,7 @@ def load_manifest(directory: Path, *, strict: bool = False) -> Manifest:
 def _newer(path: Path, value: Mapping[str, Any]) -> BankDamagedError | FormatVersionError:
     version, needs = value["format_version"], value.get("needs")
     if not isinstance(version, int) or version < FORMAT_VERSION or needs == NEEDS:
-        return _damaged(path)  # there has never been such a version
+        return _damaged(path)  # such a version has never existed
     remedy = f"install featurebank {needs} or newer" if needs else "install a newer featurebank"
     message = (
         f"'{path.parent}' has format version {version}, this featurebank reads {FORMAT_VERSION}: "
@@ -169,26 +169,26 @@ def _parse(path: Path, value: dict[str, Any]) -> Manifest:
             skipped=tuple(value["skipped"]),
             history=tuple(value["history"]),
         )
-    except (LookupError, TypeError, ValueError, AttributeError) as error:  # its checksum holds: a stranger wrote it
-        reason = f"no {error} in it" if isinstance(error, KeyError) else " ".join(str(error).split())
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # the checksum matches: a stranger wrote it
+        reason = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         message = f"'{path}' was not written by featurebank ({reason}): {_forget(path)}"
         raise BankDamagedError(message) from error
 
 
 def _check_texts(*values: object) -> None:
     if wrong := [value for value in values if not isinstance(value, str)]:
-        message = f"{wrong[0]!r:.80} stands in the place of a text"
+        message = f"{wrong[0]!r:.80} is not a text"
         raise TypeError(message)
 
 
 def load_items(directory: Path, manifest: Manifest) -> Items:
-    """Reads the table of items that a manifest lists.
+    """Reads the item table that a manifest lists.
 
     Raises:
-        BankDamagedError: it is missing or not what was written.
+        BankDamagedError: it is missing or not what featurebank wrote.
         BankUnreadableError: the system cannot read it.
     """
-    assert manifest.items is not None, "the caller has seen that extraction ended"
+    assert manifest.items is not None, "the caller has checked that extraction finished"
     path = directory / manifest.items["file"]
     try:
         data = read_regular(path)
@@ -210,11 +210,11 @@ def _damaged(path: Path, remedy: str | None = None) -> BankDamagedError:
 
 
 def _forget(path: Path) -> str:
-    return f"'featurebank cache rm {path.parent.name}' forgets this bank, and extracting again makes a new one"
+    return f"'featurebank cache rm {path.parent.name}' removes this bank, and extracting again creates a new one"
 
 
 def _unreadable(path: Path, error: OSError) -> BankUnreadableError:
     message = (
-        f"'{path}' cannot be read now: {error.strerror or error}; it may be whole: mend that, then run the same command"
+        f"'{path}' cannot be read now: {error.strerror or error}; it may be intact: fix that, then run the same command"
     )
     return BankUnreadableError(message)

@@ -1,4 +1,4 @@
-"""One plain file of a bank, for whoever wants features, labels and ids and nothing else."""
+"""Exports a bank to one plain file with features, labels and ids."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from featurebank.system.files import atomic_path
 def write_hdf5(
     path: Path, columns: Mapping[str, np.ndarray], shape: tuple[int, ...], blocks: Iterable[np.ndarray]
 ) -> Path:
-    """Writes an HDF5 file with the dataset `features` and a dataset a column; see `Bank.to_hdf5`.
+    """Writes an HDF5 file with the dataset `features` and one dataset per column; see `Bank.to_hdf5`.
 
     Args:
-        path: where; replaced when the new file is whole.
+        path: where to write; an existing file is replaced once the new one is complete.
         columns: "labels" (n,) and other columns; strings are written as UTF-8 of fixed length.
-        shape: of one image's features.
-        blocks: the features in order, (b, *shape) float32 each, together n long.
+        shape: shape of one image's features.
+        blocks: the features in order, (b, *shape) float32 each, n rows in all.
 
     Returns:
         The path.
 
     Raises:
-        DiskFullError: no space is left; the old file, if there was one, stays.
+        DiskFullError: no space is left on the disk; an existing file stays.
     """
     content: dict[int, Iterable[np.ndarray]] = {}
     memory = SparseFile()
@@ -50,7 +50,7 @@ def write_hdf5(
 
 
 def _reserve(handle: int, size: int) -> None:
-    """Refuses what has no room before it is read; where the system cannot, a full disk shows while it is written."""
+    """Reserves the space before any row is read; where the system cannot, a full disk shows only while writing."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(handle, 0, size)
 

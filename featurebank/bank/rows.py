@@ -1,4 +1,4 @@
-"""Where the rows of a bank lie, and how they are read."""
+"""Locates and reads the rows of a bank."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _Result = TypeVar("_Result")
 
 @dataclass
 class _Listed:
-    """A manifest with where the rows are by it: what one thread looks up by the one never meets the other's shards."""
+    """A manifest with the locations of its rows; a thread never mixes it with the shards of another manifest."""
 
     manifest: Manifest
     located: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
 
 class StoredRows:
-    """The rows of a bank's items, found by their keys. Threads may share it.
+    """The rows of a bank's items, located by their keys. Threads may share it.
 
     Args:
         path: the bank's directory.
-        manifest: what it lists.
-        items: the images, whose positions are what the methods take.
+        manifest: lists the shards.
+        items: the images; the methods take positions in them.
     """
 
     def __init__(self, path: Path, manifest: Manifest, items: Items) -> None:
@@ -41,11 +41,11 @@ class StoredRows:
         self._listed = _Listed(manifest)
 
     def shards_with(self, tap: str) -> list[ShardEntry]:
-        """Returns the shards that have a tap, in any view.
+        """Returns the shards that hold a tap, in any view.
 
         Raises:
-            UnknownNameError: the bank does not have the tap.
-            BankDamagedError: it should, and no shard does.
+            UnknownNameError: the bank has no such tap.
+            BankDamagedError: the manifest lists the tap, but no shard holds it.
         """
         return self._shards_with(self._listed, tap)
 
@@ -54,34 +54,34 @@ class StoredRows:
             hint = f"'featurebank extract --tap {tap}' adds it"
             raise unknown_name("tap", tap, listed.manifest.taps, hint)
         shards = [shard for shard in listed.manifest.shards if tap in shard.taps]
-        if not shards:  # they were damaged, and the run that was to make them again was interrupted
-            message = f"'{self._path}' lacks all rows of tap '{tap}': run extract again"
+        if not shards:  # they were damaged, and the run that was to restore them was interrupted
+            message = f"'{self._path}' lacks all rows of tap '{tap}': run the same 'featurebank extract' again"
             raise BankDamagedError(message)
         return shards
 
     def check(self, tap: str, views: int) -> None:
-        """Raises BankDamagedError where an item lacks a row of a tap, in the clean view or one of `views` others."""
+        """Raises BankDamagedError if an item lacks a row of a tap, in the clean view or one of `views` others."""
         for view in range(views + 1):
             self._locate(self._listed, tap, view)
 
     def read(self, tap: str, view: int, positions: np.ndarray) -> np.ndarray:
-        """Returns the rows of some items: (n, ...) float32."""
+        """Reads the rows of items: (n, ...) float32."""
         return self._retried(lambda listed: self._read(listed, tap, view, positions))
 
     def groups(
         self, tap: str, view: int, positions: np.ndarray, most: int, generator: np.random.Generator | None
     ) -> list[np.ndarray]:
-        """Parts some items into what is read at a time.
+        """Splits items into groups that are read at a time.
 
         Args:
-            tap: whose rows are to be read.
-            view: likewise.
-            positions: (n,) the items.
-            most: rows of a part, unless a single shard has more.
-            generator: of the order of the shards and of the rows; None keeps the order of the positions.
+            tap: the tap to read.
+            view: the view to read.
+            positions: (n,) positions of the items.
+            most: the largest number of rows in a group, unless a single shard has more.
+            generator: shuffles the shards and the rows; None keeps the order of the positions.
 
         Returns:
-            Places in `positions`, each once.
+            Groups of indices into `positions`; each index occurs once.
         """
         if generator is None:
             return [np.arange(start, min(start + most, len(positions))) for start in range(0, len(positions), most)]
@@ -104,7 +104,7 @@ class StoredRows:
         out = np.empty((len(positions), *shape), np.float32)
         if not len(positions):
             return out
-        order = np.lexsort((row_of, shard_of))  # in the order of the disk
+        order = np.lexsort((row_of, shard_of))  # the order on disk
         numbers, starts = np.unique(shard_of[order], return_index=True)
         for number, here in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
             # numpy converts float16 twenty times faster than HDF5 does.
@@ -112,7 +112,7 @@ class StoredRows:
         return out
 
     def _retried(self, read: Callable[[_Listed], _Result]) -> _Result:
-        """Reads again, as often as a writer has put the rows into other shards meanwhile, as `cache gc` does."""
+        """Reads, and retries whenever a writer has moved the rows to other shards meanwhile, as `cache gc` does."""
         listed = self._listed
         while True:
             try:
@@ -124,7 +124,7 @@ class StoredRows:
                 listed = self._listed = _Listed(replace(listed.manifest, shards=newer.shards))
 
     def _locate(self, listed: _Listed, tap: str, view: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns for each item the number of the shard that holds its row, and which row that is there."""
+        """Returns, for each item, the number of the shard that holds its row, and the row's index in it."""
         if (tap, view) not in listed.located:
             listed.located[tap, view] = self._search(listed, tap, view)
         return listed.located[tap, view]
@@ -142,13 +142,13 @@ class StoredRows:
                 digests.append(read_keys(self._path, shard)["digest"])
                 shards.append(np.full(shard.rows, number, np.int32))
                 rows.append(np.arange(shard.rows, dtype=np.int32))
-        found = Finder(np.concatenate(digests)).find(self._items.digests)
-        missing = np.flatnonzero(found < 0)
+        positions = Finder(np.concatenate(digests)).find(self._items.digests)
+        missing = np.flatnonzero(positions < 0)
         if len(missing):
             first = self._items.ids[int(missing[0])]
             message = (
-                f"'{self._path}' lacks {counted(len(missing), 'row')} of tap '{tap}' (as of '{first}'): run extract "
-                "again"
+                f"'{self._path}' lacks {counted(len(missing), 'row')} of tap '{tap}' (as of '{first}'): run the same "
+                "'featurebank extract' again"
             )
             raise BankDamagedError(message)
-        return np.concatenate(shards)[found], np.concatenate(rows)[found]
+        return np.concatenate(shards)[positions], np.concatenate(rows)[positions]

@@ -1,6 +1,6 @@
-"""What the record of a run may hold: each key with its type, checked whenever a record is read.
+"""The schema of a run's record: each key with its type, checked whenever a record is read.
 
-A checksum says that a file is as somebody wrote it, not that featurebank did. What reads records relies on this table.
+A checksum proves that a file is unchanged, not that featurebank wrote it. Readers of records rely on this schema.
 """
 
 from __future__ import annotations
@@ -13,43 +13,43 @@ from typing import Annotated, Any
 from featurebank.errors import BankDamagedError
 
 _LONGEST = 60
-"""Letters of a value that are shown."""
+"""Largest number of characters of a value in a message."""
 
 
 def check_run_record(value: Mapping[str, Any], file: Path) -> None:
-    """Checks the record of a run, without its checksum.
+    """Validates the record of a run, without its checksum.
 
     Args:
         value: the record.
-        file: where it was read, for the message.
+        file: path of the record, for the message.
 
     Raises:
-        BankDamagedError: a key is missing or unknown, or its value is of another type.
+        BankDamagedError: a key is missing or unknown, or its value has the wrong type.
     """
     import pydantic
 
     try:
         _schema().validate_python(value)
-        wrong = _contradiction(value)
+        problem = _contradiction(value)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"])[:_LONGEST]
         got = "" if first["type"] == "missing" else f" is {_shown(first['input'])}"
-        wrong = f"{place}{got} ({first['msg'][:1].lower()}{first['msg'][1:]})"
-    if wrong:
-        message = f"'{file}' is no record of a run: {wrong}; delete it, and 'featurebank heads' trains the run again"
+        problem = f"{place}{got} ({first['msg'][:1].lower()}{first['msg'][1:]})"
+    if problem:
+        message = f"'{file}' is not a record of a run: {problem}; delete it, and 'featurebank heads' trains it again"
         raise BankDamagedError(message)
 
 
 def _contradiction(value: Mapping[str, Any]) -> str | None:
-    """Returns what of a record contradicts the rest of it."""
+    """Returns a description of a contradiction within a record; None if there is none."""
     metrics = value["metrics"]
     missing = [split for split in ("train", "val") if split not in metrics]
     if missing and not value.get("failure"):
-        return f"metrics has no '{missing[0]}', and failure gives no reason"
+        return f"metrics has no '{missing[0]}', but there is no failure"
     right, images = value.get("right"), metrics.get("val", {}).get("images")
     if right is not None and images is not None and len(right) != 2 * ((images + 7) // 8):
-        return f"right has {len(right)} digits, and metrics.val.images is {images}"
+        return f"right has {len(right)} digits, but metrics.val.images is {images}"
     return None
 
 
@@ -60,7 +60,7 @@ def _shown(value: Any) -> str:
 
 @lru_cache(maxsize=1)
 def _schema() -> Any:
-    """Returns the table, made when it is first needed because pydantic takes a moment to load."""
+    """Returns the schema; it is built on first use, because pydantic takes a moment to load."""
     from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, create_model
 
     strict, lenient = (ConfigDict(strict=True, extra=extra) for extra in ("forbid", "allow"))

@@ -1,8 +1,8 @@
-"""One shard: an HDF5 file with some rows of some taps. The only module that knows HDF5.
+"""One shard: an HDF5 file with some rows of some taps. Only this module and `plain_files` know HDF5.
 
 A shard holds `/digest` (rows,) fixed strings of 32 hexadecimal digits, `/view` (rows,) uint8, and `/taps/NAME`
-(rows, ...) float32 or float16: contiguous, uncompressed, so that a reader can map the features straight from the file.
-It never changes once written.
+(rows, ...) float32 or float16. They are contiguous and uncompressed, so that a reader can memory-map the features. A
+shard never changes once it is written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from featurebank.system.files import atomic_path, open_regular, path_inside
 KEY_DTYPE = np.dtype([("digest", "S32"), ("view", "u1")])
 """The key of a row: the digest of an image's content and the number of the view."""
 PATTERN = "shard-*.h5"
-"""What the name of a shard looks like."""
+"""Pattern of the names of shards."""
 _DTYPES = {"float32", "float16"}
 _MOST_VIEW = 255
 _BLOCK = 1 << 20
@@ -34,53 +34,53 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class StoredTap:
-    """Where the rows of one tap lie in a shard."""
+    """Location of the rows of one tap in a shard."""
 
     shape: tuple[int, ...]
-    """Of one row."""
+    """Shape of one row."""
     dtype: str
     """"float32" or "float16"."""
     offset: int
-    """Of the first row in the file, in bytes."""
+    """Offset of the first row in the file, in bytes."""
 
     @property
     def row_bytes(self) -> int:
-        """How many bytes a row takes."""
+        """Size of a row in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def __post_init__(self) -> None:
-        """Raises ValueError where a manifest says what no writer writes."""
+        """Raises ValueError if the manifest holds something that no writer writes."""
         if not (self.dtype in _DTYPES and are_counts(self.offset, *self.shape)):
-            message = "a tap of a shard is not described as featurebank does"
+            message = "the description of a shard's tap is not one that featurebank writes"
             raise ValueError(message)
 
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """What the manifest says of a shard."""
+    """The manifest's entry for a shard."""
 
     file: str
     rows: int
     bytes: int
     checksum: str
-    """Of the whole file."""
+    """Checksum of the whole file."""
     keys: str
-    """Digest of the rows' keys, so that a reader notices rows that are not what they were."""
+    """Digest of the rows' keys, by which a reader detects changed rows."""
     taps: Mapping[str, StoredTap]
     view: int = 0
-    """Of all its rows: 0 is the clean image."""
+    """View of all its rows; 0 is the clean image."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError where a manifest says what no writer writes."""
+        """Raises ValueError if the manifest holds something that no writer writes."""
         path_inside(Path(), self.file, PATTERN)
         sizes = are_counts(self.rows, self.bytes, self.view) and self.view <= _MOST_VIEW
         texts = all(isinstance(text, str) for text in (self.checksum, self.keys, *self.taps))
         if not (sizes and texts and self.rows * KEY_DTYPE.itemsize <= self.bytes):
-            message = f"shard '{self.file}' is not described as featurebank does"
+            message = f"the description of shard '{self.file}' is not one that featurebank writes"
             raise ValueError(message)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the entry as JSON values."""
+        """Returns the entry as a JSON object."""
         taps = {name: {"shape": list(t.shape), "dtype": t.dtype, "offset": t.offset} for name, t in self.taps.items()}
         return {
             "file": self.file,
@@ -94,7 +94,7 @@ class ShardEntry:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> ShardEntry:
-        """Reads what `to_dict` wrote."""
+        """Reads an object of `to_dict`."""
         taps = {n: StoredTap(tuple(t["shape"]), t["dtype"], t["offset"]) for n, t in value["taps"].items()}
         return cls(
             value["file"], value["rows"], value["bytes"], value["checksum"], value["keys"], taps, value.get("view", 0)
@@ -102,20 +102,20 @@ class ShardEntry:
 
 
 def are_counts(*values: object) -> bool:
-    """Tells whether some values are whole numbers that are not negative."""
+    """Tells whether all values are non-negative whole numbers."""
     return all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values)
 
 
 def write_shard(directory: Path, keys: np.ndarray, taps: Mapping[str, Sequence[np.ndarray]]) -> ShardEntry:
-    """Writes a shard and returns its entry; the file is durable when this returns.
+    """Writes a shard and returns its entry; the file is synced to the disk before it returns.
 
     Args:
-        directory: the bank's.
+        directory: the bank's directory.
         keys: (rows,) of `KEY_DTYPE`, all of one view.
-        taps: for each tap its blocks in order, each (some rows, ...), together `rows` long, of the type to be stored.
+        taps: for each tap, its blocks in order: (b, ...) each, `rows` rows in all, in the dtype to store.
 
     Raises:
-        DiskFullError: no space is left; nothing remains of the shard.
+        DiskFullError: no space is left on the disk; no part of the shard remains.
     """
     memory, content = SparseFile(), dict[int, Iterable[np.ndarray]]()
     with h5py.File(memory, "w") as file:
@@ -132,7 +132,7 @@ def write_shard(directory: Path, keys: np.ndarray, taps: Mapping[str, Sequence[n
             )
         stored = _stored_taps(file)
     checksum = digest.of_pieces(memory.pieces(content))
-    name = f"shard-{checksum[:20]}.h5"  # of other rows, another name: a reader's offsets never meet a file made anew
+    name = f"shard-{checksum[:20]}.h5"  # other rows get another name, so that a reader's offsets always fit the file
     with atomic_path(directory / name) as temporary, temporary.open("wb") as out:
         out.writelines(memory.pieces(content))
     view = int(keys["view"][0])
@@ -143,17 +143,17 @@ def write_shard(directory: Path, keys: np.ndarray, taps: Mapping[str, Sequence[n
 def leave_place(
     group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any, blocks: Iterable[np.ndarray]
 ) -> dict[int, Iterable[np.ndarray]]:
-    """Makes a contiguous dataset without content in a `SparseFile`.
+    """Creates a contiguous dataset without content in a `SparseFile`.
 
     Args:
-        group: where.
-        name: of the dataset.
-        shape: of its elements.
-        dtype: of its elements.
+        group: the group that gets the dataset.
+        name: name of the dataset.
+        shape: shape of the dataset.
+        dtype: dtype of its elements.
         blocks: its content.
 
     Returns:
-        {offset of the content in bytes: the content} for `SparseFile.pieces`, nothing where there is no element.
+        {offset of the content in bytes: the content} for `SparseFile.pieces`; empty for a dataset without elements.
     """
     if 0 in shape:
         group.create_dataset(name, shape, dtype)
@@ -161,7 +161,7 @@ def leave_place(
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    layout.set_obj_track_times(False)  # equal rows make equal bytes, whenever they are written
+    layout.set_obj_track_times(False)  # equal rows give equal bytes, whenever they are written
     space, kind = h5py.h5s.create_simple(shape), h5py.h5t.py_create(np.dtype(dtype), logical=True)
     return {h5py.h5d.create(group.id, name.encode(), kind, space, dcpl=layout).get_offset(): blocks}
 
@@ -174,11 +174,11 @@ def _stored_taps(file: h5py.File) -> dict[str, StoredTap]:
 
 
 def read_keys(directory: Path, entry: ShardEntry) -> np.ndarray:
-    """Returns the keys of a shard's rows: (rows,) of `KEY_DTYPE`.
+    """Reads the keys of a shard's rows: (rows,) of `KEY_DTYPE`.
 
     Raises:
-        BankDamagedError: the file is missing, of another size or structure, or its keys are not those it was written
-            with.
+        BankDamagedError: the file is missing, has another size or structure, or its keys are not those that were
+            written.
         BankUnreadableError: the system cannot read it.
     """
     path = directory / entry.file
@@ -188,24 +188,24 @@ def read_keys(directory: Path, entry: ShardEntry) -> np.ndarray:
     try:
         with h5py.File(memory, "r") as structure:
             keys["digest"], keys["view"] = structure["digest"][...], structure["view"][...]
-            found = _stored_taps(structure)
-    except Exception as error:  # h5py raises whatever its C library makes of damaged bytes
+            taps = _stored_taps(structure)
+    except Exception as error:  # h5py raises many types on damaged bytes
         raise _damaged(path, f"{type(error).__name__}: {' '.join(str(error).split())}") from error
     if digest.of_array(keys) != entry.keys:
         raise _damaged(path, "its row keys are not those that were written")
-    if found != dict(entry.taps) or not (keys["view"] == entry.view).all():
-        raise _damaged(path, "its taps are not where the manifest says")
+    if taps != dict(entry.taps) or not (keys["view"] == entry.view).all():
+        raise _damaged(path, "its taps do not match the manifest")
     return keys
 
 
 def _structure(path: Path, file: BinaryIO, entry: ShardEntry) -> SparseFile:
-    """Reads all of a shard but the features.
+    """Reads a shard without its features.
 
-    HDF5 sees it in memory: it reports what the system refuses as it reports damage, and opens no file that the process
-    has open with other settings already.
+    HDF5 reads the result from memory: on disk, HDF5 would report refusals of the system as damage, and would not open a
+    file that the process already has open with other settings.
     """
     if (size := file.seek(0, os.SEEK_END)) != entry.bytes:
-        raise _damaged(path, f"it has {size} bytes, the manifest says {entry.bytes}")
+        raise _damaged(path, f"it has {size} bytes, but the manifest says {entry.bytes}")
     memory, place = SparseFile(), 0
     features = [(tap.offset, tap.offset + entry.rows * tap.row_bytes) for tap in entry.taps.values()]
     for start, stop in [*sorted(features), (entry.bytes, entry.bytes)]:
@@ -219,7 +219,7 @@ def _structure(path: Path, file: BinaryIO, entry: ShardEntry) -> SparseFile:
 
 
 def is_whole(directory: Path, entry: ShardEntry) -> bool:
-    """Compares every byte of a shard with its checksum; False where the file is missing, too.
+    """Compares every byte of a shard with its checksum; returns False also if the file is missing.
 
     Raises:
         BankUnreadableError: the system cannot read it.
@@ -233,25 +233,25 @@ def is_whole(directory: Path, entry: ShardEntry) -> bool:
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[BinaryIO]:
-    """Opens a shard; tells damage from what the system refuses."""
+    """Opens a shard; distinguishes damage from refusals of the system."""
     try:
         with open_regular(path) as file:
             yield file
     except BankError:
         raise
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise _damaged(path, "there is no such file") from error
+        raise _damaged(path, "the file does not exist") from error
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
 def read_rows(directory: Path, entry: ShardEntry, tap: str, rows: np.ndarray) -> np.ndarray:
-    """Reads some rows of a tap: (n, ...) of the stored type; nothing of the file stays in memory.
+    """Reads rows of a tap: (n, ...) of the stored dtype; no part of the file stays in memory.
 
     Raises:
-        BankDamagedError, BankUnreadableError: as `map_tap`.
+        BankDamagedError, BankUnreadableError: see `map_tap`.
     """
-    # A list as index of an h5py dataset is quadratic (h5py 3.14), and a map costs its pages only while it exists.
+    # Indexing an h5py dataset by a list takes quadratic time (h5py 3.14); a map holds its pages only while it exists.
     mapped = map_tap(directory, entry, tap)
     first, last = (int(rows[0]), int(rows[-1])) if len(rows) else (0, -1)
     if last - first + 1 == len(rows) and np.array_equal(rows, np.arange(first, last + 1)):
@@ -260,10 +260,10 @@ def read_rows(directory: Path, entry: ShardEntry, tap: str, rows: np.ndarray) ->
 
 
 def map_tap(directory: Path, entry: ShardEntry, tap: str) -> np.ndarray:
-    """Maps the rows of a tap: a read-only (rows, ...) array of the stored type that reads from disk as it is used.
+    """Memory-maps the rows of a tap: a read-only (rows, ...) array of the stored dtype.
 
     Raises:
-        BankDamagedError: the file is missing or shorter than it was.
+        BankDamagedError: the file is missing or too short.
         BankUnreadableError: the system cannot read it.
     """
     stored = entry.taps[tap]
@@ -271,21 +271,21 @@ def map_tap(directory: Path, entry: ShardEntry, tap: str) -> np.ndarray:
     try:
         return np.memmap(path, stored.dtype, "r", stored.offset, (entry.rows, *stored.shape))
     except FileNotFoundError as error:
-        raise _damaged(path, "there is no such file") from error
+        raise _damaged(path, "the file does not exist") from error
     except OSError as error:
         raise _unreadable(path, error) from error
     except ValueError as error:
-        raise _damaged(path, "it ends before its rows do") from error
+        raise _damaged(path, "it ends before its last row") from error
 
 
 def _damaged(path: Path, reason: str) -> BankDamagedError:
     return BankDamagedError(
-        f"shard '{path}' is damaged: {reason}; run 'featurebank extract' as before, which makes its rows again"
+        f"shard '{path}' is damaged: {reason}; run the same 'featurebank extract' again, which restores its rows"
     )
 
 
 def _unreadable(path: Path, error: OSError) -> BankUnreadableError:
     return BankUnreadableError(
-        f"shard '{path}' cannot be read now: {error.strerror or error}; it may be whole, so nothing is computed again: "
-        "mend that, then run the same command"
+        f"shard '{path}' cannot be read now: {error.strerror or error}; it may be intact, so nothing is recomputed: "
+        "fix that, then run the same command"
     )

@@ -1,7 +1,7 @@
-"""A file in memory that has only the pages that were written: the structure of an HDF5 file without its content.
+"""An in-memory file that stores only the written pages: the structure of an HDF5 file without its content.
 
-HDF5 (1.14) ends the process where a disk is full. So it never writes to one here: it makes the structure of a file in
-memory, some kilobytes, with places for the content; then both are written by plain means, block by block, and the
+HDF5 (1.14) aborts the process on a full disk. So it never writes to one here: it builds the structure of a file in
+memory, some kilobytes, with gaps for the content. Then both are written by plain means, block by block, and the
 content need not be in memory twice.
 """
 
@@ -17,18 +17,18 @@ _PAGE = 4096
 
 
 class SparseFile(io.RawIOBase):
-    """A file for reading and writing at any place; what was never written is zero and takes no memory."""
+    """A file for reading and writing at any position; unwritten bytes are zero and take no memory."""
 
     def __init__(self) -> None:
         self._pages: dict[int, bytearray] = {}
         self._place = self.size = 0
 
     def seekable(self) -> bool:
-        """It is."""
+        """Returns True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Moves to a place."""
+        """Moves the file position."""
         self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self.size}[whence]
         return self._place
 
@@ -38,7 +38,7 @@ class SparseFile(io.RawIOBase):
         return self.size
 
     def readinto(self, buffer: Any) -> int:
-        """Reads bytes as they are, zeros where none were written."""
+        """Reads bytes; unwritten ones are zero."""
         view = memoryview(buffer).cast("B")
         for page, start, here in self._spans(self._place, len(view)):
             stored = self._pages.get(page)
@@ -58,10 +58,10 @@ class SparseFile(io.RawIOBase):
         return len(view)
 
     def pieces(self, content: Mapping[int, Iterable[np.ndarray]]) -> Iterator[memoryview]:
-        """Yields the whole file from its beginning, with content in the places that were left for it.
+        """Yields the whole file from its beginning, with the content in its gaps.
 
         Args:
-            content: arrays one after another, by the offset of the first in bytes.
+            content: consecutive arrays, by the offset of the first in bytes.
         """
         done = 0
         for offset in sorted(content):
@@ -81,7 +81,7 @@ class SparseFile(io.RawIOBase):
 
     @staticmethod
     def _spans(start: int, length: int) -> Iterator[tuple[int, int, range]]:
-        """Parts a stretch by pages: which page, where in it, and which bytes of the stretch."""
+        """Splits a range of bytes by pages: page number, offset in the page, and the indices within the range."""
         done = 0
         while done < length:
             page, inside = divmod(start + done, _PAGE)

@@ -1,7 +1,7 @@
-"""Writing a bank: rows in, shards out, each listed only once it is whole.
+"""Writes a bank: rows in, shards out; a shard is listed only when it is complete.
 
-The order of events is what makes a crash harmless: a shard is written under a temporary name, synced, renamed, and
-only then does a new manifest list it. Rows in memory when a process dies are extracted again; nothing else is.
+The order of events makes a crash harmless: a shard is written under a temporary name, synced and renamed, and only then
+a new manifest lists it. Only the rows in memory are lost when a process dies; they are computed again.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from featurebank.system.files import TEMPORARY_PREFIX
 SHARD_ROWS = 4096
 SHARD_BYTES = 128 << 20
 SHARD_SECONDS = 60.0
-"""Shards end at whichever comes first: what a crash can cost is bounded in rows, memory and time."""
+"""A shard ends at the first of these limits, which bound the loss by a crash in rows, memory and time."""
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 def row_keys(digests: np.ndarray, view: int | np.ndarray = 0) -> np.ndarray:
-    """Returns the keys of some images' rows: (n,) of `KEY_DTYPE`."""
+    """Returns the keys of images' rows: (n,) of `KEY_DTYPE`."""
     keys = np.empty(len(digests), KEY_DTYPE)
     keys["digest"], keys["view"] = digests, view
     return keys
@@ -42,7 +42,7 @@ def row_keys(digests: np.ndarray, view: int | np.ndarray = 0) -> np.ndarray:
 
 @dataclass
 class _Rows:
-    """Rows of one view and one set of taps that wait to become a shard."""
+    """Rows of one view and one set of taps that are waiting to become a shard."""
 
     keys: list[np.ndarray] = field(default_factory=list)
     blocks: dict[str, list[np.ndarray]] = field(default_factory=dict)
@@ -58,21 +58,21 @@ class _Rows:
 
 
 class BankWriter:
-    """The one writer of a bank, inside a `with` block; leaving it, however, keeps every row appended so far.
+    """The only writer of a bank, as a `with` block; leaving the block in any way saves every appended row.
 
     Args:
-        path: the bank's directory; made if it is not there.
-        recipe: what decides a feature's value.
+        path: the bank's directory; created if it does not exist.
+        recipe: everything that decides the value of a feature.
         dataset: name, spec, classes, fractions and seed.
-        source: how the recipe was asked for; see `Manifest`.
-        wait: wait until another process that writes the bank has ended, instead of raising.
-        tell: called with a line about the lock: whom we wait for, whose we took over.
-        freeing: the writer frees space, and has to work on a full disk; see `WriterLock`.
+        source: the user's own specification of the weights; see `Manifest`.
+        wait: whether to wait for another process that is writing the bank, instead of raising.
+        tell: callback that receives a line about the lock: which process is waited for, or whose lock was taken over.
+        freeing: the writer frees space, so it has to work on a full disk; see `WriterLock`.
 
     Raises:
-        BankLockedError: another process writes the bank.
-        BankReadOnlyError: nothing can be written there.
-        DiskFullError: no space is left, not even for the writer's note.
+        BankLockedError: another process is writing the bank.
+        BankReadOnlyError: the directory is not writable.
+        DiskFullError: no space is left on the disk, not even for the writer's note.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class BankWriter:
         self._lock = WriterLock(path, wait=wait, tell=tell, freeing=freeing)
         self._waiting: dict[tuple[tuple[str, ...], int], _Rows] = {}
         self._since = time.monotonic()
-        self._rows_lock = threading.RLock()  # an interrupted main thread may flush while another still appends
+        self._rows_lock = threading.RLock()  # an interrupted main thread may flush while another thread appends
 
     def __enter__(self) -> Self:
         self._lock.__enter__()
@@ -133,22 +133,22 @@ class BankWriter:
         """Adds rows.
 
         Args:
-            ids: n names of the images, for messages alone.
+            ids: n names of the images, only for messages.
             keys: (n,) of `KEY_DTYPE`.
             taps: (n, ...) float32 for each tap.
-            dtypes: the type to store each tap in; None is `default_dtype`'s.
+            dtypes: the dtype to store each tap in; None means `default_dtype`.
 
         Raises:
             FeatureRangeError: a feature is NaN, infinite or out of float16's range; no row of this call is added.
-            DiskFullError: no space is left for the shard.
+            DiskFullError: no space is left on the disk for the shard.
         """
         converted = {tap: _convert(tap, block, dtypes[tap], ids) for tap, block in taps.items()}
         with self._rows_lock:
             for view in np.unique(keys["view"]).tolist():
                 here = keys["view"] == view
-                chosen = (keys, converted) if here.all() else (keys[here], {t: b[here] for t, b in converted.items()})
+                part = (keys, converted) if here.all() else (keys[here], {t: b[here] for t, b in converted.items()})
                 rows = self._waiting.setdefault((tuple(sorted(taps)), view), _Rows())
-                rows.add(*chosen)
+                rows.add(*part)
                 if rows.count >= SHARD_ROWS:
                     self._write(tuple(sorted(taps)), view)
             size = sum(rows.bytes for rows in self._waiting.values())
@@ -156,7 +156,7 @@ class BankWriter:
                 self.flush()
 
     def flush(self) -> None:
-        """Writes what is in memory as shards, and lists them."""
+        """Writes the rows in memory as shards, and lists them."""
         with self._rows_lock:
             for taps, view in list(self._waiting):
                 self._write(taps, view)
@@ -165,28 +165,28 @@ class BankWriter:
     def adopt(
         self, entries: Sequence[ShardEntry], keys: Sequence[np.ndarray], event: Mapping[str, Any] | None = None
     ) -> None:
-        """Lists shards that another bank has made and that lie in this bank's directory now.
+        """Lists shards of another bank that have been linked into this bank's directory.
 
         Args:
-            entries: what the other bank's manifest says of them.
-            keys: the row keys of each.
-            event: what to add to the history, or None.
+            entries: the entries of the other bank's manifest.
+            keys: the row keys of each shard.
+            event: an event for the history, or None.
         """
         with self._rows_lock:
-            self._shard_keys |= {entry.file: found for entry, found in zip(entries, keys, strict=True)}
+            self._shard_keys |= {entry.file: column for entry, column in zip(entries, keys, strict=True)}
             self._list(entries, event)
 
     def replace(self, gone: Iterable[ShardEntry], entries: Sequence[ShardEntry]) -> None:
-        """Lists shards in the place of others, whose files are deleted once the new manifest stands."""
+        """Lists shards in place of others; the files of those are deleted once the new manifest is saved."""
         files = {entry.file for entry in gone}
         with self._rows_lock:
-            kept = tuple(shard for shard in self.manifest.shards if shard.file not in files)
-            self._save(replace(self.manifest, shards=(*kept, *entries)))
+            others = tuple(shard for shard in self.manifest.shards if shard.file not in files)
+            self._save(replace(self.manifest, shards=(*others, *entries)))
         for name in files - {entry.file for entry in entries}:
             (self.path / name).unlink(missing_ok=True)
 
     def note(self, event: Mapping[str, Any]) -> None:
-        """Adds to the history."""
+        """Adds an event to the history."""
         self._save(replace(self.manifest, history=(*self.manifest.history, event)))
 
     def _write(self, taps: tuple[str, ...], view: int) -> None:
@@ -211,14 +211,14 @@ class BankWriter:
         *,
         views: int = 0,
     ) -> None:
-        """Makes everything appended visible: lists the items, the taps that all of them have, and the skipped images.
+        """Publishes the appended rows: lists the items, the taps that all of them have, and the skipped images.
 
         Args:
-            items: every image that has a row in each of `taps` and views.
-            taps: their names.
-            views: how many views each has beside the clean image.
-            skipped: `id`, `reason` and where known `digest` of each image without a row.
-            event: what to add to the history, or None.
+            items: the images that have a row in each of `taps` and views.
+            taps: names of the taps.
+            views: number of views of each image, besides the clean one.
+            skipped: `id`, `reason` and (if known) `digest` of each image without a row.
+            event: an event for the history, or None.
         """
         self.flush()
         manifest = self.manifest.with_items(self.path, items.sorted(), tuple(taps), views)
@@ -243,28 +243,32 @@ class BankWriter:
         self.manifest = manifest
 
     def _remove_unlisted(self, failed: Manifest) -> None:
-        """Deletes what a manifest was to list that found no room: it takes the room that somebody has to make."""
+        """Deletes the files of a manifest that could not be saved, because they take space on the full disk."""
         listed: set[str] = set()
         with contextlib.suppress(BankNotFoundError):
-            listed = load_manifest(self.path).files  # as it stands, whatever part of the writing failed
+            listed = load_manifest(self.path).files  # of the manifest on disk, whichever part of the writing failed
         for name in failed.files - listed:
             (self.path / name).unlink(missing_ok=True)
 
     def _remove_leftovers(self) -> None:
         for path in self.path.glob(f"{TEMPORARY_PREFIX}*"):
             if path.is_symlink() or not path.is_dir():
-                path.unlink(missing_ok=True)  # we hold the lock: whoever was writing this is dead
+                path.unlink(missing_ok=True)  # we hold the lock: the process that wrote this file is dead
 
 
 def event(**what: Any) -> dict[str, Any]:
-    """Returns an entry of a bank's history: what was done, and when."""
+    """Returns an event for a bank's history, with the current time."""
     return {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **what}
 
 
 def default_dtype(shape: Sequence[int]) -> str:
-    """Returns the type that a tap is stored in unless asked otherwise, by the shape of one row.
+    """Returns the default dtype of a tap on disk, by the shape of one row.
 
-    That is float32 for vectors, and float16 for maps, which are large and made of activations of moderate size.
+    It is float32 for vectors, and float16 for maps, which are large and consist of activations of moderate size.
+
+    Example:
+        >>> default_dtype((1280,)), default_dtype((7, 7, 1280))
+        ('float32', 'float16')
     """
     return "float32" if len(shape) == 1 else "float16"
 
@@ -276,12 +280,12 @@ def _convert(tap: str, block: np.ndarray, dtype: str | None, ids: Sequence[str])
     if not finite.all():
         message = (
             f"tap '{tap}' is NaN or infinite for image '{ids[int(np.argmin(finite))]}': the network (or its weights) "
-            "is broken, no head can use this; try other --weights"
+            "is broken, and no head can use these features; try other --weights"
         )
         raise FeatureRangeError(message)
     if dtype == "float16" and np.abs(flat).max(initial=0) > _FLOAT16_MAX:
         message = (
-            f"tap '{tap}' reaches {np.abs(flat).max():.4g}, float16 ends at {_FLOAT16_MAX:.0f}: use --store float32"
+            f"tap '{tap}' reaches {np.abs(flat).max():.4g}, but float16 ends at {_FLOAT16_MAX:.0f}: use --store float32"
         )
         raise FeatureRangeError(message)
     return block.astype(dtype)

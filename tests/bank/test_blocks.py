@@ -64,7 +64,7 @@ def test_what_does_not_fit_is_refused_and_can_be_read_in_parts(tmp_path: Path, r
         to.append([str(n) for n in range(30)], rows.keys(rows.digests(range(30))), {"pooled": wide}, {"pooled": None})
         to.finish(rows.items(range(30)), ["pooled"], [], None)
     bank = Bank(tmp_path)
-    with pytest.raises(RamLimitError, match=r"take 0\.00 GB.*--ram"):
+    with pytest.raises(RamLimitError, match=r"need 0\.00 GB.*--ram"):
         bank.features()
     blocks = list(bank.blocks())
     assert max(block.features.nbytes for block in blocks) <= 125_000

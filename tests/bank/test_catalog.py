@@ -45,7 +45,7 @@ def test_by_name_prefix_path_and_age(tmp_path: Path, two: tuple[Path, Path]) -> 
     assert find_bank(tmp_path, str(older)).path == older
     used(older, 3000)
     assert find_bank(tmp_path).path == older
-    with pytest.raises(ConfigError, match="beginning of 2 banks"):
+    with pytest.raises(ConfigError, match="prefix of 2 banks"):
         find_bank(tmp_path, "digits")
     remove_bank(newer)
     assert find_bank(tmp_path, "digits").path == older

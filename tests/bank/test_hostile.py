@@ -193,7 +193,7 @@ def linked(made: Path, tmp_path: Path) -> SimpleNamespace:
 
 def test_gc_leaves_alone_what_links_lead_to(linked: SimpleNamespace) -> None:
     before = outside(linked.root)
-    with pytest.raises(BankError, match=f"is a link: clean the bank where it lies, .*{linked.away}"):
+    with pytest.raises(BankError, match=f"is a link: clean the bank at its real path, .*{linked.away}"):
         collect(linked.link)
     assert not collect(linked.bank)
     assert outside(linked.root) == before

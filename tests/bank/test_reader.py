@@ -146,9 +146,9 @@ def test_repair_that_was_interrupted(make: Callable[..., Path], rows: SimpleName
     with rows.writer(path) as to:
         assert len(to.lost) == 1
         rows.append(to, range(4), "other")
-    with pytest.raises(BankDamagedError, match="run extract again"):
+    with pytest.raises(BankDamagedError, match="run the same 'featurebank extract' again"):
         Bank(path).features()
-    with pytest.raises(BankDamagedError, match="run extract again"):
+    with pytest.raises(BankDamagedError, match="run the same 'featurebank extract' again"):
         Bank(path).tap_shape("pooled")
     with rows.writer(path) as to:
         rows.append(to, range(4), "pooled")

@@ -88,7 +88,7 @@ def test_whatever_a_record_holds_its_readers_answer_or_refuse_it_in_one_line(ban
             write_sealed(file, _changed(record, place, chance.choice(OTHERS)))
             if refusal := _refusal(lambda file=file: read_run(file)):
                 refused += 1
-                assert refusal.startswith(f"'{file}' is no record of a run: {place[0]}")
+                assert refusal.startswith(f"'{file}' is not a record of a run: {place[0]}")
                 assert "\n" not in refusal
                 assert refusal in verify_bank(bank.path).damaged
                 continue
@@ -112,7 +112,7 @@ def test_commands_name_the_file_and_the_key(
         main()
     out, errors = capsys.readouterr()
     assert stop.value.code == code
-    assert f"'{file}' is no record of a run: params is 'units' (input should be a valid dictionary)" in out + errors
+    assert f"'{file}' is not a record of a run: params is 'units' (input should be a valid dictionary)" in out + errors
     assert "Traceback" not in errors
 
 
@@ -123,7 +123,7 @@ def test_what_contradicts_itself_or_comes_from_elsewhere(bank: Bank) -> None:
     for changed, reason in [
         ({"color": 1}, "color is 1"),
         ({"right": "00"}, "right has 2 digits, and metrics.val.images is"),
-        ({"metrics": {}}, "metrics has no 'train', and failure gives no reason"),
+        ({"metrics": {}}, "metrics has no 'train', but there is no failure"),
     ]:
-        with pytest.raises(BankDamagedError, match=f"'a.json' is no record of a run: {reason}"):
+        with pytest.raises(BankDamagedError, match=f"'a.json' is not a record of a run: {reason}"):
             check_run_record({**record, **changed}, file)

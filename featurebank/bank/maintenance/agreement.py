@@ -1,4 +1,4 @@
-"""Whether banks that become one agree on the splits and labels of the images that they share, by their content."""
+"""Checks whether banks that are merged agree on the splits and labels of their common images, by content."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from featurebank.errors import ConfigError
 
 @dataclass(frozen=True)
 class Resplit:
-    """How the splits of all images are decided again, by their content alone."""
+    """A new assignment of all images to splits, by their content alone."""
 
     fractions: Sequence[float]
-    """Of train, val and test."""
+    """Fractions of train, val and test."""
     seed: int
     assign: Callable[[np.ndarray], np.ndarray]
     """Returns the split of each content digest: (n,) "S32" -> (n,) uint8."""
 
 
 def split_again(tables: Sequence[Items], resplit: Resplit) -> tuple[list[Items], dict[str, Any]]:
-    """Returns tables with new splits, and what a history says of that."""
+    """Returns tables with new splits, and the fact for the bank's history."""
     fresh = [replace(table, splits=resplit.assign(table.digests)) for table in tables]
     moved = sum(int((old.splits != new.splits).sum()) for old, new in zip(tables, fresh, strict=True))
     about = {"seed": resplit.seed, "fractions": list(resplit.fractions), "moved": moved}
@@ -33,38 +33,38 @@ def split_again(tables: Sequence[Items], resplit: Resplit) -> tuple[list[Items],
 
 
 def check_splits(tables: Sequence[Items], names: Sequence[str]) -> None:
-    """Checks that no content is in other splits in one bank than in another.
+    """Checks that no content has different splits in different banks.
 
     Args:
         tables: the images of each bank.
-        names: of the banks.
+        names: the names of the banks.
 
     Raises:
-        ConfigError: there is one.
+        ConfigError: a content has.
     """
     contents = np.unique(np.concatenate([table.digests for table in tables]))
-    said = np.stack([_splits_of(contents, table) for table in tables])
-    first = said[np.argmax(said > 0, axis=0), np.arange(len(contents))]
-    differs = (said > 0) & (said != first)
-    wrong = np.flatnonzero(differs.any(axis=0))
-    if not len(wrong):
+    splits = np.stack([_splits_of(contents, table) for table in tables])
+    first = splits[np.argmax(splits > 0, axis=0), np.arange(len(contents))]
+    differs = (splits > 0) & (splits != first)
+    conflicts = np.flatnonzero(differs.any(axis=0))
+    if not len(conflicts):
         return
-    place = int(wrong[0])
-    two = [int(np.argmax(said[:, place] > 0)), int(np.argmax(differs[:, place]))]
+    place = int(conflicts[0])
+    two = [int(np.argmax(splits[:, place] > 0)), int(np.argmax(differs[:, place]))]
     shown = ", ".join(f"{_where(tables[number], contents[place])} of '{names[number]}'" for number in two)
     message = (
-        f"{_images(len(wrong))} in other splits in one bank than in another (the first: {shown}), so heads would be "
-        "tested on images that they were trained on: give --seed 0 to decide all splits again by the content of the "
-        "images, or extract all banks with one seed"
+        f"{_images(len(conflicts))} in different splits in different banks (the first: {shown}), so heads would be "
+        "tested on images that they were trained on: use --seed 0 to decide all splits again by the content of the "
+        "images, or extract all banks with the same seed"
     )
     raise ConfigError(message)
 
 
 def _splits_of(contents: np.ndarray, table: Items) -> np.ndarray:
-    """Returns in which splits a table has each content: (n,) uint8, a bit for each split."""
-    said = np.zeros(len(contents), np.uint8)
-    np.bitwise_or.at(said, np.searchsorted(contents, table.digests), np.left_shift(1, table.splits).astype(np.uint8))
-    return said
+    """Returns the splits in which a table has each content: (n,) uint8, one bit per split."""
+    splits = np.zeros(len(contents), np.uint8)
+    np.bitwise_or.at(splits, np.searchsorted(contents, table.digests), np.left_shift(1, table.splits).astype(np.uint8))
+    return splits
 
 
 def _where(table: Items, content: bytes) -> str:
@@ -74,15 +74,15 @@ def _where(table: Items, content: bytes) -> str:
 
 
 def drawn_differently(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yields a line where the splits of some datasets were drawn by different seeds or fractions."""
-    drawn = list(dict.fromkeys(f"{record.get('fractions')} by seed {record.get('seed')}" for record in records))
-    if len(drawn) > 1:
-        shown = "; ".join(drawn)
+    """Yields a line if datasets were split by different seeds or fractions."""
+    kinds = list(dict.fromkeys(f"{record.get('fractions')} by seed {record.get('seed')}" for record in records))
+    if len(kinds) > 1:
+        shown = "; ".join(kinds)
         yield f"the banks were split differently ({shown}): each image keeps its split; --seed decides all again"
 
 
 def labelled_differently(tables: Sequence[Items]) -> Iterator[str]:
-    """Yields a line where images of one content have several labels."""
+    """Yields a line if images with the same content have several labels."""
     contents, where = np.unique(np.concatenate([table.digests for table in tables]), return_inverse=True)
     labels = np.concatenate([table.labels for table in tables])
     low, high = np.full(len(contents), np.iinfo(np.int32).max), np.full(len(contents), -1)
@@ -93,7 +93,7 @@ def labelled_differently(tables: Sequence[Items]) -> Iterator[str]:
         ids = [name for table in tables for name in table.ids]
         first = [ids[place] for place in np.flatnonzero(where == wrong[0]).tolist()]
         shown = " and ".join(f"'{name}'" for name in first[:2])
-        yield f"{_images(len(wrong))} labelled in more than one way (the first: {shown}): only one can be right"
+        yield f"{_images(len(wrong))} labelled in more than one way (the first: {shown}): only one label can be correct"
 
 
 def _images(count: int) -> str:

@@ -1,8 +1,8 @@
-"""`cache gc`: what nothing needs any more. First it is decided what that is (`plan`), then it is taken away.
+"""Garbage collection, `cache gc`: `plan_gc` decides what a bank no longer needs, `collect` removes it.
 
-A process that dies on the way leaves a whole bank: a new shard is written before the manifest lists it in the place of
-old ones, and these are deleted only after that. What it leaves behind, the next clean-up finds. One shard is replaced
-at a time, those first that nothing needs at all, so that a nearly full disk can be cleaned too.
+A process that dies meanwhile leaves an intact bank: a new shard is written before the manifest lists it in place of old
+ones, and these are deleted only afterwards. The next run removes its remains. Shards are replaced group by group, and
+those without any needed row come first, so that a nearly full disk can be cleaned, too.
 """
 
 from __future__ import annotations
@@ -28,42 +28,42 @@ from featurebank.system.files import TEMPORARY_PREFIX
 from featurebank.system.progress import SILENT, Reporter
 
 _FEW_ROWS = 4
-"""A shard with fewer than one in so many of the rows that it could have is small."""
+"""A shard is small if it has fewer than one in this many of the rows that it could have."""
 _MANY_SMALL = 8
-"""So many small shards of one kind are joined."""
+"""This many small shards of one kind are joined."""
 _OLD_S = 3600.0
-"""No file takes so long to write."""
+"""No file takes this long to write."""
 _YOUNG_S = 60.0
-"""A directory without a manifest may be a bank that is just being made."""
+"""A younger directory without a manifest may be a bank that is being created."""
 
 
 @dataclass(frozen=True)
 class Rewrite:
-    """A shard whose living rows move into a new one."""
+    """A shard whose needed rows move into a new one."""
 
     shard: ShardEntry
     rows: np.ndarray
-    """The rows that live, (n,) positions in the shard."""
+    """The needed rows, (n,) positions in the shard."""
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """What a bank does not need."""
+    """The parts that a bank does not need."""
 
     bank: Path
     files: tuple[Path, ...] = ()
-    """Leftovers of dead writers and fine-tunes, and shards and tables that the manifest does not list."""
+    """Remains of dead writers and fine-tunes, and shards and tables that the manifest does not list."""
     rewrites: tuple[Rewrite, ...] = ()
-    """Shards with rows of images that are no longer in the dataset, or that other shards have too; and small ones."""
+    """Shards with rows of images that have left the dataset, or that other shards hold too; and small shards."""
     dead_rows: int = 0
-    """How many rows are taken out."""
+    """Number of rows to remove."""
     whole: bool = False
-    """The directory is what is left of a bank that was removed, or never came to be."""
+    """Whether the directory is the remains of a removed bank, or of one that was never completed."""
     sizes: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def bytes(self) -> int:
-        """How much less the bank takes on disk afterwards, about."""
+        """Approximate number of bytes that the bank will shrink by."""
         rows = sum(r.shard.bytes * (r.shard.rows - len(r.rows)) // max(1, r.shard.rows) for r in self.rewrites)
         return sum(self.sizes) + rows
 
@@ -72,15 +72,15 @@ class Garbage:
 
 
 def plan_gc(path: Path) -> Garbage:
-    """Decides what of a bank's directory can go; changes nothing.
+    """Decides what can be removed from a bank's directory; changes nothing.
 
     Raises:
-        BankDamagedError: the bank's tables are damaged, so that it is not known what is needed.
-        BankIncompleteError: the first extraction has not ended, so that it is not known which images there are.
+        BankDamagedError: the bank's tables are damaged, so that the needed files are unknown.
+        BankIncompleteError: the first extraction has not finished, so that the needed images are unknown.
         BankError: the directory is a link to another place.
     """
     if path.is_symlink():
-        message = f"'{path}' is a link: clean the bank where it lies, 'featurebank cache gc {path.resolve()}'"
+        message = f"'{path}' is a link: clean the bank at its real path, 'featurebank cache gc {path.resolve()}'"
         raise BankError(message)
     try:
         manifest = load_manifest(path)
@@ -91,22 +91,22 @@ def plan_gc(path: Path) -> Garbage:
     if manifest.items is None:
         if files:
             return Garbage(path, tuple(files), sizes=tuple(map(_size, files)))
-        message = f"extraction into '{path}' has not ended: run it to its end first, so that it is known what is needed"
+        message = f"extraction into '{path}' has not finished: finish it first, so that the needed images are known"
         raise BankIncompleteError(message)
     dead, rewrites = _rewrites(path, manifest)
     return Garbage(path, tuple(files), tuple(rewrites), dead, sizes=tuple(map(_size, files)))
 
 
 def collect(path: Path, *, reporter: Reporter = SILENT) -> Garbage:
-    """Takes away what `plan_gc` finds, while it holds the bank.
+    """Removes what `plan_gc` finds, while it holds the bank's lock.
 
     Returns:
-        What was taken away.
+        The parts that were removed.
 
     Raises:
-        BankLockedError: another process writes the bank.
-        BankDamagedError, BankIncompleteError, BankError: as `plan_gc`.
-        DiskFullError: there is no room for a new shard; the bank holds what it held, and run again it goes on.
+        BankLockedError: another process is writing the bank.
+        BankDamagedError, BankIncompleteError, BankError: see `plan_gc`.
+        DiskFullError: there is no space for a new shard; the bank is intact, and another run continues.
     """
     garbage = plan_gc(path)
     if not garbage:
@@ -121,7 +121,7 @@ def collect(path: Path, *, reporter: Reporter = SILENT) -> Garbage:
         garbage = _as_it_is_now(garbage)
         remove_leftovers(path / "runs")
         for file in garbage.files:
-            if file.parent == path or file.name.startswith(TEMPORARY_PREFIX):  # of runs, all else is gone or in use
+            if file.parent == path or file.name.startswith(TEMPORARY_PREFIX):  # other files of runs are gone or in use
                 file.unlink(missing_ok=True)
         if garbage.rewrites:
             with reporter.track("gc", sum(r.shard.bytes for r in garbage.rewrites), "bytes") as advance:
@@ -134,7 +134,7 @@ def collect(path: Path, *, reporter: Reporter = SILENT) -> Garbage:
 
 
 def _as_it_is_now(before: Garbage) -> Garbage:
-    """Looks again while the lock is held; the writer itself has removed the leftovers, which still count."""
+    """Plans again under the lock; the writer itself has already removed leftovers, which still count."""
     now = plan_gc(before.bank)
     files = dict(zip(before.files, before.sizes, strict=True)) | dict(zip(now.files, now.sizes, strict=True))
     known = {file: size for file, size in files.items() if file in now.files or not file.exists()}
@@ -142,55 +142,55 @@ def _as_it_is_now(before: Garbage) -> Garbage:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Yields the files that a writer has made in a bank's directory, and what dead grids and fine-tunes have left."""
+    """Yields the files of writers in a bank's directory, and the remains of dead grids and fine-tunes."""
     for pattern in (f"{TEMPORARY_PREFIX}*", PATTERN, ITEMS):
         yield from (file for file in path.glob(pattern) if file.is_symlink() or not file.is_dir())
-    if (path / "runs").is_symlink():  # what it leads to is not the bank's
+    if (path / "runs").is_symlink():  # its target does not belong to the bank
         return
     for file in path.glob(f"runs/{TEMPORARY_PREFIX}*"):
-        with contextlib.suppress(OSError):  # training holds no lock, and renames its files while we look
+        with contextlib.suppress(OSError):  # training holds no lock, and may rename its files meanwhile
             if time.time() - file.stat().st_mtime > _OLD_S:
                 yield file
     yield from leftovers(path / "runs")
 
 
 def _remains(path: Path) -> Garbage:
-    """Tells whether a directory without a manifest is what is left of a bank."""
+    """Plans the removal of a directory without a manifest, if it is the remains of a bank."""
     runs = path / "runs"
     ours = {*_files(path), path / LOCK, path / NOTE, runs, *(() if runs.is_symlink() else runs.glob("*"))}
-    found = set(path.iterdir()) if path.is_dir() else set()
-    if not found or not found <= ours or time.time() - path.stat().st_mtime < _YOUNG_S:
+    entries = set(path.iterdir()) if path.is_dir() else set()
+    if not entries or not entries <= ours or time.time() - path.stat().st_mtime < _YOUNG_S:
         return Garbage(path)
     return Garbage(path, whole=True, sizes=tuple(map(_size, path.rglob("*"))))
 
 
 def _rewrites(path: Path, manifest: Manifest) -> tuple[int, list[Rewrite]]:
-    """Finds the shards with dead rows, and small ones where there are many."""
-    wanted = np.unique(load_items(path, manifest).digests)
+    """Finds the shards with needless rows, and the small ones if there are many; returns the needless rows' number."""
+    needed = np.unique(load_items(path, manifest).digests)
     kinds: dict[tuple[tuple[str, ...], int], list[tuple[ShardEntry, np.ndarray]]] = {}
     for shard in manifest.shards:
-        with contextlib.suppress(BankDamagedError):  # `cache verify` tells of it, and the next extract mends it
+        with contextlib.suppress(BankDamagedError):  # `cache verify` reports it, and the next extraction restores it
             keys = read_keys(path, shard)["digest"]
             kinds.setdefault(_kind(shard), []).append((shard, keys))
-    chosen = []
-    for found in kinds.values():
-        joined = sum(_is_small(shard) for shard, _ in found) >= _MANY_SMALL
-        for rewrite in _living(found, wanted):
+    rewrites = []
+    for shards in kinds.values():
+        joined = sum(_is_small(shard) for shard, _ in shards) >= _MANY_SMALL
+        for rewrite in _living(shards, needed):
             shard = rewrite.shard
             needless = len(rewrite.rows) < shard.rows or (joined and _is_small(shard))
             if needless and not _is_shared(path, shard):
-                chosen.append(rewrite)
-    return sum(r.shard.rows - len(r.rows) for r in chosen), chosen
+                rewrites.append(rewrite)
+    return sum(r.shard.rows - len(r.rows) for r in rewrites), rewrites
 
 
-def _living(found: list[tuple[ShardEntry, np.ndarray]], wanted: np.ndarray) -> Iterator[Rewrite]:
-    """Yields the rows of each shard that an image needs and no shard before has."""
-    digests = np.concatenate([rows for _, rows in found])
+def _living(shards: list[tuple[ShardEntry, np.ndarray]], needed: np.ndarray) -> Iterator[Rewrite]:
+    """Yields, for each shard, the rows that an image needs and no earlier shard has."""
+    digests = np.concatenate([rows for _, rows in shards])
     alive = np.zeros(len(digests), bool)
     alive[np.unique(digests, return_index=True)[1]] = True
-    alive &= contained(digests, wanted)
-    ends = np.cumsum([len(rows) for _, rows in found])
-    for (shard, _), mask in zip(found, np.split(alive, ends[:-1]), strict=True):
+    alive &= contained(digests, needed)
+    ends = np.cumsum([len(rows) for _, rows in shards])
+    for (shard, _), mask in zip(shards, np.split(alive, ends[:-1]), strict=True):
         yield Rewrite(shard, np.flatnonzero(mask))
 
 
@@ -203,14 +203,14 @@ def _is_small(shard: ShardEntry) -> bool:
 
 
 def _is_shared(path: Path, shard: ShardEntry) -> bool:
-    """Tells whether another bank has the same file: then a copy with fewer rows would take more space, not less."""
+    """Tells whether another bank shares the file: then a copy with fewer rows would take more space, not less."""
     with contextlib.suppress(OSError):
         return (path / shard.file).stat().st_nlink > 1
     return False
 
 
 def _groups(rewrites: tuple[Rewrite, ...]) -> Iterator[list[Rewrite]]:
-    """Parts the shards of one kind into groups that become one shard each; first come those that become none."""
+    """Groups shards of one kind so that each group becomes one shard; shards without needed rows come first."""
     if dead := [r for r in rewrites if not len(r.rows)]:
         yield dead
     alive = [r for r in rewrites if len(r.rows)]
@@ -229,17 +229,17 @@ def _groups(rewrites: tuple[Rewrite, ...]) -> Iterator[list[Rewrite]]:
 
 
 def _is_whole(path: Path, shard: ShardEntry, reporter: Reporter) -> bool:
-    """Compares a shard with its checksum: to copy damaged rows would give them a new one, and hide the damage."""
+    """Verifies a shard's checksum: copying damaged rows would give them a new checksum, and hide the damage."""
     if is_whole(path, shard):
         return True
     reporter.warn(
-        f"shard '{path / shard.file}' is damaged: left as it is; 'featurebank cache verify --forget' takes it out"
+        f"shard '{path / shard.file}' is damaged: left as it is; 'featurebank cache verify --forget' removes it"
     )
     return False
 
 
 def _rewrite(path: Path, group: list[Rewrite]) -> list[ShardEntry]:
-    """Writes the living rows of some shards as one, in the order of their digests."""
+    """Writes the needed rows of several shards as one, in the order of their digests."""
     group = [r for r in group if len(r.rows)]
     if not group:
         return []

@@ -1,4 +1,4 @@
-"""`cache merge`: several banks of one recipe become one, as where machines have each extracted a part of the images."""
+"""Merging, `cache merge`: several banks of one recipe become one, as when each machine has extracted some images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _MergedBank:
     path: Path
     manifest: Manifest
     items: Items | None
-    """None where its first extraction has not ended: its rows count all the same."""
+    """None if its first extraction has not finished; its rows are used all the same."""
 
 
 def merge_banks(
@@ -45,28 +45,28 @@ def merge_banks(
     resplit: Resplit | None = None,
     reporter: Reporter = SILENT,
 ) -> Bank:
-    """Makes one bank of several of one recipe; those stay as they are, but for one that is the result's own place.
+    """Merges several banks of one recipe into one; they stay as they are, except one at the path of the result.
 
-    Where all are of one dataset (parts of its images, extracted in several places), an image keeps its id. Otherwise
-    ids begin with the name of their dataset, as "birds/a.jpg", and the classes are those of all together. An image
-    keeps its split; no content may stand in train in one bank and in test in another.
+    If all are of one dataset (parts of its images, extracted in several places), each image keeps its id. Otherwise an
+    id is prefixed by the name of its dataset, as "birds/a.jpg", and the classes of all banks are joined. An image keeps
+    its split; a content must not be in train in one bank and in test in another.
 
     Args:
-        paths: the banks' directories, two or more.
-        cache: where the result lies.
-        name: of the result's dataset; by default theirs, if it is one, else "merged".
-        resplit: how all splits are decided again, instead of being kept.
-        reporter: where progress is shown.
+        paths: the banks' directories, at least two.
+        cache: directory of the result.
+        name: dataset name of the result; by default the common name of the banks, else "merged".
+        resplit: the new assignment of all images to splits; None keeps the splits.
+        reporter: receives the progress.
 
     Returns:
-        The result: every image of every bank, with the taps and views that all of them have.
+        The merged bank: every image of every bank, with the taps and views that all of them have.
 
     Raises:
-        ConfigError: there is one bank only, the recipes differ, no tap is common, taps are stored in different types,
-            one id stands for different images or labels, or one content is in different splits.
+        ConfigError: there is only one bank, the recipes differ, there is no common tap, taps have different dtypes, an
+            id stands for different images or labels, or a content is in different splits.
         BankDamagedError: a bank is damaged.
-        BankLockedError: another process writes the result.
-        DiskFullError: no space is left; run it again, it goes on.
+        BankLockedError: another process is writing the result.
+        DiskFullError: no space is left on the disk; another run continues.
     """
     parts = [_part(path) for path in dict.fromkeys(path.resolve() for path in paths)]
     _check(parts)
@@ -91,11 +91,11 @@ def merge_banks(
     target = _target(cache, record["name"], first)
     with BankWriter(target, first.recipe, record, source=first.source, tell=reporter.say) as to:
         rows = _link_all(parts, to, reporter)
-        found = StoredRows(
+        stored = StoredRows(
             target, Manifest(first.recipe, record, shards=to.manifest.shards, taps=taps, views=views), items
         )
         for tap in taps:
-            found.check(tap, views)
+            stored.check(tap, views)
         listed = set(items.ids)
         skipped = [s for part in parts for s in part.manifest.skipped if s["id"] not in listed] if one else []
         to.finish(
@@ -105,10 +105,10 @@ def merge_banks(
 
 
 def _target(cache: Path, name: str, first: Manifest) -> Path:
-    """Returns where the result lies, which is inside of the cache."""
+    """Returns the path of the result, which has to be inside the cache."""
     target = bank_path(cache, name, first.recipe)
     if target.is_symlink():
-        message = f"'{target}' is a link to another place, where merge writes nothing: take it away, or give --name"
+        message = f"'{target}' is a link to another place, where merge does not write: remove it, or use --name"
         raise ConfigError(message)
     return target
 
@@ -123,25 +123,25 @@ def _whole(parts: Sequence[_MergedBank]) -> list[_MergedBank]:
 
 
 def _check(parts: Sequence[_MergedBank]) -> None:
-    if len(parts) < 2:  # noqa: PLR2004 - one bank is merged already
-        message = "there is one bank to merge: expected two or more; 'featurebank cache ls' lists them"
+    if len(parts) < 2:  # noqa: PLR2004 - nothing to merge
+        message = "there is only one bank to merge: expected two or more; 'featurebank cache ls' lists them"
         raise ConfigError(message)
     first = parts[0]
     for part in parts[1:]:
         if differs := recipe_differences(first.manifest, part.manifest):
-            told = "; ".join(f"{name}: {one!r} and {other!r}" for name, (one, other) in differs.items())
+            details = "; ".join(f"{name}: {one!r} and {other!r}" for name, (one, other) in differs.items())
             message = (
-                f"'{first.path.name}' and '{part.path.name}' cannot be merged, their features are not of one recipe "
-                f"({told}): extract with the same options first"
+                f"'{first.path.name}' and '{part.path.name}' cannot be merged, because their recipes differ "
+                f"({details}): extract with the same options first"
             )
             raise ConfigError(message)
     whole = _whole(parts)
     if not whole:
-        message = "extraction into none of these banks has ended: run one of them to its end first"
+        message = "no extraction into these banks has finished: finish one of them first"
         raise ConfigError(message)
     if not set.intersection(*(set(part.manifest.taps) for part in whole)):
-        told = "; ".join(f"{part.path.name}: {', '.join(part.manifest.taps)}" for part in whole)
-        message = f"these banks have no tap in common ({told}): extract one in all of them first"
+        details = "; ".join(f"{part.path.name}: {', '.join(part.manifest.taps)}" for part in whole)
+        message = f"these banks have no tap in common ({details}): extract a common tap in all of them first"
         raise ConfigError(message)
     _check_types(parts)
 
@@ -176,7 +176,7 @@ def _record(parts: Sequence[_MergedBank], name: str | None, *, one: bool) -> dic
 
 
 def _relabelled(part: _MergedBank, classes: Sequence[str], *, prefix: bool) -> Items:
-    """Returns the items of a bank with labels that are positions in the classes of all."""
+    """Returns the items of a bank with labels that index the joined classes."""
     assert part.items is not None, "parts without items have nothing to label"
     own: Mapping[str, Any] = part.manifest.dataset
     table = np.array([classes.index(name) for name in own["classes"]], np.int32)
@@ -185,7 +185,7 @@ def _relabelled(part: _MergedBank, classes: Sequence[str], *, prefix: bool) -> I
 
 
 def _join(tables: Sequence[Items]) -> Items:
-    """Puts tables of items one under another, each id once.
+    """Concatenates item tables, keeping each id once.
 
     Raises:
         ConfigError: an id stands for different images, labels or splits.
@@ -218,7 +218,7 @@ def _join(tables: Sequence[Items]) -> Items:
 
 
 def _link_all(parts: Sequence[_MergedBank], to: BankWriter, reporter: Reporter) -> int:
-    """Shares all shards that the result does not list yet; returns how many rows they have."""
+    """Shares all shards that the result does not list yet; returns their number of rows."""
     rows, listed = 0, to.manifest.files
     shards = [(part.path, shard) for part in parts for shard in part.manifest.shards]
     with reporter.track("merge", sum(shard.bytes for _, shard in shards), "bytes") as advance:
@@ -226,7 +226,7 @@ def _link_all(parts: Sequence[_MergedBank], to: BankWriter, reporter: Reporter) 
             if path != to.path.resolve() and shard.file not in listed:
                 keys = read_keys(path, shard)
                 if not share(path, to.path, shard):
-                    message = f"'{path / shard.file}' is damaged: run 'featurebank extract' there as before, then merge"
+                    message = f"'{path / shard.file}' is damaged: run its 'featurebank extract' again, then merge"
                     raise BankDamagedError(message)
                 to.adopt([shard], [keys])
                 listed.add(shard.file)

@@ -1,8 +1,8 @@
-"""Taking rows from other banks of the cache that were made by the same recipe, instead of computing them again.
+"""Shares rows with other banks of the cache that have the same recipe, instead of computing them again.
 
-Where a folder was moved, where a part of a dataset is a dataset of its own, or where views are added to a bank without
-any, all rows are there already: under another name. Shards never change once written, so the file itself is shared by
-a hard link, and takes no space twice; where the disk has no links it is copied.
+If a folder was moved, if a part of a dataset is a dataset itself, or if views are added to a bank without any, the rows
+already exist under another name. Shards never change once they are written, so the file itself is shared by a hard
+link and takes no extra space; on a disk without hard links it is copied.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from featurebank.errors import BankDamagedError, BankError, BankUnreadableError
 from featurebank.system.files import atomic_path
 
 Wanted = Mapping[tuple[str, int], np.ndarray]
-"""For each tap and view the digests of the images that lack a row, (n,) "S32"."""
+"""For each tap and view, the digests of the images that lack a row, (n,) "S32"."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A shard of another bank that has rows which are wanted."""
+    """A shard of another bank that has missing rows."""
 
     bank: Path
     shard: ShardEntry
@@ -40,7 +40,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Adopted:
-    """What was taken from one bank."""
+    """The rows shared by one bank."""
 
     name: str
     rows: int
@@ -77,14 +77,14 @@ def find_rows(
     """Looks which whole shards of a bank's neighbours have rows that it lacks, and changes nothing.
 
     Args:
-        path: of the bank, whether it is there or not.
-        recipe: of the bank.
-        wanted: what it lacks.
-        dtypes: the type that each tap is or will be stored in; None is `default_dtype`'s.
-        warn: called with a line for each bank that the system cannot read.
+        path: the bank's directory, which need not exist.
+        recipe: the bank's recipe.
+        wanted: the missing rows.
+        dtypes: the dtype that each tap is or will be stored in; None means `default_dtype`.
+        warn: callback that receives a line for each bank that the system cannot read.
 
     Returns:
-        The shards, bank by bank, and what no bank has.
+        The shards, bank by bank, and the rows that no bank has.
     """
     left = {key: digests for key, digests in wanted.items() if len(digests)}
     found = []
@@ -102,7 +102,7 @@ def find_rows(
                             left = {key: digests for key, digests in left.items() if len(digests)}
         except BankUnreadableError as error:  # it is another bank's, which this one does not need
             warn(f"no more rows are shared with '{bank.name}': {error}")
-    return found, left
+    return shards, left
 
 
 def may_share(theirs: Mapping[str, Any], mine: Mapping[str, Any], view: int) -> bool:
@@ -112,11 +112,11 @@ def may_share(theirs: Mapping[str, Any], mine: Mapping[str, Any], view: int) -> 
 
 
 def share(source: Path, target: Path, shard: ShardEntry) -> bool:
-    """Puts a shard of one bank into the directory of another; False where it is damaged or gone.
+    """Links a shard of one bank into the directory of another; returns False if it is damaged or gone.
 
     Raises:
         BankUnreadableError: the system cannot read it.
-        DiskFullError: no space is left for a copy.
+        DiskFullError: no space is left on the disk for a copy.
     """
     return is_whole(source, shard) and _link(source, target, shard)
 
@@ -127,7 +127,7 @@ def _link(source: Path, target: Path, shard: ShardEntry) -> bool:
     try:
         with atomic_path(place) as temporary:
             try:
-                os.link((source / shard.file).resolve(), temporary)  # never a link to a link, which may be relative
+                os.link((source / shard.file).resolve(), temporary)  # not a link to a link, which may be relative
             except (OSError, NotImplementedError):
                 shutil.copyfile(source / shard.file, temporary)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a fine-tune that has not ended has in a bank's `runs`, and which of it nobody goes on from."""
+"""The files of unfinished fine-tunes in a bank's `runs`, and which of them are no longer needed."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 from featurebank.bank.locks.claims import HOLDER, Claims
 
 CHECKPOINT = ".checkpoint"
-"""How the name of the file ends that a fine-tune goes on from."""
+"""Suffix of the file from which a fine-tune resumes."""
 _MODEL = ".keras"
 _RUN = "[0-9a-f]" * 10
 _GIVEN_UP_S = 30 * 24 * 3600.0
-"""Nobody goes on with a checkpoint that is so old."""
+"""A checkpoint older than this is never resumed."""
 _OLD_S = 3600.0
-"""A model without a record is not so old, unless its fine-tune has died."""
+"""A model without a record is younger than this, unless its fine-tune has died."""
 
 
 def leftovers(directory: Path) -> list[Path]:
-    """Returns the files of fine-tunes that are finished or given up, but not of those that a process does now.
+    """Returns the files of finished or abandoned fine-tunes, but not of those that a process is running.
 
     Args:
-        directory: of a bank's runs; of one that is a link to another place, nothing is a leftover.
+        directory: directory of a bank's runs; if it is a link to another place, nothing is returned.
     """
     if directory.is_symlink():
         return []
@@ -30,24 +30,24 @@ def leftovers(directory: Path) -> list[Path]:
     needless = [file for file in files if _is_needless(file)]
     if not needless:
         return []
-    with contextlib.suppress(PermissionError), Claims(directory) as claims:  # who may not write may not take away
+    with contextlib.suppress(PermissionError), Claims(directory) as claims:  # a read-only directory stays as it is
         free = [file for file in needless if claims.take(file.stem)]
-        return free if claims.locks else []  # without locks nobody knows what is in use
+        return free if claims.locks else []  # without locks it is unknown which files are in use
     return []
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Takes away what `leftovers` finds, each file while no process can begin with it."""
-    if not (found := leftovers(directory)):
+    """Removes the files of `leftovers`, each while no process can start to use it."""
+    if not (files := leftovers(directory)):
         return
     with Claims(directory) as claims:
-        for file in found:
+        for file in files:
             if claims.take(file.stem) and _is_needless(file):
                 file.unlink(missing_ok=True)
 
 
 def _is_needless(file: Path) -> bool:
-    """Tells whether nobody goes on from a file, if no process uses it now."""
+    """Tells whether a file is no longer needed, provided that no process is using it."""
     if file.suffix == HOLDER:
         return True
     if file.with_suffix(".json").is_file():

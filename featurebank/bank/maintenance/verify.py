@@ -1,4 +1,4 @@
-"""Looking at every byte of a cache: the readers only check what they need to never give a wrong row."""
+"""Verifies every byte of a cache; readers only check what they need in order never to return a wrong row."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.sealed_json import is_whole_archive, read_sealed
 
 _WEIGHTS = (".head", ".keras")
-"""The files of weights, whose digest stands in the record of their run."""
+"""Suffixes of weights files, whose digests are in the records of their runs."""
 _MADE_AGAIN = (".npz", ".outline")
-"""Beside the banks, the files that any process makes again; who looked at test images, nobody knows again."""
-_AGAIN = "delete it: it is made again when it is needed"
+"""Suffixes of files beside the banks that can be regenerated; the ledger of opened test images cannot."""
+_AGAIN = "delete it: it is created again when it is needed"
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What a look at every byte found."""
+    """The result of verifying every byte."""
 
     shards: int
-    """How many were looked at."""
+    """Number of shards that were verified."""
     bytes: int
-    """How long they are together."""
+    """Their total size."""
     damaged: tuple[str, ...]
-    """One line for each file that is not what was written."""
+    """One line for each file whose bytes have changed."""
     forgotten: tuple[str, ...] = ()
-    """The shards taken out of the bank."""
+    """The shards that were removed from the bank."""
     unreadable: tuple[str, ...] = ()
-    """One line for each file that the system cannot read; it may be whole."""
+    """One line for each file that the system cannot read; it may be intact."""
     unknown: tuple[str, ...] = ()
-    """The files that have no checksum: not ours, or of featurebank 0.1, which had none for checkpoints and notes."""
+    """The files without a checksum: foreign ones, and checkpoints and notes of featurebank 0.1."""
 
     def __add__(self, other: Self) -> Self:
-        """Returns what both have found."""
+        """Returns the combined result."""
         return replace(
             self, shards=self.shards + other.shards, bytes=self.bytes + other.bytes,
             damaged=self.damaged + other.damaged, forgotten=self.forgotten + other.forgotten,
@@ -62,63 +62,63 @@ class _Unsealed(Exception):
 
 
 def verify_bank(path: Path, *, forget: bool = False, reporter: Reporter = SILENT) -> Verification:
-    """Compares every file of a bank with its checksum: manifest, items, shards, runs, their weights and checkpoints.
+    """Verifies the checksums of all files of a bank: manifest, items, shards, runs, their weights and checkpoints.
 
     Args:
         path: the bank's directory.
-        forget: take damaged shards out of the bank, so that the next extraction makes their rows again.
-        reporter: where progress is shown.
+        forget: remove damaged shards from the bank, so that the next extraction restores their rows.
+        reporter: receives the progress.
 
     Raises:
         BankNotFoundError: there is no bank.
-        BankDamagedError: the manifest itself is damaged, so that nothing else can be checked.
+        BankDamagedError: the manifest itself is damaged, so that nothing else can be verified.
         BankUnreadableError: the system cannot read the manifest.
-        BankLockedError: `forget`, and another process writes the bank.
+        BankLockedError: `forget` is set, and another process is writing the bank.
     """
     manifest = load_manifest(path, strict=True)
-    found, bad = _Found(), list[ShardEntry]()
+    findings, bad = _Findings(), list[ShardEntry]()
     size = sum(shard.bytes for shard in manifest.shards)
     with reporter.track("verify", size, "bytes") as advance:
         for shard in manifest.shards:
-            if found.is_damaged(path / shard.file, functools.partial(_check_shard, shard)):
+            if findings.is_damaged(path / shard.file, functools.partial(_check_shard, shard)):
                 bad.append(shard)
             advance(shard.bytes)
     if manifest.items is not None:
-        found.is_damaged(path / manifest.items["file"], lambda _: load_items(path, manifest))
+        findings.is_damaged(path / manifest.items["file"], lambda _: load_items(path, manifest))
     weights = _recorded_weights(path / "runs")
     for file in _files(path):
         if file.name != MANIFEST and file.name not in manifest.files:
-            found.is_damaged(file, lambda file: _check(file, weights))
+            findings.is_damaged(file, lambda file: _check(file, weights))
     if forget and bad:
         _forget(path, bad)
-    return found.verification(len(manifest.shards), size, [shard.file for shard in bad] if forget else [])
+    return findings.verification(len(manifest.shards), size, [shard.file for shard in bad] if forget else [])
 
 
 def verify_beside(cache: Path, *, forget: bool = False) -> Verification:
-    """Compares what lies beside the banks of a cache with its checksums.
+    """Verifies the checksums of the files beside the banks of a cache.
 
-    That are converted networks, outlines, fingerprints, and the ledger of opened test images.
+    These are converted networks, outlines, fingerprints, and the ledger of opened test images.
 
     Args:
-        cache: its directory.
-        forget: delete what is damaged and is made again when it is needed.
+        cache: the cache's directory.
+        forget: delete damaged files that are created again when they are needed.
     """
-    found, banks = _Found(), {place.parent for place in cache.glob(f"*/{MANIFEST}")}
-    bad = [file for file in _files(cache, banks) if found.is_damaged(file, lambda file: _check(file, {}))]
+    findings, banks = _Findings(), {place.parent for place in cache.glob(f"*/{MANIFEST}")}
+    bad = [file for file in _files(cache, banks) if findings.is_damaged(file, lambda file: _check(file, {}))]
     gone = [file for file in bad if forget and file.suffix in _MADE_AGAIN]
     for file in gone:
         file.unlink(missing_ok=True)
-    return found.verification(0, 0, [file.name for file in gone])
+    return findings.verification(0, 0, [file.name for file in gone])
 
 
-class _Found:
-    """What was found so far."""
+class _Findings:
+    """Collects the results of the checks."""
 
     def __init__(self) -> None:
         self._damaged, self._unreadable, self._unknown = list[str](), list[str](), list[str]()
 
     def is_damaged(self, file: Path, check: Callable[[Path], object]) -> bool:
-        """Checks a file, notes what is wrong with it, and returns whether it is damaged."""
+        """Checks a file, records its problem, and returns whether it is damaged."""
         try:
             check(file)
         except BankDamagedError as error:
@@ -129,18 +129,18 @@ class _Found:
         except BankUnreadableError as error:
             self._unreadable.append(str(error))
         except OSError as error:
-            if file.exists():  # else a run has ended meanwhile, or a writer has put another in its place
-                self._unreadable.append(f"'{file}' cannot be read now: {error.strerror or error}; it may be whole")
+            if file.exists():  # else a run has finished meanwhile, or a writer has replaced the file
+                self._unreadable.append(f"'{file}' cannot be read now: {error.strerror or error}; it may be intact")
         return False
 
     def verification(self, shards: int, size: int, forgotten: Sequence[str]) -> Verification:
-        """Returns all of it."""
+        """Returns the overall result."""
         lines = (tuple(part) for part in (self._damaged, forgotten, self._unreadable, self._unknown))
         return Verification(shards, size, *lines)
 
 
 def _files(path: Path, but: Collection[Path] = ()) -> Iterator[Path]:
-    """Yields the files of a directory and those below, but for some directories; unfinished ones are nobody's yet."""
+    """Yields the files below a directory, except in some directories; temporary files are skipped."""
     for folder, folders, names in os.walk(path):
         folders[:] = sorted(name for name in folders if Path(folder, name) not in but)
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith(TEMPORARY_PREFIX))
@@ -154,21 +154,21 @@ def _check_shard(shard: ShardEntry, file: Path) -> None:
 
 
 def _recorded_weights(runs: Path) -> dict[str, str]:
-    """Returns the digest of the file of weights of each run whose record can be relied on."""
-    found = {}
+    """Returns the digests of the weights files of all runs with a valid record."""
+    digests = {}
     for file in runs.glob("*.json"):
-        with contextlib.suppress(OSError, ValueError):  # the record itself is checked with the other files
+        with contextlib.suppress(OSError, ValueError):  # the record itself is verified with the other files
             value = read_sealed(file)
             if value.get("weights"):
-                found[file.stem] = str(value["weights"])
-    return found
+                digests[file.stem] = str(value["weights"])
+    return digests
 
 
 def _check(file: Path, weights: Mapping[str, str]) -> None:
-    """Compares a file that no manifest lists with its checksum, wherever that stands.
+    """Verifies a file that no manifest lists, wherever its checksum is stored.
 
     Raises:
-        BankDamagedError: it is not what was written.
+        BankDamagedError: its bytes have changed.
         _Unsealed: it has no checksum.
         OSError: the system cannot read it.
     """
@@ -177,25 +177,25 @@ def _check(file: Path, weights: Mapping[str, str]) -> None:
         if file.stat().st_size:
             raise _Unsealed
     elif file.match(PATTERN) or file.match(ITEMS):
-        _compare(digest.of_file(file).startswith(file.stem.partition("-")[2]), file, "'cache gc' takes it away")
+        _compare(digest.of_file(file).startswith(file.stem.partition("-")[2]), file, "'cache gc' removes it")
     elif run and file.suffix in _WEIGHTS:
         if file.stem not in weights:
             raise _Unsealed
         _compare(digest.of_file(file) == weights[file.stem], file, "the run has to be trained again")
     elif file.suffix == ".images":
-        _compare(digest.of_file(file) == file.stem, file, "which test images were opened is not known")
+        _compare(digest.of_file(file) == file.stem, file, "it is unknown which test images were opened")
     elif file.suffix in {".npz", CHECKPOINT}:
         whole = is_whole_archive(file)
         if whole is None:
             raise _Unsealed
-        _compare(whole, file, "the fine-tune begins anew" if file.suffix == CHECKPOINT else _AGAIN)
+        _compare(whole, file, "the fine-tune starts anew" if file.suffix == CHECKPOINT else _AGAIN)
     elif file.suffix in {".json", ".outline", HOLDER}:
         _check_json(file, run=run and file.suffix == ".json")
     else:
         raise _Unsealed
 
 
-def _compare(whole: bool, file: Path, remedy: str) -> None:  # noqa: FBT001 - a comparison's outcome
+def _compare(whole: bool, file: Path, remedy: str) -> None:  # noqa: FBT001 - the outcome of a comparison
     if not whole:
         message = f"'{file}' is damaged: its bytes are not those that were written; {remedy}"
         raise BankDamagedError(message)
@@ -218,7 +218,7 @@ def _check_json(file: Path, *, run: bool) -> None:
 
 
 def _is_ours(file: Path) -> bool:
-    """Tells whether a JSON file is one that featurebank writes, by its name and place."""
+    """Tells whether featurebank writes JSON files of this name and place."""
     return file.suffix != ".json" or file.name == NOTE or file.parent.name.startswith(".")
 
 

@@ -33,7 +33,7 @@ def test_splits_and_labels_that_disagree_are_found(parts: list[list[tuple[int, i
             labels.setdefault(content, set()).update(row[1] for row in rows if row[0] == content)
     wrong = sum(len(said) > 1 for said in splits.values())
     if wrong:
-        with pytest.raises(ConfigError, match=rf"^{wrong} images? (is|are) in other splits"):
+        with pytest.raises(ConfigError, match=rf"^{wrong} images? (is|are) in different splits in different banks"):
             check_splits(tables, [f"b{n}" for n in range(len(tables))])
     else:
         check_splits(tables, [f"b{n}" for n in range(len(tables))])

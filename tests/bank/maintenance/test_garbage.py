@@ -143,7 +143,7 @@ def test_unfinished_banks_lose_their_leftovers_alone(tmp_path: Path, rows: Simpl
     path = tmp_path / "bank"
     with rows.writer(path) as to:
         rows.append(to, range(6), "pooled")
-    with pytest.raises(BankIncompleteError, match="run it to its end first"):
+    with pytest.raises(BankIncompleteError, match="finish it first"):
         plan_gc(path)
     (path / "shard-unlisted.h5").write_bytes(b"x")
     assert [file.name for file in collect(path).files] == ["shard-unlisted.h5"]

@@ -108,7 +108,7 @@ def test_what_cannot_be_merged(part: Any, tmp_path: Path, rows: SimpleNamespace)
     table.labels[2] ^= 1
     cases = {
         "expected two or more": [one, one],
-        r"not of one recipe \(weights: 'w' and 'v'\)": [one, part(range(4), recipe={**rows.recipe, "weights": "v"})],
+        r"recipes differ \(weights: 'w' and 'v'\)": [one, part(range(4), recipe={**rows.recipe, "weights": "v"})],
         "no tap in common": [one, part(range(4), taps=("map",))],
         "stored as float32 in": [one, part(range(4, 8), dtype="float16")],
         "'a/2.png' has another label": [one, part(range(4), items=table)],
@@ -138,7 +138,7 @@ def test_no_image_is_in_train_in_one_bank_and_in_test_in_another(
     """Copies of a folder, extracted with other seeds: joined by the content, whatever the ids are."""
     one = part(range(6), items=with_splits(rows.items(range(6)), [0, 0, 1, 2, 0, 1]))
     two = part(range(2, 8), items=with_splits(rows.items(range(2, 8)), [1, 0, 2, 1, 2, 0]), spec=spec, name="copy")
-    told = r"2 images are in other splits in one bank than in another \(the first: '.*b/3.png' in test of .*--seed 0"
+    told = r"2 images are in different splits in different banks \(the first: '.*b/3.png' in test of .*--seed 0"
     with pytest.raises(ConfigError, match=told):
         merge_banks([one, two], tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
@@ -175,8 +175,8 @@ def test_doubts_are_told(part: Any, tmp_path: Path, rows: SimpleNamespace) -> No
     assert lines == [
         "the banks were split differently ([0.7, 0.15, 0.15] by seed 0; [0.7, 0.15, 0.15] by seed 1): each image keeps "
         "its split; --seed decides all again",
-        "4 images are labelled in more than one way (the first: 'data/a/0.png' and 'copy/a/0.png'): only one can "
-        "be right",
+        "4 images are labelled in more than one way (the first: 'data/a/0.png' and 'copy/a/0.png'): only one label can "
+        "be correct",
     ]
 
 

@@ -118,7 +118,7 @@ def test_what_cannot_be_read_is_kept_and_told(
     path = make(count=12, shards=3)
     before = {file: file.read_bytes() for file in path.iterdir()}
     monkeypatch.setattr(shards, "open_regular", opened)
-    told = r"shard '.*' cannot be read now: .*; it may be whole, so nothing is computed again"
+    told = r"shard '.*' cannot be read now: .*; it may be intact, so nothing is recomputed"
     with pytest.raises(BankUnreadableError, match=told), rows.writer(path):
         pass
     with pytest.raises(BankUnreadableError, match=told):

@@ -1,7 +1,7 @@
 """Backbones: frozen networks with their weights, preprocessing and input size.
 
-`load_backbone` returns a `Backbone`; `network` defines it and `spec` is the contract of a family. Importing this
-package imports no Keras.
+`load_backbone` returns a `Backbone`; `network` defines it, and `spec` defines the contract of a family. Importing this
+package does not import Keras.
 """
 
 from featurebank.backbone.catalog import list_backbones, load_backbone, load_network

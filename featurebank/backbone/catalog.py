@@ -1,4 +1,4 @@
-"""The known backbones, and the way to one."""
+"""The known backbones, and `load_backbone`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ from featurebank.errors import ConfigError, unknown_name
 
 
 def list_backbones() -> list[BackboneSpec]:
-    """Returns the known backbones, the default first."""
+    """Returns the known backbones, the default first.
+
+    Example:
+        >>> [spec.name for spec in list_backbones()][:2]
+        ['efficientnet_lite0', 'efficientnet_lite1']
+    """
     return list(TABLE.values())
 
 
@@ -28,32 +33,36 @@ def load_backbone(
     name: str, *, weights: str | None = None, image_size: int | None = None, preprocessing: str | None = None,
     resize: str | None = None, levels: str | None = None,
 ) -> Backbone:  # fmt: skip
-    """Chooses a backbone; for one of the list, imports neither TensorFlow nor Keras.
+    """Returns a backbone; for one of the list, neither TensorFlow nor Keras is imported.
 
     Args:
         name: one of `list_backbones()`; or MODULE:FUNCTION, a function without arguments or with `image_size` that
             returns a Keras model (it is called here); or the path of a .keras file.
         weights: "imagenet", "random:SEED", or the path of a weights file (.weights.h5, .h5 or .keras; for
-            EfficientNet-Lite and SqueezeNet also PyTorch's .pth). None is "imagenet"; BaseNet has no such weights.
-            A network of your own has "own" (the default) and "random:SEED".
-        image_size: the side of the square input in pixels; by default that of the images behind the ImageNet weights.
-        preprocessing: of a network of your own that does not declare it: "caffe", "mean", "tf", "torch", "0..1" or
-            "none"; see `backbone_from_model`. For one of the list it takes the place of its own, to compare the two.
-        resize: how images become square: "auto" (the default) takes the central 7/8 of the shorter side, of images
-            no larger than the input all of it; "crop" the central 7/8 always; "whole" all of the shorter side;
-            "stretch" scales both sides to the input; "pad" shows the whole image on black.
-        levels: what becomes black and white in grey images of more than eight bits: "LOW,HIGH", as "0,4095" for 12
-            bits, "auto" (each image's least and largest value) or "auto:1,99" (its percentiles). By default 0 and
-            65535, and images with other values are refused.
+            EfficientNet-Lite and SqueezeNet also PyTorch's .pth). None means "imagenet"; BaseNet has no such weights.
+            A custom network has "own" (the default) and "random:SEED".
+        image_size: the side of the square input in pixels; by default that of the ImageNet weights.
+        preprocessing: for a custom network that does not declare it: "caffe", "mean", "tf", "torch", "0..1" or "none";
+            see `backbone_from_model`. For a network of the list it replaces the published one, to compare the two.
+        resize: how images become square: "auto" (the default) takes the central 7/8 of the shorter side, or all of it
+            if the image is no larger than the input; "crop" always takes the central 7/8; "whole" takes all of the
+            shorter side; "stretch" scales both sides to the input; "pad" shows the whole image on black.
+        levels: the values that become black and white in grey images of more than eight bits: "LOW,HIGH", as "0,4095"
+            for 12 bits, "auto" (each image's smallest and largest value) or "auto:1,99" (its percentiles). By default
+            0 and 65535; images with other values are refused.
 
     Returns:
-        The backbone; its network is built when it is first asked for.
+        The backbone; its network is built on first use.
 
     Raises:
         UnknownNameError: no backbone, preprocessing or resize rule has this name.
-        ConfigError: the weights are none of the three, the image size is below the network's minimum, or a network of
-            your own cannot be a backbone.
+        ConfigError: the weights are none of these, the image size is below the network's minimum, or a custom network
+            cannot be a backbone.
         WeightsError: the weights file does not exist, or a .keras file is damaged.
+
+    Example:
+        >>> load_backbone("efficientnet_lite0", image_size=64)
+        <Backbone efficientnet_lite0, weights imagenet, 64 px>
     """
     path = os.fspath(weights) if isinstance(weights, os.PathLike) else weights
     options = BackboneOptions(
@@ -69,7 +78,7 @@ def load_network(name: str, options: BackboneOptions) -> Backbone:
     if is_user_network(name):
         return load_user_network(name, options)
     if name not in TABLE:
-        hint = "'featurebank backbones' lists them; your own is MODULE:FUNCTION or a .keras file"
+        hint = "'featurebank backbones' lists them; a custom network is MODULE:FUNCTION or a .keras file"
         raise unknown_name("backbone", name, TABLE, hint)
     own, other = TABLE[name], options.preprocessing
     spec = own if other is None else _prepared_otherwise(own, other)
@@ -92,11 +101,11 @@ def load_network(name: str, options: BackboneOptions) -> Backbone:
 
 
 def _prepared_otherwise(spec: BackboneSpec, preprocessing: str) -> BackboneSpec:
-    """Returns a network of the list whose images are brought to another scale than it was published with.
+    """Returns a network of the list with another preprocessing than the published one.
 
     Raises:
         UnknownNameError: there is no such preprocessing.
-        ConfigError: the network does it inside.
+        ConfigError: the network contains its preprocessing.
     """
     if preprocessing not in DECLARED:
         raise unknown_name("preprocessing", preprocessing, DECLARED)
@@ -104,6 +113,6 @@ def _prepared_otherwise(spec: BackboneSpec, preprocessing: str) -> BackboneSpec:
     if rule == spec.preprocessing:
         return spec
     if spec.preprocessing == INSIDE:
-        message = f"{spec.name} rescales its images by itself, got preprocessing '{preprocessing}': leave it out"
+        message = f"{spec.name} contains its preprocessing, got preprocessing '{preprocessing}': leave it out"
         raise ConfigError(message)
     return replace(spec, preprocessing=rule, made_for=spec.preprocessing)

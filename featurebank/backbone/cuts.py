@@ -1,4 +1,4 @@
-"""Cut points: the layers through which every path from the image to the last map goes. Only there can a tail start."""
+"""Cut points: the layers on every path from the image to the last map. Only there can a tail start."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class CutPoint:
     """A layer where a network can be cut in two.
 
     Args:
-        name: the layer.
-        shape: of its output for one image.
-        bytes_per_image_float16: what it takes to store that output.
-        remaining_work: the share of the network's multiply-adds that come after it, from 0 to 1.
+        name: name of the layer.
+        shape: shape of its output for one image.
+        bytes_per_image_float16: size of that output in float16.
+        remaining_work: the fraction of the network's multiply-adds that follow, from 0 to 1.
     """
 
     name: str
@@ -34,44 +34,44 @@ class CutPoint:
 def cut_points(network: Any) -> list[CutPoint]:
     """Lists the useful cut points of a network, from the image to the last map.
 
-    Of a run of cuts between which nothing is multiplied and the shape stays (convolution, normalisation, activation),
-    only the last is listed, and besides it each that Keras calls the output of a block (`..._out`).
+    In a run of cut points without multiplications and changes of shape between them (convolution, normalisation,
+    activation), only the last one is listed, and also each that Keras names as a block's output (`..._out`).
 
     Args:
-        network: a functional Keras model with one input, one output and known image size.
+        network: a functional Keras model with one input, one output and a known image size.
 
     Returns:
-        At least one cut point; the last has no work after it.
+        At least one cut point; no work follows the last one.
     """
-    found = [cut for cut in _all_cuts(network) if cut.remaining_work < 1]
-    kept = []
-    for cut, following in zip(found, [*found[1:], None], strict=True):
+    cuts = [cut for cut in _all_cuts(network) if cut.remaining_work < 1]
+    useful = []
+    for cut, following in zip(cuts, [*cuts[1:], None], strict=True):
         same = following and (following.shape, following.remaining_work) == (cut.shape, cut.remaining_work)
         if not same or cut.name.endswith("_out"):
-            kept.append(cut)
-    return kept
+            useful.append(cut)
+    return useful
 
 
 def last_map(network: Any) -> CutPoint | None:
-    """Finds the last layer with a map, (h, w, c), through which every path to the output goes; None if there is none.
+    """Returns the last layer with a map (h, w, c) that is on every path to the output; None if there is none.
 
     Args:
-        network: as for `cut_points`.
+        network: see `cut_points`.
     """
-    found = [cut for cut in _all_cuts(network, padding=True) if len(cut.shape) == _MAP_AXES]
-    return found[-1] if len(found) > 1 else None  # the first is the image
+    maps = [cut for cut in _all_cuts(network, padding=True) if len(cut.shape) == _MAP_AXES]
+    return maps[-1] if len(maps) > 1 else None  # the first is the image
 
 
 def checked_cut(network: Any, name: str) -> CutPoint:
     """Returns the cut point at a layer, useful or not.
 
     Args:
-        network: as for `cut_points`.
-        name: the layer.
+        network: see `cut_points`.
+        name: name of the layer.
 
     Raises:
         UnknownNameError: there is no such layer.
-        ConfigError: a path from the image to the output goes around it; the message has the nearest cut points.
+        ConfigError: a path from the image to the output bypasses it; the message names the nearest cut points.
     """
     cuts = {cut.name: cut for cut in _all_cuts(network)}
     if name in cuts:
@@ -84,14 +84,14 @@ def checked_cut(network: Any, name: str) -> CutPoint:
     before = next((cut for cut in reversed(useful) if order.index(cut) < place), None)
     after = next((cut for cut in useful if order.index(cut) > place), None)
     nearest = " and ".join(f"'{cut}' {word} it" for cut, word in ((before, "before"), (after, "after")) if cut)
-    message = f"'{name}' is no cut point: paths of the network go around it; the nearest are {nearest}"
+    message = f"'{name}' is not a cut point: paths of the network bypass it; the nearest are {nearest}"
     raise ConfigError(message)
 
 
 def _all_cuts(network: Any, *, padding: bool = False) -> list[CutPoint]:
-    """Finds every dominator of the output, with or without those that only pad.
+    """Finds every dominator of the output; those that only pad are optional.
 
-    In any topological order, a layer is on every path exactly if no edge leads from before it to after it.
+    In any topological order, a layer is on every path if and only if no edge leads from before it to after it.
     """
     graph = graph_of(network)
     layers = {layer.name: layer for layer in network.layers}
@@ -101,7 +101,7 @@ def _all_cuts(network: Any, *, padding: bool = False) -> list[CutPoint]:
     cuts, reach = [], 0
     for index, name in enumerate(graph.order):
         left -= work.get(name, 0)
-        shape = getattr(getattr(layers.get(name), "output", None), "shape", None)  # some layers give several tensors
+        shape = getattr(getattr(layers.get(name), "output", None), "shape", None)  # some layers have several outputs
         if reach <= index and shape and (padding or not _is_padding(layers[name])):
             shape = tuple(shape[1:])
             cuts.append(CutPoint(name, shape, math.prod(shape) * _BYTES_FLOAT16, left / total if total else 0.0))

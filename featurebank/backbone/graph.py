@@ -1,4 +1,4 @@
-"""The graph of a functional Keras model: who follows whom, read from its public configuration."""
+"""The graph of a functional Keras model, read from its public configuration."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Graph:
-    """The layers of a functional model.
+    """The layers of a functional model and their connections.
 
     Args:
-        order: all names, each after everything that it takes its input from.
-        followers: for each name, the names that take its output.
+        order: all names in topological order, each after its inputs.
+        followers: for each name, the names of the layers that take its output.
     """
 
     order: list[str]
@@ -38,7 +38,7 @@ def graph_of_entries(entries: Sequence[Mapping[str, Any]]) -> Graph:
 
 
 def leaf_layers(model: Any) -> Iterator[Any]:
-    """Yields the layers in the order of `model.weights`, those of nested models one by one."""
+    """Yields the layers in the order of `model.weights`; those of nested models are yielded one by one."""
     for layer in model.layers:
         if hasattr(layer, "layers"):
             yield from leaf_layers(layer)
@@ -47,10 +47,10 @@ def leaf_layers(model: Any) -> Iterator[Any]:
 
 
 def name_as_in_new_process(model: Any) -> None:
-    """Renames the layers that Keras numbered by a counter of the whole process.
+    """Renames the layers that Keras numbered by a process-wide counter.
 
-    `conv2d_93` of the first network of a process would be `conv2d_187` in the second, and a tap must mean the same
-    layer everywhere.
+    A layer that is `conv2d_93` in the first network of a process would be `conv2d_187` in the second, but a tap must
+    mean the same layer everywhere.
     """
     groups: dict[str, list[tuple[int, Any]]] = defaultdict(list)
     for operation in model.operations:
@@ -63,7 +63,7 @@ def name_as_in_new_process(model: Any) -> None:
 
 
 def _sources(value: Any) -> Iterator[str]:
-    """Finds the tensors among the arguments of a layer's call; each says which layer it comes from."""
+    """Yields the names of the layers whose tensors are among the arguments of a layer's call."""
     if isinstance(value, dict):
         if value.get("class_name") == "__keras_tensor__":
             yield value["config"]["keras_history"][0]
@@ -75,7 +75,7 @@ def _sources(value: Any) -> Iterator[str]:
 
 
 def _topological(sources: dict[str, set[str]], followers: dict[str, list[str]]) -> list[str]:
-    """Kahn's algorithm; ties in the order of the configuration."""
+    """Sorts names by Kahn's algorithm; ties keep the order of the configuration."""
     waiting = {name: len(names) for name, names in sources.items()}
     ready = [name for name, count in waiting.items() if count == 0]
     order = []
@@ -90,5 +90,5 @@ def _topological(sources: dict[str, set[str]], followers: dict[str, list[str]]) 
 
 
 def _snake_case(name: str) -> str:
-    """Turns a class name into the base of the names that Keras gives, as BatchNormalization -> batch_normalization."""
+    """Turns a class name into Keras's default layer name, as BatchNormalization -> batch_normalization."""
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()

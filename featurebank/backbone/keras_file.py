@@ -1,8 +1,8 @@
-"""Keras's own model files (.keras), which may be anybody's: checked before Keras builds anything that they describe.
+"""Checks Keras model files (.keras), which may come from anybody, before Keras builds what they describe.
 
-A file describes its layers by the names of classes and functions. Only Keras's own are followed, without those that run
-code or read files, whatever Keras's own safe mode knows of them in the installed version. Classes that a program has
-registered with Keras are followed where the user named their package: see `featurebank.backbone.naming`.
+A file describes its layers by the names of classes and functions. Only Keras's own are accepted, except those that run
+code or read files; this does not depend on the safe mode of the installed Keras. Classes that a program has registered
+with Keras are accepted if the user named their package: see `featurebank.backbone.naming`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from featurebank.system.files import open_regular
 from featurebank.system.runtime import import_tensorflow
 
 ABOUT = "featurebank.json"
-"""The member in which featurebank describes a model."""
+"""The member with featurebank's description of a model."""
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MEMBERS = frozenset({"metadata.json", _CONFIG, _WEIGHTS, ABOUT})
 _MODULES = frozenset({
@@ -33,32 +33,32 @@ _MODULES = frozenset({
 _INNER = (
     "keras.src.ops.", "keras.src.models.", "keras.src.layers.", "keras.src.dtype_policies.", "keras.src.applications.",
 )  # fmt: skip
-"""Where Keras finds operations, models and layers of its networks that have no public name."""
+"""Modules of Keras with operations, models and layers that have no public name."""
 _FUNCTIONS = frozenset({"builtins", "keras.activations"})
-"""Where functions may come from; Keras looks for those of "builtins" among its own."""
+"""Modules of accepted functions; Keras resolves those of "builtins" among its own."""
 _REFUSED = frozenset({
     "Lambda", "__lambda__", "__typespec__", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "FeatureSpace",
     "StringLookup", "IntegerLookup", "TextVectorization",
 })  # fmt: skip
-"""What runs code that is in the file or beside it, or reads other files."""
+"""Classes that run code from the file or beside it, or that read other files."""
 _MOST_VALUES = 5_000_000
 _FREE_NUMBERS = 1_000_000
-"""So many more numbers than its weights are may a network declare: states of random generators are not always kept."""
+"""A network may declare this many more numbers than its weights: states of random generators are not always saved."""
 
 
 def load_keras_file(path: Path) -> Any:
-    """Loads a .keras file without its optimizer and losses; nothing that it says is run but Keras's own layers.
+    """Loads a .keras file without its optimizer and losses; the file can run nothing but Keras's own layers.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Returns:
         A Keras model.
 
     Raises:
-        ArchiveError: the file is damaged, unpacks to too much, names something else than Keras's own layers, or
-            describes a network of many more weights than it holds; the message is the reason alone.
-        ValueError, TypeError, LookupError, OSError, AttributeError: Keras cannot build what it describes.
+        ArchiveError: the file is damaged, unpacks to too much, names something other than Keras's own layers, or
+            describes a network with many more weights than it holds; the message is only the reason.
+        ValueError, TypeError, LookupError, OSError, AttributeError: Keras cannot build the network.
     """
     import_tensorflow()
     import keras
@@ -67,24 +67,25 @@ def load_keras_file(path: Path) -> Any:
         archive.verify()
         config = archive.read(_CONFIG)
         check_config(config)
-        held = _check_weights(io.BytesIO(archive.read(_WEIGHTS)), _WEIGHTS)
-    declared = _declared(config)
-    if declared > held + _FREE_NUMBERS:
+        count = _check_weights(io.BytesIO(archive.read(_WEIGHTS)), _WEIGHTS)
+    declared_count = _count_declared(config)
+    if declared_count > count + _FREE_NUMBERS:
         message = (
-            f"it describes a network of {declared:,} weights and holds {held:,}: the rest would only take up memory"
+            f"it describes a network of {declared_count:,} weights but holds {count:,}: the rest would only take up "
+            "memory"
         )
         raise ArchiveError(message)
     return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
-def _declared(config: bytes) -> int:
-    """Returns how many numbers the variables of a described network have; none of them is given memory.
+def _count_declared(config: bytes) -> int:
+    """Returns the number of weights that a described network declares, without allocating them.
 
-    The network is built in a thread of its own, because Keras keeps a list, one for each thread, of the variables that
-    are still to be initialized, and initializes them at the next opportunity.
+    The network is built in a separate thread, because Keras keeps a list, one per thread, of the variables that are not
+    yet initialized, and initializes them at the next opportunity.
 
     Args:
-        config: the JSON of `config.json`, checked.
+        config: the checked JSON of `config.json`.
     """
     import keras
 
@@ -107,18 +108,18 @@ def check_config(data: bytes) -> None:
         data: the JSON of `config.json`.
 
     Raises:
-        ArchiveError: it is no JSON object, or names something that is not followed.
+        ArchiveError: it is not a JSON object, or names something that is not accepted.
     """
     from keras.saving import get_custom_objects
 
     registered = {
         name
-        for name, found in get_custom_objects().items()
-        if not is_of_named_package(getattr(found, "__module__", None) or "")
+        for name, custom in get_custom_objects().items()
+        if not is_of_named_package(getattr(custom, "__module__", None) or "")
     }
     try:
         config = json.loads(data)
-        config.pop("compile_config", None)  # of training; it is not read
+        config.pop("compile_config", None)  # it belongs to training and is not read
         values = list(_walk(config))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         message = f"its {_CONFIG} is damaged ({type(error).__name__})"
@@ -131,7 +132,7 @@ def check_config(data: bytes) -> None:
 
 
 def _walk(config: Any) -> Iterator[Any]:
-    """Yields every value of a JSON value, and the keys that are no less names than they."""
+    """Yields every value in a JSON value, and also the keys, because they can be names, too."""
     left, seen = [config], 0
     while left:
         value = left.pop()
@@ -144,7 +145,7 @@ def _walk(config: Any) -> Iterator[Any]:
 
 
 def _check_object(value: dict[str, Any]) -> None:
-    """Raises ArchiveError for the description of an object that is not Keras's own, or that runs code."""
+    """Raises ArchiveError if an object's description is not of Keras's own, or runs code."""
     if "class_name" not in value:
         return
     name, module = str(value["class_name"]), str(value.get("module") or "")
@@ -152,22 +153,22 @@ def _check_object(value: dict[str, Any]) -> None:
         raise _refused(name)
     known = module in _FUNCTIONS if name == "function" else module in _MODULES or module.startswith(_INNER)
     if module and not known and not is_of_named_package(module):
-        found = f"{module}.{value.get('config') if name == 'function' else name}"
-        raise _refused(found)
+        target = f"{module}.{value.get('config') if name == 'function' else name}"
+        raise _refused(target)
 
 
 def _refused(name: str) -> ArchiveError:
     return ArchiveError(
-        f"it names {name[:100]!r}, and a file must not say which code is run: only layers of Keras itself are built "
-        "from a file, without Lambda, TFSMLayer and lookups; a network with other layers is named as MODULE:FUNCTION"
+        f"it names {name[:100]!r}, and a file must not decide which code runs: only Keras's own layers are built from "
+        "a file, except Lambda, TFSMLayer and lookups; load a network with other layers as MODULE:FUNCTION"
     )
 
 
 def check_weights_file(path: Path) -> None:
-    """Checks a file of weights alone, HDF5 or .keras, before Keras reads it.
+    """Checks a file of weights, HDF5 or .keras, before Keras reads it.
 
     Raises:
-        ArchiveError: it is damaged, refers to other files, or unpacks to too much; the message is the reason alone.
+        ArchiveError: it is damaged, refers to other files, or unpacks to too much; the message is only the reason.
         OSError: it cannot be opened.
     """
     with open_regular(path) as file:
@@ -180,13 +181,13 @@ def check_weights_file(path: Path) -> None:
 
 
 def _check_weights(source: BinaryIO, name: str) -> int:
-    """Checks an HDF5 file of weights; `name` is what messages call it.
+    """Checks an HDF5 file of weights; `name` is its name in messages.
 
     Returns:
-        How many numbers it holds.
+        The number of values that it holds.
 
     Raises:
-        ArchiveError: it refers to other files, or its arrays are much larger than it is.
+        ArchiveError: it refers to other files, or its arrays are much larger than the file.
     """
     import h5py
 
@@ -195,23 +196,23 @@ def _check_weights(source: BinaryIO, name: str) -> int:
     def elsewhere(place: str, link: Any) -> str | None:
         return None if isinstance(link, h5py.HardLink) else place
 
-    def unsound(place: str, found: Any) -> str | None:
-        if not isinstance(found, h5py.Dataset):
+    def unsound(place: str, item: Any) -> str | None:
+        if not isinstance(item, h5py.Dataset):
             return None
-        counts.append(math.prod(found.shape))
-        sizes.append(counts[-1] * found.dtype.itemsize)
-        return place if found.is_virtual or found.external or found.dtype.hasobject else None
+        counts.append(math.prod(item.shape))
+        sizes.append(counts[-1] * item.dtype.itemsize)
+        return place if item.is_virtual or item.external or item.dtype.hasobject else None
 
     try:
         with h5py.File(source, "r") as file:
-            wrong = file.visititems_links(elsewhere) or file.visititems(unsound)
-    except Exception as error:  # whatever HDF5 raises on damaged bytes
+            problem = file.visititems_links(elsewhere) or file.visititems(unsound)
+    except Exception as error:  # HDF5 raises many types on damaged bytes
         message = f"its {name} is damaged ({type(error).__name__})"
         raise ArchiveError(message) from error
-    if wrong:
-        message = f"its weights '{wrong[:100]}' lie elsewhere, or are no numbers"
+    if problem:
+        message = f"its weights '{problem[:100]}' lie outside the file, or are not numbers"
         raise ArchiveError(message)
     if sum(sizes) > max(FREE_BYTES, MOST_EXPANSION * length):
-        message = f"its weights of {length:,} bytes unpack to {sum(sizes):,}, more than {MOST_EXPANSION} times as many"
+        message = f"its weights of {length:,} bytes unpack to {sum(sizes):,}, more than {MOST_EXPANSION} times its size"
         raise ArchiveError(message)
     return sum(counts)

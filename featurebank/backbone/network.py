@@ -23,17 +23,22 @@ from featurebank.system.runtime import import_tensorflow
 class Backbone:
     """A frozen network that turns images into features.
 
-    Make it with `load_backbone`. Nothing heavy happens until a network is asked for: `recipe`, `digest`, `resize` and
-    `check_tap` import neither TensorFlow nor Keras (except that the recipe of ImageNet weights that are not on disk yet
-    downloads them, most of them by Keras).
+    `load_backbone` creates it. The network is built on first use only: `recipe`, `digest`, `resize` and `check_tap`
+    import neither TensorFlow nor Keras (unless the recipe first has to download ImageNet weights, most of them by
+    Keras).
 
     Args:
-        spec: the row of the table.
-        weights: as the user gave them.
-        source: the same, understood.
+        spec: the specification of the network.
+        weights: the weights as the user specified them.
+        source: the same, parsed.
         image_size: the side of the square input in pixels.
-        resize_rule: how images are brought to it: an identifier of `featurebank.backbone.resize`.
-        levels: what becomes black and white in grey images of more than eight bits; None keeps the upper eight.
+        resize_rule: how images become square: an identifier of `featurebank.backbone.resize`.
+        levels: the range of grey images of more than eight bits; None keeps the upper eight.
+
+    Example:
+        >>> backbone = load_backbone("resnet50")  # doctest: +SKIP
+        >>> backbone.tap_model(["pooled"])(images)["pooled"].shape  # doctest: +SKIP
+        TensorShape([32, 2048])
     """
 
     def __init__(
@@ -54,12 +59,12 @@ class Backbone:
         return f"<Backbone {self.name}, weights {self.weights}, {self.image_size} px>"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves the built networks out of pickles: a worker builds its own."""
+        """Excludes the built networks from pickles: a worker builds its own."""
         return {**self.__dict__, "_network": None, "_classifier": None}
 
     @property
     def recipe(self) -> dict[str, str | int]:
-        """What the features depend on, part by part.
+        """Everything that the features depend on, by part.
 
         Raises:
             WeightsError: the weights file is missing and cannot be downloaded.
@@ -76,7 +81,7 @@ class Backbone:
 
     @property
     def must_download(self) -> bool:
-        """Whether the weights are not on this machine yet, so that `recipe` downloads them."""
+        """Whether the weights are not yet on this machine, so that `recipe` downloads them."""
         return self._source == Source() and self.spec.must_download
 
     @property
@@ -85,7 +90,7 @@ class Backbone:
         return digest.of_recipe(self.recipe)
 
     def resize(self, image: np.ndarray) -> np.ndarray:
-        """Brings an image to the input size.
+        """Resizes an image to the input size.
 
         Args:
             image: (height, width, 3) uint8, RGB.
@@ -94,12 +99,12 @@ class Backbone:
             (image_size, image_size, 3) uint8.
 
         Raises:
-            DatasetError: the array is not an RGB image of bytes.
+            DatasetError: the array is not an RGB image in uint8.
         """
         return resize_image(image, self.image_size, self.resize_rule)
 
     def check_tap(self, tap: str) -> None:
-        """Checks the form of a tap; whether the layer exists is known only to the built network.
+        """Checks the syntax of a tap; only the built network knows whether the layer exists.
 
         Raises:
             ConfigError: the tap is malformed.
@@ -112,7 +117,7 @@ class Backbone:
         return self._network is not None
 
     def network(self) -> Any:
-        """Returns the network, built at the first call.
+        """Returns the network; the first call builds it.
 
         Returns:
             A frozen functional Keras model: (n, s, s, 3) float32 RGB 0..255 -> the last map, (n, h, w, c) float32.
@@ -126,16 +131,16 @@ class Backbone:
         return self._network
 
     def tap_model(self, taps: Sequence[str]) -> Any:
-        """Builds a model that gives several taps at once and ends at the last layer that they need.
+        """Builds a model that outputs several taps at once and ends at the last layer that they need.
 
         Args:
             taps: "pooled", "map", "LAYER", or "LAYER:avg", "LAYER:max" ("map:max" too).
 
         Returns:
-            A Keras model: the input of `network()` -> a dictionary from tap, as given, to tensor.
+            A Keras model: the input of `network()` -> a dictionary from each tap, as given, to its tensor.
 
         Raises:
-            ConfigError: no tap, or one that is malformed or pools what has no spatial axes.
+            ConfigError: there is no tap, a tap is malformed, or it pools an output without spatial axes.
             UnknownNameError: no layer has this name.
         """
         import keras
@@ -145,17 +150,17 @@ class Backbone:
         return keras.Model(network.input, tensors, name=f"{self.name}_taps")
 
     def layers(self) -> list[tuple[str, tuple[int, ...]]]:
-        """Lists the layers of the network with the shape of their output for one image."""
+        """Returns the layers of the network, each with the shape of its output for one image."""
         return [(layer.name, tuple(layer.output.shape[1:])) for layer in self.network().layers]
 
     def classifier(self) -> Any:
-        """Returns the network with its own classifier, of ImageNet as a rule, built at the first call.
+        """Returns the network with its own classifier, usually for ImageNet; the first call builds it.
 
         Returns:
             A frozen Keras model: (n, s, s, 3) float32 RGB 0..255 -> (n, 1000) float32 probabilities.
 
         Raises:
-            ConfigError: the classifier of this network exists for its own image size only.
+            ConfigError: the classifier of this network works only at its own image size.
             WeightsError: the weights are missing, or have no classifier.
         """
         if self._classifier is None:
@@ -178,7 +183,7 @@ class Backbone:
             return self._without_classifier(error)
 
     def _without_classifier(self, reason: WeightsError) -> Any:
-        """Takes the network out of a user's file that may hold the classifier too; otherwise raises `reason`."""
+        """Extracts the network from a user's file that may include the classifier; else raises `reason`."""
         try:
             whole = self._load(self.spec.image_size, top=True)
             model = self.spec.finish(self._build(self.image_size, top=False))
@@ -191,7 +196,7 @@ class Backbone:
         return model
 
     def _load(self, image_size: int, *, top: bool) -> Any:
-        """Builds the network and fills it."""
+        """Builds the network and loads its weights."""
         model = self._build(image_size, top=top)
         if self._source.seed is None:
             self.spec.load(model, self._source.file, top=top)
@@ -202,10 +207,10 @@ class Backbone:
         return model
 
     def _build(self, image_size: int, *, top: bool) -> Any:
-        import_tensorflow()  # before Keras does it, and with all that TensorFlow prints then
+        import_tensorflow()  # before Keras imports it, so that its log lines are hidden
         import keras
 
         inputs = keras.Input((image_size, image_size, 3), name="image")
         prepared = preprocess.prepare(inputs, self.spec.preprocessing)
-        # Keras's own networks list their one input, and would warn at every call with the bare tensor: ours does not.
+        # Keras's own networks have a list of one input, and would warn at every call with a bare tensor; ours do not.
         return keras.Model(inputs, self.spec.build(prepared, top=top), name=self.name)

@@ -1,8 +1,8 @@
-"""What a network looks like from outside: the shape of every layer, and its cut points.
+"""The outline of a network: the shape of every layer, and its cut points.
 
-Both are known from the built network alone, which takes seconds and TensorFlow. So they are remembered in the cache, in
-a small file for each architecture and image size; weights change neither. A file that is missing, damaged or of another
-network is made again, and may be deleted at any time.
+Both need the built network, which takes seconds and TensorFlow. So they are cached in a small file for each
+architecture and image size; they do not depend on the weights. A file that is missing, damaged or of another network is
+created again. It may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from featurebank.system.runtime import installed_versions
 from featurebank.system.sealed_json import read_sealed, write_sealed
 
 DIRECTORY = ".outlines"
-"""Where the files lie in the cache."""
+"""Directory of the files inside the cache."""
 
 _FORMAT = "featurebank.outline.2"
 
@@ -33,7 +33,7 @@ class Outline:
 
     Args:
         cuts: see `cut_points`.
-        shapes: of the output of each layer for one image, and of `map`.
+        shapes: shape of each layer's output for one image, and of `map`.
     """
 
     cuts: tuple[CutPoint, ...]
@@ -44,7 +44,7 @@ class Outline:
 
         Args:
             tap: "pooled", "map", "LAYER", "LAYER:avg" or "LAYER:max".
-            hint: how to see the names of the layers, for messages.
+            hint: how to list the names of the layers, for messages.
 
         Raises:
             ConfigError: the tap is malformed.
@@ -58,11 +58,11 @@ class Outline:
 
 
 def outline_of(backbone: Backbone, cache: Path) -> Outline:
-    """Returns the outline of a backbone, from memory where it is known; otherwise builds the network.
+    """Returns the outline of a backbone, from the cache if it is there; otherwise builds the network.
 
     Args:
         backbone: the network.
-        cache: where it is remembered.
+        cache: directory of the cache.
 
     Raises:
         WeightsError: the weights are missing, unreadable or of another network.
@@ -71,13 +71,13 @@ def outline_of(backbone: Backbone, cache: Path) -> Outline:
     if (known := _load(path, about)) is not None:
         return known
     outline = _look(backbone)
-    with contextlib.suppress(OSError):  # a cache that is full, or for reading only: the next run looks again
+    with contextlib.suppress(OSError):  # the cache is full or read-only: the next run builds the network again
         write_sealed(path, {"about": about, **_plain(outline)})
     return outline
 
 
 def check_taps(backbone: Backbone, taps: Sequence[str], cache: Path) -> None:
-    """Looks for the layers of taps where the outline is known; builds nothing.
+    """Checks that the layers of taps exist, if the outline is in the cache; never builds the network.
 
     Raises:
         ConfigError: a tap is malformed.
@@ -89,23 +89,23 @@ def check_taps(backbone: Backbone, taps: Sequence[str], cache: Path) -> None:
 
 
 def _place(backbone: Backbone, cache: Path) -> tuple[Path, dict[str, Any]]:
-    """Returns the file of an outline, and what has to stand in it."""
+    """Returns the path of an outline, and the identification that the file must hold."""
     recipe = {"architecture": backbone.spec.identity, "image_size": backbone.image_size}
-    # The names of layers of its own networks are Keras's affair, and may change with its version.
+    # Keras decides the layer names of its own networks, and may change them with its version.
     about = {"format": _FORMAT, **recipe, **installed_versions("keras")}
     return cache / DIRECTORY / f"{digest.of_recipe(recipe)[:16]}.outline", about
 
 
 def _look(backbone: Backbone) -> Outline:
     network = backbone.network()
-    # Some layers give several tensors, which no tap can be.
-    found = {layer.name: layer.output.shape for layer in network.layers if hasattr(layer.output, "shape")}
-    shapes = {name: tuple(shape[1:]) for name, shape in (found | {"map": network.output.shape}).items()}
+    # A layer with several outputs cannot be a tap.
+    outputs = {layer.name: layer.output.shape for layer in network.layers if hasattr(layer.output, "shape")}
+    shapes = {name: tuple(shape[1:]) for name, shape in (outputs | {"map": network.output.shape}).items()}
     return Outline(tuple(cut_points(network)), shapes)
 
 
 def _plain(outline: Outline) -> dict[str, Any]:
-    """Returns what JSON holds of an outline."""
+    """Returns an outline as a JSON object."""
     return {
         "cuts": [asdict(cut) | {"shape": list(cut.shape)} for cut in outline.cuts],
         "shapes": {name: list(shape) for name, shape in outline.shapes.items()},
@@ -113,7 +113,7 @@ def _plain(outline: Outline) -> dict[str, Any]:
 
 
 def _load(path: Path, about: dict[str, Any]) -> Outline | None:
-    """Reads a file; None where there is none, or none that can be relied on."""
+    """Reads an outline; returns None if the file is missing or not valid."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         value = read_sealed(path)
         cuts = tuple(CutPoint(**{**cut, "shape": tuple(cut["shape"])}) for cut in value["cuts"])

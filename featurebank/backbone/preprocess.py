@@ -1,8 +1,8 @@
-"""The arithmetic on pixels before the first convolution of a network.
+"""Preprocessing: the arithmetic on pixels before the first convolution of a network.
 
-It is part of the network's graph, made of Keras's own layers, so that a saved model can never be fed wrongly: every
-model takes RGB from 0 to 255. The identifiers below go into the digest of every backbone; a change of a rule needs a
-new one.
+It is part of the network's graph, made of Keras's own layers, so that a saved model cannot be fed wrongly: every model
+takes RGB from 0 to 255. The identifiers below go into the digest of every backbone; a change of a rule needs a new
+identifier.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 INSIDE = "inside:v1"
-"""RGB from 0 to 255: the network rescales by itself."""
+"""RGB from 0 to 255: the network contains its own preprocessing."""
 
 CAFFE = "caffe:v1"
 """BGR from 0 to 255, minus the mean of ImageNet."""
@@ -31,7 +31,7 @@ UNIT = "unit:v1"
 """RGB from 0 to 1."""
 
 DECLARED = {"caffe": CAFFE, "mean": MEAN, "tf": TF, "torch": TORCH, "0..1": UNIT, "none": INSIDE}
-"""What users say of the input of a network of their own."""
+"""The rules by the words with which users declare the input of a custom network."""
 
 _MEAN = (123.68, 116.779, 103.939)
 _TORCH_MEAN = (0.485, 0.456, 0.406)
@@ -39,7 +39,7 @@ _TORCH_DEVIATION = (0.229, 0.224, 0.225)
 
 
 def prepare(images: Any, rule: str) -> Any:
-    """Adds a network's own preprocessing to its graph.
+    """Adds a network's preprocessing to its graph.
 
     Args:
         images: a Keras tensor (n, height, width, 3) float32, RGB from 0 to 255.

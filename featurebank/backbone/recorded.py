@@ -1,4 +1,4 @@
-"""The backbone that made a bank, found again by what the bank's manifest says of it."""
+"""Loads the backbone of a bank again from the bank's manifest."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ from featurebank.errors import ConfigError, WeightsError
 
 
 def recorded_source(backbone: Backbone) -> dict[str, str]:
-    """Returns how a backbone was asked for, so that `load_recorded` finds it again."""
+    """Returns the user's specification of a backbone, from which `load_recorded` loads it again.
+
+    Example:
+        >>> recorded_source(load_backbone("resnet50", weights="random:1"))
+        {'weights': 'random:1', 'backbone': 'resnet50'}
+    """
     return {"weights": backbone.weights, "backbone": getattr(backbone.spec, "known_as", backbone.name)}
 
 
 def recorded_options(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what `load_backbone` takes to build the network that a bank was made with: its name as `backbone`, too.
+    """Returns the arguments of `load_backbone` for the network of a bank; its name is under `backbone`.
 
-    The rule by which images become square is left out: it is no part of the network.
+    The resize rule is omitted, because it is not a part of the network.
 
     Args:
-        recipe: of the bank.
-        source: of its manifest: what `recorded_source` gave.
+        recipe: recipe of the bank.
+        source: `source` of its manifest, from `recorded_source`.
 
     Raises:
-        ConfigError: the network was made in memory by another process.
+        ConfigError: the network was a model in the memory of another process.
     """
     name = str(source.get("backbone", recipe["backbone"]))
     own = is_user_network(name)
@@ -49,13 +54,13 @@ def recorded_options(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> di
 
 
 def recorded_batch_norm(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> BatchNorm:
-    """Returns what a fine-tune of a bank's network does with batch normalisation by default: "train" or "frozen".
+    """Returns the default treatment of batch normalisation in a fine-tune of a bank's network: "train" or "frozen".
 
-    That is the `finetune_batch_norm` of the backbone; random weights have statistics that are not worth keeping.
+    It is the `finetune_batch_norm` of the backbone; the statistics of random weights are not worth keeping.
 
     Args:
-        recipe: of the bank.
-        source: of its manifest.
+        recipe: recipe of the bank.
+        source: `source` of its manifest.
     """
     own = str(recipe.get("architecture", "")).startswith("user:")
     if own or str(source.get("weights", "")).startswith("random"):
@@ -64,17 +69,21 @@ def recorded_batch_norm(recipe: Mapping[str, Any], source: Mapping[str, Any]) ->
 
 
 def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any], *, given: Backbone | None = None) -> Backbone:
-    """Returns the backbone that a bank was made with.
+    """Returns the backbone of a bank.
 
     Args:
-        recipe: of the bank.
-        source: of its manifest: what `recorded_source` gave.
-        given: the network where the caller has it; it is checked. Default: it is loaded again.
+        recipe: recipe of the bank.
+        source: `source` of its manifest, from `recorded_source`.
+        given: the network, if the caller has it; it is checked. By default, the network is loaded again.
 
     Raises:
-        ConfigError: the network was made in memory by another process, or is not there any more; or it is a function
-            that the user has not named: no bank may say which code is run; or a newer featurebank made the bank.
-        WeightsError: the backbone is not the one that made the bank: other weights, architecture or preprocessing.
+        ConfigError: the network was a model in the memory of another process, or no longer exists; or it is a function
+            that the user has not named (a bank must not decide which code runs); or a newer featurebank made the bank.
+        WeightsError: the backbone differs from that of the bank in its weights, architecture or preprocessing.
+
+    Example:
+        >>> load_recorded(bank.recipe, bank.manifest.source)  # doctest: +SKIP
+        <Backbone resnet50, weights imagenet, 224 px>
     """
     backbone = given
     if backbone is None:
@@ -83,17 +92,17 @@ def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any], *, given
         check_named(name, "the bank")
         backbone = load_backbone(name, **options, resize=word_of(recipe["resize"]), levels=recipe.get("levels"))
     own = backbone.recipe
-    wrong = [part for part in dict.fromkeys((*own, "levels")) if recipe.get(part) != own.get(part)]
-    if wrong:
+    differences = [part for part in dict.fromkeys((*own, "levels")) if recipe.get(part) != own.get(part)]
+    if differences:
         name = getattr(backbone.spec, "known_as", "") or backbone.name
         remedy = (
-            "extract again with these, or bring the old ones back"
+            "extract again with these, or restore the old ones"
             if given is None
-            else "give the network that made the bank, or leave it out"
+            else "pass the network that made the bank, or leave it out"
         )
         message = (
-            f"the bank was made by another {' and '.join(wrong)} than {name} with weights {backbone.weights} has now: "
-            f"{remedy}"
+            f"the bank was made by another {' and '.join(differences)} than {name} with weights {backbone.weights} has "
+            f"now: {remedy}"
         )
         raise WeightsError(message)
     return backbone

@@ -1,4 +1,4 @@
-"""The one table of the backbones: everything that is known of a network before it is built."""
+"""The table of the backbones: everything that is known of a network before it is built."""
 
 from __future__ import annotations
 

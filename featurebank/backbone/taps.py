@@ -1,6 +1,6 @@
 """Taps: the named tensors of a backbone that are stored.
 
-pooled      the global average of the last map; of a network that normalises its average (ConvNeXt), the result of that
+pooled      the global average of the last map; for a network that normalises its average (ConvNeXt), normalised
 map         the last map
 LAYER       the output of a layer
 X:avg       the global average of LAYER or of `map`
@@ -17,30 +17,34 @@ from featurebank.errors import ConfigError, unknown_name
 POOLINGS = ("avg", "max")
 _POOLED = "pooled"
 BUDGET = "auto"
-"""What stands in place of a layer in "auto:BYTES", which an extraction replaces by the name of a cut."""
+"""The word in place of a layer in "auto:BYTES", which an extraction replaces by the name of a cut point."""
 _MAP_RANK = 4
 
 
 def parse_tap(tap: str) -> tuple[str, str | None]:
-    """Takes a tap apart.
+    """Parses a tap.
 
     Args:
-        tap: as in the table above.
+        tap: see the table above.
 
     Returns:
-        What is tapped ("map" or the name of a layer), and "avg", "max" or None.
+        The source ("map" or the name of a layer), and "avg", "max" or None.
 
     Raises:
-        ConfigError: the tap is no name, or its pooling is not known.
+        ConfigError: the tap is not a name, or its pooling is unknown.
+
+    Example:
+        >>> parse_tap("pooled"), parse_tap("conv5:max"), parse_tap("map")
+        (('map', 'avg'), ('conv5', 'max'), ('map', None))
     """
     if tap == _POOLED:
         return "map", "avg"
     source, colon, pooling = tap.partition(":") if isinstance(tap, str) else ("", "", "")
     if source == BUDGET:
-        message = f"tap {tap!r} asks for the cut that fits a disk budget: only 'extract' picks one; name a layer here"
+        message = f"tap {tap!r} means the cut that fits a disk budget, which only 'extract' can pick: name a layer here"
         raise ConfigError(message)
     if not source.strip() or source != source.strip() or source == _POOLED:
-        message = f"bad tap {tap!r}: expected 'pooled', 'map', or the name of a layer, with ':avg' or ':max' if wanted"
+        message = f"bad tap {tap!r}: expected 'pooled', 'map', or the name of a layer, optionally with ':avg' or ':max'"
         raise ConfigError(message)
     if colon and pooling not in POOLINGS:
         message = f"bad tap {tap!r}: the pooling is '{pooling}', expected avg or max, as in '{source}:avg'"
@@ -49,33 +53,33 @@ def parse_tap(tap: str) -> tuple[str, str | None]:
 
 
 def tap_tensors(network: Any, taps: Sequence[str], hint: str, *, normalizes_average: bool = False) -> dict[str, Any]:
-    """Finds the tensors of some taps.
+    """Returns the tensors of taps.
 
     Args:
         network: the Keras model of the backbone.
         taps: at least one.
-        hint: how to see the names of the layers, for messages.
+        hint: how to list the names of the layers, for messages.
         normalizes_average: see `BackboneSpec`.
 
     Returns:
-        A Keras tensor for each tap, by its name as given.
+        A Keras tensor for each tap, by the tap's name as given.
 
     Raises:
-        ConfigError: no tap, or a tap that is malformed or pools what has no spatial axes.
+        ConfigError: there is no tap, a tap is malformed, or it pools an output without spatial axes.
         UnknownNameError: no layer has this name.
     """
     if isinstance(taps, str) or not taps:
         message = f"taps are {taps!r}: expected a list of one or more, as ['pooled']"
         raise ConfigError(message)
-    made: dict[tuple[str, str | None], Any] = {}
-    found = {}
+    tensors: dict[tuple[str, str | None], Any] = {}
+    by_tap = {}
     for tap in taps:
         own = normalizes_average and tap == _POOLED
         key = (_POOLED, None) if own else parse_tap(tap)
-        if key not in made:
-            made[key] = normalized_pool(network) if own else _tensor(network, tap, *key, hint)
-        found[tap] = made[key]
-    return found
+        if key not in tensors:
+            tensors[key] = normalized_pool(network) if own else _tensor(network, tap, *key, hint)
+        by_tap[tap] = tensors[key]
+    return by_tap
 
 
 def normalized_pool(network: Any, pooling: str = "avg", name: str = "tap_pooled") -> Any:
@@ -84,7 +88,7 @@ def normalized_pool(network: Any, pooling: str = "avg", name: str = "tap_pooled"
     Args:
         network: a Keras model whose last layer normalises the channels of its map.
         pooling: "avg" or "max".
-        name: of the layer that pools.
+        name: name of the pooling layer.
 
     Returns:
         A Keras tensor (n, channels). The normalisation is the network's own layer, with its weights.

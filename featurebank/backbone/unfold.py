@@ -1,4 +1,4 @@
-"""Lays a functional Keras model out flat on another input: nested models become their layers, every layer is new."""
+"""Flattens a functional Keras model onto another input: nested models become their layers, all layers are copies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from featurebank.errors import ConfigError
 
 
 def is_functional(model: Any) -> bool:
-    """Tells whether a Keras model is a graph of layers that can be read, and not code alone."""
+    """Tells whether a Keras model is a readable graph of layers, not only code."""
     import keras
 
     return isinstance(model, keras.Sequential) or (isinstance(model, keras.Model) and hasattr(model, "operations"))
@@ -21,11 +21,11 @@ def unfold(model: Any, tensor: Any) -> tuple[Any, list[tuple[Any, Any]]]:
     """Calls copies of a model's layers one by one.
 
     Args:
-        model: a functional model, or a Sequential one that knows its input, with one input and one output.
-        tensor: a Keras tensor, in the place of the model's input.
+        model: a functional model, or a Sequential one with a known input, with one input and one output.
+        tensor: a Keras tensor that replaces the model's input.
 
     Returns:
-        The output as a Keras tensor, and every layer with its copy; copies have no weights of meaning yet.
+        The output as a Keras tensor, and pairs of each layer and its copy; the copies have no trained weights yet.
 
     Raises:
         ConfigError: a layer is used twice, is a Lambda, or cannot be copied.
@@ -34,13 +34,13 @@ def unfold(model: Any, tensor: Any) -> tuple[Any, list[tuple[Any, Any]]]:
     taken: set[str] = set()
 
     def named(name: str) -> str:
-        """Returns the name, or one beside it where a layer of another nested model has it."""
-        found, number = name, 0
-        while found in taken:
+        """Returns the name, with a number appended if a layer of another nested model has it."""
+        unique, number = name, 0
+        while unique in taken:
             number += 1
-            found = f"{name}_{number}"
-        taken.add(found)
-        return found
+            unique = f"{name}_{number}"
+        taken.add(unique)
+        return unique
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if is_functional(operation):
@@ -60,7 +60,7 @@ def _walk(model: Any, tensor: Any, call: Callable[..., Any]) -> Any:
     plain = keras.Model(model.inputs[0], model.outputs[0])
     try:
         config = plain.get_config()
-    except NotImplementedError as error:  # of a layer class that does not tell its arguments
+    except NotImplementedError as error:  # a layer class does not declare its arguments
         raise ConfigError(first_line(error)) from error
     nodes = {entry["name"]: entry["inbound_nodes"] for entry in config["layers"]}
     operations = {operation.name: operation for operation in plain.operations}
@@ -77,19 +77,19 @@ def _walk(model: Any, tensor: Any, call: Callable[..., Any]) -> Any:
 def _order(plain: Any, nodes: dict[str, list[Any]]) -> list[str]:
     for name, calls in nodes.items():
         if len(calls) > 1:
-            message = f"layer '{name}' is used {len(calls)} times: expected each once; make a layer for each place"
+            message = f"layer '{name}' is used {len(calls)} times: expected each once; use a separate layer each time"
             raise ConfigError(message)
     return graph_of(plain).order
 
 
 def _output(layers: list[Any]) -> dict[str, Any]:
-    """The one output of a model, in the form in which a call's arguments name tensors."""
+    """Returns the only output of a model, in the form in which a call's arguments refer to tensors."""
     history = layers[0] if isinstance(layers[0], list | tuple) else layers
     return {"class_name": "__keras_tensor__", "config": {"keras_history": history}}
 
 
 def _revived(value: Any, tensors: dict[str, Any]) -> Any:
-    """Turns the arguments of a call back from their configuration, with tensors of the new graph."""
+    """Restores the arguments of a call from their configuration, with tensors of the new graph."""
     import keras
 
     if isinstance(value, list | tuple):
@@ -106,11 +106,11 @@ def _revived(value: Any, tensors: dict[str, Any]) -> Any:
 
 
 def _copy(operation: Any, name: str) -> Any:
-    """Makes a layer (or another operation) anew from its configuration."""
+    """Creates a copy of a layer (or another operation) from its configuration."""
     if type(operation).__name__ == "Lambda":
         message = (
-            f"'{operation.name}' is a Lambda layer, whose code no digest can tell from another: make it a layer class, "
-            "or use functions of keras.ops"
+            f"'{operation.name}' is a Lambda layer, whose code a digest cannot identify: make it a layer class, or use "
+            "functions of keras.ops"
         )
         raise ConfigError(message)
     try:
@@ -118,7 +118,7 @@ def _copy(operation: Any, name: str) -> Any:
     except Exception as error:
         kind = type(operation).__name__
         message = (
-            f"layer '{operation.name}' of class {kind} cannot be made again from its configuration "
+            f"layer '{operation.name}' of class {kind} cannot be created again from its configuration "
             f"({type(error).__name__}): give {kind} a get_config with all its arguments"
         )
         raise ConfigError(message) from error

@@ -1,4 +1,4 @@
-"""How much each part of a network computes, in multiply-adds for one image."""
+"""The work of each part of a network, in multiply-adds for one image."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _KERNELS = {"kernel", "depthwise_kernel", "pointwise_kernel"}
 def multiply_adds(operation: Any) -> int:
     """Counts the multiply-adds of a layer or an operation for one image.
 
-    Convolutions, dense layers, attention and matrix products count; what is left takes a small share of the time.
+    Convolutions, dense layers, attention and matrix products count; everything else takes a small part of the time.
 
     Args:
-        operation: a layer or an operation of a functional Keras model; of a nested model all of its layers count.
+        operation: a layer or an operation of a functional Keras model; for a nested model, all of its layers count.
     """
     if hasattr(operation, "layers"):
         return sum(multiply_adds(part) for part in leaf_layers(operation))
@@ -42,7 +42,7 @@ def _of_einsum_dense(layer: Any) -> int:
 
 
 def _of_attention(layer: Any) -> int:
-    """Counts the projections at each place, and the products of queries with keys and of their shares with values."""
+    """Counts the projections, the products of queries with keys, and those of the attention weights with values."""
     query, *others = _inputs(layer)
     key = others[0] if others else query
     queries, keys = _places(query.shape[1:-1]), _places(key.shape[1:-1])
@@ -63,8 +63,8 @@ def _of_einsum(operation: Any) -> int:
 
 
 def _inputs(operation: Any) -> Sequence[Any]:
-    found = operation.input
-    return list(found) if isinstance(found, list | tuple) else [found]
+    value = operation.input
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _places(shape: Sequence[int | None]) -> int:
@@ -81,4 +81,4 @@ _COUNTS: dict[str, Callable[[Any], int]] = {
     "EinsumDense": _of_einsum_dense,
     "Einsum": _of_einsum,
 }
-"""How the classes of layers and operations are counted; every kind of attention beside them."""
+"""The counting functions by the class of the operation; those for attention are not listed."""

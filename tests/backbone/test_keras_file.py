@@ -181,7 +181,7 @@ def bomb(file: h5py.File) -> None:
 
 @pytest.mark.parametrize("change", [external, soft, elsewhere, virtual, objects, bomb], ids=lambda f: f.__name__)
 def test_weights_that_lie_elsewhere_or_unpack_to_too_much(change: Any, write: Callable[..., Path]) -> None:
-    with pytest.raises(ArchiveError, match=r"lie elsewhere|unpack to"):
+    with pytest.raises(ArchiveError, match=r"lie outside the file|unpack to"):
         load_keras_file(write(weights=hdf5(change)))
 
 
@@ -211,7 +211,7 @@ def test_a_network_that_declares_more_than_its_file_holds_gets_no_memory(
     _enlarge(config)
     path = write(config=json.dumps(config).encode(), weights=found["model.weights.h5"])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(ArchiveError, match=r"describes a network of [\d,]{11,} weights and holds \d+:"):
+    with pytest.raises(ArchiveError, match=r"describes a network of [\d,]{11,} weights but holds \d+:"):
         load_keras_file(path)
     # nothing is left behind that Keras gives memory later, as whenever it works out the shape of an output
     keras.Model(image := keras.Input((4,)), keras.layers.Lambda(lambda x: x * 2)(image))

@@ -133,7 +133,7 @@ def test_every_problem_of_a_cut_is_told_with_its_line(
         train_heads(mobile, file)
     told = str(caught.value)
     for line, text in [
-        (4, "head 'tail': 'block_14_project' is no cut point: paths of the network go around it; the nearest are "),
+        (4, "head 'tail': 'block_14_project' is not a cut point: paths of the network bypass it; the nearest are "),
         (4, "head 'tail': unknown cut point 'block_15_ad': did you mean 'block_15_add'"),
         (
             4,

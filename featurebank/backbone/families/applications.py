@@ -27,9 +27,9 @@ class Application(BackboneSpec):
     """A network of `keras.applications`.
 
     Args:
-        constructor: its name there.
-        weights_stem: the name of Keras's ImageNet weights file with the classifier, without ".h5".
-        notop_suffix: what the name of the file without the classifier has at its end besides.
+        constructor: name of its function in `keras.applications`.
+        weights_stem: name of Keras's ImageNet weights file with the classifier, without ".h5".
+        notop_suffix: what Keras appends to that name for the file without the classifier.
     """
 
     constructor: str
@@ -56,7 +56,7 @@ class Application(BackboneSpec):
         import keras
 
         with warnings.catch_warnings():
-            # MobileNet warns that it would load the weights of 224 pixels; that is what we do.
+            # MobileNet warns that it would load the weights for 224 pixels, as it should.
             warnings.simplefilter("ignore")
             model = getattr(keras.applications, self.constructor)(
                 weights=None, include_top=top, input_tensor=prepared, input_shape=tuple(prepared.shape[1:])
@@ -65,14 +65,14 @@ class Application(BackboneSpec):
         return model.output
 
     def finish(self, model: Any) -> Any:
-        """Brings a network that has its weights into its final form.
+        """Brings a network with its weights into its final form.
 
         EfficientNet B0 to B7 get the division that their ImageNet weights expect; nested Sequential parts (ConvNeXt's
-        downsampling) are unfolded so that every layer can be reached by name. Weights files have the order of the
-        unfinished network, therefore this comes after loading.
+        downsampling) are unfolded, so that every layer can be reached by name. Weights files follow the order of the
+        unfinished network, so this comes after loading.
 
         Returns:
-            The model itself where nothing is to be done, otherwise a new one with the same weights.
+            The model itself if there is nothing to do, otherwise a new one with the same weights.
         """
         import keras
 
@@ -97,7 +97,7 @@ class Application(BackboneSpec):
         return finished
 
     def load(self, model: Any, path: Path | None, *, top: bool) -> None:
-        """Fills the network; a file may also be of the network in its final form, as featurebank's users save it."""
+        """Loads weights; the file may also be of the network in its final form, as featurebank's users save it."""
         try:
             super().load(model, path, top=top)
         except WeightsError:
@@ -108,11 +108,11 @@ class Application(BackboneSpec):
             model.set_weights(finished.get_weights())
 
     def weights_file(self, *, top: bool = False) -> str:
-        """Returns the name that Keras gives the file with the ImageNet weights."""
+        """Returns Keras's name of the file with the ImageNet weights."""
         return f"{self.weights_stem}{'' if top else self.notop_suffix}.h5"
 
     def own_file(self, *, top: bool) -> Path:
-        """Finds the file of ImageNet weights; one that is not there is downloaded by Keras."""
+        """Returns the path of the ImageNet weights; Keras downloads them if they are missing."""
         if (place := self._present(top=top)) is not None:
             return place
         reason = self._download(top=top)
@@ -127,7 +127,7 @@ class Application(BackboneSpec):
 
     @property
     def must_download(self) -> bool:
-        """Whether the file of ImageNet weights is in none of Keras's folders."""
+        """Whether the ImageNet weights are in none of Keras's folders."""
         return self._present(top=False) is None
 
     def _present(self, *, top: bool) -> Path | None:
@@ -135,17 +135,17 @@ class Application(BackboneSpec):
         return next((place for place in places if is_whole_hdf5(place)), None)
 
     def _download(self, *, top: bool) -> str:
-        """Lets Keras download a weights file from its own place; returns why it did not work, or nothing."""
+        """Lets Keras download a weights file; returns the reason of a failure, or ""."""
         import keras
 
         before = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(_SECONDS_WITHOUT_ANSWER)  # Keras sets none, and a silent network would hang for ever
+        socket.setdefaulttimeout(_SECONDS_WITHOUT_ANSWER)  # Keras sets none: a silent network would block for ever
         try:
             what = f"downloading {self.weights_file(top=top)}"
             with keras_downloads(keras.utils.get_file, what), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # MobileNet says that it takes the weights of 224 pixels, as it should
+                warnings.simplefilter("ignore")  # MobileNet warns that it loads weights for 224 pixels, as it should
                 getattr(keras.applications, self.constructor)(weights="imagenet", include_top=top)
-        except Exception as error:  # noqa: BLE001 - Keras raises bare Exception where a download fails
+        except Exception as error:  # noqa: BLE001 - Keras raises bare Exception if a download fails
             return first_line(error)
         finally:
             socket.setdefaulttimeout(before)

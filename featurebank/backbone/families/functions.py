@@ -1,4 +1,4 @@
-"""Functions of a user's own inside a network, as a registered activation: known by their code, not by their name."""
+"""Custom functions inside a network, as a registered activation: identified by their code, not by their name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from featurebank.errors import ConfigError
 
 
 def function_codes(model: Any, origin: str) -> dict[str, str]:
-    """Returns the code of each function of the user's own that a network calls, by the name that it is registered by.
+    """Returns the source code of each custom function that a network calls, by its registered name.
 
-    Comments, blanks and docstrings do not count. Functions that such a function calls in turn are not looked at.
+    Comments, blanks and docstrings do not count. Functions that such a function calls in turn are not examined.
 
     Args:
         model: a functional Keras model.
-        origin: what it is called in messages.
+        origin: the model's name in messages.
 
     Raises:
         ConfigError: the code of a function cannot be read.
@@ -32,7 +32,7 @@ def function_codes(model: Any, origin: str) -> dict[str, str]:
 
 
 def _names(value: Any) -> Iterator[str]:
-    """Finds what may be the name of a function: any text in a network's configuration."""
+    """Yields every text in a network's configuration: it may be the name of a function."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
@@ -45,8 +45,8 @@ def _code(function: Any, name: str, origin: str) -> str:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError) as error:
         message = (
-            f"{origin} calls the function '{name}', whose code cannot be read, so that no digest can tell it from "
-            "another: define it in a file, or make it a layer class"
+            f"{origin} calls the function '{name}', whose code cannot be read, so that a digest cannot identify it: "
+            "define it in a file, or make it a layer class"
         )
         raise ConfigError(message) from error
     for node in ast.walk(tree):

@@ -1,12 +1,12 @@
 """SqueezeNet: the accuracy of AlexNet with a fiftieth of its weights.
 
-Each Fire module squeezes its input to few channels by a 1x1 convolution, and expands them by 1x1 and 3x3 convolutions
-side by side. Layers lie and maps are sized as in torchvision, whose ImageNet weights are the ones in circulation.
+Each Fire module squeezes its input to few channels by a 1x1 convolution, and expands them by parallel 1x1 and 3x3
+convolutions. The order of layers and the sizes of maps follow torchvision, whose ImageNet weights are the common ones.
 
 References:
     F. N. Iandola, S. Han, M. W. Moskewicz, K. Ashraf, W. J. Dally, K. Keutzer, "SqueezeNet: AlexNet-level accuracy with
     50x fewer parameters and <0.5MB model size", 2016, arXiv:1602.07360.
-    Version 1.1 is of the same authors (2016): a smaller first convolution and earlier pooling, 2.4 times less work.
+    Version 1.1 is by the same authors (2016): a smaller first convolution and earlier pooling, 2.4 times less work.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from featurebank.backbone.weights.files import CONV, Part, keras_folders
 from featurebank.errors import WeightsError
 
 SITE = "https://download.pytorch.org/models/"
-"""Where torchvision's weights lie."""
+"""The site of torchvision's weights."""
 
-# Channels of the squeeze and of each of the two expansions.
+# Channels of the squeeze, and of each of the two expansions.
 _FIRES = {
     "fire2": (16, 64), "fire3": (16, 64), "fire4": (32, 128), "fire5": (32, 128),
     "fire6": (48, 192), "fire7": (48, 192), "fire8": (64, 256), "fire9": (64, 256),
@@ -41,10 +41,10 @@ class SqueezeNet(TorchSpec):
     """A version of SqueezeNet; the output of each Fire module is called `fire2` to `fire9`.
 
     Args:
-        filters: of the first convolution.
-        kernel: its side.
-        pooled: what a maximum is taken after, by number: `pool1` comes after `conv1`, `pool4` after `fire4`.
-        file: the name of torchvision's weights.
+        filters: channels of the first convolution.
+        kernel: its kernel size.
+        pooled: the numbers of the layers that are followed by max pooling: 1 for `conv1`, 4 for `fire4`.
+        file: name of torchvision's weights.
     """
 
     filters: int
@@ -70,18 +70,18 @@ class SqueezeNet(TorchSpec):
         return keras.layers.Softmax(name="predictions")(x)
 
     def weights_file(self, *, top: bool = False) -> str:
-        """Returns the name that torchvision gives the ImageNet weights."""
+        """Returns torchvision's name of the ImageNet weights."""
         return self.file
 
     def own_file(self, *, top: bool) -> Path:
-        """Finds torchvision's weights in the folders of Keras and PyTorch; what is not there is downloaded."""
+        """Returns the path of torchvision's weights in the folders of Keras and PyTorch; downloads missing ones."""
         if (place := self._present()) is not None:
             return place
         target = keras_folders()[0] / self.file
         if reason := fetch(f"{SITE}{self.file}", target):
             message = (
                 f"the ImageNet weights of {self.name} are missing: '{self.file}' could not be downloaded ({reason}); "
-                f"fetch {SITE}{self.file} and put it at '{target}' or give it as --weights FILE, "
+                f"download {SITE}{self.file} and put it at '{target}' or pass it as --weights FILE, "
                 "or use --weights random:0"
             )
             raise WeightsError(message)
@@ -97,7 +97,7 @@ class SqueezeNet(TorchSpec):
         return next((place for place in places if is_as_named(place)), None)
 
     def correspondence(self, *, top: bool) -> Iterator[tuple[str, list[Part]]]:
-        """Yields each Keras layer with the PyTorch tensors that fill its weights; torchvision numbers its modules."""
+        """Yields each Keras layer with the PyTorch tensors of its weights; torchvision numbers its modules."""
 
         def conv(tensor: str) -> list[Part]:
             return [(f"{tensor}.weight", CONV), (f"{tensor}.bias", None)]
@@ -130,9 +130,9 @@ def _conv(x: Any, filters: int, kernel: int, name: str, *, strides: int = 1, pad
 
 
 def _pool(x: Any, name: str) -> Any:
-    """A maximum over 3x3 in steps of 2 whose last window may reach beyond the edge, as PyTorch's `ceil_mode` has it.
+    """Adds 3x3 max pooling of stride 2 whose last window may extend beyond the edge, like PyTorch's `ceil_mode`.
 
-    An odd side is covered without that; an even one lacks a pixel at the right and the bottom, which "same" adds.
+    An odd side needs no padding; an even one lacks a pixel at the right and the bottom, which "same" adds.
     """
     import keras
 
@@ -142,7 +142,7 @@ def _pool(x: Any, name: str) -> Any:
 
 
 def _torch_folder() -> Path:
-    """The folder where PyTorch keeps the weights that it downloads."""
+    """Returns the folder of PyTorch's downloaded weights."""
     home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
     return Path(home).expanduser() / "hub" / "checkpoints"
 

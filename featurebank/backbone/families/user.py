@@ -1,4 +1,4 @@
-"""Networks of the user's own, made backbones: checked, laid flat, cut at the last map, known by what they compute."""
+"""Custom networks as backbones: checked, flattened, cut at the last map, and identified by what they compute."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from featurebank.system import digest
 from featurebank.system.runtime import import_tensorflow
 
 OWN = "own"
-"""What `weights` are called that a model brings along."""
+"""The word for the weights that a model comes with."""
 
 _LEFT_OUT = 0.1
-"""The share of the work that may come after the last map: a classifier, not half of a network."""
+"""Largest fraction of the work that may follow the last map: a classifier, but not half of a network."""
 _MAP_AXES = 3
 _CHANNELS = 3
 _RESCALES = ("Rescaling", "Normalization")
 _WORKS = ("Conv", "Dense", "Depthwise", "Separable")
-"""How the classes of layers begin before which a network prepares its input."""
+"""Prefixes of the layer classes that end a network's own preprocessing."""
 
 
 @dataclass(frozen=True)
 class UserNetwork(BackboneSpec):
-    """A functional Keras model of the user's.
+    """A custom functional Keras model.
 
     Args:
-        origin: what it is called in messages, as "nets:build".
-        known_as: what `featurebank backbones` takes for it; empty where it is known to this process alone.
-        map_layer: the layer that gives the last map.
-        after: the share of multiply-adds that come after that layer and are left out.
-        architecture: the digest of the layers and how they hang together.
+        origin: its name in messages, as "nets:build".
+        known_as: the name for `featurebank backbones`; empty if only this process knows it.
+        map_layer: the layer that outputs the last map.
+        after: the fraction of multiply-adds that follow that layer and are omitted.
+        architecture: the digest of the layers and their connections.
         weights_digest: the digest of the weights.
         model: a flat copy, without preprocessing, for images of `image_size`.
     """
@@ -63,17 +63,17 @@ class UserNetwork(BackboneSpec):
 
     @property
     def identity(self) -> str:
-        """The digest of the architecture: an edited network is another."""
+        """The digest of the architecture, so that an edited network is a different one."""
         return f"user:{self.architecture}"
 
     @property
     def weights_place(self) -> str:
-        """Where the weights come from, for people."""
+        """Where the weights come from, as words for people."""
         return "in the model"
 
     @property
     def layers_hint(self) -> str:
-        """How to see the names of its layers, for messages."""
+        """How to list the names of its layers, for messages."""
         return (
             f"'featurebank backbones {self.known_as} --layers' lists them"
             if self.known_as
@@ -82,53 +82,53 @@ class UserNetwork(BackboneSpec):
 
     @property
     def note(self) -> str:
-        """What was taken as the map."""
-        left_out = f"; {100 * self.after:.1f} % of the work comes after it and is left out" if self.after else ""
+        """The layer that was chosen as the map."""
+        left_out = f"; {100 * self.after:.1f} % of the work follows it and is omitted" if self.after else ""
         shape = " x ".join(map(str, self.model.get_layer(self.map_layer).output.shape[1:]))
         return f"map of {self.name}: the output of '{self.map_layer}', {shape}{left_out}"
 
     @property
     def caution(self) -> str:
-        """Warns of pixels that are rescaled twice."""
+        """Warns if pixels are rescaled twice."""
         layer = next((layer for layer in self.model.layers if type(layer).__name__ in _RESCALES), None)
         if layer is None or self.preprocessing == DECLARED["none"] or not _comes_first(self.model, layer):
             return ""
         word = next(word for word, rule in DECLARED.items() if rule == self.preprocessing)
         return (
-            f"{self.name} rescales its input itself ('{layer.name}'), and preprocessing '{word}' comes before that: "
-            "give --preprocessing none unless both are meant"
+            f"{self.name} rescales its input itself ('{layer.name}'), and preprocessing '{word}' precedes that: "
+            "use --preprocessing none unless both are intended"
         )
 
     def build(self, prepared: Any, *, top: bool) -> Any:
-        """Adds the network to a graph; the classifier is whatever follows the last map."""
+        """Adds the network to a graph; the classifier is everything after the last map."""
         if top and self.model.output is self.model.get_layer(self.map_layer).output:
             message = f"{self.origin} has no classifier: it ends in its last map, '{self.map_layer}'"
             raise ConfigError(message)
         return _unfold_with_weights(self.model if top else _trunk(self.model, self.map_layer), prepared)
 
     def load(self, model: Any, path: Path | None, *, top: bool) -> None:
-        """Does nothing: the network has been built with the only weights that it can have."""
+        """Does nothing: the network is built with the only weights that it can have."""
 
     def weights_file(self, *, top: bool = False) -> None:
-        """There is none: the weights are in the model."""
+        """Returns None: the weights are in the model."""
 
     def own_file(self, *, top: bool) -> NoReturn:
         """Raises ConfigError: the weights are in the model."""
-        message = f"{self.origin} brings its weights along, there is no file of them"
+        message = f"the weights of {self.origin} are in the model: there is no file of them"
         raise ConfigError(message)
 
     def own_digest(self) -> str:
-        """Returns the digest of the weights that the model had when it was made a backbone."""
+        """Returns the digest of the weights that the model had when it became a backbone."""
         return self.weights_digest
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickles the model by its configuration, its weights and the classes of its layers."""
+        """Pickles the model as its configuration, its weights and the classes of its layers."""
         classes = {type(layer).__name__: type(layer) for layer in self.model.layers}
-        kept = (self.model.get_config(), self.model.get_weights(), classes)
-        return {**self.__dict__, "model": kept}
+        model = (self.model.get_config(), self.model.get_weights(), classes)
+        return {**self.__dict__, "model": model}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Builds the model again."""
+        """Restores the model."""
         import_tensorflow()
         import keras
 
@@ -142,27 +142,31 @@ def backbone_from_model(
     model: Any, *, preprocessing: str, name: str | None = None, image_size: int | None = None,
     resize: str | None = None, levels: str | None = None,
 ) -> Backbone:  # fmt: skip
-    """Makes a Keras model a backbone, as it is now: training it further changes nothing in the backbone.
+    """Turns a Keras model into a backbone, as it is now: later training of the model does not change the backbone.
 
     Args:
-        model: a functional or Sequential Keras model, RGB images in. What follows its last map is left out.
-        preprocessing: what it expects of its input: "caffe" (BGR, 0 to 255 minus ImageNet's mean), "mean" (the same in
+        model: a functional or Sequential Keras model of RGB images. Layers after its last map are omitted.
+        preprocessing: the input that it expects: "caffe" (BGR, 0 to 255 minus ImageNet's mean), "mean" (the same in
             RGB), "tf" (RGB, -1 to 1), "torch" (RGB, 0 to 1, then ImageNet's mean and deviation), "0..1" (RGB), or
-            "none" (RGB, 0 to 255; it rescales by itself).
-        name: of the backbone and its banks; by default the model's.
-        image_size: the side of its input in pixels, where the model leaves it open.
+            "none" (RGB, 0 to 255; the model rescales it).
+        name: name of the backbone and its banks; by default the model's name.
+        image_size: the side of the input in pixels, if the model leaves it open.
         resize: how images become square; see `load_backbone`.
-        levels: of grey images of more than eight bits; see `load_backbone`.
+        levels: the range of grey images of more than eight bits; see `load_backbone`.
 
     Returns:
-        The backbone. Its digest is that of the layers, their settings and the weights; a layer class of your own is
-        known by its name and settings, not by its code: give it another name when it computes something else.
+        The backbone. Its digest covers the layers, their settings and the weights. A custom layer class is identified
+        by its name and settings, not by its code: rename it when it computes something else.
 
     Raises:
         UnknownNameError: the preprocessing or the resize rule is none of these.
-        ConfigError: the model is no functional Keras model of one square RGB input, or has no map.
+        ConfigError: the model is not a functional Keras model of one square RGB input, or has no map.
+
+    Example:
+        >>> backbone = backbone_from_model(my_model, preprocessing="0..1", name="my-net")  # doctest: +SKIP
+        >>> extract(load_dataset("photos"), backbone)  # doctest: +SKIP
     """
-    # Keras numbers the models of a process, and a name must mean the same in the next.
+    # Keras numbers the models of a process, but a name must mean the same in the next process.
     called = name or re.sub(r"^(functional|sequential|model)_\d+$", r"\1", str(getattr(model, "name", "the model")))
     return make_backbone(
         model, preprocessing, origin=called, known_as="", image_size=image_size, resize=resize, levels=levels
@@ -173,7 +177,7 @@ def make_backbone(
     model: Any, preprocessing: str, *, origin: str, known_as: str, image_size: int | None, weights: str | None = None,
     resize: str | None = None, levels: str | None = None,
 ) -> Backbone:  # fmt: skip
-    """Makes a model a backbone; see `backbone_from_model` and `UserNetwork`."""
+    """Turns a model into a backbone; see `backbone_from_model` and `UserNetwork`."""
     if preprocessing not in DECLARED:
         raise unknown_name("preprocessing", str(preprocessing), DECLARED)
     import_tensorflow()
@@ -183,13 +187,13 @@ def make_backbone(
     if cut is None or cut.remaining_work == 1:
         message = (
             f"{origin} has no map: expected a layer after the first convolution with an output (height, width, "
-            "channels) through which every path goes"
+            "channels) that is on every path"
         )
         raise ConfigError(message)
     if cut.remaining_work > _LEFT_OUT:
         message = (
-            f"{origin}: {100 * cut.remaining_work:.0f} % of its work comes after its last map, '{cut.name}', and would "
-            f"be left out: where that is meant, save keras.Model(model.input, model.get_layer('{cut.name}').output); "
+            f"{origin}: {100 * cut.remaining_work:.0f} % of its work follows its last map, '{cut.name}', and would be "
+            f"omitted: if you want that, save keras.Model(model.input, model.get_layer('{cut.name}').output); "
             "transformers cannot be backbones yet"
         )
         raise ConfigError(message)
@@ -206,10 +210,10 @@ def make_backbone(
 
 
 def _checked(model: Any, origin: str) -> Any:
-    """Returns the model if it is one that can be read.
+    """Returns the model if its layers can be read.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: they cannot.
     """
     if problem := _problem(model):
         message = f"{origin} {problem}"
@@ -218,7 +222,7 @@ def _checked(model: Any, origin: str) -> Any:
 
 
 def _problem(model: Any) -> str:
-    """Says what is wrong with a model, and what was expected; nothing if it will do."""
+    """Describes what is wrong with a model and what was expected; returns "" for a valid one."""
     import keras
 
     kind = type(model)
@@ -226,7 +230,7 @@ def _problem(model: Any) -> str:
         return f"is of type {kind.__module__}.{kind.__name__}: expected a Keras model"
     if not is_functional(model):
         return (
-            f"is a subclass of keras.Model ({kind.__name__}) whose layers cannot be seen: expected a functional model, "
+            f"is a subclass of keras.Model ({kind.__name__}) whose layers are hidden: expected a functional model, "
             "keras.Model(inputs, outputs)"
         )
     try:
@@ -247,23 +251,23 @@ def _problem_of_shapes(inputs: Sequence[Any], outputs: Sequence[Any]) -> str:
     return ""
 
 
-def _input_size(model: Any, origin: str, wanted: int | None) -> int:
-    """Returns the side of the input: the model's, or what is wanted where the model leaves it open."""
+def _input_size(model: Any, origin: str, size: int | None) -> int:
+    """Returns the side of the input: the model's, or `size` if the model leaves it open."""
     side = model.inputs[0].shape[1]
-    if side is None and wanted is None:
-        message = f"{origin} takes images of any size: say which, as --image-size 224"
+    if side is None and size is None:
+        message = f"{origin} takes images of any size: choose one, as --image-size 224"
         raise ConfigError(message)
-    if side is not None and wanted not in {None, side}:
-        message = f"{origin} takes images of {side} x {side} pixels, got image size {wanted}: leave it out"
+    if side is not None and size not in {None, side}:
+        message = f"{origin} takes images of {side} x {side} pixels, got image size {size}: leave it out"
         raise ConfigError(message)
-    if wanted is not None and (not isinstance(wanted, int) or wanted < 1):
-        message = f"image size {wanted}: expected a number of pixels, as 224"
+    if size is not None and (not isinstance(size, int) or size < 1):
+        message = f"image size {size}: expected a number of pixels, as 224"
         raise ConfigError(message)
-    return int(side or wanted or 0)
+    return int(side or size or 0)
 
 
 def _flat_copy(model: Any, origin: str, size: int) -> Any:
-    """Copies a model so that all its layers lie in one graph, with names that do not depend on other models."""
+    """Copies a model so that all its layers are in one graph, with names that do not depend on other models."""
     import keras
 
     image = keras.Input((size, size, _CHANNELS), name="image")
@@ -273,7 +277,7 @@ def _flat_copy(model: Any, origin: str, size: int) -> Any:
         message = f"{origin}: {error}"
         raise ConfigError(message) from error
     except (ValueError, TypeError) as error:
-        message = f"{origin} cannot be built for {size} x {size} pixels ({first_line(error)}): give another image size"
+        message = f"{origin} cannot be built for {size} x {size} pixels ({first_line(error)}): use another image size"
         raise ConfigError(message) from error
     flat = keras.Model(image, output)
     name_as_in_new_process(flat)
@@ -300,11 +304,11 @@ def _comes_first(model: Any, layer: Any) -> bool:
 
 
 def _architecture(trunk: Any, codes: dict[str, str]) -> str:
-    """The digest of what a network computes, apart from its weights: not of its name or of what is trainable.
+    """Returns the digest of what a network computes, without its weights, its name and its `trainable` flags.
 
     Args:
         trunk: the network.
-        codes: of the functions of the user's own that it calls; see `function_codes`.
+        codes: source code of the custom functions that it calls; see `function_codes`.
     """
     config = json.loads(trunk.to_json())["config"]
     layers = [

@@ -1,4 +1,4 @@
-"""How a user names a network of their own: MODULE:FUNCTION, or the path of a .keras file."""
+"""Loads a custom network by its name: MODULE:FUNCTION, or the path of a .keras file."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from featurebank.system.runtime import import_tensorflow
 _SIZE = "image_size"
 _CHOICES = ", ".join(DECLARED)
 _steady: set[str] = set()
-"""The functions that gave the same network twice."""
+"""The functions that have returned the same network twice."""
 
 
 def load_user_network(name: str, options: BackboneOptions) -> Backbone:
-    """Loads a network of the user's own, which imports Keras, and runs the function where one is named.
+    """Loads a custom network; imports Keras, and calls the function if the name is one.
 
     Args:
         name: MODULE:FUNCTION or the path of a .keras file.
-        options: its weights are "own" (the default) or "random:SEED"; the image size is handed to the function if it
-            takes `image_size`; the preprocessing is needless where the function declares it.
+        options: its weights are "own" (the default) or "random:SEED"; the image size is passed to the function if it
+            takes `image_size`; the preprocessing is not needed if the function declares it.
 
     Returns:
         The backbone.
 
     Raises:
-        ConfigError: the module, function or file is not there, fails, declares no preprocessing or two, gives
-            something that cannot be a backbone, or other weights at each call.
+        ConfigError: the module, function or file does not exist or fails, declares no preprocessing or two, returns
+            something that cannot be a backbone, or returns other weights at each call.
         WeightsError: the file is damaged.
     """
     import_tensorflow()
@@ -62,7 +62,7 @@ def load_user_network(name: str, options: BackboneOptions) -> Backbone:
 
 
 def _check_steady(name: str, model: Any, again: Any) -> None:
-    """Refuses a function whose network has other weights at each call: no bank could be told from another.
+    """Refuses a function whose network has other weights at each call, because banks could not be identified.
 
     Raises:
         ConfigError: it has.
@@ -77,22 +77,22 @@ def _check_steady(name: str, model: Any, again: Any) -> None:
     _steady.add(name)
 
 
-def _agreed(name: str, declared: str | None, given: str | None) -> str:
-    """Returns the preprocessing, which must be told, and not told twice in different ways."""
-    if declared is None and given is None:
-        how = f"give --preprocessing with one of {_CHOICES}"
+def _agreed(name: str, declared: str | None, option: str | None) -> str:
+    """Returns the preprocessing; it must be stated, and not in two different ways."""
+    if declared is None and option is None:
+        how = f"use --preprocessing with one of {_CHOICES}"
         if not name.endswith(KERAS_SUFFIX):
             how += ", or let the function declare it, as build.preprocessing = 'caffe'"
-        message = f"{name} does not say what its input is to be: {how}"
+        message = f"{name} does not declare the input that it expects: {how}"
         raise ConfigError(message)
-    if declared is not None and given not in {None, declared}:
-        message = f"{name} declares preprocessing '{declared}', got '{given}': leave it out"
+    if declared is not None and option not in {None, declared}:
+        message = f"{name} declares preprocessing '{declared}', got '{option}': leave it out"
         raise ConfigError(message)
-    return str(declared if declared is not None else given)
+    return str(declared if declared is not None else option)
 
 
 def _from_file(path: Path) -> Any:
-    """Loads a .keras file; code in it is refused."""
+    """Loads a .keras file; a file with code is refused."""
     if not path.is_file():
         message = f"there is no model file '{path}': check the path, or name a backbone of 'featurebank backbones'"
         raise ConfigError(message)
@@ -102,39 +102,39 @@ def _from_file(path: Path) -> Any:
     except Exception as error:  # a damaged or hostile file fails anywhere in Keras
         message = (
             f"'{path}' cannot be loaded ({first_line(error)}): expected a whole model saved by Keras 3, of Keras's own "
-            "layers; with layers of your own use MODULE:FUNCTION"
+            "layers; for custom layers use MODULE:FUNCTION"
         )
         raise WeightsError(message) from error
 
 
 def _from_function(name: str, image_size: int | None) -> tuple[Any, str | None]:
-    """Calls MODULE:FUNCTION; returns the model and the preprocessing that is declared, if any."""
+    """Calls MODULE:FUNCTION; returns the model and the declared preprocessing, if any."""
     module, _, attribute = name.partition(":")
     with _current_directory_importable():
         function = _function(name, module, attribute)
         options = _options(name, function, image_size)
         with _one_line(f"{name} failed"), quiet_stdout():
-            found = function(**options)
+            result = function(**options)
     attached = getattr(function, "preprocessing", None)
-    if isinstance(found, tuple) and len(found) == 2:  # noqa: PLR2004 - (model, preprocessing)
-        model, returned = found
+    if isinstance(result, tuple) and len(result) == 2:  # noqa: PLR2004 - (model, preprocessing)
+        model, returned = result
         if attached not in {None, returned}:
             message = f"{name} declares preprocessing '{attached}' and returns '{returned}': expected one of them"
             raise ConfigError(message)
         return model, str(returned)
-    return found, attached
+    return result, attached
 
 
 def _function(name: str, module: str, attribute: str) -> Callable[..., Any]:
-    """Finds the function."""
+    """Imports the function."""
     if not all(part.isidentifier() for part in [*module.split("."), attribute]):
         message = f"backbone '{name}': expected MODULE:FUNCTION, as my_networks:build"
         raise ConfigError(message)
     _check_module(module)
     with _one_line(f"{name}: '{module}' cannot be imported"):
-        found = importlib.import_module(module)
-    functions = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
-    function = getattr(found, attribute, None)
+        imported = importlib.import_module(module)
+    functions = [key for key, value in vars(imported).items() if callable(value) and not key.startswith("_")]
+    function = getattr(imported, attribute, None)
     if function is None:
         raise unknown_name("function", attribute, functions, f"of module '{module}'")
     if not inspect.isroutine(function):
@@ -144,7 +144,7 @@ def _function(name: str, module: str, attribute: str) -> Callable[..., Any]:
 
 
 def _check_module(module: str) -> None:
-    """Raises UnknownNameError where a module, or a package that it is in, does not exist."""
+    """Raises UnknownNameError if a module, or a package that contains it, does not exist."""
     importlib.invalidate_caches()
     parts = module.split(".")
     places: Any = None
@@ -154,12 +154,12 @@ def _check_module(module: str) -> None:
             spec = importlib.util.find_spec(name)
         if spec is None:
             known = [".".join([*parts[: count - 1], info.name]) for info in pkgutil.iter_modules(places)]
-            raise unknown_name("module", name, known, "it is looked for in the current directory too")
+            raise unknown_name("module", name, known, "the current directory is searched, too")
         places = spec.submodule_search_locations or []
 
 
 def _options(name: str, function: Callable[..., Any], image_size: int | None) -> dict[str, int]:
-    """Returns what the function is to be called with: the image size, if it takes one."""
+    """Returns the arguments for the function: the image size, if it takes one."""
     parameters = inspect.signature(function).parameters
     optional = {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
     needed = [p.name for p in parameters.values() if p.default is p.empty and p.kind not in optional]
@@ -167,14 +167,14 @@ def _options(name: str, function: Callable[..., Any], image_size: int | None) ->
         message = f"{name} needs arguments ({', '.join(others)}): expected none, or image_size"
         raise ConfigError(message)
     if _SIZE in needed and image_size is None:
-        message = f"{name} needs an image size: say which, as --image-size 224"
+        message = f"{name} needs an image size: choose one, as --image-size 224"
         raise ConfigError(message)
     return {_SIZE: image_size} if _SIZE in parameters and image_size is not None else {}
 
 
 @contextlib.contextmanager
 def _current_directory_importable() -> Iterator[None]:
-    """Lets modules of the current directory be imported, as `python -m` does."""
+    """Makes modules of the current directory importable, as `python -m` does."""
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
@@ -186,16 +186,16 @@ def _current_directory_importable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_line(what: str) -> Iterator[None]:
-    """Turns whatever a user's code raises into one line that says where."""
+    """Turns an exception of the user's code into one line that says where it was raised."""
     try:
         yield
     except Exception as error:
-        message = f"{what}{_place(error)}: {type(error).__name__}: {first_line(error)}; -v shows all of it"
+        message = f"{what}{_place(error)}: {type(error).__name__}: {first_line(error)}; -v shows the whole traceback"
         raise ConfigError(message) from error
 
 
 def _place(error: Exception) -> str:
-    """Says where in the user's code an error comes from: the last line that is neither ours nor in a package."""
+    """Returns where in the user's code an error was raised: the last line that is neither ours nor in a package."""
     files = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     own = [
         f" at {path.name}:{line}"

@@ -1,4 +1,4 @@
-"""Weights: where they come from, how their files are found, checked, downloaded and read.
+"""Weights: their sources, and how their files are located, checked, downloaded and read.
 
 Open `source` first.
 """

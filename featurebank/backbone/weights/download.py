@@ -1,4 +1,4 @@
-"""Downloads weights files whose names carry the beginning of their SHA-256, as those of PyTorch do."""
+"""Downloads weights files whose names contain the beginning of their SHA-256, like those of PyTorch."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _MARK = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 
 
 def fetch(url: str, target: Path) -> str:
-    """Downloads a file; its place holds the whole file or what it held before.
+    """Downloads a file atomically: the target is the whole file, or stays as it was.
 
     Args:
-        url: where it lies.
-        target: where it goes; its name ends in "-HASH.SUFFIX".
+        url: address of the file.
+        target: path of the file; its name ends in "-HASH.SUFFIX".
 
     Returns:
-        Why it did not work, in one line; empty if it did.
+        The reason of a failure in one line; empty on success.
     """
     import pooch
 
-    pooch.get_logger().setLevel("WARNING")  # it would tell the hash of every file
+    pooch.get_logger().setLevel("WARNING")  # it would log the hash of every file
     try:
         with atomic_path(target) as temporary, DownloadBar(f"downloading {target.name}") as bar:
             pooch.retrieve(
@@ -39,19 +39,19 @@ def fetch(url: str, target: Path) -> str:
                 downloader=pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=_SECONDS_WITHOUT_ANSWER),
             )
             if not is_as_named(temporary):
-                message = "what came is not the file of that name: its SHA-256 is another"
-                raise ValueError(message)  # so that it is not put in place
+                message = "the received file is not the one of that name: its SHA-256 differs"
+                raise ValueError(message)  # so that the file is not moved to the target
     except (OSError, ValueError, FeatureBankError) as error:
         return first_line(error)
     return ""
 
 
 def is_as_named(path: Path) -> bool:
-    """Tells whether a file is there and its SHA-256 begins as its name says."""
+    """Tells whether a file exists and its SHA-256 begins as its name states."""
     mark = _MARK.search(path.name)
     try:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return False
-    return mark is not None and found.startswith(mark[1])
+    return mark is not None and checksum.startswith(mark[1])

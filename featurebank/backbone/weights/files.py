@@ -1,4 +1,4 @@
-"""Weights files: where they lie, whether they are whole, their digests, and how a network is filled from one."""
+"""Weights files: their folders, completeness, digests, and how they are loaded into a network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KERAS_SUFFIXES = (".h5", ".keras")
 TORCH_SUFFIXES = (".pth", ".pt")
 
 Part = tuple[str, tuple[int, ...] | None]
-"""A tensor of a PyTorch file by its name, and how its axes turn on the way to Keras."""
+"""A tensor of a PyTorch file: its name, and the order of its axes in Keras."""
 
 CONV = (2, 3, 1, 0)
 DEPTHWISE = (2, 3, 0, 1)
@@ -45,10 +45,10 @@ _digests: dict[tuple[str, int, int], str] = {}
 
 
 def file_digest(path: Path) -> str:
-    """Returns the digest of a file; reads it at most once for each of its versions.
+    """Returns the digest of a file; each version of the file is read at most once.
 
     Raises:
-        WeightsError: it cannot be read.
+        WeightsError: the file cannot be read.
     """
     try:
         state = path.stat()
@@ -62,14 +62,14 @@ def file_digest(path: Path) -> str:
 
 
 def keras_folders() -> list[Path]:
-    """The folders where Keras keeps weights: its home, and the one it takes where that cannot be written."""
+    """Returns the folders of Keras's weights: its home, and its fallback if that is not writable."""
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     shared = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
     return [home / "models", shared / ".keras" / "models"]
 
 
 def is_whole_hdf5(path: Path) -> bool:
-    """Tells whether a file is HDF5 and as long as its own superblock says: a download that was cut is shorter."""
+    """Tells whether a file is HDF5 and as long as its superblock states; an interrupted download is shorter."""
     try:
         with open_regular(path) as file:
             start = file.read(64)
@@ -78,26 +78,26 @@ def is_whole_hdf5(path: Path) -> bool:
         return False
     if not start.startswith(_HDF5_SIGNATURE):
         return False
-    # The end-of-file address lies after the base address (and, in old superblocks, the free-space address).
+    # The end-of-file address follows the base address (and, in old superblocks, the free-space address).
     place = {0: 40, 1: 44}.get(start[8], 28)
     return size >= int.from_bytes(start[place : place + 8], "little")
 
 
 def load_keras(model: Any, path: Path, name: str, *, top: bool) -> None:
-    """Fills a network from a weights file of Keras.
+    """Loads a weights file of Keras into a network.
 
     Args:
         model: a Keras model; changed in place.
         path: a `.h5` or `.keras` file.
-        name: of the network, for messages.
-        top: whether the model has its classifier.
+        name: name of the network, for messages.
+        top: whether the model includes its classifier.
 
     Raises:
-        WeightsError: the file is missing, unreadable, or of another network.
+        WeightsError: the file is missing, unreadable or of another network.
     """
     try:
         with quiet_stdout(), warnings.catch_warnings():
-            # Keras only warns where it leaves layers as they were: for us that is a file of another network.
+            # Keras only warns if it leaves layers unchanged; for us, such a file is of another network.
             warnings.simplefilter("error", UserWarning)
             warnings.filterwarnings("ignore", message=".*optimizer")
             check_weights_file(path)
@@ -112,21 +112,21 @@ def load_keras(model: Any, path: Path, name: str, *, top: bool) -> None:
 
 
 def load_torch(model: Any, path: Path, name: str, parts: Iterable[tuple[str, list[Part]]]) -> None:
-    """Fills a network from a state dictionary of PyTorch.
+    """Loads a state dictionary of PyTorch into a network.
 
     Args:
         model: a Keras model; changed in place.
         path: a `.pth` or `.pt` file.
-        name: of the network, for messages.
-        parts: each layer with the tensors that fill its weights, in their order.
+        name: name of the network, for messages.
+        parts: each layer with the tensors of its weights, in their order.
 
     Raises:
-        WeightsError: the file is unreadable, lacks a tensor, or one has another shape.
+        WeightsError: the file is unreadable or lacks a tensor, or a tensor has another shape.
     """
     tensors = read_tensors(path)
-    for layer, wanted in parts:
+    for layer, sources in parts:
         values = []
-        for tensor, axes in wanted:
+        for tensor, axes in sources:
             if tensor not in tensors:
                 message = f"'{path}' has no tensor '{tensor}': expected the weights of {name}; check the file"
                 raise WeightsError(message)
@@ -141,7 +141,7 @@ def _assign(layer: Any, values: list[np.ndarray], path: Path, name: str) -> None
     if got != expected:
         message = (
             f"'{path}' holds weights of shape {got} for layer '{layer.name}', expected {expected}: "
-            f"it belongs to another network; give the weights of {name}"
+            f"it belongs to another network; use the weights of {name}"
         )
         raise WeightsError(message)
     layer.set_weights(values)
@@ -149,11 +149,11 @@ def _assign(layer: Any, values: list[np.ndarray], path: Path, name: str) -> None
 
 @contextlib.contextmanager
 def quiet_stdout() -> Iterator[None]:
-    """Sends what Keras prints to standard error: standard output belongs to the command's result."""
+    """Redirects Keras's output to standard error: standard output belongs to the command's result."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
 
 def first_line(error: BaseException) -> str:
-    """The gist of a foreign error, for a message of one line."""
+    """Returns a foreign error's message in one line, shortened."""
     return " ".join(str(error).split())[:160] or type(error).__name__

@@ -1,8 +1,8 @@
-"""Random weights that are the same bits on every machine, with every version of Keras and NumPy.
+"""Random weights that are identical bits on every machine and with every version of Keras and NumPy.
 
-Keras's own initialisers depend on its backend and version, and NumPy promises a stable stream only for the raw words
-of a bit generator. So each kernel is made of raw Philox words by integer arithmetic: the sum of four 16-bit
-numbers has the bell shape of a normal within +-3.5 deviations, and is exact.
+Keras's own initialisers depend on its backend and version, and NumPy guarantees a stable stream only for the raw words
+of a bit generator. So each kernel is computed from raw Philox words by integer arithmetic: the sum of four 16-bit
+numbers has the bell shape of a normal distribution within +-3.5 deviations, and is exact.
 
 References:
     K. He, X. Zhang, S. Ren, J. Sun, "Delving Deep into Rectifiers", 2015, arXiv:1502.01852 (the variance, 2 / fan-in).
@@ -22,7 +22,7 @@ from featurebank.backbone.graph import graph_of, leaf_layers
 from featurebank.errors import ConfigError
 
 SCHEME = "philox-he-bell:v1"
-"""Names this recipe in digests; a change of any number below needs a new name."""
+"""Name of this scheme in digests; any change of a number below needs a new name."""
 
 MAX_SEED = 2**64 - 1
 
@@ -40,10 +40,10 @@ _DEPTHWISE = {"DepthwiseConv2D", "SeparableConv2D"}
 def fill_with_random(model: Any, seed: int) -> None:
     """Sets the weights of a network from a seed.
 
-    Kernels get the variance 2 / fan-in, normalisations the identity, biases zero. What a residual branch adds is scaled
-    by a quarter, or the activations of a network of 50 additions would leave the range of float16; the gates of
-    squeeze-and-excitation stand open, or half of the signal would be lost in each. Constants that are part of a
-    network's preprocessing keep their values.
+    Kernels get the variance 2 / fan-in, normalisations the identity, biases zero. The output of a residual branch is
+    scaled by a quarter; otherwise the activations of a network with 50 additions would exceed float16. The gates of
+    squeeze-and-excitation start open; otherwise each would lose half of the signal. Constants of a network's
+    preprocessing keep their values.
 
     Args:
         model: a Keras functional model; changed in place.
@@ -64,13 +64,13 @@ def fill_with_random(model: Any, seed: int) -> None:
 
 
 def bell(seed: int, index: int, count: int) -> np.ndarray:
-    """Returns `count` float32 numbers of mean 0 and variance 1, the same everywhere for one (seed, index)."""
+    """Returns `count` float32 numbers with mean 0 and variance 1, identical everywhere for the same (seed, index)."""
     generator = np.random.Philox(key=np.array([seed, index], dtype=np.uint64))
     return np.concatenate(list(_pieces(generator, count)))
 
 
 def _pieces(generator: np.random.Philox, count: int) -> Iterator[np.ndarray]:
-    """Works piece by piece: the first dense layer of VGG16 alone takes 800 MB of raw words."""
+    """Yields the numbers piece by piece: the first dense layer of VGG16 alone needs 800 MB of raw words."""
     for start in range(0, count, _WORDS):
         words = np.asarray(generator.random_raw(min(_WORDS, count - start)), dtype="<u8")
         sums = words.view("<u2").reshape(-1, _HALVES).sum(axis=1, dtype=np.int64)
@@ -105,12 +105,12 @@ def _is_gate(layer: Any) -> bool:
 
 
 def _ends_of_branches(model: Any) -> set[str]:
-    """Names the normalisations and convolutions whose output goes into an addition and nowhere else."""
+    """Returns the normalisations and convolutions whose output goes only into an addition."""
     followers = graph_of(model).followers
     kinds = {layer.name: type(layer).__name__ for layer in model.layers}
 
     def ends(name: str) -> bool:
-        """Whether everything after the layer is an addition, perhaps after a dropout."""
+        """Tells whether only additions follow the layer, perhaps after a dropout."""
         after = followers[name]
         return bool(after) and all(kinds.get(f) == "Add" or (kinds.get(f) == "Dropout" and ends(f)) for f in after)
 

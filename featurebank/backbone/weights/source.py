@@ -1,4 +1,4 @@
-"""Where the weights of a backbone come from: the network's own, a seed, or a file."""
+"""The source of a backbone's weights: the network's own, a seed, or a file."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from featurebank.system import digest
 
 @dataclass(frozen=True)
 class Source:
-    """Where the weights of a backbone come from: exactly one of a seed, a file, or neither (the network's own)."""
+    """The source of a backbone's weights: a seed, a file, or neither (the network's own)."""
 
     seed: int | None = None
     file: Path | None = None
 
 
 def parse_source(text: str | None, spec: BackboneSpec) -> Source:
-    """Reads what the user gave as weights.
+    """Parses the user's specification of weights.
 
     Args:
-        text: the network's own (of most, "imagenet"; None means them too), "random:SEED", or a weights file's path.
-        spec: the network that they are for.
+        text: the network's own (usually "imagenet"; also None), "random:SEED", or the path of a weights file.
+        spec: the network.
 
     Returns:
-        The source; a file is known to exist.
+        The source; its file exists.
 
     Raises:
         ConfigError: the text is none of these, the network has no such weights, or the seed is out of range.
@@ -38,8 +38,8 @@ def parse_source(text: str | None, spec: BackboneSpec) -> Source:
     """
     if spec.default_weights is None and text in {None, IMAGENET}:
         message = (
-            f"{spec.name} has no trained weights, it is made to be trained from scratch: use --weights random:0, "
-            "or the file of what you have trained"
+            f"{spec.name} has no trained weights, because it is trained from scratch: use --weights random:0, or a "
+            "file of weights that you have trained"
         )
         raise ConfigError(message)
     if text is None or text == spec.default_weights:
@@ -61,7 +61,7 @@ def parse_source(text: str | None, spec: BackboneSpec) -> Source:
 
 
 def digest_of(source: Source, spec: BackboneSpec) -> str:
-    """Returns the digest of the weights that a source stands for; reads a file at most once for each of its versions.
+    """Returns the digest of a source's weights; each version of a file is read at most once.
 
     Raises:
         WeightsError: the file is missing and cannot be downloaded, or it is incomplete.

@@ -1,8 +1,8 @@
-"""Reads the tensors of a PyTorch weights file with NumPy alone, and runs nothing that the file asks for.
+"""Reads the tensors of a PyTorch weights file with NumPy only; nothing that the file names is run.
 
-Both layouts of `torch.save` are read: the sequential one (before PyTorch 1.6: pickles, then the storages one after
-another) and the zip one. A pickle can name any function of Python to be called on loading; here only the four names
-that a dictionary of tensors needs are admitted, and they lead to functions of this module.
+Both layouts of `torch.save` are supported: the sequential one (before PyTorch 1.6: pickles, then the storages one after
+the other) and the zip one. A pickle can name any Python function to call on loading. Here only the four names that a
+dictionary of tensors needs are allowed, and they resolve to functions of this module.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Storage:
 
 @dataclass(frozen=True)
 class _View:
-    """A tensor before its storage is read: where its elements lie, counted in elements."""
+    """A tensor whose storage is not yet read: the location of its elements, counted in elements."""
 
     storage: _Storage
     offset: int
@@ -62,7 +62,7 @@ class _View:
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """Reads a state dictionary that `torch.save` wrote.
+    """Reads a state dictionary of `torch.save`.
 
     Args:
         path: a `.pth` or `.pt` file of either layout.
@@ -71,7 +71,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         The tensors by name, as float32 or int64 arrays that own their memory.
 
     Raises:
-        WeightsError: the file is missing, cut short or damaged, names a function other than those of a plain
+        WeightsError: the file is missing, truncated or damaged, names a function other than those of a plain
             dictionary of float32 and int64 tensors, or holds anything else.
     """
     with _one_line_errors(path), open_regular(path) as file:
@@ -84,7 +84,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def _one_line_errors(path: Path) -> Iterator[None]:
-    """Turns whatever a damaged file provokes into one WeightsError that names the file."""
+    """Turns an exception on a damaged file into one WeightsError that names the file."""
     try:
         yield
     except WeightsError as error:
@@ -93,13 +93,13 @@ def _one_line_errors(path: Path) -> Iterator[None]:
     except (OSError, *_DAMAGED) as error:
         message = (
             f"'{path}' cannot be read as PyTorch weights ({type(error).__name__}: {error}): expected a whole file "
-            "written by torch.save(model.state_dict(), ...); fetch or save it again"
+            "written by torch.save(model.state_dict(), ...); download or save it again"
         )
         raise WeightsError(message) from error
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Unpickles a dictionary of tensors; every other global name is refused before anything is called."""
+    """Unpickles a dictionary of tensors; any other global name is refused before anything is called."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -109,14 +109,14 @@ class _TensorUnpickler(pickle.Unpickler):
         if module == "torch" and name in _STORAGES:
             return name
         message = (
-            f"it asks for '{module}.{name}', which a dictionary of float32 or int64 tensors does not need; nothing "
-            "of it was run; save the plain state_dict() of the model instead"
+            f"it names '{module}.{name}', which a dictionary of float32 or int64 tensors does not need; nothing of it "
+            "was run; save the plain state_dict() of the model instead"
         )
         raise WeightsError(message)
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, element, key, _device, count = pid[:_STORAGE_FIELDS]
-        # A sixth field would be a view into another storage, which no state dictionary has had since 2018.
+        # A sixth field would be a view into another storage, which state dictionaries have not had since 2018.
         if kind != "storage" or element not in _STORAGES or any(part is not None for part in pid[_STORAGE_FIELDS:]):
             message = f"unknown kind of storage: {pid!r:.80}"
             raise ValueError(message)
@@ -124,7 +124,7 @@ class _TensorUnpickler(pickle.Unpickler):
 
 
 def _rebuild(storage: _Storage, offset: int, shape: Any, strides: Any, *_unused: Any) -> _View:
-    """Stands in for `torch._utils._rebuild_tensor_v2`; the remaining arguments concern gradients."""
+    """Replaces `torch._utils._rebuild_tensor_v2`; the remaining arguments concern gradients."""
     if not isinstance(storage, _Storage):
         message = "a tensor without storage"
         raise TypeError(message)
@@ -134,7 +134,7 @@ def _rebuild(storage: _Storage, offset: int, shape: Any, strides: Any, *_unused:
 def _read_sequential(file: IO[bytes]) -> dict[str, np.ndarray]:
     """Reads the layout of PyTorch before 1.6."""
     if _TensorUnpickler(file).load() != _MAGIC or _TensorUnpickler(file).load() != _PROTOCOL:
-        message = "it does not begin as PyTorch's files do"
+        message = "it does not begin like a PyTorch file"
         raise ValueError(message)
     if not _TensorUnpickler(file).load()["little_endian"]:
         message = "it was written on a big-endian machine"
@@ -145,7 +145,7 @@ def _read_sequential(file: IO[bytes]) -> dict[str, np.ndarray]:
     for key in _TensorUnpickler(file).load():
         (count,) = struct.unpack("<q", file.read(8))
         if key not in storages or count != storages[key].count:
-            message = f"storage '{key}' is not the one that its tensors name"
+            message = f"storage '{key}' does not match its tensors"
             raise ValueError(message)
         data[key] = _elements(file.read(count * storages[key].dtype.itemsize), storages[key])
     return _materialise(views, data)
@@ -171,7 +171,7 @@ def _elements(data: bytes, storage: _Storage) -> np.ndarray:
 
 
 def _views(value: Any) -> dict[str, _View]:
-    """Checks that the file holds a flat dictionary of tensors."""
+    """Checks that the value is a flat dictionary of tensors."""
     if not isinstance(value, dict) or not all(isinstance(view, _View) for view in value.values()):
         message = "it holds something other than a dictionary of tensors"
         raise ValueError(message)
@@ -183,13 +183,13 @@ def _materialise(views: dict[str, _View], data: dict[str, np.ndarray]) -> dict[s
 
 
 def _take(view: _View, elements: np.ndarray) -> np.ndarray:
-    """Copies a strided view out of its storage, after checking that it lies inside."""
+    """Copies a strided view out of its storage, after checking that the view lies inside."""
     sane = len(view.shape) == len(view.strides) and view.offset >= 0 and min((*view.shape, *view.strides, 0)) >= 0
     count: int = math.prod(view.shape)
     last = view.offset + sum((size - 1) * step for size, step in zip(view.shape, view.strides, strict=False))
-    # A stride of 0 could unfold a few bytes into an array that fills the memory, hence the look at the count.
+    # A stride of 0 could expand a few bytes to an array that fills the memory; so the count is checked.
     if not sane or count > elements.size or (count and last >= elements.size):
-        message = f"a tensor of shape {view.shape} reaches outside of its storage of {elements.size} elements"
+        message = f"a tensor of shape {view.shape} exceeds its storage of {elements.size} elements"
         raise ValueError(message)
     steps = tuple(step * elements.itemsize for step in view.strides)
     return np.lib.stride_tricks.as_strided(elements[view.offset :], view.shape, steps).copy()

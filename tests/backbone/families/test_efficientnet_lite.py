@@ -52,7 +52,7 @@ def test_a_state_dictionary_of_another_network(monkeypatch) -> None:
 
 def test_the_weights_of_a_sibling_do_not_fit() -> None:
     sibling = str(TABLE["efficientnet_lite0"].own_file(top=True))
-    with pytest.raises(WeightsError, match="another network; give the weights of efficientnet_lite1"):
+    with pytest.raises(WeightsError, match="another network; use the weights of efficientnet_lite1"):
         load_backbone("efficientnet_lite1", weights=sibling, image_size=32).network()
 
 

@@ -111,7 +111,7 @@ def test_the_bare_name_gives_the_nearest() -> None:
 
 def test_a_file_of_another_version(torch_file) -> None:
     path = torch_file("other.pth", state_dict("squeezenet1_1"))
-    with pytest.raises(WeightsError, match=r"layer 'conv1'.*give the weights of squeezenet1_0"):
+    with pytest.raises(WeightsError, match=r"layer 'conv1'.*use the weights of squeezenet1_0"):
         load_backbone("squeezenet1_0", weights=str(path), image_size=32).network()
 
 
@@ -176,7 +176,7 @@ def test_what_pytorch_has_downloaded_is_found(site: Path, tmp_path: Path) -> Non
     assert spec.own_file(top=False) == place
 
 
-@pytest.mark.parametrize(("served", "reason"), [(b"another", "its SHA-256 is another"), (None, "404")])
+@pytest.mark.parametrize(("served", "reason"), [(b"another", "its SHA-256 differs"), (None, "404")])
 def test_a_failed_download_is_one_line_and_leaves_nothing(served, reason, site: Path, tmp_path: Path) -> None:
     spec = named(b"weights")
     if served:

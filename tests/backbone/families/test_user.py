@@ -150,8 +150,8 @@ def test_a_file_and_the_model_it_came_from() -> None:
 def test_what_is_taken_as_the_map_is_told() -> None:
     backbone = backbone_from_model(small(), preprocessing="none", name="mine")
     assert (
-        backbone.spec.note == "map of mine: the output of 'batch_normalization', 12 x 12 x 6; 0.0 % of the work comes "
-        "after it and is left out"
+        backbone.spec.note == "map of mine: the output of 'batch_normalization', 12 x 12 x 6; 0.0 % of the work "
+        "follows it and is omitted"
     )
     assert [cut.name for cut in cut_points(backbone.network())] == ["one", "batch_normalization"]
 
@@ -328,7 +328,7 @@ def headed(*shape: int | None) -> keras.Model:
         (two_inputs, None, "2 inputs and 1 outputs: expected one of each"),
         (lambda: headed(8, 8, 1), None, r"takes an input of shape \(8, 8, 1\): expected RGB"),
         (lambda: headed(8, 9, 3), None, "takes images of 8 x 9 pixels: expected a square"),
-        (lambda: headed(None, None, 3), None, "images of any size: say which, as --image-size 224"),
+        (lambda: headed(None, None, 3), None, "images of any size: choose one, as --image-size 224"),
         (lambda: headed(None, None, 3), 2, "cannot be built for 2 x 2 pixels"),
         (lambda: headed(None, None, 3), -1, "image size -1: expected a number of pixels"),
         (small, 32, "16 x 16 pixels, got image size 32"),
@@ -361,7 +361,7 @@ def test_a_network_without_classifier() -> None:
         ("my_nets:biuld", {}, UnknownNameError, "unknown function 'biuld': did you mean 'build'"),
         ("my_nets:", {}, ConfigError, "expected MODULE:FUNCTION"),
         ("my_nets:model", {}, ConfigError, "my_nets:model is of type int: expected a function"),
-        ("my_nets:undeclared", {}, ConfigError, r"give --preprocessing with one of caffe, mean, tf, torch, 0\.\.1"),
+        ("my_nets:undeclared", {}, ConfigError, r"use --preprocessing with one of caffe, mean, tf, torch, 0\.\.1"),
         ("my_nets:build", {"preprocessing": "caffe"}, ConfigError, "declares preprocessing 'tf', got 'caffe'"),
         ("my_nets:both", {}, ConfigError, "declares preprocessing 'tf' and returns 'caffe'"),
         ("my_nets:odd", {}, UnknownNameError, "unknown preprocessing 'imagenet': known: caffe, mean, tf, torch"),
@@ -371,13 +371,13 @@ def test_a_network_without_classifier() -> None:
         ("my_nets:needs_size", {}, ConfigError, "needs an image size"),
         ("my_nets:needs_more", {}, ConfigError, r"needs arguments \(depth\): expected none, or image_size"),
         ("my_nets:build", {"image_size": 48}, ConfigError, "takes images of 32 x 32 pixels, got image size 48"),
-        ("small.keras", {}, ConfigError, r"small\.keras does not say what its input is to be: give --preprocessing"),
+        ("small.keras", {}, ConfigError, r"small\.keras does not declare the input that it expects: use --"),
         ("nowhere.keras", {"preprocessing": "tf"}, ConfigError, r"there is no model file 'nowhere\.keras'"),
         ("cut.keras", {"preprocessing": "tf"}, WeightsError, "'cut.keras' cannot be loaded"),
         ("code.keras", {"preprocessing": "tf"}, WeightsError, "'code.keras' cannot be loaded"),
-        ("custom.keras", {"preprocessing": "tf"}, WeightsError, "with layers of your own use MODULE:FUNCTION"),
+        ("custom.keras", {"preprocessing": "tf"}, WeightsError, "for custom layers use MODULE:FUNCTION"),
         ("vgg16", {"preprocessing": "tff"}, UnknownNameError, "unknown preprocessing 'tff': did you mean 'tf'"),
-        ("efficientnet_b0", {"preprocessing": "tf"}, ConfigError, "efficientnet_b0 rescales its images by itself"),
+        ("efficientnet_b0", {"preprocessing": "tf"}, ConfigError, "efficientnet_b0 contains its preprocessing"),
     ],
 )  # fmt: skip
 def test_bad_names_get_one_line(name: str, options: dict, kind: type[Exception], message: str, home: Path) -> None:
@@ -417,7 +417,7 @@ def test_a_network_whose_work_is_after_its_map_is_refused() -> None:
     x = layers.Reshape((64, 16))(layers.Conv2D(16, 4, strides=4, name="patch")(image))
     x = layers.Add()([x, layers.MultiHeadAttention(2, 8)(x, x)])
     model = keras.Model(image, layers.GlobalAveragePooling1D()(x))
-    with pytest.raises(ConfigError, match=r"m: \d\d % of its work comes after its last map, 'patch', .*transformers"):
+    with pytest.raises(ConfigError, match=r"m: \d\d % of its work follows its last map, 'patch', .*transformers"):
         backbone_from_model(model, preprocessing="none", name="m")
     cut = keras.Model(model.input, model.get_layer("patch").output)
     assert backbone_from_model(cut, preprocessing="none").spec.channels == 16

@@ -78,7 +78,7 @@ def test_a_file_that_refers_to_another_one(vgg_file: Path, tmp_path: Path) -> No
     path = tmp_path / "linked.weights.h5"
     with h5py.File(path, "w") as file:
         file["layers"] = h5py.ExternalLink(str(vgg_file), "/layers")
-    with pytest.raises(WeightsError, match="lie elsewhere"):
+    with pytest.raises(WeightsError, match="lie outside the file"):
         load_backbone("vgg16", weights=str(path), image_size=32).network()
 
 

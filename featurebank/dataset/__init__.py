@@ -1,9 +1,8 @@
-"""Datasets: where the images are, what they show, and which split each belongs to.
+"""Datasets: the images, their labels, and the split of each.
 
-Gets a text such as `folder:photos` and returns a `Dataset` of ids, labels, splits and content digests; images are
-decoded on demand.
-`load_dataset` is the entry; open `core` first, then `catalog`. Importing this package imports neither scikit-learn
-nor Keras.
+A specification such as `folder:photos` becomes a `Dataset` of ids, labels, splits and content digests; images are
+decoded on demand. `load_dataset` is the entry point; open `core` first, then `catalog`. Importing this package imports
+neither scikit-learn nor Keras.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Which datasets there are, and the way from a text as "folder:photos" to a `Dataset`.
+"""The kinds of datasets, and `load_dataset`, which turns a specification as "folder:photos" into a `Dataset`.
 
-A text is one of
+A specification is one of
 
     digits  cifar10  cifar100  flowers  birds         by name
-    folder:PATH  folder:PATH#layout=splits            a folder for each class
-    manifest:FILE.csv  manifest:FILE.parquet          a table with the columns path,label[,split]; a URL too
-    manifest:FILE.csv#path=file,label=class           the same, with other names of the columns
-    lists:DIR  lists:TRAIN.txt,TEST.txt               text files of paths, and of labels where folders are no classes
+    folder:PATH  folder:PATH#layout=splits            one folder per class
+    manifest:FILE.csv  manifest:FILE.parquet          a table with the columns path,label[,split]; also a URL
+    manifest:FILE.csv#path=file,label=class           the same, with other column names
+    lists:DIR  lists:TRAIN.txt,TEST.txt               text files of paths, and of labels unless folders are classes
     npz:FILE                                          arrays x and y
     hf:NAME[:CONFIG][@REVISION]  hf:./FOLDER          Hugging Face, if the package datasets is installed
     tfds:NAME[/CONFIG]                                TensorFlow Datasets, if its package is installed
@@ -38,11 +38,11 @@ class _Kind:
 
     Args:
         loader: MODULE:FUNCTION, (argument) -> Contents, imported on use.
-        argument: what follows the colon, for people; "" where nothing does.
-        what: one line about a kind that takes an argument.
-        where: the place such a dataset comes from.
-        package: what has to be installed beyond featurebank.
-        extra: the extra of featurebank that installs it.
+        argument: the part after the colon, for people; "" if there is none.
+        what: one-line description of a kind that takes an argument.
+        where: where such a dataset comes from.
+        package: the package that it needs beyond featurebank's own.
+        extra: the extra of featurebank that installs that package.
     """
 
     loader: str
@@ -61,7 +61,7 @@ _KINDS = {
     "cifar100": _Kind("sources.cifar:load_cifar100"),
     "flowers": _Kind("sources.photos:load_flowers"),
     "birds": _Kind("sources.photos:load_birds"),
-    "folder:": _Kind("sources.folder:load", "PATH", "image files, a folder for each class"),
+    "folder:": _Kind("sources.folder:load", "PATH", "image files, one folder per class"),
     "manifest:": _Kind(
         "sources.table:load",
         "FILE.csv",
@@ -84,23 +84,23 @@ _KINDS = {
 }
 
 OPTIONS = {"folder:": ("layout",), "manifest:": ("path", "label", "split")}
-"""What may follow "#" in the text of a dataset, by its kind."""
+"""Names of the options that may follow "#" in a specification, by kind."""
 
 _BY_SUFFIX = {".npz": "npz:", ".csv": "manifest:", ".tsv": "manifest:", ".parquet": "manifest:"}
 _PATHS = "a folder of class folders, or a .csv, .parquet or .npz file"
-_HINT = "or give the path of a folder that holds a folder for each class"
+_HINT = "or use the path of a folder that holds one folder per class"
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A line of the table of datasets.
+    """One line of the table of datasets.
 
     Args:
-        name: what to give to `load_dataset`.
-        what: one line about it.
-        images: how many there are, where that is known beforehand.
+        name: the name for `load_dataset`.
+        what: one-line description.
+        images: number of images, if it is known beforehand.
         available: whether it can be loaded without a download.
-        where: the place it comes from.
+        where: where it comes from.
     """
 
     name: str
@@ -122,31 +122,35 @@ def load_dataset(
     columns: Mapping[str, str] | None = None,
     test: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Loads a dataset: lists it, and reads no image yet.
+    """Loads a dataset: lists its images, but reads none yet.
 
     Args:
         spec: see the top of this module; "digits", "folder:PATH", "manifest:FILE.csv", a path, ...
-        split: the fractions (train, val, test), or (train, val) for no test, of images whose split is not given;
+        split: the fractions (train, val, test), or (train, val) for no test, of the images without a given split;
             default (.7, .15, .15).
-        seed: decides together with an image's content in which split it is.
-        classes: the names of the classes that are wanted; default all.
-        limit: how many images are wanted in all; default all. Which ones is decided by their ids alone.
-        per_class: how many images of each class are wanted; default all.
-        layout: of a folder: "classes" or "splits", what the folders in it are; default: as their names and what they
-            hold say.
-        columns: of a table: the names of its columns for "path", "label" and "split"; default: these, or the usual
-            other names, as "filename" and "class".
+        seed: seed of the split; together with an image's content, it decides the image's split.
+        classes: names of the classes to load; default all.
+        limit: total number of images to load; default all. The choice depends only on their ids.
+        per_class: number of images of each class to load; default all.
+        layout: for a folder: "classes" or "splits", the meaning of its subfolders; by default, their names and content
+            decide.
+        columns: for a table: the names of its columns for "path", "label" and "split"; by default these, or usual
+            alternatives, as "filename" and "class".
         test: another dataset, as `spec`, whose images become the test split; its classes are matched by name. `split`
-            has two fractions then, those of training and validation images.
+            then has two fractions, for training and validation.
 
     Returns:
         The dataset.
 
     Raises:
-        ConfigError: an argument is wrong, or is not one for this kind of dataset.
+        ConfigError: an argument is wrong, or does not apply to this kind of dataset.
         UnknownNameError: there is no dataset or no class of this name.
         DatasetError: the dataset is missing, damaged, or not laid out as expected.
         MissingDependencyError: a package that this kind of dataset needs is not installed.
+
+    Example:
+        >>> load_dataset("digits", limit=100, seed=1)
+        <Dataset digits: 100 images, 10 classes>
     """
     options = DatasetOptions(
         split=split, seed=seed, classes=classes, limit=limit, per_class=per_class, layout=layout, columns=columns,
@@ -171,18 +175,28 @@ def load_images(spec: str, options: DatasetOptions) -> Dataset:
     except DatasetError as error:
         argument = split_options(argument, OPTIONS["folder:"])[0]
         if kind == "folder:" and _holds_lists(argument):
-            message = f"{error}; it holds lists of images: 'lists:{argument}' would do"
+            message = f"{error}; it holds lists of images: try 'lists:{argument}'"
             raise DatasetError(message) from error
         raise
 
 
 def dataset_kinds() -> list[str]:
-    """Returns how a dataset's text can begin: the known names, and the other kinds, which end with a colon."""
+    """Returns the beginnings of dataset specifications: the built-in names, and the other kinds with their colon.
+
+    Example:
+        >>> dataset_kinds()[:3]
+        ['digits', 'cifar10', 'cifar100']
+    """
     return list(_KINDS)
 
 
 def list_datasets() -> list[DatasetInfo]:
-    """Returns the known datasets and kinds of datasets."""
+    """Returns the built-in datasets and the kinds of datasets.
+
+    Example:
+        >>> list_datasets()[0].what
+        'handwritten digits, 8 x 8, 10 classes'
+    """
     from featurebank.dataset.sources import cifar, photos
 
     digits = importlib.util.find_spec("sklearn") is not None
@@ -216,16 +230,16 @@ def _resolve(spec: str) -> tuple[str, str]:
             raise ConfigError(message)
         return f"{head}:", argument
     if colon and head in _KINDS:
-        message = f"dataset '{spec}': '{head}' takes nothing after it; give '{head}' alone"
+        message = f"dataset '{spec}': '{head}' takes no argument; use '{head}' alone"
         raise ConfigError(message)
     return _resolve_path(spec)
 
 
 def _with_options(kind: str, argument: str, layout: Mapping[str, str], columns: Mapping[str, str]) -> str:
-    """Writes options into the text of a dataset, so that whatever loads it again has them too."""
+    """Writes options into a dataset's specification, so that loading it again includes them."""
     for name, options, home in (("layout", layout, "folder:"), ("columns", columns, "manifest:")):
         if options and kind != home:
-            message = f"{name} is given for the dataset '{kind}{argument}': it belongs to '{home}' alone; leave it out"
+            message = f"{name} is given for the dataset '{kind}{argument}': it applies only to '{home}'; leave it out"
             raise ConfigError(message)
     for name, column in columns.items():
         if name not in OPTIONS["manifest:"]:
@@ -238,22 +252,22 @@ def _with_options(kind: str, argument: str, layout: Mapping[str, str], columns: 
 
 
 def _overlooked(kind: str) -> list[str]:
-    """Returns a line where a built-in dataset has the name of a folder of the user's, which is not read."""
+    """Returns a note if a built-in dataset has the name of a folder of the user's, which is not read."""
     if kind.endswith(":") or not os.path.isdir(kind):  # noqa: PTH112
         return []
-    return [f"this is the built-in dataset '{kind}', not the folder '{kind}' here: for the folder, write './{kind}'"]
+    return [f"this is the built-in dataset '{kind}', not the folder '{kind}' here: write './{kind}' for the folder"]
 
 
 def _resolve_path(spec: str) -> tuple[str, str]:
     bare = split_options(spec, [name for names in OPTIONS.values() for name in names])[0]
-    path = os.path.expanduser(bare)  # noqa: PTH111 - a Path would drop the "./" that says that this is a path
+    path = os.path.expanduser(bare)  # noqa: PTH111 - a Path would drop the "./" that marks a path
     if os.path.isdir(path):  # noqa: PTH112
         return "folder:", spec
     suffix = os.path.splitext(bare.split("?", 1)[0] if is_url(bare) else path)[1].lower()  # noqa: PTH122
     if suffix in _BY_SUFFIX and (os.path.isfile(path) or (is_url(spec) and suffix != ".npz")):  # noqa: PTH113
         return _BY_SUFFIX[suffix], spec
     if os.path.isfile(path):  # noqa: PTH113
-        message = f"dataset '{spec}' is a file: expected {_PATHS}; give one of these"
+        message = f"dataset '{spec}' is a file: expected {_PATHS}; use one of these"
         raise DatasetError(message)
     if "/" in spec or os.sep in spec or spec.startswith((".", "~")):
         message = f"dataset '{spec}' does not exist: expected {_PATHS} at this path; check it"
@@ -262,10 +276,10 @@ def _resolve_path(spec: str) -> tuple[str, str]:
 
 
 def _unused_lists(argument: str, contents: Contents) -> list[str]:
-    """Returns a line where lists of images lie in a folder that is read by its folders.
+    """Returns a note if a folder that is read by its subfolders also holds lists of images.
 
     Raises:
-        DatasetError: the folders are no class folders at first sight, so that the lists are likely to be meant.
+        DatasetError: the subfolders do not look like class folders, so the lists are probably intended.
     """
     folder = split_options(argument, OPTIONS["folder:"])[0]
     if contents.given is not None or not _holds_lists(folder):

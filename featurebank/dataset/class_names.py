@@ -1,4 +1,4 @@
-"""Names of classes: their order, names that hardly differ, and labels that are measurements rather than classes."""
+"""Names of classes: their order, nearly equal names, and labels that are measurements rather than classes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _FRACTIONS = 3
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Returns the different names in the order that every kind of dataset has: as numbers if all are whole numbers.
+    """Returns the distinct names in the order of all kinds of datasets: numerical if all are whole numbers.
 
     Example:
         >>> in_order(["10", "9", "9"]), in_order(["10", "9", "a"])
         (('9', '10'), ('10', '9', 'a'))
     """
-    found = set(names)
-    if all(_WHOLE.fullmatch(name) for name in found):
-        return tuple(sorted(found, key=lambda name: (int(name), name)))
-    return tuple(sorted(found))
+    distinct = set(names)
+    if all(_WHOLE.fullmatch(name) for name in distinct):
+        return tuple(sorted(distinct, key=lambda name: (int(name), name)))
+    return tuple(sorted(distinct))
 
 
 def look_alikes(classes: Sequence[str]) -> Iterator[str]:
-    """Yields a line for each two classes whose names differ only in blanks, capitals or Unicode form."""
+    """Yields a line for each two classes whose names differ only in blanks, case or Unicode form."""
     first: dict[str, str] = {}
     for name in classes:
         plain = "".join(unicodedata.normalize("NFKC", name).casefold().split())
@@ -38,23 +38,23 @@ def look_alikes(classes: Sequence[str]) -> Iterator[str]:
         if other != name:
             yield (
                 f"classes {_quoted(other)} and {_quoted(name)} differ only in {_difference(other, name)}: "
-                "if they are one class, give them one name"
+                "if they are the same class, rename one of them"
             )
 
 
 def on_a_scale(classes: Sequence[str], totals: np.ndarray) -> Iterator[str]:
-    """Yields a line where labels look like measurements (scores, ages): numbers with fractions, or hardly repeated.
+    """Yields a line if labels look like measurements (scores, ages): numbers with fractions, or rarely repeated.
 
     Args:
         classes: the names.
-        totals: (classes,) how many images each has.
+        totals: (classes,) number of images of each class.
     """
     try:
         values = [float(name.replace(",", ".")) for name in classes]
     except ValueError:
         return
     fractions = sum(value % 1 != 0 for value in values if np.isfinite(value))
-    gaps = max(values) - min(values) + 1 != len(classes)  # the numbers of classes follow each other
+    gaps = max(values) - min(values) + 1 != len(classes)  # class numbers are consecutive
     scarce = gaps and len(classes) >= _MANY_CLASSES and np.median(totals) <= _FEW_IMAGES
     if fractions >= _FRACTIONS or scarce:
         yield (
@@ -72,5 +72,5 @@ def _difference(one: str, other: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    """Quotes a name; one that is not in the composed Unicode form with its escapes, because both forms look alike."""
+    """Quotes a name; one that is not in composed Unicode form is escaped, because both forms look alike."""
     return f"'{name}'" if unicodedata.is_normalized("NFC", name) else ascii(name)

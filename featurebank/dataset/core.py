@@ -1,4 +1,4 @@
-"""The dataset: columns of ids, labels and content digests, and one image at a time on demand."""
+"""The dataset: columns of ids, labels and content digests; single images are read on demand."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from featurebank.system.progress import enumerate_some, shorten
 from featurebank.words import counted
 
 FOLD = "fold"
-"""The name of the column of metadata that holds the number of each image's fold, where a dataset has folds."""
+"""Name of the metadata column with the number of each image's fold, if a dataset has folds."""
 
 _NAME_LENGTH = 40
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """An image that cannot be used, and why in a short phrase."""
+    """An image that cannot be used, and the reason in a short phrase."""
 
     id: str
     reason: str
@@ -38,20 +38,20 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Contents:
-    """What the loader of a kind of dataset finds; `Dataset` adds the splits.
+    """The result of a loader; `Dataset` adds the splits.
 
     Args:
         name: slug for directory names.
-        spec: the canonical text that loads the same dataset again.
+        spec: the canonical specification that loads the same dataset again.
         classes: names of the classes.
-        ids: one unique id an image.
+        ids: one unique id per image.
         labels: (n,) int32, indices into `classes`.
-        pixels: where the images come from.
-        given: (n,) int8 split codes, -1 where undecided; None if no split is given.
-        notes: what the user should know, a line each.
-        labelled: whether the classes mean anything, so that there have to be two.
+        pixels: the source of the images.
+        given: (n,) int8 split codes, -1 for undecided; None if no split is given.
+        notes: notes for the user, one line each.
+        labelled: whether the classes are meaningful, so that there have to be two.
         metadata: further columns, (n,) arrays of int64, float64, bool or str.
-        subset: which part of the dataset `spec` this is; empty for the whole.
+        subset: the part of the dataset `spec`; empty for the whole.
     """
 
     name: str
@@ -70,21 +70,27 @@ class Contents:
 class Dataset:
     """Labelled images in three splits, as columns: row i of every column is image i.
 
-    Listing is cheap. Content digests, and the splits that follow from them, are computed when first asked for, or by
+    Listing is cheap. Content digests, and the splits that depend on them, are computed on first use, or by
     `fingerprint`, and then kept.
 
     Attributes:
         name: slug for directory names, as "digits" or "photos-3fa2b1".
-        spec: the canonical text that loads the same dataset again, as "folder:/home/me/photos"; of a subset, the whole.
+        spec: the canonical specification that loads the dataset again, as "folder:/home/me/photos"; for a subset, the
+            specification of the whole.
         classes: the class names, sorted.
-        ids: a unique id an image: its path relative to the folder with "/", or its index in the arrays.
+        ids: one unique id per image: its path relative to the folder with "/", or its index in the arrays.
         labels: (n,) int32 indices into `classes`.
-        fractions: the fractions (train, val, test) of the images whose split is not given.
+        fractions: the fractions (train, val, test) for the images without a given split.
         seed: the seed of these images' splits.
         metadata: further columns of a manifest, (n,) arrays of int64, float64, bool or str; empty for other kinds. A
             missing value is nan or "".
-        subset: what `classes`, `limit`, `per_class` and `test` were given to `load_dataset`; empty for a whole dataset.
-        contents: what the loader of its kind found.
+        subset: the arguments `classes`, `limit`, `per_class` and `test` of `load_dataset`; empty for a whole dataset.
+        contents: the result of the loader.
+
+    Example:
+        >>> dataset = load_dataset("photos")  # doctest: +SKIP
+        >>> dataset.image(0).shape, dataset.counts()["train"]  # doctest: +SKIP
+        ((480, 640, 3), {'cat': 350, 'dog': 350})
     """
 
     split_names: ClassVar[tuple[str, ...]] = SPLITS
@@ -110,43 +116,43 @@ class Dataset:
         return f"<Dataset {self.spec}: {counted(len(self), 'image')}, {counted(len(self.classes), 'class')}>"
 
     def fingerprint(self, progress: Callable[[int], None] | None = None, memory: Path | None = None) -> None:
-        """Computes the content digests now; does nothing if they are known.
+        """Computes the content digests now; does nothing if they have been computed.
 
         Args:
-            progress: called now and then, in this thread, with how many more images are done.
-            memory: a directory where the digests of files are remembered, so that only new and changed files are read.
+            progress: called from time to time, in this thread, with the number of further images that are done.
+            memory: directory of the cache of files' digests, so that only new and changed files are read.
         """
         if self._digests is None:
             pixels = self.contents.pixels
             if memory is None:
-                found, failed = digest_all(pixels, len(self), progress)
+                digests, failed = digest_all(pixels, len(self), progress)
             else:
-                found, failed = digest_changed(pixels, self.ids, memory / f"{self.name}.npz", progress)
+                digests, failed = digest_changed(pixels, self.ids, memory / f"{self.name}.npz", progress)
             self._unreadable = dict(failed)
-            self._digests = found
+            self._digests = digests
 
     @property
     def digests(self) -> np.ndarray:
-        """(n,) hexadecimal content digests of dtype "S32"; b"" where the content could not be read."""
+        """(n,) hexadecimal content digests of dtype "S32"; b"" for unreadable images."""
         self.fingerprint()
         assert self._digests is not None
         return self._digests
 
     def distinct(self) -> np.ndarray:
-        """Returns the digests of all contents that could be read (m,), sorted: a row of a bank is for one of them."""
+        """Returns the sorted distinct digests of all readable images, (m,); a bank has one row for each."""
         return np.unique(self.digests[self.digests != b""])
 
     def content_digest(self, index: int) -> bytes:
-        """Returns the content digest of one image as it is now, and reads no other.
+        """Returns the current content digest of one image, and reads no other image.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the image cannot be read.
         """
         return self.contents.pixels.digest(index).encode()
 
     @property
     def unreadable(self) -> list[Skipped]:
-        """The images whose content could not be read, with the reason."""
+        """The images whose content could not be read, with the reasons."""
         self.fingerprint()
         return [Skipped(self.ids[index], why) for index, why in self._unreadable.items()]
 
@@ -159,38 +165,38 @@ class Dataset:
         """Reads and decodes one image; may be called from several threads.
 
         Args:
-            index: its row.
-            levels: what becomes black and white in grey images of more than eight bits.
+            index: row of the image.
+            levels: the range of grey images of more than eight bits.
 
         Returns:
             (height, width, 3) uint8, RGB; may be read-only.
 
         Raises:
-            BadImageError: it cannot be read or decoded, or is not any more what was fingerprinted.
+            BadImageError: it cannot be read or decoded, or has changed since it was fingerprinted.
         """
         return self.contents.pixels.image(index, self._known(index), levels)
 
     def facts(self, index: int, levels: Levels | None = None) -> Facts:
-        """Decodes one image as `image` does, and returns what it is instead of its pixels.
+        """Decodes one image like `image`, and returns its properties instead of its pixels.
 
         Raises:
-            BadImageError: as `image` does.
+            BadImageError: see `image`.
         """
         return self.contents.pixels.facts(index, self._known(index), levels)
 
     def depth_warnings(self, levels: Levels | None = None) -> list[str]:
-        """Says in a line what is lost of the images of more than eight bits that were decoded, if much is."""
+        """Returns a line on the loss in the decoded images of more than eight bits, if the loss is large."""
         depths: Depths | None = getattr(self.contents.pixels, "depths", None)
         line = depths.warning(levels) if depths else None
         return [line] if line else []
 
     @property
     def in_threads(self) -> bool:
-        """Whether reading images is work for several threads: they are files, not arrays."""
+        """Whether several threads read images faster: files, not arrays."""
         return self.contents.pixels.in_threads
 
     def _known(self, index: int) -> bytes | None:
-        """Returns the digest that an image has to have, if it is known; raises BadImageError if it had none."""
+        """Returns the expected digest of an image, if it is known; raises BadImageError for an unreadable image."""
         if index in self._unreadable:
             raise LostImageError(self._unreadable[index])
         return None if self._digests is None else bytes(self._digests[index])
@@ -204,9 +210,9 @@ class Dataset:
         }
 
     def warnings(self) -> list[str]:
-        """Returns what looks wrong with the dataset, one clear line each; of many lines of one kind, the first few.
+        """Returns the problems of the dataset, one line each; of similar lines, only the first few.
 
-        Where no image can be read, what follows from that (empty splits and classes) is left out.
+        If no image can be read, the consequences (empty splits and classes) are not listed.
         """
         table = self._table()
         lines = [*self.contents.notes, *self._unreadable_lines()]
@@ -231,14 +237,14 @@ class Dataset:
             return
         if len(self.classes) == 1:
             yield (
-                f"all images are of one class, '{self.classes[0]}': heads need two or more; give the folder that holds "
+                f"all images are of one class, '{self.classes[0]}': heads need two or more; use the folder that holds "
                 "the class folders (or an array or a table with two labels)"
             )
         yield from look_alikes(self.classes)
         yield from on_a_scale(self.classes, totals)
 
     def _rare_lines(self, totals: np.ndarray) -> Iterator[str]:
-        words = {0: "no image", 1: "one image only"}
+        words = {0: "no images", 1: "only one image"}
         for label in np.flatnonzero(totals <= 1):
             yield f"class '{self.classes[label]}' has {words[int(totals[label])]}"
 
@@ -247,12 +253,12 @@ class Dataset:
             if self.fractions[code] == 0:
                 continue
             if not table[code].any():
-                yield f"split '{split}' holds no image"
+                yield f"split '{split}' has no images"
                 continue
             missing = [self.classes[label] for label in np.flatnonzero(table[code] == 0)]
             if missing:
                 classes = "class" if len(missing) == 1 else f"{len(missing)} of {len(self.classes)} classes:"
-                yield f"split '{split}' holds no image of {classes} {enumerate_some(missing)}"
+                yield f"split '{split}' has no images of {classes} {enumerate_some(missing)}"
 
 
 def path_name(path: str, key: str | None = None) -> str:

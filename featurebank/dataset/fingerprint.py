@@ -1,4 +1,4 @@
-"""Content digests of many images: in threads, in order, and with a bounded amount of work in flight."""
+"""Computes the content digests of many images: in threads, in order, with a bounded amount of work in flight."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from featurebank.system.runtime import threads
 DIGEST_DTYPE = np.dtype("S32")
 
 Stamp = tuple[int, int, int, int]
-"""What tells that a file has not changed; see `featurebank.dataset.fingerprint_cache`."""
+"""Proof that a file has not changed; see `featurebank.dataset.fingerprint_cache`."""
 
 _CHUNK = 256
 _MOST_THREADS = 32
@@ -23,33 +23,33 @@ _Part = tuple[list[bytes], list[tuple[int, str]]]
 
 
 class Pixels(Protocol):
-    """Where the pixels of a dataset come from.
+    """The source of a dataset's pixels.
 
-    Where images are files, a method `stamp(index) -> Stamp | None` beside these lets their digests be remembered: it
-    returns `memory.stamp_of(path)` of the very file that `digest` would read, or None where the digest has to be
-    computed each time. Without the method, as in arrays, all of them are.
+    If images are files, a further method `stamp(index) -> Stamp | None` allows caching their digests: it returns
+    `fingerprint_cache.stamp_of(path)` of the very file that `digest` would read, or None if the digest has to be
+    computed each time. Without the method, as for arrays, every digest is computed each time.
     """
 
     in_threads: bool
     """Whether digests wait for a disk, so that threads help."""
 
     def digest(self, index: int) -> str:
-        """Returns the content digest of an image; raises OSError where it cannot be read."""
+        """Returns the content digest of an image; raises OSError if it cannot be read."""
 
     def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
-        """Returns (height, width, 3) uint8; raises BadImageError, also if the content has not the digest expected."""
+        """Returns (height, width, 3) uint8; raises BadImageError, also if the digest is not the expected one."""
 
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
-        """Returns what an image is, decoded fully all the same; raises BadImageError as `image` does."""
+        """Returns the properties of an image, after decoding it fully; raises BadImageError like `image`."""
 
 
 class Digested(Protocol):
-    """The part of `Pixels` that digests are computed from."""
+    """The part of `Pixels` that computing digests needs."""
 
     in_threads: bool
 
     def digest(self, index: int) -> str:
-        """Returns the content digest of an image; raises OSError where it cannot be read."""
+        """Returns the content digest of an image; raises OSError if it cannot be read."""
 
 
 def digest_all(
@@ -58,27 +58,27 @@ def digest_all(
     """Computes the content digests of a dataset.
 
     Args:
-        pixels: where the images come from.
-        count: how many there are.
-        progress: called now and then, in this thread, with how many more are done.
+        pixels: the source of the images.
+        count: number of images.
+        progress: called from time to time, in this thread, with the number of further images that are done.
 
     Returns:
-        (count,) digests of dtype "S32" with b"" where the content could not be read, and the (index, reason) of these.
+        (count,) digests of dtype "S32", b"" for unreadable images, and the (index, reason) of these.
     """
     digests = np.zeros(count, DIGEST_DTYPE)
     failures: list[tuple[int, str]] = []
     done = 0
-    for found, failed in _parts(pixels, count):
-        digests[done : done + len(found)] = found
+    for part, failed in _parts(pixels, count):
+        digests[done : done + len(part)] = part
         failures += failed
-        done += len(found)
+        done += len(part)
         if progress is not None:
-            progress(len(found))
+            progress(len(part))
     return digests, failures
 
 
 def reason(error: OSError) -> str:
-    """Says in a short phrase why a file could not be read."""
+    """Returns a short phrase that says why a file could not be read."""
     if isinstance(error, FileNotFoundError):
         return "file not found"
     if isinstance(error, PermissionError):
@@ -87,19 +87,19 @@ def reason(error: OSError) -> str:
         return "a directory, not a file"
     if error.strerror:
         return error.strerror.lower()
-    return str(error) or type(error).__name__.lower()  # without a number it is our own, and a reason already
+    return str(error) or type(error).__name__.lower()  # an error without a number is our own: its text is a reason
 
 
 def _part(pixels: Digested, start: int, stop: int) -> _Part:
-    found: list[bytes] = []
+    digests: list[bytes] = []
     failed: list[tuple[int, str]] = []
     for index in range(start, stop):
         try:
-            found.append(pixels.digest(index).encode())
+            digests.append(pixels.digest(index).encode())
         except OSError as error:
-            found.append(b"")
+            digests.append(b"")
             failed.append((index, reason(error)))
-    return found, failed
+    return digests, failed
 
 
 def _parts(pixels: Digested, count: int) -> Iterator[_Part]:
@@ -107,5 +107,5 @@ def _parts(pixels: Digested, count: int) -> Iterator[_Part]:
     if not pixels.in_threads:
         yield from (_part(pixels, *span) for span in spans)
         return
-    count = min(_MOST_THREADS, 2 * threads())  # they wait for the disk half of the time
+    count = min(_MOST_THREADS, 2 * threads())  # half of the time they wait for the disk
     yield from ordered_map(lambda span: _part(pixels, *span), spans, name="fingerprint", count=count)

@@ -1,4 +1,4 @@
-"""Test images from another source: a dataset whose test split is a second dataset."""
+"""Test images from another source: a second dataset becomes the test split."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Joined:
     """The pixels of two datasets, one after the other.
 
     Args:
-        first: of the first `count` images.
-        second: of the others.
-        count: how many the first has.
+        first: pixels of the first `count` images.
+        second: pixels of the others.
+        count: number of images in the first dataset.
     """
 
     def __init__(self, first: Pixels, second: Pixels, count: int) -> None:
@@ -35,18 +35,18 @@ class Joined:
 
     @property
     def depths(self) -> Depths:
-        """The largest values of deep images, by their place among both."""
+        """The largest values of deep images, by their index among both."""
         first, second = (getattr(pixels, "depths", None) or Depths() for pixels in self._parts)
         return Depths({**first.peaks, **{self._count + place: peak for place, peak in second.peaks.items()}})
 
     def stamp(self, index: int) -> Stamp | None:
-        """Returns the stamp of a file; None where the digest cannot be remembered."""
+        """Returns the stamp of a file; None if its digest cannot be cached."""
         pixels, place = self._at(index)
         stamp = getattr(pixels, "stamp", None)
         return stamp(place) if stamp else None
 
     def digest(self, index: int) -> str:
-        """Returns the content digest of an image; raises OSError where it cannot be read."""
+        """Returns the content digest of an image; raises OSError if it cannot be read."""
         pixels, place = self._at(index)
         return pixels.digest(place)
 
@@ -56,7 +56,7 @@ class Joined:
         return pixels.image(place, expected, levels)
 
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
-        """Returns what an image is; raises BadImageError."""
+        """Returns the properties of an image; raises BadImageError."""
         pixels, place = self._at(index)
         return pixels.facts(place, expected, levels)
 
@@ -69,12 +69,12 @@ def fractions_beside(split: Sequence[float] | None) -> tuple[float, float, float
     """Returns the fractions of a dataset whose test images come from another one.
 
     Raises:
-        ConfigError: `split` is wrong, or wants test images of this dataset, too.
+        ConfigError: `split` is wrong, or has a fraction for test images of this dataset.
     """
     train, val, test = check_fractions(split)
     if split is not None and test > 0:
         message = (
-            f"split is {split!r}, and the test images come from another dataset: expected two fractions, as (0.8, 0.2)"
+            f"split is {split!r}, but the test images come from another dataset: expected two fractions, as (0.8, 0.2)"
         )
         raise ConfigError(message)
     return train / (train + val), val / (train + val), 0.0
@@ -85,28 +85,28 @@ def with_test(contents: Contents, test: Contents) -> Contents:
 
     Args:
         contents: the images for training and validation.
-        test: the test images; their classes are matched by name, their own splits play no part.
+        test: the test images; their classes are matched by name, and their own splits are ignored.
 
     Raises:
-        DatasetError: the first has test images of its own.
-        UnknownNameError: the first has no class of a name that the second has.
+        DatasetError: the first dataset has test images itself.
+        UnknownNameError: the second dataset has a class that the first has not.
     """
     given = np.full(len(contents.ids), UNDECIDED, np.int8) if contents.given is None else contents.given
     if (given == TEST).any():
-        message = f"'{contents.spec}' has test images of its own: leave out either these or '{test.spec}'"
+        message = f"'{contents.spec}' has its own test images: leave out either these or '{test.spec}'"
         raise DatasetError(message)
-    asked = {**contents.subset, SPLITS[TEST]: test.spec}
+    record = {**contents.subset, SPLITS[TEST]: test.spec}
     columns = contents.metadata.keys() & test.metadata.keys()
     return dataclasses.replace(
         contents,
-        name=f"{contents.name}-{digest.of_recipe(asked)[:_DIGITS]}",
+        name=f"{contents.name}-{digest.of_recipe(record)[:_DIGITS]}",
         ids=(*contents.ids, *(_PREFIX + name for name in test.ids)),
         labels=np.concatenate([contents.labels, _matched(contents, test)]),
         pixels=Joined(contents.pixels, test.pixels, len(contents.ids)),
         given=np.concatenate([given, np.full(len(test.ids), TEST, np.int8)]),
         notes=(*contents.notes, *test.notes),
         metadata={name: np.concatenate([contents.metadata[name], test.metadata[name]]) for name in columns},
-        subset=asked,
+        subset=record,
     )
 
 

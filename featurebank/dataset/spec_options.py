@@ -1,4 +1,4 @@
-"""Options inside the text that names a dataset, as "folder:photos#layout=splits": they belong to what is loaded."""
+"""Options inside a dataset's specification, as "folder:photos#layout=splits"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def split_options(text: str, known: Sequence[str]) -> tuple[str, dict[str, str]]
     """Splits a text into a path or URL and its options.
 
     Args:
-        text: "PATH" or "PATH#NAME=VALUE,NAME=VALUE"; a file or folder that is called so is a path.
+        text: "PATH" or "PATH#NAME=VALUE,NAME=VALUE"; an existing file or folder of that whole name is a path.
         known: the names of the options.
 
     Example:

@@ -1,4 +1,4 @@
-"""Which split an image belongs to: decided by its content alone, so that nothing else can move it."""
+"""The split of each image, decided only by its content, so that nothing else can move it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from featurebank.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
-"""The names of the splits; a split's code is its place here."""
+"""The names of the splits; a split's code is its index here."""
 
 DEFAULT_FRACTIONS = (0.7, 0.15, 0.15)
 
@@ -27,13 +27,14 @@ def check_fractions(split: Sequence[float] | None) -> tuple[float, float, float]
     """Checks the fractions of the splits.
 
     Args:
-        split: (train, val, test) or (train, val), which means no test; None for the default.
+        split: (train, val, test), or (train, val) for no test images; None for the default.
 
     Returns:
         Three fractions that sum to 1.
 
     Raises:
-        ConfigError: there are not two or three, one is no number or negative, train is 0, or the sum is not 1.
+        ConfigError: there are not two or three fractions, one is not a number or negative, train is 0, or the sum is
+            not 1.
     """
     if split is None:
         return DEFAULT_FRACTIONS
@@ -41,26 +42,26 @@ def check_fractions(split: Sequence[float] | None) -> tuple[float, float, float]
         parts = [float(part) for part in split]
     except (TypeError, ValueError):
         parts = []
-    wrong = ""
+    problem = ""
     if isinstance(split, str) or len(parts) not in {2, 3}:
-        wrong = "expected two or three numbers"
+        problem = "expected two or three numbers"
     elif not all(math.isfinite(part) and part >= 0 for part in parts):
-        wrong = "expected no fraction below 0"
+        problem = "expected no fraction below 0"
     elif parts[0] == 0:
-        wrong = "expected some images for training"
+        problem = "expected some images for training"
     elif abs(sum(parts) - 1) > _TOLERANCE:
-        wrong = f"they sum to {sum(parts):g}, expected 1"
-    if wrong:
-        message = f"split is {split!r}: {wrong}; give (train, val, test), as (0.7, 0.15, 0.15)"
+        problem = f"they sum to {sum(parts):g}, expected 1"
+    if problem:
+        message = f"split is {split!r}: {problem}; use (train, val, test), as (0.7, 0.15, 0.15)"
         raise ConfigError(message)
     train, val, test = [part / sum(parts) for part in [*parts, 0.0][:3]]
     return train, val, test
 
 
 def uniform(digests: np.ndarray, seed: int) -> np.ndarray:
-    """Maps each content digest to a number that looks drawn uniformly from [0, 1).
+    """Maps each content digest to a pseudo-random number, uniform in [0, 1).
 
-    The number depends on the digest and the seed only; it is the same on every machine and in every version.
+    The number depends only on the digest and the seed; it is the same on every machine and in every version.
 
     Args:
         digests: (n,) content digests of dtype "S32".
@@ -72,7 +73,7 @@ def uniform(digests: np.ndarray, seed: int) -> np.ndarray:
     key = hashlib.blake2b(str(seed).encode(), digest_size=32).digest()
     keyed = hashlib.blake2b(key=key, digest_size=8, person=b"featurebank.1")
     numbers = np.empty(len(digests), np.float64)
-    for start in range(0, len(digests), _BLOCK):  # in blocks: ten million bytes objects at once would take a gigabyte
+    for start in range(0, len(digests), _BLOCK):  # ten million bytes objects at once would take a gigabyte
         block = digests[start : start + _BLOCK].tolist()
         words = np.frombuffer(b"".join(_hashed(keyed, digest) for digest in block), "<u8")
         numbers[start : start + len(block)] = (words >> np.uint64(11)) * 2.0**-53
@@ -84,22 +85,28 @@ def assign(
 ) -> np.ndarray:
     """Decides the split of each image.
 
-    An undecided image goes where its content's `uniform` number falls among the cumulated fractions. So adding,
-    removing, renaming or reordering images never moves another one, and images of the same content share a split. The
-    thresholds are the same for every class, which gives each class the same *expected* share of each split. An exactly
-    stratified split cannot have these properties: with exact counts a class, one more image has to push another over.
+    The split of an undecided image is the interval of the cumulated fractions that holds the `uniform` number of its
+    content. So adding, removing, renaming or reordering images never moves another image, and images with the same
+    content share a split. The thresholds are the same for all classes, so each class has the same *expected* share of
+    each split. An exactly stratified split cannot have these properties: with exact counts per class, one more image
+    has to move another.
 
-    Given splits are kept, whatever the digests say. Where train and test are given but no val, val is carved out of
-    train with the probability val / (train + val). Where train and val are given but no test, there is no test.
+    Given splits stay, whatever the digests are. If train and test are given but not val, val is taken from train with
+    the probability val / (train + val). If train and val are given but not test, there is no test.
 
     Args:
-        digests: (n,) content digests of dtype "S32"; b"" (could not be read) is treated as one content.
-        given: (n,) int8 codes of `SPLITS`, or -1 where undecided; None if all are undecided.
+        digests: (n,) content digests of dtype "S32"; b"" (unreadable) counts as one content.
+        given: (n,) int8 codes of `SPLITS`, or -1 for undecided; None if all are undecided.
         fractions: (train, val, test), summing to 1.
-        seed: the seed of the undecided.
+        seed: the seed of the undecided images' splits.
 
     Returns:
         (n,) uint8 codes of `SPLITS`.
+
+    Example:
+        >>> digests = np.array([b"%032x" % number for number in range(1000)])
+        >>> np.bincount(assign(digests, None, (0.7, 0.15, 0.15), seed=0)).tolist()  # doctest: +SKIP
+        [703, 148, 149]
     """
     if given is None:
         given = np.full(len(digests), UNDECIDED, np.int8)
@@ -115,14 +122,14 @@ def assign(
 
 
 def _hashed(keyed: Any, digest: bytes) -> bytes:
-    state = keyed.copy()  # cheaper than keying anew for every image
+    state = keyed.copy()  # cheaper than a new keyed hash for every image
     state.update(digest)
     return bytes(state.digest())
 
 
 def _place(numbers: np.ndarray, fractions: tuple[float, float, float]) -> np.ndarray:
     train, val, test = fractions
-    # A bound that is 1 but for rounding must not let a rare image into a split of fraction 0.
+    # A bound that is 1 except for rounding must not put a rare image into a split of fraction 0.
     last = train + val if test > 0 else math.inf
     first = train if val > 0 else last
     return (numbers >= first).astype(np.uint8) + (numbers >= last).astype(np.uint8)

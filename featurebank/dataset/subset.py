@@ -1,4 +1,4 @@
-"""A part of a dataset: some classes, or a sample that does not depend on order, machine or neighbours."""
+"""A part of a dataset: some classes, or a sample that does not depend on order, machine or other images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Subset:
-    """Which part of a dataset is wanted.
+    """The specification of a part of a dataset.
 
     Args:
         classes: names, sorted; None for all.
@@ -37,17 +37,17 @@ class Subset:
     per_class: int | None = None
 
     def record(self) -> dict[str, Any]:
-        """Returns what was asked for, as JSON can hold it; empty where it is the whole dataset."""
-        asked = {"classes": self.classes and list(self.classes), "limit": self.limit, "per_class": self.per_class}
-        return {name: value for name, value in asked.items() if value is not None}
+        """Returns the specification as a JSON object; empty for the whole dataset."""
+        values = {"classes": self.classes and list(self.classes), "limit": self.limit, "per_class": self.per_class}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class Chosen:
     """The pixels of some images of a dataset.
 
     Args:
-        pixels: of the whole.
-        positions: (n,) the rows that are wanted.
+        pixels: pixels of the whole dataset.
+        positions: (n,) rows of the images.
     """
 
     def __init__(self, pixels: Pixels, positions: np.ndarray) -> None:
@@ -57,16 +57,16 @@ class Chosen:
 
     @property
     def depths(self) -> Depths | None:
-        """The largest values of deep images, by their place in the whole."""
+        """The largest values of deep images, by their index in the whole dataset."""
         return getattr(self._pixels, "depths", None)
 
     def stamp(self, index: int) -> Stamp | None:
-        """Returns the stamp of a file; None where the digest cannot be remembered."""
+        """Returns the stamp of a file; None if its digest cannot be cached."""
         stamp = getattr(self._pixels, "stamp", None)
         return stamp(int(self._positions[index])) if stamp else None
 
     def digest(self, index: int) -> str:
-        """Returns the content digest of an image; raises OSError where it cannot be read."""
+        """Returns the content digest of an image; raises OSError if it cannot be read."""
         return self._pixels.digest(int(self._positions[index]))
 
     def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
@@ -74,7 +74,7 @@ class Chosen:
         return self._pixels.image(int(self._positions[index]), expected, levels)
 
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
-        """Returns what an image is; raises BadImageError."""
+        """Returns the properties of an image; raises BadImageError."""
         return self._pixels.facts(int(self._positions[index]), expected, levels)
 
 
@@ -87,23 +87,23 @@ def check_subset(classes: Sequence[str] | None, limit: int | None, per_class: in
     names: tuple[str, ...] | None = None
     if classes is not None:
         names = in_order(classes)
-        if len(names) < 2:  # noqa: PLR2004 - one class is nothing to tell apart
+        if len(names) < 2:  # noqa: PLR2004 - one class cannot be distinguished from anything
             message = f"classes is {list(classes)!r}: expected at least two different class names"
             raise ConfigError(message)
     return Subset(names, limit, per_class)
 
 
 def take(contents: Contents, subset: Subset) -> Contents:
-    """Returns the wanted part of a dataset.
+    """Returns a part of a dataset.
 
-    Which images belong to a sample is decided by a hash of their ids: nothing is read, the order of listing does not
-    matter, and an image that is added pushes out one other at most. The order of the ids is kept.
+    A hash of the ids decides which images belong to a sample: nothing is read, the order of listing does not matter,
+    and an additional image displaces at most one other. The order of the ids is kept.
 
     Raises:
-        UnknownNameError: there is no class of a wanted name.
+        UnknownNameError: there is no class of a specified name.
     """
-    asked = subset.record()
-    if not asked:
+    record = subset.record()
+    if not record:
         return contents
     classes = subset.classes or contents.classes
     labels = _relabelled(contents, classes)
@@ -116,7 +116,7 @@ def take(contents: Contents, subset: Subset) -> Contents:
         positions = np.sort(order[: subset.limit])
     return dataclasses.replace(
         contents,
-        name=f"{contents.name}-{digest.of_recipe(asked)[:_DIGITS]}",
+        name=f"{contents.name}-{digest.of_recipe(record)[:_DIGITS]}",
         classes=classes,
         ids=tuple(contents.ids[index] for index in positions),
         labels=labels[positions],
@@ -124,16 +124,16 @@ def take(contents: Contents, subset: Subset) -> Contents:
         given=None if contents.given is None else contents.given[positions],
         notes=(*contents.notes, *notes),
         metadata={name: column[positions] for name, column in contents.metadata.items()},
-        subset=asked,
+        subset=record,
     )
 
 
 def numbers(ids: Sequence[str]) -> np.ndarray:
-    """Returns for each id a number that looks drawn at random: (n,) uint64, the same on every machine and for ever."""
+    """Returns a pseudo-random number for each id: (n,) uint64, the same on every machine and in every version."""
     keyed = hashlib.blake2b(key=b"featurebank sample", digest_size=8, person=b"featurebank.1")
 
     def hashed(name: str) -> bytes:
-        state = keyed.copy()  # cheaper than keying anew for every image
+        state = keyed.copy()  # cheaper than a new keyed hash for every image
         state.update(name.encode())
         return state.digest()
 
@@ -149,14 +149,14 @@ def _relabelled(contents: Contents, classes: tuple[str, ...]) -> np.ndarray:
             hint = f"'{contents.spec}' has {counted(len(contents.classes), 'class')}"
             raise unknown_name("class", name, contents.classes, hint)
         table[code[name]] = new
-    found: np.ndarray = table[contents.labels]
-    return found
+    labels: np.ndarray = table[contents.labels]
+    return labels
 
 
 def _of_each_class(
     order: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], count: int
 ) -> tuple[np.ndarray, list[str]]:
-    """Returns the first so many rows of each class, in the order given, and a note about each class that has fewer."""
+    """Returns the first `count` rows of each class, in their order, and a note about each class that has fewer."""
     by_class = order[np.argsort(labels[order], kind="stable")]
     totals = np.bincount(labels[order], minlength=len(classes))
     starts = np.cumsum(totals) - totals

@@ -1,4 +1,4 @@
-"""Images without labels, as one has them in a program: paths, or arrays of pixels."""
+"""Images without labels, as programs have them: paths, or arrays of pixels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from featurebank.errors import DatasetError
 from featurebank.system import digest
 
 UNLABELLED = "unlabelled"
-"""The class, and the beginning of the name, of datasets without labels."""
+"""The class, and the prefix of the names, of datasets without labels."""
 
 _RANKS = (3, 4)
 _CHANNELS = 3
@@ -40,7 +40,7 @@ class ArrayList:
         self._images = images
 
     def digest(self, index: int) -> str:
-        """Returns the digest of the image as `image` gives it; see `featurebank.dataset.sources.arrays.Arrays`."""
+        """Returns the digest of the image as `image` returns it; see `featurebank.dataset.sources.arrays.Arrays`."""
         return digest.of_array(self.image(index, None))
 
     def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
@@ -49,24 +49,28 @@ class ArrayList:
         return image.copy() if image.ndim == _CHANNELS else np.repeat(image[:, :, np.newaxis], 3, axis=2)
 
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
-        """Returns what an image is, from the shape of its array."""
+        """Returns the properties of an image, from the shape of its array."""
         image = self._images[index]
         return Facts(image.shape[1], image.shape[0], "array", "RGB" if image.ndim == _CHANNELS else "L", rotated=False)
 
 
 def loose_images(images: Any, *, name: str = UNLABELLED) -> Dataset:
-    """Takes images as they come.
+    """Makes a dataset of images without labels.
 
     Args:
         images: n paths or URLs (a list, an array or a column of a table), (n, h, w) or (n, h, w, 3) uint8, or n arrays
             of different sizes.
-        name: of the dataset.
+        name: name of the dataset.
 
     Returns:
-        A dataset of one class, all of it in train; equal images share their content digest.
+        A dataset of one class, entirely in train; equal images share their content digest.
 
     Raises:
         DatasetError: `images` is none of these, or empty.
+
+    Example:
+        >>> loose_images(np.zeros((3, 32, 32), np.uint8))
+        <Dataset unlabelled: 3 images, 1 class>
     """
     ids, pixels = _read(images)
     given = np.zeros(len(ids), np.int8)
@@ -80,14 +84,14 @@ def _read(images: Any) -> tuple[list[str], Pixels]:
     if isinstance(images, str | bytes | os.PathLike):
         message = f"images are {images!r}: {_EXPECTED}; put a single path into a list"
         raise DatasetError(message)
-    found = images if isinstance(images, np.ndarray) else _as_list(images)
-    if not len(found):
+    collection = images if isinstance(images, np.ndarray) else _as_list(images)
+    if not len(collection):
         message = f"there are no images: {_EXPECTED}"
         raise DatasetError(message)
-    if isinstance(found, np.ndarray) and found.dtype.kind not in "OUS":
-        _check(found[0], f"an array of shape {found.shape} and type {found.dtype}", found.ndim - 1)
-        return [str(number) for number in range(len(found))], Arrays(found)
-    entries = _column(found)
+    if isinstance(collection, np.ndarray) and collection.dtype.kind not in "OUS":
+        _check(collection[0], f"an array of shape {collection.shape} and type {collection.dtype}", collection.ndim - 1)
+        return [str(number) for number in range(len(collection))], Arrays(collection)
+    entries = _column(collection)
     if all(isinstance(entry, str | os.PathLike) for entry in entries):
         return _paths(entries)
     for number, entry in enumerate(entries):
@@ -105,11 +109,11 @@ def _as_list(images: Any) -> Any:
         raise DatasetError(message) from error
 
 
-def _column(found: Any) -> list[Any]:
-    if isinstance(found, np.ndarray):
-        found = found.ravel() if found.ndim == 2 and found.shape[1] == 1 else found  # noqa: PLR2004 - of a table
-        return [str(entry) if isinstance(entry, np.str_) else entry for entry in found]
-    return list(found)
+def _column(collection: Any) -> list[Any]:
+    if isinstance(collection, np.ndarray):
+        collection = collection.ravel() if collection.ndim == 2 and collection.shape[1] == 1 else collection  # noqa: PLR2004 - of a table
+        return [str(entry) if isinstance(entry, np.str_) else entry for entry in collection]
+    return list(collection)
 
 
 def _paths(entries: Sequence[str | os.PathLike[str]]) -> tuple[list[str], Pixels]:

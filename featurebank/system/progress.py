@@ -301,8 +301,8 @@ def shorten(lines: Iterable[str], most: int = MOST_ALIKE) -> list[str]:
         The remaining lines, grouped by kind, in the order in which the kinds first appear.
 
     Example:
-        >>> shorten([f"class '{name}' has one image only" for name in "abcdef"], most=2)
-        ["class 'a' has one image only", "class 'b' has one image only", '... and 4 more like this']
+        >>> shorten([f"class '{name}' has only one image" for name in "abcdef"], most=2)
+        ["class 'a' has only one image", "class 'b' has only one image", '... and 4 more like this']
     """
     kinds: dict[str, list[str]] = {}
     for line in lines:

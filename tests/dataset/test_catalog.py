@@ -111,7 +111,7 @@ def test_a_built_in_name_beats_a_folder_and_says_so(
 ) -> None:
     make.folder(tmp_path / "digits", each=20)
     monkeypatch.chdir(tmp_path)
-    line = "this is the built-in dataset 'digits', not the folder 'digits' here: for the folder, write './digits'"
+    line = "this is the built-in dataset 'digits', not the folder 'digits' here: write './digits' for the folder"
     assert line in load_dataset("digits").warnings()
     assert load_dataset("./digits").classes == ("ant", "bee", "cat")
     assert load_dataset("./digits").warnings() == []
@@ -119,7 +119,7 @@ def test_a_built_in_name_beats_a_folder_and_says_so(
 
 def test_columns_belong_to_tables(tmp_path: Path, make: SimpleNamespace) -> None:
     make.folder(tmp_path, each=2)
-    with pytest.raises(ConfigError, match=r"columns is given for the dataset .*: it belongs to 'manifest:' alone"):
+    with pytest.raises(ConfigError, match=r"columns is given for the dataset .*: it applies only to 'manifest:'"):
         load_dataset(tmp_path, columns={"path": "file"})
     (tmp_path / "t.csv").write_text("path,label\n")
     with pytest.raises(UnknownNameError, match="unknown column 'paths'"):

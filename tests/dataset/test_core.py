@@ -79,12 +79,12 @@ def columns(labels: list[int], classes: int) -> Dataset:
 
 def test_warnings_name_class_and_split() -> None:
     dataset = columns([0, 0, 1, 1, 2], 3)
-    assert dataset.warnings() == ["class 'c02' has one image only", "split 'val' holds no image"]
+    assert dataset.warnings() == ["class 'c02' has only one image", "split 'val' has no images"]
     dataset.contents.given[:] = [0, 1, 0, 0, 1]  # type: ignore[index]
     del dataset.splits
     assert dataset.warnings()[1:] == [
-        "split 'train' holds no image of class 'c02'",
-        "split 'val' holds no image of class 'c01'",
+        "split 'train' has no images of class 'c02'",
+        "split 'val' has no images of class 'c01'",
     ]
 
 
@@ -92,10 +92,10 @@ def test_many_warnings_are_shortened() -> None:
     dataset = columns([0, 0, 1, 1], 40)
     dataset.contents.given[1:3] = 1  # type: ignore[index]
     assert dataset.warnings() == [
-        *(f"class 'c0{number}' has no image" for number in (2, 3, 4)),
+        *(f"class 'c0{number}' has no images" for number in (2, 3, 4)),
         "... and 35 more like this",
-        "split 'train' holds no image of 38 of 40 classes: 'c02', 'c03', 'c04' and 35 more",
-        "split 'val' holds no image of 38 of 40 classes: 'c02', 'c03', 'c04' and 35 more",
+        "split 'train' has no images of 38 of 40 classes: 'c02', 'c03', 'c04' and 35 more",
+        "split 'val' has no images of 38 of 40 classes: 'c02', 'c03', 'c04' and 35 more",
     ]
 
 

@@ -64,5 +64,5 @@ def test_what_does_not_fit(ours: Path, theirs: Path, tmp_path: Path) -> None:
         fb.load_dataset(ours, test=photos(tmp_path / "more", ("bee", "beetle"), 1, 2))
     split = photos(tmp_path / "split" / "train", ("bee", "cow"), 2, 3).parent
     photos(split / "test", ("bee", "cow"), 2, 4)
-    with pytest.raises(DatasetError, match="has test images of its own"):
+    with pytest.raises(DatasetError, match="has its own test images"):
         fb.load_dataset(split, test=theirs)

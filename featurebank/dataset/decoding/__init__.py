@@ -1,4 +1,4 @@
-"""From the bytes of an image file to pixels: array (height, width, 3), uint8, or `BadImageError`.
+"""Decoding: from the bytes of an image file to an array (height, width, 3) uint8, or `BadImageError`.
 
 Open `decode` first.
 """

@@ -1,4 +1,4 @@
-"""How many pixels may be decoded at once, over all threads: large images wait for each other, small ones do not."""
+"""Limits how many pixels are decoded at once, over all threads: large images wait for each other, small ones do not."""
 
 from __future__ import annotations
 
@@ -9,29 +9,34 @@ from collections.abc import Iterator
 from featurebank.system import runtime
 
 BYTES_A_PIXEL = 8
-"""That an image takes while it is decoded and brought to size: 4 in Pillow, 3 as an array, and what lies between."""
+"""Memory per pixel while an image is decoded and resized: 4 in Pillow, 3 as an array, and intermediate results."""
 
 _SMALL = 1_000_000
-"""Images below take no memory that matters, and are not counted."""
+"""Smaller images need little memory, and are not counted."""
 
 
 class PixelBudget:
-    """A number of pixels that are decoded at once, by any number of threads, each image waiting for its turn.
+    """A limit on the pixels that are decoded at once, by any number of threads; images wait for their turn.
 
     Args:
-        limit: pixels; an image that is larger waits until it is alone.
+        limit: number of pixels; a larger image waits until it is alone.
+
+    Example:
+        >>> budget = PixelBudget(limit=50_000_000)
+        >>> with budget.decoding(12_000_000):
+        ...     pass  # decode a photo of 12 megapixels
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._turn = threading.Lock()  # in the order in which they came: a large image is not overtaken for ever
+        self._turn = threading.Lock()  # first come, first served: a large image is not overtaken for ever
         self._free = threading.Condition()
         self._used = 0
         self._local = threading.local()
 
     @contextlib.contextmanager
     def block(self) -> Iterator[None]:
-        """Counts what this thread decodes inside until the block ends, as what is made of it takes memory too."""
+        """Keeps counting this thread's images until the block ends, because their copies need memory, too."""
         outer, self._local.held = self._held(), 0
         try:
             yield
@@ -41,9 +46,9 @@ class PixelBudget:
 
     @contextlib.contextmanager
     def decoding(self, pixels: int) -> Iterator[None]:
-        """Waits until an image may be decoded, and counts it until the end, or that of the surrounding `block`.
+        """Waits until an image may be decoded, and counts it until the end, or until the end of the enclosing `block`.
 
-        A thread that holds some pixels already does not wait: it could be what the others wait for.
+        A thread that already holds pixels does not wait, because the others might be waiting for it.
         """
         if pixels < _SMALL:
             yield
@@ -61,7 +66,7 @@ class PixelBudget:
             self._local.held += pixels
 
     def _held(self) -> int | None:
-        """Returns what this thread's block holds; None outside of one."""
+        """Returns the pixels that this thread's block holds; None outside a block."""
         return getattr(self._local, "held", None)
 
     def _take(self, pixels: int, *, wait: bool) -> None:
@@ -85,7 +90,7 @@ _budgets: dict[int, PixelBudget] = {}
 
 
 def pixel_budget(least: int) -> PixelBudget:
-    """Returns the budget of this process: an eighth of `runtime.ram_limit`, and no less than one image of `least`."""
+    """Returns the budget of this process: an eighth of `runtime.ram_limit`, at least one image of `least` pixels."""
     limit = max(least, runtime.ram_limit() // 8 // BYTES_A_PIXEL)
     with _lock:
         return _budgets.setdefault(limit, PixelBudget(limit))

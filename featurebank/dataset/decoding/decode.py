@@ -1,4 +1,4 @@
-"""From the bytes of an image file to its pixels; whatever the bytes are, the answer is an array or `BadImageError`."""
+"""Decodes the bytes of an image file; for any bytes, the result is an array or `BadImageError`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from featurebank.errors import BadImageError, LostImageError
 from featurebank.system import digest
 
 MAX_PIXELS = 120_000_000
-"""Images with more pixels are refused unseen: phones make up to 108 million, decompression bombs billions."""
+"""Images with more pixels are refused unread: phones make up to 108 million, decompression bombs billions."""
 
 _TOO_MANY = f"more than {MAX_PIXELS // 10**6} million (a decompression bomb?)"
 _ORIENTATION, _TILE_WIDTH, _TILE_HEIGHT = 0x0112, 0x0142, 0x0143
@@ -34,57 +34,61 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _STRIP_PIXELS = 1 << 23
-_GIVE_LEVELS = "give --levels LOW,HIGH or auto, or save it with 8 or 16 bits"
+_GIVE_LEVELS = "use --levels LOW,HIGH or auto, or save it with 8 or 16 bits"
 _BITS_PER_SAMPLE, _SIXTEEN = 258, 16
 _RAW_MODE = "featurebank.rawmode"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What an image is, beside its pixels."""
+    """The properties of an image, besides its pixels."""
 
     width: int
-    """In pixels, of the image as it is decoded (upright)."""
+    """In pixels, of the decoded (upright) image."""
     height: int
     format: str
-    """"JPEG", "PNG", ... by the content of the file, whatever its name says; "array" where there is no file."""
+    """"JPEG", "PNG", ... by the content of the file, whatever its name; "array" if there is no file."""
     mode: str
-    """How the pixels are stored, in Pillow's words: "RGB", "L" (grey), "P" (palette), "RGBA", "CMYK", "I;16", ..."""
+    """Pillow's name of the pixel format: "RGB", "L" (grey), "P" (palette), "RGBA", "CMYK", "I;16", ..."""
     rotated: bool
-    """Whether its EXIF orientation turned or mirrored it."""
+    """Whether the EXIF orientation turned or mirrored it."""
     peak: float | None = None
-    """The largest value of an image of more than eight bits a pixel; of 16-bit colour, as far as it can be seen."""
+    """The largest value of an image of more than eight bits per pixel; for 16-bit colour, as far as it is known."""
 
 
 def decode(data: bytes, levels: Levels | None = None) -> np.ndarray:
-    """Decodes an image file, whatever its name says.
+    """Decodes an image file, whatever its name.
 
-    The formats are JPEG (MPO too), PNG, WEBP, BMP, GIF, TIFF, PPM (PGM, PBM), JPEG 2000 and AVIF, and HEIC where the
+    The formats are JPEG (also MPO), PNG, WEBP, BMP, GIF, TIFF, PPM (PGM, PBM), JPEG 2000 and AVIF, and HEIC if the
     package pillow-heif is installed.
 
-    - Of animations and of files with several pages: the first.
-    - The orientation of EXIF is applied.
-    - Grey and palette images become RGB. Transparency is dropped, as by `keras.utils.load_img`: what was stored under
-      transparent pixels shows.
-    - Of 16-bit grey the upper eight bits are kept, as of 16-bit colour, unless levels are given; floating-point, signed
-      and 32-bit grey needs them.
+    - Animations and files with several pages: the first image.
+    - The EXIF orientation is applied.
+    - Grey and palette images become RGB. Transparency is dropped, as by `keras.utils.load_img`: the colours stored
+      under transparent pixels show.
+    - 16-bit grey keeps its upper eight bits, like 16-bit colour, unless levels are given; floating-point, signed and
+      32-bit grey needs levels.
 
     Args:
         data: the whole file.
-        levels: what becomes black and white in a grey image of more than eight bits.
+        levels: the range of a grey image of more than eight bits.
 
     Returns:
-        (height, width, 3) uint8, RGB; read-only, as a copy that can be written costs a sixth of the time.
+        (height, width, 3) uint8, RGB; read-only, because a writable copy would cost a sixth of the time.
 
     Raises:
-        BadImageError: the bytes are no such image, are damaged, or hold more than `MAX_PIXELS` pixels or `MAX_SCANS`
-            scans.
+        BadImageError: the bytes are not such an image, are damaged, or hold more than `MAX_PIXELS` pixels or
+            `MAX_SCANS` scans.
+
+    Example:
+        >>> decode(Path("photo.jpg").read_bytes()).shape  # doctest: +SKIP
+        (480, 640, 3)
     """
     return decode_with_facts(data, levels)[0]
 
 
 def decode_with_facts(data: bytes, levels: Levels | None = None) -> tuple[np.ndarray, Facts]:
-    """Decodes an image file as `decode` does, and returns beside the pixels what the file says of itself."""
+    """Decodes an image file like `decode`, and returns its properties, too."""
     if not data:
         message = "empty file"
         raise BadImageError(message)
@@ -109,7 +113,7 @@ def decode_with_facts(data: bytes, levels: Levels | None = None) -> tuple[np.nda
 
 
 def in_flight() -> contextlib.AbstractContextManager[None]:
-    """Counts the images that this thread decodes inside of the block as being in memory until it ends."""
+    """Counts the images that this thread decodes inside the block as in memory until the block ends."""
     return _budget().block()
 
 
@@ -118,28 +122,28 @@ def _budget() -> PixelBudget:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """Returns how Pillow will unpack an image, as "RGB;16B"; "" where its plugin does not say."""
+    """Returns the format in which Pillow will unpack an image, as "RGB;16B"; "" if its plugin does not tell."""
     tiles = getattr(image, "tile", None) or [("", (), 0, "")]
-    found = tiles[0][3]
-    return str(found[0] if isinstance(found, tuple) and found else found)
+    arguments = tiles[0][3]
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
 def _decoded(image: Image.Image, levels: Levels | None) -> tuple[np.ndarray, Facts]:
     _check_size(image.size)
     _check_tiles(image)
-    found, mode = image.format or "", image.mode
-    image.info[_RAW_MODE] = _raw_mode(image)  # before loading, after which it is gone
+    kind, mode = image.format or "", image.mode
+    image.info[_RAW_MODE] = _raw_mode(image)  # before loading, which discards it
     with _budget().decoding(image.size[0] * image.size[1]):
-        turned = found == "TIFF" and _turn(image) is not None
+        turned = kind == "TIFF" and _turn(image) is not None
         image.load()
         turn = _turn(image)
         picture, peak = _to_rgb(image, levels)
         pixels = _as_array(picture if turn is None else picture.transpose(turn))
-    return pixels, Facts(pixels.shape[1], pixels.shape[0], found, mode, turned or turn is not None, peak)
+    return pixels, Facts(pixels.shape[1], pixels.shape[0], kind, mode, turned or turn is not None, peak)
 
 
 def _as_array(picture: Image.Image) -> np.ndarray:
-    """Returns the pixels of an RGB image; of a large one strip by strip, as Pillow would hold two copies meanwhile."""
+    """Returns the pixels of an RGB image; a large one in strips, because Pillow would hold two more copies."""
     width, height = picture.size
     if width * height <= _STRIP_PIXELS:
         return np.asarray(picture)
@@ -158,7 +162,7 @@ def decode_expected(
     """Decodes an image file whose content digest is known; see `decode_with_facts`.
 
     Raises:
-        BadImageError: as `decode`, or the digest is another.
+        BadImageError: see `decode`; or the digest differs.
     """
     if expected is not None and digest.of_bytes(data).encode() != expected:
         message = "changed while it was being read"
@@ -172,12 +176,12 @@ def _check_size(size: tuple[int, int]) -> None:
         message = f"{width} x {height} pixels, {_TOO_MANY}"
         raise BadImageError(message)
     if width < 1 or height < 1:
-        message = f"{width} x {height} pixels: nothing to see"
+        message = f"{width} x {height} pixels: there is nothing to see"
         raise BadImageError(message)
 
 
 def _check_tiles(image: Image.Image) -> None:
-    """Refuses a TIFF whose tiles are larger than any image may be: they are decoded as a whole, whatever it shows."""
+    """Refuses a TIFF with tiles larger than any allowed image: a tile is decoded whole, however small the image is."""
     tags = getattr(image, "tag_v2", {})
     width, height = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_HEIGHT, 0)
     if width * height > MAX_PIXELS:
@@ -186,7 +190,7 @@ def _check_tiles(image: Image.Image) -> None:
 
 
 def _to_rgb(image: Image.Image, levels: Levels | None) -> tuple[Image.Image, float | None]:
-    """Returns an image as RGB, and the largest value of one of more than eight bits."""
+    """Returns an image as RGB, and its largest value if it has more than eight bits."""
     peak = None
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
         values = np.asarray(image)
@@ -194,19 +198,19 @@ def _to_rgb(image: Image.Image, levels: Levels | None) -> tuple[Image.Image, flo
         image = Image.fromarray(_upper_byte(values) if levels is None else levels.apply(values))
     elif _is_deep(image):
         if levels is not None:
-            message = "16 bits a colour, of which the upper 8 are read: --levels is for grey images; save it as grey"
+            message = "16 bits per colour, of which the upper 8 are read: --levels is for grey images; save it as grey"
             raise BadImageError(message)
         rgb = image if image.mode == "RGB" else image.convert("RGB")
         peak = 257.0 * max(high for _, high in cast("tuple[tuple[int, int], ...]", rgb.getextrema()))
     if image.mode in {"La", "RGBa"}:  # premultiplied by alpha
         image = image.convert("LA" if image.mode == "La" else "RGBA")
     elif image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # the way on which Pillow does not warn
+        image = image.convert("RGBA")  # this way Pillow does not warn
     return image if image.mode == "RGB" else image.convert("RGB"), peak
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Tells whether the colours of an image are stored with 16 bits, of which Pillow has kept the upper 8."""
+    """Tells whether the colours of an image are stored with 16 bits, of which Pillow keeps the upper 8."""
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, 0)
     raw = image.info.get(_RAW_MODE, "")
     return (max(bits) if isinstance(bits, tuple) else bits) == _SIXTEEN or ";16" in raw
@@ -214,7 +218,7 @@ def _is_deep(image: Image.Image) -> bool:
 
 def _upper_byte(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "f":
-        message = f"floating-point pixels, whose range is unknown: {_GIVE_LEVELS}"
+        message = f"floating-point pixels of unknown range: {_GIVE_LEVELS}"
         raise BadImageError(message)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > WHOLE:
@@ -224,14 +228,14 @@ def _upper_byte(values: np.ndarray) -> np.ndarray:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Says how to bring an image upright.
+    """Returns the transposition that turns an image upright.
 
-    To be asked after loading: PNG may carry the orientation at the end, and Pillow's TIFF turns the image itself while
-    loading, so that it has one before and none after.
+    Call it after loading: PNG may store the orientation at the end, and Pillow's TIFF plugin turns the image itself
+    while loading, so that it has an orientation before and none after.
     """
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - damaged EXIF: the pixels are fine all the same
+    except Exception:  # noqa: BLE001 - the EXIF data is damaged, but the pixels are fine
         return None
 
 
@@ -244,13 +248,13 @@ _quiet_filter: Any = None
 def _quiet_pillow() -> Iterator[None]:
     """Ignores warnings from inside Pillow (damaged EXIF and the like) while any thread decodes.
 
-    `warnings.catch_warnings` would not do: it restores the whole list of filters, which goes wrong between threads.
+    `warnings.catch_warnings` is not enough: it restores the whole list of filters, which fails between threads.
     """
     global _quiet_users, _quiet_filter  # noqa: PLW0603 - the filters of a process are global
     with _quiet_lock:
         _quiet_users += 1
         if _quiet_users == 1:
-            warnings.filterwarnings("ignore", module=r"PIL\.|featurebank\.dataset\.(decode|codecs)")
+            warnings.filterwarnings("ignore", module=r"PIL\.|featurebank\.dataset\.decoding\.")
             _quiet_filter = warnings.filters[0]
     try:
         yield
@@ -258,5 +262,5 @@ def _quiet_pillow() -> Iterator[None]:
         with _quiet_lock:
             _quiet_users -= 1
             if _quiet_users == 0:
-                with contextlib.suppress(ValueError):  # somebody else's catch_warnings took it away
+                with contextlib.suppress(ValueError):  # another catch_warnings has removed it
                     cast("list[Any]", warnings.filters).remove(_quiet_filter)

@@ -1,4 +1,4 @@
-"""Images that come as the bytes of a file, wherever these lie: read, compared with their digest, and decoded."""
+"""Images that come as the bytes of a file, from any storage: reads, verifies and decodes them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from featurebank.errors import LostImageError
 
 
 class ImageBytes(ABC):
-    """The decoding half of `Pixels`, for sources whose images are bytes."""
+    """The decoding half of `Pixels`, for sources that return bytes."""
 
     depths: Depths
-    """The largest values of deep images, noted while they are decoded."""
+    """The largest values of deep images, recorded while they are decoded."""
 
     @abstractmethod
     def _bytes(self, index: int) -> bytes:
-        """Returns the bytes of an image; raises OSError where they cannot be read."""
+        """Returns the bytes of an image; raises OSError if they cannot be read."""
 
     def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
-        """Returns (height, width, 3) uint8; raises BadImageError, also if the bytes have not the digest expected."""
+        """Returns (height, width, 3) uint8; raises BadImageError, also if the digest is not the expected one."""
         return self._decoded(index, expected, levels)[0]
 
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
-        """Returns what an image is; raises BadImageError as `image` does."""
+        """Returns the properties of an image; raises BadImageError like `image`."""
         return self._decoded(index, expected, levels)[1]
 
     def _decoded(self, index: int, expected: bytes | None, levels: Levels | None) -> tuple[np.ndarray, Facts]:
@@ -35,6 +35,6 @@ class ImageBytes(ABC):
             data = self._bytes(index)
         except OSError as error:
             raise LostImageError(reason(error)) from error
-        found = decode_expected(data, expected, levels)
-        self.depths.note(index, found[1].peak)
-        return found
+        result = decode_expected(data, expected, levels)
+        self.depths.note(index, result[1].peak)
+        return result

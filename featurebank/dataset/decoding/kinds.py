@@ -1,4 +1,4 @@
-"""What bytes are that are no image that can be read: the reason names it, so that the user knows what to do."""
+"""Names what unreadable bytes are, so that the user knows what to do."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNSUPPORTED = re.compile(
     r"|no codec|invalid value for samples|more samples",
     re.IGNORECASE,
 )
-"""What Pillow says of a file that is whole, but of a kind that it does not read."""
+"""Pillow's words for an intact file of a kind that it does not support."""
 
 _SOI_BYTES = 2
 _LENGTH_BYTES = 2
@@ -47,9 +47,9 @@ _MOST_READ_SAMPLES = 4
 
 
 def foreign(data: bytes) -> str:
-    """Says what bytes are that begin like no image of a known format."""
+    """Describes bytes that do not begin like a known image format."""
     what = _name(data[:_HEAD])
-    return "not an image (of a known format)" if what is None else f"not an image that can be read, but {what}"
+    return "not an image (of a known format)" if what is None else f"not a readable image, but {what}"
 
 
 def _name(head: bytes) -> str | None:
@@ -73,36 +73,36 @@ def _name(head: bytes) -> str | None:
 
 
 def _brand(head: bytes) -> str | None:
-    """Returns the format of a file that begins as those with the container of MP4 do; None where it is a video."""
+    """Returns the format of a file with the container of MP4; None for a video."""
     return next((name for mark, name in _BRANDS.items() if mark in head[8:32]), None)
 
 
 def failure(data: bytes, kind: str, error: Exception) -> str:
-    """Says why an image of a known format cannot be decoded: it is damaged, or whole, but of a kind that is not read.
+    """Explains why an image of a known format cannot be decoded: it is damaged, or of an unsupported kind.
 
     Args:
         data: the whole file.
-        kind: its format in Pillow's words, as "TIFF"; "" where that is not known.
-        error: what Pillow raised.
+        kind: Pillow's name of its format, as "TIFF"; "" if it is unknown.
+        error: the exception of Pillow.
     """
-    told = _one_line(error)
+    words = _one_line(error)
     try:
         look = {"JPEG": _jpeg_kind, "TIFF": _tiff_kind}.get(kind)
         what = look(data) if look else None
-    except Exception:  # noqa: BLE001 - damaged so that not even its header can be read
+    except Exception:  # noqa: BLE001 - so damaged that not even the header can be read
         what = None
     if what is not None:
-        return f"{what}, which is not read: save it as 8-bit grey or RGB"
-    if _UNSUPPORTED.search(told):
-        return f"a kind of {kind or 'image'} that is not read ({told}): save it as 8-bit grey or RGB"
+        return f"{what}, which is not supported: save it as 8-bit grey or RGB"
+    if _UNSUPPORTED.search(words):
+        return f"a kind of {kind or 'image'} that is not supported ({words}): save it as 8-bit grey or RGB"
     name = (_brand(data[:_HEAD]) if kind == "HEIF" else None) or kind or "image"  # users know HEIC, Pillow HEIF
-    return f"truncated or damaged {name}: {told}"
+    return f"truncated or damaged {name}: {words}"
 
 
 def _jpeg_kind(data: bytes) -> str | None:
-    """Says what is unusual about a JPEG; None where nothing is."""
+    """Returns what is unusual about a JPEG; None if nothing is."""
     place = _SOI_BYTES
-    while place + 10 <= len(data) and data[place] == 0xFF:  # noqa: PLR2004 - how every marker begins
+    while place + 10 <= len(data) and data[place] == 0xFF:  # noqa: PLR2004 - the first byte of every marker
         marker = data[place + 1]
         if marker == 0xFF:  # noqa: PLR2004 - padding
             place += 1
@@ -119,7 +119,7 @@ def _jpeg_kind(data: bytes) -> str | None:
 
 
 def _tiff_kind(data: bytes) -> str | None:
-    """Says what is unusual about the first page of a TIFF; None where nothing is."""
+    """Returns what is unusual about the first page of a TIFF; None if nothing is."""
     from PIL import TiffImagePlugin
 
     tags: Any = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if data[2:3] == b"\x2b" else 8])

@@ -1,4 +1,4 @@
-"""How grey values of more than eight bits become the 256 levels that networks were trained on."""
+"""Converts grey values of more than eight bits to the 256 levels that networks were trained on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from featurebank.errors import ConfigError
 
 WHOLE = 65535
-"""The largest value of 16 bits, which is white where no levels are given."""
+"""The largest 16-bit value, which is white unless levels are given."""
 
 _LOST = 4
-"""A warning where the largest value is below so small a part of the whole range."""
+"""A warning is given if the largest value is below this fraction (one in so many) of the whole range."""
 _NEAR_POWER = 0.9
 _ROWS = 256
 _MOST_PERCENT = 100
@@ -21,12 +21,12 @@ _MOST_PERCENT = 100
 
 @dataclass(frozen=True)
 class Levels:
-    """The value that becomes black and the one that becomes white; what lies between is scaled, the rest is cut.
+    """The values that become black and white; values between them are scaled, others are clipped.
 
     Args:
-        low: becomes 0.
-        high: becomes 255.
-        percent: whether the two are percentiles of each image's own values instead.
+        low: the value that becomes 0.
+        high: the value that becomes 255.
+        percent: whether the two are percentiles of each image's own values.
 
     Examples:
         >>> Levels.parse("0,4095").apply(np.array([[0, 2048, 4095, 9999]], np.uint16)).tolist()
@@ -41,7 +41,7 @@ class Levels:
 
     @classmethod
     def parse(cls, text: str) -> Levels:
-        """Reads "LOW,HIGH", "auto:LOW,HIGH" (percentiles of each image), or "auto" (its least and largest value).
+        """Parses "LOW,HIGH", "auto:LOW,HIGH" (percentiles of each image), or "auto" (its smallest and largest value).
 
         Raises:
             ConfigError: the text is none of these.
@@ -64,21 +64,21 @@ class Levels:
 
     @property
     def text(self) -> str:
-        """What `parse` reads: the same for the same levels."""
+        """The canonical text for `parse`: equal levels have equal texts."""
         values = f"{self.low:.15g},{self.high:.15g}"
         return f"auto:{values}" if self.percent else values
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Scales the values of one image: (h, w) numbers -> (h, w) uint8. NaN becomes black."""
         low, high = self._bounds(values) if self.percent else (self.low, self.high)
-        found = np.zeros(values.shape, np.uint8)
+        result = np.zeros(values.shape, np.uint8)
         if not low < high:
-            return found
-        for start in range(0, len(values), _ROWS):  # a large image is not held in eight bytes a pixel
+            return result
+        for start in range(0, len(values), _ROWS):  # so that a large image never takes eight bytes per pixel
             part = values[start : start + _ROWS].astype(np.float64)
             scaled = np.clip((part - low) * (255 / (high - low)), 0, 255)
-            found[start : start + _ROWS] = np.rint(np.nan_to_num(scaled)).astype(np.uint8)
-        return found
+            result[start : start + _ROWS] = np.rint(np.nan_to_num(scaled)).astype(np.uint8)
+        return result
 
     def _bounds(self, values: np.ndarray) -> tuple[float, float]:
         known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
@@ -89,23 +89,23 @@ class Levels:
 
 
 def parse_levels(text: str | None) -> Levels | None:
-    """Reads levels where any are given; see `Levels.parse`."""
+    """Parses levels; None stays None. See `Levels.parse`."""
     return None if text is None else Levels.parse(text)
 
 
 @dataclass
 class Depths:
-    """The largest values of the images of more than eight bits that were decoded, by their place in the dataset."""
+    """The largest values of the decoded images of more than eight bits, by their index in the dataset."""
 
     peaks: dict[int, float] = field(default_factory=dict)
 
     def note(self, index: int, peak: float | None) -> None:
-        """Notes an image; one of eight bits has no peak. May be called from several threads."""
+        """Records an image; an image of eight bits has no peak. May be called from several threads."""
         if peak is not None:
             self.peaks[index] = peak
 
     def warning(self, levels: Levels | None) -> str | None:
-        """Says what is lost of these images, if much is; None otherwise."""
+        """Returns a line on the loss in these images, if it is large; None otherwise."""
         if not self.peaks or (levels and levels.percent):
             return None
         peak, count = max(self.peaks.values()), len(self.peaks)
@@ -116,14 +116,14 @@ class Depths:
             left = int(peak) // 256 + 1
             return (
                 f"{of} more than 8 bits a pixel, and no value above {peak:g} of {WHOLE}: nearly black, as "
-                f"{left} of 256 levels {'is' if left == 1 else 'are'} left; give --levels 0,{_suggested(peak)}"
+                f"{left} of 256 levels {'is' if left == 1 else 'are'} left; use --levels 0,{_suggested(peak)}"
             )
         if peak > levels.high:
-            return f"{of} values up to {peak:g}, which --levels {levels.text} cuts at {levels.high:g}"
+            return f"{of} values up to {peak:g}, which --levels {levels.text} clips at {levels.high:g}"
         return None
 
 
 def _suggested(peak: float) -> int:
-    """Returns the upper level to suggest: the end of the bits that are in use where they are filled, else the peak."""
+    """Returns the upper level to suggest: the largest value of the used bits if it is nearly reached, else the peak."""
     end = (1 << int(peak).bit_length()) - 1
     return end if peak >= _NEAR_POWER * end else int(peak)

@@ -1,5 +1,4 @@
-"""The files that datasets are read from: tables, text lists, NPZ archives, CIFAR's batches, trees of folders.
+"""Readers of dataset files: tables, text lists, NPZ archives, CIFAR's batches, folder trees.
 
-Each reader gets a path or bytes that nobody vouches for, and returns columns or raises `DatasetError`. Open
-`table_files` first.
+Each reader takes an untrusted path or bytes, and returns columns or raises `DatasetError`. Open `table_files` first.
 """

@@ -1,4 +1,4 @@
-"""The pickled batches of CIFAR, read without trusting them: no name in the pickle is ever looked up in Python."""
+"""Reads the pickled batches of CIFAR without trusting them: no name in the pickle is ever looked up in Python."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def read_batch(data: bytes, label_key: str) -> tuple[np.ndarray, np.ndarray]:
         (n, 32, 32, 3) uint8 and (n,) int64.
 
     Raises:
-        ValueError: the file is no such batch.
-        pickle.UnpicklingError: the pickle is damaged, or names what a batch has no need of.
+        ValueError: the file is not such a batch.
+        pickle.UnpicklingError: the pickle is damaged, or names something that a batch does not need.
     """
     content = _load(data)
     if not isinstance(content, dict):
@@ -58,7 +58,7 @@ def read_batch(data: bytes, label_key: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Type:
-    """Stands in for numpy.dtype."""
+    """Replaces numpy.dtype."""
 
     def __init__(self, code: Any, *_: Any) -> None:
         self.code = code.decode("latin1") if isinstance(code, bytes) else code
@@ -70,7 +70,7 @@ class _Type:
 
 
 class _Parts:
-    """Stands in for numpy.ndarray: keeps what the pickle says, to be checked before numpy sees any of it."""
+    """Replaces numpy.ndarray: stores the pickle's values, which are checked before numpy sees them."""
 
     def __init__(self, *_: Any) -> None:
         self.shape: Any = None
@@ -83,14 +83,14 @@ class _Parts:
 
 
 def _frombuffer(data: Any, type_: Any, shape: Any, order: Any) -> _Parts:
-    """Stands in for numpy's function of this name, which newer pickles use."""
+    """Replaces numpy's function of this name, which newer pickles use."""
     parts = _Parts()
     parts.__setstate__((1, shape, type_, order != "C", data))
     return parts
 
 
 def _latin1(text: Any, *_: Any) -> bytes:
-    """Stands in for codecs.encode, by which old pickles written by Python 3 hold bytes."""
+    """Replaces codecs.encode, with which old pickles of Python 3 store bytes."""
     return str(text).encode("latin1")
 
 
@@ -108,7 +108,7 @@ class _Unpickler(pickle.Unpickler):
         try:
             return _STAND_INS[module, name]
         except KeyError:
-            message = f"the pickle names {module}.{name}, which no batch of CIFAR needs"
+            message = f"the pickle names {module}.{name}, which a batch of CIFAR does not need"
             raise pickle.UnpicklingError(message) from None
 
 
@@ -117,7 +117,7 @@ def _load(data: bytes) -> Any:
         return _Unpickler(io.BytesIO(data), encoding="bytes").load()
     except pickle.UnpicklingError:
         raise
-    except Exception as error:  # hostile bytes make pickle raise nearly anything
+    except Exception as error:  # pickle raises many types on hostile bytes
         message = f"damaged pickle: {error}"
         raise pickle.UnpicklingError(message) from error
 

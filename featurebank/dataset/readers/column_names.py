@@ -1,4 +1,4 @@
-"""Which column of a table holds the paths, which the labels and which the splits, whatever they are called."""
+"""Finds the columns of a table that hold paths, labels and splits, whatever their names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALIASES = {
     },
     "split": {"split", "splits", "subset", "partition"},
 }  # fmt: skip
-"""Usual names of the columns, in any case; blanks and hyphens stand for underscores."""
+"""Usual names of the columns, in any case; blanks and hyphens count as underscores."""
 
 _EXPECTED = "expected the columns path,label[,split] and any others, or their names in --columns path=A,label=B"
 
@@ -33,34 +33,33 @@ def choose_columns(
 
     Args:
         names: all columns.
-        asked: the names that the user gave for some of `KNOWN`.
-        problems: of the table.
+        asked: the user's names for some of `KNOWN`.
+        problems: collects the problems of the table.
 
     Returns:
-        The name of each column that is there, by "path", "label" and "split", and a line about those that are called
-        otherwise.
+        The name of each existing column, by "path", "label" and "split", and a note about those with other names.
 
     Raises:
-        DatasetError: one is missing or there several times, or it is not clear which it is.
+        DatasetError: a column is missing or occurs several times, or several columns could be meant.
     """
     if not any(names):
         problems.stop(f"is empty: {_EXPECTED}")
     for name in sorted({name for name in names if name and list(names).count(name) > 1}):
         problems.add(f"has the column '{name}' more than once")
-    found: dict[str, str] = {}
+    roles: dict[str, str] = {}
     for role in KNOWN:
         if (column := asked.get(role)) is not None and column not in names:
             problems.add(f"has no column '{column}', which --columns names for {role} (found {', '.join(names)})")
-        elif column := column or _by_name(role, names, set(found.values()) | set(asked.values()), problems):
-            found[role] = column
+        elif column := column or _by_name(role, names, set(roles.values()) | set(asked.values()), problems):
+            roles[role] = column
     problems.check()
-    guessed = [f"{role} is read from the column '{column}'" for role, column in found.items() if column != role]
-    told = guessed and set(found.items()) - set(asked.items()) - {(role, role) for role in KNOWN}
-    return found, [", ".join(guessed)] if told else []
+    guessed = [f"{role} is read from the column '{column}'" for role, column in roles.items() if column != role]
+    renamed = guessed and set(roles.items()) - set(asked.items()) - {(role, role) for role in KNOWN}
+    return roles, [", ".join(guessed)] if renamed else []
 
 
 def _by_name(role: str, names: Sequence[str], taken: set[str], problems: Problems) -> str | None:
-    """Returns the column that has the name of a role, or one of its usual other names."""
+    """Returns the column with the name of a role, or with one of its usual alternatives."""
     free = [name for name in names if name and name not in taken]
     if role in free:
         return role
@@ -70,11 +69,11 @@ def _by_name(role: str, names: Sequence[str], taken: set[str], problems: Problem
     if alike:
         choices = " or ".join(f"{role}={name}" for name in alike)
         problems.add(
-            f"has {counted(len(alike), 'column')} that may be the {role}, {', '.join(alike)}: give --columns {choices}"
+            f"has {counted(len(alike), 'column')} that may be the {role}, {', '.join(alike)}: use --columns {choices}"
         )
     elif role in NEEDED:
         near = difflib.get_close_matches(role, {name.lower() for name in free}, n=1, cutoff=0.5)
         meant = next((name for name in free if near and name.lower() == near[0]), None)
-        advice = f"is '{meant}' meant?" if meant else f"found {', '.join(names)}"
+        advice = f"did you mean '{meant}'?" if meant else f"found {', '.join(names)}"
         problems.add(f"has no column '{role}' ({advice}): {_EXPECTED}")
     return None

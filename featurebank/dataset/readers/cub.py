@@ -26,20 +26,20 @@ class _Table:
 
 
 def is_cub(folder: str) -> bool:
-    """Says whether a folder holds such tables."""
+    """Tells whether a folder holds such tables."""
     return all(os.path.isfile(f"{folder}/{name}") for name in (IMAGES, SPLIT))  # noqa: PTH113
 
 
 def read_cub(folder: str, problems: Problems) -> tuple[str, TableRows]:
-    """Reads the tables: images.txt and train_test_split.txt, and image_class_labels.txt and classes.txt if there.
+    """Reads images.txt and train_test_split.txt, and also image_class_labels.txt and classes.txt if they exist.
 
-    Where a class has no name, that of the image's folder is taken.
+    A class without a name gets the name of the image's folder.
 
     Returns:
-        The folder that the paths start from, and the rows.
+        The root of the paths, and the rows.
 
     Raises:
-        DatasetError: a table is missing, cannot be read, or the images are nowhere.
+        DatasetError: a table is missing or cannot be read, or no image exists.
     """
     images = _table(folder, IMAGES, problems)
     split = _table(folder, SPLIT, problems)
@@ -73,7 +73,7 @@ def _table(folder: str, name: str, problems: Problems) -> _Table:
         if not value.strip():
             problems.add(f"{name}, line {line.number}: '{line.text}', expected a number, a blank and a value")
         elif key in values:
-            problems.add(f"{name}, line {line.number}: the number {key} stands in line {lines[key]} already")
+            problems.add(f"{name}, line {line.number}: the number {key} is already in line {lines[key]}")
         else:
             values[key], lines[key] = value.strip(), line.number
     return _Table(name, values, lines)
@@ -89,7 +89,7 @@ def _check_partner(images: _Table, other: _Table, problems: Problems) -> None:
 
 
 def _class(image: str, path: str, labels: _Table | None, classes: _Table | None, problems: Problems) -> str:
-    """Returns the name of an image's class; what is missing is a problem already, or is one now."""
+    """Returns the name of an image's class; reports a missing class unless it has been reported before."""
     number = None if labels is None else labels.values.get(image)
     if labels is not None and number is not None and classes is not None:
         if number not in classes.values:

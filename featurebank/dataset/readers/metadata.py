@@ -1,4 +1,4 @@
-"""Further columns of a table: texts in, arrays of the narrowest type that holds them out."""
+"""Converts further columns of a table from texts to arrays of the narrowest type that holds them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def from_texts(texts: Sequence[str]) -> np.ndarray:
-    """Returns a column of a text file as an array.
+    """Converts a column of a text file to an array.
 
     Whole numbers become int64, other numbers float64, true and false bool, everything else str. A missing value, "",
-    is nan among numbers, which makes whole numbers float64 (those that float64 cannot hold exactly stay texts, as do
-    numbers with leading zeros, which are codes).
+    becomes nan among numbers, so that whole numbers become float64. Whole numbers that float64 cannot hold exactly stay
+    texts, and so do numbers with leading zeros, which are codes.
 
     Raises:
-        DatasetError: the array would take more than a gigabyte.
+        DatasetError: the array would need more than a gigabyte.
     """
     different = set(texts)
     filled = different - {""}
@@ -41,10 +41,10 @@ def from_texts(texts: Sequence[str]) -> np.ndarray:
 
 
 def strings(texts: Sequence[str]) -> np.ndarray:
-    """Returns an array of texts.
+    """Converts texts to an array.
 
     Raises:
-        DatasetError: it would take more than a gigabyte, because the longest text decides how much each takes.
+        DatasetError: the array would need more than a gigabyte, because the longest text determines the item size.
     """
     longest = max(map(len, texts), default=0)
     if 4 * longest * len(texts) > _MOST_BYTES:
@@ -54,7 +54,7 @@ def strings(texts: Sequence[str]) -> np.ndarray:
 
 
 def _whole(texts: Sequence[str], filled: set[str], *, missing: bool) -> np.ndarray:
-    values = [int(text) for text in filled if len(text) <= 20]  # noqa: PLR2004 - as long as the least of int64
+    values = [int(text) for text in filled if len(text) <= 20]  # noqa: PLR2004 - the length of the smallest int64
     exact = 2**53 if missing else 2**63
     if len(values) < len(filled) or not all(value in _INT64 and abs(value) <= exact for value in values):
         return strings(texts)

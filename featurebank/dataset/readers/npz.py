@@ -1,4 +1,4 @@
-"""Arrays out of a .npz file: nothing is unpickled, and nothing is unpacked that memory may not hold."""
+"""Reads arrays from a .npz file: nothing is unpickled, and nothing is unpacked that exceeds the memory limit."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _VERSIONS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.
 def read_npz(path: str) -> dict[str, np.ndarray]:
     """Returns the arrays of a .npz file.
 
-    Before anything is unpacked, the sizes are compared: what the archive says of each member, what the header of each
-    array says, and `--ram`. zipfile reads no more of a member than the archive says.
+    Before anything is unpacked, three sizes are compared: the archive's size of each member, the size in each array's
+    header, and `--ram`. zipfile reads no more of a member than the archive states.
 
     Raises:
-        DatasetError: the file is missing, damaged, another kind of file, larger than memory, or holds pickled objects.
+        DatasetError: the file is missing, damaged, of another kind, larger than `--ram`, or holds pickled objects.
     """
     try:
         with open_regular(path) as raw, zipfile.ZipFile(raw) as archive:
@@ -34,7 +34,7 @@ def read_npz(path: str) -> dict[str, np.ndarray]:
     except FileNotFoundError as error:
         message = f"there is no file '{path}': expected a .npz file; check the path"
         raise DatasetError(message) from error
-    except Exception as error:  # whatever zipfile, zlib and numpy raise on damaged or foreign bytes
+    except Exception as error:  # zipfile, zlib and numpy raise many types on damaged or foreign bytes
         message = f"cannot read '{path}': {_why(error)}; {_REMEDY}"
         raise DatasetError(message) from error
 
@@ -42,24 +42,24 @@ def read_npz(path: str) -> dict[str, np.ndarray]:
 def _check_sizes(path: str, size: int) -> None:
     if size > ram_limit():
         message = (
-            f"'{path}' unpacks to {size / 1e6:.0f} MB, the limit is {ram_limit() / 1e6:.0f} MB: give a larger --ram if "
-            "the file is what it should be, or save the images as files"
+            f"'{path}' unpacks to {size / 1e6:.0f} MB, the limit is {ram_limit() / 1e6:.0f} MB: use a larger --ram if "
+            "the file is as intended, or save the images as files"
         )
         raise DatasetError(message)
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """Reads one array; raises ValueError where it holds objects, or says that it is larger than its member."""
+    """Reads one array; raises ValueError if it holds objects, or claims to be larger than its member."""
     with archive.open(name) as member:
         shape, dtype = _header(member)
         if dtype.hasobject:
             message = "it holds pickled objects, which could run code"
             raise ValueError(message)
         size = dtype.itemsize
-        for side in shape:  # in whole numbers of Python, which do not overflow
+        for side in shape:  # Python's whole numbers do not overflow
             size *= side
         if member.tell() + size > archive.getinfo(name).file_size:
-            message = f"not a whole .npz file ({name} says that it holds {size} bytes, more than are there)"
+            message = f"not a whole .npz file ({name} claims to hold {size} bytes, more than there are)"
             raise ValueError(message)
     with archive.open(name) as member:
         return np.asarray(np.lib.format.read_array(member, allow_pickle=False))

@@ -1,4 +1,4 @@
-"""The files that a manifest may be: CSV by the standard library, Parquet by Arrow; columns out."""
+"""Reads the table files of manifests: CSV with the standard library, Parquet with Arrow."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ _BLOCK = 1 << 13
 _ARROW_ROWS = 1 << 16
 _MOST_SHRUNK = 100
 _TEXT_BYTES = 64
-"""What a text takes in memory at least."""
+"""Least memory of a text."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A manifest as it was read, checked for nothing but its form.
+    """A manifest as it was read; only its form has been checked.
 
     Args:
-        columns: the texts of each column that holds texts, by name; "path", "label" and "split" whatever the file
-            calls them.
-        arrays: the columns that the file holds as numbers or booleans, by name.
-        notes: what was left out.
-        place: says where a row stands, as "line 7".
+        columns: the texts of each text column, by name; "path", "label" and "split" whatever their names in the file.
+        arrays: the numeric and boolean columns, by name.
+        notes: notes about omitted columns.
+        place: returns the location of a row, as "line 7".
     """
 
     columns: dict[str, Sequence[str]]
@@ -45,16 +44,16 @@ class Table:
 
 
 def from_csv(data: bytes, delimiter: str, problems: Problems, asked: Mapping[str, str]) -> Table:
-    """Reads a CSV file: UTF-8 or UTF-16, names in the first line, quotes as `csv` has them.
+    """Reads a CSV file in UTF-8 or UTF-16, with names in the first line and the quotes of `csv`.
 
     Args:
         data: the file.
-        delimiter: what stands between columns, unless the first line has it nowhere and another usual one instead.
-        problems: of the table.
+        delimiter: the separator of columns, unless only another usual one occurs in the first line.
+        problems: collects the problems of the table.
         asked: the user's names for the columns "path", "label" and "split".
 
     Raises:
-        DatasetError: it is not such a file, or lacks a column.
+        DatasetError: it is not such a file, or a column is missing.
     """
     try:
         text = decode_text(data)
@@ -78,26 +77,27 @@ def from_csv(data: bytes, delimiter: str, problems: Problems, asked: Mapping[str
     lines: list[int] = []
 
     def place(row: int) -> str:
-        if not lines:  # counted on demand: a record may take several lines
+        if not lines:  # computed on demand: a record may span several lines
             lines.extend(line for line, _ in _records(text, delimiter))
         return f"line {lines[row + 1]}"
 
     unnamed = header.count("")
-    notes = [f"{unnamed} column{'' if unnamed == 1 else 's'} without a name: left out"] if unnamed else []
+    notes = [f"{unnamed} column{'' if unnamed == 1 else 's'} without a name: omitted"] if unnamed else []
     named: dict[str, Sequence[str]] = {name: column for name, column in zip(header, columns or (), strict=True) if name}
     return Table(_renamed(named, roles, notes), {}, (*renamed, *notes), place)
 
 
 def from_parquet(data: bytes, problems: Problems, asked: Mapping[str, str]) -> Table:
-    """Reads a Parquet file, block by block: what it unpacks to has to fit into `--ram`.
+    """Reads a Parquet file block by block; its unpacked size is limited by `--ram`.
 
     Args:
         data: the file.
-        problems: of the table.
+        problems: collects the problems of the table.
         asked: the user's names for the columns "path", "label" and "split".
 
     Raises:
-        DatasetError: it is no such file, lacks a column, or path, label or split is not of texts or whole numbers.
+        DatasetError: it is not such a file, a column is missing, or path, label or split has neither texts nor whole
+            numbers.
         MissingDependencyError: pyarrow is not installed.
     """
     try:
@@ -110,18 +110,18 @@ def from_parquet(data: bytes, problems: Problems, asked: Mapping[str, str]) -> T
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             _check_declared(file.metadata, problems)
             texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
-        # Texts stay as the file has them, each different one once: a long one in every row takes no more than one.
+        # Texts stay dictionary-encoded, each distinct one once: a long one in every row takes no more memory than one.
         with pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts) as file:
             return _from_arrow(_whole(file, problems), problems, asked)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         detail = " ".join(str(error).split())[:120]
-        problems.stop(f"is not a whole Parquet file ({detail}): write it anew")
+        problems.stop(f"is not a whole Parquet file ({detail}): write it again")
 
 
 def refuse_bombs(paths: Iterable[Path]) -> None:
-    """Refuses Parquet files for other readers: those that say that they unpack to far more than they are.
+    """Refuses Parquet files for other readers if they declare a far larger unpacked size than their own.
 
-    Images hardly shrink in a file, so a hundredfold is no set of images. What fits into `--ram` does no harm.
+    Images hardly compress, so a hundredfold size cannot be images. Files that fit into `--ram` are harmless.
 
     Raises:
         DatasetError: there is such a file.
@@ -131,15 +131,15 @@ def refuse_bombs(paths: Iterable[Path]) -> None:
 
     for path in paths:
         try:
-            found = pq.read_metadata(path)
+            metadata = pq.read_metadata(path)
         except (pa.ArrowException, OSError):
-            continue  # whoever reads it says what it is
-        if _declared(found) > max(ram_limit(), _MOST_SHRUNK * path.stat().st_size):
-            Problems(f"'{path}'").stop(_too_large(_declared(found)))
+            continue  # its reader will report it
+        if _declared(metadata) > max(ram_limit(), _MOST_SHRUNK * path.stat().st_size):
+            Problems(f"'{path}'").stop(_too_large(_declared(metadata)))
 
 
 def _whole(file: Any, problems: Problems) -> Any:
-    """Returns the table of a Parquet file; stops as soon as it is larger than memory may be used."""
+    """Returns the table of a Parquet file; stops as soon as it exceeds the memory limit."""
     import pyarrow as pa
 
     blocks, size = [], 0
@@ -156,9 +156,9 @@ def _reader(text: str, delimiter: str) -> Any:
 
 
 def _columns(reader: Iterator[list[str]], width: int) -> list[list[str]] | None:
-    """Returns the columns, or None where a record has not the right number of fields."""
+    """Returns the columns, or None if a record has the wrong number of fields."""
     columns: list[list[str]] = [[] for _ in range(width)]
-    # In blocks, whose records are gone before the garbage collector counts them: five times as fast for a million.
+    # In blocks whose records are freed before the garbage collector counts them: five times as fast for a million.
     while block := list(islice(reader, _BLOCK)):
         records = list(filter(None, block))  # without empty lines
         if set(map(len, records)) - {width}:
@@ -169,7 +169,7 @@ def _columns(reader: Iterator[list[str]], width: int) -> list[list[str]] | None:
 
 
 def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields each record, the header too, with the number of the line that it begins in."""
+    """Yields each record, including the header, with the number of its first line."""
     reader = _reader(text, delimiter)
     began = 1
     for record in reader:
@@ -179,40 +179,40 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _delimiter(text: str, expected: str) -> str:
-    """Returns what stands between the columns of a file."""
+    """Returns the separator of a file's columns."""
     first = next((line for line in io.StringIO(text) if line.strip()), "")
-    return next((found for found in (expected, ",", ";", "\t", "|") if found in first), expected)
+    return next((separator for separator in (expected, ",", ";", "\t", "|") if separator in first), expected)
 
 
 def _renamed(columns: dict[str, Any], roles: Mapping[str, str], notes: list[str]) -> dict[str, Any]:
-    """Returns columns under their own names, but those with a role under that; notes which had to go for it."""
-    found = {role: columns[name] for role, name in roles.items()}
+    """Renames the columns that have a role; adds a note about columns whose names these replace."""
+    renamed = {role: columns[name] for role, name in roles.items()}
     for name, column in columns.items():
         if name in roles.values():
             continue
         if name in KNOWN:
-            notes.append(f"column '{name}' is left out: '{roles.get(name)}' was asked for in its place")
+            notes.append(f"column '{name}' is omitted: '{roles.get(name)}' is used in its place")
         else:
-            found[name] = column
-    return found
+            renamed[name] = column
+    return renamed
 
 
-def _check_declared(found: Any, problems: Problems) -> None:
-    """Refuses a Parquet file that says that it unpacks to more than memory may be used."""
-    size = max(_declared(found), found.num_rows * found.num_columns * _TEXT_BYTES)
+def _check_declared(metadata: Any, problems: Problems) -> None:
+    """Refuses a Parquet file that declares a larger unpacked size than the memory limit."""
+    size = max(_declared(metadata), metadata.num_rows * metadata.num_columns * _TEXT_BYTES)
     if size > ram_limit():
         problems.stop(_too_large(size))
 
 
-def _declared(found: Any) -> int:
-    """Returns how many bytes the blocks of a Parquet file unpack to, by its own account."""
-    return sum(found.row_group(number).total_byte_size for number in range(found.num_row_groups))
+def _declared(metadata: Any) -> int:
+    """Returns the unpacked size in bytes that a Parquet file declares for its blocks."""
+    return sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
 
 
 def _too_large(size: int) -> str:
     return (
-        f"unpacks to {size / 1e6:.0f} MB or more, the limit is {ram_limit() / 1e6:.0f} MB: give a larger --ram if the "
-        "file is what it should be"
+        f"unpacks to {size / 1e6:.0f} MB or more, the limit is {ram_limit() / 1e6:.0f} MB: use a larger --ram if the "
+        "file is as intended"
     )
 
 
@@ -223,21 +223,21 @@ def _from_arrow(table: Any, problems: Problems, asked: Mapping[str, str]) -> Tab
     columns: dict[str, Sequence[str]] = {}
     arrays: dict[str, np.ndarray] = {}
     for name, column in named.items():
-        found = _texts(column) if name in KNOWN else _values(column)
-        if isinstance(found, np.ndarray):
-            arrays[name] = found
-        elif found is not None:
-            columns[name] = found
+        values = _texts(column) if name in KNOWN else _values(column)
+        if isinstance(values, np.ndarray):
+            arrays[name] = values
+        elif values is not None:
+            columns[name] = values
         elif name in KNOWN:
             problems.add(f"the column '{roles[name]}' is of type {column.type}: expected texts")
         else:
-            notes.append(f"column '{name}' is of type {column.type}, which is no metadata: left out")
+            notes.append(f"column '{name}' is of type {column.type}, which cannot be metadata: omitted")
     problems.check()
     return Table(columns, arrays, (*renamed, *notes), lambda row: f"row {row + 1}")
 
 
 def _texts(column: Any) -> Sequence[str] | None:
-    """Returns the texts, or the whole numbers as texts, of an Arrow column; None where it holds something else."""
+    """Returns the texts, or the whole numbers as texts, of an Arrow column; None for other types."""
     from pyarrow import types
 
     kind = column.type.value_type if types.is_dictionary(column.type) else column.type
@@ -246,12 +246,12 @@ def _texts(column: Any) -> Sequence[str] | None:
 
 
 def _values(column: Any) -> Sequence[str] | np.ndarray | None:
-    """Returns an Arrow column as an array or as texts; None where it is neither."""
+    """Returns an Arrow column as an array or as texts; None if it is neither."""
     import pyarrow as pa
     from pyarrow import types
 
     kind, whole = column.type, not column.null_count
-    exact = types.is_integer(kind) and kind not in (pa.uint64(), pa.int64())  # in float64, which has nan
+    exact = types.is_integer(kind) and kind not in (pa.uint64(), pa.int64())  # exact in float64, which has nan
     if whole and types.is_integer(kind) and kind != pa.uint64():
         return np.asarray(column.to_numpy(), np.int64)
     if whole and types.is_boolean(kind):
@@ -268,8 +268,8 @@ def _as_texts(column: Any) -> list[str]:
     known: dict[Any, str] = {None: ""}
     texts: list[str] = []
     for chunk in column.chunks:
-        found = chunk if hasattr(chunk, "dictionary") else chunk.dictionary_encode()
-        values = ["" if value is None else str(value) for value in found.dictionary.to_pylist()]
+        encoded = chunk if hasattr(chunk, "dictionary") else chunk.dictionary_encode()
+        values = ["" if value is None else str(value) for value in encoded.dictionary.to_pylist()]
         values = [known.setdefault(value, value) for value in values]
-        texts += ["" if index is None else values[index] for index in found.indices.to_pylist()]
+        texts += ["" if index is None else values[index] for index in encoded.indices.to_pylist()]
     return texts

@@ -1,4 +1,4 @@
-"""Text files as other programs write them: UTF-8 and UTF-16, with a byte order mark or without."""
+"""Decodes text files of other programs: UTF-8 and UTF-16, with or without a byte order mark."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _MANY = 0.25
 
 
 def decode_text(data: bytes) -> str:
-    """Returns the text of a file.
+    """Decodes the text of a file.
 
     Args:
-        data: UTF-8, or UTF-16 as spreadsheets and Windows tools write it.
+        data: UTF-8, or UTF-16 as spreadsheets and Windows programs write it.
 
     Raises:
-        ValueError: it is neither; the message says in which line, and what to do.
+        ValueError: it is neither; the message names the line, and says what to do.
 
     Example:
         >>> decode_text("path;label".encode("utf-16"))
@@ -34,6 +34,6 @@ def _encoding(data: bytes) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     even, odd = data[:_SAMPLE:2], data[1:_SAMPLE:2]
-    if odd.count(0) > _MANY * len(odd):  # letters of most tables are below 256: their other byte is zero
+    if odd.count(0) > _MANY * len(odd):  # most letters are below 256, so that their other byte is zero
         return "utf-16-le"
     return "utf-16-be" if even.count(0) > _MANY * len(even) else "utf-8"

@@ -1,4 +1,4 @@
-"""The lines of a text file that lists images: where a path ends and a label begins, and where the images lie."""
+"""Parses text files that list images: splits lines into paths and labels, and finds the images' folder."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _SAMPLE = 64
 
 @dataclass(frozen=True)
 class Line:
-    """A line that is not empty.
+    """A non-empty line.
 
     Args:
-        number: counted from 1.
-        text: without blanks at its ends.
+        number: line number, from 1.
+        text: the line without blanks at its ends.
     """
 
     number: int
@@ -44,7 +44,7 @@ def read_lines(path: str) -> list[Line]:
     try:
         data = read_regular(path)
     except OSError as error:
-        message = f"cannot read the list '{path}': {reason(error)}; expected a text file with a path a line"
+        message = f"cannot read the list '{path}': {reason(error)}; expected a text file with one path per line"
         raise DatasetError(message) from error
     try:
         text = decode_text(data)
@@ -52,23 +52,23 @@ def read_lines(path: str) -> list[Line]:
         message = f"list '{path}': {error}"
         raise DatasetError(message) from error
     lines = [Line(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
-    found = [line for line in lines if line.text]
-    if not found:
-        message = f"list '{path}' is empty: expected a path a line"
+    filled = [line for line in lines if line.text]
+    if not filled:
+        message = f"list '{path}' is empty: expected one path per line"
         raise DatasetError(message)
-    return found
+    return filled
 
 
 def split_line(text: str, root: str) -> tuple[str, str | None]:
-    """Splits "path" or "path label": the label is what follows the path after blanks, a tab or a comma.
+    """Splits "path" or "path label"; the label follows the path after blanks, a tab or a comma.
 
-    Paths may contain blanks and commas: a line that as a whole looks like the path of an image and is an existing file
-    is a path, and so is one that looks like it and could not be split. Otherwise the path ends with the suffix of an
-    image, or, where there is no such suffix, at the first separator; of several ways that whose file exists.
+    Paths may contain blanks and commas. So a line that looks like one image path is a path if that file exists, or if
+    the line could not be split. Otherwise the path ends with an image suffix or, without such a suffix, at the first
+    separator; among several ways, the one whose file exists is chosen.
 
     Args:
         text: the line, without blanks at its ends.
-        root: where relative paths start.
+        root: folder of relative paths.
 
     Returns:
         The path, and the label or None.
@@ -87,20 +87,20 @@ def split_line(text: str, root: str) -> tuple[str, str | None]:
 
 
 def exists(root: str, path: str) -> bool:
-    """Says whether there is such a file (of a URL nothing is known, and the answer is yes)."""
+    """Tells whether a file exists; URLs are not checked, and count as existing."""
     return is_url(path) or os.path.isfile(os.path.join(root, path))  # noqa: PTH113, PTH118 - strings, for a million lines
 
 
 def find_root(source: str, lines: Sequence[Line], places: Sequence[str]) -> str:
-    """Finds the folder that the paths of a list start from: the one in which most of a sample of them are.
+    """Finds the root of a list's paths: the folder that contains most of a sample of them.
 
     Args:
-        source: the list.
-        lines: of it.
-        places: the folders to look in, the likeliest first.
+        source: path of the list.
+        lines: lines of the list.
+        places: the folders to search, the likeliest first.
 
     Raises:
-        DatasetError: none of the sample is in any of them.
+        DatasetError: no sampled image is in any of them.
     """
     sample = [line.text for line in lines[:: max(1, len(lines) // _SAMPLE)]]
     hits = [sum(exists(place, split_line(text, place)[0]) for text in sample) for place in places]
@@ -108,8 +108,8 @@ def find_root(source: str, lines: Sequence[Line], places: Sequence[str]) -> str:
     if best == 0:
         folders = " and ".join(f"'{place}'" for place in places)
         message = (
-            f"none of {counted(len(sample), 'image')} that '{source}' lists is there, the first is '{sample[0]}': "
-            f"looked in {folders}; put the images or the list where the paths are right"
+            f"none of {counted(len(sample), 'image')} listed in '{source}' exists, the first is '{sample[0]}': "
+            f"searched {folders}; move the images or the list so that the paths are right"
         )
         raise DatasetError(message)
     return places[hits.index(best)]

@@ -1,4 +1,4 @@
-"""Which files below a folder are images: by suffix, at any depth, without hidden files and those of systems."""
+"""Lists the images below a folder: by suffix, at any depth, without hidden and system files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from featurebank.dataset.fingerprint import reason
 from featurebank.errors import DatasetError
 
 HEIC_SUFFIXES = frozenset({"heic", "heif"})
-"""What needs the package pillow-heif."""
+"""Suffixes that need the package pillow-heif."""
 
 SUFFIXES = frozenset(
     {
@@ -22,7 +22,7 @@ SUFFIXES = frozenset(
         "jp2", "j2k", "avif", *(HEIC_SUFFIXES if importlib.util.find_spec("pillow_heif") else ()),
     }
 )  # fmt: skip
-"""What makes a file an image, in any case."""
+"""Suffixes of images, in any case."""
 
 SYSTEM_FOLDERS = frozenset(
     {
@@ -30,24 +30,24 @@ SYSTEM_FOLDERS = frozenset(
         "$recycle.bin", "system volume information", "lost+found", "__macosx", "__pycache__",
     }
 )  # fmt: skip
-"""Folders that network disks, systems and archives put beside the user's, in any case: thumbnails, deleted files."""
+"""Folders of network disks, operating systems and archives, in any case: thumbnails, deleted files."""
 
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r"})
 
 _NAMED = 5
 _DEEPEST = 5
-"""Folders below this level are no class folders, and need not be remembered."""
+"""Folders below this level cannot be class folders, and need not be stored."""
 
 
 @dataclass
 class Listing:
-    """What lies below a folder.
+    """The content of a folder.
 
     Args:
-        files: of the images, paths relative to the root, with "/".
-        folders: those that may be class folders, written so that JSON can hold them.
-        others: how many files of each suffix lie in folders below the root and are no images.
-        notes: what the user should know.
+        files: the images, as paths relative to the root, with "/".
+        folders: possible class folders, written so that JSON can hold them.
+        others: number of files by suffix that are not images, in folders below the root.
+        notes: notes for the user.
     """
 
     files: list[str] = field(default_factory=list)
@@ -60,7 +60,7 @@ def image_files(directory: str) -> list[str]:
     """Returns the paths of all images below a directory, sorted.
 
     Raises:
-        DatasetError: there are none, or a folder cannot be listed.
+        DatasetError: there are no images, or a folder cannot be listed.
     """
     listing = list_images(directory)
     if not listing.files:
@@ -69,7 +69,7 @@ def image_files(directory: str) -> list[str]:
 
 
 def list_images(root: str) -> Listing:
-    """Lists the images at any depth; each real directory once, by its own path rather than by a link to it.
+    """Lists the images at any depth; each real directory once, by its own path rather than by a link.
 
     Raises:
         DatasetError: a folder cannot be listed.
@@ -79,14 +79,14 @@ def list_images(root: str) -> Listing:
     seen: set[tuple[int, int]] = set()
     while folders or links:
         linked = not folders
-        if linked:  # the last first, as the list is in reverse order
+        if linked:  # sorted in reverse, because the last one is taken first
             links.sort(reverse=True)
         name = links.pop() if linked else folders.pop()
         try:
-            status = os.stat(f"{root}/{name}")  # noqa: PTH116 - an object a folder is too slow for a million of them
+            status = os.stat(f"{root}/{name}")  # noqa: PTH116 - pathlib is too slow for a million folders
             if (status.st_dev, status.st_ino) in seen:
-                listing.notes.append(f"folder '{shown(name)}' is a link to one that is listed already: left out")
-                with contextlib.suppress(ValueError):  # a deep one is not there
+                listing.notes.append(f"folder '{shown(name)}' is a link to one that is already listed: omitted")
+                with contextlib.suppress(ValueError):  # a deep folder is not in the list
                     listing.folders.remove(shown(name))  # so that it does not count as an empty folder, too
                 continue
             seen.add((status.st_dev, status.st_ino))
@@ -94,7 +94,7 @@ def list_images(root: str) -> Listing:
         except OSError as error:
             message = (
                 f"cannot list the folder '{root}/{shown(name)}': {reason(error)}; "
-                "mend it or move it away, so that no class is missed in silence"
+                "repair it or move it away, so that no class is missed silently"
             )
             raise DatasetError(message) from error
     return listing
@@ -102,13 +102,13 @@ def list_images(root: str) -> Listing:
 
 def no_images(root: str, listing: Listing) -> DatasetError:
     """Returns the error for a folder without images."""
-    found = f", found {_by_suffix(listing.others)}" if listing.others else ""
-    looked = f"looked for the suffixes {' '.join(sorted(SUFFIXES))} at any depth"
-    return DatasetError(f"no images in '{root}': {looked}{found}")
+    others = f", found {_by_suffix(listing.others)}" if listing.others else ""
+    searched = f"searched for the suffixes {' '.join(sorted(SUFFIXES))} at any depth"
+    return DatasetError(f"no images in '{root}': {searched}{others}")
 
 
 def unread_note(others: Mapping[str, int]) -> list[str]:
-    """Returns a line about the files that were not read, if there are any."""
+    """Returns a note about the files that are not images, if there are any."""
     total = sum(others.values())
     if not total:
         return []
@@ -116,7 +116,7 @@ def unread_note(others: Mapping[str, int]) -> list[str]:
 
 
 def shown(name: str) -> str:
-    """Writes the bytes of a name that are not UTF-8 as backslash and digits, so that JSON and HDF5 can hold it."""
+    """Escapes the bytes of a name that are not UTF-8, so that JSON and HDF5 can hold it."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -125,7 +125,7 @@ def shown(name: str) -> str:
 
 
 def readable_ids(files: list[str]) -> dict[str, str]:
-    """Replaces, in place, the names that are not valid Unicode; returns the real name of each."""
+    """Replaces, in place, the names that are not valid Unicode; returns the real name of each replacement."""
     odd: dict[str, str] = {}
     strange = [index for index, name in enumerate(files) if not name.isascii() and shown(name) != name]
     taken = set(files) if strange else set()
@@ -140,7 +140,7 @@ def readable_ids(files: list[str]) -> dict[str, str]:
 
 
 def _by_suffix(others: Mapping[str, int]) -> str:
-    """Writes how many files of each suffix there are: the most frequent first, and how pictures among them are read."""
+    """Writes the number of files by suffix, the most frequent first, and how to read the images among them."""
     order = sorted(others.items(), key=lambda entry: (-entry[1], entry[0]))
     words = [f"{count} .{suffix}" if suffix else f"{count} without a suffix" for suffix, count in order[:_NAMED]]
     if rest := sum(count for _, count in order[_NAMED:]):
@@ -172,10 +172,10 @@ def _scan(root: str, folder: str, listing: Listing, folders: list[str], links: l
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    if not entry.is_symlink():  # these know their kind without asking the disk again
+    if not entry.is_symlink():  # these know their kind without another access to the disk
         return "file" if entry.is_file() else "folder" if entry.is_dir() else "other"
     try:
         mode = entry.stat().st_mode
     except OSError:
-        return "file"  # a link to nowhere: fingerprinting will say so
+        return "file"  # a broken link: fingerprinting will report it
     return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "other"

@@ -1,4 +1,4 @@
-"""Datasets that a run would download: what is known of them before."""
+"""Information on datasets that a run would download."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from featurebank.dataset.sources.remote import is_url
 
 
 def announced_dataset(spec: str) -> DatasetInfo | None:
-    """Returns what is known of a dataset that is not on this machine; None where loading it downloads nothing.
+    """Returns the known facts of a dataset that is not on this machine; None if loading it downloads nothing.
 
     Args:
-        spec: as for `load_dataset`.
+        spec: see `load_dataset`.
+
+    Example:
+        >>> announced_dataset("hf:beans").where
+        'from its hub'
     """
     known = {info.name: info for info in list_datasets()}
     if spec in known:

@@ -1,4 +1,4 @@
-"""Archives of photos: found on this machine or downloaded, checked, and unpacked whole or not at all."""
+"""Archives of photos: located on this machine or downloaded, verified, and unpacked atomically."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _WORDS = {
     "ReadTimeout": f"no answer in {_TIMEOUT} s",
     "ChunkedEncodingError": "the connection broke",
 }
-"""What the errors of a download mean."""
+"""Descriptions of download errors."""
 
 
 @dataclass(frozen=True)
 class PhotoArchive:
-    """A .tgz file of the world.
+    """A public .tgz file.
 
     Args:
         file: its name.
-        folder: the folder in it that is wanted.
-        urls: where it is, the first to try first.
-        size: in bytes.
-        sha256: of its bytes.
+        folder: the folder inside it to unpack.
+        urls: its addresses, in the order of trial.
+        size: size in bytes.
+        sha256: its SHA-256.
     """
 
     file: str
@@ -52,7 +52,7 @@ class PhotoArchive:
 
 
 def homes() -> list[Path]:
-    """Returns the folders that data sets lie in: $FEATUREBANK_DATA if it is set, and the user's cache."""
+    """Returns the folders of data sets: $FEATUREBANK_DATA if it is set, and the user's cache."""
     import pooch
 
     own = os.environ.get("FEATUREBANK_DATA")
@@ -60,16 +60,17 @@ def homes() -> list[Path]:
 
 
 def provide(name: str, archives: Sequence[PhotoArchive], places: Sequence[Path]) -> Path:
-    """Returns a folder that holds the unpacked folders of all archives.
+    """Returns a folder that contains the unpacked folders of all archives.
 
     Args:
-        name: of the dataset.
-        archives: what is needed.
-        places: where to look, for the folders and for the archives; the first is where a download goes.
+        name: name of the dataset.
+        archives: the archives.
+        places: where to search for the folders and the archives; downloads go to the first one.
 
     Raises:
-        DatasetError: an archive is neither here nor to be had, or not what it should be; the message says what to do.
-        DiskFullError: no space is left.
+        DatasetError: an archive is neither here nor downloadable, or is not the expected file; the message says what to
+            do.
+        DiskFullError: no space is left on the disk.
     """
     place = find(archives, places) or places[0]
     for archive in archives:
@@ -79,7 +80,7 @@ def provide(name: str, archives: Sequence[PhotoArchive], places: Sequence[Path])
 
 
 def find(archives: Sequence[PhotoArchive], places: Sequence[Path]) -> Path | None:
-    """Returns the first place that holds all archives, unpacked or not; None if none does."""
+    """Returns the first place that has all archives, unpacked or not; None if there is none."""
 
     def holds(place: Path, archive: PhotoArchive) -> bool:
         return (place / archive.folder).is_dir() or (place / archive.file).is_file()
@@ -99,7 +100,7 @@ def _obtain(name: str, archive: PhotoArchive, place: Path) -> Path:
                 return _download(url, archive, place)
         except FeatureBankError:
             raise
-        except (OSError, ValueError) as error:  # no network, no such host, another file
+        except (OSError, ValueError) as error:  # no network, no such host, or another file
             problems.append(f"{urlsplit(url).netloc}: {_why(error)}")
     elsewhere = "" if os.environ.get("FEATUREBANK_DATA") else f", or into a folder '{place.name}' in $FEATUREBANK_DATA"
     message = (
@@ -110,12 +111,12 @@ def _obtain(name: str, archive: PhotoArchive, place: Path) -> Path:
 
 
 def _why(error: Exception) -> str:
-    """Says in a few words why a download failed."""
+    """Describes in a few words why a download failed."""
     response = getattr(error, "response", None)
     if response is not None:
         return f"HTTP {response.status_code}"
     if isinstance(error, ValueError) and "hash" in str(error):
-        return "another file than expected, by its SHA-256"
+        return "not the expected file, by its SHA-256"
     return _WORDS.get(type(error).__name__) or _short(error)
 
 
@@ -125,35 +126,35 @@ def _check(path: Path, archive: PhotoArchive) -> None:
     if path.stat().st_size == archive.size and pooch.file_hash(str(path), "sha256") == archive.sha256:
         return
     message = (
-        f"'{path}' is not the file expected: {path.stat().st_size} bytes of {archive.size}, or another SHA-256 than "
-        f"{archive.sha256}; delete it and run again to fetch it"
+        f"'{path}' is not the expected file: it has {path.stat().st_size} bytes of {archive.size}, or another SHA-256 "
+        f"than {archive.sha256}; delete it and run again to download it"
     )
     raise DatasetError(message)
 
 
 def _download(url: str, archive: PhotoArchive, place: Path) -> Path:
-    """Downloads beside and renames when the checksum is right; pooch does that."""
+    """Downloads beside the target and renames the file if its checksum is right; pooch does both."""
     import pooch
 
     place.mkdir(parents=True, exist_ok=True)
     with DownloadBar(f"downloading {archive.file}") as bar:
         downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=_TIMEOUT)
-        found = pooch.retrieve(url, f"sha256:{archive.sha256}", archive.file, str(place), downloader=downloader)
-    return Path(found)
+        path = pooch.retrieve(url, f"sha256:{archive.sha256}", archive.file, str(place), downloader=downloader)
+    return Path(path)
 
 
 def _unpack(path: Path, archive: PhotoArchive, target: Path) -> None:
-    """Unpacks one folder of an archive beside its place, and renames it when it is whole."""
+    """Unpacks one folder of an archive beside the target, and renames it when it is complete."""
     _remove_abandoned(target.parent)
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{target.name}")
     try:
         with _explained(target.parent), explain_full_disk(target), tarfile.open(path) as tar:
             tar.extractall(temporary, members=_wanted(tar, archive.folder), filter="data")
             if hasattr(os, "sync"):
-                os.sync()  # one for ten thousand small files; a rename must not reach the disk before them
+                os.sync()  # one sync for ten thousand small files, because the rename must not reach the disk first
             _rename(temporary / archive.folder, target)
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        message = f"cannot unpack '{path}': {_short(error)}; delete it and run again to fetch it"
+        message = f"cannot unpack '{path}': {_short(error)}; delete it and run again to download it"
         raise DatasetError(message) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -162,7 +163,7 @@ def _unpack(path: Path, archive: PhotoArchive, target: Path) -> None:
 def _wanted(tar: tarfile.TarFile, folder: str) -> Iterator[tarfile.TarInfo]:
     for member in tar:
         path = PurePosixPath(member.name)
-        if path.parts[:1] == (folder,) and not path.name.startswith("._"):  # macOS puts such twins beside files
+        if path.parts[:1] == (folder,) and not path.name.startswith("._"):  # macOS adds such twins to files
             yield member
 
 
@@ -170,12 +171,12 @@ def _rename(folder: Path, target: Path) -> None:
     try:
         folder.rename(target)
     except OSError:
-        if not target.is_dir():  # else another process was faster
+        if not target.is_dir():  # otherwise another process was faster
             raise
 
 
 def _remove_abandoned(place: Path) -> None:
-    """Removes what killed processes left half unpacked; nobody unpacks for a day."""
+    """Removes half-unpacked folders of killed processes; unpacking never takes a day."""
     for path in place.glob(f"{TEMPORARY_PREFIX}*"):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _ABANDONED:
@@ -184,12 +185,12 @@ def _remove_abandoned(place: Path) -> None:
 
 @contextlib.contextmanager
 def _explained(place: Path) -> Iterator[None]:
-    """Turns the refusal of a folder that cannot be written into one line."""
+    """Turns a lack of write permission into a one-line error."""
     try:
         yield
     except PermissionError as error:
         message = (
-            f"cannot write into '{place}': {reason(error)}; set FEATUREBANK_DATA to a folder of your own, "
+            f"cannot write into '{place}': {reason(error)}; set FEATUREBANK_DATA to your own folder, "
             "or let somebody else unpack the archive there"
         )
         raise DatasetError(message) from error

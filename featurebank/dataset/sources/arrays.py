@@ -1,4 +1,4 @@
-"""Datasets that are arrays: the digits of scikit-learn and the user's .npz files."""
+"""Datasets that are arrays: the digits of scikit-learn, and the user's .npz files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Arrays:
         self._images = images
 
     def digest(self, index: int) -> str:
-        """Returns the digest of the image as `image` gives it, so that grey stored once or thrice is the same."""
+        """Returns the digest of the image as `image` returns it, so that grey stored with 1 or 3 channels is equal."""
         return digest.of_array(self.image(index, None))
 
     def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
@@ -48,7 +48,7 @@ class Arrays:
         return np.repeat(image[:, :, np.newaxis], 3, axis=2)
 
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
-        """Returns what an image is, from the shape of the array."""
+        """Returns the properties of an image, from the shape of the array."""
         height, width = self._images.shape[1:3]
         return Facts(width, height, "array", "RGB" if self._images.ndim == _COLOUR_NDIM else "L", rotated=False)
 
@@ -69,21 +69,21 @@ class ArraySplit:
 
 
 def load_digits(argument: str) -> Contents:
-    """Returns the 1797 handwritten digits of 8 x 8 pixels that come with scikit-learn."""
+    """Loads the 1797 handwritten digits of 8 x 8 pixels that come with scikit-learn."""
     from sklearn.datasets import load_digits as bundled
 
-    found = bundled()
-    images = np.rint(found.images * (255 / 16)).astype(np.uint8)
-    return from_parts("digits", "digits", [ArraySplit(None, images, found.target)], None)
+    bundle = bundled()
+    images = np.rint(bundle.images * (255 / 16)).astype(np.uint8)
+    return from_parts("digits", "digits", [ArraySplit(None, images, bundle.target)], None)
 
 
 def load_npz(argument: str) -> Contents:
-    """Reads a .npz file with the arrays x and y, or x_train and y_train, with x_val, y_val, x_test, y_test beside them.
+    """Loads a .npz file with the arrays x and y, or x_train and y_train and optionally x_val, y_val, x_test, y_test.
 
-    The names may be images and labels as well. x is (n, h, w), (n, h, w, 1) or (n, h, w, 3): uint8, other whole numbers
-    from 0 to 255, or floats from 0 to 1 (which are multiplied by 255 and rounded; floats beyond 1 are refused, because
-    what they mean is a guess). y is (n,) or (n, 1): names or whole numbers. `classes`, if there, names the numbers
-    0, 1, ... Classes named by strings are sorted by name, classes without names by number. Nothing is unpickled.
+    The names may also be images and labels. x is (n, h, w), (n, h, w, 1) or (n, h, w, 3): uint8, other whole numbers
+    from 0 to 255, or floats from 0 to 1 (they are multiplied by 255 and rounded; other floats are refused, because
+    their meaning would be a guess). y is (n,) or (n, 1): names or whole numbers. `classes`, if it exists, names the
+    numbers 0, 1, ... Named classes are sorted by name, classes without names by number. Nothing is unpickled.
 
     Args:
         argument: the file's path; `~` is the home directory.
@@ -99,18 +99,18 @@ def load_npz(argument: str) -> Contents:
 
 
 def npz_parts(path: str, members: Mapping[str, np.ndarray]) -> list[ArraySplit]:
-    """Finds the images and labels among the arrays of a .npz file.
+    """Returns the images and labels among the arrays of a .npz file.
 
     Raises:
-        DatasetError: they are not there, or not of a shape or type that can be used.
+        DatasetError: they are missing, or have an unusable shape or type.
     """
     for x, y in _NAMES:
         whole = [(None, x, y)]
         split: list[tuple[int | None, str, str]] = [(c, f"{x}_{s}", f"{y}_{s}") for c, s in enumerate(SPLITS)]
         for names in (whole, split):
-            found = [name for name in names if name[1] in members and name[2] in members]
-            if found and found[0] == names[0]:  # train has to be there
-                return [_part(path, members, *name) for name in found]
+            present = [name for name in names if name[1] in members and name[2] in members]
+            if present and present[0] == names[0]:  # train is required
+                return [_part(path, members, *name) for name in present]
     message = (
         f"'{path}' holds the arrays {', '.join(members) or '(none)'}: expected x and y, "
         "or x_train and y_train with x_test and y_test; write it with numpy.savez(file, x=images, y=labels)"
@@ -123,12 +123,12 @@ def from_parts(name: str, spec: str, parts: Sequence[ArraySplit], names: Sequenc
 
     Args:
         name: slug for directory names.
-        spec: the canonical text that loads it again.
-        parts: the splits; one part of no split if there are none.
-        names: what the labels 0, 1, ... are called; None if the labels are names, or numbers without names.
+        spec: the canonical specification that loads it again.
+        parts: the splits; a single part without a split if there are none.
+        names: names of the labels 0, 1, ...; None if the labels are names, or numbers without names.
 
     Raises:
-        DatasetError: there is no image, a label has no name, or the parts differ in shape.
+        DatasetError: there are no images, a label has no name, or the parts differ in shape.
     """
     if len({part.images.shape[1:] for part in parts}) > 1:
         shapes = ", ".join(str(part.images.shape[1:]) for part in parts)
@@ -157,7 +157,7 @@ def encode(spec: str, raw: np.ndarray, names: Sequence[str] | None) -> tuple[tup
     Args:
         spec: the dataset, for messages.
         raw: (n,) names or whole numbers.
-        names: what the labels 0, 1, ... are called; None if the labels are names, or numbers without names.
+        names: names of the labels 0, 1, ...; None if the labels are names, or numbers without names.
 
     Returns:
         The class names, sorted by name or by number, and (n,) int32 indices into them.
@@ -167,9 +167,9 @@ def encode(spec: str, raw: np.ndarray, names: Sequence[str] | None) -> tuple[tup
     """
     values, codes = np.unique(raw, return_inverse=True)
     if names is None:
-        found = [str(value) for value in values]
-        classes = in_order(found)
-        return classes, np.array([classes.index(name) for name in found], np.int32)[codes]
+        texts = [str(value) for value in values]
+        classes = in_order(texts)
+        return classes, np.array([classes.index(name) for name in texts], np.int32)[codes]
     if values.dtype.kind == "U":
         unknown = next((value for value in values if value not in names), None)
         positions = [] if unknown is not None else [names.index(value) for value in values]
@@ -178,7 +178,7 @@ def encode(spec: str, raw: np.ndarray, names: Sequence[str] | None) -> tuple[tup
         positions = [] if unknown is not None else values.tolist()
     if unknown is not None:
         message = (
-            f"'{spec}' has the label {str(unknown)!r}: expected one of the {len(names)} in classes; mend y or classes"
+            f"'{spec}' has the label {str(unknown)!r}: expected one of the {len(names)} in classes; fix y or classes"
         )
         raise DatasetError(message)
     classes = in_order(names)
@@ -189,7 +189,7 @@ def encode(spec: str, raw: np.ndarray, names: Sequence[str] | None) -> tuple[tup
 def _part(path: str, members: Mapping[str, np.ndarray], split: int | None, x: str, y: str) -> ArraySplit:
     images = _images(path, x, members[x])
     labels = members[y]
-    if labels.ndim == 2 and labels.shape[1] == 1:  # noqa: PLR2004 - as Keras has them
+    if labels.ndim == 2 and labels.shape[1] == 1:  # noqa: PLR2004 - as in Keras's datasets
         labels = labels[:, 0]
     if labels.ndim != 1 or len(labels) != len(images):
         message = f"{y} of '{path}' has the shape {labels.shape}: expected ({len(images)},), one label for each of {x}"
@@ -212,7 +212,7 @@ def _images(path: str, key: str, array: np.ndarray) -> np.ndarray:
     if array.dtype == np.uint8:
         return array
     images = np.empty(array.shape, np.uint8)
-    step = max(1, _BLOCK_BYTES // max(1, array[:1].nbytes))  # in blocks: floats are large, and a copy doubles them
+    step = max(1, _BLOCK_BYTES // max(1, array[:1].nbytes))  # in blocks: a copy of all floats would double the memory
     for start in range(0, len(array), step):
         images[start : start + step] = _to_bytes(path, key, array[start : start + step])
     return images
@@ -226,7 +226,7 @@ def _to_bytes(path: str, key: str, block: np.ndarray) -> np.ndarray:
         raise DatasetError(message)
     low, high = block.min(), block.max()
     if kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
-        message = f"{key} of '{path}' holds NaN or infinity: expected floats from 0 to 1; mend it and save it as uint8"
+        message = f"{key} of '{path}' holds NaN or infinity: expected floats from 0 to 1; fix it and save it as uint8"
         raise DatasetError(message)
     if low < 0 or high > most:
         name = "floats" if kind == "f" else "whole numbers"

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, from wherever they lie: the original archive, Keras' copy, a .npz file or folders."""
+"""CIFAR-10 and CIFAR-100, wherever they are: the original archive, Keras's copy, a .npz file or folders."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ _FORMS = {
 
 
 def load_cifar10(argument: str) -> Contents:
-    """Loads CIFAR-10: 60000 images of 32 x 32 in 10 classes, train and test given; `find` says from where."""
+    """Loads CIFAR-10: 60000 images of 32 x 32 in 10 classes, with given train and test splits; see `find`."""
     return _load("cifar10")
 
 
 def load_cifar100(argument: str) -> Contents:
-    """Loads CIFAR-100: 60000 images of 32 x 32 in 100 classes, train and test given; `find` says from where."""
+    """Loads CIFAR-100: 60000 images of 32 x 32 in 100 classes, with given train and test splits; see `find`."""
     return _load("cifar100")
 
 
 def find(name: str) -> Path | None:
-    """Looks for a CIFAR on this machine: in $FEATUREBANK_DATA/NAME, $FEATUREBANK_DATA, and the data sets of Keras.
+    """Locates CIFAR on this machine: in $FEATUREBANK_DATA/NAME, $FEATUREBANK_DATA, and Keras's datasets.
 
     Args:
         name: "cifar10" or "cifar100".
@@ -117,7 +117,7 @@ def _from_batches(place: Path, form: _Form) -> list[ArraySplit]:
         raise
     except (OSError, EOFError, KeyError, ValueError, zlib.error, tarfile.TarError, pickle.UnpicklingError) as error:
         detail = " ".join(str(error).split())[:160] or type(error).__name__
-        message = f"cannot read '{place}': {detail}; expected the files of {form.archive}: delete it and fetch it again"
+        message = f"cannot read '{place}': {detail}; expected the files of {form.archive}: delete it and run again"
         raise DatasetError(message) from error
     joined = [np.concatenate(column) for column in zip(*train, strict=True)]
     return [ArraySplit(TRAIN, joined[0], joined[1]), ArraySplit(TEST, images, labels)]
@@ -125,7 +125,7 @@ def _from_batches(place: Path, form: _Form) -> list[ArraySplit]:
 
 @contextlib.contextmanager
 def _reader(place: Path, form: _Form) -> Iterator[Callable[[str], bytes]]:
-    """Gives a function from the name of a batch to its bytes; nothing of an archive is written to the disk."""
+    """Yields a function from the name of a batch to its bytes; nothing of an archive is written to the disk."""
     if place.is_dir():
 
         def read_file(name: str) -> bytes:
@@ -141,7 +141,7 @@ def _reader(place: Path, form: _Form) -> Iterator[Callable[[str], bytes]]:
             _check_bytes(name, member.size)
             file = archive.extractfile(member)
             if file is None:
-                message = f"{name} is no file"
+                message = f"{name} is not a file"
                 raise ValueError(message)
             return file.read()
 

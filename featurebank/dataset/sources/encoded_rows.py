@@ -1,4 +1,4 @@
-"""Datasets of other libraries: rows that hold the bytes of an image file and a label, in splits with names."""
+"""Datasets of other libraries: rows with the bytes of an image file and a label, in named splits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LABEL_NAMES = ("label", "labels", "class", "target", "fine_label")
 
 _DETAIL = 240
 _ROW_BYTES = 100
-"""What an id and a label take in memory."""
+"""Memory of an id and a label."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class EncodedSplit:
     """The rows of one split.
 
     Args:
-        name: of the split, as the library has it; "" where there is but one.
-        code: the split's code; None where no split is given.
-        labels: a name or a whole number a row; None where a row has no label.
-        read: from a row to the bytes of its image file; raises OSError. It can be pickled.
+        name: the library's name of the split; "" if there is only one.
+        code: the split's code; None if no split is given.
+        labels: a name or a whole number per row; None for a row without a label.
+        read: returns the bytes of a row's image file; raises OSError. It can be pickled.
     """
 
     name: str
@@ -51,9 +51,9 @@ class Encoded(ImageBytes):
     """Images that are bytes in rows.
 
     Args:
-        readers: of the parts.
-        parts: (n,) which part an image is in.
-        rows: (n,) its row there.
+        readers: the readers of the parts.
+        parts: (n,) the part of each image.
+        rows: (n,) the row of each image in its part.
     """
 
     in_threads = True
@@ -65,7 +65,7 @@ class Encoded(ImageBytes):
         self.depths = Depths()
 
     def digest(self, index: int) -> str:
-        """Returns the digest of an image's bytes; raises OSError where it cannot be read."""
+        """Returns the digest of an image's bytes; raises OSError if they cannot be read."""
         return digest.of_bytes(self._bytes(index))
 
     def _bytes(self, index: int) -> bytes:
@@ -78,13 +78,13 @@ class Encoded(ImageBytes):
 
 
 def contents(spec: str, parts: Sequence[EncodedSplit], names: Sequence[str] | None, notes: Sequence[str]) -> Contents:
-    """Joins the splits into columns. Rows without a label are left out, with a note.
+    """Joins the splits into columns. Rows without a label are omitted, with a note.
 
     Args:
-        spec: the canonical text that loads it again.
+        spec: the canonical specification that loads it again.
         parts: the splits.
-        names: what the labels 0, 1, ... are called; None if the labels are names, or numbers without names.
-        notes: what the user should know.
+        names: names of the labels 0, 1, ...; None if the labels are names, or numbers without names.
+        notes: notes for the user.
 
     Raises:
         DatasetError: no row has a label, or a label has no name.
@@ -93,43 +93,43 @@ def contents(spec: str, parts: Sequence[EncodedSplit], names: Sequence[str] | No
     ids, labels, which, rows, codes = list[str](), list[Any](), list[int](), list[int](), list[int]()
     for number, part in enumerate(parts):
         prefix = f"{part.name}/" if part.name else ""
-        kept = [row for row, label in enumerate(part.labels) if label is not None and (not names or label != -1)]
-        unlabelled += len(part.labels) - len(kept)
-        ids += [f"{prefix}{row}" for row in kept]
-        labels += [part.labels[row] for row in kept]
-        which += [number] * len(kept)
-        rows += kept
-        codes += [TRAIN if part.code is None else part.code] * len(kept)
+        labelled = [row for row, label in enumerate(part.labels) if label is not None and (not names or label != -1)]
+        unlabelled += len(part.labels) - len(labelled)
+        ids += [f"{prefix}{row}" for row in labelled]
+        labels += [part.labels[row] for row in labelled]
+        which += [number] * len(labelled)
+        rows += labelled
+        codes += [TRAIN if part.code is None else part.code] * len(labelled)
     if not ids:
         message = f"'{spec}' has no row with an image and a label: expected at least one of each of two classes"
         raise DatasetError(message)
     classes, numbers = encode(spec, np.array(labels), names)
     pixels = Encoded([part.read for part in parts], np.array(which), np.array(rows))
     given = None if all(part.code is None for part in parts) else np.array(codes, np.int8)
-    left_out = [f"{counted(unlabelled, 'row')} without a label: left out"] if unlabelled else []
+    left_out = [f"{counted(unlabelled, 'row')} without a label: omitted"] if unlabelled else []
     name = path_name(spec.partition(":")[2], spec)
     return Contents(name, spec, classes, tuple(ids), numbers, pixels, given, (*notes, *left_out))
 
 
 def check_rows(spec: str, rows: int) -> None:
-    """Raises DatasetError where the labels of so many rows would not fit into `--ram`."""
+    """Raises DatasetError if the labels of this many rows would not fit into `--ram`."""
     if rows * _ROW_BYTES > ram_limit():
         message = (
-            f"'{spec}' says that it has {counted(rows, 'row')}, whose labels take {rows * _ROW_BYTES / 1e6:.0f} MB, "
+            f"'{spec}' claims to have {counted(rows, 'row')}, whose labels need {rows * _ROW_BYTES / 1e6:.0f} MB, "
             "the limit is "
-            f"{ram_limit() / 1e6:.0f} MB: give a larger --ram if it is what it should be"
+            f"{ram_limit() / 1e6:.0f} MB: use a larger --ram if the dataset is as intended"
         )
         raise DatasetError(message)
 
 
 def choose_splits(spec: str, names: Sequence[str]) -> tuple[list[tuple[str, int | None]], list[str]]:
-    """Decides which splits of a dataset are used as what.
+    """Decides how the splits of a dataset are used.
 
     Returns:
-        The names with their codes (None where there is but one), and a note about those that are left out.
+        The names with their codes (None if there is only one), and a note about the omitted ones.
 
     Raises:
-        DatasetError: there are several, and none is called train.
+        DatasetError: there are several, and none of them means train.
     """
     if len(names) == 1:
         return [(names[0], None)], []
@@ -138,44 +138,44 @@ def choose_splits(spec: str, names: Sequence[str]) -> tuple[list[tuple[str, int 
         message = f"'{spec}' has the splits {', '.join(names) or '(none)'}: expected train, and validation or test"
         raise DatasetError(message)
     others = [name for name in names if split_code(name) is None]
-    notes = [f"split {', '.join(others)} is neither train, validation nor test: left out"] if others else []
+    notes = [f"split {', '.join(others)} is neither train, validation nor test: omitted"] if others else []
     return [(name, code if len(known) > 1 else None) for name, code in known], notes
 
 
 def choose_column(spec: str, what: str, marked: Sequence[str], named: Sequence[str], columns: Sequence[str]) -> str:
-    """Finds the column of images or of labels.
+    """Chooses the column of images or of labels.
 
     Args:
         spec: the dataset, for messages.
         what: "image" or "label".
-        marked: the columns whose type says that they are.
-        named: the names to look for, where none is marked or several are.
-        columns: all columns that could be.
+        marked: the columns of a type that is only used for this.
+        named: the names to search for, if none or several are marked.
+        columns: all possible columns.
 
     Raises:
-        DatasetError: there is none, or it is not clear which.
+        DatasetError: there is no such column, or several are possible.
     """
     if len(marked) == 1:
         return marked[0]
-    found = next((name for name in named if name in (marked or columns)), None)
-    if found is None:
+    column = next((name for name in named if name in (marked or columns)), None)
+    if column is None:
         problem = (
             f"{counted(len(marked), 'column')} of {what}s, {', '.join(marked)}" if marked else f"no column of {what}s"
         )
         message = f"'{spec}' has {problem}: expected one, or one called {' or '.join(named[:2])}"
         raise DatasetError(message)
-    return found
+    return column
 
 
 @contextlib.contextmanager
 def foreign(spec: str, package: str) -> Iterator[None]:
-    """Turns whatever another library raises into one line, and what it prints into words on the error stream.
+    """Turns an exception of another library into one line, and redirects its output to standard error.
 
     Raises:
-        DatasetError: anything was raised that is no error of ours.
+        DatasetError: the library raised an exception that is not ours.
     """
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to --json
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is reserved for --json
             yield
     except FeatureBankError:
         raise

@@ -22,7 +22,7 @@ from featurebank.system import digest
 from featurebank.system.files import read_regular
 
 _MOST_BYTES = 1 << 30
-"""Of an image file."""
+"""Largest image file in bytes."""
 
 
 class Files(ImageBytes):
@@ -31,7 +31,7 @@ class Files(ImageBytes):
     Args:
         root: an absolute path.
         ids: paths relative to the root with "/".
-        odd: the real relative paths of the ids that are not written as they are.
+        odd: the real relative paths of the ids that had to be escaped.
     """
 
     in_threads = True
@@ -48,11 +48,11 @@ class Files(ImageBytes):
         return f"{self.root}/{self._odd.get(name, name)}"
 
     def digest(self, index: int) -> str:
-        """Returns the digest of a file's bytes; raises OSError where it cannot be read."""
+        """Returns the digest of a file's bytes; raises OSError if they cannot be read."""
         return digest.of_file(self.path(index), _MOST_BYTES)
 
     def stamp(self, index: int) -> Stamp | None:
-        """Returns what tells that a file has not changed."""
+        """Returns the stamp of a file; see `featurebank.dataset.fingerprint_cache`."""
         return stamp_of(self.path(index))
 
     def _bytes(self, index: int) -> bytes:
@@ -62,13 +62,13 @@ class Files(ImageBytes):
 def load(argument: str) -> Contents:
     """Lists a folder of class folders.
 
-    A class is a folder, and every image below it at any depth is of that class. Folders called train, val and test (in
-    any usual spelling) that hold class folders are splits, and numbered folders that hold the same class folders are
-    folds; see `featurebank.dataset.sources.layout`. Hidden files and those of systems are not looked at.
+    A class is a folder, and every image below it, at any depth, belongs to that class. Folders named train, val and
+    test (in any usual spelling) that contain class folders are splits. Numbered folders that contain the same class
+    folders are folds; see `featurebank.dataset.sources.layout`. Hidden and system files are ignored.
 
     Args:
-        argument: the folder's path; `~` is the home directory. "#layout=classes" or "#layout=splits" after it says what
-            its folders are, where they can be read in two ways.
+        argument: the folder's path; `~` is the home directory. A following "#layout=classes" or "#layout=splits" states
+            the meaning of its subfolders, if they are ambiguous.
 
     Raises:
         DatasetError: the folder is missing, cannot be listed, or is not laid out like this.
@@ -107,10 +107,10 @@ def load(argument: str) -> Contents:
 
 
 def absolute(path: str) -> str:
-    """Returns an absolute path, without following links: the user's own name for the place is kept.
+    """Returns an absolute path without following links, so that the user's own name for the place stays.
 
     Raises:
-        DatasetError: the path is not valid Unicode, so that it could be written into no file.
+        DatasetError: the path is not valid Unicode, so that no file could hold it.
     """
     full = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - pathlib cannot take out ".." without following links
     try:
@@ -127,31 +127,31 @@ def _check_root(root: str) -> None:
         message = f"there is no folder '{root}': expected a folder of class folders; check the path"
         raise DatasetError(message)
     if not os.path.isdir(root):  # noqa: PTH112 - strings throughout this module
-        message = f"'{root}' is not a folder: expected a folder of class folders; give the folder that holds them"
+        message = f"'{root}' is not a folder: expected a folder of class folders; use the folder that holds them"
         raise DatasetError(message)
 
 
-def _loose(files: Sequence[str], places: Sequence[tuple[ClassTree, str] | None], told: Sequence[str]) -> list[str]:
-    """Returns a line about the images that lie in no class folder, and in no folder that is told of already."""
-    prefixes = tuple(f"{folder}/" for folder in told)
-    loose = [name for name, place in zip(files, places, strict=True) if not (place or name.startswith(prefixes))]
-    if not loose:
+def _loose(files: Sequence[str], places: Sequence[tuple[ClassTree, str] | None], folders: Sequence[str]) -> list[str]:
+    """Returns a note about the images outside class folders, except in folders that have their own note."""
+    prefixes = tuple(f"{folder}/" for folder in folders)
+    outside = [name for name, place in zip(files, places, strict=True) if not (place or name.startswith(prefixes))]
+    if not outside:
         return []
-    number = "1 image lies" if len(loose) == 1 else f"{len(loose)} images lie"
-    return [f"{number} outside the class folders, the first is '{loose[0]}': left out"]
+    number = "1 image lies" if len(outside) == 1 else f"{len(outside)} images lie"
+    return [f"{number} outside the class folders, the first is '{outside[0]}': omitted"]
 
 
 def _empty(listing: Listing, parts: Iterable[ClassTree], classes: tuple[str, ...]) -> list[str]:
-    """Returns a line for each folder beside the class folders that holds no images."""
+    """Returns a note about each folder beside the class folders that has no images."""
     known, places = set(classes), {part.path for part in parts}
     beside = [name.rpartition("/") for name in sorted(listing.folders)]
     empty = [f"{place}/{last}" if place else last for place, _, last in beside if place in places and last not in known]
-    return [f"folder '{name}' holds no images: it is no class" for name in empty]
+    return [f"folder '{name}' has no images: it is not a class" for name in empty]
 
 
 def _given(codes: list[int | None]) -> np.ndarray | None:
     if set(codes) <= {None, TRAIN}:
-        return None  # nothing is held out, so that no split is given really
+        return None  # nothing is held out, so there is no given split
     return np.array(codes, np.int8)
 
 

@@ -25,7 +25,7 @@ from featurebank.errors import DatasetError, MissingDependencyError
 from featurebank.system.files import read_regular
 
 _SAVED = ("dataset_dict.json", "state.json")
-"""What `save_to_disk` leaves in a folder."""
+"""Files that `save_to_disk` writes into a folder."""
 
 
 class HubReader:
@@ -33,7 +33,7 @@ class HubReader:
 
     Args:
         table: a `datasets.Dataset` whose images are not decoded.
-        column: of the images.
+        column: name of the image column.
     """
 
     def __init__(self, table: Any, column: str) -> None:
@@ -56,12 +56,12 @@ def load(argument: str) -> Contents:
     """Loads a dataset of Hugging Face.
 
     Args:
-        argument: NAME[:CONFIG][@REVISION] on the hub, or the path of a folder: one that `save_to_disk` wrote, or one of
-            images or Parquet files as `datasets.load_dataset` reads them.
+        argument: NAME[:CONFIG][@REVISION] on the hub, or the path of a folder: one of `save_to_disk`, or one of images
+            or Parquet files that `datasets.load_dataset` can read.
 
     Raises:
         MissingDependencyError: the package is not installed.
-        DatasetError: there is no such dataset, or it is not one of images with labels.
+        DatasetError: there is no such dataset, or it does not consist of images with labels.
     """
     try:
         import datasets
@@ -71,15 +71,15 @@ def load(argument: str) -> Contents:
     place = _place(argument)
     spec = f"hf:{argument if place is None else place}"
     with foreign(spec, "datasets"):
-        found = _from_hub(datasets, argument) if place is None else _from_folder(datasets, place)
-        tables = dict(found) if isinstance(found, dict) else {"": found}
+        loaded = _from_hub(datasets, argument) if place is None else _from_folder(datasets, place)
+        tables = dict(loaded) if isinstance(loaded, dict) else {"": loaded}
         first = next(iter(tables.values()), None)
         if first is None:
             message = f"'{spec}' holds no data"
             raise DatasetError(message)
         image, label = _columns(spec, datasets, first.features)
-        chosen, notes = choose_splits(spec, list(tables))
-        check_rows(spec, sum(len(tables[name]) for name, _ in chosen))
+        splits, notes = choose_splits(spec, list(tables))
+        check_rows(spec, sum(len(tables[name]) for name, _ in splits))
         undecoded = datasets.Image(decode=False)
         parts = [
             EncodedSplit(
@@ -88,19 +88,19 @@ def load(argument: str) -> Contents:
                 tables[name][label][:],
                 HubReader(tables[name].select_columns([image]).cast_column(image, undecoded), image),
             )
-            for name, code in chosen
+            for name, code in splits
         ]
     return contents(spec, parts, getattr(first.features[label], "names", None), notes)
 
 
 def _place(argument: str) -> str | None:
-    """Returns the absolute path of a folder, or None where a name on the hub is meant."""
+    """Returns the absolute path of a folder, or None for a name on the hub."""
     looks_like_one = argument.startswith((".", "~")) or os.path.isabs(argument)  # noqa: PTH117
     path = absolute(argument)
     if not (looks_like_one or os.path.isdir(path)):  # noqa: PTH112
         return None
     if not os.path.isdir(path):  # noqa: PTH112
-        message = f"there is no folder '{path}': expected one that save_to_disk wrote, or one of images; check the path"
+        message = f"there is no folder '{path}': expected one of save_to_disk, or one of images; check the path"
         raise DatasetError(message)
     return path
 
@@ -119,7 +119,7 @@ def _from_hub(datasets: Any, argument: str) -> Any:
 
 
 def _columns(spec: str, datasets: Any, features: Any) -> tuple[str, str]:
-    """Returns the names of the columns of images and of labels."""
+    """Returns the names of the image column and of the label column."""
 
     def of_type(kind: Any) -> Sequence[str]:
         return [name for name, feature in features.items() if isinstance(feature, kind)]

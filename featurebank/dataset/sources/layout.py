@@ -1,9 +1,9 @@
-"""How a tree of folders is read: which folders are classes, and whether those above them are splits or folds.
+"""Interprets a folder tree: which folders are classes, and whether those above them are splits or folds.
 
-A folder is a class if images lie below it. Sibling folders that hold the same class folders are never classes: they
-are splits (train, val, test in their usual spellings) or folds (numbered folders). A folder that holds nothing but one
-other folder, which holds the class folders, is a wrapper, as an unpacked archive makes one. What can be read in two
-ways is refused, with the option that chooses.
+A folder is a class if there are images below it. Sibling folders that contain the same class folders are never classes:
+they are splits (train, val, test in their usual spellings) or folds (numbered folders). A folder that contains only one
+other folder, which contains the class folders, is a wrapper, as left by an unpacked archive. An ambiguous tree is
+refused, with the option that decides.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from featurebank.errors import DatasetError, unknown_name
 from featurebank.system.progress import enumerate_some
 
 LAYOUTS = ("classes", "splits")
-"""What the first-level folders can be said to be."""
+"""Possible meanings of the first-level folders."""
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", "trn"), TRAIN),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "devel", "development"), VAL),
     **dict.fromkeys(("test", "testing", "tst"), TEST),
 }
-"""The words for splits, in any case."""
+"""The names of splits, in any case."""
 
 EXPECTED = "expected FOLDER/CLASS/image.jpg, or FOLDER/train/CLASS/image.jpg with val and test beside train"
 
@@ -35,18 +35,18 @@ _NEUTRAL = frozenset(
         "split", "seg",
     }
 )  # fmt: skip
-"""Words beside the word for a split, as in "training_set" and "seg_train"."""
+"""Words beside the name of a split, as in "training_set" and "seg_train"."""
 _FOLD_WORDS = frozenset({"", "fold", "folds", "f", "k", "cv", "part", "split", "set", "group", "batch", "subset"})
 _NUMBERED = re.compile(r"(\D*?)[\W_]*([0-9]{1,6})")
 
 
 @dataclass
 class Folder:
-    """A folder below which images lie.
+    """A folder with images below it.
 
     Args:
-        images: how many lie directly in it.
-        folders: the folders in it below which images lie, by name.
+        images: number of images directly in it.
+        folders: its subfolders with images below them, by name.
     """
 
     images: int = 0
@@ -54,17 +54,17 @@ class Folder:
 
     @property
     def total(self) -> int:
-        """The number of images at any depth."""
+        """Number of images at any depth."""
         return self.images + sum(folder.total for folder in self.folders.values())
 
 
 @dataclass(frozen=True)
 class ClassTree:
-    """A folder whose folders are classes.
+    """A folder whose subfolders are classes.
 
     Args:
-        path: relative to the root with "/"; "" is the root.
-        split: the code of its split; None where its name says nothing about splits.
+        path: path relative to the root with "/"; "" is the root.
+        split: the code of its split; None if its name is not that of a split.
         fold: the number of its fold, or None.
     """
 
@@ -75,11 +75,11 @@ class ClassTree:
 
 @dataclass(frozen=True)
 class FolderLayout:
-    """Where the class folders lie.
+    """The location of the class folders.
 
     Args:
-        parts: the folders that hold them.
-        notes: what the user should know.
+        parts: the folders that contain them.
+        notes: notes for the user.
         left_out: folders, named in the notes, whose images belong to no part.
     """
 
@@ -89,7 +89,7 @@ class FolderLayout:
 
 
 def split_code(name: str) -> int | None:
-    """Returns the code of the split that a name means: "train", "Training_Set", "seg_train", "val2017"; None if none.
+    """Returns the code of the split that a name means, as "train", "Training_Set", "seg_train", "val2017"; else None.
 
     Example:
         >>> split_code("seg_train"), split_code("Test-Images"), split_code("trainset"), split_code("trains")
@@ -103,7 +103,7 @@ def split_code(name: str) -> int | None:
 
 
 def tree_of(files: Iterable[str]) -> Folder:
-    """Builds the tree of the folders of some files.
+    """Builds the folder tree of files.
 
     Args:
         files: paths relative to the root, with "/".
@@ -118,16 +118,16 @@ def tree_of(files: Iterable[str]) -> Folder:
 
 
 def find_layout(root: str, tree: Folder, choice: str | None = None) -> FolderLayout:
-    """Decides how a tree of folders is read.
+    """Decides how to interpret a folder tree.
 
     Args:
-        root: its path, for messages.
+        root: path of the tree, for messages.
         tree: the folders with images.
-        choice: one of `LAYOUTS`, where the user said what the first-level folders are.
+        choice: one of `LAYOUTS`, if the user stated the meaning of the first-level folders.
 
     Raises:
         UnknownNameError: there is no such layout.
-        DatasetError: there are no class folders, or it is not clear which they are.
+        DatasetError: there are no class folders, or the tree is ambiguous.
     """
     if choice is not None and choice not in LAYOUTS:
         raise unknown_name("layout", choice, LAYOUTS)
@@ -154,8 +154,8 @@ class _Place:
     """The folders that may be classes, splits or folds.
 
     Args:
-        root: for messages.
-        path: of the folder that holds them, relative to the root.
+        root: path of the dataset, for messages.
+        path: path of the folder that contains them, relative to the root.
         here: that folder.
     """
 
@@ -169,7 +169,7 @@ class _Place:
         self._strangers = [name for name in sorted(here.folders) if name not in self._codes]
 
     def as_splits(self, *, forced: bool) -> FolderLayout | None:
-        """Returns the layout if the folders are splits: train is among them, with class folders in it."""
+        """Returns the layout if the folders are splits: train is one of them, with class folders in it."""
         train = [name for name, code in self._codes.items() if code == TRAIN]
         if not train or (self._strangers and len(self._codes) == 1 and not forced):
             return None
@@ -198,7 +198,7 @@ class _Place:
         return FolderLayout(tuple(parts), tuple(notes), tuple(left_out))
 
     def as_folds(self) -> FolderLayout | None:
-        """Returns the layout if the folders are folds: they are numbered, and hold the same class folders."""
+        """Returns the layout if the folders are folds: they are numbered and contain the same class folders."""
         numbers: dict[str, int] = {}
         stems = set()
         for name in self._here.folders:
@@ -214,12 +214,12 @@ class _Place:
         order = sorted(numbers, key=numbers.__getitem__)
         note = (
             f"folders {enumerate_some(order)} are folds: 'heads --folds given' validates on each in turn, "
-            "and the splits are drawn across them"
+            "and the splits are independent of them"
         )
         return FolderLayout(tuple(ClassTree(self._inner[name][0], None, numbers[name]) for name in order), (note,))
 
     def refuse_second_reading(self) -> None:
-        """Raises DatasetError where folders that would be classes hold class folders of their own."""
+        """Raises DatasetError if folders that would be classes contain class folders themselves."""
         branching = self._branching()
         if not branching:
             return
@@ -231,29 +231,29 @@ class _Place:
         more = f", and {others} more {'has' if others == 1 else 'have'} their own" if others else ""
         message = (
             f"class '{first}' has class folders of its own ({enumerate_some(sorted(self._classes[first]))}){more}: "
-            f"did you mean '{self._full}/{first}'? {self._option('classes')} takes the folders of '{self._full}' for "
-            "the classes all the same"
+            f"did you mean '{self._full}/{first}'? {self._option('classes')} uses the folders of '{self._full}' as "
+            "the classes nevertheless"
         )
         raise DatasetError(message)
 
     def no_splits(self) -> DatasetError:
-        """Returns the error where the user said that the folders are splits, and their names do not tell which."""
-        found = enumerate_some(sorted(self._here.folders))
+        """Returns the error for folders that are splits according to the user, but not by their names."""
+        names = enumerate_some(sorted(self._here.folders))
         message = (
-            f"'{self._full}' holds {found}, which are not splits: expected train, with val and test beside it, or "
+            f"'{self._full}' contains {names}, which are not splits: expected train, with val and test beside it, or "
             "numbered folders with the same class folders"
         )
         return DatasetError(message)
 
     def passed_over(self) -> tuple[str, ...]:
-        """Returns a note where folders have the names of splits and are classes nevertheless."""
-        if len(self._codes) < 2 or not self._strangers:  # noqa: PLR2004 - one alone may be a class of vehicles
+        """Returns a note if folders have the names of splits, but are classes."""
+        if len(self._codes) < 2 or not self._strangers:  # noqa: PLR2004 - a single one may be a class of vehicles
             return ()
         names = ", ".join(self._codes)
-        return (f"folders {names} are classes, not splits, because '{self._strangers[0]}' lies beside them",)
+        return (f"folders {names} are classes, not splits, because '{self._strangers[0]}' is beside them",)
 
     def _branching(self) -> list[str]:
-        """Returns the folders that hold two folders of images or more, and no image themselves."""
+        """Returns the folders that contain at least two folders of images, and no images themselves."""
         return [
             name
             for name, (_, folder) in sorted(self._inner.items())
@@ -265,12 +265,12 @@ class _Place:
 
     def _left_out(self, name: str) -> str:
         total = self._here.folders[name].total
-        return f"its {'image is' if total == 1 else f'{total} images are'} left out"
+        return f"its {'image is' if total == 1 else f'{total} images are'} omitted"
 
     def _two_readings(self, alike: Sequence[str]) -> DatasetError:
         shared = sorted(set.intersection(*(self._classes[name] for name in alike[:2])) or self._classes[alike[0]])
         message = (
-            f"'{self._full}' can be read in two ways, as {enumerate_some(alike)} hold the same folders: "
+            f"'{self._full}' is ambiguous, because {enumerate_some(alike)} contain the same folders: "
             f"{enumerate_some(shared)} are the classes, and the folders above them splits ({self._option('splits')}); "
             "or "
             f"{enumerate_some(sorted(self._here.folders))} are the classes ({self._option('classes')})"
@@ -282,14 +282,14 @@ class _Place:
 
 
 def place_files(files: Sequence[str], parts: Sequence[ClassTree]) -> list[tuple[ClassTree, str] | None]:
-    """Returns the part and the class of each file, None for one that lies in no class folder.
+    """Returns the part and the class of each file; None for a file outside the class folders.
 
     Args:
         files: paths relative to the root, with "/".
-        parts: of the layout; none lies in another.
+        parts: the parts of the layout; none of them is inside another.
     """
     prefixes = [(f"{part.path}/" if part.path else "", part) for part in parts]
-    by_folder: dict[str, tuple[ClassTree, str] | None] = {}  # so that a million files share some thousand entries
+    by_folder: dict[str, tuple[ClassTree, str] | None] = {}  # a million files share some thousand entries
 
     def place(folder: str) -> tuple[ClassTree, str] | None:
         for prefix, part in prefixes:
@@ -297,17 +297,17 @@ def place_files(files: Sequence[str], parts: Sequence[ClassTree]) -> list[tuple[
                 return part, inside.split("/", 1)[0]
         return None
 
-    found = []
+    places = []
     for name in files:
         folder = name.rpartition("/")[0]
         if folder not in by_folder:
             by_folder[folder] = place(folder)
-        found.append(by_folder[folder])
-    return found
+        places.append(by_folder[folder])
+    return places
 
 
 def _unwrapped(path: str, folder: Folder) -> tuple[str, Folder]:
-    """Follows folders that hold nothing but one other folder, where several folders lie at the end of the way."""
+    """Follows folders that contain only one other folder, if several folders are at the end."""
     name, here = path, folder
     while len(here.folders) == 1 and (here is folder or not here.images):
         last, here = next(iter(here.folders.items()))
@@ -322,4 +322,4 @@ def _joined(path: str, name: str) -> str:
 
 
 def _flat(root: str, path: str = "") -> DatasetError:
-    return DatasetError(f"images lie directly in '{_joined(root, path)}', in no class folder: {EXPECTED}")
+    return DatasetError(f"images are directly in '{_joined(root, path)}', not in a class folder: {EXPECTED}")

@@ -1,4 +1,4 @@
-"""Datasets that are text files of paths: a list for each split, beside the images."""
+"""Datasets that are text files of paths: one list for each split, beside the images."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ _ORDERS = {1: (UNDECIDED,), 2: (TRAIN, TEST), 3: (TRAIN, VAL, TEST)}
 
 
 def load(argument: str) -> Contents:
-    """Reads lists of images: each line a path, or a path and a label.
+    """Loads lists of images: each line is a path, or a path and a label.
 
-    Without labels the class is the name of an image's folder. Paths start from the list's folder or from `images` in
-    it (of a list in a folder called `lists`, from those of the folder above too); absolute paths and URLs may be
-    listed. The tables of CUB-200-2011 are understood as well: images.txt, train_test_split.txt and their partners.
+    Without labels, the class is the name of an image's folder. Paths are relative to the list's folder or to `images`
+    in it (for a list in a folder named `lists`, also to those of the parent folder); absolute paths and URLs may be
+    listed, too. The tables of CUB-200-2011 are also supported: images.txt, train_test_split.txt and their partners.
 
     Args:
-        argument: a folder that holds train.txt, and val.txt and test.txt where there are any, itself or in `lists`; or
-            such files themselves, with commas between them: train, test or train, val, test. One file alone is split
-            by content.
+        argument: a folder with train.txt and optionally val.txt and test.txt, in it or in `lists`; or such files
+            themselves, separated by commas: train, test or train, val, test. A single file is split by content.
 
     Raises:
         ConfigError: there are more than three lists.
-        DatasetError: a list is missing or wrong (several problems at once, with their lines), or no image is there.
+        DatasetError: a list is missing or wrong (several problems at once, with their lines), or no image exists.
     """
     place = absolute(argument)
     if os.path.isdir(place):  # noqa: PTH112
@@ -42,7 +41,7 @@ def load(argument: str) -> Contents:
             root, rows = read_cub(place, problems)
             return _contents(place, place, root, rows, problems)
         return _from_lists(place, place, _files(place))
-    if os.path.isfile(place):  # noqa: PTH113 - also where its name has a comma
+    if os.path.isfile(place):  # noqa: PTH113 - also if its name contains a comma
         return _from_lists(os.path.dirname(place), place, {UNDECIDED: place})  # noqa: PTH120
     files = [absolute(part.strip()) for part in argument.split(",") if part.strip()]
     if len(files) not in _ORDERS:
@@ -53,31 +52,31 @@ def load(argument: str) -> Contents:
 
 
 def holds_lists(folder: str) -> bool:
-    """Says whether a folder is one for `load`."""
+    """Tells whether `load` can load a folder."""
     return is_cub(folder) or bool(_found(folder))
 
 
 def _found(folder: str) -> dict[int, str]:
-    """Returns the list of each split, where train has one."""
+    """Returns the list of each split, if there is one for train."""
     for place in (folder, f"{folder}/lists"):
-        found = {
+        lists = {
             code: next((path for name in names if os.path.isfile(path := f"{place}/{name}")), "")  # noqa: PTH113
             for code, names in _NAMES.items()
         }
-        if found[TRAIN]:
-            return {code: path for code, path in found.items() if path}
+        if lists[TRAIN]:
+            return {code: path for code, path in lists.items() if path}
     return {}
 
 
 def _files(folder: str) -> dict[int, str]:
-    found = _found(folder)
-    if not found:
+    lists = _found(folder)
+    if not lists:
         message = (
-            f"no lists in '{folder}': expected train.txt, and val.txt and test.txt if there are any, in it or in "
-            "'lists'; or images.txt and train_test_split.txt, as CUB-200-2011 has them"
+            f"no lists in '{folder}': expected train.txt and optionally val.txt and test.txt, in it or in 'lists'; "
+            "or images.txt and train_test_split.txt, as in CUB-200-2011"
         )
         raise DatasetError(message)
-    return found if len(found) > 1 else {UNDECIDED: found[TRAIN]}
+    return lists if len(lists) > 1 else {UNDECIDED: lists[TRAIN]}
 
 
 def _from_lists(folder: str, spec: str, files: Mapping[int, str]) -> Contents:
@@ -85,19 +84,19 @@ def _from_lists(folder: str, spec: str, files: Mapping[int, str]) -> Contents:
     roots = {path: find_root(path, lines, _places(path)) for path, lines in read.items()}
     common = os.path.commonpath(roots.values())
     problems = Problems(f"lists '{spec}'")
-    found = [
+    images = [
         (code, _below(common, roots[path], image), label, f"{os.path.basename(path)}, line {line.number}")  # noqa: PTH119
         for code, path in files.items()
         for line in read[path]
         for image, label in [split_line(line.text, roots[path])]
     ]
-    codes, paths, labels, places = zip(*found, strict=True)
+    codes, paths, labels, places = zip(*images, strict=True)
     names = _class_names(paths, labels, places, problems)
     return _contents(folder, spec, common, TableRows(paths, names, codes, places.__getitem__), problems)
 
 
 def _below(common: str, root: str, path: str) -> str:
-    """Returns a path that starts from one list's root as one that starts from the root of all."""
+    """Turns a path relative to one list's root into one relative to the common root."""
     path = path.replace(os.sep, "/")
     if root == common or os.path.isabs(path) or is_url(path):  # noqa: PTH117 - strings, for a million lines
         return path
@@ -105,7 +104,7 @@ def _below(common: str, root: str, path: str) -> str:
 
 
 def _places(path: str) -> list[str]:
-    """Returns where the images of a list may lie."""
+    """Returns the possible folders of a list's images."""
     folder = os.path.dirname(path)  # noqa: PTH120
     above, _, last = folder.rpartition("/")
     beside = [f"{above}/images", above or "/"] if last == "lists" else []
@@ -119,20 +118,20 @@ def _class_names(
     names = list(labels) if labelled else [path.rpartition("/")[0].rpartition("/")[2] for path in paths]
     for path, name, place in zip(paths, names, places, strict=True):
         if not name:
-            why = "has no label, but others have" if labelled else "has no label and lies in no folder"
+            why = "has no label, but others have" if labelled else "has no label and is in no folder"
             problems.add(f"{place}: '{path}' {why}")
     return [name or "" for name in names]
 
 
 def _contents(folder: str, spec: str, root: str, rows: TableRows, problems: Problems) -> Contents:
-    found = columns(rows, problems)
+    table = columns(rows, problems)
     return Contents(
         name=path_name(folder, spec),
         spec=f"lists:{spec}",
-        classes=found.classes,
-        ids=found.ids,
-        labels=found.labels,
-        pixels=Paths(root, found.ids),
-        given=found.given,
-        notes=found.notes,
+        classes=table.classes,
+        ids=table.ids,
+        labels=table.labels,
+        pixels=Paths(root, table.ids),
+        given=table.given,
+        notes=table.notes,
     )

@@ -1,4 +1,4 @@
-"""Images at paths that a table lists: below one root, absolute, or behind URLs, in any mixture."""
+"""Images at listed paths: relative to one root, absolute, or URLs, in any mixture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Paths(Files):
     """Images at listed paths.
 
     Args:
-        root: where relative paths start: an absolute path or a URL.
+        root: base of relative paths: an absolute path or a URL.
         ids: the paths, relative with "/", absolute, or URLs.
 
     Raises:
@@ -37,11 +37,11 @@ class Paths(Files):
         return name if is_url(name) or os.path.isabs(name) else f"{self.root}/{name}"  # noqa: PTH117 - strings, as in `Files`
 
     def stamp(self, index: int) -> Stamp | None:
-        """Returns the stamp of a file; None for what lies behind a URL, which is fetched again."""
+        """Returns the stamp of a file; None for a URL, which is downloaded again."""
         return None if is_url(self.path(index)) else super().stamp(index)
 
     def digest(self, index: int) -> str:
-        """Returns the digest of a file's bytes; raises OSError where it cannot be read."""
+        """Returns the digest of a file's bytes; raises OSError if they cannot be read."""
         path = self.path(index)
         return digest.of_bytes(fetch(path)) if is_url(path) else super().digest(index)
 

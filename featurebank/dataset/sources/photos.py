@@ -47,11 +47,11 @@ BIRDS = (
 
 
 def load_flowers(argument: str, archives: Sequence[PhotoArchive] = FLOWERS) -> Contents:
-    """Loads the flowers: 3670 photos in 5 classes; looked for as `where_flowers` says, else downloaded (229 MB).
+    """Loads the flowers: 3670 photos in 5 classes, from the place of `where_flowers`, else downloaded (229 MB).
 
     Args:
-        argument: nothing.
-        archives: what is downloaded.
+        argument: ignored.
+        archives: the archives to download.
 
     Raises:
         DatasetError: they are not here and cannot be downloaded; the message says which file to put where.
@@ -61,11 +61,11 @@ def load_flowers(argument: str, archives: Sequence[PhotoArchive] = FLOWERS) -> C
 
 
 def load_birds(argument: str, archives: Sequence[PhotoArchive] = BIRDS) -> Contents:
-    """Loads the birds: 6033 photos in 200 classes, train and test given; else downloaded (680 MB).
+    """Loads the birds: 6033 photos in 200 classes, with given train and test splits; downloads them if needed (680 MB).
 
     Args:
-        argument: nothing.
-        archives: what is downloaded.
+        argument: ignored.
+        archives: the archives to download.
 
     Raises:
         DatasetError: they are not here and cannot be downloaded; the message says which file to put where.
@@ -75,12 +75,12 @@ def load_birds(argument: str, archives: Sequence[PhotoArchive] = BIRDS) -> Conte
 
 
 def where_flowers() -> Path | None:
-    """Returns where the flowers or their archive are: $FEATUREBANK_DATA, `flowers` in it, or the user's cache."""
+    """Returns the place of the flowers or their archive: $FEATUREBANK_DATA, `flowers` in it, or the user's cache."""
     return _classes_of_flowers() or find(FLOWERS, _flower_places())
 
 
 def where_birds() -> Path | None:
-    """Returns where the birds or their archives are: `birds` in $FEATUREBANK_DATA or in the user's cache."""
+    """Returns the place of the birds or their archives: `birds` in $FEATUREBANK_DATA or in the user's cache."""
     return find(BIRDS, _bird_places())
 
 
@@ -93,7 +93,7 @@ def _bird_places() -> list[Path]:
 
 
 def _classes_of_flowers() -> Path | None:
-    """Returns a folder `flowers` that holds the class folders itself."""
+    """Returns a folder `flowers` that contains the class folders itself."""
 
     def holds_classes(place: Path) -> bool:
         inside = [entry.name for entry in place.iterdir() if entry.is_dir()] if place.is_dir() else []

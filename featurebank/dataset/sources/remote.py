@@ -1,4 +1,4 @@
-"""Files behind URLs, through fsspec: with time limits, and tried again where that may help."""
+"""Reads files behind URLs through fsspec, with time limits and retries."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from featurebank.errors import DatasetError, MissingDependencyError
 
 PAUSES = (0.5, 1.5, 4.0)
-"""Seconds before each further try."""
+"""Seconds to wait before each retry."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*(::[A-Za-z][A-Za-z0-9+.\-]*)*://")
 _LIMITS = {"total": 300, "sock_connect": 10, "sock_read": 30}
-"""Seconds: for a whole file, until a server takes the call, between two pieces."""
+"""Seconds: for a whole file, for the connection, and between two pieces of data."""
 
 _TRANSIENT = (408, 425, 429)
 _NOT_FOUND = (404, 410)
@@ -23,20 +23,20 @@ _REASON_LENGTH = 160
 _PATIENCE = 5
 
 _failed: dict[str, int] = {}
-"""How many files in a row could not be had from a server."""
+"""Number of successive failed files by server."""
 
 
 def is_url(path: str) -> bool:
-    """Says whether a path is a URL ("https://...", "s3://...") and not a file of this machine."""
+    """Tells whether a path is a URL ("https://...", "s3://..."), not a local file."""
     return _URL.match(path) is not None
 
 
 def check_urls(urls: Iterable[str]) -> None:
-    """Checks that there is something to read each kind of URL with.
+    """Checks that each kind of URL can be read.
 
     Raises:
         MissingDependencyError: a package is not installed.
-        DatasetError: a kind that nobody knows.
+        DatasetError: a kind is unknown.
     """
     for protocol in sorted({name for url in urls for name in url.split("://", 1)[0].lower().split("::")}):
         try:
@@ -55,18 +55,18 @@ def check_urls(urls: Iterable[str]) -> None:
 def fetch(url: str) -> bytes:
     """Reads a whole file; may be called from several threads.
 
-    A broken connection and an answer that says "later" or "my fault" (408, 429, 5xx) are tried again after `PAUSES`;
-    but of a server that failed for `_PATIENCE` files in a row only once a file, so that a dead one costs no night.
+    Broken connections and temporary errors of the server (408, 429, 5xx) are retried after `PAUSES`. A server that
+    failed for `_PATIENCE` successive files gets only one try per file, so that a dead server costs little time.
 
     Raises:
-        OSError: it cannot be read; the message is the reason alone.
+        OSError: the file cannot be read; the message is only the reason.
     """
     server = url.split("/", 3)[2]
     pauses = PAUSES if _failed.get(server, 0) < _PATIENCE else ()
     for pause in (*pauses, None):
         try:
             data = _read(url)
-        except Exception as error:  # what a file system may raise is its own affair
+        except Exception as error:  # a file system of fsspec may raise any type
             passing = _passing(error)
             if pause is None or not passing:
                 _failed[server] = _failed.get(server, 0) + 1 if passing else 0
@@ -94,13 +94,13 @@ def _options(url: str) -> dict[str, Any]:
 
 
 def _passing(error: Exception) -> bool:
-    """Says whether the same call may succeed a little later."""
+    """Tells whether the same call may succeed a little later."""
     status = getattr(error, "status", None)
     if isinstance(status, int) and status:
         return status >= _SERVER_ERRORS or status in _TRANSIENT
     if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, ValueError, ImportError)):
         return False
-    # aiohttp's own errors of a connection are no OSErrors.
+    # The connection errors of aiohttp are not OSErrors.
     return isinstance(error, OSError) or type(error).__module__.startswith(("aiohttp", "botocore", "gcsfs"))
 
 
@@ -115,4 +115,4 @@ def _reason(url: str, error: Exception, tries: int) -> str:
     if isinstance(status, int) and status:
         return f"refused by the server{again} (HTTP {status})"
     detail = " ".join(str(error).split())[:_REASON_LENGTH] or type(error).__name__
-    return f"could not be fetched{again} ({detail})"
+    return f"could not be downloaded{again} ({detail})"

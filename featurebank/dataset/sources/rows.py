@@ -1,4 +1,4 @@
-"""Datasets that are tables: rows of path, label and split, checked as a whole before any image is looked at."""
+"""Datasets that are tables: rows of path, label and split, checked as a whole before any image is read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWN = 5
 
 @dataclass
 class Problems:
-    """What is wrong with a table: the first few in full, the others counted, all told at once.
+    """The problems of a table: the first few in full, the others counted, reported all at once.
 
     Args:
         source: the table, as "manifest 'photos.csv'".
@@ -28,18 +28,18 @@ class Problems:
     count: int = 0
 
     def add(self, line: str) -> None:
-        """Keeps one problem."""
+        """Records one problem."""
         self.count += 1
         if len(self.lines) < _SHOWN:
-            self.lines.append(" ".join(line.split()))  # what a table holds may have line breaks
+            self.lines.append(" ".join(line.split()))  # values of a table may contain line breaks
 
     def stop(self, line: str) -> NoReturn:
-        """Raises DatasetError for a problem after which nothing else can be said."""
+        """Raises DatasetError for a problem that prevents further checks."""
         message = f"{self.source}: {line}"
         raise DatasetError(message)
 
     def check(self) -> None:
-        """Raises DatasetError if there is any."""
+        """Raises DatasetError if there are problems."""
         if self.count:
             more = f"; and {self.count - len(self.lines)} more" if self.count > len(self.lines) else ""
             self.stop(f"{'; '.join(self.lines)}{more}")
@@ -50,10 +50,10 @@ class TableRows:
     """The columns of a table.
 
     Args:
-        paths: as written.
+        paths: the paths as written.
         labels: class names.
-        codes: split codes, -1 where undecided; None if the table has no splits.
-        place: says where a row stands, as "line 7".
+        codes: split codes, -1 for undecided; None if the table has no splits.
+        place: returns the location of a row, as "line 7".
     """
 
     paths: Sequence[str]
@@ -64,15 +64,15 @@ class TableRows:
 
 @dataclass(frozen=True)
 class Columns:
-    """A table that holds each image once.
+    """A table with each image only once.
 
     Args:
-        keep: the rows that it was made of; None for all.
+        keep: the rows of the original table; None for all.
         ids: the paths.
         classes: the class names, sorted.
         labels: (n,) int32 indices into `classes`.
-        given: (n,) int8 split codes, -1 where undecided; None where no split is given.
-        notes: what the user should know.
+        given: (n,) int8 split codes, -1 for undecided; None if no split is given.
+        notes: notes for the user.
     """
 
     keep: list[int] | None
@@ -86,31 +86,31 @@ class Columns:
 def columns(rows: TableRows, problems: Problems) -> Columns:
     """Turns rows into the columns of a dataset.
 
-    The same path again, with the same label and split, is the same image. With another label or split it is a problem.
+    A repeated path with the same label and split is the same image; with another label or split it is a problem.
 
     Raises:
         DatasetError: there is any problem.
     """
     keep = _distinct(rows, problems)
     problems.check()
-    kept = range(len(rows.paths)) if keep is None else keep
-    labels = [rows.labels[index] for index in kept]
+    selected = range(len(rows.paths)) if keep is None else keep
+    labels = [rows.labels[index] for index in selected]
     classes = in_order(labels)
     number = {name: index for index, name in enumerate(classes)}
-    again = len(rows.paths) - len(kept)
-    note = f"{again} row{'' if again == 1 else 's'} with a path that is listed before: one image each"
+    again = len(rows.paths) - len(selected)
+    note = f"{again} row{'' if again == 1 else 's'} with a repeated path: each image counts once"
     return Columns(
         keep=keep,
-        ids=tuple(rows.paths[index] for index in kept),
+        ids=tuple(rows.paths[index] for index in selected),
         classes=classes,
         labels=np.fromiter((number[label] for label in labels), np.int32, len(labels)),
-        given=None if rows.codes is None else _given([rows.codes[index] for index in kept]),
+        given=None if rows.codes is None else _given([rows.codes[index] for index in selected]),
         notes=(note,) if again else (),
     )
 
 
 def _distinct(rows: TableRows, problems: Problems) -> list[int] | None:
-    """Returns the first row of each path, or None where that is all rows."""
+    """Returns the first row of each path, or None if these are all rows."""
     if len(set(rows.paths)) == len(rows.paths):
         return None
     first: dict[str, int] = {}
@@ -120,7 +120,7 @@ def _distinct(rows: TableRows, problems: Problems) -> list[int] | None:
         if known == index:
             keep.append(index)
             continue
-        where = f"{rows.place(index)}: '{path}' is listed in {rows.place(known)} already, there"
+        where = f"{rows.place(index)}: '{path}' is already listed in {rows.place(known)}, there"
         if rows.labels[index] != rows.labels[known]:
             problems.add(f"{where} as '{rows.labels[known]}', here as '{rows.labels[index]}'")
         elif rows.codes is not None and rows.codes[index] != rows.codes[known]:
@@ -130,5 +130,5 @@ def _distinct(rows: TableRows, problems: Problems) -> list[int] | None:
 
 def _given(codes: list[int]) -> np.ndarray | None:
     if set(codes) in ({UNDECIDED}, {TRAIN}):
-        return None  # nothing is held out, so that no split is given really
+        return None  # nothing is held out, so there is no given split
     return np.array(codes, np.int8)

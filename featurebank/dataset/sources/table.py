@@ -1,4 +1,4 @@
-"""Datasets that are a table: a CSV or Parquet file with the columns path and label, and split if it is decided."""
+"""Datasets that are a table: a CSV or Parquet file with the columns path and label, and optionally split."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from featurebank.errors import DatasetError
 from featurebank.system.files import read_regular
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-"""What the name of a manifest ends with, in any case."""
+"""Suffixes of manifests, in any case."""
 
 
 def load(argument: str) -> Contents:
-    """Reads a manifest: a row an image, with the columns path, label, split if it is decided, and any others.
+    """Loads a manifest: one row per image, with the columns path, label, optionally split, and any others.
 
     Paths are relative to the manifest's folder, absolute, or URLs. An empty split is decided by content, as everywhere.
-    Further columns are kept as metadata. The usual other names of the columns are understood, as "filename" and
-    "class"; so are semicolons and tabs between columns, UTF-16, and backslashes in paths.
+    Further columns become metadata. The usual alternative column names are recognized, as "filename" and "class"; so
+    are semicolons and tabs between columns, UTF-16, and backslashes in paths.
 
     Args:
-        argument: the path or the URL of a .csv, .tsv or .parquet file; `~` is the home directory.
-            "#path=A,label=B,split=C" after it names the columns.
+        argument: the path or the URL of a .csv, .tsv or .parquet file; `~` is the home directory. A following
+            "#path=A,label=B,split=C" names the columns.
 
     Raises:
-        DatasetError: it cannot be read or is wrong; the message has several problems at once, with their lines.
+        DatasetError: it cannot be read or is wrong; the message lists several problems at once, with their lines.
         MissingDependencyError: a package that the file or a URL needs is not installed.
     """
     argument, asked = split_options(argument, KNOWN)
@@ -48,24 +48,24 @@ def load(argument: str) -> Contents:
     table = _read(source, problems, asked)
     bare = _bare(source)
     rows, slashes = _rows(table, _folder(bare), problems)
-    found = columns(rows, problems)
-    further, notes = _metadata(table, found.keep)
-    start, elsewhere = (_folder(bare), []) if is_url(bare) else find_start(found.ids, _folder(bare), problems)
+    distinct = columns(rows, problems)
+    further, notes = _metadata(table, distinct.keep)
+    start, elsewhere = (_folder(bare), []) if is_url(bare) else find_start(distinct.ids, _folder(bare), problems)
     return Contents(
         name=path_name(bare[: bare.rindex(".")], source),
         spec=join_options(f"manifest:{source}", asked),
-        classes=found.classes,
-        ids=found.ids,
-        labels=found.labels,
-        pixels=Paths(start, found.ids),
-        given=found.given,
-        notes=(*table.notes, *slashes, *elsewhere, *notes, *found.notes),
+        classes=distinct.classes,
+        ids=distinct.ids,
+        labels=distinct.labels,
+        pixels=Paths(start, distinct.ids),
+        given=distinct.given,
+        notes=(*table.notes, *slashes, *elsewhere, *notes, *distinct.notes),
         metadata=further,
     )
 
 
 def _bare(source: str) -> str:
-    """Returns a path, or a URL without what follows a "?"."""
+    """Returns a path, or a URL without its query."""
     return source.split("?", 1)[0] if is_url(source) else source
 
 
@@ -76,7 +76,7 @@ def _folder(path: str) -> str:
 def _read(source: str, problems: Problems, asked: Mapping[str, str]) -> Table:
     bare = _bare(source).lower()
     if not bare.endswith(SUFFIXES):
-        message = f"'{source}' is no manifest: expected a file that ends with {', '.join(SUFFIXES)}"
+        message = f"'{source}' is not a manifest: expected a file that ends with {', '.join(SUFFIXES)}"
         raise DatasetError(message)
     data = _bytes(source)
     if bare.endswith(".parquet"):
@@ -100,7 +100,7 @@ def _bytes(source: str) -> bytes:
 def _rows(table: Table, folder: str, problems: Problems) -> tuple[TableRows, list[str]]:
     paths, labels = table.columns["path"], table.columns["label"]
     if not paths:
-        problems.stop("lists no image: expected a row for each")
+        problems.stop("lists no images: expected one row for each")
     for name, column in (("path", paths), ("label", labels)):
         _check_filled(name, column, table.place, problems)
     split = table.columns.get("split")
@@ -119,7 +119,7 @@ def _check_filled(name: str, column: Sequence[str], place: Callable[[int], str],
 
 def _codes(column: Sequence[str], place: Callable[[int], str], problems: Problems) -> list[int]:
     code = {text: UNDECIDED if (code := split_code(text)) is None else code for text in set(column)}
-    wrong = {text for text, found in code.items() if found == UNDECIDED and text.strip()}
+    wrong = {text for text, number in code.items() if number == UNDECIDED and text.strip()}
     for row, text in enumerate(column if wrong else ()):
         if text in wrong:
             problems.add(f"{place(row)}: unknown split '{text}', expected train, val, test or nothing")
@@ -127,13 +127,13 @@ def _codes(column: Sequence[str], place: Callable[[int], str], problems: Problem
 
 
 def _metadata(table: Table, keep: list[int] | None) -> tuple[dict[str, np.ndarray], list[str]]:
-    found = dict(table.arrays)
+    further = dict(table.arrays)
     notes: list[str] = []
     for name, column in table.columns.items():
         if name in KNOWN:
             continue
         try:
-            found[name] = metadata.from_texts(column)
+            further[name] = metadata.from_texts(column)
         except DatasetError as error:
-            notes.append(f"column '{name}' holds {error}: left out")
-    return (found if keep is None else {name: column[keep] for name, column in found.items()}), notes
+            notes.append(f"column '{name}' holds {error}: omitted")
+    return (further if keep is None else {name: column[keep] for name, column in further.items()}), notes

@@ -1,4 +1,4 @@
-"""Datasets of TensorFlow Datasets. Their files are read here, so that listing them needs no TensorFlow."""
+"""Datasets of TensorFlow Datasets. Their files are read directly, so that listing them needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FOOTER_BYTES = 4
 
 
 class TfRecords:
-    """The records of some .tfrecord files, by number.
+    """The records of .tfrecord files, by number.
 
     Args:
         paths: the files.
@@ -40,7 +40,7 @@ class TfRecords:
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = tuple(paths)
         spans = [_spans(path) for path in paths]
-        self._files = np.repeat(np.arange(len(paths)), [len(found) for found in spans])
+        self._files = np.repeat(np.arange(len(paths)), [len(span) for span in spans])
         self._spans = np.concatenate([np.empty((0, 2), np.int64), *spans])
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class TfRecords:
 
 
 class ArrayRecords:
-    """The records of some .array_record files, by number.
+    """The records of .array_record files, by number.
 
     Args:
         paths: the files.
@@ -73,7 +73,7 @@ class ArrayRecords:
 
     def __call__(self, row: int) -> bytes:
         """Returns a record; raises OSError."""
-        with _lock:  # whether its readers may be shared is not said
+        with _lock:  # its documentation does not say whether readers may be shared
             return bytes(_array_records(self._paths)[row])
 
 
@@ -94,8 +94,8 @@ class RecordReader:
     """Reads the encoded images of one split.
 
     Args:
-        records: of serialized examples.
-        column: of the images.
+        records: returns serialized examples by number.
+        column: name of the image column.
     """
 
     def __init__(self, records: Callable[[int], bytes], column: str) -> None:
@@ -112,14 +112,14 @@ class RecordReader:
 
 
 def load(argument: str) -> Contents:
-    """Loads a dataset of TensorFlow Datasets; prepares it first if that was not done.
+    """Loads a dataset of TensorFlow Datasets; downloads and prepares it first if needed.
 
     Args:
-        argument: NAME, NAME/CONFIG or NAME/CONFIG:VERSION; where they lie is `$TFDS_DATA_DIR`.
+        argument: NAME, NAME/CONFIG or NAME/CONFIG:VERSION; their directory is `$TFDS_DATA_DIR`.
 
     Raises:
         MissingDependencyError: the package is not installed.
-        DatasetError: there is no such dataset, or it is not one of images with labels.
+        DatasetError: there is no such dataset, or it does not consist of images with labels.
     """
     try:
         import tensorflow_datasets as tfds
@@ -133,9 +133,9 @@ def load(argument: str) -> Contents:
         builder = _builder(tfds, argument)
         image, label = _columns(spec, tfds, builder.info.features)
         builder.download_and_prepare()
-        chosen, notes = choose_splits(spec, list(builder.info.splits))
+        splits, notes = choose_splits(spec, list(builder.info.splits))
         parts = []
-        for name, code in chosen:
+        for name, code in splits:
             records = _records(spec, builder.info, name)
             check_rows(spec, len(records))
             labels = [_label(_example(records(row))[label]) for row in range(len(records))]
@@ -161,16 +161,16 @@ def _records(spec: str, info: Any, split: str) -> Any:
 
 
 def _columns(spec: str, tfds: Any, features: Any) -> tuple[str, str]:
-    """Returns the names of the columns of images and of labels."""
+    """Returns the names of the image column and of the label column."""
 
     def of_type(kind: Any) -> list[str]:
         return [name for name, feature in features.items() if type(feature) is kind]
 
-    found = tfds.features
-    images = [name for name in of_type(found.Image) if features[name].np_dtype in (np.uint8, np.uint16)]
-    plain = [*of_type(found.Text), *(name for name in of_type(found.Scalar) if features[name].np_dtype.kind in "iu")]
+    kinds = tfds.features
+    images = [name for name in of_type(kinds.Image) if features[name].np_dtype in (np.uint8, np.uint16)]
+    plain = [*of_type(kinds.Text), *(name for name in of_type(kinds.Scalar) if features[name].np_dtype.kind in "iu")]
     image = choose_column(spec, "image", images, IMAGE_NAMES, [])
-    return image, choose_column(spec, "label", of_type(found.ClassLabel), LABEL_NAMES, plain)
+    return image, choose_column(spec, "label", of_type(kinds.ClassLabel), LABEL_NAMES, plain)
 
 
 def _example(record: bytes) -> Any:
@@ -187,22 +187,22 @@ def _label(feature: Any) -> str | int | None:
 
 
 def _spans(path: str) -> np.ndarray:
-    """Returns start and length of each record of a .tfrecord file: (n, 2) int64.
+    """Returns the start and length of each record of a .tfrecord file: (n, 2) int64.
 
     Raises:
         DatasetError: the file ends in the middle of a record.
     """
     size = Path(path).stat().st_size
-    found = []
+    spans = []
     with open_regular(path) as file:
         start = 0
         while start < size:
             file.seek(start)
             header = file.read(_HEADER.size)
             length = _HEADER.unpack(header)[0] if len(header) == _HEADER.size else size
-            found.append((start + _HEADER.size, length))
+            spans.append((start + _HEADER.size, length))
             start += _HEADER.size + length + _FOOTER_BYTES
     if start != size:
-        message = f"'{path}' ends in the middle of a record: delete the dataset and prepare it anew"
+        message = f"'{path}' ends in the middle of a record: delete the dataset and prepare it again"
         raise DatasetError(message)
-    return np.array(found, np.int64).reshape(-1, 2)
+    return np.array(spans, np.int64).reshape(-1, 2)

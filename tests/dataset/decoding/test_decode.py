@@ -322,7 +322,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("what", FOREIGN)
 def test_foreign_bytes_are_named(what: str) -> None:
-    said = f"^not an image that can be read, but .*{what}"
+    said = f"^not a readable image, but .*{what}"
     if what.startswith("HEI") and importlib.util.find_spec("pillow_heif"):
         said = f"^truncated or damaged {what}: ."  # photos in HEIC are read here, but this is only their beginning
     with pytest.raises(BadImageError, match=said):
@@ -381,6 +381,6 @@ def tiff_of(bands: int, kind: str, compression: int = 1) -> bytes:
 def test_whole_images_of_kinds_that_are_not_read(
     data: bytes, what: str, capfd: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
-    with pytest.raises(BadImageError, match=f"^{what}, which is not read: save it as"):
+    with pytest.raises(BadImageError, match=f"^{what}, which is not supported: save it as"):
         decode(data)
     assert capfd.readouterr() == ("", ""), "Pillow's own log says nothing beside it"

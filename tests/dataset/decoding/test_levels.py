@@ -111,7 +111,7 @@ def test_colours_of_sixteen_bits_keep_the_upper_eight_or_say_why_not() -> None:
     np.testing.assert_array_equal(found[..., 0], GREY >> 8)
     assert facts.peak is not None
     assert 0 < facts.peak < 4096
-    with pytest.raises(BadImageError, match="16 bits a colour"):
+    with pytest.raises(BadImageError, match="16 bits per colour"):
         decode(data, Levels(0, 4095))
 
 
@@ -123,11 +123,11 @@ def test_warnings() -> None:
     depths.note(2, 4090)
     assert depths.warning(None) == (
         "2 images have more than 8 bits a pixel, and no value above 4090 of 65535: nearly black, as 16 of 256 levels "
-        "are left; give --levels 0,4095"
+        "are left; use --levels 0,4095"
     )
     depths.note(3, 9999)
-    assert str(depths.warning(None)).endswith("40 of 256 levels are left; give --levels 0,9999")
-    assert "values up to 9999, which --levels 0,4095 cuts at 4095" in str(depths.warning(Levels(0, 4095)))
+    assert str(depths.warning(None)).endswith("40 of 256 levels are left; use --levels 0,9999")
+    assert "values up to 9999, which --levels 0,4095 clips at 4095" in str(depths.warning(Levels(0, 4095)))
     assert depths.warning(Levels(0, 9999)) is depths.warning(Levels.parse("auto")) is None
     depths.note(4, 60_000)
     assert depths.warning(None) is None
@@ -145,8 +145,8 @@ def test_a_dataset_of_twelve_bits(lite: Backbone, pixels: list[Any], tmp_path: P
     root = save(tmp_path / "deep")
     said = Said()
     plain = extract(load_dataset(str(root)), lite, cache=tmp_path / "cache", reporter=said)
-    assert [line for line in said.warned if "give --levels 0,4095" in line]
-    assert [line for line in inspect_dataset(load_dataset(str(root))).warnings if "give --levels 0,4095" in line]
+    assert [line for line in said.warned if "use --levels 0,4095" in line]
+    assert [line for line in inspect_dataset(load_dataset(str(root))).warnings if "use --levels 0,4095" in line]
     assert "levels" not in plain.recipe, "keys of old banks do not move"
 
     scaled = load_backbone("efficientnet_lite0", weights="random:0", image_size=32, levels="0,4095")

@@ -47,7 +47,7 @@ def test_what_is_asked_for_is_taken_and_needs_no_word() -> None:
 
 def test_what_is_not_clear_is_asked_for() -> None:
     message = refusal("filename", "image", "label")
-    assert "has 2 columns that may be the path, filename, image: give --columns path=filename or path=image" in message
+    assert "has 2 columns that may be the path, filename, image: use --columns path=filename or path=image" in message
     assert "has no column 'label' (found file, kind): expected the columns path,label[,split]" in refusal(
         "file", "kind"
     )
@@ -62,7 +62,7 @@ def test_through_the_door(tmp_path: Path, make: SimpleNamespace) -> None:
     assert found.ids == ("a.png", "b.png", "c.png")
     assert found.classes == ("cat", "dog")
     assert found.metadata == {}
-    assert "column 'label' is left out: 'kind' was asked for in its place" in found.warnings()
+    assert "column 'label' is omitted: 'kind' is used in its place" in found.warnings()
     assert found.spec == f"manifest:{path}#path=where,label=kind"
     again = load_dataset(found.spec)
     assert (again.ids, again.classes, again.name) == (found.ids, found.classes, found.name)

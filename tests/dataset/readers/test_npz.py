@@ -50,13 +50,13 @@ def archive(path: Path, **members: bytes) -> Path:
 def test_a_compressed_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     path = archive(tmp_path / "bomb.npz", x=npy((20_000_000,), data=bytes(20_000_000)), y=npy((1,), data=b"0"))
     assert path.stat().st_size < 100_000
-    assert "unpacks to 20 MB, the limit is 10 MB: give a larger --ram" in refusal(path)
+    assert "unpacks to 20 MB, the limit is 10 MB: use a larger --ram" in refusal(path)
 
 
 def test_a_header_that_says_more_than_is_there(tmp_path: Path) -> None:
     for shape in ((1 << 50,), (1 << 40, 1 << 40), (200,)):
         message = refusal(archive(tmp_path / "x.npz", x=npy(shape, data=bytes(100)), y=npy((1,), data=b"0")))
-        assert f"x.npy says that it holds {int(np.prod(np.array(shape, object)))} bytes" in message
+        assert f"x.npy claims to hold {int(np.prod(np.array(shape, object)))} bytes" in message
 
 
 def test_an_archive_that_says_less_than_it_holds(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_labels_and_classes(tmp_path: Path) -> None:
         listed = load(tmp_path, x=GREY, y=y, classes=np.array(["z", "b", "m", "unused"]))
         assert listed.classes == ("b", "m", "unused", "z")
         assert [listed.classes[label] for label in listed.labels[:3]] == ["z", "b", "m"]
-        assert "class 'unused' has no image" in listed.warnings()
+        assert "class 'unused' has no images" in listed.warnings()
 
 
 def test_wrong_classes(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_train_alone_is_no_given_split(tmp_path: Path, make: SimpleNamespace) ->
 def test_train_and_val_have_no_test(tmp_path: Path, make: SimpleNamespace) -> None:
     dataset = load_dataset(str(make.folder(tmp_path, ("train", "val"), each=3)))
     assert dataset.splits.tolist() == [TRAIN] * 9 + [VAL] * 9
-    assert dataset.warnings() == ["split 'test' holds no image"]
+    assert dataset.warnings() == ["split 'test' has no images"]
 
 
 def test_a_stranger_beside_the_splits_is_reported(tmp_path: Path, make: SimpleNamespace) -> None:
@@ -72,7 +72,7 @@ def test_a_stranger_beside_the_splits_is_reported(tmp_path: Path, make: SimpleNa
     make.save(tmp_path / "extra" / "1.png", 99)
     dataset = load_dataset(str(tmp_path))
     assert dataset.classes == ("ant", "bee", "cat")
-    assert "folder 'extra' is neither train, val nor test: its image is left out" in dataset.warnings()
+    assert "folder 'extra' is neither train, val nor test: its image is omitted" in dataset.warnings()
     assert not [line for line in dataset.warnings() if "outside the class folders" in line]  # each is told once
 
 
@@ -92,8 +92,8 @@ def test_what_is_left_out_is_said(tmp_path: Path, make: SimpleNamespace) -> None
     make.save(tmp_path / "loose.png", 1)
     (tmp_path / "docs").mkdir()
     lines = load_dataset(str(tmp_path)).warnings()
-    assert "1 image lies outside the class folders, the first is 'loose.png': left out" in lines
-    assert "folder 'docs' holds no images: it is no class" in lines
+    assert "1 image lies outside the class folders, the first is 'loose.png': omitted" in lines
+    assert "folder 'docs' has no images: it is not a class" in lines
 
 
 def test_links_are_followed_once(tmp_path: Path, make: SimpleNamespace) -> None:
@@ -108,7 +108,7 @@ def test_links_are_followed_once(tmp_path: Path, make: SimpleNamespace) -> None:
     dataset = load_dataset(str(root))
     assert dataset.classes == ("ant", "bee", "cat", "dog")
     assert len(dataset) == 10
-    notes = [line for line in dataset.warnings() if "is a link to one that is listed already" in line]
+    notes = [line for line in dataset.warnings() if "is a link to one that is already listed" in line]
     assert [re.findall("'(.*?)'", line)[0] for line in notes] == ["again", "ant/1/2/3/4/5/6/round", "ant/round"]
     assert sum("'again'" in line for line in dataset.warnings()) == 1
 
@@ -198,9 +198,9 @@ def test_errors(tmp_path: Path, make: SimpleNamespace) -> None:
     (tmp_path / "empty" / "a").mkdir(parents=True)
     assert "no images in" in message_of(tmp_path / "empty")
     make.save(tmp_path / "flat" / "1.png", 1)
-    assert re.search("images lie directly in .* expected FOLDER/CLASS", message_of(tmp_path / "flat"))
+    assert re.search("images are directly in .* expected FOLDER/CLASS", message_of(tmp_path / "flat"))
     make.save(tmp_path / "flat-train" / "train" / "1.png", 1)
-    assert re.search("images lie directly in '.*/train'", message_of(tmp_path / "flat-train"))
+    assert re.search("images are directly in '.*/train'", message_of(tmp_path / "flat-train"))
     assert "is not valid UTF-8" in message_of(Path(os.fsdecode(bytes(tmp_path) + b"/\xff")))
 
 
@@ -221,4 +221,4 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path, make: SimpleNamespace, m
         return scandir(path)
 
     monkeypatch.setattr("featurebank.dataset.readers.walk.os.scandir", refuse)
-    assert re.search("cannot list the folder '.*/bee': permission denied; mend it", message_of(tmp_path))
+    assert re.search("cannot list the folder '.*/bee': permission denied; repair it", message_of(tmp_path))

@@ -63,7 +63,7 @@ def test_splits_and_names(tmp_path: Path, table: Any, make: SimpleNamespace) -> 
     assert dataset.ids[:5] == ("train/0", "train/1", "train/2", "train/3", "validation/0")
     assert dataset.splits.tolist() == [TRAIN] * 4 + [VAL] * 4 + [TEST] * 4
     np.testing.assert_array_equal(dataset.image(6), make.picture(2))
-    assert any("split extra is neither train, validation nor test: left out" in line for line in dataset.warnings())
+    assert any("split extra is neither train, validation nor test: omitted" in line for line in dataset.warnings())
 
 
 def test_a_digest_is_of_the_encoded_bytes(tmp_path: Path, make: SimpleNamespace) -> None:
@@ -95,7 +95,7 @@ def test_labels_without_names(
     dataset = load_dataset(saved(tmp_path / "d", table(4, {"target": datasets.Value(kind)}, target=values)))
     assert dataset.classes == classes
     assert len(dataset) == 3
-    assert "1 row without a label: left out" in dataset.warnings()
+    assert "1 row without a label: omitted" in dataset.warnings()
 
 
 def test_rows_that_have_been_chosen(tmp_path: Path, table: Any, make: SimpleNamespace) -> None:
@@ -195,7 +195,7 @@ def test_a_parquet_file_that_unpacks_a_hundredfold_is_not_handed_on(tmp_path: Pa
 def test_more_rows_than_memory_holds_are_refused(tmp_path: Path, table: Any, monkeypatch: Any) -> None:
     spec = saved(tmp_path / "d", table(4, NAMED, label=[0, 1, 0, 1]))
     monkeypatch.setattr("featurebank.dataset.sources.encoded_rows.ram_limit", lambda: 100)
-    assert "has 4 rows, whose labels take 0 MB, the limit is 0 MB: give a larger --ram" in message_of(spec)
+    assert "claims to have 4 rows, whose labels need 0 MB, the limit is 0 MB: use a larger --ram" in message_of(spec)
 
 
 def test_an_image_larger_than_any_is_not_decoded(tmp_path: Path, table: Any, monkeypatch: Any) -> None:

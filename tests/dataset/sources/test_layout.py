@@ -105,15 +105,15 @@ def test_what_lies_beside_splits_is_left_out_and_named() -> None:
     classes, parts, notes = read(paths)
     assert classes == set(CLASSES)
     assert {name.split("/")[0] for name in parts} == {"Train"}
-    assert "folder 'Meta' is neither train, val nor test: its 2 images are left out" in notes
-    assert "folder 'seg_pred' is neither train, val nor test: its 2 images are left out" in notes
+    assert "folder 'Meta' is neither train, val nor test: its 2 images are omitted" in notes
+    assert "folder 'seg_pred' is neither train, val nor test: its 2 images are omitted" in notes
 
 
 def test_a_split_with_other_folders_than_train_is_left_out() -> None:
     classes, parts, notes = read([*under("train", "test"), *files("val/images")])  # labels of val stand elsewhere
     assert classes == set(CLASSES)
     assert {name.split("/")[0] for name in parts} == {"train", "test"}
-    assert notes == ("folder 'val' has none of the class folders of train: its 2 images are left out",)
+    assert notes == ("folder 'val' has none of the class folders of train: its 2 images are omitted",)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def refusal(paths: list[str], choice: str | None = None) -> str:
 )
 def test_two_readings_are_both_shown(paths: list[str]) -> None:
     message = refusal(paths)
-    assert message.startswith("'/data' can be read in two ways")
+    assert message.startswith("'/data' is ambiguous")
     assert "--layout splits" in message
     assert "--layout classes" in message
     first = {name.split("/")[0] for name in paths}
@@ -167,7 +167,7 @@ def test_what_is_chosen_is_done() -> None:
     classes, parts, notes = read(under("train", "test", "extra"), "splits")
     assert classes == set(CLASSES)
     assert {part.path for part in parts.values()} == {"train", "test"}
-    assert notes == ("folder 'extra' is neither train, val nor test: its 6 images are left out",)
+    assert notes == ("folder 'extra' is neither train, val nor test: its 6 images are omitted",)
     assert {part.path for part in read(under("train", "extra"), "splits")[1].values()} == {"train"}
     assert "which are not splits: expected train" in refusal(under("one", "two"), "splits")
     assert read(under("photos"), "classes")[0] == {"photos"}
@@ -180,7 +180,7 @@ def test_a_folder_one_level_too_high_is_noticed() -> None:
     message = refusal(paths)
     assert message == (
         "class 'cifar' has class folders of its own ('test', 'train'), and 1 more has their own: did you mean "
-        "'/data/cifar'? --layout classes takes the folders of '/data' for the classes all the same"
+        "'/data/cifar'? --layout classes uses the folders of '/data' as the classes nevertheless"
     )
     assert read(paths, "classes")[0] == {"flowers", "cifar", "a", "b"}
 
@@ -227,7 +227,7 @@ def test_a_split_of_loose_images_is_no_split(tmp_path: Path, make: SimpleNamespa
     for number in range(3):
         make.save(tmp_path / "val" / f"{number}.png", 900 + number)
     found = load_dataset(tmp_path)
-    assert found.warnings() == ["3 images lie outside the class folders, the first is 'val/0.png': left out"]
+    assert found.warnings() == ["3 images lie outside the class folders, the first is 'val/0.png': omitted"]
     assert all(sum(row.values()) for row in found.counts().values())  # all three splits, decided by content
 
 

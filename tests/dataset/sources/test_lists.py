@@ -168,7 +168,7 @@ def test_problems_of_the_tables_are_told_together(cub: Callable[..., Path]) -> N
     message = message_of(cub(train_test_split=split))
     for part in (
         "train_test_split.txt, line 3: '3', expected a number, a blank and a value",
-        "train_test_split.txt, line 5: the number 4 stands in line 4 already",
+        "train_test_split.txt, line 5: the number 4 is already in line 4",
         "train_test_split.txt has no line for image 3 of images.txt, line 3",
         "train_test_split.txt has no line for image 5 of images.txt, line 5",
         "train_test_split.txt, line 7: images.txt has no image 7; and 1 more",
@@ -189,13 +189,13 @@ def test_errors(photos: Path, tmp_path: Path) -> None:
     assert "train.txt, line 2: 'ant/1.png' has no label, but others have" in message_of(photos)
     lines(photos / "train.txt", "ant/0.png", "bee/0.png")
     lines(photos / "test.txt", "cat/0.png", "bee/0.png")
-    assert "test.txt, line 2: 'bee/0.png' is listed in train.txt, line 2 already, there in another" in message_of(
+    assert "test.txt, line 2: 'bee/0.png' is already listed in train.txt, line 2, there in another" in message_of(
         photos
     )
     lines(photos / "test.txt", "bird/0.png", "bird/1.png")
-    assert f"none of 2 images that '{photos}/test.txt' lists is there, the first is 'bird/0.png'" in message_of(photos)
+    assert f"none of 2 images listed in '{photos}/test.txt' exists, the first is 'bird/0.png'" in message_of(photos)
     (photos / "test.txt").write_text(" \n\n")
-    assert "is empty: expected a path a line" in message_of(photos)
+    assert "is empty: expected one path per line" in message_of(photos)
     (photos / "test.txt").write_bytes(b"ant/1.png\ncaf\xe9.png\n")
     assert "line 2 is not UTF-8" in message_of(photos)
     loose = lines(photos / "images" / "ant" / "x.txt", "0.png", "1.png")
@@ -204,9 +204,7 @@ def test_errors(photos: Path, tmp_path: Path) -> None:
 
 def test_a_folder_of_lists_taken_for_class_folders(cub: Callable[..., Path]) -> None:
     folder = cub()
-    with pytest.raises(
-        DatasetError, match=r"holds one folder, 'images'; it holds lists of images: 'lists:.*' would do"
-    ):
+    with pytest.raises(DatasetError, match=r"holds one folder, 'images'; it holds lists of images: try 'lists:.*'"):
         load_dataset(str(folder))
     assert load_dataset(str(folder), layout="classes").classes == ("images",)
     line = f"the lists of images in '{folder}' are not read: 'lists:{folder}' takes classes and splits from them"

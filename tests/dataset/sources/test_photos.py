@@ -165,7 +165,7 @@ def test_an_archive_that_is_another(data: Path, flowers: bytes) -> None:
     archive = described(flowers, "flower_photos.tgz", "flower_photos")
     for content in (flowers[:-9], flowers[:-1] + b"!"):
         (data / "flowers" / "flower_photos.tgz").write_bytes(content)
-        assert "is not the file expected" in message_of(archive)
+        assert "is not the expected file" in message_of(archive)
 
 
 def test_an_interrupted_unpack_is_never_taken_for_whole(

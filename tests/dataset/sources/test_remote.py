@@ -91,14 +91,14 @@ def test_a_server_that_always_fails_is_not_waited_for_again_and_again(server: An
 
 def test_a_connection_that_always_breaks(server: Any) -> None:
     server.answers["/a.png"] = "drop"
-    assert reason(f"{server.url}/a.png").startswith("could not be fetched in 3 tries (")
+    assert reason(f"{server.url}/a.png").startswith("could not be downloaded in 3 tries (")
 
 
 def test_a_server_that_is_not_there() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    assert reason(f"http://127.0.0.1:{port}/a.png").startswith("could not be fetched in 3 tries (")
+    assert reason(f"http://127.0.0.1:{port}/a.png").startswith("could not be downloaded in 3 tries (")
 
 
 def test_a_server_that_falls_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,9 @@ def test_a_server_that_falls_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        assert reason(f"http://127.0.0.1:{silent.getsockname()[1]}/a.png").startswith("could not be fetched in 3 tries")
+        assert reason(f"http://127.0.0.1:{silent.getsockname()[1]}/a.png").startswith(
+            "could not be downloaded in 3 tries"
+        )
 
 
 def test_local_and_remote_paths_in_one_table(

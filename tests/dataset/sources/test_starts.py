@@ -64,10 +64,10 @@ def test_paths_start_where_the_images_are(images: Path, place: str, start: str, 
     path = table(images / place, start)
     found = load_dataset(path)
     assert found.unreadable == []
-    said = [line for line in found.warnings() if line.startswith("paths start from")]
+    said = [line for line in found.warnings() if line.startswith("paths are relative to")]
     beside = start.startswith("..") or (path.parent / start / "ant").is_dir()
     where = (images / found_in).resolve()
-    line = f"paths start from '{where}', where the images are, and not from the folder of the table"
+    line = f"paths are relative to '{where}', where the images are, not to the folder of the table"
     assert said == ([] if beside else [line])
 
 
@@ -80,7 +80,7 @@ def test_a_table_beside_one_of_its_images_starts_there(images: Path, make: Simpl
 def test_paths_from_the_current_directory_are_refused(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(images / "images")
     message = refusal(table(images / "far" / "away" / "t.csv", ""))
-    assert "none of its 6 images is there, the first is 'ant/0.png'" in message
+    assert "none of its 6 images exists, the first is 'ant/0.png'" in message
     assert f"they are in the current directory '{images}/images': move the table there" in message
 
 
@@ -88,12 +88,14 @@ def test_paths_from_the_current_directory_are_refused(images: Path, monkeypatch:
 def test_paths_of_another_machine_are_one_line(images: Path, start: str) -> None:
     message = refusal(table(images / "t.csv", start))
     first = f"{start}ant/0.png".replace("\\", "/")
-    assert f"none of its 6 images is there, the first is '{first}': absolute paths, of another machine?" in message
+    assert (
+        f"none of its 6 images exists, the first is '{first}': are these absolute paths of another machine?" in message
+    )
 
 
 def test_paths_that_are_nowhere_say_where_they_were_looked_for(images: Path) -> None:
     message = refusal(table(images / "t.csv", "photos/"))
-    assert f"looked in '{images}', '{images}/images', '{images.parent}'" in message
+    assert f"searched '{images}', '{images}/images', '{images.parent}'" in message
 
 
 def test_one_image_that_is_there_is_enough(images: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_path_twice_is_one_image(write: Write) -> None:
     dataset = load_dataset(path)
     assert dataset.ids == ("a.png", "b.png")
     assert dataset.metadata["number"].tolist() == [1, 3]
-    assert dataset.warnings()[0] == "1 row with a path that is listed before: one image each"
+    assert dataset.warnings()[0] == "1 row with a repeated path: each image counts once"
 
 
 def test_problems_are_told_together_with_their_lines(write: Write) -> None:
@@ -117,7 +117,7 @@ def test_problems_are_told_together_with_their_lines(write: Write) -> None:
         "line 4: the path is empty",
         "line 5: the label is empty",
         "line 5: unknown split 'extra', expected train, val, test or nothing",
-        "line 6: 'a.png' is listed in line 2 already, there as",
+        "line 6: 'a.png' is already listed in line 2, there as",
     ):
         assert part in message
     many = message_of(write("path,label\n" + ",cat\n" * 20))
@@ -129,9 +129,9 @@ def test_problems_are_told_together_with_their_lines(write: Write) -> None:
     [
         ("", "is empty: expected the columns path,label[,split]"),
         ("\n\n", "is empty"),
-        ("path,label\n", "lists no image"),
-        ("paht,Lable\na.png,x\n", "has no column 'path' (is 'paht' meant?)"),
-        ("paht,Lable\na.png,x\n", "has no column 'label' (is 'Lable' meant?)"),
+        ("path,label\n", "lists no images"),
+        ("paht,Lable\na.png,x\n", "has no column 'path' (did you mean 'paht'?)"),
+        ("paht,Lable\na.png,x\n", "has no column 'label' (did you mean 'Lable'?)"),
         ("path,x\na.png,x\n", "has no column 'label' (found path, x)"),
         ("path,label,label\na.png,x,y\n", "has the column 'label' more than once"),
         ("path,label\na.png,x\nb.png\n\nc.png,x,y\n", "line 3 has 1 field: expected 2, as in the first line; line 5"),
@@ -140,7 +140,7 @@ def test_problems_are_told_together_with_their_lines(write: Write) -> None:
         (b"path,label\na.png,caf\xe9\n", "line 2 is not UTF-8"),
         ("path,label\n" + "x" * 200_000 + ",y\n", "line 2 is not valid CSV"),
         ("path,label\na\0.png,x\n", "line 2: the path has a NUL in it"),
-        ("path,label,split\na.png,x,train\na.png,x,test\n", "line 3: 'a.png' is listed in line 2 already, there in an"),
+        ("path,label,split\na.png,x,train\na.png,x,test\n", "line 3: 'a.png' is already listed in line 2, there in an"),
     ],
 )
 def test_errors(write: Write, text: str | bytes, part: str) -> None:
@@ -149,7 +149,7 @@ def test_errors(write: Write, text: str | bytes, part: str) -> None:
 
 def test_errors_of_the_file(tmp_path: Path) -> None:
     assert "there is no manifest" in message_of(tmp_path / "none.csv")
-    assert "is no manifest: expected a file that ends with .csv" in message_of(tmp_path / "m.xlsx")
+    assert "is not a manifest: expected a file that ends with .csv" in message_of(tmp_path / "m.xlsx")
     (tmp_path / "folder.csv").mkdir()
     assert "cannot read the manifest" in message_of(tmp_path / "folder.csv")
 
@@ -162,14 +162,14 @@ def test_further_columns_are_metadata(write: Write) -> None:
         "who": ["Ann", ""],
     }
     np.testing.assert_array_equal(dataset.metadata["score"], [np.nan, 0.5])
-    assert "1 column without a name: left out" in dataset.warnings()
+    assert "1 column without a name: omitted" in dataset.warnings()
 
 
 def test_a_column_that_is_too_large_is_left_out(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featurebank.dataset.readers.metadata._MOST_BYTES", 100)
     dataset = load_dataset(write(f"path,label,text\na.png,cat,{'x' * 60}\nb.png,dog,\n"))
     assert dataset.metadata == {}
-    assert "column 'text' holds texts of up to 60 characters, too long for 2 rows: left out" in dataset.warnings()
+    assert "column 'text' holds texts of up to 60 characters, too long for 2 rows: omitted" in dataset.warnings()
 
 
 def test_parquet(write: Write, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_errors_of_parquet(write: Write, tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": ["a.png", None], "label": ["x", "y"]}), path)
     assert "row 2: the path is empty" in message_of(path)
     pq.write_table(pa.table({"file": ["a.png"], "lable": ["x"]}), path)
-    assert "has no column 'label' (is 'lable' meant?)" in message_of(path)
+    assert "has no column 'label' (did you mean 'lable'?)" in message_of(path)
 
 
 def test_parquet_without_pyarrow(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_a_parquet_file_that_unpacks_to_more_than_memory(
     pq.write_table(pa.table({"path": column, "label": labels}), tmp_path / "m.parquet", compression="zstd")
     assert (tmp_path / "m.parquet").stat().st_size < 100_000
     monkeypatch.setattr("featurebank.dataset.readers.table_files.ram_limit", lambda: 10_000_000)
-    assert "MB or more, the limit is 10 MB: give a larger --ram" in message_of(tmp_path / "m.parquet")
+    assert "MB or more, the limit is 10 MB: use a larger --ram" in message_of(tmp_path / "m.parquet")
 
 
 def test_a_long_text_in_every_row_of_a_parquet_file_is_held_once(tmp_path: Path) -> None:

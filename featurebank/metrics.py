@@ -1,4 +1,4 @@
-"""How good a head is, from probabilities and labels; the statistics of these figures are in `statistics`.
+"""Metrics of heads, computed from probabilities and labels; `statistics` has their intervals and tests.
 
 `METRICS` is the table of the metrics that are computed for every run; runs can be ranked by each of them.
 """
@@ -95,9 +95,9 @@ class Judged:
 
     @classmethod
     def joined(cls, parts: Sequence[Judged]) -> Judged:
-        """Returns parts, of one number of classes, as one."""
-        found = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
-        return cls(**found, classes=parts[0].classes)
+        """Concatenates parts that have the same number of classes."""
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
+        return cls(**columns, classes=parts[0].classes)
 
     @property
     def right(self) -> np.ndarray:
@@ -105,15 +105,15 @@ class Judged:
         return np.asarray(self.predicted == self.labels)
 
     def take(self, rows: np.ndarray) -> Judged:
-        """Returns some of the images, (m,) positions, which may occur more than once."""
+        """Returns the images at positions (m,), which may be repeated."""
         return Judged(**{name: getattr(self, name)[rows] for name in _COLUMNS}, classes=self.classes)
 
     def short_scores(self) -> dict[str, float]:
-        """Returns the metrics that are computed for training images, too: `accuracy`, `loss` and `macro_f1`."""
+        """Returns the metrics that are also computed for training images: `accuracy`, `loss` and `macro_f1`."""
         return {metric.name: metric.of(self) for metric in METRICS.values() if metric.on_training_images}
 
     def scores(self) -> dict[str, Any]:
-        """Returns the number of images, all metrics, and the recall of each class; see `scores`."""
+        """Returns the number of images, all metrics, and the recall of each class; see the function `scores`."""
         return {
             "images": len(self.labels),
             **{metric.name: metric.of(self) for metric in METRICS.values()},
@@ -133,12 +133,12 @@ class Judged:
         """Returns 95 % intervals of metrics; see the function `bootstrap_intervals`."""
         rng = np.random.default_rng(seed)
         resampled = [metric for metric in METRICS.values() if metric.interval == "bootstrap"]
-        found: dict[str, list[float]] = {metric.name: [] for metric in resampled}
+        draws: dict[str, list[float]] = {metric.name: [] for metric in resampled}
         for _ in range(samples):
             sample = self.take(rng.integers(0, len(self.labels), len(self.labels)))
             for metric in resampled:
-                found[metric.name].append(metric.of(sample))
-        return {name: _percentiles(values) for name, values in found.items()}
+                draws[metric.name].append(metric.of(sample))
+        return {name: _percentiles(values) for name, values in draws.items()}
 
 
 _COLUMNS = ("labels", "predicted", "confidence", "losses", "squares", "among_five")
@@ -151,11 +151,11 @@ class Metric:
 
     Args:
         name: its key in the metrics of a run.
-        of: function of the predictions. What it needs of an image is a field of `Judged`.
+        of: computes the metric from the per-image quantities, which are fields of `Judged`.
         larger_is_better: False for losses and errors.
-        interval: how its 95 % interval on the test images is computed. "wilson" is for a share of the images, which one
-            image changes by 1 / n: such values are compared to the nearest whole image. None: it has no interval.
-        on_training_images: whether it is computed for training images, too.
+        interval: how its 95 % interval on the test images is computed. "wilson" is for a fraction of the images, which
+            one image changes by 1 / n; such values are compared to the nearest whole image. None for no interval.
+        on_training_images: whether it is also computed for training images.
     """
 
     name: str
@@ -166,16 +166,16 @@ class Metric:
 
     @property
     def is_share(self) -> bool:
-        """Whether it is a share of the images."""
+        """Whether it is a fraction of the images."""
         return self.interval == "wilson"
 
     def goodness(self, value: float) -> float:
-        """Returns a value of this metric so that larger is better."""
+        """Returns a value with its sign changed if smaller is better, so that larger is better."""
         return value if self.larger_is_better else -value
 
 
 ACCURACY = Metric("accuracy", lambda images: float(np.mean(images.right)), interval="wilson", on_training_images=True)
-"""What runs are ranked by."""
+"""The default metric of the ranking of runs."""
 
 METRICS = {
     metric.name: metric
@@ -192,11 +192,11 @@ METRICS = {
         Metric("brier", lambda images: float(np.mean(images.squares)), larger_is_better=False),
         Metric(
             "calibration_error", lambda images: _calibration_error(images.confidence, images.right),
-            larger_is_better=False, interval=None,  # any resampling makes it larger
+            larger_is_better=False, interval=None,  # resampling inflates it
         ),
     )
 }  # fmt: skip
-"""Every metric by its name, in the order in which a run's record holds them. To add one, add its line here."""
+"""Every metric by its name, in the order of a run's record. To add one, add its line here."""
 
 
 def short_scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:

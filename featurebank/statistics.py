@@ -1,4 +1,4 @@
-"""Intervals and tests for accuracies: numpy, and scipy's distributions."""
+"""Intervals and tests for accuracies, with numpy and scipy."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ import numpy as np
 
 
 def proportion_interval(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Returns the 95 % interval of a share of `count` independent trials: Wilson's, which stays honest near 0 and 1.
+    """Returns Wilson's 95 % interval of a proportion over `count` independent trials, which is reliable near 0 and 1.
 
-    (A bootstrap of 100 right answers out of 100 says "exactly 1"; this says "at least .963".)
+    For 100 correct answers out of 100, a bootstrap says "exactly 1"; this interval says "at least .963".
+
+    Example:
+        >>> low, high = proportion_interval(1.0, 100)
+        >>> round(low, 3), high
+        (0.963, 1.0)
 
     References:
         Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA 22, 1927.
@@ -24,10 +29,10 @@ def proportion_interval(share: float, count: int, z: float = 1.959964) -> tuple[
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Returns the 95 % interval of the mean of a few independent values: Student's.
+    """Returns Student's 95 % interval of the mean of a few independent values.
 
     Args:
-        values: two or more.
+        values: at least two.
 
     References:
         Student, "The Probable Error of a Mean", Biometrika 6, 1908.
@@ -40,15 +45,15 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def mcnemar(first_alone: float, second_alone: float) -> float:
-    """Returns the p-value of McNemar's test that two heads are right equally often, from paired answers.
+    """Returns the p-value of McNemar's test of the hypothesis that two heads are correct equally often.
 
-    It is the mid-p variant of the exact (binomial) test: the exact one keeps its level by staying far below it where
-    few answers differ, which would call heads indistinguishable that are not; mid-p is nearly as safe and as strong as
-    the asymptotic test, which is not to be trusted with few differing answers.
+    It is the mid-p variant of the exact (binomial) test. The exact test is too conservative if few answers differ, and
+    would call different heads indistinguishable; the asymptotic test is unreliable there. Mid-p is nearly as safe as
+    the former and as powerful as the latter.
 
     Args:
-        first_alone: how many images the first head alone gets right; an average is rounded.
-        second_alone: how many the second head alone gets right.
+        first_alone: number of images that only the first head classifies correctly; an average is rounded.
+        second_alone: number of images that only the second head classifies correctly.
 
     References:
         McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
@@ -64,15 +69,18 @@ def mcnemar(first_alone: float, second_alone: float) -> float:
 
 
 def paired_gain(first: np.ndarray, second: np.ndarray, z: float = 1.959964) -> tuple[float, float, float]:
-    """Returns by how much the second of two heads is right more often, with the 95 % interval, from paired answers.
+    """Returns how much more often the second of two heads is correct, with the 95 % interval, from paired answers.
 
-    The interval is Bonett's and Price's: Wald's after one image more for each of the two ways to differ, which keeps
-    its level where few answers differ.
+    The interval is that of Bonett and Price: Wald's, after adding one image to each of the two kinds of disagreement.
+    It keeps its level if few answers differ.
 
     Args:
-        first: (n,) bool, which images the first gets right.
-        second: (n,) bool, the same of the second.
-        z: of the level.
+        first: (n,) bool, whether the first head is correct for each image.
+        second: (n,) bool, the same for the second head.
+        z: quantile of the normal distribution for the confidence level.
+
+    Returns:
+        The difference, and the lower and upper end of its interval.
 
     References:
         Bonett, Price, "Adjusted Wald Confidence Interval for a Difference of Binomial Proportions Based on Paired
@@ -86,7 +94,11 @@ def paired_gain(first: np.ndarray, second: np.ndarray, z: float = 1.959964) -> t
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns p-values corrected for their number, in the order given: the chance of any false alarm stays below them.
+    """Returns Holm's corrected p-values, in the order of the input; they bound the chance of any false alarm.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
 
     References:
         Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6, 1979.
@@ -94,6 +106,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(p_values, kind="stable")
     ascending = np.asarray(p_values, float)[order]
     corrected = np.maximum.accumulate(ascending * np.arange(len(order), 0, -1))
-    found = np.empty(len(order))
-    found[order] = np.minimum(corrected, 1)
-    return [float(value) for value in found]
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(corrected, 1)
+    return [float(value) for value in adjusted]

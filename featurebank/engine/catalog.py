@@ -23,7 +23,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 class Engine(Protocol):
     """Runs a backbone's taps over batches of images.
 
-    The same image gives the same features, bit for bit, in any place of any batch of one engine. The class is called as
+    An image has the same features, bit for bit, at every position of every batch of one engine. The class is called as
     `Class(backbone, taps, batch_size=, precision=, cache=, say=)`; see `load_engine` for these arguments and the errors
     to raise. `tests/engine/test_contract.py` tests every engine of the table.
     """
@@ -65,18 +65,18 @@ class Choice:
 
 
 def choose_engine(asked: str, *, gpus: int, installed: Container[str]) -> Choice:
-    """Decides which engine is tried first.
+    """Decides which engine to try first.
 
     Args:
         asked: a name of the table, or "auto".
-        gpus: how many GPUs TensorFlow sees.
+        gpus: number of GPUs that TensorFlow can use.
         installed: the names of the engines whose packages are installed.
 
     Raises:
         UnknownNameError: there is no such engine.
 
     Example:
-        >>> choose_engine("auto", gpus=0, openvino=True)
+        >>> choose_engine("auto", gpus=0, installed={"openvino", "tensorflow"})
         Choice(name='openvino', reason='no GPU is visible')
     """
     if asked not in {"auto", *ENGINES}:
@@ -92,13 +92,13 @@ def choose_engine(asked: str, *, gpus: int, installed: Container[str]) -> Choice
 
 
 def automatic_choice() -> Choice:
-    """Returns which engine "auto" tries first on this machine; imports neither TensorFlow nor OpenVINO without need."""
+    """Returns the engine that "auto" tries first on this machine; imports TensorFlow only if needed."""
     installed = [name for name, kind in ENGINES.items() if kind.is_installed]
     return choose_engine("auto", gpus=visible_gpus(), installed=installed)
 
 
 def _candidates(gpus: int) -> list[str]:
-    """Returns the engines that "auto" may take, the fastest first."""
+    """Returns the engines that "auto" may choose, the fastest first."""
     return [name for name, kind in ENGINES.items() if kind.on_gpu or not gpus]
 
 
@@ -110,7 +110,7 @@ def load_engine(
 
     Args:
         name: one of `ENGINES`, or "auto": the first of the table that computes on a GPU if one is visible, else the
-            first of all. If its package is missing or it cannot run the network, the next of the table is taken.
+            first of all. If its package is missing or it cannot run the network, the next of the table is used.
         backbone: the network to run.
         taps: the taps to compute in one pass.
         batch_size: number of images per batch.
@@ -141,12 +141,12 @@ def load_engine(
         except (MissingDependencyError, EngineError) as error:
             if asked == names[-1]:
                 raise
-            say(f"engine {names[names.index(asked) + 1]} is taken, which is slower: {error}")
-    raise AssertionError(names)  # there is always one
+            say(f"engine {names[names.index(asked) + 1]} is used, which is slower: {error}")
+    raise AssertionError(names)  # the last attempt returns or raises
 
 
 def _attempts(name: str) -> list[str]:
-    """Returns the engines to try, in this order: the one that was asked for, or all from the automatic choice on."""
+    """Returns the engines to try, in order: the named one, or all from the automatic choice on."""
     if name != "auto":
         return [choose_engine(name, gpus=0, installed=()).name]
     names = _candidates(visible_gpus())

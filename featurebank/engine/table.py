@@ -39,4 +39,4 @@ ENGINES = {
     "openvino": EngineKind("OpenVINO", "featurebank.engine.openvino:OpenVINOEngine", "openvino"),
     "tensorflow": EngineKind("TensorFlow", "featurebank.engine.tensorflow:TensorFlowEngine", "tensorflow", on_gpu=True),
 }
-"""The engines by the names that `--engine` takes beside "auto", the fastest on a processor first."""
+"""The engines by the values of `--engine` besides "auto", the fastest on a processor first."""

@@ -165,16 +165,16 @@ def run_extractions(
         dataset.fingerprint(advance, fingerprint_memory(cache))
     for line in dataset.warnings():
         reporter.warn(line)
-    wanted = [_named(dataset, backbone, options, place, reporter) for backbone in backbones]
-    for backbone, chosen in zip(backbones, wanted, strict=True):
-        if earlier := bank_of_earlier_rule(dataset, backbone, chosen, cache):
-            reporter.say(f"bank '{earlier}' has these images by --resize crop, the earlier default: that continues it")
+    requests = [_named(dataset, backbone, options, place, reporter) for backbone in backbones]
+    for backbone, request in zip(backbones, requests, strict=True):
+        if earlier := bank_of_earlier_rule(dataset, backbone, request, cache):
+            reporter.say(f"bank '{earlier}' holds these images with the earlier default; --resize crop continues it")
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         try:
             targets = _hold(stack, dataset, backbones, requests, cache=cache, reporter=reporter)
         except BankReadOnlyError:
-            return _unwritten(dataset, backbones, wanted, cache, began)
+            return _unwritten(dataset, backbones, requests, cache, began)
         work = ExtractionRun(dataset, targets, options, reporter, targets[0].meter)
         work.run()
         seconds = time.perf_counter() - began
@@ -191,7 +191,7 @@ def run_extractions(
 def _named(
     dataset: Dataset, backbone: Backbone, options: ExtractOptions, cache: Path, reporter: Reporter
 ) -> ExtractOptions:
-    """Returns the options with the cut that a budget allows."""
+    """Returns the options, with a disk budget replaced by the cut point that fits it."""
     if not any(map(is_budget, options.taps)):
         return options
     state = read_state(locate(dataset, backbone, options, cache), options.recipe(backbone))
@@ -219,18 +219,18 @@ def _accounts(work: ExtractionRun, rows: int, seconds: float) -> list[Extraction
 
 
 def _unwritten(
-    dataset: Dataset, backbones: Sequence[Backbone], wanted: Sequence[ExtractOptions], cache: str | Path | None,
+    dataset: Dataset, backbones: Sequence[Backbone], requests: Sequence[ExtractOptions], cache: str | Path | None,
     began: float,
 ) -> list[Extraction]:  # fmt: skip
-    """Returns the account of an extraction into banks that can only be read, where nothing has to be written.
+    """Returns the summary of an extraction into read-only banks that are already complete.
 
     Raises:
         BankReadOnlyError: something has to be written; call it only where this was raised before.
     """
-    paths = [locate(dataset, backbone, options, cache) for backbone, options in zip(backbones, wanted, strict=True)]
+    paths = [locate(dataset, backbone, options, cache) for backbone, options in zip(backbones, requests, strict=True)]
     banks = [
         bank_as_asked(path, dataset, backbone, options)
-        for path, backbone, options in zip(paths, backbones, wanted, strict=True)
+        for path, backbone, options in zip(paths, backbones, requests, strict=True)
     ]
     if missing := [path for path, bank in zip(paths, banks, strict=True) if bank is None]:
         message = (

@@ -1,4 +1,4 @@
-"""Ordered work in threads: a function applied to many items, with a bounded number of them in flight."""
+"""Ordered work in threads: applies a function to many items, with a bounded number of them in flight."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def ordered_map(
 ) -> Generator[_Result, None, None]:
     """Applies a function to items in a pool of threads, and yields the results in the order of the items.
 
-    No more than `ahead` items are taken before their results are asked for, so that memory is bounded however slow the
-    caller is. Neither `joblib.Parallel(return_as="generator")` nor, before Python 3.14, `Executor.map` can do that:
-    both compute all results while the caller is at the first one.
+    At most `ahead` items are taken before their results are consumed, so that memory is bounded however slow the caller
+    is. Neither `joblib.Parallel(return_as="generator")` nor, before Python 3.14, `Executor.map` can do that:
+    both compute all results while the caller processes the first one.
 
     Args:
-        work: called in threads, with one item each time. What it raises is raised in the caller when the turn of its
+        work: called in threads, with one item at a time. Its exceptions are raised in the caller when the turn of the
             item comes.
-        items: taken in the caller's thread.
-        name: what the threads do. Their names begin with "featurebank-" and this, by which the command line knows that
-            it need not wait for them when it is interrupted.
-        count: how many threads; by default `threads()`.
-        ahead: how many items are in flight at most; by default two for each thread.
+        items: the items, iterated in the caller's thread.
+        name: a word for the work. The threads' names begin with "featurebank-" and this word, so that the command line
+            recognizes threads that it need not wait for when it is interrupted.
+        count: number of threads; by default `threads()`.
+        ahead: the largest number of items in flight; by default two per thread.
 
     Yields:
         The results. When the caller leaves early, by an interrupt or by closing the generator, it does not wait: each
-        thread ends after the item that it is at, and what has not begun is cancelled.
+        thread ends after its current item, and waiting items are cancelled.
 
     Example:
         >>> list(ordered_map(str.upper, ["ant", "bee"], name="example"))

@@ -122,7 +122,7 @@ def test_what_contradicts_itself_or_comes_from_elsewhere(bank: Bank) -> None:
     check_run_record(record, file)
     for changed, reason in [
         ({"color": 1}, "color is 1"),
-        ({"right": "00"}, "right has 2 digits, and metrics.val.images is"),
+        ({"right": "00"}, "right has 2 digits, but metrics.val.images is"),
         ({"metrics": {}}, "metrics has no 'train', but there is no failure"),
     ]:
         with pytest.raises(BankDamagedError, match=f"'a.json' is not a record of a run: {reason}"):

@@ -111,7 +111,7 @@ def test_extract_answers_with_the_keys_of_the_contract(place: Path) -> None:
     keys = {"bank", "rows", "added", "reused", "skipped", "seconds", "images_per_second", "engine", "precision", "taps"}
     assert set(found) == keys
     assert (found["rows"], found["added"], found["reused"]) == (60, 0, 60)
-    assert found["skipped"] == [{"id": "class0/broken.jpg", "reason": "not a readable image, but a text"}]
+    assert found["skipped"] == [{"id": "class0/broken.jpg", "reason": "not an image that can be read, but a text"}]
     assert found["taps"] == {"pooled": {"shape": [1280], "dtype": "float32", "bytes": 60 * 1280 * 4}}
     assert Path(place, found["bank"], "manifest.json").is_file()
 

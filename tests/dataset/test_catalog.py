@@ -58,7 +58,7 @@ def test_a_bare_npz(tmp_path: Path, make: SimpleNamespace) -> None:
         ("nothing", UnknownNameError, "unknown dataset 'nothing'"),
         ("zip:a.zip", UnknownNameError, "unknown dataset 'zip:a.zip'"),
         ("folder:", ConfigError, "names no path: expected folder:PATH"),
-        ("digits:3", ConfigError, "give 'digits' alone"),
+        ("digits:3", ConfigError, "use 'digits' alone"),
         ("./none", DatasetError, "'./none' does not exist"),
         ("no/where", DatasetError, "does not exist"),
         ("~none", DatasetError, "does not exist"),

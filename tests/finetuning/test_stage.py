@@ -423,7 +423,7 @@ def test_a_bank_made_with_other_weights(shown: Path, tmp_path: Path) -> None:
     head = train_heads(bank, [{"kind": "ridge"}])[0]
     model.get_layer("last").bias.assign_add(np.ones(6, np.float32))
     model.save(file)
-    told = "the bank was made by another weights than .*mine.keras .*: extract again with these, or bring the old"
+    told = "the bank was made by another weights than .*mine.keras .*: extract again with these, or restore the old"
     with pytest.raises(WeightsError, match=told) as error:
         finetune(head, unfreeze=["all"])
     assert "\n" not in str(error.value)

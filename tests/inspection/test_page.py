@@ -110,7 +110,7 @@ def test_names_of_files_are_text_and_nothing_else(found: Inspection) -> None:
 def test_all_that_was_found_is_on_the_page(found: Inspection) -> None:
     text = Reading(render_page(found)).text
     for words in (
-        found.dataset, "ant", "bee", "train/bee/broken.jpg", "not a readable image, but a text",
+        found.dataset, "ant", "bee", "train/bee/broken.jpg", "not an image that can be read, but a text",
         "different labels and splits",
         "test/bee/same.png", "test/ant/nearly.png", "cosine 1.0000", "view 2", "32 x 32", "PNG",
         "1 image cannot be read",

@@ -42,7 +42,9 @@ def test_json_has_the_keys_of_the_contract(leaky: Path, leaky_bank: Bank) -> Non
     assert found["formats"] == {"PNG": 19}
     assert found["modes"] == {"RGB": 19}
     assert found["rotated"] == 0
-    assert found["unreadable"] == [{"id": "train/bee/broken.jpg", "reason": "not a readable image, but a text"}]
+    assert found["unreadable"] == [
+        {"id": "train/bee/broken.jpg", "reason": "not an image that can be read, but a text"}
+    ]
     (group,) = found["duplicates"]
     assert set(group) == {"digest", "images", "across_splits", "across_labels"}
     assert group["across_splits"]

@@ -50,11 +50,11 @@ def adopt_rows(writer: BankWriter, shards: Iterable[Found]) -> list[Adopted]:
     """Lists shards of other banks in a bank.
 
     Args:
-        writer: of the bank that lacks their rows.
-        shards: from `find_rows`.
+        writer: writer of the bank that lacks their rows.
+        shards: the shards of `find_rows`.
 
     Returns:
-        What was taken from each bank; a shard that has gone meanwhile is left out.
+        The number of rows shared by each bank; a shard that has gone meanwhile is skipped.
     """
     adopted = []
     for bank, group in itertools.groupby(shards, key=lambda one: one.bank):
@@ -74,7 +74,7 @@ def find_rows(
     dtypes: Mapping[str, str | None],
     warn: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[Found], dict[tuple[str, int], np.ndarray]]:
-    """Looks which whole shards of a bank's neighbours have rows that it lacks, and changes nothing.
+    """Finds the intact shards of a bank's neighbours that hold its missing rows; changes nothing.
 
     Args:
         path: the bank's directory, which need not exist.
@@ -87,7 +87,7 @@ def find_rows(
         The shards, bank by bank, and the rows that no bank has.
     """
     left = {key: digests for key, digests in wanted.items() if len(digests)}
-    found = []
+    whole = []
     for bank, manifest in _neighbours(path, recipe):
         try:
             for shard in manifest.shards:
@@ -97,12 +97,12 @@ def find_rows(
                         keys = read_keys(bank, shard)
                         still = {tap: rows[~contained(rows, keys["digest"])] for tap, rows in missing.items()}
                         if any(len(still[tap]) < len(missing[tap]) for tap in still) and is_whole(bank, shard):
-                            found.append(Found(bank, shard, keys))
+                            whole.append(Found(bank, shard, keys))
                             left |= {(tap, shard.view): rows for tap, rows in still.items()}
                             left = {key: digests for key, digests in left.items() if len(digests)}
-        except BankUnreadableError as error:  # it is another bank's, which this one does not need
+        except BankUnreadableError as error:  # it belongs to another bank, which this one does not need
             warn(f"no more rows are shared with '{bank.name}': {error}")
-    return shards, left
+    return whole, left
 
 
 def may_share(theirs: Mapping[str, Any], mine: Mapping[str, Any], view: int) -> bool:

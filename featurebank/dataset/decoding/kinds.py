@@ -49,7 +49,7 @@ _MOST_READ_SAMPLES = 4
 def foreign(data: bytes) -> str:
     """Describes bytes that do not begin like a known image format."""
     what = _name(data[:_HEAD])
-    return "not an image (of a known format)" if what is None else f"not a readable image, but {what}"
+    return "not an image (of a known format)" if what is None else f"not an image that can be read, but {what}"
 
 
 def _name(head: bytes) -> str | None:

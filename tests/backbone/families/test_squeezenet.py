@@ -185,5 +185,5 @@ def test_a_failed_download_is_one_line_and_leaves_nothing(served, reason, site: 
         spec.own_file(top=False)
     place = tmp_path / "keras" / "models" / spec.file
     assert "\n" not in str(caught.value)
-    assert f"put it at '{place}' or give it as --weights FILE" in str(caught.value)
+    assert f"put it at '{place}' or pass it as --weights FILE" in str(caught.value)
     assert not any(place.parent.iterdir())

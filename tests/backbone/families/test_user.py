@@ -407,7 +407,7 @@ def test_pixels_that_are_rescaled_twice_are_warned_of() -> None:
     for begin in ([layers.Rescaling(1 / 255)], [layers.RandomFlip(), layers.Normalization(mean=1.0, variance=2.0)]):
         backbone = backbone_from_model(scaled(*begin), preprocessing="tf", name="m")
         assert "m rescales its input itself" in backbone.spec.caution
-        assert "preprocessing 'tf' comes before that" in backbone.spec.caution
+        assert "preprocessing 'tf' precedes that" in backbone.spec.caution
         assert not backbone_from_model(scaled(*begin), preprocessing="none").spec.caution
     assert not backbone_from_model(scaled(), preprocessing="tf").spec.caution
 

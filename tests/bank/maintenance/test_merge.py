@@ -112,7 +112,7 @@ def test_what_cannot_be_merged(part: Any, tmp_path: Path, rows: SimpleNamespace)
         "no tap in common": [one, part(range(4), taps=("map",))],
         "stored as float32 in": [one, part(range(4, 8), dtype="float16")],
         "'a/2.png' has another label": [one, part(range(4), items=table)],
-        "none of these banks has ended": [part(range(2), finish=False), part(range(3), finish=False)],
+        "these banks has finished": [part(range(2), finish=False), part(range(3), finish=False)],
     }
     for message, paths in cases.items():
         with pytest.raises(ConfigError, match=message) as error:

@@ -149,7 +149,7 @@ def test_ls_fits_the_terminal(ask: Ask, photos: Path, monkeypatch: pytest.Monkey
 def test_merge_of_copies_with_other_seeds(ask: Ask, photos: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(photos, tmp_path / "copy")
     banks = [ask(*EXTRACT, "--dataset", d, "--seed", n, "--json")["bank"] for n, d in enumerate((photos, copy))]
-    assert "give --seed 0 to decide all splits again" in one_line(ask("cache", "merge", *banks, code=1)[1])
+    assert "use --seed 0 to decide all splits again" in one_line(ask("cache", "merge", *banks, code=1)[1])
     out, _ = ask("cache", "merge", *banks, "--seed", 3, "--split", ".5,.5")
     assert "new splits (0.5, 0.5, 0) by seed 3: " in out
     found = ask("cache", "merge", *banks, "--seed", 3, "--json")

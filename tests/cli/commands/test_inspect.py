@@ -46,7 +46,7 @@ def test_people_get_all_of_it_in_plain_text(ask: Callable[..., Answer], leaky: P
     assert "▀" not in output
     for words in (
         "20 images, 2 classes", "sizes: all 32 x 32 pixels", "formats: PNG 19; pixels: RGB 19",
-        "train/bee/broken.jpg: not a readable image, but a text",
+        "train/bee/broken.jpg: not an image that can be read, but a text",
         "different labels and splits: test/bee/same.png (bee, test) = train/ant/same.png (ant, ",
         "1.0000  train/ant/near.png (ant, train)  ~  test/ant/nearly.png (ant, test)",
         "what to do:", "more than one class",

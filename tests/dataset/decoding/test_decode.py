@@ -322,7 +322,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("what", FOREIGN)
 def test_foreign_bytes_are_named(what: str) -> None:
-    said = f"^not a readable image, but .*{what}"
+    said = f"^not an image that can be read, but .*{what}"
     if what.startswith("HEI") and importlib.util.find_spec("pillow_heif"):
         said = f"^truncated or damaged {what}: ."  # photos in HEIC are read here, but this is only their beginning
     with pytest.raises(BadImageError, match=said):

@@ -154,7 +154,7 @@ def test_a_damaged_archive(data: Path) -> None:
         load_dataset("cifar10")
     with tarfile.open(place, "w:gz") as archive:
         archive.add(data, "cifar-10-batches-py/data_batch_1", recursive=False)
-    with pytest.raises(DatasetError, match="data_batch_1 is no file"):
+    with pytest.raises(DatasetError, match="data_batch_1 is not a file"):
         load_dataset("cifar10")
 
 

@@ -199,7 +199,7 @@ def test_errors(photos: Path, tmp_path: Path) -> None:
     (photos / "test.txt").write_bytes(b"ant/1.png\ncaf\xe9.png\n")
     assert "line 2 is not UTF-8" in message_of(photos)
     loose = lines(photos / "images" / "ant" / "x.txt", "0.png", "1.png")
-    assert "x.txt, line 1: '0.png' has no label and lies in no folder" in message_of(loose)
+    assert "x.txt, line 1: '0.png' has no label and is in no folder" in message_of(loose)
 
 
 def test_a_folder_of_lists_taken_for_class_folders(cub: Callable[..., Path]) -> None:

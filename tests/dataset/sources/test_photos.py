@@ -143,7 +143,7 @@ def test_what_a_download_can_meet(data: Path, server: Any, flowers: bytes) -> No
     message = message_of(described(flowers, "flower_photos.tgz", "flower_photos", *urls, dead))
     assert message.startswith("'flowers' is not on this machine and flower_photos.tgz could not be downloaded (")
     for part in (
-        f"{host}: another file than expected, by its SHA-256",
+        f"{host}: not the expected file, by its SHA-256",
         f"{host}: the connection broke",
         f"{host}: HTTP 500",
         f"{host}: HTTP 404",

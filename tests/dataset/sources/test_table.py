@@ -247,7 +247,7 @@ def test_a_long_text_in_every_row_of_a_parquet_file_is_held_once(tmp_path: Path)
         for _ in range(20):  # 800 MB, if written out
             file.write_table(block)
     before = pa.default_memory_pool().max_memory()
-    assert "none of its 1 image is there" in message_of(tmp_path / "m.parquet")
+    assert "none of its 1 image exists" in message_of(tmp_path / "m.parquet")
     assert pa.default_memory_pool().max_memory() <= max(before, 100_000_000)
 
 

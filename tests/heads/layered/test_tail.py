@@ -162,7 +162,7 @@ def test_views_are_seen(images: Any, maps: np.ndarray) -> None:
         (
             {"cut": "block_14_project"},
             ConfigError,
-            r"no cut point.*'block_13_project_BN' before it and 'block_14_add' after",
+            r"not a cut point.*'block_13_project_BN' before it and 'block_14_add' after",
         ),
         ({"cut": "block_15_ad"}, UnknownNameError, "'block_15_add'"),
         (

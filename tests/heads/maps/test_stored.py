@@ -90,7 +90,7 @@ def test_heads_of_vectors_on_maps_that_do_not_fit(bank: Bank, monkeypatch: pytes
     monkeypatch.setattr("featurebank.system.runtime._ram_limit", 30_000)
     data = TrainingData.of(bank, "map")
     for kind in ("knn", "softmax"):
-        with pytest.raises(RamLimitError, match=r"the features of tap .map. take 0.00 GB in memory"):
+        with pytest.raises(RamLimitError, match=r"the features of tap .map. need 0.00 GB of memory"):
             results([(kind, {})], data)
     assert results([("gem_pool", {"epochs": 1})], data)[0].failure is None
 

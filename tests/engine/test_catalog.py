@@ -65,7 +65,7 @@ def test_a_line_of_the_table_is_an_engine(monkeypatch: pytest.MonkeyPatch, lite:
     assert engine.options["cache"] == tmp_path
     said: list[str] = []
     assert load_engine("auto", lite, ["map"], batch_size=2, say=said.append).name == "openvino"
-    assert said == ["engine openvino is taken, which is slower: fast has no maps"]
+    assert said == ["engine openvino is used, which is slower: fast has no maps"]
     with pytest.raises(EngineError, match="fast has no maps"):
         load_engine("fast", lite, ["map"], batch_size=2)
     table["fast"] = EngineKind("Fast", f"{__name__}:Fast", "nosuchpackage")

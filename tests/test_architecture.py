@@ -202,7 +202,6 @@ COVERED_BY = {
     "heads/base.py": "heads/test_contract.py",
     "heads/inputs.py": "heads/test_contract.py",
     "heads/kinds.py": "heads/test_catalog.py",
-    "heads/exact/band.py": "heads/exact/test_closed_form.py",
     "heads/exact/coordinates.py": "heads/exact/test_closed_form.py",
     "heads/exact/discriminant.py": "heads/exact/test_closed_form.py",
     "heads/exact/gram.py": "heads/exact/test_closed_form.py",

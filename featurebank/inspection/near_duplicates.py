@@ -150,6 +150,9 @@ def near_pairs(
     """Finds the pairs of rows of different groups whose cosine is above a threshold.
 
     Every pair is looked at, by matrix products; what is in memory beside `features` does not depend on their number.
+    `sklearn.metrics.pairwise_distances_chunked` finds the same pairs, but for each chunk of rows it normalises
+    a copy of all features again (on 12,000 x 512, 3.3 s of processor time instead of 0.6 s),
+    and squares overflow beyond 1e19.
 
     Args:
         features: (n, d) float32; a row of zeros is near nothing.

@@ -1,4 +1,4 @@
-"""Coordinates in which the Gram matrix of the features is a band or a diagonal, so that a penalty costs a rescaling.
+"""Coordinates in which the Gram matrix of the features is diagonal, so that a penalty costs a rescaling.
 
 Any linear model with an L2 penalty can be fitted there instead, exactly. Where there are fewer images n than features,
 there are n coordinates (Hastie and Tibshirani, "Efficient quadratic regularization for expression arrays",
@@ -53,30 +53,6 @@ class Reduced(Protocol):
         """
 
 
-class _Banded:
-    """Coordinates for as many images as features, or more: those of the band."""
-
-    def __init__(self, gram: Gram) -> None:
-        self._gram, self._band, self.size = gram, gram.band, gram.d
-        self.energy = float(np.trace(gram.matrix))
-
-    def columns(self, rows: slice | np.ndarray, dtype: Precision = np.float64) -> np.ndarray:
-        columns: np.ndarray = self._gram.centred(rows).T
-        return self._band.into(columns.astype(dtype, copy=False))
-
-    def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
-        return self._band.into(self._gram.class_sums(positions, classes))
-
-    def lift(self, weights: np.ndarray) -> np.ndarray:
-        return np.asarray(self._band.out(weights) / self._gram.scale[:, None])
-
-    def factor(self, weight: float, shift: float) -> Factor:
-        try:
-            return self._band.factor(weight, shift)
-        except np.linalg.LinAlgError as error:
-            raise _singular() from error
-
-
 class _Spectral:
     """Coordinates for fewer images than features: U sqrt(eigenvalues) of XX' = U diag(eigenvalues) U'."""
 
@@ -102,15 +78,17 @@ class _Spectral:
 
 
 class _Components:
-    """Principal components, whitened or not."""
+    """Principal components, whitened or not: all of them where there are as many images as features, or more."""
 
-    def __init__(self, gram: Gram, axes: np.ndarray, *, whiten: bool) -> None:
+    def __init__(self, gram: Gram, axes: np.ndarray, *, whiten: bool = False, complete: bool = False) -> None:
         self._gram, self._axes, self.size = gram, axes, axes.shape[1]
         self._values = np.full(self.size, float(gram.n)) if whiten else gram.spectrum[0][: self.size]
+        self._dependent = complete and self.size < gram.d
         self.energy = float(self._values.sum())
 
     def columns(self, rows: slice | np.ndarray, dtype: Precision = np.float64) -> np.ndarray:
-        return np.ascontiguousarray(self._axes.T @ self._gram.centred(rows).T, dtype)
+        centred: np.ndarray = self._gram.centred(rows).T
+        return np.ascontiguousarray(self._axes.T.astype(dtype, copy=False) @ centred.astype(dtype, copy=False))
 
     def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
         return np.asarray(self._axes.T @ self._gram.class_sums(positions, classes))
@@ -119,7 +97,10 @@ class _Components:
         return np.asarray(self._axes @ weights / self._gram.scale[:, None])
 
     def factor(self, weight: float, shift: float) -> Factor:
-        return _Diagonal(weight * self._values + shift)
+        values = weight * self._values + shift
+        if self._dependent and shift <= self._gram.d * np.finfo(np.float64).eps * values.max(initial=0):
+            raise _singular()
+        return _Diagonal(values)
 
 
 class _Diagonal:
@@ -145,8 +126,11 @@ def reduced(shared: Shared, steps: Steps) -> Reduced:
         axes = transform(shared, steps).axes
         assert axes is not None
         return _Components(found, axes, whiten=steps.whiten)
-    make = _Spectral if found.n < found.d else _Banded
-    return shared.once(("reduced", steps.by_column), lambda: make(found))
+
+    def make() -> Reduced:
+        return _Spectral(found) if found.n < found.d else _Components(found, found.spectrum[1], complete=True)
+
+    return shared.once(("reduced", steps.by_column), make)
 
 
 def solve(factor: Factor, columns: np.ndarray) -> np.ndarray:

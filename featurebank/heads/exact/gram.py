@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from featurebank.errors import HeadError, RamLimitError
-from featurebank.heads.exact.band import Band
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.transforms import Steps, Transform, row_blocks
 from featurebank.system.runtime import ram_limit
@@ -73,12 +72,6 @@ class Gram:
         """Eigenvalues of `matrix` that are not zero (r,), largest first, and their vectors (d or n, r)."""
         values, vectors = self._once("spectrum", self._decomposed)
         return values, vectors
-
-    @property
-    def band(self) -> Band:
-        """`matrix` as a band; asked for where there are as many images as features, or more."""
-        found: Band = self._once("band", lambda: Band(self.matrix))
-        return found
 
     def _inner(self) -> np.ndarray:
         total = np.zeros((self.d, self.d))

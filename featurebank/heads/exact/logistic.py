@@ -46,7 +46,7 @@ class LogisticHead(LinearHead):
 
     The sum of the images' log losses and of |weights|^2 / (2 C); the bias is free. It is minimised by L-BFGS, whose
     variables are brought to the curvature that Boehning's bound on the Hessian gives them (Annals of the Institute of
-    Statistical Mathematics 44, 1992): with the Gram matrix as a band, each C costs a rescaling. Where
+    Statistical Mathematics 44, 1992): with the Gram matrix made diagonal, each C costs a rescaling. Where
     that is slow, each image's own curvature is taken. A grid over C is fitted
     from the strongest penalty to the weakest, each from the one before. Products of the features are float32, sums and
     the search float64.

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -18,7 +16,6 @@ from sklearn.preprocessing import StandardScaler
 from featurebank.errors import HeadError, RamLimitError
 from featurebank.heads.estimators import fit_transforms, transform
 from featurebank.heads.exact import discriminant
-from featurebank.heads.exact.band import Band
 from featurebank.heads.exact.closed_form import LDAHead, NearestMeanHead, RidgeHead, loo_predictions
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.transforms import Steps
@@ -40,31 +37,6 @@ def overlapping(n: int, d: int, classes: int = 3, seed: int = 0) -> Data:
 @pytest.fixture(params=["more images", "more features"])
 def data(request: pytest.FixtureRequest) -> Data:
     return overlapping(400, 150) if request.param == "more images" else overlapping(90, 150)
-
-
-@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 5), st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
-def test_a_band_is_the_same_matrix_in_other_coordinates(size: int, width: int, rank: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    root = rng.standard_normal((size, max(rank, 1))) * (rank > 0)
-    A = root @ root.T
-    band, columns = Band(A, width), rng.standard_normal((size, 3))
-    np.testing.assert_allclose(band.into(band.out(columns)), columns, atol=1e-10)
-    factor = band.factor(2.0, 0.5)
-    found = band.out(factor.half_transposed(factor.half(band.into(columns))))
-    np.testing.assert_allclose(found, np.linalg.solve(2 * A + 0.5 * np.eye(size), columns), atol=1e-8)
-
-
-def test_a_band_of_many_blocks_keeps_its_digits(data: Data) -> None:
-    X = np.asarray(data[0], np.float64)
-    A = X.T @ X
-    band = Band(A, 8)
-    factor = band.factor(1.0, 1e-3)
-    found = band.out(factor.half_transposed(factor.half(band.into(X.T))))
-    np.testing.assert_allclose(found, np.linalg.solve(A + 1e-3 * np.eye(len(A)), X.T), rtol=1e-6, atol=1e-8)
-    single = band.into(X.T.astype(np.float32))
-    assert single.dtype == np.float32
-    np.testing.assert_allclose(single, band.into(X.T), atol=1e-4)
 
 
 @pytest.mark.parametrize("alpha", [0.1, 100.0])

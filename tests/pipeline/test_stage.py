@@ -67,13 +67,16 @@ def test_the_quickstart_again_does_nothing_and_imports_no_tensorflow(cache: Path
     assert again["runs"] == first["runs"]
 
 
-def test_one_more_seed_trains_only_what_is_new(cache: Path, first: Any) -> None:
-    more, _ = run(cache, "--set", "heads.seeds=2", "--set", "heads.taps=['block6d_add:avg']")
+def test_one_more_seed_trains_only_what_is_new(cache: Path, first: Any, tmp_path: Path) -> None:
+    grid = tmp_path / "part.toml"  # of the grid `quick`
+    grid.write_text('[[head]]\nkind = "softmax"\n[[head]]\nkind = "ridge"\nalpha = [100.0, 1000.0]\n')
+    changed = ("heads.seeds=2", "heads.taps=['block6d_add:avg']", f"heads.grid={str(grid)!r}")
+    more, _ = run(cache, *(word for setting in changed for word in ("--set", setting)))
     known = {run["run"]: run for run in first["runs"]}
     assert any(run["seed"] == 1 for run in more["runs"])
     old = [run for run in more["runs"] if run["seed"] == 0]
     assert all(known[run["run"]]["seconds"] == run["seconds"] for run in old)
-    assert {run["head"] for run in more["runs"] if run["seed"] == 1} == {"softmax", "mlp"}
+    assert {run["head"] for run in more["runs"] if run["seed"] == 1} == {"softmax"}
 
 
 def test_a_dry_run_plans_and_does_nothing(tmp_path: Path, cache: Path, first: Any) -> None:

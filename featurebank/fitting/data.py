@@ -1,4 +1,4 @@
-"""The images that heads are trained and validated on, as a bank has them."""
+"""The training and validation features of heads, loaded from a bank."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class TrainingData:
     y_val: np.ndarray
     classes: int
     views: Sequence[np.ndarray] = ()
-    """Further views of the training images; stored maps have theirs."""
+    """Further views of the training images; stored maps contain their own."""
 
     @classmethod
     def of(cls, bank: Bank, tap: str, views: int | None = None) -> TrainingData:
-        """Reads them, or leaves them in the bank: maps that take more than half of `--ram`.
+        """Loads the features; maps that need more than half of `--ram` stay in the bank.
 
         Args:
-            bank: where they are.
-            tap: one of the bank's.
-            views: how many augmented views of the training images are read; default: all that the bank has.
+            bank: the bank.
+            tap: a tap of the bank.
+            views: the number of augmented views of the training images to load; default: all views of the bank.
 
         Raises:
-            DatasetError: a split is empty, or the training images have one class only.
+            DatasetError: a split is empty, or the training images have only one class.
             UnknownNameError: the bank has no such tap.
             RamLimitError: vectors do not fit into memory.
         """
@@ -54,7 +54,7 @@ class TrainingData:
 
     @cached_property
     def in_memory(self) -> TrainingData:
-        """The same, read whole, for heads that need that.
+        """The same data loaded into memory, for heads that need that.
 
         Raises:
             RamLimitError: the features do not fit into memory.
@@ -68,12 +68,12 @@ class TrainingData:
 
     @cached_property
     def shared(self) -> Shared:
-        """What the heads on these images compute once."""
+        """The quantities that heads on these images compute once and share."""
         return Shared(np.asarray(self.X), self.y)
 
     @cached_property
     def present(self) -> int:
-        """How many classes have training images."""
+        """The number of classes with training images."""
         return len(np.unique(self.y))
 
     @property
@@ -83,22 +83,22 @@ class TrainingData:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one image's features."""
+        """The shape of one image's features."""
         return tuple(self.X.shape[1:])
 
     def unseen(self, names: Sequence[str]) -> list[str]:
-        """Returns the names of the classes that are validated but have no training image."""
+        """Returns the names of the classes with validation images but without training images."""
         return [names[label] for label in np.setdiff1d(self.y_val, self.y)]
 
 
 def read_features(bank: Bank, tap: str, split: str, *, views: int = 0) -> tuple[Features, list[np.ndarray]]:
-    """Reads features and further views of them, or leaves maps in the bank that would take more than half of `--ram`.
+    """Loads features and their views; maps that need more than half of `--ram` stay in the bank.
 
     Args:
-        bank: has them.
-        tap: of the bank.
+        bank: the bank.
+        tap: a tap of the bank.
         split: "train", "val" or "test".
-        views: how many further views are wanted.
+        views: the number of augmented views to load.
 
     Raises:
         UnknownNameError: the bank has no such tap.
@@ -110,7 +110,7 @@ def read_features(bank: Bank, tap: str, split: str, *, views: int = 0) -> tuple[
     if views and (size := 4 * math.prod(bank.tap_shape(tap)) * (1 + views) * len(bank.labels(split))) > ram_limit():
         message = (
             f"the features of tap '{tap}' take {tidy_bytes(size)} in {counted(1 + views, 'view')}, and --ram allows "
-            f"{tidy_bytes(ram_limit())}: give a larger --ram, or extract fewer views"
+            f"{tidy_bytes(ram_limit())}: increase --ram, or extract fewer views"
         )
         raise RamLimitError(message)
     X, *more = (bank.features(tap, split, view=view) for view in range(1 + views))
@@ -118,11 +118,11 @@ def read_features(bank: Bank, tap: str, split: str, *, views: int = 0) -> tuple[
 
 
 def check_splits(bank: Bank) -> None:
-    """Looks whether heads can be trained and validated on a bank's own split.
+    """Checks that heads can be trained and validated on a bank's own split.
 
     Raises:
-        DatasetError: a split is empty, the training images have one class only, or no validation image is of a class
-            that has training images.
+        DatasetError: a split is empty, the training images have only one class, or no validation image belongs to a
+            class with training images.
     """
     y, y_val = bank.labels("train"), bank.labels("val")
     for name, labels in (("training images", y), ("validation images", y_val)):

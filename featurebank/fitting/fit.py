@@ -1,4 +1,4 @@
-"""Training heads on a bank's training images and scoring them on its validation images."""
+"""Fits heads on a bank's training images and evaluates them on its validation images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from featurebank.system.runtime import limited_blas, limited_openmp, ram_limit, 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What came of one head."""
+    """The result of fitting one head."""
 
     head: Any
     seconds: float
@@ -36,27 +36,27 @@ class Fitted:
     notes: tuple[str, ...]
     failure: str | None = None
     short: bool = False
-    """Whether it failed for want of memory, which may be otherwise at the next try."""
+    """Whether it ran out of memory; the next attempt may succeed."""
 
     @property
     def right(self) -> str | None:
-        """Which validation images it gets right, as `Run.right`."""
+        """Which validation images it classifies correctly, see `Run.right`."""
         return getattr(self.metrics, "right", None)
 
     @property
     def parameters(self) -> int | None:
-        """How many numbers it holds, where that can be told."""
+        """The number of its parameters, if known."""
         return None if self.failure else self.head.n_parameters_
 
     @property
     def history(self) -> dict[str, Any] | None:
-        """One value an epoch, of heads that have epochs."""
-        found = None if self.failure else self.head.history_
-        return None if found is None else found.to_dict()
+        """For heads with epochs: lists with one value per epoch."""
+        history = None if self.failure else self.head.history_
+        return None if history is None else history.to_dict()
 
 
 OnFitted = Callable[[int, Fitted], None]
-"""Called with the position of a head and what came of it, as soon as that is known."""
+"""Callback that receives the position of a head and its result, as soon as it is available."""
 
 
 def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
@@ -66,20 +66,20 @@ def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitt
     are reported through the same callback.
 
     Args:
-        specs: specification and seed of each; all of the tap of `data`.
-        data: what they are trained and scored on.
-        on_fitted: takes the results, one by one, in the thread that called.
+        specs: specification and seed of each head; all on the tap of `data`.
+        data: training and validation features.
+        on_fitted: receives the results one by one, in the calling thread.
 
     Raises:
-        RamLimitError: heads of vectors are to be trained on maps that do not fit into memory.
-        HeadError: heads of a family refuse their images or parameters as a whole.
+        RamLimitError: heads on vectors need maps that do not fit into memory.
+        HeadError: a family of heads rejects its images or parameters as a whole.
     """
     on_fitted = _calibrating(specs, data, on_fitted)
     specs = [(spec.uncalibrated(), seed) for spec, seed in specs]
     families: dict[Family | None, list[int]] = {}
     for position, (spec, _) in enumerate(specs):
         families.setdefault(spec.head_kind.family, []).append(position)
-    in_turn = sorted(families.items(), key=lambda item: item[0].name if item[0] else "")  # first those that have none
+    in_turn = sorted(families.items(), key=lambda item: item[0].name if item[0] else "")  # heads without a family first
     for family, members in in_turn:
         chosen, take = [specs[i] for i in members], _placed(members, on_fitted)
         if family:
@@ -90,7 +90,7 @@ def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitt
 
 
 def _placed(members: Sequence[int], on_fitted: OnFitted) -> OnFitted:
-    """Returns what takes the results of some heads and gives them on with their places among all."""
+    """Returns a callback that translates positions among `members` into positions among all heads."""
     return lambda position, fitted: on_fitted(members[position], fitted)
 
 
@@ -119,7 +119,7 @@ def _fit_side_by_side(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData,
 
 
 def _pieces(heads: Mapping[int, Any]) -> list[list[int]]:
-    """Returns the positions by the work that is done in one piece: heads of one path, or one head."""
+    """Groups the positions into units of work: heads of one regularization path, or a single head."""
     pieces: dict[Hashable, list[int]] = {}
     for position, head in heads.items():
         path = head.path()
@@ -130,7 +130,7 @@ def _pieces(heads: Mapping[int, Any]) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class _Work:
-    """What the threads of `_fit_side_by_side` do, and how they tell of it."""
+    """The work of the threads of `_fit_side_by_side`, with the queue of their results."""
 
     data: TrainingData
     caught: _Caught
@@ -138,24 +138,24 @@ class _Work:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def next(self) -> tuple[int, Fitted]:
-        """Returns the next result, and waits for it; raises what joblib raised, as where a process died."""
+        """Waits for the next result and returns it; raises an error of joblib, for example if a process died."""
         found = self.told.get()
         if isinstance(found, BaseException):
             raise found
         return found
 
     def end(self, done: Future[None]) -> None:
-        """Tells why there are no more results: who waits for one would wait forever."""
+        """Reports that no more results follow, because the caller would otherwise wait forever."""
         if not done.cancelled():
             self.told.put(done.exception() or RuntimeError("joblib returned fewer results than there are heads"))
 
     def do_all(self, heads: dict[int, Any], backend: Any, jobs: int) -> None:
-        """Fits all heads by a backend of joblib, piece by piece."""
+        """Fits all heads piece by piece on a joblib backend."""
         from joblib import Parallel, delayed
 
         def pieces() -> Iterator[dict[int, Any]]:
             for piece in _pieces(heads):
-                if not self.stopped.is_set():  # popped: a head that is told need not stay in memory
+                if not self.stopped.is_set():  # popped, so that a head is freed after its result is reported
                     yield {position: heads.pop(position) for position in piece}
 
         in_threads = getattr(backend, "supports_sharedmem", False)
@@ -167,10 +167,10 @@ class _Work:
                 self.told.put(result)
 
     def do(self, piece: dict[int, Any]) -> Sequence[tuple[int, Fitted]]:
-        """Fits a piece's heads and tells of each, whatever happens: who waits for them would wait forever.
+        """Fits the heads of a piece and always reports a result for each: otherwise the caller would wait forever.
 
         Returns:
-            Nothing more to tell.
+            An empty sequence; the results are in the queue.
         """
         together, order = len(piece), list(piece)
         self.caught.lines = set()
@@ -181,7 +181,7 @@ class _Work:
                     self.told.put((position, self._judged(piece.pop(position), seconds, together, error)))
                     if self.stopped.is_set():
                         break
-        except Exception as error:  # noqa: BLE001 - whatever a library refuses is a result of these runs; others go on
+        except Exception as error:  # noqa: BLE001 - an error of a library is the result of these runs; others continue
             for position, head in piece.items():
                 self.told.put((position, _failed(head, 0.0, together, error)))
         return ()
@@ -210,14 +210,14 @@ def _fit_elsewhere(data: TrainingData, ram: int, piece: dict[int, Any]) -> list[
 
 
 class _Caught(threading.local):
-    """The warnings of the head that this thread trains."""
+    """The warnings of the head that the current thread fits."""
 
     lines: set[str]
 
 
 @contextlib.contextmanager
 def _collected_warnings() -> Iterator[_Caught]:
-    """Collects warnings by thread; `warnings.catch_warnings(record=True)` would mix those of heads side by side."""
+    """Collects warnings per thread; `warnings.catch_warnings(record=True)` would mix those of parallel heads."""
     caught = _Caught()
 
     def take(message: Warning | str, *args: Any, **kwargs: Any) -> None:
@@ -244,20 +244,20 @@ def _fit_together(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_
     heads = [every[place] for place in places]
 
     def take(position: int, failure: str | None, seconds: float, together: int) -> None:
-        found: dict[str, dict[str, Any]] = {}
+        scores_by_split: dict[str, dict[str, Any]] = {}
         if not failure:
             try:
-                with np.errstate(over="ignore", invalid="ignore"):  # a failure, told below
-                    found = score(heads[position], data)
+                with np.errstate(over="ignore", invalid="ignore"):  # reported below as a failure
+                    scores_by_split = score(heads[position], data)
             except HeadError as error:
-                failure = str(error)  # its training went well, its answers did not
-        on_fitted(places[position], Fitted(heads[position], seconds, together, found, (), failure))
+                failure = str(error)  # training succeeded, but its probabilities are not finite
+        on_fitted(places[position], Fitted(heads[position], seconds, together, scores_by_split, (), failure))
 
     heads[0].train_heads(heads, data.X, data.y, (data.X_val, data.y_val), views=data.views, on_trained=take)
 
 
 def _calibrating(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> OnFitted:
-    """Returns what takes heads that were trained plain and gives those on that are to be calibrated, calibrated."""
+    """Returns a callback that calibrates fitted heads whose specification asks for it, and passes all heads on."""
 
     def take(position: int, fitted: Fitted) -> None:
         spec, seed = specs[position]
@@ -265,17 +265,17 @@ def _calibrating(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_f
             began = time.perf_counter()
             try:
                 head = spec.make(seed).take(fitted.head, (data.X_val, data.y_val))
-                found = {"head": head, "metrics": score(head, data)}
+                changes = {"head": head, "metrics": score(head, data)}
             except Exception as error:  # noqa: BLE001 - as in `_fit_alone`
-                found = {"metrics": {}, "failure": _one_line(error), "short": is_shortage(error)}
-            fitted = replace(fitted, **found, seconds=fitted.seconds + time.perf_counter() - began)
+                changes = {"metrics": {}, "failure": _one_line(error), "short": is_shortage(error)}
+            fitted = replace(fitted, **changes, seconds=fitted.seconds + time.perf_counter() - began)
         on_fitted(position, fitted)
 
     return take
 
 
 def _failed(head: Any, seconds: float, together: int, error: BaseException) -> Fitted:
-    """Returns what came of a head that failed."""
+    """Returns the result of a head that failed."""
     return Fitted(head, seconds, together, {}, (), _one_line(error), is_shortage(error))
 
 

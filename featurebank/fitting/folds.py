@@ -1,11 +1,12 @@
-"""Folds: the training and validation images dealt into parts, each of which validates heads trained on the others.
+"""Cross-validation folds of the training and validation images.
 
-The parts depend on what the images show, not on where they stand: within each class, images are put into the order of
-their digests, shuffled by the repeat's number and dealt out in turn. Images with one content get one fold, so that no
-head is validated on an image that it was trained on. The test split plays no part.
+The folds depend on the contents of the images, not on their names: within each class, images are sorted by their
+digests, shuffled with the number of the repetition as seed, and assigned to the folds in turn. Images with the same
+content are in the same fold, so that no head is validated on an image that it was trained on. The test split is not
+used.
 
-A dataset may bring folds of its own (folders fold1, fold2, ..., or a column `fold` of a table): images that belong
-together, as pictures of one patient, then stay together.
+A dataset may define its own folds (folders fold1, fold2, ..., or a column `fold` of a table), to keep related images
+together, such as those of one patient.
 """
 
 from __future__ import annotations
@@ -28,28 +29,28 @@ _MARK_DIGITS = 12
 
 
 class Fold(NamedTuple):
-    """One part of one division of the images."""
+    """One fold of one division of the images."""
 
     part: int
-    """From 0."""
+    """The number of the fold, from 0."""
     folds: int
-    """How many parts there are."""
+    """The number of folds."""
     repeat: int = 0
-    """Which division, from 0; below 0 it is the dataset's own, and the number says which images are in which fold."""
+    """The number of the division, from 0; if negative, an identifier of the dataset's own assignment of images."""
 
     @property
     def protocol(self) -> int:
-        """The number of folds; below 0 where they are the dataset's own, so that the two are never compared."""
+        """The number of folds; negative for the dataset's own, so that the two kinds are never compared."""
         return -self.folds if self.repeat < 0 else self.folds
 
 
 def assign_folds(digests: np.ndarray, labels: np.ndarray, folds: int, repeat: int = 0) -> np.ndarray:
-    """Deals images to folds, each class evenly.
+    """Assigns images to folds, stratified by class.
 
     Args:
-        digests: (n,) of the images' contents.
-        labels: (n,) of the images; a content with several labels counts for the smallest.
-        folds: how many.
+        digests: (n,) digests of the images' contents.
+        labels: (n,) labels; a content with several labels counts for the smallest label.
+        folds: the number of folds.
         repeat: the seed of the division.
 
     Returns:
@@ -59,7 +60,7 @@ def assign_folds(digests: np.ndarray, labels: np.ndarray, folds: int, repeat: in
     of_content = np.full(len(contents), np.iinfo(np.int64).max)
     np.minimum.at(of_content, which, labels)
     dealt = np.empty(len(contents), np.int64)
-    begin = 0  # the next class goes on where the one before ended, so that folds are of one size
+    begin = 0  # each class continues where the previous one ended, so that folds have equal sizes
     for label in np.unique(of_content):
         members = np.flatnonzero(of_content == label)
         order = np.random.default_rng([repeat, int(label)]).permutation(len(members))
@@ -69,17 +70,19 @@ def assign_folds(digests: np.ndarray, labels: np.ndarray, folds: int, repeat: in
 
 
 def given_folds(bank: Bank) -> list[Fold]:
-    """Returns the folds that the dataset of a bank brings, in their order.
+    """Returns the folds that the dataset of a bank defines, in their order.
 
     Raises:
-        DatasetError: it brings none, or an image has none.
+        DatasetError: the dataset defines no folds, or an image has none.
     """
-    return [Fold(part, len(names), mark) for names, _, mark in [_given(bank)] for part in range(len(names))]
+    return [Fold(part, len(names), mark) for names, _, mark in [_own_folds(bank)] for part in range(len(names))]
 
 
-def _given(bank: Bank) -> tuple[list[str], np.ndarray, int]:
-    """Returns the names of the folds, the fold of each training and validation image, (n,) int64, and their mark."""
-    chosen = np.flatnonzero(bank.splits() != "test")
+def _own_folds(bank: Bank) -> tuple[list[str], np.ndarray, int]:
+    """Returns the names of the dataset's folds, the fold of each training and validation image, (n,) int64, and their
+    identifier.
+    """
+    positions = np.flatnonzero(bank.splits() != "test")
     column = bank.metadata().get(FOLD)
     if column is None:
         message = (
@@ -87,7 +90,7 @@ def _given(bank: Bank) -> tuple[list[str], np.ndarray, int]:
             f"or a table with a column '{FOLD}'; give a number of folds instead"
         )
         raise DatasetError(message)
-    texts = np.array([str(value) for value in column[chosen].tolist()])
+    texts = np.array([str(value) for value in column[positions].tolist()])
     if missing := int(np.isin(texts, ["", "nan"]).sum()):
         message = (
             f"{counted(missing, 'image')} of '{bank.name}' without a fold: give each a number in the column '{FOLD}'"
@@ -98,7 +101,7 @@ def _given(bank: Bank) -> tuple[list[str], np.ndarray, int]:
         message = f"'{bank.name}' has one fold of its own: expected two or more"
         raise DatasetError(message)
     code = {name: number for number, name in enumerate(names)}
-    contents, which = np.unique(bank.digests()[chosen], return_inverse=True)
+    contents, which = np.unique(bank.digests()[positions], return_inverse=True)
     of_content = np.full(len(contents), len(names))
     np.minimum.at(of_content, which, np.array([code[text] for text in texts.tolist()]))
     mark = int(digest.of_recipe([digest.of_array(contents), digest.of_array(of_content)])[:_MARK_DIGITS], 16)
@@ -106,17 +109,17 @@ def _given(bank: Bank) -> tuple[list[str], np.ndarray, int]:
 
 
 def check_folds(bank: Bank, folds: int) -> str | None:
-    """Looks whether heads can be trained on all folds but one, whichever that is.
+    """Checks that heads can be trained on all folds but any one.
 
     Returns:
-        A warning where a class has fewer different images than there are folds: some folds have none of it to
-        validate, and where all of its images are in one fold, heads are trained without it there.
+        A warning if a class has fewer distinct images than there are folds: some folds then have no image of it for
+        validation, and if all its images are in one fold, heads are trained without the class there. Otherwise None.
 
     Raises:
-        DatasetError: there are fewer different images than folds, or all but one are of one class.
+        DatasetError: there are fewer distinct images than folds, or all but one belong to one class.
     """
-    chosen = np.flatnonzero(bank.splits() != "test")
-    digests, labels = bank.digests()[chosen], bank.labels()[chosen]
+    positions = np.flatnonzero(bank.splits() != "test")
+    digests, labels = bank.digests()[positions], bank.labels()[positions]
     counts = {label: len(np.unique(digests[labels == label])) for label in np.unique(labels).tolist()}
     several, alone = (sum((count > 1) == more for count in counts.values()) for more in (True, False))
     if sum(counts.values()) < folds or several + (alone > 1) < 2:  # noqa: PLR2004 - classes that a head needs
@@ -139,37 +142,37 @@ def check_folds(bank: Bank, folds: int) -> str | None:
 
 
 class FoldedImages:
-    """The training and validation images of one tap, read once for all folds, or left in the bank where too large.
+    """The training and validation images of one tap, loaded once for all folds; large maps stay in the bank.
 
     Args:
-        bank: where they are.
+        bank: the bank.
         tap: the tap.
-        views: how many augmented views are read; default: all that the bank has.
+        views: the number of augmented views to load; default: all views of the bank.
 
     Raises:
-        DatasetError: there are none, or of one class only.
+        DatasetError: there are no images, or only images of one class.
         UnknownNameError: the bank has no such tap.
         RamLimitError: vectors do not fit into memory.
     """
 
     def __init__(self, bank: Bank, tap: str, views: int | None = None) -> None:
         views = bank.views if views is None else views
-        chosen = np.flatnonzero(bank.splits() != "test")
+        positions = np.flatnonzero(bank.splits() != "test")
         self._bank, self._tap, self._classes = bank, tap, len(bank.classes)
-        self._labels, self._digests = bank.labels()[chosen], bank.digests()[chosen]
-        if len(found := np.unique(self._labels)) < 2:  # noqa: PLR2004 - a classifier needs two
-            what = f"of class '{bank.classes[int(found[0])]}'" if len(found) else "in the test split"
+        self._labels, self._digests = bank.labels()[positions], bank.digests()[positions]
+        if len(present := np.unique(self._labels)) < 2:  # noqa: PLR2004 - a classifier needs two
+            what = f"of class '{bank.classes[int(present[0])]}'" if len(present) else "in the test split"
             message = f"all images of '{bank.name}' are {what}: heads need training images of two classes or more"
             raise DatasetError(message)
-        stored = stored_maps(bank, tap, chosen, views=views)
-        self._features: Features = bank.rows(tap, chosen) if stored is None else stored
+        stored = stored_maps(bank, tap, positions, views=views)
+        self._features: Features = bank.rows(tap, positions) if stored is None else stored
         apart = range(1, 1 + views) if stored is None else ()
-        self._views = [bank.rows(tap, chosen, view=view) for view in apart]
+        self._views = [bank.rows(tap, positions, view=view) for view in apart]
 
     def data(self, fold: Fold) -> TrainingData:
         """Returns the images of a fold as validation images, and all others as training images."""
         if fold.repeat < 0:
-            inside = _given(self._bank)[1] == fold.part
+            inside = _own_folds(self._bank)[1] == fold.part
         else:
             inside = assign_folds(self._digests, self._labels, fold.folds, fold.repeat) == fold.part
         X, y = self._features, self._labels

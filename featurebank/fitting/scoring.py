@@ -1,4 +1,4 @@
-"""Judging a fitted head: its metrics on training and validation images."""
+"""Evaluation of a fitted head: its metrics on training and validation images."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from featurebank.statistics import proportion_interval
 from featurebank.system.progress import detail
 
 SCORED_TRAINING_ROWS = 10_000
-"""Training accuracy is measured on so many images at most: it serves to see over-fitting, and k neighbours or a
-kernel would take longer to look at every training image than to be trained. Rows lie in the order of their digests,
-which is random."""
+"""Maximum number of images for training accuracy, whose purpose is to show over-fitting: k neighbours or a kernel would
+take longer to evaluate all training images than to train. Rows are in the order of their digests, which is random."""
 
 
 BLOCK = 1 << 20
-"""Probabilities that are held at once."""
+"""Maximum number of probabilities in memory."""
 
 
 class Scores(dict[str, dict[str, Any]]):
-    """The metrics of a head by split, as a run's record holds them."""
+    """The metrics of a head by split, as in a run's record."""
 
     right: str
     """See `Run.right`."""
@@ -37,24 +36,24 @@ def score(head: Any, data: TrainingData) -> Scores:
         HeadError: its probabilities are not finite.
     """
     X, y = data.X[:SCORED_TRAINING_ROWS], data.y[:SCORED_TRAINING_ROWS]
-    detail("scoring")  # convolutions take their time
+    detail("scoring")  # convolutions take long
     train, val = judged(head, X, y, data.classes), _validated(head, data)
     scores = val.scores()
     scores["accuracy_interval"] = list(proportion_interval(scores["accuracy"], scores["images"]))
-    found = Scores(train=train.short_scores(), val=scores)
-    found.right = metrics.pack(val.right)
+    result = Scores(train=train.short_scores(), val=scores)
+    result.right = metrics.pack(val.right)
     detail("")
-    return found
+    return result
 
 
 def judged(head: Any, X: Features, y: np.ndarray, classes: int) -> metrics.Judged:
-    """Judges images by a fitted head, some at a time: probabilities are one number for each image and class.
+    """Evaluates a fitted head on images, in blocks that limit the memory for probabilities.
 
     Args:
-        head: fitted.
+        head: the fitted head.
         X: (n, ...) features.
         y: (n,) labels.
-        classes: how many the bank has.
+        classes: the number of classes of the bank.
 
     Raises:
         HeadError: its probabilities are not finite.
@@ -63,22 +62,22 @@ def judged(head: Any, X: Features, y: np.ndarray, classes: int) -> metrics.Judge
     return metrics.Judged.joined([_judged(head, head.predict_proba(part), labels, classes) for part, labels in parts])
 
 
-def _judged(head: Any, found: np.ndarray, labels: np.ndarray, classes: int) -> metrics.Judged:
-    if not np.isfinite(found).all():
+def _judged(head: Any, probabilities: np.ndarray, labels: np.ndarray, classes: int) -> metrics.Judged:
+    if not np.isfinite(probabilities).all():
         message = "its probabilities are not finite"
         raise HeadError(message)
-    return metrics.Judged.of(align(found, head.classes_, classes), labels)
+    return metrics.Judged.of(align(probabilities, head.classes_, classes), labels)
 
 
 def _validated(head: Any, data: TrainingData) -> metrics.Judged:
     if head.saw_validation:
-        found = head.predict_validation(np.asarray(data.in_memory.X_val), data.y_val)
-        return _judged(head, found, data.y_val, data.classes)
+        probabilities = head.predict_validation(np.asarray(data.in_memory.X_val), data.y_val)
+        return _judged(head, probabilities, data.y_val, data.classes)
     return judged(head, data.X_val, data.y_val, data.classes)
 
 
 def align(probabilities: np.ndarray, present: np.ndarray, classes: int) -> np.ndarray:
-    """Returns probabilities over all classes (n, classes), 0 for those that the head has not seen."""
+    """Returns probabilities over all classes, (n, classes), 0 for classes that are unknown to the head."""
     aligned = np.zeros((len(probabilities), classes), np.float64)
     aligned[:, present] = probabilities
     return aligned

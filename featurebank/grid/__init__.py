@@ -1,8 +1,7 @@
-"""Stage: a bank and a grid in, runs out.
+"""Stage: a bank and a grid -> runs.
 
-`train_heads` is the entry, in `stage`; `files` reads grids, `expand` makes heads of them, `worker` fits them within
-the budget.
-The built-in grids are TOML files in `builtin/`.
+Open `stage` first: it has `train_heads`. `files` reads grids, `expand` turns them into specifications of heads, and
+`worker` fits these within the time budget. The built-in grids are TOML files in `builtin/`.
 """
 
 from featurebank.grid.expand import default_tap, expand

@@ -1,4 +1,4 @@
-"""A grid -> the heads that it names, each checked as far as that goes without training."""
+"""Expands a grid into specifications of heads, and checks each as far as possible without training."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def expand(
     """Returns the distinct specifications of a grid.
 
     Args:
-        grid: what to train.
-        bank: whose taps it must name.
-        taps: what heads are trained on that name no tap themselves; default "pooled", where the bank has it.
-        views: how many augmented views heads with epochs are trained on; default: all that the bank has.
-        reporter: is told where a grid names the same head twice.
+        grid: the grid.
+        bank: the bank with the taps.
+        taps: the taps for heads that name none themselves; default "pooled", or the bank's first tap.
+        views: the number of augmented views for heads with epochs; default: all views of the bank.
+        reporter: receives a line if a grid contains the same head twice.
 
     Raises:
-        ConfigError: something in it is wrong; the message has every problem, with its line in a file.
+        ConfigError: the grid has errors; the message has all of them, each with its line in a file.
     """
     blocks, problems = read_blocks(grid)
     tails = Tails(bank)
@@ -61,7 +61,7 @@ def expand(
 
 
 def _name(specs: Mapping[str, HeadSpec], spec: HeadSpec) -> str:
-    """Returns the name that an earlier block gave to the same head."""
+    """Returns the name that an earlier block set for the same head."""
     return specs[spec.key].name if spec.key in specs else ""
 
 
@@ -76,12 +76,12 @@ def _checked_views(views: int | None, bank: Bank) -> int:
 
 
 def default_tap(bank: Bank) -> str:
-    """Returns the tap that a head is trained on unless told otherwise: "pooled" where there is one."""
+    """Returns the default tap of heads: "pooled", or the bank's first tap."""
     return "pooled" if "pooled" in bank.taps else bank.taps[0]
 
 
 def _specs(block: GridBlock, bank: Bank, taps: Sequence[str], tails: Tails) -> tuple[list[HeadSpec], list[str]]:
-    """Returns the heads of a block and its problems; unknown parameters are told, and left out of what is looked at."""
+    """Returns the heads of a block and its problems; unknown parameters are reported, and not checked further."""
     problems = block.problems()
     kind, wrong = _kind(block)
     problems += wrong.values()
@@ -94,20 +94,20 @@ def _specs(block: GridBlock, bank: Bank, taps: Sequence[str], tails: Tails) -> t
             except FeatureBankError as error:
                 problems.append(f"{block.at('kind')}head '{kind.name}': {error}")
                 continue
-            values = {"tap": tails.tap(params), **values}  # noqa: PLW2901 - where it names none
+            values = {"tap": tails.tap(params), **values}  # noqa: PLW2901 - the default, if it names no tap
         for tap in [values["tap"]] if "tap" in values else taps:
-            told: dict[str, str] = {}
+            messages: dict[str, str] = {}
             for name, text in _problems(kind, params, tap, bank, tails):
-                told.setdefault(name, text)  # what is wrong first; the rest follows from it
-            problems += [f"{block.at(name)}{text}" for name, text in told.items()]
-            if kind and not told:
+                messages.setdefault(name, text)  # only the first problem: the others may follow from it
+            problems += [f"{block.at(name)}{text}" for name, text in messages.items()]
+            if kind and not messages:
                 name = str(values.get("name", "")).strip()
                 specs.append(HeadSpec(kind.name, plain(kind.full_params(params)), tap, name=name))
     return specs, problems
 
 
 def _kind(block: GridBlock) -> tuple[HeadKind | None, dict[str, str]]:
-    """Returns the kind of a block's heads, None where it names none, and its wrong names, each with what is said."""
+    """Returns the kind of a block's heads, or None, and a message for each wrong name."""
     name = block.values.get("kind")
     if not isinstance(name, str):
         return None, {}
@@ -122,7 +122,7 @@ def _kind(block: GridBlock) -> tuple[HeadKind | None, dict[str, str]]:
 def _problems(
     kind: HeadKind | None, params: Mapping[str, Any], tap: Any, bank: Bank, tails: Tails
 ) -> Iterator[tuple[str, str]]:
-    """Yields the key and the text of each problem of one head; `kind` is None where it is told already."""
+    """Yields the key and the text of each problem of one head; `kind` is None if its problem is reported already."""
     shape = None
     try:
         if not isinstance(tap, str):
@@ -130,7 +130,7 @@ def _problems(
             raise ConfigError(message)
         shape = bank.tap_shape(tap)
     except FeatureBankError as error:
-        if not (kind and kind.needs == MAPS_AT_A_CUT and tap == tails.tap(params)):  # of a cut, more can be told
+        if not (kind and kind.needs == MAPS_AT_A_CUT and tap == tails.tap(params)):  # `tails` reports more about a cut
             yield "tap", str(error)
     if kind is None:
         return
@@ -163,7 +163,7 @@ def _problems(
 def _wrong_for_maps(
     kind: HeadKind, head: Any, shape: tuple[int, ...] | None, tails: Tails
 ) -> Iterator[tuple[str, str]]:
-    """Yields the key and the text of what a head on maps refuses about maps of this shape."""
+    """Yields the key and the text of each problem of a head on maps with the shape of the maps."""
     if kind.needs == MAPS_AT_A_CUT:
         yield from ((name, f"head '{kind.name}': {text}") for name, text in tails.problems(head, shape))
     elif shape is not None:
@@ -174,7 +174,7 @@ def _wrong_for_maps(
 
 
 def plain(value: Any) -> Any:
-    """Returns a value in the types that come back from JSON: a run's id does not depend on how a number was made."""
+    """Returns a value with types as read from JSON, so that a run's id does not depend on the number types."""
     if isinstance(value, Mapping):
         return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
-"""What to train, as blocks: from a built-in grid, a TOML file, or dicts.
+"""Reads the blocks of a grid from a built-in grid, a TOML file, or dicts.
 
-A file says what is trained; how it is judged (seeds, folds) and searched belongs to the call, the command line or a
-pipeline's `[heads]`, so that there is one place for each.
+A grid lists the heads to train. Options of evaluation (seeds, folds) and search are arguments of the call, options of
+the command, or keys of a pipeline's `[heads]`, so that each has one place.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ Grid = str | Sequence[Mapping[str, Any]]
 """The name of a built-in grid, the path of a grid file, or specifications: dicts with `kind`, `tap` and parameters."""
 
 NOT_PARAMETERS = frozenset({"kind", "tap", "name"})
-"""Keys of a block that are no parameters of its head."""
+"""Keys of a block that are not parameters of its head."""
 MOST_HEADS = 100_000
-"""Heads of one block."""
+"""Maximum number of heads of one block."""
 BUILT_IN = Path(__file__).parent / "builtin"
 
 
 @dataclass(frozen=True)
 class GridBlock:
-    """One block of a grid: heads of a kind, over all combinations of its axes."""
+    """One block of a grid: heads of one kind, for all combinations of its axes."""
 
     values: Mapping[str, Any]
-    """`kind`, `tap` and `name` if given, and parameters."""
+    """`kind`, optionally `tap` and `name`, and parameters."""
     axes: bool = False
-    """Whether a list is an axis, as in files; else it is one value."""
+    """Whether a list is an axis, as in files; otherwise it is one value."""
     source: str = ""
     """The file; empty for dicts."""
     place: BlockPlace = field(default_factory=lambda: BlockPlace(0))
 
     def at(self, name: str = "") -> str:
-        """Returns "FILE:LINE: " of a key, or of the block where it has no such line; "" for dicts."""
+        """Returns "FILE:LINE: " for a key, or for the block if the key has no line; "" for dicts."""
         return f"{self.source}:{self.place.keys.get(name, self.place.line)}: " if self.source else ""
 
     def combinations(self) -> list[dict[str, Any]]:
@@ -57,26 +57,28 @@ class GridBlock:
         }
 
     def problems(self) -> list[str]:
-        """Returns what is wrong with it by itself: no kind, or an axis without values."""
-        found = []
+        """Returns the problems that need no bank: a missing kind, an axis without values, and so on."""
+        problems = []
         kind = self.values.get("kind")
         if kind is None:
-            found.append(f"{self.at('kind')}'kind' is missing: expected the name of a head, as kind = \"softmax\"")
+            problems.append(f"{self.at('kind')}'kind' is missing: expected the name of a head, as kind = \"softmax\"")
         elif not isinstance(kind, str):
-            found.append(
+            problems.append(
                 f"{self.at('kind')}'kind' is {shown(kind)}: expected the name of one head, as kind = \"softmax\""
             )
         name = self.values.get("name", "a")
         if not (isinstance(name, str) and name.strip() and name.isprintable()):
-            found.append(f"{self.at('name')}'name' is {shown(name)}: expected a word or more, as name = \"model 7\"")
+            problems.append(f"{self.at('name')}'name' is {shown(name)}: expected a word or more, as name = \"model 7\"")
         if (heads := _count(self._axes())) > MOST_HEADS:
-            found.append(
+            problems.append(
                 f"{self.at()}the block names {counted(heads, 'head')}: expected {MOST_HEADS} at most, by shorter lists"
             )
         for name, value in self.values.items():
             if self.axes and value == [] and name not in {"kind", "name"}:
-                found.append(f"{self.at(name)}'{name}' is an empty list: expected one value or more, or no line at all")
-        return found
+                problems.append(
+                    f"{self.at(name)}'{name}' is an empty list: expected one value or more, or no line at all"
+                )
+        return problems
 
 
 def _count(axes: Mapping[str, Sequence[Any]]) -> int:
@@ -84,7 +86,7 @@ def _count(axes: Mapping[str, Sequence[Any]]) -> int:
 
 
 def read_blocks(grid: Grid) -> tuple[list[GridBlock], list[str]]:
-    """Returns the blocks of a grid, and what is wrong with the file outside of them.
+    """Returns the blocks of a grid, and the problems of the file outside the blocks.
 
     Raises:
         UnknownNameError: there is no such built-in grid.
@@ -118,7 +120,7 @@ _ELSEWHERE = "seeds, folds and search are options of 'featurebank heads', or key
 
 
 def read_grid(grid: Grid) -> list[dict[str, Any]]:
-    """Returns one dict for each head of a grid (`kind`, `tap` if given, and parameters), not yet checked.
+    """Returns one dict for each head of a grid (`kind`, optionally `tap`, and parameters), not yet checked.
 
     Raises:
         UnknownNameError: there is no such built-in grid.

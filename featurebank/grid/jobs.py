@@ -1,4 +1,4 @@
-"""The runs that are planned: a head, a seed, and what it is judged on."""
+"""Planned runs: a head, a seed, and the images that it is evaluated on."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from featurebank.runs.run import run_id
 
 @dataclass(frozen=True)
 class Rung:
-    """A stage of a race: heads are trained for so many epochs."""
+    """A stage of successive halving, which trains heads for a number of epochs."""
 
     number: int
-    """From 1."""
+    """The number of the rung, from 1."""
     of: int
-    """How many rungs the race has; at the last, heads are trained to their end."""
+    """The number of rungs; at the last one, heads are trained for all their epochs."""
     epochs: int
 
     @property
     def told(self) -> tuple[int, int, int]:
-        """The rung as a run's record has it."""
+        """The rung as in a run's record."""
         return self.number, self.of, self.epochs
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be made."""
+    """One planned run."""
 
     run: str
-    """Its id."""
+    """The id of the run."""
     spec: HeadSpec
     seed: int
     fold: Fold | None = None
     rung: Rung | None = None
-    """None is trained to its end."""
+    """None if the head is trained for all its epochs."""
 
     @cached_property
     def trained(self) -> HeadSpec:
-        """What is trained: at a rung, the head with fewer epochs."""
+        """The specification to train: at a rung, the head with fewer epochs."""
         if self.rung is None:
             return self.spec
         return self.spec.with_params({**self.spec.params, "epochs": self.rung.epochs})
 
 
 def plan(specs: Iterable[HeadSpec], options: GridOptions, bank: Bank) -> list[Job]:
-    """Returns the jobs of some heads: every seed on every fold; heads without chance have one seed."""
+    """Returns the jobs of some heads: every seed on every fold; deterministic heads have one seed."""
     seeds, folds = options.chosen_seeds(), options.chosen_folds(bank)
     return [
         job(spec, seed, bank, fold=fold)

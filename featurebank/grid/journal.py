@@ -1,4 +1,4 @@
-"""What is known of a bank's runs: each is recorded as soon as it is trained, and the weights of the first are kept."""
+"""Records the runs of a bank as soon as they are trained, and saves the weights of the best one."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Journal:
 
     Args:
         bank: the bank.
-        reporter: is shown which are best so far, and warned where weights cannot be kept.
-        folds: the protocol that ranks them; 1 is the bank's own split.
+        reporter: shows the best heads so far, and receives a warning if weights cannot be saved.
+        folds: the protocol that ranks them; 1 for the bank's own split.
         metric: what they are ranked by.
     """
 
@@ -35,7 +35,7 @@ class Journal:
         self._bank, self._reporter = bank, reporter
         self._directory = bank.path / "runs"
         self.runs: dict[str, Run] = {}
-        """By their ids."""
+        """The runs by their ids."""
         self._ranking = Ranking(folds=folds, metric=metric)
         self._others: set[str] = set()
         self._given_up: dict[str, Run] = {}
@@ -43,20 +43,20 @@ class Journal:
             self._learn(run)
 
     def forget(self, runs: Iterable[str]) -> None:
-        """Lets those of the runs that failed be trained anew."""
+        """Removes failed runs, so that they are trained again."""
         for name in runs:
             if name in self.runs and self.runs[name].failure:
                 self._given_up[name] = self.runs.pop(name)
 
     def missing(self, jobs: Iterable[Job]) -> list[Job]:
-        """Returns the jobs of which there is no record, on disk either."""
+        """Returns the jobs without a record, in memory or on disk."""
         return [job for job in jobs if not self._look(job.run)]
 
     def record(self, job: Job, fitted: Fitted, *, keep: bool = False) -> None:
-        """Writes a run's record, and its weights if it ranks first now (or with `keep`).
+        """Writes a run's record, and its weights if it now ranks first (or with `keep`).
 
-        Weights are written before the record: who finds a record with weights finds the weights too. A head that failed
-        for want of memory gets no record, so that the next call tries it again.
+        Weights are written before the record: so a record with weights always has its weights file. A head that ran
+        out of memory gets no record, so that the next call tries it again.
         """
         run = self._run(job, fitted)
         self._learn(run)
@@ -68,32 +68,32 @@ class Journal:
             run.save()
 
     def rename(self, jobs: Iterable[Job]) -> None:
-        """Gives runs that were trained before the names that a grid gives their heads now."""
+        """Updates the names of runs that were trained before to those in the grid."""
         for job in jobs:
             run = self.runs.get(job.run)
             if run is not None and job.spec.name and run.name != job.spec.name:
                 run = replace(run, name=job.spec.name)
-                with contextlib.suppress(PermissionError):  # a cache that cannot be written: shown this time only
+                with contextlib.suppress(PermissionError):  # a read-only cache: the name is shown only this time
                     run.save()
                 self._learn(run)
                 self.runs[job.run] = run
 
     def show(self) -> None:
-        """Shows which heads are best so far."""
+        """Shows the best heads so far."""
         self._reporter.standing(self._ranking.rows())
 
     def first_without_weights(self) -> Run | None:
-        """Returns the run that ranks first, if another one's weights are kept.
+        """Returns the run that ranks first, if its weights are missing.
 
-        That is so where a further seed of the one that was first has lowered its mean, or where two processes have
-        trained at once.
+        This happens if another seed of the former best head has lowered its mean, or if two processes train at the same
+        time.
         """
         self._refresh()
         first = self._ranking.first and self.runs[self._ranking.first.run]
         if (
             first is None
             or first.fold
-            or first.views is None  # nobody knows what it was trained on
+            or first.views is None  # the number of views that it was trained on is unknown
             or first.saved_path.is_file()
             or any(note.startswith(_NOT_KEPT) for note in first.notes)
         ):
@@ -101,7 +101,7 @@ class Journal:
         return first
 
     def keep(self, run: Run, fitted: Fitted) -> None:
-        """Records a run with its weights, and lets go of those of others that are not needed."""
+        """Records a run with its weights, and deletes weights of other runs that are not needed."""
         try:
             save_head(fitted.head, run.saved_path)
             run = replace(run, weights=digest.of_file(run.saved_path))
@@ -113,21 +113,21 @@ class Journal:
         self.runs[run.run] = run
         for path in self._directory.glob(f"*{SUFFIX}"):
             other = self.runs.get(path.stem)
-            ours = path.with_suffix(".json").is_file()  # where a stranger's bank has a link to a folder, nothing is
+            ours = path.with_suffix(".json").is_file()  # nothing in a folder that a stranger's bank links to is ours
             if ours and path != run.saved_path and not (other and other.tested):
                 path.unlink(missing_ok=True)
 
     def _is_first(self, run: Run) -> bool:
         if self._ranking.first != run:
             return False
-        self._refresh()  # perhaps another process has a better one by now
+        self._refresh()  # another process may have a better one by now
         return self._ranking.first == run
 
     def _learn(self, run: Run) -> None:
         self.runs[run.run] = run
-        if run.is_finetune:  # it may rank first, but no grid can train it again
+        if run.is_finetune:  # it may rank first, but a grid cannot train it again
             return
-        if run.bank != self._bank.digest and run.tap in self._bank.taps:  # of an earlier version, under another id
+        if run.bank != self._bank.digest and run.tap in self._bank.taps:  # of an earlier version, with another id
             self.runs[run_id(run.spec, run.seed, self._bank, fold=run.fold, rung=run.rung)] = run
         self._ranking.add(run)
 
@@ -141,7 +141,7 @@ class Journal:
         return True
 
     def _refresh(self) -> None:
-        """Reads the records that other processes have written meanwhile."""
+        """Reads the records that other processes have written in the meantime."""
         for path in self._directory.glob("*.json"):
             if path.stem not in self.runs and path.stem not in self._others and not self._look(path.stem):
                 self._others.add(path.stem)

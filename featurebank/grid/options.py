@@ -1,4 +1,4 @@
-"""How heads are judged and which of a grid are trained: the options of `train_heads`, checked together."""
+"""The options of `train_heads`: how heads are evaluated, and which heads of a grid are trained."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ _FOLDS = "a whole number of 2 or more, as 5, or 'given' for the dataset's own"
 
 @dataclass(frozen=True, kw_only=True)
 class GridOptions(StageOptions):
-    """How heads are trained; see `featurebank.train_heads`."""
+    """Options of the training of heads; see `featurebank.train_heads`."""
 
     seeds: Annotated[Annotated[int, Ge(1)] | Annotated[Sequence[Annotated[int, Ge(0)]], MinLen(1)], _SEEDS] = 1
     taps: Annotated[Sequence[str], MinLen(1), "a list of one or more taps, as ['pooled']"] | None = None
-    """What heads are trained on that name no tap themselves, one after another."""
+    """The taps for heads that name none themselves; each head is trained on each of them."""
     search: Literal["all", "random", "halving"] = "all"
     """Which heads of the grid are trained."""
     runs: Annotated[int, Ge(1)] | None = None
-    """So many heads of the grid at random, with search = "random"."""
+    """The number of random heads of the grid, with search = "random"."""
     folds: Annotated[Annotated[int, Ge(2)] | Literal["given"] | None, _FOLDS] = None
-    """Judge heads on so many folds of the training and validation images, in place of the validation images; "given"
-    are the dataset's own."""
+    """The number of cross-validation folds of the training and validation images; "given" for the dataset's own folds.
+    None for evaluation on the validation images."""
     repeats: Annotated[int, Ge(1)] = 1
-    """So many different divisions into folds."""
+    """The number of different divisions into folds."""
     budget: Annotated[float, Gt(0), "a number of seconds above 0"] | None = None
-    """Seconds that the heads may take."""
+    """The time for all heads in seconds."""
     retry_failed: bool = False
-    """Train anew what failed before."""
+    """Train heads that failed before again."""
     views: Annotated[int, Ge(0)] | None = None
-    """Views of each training image that heads with epochs are trained on; by default all that there are."""
+    """The number of augmented views of each training image for heads with epochs; by default all views."""
 
     def chosen_seeds(self) -> list[int]:
-        """Returns the different seeds, in the order given."""
+        """Returns the distinct seeds, in their order."""
         return list(dict.fromkeys(range(self.seeds) if isinstance(self.seeds, int) else self.seeds))
 
     def chosen_folds(self, bank: Bank) -> list[Fold | None]:
-        """Returns the folds of all repeats, in order; None alone stands for the bank's own validation images.
+        """Returns the folds of all repetitions, in order; [None] stands for the bank's own validation images.
 
         Raises:
-            DatasetError: the dataset's own folds are asked for, and it has none.
+            DatasetError: the options request the dataset's own folds, but it has none.
         """
         if self.folds is None:
             return [None]
@@ -56,7 +56,7 @@ class GridOptions(StageOptions):
         return [Fold(part, self.folds, repeat) for repeat in range(self.repeats) for part in range(self.folds)]
 
     def problems(self) -> Iterator[OptionProblem]:
-        """Yields what is wrong with the options together."""
+        """Yields invalid combinations of options."""
         if self.runs is not None and self.search != "random":
             yield OptionProblem(
                 "", f"runs is {self.runs}, but search is '{self.search}': it belongs to search 'random' alone"

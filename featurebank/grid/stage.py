@@ -1,7 +1,7 @@
 """Stage: a bank and a grid -> runs.
 
-A run is known by the digest of its specification, its seed, its fold and the bank, and is recorded as soon as it is
-trained: a grid that is stopped goes on where it was, and one that grows trains only what is new.
+The digest of its specification, seed, fold and bank identifies a run, and each run is recorded as soon as it is
+trained: a stopped grid continues where it stopped, and an extended grid trains only its new heads.
 """
 
 from __future__ import annotations
@@ -44,37 +44,37 @@ def train_heads(
     views: int | None = None,
     reporter: Reporter = SILENT,
 ) -> list[Run]:
-    """Trains the heads of a grid on a bank's training images and scores them on its validation images.
+    """Trains the heads of a grid on a bank's training images and evaluates them on its validation images.
 
-    What was trained before is taken from its record, also where another process trains on the same bank. The weights
-    of the run that ranks first are kept. The test split is not touched.
+    Heads that were trained before are read from their records, even if another process trains on the same bank. The
+    weights of the run that ranks first are saved. The test split is not used.
 
     Args:
-        bank: the features.
-        grid: what to train.
-        seeds: how many seeds (0, 1, ...), or which; heads without chance are trained once.
-        taps: what heads are trained on that name no tap themselves; default "pooled", where the bank has it.
-        search: "all" heads of the grid, so many of them at "random", or "halving": a race over epochs, whose losers
-            are stopped early (their rows say where, and come after the others).
-        runs: how many heads "random" takes; the same ones each time.
-        folds: score on so many folds of the training and validation images, or on those that the dataset brings
-            ("given": folders fold1, fold2, ..., or a column `fold` of a table). The best head is trained on the
-            training images alone as well, and its weights are kept.
-        repeats: how many different divisions into folds.
-        budget: seconds; heads that would end more than a tenth later are not begun. What is left out is told.
-        retry_failed: train anew what failed before.
-        views: how many augmented views of each training image heads with epochs are trained on, beside the clean one;
-            default: all that the bank has.
-        reporter: where progress is shown.
+        bank: the bank with the features.
+        grid: the grid of heads.
+        seeds: the number of seeds (0, 1, ...), or a list of seeds; deterministic heads are trained once.
+        taps: the taps for heads that name none themselves; default "pooled", or the bank's first tap.
+        search: "all" heads of the grid, a "random" sample, or "halving": successive halving over epochs, which stops
+            worse heads early (their rows say where, and come after the others).
+        runs: the size of the random sample, which is always the same.
+        folds: the number of cross-validation folds of the training and validation images, or "given" for the
+            dataset's own folds (folders fold1, fold2, ..., or a column `fold` of a table). The best head is also
+            trained on the bank's own training images, and its weights are saved.
+        repeats: the number of different divisions into folds.
+        budget: time limit in seconds; heads that would exceed it by more than a tenth are skipped and reported.
+        retry_failed: train heads that failed before again.
+        views: the number of augmented views of each training image, besides the clean one, for heads with epochs;
+            default: all views of the bank.
+        reporter: shows the progress.
 
     Returns:
-        The runs of this grid, best first; those that a race stopped and failed ones last. With folds, the run of the
-        best head on the bank's own split comes first.
+        The runs of this grid, best first; stopped and failed runs last. With folds, the run of the best head on the
+        bank's own split comes first.
 
     Raises:
-        ConfigError: the grid or an option is wrong; every problem is told and nothing was started.
-        DatasetError: a split is empty, the training images are of one class, or a class has fewer images than folds.
-        HeadError: every run failed, or not even the cheapest fits the budget.
+        ConfigError: the grid or an option is invalid; the message has every problem, and nothing was started.
+        DatasetError: a split is empty, the training images have only one class, or a class has fewer images than folds.
+        HeadError: every run failed, or the budget is too short for even the cheapest head.
     """
     options = GridOptions(
         seeds=seeds, taps=taps, search=search, runs=runs, folds=folds, repeats=repeats, budget=budget,
@@ -84,7 +84,7 @@ def train_heads(
 
 
 def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter = SILENT) -> list[Run]:
-    """Does what `train_heads` does, with options that are made."""
+    """Does the work of `train_heads`, with an options object."""
     clock = Clock(options.budget)
     specs = expand(grid, bank, options.taps, views=options.views, reporter=reporter)
     if options.runs is not None:
@@ -95,17 +95,17 @@ def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter 
     with Claims(bank.path / "runs", reporter.warn) as claims:
         stage = _GridRun(bank, options, journal, Workshop(bank, journal, claims, clock, reporter), reporter)
         jobs = stage.race(specs) if options.search == "halving" else stage.all(specs)
-        found = [journal.runs[job.run] for job in jobs if job.run in journal.runs]
-        _refuse_nothing(found, jobs, options)
-        stage.keep_best(found)
-        found = ranked((journal.runs[run.run] for run in found), folds=protocol)
-        first = stage.on_own_split(found)
-    if len(found) < len(jobs):
+        results = [journal.runs[job.run] for job in jobs if job.run in journal.runs]
+        _refuse_nothing(results, jobs, options)
+        stage.keep_best(results)
+        results = ranked((journal.runs[run.run] for run in results), folds=protocol)
+        first = stage.on_own_split(results)
+    if len(results) < len(jobs):
         reporter.say(
-            f"the budget of {options.budget:g} s is spent: {len(jobs) - len(found)} of {counted(len(jobs), 'run')} "
-            "were left out; the same command goes on with them"
+            f"the budget of {options.budget:g} s is spent: {len(jobs) - len(results)} of {counted(len(jobs), 'run')} "
+            "were skipped; the same command continues with them"
         )
-    return [*first, *found]
+    return [*first, *results]
 
 
 class _GridRun:
@@ -116,13 +116,13 @@ class _GridRun:
         self._trained = False
 
     def all(self, specs: Sequence[HeadSpec]) -> list[Job]:
-        """Trains all heads to their end; returns the jobs that were wanted."""
+        """Trains all heads for all their epochs; returns the planned jobs."""
         jobs = plan(specs, self._options, self._bank)
         self._train(jobs)
         return jobs
 
     def race(self, specs: Sequence[HeadSpec]) -> list[Job]:
-        """Lets heads with epochs race and trains the others to their end; returns the jobs whose runs count."""
+        """Runs successive halving for heads with epochs and trains the others fully; returns the jobs of the result."""
         racing = racers(specs)
         keys = {spec.key for spec in racing}
         jobs = self.all([spec for spec in specs if spec.key not in keys])
@@ -135,7 +135,7 @@ class _GridRun:
             keys = {spec.key for spec in racing}
             jobs += [job for job in rung if job.spec.key not in keys]
             if before:
-                self._reporter.say(f"rung {number} of {RUNGS}: {len(racing)} of {counted(before, 'head')} go on")
+                self._reporter.say(f"rung {number} of {RUNGS}: {len(racing)} of {counted(before, 'head')} continue")
         return [*jobs, *self.all(racing)] if racing else jobs
 
     def _train(self, jobs: Sequence[Job], *, what: str = "heads") -> None:
@@ -146,35 +146,35 @@ class _GridRun:
         if jobs:
             self._reporter.say(f"{counted(len(jobs), 'run')}: {len(jobs) - missing} trained before, {missing} to train")
         if missing and self._options.folds:
-            check_splits(self._bank)  # the best one is trained on it in the end
+            check_splits(self._bank)  # the best head is finally trained on it
             if isinstance(self._options.folds, int) and (few := check_folds(self._bank, self._options.folds)):
                 self._reporter.warn(few)
         self._trained = self._trained or missing > 0
         self._shop.train(jobs, what=what)
 
-    def keep_best(self, found: Sequence[Run]) -> None:
-        """Sees to it that the weights of the run that ranks first are there, if something was trained."""
-        if self._trained and not self._options.folds and found:
+    def keep_best(self, runs: Sequence[Run]) -> None:
+        """Ensures that the weights of the run that ranks first are saved, if this call trained anything."""
+        if self._trained and not self._options.folds and runs:
             self._shop.train_again()
 
-    def on_own_split(self, found: Sequence[Run]) -> list[Run]:
-        """Returns the run of the head that is best on folds, trained on the bank's own split."""
-        if not self._options.folds or found[0].failure or found[0].rung:
+    def on_own_split(self, runs: Sequence[Run]) -> list[Run]:
+        """Trains the best head of the cross-validation on the bank's own split, and returns its run."""
+        if not self._options.folds or runs[0].failure or runs[0].rung:
             return []
-        wanted = job(found[0].spec, self._options.chosen_seeds()[0], self._bank)
-        self._shop.train([wanted], what="best head", keep=True)
-        return [self._journal.runs[wanted.run]] if wanted.run in self._journal.runs else []
+        planned = job(runs[0].spec, self._options.chosen_seeds()[0], self._bank)
+        self._shop.train([planned], what="best head", keep=True)
+        return [self._journal.runs[planned.run]] if planned.run in self._journal.runs else []
 
 
-def _refuse_nothing(found: Sequence[Run], jobs: Sequence[Job], options: GridOptions) -> None:
-    """Raises where no run can be shown: all failed, or none fitted the budget."""
-    if not found:
+def _refuse_nothing(runs: Sequence[Run], jobs: Sequence[Job], options: GridOptions) -> None:
+    """Raises HeadError if there is no usable run: all failed, or the budget was too short."""
+    if not runs:
         message = (
-            f"the budget of {options.budget:g} s is too short for any of the {counted(len(jobs), 'run')}: give more "
-            "seconds, or a smaller grid"
+            f"the budget of {options.budget:g} s is too short for any of the {counted(len(jobs), 'run')}: allow more "
+            "seconds, or use a smaller grid"
         )
         raise HeadError(message)
-    if all(run.failure for run in found):
-        first = ranked(found)[0]
-        message = f"{every(len(found), 'run')} failed; the first: {first.spec}: {first.failure}"
+    if all(run.failure for run in runs):
+        first = ranked(runs)[0]
+        message = f"{every(len(runs), 'run')} failed; the first: {first.spec}: {first.failure}"
         raise HeadError(message)

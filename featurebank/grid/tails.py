@@ -1,4 +1,4 @@
-"""What a grid's tails take from the bank, and what can be told of their cuts before anything is trained."""
+"""Completes the tails of a grid with the bank's backbone, and checks their cuts before training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Tails:
     """The tails of one grid on one bank; each network is loaded once.
 
     Args:
-        bank: what they are trained on.
+        bank: the bank that they are trained on.
     """
 
     def __init__(self, bank: Bank) -> None:
@@ -26,11 +26,11 @@ class Tails:
         self._networks: dict[tuple[Any, ...], Any] = {}
 
     def filled(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns a tail's parameters with the bank's backbone in them, where they name none.
+        """Returns a tail's parameters, completed with the bank's backbone if they name none.
 
         Raises:
-            ConfigError: the bank's network was a model in memory, or is not there any more.
-            WeightsError: the network is not the one that made the bank.
+            ConfigError: the bank's network was a model in memory, or no longer exists.
+            WeightsError: the network is not that of the bank.
         """
         if params.get("backbone"):
             return dict(params)
@@ -44,15 +44,15 @@ class Tails:
         return {**self._recorded, **params}
 
     def tap(self, params: Mapping[str, Any]) -> Any:
-        """Returns the tap that a tail is trained on unless it names one: that of its cut."""
+        """Returns the default tap of a tail: that of its cut."""
         return params.get("cut", "")
 
     def problems(self, head: Any, shape: tuple[int, ...] | None) -> Iterator[tuple[str, str]]:
-        """Yields the key and the text of what is wrong with a tail's cut.
+        """Yields the key and the text of each problem of a tail's cut.
 
         Args:
-            head: the tail, its parameters checked.
-            shape: of its tap's features; None where the bank has no such tap.
+            head: the tail, with valid parameters.
+            shape: the shape of its tap's features; None if the bank lacks the tap.
         """
         try:
             network = self._network(head)
@@ -80,9 +80,9 @@ class Tails:
     def _load(self) -> dict[str, Any]:
         recipe, source = self._bank.recipe, self._bank.manifest.source
         backbone = load_recorded(recipe, source)
-        found = recorded_options(recipe, source)
-        self._networks[tuple(found[name] for name in _OPTIONS)] = backbone.network()
-        return found
+        options = recorded_options(recipe, source)
+        self._networks[tuple(options[name] for name in _OPTIONS)] = backbone.network()
+        return options
 
     def _network(self, head: Any) -> Any:
         key = tuple(getattr(head, name) for name in _OPTIONS)

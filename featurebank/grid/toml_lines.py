@@ -1,8 +1,8 @@
-"""Where the keys of a grid file stand: `tomllib` gives values without lines.
+"""Finds the line numbers of the keys of a grid file, which `tomllib` does not provide.
 
-A TOML file is a sequence of statements (a header, or a key with its value), and each of them alone is TOML again, while
-no part of one is. So a statement ends with the first line after which `tomllib` can read it. What comments, strings and
-arrays over several lines look like is for `tomllib` to know.
+A TOML file is a sequence of statements (a header, or a key with its value). Each statement alone is valid TOML, but no
+part of one is. So a statement ends with the first line after which `tomllib` can parse it; this also handles comments,
+and strings and arrays over several lines.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass
 class BlockPlace:
-    """The line of a block's header, and of each of its keys, counted from 1."""
+    """The lines of a block's header and of its keys, counted from 1."""
 
     line: int
     keys: dict[str, int] = field(default_factory=dict)
@@ -23,39 +23,39 @@ class BlockPlace:
 
 @dataclass
 class Places:
-    """The lines of a file's keys outside its blocks, and of its blocks in order."""
+    """The lines of a file's top-level keys, and of its blocks in order."""
 
     top: dict[str, int] = field(default_factory=dict)
     blocks: list[BlockPlace] = field(default_factory=list)
 
 
 def find_places(text: str, name: str) -> Places:
-    """Returns where the keys and the `[[name]]` blocks of a valid TOML text stand.
+    """Returns the lines of the keys and of the `[[name]]` blocks of a valid TOML text.
 
-    Blocks that are written as tables in one list have the line of the list, and their keys have none of their own.
+    Blocks that are inline tables of a list have the line of the list, and their keys have no lines.
     """
-    found = Places()
-    keys = found.top
+    places = Places()
+    keys = places.top
     for line, header, value in _statements(text):
         key, inner = next(iter(value.items()))
         if not header:
             keys.setdefault(key, line)
-            if keys is found.top and key == name and isinstance(inner, list):
-                found.blocks += [BlockPlace(line) for _ in inner]
+            if keys is places.top and key == name and isinstance(inner, list):
+                places.blocks += [BlockPlace(line) for _ in inner]
         elif key == name and isinstance(inner, list):
-            found.blocks.append(BlockPlace(line))
-            keys = found.blocks[-1].keys
-        elif key == name and found.blocks:  # a table inside the last block, as [head.class_weight]
-            found.blocks[-1].keys.setdefault(next(iter(inner), ""), line)
+            places.blocks.append(BlockPlace(line))
+            keys = places.blocks[-1].keys
+        elif key == name and places.blocks:  # a table inside the last block, such as [head.class_weight]
+            places.blocks[-1].keys.setdefault(next(iter(inner), ""), line)
             keys = {}
         else:
-            found.top.setdefault(key, line)
+            places.top.setdefault(key, line)
             keys = {}
-    return found
+    return places
 
 
 def _statements(text: str) -> Iterator[tuple[int, bool, dict[str, Any]]]:
-    """Yields each statement's first line, whether it is a header, and its value."""
+    """Yields the first line of each statement, whether it is a header, and its value."""
     lines = text.replace("\r\n", "\n").split("\n")
     begin = 0
     for end in range(1, len(lines) + 1):

@@ -1,4 +1,4 @@
-"""Works off jobs: piece by piece, claimed, recorded at once, within the budget."""
+"""Trains planned jobs piece by piece within the time budget; claims each piece, and records each run at once."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from featurebank.training.loop import between_epochs
 from featurebank.words import counted
 
 LOOK_AGAIN_S = 0.5
-"""How often one looks whether another process has ended what it has claimed."""
+"""Interval at which to check whether another process has finished its claimed runs."""
 
 
 class _OutOfTimeError(Exception):
-    """The budget ended in the middle of a piece."""
+    """The budget ended during a piece."""
 
 
 class Workshop:
     """Trains jobs on a bank.
 
     Args:
-        bank: the features.
-        journal: what is known, and takes what comes.
-        claims: what other processes train now.
-        clock: the budget.
-        reporter: where progress is shown.
+        bank: the bank with the features.
+        journal: the known runs; new runs are recorded in it.
+        claims: the locks on runs that some process trains now.
+        clock: the time budget.
+        reporter: shows the progress.
     """
 
     def __init__(self, bank: Bank, journal: Journal, claims: Claims, clock: Clock, reporter: Reporter) -> None:
@@ -48,12 +48,12 @@ class Workshop:
         self._epochs = 0
 
     def train(self, jobs: Sequence[Job], *, what: str = "heads", keep: bool = False) -> None:
-        """Trains those of the jobs that have no record; where the budget ends before, some are left without one.
+        """Trains the jobs without a record; if the budget ends earlier, some stay without one.
 
         Args:
-            jobs: what is wanted.
-            what: what the work is called where progress is shown.
-            keep: keep the weights of each.
+            jobs: the planned jobs.
+            what: the name of the work in the progress.
+            keep: whether to save the weights of each run.
         """
         todo = self._journal.missing(jobs)
         if not todo:
@@ -69,22 +69,22 @@ class Workshop:
                 elsewhere = self._round(still, advance, keep=keep)
 
     def train_again(self) -> None:
-        """Trains the run that ranks first once more, if its weights are not there."""
+        """Trains the run that ranks first again, if its weights are missing."""
         first = self._journal.first_without_weights()
-        if first is None or not self._claims.take(first.run):  # who has it keeps its weights
+        if first is None or not self._claims.take(first.run):  # the process that has claimed it saves its weights
             return
         try:
             if self._journal.first_without_weights() == first:
-                found: list[Fitted] = []
+                results: list[Fitted] = []
                 data = self._images_of(first.tap, first.views or 0, None)
-                fit_heads([(first.spec, first.seed)], data, lambda _, fitted: found.append(fitted))
-                if not found[0].failure:
-                    self._journal.keep(first, found[0])
+                fit_heads([(first.spec, first.seed)], data, lambda _, fitted: results.append(fitted))
+                if not results[0].failure:
+                    self._journal.keep(first, results[0])
         finally:
             self._claims.release([first.run])
 
     def _round(self, jobs: Sequence[Job], advance: Advance, *, keep: bool) -> list[Job]:
-        """Trains what nobody else has claimed; returns the rest."""
+        """Trains the jobs that no other process has claimed; returns the others."""
         elsewhere: list[Job] = []
         groups: dict[tuple[str, Fold | None], list[Job]] = {}
         for job in sorted(jobs, key=lambda job: self._bank.tap_bytes(job.spec.tap)):
@@ -99,18 +99,18 @@ class Workshop:
                 mine = self._speed.fitting(piece, data, self._clock.left)
                 if mine and (rest := piece[len(mine) :]):
                     pieces.append(rest)
-                taken = [job for job in mine if self._claims.take(job.run)]
-                elsewhere += [job for job in mine if job not in taken]
+                claimed = [job for job in mine if self._claims.take(job.run)]
+                elsewhere += [job for job in mine if job not in claimed]
                 try:
-                    wanted = self._journal.missing(taken)  # another process may have ended it just now
-                    advance(len(taken) - len(wanted))
-                    self._fit(wanted, data, advance, keep=keep)
+                    unfinished = self._journal.missing(claimed)  # another process may just have finished it
+                    advance(len(claimed) - len(unfinished))
+                    self._fit(unfinished, data, advance, keep=keep)
                 finally:
-                    self._claims.release([job.run for job in taken])
+                    self._claims.release([job.run for job in claimed])
         return elsewhere
 
     def _free(self, jobs: Sequence[Job], elsewhere: list[Job]) -> list[Job]:
-        """Returns the jobs that could be claimed now, so that no features are read for nothing."""
+        """Returns the jobs if any can be claimed now, so that no features are read needlessly."""
         free = [job for job in jobs if self._claims.take(job.run)]
         self._claims.release([job.run for job in free])
         if not free:
@@ -121,7 +121,7 @@ class Workshop:
     def _fit(self, jobs: Sequence[Job], data: TrainingData, advance: Advance, *, keep: bool) -> None:
         if not jobs:
             return
-        told: dict[int, Fitted] = {}
+        results: dict[int, Fitted] = {}
         recording = False
 
         def take(position: int, fitted: Fitted) -> None:
@@ -129,7 +129,7 @@ class Workshop:
             recording = True
             self._journal.record(jobs[position], fitted, keep=keep)
             recording = False
-            told[position] = fitted
+            results[position] = fitted
             advance(1)
             self._look_at_clock()
 
@@ -140,11 +140,11 @@ class Workshop:
         except _OutOfTimeError:
             pass
         except Exception as error:
-            rest = [job for position, job in enumerate(jobs) if position not in told]
+            rest = [job for position, job in enumerate(jobs) if position not in results]
             if recording or not rest:
                 raise
             self._one_by_one(rest, data, advance, error, keep=keep)
-        self._speed.learn(jobs, data, told, time.perf_counter() - began)
+        self._speed.learn(jobs, data, results, time.perf_counter() - began)
         self._journal.show()
 
     def _epoch_ended(self) -> None:
@@ -159,21 +159,21 @@ class Workshop:
     def _one_by_one(
         self, jobs: Sequence[Job], data: TrainingData, advance: Advance, error: Exception, *, keep: bool
     ) -> None:
-        """Trains the heads of a piece that failed as a whole, as for want of memory; one that fails alone is a row."""
+        """Trains the heads of a failed piece one by one (memory may have run out), and records single failures."""
         if len(jobs) > 1:
             for job in jobs:
                 if self._clock.left > 0:
                     self._fit([job], data, advance, keep=keep)
             return
         text = " ".join(str(error).split()) or type(error).__name__
-        told = text if isinstance(error, FeatureBankError) else f"{type(error).__name__}: {text}"
-        self._journal.record(jobs[0], Fitted(None, 0.0, 1, {}, (), told, is_shortage(error)))
+        reason = text if isinstance(error, FeatureBankError) else f"{type(error).__name__}: {text}"
+        self._journal.record(jobs[0], Fitted(None, 0.0, 1, {}, (), reason, is_shortage(error)))
         advance(1)
 
     def _images_of(self, tap: str, views: int, fold: Fold | None) -> TrainingData:
-        """Returns the images of a tap and fold; those that were asked for last are still there.
+        """Returns the images of a tap and fold; the latest ones are cached.
 
-        Heads without epochs take the clean images alone, so that heads of different numbers of views share them.
+        Heads without epochs use only the clean images, so that heads with different numbers of views share the data.
         """
         if self._data is None or self._data[:3] != (tap, views, fold):
             self._data = None
@@ -182,7 +182,7 @@ class Workshop:
                 data = TrainingData.of(self._bank, tap, views)
             else:
                 if self._images is None or self._images[:2] != (tap, views):
-                    self._images = None  # before the next tap is read: both may not fit into memory
+                    self._images = None  # freed before the next tap is read: both may not fit into memory
                     self._images = tap, views, FoldedImages(self._bank, tap, views)
                 data = self._images[2].data(fold)
             self._data = tap, views, fold, data
@@ -192,6 +192,6 @@ class Workshop:
     def _tell_unseen(self, data: TrainingData) -> None:
         if not self._told_unseen and (unseen := data.unseen(self._bank.classes)):
             self._reporter.warn(
-                f"no training image of class {enumerate_some(unseen)}: every head gets its images wrong"
+                f"no training image of class {enumerate_some(unseen)}: every head misclassifies its images"
             )
             self._told_unseen = True

@@ -1,4 +1,4 @@
-"""Runs: fitted heads with everything that is known of them, ranked, compared and selected by validation alone.
+"""Runs: records of fitted heads, and their ranking, comparison and selection by validation results.
 
 Open `run` first, then `ranking`.
 """

@@ -1,4 +1,4 @@
-"""The leaderboard's lines: one for each specification, with how far its accuracy may be trusted."""
+"""The entries of the leaderboard: one for each specification, with confidence intervals and significance tests."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from featurebank.runs.run import Run
 from featurebank.statistics import holm, mcnemar, mean_interval, proportion_interval
 
 OVER_FIT = 0.05
-"""A head over-fits if its training accuracy is so far above the upper end of its validation accuracy's interval."""
+"""A head over-fits if its training accuracy exceeds the upper end of its validation interval by more than this."""
 LEVEL = 0.05
-"""Heads that McNemar's test does not tell apart at this level are indistinguishable."""
+"""Significance level: heads with a larger p-value of McNemar's test are indistinguishable."""
 
 Shares = Mapping[tuple[int, int], np.ndarray]
-"""For each fold (and repetition) the share of a specification's seeds that get each image right, (n,)."""
+"""For each fold (and repetition): the fraction of a specification's seeds that classify each image correctly, (n,)."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the runs of one specification say under one protocol."""
+    """The results of one specification under one evaluation protocol."""
 
     spec: HeadSpec
     runs: tuple[Run, ...]
-    """Over seeds and folds, the better first; failed ones left out."""
+    """The runs over seeds and folds without failed ones, better ones first."""
     folds: int
-    """1 is the bank's own split."""
+    """The number of folds; 1 for the bank's own split."""
     complete: bool
-    """Whether it was judged on every fold."""
+    """Whether it was evaluated on every fold."""
     mean: float
-    """Validation accuracy over seeds and folds; each image counts alike."""
+    """Mean validation accuracy over seeds and folds; each image has the same weight."""
     std: float | None
-    """Between the runs; None of a single one."""
+    """Standard deviation of the accuracy between the runs; None for a single run."""
     interval: tuple[float, float]
-    """95 %, of the mean: Wilson's over the images; over several seeds Student's, where that is wider."""
+    """95 % confidence interval of the mean: Wilson's over the images, or Student's over several seeds if wider."""
     standard_error: float
     train: float
     """Training accuracy."""
@@ -49,14 +49,14 @@ class Entry:
     seconds: float
     parameters: float | None
     p_value: float | None = None
-    """That it is as good as the first entry, by McNemar's test, corrected by Holm for the number of entries. None of
-    the first itself, and where the records do not tell which images are right."""
+    """p-value of McNemar's test against the first entry, with Holm's correction for the number of entries. None for the
+    first entry itself, and if the records lack the predictions for single images."""
     indistinguishable: bool = False
-    """From the first entry, which is so from itself."""
+    """Whether the difference from the first entry is not significant; True for the first entry."""
 
     @property
     def gap(self) -> float:
-        """By how much training accuracy is above validation accuracy."""
+        """Training accuracy minus validation accuracy."""
         return self.train - self.mean
 
     def score(self, name: str) -> float:
@@ -76,13 +76,13 @@ class Entry:
 
 
 def entries(runs: Iterable[Run], *, folds: int | None = None, metric: Metric = ACCURACY) -> list[Entry]:
-    """Returns the specifications that were judged by one protocol, best first; see `Group.order`.
+    """Returns an entry for each specification that one protocol evaluated, best first; see `Group.order`.
 
-    The test is made after the first was chosen for being first, on the images it was chosen by: it may call some
-    distinguishable that on new images would not be.
+    The significance test uses the images by which the first entry was selected: so some differences that it calls
+    significant may not be significant on new images.
 
     Args:
-        runs: of one bank.
+        runs: runs of one bank.
         folds: the protocol; default: see `latest_folds`.
         metric: what decides the order. Intervals, verdicts and tests are about the accuracy.
     """
@@ -113,11 +113,11 @@ def _entry(group: Group, floor: float) -> Entry:
 
 
 def _verdict(group: Group, train: float, interval: tuple[float, float], floor: float) -> str:
-    """Returns how training and validation accuracy go together.
+    """Returns a verdict on training and validation accuracy.
 
-    A head under-fits if on its own training images it does not reach what the best head surely reaches on validation
-    images. It over-fits if the gap between the two is more than `OVER_FIT` for certain: few validation images make a
-    gap of that size by chance.
+    A head under-fits if its training accuracy is below the lower end of the best head's validation interval. It
+    over-fits if the gap exceeds `OVER_FIT` even at the upper end of its validation interval: with few validation
+    images, such a gap may occur by chance.
     """
     if train < floor:
         return "under-fits"
@@ -127,9 +127,9 @@ def _verdict(group: Group, train: float, interval: tuple[float, float], floor: f
 
 
 def _is_at_chance(group: Group, interval: tuple[float, float]) -> bool:
-    """Returns whether a head may do no better than one that has not seen the images.
+    """Returns whether a head may be no better than guessing.
 
-    Such a head, whichever class it prefers, has a mean recall of one over the number of classes.
+    A head that guesses has a mean recall of one over the number of classes, whichever classes it prefers.
     """
     recalls = [value for run in group.runs for value in run.metrics["val"].get("recall") or () if value is not None]
     if not recalls:  # recorded by an earlier version
@@ -159,10 +159,10 @@ def _shares(group: Group) -> Shares:
 
 
 def _p_value(first: Shares, other: Shares) -> float | None:
-    """Compares two specifications on the images that both were judged on.
+    """Returns McNemar's p-value for two specifications on the images that both classified.
 
-    Each image counts once: where several seeds or repetitions judged it, it is right for one alone in the share of
-    their pairs in which that is so.
+    Each image counts once: with several seeds or repetitions, it counts as correct for only one of the two in the
+    fraction of pairs of runs in which that is the case.
     """
     alone: dict[int, list[tuple[float, float]]] = {}
     for cell in first.keys() & other.keys():

@@ -1,4 +1,4 @@
-"""A fine-tuned run's model, read from its file."""
+"""Loading of the model of a fine-tuned run."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from featurebank.runs.run import Run
 from featurebank.system import digest
 
 BATCH = 32
-"""Images that are judged at once."""
+"""Images per forward pass."""
 
 
 def is_finetuned(run: Any) -> bool:
-    """Tells whether something is a run whose network was trained, too."""
+    """Returns whether an object is a run whose network was trained, too."""
     return isinstance(run, Run) and run.is_finetune
 
 
 def finetuned_model(run: Run) -> Any:
-    """Reads the model of a fine-tuned run.
+    """Loads the model of a fine-tuned run.
 
     Returns:
         A Keras model, (n, s, s, 3) RGB 0..255 -> (n, classes) probabilities.
 
     Raises:
-        HeadError: the run failed, or its file is gone or not what was written.
+        HeadError: the run failed, or its file is missing or was changed.
     """
     if run.failure:
         message = f"run {run.run} failed ({run.failure}): choose another"
@@ -35,7 +35,7 @@ def finetuned_model(run: Run) -> Any:
     if not run.saved_path.is_file() or digest.of_file(run.saved_path) != run.weights:
         start = (run.finetune or {}).get("from", "best")
         message = (
-            f"the model of run {run.run}, '{run.saved_path}', is gone or not what was written: fine-tune again from "
+            f"the model of run {run.run}, '{run.saved_path}', is missing or was changed: fine-tune again from "
             f"{start} with the same options"
         )
         raise HeadError(message)
@@ -49,10 +49,10 @@ def finetuned_model(run: Run) -> Any:
 
 
 def judged(model: Any, images: np.ndarray) -> np.ndarray:
-    """Returns what a model says of a batch: (n, classes) float64.
+    """Returns the probabilities of a model for a batch, (n, classes) float64.
 
     Args:
-        model: as `finetuned_model` gives it.
+        model: the result of `finetuned_model`.
         images: (n, s, s, 3) uint8.
     """
     return np.asarray(model.predict_on_batch(images.astype(np.float32)), np.float64)

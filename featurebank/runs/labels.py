@@ -1,4 +1,4 @@
-"""Names for the rows of a table: what differs between them, and nothing else."""
+"""Short names for the rows of a table, which show only the differences."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from featurebank.fitting.spec import VIEWS, HeadSpec, with_words
 def short_names(specs: Sequence[HeadSpec]) -> tuple[list[str], dict[str, list[str]]]:
     """Returns a name for each specification of a table.
 
-    A name has the parameters in which a specification differs from its head's defaults, but for those in which all
-    rows of its kind agree. Of a single row of a kind, those are left out in which all rows agree that have them. What
-    a person has named is called so, with parameters only where several rows have that name.
+    A name contains the parameters that differ from the head's defaults, except those that are equal in all rows of the
+    kind. If a kind has a single row, its name omits parameters that are equal in all rows that have them. A row with a
+    name of its own has that name, with parameters only if several rows share it.
 
     Args:
         specs: the rows.
 
     Returns:
-        The names, and what they leave out: for each parameter, as "max_images=5000", the kinds of the rows.
+        The names, and the parameters that they omit: for each, such as "max_images=5000", the kinds of its rows.
     """
     groups: dict[str, list[int]] = {}
     for position, spec in enumerate(specs):
@@ -42,7 +42,7 @@ def short_names(specs: Sequence[HeadSpec]) -> tuple[list[str], dict[str, list[st
 
 
 def _shared(words: Sequence[Mapping[str, str]]) -> set[str]:
-    """Returns the names of the words that several rows have, all with the same text."""
+    """Returns the names of the parameters that several rows have, all with the same text."""
     counts = Counter(word for row in words for word in row)
     texts = {word: {row[word] for row in words if word in row} for word in counts}
     return {word for word, count in counts.items() if count > 1 and len(texts[word]) == 1}

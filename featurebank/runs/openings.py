@@ -1,12 +1,12 @@
-"""The ledger of opened test images: which were looked at, when, and for which run.
+"""A record of all uses of test images: which images, when, and for which run.
 
-A result on test images is honest once: whoever chooses between heads by such results gets one that is too good. So the
-ledger belongs to the images and not to a bank, a split or a name: an image that was tested counts as opened when it
-comes again beside new ones, in another split or under another name. It lies in the cache, `CACHE/.tested`: one small
-file for each opening, and the images of each different test split once, 8 bytes an image.
+Only the first result on test images is unbiased: selecting heads by such results gives results that are too good. So
+the record refers to images, not to a bank, a split or a name: a used image counts as used when it occurs again with new
+images, in another split or under another name. The record is in the cache, in `CACHE/.tested`: one small file for each
+use ("opening"), and the images of each distinct test split once, 8 bytes per image.
 
-Files are written whole and never changed, so that processes do not disturb each other, and an opening is recorded
-before the first test image is looked at, so that a process that is killed does not forget it.
+Files are written atomically and never changed, so that processes do not interfere, and an opening is recorded before
+the first test image is read, so that it is recorded even if the process is killed.
 """
 
 from __future__ import annotations
@@ -30,49 +30,49 @@ from featurebank.words import counted
 
 DIRECTORY = ".tested"
 _NAMED = 3
-"""How many runs a warning names."""
+"""Maximum number of runs that a warning names."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """One look at test images."""
+    """One use of test images."""
 
     run: str
     """The id of the run that was tested."""
     head: str
-    """Its specification in words."""
+    """A description of its specification."""
     bank: str
     """The bank's name."""
     time: str
     images: str
-    """The name of the file that holds the images."""
+    """The name of the file with the digests of the images."""
 
 
 @dataclass(frozen=True)
 class Before:
-    """What is known about earlier openings of some test images."""
+    """The known earlier openings of some test images."""
 
     images: int
-    """How many of them were opened before."""
+    """The number of images that were opened before."""
     of: int
-    """How many they are."""
+    """The number of all images."""
     openings: tuple[Opening, ...] = ()
-    """Those that looked at some of them, the oldest first."""
+    """The openings of any of the images, the oldest first."""
     unknown: tuple[str, ...] = field(default=())
-    """Runs of earlier states of the bank that an earlier version tested, on images that nobody recorded."""
+    """Runs of earlier states of the bank that an earlier version tested without recording the images."""
 
     @property
     def warning(self) -> str | None:
-        """One line for the user; None where nothing was opened before."""
-        told = [*self._told(), *self._told_unknown()]
-        if not told:
+        """One line for the user; None if no image was opened before."""
+        parts = [*self._sentence(), *self._unknown_sentence()]
+        if not parts:
             return None
         return (
-            f"{'; '.join(told)}: results of a head that was chosen by its test result are too good; report those of "
+            f"{'; '.join(parts)}: results of a head that was selected by its test result are too good; report those of "
             "the first"
         )
 
-    def _told(self) -> Iterator[str]:
+    def _sentence(self) -> Iterator[str]:
         if self.openings:
             share = "all" if self.images == self.of else f"{self.images} of"
             times = "once" if len(self.openings) == 1 else f"{len(self.openings)} times"
@@ -83,44 +83,44 @@ class Before:
                 f"{names}, last on {last}"
             )
 
-    def _told_unknown(self) -> Iterator[str]:
+    def _unknown_sentence(self) -> Iterator[str]:
         if self.unknown:
             opened = counted(len(self.unknown), "earlier opening")
             yield f"{opened} of this bank's test split, for {_names(self.unknown)}, may have shown some of them"
 
 
 def opened_before(bank: Bank, run: Run, known: Iterable[Run], stale: Iterable[Run], reporter: Reporter) -> Before:
-    """Looks up who looked at a bank's test images before.
+    """Returns the earlier openings of a bank's test images.
 
     Args:
         bank: the bank.
-        run: for which they are opened now; an earlier opening for this very run does not count.
-        known: the runs of the bank as it is now.
-        stale: those of its older states.
-        reporter: warned of entries of the ledger that are damaged.
+        run: the run to test now; earlier openings for this run do not count.
+        known: the runs of the bank in its current state.
+        stale: the runs of its older states.
+        reporter: receives warnings about damaged records.
     """
     mine = _words(bank)
     opened = np.zeros(len(mine), bool)
-    found, recorded = [], set()
+    openings, recorded = [], set()
     for opening, images in _entries(bank.path.parent / DIRECTORY, reporter):
         recorded.add(opening.run)
         common = np.isin(mine, images, assume_unique=True)
         if opening.run != run.run and common.any():
             opened |= common
-            found.append(opening)
-    for other in known:  # of an earlier version, or tested while the ledger could not be written
+            openings.append(opening)
+    for other in known:  # tested by an earlier version, or while the record could not be written
         if other.tested and other.run not in recorded | {run.run}:
             opened[:] = True
-            found.append(Opening(other.run, str(other.spec), bank.name, other.tested, ""))
+            openings.append(Opening(other.run, str(other.spec), bank.name, other.tested, ""))
     unknown = sorted(other.run for other in stale if other.tested and other.run not in recorded)
-    found.sort(key=lambda opening: (opening.time, opening.run))
-    return Before(int(opened.sum()), len(mine), tuple(found), tuple(unknown))
+    openings.sort(key=lambda opening: (opening.time, opening.run))
+    return Before(int(opened.sum()), len(mine), tuple(openings), tuple(unknown))
 
 
 def record_opening(bank: Bank, run: Run, reporter: Reporter = SILENT) -> None:
-    """Writes into the ledger that a bank's test images are opened for a run.
+    """Records that a bank's test images are opened for a run.
 
-    Where the cache cannot be written, the user is warned, and the test goes on.
+    If the cache is read-only, the user is warned, and the test continues.
 
     Raises:
         DiskFullError: no space is left.
@@ -145,7 +145,7 @@ def record_opening(bank: Bank, run: Run, reporter: Reporter = SILENT) -> None:
 
 
 def _entries(directory: Path, reporter: Reporter) -> Iterator[tuple[Opening, np.ndarray]]:
-    """Yields each opening with the words of its images, (n,) uint64 sorted; a file is read once."""
+    """Yields each opening with the digest prefixes of its images, (n,) uint64 sorted; each file is read once."""
     sets: dict[str, np.ndarray] = {}
     for path in sorted(directory.glob("*.json")):
         try:
@@ -159,7 +159,7 @@ def _entries(directory: Path, reporter: Reporter) -> Iterator[tuple[Opening, np.
 
 def _read_images(path: Path) -> np.ndarray:
     if not _is_whole(path):
-        message = "the images are not those that were written"
+        message = "the file with the images is missing or was changed"
         raise ValueError(message)
     return np.fromfile(path, "<u8")
 
@@ -169,7 +169,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _words(bank: Bank) -> np.ndarray:
-    """Returns the first 64 bits of the digests of a bank's test images, (n,) uint64, sorted, each once."""
+    """Returns the first 64 bits of the digests of a bank's test images, (n,) uint64, sorted and unique."""
     return np.unique(first_bits(bank.digests("test")))
 
 

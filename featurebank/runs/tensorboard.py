@@ -1,6 +1,6 @@
-"""Stage: runs -> TensorBoard's files, with curves, final metrics and hyperparameters; of fine-tunes also as they come.
+"""Stage: runs -> TensorBoard files with curves, final metrics and hyperparameters; fine-tunes write curves live.
 
-They are written by the package `tensorboard` alone: no TensorFlow is imported.
+Only the package `tensorboard` is needed: TensorFlow is not imported.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from featurebank.system.files import explain_full_disk, write_bytes
 
 _CURVES = {name: f"epoch/{name}" for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")}
 _WITHIN = ("loss", "accuracy", "val_loss", "val_accuracy")
-"""What is told of a validation within an epoch."""
+"""The values of a validation within an epoch."""
 _VERSION = "brain.Event:2"
 _FILE = "events.out.tfevents.featurebank"
-"""The same for each run, so that writing a run again replaces it. What is written live has a number after it."""
+"""The same name for each run, so that writing a run again replaces its file. Live files have a number appended."""
 
 
 def write_tensorboard(runs: Sequence[Run], directory: Path) -> int:
-    """Writes each run that did not fail into a directory of its own: TAP/HEAD-RUN.
+    """Writes each successful run to a directory of its own, TAP/HEAD-RUN.
 
-    Scalars are one value an epoch of heads that have epochs, and the final metrics of training and validation of every
-    head. The test split's are left out.
+    The scalars are the history of heads with epochs, one value per epoch, and the final training and validation metrics
+    of every head, without test metrics.
 
     Args:
-        runs: what is written.
-        directory: what TensorBoard is pointed at, by `tensorboard --logdir DIRECTORY`.
+        runs: the runs to write.
+        directory: the log directory, for `tensorboard --logdir DIRECTORY`.
 
     Returns:
-        How many runs were written.
+        The number of runs written.
 
     Raises:
         MissingDependencyError: tensorboard is not installed.
@@ -54,23 +54,23 @@ def write_tensorboard(runs: Sequence[Run], directory: Path) -> int:
 
 
 def check_tensorboard() -> None:
-    """Raises MissingDependencyError where tensorboard is not installed."""
+    """Raises MissingDependencyError if tensorboard is not installed."""
     try:
-        import tensorboard.compat.proto.event_pb2  # noqa: F401 - that it is there
+        import tensorboard.compat.proto.event_pb2  # noqa: F401 - only checks that it is installed
     except ImportError as error:
         message = "--tensorboard needs tensorboard, which is not installed: pip install 'featurebank[tensorboard]'"
         raise MissingDependencyError(message) from error
 
 
 class LiveBoard:
-    """The curves of one run while it is trained, as a context; `write_tensorboard` later writes the same points.
+    """A context manager that writes the curves of a run during training, with the same points as `write_tensorboard`.
 
-    Each begins a file of its own, takes away those before it, and tells a TensorBoard that runs to forget their points:
-    so a run that goes on after an interruption has each point once.
+    Each instance starts a new file, deletes earlier ones, and makes a running TensorBoard forget their points: so after
+    an interruption each point occurs once.
 
     Args:
-        directory: what TensorBoard is pointed at.
-        tap: of the run, as the next two.
+        directory: the log directory.
+        tap: the tap of the run.
         head: its kind.
         run: its id.
 
@@ -102,17 +102,17 @@ class LiveBoard:
         self._file.close()
 
     def show_graph(self, model: Any) -> None:
-        """Writes the graph of a functional Keras model, network and head together."""
+        """Writes the graph of a functional Keras model of network and head."""
         from tensorboard.compat.proto.event_pb2 import Event
 
         self._append([Event(wall_time=time.time(), graph_def=_graph_of_model(model))])
 
     def take(self, history: Mapping[str, Any], epoch_0: Mapping[str, float]) -> None:
-        """Writes what has come since it was last called.
+        """Writes the points that are new since the last call.
 
         Args:
-            history: of the run, up to now: of each epoch, and under "steps" of each validation within one.
-            epoch_0: "accuracy" and "loss" on validation before the first step.
+            history: the run's history so far: lists by epoch, and under "steps" the validations within epochs.
+            epoch_0: validation "accuracy" and "loss" before the first step.
         """
         self._write(list(_curves(history, epoch_0)))
 
@@ -127,7 +127,7 @@ class LiveBoard:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
         now = time.time()
-        start = SessionLog(status=SessionLog.START)  # who has read an older file forgets its points
+        start = SessionLog(status=SessionLog.START)  # makes TensorBoard forget the points of older files
         self._append([Event(wall_time=now, file_version=_VERSION), Event(wall_time=now, step=0, session_log=start)])
 
     def _write(self, points: Sequence[tuple[str, int, float]]) -> None:
@@ -169,33 +169,35 @@ def _records(run: Run, began: float) -> bytes:
 
 
 def _graph_of_model(model: Any) -> bytes:
-    """Returns TensorBoard's graph of a functional Keras model: a node a layer, with its class and output shape."""
+    """Returns TensorBoard's graph of a functional Keras model: one node per layer, with its class and output shape."""
     operations = {operation.name: operation for operation in model.operations}
-    told: dict[str, tuple[str, dict[str, Any]]] = {}
+    descriptions: dict[str, tuple[str, dict[str, Any]]] = {}
     for name, operation in operations.items():
         shape = getattr(getattr(operation, "output", None), "shape", None)
-        told[name] = (type(operation).__name__, {} if shape is None else {"shape": list(shape[1:])})
-    return _graph_of_layers(graph_of(model), told)
+        descriptions[name] = (type(operation).__name__, {} if shape is None else {"shape": list(shape[1:])})
+    return _graph_of_layers(graph_of(model), descriptions)
 
 
 def _graph_of_file(path: Path) -> bytes:
-    """Returns TensorBoard's graph of a .keras file; the network is not built."""
+    """Returns TensorBoard's graph of a .keras file, without building the network."""
     with open_archive(path) as archive:
         entries = json.loads(archive.read("config.json"))["config"]["layers"]
-    told: dict[str, tuple[str, dict[str, Any]]] = {entry["name"]: (entry["class_name"], {}) for entry in entries}
-    return _graph_of_layers(graph_of_entries(entries), told)
+    descriptions: dict[str, tuple[str, dict[str, Any]]] = {
+        entry["name"]: (entry["class_name"], {}) for entry in entries
+    }
+    return _graph_of_layers(graph_of_entries(entries), descriptions)
 
 
-def _graph_of_layers(graph: Graph, told: Mapping[str, tuple[str, dict[str, Any]]]) -> bytes:
+def _graph_of_layers(graph: Graph, descriptions: Mapping[str, tuple[str, dict[str, Any]]]) -> bytes:
     sources: dict[str, list[str]] = {name: [] for name in graph.order}
     for name, followers in graph.followers.items():
         for follower in followers:
             sources[follower].append(name)
-    return _graph([(name, told[name][0], sources[name], told[name][1]) for name in graph.order])
+    return _graph([(name, descriptions[name][0], sources[name], descriptions[name][1]) for name in graph.order])
 
 
 def _graph_of_run(run: Run) -> bytes:
-    """Returns TensorBoard's graph of a run: of a fine-tune the whole network, of a head what follows its tap."""
+    """Returns TensorBoard's graph of a run: the whole network of a fine-tune, or the part of a head after its tap."""
     if run.finetune and run.saved_path.is_file():
         return _graph_of_file(run.saved_path)
     nodes: list[_Node] = [(_safe(run.tap), "Tap", [], {})]
@@ -212,19 +214,19 @@ _Node = tuple[str, str, list[str], dict[str, Any]]
 
 
 def _graph(nodes: Sequence[_Node]) -> bytes:
-    """Returns a graph as TensorBoard reads it."""
+    """Returns a graph in TensorBoard's format."""
     from tensorboard.compat.proto.attr_value_pb2 import AttrValue
     from tensorboard.compat.proto.graph_pb2 import GraphDef
     from tensorboard.compat.proto.node_def_pb2 import NodeDef
 
-    made = [
+    definitions = [
         NodeDef(
             name=name, op=kind, input=sources,
             attr={key: AttrValue(s=str(value).encode()) for key, value in attributes.items()},
         )
         for name, kind, sources, attributes in nodes
     ]  # fmt: skip
-    return bytes(GraphDef(node=made).SerializeToString())
+    return bytes(GraphDef(node=definitions).SerializeToString())
 
 
 def _values(run: Run) -> Iterator[tuple[str, int, float]]:
@@ -261,14 +263,14 @@ def _scalar(tag: str, value: float) -> Any:
 def _hparams(run: Run, began: float) -> list[Any]:
     """Returns the summaries of TensorBoard's table of hyperparameters.
 
-    Which hyperparameters there are is not written down: TensorBoard then collects them from all runs it finds.
+    They do not list the hyperparameters: TensorBoard then collects them from all runs.
     """
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     start = plugin_data_pb2.SessionStartInfo(group_name=run.run, start_time_secs=began)
-    given = {**run.params, "head": run.head, "tap": run.tap, "seed": run.seed}
-    for name, value in {**given, **({"fold": run.fold[0]} if run.fold else {})}.items():
+    parameters = {**run.params, "head": run.head, "tap": run.tap, "seed": run.seed}
+    for name, value in {**parameters, **({"fold": run.fold[0]} if run.fold else {})}.items():
         _set(start.hparams[name], value)
     end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=began + run.seconds)
     parts = {
@@ -284,7 +286,7 @@ def _hparams(run: Run, began: float) -> list[Any]:
 
 
 def _set(field: Any, value: Any) -> None:
-    """Puts a parameter where TensorBoard looks for it: a truth value, a number, or else a text."""
+    """Sets a parameter in a protobuf field as a boolean, a number, or otherwise a string."""
     if isinstance(value, bool):
         field.bool_value = value
     elif isinstance(value, int | float):
@@ -294,7 +296,7 @@ def _set(field: Any, value: Any) -> None:
 
 
 def _seconds(run: Run) -> float:
-    """Returns when a run was recorded, in seconds since 1970, less what it took."""
+    """Returns the start of a run in seconds since 1970: the time of its record minus its duration."""
     return max(0.0, timegm(time.strptime(run.created, "%Y-%m-%dT%H:%M:%SZ")) - run.seconds)
 
 
@@ -303,5 +305,5 @@ def _place(directory: Path, tap: str, head: str, run: str) -> Path:
 
 
 def _safe(name: str) -> str:
-    """Returns a name that can be one of a directory on any system."""
+    """Returns the name with characters replaced that directory names on some systems do not allow."""
     return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)

@@ -65,7 +65,7 @@ def test_a_race_stops_who_is_behind(make_bank: Callable[..., Bank], trained: lis
     ] * 6
     assert runs[-1].stopped == "stopped at rung 1 of 3, after 1 epoch"
     assert {run.params["learning_rate"] for run in runs if run.head == "softmax"} == set(RATES)
-    assert "rung 1 of 3: 3 of 9 heads go on" in listener.said
+    assert "rung 1 of 3: 3 of 9 heads continue" in listener.said
     best = next(run for run in runs if run.head == "softmax")
     losers = [run for run in runs if run.rung and run.rung[0] == 1]
     assert best.metrics["val"]["accuracy"] > max(run.metrics["val"]["accuracy"] for run in losers)

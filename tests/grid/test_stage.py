@@ -279,5 +279,5 @@ def test_a_class_without_training_images_is_told(make_bank: Callable[..., Bank])
 
     bank = make_bank(untrained=(1,))
     runs = train_heads(bank, [{"kind": "nearest_mean"}], reporter=Listener())
-    assert told == [f"no training image of class '{bank.classes[1]}': every head gets its images wrong"]
+    assert told == [f"no training image of class '{bank.classes[1]}': every head misclassifies its images"]
     assert runs[0].metrics["val"]["accuracy"] == pytest.approx(2 / 3)

@@ -102,7 +102,7 @@ def test_a_budget_keeps_what_is_done_and_goes_on(
     assert took < 1.5 * 1.1 + 0.4
     assert 4 <= len(runs) <= 16
     assert listener.said[-1] == (
-        f"the budget of 1.5 s is spent: {30 - len(runs)} of 30 runs were left out; the same command goes on with them"
+        f"the budget of 1.5 s is spent: {30 - len(runs)} of 30 runs were skipped; the same command continues with them"
     )
     assert {run.run for run in load_runs(bank)} > {run.run for run in runs}
     assert kept(bank)

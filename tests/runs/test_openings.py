@@ -66,7 +66,7 @@ def test_images_are_remembered_in_another_state_of_the_bank(make_bank: MakeBank,
     count = {"one image less": 29, "another split": 10}.get(change, 30)
     assert warned == [
         f"all {count} test images were opened once before, for {first.run}, last on {str(first.tested)[:10]}: results "
-        "of a head that was chosen by its test result are too good; report those of the first"
+        "of a head that was selected by its test result are too good; report those of the first"
     ]
 
 
@@ -140,7 +140,7 @@ def test_a_damaged_file_is_told_or_mended(make_bank: MakeBank) -> None:
     (images,) = (bank.path.parent / DIRECTORY).glob("*.images")
     images.write_bytes(b"\0" * 240)
     (damaged,) = opened(make_bank("other", splits=(60, 20, 40)))[1]
-    assert "is damaged (the images are not those that were written)" in damaged
+    assert "is damaged (the file with the images is missing or was changed)" in damaged
     assert len(opened(bank, 1)[1]) == 1, "its images were written again"
     for entry in (bank.path.parent / DIRECTORY).glob("*.json"):
         entry.write_text(entry.read_text()[:40])

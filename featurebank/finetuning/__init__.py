@@ -1,6 +1,6 @@
-"""Stage: a run in, another run out, whose network was trained as well, block by block from the top.
+"""Stage: a run -> another run, whose network was trained as well, block by block from the top.
 
-`stage` is the entry; `phases` decides which layers train, `loop` trains them, `checkpoint` lets a fine-tune continue.
+Open `stage` first; `phases` decides which layers to train, `loop` trains them, and `checkpoint` saves the state.
 """
 
 from featurebank.finetuning.listing import list_layers

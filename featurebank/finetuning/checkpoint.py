@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a fine-tune goes on from, in one file that is whole or not there."""
+"""Checkpoints: the whole state of an interrupted fine-tune in one file, which is written atomically."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from featurebank.system.sealed_json import is_whole_archive, seal_archive
 _VERSION = 1
 
 _EXPLODED = 10.0
-"""How many times the first loss is too much, if it is also worse than guessing."""
+"""The loss explodes if it exceeds this multiple of the first loss and is worse than guessing."""
 _SMOOTHING = 0.2
 
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile)
@@ -31,57 +31,57 @@ Arrays = Mapping[str, Sequence[np.ndarray]]
 
 @dataclass
 class TrainingState:
-    """Where a fine-tune stands; with the weights beside it in a checkpoint, all that it depends on."""
+    """The progress of a fine-tune; together with the weights in the checkpoint, it determines the rest."""
 
     phase: int = 0
-    """Counted from 0; as many as there are phases where all are done."""
+    """The current phase, counted from 0; the number of phases after the last one."""
     epoch: int = 1
-    """Of the phase, the one that is running."""
+    """The current epoch of the phase."""
     step: int = 0
-    """Done in this epoch."""
+    """The number of steps done in this epoch."""
     number: int = 0
-    """Of the optimizer's steps since it began anew."""
+    """The number of the optimizer's steps since it was reset."""
     taken: int = 0
-    """Steps of all phases, those of epochs that exploded among them."""
+    """The number of steps in all phases, including those of epochs that exploded."""
     total: float = 0.0
-    """Sum of the losses of this epoch's images."""
+    """The sum of the losses of this epoch's images."""
     right: float = 0.0
-    """How many of this epoch's images were judged right, each before the step that it was part of."""
+    """The number of this epoch's images that were classified correctly, before the step that used them."""
     seen: int = 0
-    """Images of this epoch so far."""
+    """The number of images of this epoch so far."""
     rate: float = 1.0
-    """What explosions made of the learning rate, as a share of it."""
+    """The factor by which explosions have reduced the learning rate."""
     plateau_rate: float = 1.0
-    """What the plateau made of it."""
+    """The factor by which plateaus have reduced it."""
     first: float | None = None
-    """Loss of the phase's first steps."""
+    """The loss of the first step of the phase."""
     smooth: float | None = None
-    """Moving mean of the loss."""
+    """The moving mean of the loss."""
     retried: bool = False
-    """Whether an explosion of this phase was answered already."""
+    """Whether this phase was already retried after an explosion."""
     ended: bool = False
     """Whether the phase has no further epoch."""
     stopping: dict[str, Any] = field(default_factory=dict)
     plateau: dict[str, Any] = field(default_factory=dict)
     best: dict[str, Any] = field(default_factory=dict)
-    """epoch (of all phases, 0 is the head), value, accuracy and loss."""
+    """The best epoch (over all phases; 0 is the head) with its value, accuracy and loss."""
     history: dict[str, list[Any]] = field(default_factory=dict)
     told: list[dict[str, Any]] = field(default_factory=list)
-    """What came of the phases that are done."""
+    """The results of the finished phases."""
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
 
     def add_step(self, loss: float, right: float, images: int) -> None:
-        """Counts a step: its mean loss, and how many of its images were judged right."""
+        """Adds a step with its mean loss, and the number of its images that were classified correctly."""
         self.number, self.taken, self.step = self.number + 1, self.taken + 1, self.step + 1
         self.total, self.right, self.seen = self.total + loss * images, self.right + right, self.seen + images
 
     def explodes(self, loss: float, classes: int) -> bool:
-        """Returns whether the loss, smoothed with this one, is no number, or far above the first and that of guessing.
+        """Returns whether the smoothed loss is NaN, or far above both the first loss and that of guessing.
 
         Args:
-            loss: of the last step.
-            classes: how many there are to guess from.
+            loss: the loss of the last step.
+            classes: the number of classes.
         """
         if self.first is None or self.smooth is None:
             self.first = self.smooth = loss
@@ -89,20 +89,20 @@ class TrainingState:
         return not self.smooth <= max(_EXPLODED * self.first, math.log(classes))  # true of NaN
 
     def forget_epoch(self) -> None:
-        """Goes back to the beginning of an epoch."""
+        """Resets the counters to the beginning of an epoch."""
         self.step, self.total, self.right, self.seen = 0, 0.0, 0.0, 0
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds."""
+    """The content of a checkpoint file."""
 
     state: TrainingState
     arrays: dict[str, list[np.ndarray]]
 
     @classmethod
     def load(cls, path: Path) -> Self | None:
-        """Reads a checkpoint; None where there is none.
+        """Loads a checkpoint; returns None if the file does not exist.
 
         Raises:
             ValueError: it is damaged, or of another version.
@@ -130,7 +130,7 @@ class Checkpoint:
         """Writes the file atomically.
 
         Raises:
-            DiskFullError: no space is left; an older checkpoint stays.
+            DiskFullError: no space is left; an older checkpoint is not changed.
         """
         about = {"version": _VERSION, "state": asdict(self.state), "lists": list(self.arrays)}
         columns: dict[str, Any] = {

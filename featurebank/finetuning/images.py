@@ -1,4 +1,4 @@
-"""The training images of an epoch: in which order, as their augmentations show them, prepared ahead in threads."""
+"""The training images of an epoch: their order and augmentation, prepared ahead in threads."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from featurebank.system.parallel import ordered_map
 from featurebank.system.runtime import threads
 
 _AHEAD = 2
-"""Batches that are prepared while one is trained on."""
+"""The number of batches that are prepared during a training step."""
 _SEEDS = 1 << 20
-"""Views of one image that a seed has before the next seed's begin."""
+"""The number of views of one image that are reserved for each seed."""
 
 
 def order(images: int, batch_size: int, seed: Sequence[int]) -> list[np.ndarray]:
-    """Returns the batches of an epoch: the places of all images in a random order.
+    """Returns the batches of an epoch: the indices of all images in a random order.
 
-    A last batch of one image goes into the one before: batch normalisation can learn nothing of one.
+    A last batch of one image is merged with the previous batch: batch normalisation needs several images.
 
     Args:
-        images: how many there are.
-        batch_size: of each batch but the last.
-        seed: numbers that tell this epoch from others.
+        images: the number of images.
+        batch_size: the size of each batch but the last.
+        seed: numbers that identify the epoch.
     """
     rows = np.random.default_rng(list(seed)).permutation(images)
     starts = list(range(0, images, batch_size))
@@ -36,7 +36,7 @@ def order(images: int, batch_size: int, seed: Sequence[int]) -> list[np.ndarray]
 
 
 def view_of(seed: int, epoch: int) -> int:
-    """Returns the number of the view in which images are shown in an epoch of a fine-tune, both counted from 0."""
+    """Returns the number of the augmented view that an epoch of a fine-tune uses; both count from 0."""
     return 1 + seed * _SEEDS + epoch
 
 
@@ -46,18 +46,18 @@ def batches(
     """Yields batches of images (b, s, s, 3) uint8.
 
     Args:
-        images: where they come from.
-        rows: the places of each batch.
-        augmentation: what they go through.
-        view: which of its random views.
+        images: the source of the images.
+        rows: the indices of each batch.
+        augmentation: the augmentation to apply; None for none.
+        view: the number of its random view.
     """
     if images.in_memory and augmentation is None:
         yield from map(images.take, rows)
         return
 
     def prepare(part: np.ndarray) -> np.ndarray:
-        found = images.take(part)
-        return found if augmentation is None else augment(found, augmentation, images.digests[part], view)
+        pixels = images.take(part)
+        return pixels if augmentation is None else augment(pixels, augmentation, images.digests[part], view)
 
     count = threads()
     parts = [[part for part in np.array_split(batch, count) if len(part)] for batch in rows]

@@ -1,4 +1,4 @@
-"""Models in another form for their training: other numbers at their input, or another precision."""
+"""Changes a model for its training: another scaling of its input, or another precision."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _CHUNK = 256
 
 
 def normalized(model: Any, images: Originals, preprocessing: str) -> Any:
-    """Returns the model with another preprocessing: each channel of the images gets mean 0 and variance 1.
+    """Returns the model with other preprocessing: each channel of the training images gets mean 0 and variance 1.
 
     Args:
         model: a graft.
-        images: of training.
-        preprocessing: the rule of the network.
+        images: the training images.
+        preprocessing: the name of the network's preprocessing.
 
     Raises:
-        ConfigError: the network brings its input to scale somewhere inside.
+        ConfigError: the network has no separate preprocessing layer.
     """
     import keras
 
@@ -43,13 +43,13 @@ def normalized(model: Any, images: Originals, preprocessing: str) -> Any:
             return type(layer).from_config(layer.get_config())
         return keras.layers.Rescaling((1 / deviation).tolist(), offset=(-mean / deviation).tolist(), name=_LAYER)
 
-    made = keras.models.clone_model(model, clone_function=clone)
-    made.set_weights(model.get_weights())
-    return made
+    copy = keras.models.clone_model(model, clone_function=clone)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def channel_moments(images: Originals) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and standard deviation of each channel over all pixels of all images: (3,) float64 each."""
+    """Returns the mean and standard deviation of each channel over all pixels of all images, (3,) float64 each."""
     total, squares = np.zeros(3), np.zeros(3)
     for start in range(0, len(images), _CHUNK):
         pixels = images.take(np.arange(start, min(start + _CHUNK, len(images)))).reshape(-1, 3).astype(np.float64)
@@ -61,12 +61,12 @@ def channel_moments(images: Originals) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_mixed() -> None:
-    """Raises ConfigError where there is no device that is faster in mixed precision."""
+    """Raises ConfigError if no device is faster in mixed precision."""
     if not visible_gpus():
         message = "mixed_precision needs a GPU, and none is visible: leave it out (a processor is slower with it)"
         raise ConfigError(message)
 
 
 def mixed(model: Any) -> Any:
-    """Returns the model with layers that compute in bfloat16; weights and probabilities stay float32."""
+    """Returns the model with layers that compute in bfloat16; weights and probabilities are float32."""
     return with_policy(model, "mixed_bfloat16")

@@ -1,4 +1,4 @@
-"""Which layers each phase of a fine-tune trains, before anything is trained."""
+"""Lists the layers that each phase of a fine-tune would train."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from featurebank.system.progress import SILENT, Reporter
 
 @dataclass(frozen=True)
 class ListedLayer:
-    """A layer of the network or the head, and when it is trained."""
+    """A layer of the network or the head, and the phases that train it."""
 
     layer: str
     kind: str
-    """Its class."""
+    """The name of its class."""
     parameters: int
     phases: tuple[int, ...]
-    """The numbers of the phases that train it, from 1; none where it stays as it is."""
+    """The numbers of the phases that train it, from 1; empty if it is never trained."""
 
 
 def list_layers(
     run: Run | str, options: FinetuneOptions, *, bank: Bank | None = None, reporter: Reporter = SILENT
 ) -> list[ListedLayer]:
-    """Lists the layers of a fine-tune in order, and which phases train them; nothing is trained.
+    """Lists the layers of a fine-tune in order, with the phases that train them; trains nothing.
 
     Args:
         run: see `finetune`.
-        options: of the fine-tune.
-        bank: where the run is.
-        reporter: is told which heads are passed over.
+        options: the options of the fine-tune.
+        bank: the bank of the run.
+        reporter: receives one line for each better head that is skipped.
 
     Raises:
         ConfigError: a phase trains nothing new.
-        HeadError: the head cannot be told in layers.
-        WeightsError: the network is not any more the one that made the bank.
+        HeadError: the head cannot be expressed as layers.
+        WeightsError: the network is no longer that of the bank.
     """
     start, bank = find_start(run, bank, reporter)
     norm = options.batch_norm or recorded_batch_norm(bank.recipe, bank.manifest.source)

@@ -1,4 +1,4 @@
-"""The fine-tune itself: phase by phase, epoch by epoch, from one checkpoint to the next."""
+"""The training loop of a fine-tune, with phases, epochs and checkpoints."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from featurebank.training.stopping import EarlyStopping
 from featurebank.words import counted
 
 _LOWER = 0.1
-"""What an explosion makes of the learning rate."""
+"""The factor for the learning rate after an explosion."""
 _CHECKPOINT_S = 60.0
-"""At most so much work is lost where a process dies."""
+"""Interval between checkpoints: the most work that a dying process loses."""
 _CHECKPOINT_COST = 50
-"""Work for at least so many times what a checkpoint takes before the next one, if no end of an epoch asks for it."""
+"""Within an epoch, work at least this multiple of the duration of a checkpoint before writing the next one."""
 
 
 class Loop:
-    """One fine-tune on its way.
+    """The training of one fine-tune.
 
     Args:
-        task: what is done.
-        head: what the model says before the first step; it is the first candidate for the best weights.
-        place: of the checkpoint.
-        reporter: is told of each epoch.
-        board: gets the curves as they come, if there is one.
+        task: the model, data, phases and options.
+        head: the result before the first step, the first candidate for the best weights.
+        place: the file of the checkpoint.
+        reporter: receives one line per epoch.
+        board: receives the curves during training, if not None.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Loop:
         return self._task.phases[self.state.phase]
 
     def run(self) -> TrainingState:
-        """Trains until all phases are done; the network has the best weights then."""
+        """Trains all phases; afterwards the network has the best weights."""
         kept = self._kept()
         self._show()
         while self.state.phase < len(self._task.phases):
@@ -78,7 +78,7 @@ class Loop:
     # ------------------------------------------------------------ phases
 
     def _enter(self, kept: Checkpoint | None) -> None:
-        """Makes ready for a phase: at its beginning, or where a checkpoint stands."""
+        """Prepares a phase, at its beginning or from a checkpoint."""
         options, training = self._task.options, self._phase.training
         weights = training.class_weights(self._labels, int(self._task.network.places.max()) + 1)
         steps = len(order(len(self._labels), training.batch_size, (0,)))
@@ -95,7 +95,7 @@ class Loop:
             self._plateau = Plateau(training.plateau_factor, training.plateau_patience, training.plateau_floor)
 
     def _leave(self) -> None:
-        """Ends a phase with the best weights so far, and decides whether another follows."""
+        """Ends a phase with the best weights so far, and decides whether another phase follows."""
         state, phases = self.state, self._task.phases
         self._assign(self._best)
         ran = state.history.get("phase", []).count(state.phase + 1)
@@ -127,7 +127,7 @@ class Loop:
         self._save()
 
     def _train(self) -> bool:
-        """Trains for the rest of an epoch; returns False where the loss explodes."""
+        """Trains for the rest of an epoch; returns False if the loss explodes."""
         state, options, training = self.state, self._task.options, self._phase.training
         rows = order(len(self._labels), training.batch_size, (options.seed, state.phase, state.epoch))
         rates = training.scheduled().rates(state.epoch, len(rows)) * state.rate * state.plateau_rate
@@ -147,20 +147,20 @@ class Loop:
         return True
 
     def _between(self, steps: int) -> None:
-        """Does what is done after some steps of an epoch; after the last of them the epoch's end does it."""
+        """Validates and writes checkpoints between the steps of an epoch, but not after the last step."""
         state, options = self.state, self._task.options
         if state.step == steps:
             return
         if options.validate_every and state.step % options.validate_every == 0:
-            found = self._within(steps)
+            result = self._within(steps)
             self._reporter.say(
                 f"phase {state.phase + 1}, epoch {state.epoch}, step {state.step} of {steps}: loss "
-                f"{state.total / state.seen:.4f}, validation accuracy {found.accuracy:.4f}, loss {found.loss:.4f}"
+                f"{state.total / state.seen:.4f}, validation accuracy {result.accuracy:.4f}, loss {result.loss:.4f}"
             )
             state.history.setdefault("steps", []).append(
                 {"phase": state.phase + 1, "epoch": state.epoch, "step": state.step, "taken": state.taken,
                  "loss": _plain(state.total / state.seen), "accuracy": state.right / state.seen,
-                 "val_loss": _plain(found.objective), "val_accuracy": found.accuracy}
+                 "val_loss": _plain(result.objective), "val_accuracy": result.accuracy}
             )  # fmt: skip
             self._show()
         asked = options.checkpoint_every and state.step % options.checkpoint_every == 0
@@ -168,7 +168,7 @@ class Loop:
             self._save()
 
     def _within(self, steps: int) -> ValidationResult:
-        """Evaluates the model within an epoch: on all validation images, or on the part whose turn it is."""
+        """Evaluates the model within an epoch, on all validation images or on the next part of them."""
         options = self._task.options
         assert options.validate_every
         if options.validate_on == "all":
@@ -177,32 +177,32 @@ class Loop:
         return self._task.judge(self.state.step // options.validate_every - 1, parts)
 
     def _validate(self) -> bool:
-        """Judges an epoch, and decides whether another follows; returns False where the loss is no number."""
+        """Evaluates an epoch, and decides whether another one follows; returns False if the loss is not finite."""
         state, training = self.state, self._phase.training
-        found = self._task.judge()
-        value = found.value(training.monitor)
+        result = self._task.judge()
+        value = result.value(training.monitor)
         if not math.isfinite(value):
             return False
-        # Patience is with the phase itself: batch normalisation may first have to get used to these images.
+        # Patience counts within the phase: batch normalisation may first have to adapt to these images.
         _, going_on = self._stopping.take(state.epoch, value)
         loss, rate = state.total / state.seen, self._last_rate()
-        told = {
-            "phase": state.phase + 1, "loss": loss, "accuracy": state.right / state.seen, "val_loss": found.objective,
-            "val_accuracy": found.accuracy, "learning_rate": rate,
+        values = {
+            "phase": state.phase + 1, "loss": loss, "accuracy": state.right / state.seen, "val_loss": result.objective,
+            "val_accuracy": result.accuracy, "learning_rate": rate,
         }  # fmt: skip
-        for name, entry in told.items():
+        for name, entry in values.items():
             state.history.setdefault(name, []).append(entry)
-        best = value < state.best["value"] and found.accuracy >= self._head.accuracy
+        best = value < state.best["value"] and result.accuracy >= self._head.accuracy
         if best:
             self._best = self._snapshot()
-            state.best = {**_candidate(found, training.monitor), "epoch": self._epochs()}
+            state.best = {**_candidate(result, training.monitor), "epoch": self._epochs()}
         if self._plateau:
             state.plateau_rate = self._plateau.lowered(training.learning_rate * state.plateau_rate, value)
             state.plateau_rate /= training.learning_rate
         state.ended = not going_on or state.epoch >= training.epochs
         self._reporter.say(
             f"phase {state.phase + 1}, epoch {state.epoch} of {training.epochs}: loss {loss:.4f}, validation accuracy "
-            f"{found.accuracy:.4f}, loss {found.loss:.4f}{' (best so far)' if best else ''}"
+            f"{result.accuracy:.4f}, loss {result.loss:.4f}{' (best so far)' if best else ''}"
         )
         self._show()
         return True
@@ -218,11 +218,11 @@ class Loop:
         return rate * self.state.rate * self.state.plateau_rate
 
     def _epochs(self) -> int:
-        """Returns how many epochs of all phases are done."""
+        """Returns the number of finished epochs in all phases."""
         return len(self.state.history.get("phase", []))
 
     def _exploded(self) -> None:
-        """Answers an explosion: once with a tenth of the learning rate, then with the end of the phase."""
+        """Handles an explosion: first with a tenth of the learning rate, the second time by ending the phase."""
         state = self.state
         where = f"phase {state.phase + 1}, epoch {state.epoch}, step {state.step}: the loss exploded"
         self._assign(self._best)
@@ -264,7 +264,7 @@ class Loop:
         self._due = now + max(_CHECKPOINT_S, _CHECKPOINT_COST * (now - self._clock))
 
     def _kept(self) -> Checkpoint | None:
-        """Reads the checkpoint and takes its state; None where there is none to go on from."""
+        """Loads the checkpoint and its state; returns None if there is no usable one."""
         try:
             kept = Checkpoint.load(self._place)
         except ValueError as error:
@@ -288,8 +288,8 @@ class Loop:
         self._plateau = Plateau(**kept.state.plateau) if kept.state.plateau else None
 
 
-def _candidate(found: ValidationResult, monitor: str) -> dict[str, float]:
-    return {"value": found.value(monitor), "accuracy": found.accuracy, "loss": found.loss}
+def _candidate(result: ValidationResult, monitor: str) -> dict[str, float]:
+    return {"value": result.value(monitor), "accuracy": result.accuracy, "loss": result.loss}
 
 
 def _plain(value: float) -> float | None:

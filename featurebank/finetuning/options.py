@@ -1,4 +1,4 @@
-"""How a fine-tune is done: its options, checked together."""
+"""The options of a fine-tune, with checks of their combinations."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from featurebank.system.validation import LARGEST, shown
 from featurebank.training.options import TrainingOptions
 
 RATES = {"sgd": 1e-2, "adagrad": 1e-3, "rmsprop": 1e-4, "adam": 1e-4, "adamw": 1e-4}
-"""The learning rate of each optimizer where none is given."""
+"""The default learning rate of each optimizer."""
 
 _UNNORMALIZED = 0.1
-"""The share of it where no batch normalisation is trained: EfficientNet-Lite0 explodes at all of it."""
+"""The factor for phases that train no batch normalisation: EfficientNet-Lite0 explodes at the full rate."""
 
 _BY_PHASE = ("epochs", "learning_rate", "patience")
 _NOT_RECORDED = ("validate_every", "validate_on", "checkpoint_every", "seed")
-"""They change no weight, or are kept apart."""
+"""Options that change no weight, or that the record has elsewhere."""
 
 
 _WHOLE = "a whole number, or a list with one for each phase"
@@ -32,37 +32,38 @@ _NUMBER = "a number, or a list with one for each phase"
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptions(StageOptions):
-    """The options of `finetune`; those that heads have too mean what they mean there.
+    """The options of `finetune`; options that heads have too mean the same.
 
     Args:
-        unfreeze: one phase each: the beginning of the names of layers, or a cut point. Everything from the first such
-            layer to the end of the network is trained. "all" is the whole network, "head" the head alone.
-        progressive: instead: one phase for each size of map, back from the top.
-        epochs: of each phase at most; one number, or one a phase.
-        learning_rate: before its schedule, which begins anew with each phase; one, or one a phase. By default .01 with
-            "sgd", .001 with "adagrad", .0001 with the others; a tenth of it where no batch normalisation is trained.
-        patience: epochs without a better value of `monitor` before a phase ends; one, or one a phase.
-        keep_going: begin the next phase also where one was no better than those before.
-        batch_norm: "train" normalises by the batch and moves the statistics of layers that are trained, "frozen"
-            leaves all batch normalisation as it is. By default what the backbone's `finetune_batch_norm` says.
-        batch_norm_momentum: of the moving mean and variance of layers that are trained. By default a layer's own, but
-            so low that after an epoch all but a twentieth of them is of that epoch: with .99 and 60 steps an epoch
-            they lag behind the weights for epochs, in which validation says nothing.
-        layer_decay: the learning rate of each block is this share of that of the block after it.
-        global_clipnorm: gradients of all weights together are scaled to this norm where theirs is larger.
-        augment: what training images go through, anew in each epoch, as "flip,rotate=10,zoom=.2".
-        dropout: rate before the head's last dense layer.
-        normalize: bring each channel of the training images to mean 0 and variance 1 in place of what the network does
-            to its input; for training from scratch: the first phase has to be "all".
-        mixed_precision: compute in bfloat16, with weights in float32; on a GPU alone.
-        optimizer: as `TrainingOptions`, as the next ones.
-        monitor: what decides which epoch is best. "val_accuracy" is decided by the loss where it is the same. Whatever
-            it is, no epoch is kept that has a lower validation accuracy than the head.
-        seed: of the order of images, augmentation and dropout.
-        validate_every: also validate after so many steps, to see early where it goes.
-        validate_on: the validation images that these early looks take: "all", or "part", the next part of them, as
-            large as the part of the epoch since the look before. The end of an epoch always takes all.
-        checkpoint_every: write a checkpoint after so many steps, beside those of each epoch and each minute.
+        unfreeze: one entry per phase: the beginning of a layer name, or a cut point. The phase trains everything from
+            the first such layer to the end of the network. "all" is the whole network, "head" only the head.
+        progressive: instead of `unfreeze`: one phase for each size of map, from the top down.
+        epochs: maximum number of epochs of each phase; one number, or one per phase.
+        learning_rate: initial rate of the schedule, which restarts with each phase; one number, or one per phase.
+            Default: .01 for "sgd", .001 for "adagrad", .0001 for the others; a tenth of it if the phase trains no
+            batch normalisation.
+        patience: epochs without a better value of `monitor` before a phase ends; one number, or one per phase.
+        keep_going: continue after a phase without improvement.
+        batch_norm: "train" normalises by the batch and updates the statistics of trained layers, "frozen" changes no
+            batch normalisation. Default: the backbone's `finetune_batch_norm`.
+        batch_norm_momentum: momentum of the moving mean and variance of trained layers. Default: the layer's own, but
+            at most such that one epoch determines 95 % of the statistics: with .99 and 60 steps an epoch they lag
+            behind the weights for several epochs, and validation results are meaningless.
+        layer_decay: the learning rate of each block is this fraction of that of the next block.
+        global_clipnorm: maximum norm of the gradients of all weights together.
+        augment: augmentation of the training images, new in each epoch, such as "flip,rotate=10,zoom=.2".
+        dropout: dropout rate before the head's last dense layer.
+        normalize: scale each channel of the training images to mean 0 and variance 1 instead of the network's own
+            preprocessing; for training from scratch: the first phase must be "all".
+        mixed_precision: compute in bfloat16, with weights in float32; only on a GPU.
+        optimizer: see `TrainingOptions`, also for the options that follow.
+        monitor: the metric that decides which epoch is best. With "val_accuracy", the loss decides between equal
+            accuracies. An epoch with a lower validation accuracy than the head is never the best.
+        seed: seed of the order of images, augmentation and dropout.
+        validate_every: also validate after this number of steps, for early feedback.
+        validate_on: the images for `validate_every`: "all", or "part", the next part of the validation images, in
+            proportion to the part of the epoch since the last validation. The end of an epoch always uses all.
+        checkpoint_every: write a checkpoint after this number of steps, in addition to each epoch and each minute.
 
     References:
         Layer-wise decay: Clark et al., "ELECTRA", ICLR 2020, arXiv:2003.10555. Unfreezing step by step: Howard, Ruder,
@@ -104,15 +105,15 @@ class FinetuneOptions(StageOptions):
     checkpoint_every: Annotated[int, Ge(1)] | None = 200
 
     def training(self, phase: int, phases: int, *, normalizes: bool = True) -> TrainingOptions:
-        """Returns optimizer, schedule, batches and early stopping of one phase.
+        """Returns the optimizer, schedule, batch size and early stopping of one phase.
 
         Args:
-            phase: counted from 0.
-            phases: how many there are.
+            phase: the number of the phase, from 0.
+            phases: the number of phases.
             normalizes: whether the phase trains batch normalisation.
 
         Raises:
-            ConfigError: an option has one value a phase, but not as many.
+            ConfigError: an option has a list of values with another length than the number of phases.
         """
         given = {name: _of_phase(name, getattr(self, name), phase, phases) for name in _BY_PHASE}
         if given["learning_rate"] is None:
@@ -122,23 +123,23 @@ class FinetuneOptions(StageOptions):
         return TrainingOptions(**given, random_state=self.seed)
 
     def params(self) -> dict[str, Any]:
-        """Returns for a run's record the options that differ from the defaults, and which phases were wanted."""
-        found = {}
+        """Returns the options for a run's record: the phases, and options that differ from the defaults."""
+        changed = {}
         for field in fields(FinetuneOptions):
             value = getattr(self, field.name)
             value = list(value) if isinstance(value, tuple) else value
             if field.name not in _NOT_RECORDED and value not in (field.default, []):
-                found[field.name] = value
-        return found
+                changed[field.name] = value
+        return changed
 
     def identity(self) -> dict[str, Any]:
-        """Returns all that decides the weights, as JSON values."""
-        found = {field.name: getattr(self, field.name) for field in fields(FinetuneOptions)}
-        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+        """Returns all options that affect the weights, as JSON values."""
+        values = {field.name: getattr(self, field.name) for field in fields(FinetuneOptions)}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
         return {name: value for name, value in plain.items() if name not in _NOT_RECORDED}
 
     def problems(self) -> Iterator[OptionProblem]:
-        """Yields what is wrong with the options together, as far as that can be told without the network."""
+        """Yields invalid combinations of options, as far as they can be checked without the network."""
         if bool(self.unfreeze) == self.progressive:
             both = "both are given" if self.progressive else "nothing would be trained"
             text = f"{both}: expected --unfreeze LAYERS, as --unfreeze conv5, once for each phase, or --progressive"
@@ -161,11 +162,11 @@ class FinetuneOptions(StageOptions):
 
 
 def read_options(given: Mapping[str, Any]) -> FinetuneOptions:
-    """Returns the options of these names and values.
+    """Creates options from names and values.
 
     Raises:
-        UnknownNameError: one is none of a fine-tune.
-        OptionsError: something is wrong.
+        UnknownNameError: a name is not an option of a fine-tune.
+        OptionsError: a value is invalid.
     """
     known = [field.name for field in fields(FinetuneOptions)]
     for name in given:
@@ -178,6 +179,6 @@ def _of_phase(name: str, value: Any, phase: int, phases: int) -> Any:
     if not isinstance(value, list | tuple):
         return value
     if len(value) != phases:
-        told = "1 phase" if phases == 1 else f"{phases} phases"
-        refuse([OptionProblem(name, f"has {len(value)} values for {told}: expected one for all, or one for each")])
+        count = "1 phase" if phases == 1 else f"{phases} phases"
+        refuse([OptionProblem(name, f"has {len(value)} values for {count}: expected one for all, or one for each")])
     return value[phase]

@@ -1,4 +1,4 @@
-"""What came of a fine-tune: its beginning checked against the head's record, its gain, whether it was worth it."""
+"""Checks the start of a fine-tune against the head's record, and measures its gain."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from featurebank.statistics import mcnemar, paired_gain
 from featurebank.words import counted
 
 _IMAGES = {"float32": 0, "float16": 1, "bfloat16": 1}
-"""How many images a bank's rounding may decide, by the type that features are stored or were computed in, beside those
-whose two most probable classes are closer than the tolerance of a graft."""
+"""How many predictions may change through rounding, for each type that features are stored or computed in, in addition
+to images whose two most probable classes are closer than the tolerance of a graft."""
 
 
 def check_start(bank: Bank, run: Run, found: ValidationResult, labels: np.ndarray) -> None:
-    """Compares what a model says before its first step with the record of the run that it is made of.
+    """Compares the predictions of a model before its first step with the record of its head's run.
 
     Args:
-        bank: has the features that the head was judged on.
-        run: the head's.
-        found: what the model says of the validation images.
-        labels: theirs.
+        bank: the bank with the features of the head.
+        run: the head's run.
+        found: the model's result on the validation images.
+        labels: (n,) labels of the validation images.
 
     Raises:
-        HeadError: it gets other images right.
+        HeadError: the model classifies other images correctly.
     """
     right = found.probabilities.argmax(axis=1) == labels
     recorded = run.rights()
@@ -57,14 +57,14 @@ def check_start(bank: Bank, run: Run, found: ValidationResult, labels: np.ndarra
 def gain(
     run: Run, start: ValidationResult, end: ValidationResult, labels: np.ndarray, seconds: float
 ) -> dict[str, Any]:
-    """Returns what a record says of the gain over the head, and in words whether it was worth it.
+    """Returns the gain over the head for a run's record, with a sentence on whether it was worth the time.
 
     Args:
-        run: the head's.
-        start: what the model said before the first step.
-        end: what it says with the weights that are kept.
-        labels: of the validation images.
-        seconds: that it took.
+        run: the head's run.
+        start: the validation result before the first step.
+        end: the validation result with the best weights.
+        labels: (n,) labels of the validation images.
+        seconds: the duration of the fine-tune.
     """
     before, after = (said.probabilities.argmax(axis=1) == labels for said in (start, end))
     difference, low, high = paired_gain(before, after)

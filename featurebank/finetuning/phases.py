@@ -1,4 +1,4 @@
-"""Which layers each phase trains: read from the model's graph and told before anything starts."""
+"""Determines from the model's graph which layers each phase trains, and describes the phases."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from featurebank.words import counted, every
 ALL = "all"
 _MAP_AXES = 3
 _FIXED = ("all_classes",)
-"""Layers of a graft that are no parameters: where the classes stand that the head has seen."""
+"""Layers of a graft whose weights are constants: the positions of the classes that the head knows."""
 _NEAREST = 3
 _NORM = "BatchNormalization"
 _TEXTS = (1, 2)
-"""Columns of the table that are aligned to the left."""
+"""Left-aligned columns of the table."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a fine-tune."""
+    """One phase of a fine-tune."""
 
     name: str
-    """As it was asked for."""
+    """The name of its first layers, as in the options."""
     layers: frozenset[str]
-    """From the first that it names to the end of the network, with or without weights."""
+    """All layers from the first one to the end of the network, with or without weights."""
     trained: tuple[str, ...]
-    """Those of them whose weights are trained, in order."""
+    """The layers whose weights are trained, in order."""
     parameters: int
-    """How many numbers that are."""
+    """The number of trained parameters."""
     training: TrainingOptions
-    """Optimizer, schedule, batches, patience."""
+    """Optimizer, schedule, batch size and patience."""
 
     def record(self) -> dict[str, Any]:
-        """Returns what a run's record says of it."""
+        """Returns the phase as in a run's record."""
         return {"unfreeze": self.name, "from": self.trained[0], "layers": len(self.trained), "trained": self.parameters}
 
 
@@ -59,10 +59,10 @@ class LayerOrder:
         self.cuts = [cut for cut in cut_points(model) if len(cut.shape) == _MAP_AXES]
 
     def first(self, name: str) -> int:
-        """Returns the place of the first layer that a phase trains.
+        """Returns the position of the first layer that a phase trains.
 
         Raises:
-            UnknownNameError: no layer's name begins like this.
+            UnknownNameError: no layer name starts with `name`.
         """
         if name == ALL:
             return 0
@@ -75,18 +75,18 @@ class LayerOrder:
         raise unknown_name("layer to unfreeze", name, known, "'featurebank backbones NAME' lists the cut points")
 
     def stages(self) -> Iterator[str]:
-        """Yields, from the top, the first layer of each run of blocks whose maps have one size; at last `ALL`."""
+        """Yields, from the top down, the first layer of each group of blocks with maps of one size; finally `ALL`."""
         ends = [before for before, after in pairwise(self.cuts) if before.shape[:2] != after.shape[:2]]
         for cut in reversed(ends):
             yield next(name for name in self.order[self.place[cut.name] + 1 :] if self.layers[name].weights)
         yield ALL
 
     def depth(self, name: str) -> int:
-        """Returns how many blocks lie above a layer: 0 for the head, 1 for the last block."""
+        """Returns the depth of a layer in blocks: 0 for the head, 1 for the last block."""
         return sum(self.place[cut.name] >= self.place[name] for cut in self.cuts)
 
     def nearest_before(self, number: int) -> list[str]:
-        """Returns the names of the nearest cut points before a place that a phase could begin at, nearest first."""
+        """Returns the nearest cut points before a position where a phase could start, nearest first."""
         weighted = [n for n in self.order[:number] if self.layers[n].weights]
         first = self.place[weighted[0]] if weighted else number
         return [cut.name for cut in reversed(self.cuts) if first <= self.place[cut.name] < number][:_NEAREST]
@@ -96,13 +96,13 @@ def plan_phases(model: Any, options: FinetuneOptions) -> list[Phase]:
     """Returns the phases of a fine-tune.
 
     Args:
-        model: what is to be trained; all of its layers are trainable afterwards, until `unfreeze`.
-        options: checked.
+        model: the model to train; afterwards all its layers are trainable, until `unfreeze`.
+        options: valid options.
 
     Raises:
         UnknownNameError: a phase names no layer.
-        ConfigError: a phase has nothing to train that those before it have not, or an option has a value for each of
-            another number of phases.
+        ConfigError: a phase trains nothing more than the previous one, or an option has a list of another length than
+            the number of phases.
     """
     layout = LayerOrder(model)
     for layer in model.layers:
@@ -117,22 +117,22 @@ def plan_phases(model: Any, options: FinetuneOptions) -> list[Phase]:
             parts.append((name, frozenset(names), trained))
         elif not options.progressive:
             raise _nothing_new(layout, name, [part[0] for part in parts], trained)
-    found = []
+    phases = []
     for number, (name, layers, trained) in enumerate(parts):
         normalizes = any(type(layout.layers[layer]).__name__ == _NORM for layer in trained)
         training = options.training(number, len(parts), normalizes=normalizes)
-        found.append(Phase(name, layers, trained, _count(layout, trained), training))
-    return found
+        phases.append(Phase(name, layers, trained, _count(layout, trained), training))
+    return phases
 
 
 def unfreeze(model: Any, phase: Phase) -> None:
-    """Lets the layers of a phase be trained, and no others."""
+    """Makes exactly the layers of a phase trainable."""
     for layer in model.layers:
         layer.trainable = layer.name in phase.trained
 
 
 def describe(model: Any, phases: Sequence[Phase]) -> Iterator[str]:
-    """Yields the lines of a table: what each phase trains, and how."""
+    """Yields the lines of a table of the phases."""
     whole = sum(math.prod(weight.shape) for weight in model.weights)
     rows = [("phase", "unfreeze", "first layer trained", "layers", "parameters", "share", "epochs", "learning rate")]
     for number, phase in enumerate(phases, 1):
@@ -155,13 +155,13 @@ def describe(model: Any, phases: Sequence[Phase]) -> Iterator[str]:
 
 
 def describe_batch_norm(model: Any, phases: Sequence[Phase], chosen: str, why: str) -> str:
-    """Returns a line on what is done with batch normalisation.
+    """Returns a line on the treatment of batch normalisation.
 
     Args:
-        model: as `plan_phases` takes it.
-        phases: of the fine-tune.
+        model: see `plan_phases`.
+        phases: the phases of the fine-tune.
         chosen: "train" or "frozen".
-        why: where that comes from, as "the default of resnet50".
+        why: the origin of this choice, such as "the default of resnet50".
     """
     found = {layer.name for layer in model.layers if type(layer).__name__ == _NORM}
     if not found:
@@ -173,7 +173,7 @@ def describe_batch_norm(model: Any, phases: Sequence[Phase], chosen: str, why: s
 
 
 def _begins(layer: str, name: str) -> bool:
-    """Tells whether a layer's name begins with another: "conv1" is not the beginning of "conv10_relu"."""
+    """Returns whether a layer name starts with another name: "conv1" is not a prefix of "conv10_relu"."""
     rest = layer[len(name) :]
     return layer.startswith(name) and not (name[-1].isdigit() and rest[:1].isdigit())
 

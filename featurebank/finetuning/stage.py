@@ -1,4 +1,4 @@
-"""Stage: a run -> another run, whose network was trained, too, with its model in one file."""
+"""Stage: a run -> another run, whose network was trained as well, with its model in one file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from featurebank.system.files import atomic_path
 from featurebank.system.progress import SILENT, Reporter
 
 _SCORED = 2000
-"""Training images that the result is scored on, at most: it serves to see over-fitting."""
+"""Maximum number of training images for the final training accuracy, which shows over-fitting."""
 
 
 def finetune(
@@ -51,31 +51,31 @@ def finetune(
 ) -> Run:  # fmt: skip
     """Trains a run's head together with the network under it, phase by phase.
 
-    Before the first step the model is the head: that is checked on the validation images, and these weights are the
-    first candidate for the best ones. What was done before is not done again, and what was interrupted goes on at its
+    Before the first step the model equals the head: this is checked on the validation images, and these weights are the
+    first candidate for the best ones. A finished fine-tune is not repeated, and an interrupted one continues from its
     last checkpoint.
 
     Args:
-        run: a run, the beginning of the id of one, or "best": what `select` chooses among the
-            bank's heads that can be told in layers.
-        bank: where it is; a run knows that.
-        backbone: the network of the bank; default: loaded again.
-        tensorboard: a directory that TensorBoard is pointed at; curves are written there as they come.
-        reporter: is told what is trained and each epoch.
-        options: see `FinetuneOptions`: `unfreeze` or `progressive`, and whatever differs from the defaults.
+        run: a run, the beginning of a run's id, or "best": the best of the bank's heads that can be expressed as
+            layers.
+        bank: the bank of the run; not needed for a `Run`.
+        backbone: the network of the bank; default: it is loaded again.
+        tensorboard: a log directory of TensorBoard; curves are written there during training.
+        reporter: receives the phases and a line for each epoch.
+        options: see `FinetuneOptions`: `unfreeze` or `progressive`, and options that differ from the defaults.
 
     Returns:
-        A run on the same leaderboard, of the head "finetune". `saved_path` is its model, images 0..255 in,
-        probabilities out; `finetune` tells its phases and the `gain` over the head.
+        A run on the same leaderboard, with the head "finetune". `saved_path` is its model, from images 0..255 to
+        probabilities; `finetune` has its phases and the `gain` over the head.
 
     Raises:
-        ConfigError: an option is wrong, a phase trains nothing new, or the run is told by its id without a bank.
-        HeadError: the head cannot be told in layers, or the grafted model does not say what the head says.
-        DatasetError: images have gone or changed since extraction.
-        WeightsError: the network is not any more the one that made the bank.
-        RunLockedError: another process does this fine-tune now.
-        MissingDependencyError: TensorBoard is asked for and not installed.
-        DiskFullError: no space is left; an older checkpoint stays.
+        ConfigError: an option is invalid, a phase trains nothing new, or `run` is an id without a bank.
+        HeadError: the head cannot be expressed as layers, or the grafted model predicts other classes than the head.
+        DatasetError: images were deleted or changed since the extraction.
+        WeightsError: the network is no longer that of the bank.
+        RunLockedError: another process runs this fine-tune now.
+        MissingDependencyError: `tensorboard` is set, but TensorBoard is not installed.
+        DiskFullError: no space is left; an older checkpoint is not changed.
     """
     chosen = read_options(options)
     return run_finetune(run, chosen, bank=bank, backbone=backbone, tensorboard=tensorboard, reporter=reporter)
@@ -85,7 +85,7 @@ def run_finetune(
     run: Run | str, options: FinetuneOptions, *, bank: Bank | None = None, backbone: Backbone | None = None,
     tensorboard: Path | None = None, reporter: Reporter = SILENT,
 ) -> Run:  # fmt: skip
-    """Does what `finetune` does, with options that are made."""
+    """Does the work of `finetune`, with an options object."""
     if options.mixed_precision:
         check_mixed()
     if tensorboard:
@@ -95,7 +95,7 @@ def run_finetune(
     done = stage.done()
     if not done:
         with hold_run(bank.path / "runs", stage.name, reporter.say):
-            done = stage.done()  # another process may have ended just now
+            done = stage.done()  # another process may just have finished it
             if not done:
                 return stage.run(backbone, tensorboard)
     if tensorboard:
@@ -115,13 +115,13 @@ class _Finetune:
         self.name = self._named(bank)
 
     def _named(self, bank: Bank) -> str:
-        """Returns the run's id; that of an earlier version where it was begun by one."""
+        """Returns the run's id; if an earlier version began the fine-tune, the id of that version."""
         names = [_run_id(self._start, bank_digest, self._options) for bank_digest in (bank.former_digest, bank.digest)]
         begun = any((self._directory / f"{names[0]}{suffix}").is_file() for suffix in (".json", CHECKPOINT))
         return names[0] if begun else names[1]
 
     def done(self) -> Run | None:
-        """Returns the run if it was done before, and its model is what was written."""
+        """Returns the run if it is finished and its model file is unchanged."""
         found = read_run(self._directory / f"{self.name}.json")
         if found and found.saved_path.is_file() and digest.of_file(found.saved_path) == found.weights:
             self._reporter.say(f"fine-tuned before: run {self.name}")
@@ -164,13 +164,13 @@ class _Finetune:
         return describe_batch_norm(model, phases, str(self._options.batch_norm), why)
 
     def _prepared(self, model: Any, train: Originals) -> Any:
-        """Returns the model as it is trained: the same one, or another form of it."""
+        """Returns the model to train: the same one, or a changed copy of it."""
         if self._options.normalize:
             model = normalized(model, train, self._bank.recipe["preprocessing"])
         return mixed(model) if self._options.mixed_precision else model
 
     def _finished(self, ended: _Ended, about: About) -> Run:
-        """Writes the model, then the record; only then the checkpoint goes."""
+        """Writes the model, then the record, and finally deletes the checkpoint."""
         found, state = ended.judged(self._options), ended.state
         run = Run(
             run=self.name, head=FINETUNE, params={"from": self._start.run, **self._given.params()},
@@ -198,16 +198,16 @@ class _Finetune:
 
 @dataclass(frozen=True)
 class _Ended:
-    """A fine-tune whose phases are done."""
+    """A fine-tune after its last phase."""
 
     model: Any
-    """What is handed over."""
+    """The final model."""
     task: Task
     state: TrainingState
     head: ValidationResult
 
     def judged(self, options: FinetuneOptions) -> ValidationResult:
-        """Returns what the model says; without a better epoch that is what the head said."""
+        """Returns the validation result of the model; if no epoch was better, that of the head."""
         return (
             replace(self.task, network=TrainedModel(self.model, options)).judge()
             if self.state.best["epoch"]
@@ -215,7 +215,7 @@ class _Ended:
         )
 
     def metrics(self, found: ValidationResult) -> dict[str, dict[str, Any]]:
-        """Returns the metrics of a record."""
+        """Returns the metrics for the run's record."""
         labels = self.task.val.labels
         val = metrics.scores(found.probabilities, labels)
         val["accuracy_interval"] = list(proportion_interval(val["accuracy"], len(labels)))
@@ -226,7 +226,7 @@ class _Ended:
 
 
 def find_start(run: Run | str, bank: Bank | None, reporter: Reporter) -> tuple[Run, Bank]:
-    """Returns the run to begin with, and its bank."""
+    """Returns the run to start from, and its bank."""
     if isinstance(run, Run):
         return run, bank or open_bank(run.directory)
     if bank is None:
@@ -236,15 +236,15 @@ def find_start(run: Run | str, bank: Bank | None, reporter: Reporter) -> tuple[R
 
 
 def best_start(bank: Bank, runs: Iterable[Run], reporter: Reporter = SILENT) -> Run:
-    """Returns the best head that can be told in layers.
+    """Returns the best head that can be expressed as layers.
 
     Args:
-        bank: what the runs were trained on.
-        runs: fine-tuned ones among them are left out.
-        reporter: is told the heads before it, and why they cannot.
+        bank: the bank that the runs were trained on.
+        runs: the candidates; fine-tuned runs are ignored.
+        reporter: receives one line for each better head that is skipped, with the reason.
 
     Raises:
-        HeadError: there is none.
+        HeadError: no head can be expressed as layers.
     """
     return best_in_layers(bank, [run for run in runs if not is_finetuned(run)], reporter)
 
@@ -255,12 +255,12 @@ def _run_id(start: Run, bank_digest: str, options: FinetuneOptions) -> str:
 
 
 def _copied(model: Any) -> Any:
-    """Returns a copy, so that the network that was given stays as it is."""
+    """Returns a copy, so that the caller's network is not changed."""
     import keras
 
-    made = keras.models.clone_model(model)
-    made.set_weights(model.get_weights())
-    return made
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _as_before(trained: Any, model: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What is trained on what, and how good it is on the validation images."""
+"""The model, data and options of a fine-tune, and its evaluation on the validation images."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from featurebank.finetuning.phases import Phase
 from featurebank.finetuning.program import TrainedModel
 
 _JUDGED = 32
-"""Images that are judged at once."""
+"""Images per forward pass."""
 _TIE = 1e-7
-"""What the loss weighs beside the accuracy: less than an image."""
+"""Weight of the loss relative to the accuracy: less than one image."""
 
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What a model says of the validation images."""
+    """The result of a model on the validation images."""
 
     probabilities: np.ndarray
     accuracy: float
@@ -33,19 +33,19 @@ class ValidationResult:
     """The cross-entropy with label smoothing: `val_loss`, as in Keras."""
 
     def value(self, monitor: str) -> float:
-        """Returns what is watched, the lower the better; NaN where the loss is no number."""
+        """Returns the monitored value, the lower the better; NaN if the loss is not finite."""
         if monitor == "val_loss" or not math.isfinite(self.objective):
             return self.objective
         return -self.accuracy + _TIE * self.objective / (1 + self.objective)
 
     def epoch_0(self) -> dict[str, float]:
-        """Returns accuracy and loss of the head, with which the curves of a fine-tune begin."""
+        """Returns accuracy and loss of the head, the first point of a fine-tune's curves."""
         return {"accuracy": self.accuracy, "loss": self.objective}
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained, on what, and how."""
+    """The model, data, phases and options of a fine-tune."""
 
     network: TrainedModel
     train: Originals
@@ -57,9 +57,9 @@ class Task:
         """Evaluates the model on the validation images, or on one of several equal parts of them.
 
         Args:
-            part: which part, counted from 0.
-            parts: how many parts there are. They are stretches in the order of the content digests, so each of them is
-                a random sample, and all of them together are all validation images.
+            part: the number of the part, from 0.
+            parts: the number of parts. They divide the images in the order of their content digests, so each part is a
+                random sample, and together they are all validation images.
         """
         rows = np.array_split(np.arange(len(self.val)), parts)[part]
         if not len(rows):  # there are fewer images than parts
@@ -77,7 +77,7 @@ def judge(network: TrainedModel, images: Originals, rows: np.ndarray) -> np.ndar
 
 
 def _even_loss(probabilities: np.ndarray) -> float:
-    """Returns the mean cross-entropy with all classes alike: what label smoothing adds for its share."""
+    """Returns the mean cross-entropy with uniform targets: the term that label smoothing adds."""
     return float(-np.log(np.maximum(probabilities, metrics.SMALLEST)).mean())
 
 

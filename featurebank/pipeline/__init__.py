@@ -1,6 +1,6 @@
-"""Stage: a TOML file in, all other stages out, from extraction to export.
+"""Stage: runs all other stages from one TOML file.
 
-`config` defines the file's sections, `variants` its variants, and `stage` runs it.
+`config` defines the sections of the file, `variants` its variants, and `stage` runs it. Open `stage` first.
 """
 
 from featurebank.pipeline.plan import plan_variants

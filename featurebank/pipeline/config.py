@@ -1,7 +1,6 @@
-"""Pipeline files: TOML in, the options of all stages out.
+"""Parses pipeline files: TOML -> the options of all stages.
 
-Every problem of a file is found before anything starts, and all of them are told at once. What a grid file says depends
-on the heads that there are: `featurebank.grid.files` reads those, and
+All problems of a file are reported at once, before anything starts. `featurebank.grid.files` reads grid files, and
 `featurebank.pipeline.variants` reads files with variants.
 """
 
@@ -25,7 +24,7 @@ from featurebank.words import problem_lines, shown
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSection(DatasetOptions):
-    """`[dataset]`: which images, and how they are split."""
+    """`[dataset]`: the images and their split."""
 
     name: str
     """As `--dataset`: "digits", a path, "manifest:FILE.csv"."""
@@ -33,15 +32,15 @@ class DatasetSection(DatasetOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractSection(ExtractOptions, BackboneOptions):
-    """`[extract]`: the backbone, and how its features are extracted."""
+    """`[extract]`: the backbone, and the options of the extraction."""
 
     backbone: str
-    """A known name, "MODULE:FUNCTION" or the path of a .keras file."""
+    """A built-in name, "MODULE:FUNCTION" or the path of a .keras file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadsSection(GridOptions):
-    """`[heads]`: what is trained on the features, and how."""
+    """`[heads]`: the heads to train on the features, and the options of the training."""
 
     grid: str = "default"
     """A built-in grid or a file; a relative path starts from the pipeline file."""
@@ -49,10 +48,10 @@ class HeadsSection(GridOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneSection(FinetuneOptions):
-    """`[finetune]`: the network under a head is trained, too."""
+    """`[finetune]`: options for training the network under a head."""
 
     start: str = field(default="best", metadata={"key": "from"})
-    """The head that it begins with: "best", or the beginning of a run's id."""
+    """The head to start from: "best", or the beginning of a run's id."""
 
 
 ONCE = "once"
@@ -60,10 +59,10 @@ ONCE = "once"
 
 @dataclass(frozen=True, kw_only=True)
 class SelectSection(StageOptions):
-    """`[select]`: whether the chosen run is tested."""
+    """`[select]`: whether the selected run is tested."""
 
     test: bool | Literal["once"] = False
-    """true: the test split is opened for the chosen run of each variant; "once": for the best variant alone."""
+    """true: evaluate the selected run of each variant on the test split; "once": only that of the best variant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +87,10 @@ def read_pipeline(path: str | Path, overrides: Iterable[str] = ()) -> Pipeline:
 
     Args:
         path: the TOML file.
-        overrides: "SECTION.KEY=VALUE" each, the value in TOML's spelling (quotes around a plain word may be left out).
+        overrides: texts "SECTION.KEY=VALUE", with the value in TOML syntax (a plain word needs no quotes).
 
     Raises:
-        ConfigError: the file cannot be read or is wrong, or it has variants; the message has every problem.
+        ConfigError: the file cannot be read, is invalid, or has variants; the message has every problem.
     """
     _, value = read_toml(Path(path), "pipeline file")
     for text in overrides:
@@ -129,10 +128,10 @@ def parse_pipeline(value: Mapping[str, Any], folder: Path) -> Pipeline | list[Fi
 
     Args:
         value: a dict for each section.
-        folder: of the pipeline file, where a relative path of a grid starts from.
+        folder: the folder of the pipeline file; a relative path of a grid starts from it.
 
     Returns:
-        The pipeline, or everything that is wrong.
+        The pipeline, or all problems.
     """
     problems = [
         FileProblem((name,), str(unknown_name("key", name, _SECTIONS))) for name in value if name not in _SECTIONS
@@ -153,7 +152,7 @@ def parse_pipeline(value: Mapping[str, Any], folder: Path) -> Pipeline | list[Fi
 
 
 def _section(name: str, kind: type[StageOptions], value: Any, problems: list[FileProblem]) -> StageOptions | None:
-    """Makes the options of a section; where that fails, adds why to the problems and returns None."""
+    """Returns the options of a section; if they are invalid, adds their problems to `problems` and returns None."""
     if not isinstance(value, Mapping):
         problems.append(FileProblem((name,), f"'{name}' is {shown(value)}: expected a section, as [{name}]"))
         return None
@@ -180,19 +179,19 @@ def _section(name: str, kind: type[StageOptions], value: Any, problems: list[Fil
 
 
 def _key(one: Any) -> str:
-    """Returns the key of a file that a field has."""
+    """Returns the key in the file for a field."""
     return str(one.metadata.get("key", one.name))
 
 
 def override(value: dict[str, Any], text: str) -> None:
-    """Puts one value into the sections of a pipeline file.
+    """Sets one value in the sections of a pipeline file.
 
     Args:
         value: a dict for each section; changed in place.
         text: "SECTION.KEY=VALUE".
 
     Raises:
-        ConfigError: the text has another form, or the section is none.
+        ConfigError: the text has another form, or the section does not exist.
     """
     name, equals, given = text.partition("=")
     section, dot, key = name.strip().partition(".")

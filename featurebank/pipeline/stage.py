@@ -1,4 +1,4 @@
-"""A pipeline file -> the stages in order, each skipping what is up to date."""
+"""Runs the stages of a pipeline file in order; each stage skips what is up to date."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _Network = TypeVar("_Network")
 
 @dataclass(frozen=True)
 class PipelineResult:
-    """What the stages of a pipeline gave."""
+    """The results of the stages of a pipeline."""
 
     extraction: Extraction
     runs: list[Run]
     """Best first."""
     chosen: Run
-    """With its test metrics, if the pipeline asks for them."""
+    """The selected run, with its test metrics if the pipeline requests them."""
     finetuned: Run | None = None
-    """Where the pipeline fine-tunes; it is among the runs."""
+    """The fine-tuned run, if the pipeline has one; it is also in `runs`."""
 
 
 @dataclass(frozen=True)
 class VariantResult:
-    """What one variant of a pipeline gave."""
+    """The result of one variant of a pipeline."""
 
     name: str
     result: PipelineResult
@@ -51,33 +51,33 @@ class VariantResult:
 
 
 def run_pipeline(pipeline: Pipeline, *, cache: Path | None = None, reporter: Reporter = SILENT) -> PipelineResult:
-    """Runs the stages of a pipeline: extract, heads, finetune, select. What is up to date is not done again.
+    """Runs the stages of a pipeline: extract, heads, finetune, select. Work that is up to date is skipped.
 
     Args:
         pipeline: from `read_pipeline`.
-        cache: where banks lie; default `$FEATUREBANK_CACHE`, else `./cache`.
-        reporter: where progress is shown.
+        cache: directory of the banks; default `$FEATUREBANK_CACHE`, or `./cache`.
+        reporter: shows the progress.
 
     Raises:
-        FeatureBankError: a stage failed; what the stages before it did is kept.
+        FeatureBankError: a stage failed; the results of earlier stages are saved.
     """
-    (found,) = run_variants([Variant("", pipeline)], cache=cache, reporter=reporter)
-    return found.result
+    (variant,) = run_variants([Variant("", pipeline)], cache=cache, reporter=reporter)
+    return variant.result
 
 
 def run_variants(
     variants: Sequence[Variant], *, cache: Path | None = None, reporter: Reporter = SILENT
 ) -> Iterator[VariantResult]:
-    """Runs pipelines one after another, each as `run_pipeline`, and yields what each gave as soon as it has ended.
+    """Runs variants one after another like `run_pipeline`, and yields the result of each as soon as it is finished.
 
     Args:
         variants: from `read_variants`.
         cache: see `run_pipeline`.
-        reporter: is told which one begins, too.
+        reporter: shows the progress, and the start of each variant.
 
     Raises:
-        ConfigError: options, grids, datasets or networks of several variants are wrong; all is told before any starts.
-        FeatureBankError: one of them is, or a stage failed; what was done before is kept.
+        ConfigError: several variants have invalid options, grids, datasets or networks; raised before any starts.
+        FeatureBankError: one variant is invalid, or a stage failed; earlier results are saved.
     """
     for number, (variant, inputs) in enumerate(
         zip(variants, load_inputs(variants, load_dataset_of, _network), strict=True), 1
@@ -110,17 +110,17 @@ def _run(
     runs = train_grid(bank, pipeline.heads.grid, heads_options(pipeline), reporter)
     tuned = None
     if pipeline.finetune:
-        start = pipeline.finetune.start  # "best" is of this pipeline's heads, whatever else was trained on the bank
+        start = pipeline.finetune.start  # "best": of this pipeline's heads, not of all heads of the bank
         begin = best_start(bank, runs, reporter) if start == "best" else start
         tuned = run_finetune(begin, pipeline.finetune, bank=bank, reporter=reporter)
         runs = ranked([*runs, tuned])
     chosen = select(runs)
-    found = PipelineResult(extraction, runs, chosen, tuned)
-    return _tested(found, reporter) if test else found
+    result = PipelineResult(extraction, runs, chosen, tuned)
+    return _tested(result, reporter) if test else result
 
 
 def _tested(result: PipelineResult, reporter: Reporter) -> PipelineResult:
-    """Returns a result with the test metrics of its chosen run."""
+    """Returns a result with the test metrics of its selected run."""
     chosen = evaluate_test(result.extraction.bank, result.chosen, reporter=reporter)
     runs = [chosen if run.run == chosen.run else run for run in result.runs]
     return replace(result, runs=runs, chosen=chosen)
@@ -129,15 +129,15 @@ def _tested(result: PipelineResult, reporter: Reporter) -> PipelineResult:
 def open_test_once(
     variants: Sequence[Variant], results: Sequence[VariantResult], *, reporter: Reporter = SILENT
 ) -> list[VariantResult]:
-    """Opens the test split for the best of the variants whose `select.test` is "once", by their validation.
+    """Evaluates the best variant with `select.test` = "once" on the test split.
 
     Args:
-        variants: those that were run.
-        results: what `run_variants` yielded for them.
-        reporter: is warned where these images were tested before.
+        variants: the variants that were run.
+        results: their results from `run_variants`.
+        reporter: receives a warning if these images were tested before.
 
     Returns:
-        The results; that of the best variant has its test metrics.
+        The results; that of the best variant by validation has test metrics.
     """
     once = [done for variant, done in zip(variants, results, strict=True) if variant.pipeline.select.test == ONCE]
     if not once:
@@ -149,9 +149,9 @@ def open_test_once(
 
 
 def heads_options(pipeline: Pipeline) -> HeadsSection:
-    """Returns the options of the heads: by default on a tap and the views of this extraction, whatever the bank has.
+    """Returns the options of the heads, by default on a tap and the views of this extraction, whatever the bank has.
 
-    No tap, for the bank's own default, where the extraction names none, but a budget alone.
+    If the extraction only has a budget ("auto:2GB"), the tap is None, which means the bank's default.
     """
     taps = [tap for tap in pipeline.extract.taps if not is_budget(tap)]
     default = ["pooled" if "pooled" in taps else taps[0]] if taps else None
@@ -164,33 +164,33 @@ def load_inputs(
     load_images: Callable[[DatasetSection, dict[DatasetSection, _Images]], _Images],
     load_network: Callable[[ExtractSection], _Network],
 ) -> list[tuple[_Images, _Network]]:
-    """Returns the images and the network of each variant; equal datasets are one.
+    """Returns the images and the network of each variant; equal datasets are loaded once.
 
     Args:
         variants: from `read_variants`.
-        load_images: makes the images of a section, and notes them in a dict from which equal sections take them.
-        load_network: makes the network of a section.
+        load_images: loads the images of a section, and caches them in a dict for equal sections.
+        load_network: loads the network of a section.
 
     Raises:
-        FeatureBankError: one of these, weights or a grid is wrong; of several all are told.
+        FeatureBankError: a dataset, network, weights file or grid is invalid; the message has all problems.
     """
     _check_test(variants)
     known: dict[DatasetSection, _Images] = {}
     wrong: list[tuple[str, FeatureBankError]] = []
-    found = []
+    inputs = []
     for name, pipeline in ((variant.name, variant.pipeline) for variant in variants):
         images = _tried(wrong, name, partial(load_images, pipeline.dataset, known))
         network = _tried(wrong, name, partial(load_network, pipeline.extract))
         _tried(wrong, name, partial(read_grid, pipeline.heads.grid))
         if images is not None and network is not None:
-            found.append((images, network))
+            inputs.append((images, network))
     if wrong:
         raise _told(wrong, len(variants))
-    return found
+    return inputs
 
 
 def _check_test(variants: Sequence[Variant]) -> None:
-    """Refuses to choose one variant for the test among variants of different images."""
+    """Raises ConfigError if variants with `select.test` = "once" have different images."""
     once = [variant for variant in variants if variant.pipeline.select.test == ONCE]
     if len({variant.pipeline.dataset for variant in once}) > 1:
         message = (
@@ -201,7 +201,7 @@ def _check_test(variants: Sequence[Variant]) -> None:
 
 
 def _tried(wrong: list[tuple[str, FeatureBankError]], name: str, make: Callable[[], _Made]) -> _Made | None:
-    """Returns what is made; where that fails, notes why and for which variant."""
+    """Returns the result of `make`; if it fails, adds the error and the variant's name to `wrong`."""
     try:
         return make()
     except FeatureBankError as error:
@@ -210,7 +210,7 @@ def _tried(wrong: list[tuple[str, FeatureBankError]], name: str, make: Callable[
 
 
 def _told(wrong: Sequence[tuple[str, FeatureBankError]], variants: int) -> FeatureBankError:
-    """Returns one error for all that is wrong: each problem once, with its variants unless all of them have it."""
+    """Returns one error for all problems: each once, with the names of its variants unless all of them have it."""
     names: dict[str, list[str]] = {}
     for name, error in wrong:
         names.setdefault(str(error), []).append(name)
@@ -224,7 +224,7 @@ def _names(names: Sequence[str]) -> str:
 
 
 def load_dataset_of(section: DatasetSection, known: dict[DatasetSection, Dataset]) -> Dataset:
-    """Loads the dataset of a section, once for equal sections, which `known` holds."""
+    """Loads the dataset of a section, or returns it from the cache `known`."""
     if section not in known:
         known[section] = load_images(section.name, section)
     return known[section]
@@ -232,5 +232,5 @@ def load_dataset_of(section: DatasetSection, known: dict[DatasetSection, Dataset
 
 def _network(section: ExtractSection) -> Backbone:
     found = load_network(section.backbone, section)
-    _ = found.recipe  # its weights are looked for now, not after the variants before it
+    _ = found.recipe  # searches the weights now, not after earlier variants have run
     return found

@@ -1,4 +1,4 @@
-"""Pipeline files with variants: the same pipeline several times, each time with other values."""
+"""Reads pipeline files with variants, which run the same pipeline several times with other values."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ class Variant:
     """One of the pipelines of a file."""
 
     name: str
-    """Empty where the file has no variants."""
+    """Empty if the file has no variants."""
     pipeline: Pipeline
 
 
 def read_variants(path: str | Path, overrides: Iterable[str] = (), only: Iterable[str] = ()) -> list[Variant]:
     """Reads a pipeline file, with or without variants.
 
-    A `[[variant]]` has a `name` and any of the sections. Its keys lie over those of the file; what it does not give
-    stays. `false` takes away what the file gives: `finetune = false`, `dataset.classes = false`.
+    A `[[variant]]` has a `name` and any of the sections. Its keys override those of the file. `false` removes a section
+    or key of the file: `finetune = false`, `dataset.classes = false`.
 
     Args:
         path: the TOML file.
-        overrides: as in `read_pipeline`. They change the sections of the file, and variants lie over them;
-            "VARIANT.SECTION.KEY=VALUE" changes those of one variant.
-        only: the names of the variants wanted; none for all.
+        overrides: see `read_pipeline`. They change the sections of the file, which variants override;
+            "VARIANT.SECTION.KEY=VALUE" changes a value of one variant.
+        only: the names of the variants to read; empty for all.
 
     Returns:
-        The variants in the order of the file; one without a name where the file has none.
+        The variants in the order of the file; if it has none, one without a name.
 
     Raises:
         UnknownNameError: there is no variant of a name in `only`.
-        ConfigError: the file cannot be read or is wrong; the message has every problem.
+        ConfigError: the file cannot be read or is invalid; the message has every problem.
     """
     _, value = read_toml(Path(path), "pipeline file")
     blocks = value.pop("variant", None)
@@ -62,7 +62,7 @@ def read_variants(path: str | Path, overrides: Iterable[str] = (), only: Iterabl
 
 
 def _override(value: dict[str, Any], blocks: Sequence[dict[str, Any]], text: str) -> None:
-    """Puts one value into a variant, where the text begins with the name of one, else into the file's sections."""
+    """Sets one value in a variant if the text starts with its name, or otherwise in the sections of the file."""
     for block in blocks:
         start = f"{block.get('name', '')}."
         if text.startswith(start) and "." in text.removeprefix(start).partition("=")[0]:
@@ -72,7 +72,7 @@ def _override(value: dict[str, Any], blocks: Sequence[dict[str, Any]], text: str
 
 
 def _wrong_blocks(blocks: Any) -> Iterator[str]:
-    """Yields what is wrong with the form and the names of variants."""
+    """Yields problems with the form and the names of variants."""
     if not (isinstance(blocks, list) and blocks and all(isinstance(block, dict) for block in blocks)):
         yield f"'variant' is {shown(blocks)}: expected [[variant]] blocks, each with a name"
         return
@@ -86,34 +86,34 @@ def _wrong_blocks(blocks: Any) -> Iterator[str]:
 
 
 def _laid_over(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the sections of a file, or the keys of one, with those of a variant over them."""
-    made = dict(below)
+    """Returns the sections of a file, or the keys of one section, overridden by those of a variant."""
+    merged = dict(below)
     for name, value in own.items():
         under = below.get(name)
         if isinstance(under, dict) and isinstance(value, dict):
-            made[name] = _laid_over(under, value)
+            merged[name] = _laid_over(under, value)
         elif value is False and (name == "finetune" or (name in below and not isinstance(under, bool))):
-            made.pop(name, None)
+            merged.pop(name, None)
         else:
-            made[name] = value
-    return made
+            merged[name] = value
+    return merged
 
 
 def _told(blocks: Sequence[Mapping[str, Any]], found: Sequence[Sequence[FileProblem]]) -> Iterator[str]:
-    """Yields each problem once: with the name of its variant where that gives the value, else as one of the file."""
+    """Yields each problem once, with the name of the variant if the variant sets the value."""
     missing = Counter(problem for problems in found for problem in problems)
-    told = set()
+    texts = set()
     for block, problems in zip(blocks, found, strict=True):
         for problem in problems:
             everywhere = missing[problem] == len(blocks) and not _gives(block, problem.place)
             text = problem.text if everywhere or "name" not in block else f"variant '{block['name']}': {problem.text}"
-            if text not in told:
-                told.add(text)
+            if text not in texts:
+                texts.add(text)
                 yield text
 
 
 def _gives(block: Mapping[str, Any], place: Sequence[str]) -> bool:
-    """Tells whether a variant itself has a value at a place."""
+    """Returns whether a variant itself sets the value at a place."""
     section = block.get(place[0])
     return section is not None and (not isinstance(section, dict) or len(place) == 1 or place[1] in section)
 

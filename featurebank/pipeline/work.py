@@ -1,4 +1,4 @@
-"""How long tails and fine-tunes can take: their multiply-adds against those of a network whose speed is known."""
+"""Estimates the time of tails and fine-tunes from their multiply-adds and the measured speed of the network."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from featurebank.heads.needs import MAPS_AT_A_CUT
 from featurebank.pipeline.config import FinetuneSection, HeadsSection
 
 _BACK = 2
-"""What the gradients of a layer cost, in its own multiply-adds: those of its input and those of its weights."""
+"""Cost of the gradients of a layer, relative to its forward pass: with respect to its input and to its weights."""
 _GIVEN_FOLDS = 10
-"""How many folds a dataset is taken to bring; before it is listed nothing says it."""
+"""Assumed number of the dataset's own folds, which is unknown before its images are listed."""
 
 
 class TrainingTime:
-    """Upper bounds of training times, in seconds: with all epochs, which early stopping mostly ends before.
+    """Upper bounds of training times in seconds: they assume all epochs, although early stopping usually ends earlier.
 
     Args:
-        backbone: the network; it is built.
-        images: how many are trained on.
-        rate: images a second that the whole network computes.
+        backbone: the network; this builds it.
+        images: the number of training images.
+        rate: the speed of a forward pass of the whole network, in images per second.
     """
 
     def __init__(self, backbone: Backbone, images: int, rate: float) -> None:
@@ -34,13 +34,13 @@ class TrainingTime:
         self._pass_seconds = images / rate
 
     def of_grid(self, wanted: HeadsSection) -> float:
-        """Returns the seconds of the tails and fresh stages of a grid; other heads take seconds or minutes."""
+        """Returns the time of a grid's tails and residual stages in seconds; other heads take seconds or minutes."""
         folds = _GIVEN_FOLDS if isinstance(wanted.folds, str) else wanted.folds or 1
         once = sum(self._of_head(head) for head in read_grid(wanted.grid))
         return once * len(wanted.chosen_seeds()) * folds * wanted.repeats
 
     def of_finetune(self, wanted: FinetuneSection) -> float:
-        """Returns the seconds of all phases of a fine-tune; each trains all epochs from its first layer on."""
+        """Returns the time of all phases of a fine-tune in seconds; each trains all its layers for all epochs."""
         names = ["all"] if wanted.progressive else wanted.unfreeze
         epochs = wanted.epochs if isinstance(wanted.epochs, Sequence) else [wanted.epochs] * len(names)
         return sum(
@@ -60,13 +60,13 @@ class TrainingTime:
         return float(head.get("epochs", 1)) * self._pass_seconds * (1 + _BACK) * work
 
     def _share_after(self, cut: str) -> float:
-        """Returns the share of the work that comes after a layer."""
+        """Returns the fraction of the work after a layer."""
         names = [name for name, _, _ in self._layers]
         rest = self._layers[names.index(cut) + 1 :] if cut in names else self._layers
         return sum(work for _, work, _ in rest) / self._total
 
     def _share_from(self, name: str) -> float:
-        """Returns the share of the work from the first layer on whose name begins so."""
+        """Returns the fraction of the work from the first layer on whose name starts with `name`."""
         starts = [place for place, (layer, _, _) in enumerate(self._layers) if layer.startswith(name)]
         rest = self._layers[starts[0] :] if starts else self._layers
         return sum(work for _, work, _ in rest) / self._total

@@ -335,7 +335,7 @@ def headed(*shape: int | None) -> keras.Model:
         (shared, None, "layer 'twice' is used 2 times: expected each once"),
         (lambda: with_layer(layers.Lambda(lambda x: x, name="f")), None, "'f' is a Lambda layer"),
         (lambda: with_layer(NoConfig(abs)), None, r"NoConfig.*must override `get_config\(\)`"),
-        (lambda: with_layer(HalfConfig(abs)), None, "class HalfConfig cannot be made.*give HalfConfig a get_config"),
+        (lambda: with_layer(HalfConfig(abs)), None, "class HalfConfig cannot be created.*give HalfConfig a get_config"),
         (lambda: keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2)]), None, "m has no map"),
     ],
 )  # fmt: skip

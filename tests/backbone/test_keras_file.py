@@ -115,7 +115,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_is_refused_and_leaves_no_mark(name: str, with_layer: Callable[..., Path], evil: Path) -> None:
     path = with_layer(**ATTACKS[name])
-    with pytest.raises(ArchiveError, match="a file must not say which code is run") as caught:
+    with pytest.raises(ArchiveError, match="a file must not decide which code runs") as caught:
         load_keras_file(path)
     assert "\n" not in str(caught.value)
     assert not evil.exists()

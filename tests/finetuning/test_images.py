@@ -51,7 +51,7 @@ def test_images_that_have_gone(bank: Bank, shown: Path) -> None:
     try:
         gone.unlink()
         with pytest.raises(
-            DatasetError, match=f"image '{bank.ids('train')[0]}' has gone or changed since extraction: b"
+            DatasetError, match=f"image '{bank.ids('train')[0]}' has gone or changed since extraction: restore"
         ):
             Originals(bank, ["train"])
         changed.write_bytes(kept[0])

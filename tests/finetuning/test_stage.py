@@ -270,7 +270,9 @@ def test_the_test_split_is_opened_for_it(shown: Path, tiny: Backbone, tmp_path: 
     test = Originals(bank, ["test"])
     assert tested.metrics["test"]["accuracy"] == np.mean(answers(run, test).argmax(axis=1) == test.labels)
     run.saved_path.unlink()
-    with pytest.raises(HeadError, match=rf"the model of run {run.run}, .* is gone .*: fine-tune again from"):
+    with pytest.raises(
+        HeadError, match=rf"the model of run {run.run}, .* is missing or was changed: fine-tune again from"
+    ):
         finetuned_model(run)
 
 

@@ -69,7 +69,7 @@ def test_a_wrong_key_gets_the_nearest_name(tmp_path: Path, key: str, near: str) 
         ("dataset.per_class=1.5", "'dataset.per_class' is 1.5"),
         ("select.test=1", "'select.test' is 1: expected true or false or 'once'"),
         ("extract=3", "expected SECTION.KEY=VALUE"),
-        ("extract.views=2", "2 views of what\\? give --augment"),
+        ("extract.views=2", "2 views without an augmentation: add --augment"),
         ("finetune.epochs=5", "nothing would be trained: expected --unfreeze LAYERS"),
     ],
 )

@@ -104,16 +104,6 @@ def read_pipeline(path: str | Path, overrides: Iterable[str] = ()) -> Pipeline:
     raise ConfigError(problem_lines((problem.text for problem in found), f"{path}: "))
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong with a pipeline."""
-
-    place: tuple[str, ...]
-    """Section and key."""
-    text: str
-    """The same and what was expected there, for people."""
-
-
 class FileProblem(NamedTuple):
     """One thing that is wrong with a pipeline file."""
 

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from featurebank.api.run import Run
     from featurebank.backbone import Backbone, backbone_from_model, list_backbones, load_backbone
     from featurebank.bank import Bank, find_bank, list_banks, open_bank
     from featurebank.dataset import Dataset, list_datasets, load_dataset
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from featurebank.pipeline import run_pipeline, run_variants
     from featurebank.pipeline.config import read_pipeline
     from featurebank.pipeline.variants import read_variants
-    from featurebank.runs.run import Run
     from featurebank.runs.selection import evaluate_test, leaderboard, select
     from featurebank.system.runtime import set_ram, set_threads
 
@@ -37,7 +37,7 @@ _HOMES = {
     "FeatureBank": "extraction.transformer",
     "FeatureBankError": "errors",
     "Inspection": "inspection.stage",
-    "Run": "runs.run",
+    "Run": "api.run",
     "backbone_from_model": "backbone",
     "evaluate": "grafting",
     "evaluate_test": "runs.selection",

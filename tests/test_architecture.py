@@ -38,6 +38,7 @@ LEVELS = {
     "doctor": 9,
     "finetuning": 10,  # begins with a graft
     "pipeline": 11,
+    "api": 12,
     "cli": 12,
     "__main__": 13,
     "__init__": 13,

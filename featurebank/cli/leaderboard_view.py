@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from featurebank.bank import Bank
     from featurebank.pipeline import VariantResult
     from featurebank.runs.comparison import Entry
-    from featurebank.runs.run import Run
+    from featurebank.runs.run import RunRecord
 
 SORT_KEYS = ("accuracy", "loss", "macro_f1", "seconds", "gap")
 SHOWN = 10
 _FAILURES = 5
 
 
-def run_json(run: Run, best: Run) -> dict[str, Any]:
+def run_json(run: RunRecord, best: RunRecord) -> dict[str, Any]:
     """Returns a run for `--json`; only the best run includes its test metrics."""
     summary = run.summary()
     if run.run != best.run or "test" not in run.metrics:
@@ -29,7 +29,9 @@ def run_json(run: Run, best: Run) -> dict[str, Any]:
     return summary
 
 
-def board_json(runs: Sequence[Run], best: Run, *, sort: str | None = None, top: int | None = None) -> dict[str, Any]:
+def board_json(
+    runs: Sequence[RunRecord], best: RunRecord, *, sort: str | None = None, top: int | None = None
+) -> dict[str, Any]:
     """Returns the leaderboard for `--json`: `runs`, `entries` (one for each specification) and `best`.
 
     Args:
@@ -50,7 +52,9 @@ def board_json(runs: Sequence[Run], best: Run, *, sort: str | None = None, top: 
     }
 
 
-def print_board(runs: Sequence[Run], best: Run, *, more: str, top: int = SHOWN, sort: str | None = None) -> None:
+def print_board(
+    runs: Sequence[RunRecord], best: RunRecord, *, more: str, top: int = SHOWN, sort: str | None = None
+) -> None:
     """Prints one line for each specification, then the failures.
 
     Args:
@@ -81,7 +85,7 @@ def print_board(runs: Sequence[Run], best: Run, *, more: str, top: int = SHOWN, 
         echo(f"{counted(stopped, 'run')} stopped early by --search halving")
 
 
-def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: Run) -> None:
+def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: RunRecord) -> None:
     """Prints the table; it has a column with the number of runs only if some entry has several."""
     from featurebank.cli.tables import fitting_columns, print_table
 
@@ -100,7 +104,7 @@ def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: Run) -> N
     )  # fmt: skip
 
 
-def _name(entry: Entry, best: Run) -> str:
+def _name(entry: Entry, best: RunRecord) -> str:
     is_best = entry.spec == best.spec
     mark = ("*" if is_best else " ") + ("=" if entry.indistinguishable else " ")
     return f"{mark} {best.run if is_best else entry.runs[0].run}"
@@ -139,7 +143,7 @@ def _print_significance(all_entries: Sequence[Entry]) -> None:
         )
 
 
-def print_best(bank: Bank, best: Run, runs: Sequence[Run] = ()) -> None:
+def print_best(bank: Bank, best: RunRecord, runs: Sequence[RunRecord] = ()) -> None:
     """Prints the selected run, and its test accuracy if it has one.
 
     Args:
@@ -160,7 +164,7 @@ def print_best(bank: Bank, best: Run, runs: Sequence[Run] = ()) -> None:
     echo(f"runs: {bank.path / 'runs'}")
 
 
-def _validated(best: Run, runs: Sequence[Run]) -> str:
+def _validated(best: RunRecord, runs: Sequence[RunRecord]) -> str:
     """Returns the accuracy by which a run was selected, as text."""
     from featurebank.runs.comparison import entries
     from featurebank.runs.ranking import in_words
@@ -205,7 +209,7 @@ def sorted_entries(all_entries: Sequence[Entry], key: str | None) -> list[Entry]
     return sort_by(all_entries, key, lambda entry: getattr(entry, attribute) if attribute else entry.score(key))
 
 
-def sorted_runs(runs: Sequence[Run], key: str | None) -> list[Run]:
+def sorted_runs(runs: Sequence[RunRecord], key: str | None) -> list[RunRecord]:
     """Returns the runs sorted by one of `SORT_KEYS`, best first and failed ones last; None keeps their order."""
     from featurebank.runs.ranking import sort_by
 
@@ -214,14 +218,14 @@ def sorted_runs(runs: Sequence[Run], key: str | None) -> list[Run]:
     return sort_by(runs, key, lambda run: nan if run.failure else _figure(run, key))
 
 
-def _figure(run: Run, key: str) -> float:
+def _figure(run: RunRecord, key: str) -> float:
     if key == "seconds":
         return run.seconds
     val = run.metrics["val"]
     return float(run.metrics["train"]["accuracy"] - val["accuracy"] if key == "gap" else val.get(key, nan))
 
 
-def write_board_csv(runs: Sequence[Run], path: Path) -> None:
+def write_board_csv(runs: Sequence[RunRecord], path: Path) -> None:
     """Writes the runs to a CSV file with one column for each metric and each parameter; lists are JSON."""
     from featurebank.runs.leaderboard import run_rows
     from featurebank.system.csv_files import write_csv

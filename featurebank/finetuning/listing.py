@@ -11,7 +11,7 @@ from featurebank.finetuning.options import FinetuneOptions
 from featurebank.finetuning.phases import plan_phases
 from featurebank.finetuning.stage import find_start
 from featurebank.grafting.stage import grafted
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.system.progress import SILENT, Reporter
 
 
@@ -28,7 +28,7 @@ class ListedLayer:
 
 
 def list_layers(
-    run: Run | str, options: FinetuneOptions, *, bank: Bank | None = None, reporter: Reporter = SILENT
+    run: RunRecord | str, options: FinetuneOptions, *, bank: Bank | None = None, reporter: Reporter = SILENT
 ) -> list[ListedLayer]:
     """Lists the layers of a fine-tune in order, with the phases that train them; trains nothing.
 

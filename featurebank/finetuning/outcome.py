@@ -11,7 +11,7 @@ from featurebank.errors import HeadError
 from featurebank.finetuning.task import ValidationResult
 from featurebank.grafting.proof import tolerance_of
 from featurebank.runs.finetuned import is_finetuned
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.statistics import mcnemar, paired_gain
 from featurebank.words import counted
 
@@ -20,7 +20,7 @@ _IMAGES = {"float32": 0, "float16": 1, "bfloat16": 1}
 to images whose two most probable classes are closer than the tolerance of a graft."""
 
 
-def check_start(bank: Bank, run: Run, found: ValidationResult, labels: np.ndarray) -> None:
+def check_start(bank: Bank, run: RunRecord, found: ValidationResult, labels: np.ndarray) -> None:
     """Compares the predictions of a model before its first step with the record of its head's run.
 
     Args:
@@ -55,7 +55,7 @@ def check_start(bank: Bank, run: Run, found: ValidationResult, labels: np.ndarra
 
 
 def gain(
-    run: Run, start: ValidationResult, end: ValidationResult, labels: np.ndarray, seconds: float
+    run: RunRecord, start: ValidationResult, end: ValidationResult, labels: np.ndarray, seconds: float
 ) -> dict[str, Any]:
     """Returns the gain over the head for a run's record, with a sentence on whether it was worth the time.
 

@@ -33,7 +33,7 @@ from featurebank.grafting.metadata import About
 from featurebank.grafting.stage import best_in_layers, grafted
 from featurebank.metrics import pack
 from featurebank.runs.finetuned import is_finetuned
-from featurebank.runs.run import FINETUNE, Run, load_runs, read_run
+from featurebank.runs.run import FINETUNE, RunRecord, load_runs, read_run
 from featurebank.runs.selection import find_run
 from featurebank.runs.tensorboard import LiveBoard, check_tensorboard, write_tensorboard
 from featurebank.statistics import proportion_interval
@@ -46,9 +46,9 @@ _SCORED = 2000
 
 
 def finetune(
-    run: Run | str = "best", *, bank: Bank | None = None, backbone: Backbone | None = None,
+    run: RunRecord | str = "best", *, bank: Bank | None = None, backbone: Backbone | None = None,
     tensorboard: Path | None = None, reporter: Reporter = SILENT, **options: Any,
-) -> Run:  # fmt: skip
+) -> RunRecord:  # fmt: skip
     """Trains a run's head together with the network under it, phase by phase.
 
     Before the first step the model equals the head: this is checked on the validation images, and these weights are the
@@ -58,7 +58,7 @@ def finetune(
     Args:
         run: a run, the beginning of a run's id, or "best": the best of the bank's heads that can be expressed as
             layers.
-        bank: the bank of the run; not needed for a `Run`.
+        bank: the bank of the run; not needed for a `RunRecord`.
         backbone: the network of the bank; default: it is loaded again.
         tensorboard: a log directory of TensorBoard; curves are written there during training.
         reporter: receives the phases and a line for each epoch.
@@ -82,9 +82,9 @@ def finetune(
 
 
 def run_finetune(
-    run: Run | str, options: FinetuneOptions, *, bank: Bank | None = None, backbone: Backbone | None = None,
+    run: RunRecord | str, options: FinetuneOptions, *, bank: Bank | None = None, backbone: Backbone | None = None,
     tensorboard: Path | None = None, reporter: Reporter = SILENT,
-) -> Run:  # fmt: skip
+) -> RunRecord:  # fmt: skip
     """Does the work of `finetune`, with an options object."""
     if options.mixed_precision:
         check_mixed()
@@ -106,7 +106,7 @@ def run_finetune(
 class _Finetune:
     """One fine-tune."""
 
-    def __init__(self, start: Run, bank: Bank, given: FinetuneOptions, reporter: Reporter) -> None:
+    def __init__(self, start: RunRecord, bank: Bank, given: FinetuneOptions, reporter: Reporter) -> None:
         self._start, self._bank, self._given, self._reporter = start, bank, given, reporter
         self._options = replace(
             given, batch_norm=given.batch_norm or recorded_batch_norm(bank.recipe, bank.manifest.source)
@@ -120,7 +120,7 @@ class _Finetune:
         begun = any((self._directory / f"{names[0]}{suffix}").is_file() for suffix in (".json", CHECKPOINT))
         return names[0] if begun else names[1]
 
-    def done(self) -> Run | None:
+    def done(self) -> RunRecord | None:
         """Returns the run if it is finished and its model file is unchanged."""
         found = read_run(self._directory / f"{self.name}.json")
         if found and found.saved_path.is_file() and digest.of_file(found.saved_path) == found.weights:
@@ -128,7 +128,7 @@ class _Finetune:
             return found
         return None
 
-    def run(self, backbone: Backbone | None, tensorboard: Path | None) -> Run:
+    def run(self, backbone: Backbone | None, tensorboard: Path | None) -> RunRecord:
         check_splits(self._bank)
         self._reporter.say(f"fine-tuning from run {self._start.run}: {self._start.spec} on {self._start.tap}")
         graft = grafted(self._bank, self._start, backbone=backbone, proof=False, form="layers")
@@ -169,10 +169,10 @@ class _Finetune:
             model = normalized(model, train, self._bank.recipe["preprocessing"])
         return mixed(model) if self._options.mixed_precision else model
 
-    def _finished(self, ended: _Ended, about: About) -> Run:
+    def _finished(self, ended: _Ended, about: About) -> RunRecord:
         """Writes the model, then the record, and finally deletes the checkpoint."""
         found, state = ended.judged(self._options), ended.state
-        run = Run(
+        run = RunRecord(
             run=self.name, head=FINETUNE, params={"from": self._start.run, **self._given.params()},
             tap=self._start.tap, seed=self._options.seed, seconds=round(state.seconds, 6),
             metrics=ended.metrics(found), bank=self._bank.digest,
@@ -225,9 +225,9 @@ class _Ended:
         return {"train": dict(metrics.short_scores(said, train.labels[rows])), "val": val}
 
 
-def find_start(run: Run | str, bank: Bank | None, reporter: Reporter) -> tuple[Run, Bank]:
+def find_start(run: RunRecord | str, bank: Bank | None, reporter: Reporter) -> tuple[RunRecord, Bank]:
     """Returns the run to start from, and its bank."""
-    if isinstance(run, Run):
+    if isinstance(run, RunRecord):
         return run, bank or open_bank(run.directory)
     if bank is None:
         message = f"run '{run}' without its bank: give bank=open_bank(...), or a run"
@@ -235,7 +235,7 @@ def find_start(run: Run | str, bank: Bank | None, reporter: Reporter) -> tuple[R
     return (best_start(bank, load_runs(bank), reporter) if run == "best" else find_run(bank, run)), bank
 
 
-def best_start(bank: Bank, runs: Iterable[Run], reporter: Reporter = SILENT) -> Run:
+def best_start(bank: Bank, runs: Iterable[RunRecord], reporter: Reporter = SILENT) -> RunRecord:
     """Returns the best head that can be expressed as layers.
 
     Args:
@@ -249,7 +249,7 @@ def best_start(bank: Bank, runs: Iterable[Run], reporter: Reporter = SILENT) -> 
     return best_in_layers(bank, [run for run in runs if not is_finetuned(run)], reporter)
 
 
-def _run_id(start: Run, bank_digest: str, options: FinetuneOptions) -> str:
+def _run_id(start: RunRecord, bank_digest: str, options: FinetuneOptions) -> str:
     recipe = [FINETUNE, start.run, options.identity(), options.seed, bank_digest]
     return digest.of_recipe(recipe)[:10]
 

@@ -40,7 +40,7 @@ class Fitted:
 
     @property
     def right(self) -> str | None:
-        """Which validation images it classifies correctly, see `Run.right`."""
+        """Which validation images it classifies correctly, see `RunRecord.right`."""
         return getattr(self.metrics, "right", None)
 
     @property

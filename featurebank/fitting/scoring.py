@@ -26,7 +26,7 @@ class Scores(dict[str, dict[str, Any]]):
     """The metrics of a head by split, as in a run's record."""
 
     right: str
-    """See `Run.right`."""
+    """See `RunRecord.right`."""
 
 
 def score(head: Any, data: TrainingData) -> Scores:

@@ -22,7 +22,7 @@ from featurebank.grafting.resizing import with_resize as resizing
 from featurebank.grafting.serving import how_to_load, how_to_run
 from featurebank.grafting.side_by_side import JoinedModel
 from featurebank.grafting.stage import Grafted, answer, grafted
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.system.files import TEMPORARY_PREFIX, explain_full_disk, sync
 from featurebank.system.options import StageOptions
 from featurebank.system.progress import SILENT, Reporter
@@ -41,8 +41,8 @@ class ExportOptions(StageOptions):
 
 
 def export(
-    run: Run, path: str | Path, *, format: str | None = None, backbone: Backbone | None = None, proof: bool = True,
-    with_resize: bool = False, reporter: Reporter = SILENT,
+    run: RunRecord, path: str | Path, *, format: str | None = None, backbone: Backbone | None = None,
+    proof: bool = True, with_resize: bool = False, reporter: Reporter = SILENT,
 ) -> Path:  # fmt: skip
     """Exports a run as one model file, from images to probabilities.
 
@@ -74,7 +74,7 @@ def export(
 
 
 def run_export(
-    run: Run, path: Path, options: ExportOptions, *, backbone: Backbone | None = None, reporter: Reporter = SILENT
+    run: RunRecord, path: Path, options: ExportOptions, *, backbone: Backbone | None = None, reporter: Reporter = SILENT
 ) -> Path:
     """Does what `export` does."""
     name, kind = format_to_write(path, options.format)

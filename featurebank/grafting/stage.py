@@ -16,7 +16,7 @@ from featurebank.errors import HeadError
 from featurebank.grafting.metadata import About, Proof
 from featurebank.grafting.proof import prove_joined, prove_layers, sample_of
 from featurebank.grafting.side_by_side import JoinedModel
-from featurebank.runs.run import FINETUNE, Run, load_runs, read_run
+from featurebank.runs.run import FINETUNE, RunRecord, load_runs, read_run
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.runtime import import_tensorflow, installed_versions
 from featurebank.words import counted
@@ -43,7 +43,7 @@ class Grafted:
 
 
 def graft(
-    bank: Bank, run: Run | Any, *, tap: str | None = None, backbone: Backbone | None = None, proof: bool = True,
+    bank: Bank, run: RunRecord | Any, *, tap: str | None = None, backbone: Backbone | None = None, proof: bool = True,
     reporter: Reporter = SILENT,
 ) -> Any:  # fmt: skip
     """Joins the network of a bank and a head that was trained on the bank into one model.
@@ -73,7 +73,7 @@ def graft(
 
 
 def grafted(
-    bank: Bank, run: Run | Any, *, tap: str | None = None, backbone: Backbone | None = None, proof: bool = True,
+    bank: Bank, run: RunRecord | Any, *, tap: str | None = None, backbone: Backbone | None = None, proof: bool = True,
     form: str = "any", reporter: Reporter = SILENT,
 ) -> Grafted:  # fmt: skip
     """Does the work of `graft`, and returns the model with its metadata.
@@ -85,9 +85,9 @@ def grafted(
     """
     from featurebank.runs.selection import trained_head  # imports scikit-learn, which predictions do not need
 
-    if isinstance(run, Run) and run.is_finetune:
+    if isinstance(run, RunRecord) and run.is_finetune:
         return _finetuned(bank, run, form)
-    head, tap = (trained_head(bank, run), run.tap) if isinstance(run, Run) else (run, tap or "pooled")
+    head, tap = (trained_head(bank, run), run.tap) if isinstance(run, RunRecord) else (run, tap or "pooled")
     _check_width(head, bank.tap_shape(tap), tap)
     backbone = load_recorded(bank.recipe, bank.manifest.source, given=backbone)
     about = _about(bank, backbone.recipe, run, type(head).__name__, tap)
@@ -108,12 +108,12 @@ def grafted(
     about = replace(about, proof=evidence)
     if isinstance(model, JoinedModel):
         model.about = about
-    if isinstance(run, Run):
+    if isinstance(run, RunRecord):
         _record(run, evidence, reporter)
     return Grafted(model, about, images, probabilities)
 
 
-def _finetuned(bank: Bank, run: Run, form: str) -> Grafted:
+def _finetuned(bank: Bank, run: RunRecord, form: str) -> Grafted:
     """Returns the model of a fine-tune, which was compared with its head before its first step."""
     from featurebank.runs.finetuned import finetuned_model
 
@@ -131,7 +131,7 @@ def _noise(size: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
 
 
-def check_layers(bank: Bank, run: Run) -> None:
+def check_layers(bank: Bank, run: RunRecord) -> None:
     """Checks that a run's head can become Keras layers.
 
     Raises:
@@ -148,7 +148,7 @@ def check_layers(bank: Bank, run: Run) -> None:
         raise _no_layers(str(run.spec), error, "") from error
 
 
-def best_in_layers(bank: Bank, runs: Iterable[Run] | None = None, reporter: Reporter = SILENT) -> Run:
+def best_in_layers(bank: Bank, runs: Iterable[RunRecord] | None = None, reporter: Reporter = SILENT) -> RunRecord:
     """Returns the best run whose head can become Keras layers.
 
     Args:
@@ -218,8 +218,8 @@ def answer(model: Any, images: np.ndarray) -> np.ndarray:
     return np.asarray(model(images.astype(np.float32), training=False))
 
 
-def _about(bank: Bank, recipe: Mapping[str, Any], run: Run | Any, name: str, tap: str) -> About:
-    is_run = isinstance(run, Run)
+def _about(bank: Bank, recipe: Mapping[str, Any], run: RunRecord | Any, name: str, tap: str) -> About:
+    is_run = isinstance(run, RunRecord)
     return About(
         classes=bank.classes, image_size=int(recipe["image_size"]), resize=str(recipe["resize"]),
         backbone=dict(recipe), tap=tap, head=str(run.spec) if is_run else name, bank=bank.digest,
@@ -271,7 +271,7 @@ def _probabilities(trunk: Any, head: Any, classes: int) -> Any:
     return output
 
 
-def _record(run: Run, proof: Proof, reporter: Reporter) -> None:
+def _record(run: RunRecord, proof: Proof, reporter: Reporter) -> None:
     recorded = read_run(run.directory / "runs" / f"{run.run}.json") or run
     try:
         replace(recorded, graft=asdict(proof)).save()

@@ -14,7 +14,7 @@ from featurebank.grid.jobs import Job
 from featurebank.heads.storage.saving import SUFFIX, save_head
 from featurebank.metrics import ACCURACY, Metric
 from featurebank.runs.ranking import Ranking
-from featurebank.runs.run import Run, belongs, load_runs, read_run, run_id, with_views
+from featurebank.runs.run import RunRecord, belongs, load_runs, read_run, run_id, with_views
 from featurebank.system import digest
 from featurebank.system.progress import Reporter
 
@@ -34,11 +34,11 @@ class Journal:
     def __init__(self, bank: Bank, reporter: Reporter, folds: int = 1, *, metric: Metric = ACCURACY) -> None:
         self._bank, self._reporter = bank, reporter
         self._directory = bank.path / "runs"
-        self.runs: dict[str, Run] = {}
+        self.runs: dict[str, RunRecord] = {}
         """The runs by their ids."""
         self._ranking = Ranking(folds=folds, metric=metric)
         self._others: set[str] = set()
-        self._given_up: dict[str, Run] = {}
+        self._given_up: dict[str, RunRecord] = {}
         for run in load_runs(bank, overtaken=True):
             self._learn(run)
 
@@ -82,7 +82,7 @@ class Journal:
         """Shows the best heads so far."""
         self._reporter.standing(self._ranking.rows())
 
-    def first_without_weights(self) -> Run | None:
+    def first_without_weights(self) -> RunRecord | None:
         """Returns the run that ranks first, if its weights are missing.
 
         This happens if another seed of the former best head has lowered its mean, or if two processes train at the same
@@ -100,7 +100,7 @@ class Journal:
             return None
         return first
 
-    def keep(self, run: Run, fitted: Fitted) -> None:
+    def keep(self, run: RunRecord, fitted: Fitted) -> None:
         """Records a run with its weights, and deletes weights of other runs that are not needed."""
         try:
             save_head(fitted.head, run.saved_path)
@@ -117,13 +117,13 @@ class Journal:
             if ours and path != run.saved_path and not (other and other.tested):
                 path.unlink(missing_ok=True)
 
-    def _is_first(self, run: Run) -> bool:
+    def _is_first(self, run: RunRecord) -> bool:
         if self._ranking.first != run:
             return False
         self._refresh()  # another process may have a better one by now
         return self._ranking.first == run
 
-    def _learn(self, run: Run) -> None:
+    def _learn(self, run: RunRecord) -> None:
         self.runs[run.run] = run
         if run.is_finetune:  # it may rank first, but a grid cannot train it again
             return
@@ -146,8 +146,8 @@ class Journal:
             if path.stem not in self.runs and path.stem not in self._others and not self._look(path.stem):
                 self._others.add(path.stem)
 
-    def _run(self, job: Job, fitted: Fitted) -> Run:
-        return Run(
+    def _run(self, job: Job, fitted: Fitted) -> RunRecord:
+        return RunRecord(
             run=job.run, head=job.spec.kind, params=dict(job.spec.params), tap=job.spec.tap, seed=job.seed,
             seconds=round(fitted.seconds, 6), metrics=fitted.metrics, bank=self._bank.digest,
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), together=fitted.together,

@@ -20,7 +20,7 @@ from featurebank.fitting.spec import HeadSpec
 from featurebank.grid.jobs import Job, Rung, job
 from featurebank.metrics import ACCURACY, Metric
 from featurebank.runs.ranking import Ranking
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.system import digest
 
 KEPT = 3
@@ -50,7 +50,7 @@ def rung_jobs(jobs: Iterable[Job], number: int, bank: Bank) -> list[Job]:
     ]
 
 
-def winners(jobs: Sequence[Job], runs: Mapping[str, Run], *, metric: Metric = ACCURACY) -> list[HeadSpec]:
+def winners(jobs: Sequence[Job], runs: Mapping[str, RunRecord], *, metric: Metric = ACCURACY) -> list[HeadSpec]:
     """Returns the heads that continue after a rung, in the order of the leaderboard, without failed heads."""
     specs = {job.spec.key: job.spec for job in jobs}
     failed = {job.spec.key for job in jobs if runs[job.run].failure}

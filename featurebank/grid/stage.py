@@ -24,7 +24,7 @@ from featurebank.grid.search import RUNGS, racers, rung_jobs, sample, winners
 from featurebank.grid.time_budget import Clock
 from featurebank.grid.worker import Workshop
 from featurebank.runs.ranking import ranked
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, every
 
@@ -43,7 +43,7 @@ def train_heads(
     retry_failed: bool = False,
     views: int | None = None,
     reporter: Reporter = SILENT,
-) -> list[Run]:
+) -> list[RunRecord]:
     """Trains the heads of a grid on a bank's training images and evaluates them on its validation images.
 
     Heads that were trained before are read from their records, even if another process trains on the same bank. The
@@ -83,7 +83,7 @@ def train_heads(
     return train_grid(bank, grid, options, reporter)
 
 
-def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter = SILENT) -> list[Run]:
+def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter = SILENT) -> list[RunRecord]:
     """Does the work of `train_heads`, with an options object."""
     clock = Clock(options.budget)
     specs = expand(grid, bank, options.taps, views=options.views, reporter=reporter)
@@ -152,12 +152,12 @@ class _GridRun:
         self._trained = self._trained or missing > 0
         self._shop.train(jobs, what=what)
 
-    def keep_best(self, runs: Sequence[Run]) -> None:
+    def keep_best(self, runs: Sequence[RunRecord]) -> None:
         """Ensures that the weights of the run that ranks first are saved, if this call trained anything."""
         if self._trained and not self._options.folds and runs:
             self._shop.train_again()
 
-    def on_own_split(self, runs: Sequence[Run]) -> list[Run]:
+    def on_own_split(self, runs: Sequence[RunRecord]) -> list[RunRecord]:
         """Trains the best head of the cross-validation on the bank's own split, and returns its run."""
         if not self._options.folds or runs[0].failure or runs[0].rung:
             return []
@@ -166,7 +166,7 @@ class _GridRun:
         return [self._journal.runs[planned.run]] if planned.run in self._journal.runs else []
 
 
-def _refuse_nothing(runs: Sequence[Run], jobs: Sequence[Job], options: GridOptions) -> None:
+def _refuse_nothing(runs: Sequence[RunRecord], jobs: Sequence[Job], options: GridOptions) -> None:
     """Raises HeadError if there is no usable run: all failed, or the budget was too short."""
     if not runs:
         message = (

@@ -19,7 +19,7 @@ from featurebank.grid import read_grid, train_grid
 from featurebank.pipeline.config import ONCE, DatasetSection, ExtractSection, HeadsSection, Pipeline
 from featurebank.pipeline.variants import Variant
 from featurebank.runs.ranking import best_of, ranked
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.runs.selection import evaluate_test, select
 from featurebank.system.progress import SILENT, Reporter
 
@@ -33,11 +33,11 @@ class PipelineResult:
     """The results of the stages of a pipeline."""
 
     extraction: Extraction
-    runs: list[Run]
+    runs: list[RunRecord]
     """Best first."""
-    chosen: Run
+    chosen: RunRecord
     """The selected run, with its test metrics if the pipeline requests them."""
-    finetuned: Run | None = None
+    finetuned: RunRecord | None = None
     """The fine-tuned run, if the pipeline has one; it is also in `runs`."""
 
 

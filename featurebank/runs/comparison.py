@@ -12,7 +12,7 @@ import numpy as np
 from featurebank.fitting.spec import HeadSpec
 from featurebank.metrics import ACCURACY, Metric
 from featurebank.runs.ranking import Group, Ranking, latest_folds
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.statistics import holm, mcnemar, mean_interval, proportion_interval
 
 OVER_FIT = 0.05
@@ -29,7 +29,7 @@ class Entry:
     """The results of one specification under one evaluation protocol."""
 
     spec: HeadSpec
-    runs: tuple[Run, ...]
+    runs: tuple[RunRecord, ...]
     """The runs over seeds and folds without failed ones, better ones first."""
     folds: int
     """The number of folds; 1 for the bank's own split."""
@@ -75,7 +75,7 @@ class Entry:
         }  # fmt: skip
 
 
-def entries(runs: Iterable[Run], *, folds: int | None = None, metric: Metric = ACCURACY) -> list[Entry]:
+def entries(runs: Iterable[RunRecord], *, folds: int | None = None, metric: Metric = ACCURACY) -> list[Entry]:
     """Returns an entry for each specification that one protocol evaluated, best first; see `Group.order`.
 
     The significance test uses the images by which the first entry was selected: so some differences that it calls

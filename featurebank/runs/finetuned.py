@@ -8,7 +8,7 @@ import numpy as np
 
 from featurebank.backbone.keras_file import load_keras_file
 from featurebank.errors import HeadError
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.system import digest
 
 BATCH = 32
@@ -17,10 +17,10 @@ BATCH = 32
 
 def is_finetuned(run: Any) -> bool:
     """Returns whether an object is a run whose network was trained, too."""
-    return isinstance(run, Run) and run.is_finetune
+    return isinstance(run, RunRecord) and run.is_finetune
 
 
-def finetuned_model(run: Run) -> Any:
+def finetuned_model(run: RunRecord) -> Any:
     """Loads the model of a fine-tuned run.
 
     Returns:

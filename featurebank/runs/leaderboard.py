@@ -9,10 +9,10 @@ from typing import Any
 from featurebank.errors import MissingDependencyError
 from featurebank.metrics import ACCURACY, Metric
 from featurebank.runs.comparison import Entry, entries
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 
 
-class Leaderboard(list[Run]):
+class Leaderboard(list[RunRecord]):
     """Runs, best first.
 
     Args:
@@ -21,7 +21,7 @@ class Leaderboard(list[Run]):
         metric: what they are ranked by.
     """
 
-    def __init__(self, runs: Iterable[Run] = (), *, folds: int = 1, metric: Metric = ACCURACY) -> None:
+    def __init__(self, runs: Iterable[RunRecord] = (), *, folds: int = 1, metric: Metric = ACCURACY) -> None:
         super().__init__(runs)
         self.folds, self.metric = folds, metric
 
@@ -44,7 +44,7 @@ class Leaderboard(list[Run]):
         return pd.DataFrame(run_rows(self))
 
 
-def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def run_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """Returns each run as one flat row, all with the same columns.
 
     Metrics are called SPLIT_NAME; of the test split, loss and accuracy are there where it was opened for one of the
@@ -59,18 +59,18 @@ def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     ]
 
 
-def _metrics(run: Run) -> dict[str, Any]:
+def _metrics(run: RunRecord) -> dict[str, Any]:
     splits = {split: run.metrics.get(split, {}) for split in ("train", "val")}
     if test := run.metrics.get("test"):
         splits["test"] = {name: test[name] for name in ("loss", "accuracy")}
     return {f"{split}_{name}": value for split, metrics in splits.items() for name, value in metrics.items()}
 
 
-def _params(run: Run) -> dict[str, Any]:
+def _params(run: RunRecord) -> dict[str, Any]:
     return {f"param_{name}": value for name, value in sorted(run.params.items())}
 
 
-def _start(run: Run) -> dict[str, Any]:
+def _start(run: RunRecord) -> dict[str, Any]:
     params = json.dumps(dict(run.params), sort_keys=True)
     return {
         "run": run.run, "name": run.name, "head": run.head, "params": params, "tap": run.tap, "views": run.views,
@@ -78,7 +78,7 @@ def _start(run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _end(run: Run) -> dict[str, Any]:
+def _end(run: RunRecord) -> dict[str, Any]:
     index, folds, repeat = run.fold or (None, None, None)
     return {
         "fold": index, "folds": folds, "repeat": repeat, "parameters": run.parameters, "together": run.together,

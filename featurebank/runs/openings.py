@@ -21,7 +21,7 @@ import numpy as np
 from featurebank.bank import Bank
 from featurebank.bank.index import first_bits
 from featurebank.errors import DiskFullError
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.system import digest
 from featurebank.system.files import write_bytes
 from featurebank.system.progress import SILENT, Reporter
@@ -89,7 +89,9 @@ class Before:
             yield f"{opened} of this bank's test split, for {_names(self.unknown)}, may have shown some of them"
 
 
-def opened_before(bank: Bank, run: Run, known: Iterable[Run], stale: Iterable[Run], reporter: Reporter) -> Before:
+def opened_before(
+    bank: Bank, run: RunRecord, known: Iterable[RunRecord], stale: Iterable[RunRecord], reporter: Reporter
+) -> Before:
     """Returns the earlier openings of a bank's test images.
 
     Args:
@@ -117,7 +119,7 @@ def opened_before(bank: Bank, run: Run, known: Iterable[Run], stale: Iterable[Ru
     return Before(int(opened.sum()), len(mine), tuple(openings), tuple(unknown))
 
 
-def record_opening(bank: Bank, run: Run, reporter: Reporter = SILENT) -> None:
+def record_opening(bank: Bank, run: RunRecord, reporter: Reporter = SILENT) -> None:
     """Records that a bank's test images are opened for a run.
 
     If the cache is read-only, the user is warned, and the test continues.

@@ -16,7 +16,7 @@ import numpy as np
 
 from featurebank.fitting.spec import HeadSpec
 from featurebank.metrics import ACCURACY, METRICS, Metric
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.system.progress import BestSoFar
 from featurebank.words import counted
 
@@ -37,12 +37,12 @@ class Group:
     spec: HeadSpec
     folds: int
     """1 is the bank's own split."""
-    runs: list[Run] = field(default_factory=list)
+    runs: list[RunRecord] = field(default_factory=list)
     """The better first."""
     metric: Metric = ACCURACY
     """What the group is ranked by."""
 
-    def add(self, run: Run) -> None:
+    def add(self, run: RunRecord) -> None:
         """Adds a run of the specification; an earlier record of the same run is replaced."""
         self.runs = [known for known in self.runs if known.run != run.run]
         insort(self.runs, run, key=self._within)
@@ -135,7 +135,7 @@ class Group:
             rounded = round(goodness, 12)
         return (not self.complete, -rounded, self.size, round(self.loss, DIGITS), self.spec.key)
 
-    def _within(self, run: Run) -> tuple[Any, ...]:
+    def _within(self, run: RunRecord) -> tuple[Any, ...]:
         goodness = _goodness(_value(run, self.metric), self.metric)
         return (-goodness, run.metrics["val"]["loss"], run.seed, run.fold or (), run.run)
 
@@ -152,14 +152,14 @@ class Ranking:
         metric: what decides.
     """
 
-    def __init__(self, runs: Iterable[Run] = (), *, folds: int = 1, metric: Metric = ACCURACY) -> None:
+    def __init__(self, runs: Iterable[RunRecord] = (), *, folds: int = 1, metric: Metric = ACCURACY) -> None:
         self._folds, self._metric = folds, metric
         self._groups: dict[str, Group] = {}
         self._order: list[tuple[Any, ...]] = []
         for run in runs:
             self.add(run)
 
-    def add(self, run: Run) -> None:
+    def add(self, run: RunRecord) -> None:
         """Adds a run; an earlier record of the same run is replaced."""
         if run.failure or run.rung or run.folds != self._folds:
             return
@@ -172,7 +172,7 @@ class Ranking:
         insort(self._order, group.order())
 
     @property
-    def first(self) -> Run | None:
+    def first(self) -> RunRecord | None:
         """The run that `ranked` would put first; None before one has succeeded."""
         return self.top(1)[0].runs[0] if self._order else None
 
@@ -185,7 +185,7 @@ class Ranking:
         return [BestSoFar(str(group.spec), group.accuracy, group.seconds) for group in self.top(count)]
 
 
-def ranked(runs: Iterable[Run], *, folds: int | None = None, metric: Metric = ACCURACY) -> list[Run]:
+def ranked(runs: Iterable[RunRecord], *, folds: int | None = None, metric: Metric = ACCURACY) -> list[RunRecord]:
     """Returns the runs, best first, by validation alone.
 
     A specification is ranked by the mean of the metric over seeds and folds, so that a lucky seed does not win; see
@@ -205,12 +205,12 @@ def ranked(runs: Iterable[Run], *, folds: int | None = None, metric: Metric = AC
     return found + sorted((run for run in runs if run.failure or run.rung), key=lambda run: _behind(run, metric))
 
 
-def best_of(items: Iterable[Item], run_of: Callable[[Item], Run], *, metric: Metric = ACCURACY) -> Item:
+def best_of(items: Iterable[Item], run_of: Callable[[Item], RunRecord], *, metric: Metric = ACCURACY) -> Item:
     """Returns the best of some items that each have one run, which may be of different banks."""
     return min(items, key=lambda item: Group(run_of(item).spec, 1, [run_of(item)], metric).order())
 
 
-def best_value(runs: Iterable[Run], *, metric: Metric = ACCURACY) -> float | None:
+def best_value(runs: Iterable[RunRecord], *, metric: Metric = ACCURACY) -> float | None:
     """Returns the best value of a single run on the bank's own split; None if there is none."""
     values = [_value(run, metric) for run in runs if not (run.failure or run.rung) and run.folds == 1]
     return max((value for value in values if not isnan(value)), key=metric.goodness, default=None)
@@ -250,13 +250,13 @@ RULES: dict[str, Callable[[Sequence[Group]], Group]] = {"best": lambda groups: g
 
 
 def in_words(folds: int) -> str:
-    """Returns a protocol in words, as "5 folds"; see `Run.folds`."""
+    """Returns a protocol in words, as "5 folds"; see `RunRecord.folds`."""
     if folds == 1:
         return "the bank's own split"
     return counted(folds, "fold") if folds > 0 else f"the dataset's {counted(-folds, 'fold')}"
 
 
-def latest_folds(runs: Iterable[Run]) -> int:
+def latest_folds(runs: Iterable[RunRecord]) -> int:
     """Returns the number of folds that the latest grid was judged on; 1 is the bank's own split.
 
     A run on the bank's own split does not tell where its specification was judged on folds, too: after a grid on
@@ -268,7 +268,7 @@ def latest_folds(runs: Iterable[Run]) -> int:
     return max(telling, key=lambda run: (run.created, abs(run.folds))).folds if telling else 1
 
 
-def _value(run: Run, metric: Metric) -> float:
+def _value(run: RunRecord, metric: Metric) -> float:
     """Returns a validation metric of a run; NaN if it was recorded by a version that did not know the metric."""
     return float(run.metrics["val"].get(metric.name, nan))
 
@@ -277,7 +277,7 @@ def _goodness(value: float, metric: Metric) -> float:
     return -inf if isnan(value) else metric.goodness(value)
 
 
-def _behind(run: Run, metric: Metric) -> tuple[Any, ...]:
+def _behind(run: RunRecord, metric: Metric) -> tuple[Any, ...]:
     if run.failure:
         return (1, run.head, run.run)
     return (0, -(run.rung or (0,))[0], -_goodness(_value(run, metric), metric), run.run)

@@ -22,12 +22,12 @@ from featurebank.system.sealed_json import read_sealed, write_sealed
 from featurebank.words import counted
 
 FINETUNE = "finetune"
-"""The value of `Run.head` for fine-tunes."""
+"""The value of `RunRecord.head` for fine-tunes."""
 MODEL_SUFFIX = ".keras"
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """One trained head: its specification, its training and its metrics."""
 
     run: str
@@ -143,12 +143,12 @@ def run_id(
     return digest.of_recipe(recipe)[:10]
 
 
-def belongs(run: Run, bank: Bank) -> bool:
+def belongs(run: RunRecord, bank: Bank) -> bool:
     """Returns whether a run was trained on the current state of a bank."""
     return run.bank in {bank.digest, bank.former_digest}
 
 
-def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> list[Run]:
+def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> list[RunRecord]:
     """Returns the runs of a bank's current state.
 
     Unreadable and damaged files are skipped, and so are heads whose fitting algorithm was corrected later: these runs
@@ -179,12 +179,12 @@ def _own_folds(bank: Bank) -> int:
         return 0
 
 
-def _mark(run: Run) -> int:
+def _mark(run: RunRecord) -> int:
     """Returns the identifier of the dataset's own folds that a run was evaluated on; 0 for other protocols."""
     return min(run.fold[2], 0) if run.fold else 0
 
 
-def with_views(run: Run, bank: Bank) -> Run:
+def with_views(run: RunRecord, bank: Bank) -> RunRecord:
     """Returns a run of an earlier version with the number of views that it was trained on, if known.
 
     Its record lacks the number, but the bank's history says how many views existed at that time.
@@ -200,19 +200,19 @@ def with_views(run: Run, bank: Bank) -> Run:
     return replace(run, views=last.get("views"))
 
 
-def _one_each(runs: Sequence[Run], bank: Bank) -> list[Run]:
+def _one_each(runs: Sequence[RunRecord], bank: Bank) -> list[RunRecord]:
     """Returns one run for each specification, seed, fold and rung.
 
     There may be two runs if an image was renamed and later renamed back: one of an earlier version, one of this
     version. Then the tested run is returned, or otherwise the later one.
     """
-    unique: dict[Any, Run] = {}
+    unique: dict[Any, RunRecord] = {}
     for run in sorted(runs, key=lambda run: (run.tested is not None, run.bank == bank.digest)):
         unique[run.head, run.spec.key, run.seed, run.fold, run.rung] = run
     return sorted(unique.values(), key=lambda run: run.run)
 
 
-def read_run(path: Path) -> Run | None:
+def read_run(path: Path) -> RunRecord | None:
     """Returns the run in a file of a bank's `runs/`; None if the file is missing or damaged.
 
     Raises:
@@ -224,11 +224,11 @@ def read_run(path: Path) -> Run | None:
         return None
     check_run_record(value, path)
     tuples = {name: tuple(value[name]) for name in ("notes", "fold", "rung") if value.get(name) is not None}
-    run = Run(**{**value, **tuples}, directory=path.parent.parent)
+    run = RunRecord(**{**value, **tuples}, directory=path.parent.parent)
     return run if run.run == path.stem else None  # a killed process leaves unfinished files with other names
 
 
-def without_overtaken(runs: Iterable[Run]) -> list[Run]:
+def without_overtaken(runs: Iterable[RunRecord]) -> list[RunRecord]:
     """Returns the runs without those at a rung of successive halving that continued at a later rung."""
     runs = list(runs)
     racers = {(run.spec.key, run.seed, run.fold) for run in runs if run.rung}

@@ -22,16 +22,16 @@ from featurebank.runs.finetuned import BATCH, finetuned_model, is_finetuned, jud
 from featurebank.runs.leaderboard import Leaderboard
 from featurebank.runs.openings import opened_before, record_opening
 from featurebank.runs.ranking import RULES, Ranking, in_words, latest_folds, ranked
-from featurebank.runs.run import Run, belongs, load_runs
+from featurebank.runs.run import RunRecord, belongs, load_runs
 from featurebank.system import digest
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, every
 
 
 def select(
-    runs: Iterable[Run], *, folds: int | None = None, one_se: bool = False, rule: str = "best",
+    runs: Iterable[RunRecord], *, folds: int | None = None, one_se: bool = False, rule: str = "best",
     metric: Metric = ACCURACY,
-) -> Run:  # fmt: skip
+) -> RunRecord:  # fmt: skip
     """Returns the run to go on with, by validation alone; the test split plays no part in it.
 
     It is the best run of the first specification of the leaderboard. Where that was judged on folds, it is the run of
@@ -66,7 +66,7 @@ def select(
     return min(whole[0].runs, key=lambda run: run.seed not in seeds) if whole else best.runs[0]
 
 
-def find_run(bank: Bank, name: str = "best") -> Run:
+def find_run(bank: Bank, name: str = "best") -> RunRecord:
     """Returns a run of a bank: "best" is what `select` chooses, else the beginning of its id.
 
     Raises:
@@ -89,7 +89,7 @@ def find_run(bank: Bank, name: str = "best") -> Run:
     return matches[0]
 
 
-def _nothing(runs: list[Run], folds: int | None) -> HeadError:
+def _nothing(runs: list[RunRecord], folds: int | None) -> HeadError:
     """Returns the error of runs among which none can be chosen."""
     failed = [run for run in ranked(runs) if run.failure]
     protocols = sorted({run.folds for run in runs if not run.failure})
@@ -115,7 +115,7 @@ def leaderboard(bank: Bank, *, folds: int | None = None, metric: Metric = ACCURA
     return Leaderboard(ranked(own, folds=number, metric=metric), folds=number, metric=metric)
 
 
-def evaluate_test(bank: Bank, run: Run, *, reporter: Reporter = SILENT) -> Run:
+def evaluate_test(bank: Bank, run: RunRecord, *, reporter: Reporter = SILENT) -> RunRecord:
     """Opens the test split for a chosen run: scores it with intervals and records the result with its date.
 
     A run that was tested before, by this call or an earlier one, keeps its result; the split is not opened again.
@@ -166,7 +166,7 @@ def evaluate_test(bank: Bank, run: Run, *, reporter: Reporter = SILENT) -> Run:
     return tested
 
 
-def _on_features(bank: Bank, run: Run, reporter: Reporter) -> Callable[[], np.ndarray]:
+def _on_features(bank: Bank, run: RunRecord, reporter: Reporter) -> Callable[[], np.ndarray]:
     """Returns what gives the probabilities of a head for the test images, (n, classes); they are not read before."""
     head = trained_head(bank, run)
 
@@ -177,7 +177,7 @@ def _on_features(bank: Bank, run: Run, reporter: Reporter) -> Callable[[], np.nd
     return predict
 
 
-def _finetuned(bank: Bank, run: Run, reporter: Reporter) -> Callable[[], np.ndarray]:
+def _finetuned(bank: Bank, run: RunRecord, reporter: Reporter) -> Callable[[], np.ndarray]:
     """Returns what gives the probabilities of a fine-tuned model for the test images, (n, classes)."""
     model, images = finetuned_model(run), Originals(bank, ["test"], reporter=reporter)
     rows = range(0, len(images), BATCH)
@@ -186,7 +186,7 @@ def _finetuned(bank: Bank, run: Run, reporter: Reporter) -> Callable[[], np.ndar
     )  # fmt: skip
 
 
-def trained_head(bank: Bank, run: Run) -> Any:
+def trained_head(bank: Bank, run: RunRecord) -> Any:
     """Returns the head of a run: its kept weights, else trained again with the same specification and seed.
 
     Raises:

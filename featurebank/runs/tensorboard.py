@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Self
 
 from featurebank.backbone.graph import Graph, graph_of, graph_of_entries
 from featurebank.errors import MissingDependencyError
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.system.archive import open_archive
 from featurebank.system.files import explain_full_disk, write_bytes
 
@@ -27,7 +27,7 @@ _FILE = "events.out.tfevents.featurebank"
 """The same name for each run, so that writing a run again replaces its file. Live files have a number appended."""
 
 
-def write_tensorboard(runs: Sequence[Run], directory: Path) -> int:
+def write_tensorboard(runs: Sequence[RunRecord], directory: Path) -> int:
     """Writes each successful run to a directory of its own, TAP/HEAD-RUN.
 
     The scalars are the history of heads with epochs, one value per epoch, and the final training and validation metrics
@@ -116,7 +116,7 @@ class LiveBoard:
         """
         self._write(list(_curves(history, epoch_0)))
 
-    def finish(self, run: Run) -> None:
+    def finish(self, run: RunRecord) -> None:
         """Writes the final metrics, and the hyperparameters for TensorBoard's table."""
         from tensorboard.compat.proto.event_pb2 import Event
 
@@ -148,7 +148,7 @@ class LiveBoard:
             self._file.flush()
 
 
-def _records(run: Run, began: float) -> bytes:
+def _records(run: RunRecord, began: float) -> bytes:
     import io
 
     from tensorboard.compat.proto.event_pb2 import Event
@@ -196,7 +196,7 @@ def _graph_of_layers(graph: Graph, descriptions: Mapping[str, tuple[str, dict[st
     return _graph([(name, descriptions[name][0], sources[name], descriptions[name][1]) for name in graph.order])
 
 
-def _graph_of_run(run: Run) -> bytes:
+def _graph_of_run(run: RunRecord) -> bytes:
     """Returns TensorBoard's graph of a run: the whole network of a fine-tune, or the part of a head after its tap."""
     if run.finetune and run.saved_path.is_file():
         return _graph_of_file(run.saved_path)
@@ -229,7 +229,7 @@ def _graph(nodes: Sequence[_Node]) -> bytes:
     return bytes(GraphDef(node=definitions).SerializeToString())
 
 
-def _values(run: Run) -> Iterator[tuple[str, int, float]]:
+def _values(run: RunRecord) -> Iterator[tuple[str, int, float]]:
     """Yields tag, step and value of each scalar."""
     history = run.history or {}
     yield from _curves(history, (run.finetune or {}).get("epoch_0"))
@@ -260,7 +260,7 @@ def _scalar(tag: str, value: float) -> Any:
     return Summary(value=[Summary.Value(tag=tag, simple_value=value)])
 
 
-def _hparams(run: Run, began: float) -> list[Any]:
+def _hparams(run: RunRecord, began: float) -> list[Any]:
     """Returns the summaries of TensorBoard's table of hyperparameters.
 
     They do not list the hyperparameters: TensorBoard then collects them from all runs.
@@ -295,7 +295,7 @@ def _set(field: Any, value: Any) -> None:
         field.string_value = str(value)
 
 
-def _seconds(run: Run) -> float:
+def _seconds(run: RunRecord) -> float:
     """Returns the start of a run in seconds since 1970: the time of its record minus its duration."""
     return max(0.0, timegm(time.strptime(run.created, "%Y-%m-%dT%H:%M:%SZ")) - run.seconds)
 

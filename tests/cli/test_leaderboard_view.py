@@ -14,7 +14,7 @@ import pytest
 from featurebank.bank import Bank
 from featurebank.cli import tables
 from featurebank.grid import train_heads
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.runs.selection import evaluate_test, leaderboard
 
 pytestmark = pytest.mark.heavy
@@ -45,7 +45,7 @@ def ask(bank: Bank, in_process: Ask) -> Ask:
     return run
 
 
-def on_folds(run: Run, index: int) -> Run:
+def on_folds(run: RunRecord, index: int) -> RunRecord:
     return replace(run, run=f"{run.run}f{index}", fold=(index, 2, 0), created="2030-01-01T00:00:00Z")
 
 

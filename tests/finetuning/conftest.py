@@ -15,7 +15,7 @@ from featurebank.extraction import extract
 from featurebank.extraction.source_images import Originals
 from featurebank.grafting import graft
 from featurebank.grid import train_heads
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 
 
 @pytest.fixture(scope="session")
@@ -41,12 +41,12 @@ def bank(place: Path, shown: Path, tiny: Backbone) -> Bank:
 
 
 @pytest.fixture(scope="session")
-def head(bank: Bank) -> Run:
+def head(bank: Bank) -> RunRecord:
     return train_heads(bank, [{"kind": "softmax", "epochs": 2}])[0]
 
 
 @pytest.fixture
-def model(bank: Bank, head: Run) -> Any:
+def model(bank: Bank, head: RunRecord) -> Any:
     return graft(bank, head, proof=False)
 
 

@@ -15,7 +15,7 @@ import pytest
 from featurebank.bank import Bank
 from featurebank.grafting import load_model
 from featurebank.runs.finetuned import finetuned_model
-from featurebank.runs.run import Run, read_run
+from featurebank.runs.run import RunRecord, read_run
 
 pytestmark = pytest.mark.heavy
 
@@ -59,7 +59,7 @@ print("run", run.run, flush=True)
 class Victim:
     """Starts the script, again and again."""
 
-    def __init__(self, bank: Bank, head: Run, place: Path) -> None:
+    def __init__(self, bank: Bank, head: RunRecord, place: Path) -> None:
         self.bank, self._script = bank, place / "script.py"
         self._script.write_text(SCRIPT)
         self._arguments = [sys.executable, str(self._script), str(bank.path), head.run]
@@ -72,7 +72,7 @@ class Victim:
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def finish(self) -> Run:
+    def finish(self) -> RunRecord:
         """Lets it run to its end; returns its run."""
         output, errors = self.start().communicate(timeout=300)
         last = output.splitlines()[-1].split() if output else []
@@ -89,32 +89,32 @@ class Victim:
         for path in (self.bank.path / "runs").glob("*.json"):
             assert read_run(path) is not None
 
-    def forget(self, run: Run) -> None:
+    def forget(self, run: RunRecord) -> None:
         run.saved_path.unlink()
         (self.bank.path / "runs" / f"{run.run}.json").unlink()
 
 
 @pytest.fixture(scope="module")
-def victim(bank: Bank, head: Run, place: Path) -> Victim:
+def victim(bank: Bank, head: RunRecord, place: Path) -> Victim:
     return Victim(bank, head, place)
 
 
 @pytest.fixture(scope="module")
-def peace(victim: Victim) -> tuple[Run, list[np.ndarray]]:
+def peace(victim: Victim) -> tuple[RunRecord, list[np.ndarray]]:
     run = victim.finish()
     weights = [weight.numpy() for weight in finetuned_model(run).weights]
     victim.forget(run)
     return run, weights
 
 
-def same(run: Run, peace: tuple[Run, list[np.ndarray]]) -> None:
+def same(run: RunRecord, peace: tuple[RunRecord, list[np.ndarray]]) -> None:
     assert run.history == peace[0].history
     assert run.metrics == peace[0].metrics
     for found, weight in zip(finetuned_model(run).weights, peace[1], strict=True):
         np.testing.assert_array_equal(found.numpy(), weight)
 
 
-def test_killed_where_files_get_their_names(victim: Victim, peace: tuple[Run, list[np.ndarray]]) -> None:
+def test_killed_where_files_get_their_names(victim: Victim, peace: tuple[RunRecord, list[np.ndarray]]) -> None:
     for count in (9, 40):
         process = victim.start(DIE=count)
         process.communicate(timeout=300)
@@ -127,7 +127,7 @@ def test_killed_where_files_get_their_names(victim: Victim, peace: tuple[Run, li
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_random_moments(victim: Victim, peace: tuple[Run, list[np.ndarray]]) -> None:
+def test_killed_at_twenty_random_moments(victim: Victim, peace: tuple[RunRecord, list[np.ndarray]]) -> None:
     moments, killed = random.Random(0), 0
     while killed < 20:
         process = victim.start()

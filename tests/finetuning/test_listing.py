@@ -7,10 +7,10 @@ import pytest
 from featurebank.bank import Bank
 from featurebank.errors import UnknownNameError
 from featurebank.finetuning import FinetuneOptions, list_layers
-from featurebank.runs.run import Run, load_runs
+from featurebank.runs.run import RunRecord, load_runs
 
 
-def test_each_layer_with_its_phases(bank: Bank, head: Run) -> None:
+def test_each_layer_with_its_phases(bank: Bank, head: RunRecord) -> None:
     before = {run.run for run in load_runs(bank)}
     found = {one.layer: one for one in list_layers(head, FinetuneOptions(unfreeze=["last", "all"]))}
     assert list(found)[:5] == ["image", "cut", "last", "last_bn", "last_relu"]

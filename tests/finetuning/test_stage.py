@@ -25,7 +25,7 @@ from featurebank.finetuning.task import judge
 from featurebank.grafting import load_model
 from featurebank.grid import train_heads
 from featurebank.runs.finetuned import finetuned_model
-from featurebank.runs.run import Run, load_runs, read_run
+from featurebank.runs.run import RunRecord, load_runs, read_run
 from featurebank.system.progress import Reporter
 from featurebank.training.programs.keras_step import KerasStep
 
@@ -35,7 +35,7 @@ QUICK: dict[str, Any] = {"unfreeze": ["last", "all"], "epochs": 2, "batch_size":
 
 
 @pytest.fixture
-def clean(bank: Bank, head: Run) -> Bank:
+def clean(bank: Bank, head: RunRecord) -> Bank:
     """The bank with its head alone."""
     for path in (bank.path / "runs").iterdir():
         if path.stem != head.run:
@@ -43,12 +43,12 @@ def clean(bank: Bank, head: Run) -> Bank:
     return bank
 
 
-def answers(run: Run, images: Originals) -> np.ndarray:
+def answers(run: RunRecord, images: Originals) -> np.ndarray:
     model = finetuned_model(run)
     return np.asarray(model(images.take(np.arange(len(images))).astype(np.float32)))
 
 
-def test_a_run_on_the_leaderboard(clean: Bank, head: Run, said: Said) -> None:
+def test_a_run_on_the_leaderboard(clean: Bank, head: RunRecord, said: Said) -> None:
     run = fb.finetune("best", bank=clean, epochs=25, unfreeze=["last", "all"], batch_size=8, reporter=said)
     val = Originals(clean, ["val"])
     found = answers(run, val)
@@ -89,7 +89,7 @@ def test_a_run_on_the_leaderboard(clean: Bank, head: Run, said: Said) -> None:
     assert run.saved_path.is_file()
 
 
-def test_it_never_ends_below_its_head(clean: Bank, head: Run, said: Said) -> None:
+def test_it_never_ends_below_its_head(clean: Bank, head: RunRecord, said: Said) -> None:
     """With a learning rate that ruins everything, the model is the head's."""
     run = finetune(
         head, unfreeze=["last"], epochs=2, learning_rate=1e-30, batch_size=8, monitor="val_loss", reporter=said
@@ -111,7 +111,9 @@ def test_it_never_ends_below_its_head(clean: Bank, head: Run, said: Said) -> Non
     np.testing.assert_allclose(answers(ruined, val), np.asarray(graft(images)), atol=1e-6)
 
 
-def test_an_explosion_is_answered_once(clean: Bank, head: Run, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_explosion_is_answered_once(
+    clean: Bank, head: RunRecord, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
     step, rates = KerasStep.step, []
 
     def watched(self: KerasStep, images: Any, labels: Any, rate: float, number: int) -> tuple[float, float]:
@@ -139,7 +141,9 @@ def test_an_explosion_is_answered_once(clean: Bank, head: Run, said: Said, monke
     assert run.metrics["val"]["accuracy"] == head.metrics["val"]["accuracy"]
 
 
-def test_a_loss_that_grows_is_an_explosion(clean: Bank, head: Run, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_grows_is_an_explosion(
+    clean: Bank, head: RunRecord, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
     losses = iter([1.0, 2.0, 9.0, 30.0, 60.0, 60.0, *[1.0] * 100])
     monkeypatch.setattr(KerasStep, "step", lambda *_: (next(losses), 4.0))
     finetune(head, unfreeze=["all"], epochs=1, batch_size=8, seed=3, reporter=said)
@@ -158,7 +162,12 @@ def test_a_loss_that_grows_is_an_explosion(clean: Bank, head: Run, said: Said, m
     ],
 )
 def test_it_goes_on_as_if_nothing_had_happened(
-    options: dict[str, Any], stops: tuple[int, ...], clean: Bank, head: Run, said: Said, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any],
+    stops: tuple[int, ...],
+    clean: Bank,
+    head: RunRecord,
+    said: Said,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Stopped after any checkpoint, also after that of an explosion, the same command gives the same weights."""
     wanted = {**QUICK, **options, "checkpoint_every": 2}
@@ -198,7 +207,7 @@ def test_it_goes_on_as_if_nothing_had_happened(
 
 
 def test_curves_are_written_as_they_come_and_going_on_doubles_none(
-    clean: Bank, head: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clean: Bank, head: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -234,7 +243,7 @@ def test_curves_are_written_as_they_come_and_going_on_doubles_none(
 
 @pytest.mark.parametrize(("seconds", "saved"), [(0.0, 10), (3600.0, 2)])
 def test_checkpoints_come_by_the_clock(
-    seconds: float, saved: int, clean: Bank, head: Run, monkeypatch: pytest.MonkeyPatch
+    seconds: float, saved: int, clean: Bank, head: RunRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After each of the ten steps, or of the two epochs alone."""
     monkeypatch.setattr("featurebank.finetuning.loop._CHECKPOINT_S", seconds)
@@ -251,7 +260,7 @@ def test_checkpoints_come_by_the_clock(
     assert count == saved
 
 
-def test_a_damaged_checkpoint_is_told_and_not_used(clean: Bank, head: Run, said: Said) -> None:
+def test_a_damaged_checkpoint_is_told_and_not_used(clean: Bank, head: RunRecord, said: Said) -> None:
     run = finetune(head, unfreeze=["last"], epochs=1)
     run.saved_path.unlink()
     run.saved_path.with_suffix(".checkpoint").write_bytes(b"no checkpoint")
@@ -290,7 +299,7 @@ def test_best_is_the_best_head_that_can_be_grafted(clean: Bank, said: Said) -> N
         finetune(better_head[0], unfreeze=["all"])
 
 
-def test_epoch_0_has_to_be_the_head(clean: Bank, head: Run) -> None:
+def test_epoch_0_has_to_be_the_head(clean: Bank, head: RunRecord) -> None:
     rights = head.rights()
     assert rights is not None
     wrong = replace(head, right=np.packbits(~rights).tobytes().hex())
@@ -298,7 +307,7 @@ def test_epoch_0_has_to_be_the_head(clean: Bank, head: Run) -> None:
         finetune(wrong, bank=clean, unfreeze=["all"])
 
 
-def test_normalised_input_for_training_from_scratch(clean: Bank, head: Run, train: Originals, model: Any) -> None:
+def test_normalised_input_for_training_from_scratch(clean: Bank, head: RunRecord, train: Originals, model: Any) -> None:
     mean, deviation = channel_moments(train)
     pixels = train.take(np.arange(len(train))).reshape(-1, 3)
     np.testing.assert_allclose(mean, pixels.mean(axis=0))
@@ -345,7 +354,7 @@ def test_a_network_that_was_given_stays_as_it_is(shown: Path, tmp_path: Path) ->
 
 
 def test_batch_normalisation_is_the_backbones_to_decide(
-    clean: Bank, head: Run, said: Said, monkeypatch: pytest.MonkeyPatch
+    clean: Bank, head: RunRecord, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted: dict[str, Any] = {"unfreeze": ["all"], "epochs": 1, "batch_size": 8, "seed": 6}
     default = finetune(head, **wanted, reporter=said)
@@ -362,7 +371,7 @@ def test_batch_normalisation_is_the_backbones_to_decide(
     assert frozen.finetune["phases"][0]["layers"] < default.finetune["phases"][0]["layers"]
 
 
-def test_validation_within_epochs_changes_nothing_but_is_told(clean: Bank, head: Run, said: Said) -> None:
+def test_validation_within_epochs_changes_nothing_but_is_told(clean: Bank, head: RunRecord, said: Said) -> None:
     plain = finetune(head, **QUICK)
     plain.saved_path.unlink()
     told = finetune(head, **QUICK, validate_every=2, reporter=said)
@@ -376,7 +385,7 @@ def test_validation_within_epochs_changes_nothing_but_is_told(clean: Bank, head:
 
 
 def test_early_looks_take_the_validation_images_in_parts(
-    clean: Bank, head: Run, monkeypatch: pytest.MonkeyPatch
+    clean: Bank, head: RunRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five steps an epoch, a look after two and after four of them: two of three parts; the end takes all."""
     taken: list[list[int]] = []
@@ -400,7 +409,7 @@ def test_early_looks_take_the_validation_images_in_parts(
     assert {**run.history, "steps": None} == {**whole.history, "steps": None}, "no weight depends on a look"
 
 
-def test_refusals(clean: Bank, head: Run, shown: Path) -> None:
+def test_refusals(clean: Bank, head: RunRecord, shown: Path) -> None:
     with pytest.raises(ConfigError, match="run 'best' without its bank"):
         finetune("best", unfreeze=["all"])
     with pytest.raises(ConfigError, match="mixed_precision needs a GPU, and none is visible: leave it out"):
@@ -446,7 +455,7 @@ def test_trees_are_no_layers(shown: Path, tiny: Backbone, tmp_path: Path, said: 
 
 
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(
-    clean: Bank, head: Run, monkeypatch: pytest.MonkeyPatch
+    clean: Bank, head: RunRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a processor, which can do it too, if slowly."""
     monkeypatch.setattr("featurebank.finetuning.stage.check_mixed", lambda: None)

@@ -16,7 +16,7 @@ import featurebank as fb
 from featurebank.bank import Bank
 from featurebank.bank.maintenance.garbage import collect
 from featurebank.errors import RunLockedError
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 
 pytestmark = pytest.mark.heavy
 
@@ -48,7 +48,7 @@ def start(bank: Bank, *words: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def test_the_second_process_is_told_who_does_it(bank: Bank, head: Run, said: Said) -> None:
+def test_the_second_process_is_told_who_does_it(bank: Bank, head: RunRecord, said: Said) -> None:
     with start(bank, "-c", SCRIPT, str(bank.path), head.run) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "begun\n", first.communicate()[1]
@@ -75,7 +75,7 @@ def test_the_second_process_is_told_who_does_it(bank: Bank, head: Run, said: Sai
     assert list((bank.path / "runs").glob("*.holder")) == []
 
 
-def test_a_killed_process_holds_nothing(bank: Bank, head: Run, said: Said) -> None:
+def test_a_killed_process_holds_nothing(bank: Bank, head: RunRecord, said: Said) -> None:
     wanted = {**WANTED, "seed": 79}
     script = SCRIPT.replace(repr(WANTED), repr(wanted))
     with start(bank, "-c", script, str(bank.path), head.run) as first:

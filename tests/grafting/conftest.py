@@ -15,7 +15,7 @@ from featurebank.bank import Bank
 from featurebank.dataset import load_dataset
 from featurebank.extraction import extract
 from featurebank.grid import train_heads
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 
 TAPS = ["pooled", "map", "block2b_add:max", "block6d_add"]
 
@@ -62,10 +62,10 @@ def lite_bank(place: Path, shown: Path, lite: Backbone) -> Bank:
 
 
 @pytest.fixture
-def run_of(bank: Bank) -> Callable[..., Run]:
+def run_of(bank: Bank) -> Callable[..., RunRecord]:
     """Trains one head on the bank, and returns its run."""
 
-    def train(kind: str, tap: str = "pooled", **params: Any) -> Run:
+    def train(kind: str, tap: str = "pooled", **params: Any) -> RunRecord:
         return train_heads(bank, [{"kind": kind, **params}], taps=[tap])[0]
 
     return train

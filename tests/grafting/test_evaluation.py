@@ -16,23 +16,23 @@ from featurebank.grafting import evaluate, export, load_model, predict
 from featurebank.grafting.formats import FORMATS
 from featurebank.grafting.prediction import LoadedModel
 from featurebank.grid import train_heads
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.statistics import proportion_interval
 
 pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture(scope="module")
-def run(bank: Bank) -> Run:
+def run(bank: Bank) -> RunRecord:
     return train_heads(bank, [{"kind": "logistic"}])[0]
 
 
 @pytest.fixture(scope="module")
-def model(run: Run, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+def model(run: RunRecord, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     return load_model(export(run, tmp_path_factory.mktemp("model") / "model.keras", proof=False))
 
 
-def test_it_agrees_with_the_run_and_with_the_predictions(model: LoadedModel, run: Run, shown: Path) -> None:
+def test_it_agrees_with_the_run_and_with_the_predictions(model: LoadedModel, run: RunRecord, shown: Path) -> None:
     found = evaluate(model, str(shown), split="val", batch_size=5)
     assert found.images == 16
     assert found.accuracy == pytest.approx(run.metrics["val"]["accuracy"])
@@ -60,7 +60,7 @@ def test_all_splits_are_the_default(model: LoadedModel, shown: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format(name: str, model: LoadedModel, run: Run, shown: Path, tmp_path: Path) -> None:
+def test_every_format(name: str, model: LoadedModel, run: RunRecord, shown: Path, tmp_path: Path) -> None:
     file = export(run, tmp_path / f"model{FORMATS[name].suffix}", proof=False)
     found, expected = evaluate(file, str(shown)), evaluate(model, str(shown))
     np.testing.assert_array_equal(found.confusion, expected.confusion)

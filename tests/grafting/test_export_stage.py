@@ -24,12 +24,12 @@ from featurebank.grafting.formats import FORMATS, KerasFormat
 from featurebank.grafting.metadata import MEMBER
 from featurebank.grid import train_heads
 from featurebank.heads.catalog import make_head
-from featurebank.runs.run import Run, load_runs
+from featurebank.runs.run import RunRecord, load_runs
 from featurebank.system.runtime import import_tensorflow
 
 pytestmark = pytest.mark.heavy
 
-RunOf = Callable[..., Run]
+RunOf = Callable[..., RunRecord]
 Images = Callable[[Backbone], np.ndarray]
 
 WITHOUT_FEATUREBANK = """
@@ -47,18 +47,18 @@ np.save(sys.argv[3], model.predict(np.load(sys.argv[2]), verbose=0))
 
 
 @pytest.fixture(scope="module")
-def lite_run(lite_bank: Bank) -> Run:
+def lite_run(lite_bank: Bank) -> RunRecord:
     return train_heads(lite_bank, [{"kind": "softmax", "epochs": 5}])[0]
 
 
 @pytest.fixture(scope="module")
-def reference(lite_bank: Bank, lite_run: Run) -> Any:
+def reference(lite_bank: Bank, lite_run: RunRecord) -> Any:
     return graft(lite_bank, lite_run)
 
 
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_every_format_says_the_same(
-    name: str, lite_bank: Bank, lite_run: Run, lite: Backbone, reference: Any, images_for: Images, tmp_path: Path
+    name: str, lite_bank: Bank, lite_run: RunRecord, lite: Backbone, reference: Any, images_for: Images, tmp_path: Path
 ) -> None:
     path = export(lite_run, tmp_path / f"model{FORMATS[name].suffix}", format=name)
     assert sorted(tmp_path.iterdir()) == sorted(FORMATS[name].files(path)), "nothing else is left"

@@ -19,22 +19,22 @@ from featurebank.extraction.source_images import Originals
 from featurebank.grafting import Prediction, export, graft, load_model, predict
 from featurebank.grafting.prediction import LoadedModel
 from featurebank.grid import train_heads
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 
 pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture(scope="module")
-def run(bank: Bank) -> Run:
+def run(bank: Bank) -> RunRecord:
     return train_heads(bank, [{"kind": "logistic"}])[0]
 
 
 @pytest.fixture(scope="module")
-def model(run: Run, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+def model(run: RunRecord, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     return load_model(export(run, tmp_path_factory.mktemp("model") / "model.keras"))
 
 
-def test_it_is_as_right_as_the_run_says(model: LoadedModel, run: Run, shown: Path) -> None:
+def test_it_is_as_right_as_the_run_says(model: LoadedModel, run: RunRecord, shown: Path) -> None:
     found = predict(model, shown / "val", batch_size=7)
     assert len(found) == 16
     right = [prediction.label == Path(prediction.file).parent.name for prediction in found]
@@ -61,7 +61,7 @@ def test_files_directories_and_what_is_wrong_with_them(model: LoadedModel, shown
 
 
 def test_orientation_and_colour_are_those_of_extraction(
-    model: LoadedModel, bank: Bank, run: Run, tiny: Backbone, tmp_path: Path
+    model: LoadedModel, bank: Bank, run: RunRecord, tiny: Backbone, tmp_path: Path
 ) -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (60, 90, 3), dtype=np.uint8)
     exif = Image.Exif()

@@ -17,7 +17,7 @@ from featurebank.grafting import export, load_model, predict
 from featurebank.grafting.formats import FORMATS
 from featurebank.grafting.resizing import with_resize
 from featurebank.grafting.serving import how_to_load
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 
 pytestmark = pytest.mark.heavy
 
@@ -59,7 +59,7 @@ def test_a_model_resizes_as_pillow_does(rule: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def run(bank: Any) -> Run:
+def run(bank: Any) -> RunRecord:
     from featurebank.grid import train_heads
 
     return train_heads(bank, [{"kind": "softmax", "epochs": 5}])[0]
@@ -76,7 +76,7 @@ def photo(shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter:UserWarning")
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_page_and_the_file_say_how_it_is_used(name: str, run: Run, photo: Path) -> None:
+def test_the_page_and_the_file_say_how_it_is_used(name: str, run: RunRecord, photo: Path) -> None:
     file = export(run, photo.parent / f"model{FORMATS[name].suffix}", proof=False)
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     on_page = next(block for block in blocks if f'"model{FORMATS[name].suffix}"' in block)
@@ -91,7 +91,7 @@ def test_the_page_and_the_file_say_how_it_is_used(name: str, run: Run, photo: Pa
 
 
 @pytest.mark.parametrize("name", ["keras", "onnx"])
-def test_a_file_that_takes_any_size(name: str, run: Run, photo: Path) -> None:
+def test_a_file_that_takes_any_size(name: str, run: RunRecord, photo: Path) -> None:
     file = export(run, photo.parent / f"model{FORMATS[name].suffix}", proof=False, with_resize=True)
     model = load_model(file)
     assert model.about.any_size
@@ -106,6 +106,6 @@ def test_a_file_that_takes_any_size(name: str, run: Run, photo: Path) -> None:
     np.testing.assert_allclose(model.predict(wide), model.predict(square), atol=1e-6)
 
 
-def test_other_formats_take_one_size(run: Run, tmp_path: Path) -> None:
+def test_other_formats_take_one_size(run: RunRecord, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a \.tflite file takes images of one size: only \.keras and \.onnx can"):
         export(run, tmp_path / "model.tflite", with_resize=True)

@@ -23,12 +23,12 @@ from featurebank.grafting.proof import tolerance_of
 from featurebank.grafting.stage import best_in_layers
 from featurebank.grid import train_heads
 from featurebank.heads.catalog import make_head
-from featurebank.runs.run import FINETUNE, Run, read_run
+from featurebank.runs.run import FINETUNE, RunRecord, read_run
 from featurebank.system.progress import Reporter
 
 pytestmark = pytest.mark.heavy
 
-RunOf = Callable[..., Run]
+RunOf = Callable[..., RunRecord]
 
 
 @pytest.fixture(scope="session")

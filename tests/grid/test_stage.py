@@ -19,7 +19,7 @@ from featurebank.bank.writer import BankWriter
 from featurebank.errors import DatasetError, HeadError
 from featurebank.grid import train_heads
 from featurebank.runs.ranking import ranked
-from featurebank.runs.run import Run, load_runs
+from featurebank.runs.run import RunRecord, load_runs
 from featurebank.system.progress import Reporter
 
 pytestmark = pytest.mark.heavy
@@ -133,7 +133,7 @@ def test_seeds_are_ranked_by_their_mean_and_the_better_one_is_kept(make_bank: Ca
     bank = make_bank(noise=4.0)
     grid = [{**FOREST, "max_features": n} for n in (1, 2, 4, 8)]
     runs = train_heads(bank, grid, seeds=4)
-    groups: dict[str, list[Run]] = {}
+    groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         groups.setdefault(run.spec.key, []).append(run)
     means = [np.mean([run.metrics["val"]["accuracy"] for run in group]) for group in groups.values()]

@@ -13,7 +13,7 @@ from featurebank.bank import Bank
 from featurebank.errors import DatasetError, DiskFullError, HeadError
 from featurebank.grid import train_heads, worker
 from featurebank.heads.neural.network import DenseNetwork
-from featurebank.runs.run import Run, load_runs
+from featurebank.runs.run import RunRecord, load_runs
 
 pytestmark = pytest.mark.heavy
 
@@ -47,11 +47,11 @@ def test_want_of_memory_for_heads_together_is_no_end(
 def test_a_record_that_cannot_be_written_ends_the_grid(
     make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def save(self: Run) -> None:
+    def save(self: RunRecord) -> None:
         message = "no space is left"
         raise DiskFullError(message)
 
-    monkeypatch.setattr(Run, "save", save)
+    monkeypatch.setattr(RunRecord, "save", save)
     with pytest.raises(DiskFullError):
         train_heads(make_bank(), FAST)
 
@@ -60,15 +60,15 @@ def test_an_interruption_loses_nothing_that_was_finished(
     make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch, trained: list[tuple[Any, int]]
 ) -> None:
     bank = make_bank(noise=4.0)
-    save = Run.save
+    save = RunRecord.save
 
-    def interrupted(self: Run) -> None:
+    def interrupted(self: RunRecord) -> None:
         save(self)
         if len(records(bank)) == 7:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "save", interrupted)
+        patch.setattr(RunRecord, "save", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train_heads(bank, KNN)
     assert len(records(bank)) == 7

@@ -10,18 +10,18 @@ import pytest
 from featurebank.metrics import pack
 from featurebank.runs.comparison import Entry, entries
 from featurebank.runs.leaderboard import Leaderboard
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.statistics import mcnemar, mean_interval, proportion_interval
 
 
 def make_run(
     name: str, right: np.ndarray | list[int], *, train: float = 1.0, seed: int = 0,
     fold: tuple[int, int, int] | None = None, told: bool = True, **more: Any,
-) -> Run:  # fmt: skip
+) -> RunRecord:  # fmt: skip
     """A run that gets these of its validation images right."""
     answers = np.asarray(right, bool)
     val = {"accuracy": float(answers.mean()), "loss": 1.0, "macro_f1": 0.5, "images": len(answers)}
-    return Run(
+    return RunRecord(
         run=f"{name}{seed}{fold or ''}", head="knn", params={"name": name}, tap="pooled", seed=seed, seconds=1.0,
         metrics={"val": val, "train": {"accuracy": train}}, bank="0" * 32, created="", fold=fold,
         right=pack(answers) if told else None, **more,
@@ -32,7 +32,7 @@ def first(count: int, of: int = 100) -> np.ndarray:
     return np.arange(of) < count
 
 
-def one(*runs: Run) -> Entry:
+def one(*runs: RunRecord) -> Entry:
     (found,) = entries(runs)
     return found
 

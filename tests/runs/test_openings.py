@@ -17,14 +17,14 @@ from featurebank.bank.reader import SPLITS
 from featurebank.bank.writer import BankWriter
 from featurebank.grid import train_heads
 from featurebank.runs.openings import DIRECTORY, record_opening
-from featurebank.runs.run import Run, load_runs
+from featurebank.runs.run import RunRecord, load_runs
 from featurebank.runs.selection import evaluate_test
 
 MakeBank = Callable[..., Bank]
 CHEAP: list[dict[str, Any]] = [{"kind": "nearest_mean"}, {"kind": "ridge"}]
 
 
-def opened(bank: Bank, which: int = 0) -> tuple[Run, list[str]]:
+def opened(bank: Bank, which: int = 0) -> tuple[RunRecord, list[str]]:
     """Trains two heads, opens the test split for one of them, and returns it with the warnings."""
     listener = Listener()
     run = sorted(train_heads(bank, CHEAP), key=lambda run: run.head)[which]

@@ -21,7 +21,7 @@ from featurebank.grid.search import winners
 from featurebank.metrics import ACCURACY, METRICS, Metric, scores_with_intervals
 from featurebank.runs.comparison import Entry, entries
 from featurebank.runs.ranking import Group, Ranking, best_of, best_value, latest_folds, ranked, simplest, sort_by
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.runs.selection import select
 
 pytestmark = pytest.mark.heavy
@@ -32,17 +32,17 @@ PACKAGE = Path(featurebank.__file__).parent
 def make_run(
     name: str, accuracy: float = 0.5, loss: float = 1.0, seconds: float = 1.0, seed: int = 0,
     images: int | None = None, macro_f1: float | None = None, **more: Any,
-) -> Run:  # fmt: skip
+) -> RunRecord:  # fmt: skip
     val = {"accuracy": accuracy, "loss": loss, "images": images, "macro_f1": macro_f1}
     val = {name: value for name, value in val.items() if value is not None}
     options: dict[str, Any] = {"head": "knn", "params": {"name": name}, "tap": "pooled", "created": ""}
     options |= {"metrics": {"val": val, "train": {"accuracy": accuracy}}} | more
     fold = options.get("fold")
     identity = f"{name}{seed}" + (f"-{fold[0]}-{fold[2]}" if fold else "")
-    return Run(run=identity, seed=seed, seconds=seconds, bank="0" * 32, **options)
+    return RunRecord(run=identity, seed=seed, seconds=seconds, bank="0" * 32, **options)
 
 
-def order(*runs: Run) -> list[str]:
+def order(*runs: RunRecord) -> list[str]:
     return [run.run for run in ranked(runs)]
 
 
@@ -130,7 +130,7 @@ def test_rows_tell_the_mean() -> None:
     assert ranking.rows(1) == [("knn(name=a)", 0.6, 2.0)]
 
 
-def groups(*runs: Run, metric: Metric = ACCURACY) -> list[Group]:
+def groups(*runs: RunRecord, metric: Metric = ACCURACY) -> list[Group]:
     return Ranking(runs, metric=metric).top()
 
 
@@ -209,7 +209,7 @@ def test_nothing_else_sorts_runs_or_compares_their_metrics() -> None:
 
 
 @st.composite
-def some_runs(draw: st.DrawFn) -> list[Run]:
+def some_runs(draw: st.DrawFn) -> list[RunRecord]:
     """Runs of few specifications with many ties, some failed, on the bank's split and on folds."""
     cells = st.tuples(st.sampled_from("abcde"), st.integers(0, 2), st.sampled_from([None, (0, 2, 0), (1, 2, 0)]))
     found = []
@@ -234,12 +234,12 @@ def some_runs(draw: st.DrawFn) -> list[Run]:
 @given(runs=some_runs(), data=st.data(), metric=st.sampled_from([ACCURACY, METRICS["loss"], METRICS["macro_f1"]]))
 @settings(deadline=None, max_examples=60)
 def test_one_by_one_in_any_order_as_all_at_once(
-    folds: int, runs: list[Run], data: st.DataObject, metric: Metric
+    folds: int, runs: list[RunRecord], data: st.DataObject, metric: Metric
 ) -> None:
     """Against an order that is worked out plainly, from means of the whole list."""
     judged = [run for run in runs if not run.failure and not run.rung and run.folds == folds]
 
-    def plain(run: Run) -> tuple[Any, ...]:
+    def plain(run: RunRecord) -> tuple[Any, ...]:
         own = [other for other in judged if other.spec == run.spec]
         sizes = [other.parameters for other in own if other.parameters is not None]
         images = 4 * (len({other.fold for other in own}))
@@ -271,13 +271,13 @@ def test_one_by_one_in_any_order_as_all_at_once(
 
 @given(runs=some_runs(), data=st.data(), one_se=st.booleans())
 @settings(deadline=None, max_examples=40)
-def test_the_clock_chooses_nothing(runs: list[Run], data: st.DataObject, one_se: bool) -> None:
+def test_the_clock_chooses_nothing(runs: list[RunRecord], data: st.DataObject, one_se: bool) -> None:
     """Leaderboard, selection, `--one-se` and races give the same after other times in another order."""
     times = data.draw(st.lists(st.floats(0, 1e4), min_size=len(runs), max_size=len(runs)))
     later = data.draw(st.permutations([replace(run, seconds=time) for run, time in zip(runs, times, strict=True)]))
 
-    def names(found: Sequence[Run | Entry]) -> list[Any]:
-        return [one.run if isinstance(one, Run) else one.spec.key for one in found]
+    def names(found: Sequence[RunRecord | Entry]) -> list[Any]:
+        return [one.run if isinstance(one, RunRecord) else one.spec.key for one in found]
 
     assert names(ranked(later)) == names(ranked(runs))
     assert names(entries(later)) == names(entries(runs))

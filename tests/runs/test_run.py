@@ -19,7 +19,7 @@ from featurebank.bank.writer import BankWriter, event, row_keys
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid import train_heads
 from featurebank.heads.catalog import HEADS, kind_of
-from featurebank.runs.run import Run, belongs, load_runs, run_id
+from featurebank.runs.run import RunRecord, belongs, load_runs, run_id
 from featurebank.system import digest
 from featurebank.system.sealed_json import read_sealed, write_sealed
 
@@ -40,11 +40,11 @@ class FakeBank:
 
 def make_run(
     name: str, accuracy: float = 0.5, loss: float = 1.0, seconds: float = 1.0, seed: int = 0, **more: Any
-) -> Run:
+) -> RunRecord:
     scores = {"accuracy": accuracy, "loss": loss}
     metrics = {"val": scores, "train": scores}
     options: dict[str, Any] = {"head": "knn", "params": {"name": name}, "tap": "pooled", "metrics": metrics} | more
-    return Run(run=f"{name}{seed}", seed=seed, seconds=seconds, bank="0" * 32, created="", **options)
+    return RunRecord(run=f"{name}{seed}", seed=seed, seconds=seconds, bank="0" * 32, created="", **options)
 
 
 def test_ids_are_golden() -> None:
@@ -249,7 +249,7 @@ def test_heads_are_trained_on_the_views_that_are_asked_for(tmp_path: Path) -> No
         train_heads(bank, grid, views=4)
 
 
-def as_recorded_before(run: Run, bank: Bank, name: str) -> None:
+def as_recorded_before(run: RunRecord, bank: Bank, name: str) -> None:
     """Writes a run as the versions did that named it by its images' ids, and not by its views."""
     record = {**asdict(run), "run": name, "bank": bank.former_digest}
     for key in ("directory", "views"):

@@ -19,7 +19,7 @@ from featurebank.bank.writer import BankWriter
 from featurebank.errors import DatasetError, HeadError
 from featurebank.grid import train_heads
 from featurebank.heads.storage.saving import save_head
-from featurebank.runs.run import Run, load_runs
+from featurebank.runs.run import RunRecord, load_runs
 from featurebank.runs.selection import evaluate_test, leaderboard, select, trained_head
 from featurebank.system import digest
 from featurebank.system.progress import Reporter
@@ -160,7 +160,7 @@ def test_opening_the_test_split_for_another_run_is_counted(make_bank: Callable[.
         assert all(run.run in line for run in runs[:number])
 
 
-def on_folds(run: Run, index: int, accuracy: float, created: str = "2030-01-01T00:00:00Z") -> Run:
+def on_folds(run: RunRecord, index: int, accuracy: float, created: str = "2030-01-01T00:00:00Z") -> RunRecord:
     """A run as a grid on two folds records it."""
     val = {**run.metrics["val"], "accuracy": accuracy}
     told: dict[str, Any] = {"fold": (index, 2, 0), "metrics": {**run.metrics, "val": val}, "created": created}

@@ -14,7 +14,7 @@ import pytest
 from featurebank.bank import Bank
 from featurebank.errors import MissingDependencyError
 from featurebank.grid import train_heads
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 from featurebank.runs.tensorboard import LiveBoard, write_tensorboard
 
 pytestmark = pytest.mark.heavy
@@ -24,11 +24,11 @@ GRID: list[dict[str, Any]] = [{"kind": "ridge", "alpha": 10.0}, {"kind": "softma
 
 
 @pytest.fixture
-def runs(make_bank: Callable[..., Bank]) -> dict[str, Run]:
+def runs(make_bank: Callable[..., Bank]) -> dict[str, RunRecord]:
     return {run.head: run for run in train_heads(make_bank(noise=4.0), GRID)}
 
 
-def read(directory: Path, run: Run) -> Any:
+def read(directory: Path, run: RunRecord) -> Any:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     found = EventAccumulator(str(directory / run.tap / f"{run.head}-{run.run}"))
@@ -36,7 +36,7 @@ def read(directory: Path, run: Run) -> Any:
     return found
 
 
-def test_a_run_with_epochs_has_its_curves_and_its_final_metrics(runs: dict[str, Run], tmp_path: Path) -> None:
+def test_a_run_with_epochs_has_its_curves_and_its_final_metrics(runs: dict[str, RunRecord], tmp_path: Path) -> None:
     run = runs["softmax"]
     assert write_tensorboard(list(runs.values()), tmp_path) == 2
     found = read(tmp_path, run)
@@ -86,7 +86,7 @@ def test_a_network_has_its_graph_with_shapes(tmp_path: Path) -> None:
     assert shapes["cut"] == b"[7, 7, 2]"
 
 
-def test_a_run_without_epochs_has_its_final_metrics(runs: dict[str, Run], tmp_path: Path) -> None:
+def test_a_run_without_epochs_has_its_final_metrics(runs: dict[str, RunRecord], tmp_path: Path) -> None:
     write_tensorboard(list(runs.values()), tmp_path)
     found = read(tmp_path, runs["ridge"])
     assert found.Scalars("val/brier")[0].value == pytest.approx(runs["ridge"].metrics["val"]["brier"])
@@ -95,7 +95,7 @@ def test_a_run_without_epochs_has_its_final_metrics(runs: dict[str, Run], tmp_pa
     assert not any("test" in tag for tag in found.Tags()["scalars"])
 
 
-def test_hyperparameters_are_those_of_the_runs(runs: dict[str, Run], tmp_path: Path) -> None:
+def test_hyperparameters_are_those_of_the_runs(runs: dict[str, RunRecord], tmp_path: Path) -> None:
     from tensorboard.plugins.hparams import metadata
 
     write_tensorboard(list(runs.values()), tmp_path)
@@ -125,7 +125,7 @@ def curves(accumulator: Any) -> dict[str, list[tuple[int, float]]]:
     }
 
 
-def test_points_are_there_as_they_come_and_once(tmp_path: Path, runs: dict[str, Run]) -> None:
+def test_points_are_there_as_they_come_and_once(tmp_path: Path, runs: dict[str, RunRecord]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run, epoch_0 = runs["softmax"], {"accuracy": 0.5, "loss": 2.0}

@@ -17,7 +17,7 @@ from featurebank.training.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from featurebank.finetuning.listing import ListedLayer
-    from featurebank.runs.run import Run
+    from featurebank.runs.run import RunRecord
 
 
 def _values(context: click.Context, option: click.Parameter, value: str | None) -> Any:
@@ -183,7 +183,7 @@ def _print_layers(layers: Sequence[ListedLayer], *, as_json: bool) -> None:
     print_table(("layer", "kind", "parameters", "trained in phase"), rows, right=("parameters",), whole=("layer",))
 
 
-def _print(run: Run) -> None:
+def _print(run: RunRecord) -> None:
     from featurebank.cli.tables import print_table
 
     assert run.finetune is not None

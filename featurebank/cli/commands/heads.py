@@ -17,7 +17,7 @@ from featurebank.words import counted
 
 if TYPE_CHECKING:
     from featurebank.bank import Bank
-    from featurebank.runs.run import Run
+    from featurebank.runs.run import RunRecord
 
 
 def _number(context: click.Context, option: click.Parameter, value: str | None) -> int | str | None:
@@ -210,7 +210,7 @@ def leaderboard(
     )  # fmt: skip
 
 
-def log_runs(runs: Sequence[Run], directory: Path | None) -> None:
+def log_runs(runs: Sequence[RunRecord], directory: Path | None) -> None:
     """Writes runs for TensorBoard, unless `directory` is None."""
     if directory is not None:
         from featurebank.runs.tensorboard import write_tensorboard
@@ -219,7 +219,7 @@ def log_runs(runs: Sequence[Run], directory: Path | None) -> None:
 
 
 def _show(
-    settings: Settings, bank: Bank, runs: Sequence[Run], every: Sequence[Run] = (), *, began: float,
+    settings: Settings, bank: Bank, runs: Sequence[RunRecord], every: Sequence[RunRecord] = (), *, began: float,
     folds: int | None = None, one_se: bool, test: bool, as_json: bool, sort: str | None = None, top: int | None = None,
 ) -> None:  # fmt: skip
     """Prints runs; the selected run may occur only in `every`: after cross-validation it is trained without folds."""

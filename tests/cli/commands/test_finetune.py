@@ -16,7 +16,7 @@ from featurebank.bank import Bank
 from featurebank.dataset import load_dataset
 from featurebank.extraction import extract
 from featurebank.grid import train_heads
-from featurebank.runs.run import Run
+from featurebank.runs.run import RunRecord
 
 pytestmark = pytest.mark.heavy
 
@@ -30,7 +30,7 @@ def bank(tmp_path: Path) -> Bank:
 
 
 @pytest.fixture
-def head(bank: Bank) -> Run:
+def head(bank: Bank) -> RunRecord:
     return train_heads(bank, [{"kind": "softmax", "epochs": 2}])[0]
 
 
@@ -40,7 +40,7 @@ def ask(tmp_path: Path, in_process: Ask) -> Ask:
     return partial(in_process, "--cache", tmp_path / "cache")
 
 
-def test_layers_are_listed(ask: Ask, head: Run) -> None:
+def test_layers_are_listed(ask: Ask, head: RunRecord) -> None:
     words = ["finetune", "--unfreeze", "last", "--print-layers"]
     told = {one["layer"]: one for one in json.loads(ask(*words, "--json")[0])}
     assert told["last"] == {"layer": "last", "kind": "Conv2D", "parameters": 114, "phases": [1]}
@@ -50,7 +50,7 @@ def test_layers_are_listed(ask: Ask, head: Run) -> None:
     assert "epoch" not in errors
 
 
-def test_phases_and_a_model(ask: Ask, bank: Bank, head: Run, tmp_path: Path) -> None:
+def test_phases_and_a_model(ask: Ask, bank: Bank, head: RunRecord, tmp_path: Path) -> None:
     words = ["--unfreeze", "last", "--unfreeze", "all", "--epochs", "20,5", "--batch-size", 8, "--augment", "noise=.02"]
     out, errors = ask("finetune", *words, "--tensorboard", tmp_path / "boards", "--keep-going")
     table = [line.split() for line in errors.splitlines()]
@@ -88,7 +88,7 @@ def test_phases_and_a_model(ask: Ask, bank: Bank, head: Run, tmp_path: Path) -> 
         (["--unfreeze", "all", "--mixed-precision"], "mixed_precision needs a GPU"),
     ],
 )
-def test_mistakes_are_one_line(words: list[str], told: str, ask: Ask, bank: Bank, head: Run) -> None:
+def test_mistakes_are_one_line(words: list[str], told: str, ask: Ask, bank: Bank, head: RunRecord) -> None:
     _, errors = ask("-q", "finetune", *words, code=1)
     (line,) = errors.splitlines()
     assert line.startswith("Error: ")

@@ -20,7 +20,7 @@ from featurebank.bank import Bank
 from featurebank.dataset import load_dataset
 from featurebank.extraction import extract
 from featurebank.grid import train_heads
-from featurebank.runs.run import Run, load_runs
+from featurebank.runs.run import RunRecord, load_runs
 from featurebank.system import digest
 
 pytestmark = pytest.mark.heavy
@@ -35,7 +35,7 @@ def bank(photos: Path, tmp_path: Path) -> Bank:
 
 
 @pytest.fixture
-def runs(bank: Bank) -> list[Run]:
+def runs(bank: Bank) -> list[RunRecord]:
     return train_heads(bank, [{"kind": "ridge", "alpha": [1.0, 10.0]}, {"kind": "knn", "n_neighbors": 1}])
 
 
@@ -46,7 +46,7 @@ def ask(tmp_path: Path, in_process: Ask, monkeypatch: pytest.MonkeyPatch) -> Ask
     return partial(in_process, "--cache", tmp_path / "cache")
 
 
-def test_from_a_run_to_answers(ask: Ask, runs: list[Run], bank: Bank, photos: Path) -> None:
+def test_from_a_run_to_answers(ask: Ask, runs: list[RunRecord], bank: Bank, photos: Path) -> None:
     run = next(run for run in runs if run.head == "ridge")
     out, errors = ask("export", run.run[:6], "-o", "model.keras", "--bank", bank.name, "--json")
     told: Any = json.loads(out)
@@ -67,7 +67,7 @@ def test_from_a_run_to_answers(ask: Ask, runs: list[Run], bank: Bank, photos: Pa
     assert "%" in out
 
 
-def test_a_line_an_image_and_a_csv_file(ask: Ask, runs: list[Run], photos: Path) -> None:
+def test_a_line_an_image_and_a_csv_file(ask: Ask, runs: list[RunRecord], photos: Path) -> None:
     ask("export", "best", "-o", "model.fbmodel", "--no-proof")
     long = photos / "ant" / f"={'x' * 200} 1.png"
     long.write_bytes((photos / "ant" / "2.png").read_bytes())
@@ -88,7 +88,7 @@ def test_a_line_an_image_and_a_csv_file(ask: Ask, runs: list[Run], photos: Path)
     assert Path("formula.csv").read_text(encoding="utf-8").splitlines()[1].startswith("'=1.png")
 
 
-def test_the_best_that_can_be_exported(ask: Ask, runs: list[Run], tmp_path: Path) -> None:
+def test_the_best_that_can_be_exported(ask: Ask, runs: list[RunRecord], tmp_path: Path) -> None:
     knn = next(run for run in runs if run.head == "knn")
     replace(knn, metrics={**knn.metrics, "val": {**knn.metrics["val"], "accuracy": 1.0}}).save()
     out, errors = ask("export", "best", "-o", "model.keras", "--no-proof", "--json")
@@ -101,7 +101,7 @@ def test_the_best_that_can_be_exported(ask: Ask, runs: list[Run], tmp_path: Path
     assert (json.loads(out)["run"], "skipping" in errors) == (knn.run, False)
 
 
-def test_bad_images_are_rows(ask: Ask, runs: list[Run], photos: Path) -> None:
+def test_bad_images_are_rows(ask: Ask, runs: list[RunRecord], photos: Path) -> None:
     ask("export", "best", "-o", "model.fbmodel", "--no-proof")
     bad = photos / "ant" / "bad.png"
     bad.write_bytes(b"")
@@ -113,7 +113,7 @@ def test_bad_images_are_rows(ask: Ask, runs: list[Run], photos: Path) -> None:
     assert "empty file" in out
 
 
-def test_a_file_is_measured_on_labelled_images(ask: Ask, runs: list[Run], photos: Path) -> None:
+def test_a_file_is_measured_on_labelled_images(ask: Ask, runs: list[RunRecord], photos: Path) -> None:
     ask("export", "best", "-o", "model.fbmodel", "--no-proof")
     (photos / "ant" / "bad.png").write_bytes(b"")
     out, errors = ask("evaluate", "model.fbmodel", photos, "--json")
@@ -128,7 +128,7 @@ def test_a_file_is_measured_on_labelled_images(ask: Ask, runs: list[Run], photos
 
 
 def test_nothing_is_loaded_for_what_is_not_there(
-    ask: Ask, runs: list[Run], photos: Path, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, runs: list[RunRecord], photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask("export", "best", "-o", "model.fbmodel", "--no-proof")
 
@@ -158,13 +158,15 @@ def test_nothing_is_loaded_for_what_is_not_there(
         (("predict", "m.keras"), 2, "Missing argument"),
     ],
 )
-def test_mistakes_are_one_line(ask: Ask, runs: list[Run], words: tuple[str, ...], code: int, message: str) -> None:
+def test_mistakes_are_one_line(
+    ask: Ask, runs: list[RunRecord], words: tuple[str, ...], code: int, message: str
+) -> None:
     _, errors = ask(*words, code=code)
     assert message in errors
     assert "Traceback" not in errors
 
 
-def test_images_that_are_gone(ask: Ask, runs: list[Run], photos: Path) -> None:
+def test_images_that_are_gone(ask: Ask, runs: list[RunRecord], photos: Path) -> None:
     for path in photos.glob("*/*"):
         path.unlink()
     _, errors = ask("export", "best", "-o", "m.fbmodel", code=1)
@@ -182,7 +184,7 @@ def test_a_broken_model_file_is_one_line(suffix: str, ask: Ask, tmp_path: Path, 
     assert "Traceback" not in errors
 
 
-def test_a_hostile_head_in_a_bank_is_not_run(ask: Ask, runs: list[Run], bank: Bank, tmp_path: Path) -> None:
+def test_a_hostile_head_in_a_bank_is_not_run(ask: Ask, runs: list[RunRecord], bank: Bank, tmp_path: Path) -> None:
     """Its record, with the checksum, is the stranger's, too; the head is trained again instead."""
     mark, run = tmp_path / "mark", max(runs, key=lambda run: run.head == "knn")
     call = {"__loader__": "ConstructorFromReduceNode", "__module__": "os", "__class__": "system"}

@@ -1,6 +1,12 @@
-"""The bank: stored features, keyed by the content of the images.
+"""The bank: features on disk, found by the content of the images.
 
-`open_bank` returns a `Bank`. Open `reader` first, then `manifest`; `shard` is the only module that knows HDF5.
+A bank is a directory with a manifest (JSON), an item table (NPZ) and shards (HDF5). A shard holds rows: the features of
+some images at some taps in one view, sorted by the digests of the images' contents. The item table lists the images of
+the dataset, and the same digest leads from an image to its rows. Shards never change; the manifest is replaced as a
+whole, so that readers always see a complete bank. docs/bank-format.md describes the files.
+
+Open `reader` first, which has `Bank`, then `manifest` and `rows`; `shard` is the only module that reads and writes HDF5
+shards.
 """
 
 from featurebank.bank.catalog import find_bank, list_banks

@@ -11,9 +11,16 @@ from typing import Any
 
 from featurebank.bank.items import Items
 from featurebank.bank.shard import ShardEntry, are_counts
-from featurebank.errors import BankDamagedError, BankNotFoundError, BankUnreadableError, FormatVersionError
+from featurebank.errors import (
+    BankDamagedError,
+    BankIncompleteError,
+    BankNotFoundError,
+    BankUnreadableError,
+    FormatVersionError,
+)
 from featurebank.system import digest
 from featurebank.system.files import json_bytes, path_inside, read_regular, write_bytes, write_json
+from featurebank.words import counted
 
 FORMAT_VERSION = 1
 NEEDS = "0.1.0"
@@ -21,6 +28,8 @@ NEEDS = "0.1.0"
 MANIFEST = "manifest.json"
 ITEMS = "items-*.npz"
 """Pattern of the names of item tables."""
+_RETRIES = 3
+"""How often the item table is read again under an unchanged manifest before it is reported as damaged."""
 
 _WRITE_ITEMS = "run the same 'featurebank extract' again, which rewrites it and computes nothing"
 
@@ -202,6 +211,32 @@ def load_items(directory: Path, manifest: Manifest) -> Items:
         return Items.from_bytes(data)
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
         raise _damaged(path, _WRITE_ITEMS) from error
+
+
+def load_tables(directory: Path) -> tuple[Manifest, Items]:
+    """Reads the manifest and its item table; reads both again if a writer replaced them between the two reads.
+
+    Raises:
+        BankNotFoundError, FormatVersionError, BankDamagedError, BankUnreadableError: see `load_manifest`.
+        BankIncompleteError: the first extraction into the bank has not finished.
+    """
+    failed: list[Manifest] = []  # the manifests whose item table was missing or damaged
+    while True:
+        manifest = load_manifest(directory)
+        if manifest.items is None:
+            rows = sum(shard.rows for shard in manifest.shards)
+            message = (
+                f"extraction into '{directory}' has not finished ({counted(rows, 'row')} so far): "
+                "run the same 'featurebank extract' again, which continues it"
+            )
+            raise BankIncompleteError(message)
+        try:
+            return manifest, load_items(directory, manifest)
+        except BankDamagedError:
+            # The same manifest twice does not prove damage: a writer may have changed labels and changed them back.
+            if failed.count(manifest) == _RETRIES:
+                raise
+            failed.append(manifest)
 
 
 def _damaged(path: Path, remedy: str | None = None) -> BankDamagedError:

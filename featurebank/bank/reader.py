@@ -1,4 +1,8 @@
-"""Reads a bank: memory-mapped features, labels and ids; for any number of readers, also during writing."""
+"""The bank as its readers see it: features, labels, ids, splits and metadata of the images.
+
+An open `Bank` is a snapshot. It reads the manifest and the item table once, when it is opened, and the features on
+demand. So any number of processes can read a bank while another process writes to it.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +14,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from featurebank.bank import plain_files
-from featurebank.bank.items import Items
-from featurebank.bank.manifest import Manifest, load_items, load_manifest
+from featurebank.bank.manifest import load_tables
 from featurebank.bank.rows import StoredRows
-from featurebank.errors import BankDamagedError, BankIncompleteError, RamLimitError, unknown_name
+from featurebank.errors import RamLimitError, unknown_name
 from featurebank.system import digest, runtime
 from featurebank.words import counted
 
 SPLITS = ("train", "val", "test")
 BLOCK_BYTES = 256 << 20
-"""Size of the blocks of `Bank.blocks`, where `--ram` allows it."""
-_TRIES = 3
-"""After this many retries under the same manifest, a table that reads as damaged is damaged."""
+"""Default size of the blocks of `Bank.blocks`; smaller if `--ram` is small."""
 
 
 class RowBlock(NamedTuple):
-    """A block of images with their features."""
+    """The features, labels and positions of some images."""
 
     features: np.ndarray
     """(b, ...) float32."""
@@ -36,18 +37,19 @@ class RowBlock(NamedTuple):
 
 
 class Bank:
-    """The stored taps of one backbone over one dataset, as of the opening of the bank.
+    """The features that one backbone computed for the images of one dataset, stored on disk.
 
-    Changes by a writer after the opening are invisible: the opened bank stays complete and constant.
+    The features of a layer of the backbone are a tap; "pooled" is the output of its average pooling. What a writer
+    changes after the bank was opened is not visible in the open bank.
 
     Args:
         path: the bank's directory.
 
     Raises:
-        BankNotFoundError: there is no bank.
-        BankIncompleteError: its first extraction has not finished.
-        BankDamagedError: its tables are not what featurebank wrote.
-        FormatVersionError: a newer featurebank wrote it.
+        BankNotFoundError: the directory holds no bank.
+        BankIncompleteError: the first extraction into the bank has not finished.
+        BankDamagedError: the manifest or the item table has changed since featurebank wrote it.
+        FormatVersionError: a newer featurebank wrote the bank.
 
     Example:
         >>> bank = Bank("cache/photos-lite0-224px-0123456789ab")  # doctest: +SKIP
@@ -57,7 +59,7 @@ class Bank:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.manifest, self._items = _load(self.path)
+        self.manifest, self._items = load_tables(self.path)
         self._rows = StoredRows(self.path, self.manifest, self._items)
 
     def __repr__(self) -> str:
@@ -73,20 +75,21 @@ class Bank:
 
     @property
     def recipe(self) -> Mapping[str, Any]:
-        """Everything that decides a feature: backbone, weights digest, preprocessing, image size, resize, precision."""
+        """Everything that a feature depends on beside the image: backbone, weights, preprocessing, size, precision."""
         return self.manifest.recipe
 
     @cached_property
     def digest(self) -> str:
-        """The digest of the recipe, the classes, and each image's content, label and split; ids do not count.
+        """The digest of all that heads are trained on: the recipe, the classes, and each image's content, label, split.
 
-        Runs refer to it: a head that was trained here depends on nothing else but its tap and its views.
+        The record of a run stores it, to identify the bank. The images' ids are not part of it, so that renamed files
+        keep their runs.
         """
         return digest.of_recipe([self.manifest.key, self._items.content_digest, list(self.classes)])
 
     @cached_property
     def former_digest(self) -> str:
-        """The value of `digest` before ids ceased to count; older runs refer to it."""
+        """`digest` as earlier versions computed it, from the ids, too; the records of their runs store this value."""
         assert self.manifest.items is not None
         return digest.of_recipe([self.manifest.key, self.manifest.items["digest"], list(self.classes)])
 
@@ -97,17 +100,17 @@ class Bank:
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """The names of the taps that every image has."""
+        """The names of the taps that are stored for every image."""
         return self.manifest.taps
 
     @property
     def views(self) -> int:
-        """Number of augmented views of every image, besides the clean one, which is view 0."""
+        """The number of augmented views of every image. They are views 1 to `views`; view 0 is the clean image."""
         return self.manifest.views
 
     @property
     def skipped(self) -> tuple[Mapping[str, str], ...]:
-        """The images without a row: `id` and `reason` of each."""
+        """The images of the dataset that have no features, because they cannot be used: `id` and `reason` of each."""
         return self.manifest.skipped
 
     def tap_shape(self, tap: str) -> tuple[int, ...]:
@@ -123,12 +126,12 @@ class Bank:
         return self._rows.shards_with(tap)[0].taps[tap].dtype
 
     def tap_bytes(self, tap: str) -> int:
-        """Returns the size of a tap's rows on disk in bytes."""
+        """Returns the size of a tap on disk in bytes, over all images and views."""
         per_row = int(np.prod(self.tap_shape(tap))) * np.dtype(self.tap_dtype(tap)).itemsize
         return per_row * sum(shard.rows for shard in self._rows.shards_with(tap))
 
     def ids(self, split: str | None = None) -> list[str]:
-        """Returns the ids of the images: paths relative to the dataset's root, or indices of an array.
+        """Returns the ids of the images: their paths relative to the dataset's root, or their indices in an array.
 
         Args:
             split: "train", "val" or "test"; None for all.
@@ -146,7 +149,7 @@ class Bank:
         return np.asarray(self._items.labels[self._positions(split)])
 
     def metadata(self, split: str | None = None) -> dict[str, np.ndarray]:
-        """Returns the further columns of the dataset, as from a table file: (n,) each, in the order of `ids`."""
+        """Returns the additional columns of a dataset that is a table: (n,) each, in the order of `ids`."""
         positions = self._positions(split)
         return {name: np.asarray(column[positions]) for name, column in self._items.metadata.items()}
 
@@ -165,13 +168,10 @@ class Bank:
         Raises:
             UnknownNameError: there is no such tap.
             ConfigError: there is no such view.
-            RamLimitError: the features do not fit into memory; `blocks` reads them block by block.
-            BankDamagedError: a shard is missing or not what featurebank wrote.
+            RamLimitError: the features do not fit into memory; `blocks` reads them in parts.
+            BankDamagedError: a shard is missing or damaged.
         """
-        positions = self._positions(split)
-        shape = (len(positions), *self.tap_shape(tap))
-        self._check_memory(tap, 4 * int(np.prod(shape)))
-        return self._rows.read(tap, view, positions)
+        return self.rows(tap, self._positions(split), view=view)
 
     def rows(self, tap: str, positions: Sequence[int] | np.ndarray, *, view: int = 0) -> np.ndarray:
         """Returns the features of some images: (n, ...) float32.
@@ -184,7 +184,13 @@ class Bank:
         Raises:
             UnknownNameError, ConfigError, RamLimitError, BankDamagedError: see `features`.
         """
-        self._check_memory(tap, 4 * int(np.prod((len(positions), *self.tap_shape(tap)))))
+        size = 4 * len(positions) * int(np.prod(self.tap_shape(tap)))
+        if size > (limit := runtime.ram_limit()):
+            message = (
+                f"the features of tap '{tap}' need {size / 1e9:.2f} GB of memory, the limit is {limit / 1e9:.2f} GB: "
+                "use a larger --ram or a smaller tap, or read them in parts with Bank.blocks"
+            )
+            raise RamLimitError(message)
         return self._rows.read(tap, view, np.asarray(positions, np.int64))
 
     def blocks(
@@ -196,21 +202,22 @@ class Bank:
         seed: int | None = None,
         block_bytes: int | None = None,
     ) -> Iterator[RowBlock]:
-        """Yields the features of a tap block by block, so that they need not fit into memory.
+        """Yields the features of a tap in blocks, so that they need not all fit into memory.
 
-        On disk, rows are sorted by the digests of their images, which is random with respect to class and name. So
-        with a seed, whole shards are read, several at a time and in random order, and shuffled in memory.
+        With a seed, the order is random: each block holds a few shards, drawn at random, whose rows are shuffled in
+        memory. Whole shards are read because random access to single rows is slow. The images of a shard are a random
+        sample of all images, because rows are sorted by the digests of the images' contents.
 
         Args:
             tap: one of `taps`.
             split: "train", "val" or "test"; None for all.
             view: 0 is the clean image, 1 to `views` are its augmented views.
-            seed: seed of the order; use another one for each epoch. None keeps the order of `ids`.
-            block_bytes: the largest size of a block (with a seed, at least one shard); default 256 MiB, or an eighth
-                of `--ram`.
+            seed: determines the random order; pass another one for each epoch. None keeps the order of `ids`.
+            block_bytes: the maximum size of a block in bytes, but with a seed a block holds at least one shard. The
+                default is 256 MiB or an eighth of `--ram`, whichever is less.
 
         Yields:
-            Blocks that together hold every image exactly once.
+            Blocks, which together hold every image exactly once.
 
         Raises:
             UnknownNameError, ConfigError, BankDamagedError: see `features`.
@@ -231,7 +238,7 @@ class Bank:
         """Writes one plain HDF5 file: `features`, `labels`, `ids`, `splits` and `classes`.
 
         Args:
-            file: where to write; an existing file is replaced once the new one is complete.
+            file: the path of the file. An existing file is replaced when the new one is complete.
             tap: one of `taps`.
             view: 0 is the clean image, 1 to `views` are its augmented views.
 
@@ -239,14 +246,14 @@ class Bank:
             The path of the file.
 
         Raises:
-            DiskFullError: no space is left on the disk; an existing file stays.
+            DiskFullError: no space is left on the disk; an existing file is not changed.
             UnknownNameError, ConfigError, BankDamagedError: see `features`.
         """
-        return plain_files.write_hdf5(Path(file), self._columns(), self.tap_shape(tap), self._in_order(tap, view))
+        return plain_files.write_hdf5(Path(file), self._columns(), self.tap_shape(tap), self._feature_blocks(tap, view))
 
     def to_npz(self, file: str | Path, tap: str = "pooled", *, view: int = 0) -> Path:
-        """Writes one NPZ file with the arrays of `to_hdf5`; see there."""
-        return plain_files.write_npz(Path(file), self._columns(), self.tap_shape(tap), self._in_order(tap, view))
+        """Writes one NPZ file; arrays, arguments and errors are those of `to_hdf5`."""
+        return plain_files.write_npz(Path(file), self._columns(), self.tap_shape(tap), self._feature_blocks(tap, view))
 
     def _columns(self) -> dict[str, np.ndarray]:
         return {
@@ -254,43 +261,16 @@ class Bank:
             "classes": np.array(self.classes, dtype="U"),
         }  # fmt: skip
 
-    def _in_order(self, tap: str, view: int) -> Iterator[np.ndarray]:
+    def _feature_blocks(self, tap: str, view: int) -> Iterator[np.ndarray]:
         return (block.features for block in self.blocks(tap, view=view, block_bytes=64 << 20))
 
     def _positions(self, split: str | None) -> np.ndarray:
+        """Returns the positions of a split's images in `ids()`: (n,) int64."""
         if split is None:
             return np.arange(len(self))
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
         return np.flatnonzero(self._items.splits == SPLITS.index(split))
-
-    def _check_memory(self, tap: str, size: int) -> None:
-        if size > (limit := runtime.ram_limit()):
-            message = (
-                f"the features of tap '{tap}' need {size / 1e9:.2f} GB of memory, the limit is {limit / 1e9:.2f} GB: "
-                "use a larger --ram or a smaller tap, or read them block by block with Bank.blocks"
-            )
-            raise RamLimitError(message)
-
-
-def _load(path: Path) -> tuple[Manifest, Items]:
-    """Reads the manifest and the item table, again if a writer replaced them between the two reads."""
-    failed: list[Manifest] = []
-    while True:
-        manifest = load_manifest(path)
-        if manifest.items is None:
-            rows = sum(shard.rows for shard in manifest.shards)
-            message = (
-                f"extraction into '{path}' has not finished ({counted(rows, 'row')} so far): "
-                "run the same 'featurebank extract' again, which continues it"
-            )
-            raise BankIncompleteError(message)
-        try:
-            return manifest, load_items(path, manifest)
-        except BankDamagedError:
-            if failed.count(manifest) == _TRIES:  # a writer may have changed labels and changed them back meanwhile
-                raise
-            failed.append(manifest)
 
 
 def open_bank(path: str | Path) -> Bank:

@@ -86,7 +86,7 @@ def test_labels_that_change_there_and_back_while_it_is_opened(
             raise BankDamagedError(message)
         return load_items(directory, manifest)
 
-    monkeypatch.setattr("featurebank.bank.reader.load_items", load)
+    monkeypatch.setattr("featurebank.bank.manifest.load_items", load)
     assert len(Bank(path)) == 12
     next(path.glob("items-*")).write_bytes(b"x")
     with pytest.raises(BankDamagedError, match="items-"):

@@ -59,7 +59,8 @@ OWNERS = {
     "onnxruntime": {"grafting"},
     "scipy": {"heads", "statistics", "training"},  # statistics: quantiles and sums of distributions
     "click": {"cli"},
-    "rich": {"cli"},
+    "rich": {"system", "cli"},
+    "IPython": {"system"},
     "pydantic": {"system", "bank"},
     "filelock": {"bank"},
     "PIL": {"dataset", "backbone", "inspection"},  # inspection: pictures on a page are files
@@ -94,6 +95,7 @@ NARROWER = {
     "onnx": {"grafting/converters.py", "grafting/guard.py"},
     "tf2onnx": {"grafting/converters.py"},
     "onnxruntime": {"grafting/formats.py", "grafting/converters.py"},
+    "IPython": {"system/drawing/screens.py"},
     "openvino": {"engine/openvino.py"},  # its import is told not to report home there
     "pyarrow": {"dataset/readers/table_files.py"},
     "fsspec": {"dataset/sources/remote.py"},
@@ -121,7 +123,7 @@ LIGHT_FILES = (
     "system/stderr.py",
     "system/hints.py",
 )
-DRAWERS = {"cli/console.py", "cli/reporter.py", "cli/tables.py", "cli/inspection_view.py"}
+DRAWERS = {"cli/tables.py", "cli/inspection_view.py"}
 """What commands import inside their bodies, to draw on the terminal."""
 
 
@@ -130,7 +132,6 @@ COVERED_BY = {
     "__main__.py": "cli/test_commands.py",
     "doctor.py": "cli/test_commands.py",
     # Commands, and what they draw: through the command line.
-    "cli/console.py": "cli/test_terminal.py",
     "cli/tables.py": "cli/test_terminal.py",
     "cli/head_lists.py": "heads/test_lookup.py",
     "cli/inspection_view.py": "cli/commands/test_inspect.py",
@@ -233,6 +234,11 @@ COVERED_BY = {
     "training/programs/keras_step.py": "finetuning/test_program.py",
     "training/programs/normalisation.py": "heads/neural/test_together.py",
     "training/programs/tensors.py": "heads/neural/test_together.py",
+    "system/alike.py": "cli/test_reporter.py",
+    "system/drawing/console.py": "cli/test_terminal.py",
+    "system/drawing/reporter.py": "cli/test_reporter.py",
+    "system/drawing/screens.py": "cli/test_reporter.py",
+    "system/drawing/text.py": "cli/test_terminal.py",
     "system/validation.py": "heads/test_catalog.py",
     "cli/groups.py": "cli/test_commands.py",
     "heads/trained.py": "heads/neural/test_together.py",

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from featurebank.cli import tables
-from featurebank.cli.terminal import printable
 from featurebank.inspection.advice import advise, number
 from featurebank.inspection.stage import Inspection
 from featurebank.inspection.survey import Distribution
+from featurebank.system.drawing.text import printable
 from featurebank.words import counted
 
 _SHOWN = 10

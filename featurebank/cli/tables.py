@@ -10,8 +10,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from featurebank.cli.console import SafeConsole
-from featurebank.cli.terminal import printable
+from featurebank.system.drawing.console import SafeConsole
+from featurebank.system.drawing.text import printable
 from featurebank.system.runtime import tidy_bytes
 
 _WIDTH = 140

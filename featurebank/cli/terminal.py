@@ -1,8 +1,4 @@
-r"""All text for the terminal passes through these functions, which escape control characters.
-
-Class and file names come from other people. A terminal executes escape sequences, and invisible characters or changes
-of direction make one name look like another. Such characters are printed as Python escapes, such as `\x1b`.
-"""
+"""All text for the terminal passes through these functions, which escape control characters."""
 
 from __future__ import annotations
 
@@ -14,25 +10,8 @@ from typing import Any
 
 import click
 
+from featurebank.system.drawing.text import HIDDEN, printable
 from featurebank.system.hints import with_global_options
-
-_HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode categories: control, format (text direction, zero width), surrogate, line and paragraph separators."""
-
-
-def printable(text: str) -> str:
-    r"""Returns a text on one line; characters that a terminal would not show as themselves are escaped.
-
-    >>> printable("ant\x1b[2J\n")
-    'ant\\x1b[2J\\n'
-    """
-    if text.isprintable():
-        return text
-    return "".join(_escaped(sign) if unicodedata.category(sign) in _HIDDEN else sign for sign in text)
-
-
-def _escaped(sign: str) -> str:
-    return sign.encode("unicode_escape").decode("ascii")
 
 
 def echo(line: str = "", *, err: bool = False) -> None:
@@ -70,7 +49,7 @@ def print_json(value: Any) -> None:
 def _json_line(line: str) -> str:
     if line.isprintable():
         return line
-    return "".join(json.dumps(sign)[1:-1] if unicodedata.category(sign) in _HIDDEN else sign for sign in line)
+    return "".join(json.dumps(sign)[1:-1] if unicodedata.category(sign) in HIDDEN else sign for sign in line)
 
 
 def prepare_streams() -> None:

@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurebank.cli import reporter as module
-from featurebank.cli.console import SafeConsole
-from featurebank.cli.reporter import ShownWork, TerminalReporter
+from featurebank.cli.reporter import TerminalReporter
+from featurebank.system.drawing import bars, screens
+from featurebank.system.drawing import reporter as module
+from featurebank.system.drawing.bars import ShownWork
+from featurebank.system.drawing.console import SafeConsole
 from featurebank.system.progress import BestSoFar, Reporter
 
 pytestmark = pytest.mark.heavy
@@ -36,9 +38,8 @@ class Clock:
 
 def reporter(*, terminal: bool, verbose: bool = False) -> tuple[TerminalReporter, io.StringIO, Clock]:
     text, clock = io.StringIO(), Clock()
-    found = TerminalReporter(verbose=verbose, ticks=False, clock=clock)
-    found._console = SafeConsole(file=text, force_terminal=terminal, width=100, highlight=False)
-    return found, text, clock
+    console = SafeConsole(file=text, force_terminal=terminal, width=100, highlight=False)
+    return TerminalReporter(verbose=verbose, ticks=False, clock=clock, console=console), text, clock
 
 
 def lines_of(text: io.StringIO) -> list[str]:
@@ -160,15 +161,7 @@ def test_any_work_at_any_time_has_a_line(moments: list[tuple[float, int]], total
             assert rate is None or rate > 0
             found._work = [work]
             found.tick()
-        found._leave_bar(work)
-
-
-def test_the_rate_is_that_of_the_summary_and_the_time_left_leaves_out_the_start() -> None:
-    work = ShownWork("extract", 100, "images", began=0.0)
-    work.advance(10, now=30.0)
-    work.advance(10, now=31.0)
-    assert work.rate(32.0) == 20 / 32
-    assert work.left(31.0) == 8.0
+        found._screen.leave(work, clock.now)
 
 
 def test_words_are_not_markup_and_warnings_are_marked() -> None:
@@ -217,11 +210,11 @@ def test_a_terminal_that_fails_stops_the_drawing_and_not_the_work(
     def broken(*args: object, **options: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(module, "_bar", broken)
-    monkeypatch.setattr(module, "_line", broken)
+    monkeypatch.setattr(bars, "bar", broken)
+    monkeypatch.setattr(screens, "line", broken)
     monkeypatch.setattr(module, "_DRAWN_EVERY_S", 0.001)
-    monkeypatch.setattr(module, "_PATIENCE_S", -1.0)
-    monkeypatch.setattr(module, "_LINE_EVERY_S", -1.0)
+    monkeypatch.setattr("featurebank.cli.reporter._PATIENCE_S", -1.0)
+    monkeypatch.setattr(screens, "LINE_EVERY_S", -1.0)
     found, text, _ = reporter(terminal=terminal, verbose=verbose)
     found._ticks = True
     done = 0
@@ -234,8 +227,7 @@ def test_a_terminal_that_fails_stops_the_drawing_and_not_the_work(
     assert done == 2
     found.warn("still said")
     assert lines_of(text)[-1] == "warning: still said"
-    assert found._thread is not None
-    found._thread.join()
+    assert found._idle.is_set()
     assert capsys.readouterr().err.count("Traceback") == verbose
 
 
@@ -299,15 +291,3 @@ def test_the_table_goes_when_the_work_is_done(drawn: str) -> None:
     last = drawn.rsplit("400/400", 1)[1]
     assert "mlp(" not in last
     assert "\x1b[2K" in drawn.rsplit("best so far", 1)[1]
-
-
-def test_a_long_name_leaves_room_for_the_figures() -> None:
-    work = ShownWork("downloading " + "x" * 99 + "_notop.h5", 10_000_000, "bytes", 0.0)
-    work.advance(1_000_000, 1.0)
-    work.advance(4_000_000, 2.0)
-    console = SafeConsole(file=io.StringIO(), width=80)
-    console.print(module._bar(work, 2.0, 80))
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
-    assert shown.startswith("downloading xxx")
-    assert "_notop.h5 ━" in shown
-    assert "5.0 MB/10.0 MB 2.5 MB/s 0:00:01" in shown

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from featurebank.bank import Bank
-from featurebank.cli.console import SafeConsole
-from featurebank.cli.terminal import print_json, printable
+from featurebank.cli.terminal import print_json
 from featurebank.runs.run import load_runs
+from featurebank.system.drawing.console import SafeConsole
+from featurebank.system.drawing.text import printable
 
 CLI = Path(__file__).resolve().parents[2] / "featurebank" / "cli"
 EVIL = "\x1b[2J\x07\u202eevil\n\tname\x9b31m\u200b"

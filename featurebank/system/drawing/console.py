@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from featurebank.cli.terminal import printable
+from featurebank.system.drawing.text import printable
 from featurebank.system.hints import with_global_options
 
 

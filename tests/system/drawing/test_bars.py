@@ -1,0 +1,28 @@
+"""One line for each work: its rate, its remaining time, and room for the figures."""
+
+from __future__ import annotations
+
+import io
+
+from featurebank.system.drawing.bars import ShownWork, bar
+from featurebank.system.drawing.console import SafeConsole
+
+
+def test_the_rate_is_that_of_the_summary_and_the_time_left_leaves_out_the_start() -> None:
+    work = ShownWork("extract", 100, "images", began=0.0)
+    work.advance(10, now=30.0)
+    work.advance(10, now=31.0)
+    assert work.rate(32.0) == 20 / 32
+    assert work.left(31.0) == 8.0
+
+
+def test_a_long_name_leaves_room_for_the_figures() -> None:
+    work = ShownWork("downloading " + "x" * 99 + "_notop.h5", 10_000_000, "bytes", 0.0)
+    work.advance(1_000_000, 1.0)
+    work.advance(4_000_000, 2.0)
+    console = SafeConsole(file=io.StringIO(), width=80)
+    console.print(bar(work, 2.0, 80))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert shown.startswith("downloading xxx")
+    assert "_notop.h5 ━" in shown
+    assert "5.0 MB/10.0 MB 2.5 MB/s 0:00:01" in shown

@@ -144,7 +144,7 @@ class _Match:
         def prepare(rows: np.ndarray) -> Callable[[], float]:
             batches = padded(rows, BATCH)
             rates = np.full((len(batches.rows), 1), RATE, np.float32)
-            return lambda: float(network.run_epoch(batches, rates, np.array([True]))[0])
+            return lambda: float(network.run_epoch(batches, rates, np.array([True]))[0][0])
 
         return prepare
 

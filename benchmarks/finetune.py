@@ -27,7 +27,7 @@ KERAS, AS_IT_COMES = "Keras fit, jit_compile=False", "Keras fit, as it comes"
 
 
 class Made:
-    """Images in memory, as `Originals` has them."""
+    """Images in memory, as `SourceImages` has them."""
 
     in_memory = True
 

@@ -66,7 +66,7 @@ def recalls(probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]
 
 
 @dataclass(frozen=True)
-class Judged:
+class ImageScores:
     """The per-image quantities that the metrics need, far smaller than the probabilities themselves."""
 
     labels: np.ndarray
@@ -84,7 +84,7 @@ class Judged:
     classes: int
 
     @classmethod
-    def of(cls, probabilities: np.ndarray, labels: np.ndarray) -> Judged:
+    def of(cls, probabilities: np.ndarray, labels: np.ndarray) -> ImageScores:
         """Computes the quantities from probabilities (n, classes) and labels (n,)."""
         columns = {
             "predicted": probabilities.argmax(axis=1), "confidence": probabilities.max(axis=1, initial=0.0),
@@ -94,7 +94,7 @@ class Judged:
         return cls(labels=np.asarray(labels), classes=probabilities.shape[1], **columns)
 
     @classmethod
-    def joined(cls, parts: Sequence[Judged]) -> Judged:
+    def joined(cls, parts: Sequence[ImageScores]) -> ImageScores:
         """Concatenates parts that have the same number of classes."""
         columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
         return cls(**columns, classes=parts[0].classes)
@@ -104,9 +104,9 @@ class Judged:
         """(n,) bool: whether the prediction is correct."""
         return np.asarray(self.predicted == self.labels)
 
-    def take(self, rows: np.ndarray) -> Judged:
+    def select(self, rows: np.ndarray) -> ImageScores:
         """Returns the images at positions (m,), which may be repeated."""
-        return Judged(**{name: getattr(self, name)[rows] for name in _COLUMNS}, classes=self.classes)
+        return ImageScores(**{name: getattr(self, name)[rows] for name in _COLUMNS}, classes=self.classes)
 
     def short_scores(self) -> dict[str, float]:
         """Returns the metrics that are also computed for training images: `accuracy`, `loss` and `macro_f1`."""
@@ -135,14 +135,14 @@ class Judged:
         resampled = [metric for metric in METRICS.values() if metric.interval == "bootstrap"]
         draws: dict[str, list[float]] = {metric.name: [] for metric in resampled}
         for _ in range(samples):
-            sample = self.take(rng.integers(0, len(self.labels), len(self.labels)))
+            sample = self.select(rng.integers(0, len(self.labels), len(self.labels)))
             for metric in resampled:
                 draws[metric.name].append(metric.of(sample))
         return {name: _percentiles(values) for name, values in draws.items()}
 
 
 _COLUMNS = ("labels", "predicted", "confidence", "losses", "squares", "among_five")
-"""The fields of `Judged` that have one value for each image."""
+"""The fields of `ImageScores` that have one value for each image."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Metric:
 
     Args:
         name: its key in the metrics of a run.
-        of: computes the metric from the per-image quantities, which are fields of `Judged`.
+        of: computes the metric from the per-image quantities, which are fields of `ImageScores`.
         larger_is_better: False for losses and errors.
         interval: how its 95 % interval on the test images is computed. "wilson" is for a fraction of the images, which
             one image changes by 1 / n; such values are compared to the nearest whole image. None for no interval.
@@ -159,7 +159,7 @@ class Metric:
     """
 
     name: str
-    of: Callable[[Judged], float]
+    of: Callable[[ImageScores], float]
     larger_is_better: bool = True
     interval: Literal["wilson", "bootstrap"] | None = "bootstrap"
     on_training_images: bool = False
@@ -201,7 +201,7 @@ METRICS = {
 
 def short_scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Returns `accuracy`, `loss` and `macro_f1`."""
-    return Judged.of(probabilities, labels).short_scores()
+    return ImageScores.of(probabilities, labels).short_scores()
 
 
 def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         `images`, `accuracy`, `loss`, `macro_f1`, `top5_accuracy`, `brier`, `calibration_error`, and `recall`, a list
         over the classes.
     """
-    return Judged.of(probabilities, labels).scores()
+    return ImageScores.of(probabilities, labels).scores()
 
 
 def bootstrap_intervals(
@@ -230,12 +230,12 @@ def bootstrap_intervals(
     References:
         Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 7, 1979.
     """
-    return Judged.of(probabilities, labels).bootstrap_intervals(samples, seed)
+    return ImageScores.of(probabilities, labels).bootstrap_intervals(samples, seed)
 
 
 def scores_with_intervals(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Returns `scores`, and 95 % intervals as `NAME_interval`: Wilson's for proportions, else bootstrapped."""
-    return Judged.of(probabilities, labels).scores_with_intervals()
+    return ImageScores.of(probabilities, labels).scores_with_intervals()
 
 
 def _among_best(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:

@@ -5,8 +5,8 @@ Knows no dataset and no bank. Open `specification` first.
 
 from __future__ import annotations
 
-from featurebank.augment.parameters import Drawn, draw
+from featurebank.augment.parameters import ViewParameters, draw
 from featurebank.augment.specification import Augmentation
 from featurebank.augment.views import augment
 
-__all__ = ["Augmentation", "Drawn", "augment", "draw"]
+__all__ = ["Augmentation", "ViewParameters", "augment", "draw"]

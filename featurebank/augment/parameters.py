@@ -18,7 +18,7 @@ ONE = 1 << FRACTION
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ViewParameters:
     """The random parameters of one view of one image.
 
     Args:
@@ -42,7 +42,7 @@ class Drawn:
     contrast: float
 
 
-def draw(augmentation: Augmentation, digest: bytes, view: int) -> Drawn:
+def draw(augmentation: Augmentation, digest: bytes, view: int) -> ViewParameters:
     """Draws the parameters of one view of one image.
 
     The same arguments always give the same parameters.
@@ -60,7 +60,7 @@ def draw(augmentation: Augmentation, digest: bytes, view: int) -> Drawn:
     words = np.frombuffer(_hashed(digest, view, b"fb.augment.v1", 64), "<u8").tolist()
     # From -1 to 1 in steps of 2^-52, symmetric about 0 and exact.
     slot = [((word >> 11) * 2 + 1) * 2.0**-53 - 1 for word in words]
-    return Drawn(
+    return ViewParameters(
         horizontal=augmentation.flip in {"horizontal", "both"} and slot[0] < 0,
         vertical=augmentation.flip in {"vertical", "both"} and slot[1] < 0,
         angle=augmentation.rotate * slot[2],

@@ -36,11 +36,11 @@ def augment(images: np.ndarray, augmentation: Augmentation, digests: np.ndarray,
         raise ConfigError(message)
     views = np.empty_like(images)
     for image, digest, out in zip(images, digests.tolist(), views, strict=True):
-        drawn = draw(augmentation, digest, view)
-        flipped = image[:: -1 if drawn.vertical else 1, :: -1 if drawn.horizontal else 1]
-        out[...] = warp(flipped, drawn) if _moves(augmentation) else flipped
+        parameters = draw(augmentation, digest, view)
+        flipped = image[:: -1 if parameters.vertical else 1, :: -1 if parameters.horizontal else 1]
+        out[...] = warp(flipped, parameters) if _moves(augmentation) else flipped
         if augmentation.contrast or augmentation.noise:
-            _retouch(out, drawn.contrast, noise(augmentation.noise, digest, view, out.shape))
+            _retouch(out, parameters.contrast, noise(augmentation.noise, digest, view, out.shape))
     return views
 
 

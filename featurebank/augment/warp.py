@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featurebank.augment.parameters import FRACTION, ONE, Drawn
+from featurebank.augment.parameters import FRACTION, ONE, ViewParameters
 
 _WEIGHT = 5  # bits of a bilinear weight along one axis
 _MASK = (1 << _WEIGHT) - 1
@@ -15,10 +15,10 @@ _HALVES = sum(1 << (2 * _WEIGHT - 1 + 21 * lane) for lane in range(3))
 _STRIP = 1 << 15  # pixels processed at once: arrays of 256 KB fit a core's own cache, so threads rarely contend
 
 
-def warp(image: np.ndarray, drawn: Drawn) -> np.ndarray:
+def warp(image: np.ndarray, parameters: ViewParameters) -> np.ndarray:
     """Computes each pixel from four source pixels at the inverse of the map; weights are multiples of 1/32 an axis."""
     height, width = image.shape[:2]
-    x, y = _sources(drawn, height, width)
+    x, y = _sources(parameters, height, width)
     # The three channels lie in one 64-bit word, 21 bits each: one multiplication by a weight serves all three.
     red, green, blue = (np.left_shift(image[:, :, lane], 21 * lane, dtype=np.int64) for lane in range(3))
     words = (red | green | blue)[_reflected(y.reach, height)[:, np.newaxis], _reflected(x.reach, width)]
@@ -75,17 +75,17 @@ class _Axis:
         return coordinate
 
 
-def _sources(drawn: Drawn, height: int, width: int) -> tuple[_Axis, _Axis]:
+def _sources(parameters: ViewParameters, height: int, width: int) -> tuple[_Axis, _Axis]:
     """Returns the source coordinates of each pixel: the inverse of shear, rotation, zoom (about its centre), shift."""
-    angle = math.radians(drawn.angle)
-    cosine, sine = math.cos(angle) / drawn.zoom, math.sin(angle) / drawn.zoom
-    x_axis = (cosine + drawn.shear * sine, sine - drawn.shear * cosine, width)
+    angle = math.radians(parameters.angle)
+    cosine, sine = math.cos(angle) / parameters.zoom, math.sin(angle) / parameters.zoom
+    x_axis = (cosine + parameters.shear * sine, sine - parameters.shear * cosine, width)
     y_axis = (-sine, cosine, height)
     # Twice the distance from the centre is a whole number, also for sides of even length.
     columns, rows = (2 * np.arange(side, dtype=np.int64) - (side - 1) for side in (width, height))
     axes = []
     for by_column, by_row, size in (x_axis, y_axis):
-        shift = by_column * drawn.right * width + by_row * drawn.down * height
+        shift = by_column * parameters.right * width + by_row * parameters.down * height
         start = (size - 1) * (ONE // 2) - round(shift * ONE)
         axes.append(_Axis.of(columns * round(by_column * ONE) // 2 + start, rows * round(by_row * ONE) // 2, size))
     return axes[0], axes[1]

@@ -60,7 +60,7 @@ class Commands(click.Group):
         except OptionsError as error:
             command = self.get_command(ctx, ctx.invoked_subcommand or "")
             names = {p.name: max(p.opts, key=len) for p in (command.params if command else ())}
-            messages = [problem.told(lambda name: names.get(name, name)) for problem in error.problems]
+            messages = [problem.sentence(lambda name: names.get(name, name)) for problem in error.problems]
             if not messages:
                 raise
             if all(problem.name in names for problem in error.problems):

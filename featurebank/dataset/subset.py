@@ -42,7 +42,7 @@ class Subset:
         return {name: value for name, value in values.items() if value is not None}
 
 
-class Chosen:
+class SelectedPixels:
     """The pixels of some images of a dataset.
 
     Args:
@@ -120,7 +120,7 @@ def take(contents: Contents, subset: Subset) -> Contents:
         classes=classes,
         ids=tuple(contents.ids[index] for index in positions),
         labels=labels[positions],
-        pixels=Chosen(contents.pixels, positions),
+        pixels=SelectedPixels(contents.pixels, positions),
         given=None if contents.given is None else contents.given[positions],
         notes=(*contents.notes, *notes),
         metadata={name: column[positions] for name, column in contents.metadata.items()},

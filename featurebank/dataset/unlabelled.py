@@ -54,7 +54,7 @@ class ArrayList:
         return Facts(image.shape[1], image.shape[0], "array", "RGB" if image.ndim == _CHANNELS else "L", rotated=False)
 
 
-def loose_images(images: Any, *, name: str = UNLABELLED) -> Dataset:
+def unlabelled_images(images: Any, *, name: str = UNLABELLED) -> Dataset:
     """Makes a dataset of images without labels.
 
     Args:
@@ -69,7 +69,7 @@ def loose_images(images: Any, *, name: str = UNLABELLED) -> Dataset:
         DatasetError: `images` is none of these, or empty.
 
     Example:
-        >>> loose_images(np.zeros((3, 32, 32), np.uint8))
+        >>> unlabelled_images(np.zeros((3, 32, 32), np.uint8))
         <Dataset unlabelled: 3 images, 1 class>
     """
     ids, pixels = _read(images)

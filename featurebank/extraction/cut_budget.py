@@ -73,7 +73,7 @@ def within_budget(
     cut = _earliest(costs, _bytes(budget))
     if cut is None:
         raise _nothing_fits(budget, backbone, costs)
-    reporter.say(f"{budget}: {costs.told(cut)}")
+    reporter.say(f"{budget}: {costs.describe(cut)}")
     return replace(options, taps=tuple(dict.fromkeys(cut.name if tap == budget else tap for tap in options.taps)))
 
 
@@ -114,7 +114,7 @@ class _Costs:
         """Returns the bytes of a cut and of the other taps."""
         return self.all_rows(list(dict.fromkeys([cut.name, *self.others])))
 
-    def told(self, cut: CutPoint) -> str:
+    def describe(self, cut: CutPoint) -> str:
         """Says what a cut costs and leaves to be trained, as "conv4_block6_out (14 x 14 x 1024, ...)"."""
         parts = [
             " x ".join(map(str, cut.shape)),
@@ -136,7 +136,7 @@ def _earliest(costs: _Costs, budget: int) -> CutPoint | None:
 def _nothing_fits(budget: str, backbone: Backbone, costs: _Costs) -> ConfigError:
     smallest = min(costs.outline.cuts, key=costs.with_others)
     return ConfigError(
-        f"{budget}: no cut of {backbone.name} fits; the smallest is {costs.told(smallest)}: expected "
+        f"{budget}: no cut of {backbone.name} fits; the smallest is {costs.describe(smallest)}: expected "
         f"{BUDGET}:{_rounded_up(costs.with_others(smallest))} or more"
     )
 

@@ -17,7 +17,7 @@ from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
 from featurebank.engine.catalog import load_engine
 from featurebank.errors import FeatureBankError
-from featurebank.extraction.source_images import original_dataset, unchanged
+from featurebank.extraction.source_images import source_dataset, unchanged
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
 
@@ -26,7 +26,7 @@ TOLERANCE = {"float32": 1e-3, "float16": 4e-3}
 
 
 @dataclass(frozen=True)
-class Canaries:
+class RecomputedRows:
     """The result of recomputing some rows."""
 
     rows: int
@@ -39,9 +39,9 @@ class Canaries:
     """Why no or fewer rows could be computed."""
 
 
-def check_canaries(
+def check_recomputed_rows(
     bank: Bank, *, rows: int = 4, seed: int = 0, backbone: Backbone | None = None, reporter: Reporter = SILENT
-) -> Canaries:
+) -> RecomputedRows:
     """Recomputes some rows of a bank, in every tap and view, and compares them with the stored rows.
 
     Args:
@@ -56,24 +56,26 @@ def check_canaries(
         The result; missing images, weights or datasets are a `reason`, not an error.
 
     Example:
-        >>> check_canaries(open_bank("photos-resnet50"), rows=2).wrong  # doctest: +SKIP
+        >>> check_recomputed_rows(open_bank("photos-resnet50"), rows=2).wrong  # doctest: +SKIP
         ()
     """
     try:
         backbone = load_recorded(bank.recipe, bank.manifest.source, given=backbone)
-        dataset = original_dataset(bank)
+        dataset = source_dataset(bank)
         places = unchanged(bank, dataset, rows, seed)
         images = [backbone.resize(dataset.image(index, backbone.levels)) for _, index in places]
     except (FeatureBankError, OSError) as error:
-        return Canaries(0, 0.0, reason=" ".join(str(error).split()))
+        return RecomputedRows(0, 0.0, reason=" ".join(str(error).split()))
     if not places:
-        return Canaries(0, 0.0, reason=f"no image of '{dataset.spec}' has the content that the bank was computed from")
+        return RecomputedRows(
+            0, 0.0, reason=f"no image of '{dataset.spec}' has the content that the bank was computed from"
+        )
     reporter.say(f"loading {backbone.name} (weights {backbone.weights}) to recompute {counted(len(places), 'row')}")
     with reporter.step(f"recomputing {counted(len(places), 'row')}"):
         return _compare(bank, backbone, [position for position, _ in places], np.stack(images))
 
 
-def _compare(bank: Bank, backbone: Backbone, positions: list[int], images: np.ndarray) -> Canaries:
+def _compare(bank: Bank, backbone: Backbone, positions: list[int], images: np.ndarray) -> RecomputedRows:
     engine = load_engine(
         "auto", backbone, bank.taps, batch_size=len(images), precision=bank.recipe["precision"], cache=bank.path.parent
     )
@@ -94,4 +96,4 @@ def _compare(bank: Bank, backbone: Backbone, positions: list[int], images: np.nd
                     f"tap '{tap}' of '{name}' (view {view}) does not match the network's output now: it differs by "
                     f"{differences[place]:.2g} of its largest feature, expected at most {limit:g}"
                 )
-    return Canaries(len(positions), worst, tuple(wrong))
+    return RecomputedRows(len(positions), worst, tuple(wrong))

@@ -18,7 +18,7 @@ from featurebank.system.runtime import ram_limit
 from featurebank.words import counted
 
 
-def original_dataset(bank: Bank) -> Dataset:
+def source_dataset(bank: Bank) -> Dataset:
     """Loads the dataset of a bank as it is now.
 
     Raises:
@@ -42,7 +42,7 @@ def unchanged(
 
     Args:
         bank: the bank.
-        dataset: the dataset of `original_dataset`.
+        dataset: the dataset of `source_dataset`.
         rows: number of images; if there are fewer, all of them.
         seed: seed of the sample.
         splits: the splits to sample from; empty for all.
@@ -65,7 +65,7 @@ def unchanged(
     return pairs
 
 
-class Originals:
+class SourceImages:
     """All images of some splits of a bank, at its network's size, in the order of `bank.ids(split)`, split by split.
 
     The images are decoded once and kept in memory if they need less than half of `--ram`; otherwise each time.
@@ -170,7 +170,7 @@ class Originals:
 
 def _again(bank: Bank) -> Dataset:
     try:
-        return original_dataset(bank)
+        return source_dataset(bank)
     except (FeatureBankError, OSError) as error:
         reason = " ".join(str(error).split())
         message = f"the images of '{bank.name}' cannot be read again: {reason}"

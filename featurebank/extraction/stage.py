@@ -254,7 +254,7 @@ def extract_rows(
     """Adds unlabelled images to their bank, whose other images stay, and opens it.
 
     Args:
-        images: a dataset of `featurebank.dataset.unlabelled.loose_images`.
+        images: a dataset of `featurebank.dataset.unlabelled.unlabelled_images`.
         backbone: the network.
         options: the options of the extraction.
         cache: directory of the banks.
@@ -267,7 +267,7 @@ def extract_rows(
         BankError: the bank cannot be read or written.
 
     Example:
-        >>> bank = extract_rows(loose_images(["a.jpg", "b.jpg"]), backbone, ExtractOptions())  # doctest: +SKIP
+        >>> bank = extract_rows(unlabelled_images(["a.jpg", "b.jpg"]), backbone, ExtractOptions())  # doctest: +SKIP
     """
     options.check(backbone)
     images.fingerprint()

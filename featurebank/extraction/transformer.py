@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from featurebank.backbone import load_backbone
-from featurebank.dataset.unlabelled import UNLABELLED, loose_images
+from featurebank.dataset.unlabelled import UNLABELLED, unlabelled_images
 from featurebank.errors import BankDamagedError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.stage import extract_rows
@@ -90,7 +90,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
             DatasetError: `X` is neither of these, or an image cannot be read.
         """
         slug = re.sub(r"[^a-z0-9]+", "-", self.tap.lower()).strip("-")
-        images = loose_images(X, name=f"{UNLABELLED}-{slug}")  # one bank per tap: other taps may have other images
+        images = unlabelled_images(X, name=f"{UNLABELLED}-{slug}")  # one bank per tap: other taps may have other images
         bank = extract_rows(images, self._load(), self._options(), cache=self.cache)
         places = {digest: place for place, digest in enumerate(bank.digests().tolist())}
         try:

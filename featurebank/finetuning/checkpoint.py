@@ -17,13 +17,15 @@ from featurebank.system.files import atomic_path
 from featurebank.system.sealed_json import is_whole_archive, seal_archive
 
 _VERSION = 1
+_FORMER_NAMES = {"told": "finished_phases"}
+"""Fields of `TrainingState` that older checkpoints hold under another name."""
 
 _EXPLODED = 10.0
 """The loss explodes if it exceeds this multiple of the first loss and is worse than guessing."""
 _SMOOTHING = 0.2
 
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile)
-"""What zipfile, numpy and json raise on damaged bytes."""
+"""The errors that zipfile, numpy and json raise on damaged bytes."""
 
 Arrays = Mapping[str, Sequence[np.ndarray]]
 """Named lists of arrays."""
@@ -66,7 +68,7 @@ class TrainingState:
     best: dict[str, Any] = field(default_factory=dict)
     """The best epoch (over all phases; 0 is the head) with its value, accuracy and loss."""
     history: dict[str, list[Any]] = field(default_factory=dict)
-    told: list[dict[str, Any]] = field(default_factory=list)
+    finished_phases: list[dict[str, Any]] = field(default_factory=list)
     """The results of the finished phases."""
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
@@ -111,7 +113,7 @@ class Checkpoint:
             return None
         try:
             if is_whole_archive(path) is False:
-                message = "its checksum is another"
+                message = "its checksum does not match its content"
                 raise ValueError(message)
             stored = read_npz(path)
             about = json.loads(stored.pop("state").tobytes())
@@ -121,10 +123,11 @@ class Checkpoint:
         except _DAMAGE as error:
             message = f"it cannot be read ({type(error).__name__})"
             raise ValueError(message) from error
-        if about["version"] != _VERSION or set(about["state"]) != {f.name for f in fields(TrainingState)}:
+        state = {_FORMER_NAMES.get(name, name): value for name, value in about["state"].items()}
+        if about["version"] != _VERSION or set(state) != {f.name for f in fields(TrainingState)}:
             message = "another version of featurebank wrote it"
             raise ValueError(message)
-        return cls(TrainingState(**about["state"]), arrays)
+        return cls(TrainingState(**state), arrays)
 
     def save(self, path: Path) -> None:
         """Writes the file atomically.

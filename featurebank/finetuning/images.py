@@ -8,7 +8,7 @@ from itertools import chain, islice
 import numpy as np
 
 from featurebank.augment import Augmentation, augment
-from featurebank.extraction.source_images import Originals
+from featurebank.extraction.source_images import SourceImages
 from featurebank.system.parallel import ordered_map
 from featurebank.system.runtime import threads
 
@@ -41,7 +41,7 @@ def view_of(seed: int, epoch: int) -> int:
 
 
 def batches(
-    images: Originals, rows: Sequence[np.ndarray], augmentation: Augmentation | None, view: int
+    images: SourceImages, rows: Sequence[np.ndarray], augmentation: Augmentation | None, view: int
 ) -> Iterator[np.ndarray]:
     """Yields batches of images (b, s, s, 3) uint8.
 

@@ -10,13 +10,13 @@ from featurebank.backbone.preprocess import CAFFE
 from featurebank.engine.devices import visible_gpus
 from featurebank.engine.tensorflow import with_policy
 from featurebank.errors import ConfigError
-from featurebank.extraction.source_images import Originals
+from featurebank.extraction.source_images import SourceImages
 
 _LAYER = "preprocessing"
 _CHUNK = 256
 
 
-def normalized(model: Any, images: Originals, preprocessing: str) -> Any:
+def normalized(model: Any, images: SourceImages, preprocessing: str) -> Any:
     """Returns the model with other preprocessing: each channel of the training images gets mean 0 and variance 1.
 
     Args:
@@ -48,7 +48,7 @@ def normalized(model: Any, images: Originals, preprocessing: str) -> Any:
     return copy
 
 
-def channel_moments(images: Originals) -> tuple[np.ndarray, np.ndarray]:
+def channel_moments(images: SourceImages) -> tuple[np.ndarray, np.ndarray]:
     """Returns the mean and standard deviation of each channel over all pixels of all images, (3,) float64 each."""
     total, squares = np.zeros(3), np.zeros(3)
     for start in range(0, len(images), _CHUNK):

@@ -63,11 +63,11 @@ class Loop:
 
     def run(self) -> TrainingState:
         """Trains all phases; afterwards the network has the best weights."""
-        kept = self._kept()
+        checkpoint = self._load_checkpoint()
         self._show()
         while self.state.phase < len(self._task.phases):
-            self._enter(kept)
-            kept = None
+            self._enter(checkpoint)
+            checkpoint = None
             while not self.state.ended:
                 self._epoch()
             self._leave()
@@ -77,7 +77,7 @@ class Loop:
 
     # ------------------------------------------------------------ phases
 
-    def _enter(self, kept: Checkpoint | None) -> None:
+    def _enter(self, checkpoint: Checkpoint | None) -> None:
         """Prepares a phase, at its beginning or from a checkpoint."""
         options, training = self._task.options, self._phase.training
         weights = training.class_weights(self._labels, int(self._task.network.places.max()) + 1)
@@ -85,8 +85,8 @@ class Loop:
         self._task.network.set_momenta(self._phase, steps, options.batch_norm_momentum)
         self._program = phase_step(self._task.network, self._phase, options, weights)
         self._variables = self._task.network.variables(self._phase)
-        if kept:
-            self._restore(kept)
+        if checkpoint:
+            self._restore(checkpoint)
             return
         self._best = self._snapshot()
         self._stopping = EarlyStopping(training.patience, training.min_delta)
@@ -100,12 +100,12 @@ class Loop:
         self._assign(self._best)
         ran = state.history.get("phase", []).count(state.phase + 1)
         improved = state.best["epoch"] > len(state.history.get("phase", [])) - ran
-        state.told.append({**self._phase.record(), "epochs": ran, "improved": improved})
+        state.finished_phases.append({**self._phase.record(), "epochs": ran, "improved": improved})
         left = len(phases) - state.phase - 1
         if left and not improved and not self._task.options.keep_going:
             self._reporter.say(
-                f"phase {state.phase + 1} made nothing better, so that {counted(left, 'more phase')} "
-                f"{'is' if left == 1 else 'are'} not begun (--keep-going goes on)"
+                f"phase {state.phase + 1} brought no improvement, so {counted(left, 'more phase')} "
+                f"{'is' if left == 1 else 'are'} skipped (--keep-going continues)"
             )
             state.phase = len(phases)
         else:
@@ -120,7 +120,7 @@ class Loop:
     def _epoch(self) -> None:
         state = self.state
         if not self._train() or not self._validate():
-            self._exploded()
+            self._handle_explosion()
             return
         state.epoch += 1
         state.forget_epoch()
@@ -152,7 +152,7 @@ class Loop:
         if state.step == steps:
             return
         if options.validate_every and state.step % options.validate_every == 0:
-            result = self._within(steps)
+            result = self._validate_within_epoch(steps)
             self._reporter.say(
                 f"phase {state.phase + 1}, epoch {state.epoch}, step {state.step} of {steps}: loss "
                 f"{state.total / state.seen:.4f}, validation accuracy {result.accuracy:.4f}, loss {result.loss:.4f}"
@@ -163,23 +163,23 @@ class Loop:
                  "val_loss": _plain(result.objective), "val_accuracy": result.accuracy}
             )  # fmt: skip
             self._show()
-        asked = options.checkpoint_every and state.step % options.checkpoint_every == 0
-        if asked or time.perf_counter() >= self._due:
+        requested = options.checkpoint_every and state.step % options.checkpoint_every == 0
+        if requested or time.perf_counter() >= self._due:
             self._save()
 
-    def _within(self, steps: int) -> ValidationResult:
+    def _validate_within_epoch(self, steps: int) -> ValidationResult:
         """Evaluates the model within an epoch, on all validation images or on the next part of them."""
         options = self._task.options
         assert options.validate_every
         if options.validate_on == "all":
-            return self._task.judge()
+            return self._task.evaluate()
         parts = math.ceil(steps / options.validate_every)
-        return self._task.judge(self.state.step // options.validate_every - 1, parts)
+        return self._task.evaluate(self.state.step // options.validate_every - 1, parts)
 
     def _validate(self) -> bool:
         """Evaluates an epoch, and decides whether another one follows; returns False if the loss is not finite."""
         state, training = self.state, self._phase.training
-        result = self._task.judge()
+        result = self._task.evaluate()
         value = result.value(training.monitor)
         if not math.isfinite(value):
             return False
@@ -221,7 +221,7 @@ class Loop:
         """Returns the number of finished epochs in all phases."""
         return len(self.state.history.get("phase", []))
 
-    def _exploded(self) -> None:
+    def _handle_explosion(self) -> None:
         """Handles an explosion: first with a tenth of the learning rate, the second time by ending the phase."""
         state = self.state
         where = f"phase {state.phase + 1}, epoch {state.epoch}, step {state.step}: the loss exploded"
@@ -233,7 +233,7 @@ class Loop:
             line = f"{where} again: the phase ends; try a smaller learning_rate, warmup or global_clipnorm"
             state.ended = True
         else:
-            line = f"{where}: once more from the best weights so far, with a tenth of the learning rate"
+            line = f"{where}: trying again from the best weights so far, with a tenth of the learning rate"
             state.rate, state.retried, state.first, state.smooth = state.rate * _LOWER, True, None, None
         state.notes.append(line)
         self._reporter.warn(line)
@@ -263,29 +263,31 @@ class Loop:
         now = time.perf_counter()
         self._due = now + max(_CHECKPOINT_S, _CHECKPOINT_COST * (now - self._clock))
 
-    def _kept(self) -> Checkpoint | None:
+    def _load_checkpoint(self) -> Checkpoint | None:
         """Loads the checkpoint and its state; returns None if there is no usable one."""
         try:
-            kept = Checkpoint.load(self._place)
+            checkpoint = Checkpoint.load(self._place)
         except ValueError as error:
-            self._reporter.warn(f"the checkpoint '{self._place}' is not used, {error}: the fine-tune begins anew")
-            return None
-        if kept:
-            self.state = kept.state
-            self._reporter.say(
-                f"going on at phase {kept.state.phase + 1}, epoch {kept.state.epoch}, after step {kept.state.step}: "
-                f"{kept.state.seconds:.0f} s were done before"
+            self._reporter.warn(
+                f"the checkpoint '{self._place}' is ignored, because {error}: the fine-tune starts again"
             )
-        return kept
+            return None
+        if checkpoint:
+            self.state = state = checkpoint.state
+            self._reporter.say(
+                f"resuming at phase {state.phase + 1}, epoch {state.epoch}, after step {state.step}: the earlier "
+                f"process trained for {state.seconds:.0f} s"
+            )
+        return checkpoint
 
-    def _restore(self, kept: Checkpoint) -> None:
-        self._assign(kept.arrays["weights"])
-        self._best = kept.arrays["best"]
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        self._assign(checkpoint.arrays["weights"])
+        self._best = checkpoint.arrays["best"]
         flat = [slot for slots in self._program.slots for slot in slots]
-        for slot, value in zip(flat, kept.arrays["slots"], strict=True):
+        for slot, value in zip(flat, checkpoint.arrays["slots"], strict=True):
             slot.assign(value)
-        self._stopping = EarlyStopping(**kept.state.stopping)
-        self._plateau = Plateau(**kept.state.plateau) if kept.state.plateau else None
+        self._stopping = EarlyStopping(**checkpoint.state.stopping)
+        self._plateau = Plateau(**checkpoint.state.plateau) if checkpoint.state.plateau else None
 
 
 def _candidate(result: ValidationResult, monitor: str) -> dict[str, float]:

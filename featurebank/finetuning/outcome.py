@@ -20,36 +20,36 @@ _IMAGES = {"float32": 0, "float16": 1, "bfloat16": 1}
 to images whose two most probable classes are closer than the tolerance of a graft."""
 
 
-def check_start(bank: Bank, run: RunRecord, found: ValidationResult, labels: np.ndarray) -> None:
+def check_start(bank: Bank, run: RunRecord, result: ValidationResult, labels: np.ndarray) -> None:
     """Compares the predictions of a model before its first step with the record of its head's run.
 
     Args:
         bank: the bank with the features of the head.
         run: the head's run.
-        found: the model's result on the validation images.
+        result: the model's result on the validation images.
         labels: (n,) labels of the validation images.
 
     Raises:
         HeadError: the model classifies other images correctly.
     """
-    right = found.probabilities.argmax(axis=1) == labels
+    right = result.probabilities.argmax(axis=1) == labels
     recorded = run.rights()
     if recorded is None:
-        apart = abs(round((found.accuracy - run.metrics["val"]["accuracy"]) * len(labels)))
+        different = abs(round((result.accuracy - run.metrics["val"]["accuracy"]) * len(labels)))
     else:
         clear = True
         if not is_finetuned(run):
-            top = np.sort(found.probabilities, axis=1)[:, -2:]
+            top = np.sort(result.probabilities, axis=1)[:, -2:]
             clear = top[:, 1] - top[:, 0] > 2 * tolerance_of(bank, run.tap)
-        apart = int(((right != recorded) & clear).sum())
+        different = int(((right != recorded) & clear).sum())
     types = {"float32"} if is_finetuned(run) else {bank.tap_dtype(run.tap), bank.recipe["precision"]}
     allowed = max(_IMAGES[kind] for kind in types)
-    if apart > allowed:
+    if different > allowed:
         message = (
-            f"epoch 0 is not the head: the grafted model has validation accuracy {found.accuracy:.4f}, run {run.run} "
-            f"{run.metrics['val']['accuracy']:.4f}, and {counted(apart, 'image is', 'images are')} judged otherwise "
-            f"(allowed: {allowed}); look "
-            "at the bank with 'featurebank cache verify --canaries 8'"
+            f"the grafted model does not reproduce its head: its validation accuracy is {result.accuracy:.4f}, that of "
+            f"run {run.run} is {run.metrics['val']['accuracy']:.4f}, and "
+            f"{counted(different, 'image is', 'images are')} classified differently (allowed: {allowed}); check the "
+            "bank with 'featurebank cache verify --canaries 8'"
         )
         raise HeadError(message)
 
@@ -66,7 +66,7 @@ def gain(
         labels: (n,) labels of the validation images.
         seconds: the duration of the fine-tune.
     """
-    before, after = (said.probabilities.argmax(axis=1) == labels for said in (start, end))
+    before, after = (result.probabilities.argmax(axis=1) == labels for result in (start, end))
     difference, low, high = paired_gain(before, after)
     p_value = mcnemar(int((before & ~after).sum()), int((after & ~before).sum()))
     return {
@@ -77,10 +77,10 @@ def gain(
 
 def _worth(difference: float, low: float, high: float, seconds: float, *, same: bool) -> str:
     if same:
-        return f"not worth it: in {seconds:.0f} s no epoch was better than the head, and the model is the head's"
-    told = (
+        return f"not worth it: in {seconds:.0f} s no epoch was better than the head, so the model equals the head"
+    change = (
         f"{difference * 100:+.1f} points of validation accuracy (95 % interval {low * 100:+.1f} to {high * 100:+.1f})"
     )
     if low > 0:
-        return f"worth it: {told} for {seconds:.0f} s"
-    return f"not shown to be worth it: {told} for {seconds:.0f} s; the interval has 0 in it, so it may be chance"
+        return f"worth it: {change} for {seconds:.0f} s"
+    return f"not shown to be worth it: {change} for {seconds:.0f} s; the interval contains 0, so it may be chance"

@@ -32,7 +32,7 @@ class TrainedModel:
         self.places = _places(model)
         for number, state in enumerate(self._seed_states()):
             state.assign(np.array([options.seed * 1000 + number, 0], np.uint32))
-        self._judge: Any = None
+        self._forward: Any = None
         self._momenta = {
             layer.name: layer.momentum for layer in model.layers if type(layer).__name__ == "BatchNormalization"
         }
@@ -60,18 +60,18 @@ class TrainedModel:
         known = {id(variable) for variable in found}
         return found + [state for state in self._seed_states() if id(state) not in known]
 
-    def judge(self, images: np.ndarray) -> np.ndarray:
+    def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns the probabilities (b, classes) float32 of images (b, s, s, 3) uint8."""
         tf = import_tensorflow()
-        if self._judge is None:
+        if self._forward is None:
             spec = tf.TensorSpec((None, *self.model.input.shape[1:]), tf.uint8)
 
             @tf.function(input_signature=[spec], autograph=False)  # type: ignore[untyped-decorator]
-            def judge(x: Any) -> Any:
+            def forward(x: Any) -> Any:
                 return tf.cast(self.model(tf.cast(x, tf.float32), training=False), tf.float32)
 
-            self._judge = judge.get_concrete_function()
-        return np.asarray(self._judge(tf.constant(images)).numpy())
+            self._forward = forward.get_concrete_function()
+        return np.asarray(self._forward(tf.constant(images)).numpy())
 
     def _seed_states(self) -> list[Any]:
         weights = {id(weight) for weight in self.training.weights}

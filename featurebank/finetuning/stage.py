@@ -18,7 +18,7 @@ from featurebank.bank import Bank, open_bank
 from featurebank.bank.locks.claims import hold_run
 from featurebank.bank.maintenance.unfinished import CHECKPOINT
 from featurebank.errors import ConfigError
-from featurebank.extraction.source_images import Originals
+from featurebank.extraction.source_images import SourceImages
 from featurebank.finetuning.checkpoint import TrainingState
 from featurebank.finetuning.input_scaling import check_mixed, mixed, normalized
 from featurebank.finetuning.loop import Loop
@@ -26,7 +26,7 @@ from featurebank.finetuning.options import FinetuneOptions, read_options
 from featurebank.finetuning.outcome import check_start, gain
 from featurebank.finetuning.phases import ALL, Phase, describe, describe_batch_norm, plan_phases
 from featurebank.finetuning.program import TrainedModel
-from featurebank.finetuning.task import Task, ValidationResult, judge
+from featurebank.finetuning.task import Task, ValidationResult, predict_rows
 from featurebank.fitting.data import check_splits
 from featurebank.grafting.formats import KerasFormat
 from featurebank.grafting.metadata import About
@@ -92,58 +92,58 @@ def run_finetune(
         check_tensorboard()
     start, bank = find_start(run, bank, reporter)
     stage = _Finetune(start, bank, options, reporter)
-    done = stage.done()
-    if not done:
+    finished = stage.find_finished()
+    if not finished:
         with hold_run(bank.path / "runs", stage.name, reporter.say):
-            done = stage.done()  # another process may just have finished it
-            if not done:
+            finished = stage.find_finished()  # another process may just have finished it
+            if not finished:
                 return stage.run(backbone, tensorboard)
     if tensorboard:
-        write_tensorboard([done], tensorboard)
-    return done
+        write_tensorboard([finished], tensorboard)
+    return finished
 
 
 class _Finetune:
     """One fine-tune."""
 
-    def __init__(self, start: RunRecord, bank: Bank, given: FinetuneOptions, reporter: Reporter) -> None:
-        self._start, self._bank, self._given, self._reporter = start, bank, given, reporter
+    def __init__(self, start: RunRecord, bank: Bank, requested: FinetuneOptions, reporter: Reporter) -> None:
+        self._start, self._bank, self._requested, self._reporter = start, bank, requested, reporter
         self._options = replace(
-            given, batch_norm=given.batch_norm or recorded_batch_norm(bank.recipe, bank.manifest.source)
+            requested, batch_norm=requested.batch_norm or recorded_batch_norm(bank.recipe, bank.manifest.source)
         )
         self._directory = bank.path / "runs"
-        self.name = self._named(bank)
+        self.name = self._find_name(bank)
 
-    def _named(self, bank: Bank) -> str:
+    def _find_name(self, bank: Bank) -> str:
         """Returns the run's id; if an earlier version began the fine-tune, the id of that version."""
         names = [_run_id(self._start, bank_digest, self._options) for bank_digest in (bank.former_digest, bank.digest)]
-        begun = any((self._directory / f"{names[0]}{suffix}").is_file() for suffix in (".json", CHECKPOINT))
-        return names[0] if begun else names[1]
+        exists = any((self._directory / f"{names[0]}{suffix}").is_file() for suffix in (".json", CHECKPOINT))
+        return names[0] if exists else names[1]
 
-    def done(self) -> RunRecord | None:
+    def find_finished(self) -> RunRecord | None:
         """Returns the run if it is finished and its model file is unchanged."""
-        found = read_run(self._directory / f"{self.name}.json")
-        if found and found.saved_path.is_file() and digest.of_file(found.saved_path) == found.weights:
+        run = read_run(self._directory / f"{self.name}.json")
+        if run and run.saved_path.is_file() and digest.of_file(run.saved_path) == run.weights:
             self._reporter.say(f"fine-tuned before: run {self.name}")
-            return found
+            return run
         return None
 
     def run(self, backbone: Backbone | None, tensorboard: Path | None) -> RunRecord:
         check_splits(self._bank)
         self._reporter.say(f"fine-tuning from run {self._start.run}: {self._start.spec} on {self._start.tap}")
         graft = grafted(self._bank, self._start, backbone=backbone, proof=False, form="layers")
-        model = _copied(graft.model) if backbone else graft.model
+        model = _copy(graft.model) if backbone else graft.model
         phases = plan_phases(model, self._options)
         if self._options.normalize and phases[0].name != ALL:
             message = f"normalize changes what the first layer gets, but phase 1 is '{phases[0].name}': unfreeze 'all'"
             raise ConfigError(message)
         for line in [*describe(model, phases), self._batch_norm(model, phases)]:
             self._reporter.say(line)
-        train, val = (Originals(self._bank, [split], reporter=self._reporter) for split in ("train", "val"))
-        head = Task(TrainedModel(model, self._options), train, val, phases, self._options).judge()
+        train, val = (SourceImages(self._bank, [split], reporter=self._reporter) for split in ("train", "val"))
+        head = Task(TrainedModel(model, self._options), train, val, phases, self._options).evaluate()
         check_start(self._bank, self._start, head, val.labels)
         self._reporter.say(f"epoch 0, the head: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
-        trained = self._prepared(model, train)
+        trained = self._prepare(model, train)
         task = Task(TrainedModel(trained, self._options), train, val, phases, self._options)
         place = self._directory / f"{self.name}{CHECKPOINT}"
         with contextlib.ExitStack() as stack:
@@ -153,43 +153,43 @@ class _Finetune:
                 board.show_graph(model)
             state = Loop(task, head, place, self._reporter, board).run()
             if trained is not model and state.best["epoch"]:
-                model = _as_before(trained, model) if self._options.mixed_precision else trained
-            run = self._finished(_Ended(model, task, state, head), graft.about)
+                model = _in_own_precision(trained, model) if self._options.mixed_precision else trained
+            run = self._save(_Outcome(model, task, state, head), graft.about)
             if board:
                 board.finish(run)
         return run
 
     def _batch_norm(self, model: Any, phases: Sequence[Phase]) -> str:
-        why = "as asked for" if self._given.batch_norm else f"the default of {self._bank.recipe['backbone']}"
+        why = "as asked for" if self._requested.batch_norm else f"the default of {self._bank.recipe['backbone']}"
         return describe_batch_norm(model, phases, str(self._options.batch_norm), why)
 
-    def _prepared(self, model: Any, train: Originals) -> Any:
+    def _prepare(self, model: Any, train: SourceImages) -> Any:
         """Returns the model to train: the same one, or a changed copy of it."""
         if self._options.normalize:
             model = normalized(model, train, self._bank.recipe["preprocessing"])
         return mixed(model) if self._options.mixed_precision else model
 
-    def _finished(self, ended: _Ended, about: About) -> RunRecord:
+    def _save(self, outcome: _Outcome, about: About) -> RunRecord:
         """Writes the model, then the record, and finally deletes the checkpoint."""
-        found, state = ended.judged(self._options), ended.state
+        result, state = outcome.evaluate(self._options), outcome.state
         run = RunRecord(
-            run=self.name, head=FINETUNE, params={"from": self._start.run, **self._given.params()},
+            run=self.name, head=FINETUNE, params={"from": self._start.run, **self._requested.params()},
             tap=self._start.tap, seed=self._options.seed, seconds=round(state.seconds, 6),
-            metrics=ended.metrics(found), bank=self._bank.digest,
+            metrics=outcome.metrics(result), bank=self._bank.digest,
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), notes=tuple(state.notes),
-            history={**state.history, "best_epoch": state.best["epoch"]}, parameters=ended.model.count_params(),
-            right=pack(found.probabilities.argmax(axis=1) == ended.task.val.labels), directory=self._bank.path,
+            history={**state.history, "best_epoch": state.best["epoch"]}, parameters=outcome.model.count_params(),
+            right=pack(result.probabilities.argmax(axis=1) == outcome.task.val.labels), directory=self._bank.path,
             finetune={
-                "from": self._start.run, "phases": state.told, "batch_norm": self._options.batch_norm,
-                "epoch_0": ended.head.epoch_0(),
-                "gain": gain(self._start, ended.head, found, ended.task.val.labels, state.seconds),
+                "from": self._start.run, "phases": state.finished_phases, "batch_norm": self._options.batch_norm,
+                "epoch_0": outcome.head.epoch_0(),
+                "gain": gain(self._start, outcome.head, result, outcome.task.val.labels, state.seconds),
             },
         )  # fmt: skip
         text = replace(
             about, head=str(run.spec), run=run.run, metrics=run.metrics, proof=None, format="keras"
         ).to_text()  # fmt: skip
         with atomic_path(run.saved_path) as temporary:
-            KerasFormat().write(ended.model, temporary, text)
+            KerasFormat().write(outcome.model, temporary, text)
         run = replace(run, weights=digest.of_file(run.saved_path))
         run.save()
         (self._directory / f"{self.name}{CHECKPOINT}").unlink(missing_ok=True)
@@ -197,7 +197,7 @@ class _Finetune:
 
 
 @dataclass(frozen=True)
-class _Ended:
+class _Outcome:
     """A fine-tune after its last phase."""
 
     model: Any
@@ -206,23 +206,23 @@ class _Ended:
     state: TrainingState
     head: ValidationResult
 
-    def judged(self, options: FinetuneOptions) -> ValidationResult:
+    def evaluate(self, options: FinetuneOptions) -> ValidationResult:
         """Returns the validation result of the model; if no epoch was better, that of the head."""
         return (
-            replace(self.task, network=TrainedModel(self.model, options)).judge()
+            replace(self.task, network=TrainedModel(self.model, options)).evaluate()
             if self.state.best["epoch"]
             else self.head
         )
 
-    def metrics(self, found: ValidationResult) -> dict[str, dict[str, Any]]:
+    def metrics(self, result: ValidationResult) -> dict[str, dict[str, Any]]:
         """Returns the metrics for the run's record."""
         labels = self.task.val.labels
-        val = metrics.scores(found.probabilities, labels)
+        val = metrics.scores(result.probabilities, labels)
         val["accuracy_interval"] = list(proportion_interval(val["accuracy"], len(labels)))
         train = self.task.train
         rows = np.arange(min(_SCORED, len(train)))
-        said = judge(TrainedModel(self.model, self.task.options), train, rows)
-        return {"train": dict(metrics.short_scores(said, train.labels[rows])), "val": val}
+        probabilities = predict_rows(TrainedModel(self.model, self.task.options), train, rows)
+        return {"train": dict(metrics.short_scores(probabilities, train.labels[rows])), "val": val}
 
 
 def find_start(run: RunRecord | str, bank: Bank | None, reporter: Reporter) -> tuple[RunRecord, Bank]:
@@ -254,7 +254,7 @@ def _run_id(start: RunRecord, bank_digest: str, options: FinetuneOptions) -> str
     return digest.of_recipe(recipe)[:10]
 
 
-def _copied(model: Any) -> Any:
+def _copy(model: Any) -> Any:
     """Returns a copy, so that the caller's network is not changed."""
     import keras
 
@@ -263,7 +263,7 @@ def _copied(model: Any) -> Any:
     return copy
 
 
-def _as_before(trained: Any, model: Any) -> Any:
+def _in_own_precision(trained: Any, model: Any) -> Any:
     """Returns the model in its own precision, with the weights of the trained one."""
     model.set_weights(trained.get_weights())
     return model

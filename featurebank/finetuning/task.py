@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from featurebank import metrics
-from featurebank.extraction.source_images import Originals
+from featurebank.extraction.source_images import SourceImages
 from featurebank.finetuning.images import batches
 from featurebank.finetuning.options import FinetuneOptions
 from featurebank.finetuning.phases import Phase
 from featurebank.finetuning.program import TrainedModel
 
-_JUDGED = 32
+_BATCH = 32
 """Images per forward pass."""
 _TIE = 1e-7
 """Weight of the loss relative to the accuracy: less than one image."""
@@ -48,12 +48,12 @@ class Task:
     """The model, data, phases and options of a fine-tune."""
 
     network: TrainedModel
-    train: Originals
-    val: Originals
+    train: SourceImages
+    val: SourceImages
     phases: Sequence[Phase]
     options: FinetuneOptions
 
-    def judge(self, part: int = 0, parts: int = 1) -> ValidationResult:
+    def evaluate(self, part: int = 0, parts: int = 1) -> ValidationResult:
         """Evaluates the model on the validation images, or on one of several equal parts of them.
 
         Args:
@@ -64,16 +64,18 @@ class Task:
         rows = np.array_split(np.arange(len(self.val)), parts)[part]
         if not len(rows):  # there are fewer images than parts
             rows = np.arange(len(self.val))
-        said, labels = judge(self.network, self.val, rows), self.val.labels[rows]
-        loss, share = _loss(said, labels), float(self.options.label_smoothing)
-        even = _even_loss(said[:, self.network.places >= 0]) if share else 0.0
-        return ValidationResult(said, metrics.accuracy(said, labels), loss, (1 - share) * loss + share * even)
+        probabilities, labels = predict_rows(self.network, self.val, rows), self.val.labels[rows]
+        loss, share = _loss(probabilities, labels), float(self.options.label_smoothing)
+        even = _even_loss(probabilities[:, self.network.places >= 0]) if share else 0.0
+        return ValidationResult(
+            probabilities, metrics.accuracy(probabilities, labels), loss, (1 - share) * loss + share * even
+        )
 
 
-def judge(network: TrainedModel, images: Originals, rows: np.ndarray) -> np.ndarray:
+def predict_rows(network: TrainedModel, images: SourceImages, rows: np.ndarray) -> np.ndarray:
     """Returns the probabilities (m, classes) float64 of the images in some rows, (m,) int."""
-    blocks = [rows[start : start + _JUDGED] for start in range(0, len(rows), _JUDGED)]
-    return np.concatenate([network.judge(batch) for batch in batches(images, blocks, None, 0)]).astype(np.float64)
+    blocks = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+    return np.concatenate([network.predict(batch) for batch in batches(images, blocks, None, 0)]).astype(np.float64)
 
 
 def _even_loss(probabilities: np.ndarray) -> float:

@@ -19,7 +19,7 @@ from featurebank.errors import FeatureBankError, HeadError, RamLimitError
 from featurebank.fitting.data import TrainingData
 from featurebank.fitting.scoring import score
 from featurebank.fitting.spec import HeadSpec
-from featurebank.heads.base import Told
+from featurebank.heads.base import FitResult
 from featurebank.heads.families import Family
 from featurebank.heads.memory import check_memory, is_shortage
 from featurebank.system.runtime import limited_blas, limited_openmp, ram_limit, set_ram, side_by_side
@@ -100,7 +100,7 @@ def _fit_side_by_side(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData,
 
     backend, _ = get_active_backend(prefer="threads")
     _, jobs = get_active_backend()  # None where the user has not set it; a preference would hide that
-    with side_by_side() as count, _collected_warnings() as caught:
+    with side_by_side() as count, _collect_warnings() as caught:
         work = _Work(data, caught)
         heads = {i: spec.make(seed) for i, (spec, seed) in enumerate(specs)}
         usual = count if getattr(backend, "default_n_jobs", 1) == 1 else -1
@@ -133,13 +133,13 @@ class _Work:
     """The work of the threads of `_fit_side_by_side`, with the queue of their results."""
 
     data: TrainingData
-    caught: _Caught
-    told: queue.SimpleQueue[tuple[int, Fitted] | BaseException] = field(default_factory=queue.SimpleQueue)
+    caught: _ThreadWarnings
+    results: queue.SimpleQueue[tuple[int, Fitted] | BaseException] = field(default_factory=queue.SimpleQueue)
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def next(self) -> tuple[int, Fitted]:
         """Waits for the next result and returns it; raises an error of joblib, for example if a process died."""
-        found = self.told.get()
+        found = self.results.get()
         if isinstance(found, BaseException):
             raise found
         return found
@@ -147,7 +147,7 @@ class _Work:
     def end(self, done: Future[None]) -> None:
         """Reports that no more results follow, because the caller would otherwise wait forever."""
         if not done.cancelled():
-            self.told.put(done.exception() or RuntimeError("joblib returned fewer results than there are heads"))
+            self.results.put(done.exception() or RuntimeError("joblib returned fewer results than there are heads"))
 
     def do_all(self, heads: dict[int, Any], backend: Any, jobs: int) -> None:
         """Fits all heads piece by piece on a joblib backend."""
@@ -164,7 +164,7 @@ class _Work:
         parallel = Parallel(jobs, backend=backend, batch_size=1, return_as=as_done)
         for results in parallel(delayed(do)(piece) for piece in pieces()):
             for result in results:
-                self.told.put(result)
+                self.results.put(result)
 
     def do(self, piece: dict[int, Any]) -> Sequence[tuple[int, Fitted]]:
         """Fits the heads of a piece and always reports a result for each: otherwise the caller would wait forever.
@@ -178,18 +178,18 @@ class _Work:
             with limited_openmp():
                 for place, seconds, error in self._path(list(piece.values())):
                     position = order[place]
-                    self.told.put((position, self._judged(piece.pop(position), seconds, together, error)))
+                    self.results.put((position, self._result(piece.pop(position), seconds, together, error)))
                     if self.stopped.is_set():
                         break
         except Exception as error:  # noqa: BLE001 - an error of a library is the result of these runs; others continue
             for position, head in piece.items():
-                self.told.put((position, _failed(head, 0.0, together, error)))
+                self.results.put((position, _failed(head, 0.0, together, error)))
         return ()
 
-    def _path(self, heads: list[Any]) -> Iterator[Told]:
+    def _path(self, heads: list[Any]) -> Iterator[FitResult]:
         yield from type(heads[0]).fit_path(heads, self.data.shared, (self.data.X_val, self.data.y_val))
 
-    def _judged(self, head: Any, seconds: float, together: int, error: Exception | None) -> Fitted:
+    def _result(self, head: Any, seconds: float, together: int, error: Exception | None) -> Fitted:
         notes = tuple(sorted(self.caught.lines))
         self.caught.lines = set()
         try:
@@ -203,22 +203,22 @@ class _Work:
 def _fit_elsewhere(data: TrainingData, ram: int, piece: dict[int, Any]) -> list[tuple[int, Fitted]]:
     """Fits a piece's heads in another process, which computes anew what heads share, and returns all results."""
     set_ram(ram)
-    with side_by_side(), _collected_warnings() as caught:
+    with side_by_side(), _collect_warnings() as caught:
         count, work = len(piece), _Work(data, caught)
         work.do(piece)
         return [work.next() for _ in range(count)]
 
 
-class _Caught(threading.local):
+class _ThreadWarnings(threading.local):
     """The warnings of the head that the current thread fits."""
 
     lines: set[str]
 
 
 @contextlib.contextmanager
-def _collected_warnings() -> Iterator[_Caught]:
+def _collect_warnings() -> Iterator[_ThreadWarnings]:
     """Collects warnings per thread; `warnings.catch_warnings(record=True)` would mix those of parallel heads."""
-    caught = _Caught()
+    caught = _ThreadWarnings()
 
     def take(message: Warning | str, *args: Any, **kwargs: Any) -> None:
         if hasattr(caught, "lines"):

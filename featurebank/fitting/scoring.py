@@ -37,7 +37,7 @@ def score(head: Any, data: TrainingData) -> Scores:
     """
     X, y = data.X[:SCORED_TRAINING_ROWS], data.y[:SCORED_TRAINING_ROWS]
     detail("scoring")  # convolutions take long
-    train, val = judged(head, X, y, data.classes), _validated(head, data)
+    train, val = evaluate(head, X, y, data.classes), _evaluate_validation(head, data)
     scores = val.scores()
     scores["accuracy_interval"] = list(proportion_interval(scores["accuracy"], scores["images"]))
     result = Scores(train=train.short_scores(), val=scores)
@@ -46,7 +46,7 @@ def score(head: Any, data: TrainingData) -> Scores:
     return result
 
 
-def judged(head: Any, X: Features, y: np.ndarray, classes: int) -> metrics.Judged:
+def evaluate(head: Any, X: Features, y: np.ndarray, classes: int) -> metrics.ImageScores:
     """Evaluates a fitted head on images, in blocks that limit the memory for probabilities.
 
     Args:
@@ -59,21 +59,23 @@ def judged(head: Any, X: Features, y: np.ndarray, classes: int) -> metrics.Judge
         HeadError: its probabilities are not finite.
     """
     parts = [(X[rows], y[rows]) for rows in row_blocks(len(y), classes, BLOCK)] or [(X, y)]
-    return metrics.Judged.joined([_judged(head, head.predict_proba(part), labels, classes) for part, labels in parts])
+    return metrics.ImageScores.joined(
+        [_image_scores(head, head.predict_proba(part), labels, classes) for part, labels in parts]
+    )
 
 
-def _judged(head: Any, probabilities: np.ndarray, labels: np.ndarray, classes: int) -> metrics.Judged:
+def _image_scores(head: Any, probabilities: np.ndarray, labels: np.ndarray, classes: int) -> metrics.ImageScores:
     if not np.isfinite(probabilities).all():
         message = "its probabilities are not finite"
         raise HeadError(message)
-    return metrics.Judged.of(align(probabilities, head.classes_, classes), labels)
+    return metrics.ImageScores.of(align(probabilities, head.classes_, classes), labels)
 
 
-def _validated(head: Any, data: TrainingData) -> metrics.Judged:
+def _evaluate_validation(head: Any, data: TrainingData) -> metrics.ImageScores:
     if head.saw_validation:
         probabilities = head.predict_validation(np.asarray(data.in_memory.X_val), data.y_val)
-        return _judged(head, probabilities, data.y_val, data.classes)
-    return judged(head, data.X_val, data.y_val, data.classes)
+        return _image_scores(head, probabilities, data.y_val, data.classes)
+    return evaluate(head, data.X_val, data.y_val, data.classes)
 
 
 def align(probabilities: np.ndarray, present: np.ndarray, classes: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from featurebank.dataset import Dataset
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.dataset.readers.walk import image_files
-from featurebank.dataset.unlabelled import loose_images
+from featurebank.dataset.unlabelled import unlabelled_images
 from featurebank.errors import ArchiveError, ConfigError, DatasetError, FeatureBankError
 from featurebank.grafting.formats import Format, format_of
 from featurebank.grafting.metadata import About, about_from_text
@@ -192,7 +192,7 @@ def predict(
     existing = [image for image in items if not _is_missing(image)] if isinstance(items, list) else items
     predictions: Iterator[Prediction] = iter(())
     if len(existing) or not len(items):
-        dataset = loose_images(existing)
+        dataset = unlabelled_images(existing)
         loaded = model if isinstance(model, LoadedModel) else load_model(model)
         answers = run_images(loaded, dataset, range(len(dataset)), "predict", batch_size=batch_size, reporter=reporter)
         predictions = (_prediction(dataset.ids[index], answer, loaded.classes, top) for index, answer in answers)

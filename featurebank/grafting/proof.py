@@ -11,7 +11,7 @@ import numpy as np
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
-from featurebank.extraction.source_images import original_dataset, unchanged
+from featurebank.extraction.source_images import source_dataset, unchanged
 from featurebank.grafting.metadata import Proof
 
 IMAGES = 16
@@ -44,7 +44,7 @@ def sample_of(bank: Bank, tap: str, backbone: Backbone, splits: Sequence[str]) -
         DatasetError: the images no longer exist, or have changed.
     """
     try:
-        dataset = original_dataset(bank)
+        dataset = source_dataset(bank)
         places = unchanged(bank, dataset, IMAGES, splits=splits)
         images = [backbone.resize(dataset.image(index, backbone.levels)) for _, index in places]
         reason = f"no image of '{dataset.spec}' is still that of the bank"

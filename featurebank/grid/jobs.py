@@ -24,7 +24,7 @@ class Rung:
     epochs: int
 
     @property
-    def told(self) -> tuple[int, int, int]:
+    def as_tuple(self) -> tuple[int, int, int]:
         """The rung as in a run's record."""
         return self.number, self.of, self.epochs
 
@@ -62,4 +62,4 @@ def plan(specs: Iterable[HeadSpec], options: GridOptions, bank: Bank) -> list[Jo
 
 def job(spec: HeadSpec, seed: int, bank: Bank, *, fold: Fold | None = None, rung: Rung | None = None) -> Job:
     """Returns one job, with its run's id."""
-    return Job(run_id(spec, seed, bank, fold=fold, rung=rung.told if rung else None), spec, seed, fold, rung)
+    return Job(run_id(spec, seed, bank, fold=fold, rung=rung.as_tuple if rung else None), spec, seed, fold, rung)

@@ -80,7 +80,7 @@ class Journal:
 
     def show(self) -> None:
         """Shows the best heads so far."""
-        self._reporter.standing(self._ranking.rows())
+        self._reporter.ranking(self._ranking.rows())
 
     def first_without_weights(self) -> RunRecord | None:
         """Returns the run that ranks first, if its weights are missing.
@@ -153,6 +153,6 @@ class Journal:
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), together=fitted.together,
             parameters=fitted.parameters, right=fitted.right,
             history=fitted.history, failure=fitted.failure, notes=fitted.notes, fold=job.fold,
-            rung=job.rung.told if job.rung else None, views=job.spec.views, name=job.spec.name,
+            rung=job.rung.as_tuple if job.rung else None, views=job.spec.views, name=job.spec.name,
             directory=self._bank.path, revision=job.spec.revision,
         )  # fmt: skip

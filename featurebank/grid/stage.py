@@ -22,7 +22,7 @@ from featurebank.grid.journal import Journal
 from featurebank.grid.options import GridOptions
 from featurebank.grid.search import RUNGS, racers, rung_jobs, sample, winners
 from featurebank.grid.time_budget import Clock
-from featurebank.grid.worker import Workshop
+from featurebank.grid.worker import JobRunner
 from featurebank.runs.ranking import ranked
 from featurebank.runs.run import RunRecord
 from featurebank.system.progress import SILENT, Reporter
@@ -93,7 +93,7 @@ def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter 
     protocol = 1 if first_fold is None else first_fold.protocol
     journal = Journal(bank, reporter, protocol)
     with Claims(bank.path / "runs", reporter.warn) as claims:
-        stage = _GridRun(bank, options, journal, Workshop(bank, journal, claims, clock, reporter), reporter)
+        stage = _GridRun(bank, options, journal, JobRunner(bank, journal, claims, clock, reporter), reporter)
         jobs = stage.race(specs) if options.search == "halving" else stage.all(specs)
         results = [journal.runs[job.run] for job in jobs if job.run in journal.runs]
         _refuse_nothing(results, jobs, options)
@@ -111,8 +111,16 @@ def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter 
 class _GridRun:
     """One call of `train_heads`."""
 
-    def __init__(self, bank: Bank, options: GridOptions, journal: Journal, shop: Workshop, reporter: Reporter) -> None:
-        self._bank, self._options, self._journal, self._shop, self._reporter = bank, options, journal, shop, reporter
+    def __init__(
+        self, bank: Bank, options: GridOptions, journal: Journal, runner: JobRunner, reporter: Reporter
+    ) -> None:
+        self._bank, self._options, self._journal, self._runner, self._reporter = (
+            bank,
+            options,
+            journal,
+            runner,
+            reporter,
+        )
         self._trained = False
 
     def all(self, specs: Sequence[HeadSpec]) -> list[Job]:
@@ -150,19 +158,19 @@ class _GridRun:
             if isinstance(self._options.folds, int) and (few := check_folds(self._bank, self._options.folds)):
                 self._reporter.warn(few)
         self._trained = self._trained or missing > 0
-        self._shop.train(jobs, what=what)
+        self._runner.train(jobs, what=what)
 
     def keep_best(self, runs: Sequence[RunRecord]) -> None:
         """Ensures that the weights of the run that ranks first are saved, if this call trained anything."""
         if self._trained and not self._options.folds and runs:
-            self._shop.train_again()
+            self._runner.train_again()
 
     def on_own_split(self, runs: Sequence[RunRecord]) -> list[RunRecord]:
         """Trains the best head of the cross-validation on the bank's own split, and returns its run."""
         if not self._options.folds or runs[0].failure or runs[0].rung:
             return []
         planned = job(runs[0].spec, self._options.chosen_seeds()[0], self._bank)
-        self._shop.train([planned], what="best head", keep=True)
+        self._runner.train([planned], what="best head", keep=True)
         return [self._journal.runs[planned.run]] if planned.run in self._journal.runs else []
 
 

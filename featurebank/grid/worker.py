@@ -27,7 +27,7 @@ class _OutOfTimeError(Exception):
     """The budget ended during a piece."""
 
 
-class Workshop:
+class JobRunner:
     """Trains jobs on a bank.
 
     Args:
@@ -44,7 +44,7 @@ class Workshop:
         self._speed = Speed()
         self._images: tuple[str, int, FoldedImages] | None = None
         self._data: tuple[str, int, Fold | None, TrainingData] | None = None
-        self._told_unseen = False
+        self._warned_of_unseen = False
         self._epochs = 0
 
     def train(self, jobs: Sequence[Job], *, what: str = "heads", keep: bool = False) -> None:
@@ -186,12 +186,12 @@ class Workshop:
                     self._images = tap, views, FoldedImages(self._bank, tap, views)
                 data = self._images[2].data(fold)
             self._data = tap, views, fold, data
-            self._tell_unseen(data)
+            self._warn_of_unseen(data)
         return self._data[3]
 
-    def _tell_unseen(self, data: TrainingData) -> None:
-        if not self._told_unseen and (unseen := data.unseen(self._bank.classes)):
+    def _warn_of_unseen(self, data: TrainingData) -> None:
+        if not self._warned_of_unseen and (unseen := data.unseen(self._bank.classes)):
             self._reporter.warn(
                 f"no training image of class {enumerate_some(unseen)}: every head misclassifies its images"
             )
-            self._told_unseen = True
+            self._warned_of_unseen = True

@@ -16,7 +16,7 @@ from featurebank.heads.exact.shared import Shared
 from featurebank.heads.inputs import flat_features
 from featurebank.heads.needs import VECTORS
 
-Told = tuple[int, float, Exception | None]
+FitResult = tuple[int, float, Exception | None]
 """The position of a head, the seconds that it took, and why it failed."""
 USUAL_ROUNDS = 100
 MOST_ROUNDS = 10**9
@@ -144,7 +144,7 @@ class Head(ClassifierMixin, BaseEstimator):
     @classmethod
     def fit_path(
         cls, heads: Sequence[Any], shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None
-    ) -> Iterator[Told]:
+    ) -> Iterator[FitResult]:
         """Fits heads of one class and one `path`, telling each as soon as it is fitted.
 
         Args:

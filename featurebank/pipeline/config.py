@@ -162,7 +162,7 @@ def _section(name: str, kind: type[StageOptions], value: Any, problems: list[Fil
     except OptionsError as error:
         wrong = list(error.problems)
     problems += [
-        FileProblem((name, keys.get(one.name, "")), one.told(lambda option: f"'{name}.{keys[option]}'"))
+        FileProblem((name, keys.get(one.name, "")), one.sentence(lambda option: f"'{name}.{keys[option]}'"))
         for one in wrong
     ]
     return None

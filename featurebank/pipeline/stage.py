@@ -23,7 +23,7 @@ from featurebank.runs.run import RunRecord
 from featurebank.runs.selection import evaluate_test, select
 from featurebank.system.progress import SILENT, Reporter
 
-_Made = TypeVar("_Made")
+_Result = TypeVar("_Result")
 _Images = TypeVar("_Images")
 _Network = TypeVar("_Network")
 
@@ -116,10 +116,10 @@ def _run(
         runs = ranked([*runs, tuned])
     chosen = select(runs)
     result = PipelineResult(extraction, runs, chosen, tuned)
-    return _tested(result, reporter) if test else result
+    return _with_test_metrics(result, reporter) if test else result
 
 
-def _tested(result: PipelineResult, reporter: Reporter) -> PipelineResult:
+def _with_test_metrics(result: PipelineResult, reporter: Reporter) -> PipelineResult:
     """Returns a result with the test metrics of its selected run."""
     chosen = evaluate_test(result.extraction.bank, result.chosen, reporter=reporter)
     runs = [chosen if run.run == chosen.run else run for run in result.runs]
@@ -144,7 +144,7 @@ def open_test_once(
         return list(results)
     best = best_of(once, lambda done: done.result.chosen)
     reporter.say(f"variant {best.name} is the best by validation: its test images are opened now")
-    tested = replace(best, result=_tested(best.result, reporter))
+    tested = replace(best, result=_with_test_metrics(best.result, reporter))
     return [tested if done is best else done for done in results]
 
 
@@ -176,16 +176,16 @@ def load_inputs(
     """
     _check_test(variants)
     known: dict[DatasetSection, _Images] = {}
-    wrong: list[tuple[str, FeatureBankError]] = []
+    errors: list[tuple[str, FeatureBankError]] = []
     inputs = []
     for name, pipeline in ((variant.name, variant.pipeline) for variant in variants):
-        images = _tried(wrong, name, partial(load_images, pipeline.dataset, known))
-        network = _tried(wrong, name, partial(load_network, pipeline.extract))
-        _tried(wrong, name, partial(read_grid, pipeline.heads.grid))
+        images = _attempt(errors, name, partial(load_images, pipeline.dataset, known))
+        network = _attempt(errors, name, partial(load_network, pipeline.extract))
+        _attempt(errors, name, partial(read_grid, pipeline.heads.grid))
         if images is not None and network is not None:
             inputs.append((images, network))
-    if wrong:
-        raise _told(wrong, len(variants))
+    if errors:
+        raise _combined_error(errors, len(variants))
     return inputs
 
 
@@ -200,23 +200,23 @@ def _check_test(variants: Sequence[Variant]) -> None:
         raise ConfigError(message)
 
 
-def _tried(wrong: list[tuple[str, FeatureBankError]], name: str, make: Callable[[], _Made]) -> _Made | None:
-    """Returns the result of `make`; if it fails, adds the error and the variant's name to `wrong`."""
+def _attempt(errors: list[tuple[str, FeatureBankError]], name: str, make: Callable[[], _Result]) -> _Result | None:
+    """Returns the result of `make`; if it fails, adds the error and the variant's name to `errors`."""
     try:
         return make()
     except FeatureBankError as error:
-        wrong.append((name, error))
+        errors.append((name, error))
         return None
 
 
-def _told(wrong: Sequence[tuple[str, FeatureBankError]], variants: int) -> FeatureBankError:
+def _combined_error(errors: Sequence[tuple[str, FeatureBankError]], variants: int) -> FeatureBankError:
     """Returns one error for all problems: each once, with the names of its variants unless all of them have it."""
     names: dict[str, list[str]] = {}
-    for name, error in wrong:
+    for name, error in errors:
         names.setdefault(str(error), []).append(name)
-    told = [text if len(of) == variants else f"{_names(of)}: {text}" for text, of in names.items()]
-    kind = type(wrong[0][1]) if len(told) == 1 else ConfigError
-    return kind("\n".join(told))
+    texts = [text if len(of) == variants else f"{_names(of)}: {text}" for text, of in names.items()]
+    kind = type(errors[0][1]) if len(texts) == 1 else ConfigError
+    return kind("\n".join(texts))
 
 
 def _names(names: Sequence[str]) -> str:

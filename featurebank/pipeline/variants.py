@@ -51,14 +51,14 @@ def read_variants(path: str | Path, overrides: Iterable[str] = (), only: Iterabl
     for text in overrides:
         _override(value, own, text)
     found = [
-        parse_pipeline(_laid_over(value, {name: v for name, v in block.items() if name != "name"}), Path(path).parent)
+        parse_pipeline(_merged(value, {name: v for name, v in block.items() if name != "name"}), Path(path).parent)
         for block in own
     ]
-    if problems := list(_told(own, [part if isinstance(part, list) else [] for part in found])):
+    if problems := list(_problem_texts(own, [part if isinstance(part, list) else [] for part in found])):
         raise ConfigError(problem_lines(problems, f"{path}: "))
     pairs = zip(own, found, strict=True)
     variants = [Variant(block.get("name", ""), part) for block, part in pairs if isinstance(part, Pipeline)]
-    return _chosen(variants, list(only), str(path))
+    return _select(variants, list(only), str(path))
 
 
 def _override(value: dict[str, Any], blocks: Sequence[dict[str, Any]], text: str) -> None:
@@ -85,13 +85,13 @@ def _wrong_blocks(blocks: Any) -> Iterator[str]:
     yield from (f"{count} variants have the name '{name}'" for name, count in names.items() if count > 1)
 
 
-def _laid_over(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the sections of a file, or the keys of one section, overridden by those of a variant."""
     merged = dict(below)
     for name, value in own.items():
         under = below.get(name)
         if isinstance(under, dict) and isinstance(value, dict):
-            merged[name] = _laid_over(under, value)
+            merged[name] = _merged(under, value)
         elif value is False and (name == "finetune" or (name in below and not isinstance(under, bool))):
             merged.pop(name, None)
         else:
@@ -99,26 +99,26 @@ def _laid_over(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _told(blocks: Sequence[Mapping[str, Any]], found: Sequence[Sequence[FileProblem]]) -> Iterator[str]:
+def _problem_texts(blocks: Sequence[Mapping[str, Any]], found: Sequence[Sequence[FileProblem]]) -> Iterator[str]:
     """Yields each problem once, with the name of the variant if the variant sets the value."""
     missing = Counter(problem for problems in found for problem in problems)
     texts = set()
     for block, problems in zip(blocks, found, strict=True):
         for problem in problems:
-            everywhere = missing[problem] == len(blocks) and not _gives(block, problem.place)
+            everywhere = missing[problem] == len(blocks) and not _sets(block, problem.place)
             text = problem.text if everywhere or "name" not in block else f"variant '{block['name']}': {problem.text}"
             if text not in texts:
                 texts.add(text)
                 yield text
 
 
-def _gives(block: Mapping[str, Any], place: Sequence[str]) -> bool:
+def _sets(block: Mapping[str, Any], place: Sequence[str]) -> bool:
     """Returns whether a variant itself sets the value at a place."""
     section = block.get(place[0])
     return section is not None and (not isinstance(section, dict) or len(place) == 1 or place[1] in section)
 
 
-def _chosen(variants: list[Variant], only: Sequence[str], path: str) -> list[Variant]:
+def _select(variants: list[Variant], only: Sequence[str], path: str) -> list[Variant]:
     if not only:
         return variants
     names = [variant.name for variant in variants if variant.name]

@@ -48,7 +48,7 @@ def finetuned_model(run: RunRecord) -> Any:
         raise HeadError(message) from error
 
 
-def judged(model: Any, images: np.ndarray) -> np.ndarray:
+def predict_batch(model: Any, images: np.ndarray) -> np.ndarray:
     """Returns the probabilities of a model for a batch, (n, classes) float64.
 
     Args:

@@ -181,7 +181,7 @@ class Ranking:
         return [self._groups[order[-1]] for order in self._order[:count]]
 
     def rows(self, count: int = 5) -> list[BestSoFar]:
-        """Returns the best specifications as `Reporter.standing` shows them."""
+        """Returns the best specifications as `Reporter.ranking` shows them."""
         return [BestSoFar(str(group.spec), group.accuracy, group.seconds) for group in self.top(count)]
 
 

@@ -12,13 +12,13 @@ import numpy as np
 
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, DatasetError, DiskFullError, HeadError, unknown_name
-from featurebank.extraction.source_images import Originals
+from featurebank.extraction.source_images import SourceImages
 from featurebank.fitting.data import TrainingData, read_features
 from featurebank.fitting.fit import Fitted, fit_heads
 from featurebank.fitting.scoring import align
 from featurebank.heads.storage.saving import load_head
 from featurebank.metrics import ACCURACY, Metric, scores_with_intervals
-from featurebank.runs.finetuned import BATCH, finetuned_model, is_finetuned, judged
+from featurebank.runs.finetuned import BATCH, finetuned_model, is_finetuned, predict_batch
 from featurebank.runs.leaderboard import Leaderboard
 from featurebank.runs.openings import opened_before, record_opening
 from featurebank.runs.ranking import RULES, Ranking, in_words, latest_folds, ranked
@@ -179,10 +179,10 @@ def _on_features(bank: Bank, run: RunRecord, reporter: Reporter) -> Callable[[],
 
 def _finetuned(bank: Bank, run: RunRecord, reporter: Reporter) -> Callable[[], np.ndarray]:
     """Returns what gives the probabilities of a fine-tuned model for the test images, (n, classes)."""
-    model, images = finetuned_model(run), Originals(bank, ["test"], reporter=reporter)
+    model, images = finetuned_model(run), SourceImages(bank, ["test"], reporter=reporter)
     rows = range(0, len(images), BATCH)
     return lambda: np.concatenate(
-        [judged(model, images.take(np.arange(r, min(r + BATCH, len(images))))) for r in rows]
+        [predict_batch(model, images.take(np.arange(r, min(r + BATCH, len(images))))) for r in rows]
     )  # fmt: skip
 
 

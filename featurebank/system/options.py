@@ -28,7 +28,7 @@ class OptionProblem(NamedTuple):
     text: str
     """The rest of the sentence after the name, as "is 0: expected a whole number of 1 or more"."""
 
-    def told(self, call: Callable[[str], str] = str) -> str:
+    def sentence(self, call: Callable[[str], str] = str) -> str:
         """Returns the problem as a sentence.
 
         Args:
@@ -82,7 +82,7 @@ class StageOptions:
 def refuse(problems: Iterable[OptionProblem]) -> None:
     """Raises OptionsError if there are problems; repeated ones appear once."""
     if unique := list(dict.fromkeys(problems)):
-        raise OptionsError(problem_lines(problem.told() for problem in unique), unique)
+        raise OptionsError(problem_lines(problem.sentence() for problem in unique), unique)
 
 
 def unreadable(name: str, text: str | None, read: Callable[[str], object]) -> Iterator[OptionProblem]:

@@ -76,7 +76,7 @@ class Reporter:
     def detail(self, text: str) -> None:
         """Shows how far the current piece of the tracked work is, as "epoch 3"."""
 
-    def standing(self, places: Sequence[BestSoFar]) -> None:
+    def ranking(self, places: Sequence[BestSoFar]) -> None:
         """Shows the best heads so far, best first; may be called after every piece of work."""
 
     def say(self, line: str) -> None:
@@ -115,7 +115,7 @@ def _guarded_line(method: Callable[..., None]) -> Callable[..., None]:
 
 
 def _guarded_drawing(method: Callable[..., None]) -> Callable[..., None]:
-    """Wraps `standing` or `detail`."""
+    """Wraps `ranking` or `detail`."""
     show = _guarded_line(method)
 
     @functools.wraps(method)
@@ -169,7 +169,7 @@ def _advance(reporter: Reporter, advance: Advance, count: int) -> None:
 
 
 _GUARDS: dict[str, Callable[[Any], Any]] = {
-    "track": _guarded_block, "step": _guarded_block, "detail": _guarded_drawing, "standing": _guarded_drawing,
+    "track": _guarded_block, "step": _guarded_block, "detail": _guarded_drawing, "ranking": _guarded_drawing,
     "say": _guarded_line, "warn": _guarded_line,
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from featurebank.augment import Augmentation, Drawn, augment, draw
+from featurebank.augment import Augmentation, ViewParameters, augment, draw
 from featurebank.augment.specification import LARGEST
 from featurebank.errors import ConfigError, UnknownNameError
 from featurebank.system import digest
@@ -38,7 +38,7 @@ def smooth(height: int, width: int) -> np.ndarray:
     return np.stack([np.rint(127.5 + 120 * wave) for wave in waves], axis=2).astype(np.uint8)
 
 
-def one(image: np.ndarray, text: str, number: int = 0, view: int = 1) -> tuple[np.ndarray, Drawn]:
+def one(image: np.ndarray, text: str, number: int = 0, view: int = 1) -> tuple[np.ndarray, ViewParameters]:
     """Returns a view of one image and what was drawn for it."""
     augmentation, names = Augmentation.parse(text), digests(number + 1)[number:]
     return augment(image[np.newaxis], augmentation, names, view)[0], draw(augmentation, names[0], view)
@@ -56,7 +56,7 @@ def folded(position: int, size: int) -> int:
     return min(inside, 2 * size - 1 - inside)
 
 
-def reference(image: np.ndarray, drawn: Drawn) -> np.ndarray:
+def reference(image: np.ndarray, drawn: ViewParameters) -> np.ndarray:
     """The affine map in floating point, pixel by pixel, from the matrices that the words describe."""
     height, width = image.shape[:2]
     angle = math.radians(drawn.angle)

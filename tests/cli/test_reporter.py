@@ -51,7 +51,7 @@ def test_the_default_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
     with silent.track("extract", 2, "images") as advance, silent.step("loading"):
         advance(2)
         silent.detail("epoch 1")
-    silent.standing([BestSoFar("knn", 0.9, 1.0)])
+    silent.ranking([BestSoFar("knn", 0.9, 1.0)])
     silent.say("something")
     silent.warn("something")
     assert capfd.readouterr() == ("", "")
@@ -189,7 +189,7 @@ def test_lines_for_a_log_tell_the_best_so_far() -> None:
     found, text, clock = reporter(terminal=False)
     with found.track("heads", 4, "runs") as advance:
         advance(1)
-        found.standing([BestSoFar("knn(metric=[cosine])", 0.875, 1.0), BestSoFar("ridge", 0.5, 1.0)])
+        found.ranking([BestSoFar("knn(metric=[cosine])", 0.875, 1.0), BestSoFar("ridge", 0.5, 1.0)])
         clock.now += 10
         found.tick()
     assert text.getvalue().endswith("; best so far: knn(metric=[cosine]), validation accuracy 0.8750\n")
@@ -197,7 +197,7 @@ def test_lines_for_a_log_tell_the_best_so_far() -> None:
 
 def test_what_is_best_where_nothing_is_tracked() -> None:
     found, text, _ = reporter(terminal=True)
-    found.standing([BestSoFar("knn", 0.9, 1.0)])
+    found.ranking([BestSoFar("knn", 0.9, 1.0)])
     found.tick()
     assert text.getvalue() == ""
 
@@ -242,7 +242,7 @@ start = time.monotonic()
 with reporter.track("heads", 400, "runs") as advance:
     for number in range(400):
         heads = [f"mlp(hidden_units=[512,128], dropout=0.{n}, {'x' * 99})" for n in range(5)]
-        reporter.standing([BestSoFar(head, number / 400, n) for n, head in enumerate(heads)])
+        reporter.ranking([BestSoFar(head, number / 400, n) for n, head in enumerate(heads)])
         advance(1)
         time.sleep(0.0025)
     reporter.say("said while it is drawn")

@@ -9,7 +9,7 @@ from PIL import Image
 import featurebank as fb
 from featurebank.backbone import Backbone
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError
-from featurebank.extraction.source_images import original_dataset
+from featurebank.extraction.source_images import source_dataset
 
 
 def photos(root: Path, classes: tuple[str, ...], each: int, seed: int) -> Path:
@@ -52,7 +52,7 @@ def test_a_bank_finds_both_sources_again(
     bank = fb.extract(fb.load_dataset(ours, test=theirs), lite, cache=tmp_path / "cache")
     assert len(bank.labels("test")) == 6
     assert len(bank.labels("train")) + len(bank.labels("val")) == 36
-    again = original_dataset(bank)
+    again = source_dataset(bank)
     assert again.ids == tuple(fb.load_dataset(ours, test=theirs).ids)
     assert fb.extract(again, lite, cache=tmp_path / "cache").path == bank.path
 

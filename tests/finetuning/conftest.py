@@ -12,7 +12,7 @@ from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank import Bank
 from featurebank.dataset import load_dataset
 from featurebank.extraction import extract
-from featurebank.extraction.source_images import Originals
+from featurebank.extraction.source_images import SourceImages
 from featurebank.grafting import graft
 from featurebank.grid import train_heads
 from featurebank.runs.run import RunRecord
@@ -51,8 +51,8 @@ def model(bank: Bank, head: RunRecord) -> Any:
 
 
 @pytest.fixture(scope="session")
-def train(bank: Bank) -> Originals:
-    return Originals(bank, ["train"])
+def train(bank: Bank) -> SourceImages:
+    return SourceImages(bank, ["train"])
 
 
 @pytest.fixture

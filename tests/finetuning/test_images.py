@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from featurebank.augment import Augmentation, augment
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError
-from featurebank.extraction.source_images import Originals
+from featurebank.extraction.source_images import SourceImages
 from featurebank.finetuning.images import batches, order, view_of
 
 
@@ -30,10 +30,10 @@ def test_epochs_and_seeds_differ() -> None:
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_batches(kept: bool, bank: Bank, train: Originals, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches(kept: bool, bank: Bank, train: SourceImages, monkeypatch: pytest.MonkeyPatch) -> None:
     if not kept:
         monkeypatch.setattr("featurebank.extraction.source_images.ram_limit", lambda: 1000)
-    images = Originals(bank, ["train"])
+    images = SourceImages(bank, ["train"])
     assert images.in_memory == kept
     rows, wanted = order(len(images), 8, (0,)), Augmentation.parse("flip,rotate=20,noise=.1")
     clean = list(batches(images, rows, None, 1))
@@ -53,13 +53,13 @@ def test_images_that_have_gone(bank: Bank, shown: Path) -> None:
         with pytest.raises(
             DatasetError, match=f"image '{bank.ids('train')[0]}' has gone or changed since extraction: restore"
         ):
-            Originals(bank, ["train"])
+            SourceImages(bank, ["train"])
         changed.write_bytes(kept[0])
         gone.write_bytes(kept[1])
         with pytest.raises(
             DatasetError, match=r"^2 of 41 images of '.*' have gone or changed .* \(the first: '"
         ) as error:
-            Originals(bank, ["train"])
+            SourceImages(bank, ["train"])
         assert "\n" not in str(error.value)
     finally:
         for path, data in zip((gone, changed), kept, strict=True):
@@ -71,6 +71,6 @@ def test_a_dataset_that_has_gone(bank: Bank, shown: Path) -> None:
     shown.rename(away)
     try:
         with pytest.raises(DatasetError, match=rf"the images of '{bank.name}' cannot be read again: .*photos"):
-            Originals(bank, ["val"])
+            SourceImages(bank, ["val"])
     finally:
         away.rename(shown)

@@ -9,7 +9,7 @@ import pytest
 from finetunes import options
 
 from featurebank.backbone import load_backbone
-from featurebank.extraction.source_images import Originals
+from featurebank.extraction.source_images import SourceImages
 from featurebank.finetuning.phases import plan_phases
 from featurebank.finetuning.program import TrainedModel, phase_step
 from featurebank.finetuning.task import Task
@@ -40,7 +40,7 @@ def by_keras(model: Any, given: dict[str, Any], steps: list[tuple[np.ndarray, np
 
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("batch_norm", ["train", "frozen"])
-def test_as_keras_trains(name: str, batch_norm: str, model: Any, train: Originals) -> None:
+def test_as_keras_trains(name: str, batch_norm: str, model: Any, train: SourceImages) -> None:
     import keras
 
     given = RULES[name]
@@ -61,7 +61,7 @@ def test_as_keras_trains(name: str, batch_norm: str, model: Any, train: Original
         np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-4, atol=1e-5, err_msg=mine.path)
 
 
-def test_what_is_frozen_stays(model: Any, train: Originals) -> None:
+def test_what_is_frozen_stays(model: Any, train: SourceImages) -> None:
     wanted = options(unfreeze=["head"])
     before = {weight.path: weight.numpy() for weight in model.weights}
     (phase,) = plan_phases(model, wanted)
@@ -72,7 +72,7 @@ def test_what_is_frozen_stays(model: Any, train: Originals) -> None:
     assert changed == {"head_logits/kernel", "head_logits/bias"}
 
 
-def test_blocks_further_down_learn_more_slowly(model: Any, train: Originals) -> None:
+def test_blocks_further_down_learn_more_slowly(model: Any, train: SourceImages) -> None:
     """With plain gradient descent, a step is proportional to the learning rate."""
     import keras
 
@@ -92,7 +92,7 @@ def test_blocks_further_down_learn_more_slowly(model: Any, train: Originals) -> 
         assert np.abs(moved[1.0][name]).max() > 1e-5
 
 
-def test_class_weights_and_smoothing_are_in_the_loss(model: Any, train: Originals) -> None:
+def test_class_weights_and_smoothing_are_in_the_loss(model: Any, train: SourceImages) -> None:
     wanted = options(label_smoothing=0.2)
     (phase,) = plan_phases(model, wanted)
     images, labels = train.take(np.arange(9)), train.labels[:9]
@@ -105,7 +105,7 @@ def test_class_weights_and_smoothing_are_in_the_loss(model: Any, train: Original
     assert right == (logits.argmax(axis=1) == labels).sum(), "class weights play no part in the accuracy"
 
 
-def test_val_loss_has_the_smoothing_as_in_keras(model: Any, train: Originals) -> None:
+def test_val_loss_has_the_smoothing_as_in_keras(model: Any, train: SourceImages) -> None:
     import keras
 
     calm = keras.models.clone_model(model)
@@ -114,17 +114,17 @@ def test_val_loss_has_the_smoothing_as_in_keras(model: Any, train: Originals) ->
     logits.set_weights([0.01 * weight for weight in logits.get_weights()])  # so that no probability is 0
     wanted = options(label_smoothing=0.2)
     network = TrainedModel(calm, wanted)
-    found = Task(network, train, train, (), wanted).judge()
+    found = Task(network, train, train, (), wanted).evaluate()
     logits = network.training(train.take(np.arange(len(train))).astype(np.float32), training=False)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2)
     expected = float(loss(np.eye(logits.shape[1])[train.labels], logits))
     assert found.objective == found.value("val_loss") == pytest.approx(expected, rel=1e-5)
     assert found.loss < found.objective, "the plain cross-entropy"
-    plain = Task(network, train, train, (), options()).judge()
+    plain = Task(network, train, train, (), options()).evaluate()
     assert plain.objective == plain.loss == found.loss
 
 
-def test_dropout_before_the_last_layer_is_seeded(model: Any, train: Originals) -> None:
+def test_dropout_before_the_last_layer_is_seeded(model: Any, train: SourceImages) -> None:
     def losses(seed: int) -> list[float]:
         wanted = options(dropout=0.5, seed=seed)
         (phase,) = plan_phases(model, wanted)
@@ -170,4 +170,4 @@ def test_dropout_inside_of_the_network_acts_in_training_alone(name: str, active:
     labels = (np.arange(16) % 3).astype(np.int32)
     first, second = (program.step(images, labels, 0.0, number)[0] for number in (1, 2))
     assert (first != second) == active
-    np.testing.assert_array_equal(trained.judge(images), trained.judge(images))
+    np.testing.assert_array_equal(trained.predict(images), trained.predict(images))

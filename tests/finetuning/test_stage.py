@@ -16,12 +16,12 @@ from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import NAME as CLAIMS
 from featurebank.errors import ConfigError, DatasetError, HeadError, WeightsError
-from featurebank.extraction.source_images import Originals
+from featurebank.extraction.source_images import SourceImages
 from featurebank.finetuning import finetune
 from featurebank.finetuning.checkpoint import Checkpoint
 from featurebank.finetuning.input_scaling import channel_moments, normalized
 from featurebank.finetuning.program import TrainedModel
-from featurebank.finetuning.task import judge
+from featurebank.finetuning.task import predict_rows
 from featurebank.grafting import load_model
 from featurebank.grid import train_heads
 from featurebank.runs.finetuned import finetuned_model
@@ -43,14 +43,14 @@ def clean(bank: Bank, head: RunRecord) -> Bank:
     return bank
 
 
-def answers(run: RunRecord, images: Originals) -> np.ndarray:
+def answers(run: RunRecord, images: SourceImages) -> np.ndarray:
     model = finetuned_model(run)
     return np.asarray(model(images.take(np.arange(len(images))).astype(np.float32)))
 
 
 def test_a_run_on_the_leaderboard(clean: Bank, head: RunRecord, said: Said) -> None:
     run = fb.finetune("best", bank=clean, epochs=25, unfreeze=["last", "all"], batch_size=8, reporter=said)
-    val = Originals(clean, ["val"])
+    val = SourceImages(clean, ["val"])
     found = answers(run, val)
     assert run == read_run(clean.path / "runs" / f"{run.run}.json")
     assert run.metrics["val"]["accuracy"] == np.mean(found.argmax(axis=1) == val.labels) > 0.9
@@ -103,9 +103,9 @@ def test_it_never_ends_below_its_head(clean: Bank, head: RunRecord, said: Said) 
     assert ruined.history["best_epoch"] == 0
     assert ruined.metrics["val"]["accuracy"] == head.metrics["val"]["accuracy"]
     assert ruined.finetune["gain"]["worth"].startswith("not worth it: ")
-    assert [phase["unfreeze"] for phase in ruined.finetune["phases"]] == ["last"], "the second phase is not begun"
-    assert "phase 1 made nothing better, so that 1 more phase is not begun (--keep-going goes on)" in said.lines
-    val = Originals(clean, ["val"])
+    assert [phase["unfreeze"] for phase in ruined.finetune["phases"]] == ["last"], "the second phase is skipped"
+    assert "phase 1 brought no improvement, so 1 more phase is skipped (--keep-going continues)" in said.lines
+    val = SourceImages(clean, ["val"])
     graft = fb.graft(clean, head, proof=False)
     images = val.take(np.arange(len(val))).astype(np.float32)
     np.testing.assert_allclose(answers(ruined, val), np.asarray(graft(images)), atol=1e-6)
@@ -126,7 +126,7 @@ def test_an_explosion_is_answered_once(
     run = finetune(head, unfreeze=["all"], epochs=2, batch_size=8, schedule="constant", seed=1, reporter=said)
     assert rates == pytest.approx([0.01] * 8 + [0.001] * 5)
     assert run.notes == tuple(said.warned)
-    assert said.warned[0].startswith("phase 1, epoch 2, step 3: the loss exploded: once more from the best weights")
+    assert said.warned[0].startswith("phase 1, epoch 2, step 3: the loss exploded: trying again from the best weights")
     assert run.history is not None
     assert len(run.history["loss"]) == 2
     assert max(run.history["accuracy"]) <= 1, "the images of the epoch that exploded count once"
@@ -148,7 +148,7 @@ def test_a_loss_that_grows_is_an_explosion(
     monkeypatch.setattr(KerasStep, "step", lambda *_: (next(losses), 4.0))
     finetune(head, unfreeze=["all"], epochs=1, batch_size=8, seed=3, reporter=said)
     assert said.warned == [
-        "phase 1, epoch 1, step 5: the loss exploded: once more from the best weights so far, with a tenth of the "
+        "phase 1, epoch 1, step 5: the loss exploded: trying again from the best weights so far, with a tenth of the "
         "learning rate"
     ]
 
@@ -199,7 +199,7 @@ def test_it_goes_on_as_if_nothing_had_happened(
             with pytest.raises(KeyboardInterrupt):
                 finetune(head, **wanted)
         again = finetune(head, **wanted, reporter=said)
-        assert any(line.startswith("going on at phase ") for line in said.lines)
+        assert any(line.startswith("resuming at phase ") for line in said.lines)
         assert again.history == history
         for found, weight in zip(finetuned_model(again).weights, expected, strict=True):
             np.testing.assert_array_equal(found.numpy(), weight)
@@ -266,7 +266,7 @@ def test_a_damaged_checkpoint_is_told_and_not_used(clean: Bank, head: RunRecord,
     run.saved_path.with_suffix(".checkpoint").write_bytes(b"no checkpoint")
     again = finetune(head, unfreeze=["last"], epochs=1, reporter=said)
     assert again.history == run.history
-    assert said.warned[0].endswith("is not used, it cannot be read (ValueError): the fine-tune begins anew")
+    assert said.warned[0].endswith("is ignored, because it cannot be read (ValueError): the fine-tune starts again")
 
 
 def test_the_test_split_is_opened_for_it(shown: Path, tiny: Backbone, tmp_path: Path, said: Said) -> None:
@@ -276,7 +276,7 @@ def test_the_test_split_is_opened_for_it(shown: Path, tiny: Backbone, tmp_path: 
     fb.evaluate_test(bank, head)
     tested = fb.evaluate_test(bank, run, reporter=said)
     assert f"test images were opened once before, for {head.run}" in said.warned[-1]
-    test = Originals(bank, ["test"])
+    test = SourceImages(bank, ["test"])
     assert tested.metrics["test"]["accuracy"] == np.mean(answers(run, test).argmax(axis=1) == test.labels)
     run.saved_path.unlink()
     with pytest.raises(
@@ -303,11 +303,16 @@ def test_epoch_0_has_to_be_the_head(clean: Bank, head: RunRecord) -> None:
     rights = head.rights()
     assert rights is not None
     wrong = replace(head, right=np.packbits(~rights).tobytes().hex())
-    with pytest.raises(HeadError, match=r"epoch 0 is not the head: .* 24 images are judged otherwise \(allowed: 0\)"):
+    with pytest.raises(
+        HeadError,
+        match=r"the grafted model does not reproduce its head: .* 24 images are classified differently \(allowed: 0\)",
+    ):
         finetune(wrong, bank=clean, unfreeze=["all"])
 
 
-def test_normalised_input_for_training_from_scratch(clean: Bank, head: RunRecord, train: Originals, model: Any) -> None:
+def test_normalised_input_for_training_from_scratch(
+    clean: Bank, head: RunRecord, train: SourceImages, model: Any
+) -> None:
     mean, deviation = channel_moments(train)
     pixels = train.take(np.arange(len(train))).reshape(-1, 3)
     np.testing.assert_allclose(mean, pixels.mean(axis=0))
@@ -330,7 +335,7 @@ def test_basenet_from_scratch(shown: Path, tmp_path: Path, said: Said) -> None:
     assert run.history["best_epoch"] > 0
     assert run.metrics["val"]["accuracy"] >= head.metrics["val"]["accuracy"]
     model = finetuned_model(run)
-    images = Originals(bank, ["train"])
+    images = SourceImages(bank, ["train"])
     seen = keras.Model(model.input, model.get_layer("preprocessing").output)
     through = np.asarray(seen(images.take(np.arange(len(images))).astype(np.float32)))
     np.testing.assert_allclose(through.mean(axis=(0, 1, 2)), 0, atol=1e-3)
@@ -390,11 +395,11 @@ def test_early_looks_take_the_validation_images_in_parts(
     """Five steps an epoch, a look after two and after four of them: two of three parts; the end takes all."""
     taken: list[list[int]] = []
 
-    def noted(network: TrainedModel, images: Originals, rows: np.ndarray) -> np.ndarray:
+    def noted(network: TrainedModel, images: SourceImages, rows: np.ndarray) -> np.ndarray:
         taken.append(rows.tolist())
-        return judge(network, images, rows)
+        return predict_rows(network, images, rows)
 
-    monkeypatch.setattr("featurebank.finetuning.task.judge", noted)
+    monkeypatch.setattr("featurebank.finetuning.task.predict_rows", noted)
     whole = finetune(head, **QUICK, seed=11)
     whole.saved_path.unlink()
     taken.clear()
@@ -464,5 +469,5 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(
     assert run.history["best_epoch"] > 0
     model = finetuned_model(run)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
-    val = Originals(clean, ["val"])
+    val = SourceImages(clean, ["val"])
     assert run.metrics["val"]["accuracy"] == np.mean(answers(run, val).argmax(axis=1) == val.labels)

@@ -14,8 +14,8 @@ from featurebank.bank import Bank
 from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError, DatasetError
 from featurebank.extraction import extract
-from featurebank.extraction.recompute import check_canaries
-from featurebank.extraction.source_images import Originals
+from featurebank.extraction.recompute import check_recomputed_rows
+from featurebank.extraction.source_images import SourceImages
 from featurebank.grafting import Prediction, export, graft, load_model, predict
 from featurebank.grafting.prediction import LoadedModel
 from featurebank.grid import train_heads
@@ -89,9 +89,9 @@ def test_the_rule_of_the_bank_is_that_of_the_model_file(rule: str, shown: Path, 
     found = [dict(prediction.top) for prediction in predict(loaded, sorted(map(str, shown.glob("val/*/*.png"))))]
     told = [[top[name] for name in loaded.classes] for top in found]
     np.testing.assert_allclose(told, loaded.predict(squares), atol=1e-5)
-    again = Originals(bank, ["val"]).take(np.arange(16))
+    again = SourceImages(bank, ["val"]).take(np.arange(16))
     assert {image.tobytes() for image in squares} <= {image.tobytes() for image in again}
-    assert check_canaries(bank, rows=4, backbone=backbone).wrong == ()
+    assert check_recomputed_rows(bank, rows=4, backbone=backbone).wrong == ()
 
 
 def test_arrays(model: LoadedModel) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from featurebank.backbone import Backbone, load_backbone
 from featurebank.bank.catalog import list_banks
 from featurebank.dataset import load_dataset
-from featurebank.dataset.unlabelled import loose_images
+from featurebank.dataset.unlabelled import unlabelled_images
 from featurebank.errors import BadImageError, FeatureBankError
 from featurebank.extraction import extract
 from featurebank.grafting import load_model
@@ -98,7 +98,7 @@ def test_as_images(special: dict[str, Path], lite: Backbone, pixels: list[Any], 
     bank = ends(lambda: extract(load_dataset(str(tmp_path / "table.csv")), lite, cache=tmp_path / "cache"))
     assert len(bank) == 6
     assert {entry["reason"] for entry in bank.skipped} == {f"{name}, not a regular file" for name in special}
-    loose = loose_images([*map(str, special.values())])  # as predict takes them
+    loose = unlabelled_images([*map(str, special.values())])  # as predict takes them
     for index, name in enumerate(special):
         found = ends(lambda index=index: loose.image(index))
         assert isinstance(found, BadImageError)

@@ -57,7 +57,7 @@ def test_each_problem_is_a_line(given: dict[str, Any], told: str) -> None:
 def test_what_is_wrong_can_be_told_with_other_names() -> None:
     with pytest.raises(OptionsError) as caught:
         Cake(layers=0)
-    assert [problem.told(lambda name: f"--{name}") for problem in caught.value.problems] == [
+    assert [problem.sentence(lambda name: f"--{name}") for problem in caught.value.problems] == [
         "--layers is 0: expected a whole number of 1 or more"
     ]
 

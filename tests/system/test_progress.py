@@ -23,7 +23,7 @@ from featurebank.grid import train_heads
 from featurebank.system import progress
 from featurebank.system.progress import BestSoFar, Reporter, enumerate_some, kind_of, shorten
 
-METHODS = ("track", "enter", "advance", "leave", "step", "detail", "standing", "say", "warn", "failed")
+METHODS = ("track", "enter", "advance", "leave", "step", "detail", "ranking", "say", "warn", "failed")
 
 
 class Broken(Reporter):
@@ -59,8 +59,8 @@ class Broken(Reporter):
     def detail(self, text: str) -> None:
         self.fail("detail")
 
-    def standing(self, places: Any) -> None:
-        self.fail("standing")
+    def ranking(self, places: Any) -> None:
+        self.fail("ranking")
 
     def say(self, line: str) -> None:
         self.fail("say")
@@ -80,7 +80,7 @@ def work(reporter: Reporter) -> int:
         with reporter.track("heads", 2, "runs") as advance, reporter.step("loading"):
             reporter.detail("epoch 1")
             advance(1)
-            reporter.standing([BestSoFar("knn", 0.5, 1.0)])
+            reporter.ranking([BestSoFar("knn", 0.5, 1.0)])
             reporter.say("line")
             reporter.warn("line")
             done += 1

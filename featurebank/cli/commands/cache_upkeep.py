@@ -18,7 +18,7 @@ from featurebank.cli.terminal import echo, print_json
 if TYPE_CHECKING:
     from featurebank.bank.maintenance.garbage import Garbage
     from featurebank.bank.maintenance.verify import Verification
-    from featurebank.extraction.recompute import Canaries
+    from featurebank.extraction.recompute import RecomputedRows
     from featurebank.system.progress import Reporter
 
 
@@ -86,18 +86,18 @@ def _verify_each(paths: Sequence[Path], forget: bool, reporter: Reporter) -> dic
     return results
 
 
-def _canaries(path: Path, rows: int, reporter: Reporter) -> Canaries:
+def _canaries(path: Path, rows: int, reporter: Reporter) -> RecomputedRows:
     from featurebank.bank import Bank
     from featurebank.errors import BankIncompleteError
-    from featurebank.extraction.recompute import Canaries, check_canaries
+    from featurebank.extraction.recompute import RecomputedRows, check_recomputed_rows
 
     try:
-        return check_canaries(Bank(path), rows=rows, reporter=reporter)
+        return check_recomputed_rows(Bank(path), rows=rows, reporter=reporter)
     except BankIncompleteError as error:
-        return Canaries(0, 0.0, reason=str(error))
+        return RecomputedRows(0, 0.0, reason=str(error))
 
 
-def _print_verification(results: dict[Path, Verification], canary: Canaries | None, cache: Path) -> None:
+def _print_verification(results: dict[Path, Verification], canary: RecomputedRows | None, cache: Path) -> None:
     from featurebank.cli.tables import size
     from featurebank.words import counted
 

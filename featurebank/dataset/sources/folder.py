@@ -89,7 +89,7 @@ def load(argument: str) -> Contents:
     code = {name: number for number, name in enumerate(classes)}
     notes = [
         *layout.notes,
-        *_loose(listing.files, places, layout.left_out),
+        *_unlabelled(listing.files, places, layout.left_out),
         *listing.notes,
         *_empty(listing, layout.parts, classes),
     ]
@@ -131,7 +131,9 @@ def _check_root(root: str) -> None:
         raise DatasetError(message)
 
 
-def _loose(files: Sequence[str], places: Sequence[tuple[ClassTree, str] | None], folders: Sequence[str]) -> list[str]:
+def _unlabelled(
+    files: Sequence[str], places: Sequence[tuple[ClassTree, str] | None], folders: Sequence[str]
+) -> list[str]:
     """Returns a note about the images outside class folders, except in folders that have their own note."""
     prefixes = tuple(f"{folder}/" for folder in folders)
     outside = [name for name, place in zip(files, places, strict=True) if not (place or name.startswith(prefixes))]

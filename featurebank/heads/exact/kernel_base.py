@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.heads.base import Told
+from featurebank.heads.base import FitResult
 from featurebank.heads.exact.base import TransformedHead
 from featurebank.heads.exact.gram import transform
 from featurebank.heads.exact.shared import Shared
@@ -69,7 +69,7 @@ class KernelHead(TransformedHead):
     @classmethod
     def fit_path(
         cls, heads: Sequence[Any], shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None
-    ) -> Iterator[Told]:
+    ) -> Iterator[FitResult]:
         """Fits heads of one class and one `path`, and lets go of their kernel; see `Head.fit_path`."""
         try:
             yield from super().fit_path(heads, shared, validation_data)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.heads.base import Told
+from featurebank.heads.base import FitResult
 from featurebank.heads.exact.base import LinearHead
 from featurebank.heads.exact.coordinates import DenseFactor, Factor, Reduced, inputs, reduced
 from featurebank.heads.exact.gram import gram
@@ -105,7 +105,7 @@ class LogisticHead(LinearHead):
     @classmethod
     def fit_path(
         cls, heads: Sequence[Any], shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None
-    ) -> Iterator[Told]:
+    ) -> Iterator[FitResult]:
         """Fits heads that differ in C, from the strongest penalty on; see `Head.fit_path`."""
         known: list[tuple[float, np.ndarray]] = []
         features: list[np.ndarray] = []  # the path's alone: they are freed with it

@@ -47,7 +47,7 @@ class DrawingReporter(Reporter):
         for work in self._counted():
             work.detail = text
 
-    def standing(self, places: Sequence[BestSoFar]) -> None:
+    def ranking(self, places: Sequence[BestSoFar]) -> None:
         """Shows the best heads so far under the bar, or in the next line."""
         for work in self._counted():
             work.places = places  # drawn with the next frame

@@ -1,7 +1,8 @@
 """Stage: computes the features of datasets by backbones, and fills banks with them.
 
-`extract` is the entry, in `stage`; `options` holds what a user can choose. `plan` decides what an extraction does: the
-extraction itself, a dry run (`estimate`) and a pipeline's plan all ask it. `run` computes what is missing.
+`extract` is the entry, in `stage`; `options` holds what users can choose. `plan` decides which rows to compute, for the
+extraction itself, a dry run (`estimate`) and the plan of a pipeline. `run` computes them in one pass over the images,
+and `target` is one bank that is being filled.
 """
 
 from featurebank.extraction.options import ExtractOptions

@@ -67,7 +67,7 @@ def within_budget(
         return options
     others = tuple(tap for tap in options.taps if tap != budget)
     costs = _Costs(
-        outline_of(backbone, cache), images, max(options.views, state.views), others, options.store, state.types,
+        outline_of(backbone, cache), images, max(options.views, state.views), others, options.store, state.dtypes,
         backbone.spec.layers_hint,
     )  # fmt: skip
     cut = _earliest(costs, _bytes(budget))

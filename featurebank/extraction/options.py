@@ -48,7 +48,7 @@ class ExtractOptions(StageOptions):
     wait: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     max_bad: Annotated[float, Ge(0), Le(1), "a number from 0 to 1, as 0.2"] | None = None
-    """The fraction of images that may be bad before a run fails; see `featurebank.extraction.losses`."""
+    """The fraction of images that may be bad before a run fails; see `featurebank.extraction.bad_images`."""
 
     @cached_property
     def augmentation(self) -> Augmentation | None:

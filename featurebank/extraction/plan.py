@@ -1,7 +1,9 @@
-"""What an extraction would do, decided in one place: for the extraction itself, a dry run and a pipeline's plan.
+"""Plans extractions: which rows a bank lacks, which of them other banks of the cache have, and which are computed.
 
-From the images, the options and the rows of the cache follow the rows that a bank lacks, those that other banks share,
-and the jobs that compute the rest.
+A row is the features of one image at one tap in one view; images are known by the digests of their contents. The
+extraction itself, a dry run and the plan of a pipeline all call this module, so that a dry run predicts exactly what
+the extraction will do. A pipeline plans several extractions before it starts the first: `Planner` plans each of them as
+if those before it were done.
 """
 
 from __future__ import annotations
@@ -28,14 +30,14 @@ from featurebank.system.progress import SILENT, Reporter
 
 @dataclass(frozen=True)
 class ExtractionJob:
-    """Some taps of some images in one view, to be computed for one bank."""
+    """Rows to compute for one bank: some taps of some images in one view."""
 
     bank: int
-    """Which one, among those that are extracted together."""
+    """The number of the bank among those that are filled together."""
     taps: tuple[str, ...]
     view: int
     digests: np.ndarray
-    """(n,) "S32", sorted."""
+    """The content digests of the images: (n,) "S32", sorted."""
 
 
 @dataclass(frozen=True)
@@ -44,33 +46,34 @@ class BankPlan:
 
     path: Path
     state: BankState
-    """What the bank has before."""
+    """The state of the bank before the extraction."""
     taps: tuple[str, ...]
-    """All that its images have afterwards: a new image gets every tap of the bank, so that none falls behind."""
+    """The taps of the bank after the extraction. A new image gets all of them, those of earlier requests, too."""
     views: int
-    types: Mapping[str, str | None]
-    """The type on disk of each tap; None is `default_dtype`'s."""
+    """The number of augmented views of the bank after the extraction."""
+    dtypes: Mapping[str, str | None]
+    """The dtype on disk of each tap; None means `default_dtype` of its shape."""
     images: np.ndarray
-    """The distinct images that have all rows afterwards, (n,) "S32", sorted."""
+    """The content digests of the requested images, which then have all rows: (n,) "S32", sorted and distinct."""
     shared: Sequence[Found] = ()
-    """Shards of other banks that are taken."""
+    """The shards of other banks that hold rows which this bank lacks."""
     jobs: Sequence[ExtractionJob] = ()
-    """What is computed."""
-    promised: bool = False
-    """Whether some rows that the bank lacks now are made by extractions that were planned before."""
+    """The rows to compute."""
+    follows: bool = False
+    """Whether extractions that were planned earlier will compute some of the rows that the bank lacks now."""
 
     @property
     def rows(self) -> int:
-        """How many rows are computed: an image has one, and one for each view."""
+        """The number of inputs that the network is run on: one for each image in each view."""
         return sum(len(job.digests) for job in self.jobs)
 
     @property
     def adopted(self) -> Counter[str]:
-        """How many rows are taken from each other bank."""
+        """The number of rows that are shared with each other bank, by the name of that bank."""
         return sum((Counter({one.bank.name: one.shard.rows}) for one in self.shared), Counter())
 
     def bytes(self, shape: Callable[[str], Sequence[int]]) -> int:
-        """Returns how many bytes of features are written; rows that are shared take none.
+        """Returns the number of bytes of features to write; shared rows take none.
 
         Args:
             shape: returns the shape of one row of a tap.
@@ -78,10 +81,10 @@ class BankPlan:
         rows = Counter[str]()
         for job in self.jobs:
             rows.update(dict.fromkeys(job.taps, len(job.digests)))
-        return sum(count * row_bytes(shape(tap), self.types[tap]) for tap, count in rows.items())
+        return sum(count * row_bytes(shape(tap), self.dtypes[tap]) for tap, count in rows.items())
 
     def state_after(self) -> BankState:
-        """Returns what the bank has once this is done."""
+        """Returns the state of the bank after the extraction."""
         keys = {*self.state.rows, *((tap, view) for tap in self.taps for view in range(self.views + 1))}
         rows = {
             (tap, view): np.concatenate([
@@ -90,7 +93,7 @@ class BankPlan:
             ])
             for tap, view in keys
         }  # fmt: skip
-        return replace(self.state, taps=self.taps, views=self.views, types=self.types, rows=rows)
+        return replace(self.state, taps=self.taps, views=self.views, dtypes=self.dtypes, rows=rows)
 
 
 def plan_bank(
@@ -101,48 +104,47 @@ def plan_bank(
     *,
     number: int = 0,
     neighbours: bool = True,
-    promised: Iterable[BankState] = (),
+    earlier: Iterable[BankState] = (),
     warn: Callable[[str], None] = lambda line: None,
 ) -> BankPlan:
-    """Decides what an extraction into one bank does.
+    """Decides what an extraction into one bank does, and changes nothing.
 
     Args:
-        path: where the bank lies, whether it is there or not.
-        state: what it has.
-        options: what is asked for, the taps by name.
-        images: the images that are to have all rows, (n,) "S32", sorted and distinct.
-        number: of the bank, among those that are extracted together.
-        neighbours: whether other banks of the cache are looked at for rows.
-        promised: what other banks will have by then, beside what they have on disk.
-        warn: called with a line for each bank that the system cannot read.
+        path: the directory of the bank, which need not exist.
+        state: the state of the bank.
+        options: the options of the extraction; its taps are names, without a disk budget.
+        images: the content digests of the requested images, (n,) "S32", sorted and distinct.
+        number: the number of the bank among those that are filled together.
+        neighbours: whether to search the other banks of the cache for rows.
+        earlier: the states of other banks after the extractions that were planned earlier.
+        warn: called with one line for each bank that the system cannot read.
 
     Raises:
-        ConfigError: a tap is stored in another type than is asked for.
+        ConfigError: a requested tap is already stored with another dtype than `options.store`.
     """
-    _refuse_other_type(state, options)
+    _check_store(state, options)
     taps = tuple(dict.fromkeys((*state.taps, *options.taps)))
     views = max(state.views, options.views)
-    types = {**state.types, **{tap: _type(tap, state, options) for tap in taps}}
-    left: Mapping[tuple[str, int], np.ndarray] = {
+    dtypes = {**state.dtypes, **{tap: _dtype(tap, state, options) for tap in taps}}
+    lacking: Mapping[tuple[str, int], np.ndarray] = {
         (tap, view): images[~contained(images, state.rows.get((tap, view), NO_DIGESTS))]
         for tap in taps
         for view in range(views + 1)
     }
     shared: list[Found] = []
     if neighbours:
-        shared, left = find_rows(path, state.recipe, left, types, warn)
-    rest = _without_promised(left, promised, state.recipe, types)
-    return BankPlan(
-        path, state, taps, views, types, images, shared, _jobs(number, taps, rest), promised=_rows(rest) < _rows(left)
-    )
+        shared, lacking = find_rows(path, state.recipe, lacking, dtypes, warn)
+    rest = _without_rows_of(earlier, lacking, state.recipe, dtypes)
+    follows = _count(rest) < _count(lacking)
+    return BankPlan(path, state, taps, views, dtypes, images, shared, _jobs(number, taps, rest), follows=follows)
 
 
-def _rows(lacking: Mapping[Any, np.ndarray]) -> int:
+def _count(lacking: Mapping[Any, np.ndarray]) -> int:
     return sum(map(len, lacking.values()))
 
 
 def _jobs(number: int, taps: Sequence[str], lacking: Mapping[tuple[str, int], np.ndarray]) -> list[ExtractionJob]:
-    """Returns what computes the rows that are lacking, view by view."""
+    """Returns the jobs that compute the missing rows, in the order of the views."""
     return [
         ExtractionJob(number, group, view, digests)
         for view in sorted({view for _, view in lacking})
@@ -151,17 +153,17 @@ def _jobs(number: int, taps: Sequence[str], lacking: Mapping[tuple[str, int], np
 
 
 class Planner:
-    """Plans extractions into the banks of a cache, each as if those planned before were done.
+    """Plans several extractions into the banks of a cache, each as if the earlier ones were done.
 
     Args:
-        cache: where banks lie.
-        reporter: receives the choice of a cut point, and warnings.
+        cache: the directory of the banks.
+        reporter: receives the chosen cut point of a disk budget, and warnings.
     """
 
     def __init__(self, cache: Path, reporter: Reporter = SILENT) -> None:
         self._cache, self._reporter = cache, reporter
         self._after: dict[Path, BankState] = {}
-        self._filled: set[Path] = set()  # banks for which something is computed
+        self._filled: set[Path] = set()  # the banks for which an earlier plan computes rows
 
     def plan(
         self,
@@ -175,40 +177,41 @@ class Planner:
         """Decides what one extraction does to the bank of each backbone, and changes nothing.
 
         Args:
-            dataset: its name.
-            images: its distinct images, (n,) "S32", sorted.
-            backbones: the networks that are extracted together.
-            options: what is asked for.
-            downloads: what has to be downloaded first; where there is something, the bank cannot be there yet.
+            dataset: the name of the dataset.
+            images: the content digests of its distinct images, (n,) "S32", sorted.
+            backbones: the networks whose features are computed in one pass over the images.
+            options: the options of the extraction.
+            downloads: the files that have to be downloaded first.
 
         Raises:
-            ConfigError: a tap is stored in another type than is asked for, or no cut point fits into the budget.
+            ConfigError: a requested tap is already stored with another dtype, or no cut point fits the disk budget.
             BankDamagedError: the manifest of a bank is damaged.
         """
-        waits = {"downloads": sorted(downloads)} if downloads else {}
-        recipes = [{**options.recipe(backbone), **waits} for backbone in backbones]
+        # Missing files have no digest yet. With this entry, the recipe matches no bank on disk.
+        unknown = {"downloads": sorted(downloads)} if downloads else {}
+        recipes = [{**options.recipe(backbone), **unknown} for backbone in backbones]
         paths = [locate_bank(self._cache, dataset, recipe) for recipe in recipes]
         states = [self._after.get(p) or read_state(p, recipe) for p, recipe in zip(paths, recipes, strict=True)]
         good = images[~np.isin(images, np.concatenate([state.bad for state in states]))]
         plans = []
         for path, backbone, state in zip(paths, backbones, states, strict=True):
             named = within_budget(len(images), backbone, options, state, cache=self._cache, reporter=self._reporter)
-            promised = [after for place, after in self._after.items() if place != path]
-            plan = plan_bank(path, state, named, good, promised=promised, warn=self._reporter.warn)
-            plans.append(replace(plan, promised=plan.promised or path in self._filled))
+            earlier = [after for place, after in self._after.items() if place != path]
+            plan = plan_bank(path, state, named, good, earlier=earlier, warn=self._reporter.warn)
+            plans.append(replace(plan, follows=plan.follows or path in self._filled))
         self._filled |= {plan.path for plan in plans if plan.rows}
         self._after |= {plan.path: plan.state_after() for plan in plans}
         return plans
 
 
 def group_by_taps(lacking: Mapping[str, np.ndarray]) -> dict[tuple[str, ...], np.ndarray]:
-    """Decides which images need which taps.
+    """Groups images by the taps that they lack, so that one forward pass computes all taps that an image needs.
 
     Args:
-        lacking: for each tap the digests of the images that lack it, (n,) "S32".
+        lacking: for each tap, the digests of the images that lack it, (n,) "S32".
 
     Returns:
-        For each set of taps to compute in one pass, the images that lack just those, sorted.
+        For each combination of taps, the digests of the images that lack exactly these, sorted.
     """
     images = np.unique(np.concatenate(list(lacking.values())))
     lacks = np.stack([contained(images, digests) for digests in lacking.values()], axis=1)
@@ -218,50 +221,50 @@ def group_by_taps(lacking: Mapping[str, np.ndarray]) -> dict[tuple[str, ...], np
     }
 
 
-def _type(tap: str, state: BankState, options: ExtractOptions) -> str | None:
-    """Returns the type in which a tap is stored; None where its shape decides, which is not known here."""
-    asked = options.store if tap in options.taps else None
+def _dtype(tap: str, state: BankState, options: ExtractOptions) -> str | None:
+    """Returns the dtype of a tap on disk; None if it depends on the shape of the tap, which is not known here."""
+    requested = options.store if tap in options.taps else None
     _, pooling = parse_tap(tap)
-    return state.types.get(tap) or asked or ("float32" if pooling else None)
+    return state.dtypes.get(tap) or requested or ("float32" if pooling else None)
 
 
-def _refuse_other_type(state: BankState, options: ExtractOptions) -> None:
-    """Raises ConfigError where a tap is stored in another type than is asked for."""
+def _check_store(state: BankState, options: ExtractOptions) -> None:
+    """Raises ConfigError if a requested tap is already stored with another dtype than `options.store`."""
     for tap in options.taps:
-        stored = state.types.get(tap)
+        stored = state.dtypes.get(tap)
         if stored and options.store and stored != options.store:
             message = (
-                f"tap '{tap}' is stored as {stored} in this bank, --store asks for {options.store}: leave "
-                "--store out, or forget the bank with 'featurebank cache rm'"
+                f"tap '{tap}' is stored as {stored} in this bank, but --store is {options.store}: omit --store, or "
+                "remove the bank with 'featurebank cache rm'"
             )
             raise ConfigError(message)
 
 
-def _without_promised(
+def _without_rows_of(
+    banks: Iterable[BankState],
     lacking: Mapping[tuple[str, int], np.ndarray],
-    promised: Iterable[BankState],
     recipe: Mapping[str, Any],
-    types: Mapping[str, str | None],
+    dtypes: Mapping[str, str | None],
 ) -> Mapping[tuple[str, int], np.ndarray]:
-    """Returns what is still lacking once other banks have what they will have."""
+    """Returns the missing rows without those that can be shared with other banks in their given states."""
     left = dict(lacking)
-    for other in promised:
+    for other in banks:
         for (tap, view), digests in left.items():
-            if may_share(other.recipe, recipe, view) and other.types.get(tap, "") == types[tap]:
+            if may_share(other.recipe, recipe, view) and other.dtypes.get(tap, "") == dtypes[tap]:
                 left[tap, view] = digests[~contained(digests, other.rows.get((tap, view), NO_DIGESTS))]
     return left
 
 
 def schedule(jobs: Sequence[ExtractionJob]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Puts the jobs in the order of the images, so that each image is decoded once for all of them.
+    """Lists the jobs of each image, so that an image is decoded once for all of them.
 
     Returns:
-        The distinct digests (m,) "S32", sorted; the numbers of the jobs (n,), those of the first digest first; and
-        where the jobs of each digest begin and end among these, (m + 1,).
+        The distinct digests of the images (m,) "S32", sorted; the numbers of their jobs, image after image (n,); and
+        offsets (m + 1,): the jobs of image i are `numbers[offsets[i]:offsets[i + 1]]`, as in a CSR matrix.
     """
     digests = np.concatenate([np.empty(0, "S32"), *(job.digests for job in jobs)])
     numbers = np.repeat(np.arange(len(jobs)), [len(job.digests) for job in jobs])
     distinct, which = np.unique(digests, return_inverse=True)
     order = np.argsort(which, kind="stable")
-    bounds = np.searchsorted(which[order], np.arange(len(distinct) + 1))
-    return distinct, numbers[order], bounds
+    offsets = np.searchsorted(which[order], np.arange(len(distinct) + 1))
+    return distinct, numbers[order], offsets

@@ -23,7 +23,7 @@ from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.places import bank_of_earlier_rule, fingerprint_memory, locate
 from featurebank.extraction.present import bank_as_asked, bank_with
 from featurebank.extraction.request import check_request
-from featurebank.extraction.run import ExtractionRun
+from featurebank.extraction.run import ExtractionPass
 from featurebank.extraction.state import read_state
 from featurebank.extraction.target import Target
 from featurebank.system.meter import Meter
@@ -175,7 +175,7 @@ def run_extractions(
             targets = _hold(stack, dataset, backbones, requests, cache=cache, reporter=reporter)
         except BankReadOnlyError:
             return _unwritten(dataset, backbones, requests, cache, began)
-        work = ExtractionRun(dataset, targets, options, reporter, targets[0].meter)
+        work = ExtractionPass(dataset, targets, options, reporter, targets[0].meter)
         work.run()
         seconds = time.perf_counter() - began
         rows = work.finish(seconds)
@@ -198,7 +198,7 @@ def _named(
     return within_budget(len(dataset.distinct()), backbone, options, state, cache=cache, reporter=reporter)
 
 
-def _accounts(work: ExtractionRun, rows: int, seconds: float) -> list[Extraction]:
+def _accounts(work: ExtractionPass, rows: int, seconds: float) -> list[Extraction]:
     """Returns the summary of each filled bank."""
     skipped = tuple({"id": s["id"], "reason": s["reason"]} for s in work.skipped())
     return [
@@ -276,7 +276,7 @@ def extract_rows(
         return bank
     with _writer(path, images, backbone, options, SILENT) as writer:
         target = Target(0, backbone, options, writer, SILENT, meter := Meter())
-        work = ExtractionRun(images, [target], options, SILENT, meter)
+        work = ExtractionPass(images, [target], options, SILENT, meter)
         began = time.perf_counter()
         work.run()
         known = [Bank(path).digests()] if writer.manifest.items else []

@@ -1,4 +1,4 @@
-"""What a bank has, as far as it decides what an extraction into it does."""
+"""The state of a bank as an extraction into it needs it: which rows exist, in which dtype, and which images are bad."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ NO_DIGESTS = np.empty(0, "S32")
 
 @dataclass(frozen=True)
 class BankState:
-    """What a bank has now, or will have once a planned extraction is done."""
+    """What a bank holds now, or will hold after a planned extraction."""
 
     recipe: Mapping[str, Any]
     taps: tuple[str, ...]
-    """Those that every listed image has."""
+    """The taps that are stored for every image."""
     views: int
-    types: Mapping[str, str | None]
-    """The type on disk of each tap that has rows; None is the default of a tap whose shape is not known yet."""
+    """The number of augmented views that are stored for every image."""
+    dtypes: Mapping[str, str | None]
+    """The dtype on disk of each tap that has rows; None means `default_dtype` of a shape that is not known yet."""
     rows: Mapping[tuple[str, int], np.ndarray]
-    """For each tap and view the digests of the images that have a row, (n,) "S32"."""
+    """For each tap and view, the content digests of the images that have a row: (n,) "S32"."""
     bad: np.ndarray
-    """The digests of the images that the last extraction could not decode, (n,) "S32"."""
+    """The content digests of the images that the last extraction could not decode: (n,) "S32"."""
 
 
 def state_of(contents: BankContents) -> BankState:
-    """Returns the state of a bank whose keys were read."""
+    """Returns the state of a bank from its manifest and the keys of its rows."""
     manifest = contents.manifest
     keys = {(tap, shard.view) for shard in manifest.shards for tap in shard.taps}
     bad = np.array([entry["digest"] for entry in manifest.skipped if "digest" in entry], "S32")
@@ -43,7 +44,7 @@ def state_of(contents: BankContents) -> BankState:
 
 
 def read_state(path: Path, recipe: Mapping[str, Any]) -> BankState:
-    """Reads the state of a bank; that of an empty one where there is none.
+    """Reads the state of a bank; returns an empty state if there is no bank.
 
     Raises:
         ConfigError: the bank has another recipe.

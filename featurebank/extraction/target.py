@@ -1,4 +1,4 @@
-"""One bank that is being filled: what it lacks, how its rows are made, what it lists in the end."""
+"""One bank that is being filled: its plan, its engines, and the batches under way to it."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ _PACKAGES = ("featurebank", "tensorflow-cpu", "keras", "numpy", "pillow")
 
 @dataclass(frozen=True)
 class Running:
-    """A batch on its way through the network."""
+    """A batch that was submitted to an engine."""
 
     taps: tuple[str, ...]
     batch: Batch[Any]
     parts: list[Future[dict[str, np.ndarray]]]
-    """Of some of its images each, in order."""
+    """The results of consecutive parts of the batch, by tap."""
 
 
 @dataclass
 class Target:
-    """One bank of an extraction, while its writer holds it."""
+    """One bank of an extraction, while its writer holds the lock."""
 
     number: int
     backbone: Backbone
@@ -54,18 +54,18 @@ class Target:
     reporter: Reporter
     meter: Meter
     engine: str | None = None
-    """None where nothing had to be computed."""
+    """The name of the engine; None if nothing had to be computed."""
     plan: BankPlan = field(init=False)
-    """What is done to the bank; `take_shared` makes it."""
+    """What the extraction does to the bank; `begin` sets it."""
     computed: int = 0
-    """How many images went through the network; a view is one."""
+    """The number of inputs that the network was run on; each view of an image counts."""
     _done: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
-    """(n,) for each image of the dataset, whether something was computed for its content; one image a content."""
+    """(n,) bool: for which images of the dataset something was computed. Of duplicates, only one is marked."""
     _engines: dict[tuple[str, ...], Engine] = field(default_factory=dict)
     trial: PrecisionTrial | None = None
-    """Where the precision is below float32."""
+    """Compares the features with those in float32; None if the precision is float32."""
     _batch_size: int = 0
-    _told: bool = False
+    _has_reported: bool = False
 
     def __post_init__(self) -> None:
         self._batch_size = self.options.batch_size
@@ -74,44 +74,51 @@ class Target:
 
     @property
     def done(self) -> int:
-        """For how many distinct images something was computed."""
+        """The number of distinct images for which something was computed."""
         return int(self._done.sum())
 
-    def take_shared(self, images: np.ndarray) -> Sequence[ExtractionJob]:
-        """Takes what other banks of the cache have of some images, (n,) digests, sorted; returns what is to compute."""
-        self.plan = self._planned(images)
+    def begin(self, images: np.ndarray) -> Sequence[ExtractionJob]:
+        """Plans the extraction, and links the rows that other banks of the cache already have.
+
+        Args:
+            images: the content digests of the images, (n,) "S32", sorted and distinct.
+
+        Returns:
+            The jobs that compute the other missing rows.
+        """
+        self.plan = self._make_plan(images)
         adopted = adopt_rows(self.writer, self.plan.shared)
         for one in adopted:
             self.reporter.say(f"{counted(one.rows, 'row')} shared with '{one.name}', not computed")
-        if sum(one.rows for one in adopted) < self.plan.adopted.total():  # a shard has gone meanwhile
-            self.plan = self._planned(images, neighbours=False)
+        if sum(one.rows for one in adopted) < self.plan.adopted.total():  # a shard was deleted meanwhile
+            self.plan = self._make_plan(images, neighbours=False)
         return self.plan.jobs
 
-    def _planned(self, images: np.ndarray, *, neighbours: bool = True) -> BankPlan:
+    def _make_plan(self, images: np.ndarray, *, neighbours: bool = True) -> BankPlan:
         return plan_bank(
             self.writer.path, state_of(self.writer.contents), self.options, images, number=self.number,
             neighbours=neighbours, warn=self.reporter.warn,
         )  # fmt: skip
 
     def depth(self, taps: tuple[str, ...]) -> int:
-        """Returns how many batches the engine of some taps wants to have in flight."""
+        """Returns the number of batches that should be under way in the engine of these taps."""
         return self._engine(taps).depth
 
     def submit(self, taps: tuple[str, ...], batch: Batch[Any]) -> Running:
-        """Sends a batch through the network; in parts where the engine has become smaller than the batch."""
+        """Submits a batch to the engine, in parts if the batch size of the engine was reduced."""
         engine = self._engine(taps)
         parts = range(0, len(batch.images), self._batch_size)
         return Running(taps, batch, [engine.submit(batch.images[i : i + self._batch_size]) for i in parts])
 
     def store(self, running: Running, dataset: Dataset, to: BackgroundWriter) -> int:
-        """Waits for a batch and hands its rows to the writer; returns how many images it had."""
+        """Waits for the features of a batch and passes them to the writer; returns the number of its inputs."""
         batch = running.batch
         features = self._features(running)
         if self.trial:
             self._compare(batch.images, features)
         keys = row_keys(dataset.digests[batch.indices], batch.views)
         ids = [dataset.ids[index] for index in batch.indices.tolist()]
-        to.put(ids, keys, features, {tap: self.plan.types[tap] for tap in running.taps})
+        to.put(ids, keys, features, {tap: self.plan.dtypes[tap] for tap in running.taps})
         self.computed += len(keys)
         if not len(self._done):
             self._done = np.zeros(len(dataset), bool)
@@ -119,15 +126,15 @@ class Target:
         return len(keys)
 
     def _compare(self, images: np.ndarray, features: dict[str, np.ndarray]) -> None:
-        assert self.trial, "asked for in a lower precision alone"
+        assert self.trial, "only called for a lower precision"
         if self.trial.add(images, features):
-            self.tell_precision()
+            self.report_precision()
 
-    def tell_precision(self) -> None:
-        """Tells how far the features are from those in float32, once."""
-        if not self.trial or self._told or not (found := self.trial.summary()):
+    def report_precision(self) -> None:
+        """Reports, once, how close the features are to those in float32; does nothing if the precision is float32."""
+        if not self.trial or self._has_reported or not (found := self.trial.summary()):
             return
-        self._told = True
+        self._has_reported = True
         for tap, cosine in found.items():
             line = (
                 f"{self.options.precision}: cosine to float32 {cosine['mean']:.4f} on average, {cosine['least']:.4f} "
@@ -139,7 +146,7 @@ class Target:
                 self.reporter.say(line)
 
     def close(self) -> None:
-        """Lets go of the engines."""
+        """Closes the engines."""
         while self._engines:
             self._engines.popitem()[1].close()
         if self.trial:
@@ -151,15 +158,15 @@ class Target:
         except MemoryError:
             self._halve()
             return self._features(self.submit(running.taps, running.batch))
-        except CancelledError:  # it was in flight when its engine was closed
+        except CancelledError:  # its engine was closed, to be loaded with a smaller batch size
             return self._features(self.submit(running.taps, running.batch))
         return {tap: np.concatenate([part[tap] for part in parts]) for tap in running.taps}
 
     def _halve(self) -> None:
-        """Makes the batches of the engines half as large; the last attempt is a single image.
+        """Halves the batch size of the engines after one ran out of memory.
 
         Raises:
-            MemoryError: they are of one image.
+            RamLimitError: the batch size is 1 already.
         """
         if self._batch_size == 1:
             message = f"{self.backbone.name} does not fit into memory, not even for one image at a time"
@@ -185,7 +192,7 @@ class Target:
     def finish(
         self, items: Items, skipped: Sequence[dict[str, str]], seconds: float, busy: Mapping[str, float]
     ) -> None:
-        """Lists what is there now."""
+        """Writes the item table and the event of this extraction into the manifest."""
         done = self._event(seconds, busy) if self.done else None
         self.writer.finish(items, self.plan.taps, skipped, done, views=self.plan.views)
 

@@ -175,7 +175,7 @@ class _VariantPlanner:
             "rows": images.count,
             "missing": plan.rows,
             "bytes": plan.bytes(shape) if known else None,
-            "shared": plan.promised and not plan.jobs,
+            "shared": plan.follows and not plan.jobs,
         }
 
     def _rate(

@@ -81,7 +81,7 @@ def test_bytes_are_of_the_type_in_the_bank(photos: Path, lite: Backbone, tmp_pat
 def test_what_extraction_refuses_a_dry_run_refuses(photos: Path, lite: Backbone, tmp_path: Path) -> None:
     run_extraction(load_dataset(str(photos)), lite, ExtractOptions(), cache=tmp_path / "cache")
     for do in (run_extraction, lambda data, one, *rest, **more: estimate_extractions(data, [one], *rest, **more)):
-        with pytest.raises(ConfigError, match="stored as float32 in this bank, --store asks for float16"):
+        with pytest.raises(ConfigError, match="stored as float32 in this bank, but --store is float16"):
             do(load_dataset(str(photos)), lite, ExtractOptions(store="float16"), cache=tmp_path / "cache")
 
 

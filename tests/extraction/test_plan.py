@@ -128,7 +128,7 @@ def agrees(plan: BankPlan, before: Manifest | None, done: Extraction) -> None:
         shard.rows * tap.row_bytes for shard in after.shards if shard.file not in known for tap in shard.taps.values()
     ]
     lost = sum(
-        count * row_bytes(SHAPES[tap], plan.types[tap])
+        count * row_bytes(SHAPES[tap], plan.dtypes[tap])
         for job, count in zip(plan.jobs, unforeseen, strict=True)
         for tap in job.taps
     )

@@ -395,7 +395,7 @@ def test_float16_round_trip_and_conflict(run: Callable[..., Extraction], photos:
     assert bank.tap_dtype("pooled") == "float16"
     expected = expected_pixels(bank, photos, lite).astype(np.float16).astype(np.float32)
     assert np.array_equal(bank.features(), expected)
-    with pytest.raises(ConfigError, match="stored as float16 in this bank, --store asks for float32"):
+    with pytest.raises(ConfigError, match="stored as float16 in this bank, but --store is float32"):
         run(store="float32")
     assert run().added == 0
     both = run("map:max", store="float32").bank

@@ -1,8 +1,9 @@
-"""Decides when so many images are bad that the dataset is at fault, not a single image.
+"""Counts the images that cannot be used, and ends the extraction when the dataset itself must be at fault.
 
-Broken images are skipped, however many there are: some datasets contain them. An image whose file cannot be opened, or
-has changed, hints at a missing folder, a failed disk or a table with wrong paths. So the run fails if these are more
-than a tenth (and more than a handful), or if all images after some point are lost.
+An image is broken if it cannot be decoded. Some datasets contain many such images, so any number of them is skipped. An
+image is lost if its file cannot be read, or has changed. That hints at a missing folder, a failed disk or a table with
+wrong paths, so the extraction fails if more than a tenth of the images (and more than `FEW`) are lost, or if all images
+after some point are.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from featurebank.words import counted
 
 DEFAULT_SHARE = 0.1
 FEW = 10
-"""Number of lost images that is accepted even in a small dataset, unless the user sets a limit."""
+"""The number of lost images that is accepted even in a small dataset, unless the user sets a limit."""
 IN_A_ROW = 5
-"""This many lost images in succession at the end of a run are no accident."""
+"""The extraction fails if its last images, this many or more, are all lost."""
 
 
 @dataclass
-class Losses:
-    """Counts the bad images of a run, and raises if there are too many.
+class BadImages:
+    """Counts the bad images of an extraction, and raises an error if there are too many.
 
     Args:
         images: number of images in the dataset.
         spec: specification of the dataset.
-        max_bad: the fraction that the user accepts, of broken and lost images together; None for the default.
+        max_bad: the fraction of broken and lost images together that the user accepts; None for the rule above.
 
     Example:
-        >>> losses = Losses(images=100, spec="photos", max_bad=0.0)
-        >>> losses.add("a.jpg", "it is truncated", place=3, lost=False)
+        >>> bad_images = BadImages(images=100, spec="photos", max_bad=0.0)
+        >>> bad_images.add("a.jpg", "it is truncated", place=3, lost=False)
         Traceback (most recent call last):
         featurebank.errors.DatasetError: 1 of 100 images of 'photos' cannot be used, the first is 'a.jpg': it is ...
     """
@@ -45,7 +46,7 @@ class Losses:
     _last_good: int = -1
 
     def add_unreadable(self, count: int, name: str, reason: str) -> None:
-        """Counts images that were unreadable at the start of the run; `name` and `reason` belong to the first one.
+        """Counts the images that could not be read before the extraction; `name` and `reason` are of the first one.
 
         Raises:
             DatasetError: there are too many.
@@ -76,11 +77,11 @@ class Losses:
         self._check("could not be read any more" if lost else "cannot be used")
 
     def good(self, place: int) -> None:
-        """Records that the image at a position was read; those before it may still be pending."""
+        """Records that the image at a position in the order of reading is good."""
         self._last_good = max(self._last_good, place)
 
     def end(self) -> None:
-        """Checks the end of a run.
+        """Checks the last images, when the extraction ends.
 
         Raises:
             DatasetError: all images after some point are lost.

@@ -12,22 +12,22 @@ from featurebank.backbone import Backbone
 from featurebank.dataset import Dataset, load_dataset
 from featurebank.errors import ConfigError, DatasetError
 from featurebank.extraction import ExtractOptions, run_extraction
-from featurebank.extraction.losses import FEW, IN_A_ROW, Losses
+from featurebank.extraction.bad_images import FEW, IN_A_ROW, BadImages
 
 
 def test_a_tenth_of_lost_images_is_too_many() -> None:
-    losses = Losses(500, "folder:x")
+    bad_images = BadImages(500, "folder:x")
     for place in range(50):
-        losses.add(f"{place}", "file not found", place=place, lost=True)
+        bad_images.add(f"{place}", "file not found", place=place, lost=True)
     with pytest.raises(DatasetError, match=r"51 of 500 images of 'folder:x' .*'0': file not found.*--max-bad"):
-        losses.add("50", "file not found", place=50, lost=True)
+        bad_images.add("50", "file not found", place=50, lost=True)
 
 
 def test_broken_images_are_no_reason_to_fail_unless_the_user_says_so() -> None:
-    losses, strict = Losses(20, "x"), Losses(20, "x", max_bad=0.25)
+    bad_images, strict = BadImages(20, "x"), BadImages(20, "x", max_bad=0.25)
     for place in range(20):
-        losses.add("a", "truncated", place=place, lost=False)
-    losses.end()
+        bad_images.add("a", "truncated", place=place, lost=False)
+    bad_images.end()
     for place in range(5):
         strict.add("a", "truncated", place=place, lost=place % 2 == 0)
     with pytest.raises(DatasetError, match="more than 25 %"):
@@ -35,26 +35,26 @@ def test_broken_images_are_no_reason_to_fail_unless_the_user_says_so() -> None:
 
 
 def test_few_of_a_small_dataset_may_be_lost() -> None:
-    losses = Losses(20, "x")
-    losses.add_unreadable(FEW, "a", "file not found")
-    losses.good(19)
-    losses.end()
+    bad_images = BadImages(20, "x")
+    bad_images.add_unreadable(FEW, "a", "file not found")
+    bad_images.good(19)
+    bad_images.end()
     with pytest.raises(DatasetError, match="11 of 20"):
-        Losses(20, "x").add_unreadable(FEW + 1, "a", "file not found")
-    Losses(20, "x", max_bad=1).add_unreadable(20, "a", "file not found")
+        BadImages(20, "x").add_unreadable(FEW + 1, "a", "file not found")
+    BadImages(20, "x", max_bad=1).add_unreadable(20, "a", "file not found")
     with pytest.raises(DatasetError):
-        Losses(20, "x", max_bad=0).add_unreadable(1, "a", "file not found")
+        BadImages(20, "x", max_bad=0).add_unreadable(1, "a", "file not found")
 
 
 def test_all_after_one_moment() -> None:
-    losses = Losses(1000, "x")
-    losses.good(800)
+    bad_images = BadImages(1000, "x")
+    bad_images.good(800)
     for place in range(900, 900 + IN_A_ROW):
-        losses.add("a", "file not found", place=place, lost=True)
+        bad_images.add("a", "file not found", place=place, lost=True)
     with pytest.raises(DatasetError, match="5 of 1000 images of 'x' at the end could not be read any more"):
-        losses.end()
-    losses.good(999)
-    losses.end()
+        bad_images.end()
+    bad_images.good(999)
+    bad_images.end()
 
 
 @pytest.fixture

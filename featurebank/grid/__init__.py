@@ -1,7 +1,10 @@
 """Stage: a bank and a grid -> runs.
 
-Open `stage` first: it has `train_heads`. `files` reads grids, `expand` turns them into specifications of heads, and
-`worker` fits these within the time budget. The built-in grids are TOML files in `builtin/`.
+`files` reads a grid, and `expand` turns it into specifications of heads. Each specification becomes one job for each
+seed and fold (`jobs`), and each job ends as a run: a record in the `runs` folder of the bank (`journal`). `worker`
+trains the jobs within the time budget; several processes may train the same grid, because each claims its jobs.
+
+Open `stage` first: it has `train_heads`. The built-in grids are TOML files in `builtin/`.
 """
 
 from featurebank.grid.expand import default_tap, expand

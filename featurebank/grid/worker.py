@@ -1,4 +1,9 @@
-"""Trains planned jobs piece by piece within the time budget; claims each piece, and records each run at once."""
+"""Trains the planned jobs of a grid within its time budget, together with other processes that train the same grid.
+
+The jobs on one tap and fold are divided into pieces (`time_budget`); the piece with the shortest time per head comes
+first. Of a piece, as many jobs as fit into the rest of the budget are claimed, so that no other process trains them.
+Those that another process has finished meanwhile are dropped, the others are trained, and each run is recorded at once.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +25,11 @@ from featurebank.training.loop import between_epochs
 from featurebank.words import counted
 
 LOOK_AGAIN_S = 0.5
-"""Interval at which to check whether another process has finished its claimed runs."""
+"""The interval at which to check whether another process has finished the runs that it has claimed."""
 
 
 class _OutOfTimeError(Exception):
-    """The budget ended during a piece."""
+    """The time budget ended while a piece was trained."""
 
 
 class JobRunner:
@@ -33,7 +38,7 @@ class JobRunner:
     Args:
         bank: the bank with the features.
         journal: the known runs; new runs are recorded in it.
-        claims: the locks on runs that some process trains now.
+        claims: the locks on runs that a process is training now.
         clock: the time budget.
         reporter: shows the progress.
     """
@@ -42,124 +47,129 @@ class JobRunner:
         self._bank, self._journal, self._claims = bank, journal, claims
         self._clock, self._reporter = clock, reporter
         self._speed = Speed()
-        self._images: tuple[str, int, FoldedImages] | None = None
+        self._folded: tuple[str, int, FoldedImages] | None = None
         self._data: tuple[str, int, Fold | None, TrainingData] | None = None
         self._warned_of_unseen = False
         self._epochs = 0
 
     def train(self, jobs: Sequence[Job], *, what: str = "heads", keep: bool = False) -> None:
-        """Trains the jobs without a record; if the budget ends earlier, some stay without one.
+        """Trains those of the jobs that have no record yet, until all have one or the budget ends.
 
         Args:
             jobs: the planned jobs.
-            what: the name of the work in the progress.
+            what: the label of the progress bar.
             keep: whether to save the weights of each run.
         """
         todo = self._journal.missing(jobs)
         if not todo:
             return
         with self._reporter.track(what, len(todo), "runs") as advance:
-            elsewhere = self._round(todo, advance, keep=keep)
+            elsewhere = self._train_unclaimed(todo, advance, keep=keep)
             if elsewhere and self._clock.left > 0:
                 self._reporter.say(f"waiting: another process trains {counted(len(elsewhere), 'run')}")
             while elsewhere and self._clock.left > 0:
                 time.sleep(min(LOOK_AGAIN_S, max(0.0, self._clock.left)))
-                still = self._journal.missing(elsewhere)
-                advance(len(elsewhere) - len(still))
-                elsewhere = self._round(still, advance, keep=keep)
+                missing = self._journal.missing(elsewhere)
+                advance(len(elsewhere) - len(missing))
+                elsewhere = self._train_unclaimed(missing, advance, keep=keep)  # a process may have died
 
     def train_again(self) -> None:
-        """Trains the run that ranks first again, if its weights are missing."""
+        """Trains the run that ranks first once more if its weights were not saved, and saves them."""
         first = self._journal.first_without_weights()
-        if first is None or not self._claims.take(first.run):  # the process that has claimed it saves its weights
+        if first is None or not self._claims.take(first.run):  # another process has claimed it, and saves its weights
             return
         try:
             if self._journal.first_without_weights() == first:
                 results: list[Fitted] = []
-                data = self._images_of(first.tap, first.views or 0, None)
+                data = self._data_for(first.tap, first.views or 0, None)
                 fit_heads([(first.spec, first.seed)], data, lambda _, fitted: results.append(fitted))
                 if not results[0].failure:
                     self._journal.keep(first, results[0])
         finally:
             self._claims.release([first.run])
 
-    def _round(self, jobs: Sequence[Job], advance: Advance, *, keep: bool) -> list[Job]:
-        """Trains the jobs that no other process has claimed; returns the others."""
+    def _train_unclaimed(self, jobs: Sequence[Job], advance: Advance, *, keep: bool) -> list[Job]:
+        """Trains the jobs that no other process has claimed, as far as the budget allows; returns the claimed ones."""
         elsewhere: list[Job] = []
         groups: dict[tuple[str, Fold | None], list[Job]] = {}
         for job in sorted(jobs, key=lambda job: self._bank.tap_bytes(job.spec.tap)):
             groups.setdefault((job.spec.tap, job.fold), []).append(job)
         for (tap, fold), group in groups.items():
-            if self._clock.left <= 0 or not (free := self._free(group, elsewhere)):
+            if self._clock.left <= 0:
                 continue
-            data = self._images_of(tap, max(job.spec.views or 0 for job in free), fold)
-            pieces = make_pieces(free, data)
+            if not self._any_free(group):
+                elsewhere += group
+                continue
+            data = self._data_for(tap, max(job.spec.views or 0 for job in group), fold)
+            pieces = make_pieces(group, data)
             while pieces:
                 piece = pieces.pop(self._speed.next(pieces, data))
-                mine = self._speed.fitting(piece, data, self._clock.left)
-                if mine and (rest := piece[len(mine) :]):
+                affordable = self._speed.fitting(piece, data, self._clock.left)
+                if affordable and (rest := piece[len(affordable) :]):
                     pieces.append(rest)
-                claimed = [job for job in mine if self._claims.take(job.run)]
-                elsewhere += [job for job in mine if job not in claimed]
+                claimed = [job for job in affordable if self._claims.take(job.run)]
+                elsewhere += [job for job in affordable if job not in claimed]
                 try:
-                    unfinished = self._journal.missing(claimed)  # another process may just have finished it
-                    advance(len(claimed) - len(unfinished))
-                    self._fit(unfinished, data, advance, keep=keep)
+                    missing = self._journal.missing(claimed)  # another process may have finished some just before
+                    advance(len(claimed) - len(missing))
+                    self._fit(missing, data, advance, keep=keep)
                 finally:
                     self._claims.release([job.run for job in claimed])
         return elsewhere
 
-    def _free(self, jobs: Sequence[Job], elsewhere: list[Job]) -> list[Job]:
-        """Returns the jobs if any can be claimed now, so that no features are read needlessly."""
-        free = [job for job in jobs if self._claims.take(job.run)]
-        self._claims.release([job.run for job in free])
-        if not free:
-            elsewhere += jobs
-            return []
-        return list(jobs)
+    def _any_free(self, jobs: Sequence[Job]) -> bool:
+        """Returns whether at least one job can be claimed now; otherwise their features need not be read."""
+        free = [job.run for job in jobs if self._claims.take(job.run)]
+        self._claims.release(free)
+        return bool(free)
 
     def _fit(self, jobs: Sequence[Job], data: TrainingData, advance: Advance, *, keep: bool) -> None:
+        """Trains claimed jobs of one piece, and records each run as soon as it is fitted."""
         if not jobs:
             return
         results: dict[int, Fitted] = {}
-        recording = False
+        recording = False  # an error of the record, such as a full disk, is not one of the heads
 
-        def take(position: int, fitted: Fitted) -> None:
+        def record(position: int, fitted: Fitted) -> None:
             nonlocal recording
             recording = True
             self._journal.record(jobs[position], fitted, keep=keep)
             recording = False
             results[position] = fitted
             advance(1)
-            self._look_at_clock()
+            self._check_budget()
 
         began, self._epochs = time.perf_counter(), 0
         try:
             with between_epochs(self._epoch_ended):
-                fit_heads([(job.trained, job.seed) for job in jobs], data, take)
+                fit_heads([(job.trained, job.seed) for job in jobs], data, record)
         except _OutOfTimeError:
             pass
         except Exception as error:
             rest = [job for position, job in enumerate(jobs) if position not in results]
             if recording or not rest:
                 raise
-            self._one_by_one(rest, data, advance, error, keep=keep)
+            self._fit_one_by_one(rest, data, advance, error, keep=keep)
         self._speed.learn(jobs, data, results, time.perf_counter() - began)
         self._journal.show()
 
     def _epoch_ended(self) -> None:
         self._epochs += 1
         self._reporter.detail(f"epoch {self._epochs}")
-        self._look_at_clock()
+        self._check_budget()
 
-    def _look_at_clock(self) -> None:
+    def _check_budget(self) -> None:
+        """Raises _OutOfTimeError if the time budget has ended."""
         if self._clock.left <= 0:
             raise _OutOfTimeError
 
-    def _one_by_one(
+    def _fit_one_by_one(
         self, jobs: Sequence[Job], data: TrainingData, advance: Advance, error: Exception, *, keep: bool
     ) -> None:
-        """Trains the heads of a failed piece one by one (memory may have run out), and records single failures."""
+        """Trains the heads of a failed piece again, one by one: together they may have needed too much memory.
+
+        If there is only one job, `error` is its own, and is recorded as its result.
+        """
         if len(jobs) > 1:
             for job in jobs:
                 if self._clock.left > 0:
@@ -170,21 +180,21 @@ class JobRunner:
         self._journal.record(jobs[0], Fitted(None, 0.0, 1, {}, (), reason, is_shortage(error)))
         advance(1)
 
-    def _images_of(self, tap: str, views: int, fold: Fold | None) -> TrainingData:
-        """Returns the images of a tap and fold; the latest ones are cached.
+    def _data_for(self, tap: str, views: int, fold: Fold | None) -> TrainingData:
+        """Returns the features of a tap and fold; those of the last call are cached.
 
-        Heads without epochs use only the clean images, so that heads with different numbers of views share the data.
+        Heads without epochs use only the clean images, and so can share the data with heads that use views.
         """
         if self._data is None or self._data[:3] != (tap, views, fold):
             self._data = None
             if fold is None:
-                self._images = None
+                self._folded = None
                 data = TrainingData.of(self._bank, tap, views)
             else:
-                if self._images is None or self._images[:2] != (tap, views):
-                    self._images = None  # freed before the next tap is read: both may not fit into memory
-                    self._images = tap, views, FoldedImages(self._bank, tap, views)
-                data = self._images[2].data(fold)
+                if self._folded is None or self._folded[:2] != (tap, views):
+                    self._folded = None  # freed before the next tap is read, because both may not fit into memory
+                    self._folded = tap, views, FoldedImages(self._bank, tap, views)
+                data = self._folded[2].data(fold)
             self._data = tap, views, fold, data
             self._warn_of_unseen(data)
         return self._data[3]

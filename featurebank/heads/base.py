@@ -1,4 +1,9 @@
-"""What every head is, however it is trained: a scikit-learn classifier that answers with probabilities."""
+"""The base class of all heads: a scikit-learn classifier that predicts probabilities and can be saved.
+
+There are two ways to train a head. Heads without epochs are fitted by `fit_shared`, one thread each; heads on the same
+images share what they compute from them (`featurebank.heads.exact.shared`), and heads of one `path` start from each
+other's solution. Heads with epochs (`featurebank.heads.trained`) are trained by their family, many in one program.
+"""
 
 from __future__ import annotations
 
@@ -17,74 +22,77 @@ from featurebank.heads.inputs import flat_features
 from featurebank.heads.needs import VECTORS
 
 FitResult = tuple[int, float, Exception | None]
-"""The position of a head, the seconds that it took, and why it failed."""
+"""The position of a fitted head, its seconds, and the error if it failed."""
 USUAL_ROUNDS = 100
+"""The number of iterations that `Head.cost` assumes if no parameter sets it."""
 MOST_ROUNDS = 10**9
-"""That `Head.cost` reckons with, whatever a grid says."""
+"""The largest number of iterations that `Head.cost` computes with, so that the product stays finite."""
 
 
 class State(NamedTuple):
-    """All that a fitted head is, beside its class, its parameters and the labels of its classes."""
+    """The fitted state of a head: everything but its class, its parameters and `classes_`."""
 
     arrays: Mapping[str, np.ndarray]
-    """By name; none holds Python objects."""
+    """Arrays by name, without dtype object."""
     facts: Mapping[str, Any]
     """JSON values by name."""
     source: str = ""
-    """The file that it was read from, for messages."""
+    """The file that the state was read from, for error messages."""
 
 
 class Head(ClassifierMixin, BaseEstimator):
-    """The contract of all heads; follows scikit-learn's of classifiers.
+    """The base class of all heads; it extends the interface of scikit-learn's classifiers.
 
-    Whoever trains, saves, grafts or ranks heads asks what is below, and never which class a head is of.
-    `tests/heads/test_contract.py` holds every kind of the catalog to it.
+    Code that trains, saves, exports or ranks heads uses only this interface and never checks the class of a head.
+    `tests/heads/test_contract.py` tests every kind in the catalog against it.
 
-    - Parameters are arguments of the constructor by keyword, which only stores them; `random_state` is one of them.
-      `check()` says what is wrong with their values, in one HeadError.
+    - Parameters are keyword arguments of the constructor, which only stores them; `random_state` is one of them.
+      `check()` raises one HeadError for all wrong values.
     - `fit(X, y, validation_data=None)` takes features (n, ...) float32 and labels (n,) of integers or strings, and
       returns the head. It sets `classes_`, the labels in ascending order, and `n_features_in_`. It changes neither its
-      arguments nor parameters, and with the same parameters on the same data gives the same head.
-    - `predict_proba(X)` returns (n, classes) float32 or float64: finite, not below 0, of sum 1 in each row, and for
-      each row the same whatever rows stand beside it; `predict(X)` returns labels (n,).
-    - `state()` and `set_state()` are the way to disk and back: a head with the same parameters that takes the state of
-      a fitted one gives the same answers. `saved_as` names the form of the file.
-    - `n_parameters_` is how many trained numbers a fitted head holds, `cost()` how long its training will take,
-      `working_bytes()` how much memory that needs.
-    - `needs` says what it is trained on, vectors or maps. A head that needs vectors flattens maps.
-    - `keras_layers_()` is the fitted head as layers of Keras, where it is some.
-
-    Heads without epochs are trained on one thread each, and take what others computed of the same images by
-    `fit_shared`; heads with epochs are trained by their family: see `featurebank.heads.families`.
+      arguments nor the parameters. The same parameters and the same data give the same head.
+    - `predict_proba(X)` returns (n, classes) float32 or float64: finite, not negative, each row with the sum 1. A row
+      does not depend on the other rows. `predict(X)` returns labels (n,).
+    - `state()` returns what has to be saved, and `set_state()` restores it in a head with the same parameters, which
+      then predicts the same. `saved_as` names the file format.
+    - `n_parameters_` is the number of trained values. `cost()` estimates the time of the training before it starts, and
+      `working_bytes()` its memory.
+    - `needs` says whether it is trained on vectors or maps. A head that needs vectors flattens maps.
+    - `keras_layers_()` returns the fitted head as Keras layers, if it can become layers.
     """
 
     needs: ClassVar[str] = VECTORS
     """`VECTORS`, `MAPS` or `MAPS_AT_A_CUT`."""
     refused: ClassVar[Mapping[str, str]] = {}
-    """Parameters that a user may expect from elsewhere, with the reason why there are none."""
+    """Parameters that users may expect but that this head does not have, each with the reason."""
     saw_validation: ClassVar[bool] = False
-    """Whether the labels of the validation images decide more than when its training ends: see `predict_validation`."""
+    """Whether the labels of the validation images determine more than the end of the training, as in a calibration;
+    `predict_validation` then returns fairer probabilities of these images than `predict_proba`."""
     saved_as: ClassVar[str] = ""
-    """The form of its file: see `featurebank.heads.storage.saving`."""
+    """The file format; see `featurebank.heads.storage.saving`."""
 
     classes_: np.ndarray
     n_features_in_: int
     history_: Any = None
-    """The `History` of a fitted head with epochs."""
+    """The `History` of a fitted head with epochs, otherwise None."""
 
     # ------------------------------------------------------------ before it is fitted
 
     def check(self) -> None:
-        """Raises HeadError where parameters are of a wrong type or out of their range; its message has all of them."""
+        """Checks the types and ranges of the parameters.
+
+        Raises:
+            HeadError: at least one value is wrong; the message lists all of them.
+        """
 
     def wrong_values(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Yields what is wrong with the values of parameters.
+        """Yields the problems that `check` finds, one by one.
 
         Args:
-            names: of the parameters that somebody gave.
+            names: the parameters that the user set.
 
         Yields:
-            The name of the parameter, "" where a problem is of none of them, and the text of the problem.
+            The name of the parameter ("" if the problem belongs to none of `names`) and the text of the problem.
         """
         try:
             self.check()
@@ -95,76 +103,80 @@ class Head(ClassifierMixin, BaseEstimator):
                 yield (words[0] if words else ""), problem
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raises HeadError where maps of a shape (h, w, c) are too small for the head; its parameters are checked."""
+        """Raises HeadError if maps of this shape, (h, w, c), are too small for the head; call `check` before."""
 
     def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
-        """Returns about how many bytes its training takes beside the features; see `featurebank.heads.memory`.
+        """Returns an estimate of the memory of the training beside the features; see `featurebank.heads.memory`.
 
         Args:
-            images: how many it is trained on.
-            shape: of one image's features.
-            classes: how many there are.
+            images: the number of training images.
+            shape: the shape of one image's features.
+            classes: the number of classes.
         """
         return 0
 
     def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
-        """Returns about how many nanoseconds its training takes on one core of a common machine.
+        """Returns an estimate of the training time on one core, in nanoseconds.
 
-        Only a first guess, and only to the nearest power of ten: what counts is measured.
+        The order of magnitude is enough: a grid uses the estimate only until it has measured the first head of a kind.
 
         Args:
-            images: how many it is trained on.
-            shape: of one image's features.
-            classes: how many there are.
-            validation_images: how many it is scored on.
+            images: the number of training images.
+            shape: the shape of one image's features.
+            classes: the number of classes.
+            validation_images: the number of images that the head is evaluated on.
         """
         return float(USUAL_ROUNDS) * images * math.prod(shape)
 
     # ------------------------------------------------------------ fitting
 
     def fit(self, X: np.ndarray, y: np.ndarray, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
-        """Fits the head, alone.
+        """Fits the head by itself, without others.
 
         Args:
             X: (n, ...) float32 features.
             y: (n,) labels.
-            validation_data: features and labels that some heads stop early by, or are calibrated with.
+            validation_data: features and labels for early stopping or calibration; most heads ignore them.
 
         Raises:
-            HeadError: a parameter is out of its range, the features are not finite or not what the head needs, there is
-                one class only, or the training failed.
-            RamLimitError: it takes more memory than `--ram` allows.
+            HeadError: a parameter is out of its range, the features are not finite or do not have the shape that the
+                head needs, all labels are equal, or the training failed.
+            RamLimitError: the training needs more memory than `--ram` allows.
         """
         raise NotImplementedError
 
     def path(self) -> Hashable:
-        """Returns what the heads of a class have in common that are best fitted one after another; None: nothing."""
+        """Returns the key of the regularization path that the head is on; None if it is on none.
+
+        Heads of one class with equal keys are fitted one after another by `fit_path`, because each of them can start
+        from the solution or the kernel of the one before.
+        """
         return None
 
     @classmethod
     def fit_path(
         cls, heads: Sequence[Any], shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None
     ) -> Iterator[FitResult]:
-        """Fits heads of one class and one `path`, telling each as soon as it is fitted.
+        """Fits heads of one class and one `path`, and yields the result of each as soon as it is fitted.
 
         Args:
-            heads: to be fitted in place.
+            heads: the heads, which are fitted in place.
             shared: the training images.
             validation_data: features and labels for heads that use them.
 
         Yields:
-            Position, seconds and failure of each. What they share is in the seconds of the first.
+            Position, seconds and error of each head. The seconds of the first head include the shared computations.
         """
         for position, head in enumerate(heads):
             began, failure = time.perf_counter(), None
             try:
                 head.fit_shared(shared, validation_data)
-            except Exception as error:  # noqa: BLE001 - one head's, the others go on
+            except Exception as error:  # noqa: BLE001 - the other heads are fitted nevertheless
                 failure = error
             yield position, time.perf_counter() - began, failure
 
     def fit_shared(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
-        """Fits the head on images of which others may have computed what it needs; see `fit`."""
+        """Fits the head as `fit` does, and reuses what other heads have computed from the same images."""
         return self.fit(shared.X, shared.y, validation_data)
 
     # ------------------------------------------------------------ when it is fitted
@@ -175,11 +187,14 @@ class Head(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Returns the most probable class of each row."""
-        probabilities = self.predict_proba(X)  # first: it tells where the head is not fitted
+        probabilities = self.predict_proba(X)  # first, because it raises HeadError if the head is not fitted
         return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
     def predict_validation(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Returns probabilities of all validation images, as fair as they can be where `saw_validation` is true.
+        """Returns the probabilities by which the head is scored on the validation images.
+
+        If `saw_validation` is true, the label of an image does not influence its own probabilities: these are as fair
+        as those of an image that the head has not seen.
 
         Args:
             X: (n, ...) features of the validation images.
@@ -189,57 +204,57 @@ class Head(ClassifierMixin, BaseEstimator):
 
     @property
     def n_parameters_(self) -> int | None:
-        """How many trained numbers the head holds; None where that cannot be told."""
+        """The number of trained values; None if it is unknown."""
         return sum(int(array.size) for array in self.state().arrays.values())
 
     def state(self) -> State:
-        """Returns what the fitted head is made of.
+        """Returns the fitted state, to be saved.
 
         Raises:
-            HeadError: it holds something that is not restored from files.
+            HeadError: the head holds an object that cannot be restored safely from a file.
         """
         raise NotImplementedError
 
     def set_state(self, state: State, classes: np.ndarray) -> None:
-        """Takes what `state` returned, perhaps from a file that is damaged or a stranger's.
+        """Restores a fitted state, which may come from a damaged file or from an untrusted one.
 
         Args:
-            state: of a head with the same parameters.
-            classes: its `classes_`.
+            state: the state of a head with the same parameters.
+            classes: the `classes_` of that head.
 
         Raises:
-            HeadError: the file holds something that is not restored. Parts that are missing or do not fit raise any
-                error, here or at the first answer.
+            HeadError: the file holds an object that may not be restored. Missing or unfitting parts may raise any
+                error, here or at the first prediction.
         """
         raise NotImplementedError
 
     def trial_shape(self) -> tuple[int, ...]:
-        """Returns the shape of an input that the fitted head answers quickly for, to see that a file is whole.
+        """Returns the shape of one cheap input, on which a restored head is tried to see that its file is intact.
 
-        () where there is no such input.
+        Returns () if there is no cheap input; then the head is not tried.
         """
         return (self.n_features_in_,)
 
     def keras_layers_(self, tensor: Any) -> Any:
-        """Adds the fitted head to a graph, as ordinary Keras layers with its weights.
+        """Applies the fitted head to a Keras tensor, as ordinary Keras layers with the head's weights.
 
         Args:
-            tensor: a Keras tensor of what the head was trained on, (n, d) or (n, h, w, c) float32.
+            tensor: a Keras tensor of the head's features, (n, d) or (n, h, w, c) float32.
 
         Returns:
-            A Keras tensor of logits (n, classes), in the order of `classes_`: their softmax is `predict_proba`.
+            A Keras tensor of logits (n, classes), in the order of `classes_`; their softmax is `predict_proba`.
 
         Raises:
-            HeadError: the head cannot be told in layers.
+            HeadError: the head cannot become layers.
         """
-        message = f"{type(self).__name__} is no stack of layers"
+        message = f"{type(self).__name__} is not made of layers"
         raise HeadError(message)
 
     def _inputs(self, X: np.ndarray) -> np.ndarray:
         """Returns features as (n, d) float32.
 
         Raises:
-            HeadError: the head is not fitted, or the features are not finite or not of its width.
+            HeadError: the head is not fitted, or the features are not finite or do not have `n_features_in_` columns.
         """
         if not hasattr(self, "n_features_in_"):
             message = f"{type(self).__name__} is not fitted yet: call fit first"
@@ -248,12 +263,13 @@ class Head(ClassifierMixin, BaseEstimator):
 
 
 def epochs_cost(epochs: int, images: int, adds: float, adds_a_nanosecond: float) -> float:
-    """Returns about how many nanoseconds a training by gradient descent takes.
+    """Returns an estimate of the time of a training by gradient descent, in nanoseconds.
 
     Args:
-        epochs: at most.
-        images: how many it is trained on.
-        adds: multiply-adds of the answer for one image; a step has three times as many.
-        adds_a_nanosecond: those of a step, on one core.
+        epochs: the maximum number of epochs.
+        images: the number of training images.
+        adds: the multiply-adds of a forward pass for one image; forward and backward pass together take three times
+            as many.
+        adds_a_nanosecond: the speed of one core.
     """
     return float(images) * float(epochs) * 3 * adds / adds_a_nanosecond

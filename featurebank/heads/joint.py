@@ -1,7 +1,11 @@
-"""Heads that are trained side by side in one program: a stem, then dense layers, the last one softmax.
+"""The base class of heads that are trained side by side in one TensorFlow program: a stem, then dense layers.
 
-A stem turns the features of an image into the vector that the first dense layer takes. For features that are vectors
-already it is empty (`VectorStem`); the stems of heads on maps are in `featurebank.heads.maps`.
+The stem turns the features of an image into a vector, and the last dense layer is the softmax. For features that are
+vectors already, the stem is empty (`VectorStem`); the stems of heads on maps are in `featurebank.heads.maps`.
+
+The classes here describe the layers: names and shapes of the weights, and their initial values. K heads of equal
+architecture train as one: each weight becomes a tensor with a leading axis K, and every operation is batched over it.
+`joint_network` holds these weights during the training, and `featurebank.training.programs` has the compiled steps.
 """
 
 from __future__ import annotations
@@ -17,24 +21,28 @@ import numpy as np
 from featurebank.heads.trained import TrainedHead
 
 BATCH_NORMS = (True, False, "before", "after")
-"""Positions of batch normalisation: before the activation (as true), after it, or nowhere."""
+"""The values of the parameter `batch_norm`: before the activation (`True` or "before"), after it, or none."""
 NO_BIAS = np.float32(0)
 
 
 @dataclass(frozen=True)
 class Stem:
-    """Base of all stems; equal stems share a program. `run` is a `featurebank.training.programs.layers.Pass`."""
+    """The base class of stems: the layers between the features of an image and the first dense layer.
+
+    Heads with equal stems share a program. Methods "in TensorFlow" are called while the program is traced.
+    """
 
     is_empty: ClassVar[bool] = False
-    """Whether the first dense layer takes the features as they are."""
+    """Whether the first dense layer takes the features themselves, flattened."""
     multiplies_patches: ClassVar[bool] = False
-    """Whether "kernel0" multiplies `patches` of the features before `vectors` is called with the products."""
+    """Whether the program multiplies `patches` by "kernel0" first, for all heads at once, and passes the products to
+    `vectors`."""
 
     def shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """Returns the shape of each tensor of the stem, for features of a shape.
+        """Returns the shapes of the stem's weights by name, for features of a shape.
 
-        Kernels, whose names begin with "kernel", are penalised; "kernel0", if there is one, multiplies what all heads
-        share.
+        Weights whose names begin with "kernel" are regularised. "kernel0" multiplies an input that is the same for all
+        heads, so that the K products are one matrix multiplication.
 
         Raises:
             HeadError: the features are too small.
@@ -42,7 +50,7 @@ class Stem:
         return {}
 
     def start(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        """Returns the first values of a tensor: Glorot uniform kernels, gammas of 1, else 0.
+        """Returns the initial values of a weight: Glorot uniform for kernels, 1 for gammas, otherwise 0.
 
         References:
             Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
@@ -63,15 +71,20 @@ class Stem:
         raise NotImplementedError
 
     def patches(self, x: Any) -> Any:
-        """Returns the patches (b, ..., inputs) of a batch that "kernel0" multiplies, in TensorFlow."""
+        """Returns, in TensorFlow, the patches (b, ..., inputs) of a batch that are multiplied by "kernel0"."""
         raise NotImplementedError
 
     def vectors(self, x: Any, run: Any) -> Any:
-        """Returns the vectors (K, b, units) of K heads for a batch, in TensorFlow."""
+        """Returns, in TensorFlow, the vectors (K, b, units) of K heads for a batch.
+
+        Args:
+            x: the features of the batch, or the products of its patches.
+            run: a `featurebank.training.programs.layers.Pass`, which has the weights and the layers.
+        """
         raise NotImplementedError
 
     def limited(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Returns the parameters of K heads after a step, brought back into their ranges, in TensorFlow."""
+        """Returns, in TensorFlow, the weights of K heads after a step, clipped to their valid ranges."""
         return params
 
 
@@ -88,14 +101,14 @@ class VectorStem(Stem):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class JointHead(TrainedHead):
-    """Base of the heads that have a stem and dense layers.
+    """The base class of heads that consist of a stem and dense layers.
 
     Args:
         learning_rate: see `TrainingOptions`, as for all the others.
     """
 
     def stem(self) -> Stem:
-        """Returns what turns the features of an image into the vector that the dense layers take."""
+        """Returns the stem; empty by default."""
         return VectorStem()
 
     def layer_sizes(self) -> tuple[int, ...]:
@@ -103,7 +116,7 @@ class JointHead(TrainedHead):
         raise NotImplementedError
 
     def hidden_activation(self) -> str:
-        """Returns the activation between the layers."""
+        """Returns the activation of the hidden layers."""
         return "relu"
 
     def normalization(self) -> tuple[str, float]:
@@ -111,23 +124,23 @@ class JointHead(TrainedHead):
         return "", 0.0
 
     def dropout_rates(self) -> tuple[float, ...]:
-        """Returns the dropout rate of each place that has one."""
+        """Returns the dropout rate at each place where the head has dropout."""
         rate: Any = getattr(self, "dropout", 0.0)
         if isinstance(rate, Sequence):
             return tuple(map(float, rate))
         return (float(rate),) * self.dropout_places()
 
     def dropout_places(self) -> int:
-        """Returns the number of places that have a dropout rate."""
+        """Returns the number of places where the head has dropout."""
         raise NotImplementedError
 
     def kernel_names(self) -> tuple[str, ...]:
-        """Returns the names of the kernels of the dense layers; "kernel0" multiplies what all heads share."""
+        """Returns the names of the dense kernels; after an empty stem, the first is "kernel0": see `Stem.shapes`."""
         names = [f"kernel_dense{layer}" for layer in range(len(self.layer_sizes()) + 1)]
         return ("kernel0", *names[1:]) if self.stem().is_empty else tuple(names)
 
     def shapes(self, shape: tuple[int, ...], classes: int) -> dict[str, tuple[int, ...]]:
-        """Returns the shape of each tensor that is trained, for features of a shape."""
+        """Returns the shapes of all trained weights by name, for features of a shape."""
         stem, position = self.stem(), self.normalization()[0]
         found = stem.shapes(shape)
         sizes = (stem.units(shape), *self.layer_sizes(), classes)
@@ -139,12 +152,12 @@ class JointHead(TrainedHead):
 
 
 def unit_tensors(position: str) -> tuple[str, ...]:
-    """Returns the tensors that a layer has beside its kernel, with one number for each unit.
+    """Returns the names of the weights that a dense layer has beside its kernel, one value per unit each.
 
-    A layer before batch normalisation, which subtracts every constant again, has no bias: its gradient would be
-    nothing but rounding, and Adam would make steps of full length of that.
+    A layer directly before batch normalisation has no bias, because batch normalisation subtracts it again. The
+    gradient of such a bias would be rounding noise, which Adam would scale to steps of full size.
 
     Args:
-        position: of batch normalisation; see `batch_norm_position`.
+        position: the position of batch normalisation: "before" or "after" the activation, or "" without it.
     """
     return {"": ("bias",), "before": ("gamma", "beta"), "after": ("bias", "gamma", "beta")}[position]

@@ -36,7 +36,7 @@ class Made:
         self.pixels = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
         self.labels = rng.integers(0, CLASSES, count).astype(np.int32)
 
-    def take(self, rows: np.ndarray) -> np.ndarray:
+    def read(self, rows: np.ndarray) -> np.ndarray:
         """Returns some of them."""
         return self.pixels[rows]
 

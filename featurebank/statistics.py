@@ -44,7 +44,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     return mean - half, mean + half
 
 
-def mcnemar(first_alone: float, second_alone: float) -> float:
+def mcnemar(only_first: float, only_second: float) -> float:
     """Returns the p-value of McNemar's test of the hypothesis that two heads are correct equally often.
 
     It is the mid-p variant of the exact (binomial) test. The exact test is too conservative if few answers differ, and
@@ -52,8 +52,8 @@ def mcnemar(first_alone: float, second_alone: float) -> float:
     the former and as powerful as the latter.
 
     Args:
-        first_alone: number of images that only the first head classifies correctly; an average is rounded.
-        second_alone: number of images that only the second head classifies correctly.
+        only_first: number of images that only the first head classifies correctly; an average is rounded.
+        only_second: number of images that only the second head classifies correctly.
 
     References:
         McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
@@ -62,7 +62,7 @@ def mcnemar(first_alone: float, second_alone: float) -> float:
     """
     from scipy.special import bdtr
 
-    less, more = sorted((round(first_alone), round(second_alone)))
+    less, more = sorted((round(only_first), round(only_second)))
     below = float(bdtr(less - 1, less + more, 0.5)) if less else 0.0
     at = float(bdtr(less, less + more, 0.5)) - below
     return min(1.0, 2 * below + at)

@@ -133,11 +133,11 @@ def check_config(data: bytes) -> None:
 
 def _walk(config: Any) -> Iterator[Any]:
     """Yields every value in a JSON value, and also the keys, because they can be names, too."""
-    left, seen = [config], 0
+    left, visited = [config], 0
     while left:
         value = left.pop()
-        seen += 1
-        if seen > _MOST_VALUES:
+        visited += 1
+        if visited > _MOST_VALUES:
             message = "too many values"
             raise ValueError(message)
         yield value

@@ -68,13 +68,15 @@ def recorded_batch_norm(recipe: Mapping[str, Any], source: Mapping[str, Any]) ->
     return TABLE.get(str(recipe["backbone"]), BackboneSpec).finetune_batch_norm
 
 
-def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any], *, given: Backbone | None = None) -> Backbone:
+def load_recorded(
+    recipe: Mapping[str, Any], source: Mapping[str, Any], *, backbone: Backbone | None = None
+) -> Backbone:
     """Returns the backbone of a bank.
 
     Args:
         recipe: recipe of the bank.
         source: `source` of its manifest, from `recorded_source`.
-        given: the network, if the caller has it; it is checked. By default, the network is loaded again.
+        backbone: the network, if the caller has it; it is checked. By default, the network is loaded again.
 
     Raises:
         ConfigError: the network was a model in the memory of another process, or no longer exists; or it is a function
@@ -85,24 +87,24 @@ def load_recorded(recipe: Mapping[str, Any], source: Mapping[str, Any], *, given
         >>> load_recorded(bank.recipe, bank.manifest.source)  # doctest: +SKIP
         <Backbone resnet50, weights imagenet, 224 px>
     """
-    backbone = given
-    if backbone is None:
+    network = backbone
+    if network is None:
         options = recorded_options(recipe, source)
         name = options.pop("backbone")
         check_named(name, "the bank")
-        backbone = load_backbone(name, **options, resize=word_of(recipe["resize"]), levels=recipe.get("levels"))
-    own = backbone.recipe
+        network = load_backbone(name, **options, resize=word_of(recipe["resize"]), levels=recipe.get("levels"))
+    own = network.recipe
     differences = [part for part in dict.fromkeys((*own, "levels")) if recipe.get(part) != own.get(part)]
     if differences:
-        name = getattr(backbone.spec, "known_as", "") or backbone.name
+        name = getattr(network.spec, "known_as", "") or network.name
         remedy = (
             "extract again with these, or restore the old ones"
-            if given is None
+            if backbone is None
             else "pass the network that made the bank, or leave it out"
         )
         message = (
-            f"the bank was made by another {' and '.join(differences)} than {name} with weights {backbone.weights} has "
+            f"the bank was made by another {' and '.join(differences)} than {name} with weights {network.weights} has "
             f"now: {remedy}"
         )
         raise WeightsError(message)
-    return backbone
+    return network

@@ -31,15 +31,15 @@ def unfold(model: Any, tensor: Any) -> tuple[Any, list[tuple[Any, Any]]]:
         ConfigError: a layer is used twice, is a Lambda, or cannot be copied.
     """
     copies: list[tuple[Any, Any]] = []
-    taken: set[str] = set()
+    used: set[str] = set()
 
     def named(name: str) -> str:
         """Returns the name, with a number appended if a layer of another nested model has it."""
         unique, number = name, 0
-        while unique in taken:
+        while unique in used:
             number += 1
             unique = f"{name}_{number}"
-        taken.add(unique)
+        used.add(unique)
         return unique
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:

@@ -26,12 +26,12 @@ class BankContents:
 
     def stored(self, tap: str, view: int = 0) -> np.ndarray:
         """Returns the digests of the images whose row a tap has in a view: (n,) "S32"."""
-        found = [
+        digests = [
             self.keys[shard.file]["digest"]
             for shard in self.manifest.shards
             if tap in shard.taps and shard.view == view
         ]
-        return np.concatenate([np.empty(0, "S32"), *found])
+        return np.concatenate([np.empty(0, "S32"), *digests])
 
     def stored_dtype(self, tap: str) -> str | None:
         """Returns the type a tap is stored in, or None where it has no rows yet."""

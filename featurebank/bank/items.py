@@ -84,9 +84,9 @@ class Items:
     def sorted(self) -> Items:
         """Returns the same items in their canonical order."""
         by_id = np.argsort(np.array(list(self.ids), dtype=object), kind="stable")
-        return self.take(by_id[np.argsort(self.digests[by_id], kind="stable")])
+        return self.select(by_id[np.argsort(self.digests[by_id], kind="stable")])
 
-    def take(self, order: np.ndarray) -> Items:
+    def select(self, order: np.ndarray) -> Items:
         """Returns the items at some positions, in that order."""
         ids = list(self.ids)
         metadata = {name: column[order] for name, column in self.metadata.items()}

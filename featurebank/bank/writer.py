@@ -83,14 +83,14 @@ class BankWriter:
         *,
         source: Mapping[str, Any] | None = None,
         wait: bool = False,
-        tell: Callable[[str], None] | None = None,
+        say: Callable[[str], None] | None = None,
         freeing: bool = False,
     ) -> None:
         self.path = path
         self.lost: tuple[str, ...] = ()
         """One line for each listed shard that was found missing or damaged; its rows count as not there."""
         self._fresh = Manifest(recipe=recipe, dataset=dataset, source=source or {})
-        self._lock = WriterLock(path, wait=wait, tell=tell, freeing=freeing)
+        self._lock = WriterLock(path, wait=wait, say=say, freeing=freeing)
         self._waiting: dict[tuple[tuple[str, ...], int], _Rows] = {}
         self._since = time.monotonic()
         self._rows_lock = threading.RLock()  # an interrupted main thread may flush while another thread appends
@@ -99,8 +99,8 @@ class BankWriter:
         self._lock.__enter__()
         try:
             self._remove_leftovers()
-            found = read_contents(self.path, self._fresh)
-            self.manifest, self._shard_keys, self.lost = found.manifest, dict(found.keys), found.lost
+            contents = read_contents(self.path, self._fresh)
+            self.manifest, self._shard_keys, self.lost = contents.manifest, dict(contents.keys), contents.lost
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise
@@ -176,9 +176,9 @@ class BankWriter:
             self._shard_keys |= {entry.file: column for entry, column in zip(entries, keys, strict=True)}
             self._list(entries, event)
 
-    def replace(self, gone: Iterable[ShardEntry], entries: Sequence[ShardEntry]) -> None:
+    def replace(self, removed: Iterable[ShardEntry], entries: Sequence[ShardEntry]) -> None:
         """Lists shards in place of others; the files of those are deleted once the new manifest is saved."""
-        files = {entry.file for entry in gone}
+        files = {entry.file for entry in removed}
         with self._rows_lock:
             others = tuple(shard for shard in self.manifest.shards if shard.file not in files)
             self._save(replace(self.manifest, shards=(*others, *entries)))

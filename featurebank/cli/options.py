@@ -43,7 +43,7 @@ class Images:
             return load_images(self.dataset or _BUNDLED, self.options)
 
 
-def given(options: Mapping[str, Any]) -> dict[str, Any]:
+def without_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the options that were given; the others have the defaults of the stage."""
     return {name: value for name, value in options.items() if value is not None and value != ()}
 
@@ -97,8 +97,8 @@ def backbone_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_network(*args: Any, **options: Any) -> Any:
         from featurebank.backbone import BackboneOptions
 
-        chosen = given({field.name: options.pop(field.name) for field in fields(BackboneOptions)})
-        return command(*args, network=BackboneOptions(**chosen), **options)
+        values = without_defaults({field.name: options.pop(field.name) for field in fields(BackboneOptions)})
+        return command(*args, network=BackboneOptions(**values), **options)
 
     for option in (levels_option, resize_option, image_size_option, preprocessing_option, _weights_option):
         with_network = option(with_network)
@@ -138,8 +138,8 @@ def _with_part_and_split(command: Callable[..., Any]) -> Callable[..., Any]:
         from featurebank.dataset import DatasetOptions
 
         options["test"] = test_dataset  # --test is another option, of other commands
-        chosen = given({field.name: options.pop(field.name) for field in fields(DatasetOptions)})
-        return command(*args, images=Images(dataset, DatasetOptions(**chosen)), **options)
+        values = without_defaults({field.name: options.pop(field.name) for field in fields(DatasetOptions)})
+        return command(*args, images=Images(dataset, DatasetOptions(**values)), **options)
 
     for option in reversed(_OPTIONS):
         with_images = option(with_images)

@@ -28,7 +28,7 @@ from featurebank.dataset.held_out import with_test
 from featurebank.dataset.options import DatasetOptions
 from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.spec_options import join_options, split_options
-from featurebank.dataset.subset import take
+from featurebank.dataset.subset import select_subset
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError, unknown_name
 
 
@@ -168,7 +168,7 @@ def load_images(spec: str, options: DatasetOptions) -> Dataset:
         contents = _loader(kind)(argument)
         unused = _unused_lists(argument, contents) if kind == "folder:" else []
         notes = (*contents.notes, *_overlooked(kind), *unused)
-        contents = take(dataclasses.replace(contents, notes=notes), options.subset)
+        contents = select_subset(dataclasses.replace(contents, notes=notes), options.subset)
         if options.test is not None:
             contents = with_test(contents, load_dataset(options.test).contents)
         return Dataset(contents, options.fractions, options.seed)
@@ -282,7 +282,7 @@ def _unused_lists(argument: str, contents: Contents) -> list[str]:
         DatasetError: the subfolders do not look like class folders, so the lists are probably intended.
     """
     folder = split_options(argument, OPTIONS["folder:"])[0]
-    if contents.given is not None or not _holds_lists(folder):
+    if contents.predefined is not None or not _holds_lists(folder):
         return []
     first = {name.partition("/")[0] for name in contents.ids}
     if len(first) == 1 and folder == argument:

@@ -47,7 +47,7 @@ class Contents:
         ids: one unique id per image.
         labels: (n,) int32, indices into `classes`.
         pixels: the source of the images.
-        given: (n,) int8 split codes, -1 for undecided; None if no split is given.
+        predefined: (n,) int8 split codes, -1 for undecided; None if no split is given.
         notes: notes for the user, one line each.
         labelled: whether the classes are meaningful, so that there have to be two.
         metadata: further columns, (n,) arrays of int64, float64, bool or str.
@@ -60,7 +60,7 @@ class Contents:
     ids: tuple[str, ...]
     labels: np.ndarray
     pixels: Pixels
-    given: np.ndarray | None = None
+    predefined: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     labelled: bool = True
     metadata: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -159,7 +159,7 @@ class Dataset:
     @functools.cached_property
     def splits(self) -> np.ndarray:
         """(n,) uint8 codes: 0 train, 1 val, 2 test. See `featurebank.dataset.splits.assign`."""
-        return assign(self.digests, self.contents.given, self.fractions, self.seed)
+        return assign(self.digests, self.contents.predefined, self.fractions, self.seed)
 
     def image(self, index: int, levels: Levels | None = None) -> np.ndarray:
         """Reads and decodes one image; may be called from several threads.

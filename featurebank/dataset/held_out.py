@@ -91,8 +91,8 @@ def with_test(contents: Contents, test: Contents) -> Contents:
         DatasetError: the first dataset has test images itself.
         UnknownNameError: the second dataset has a class that the first has not.
     """
-    given = np.full(len(contents.ids), UNDECIDED, np.int8) if contents.given is None else contents.given
-    if (given == TEST).any():
+    codes = np.full(len(contents.ids), UNDECIDED, np.int8) if contents.predefined is None else contents.predefined
+    if (codes == TEST).any():
         message = f"'{contents.spec}' has its own test images: leave out either these or '{test.spec}'"
         raise DatasetError(message)
     record = {**contents.subset, SPLITS[TEST]: test.spec}
@@ -103,7 +103,7 @@ def with_test(contents: Contents, test: Contents) -> Contents:
         ids=(*contents.ids, *(_PREFIX + name for name in test.ids)),
         labels=np.concatenate([contents.labels, _matched(contents, test)]),
         pixels=Joined(contents.pixels, test.pixels, len(contents.ids)),
-        given=np.concatenate([given, np.full(len(test.ids), TEST, np.int8)]),
+        predefined=np.concatenate([codes, np.full(len(test.ids), TEST, np.int8)]),
         notes=(*contents.notes, *test.notes),
         metadata={name: np.concatenate([contents.metadata[name], test.metadata[name]]) for name in columns},
         subset=record,

@@ -81,7 +81,7 @@ def uniform(digests: np.ndarray, seed: int) -> np.ndarray:
 
 
 def assign(
-    digests: np.ndarray, given: np.ndarray | None, fractions: tuple[float, float, float], seed: int
+    digests: np.ndarray, predefined: np.ndarray | None, fractions: tuple[float, float, float], seed: int
 ) -> np.ndarray:
     """Decides the split of each image.
 
@@ -96,7 +96,7 @@ def assign(
 
     Args:
         digests: (n,) content digests of dtype "S32"; b"" (unreadable) counts as one content.
-        given: (n,) int8 codes of `SPLITS`, or -1 for undecided; None if all are undecided.
+        predefined: (n,) int8 codes of `SPLITS`, or -1 for undecided; None if all are undecided.
         fractions: (train, val, test), summing to 1.
         seed: the seed of the undecided images' splits.
 
@@ -108,15 +108,15 @@ def assign(
         >>> np.bincount(assign(digests, None, (0.7, 0.15, 0.15), seed=0)).tolist()  # doctest: +SKIP
         [703, 148, 149]
     """
-    if given is None:
-        given = np.full(len(digests), UNDECIDED, np.int8)
-    codes = given.astype(np.uint8)  # -1 becomes 255, and is overwritten below
-    open_ = given == UNDECIDED
+    if predefined is None:
+        predefined = np.full(len(digests), UNDECIDED, np.int8)
+    codes = predefined.astype(np.uint8)  # -1 becomes 255, and is overwritten below
+    open_ = predefined == UNDECIDED
     codes[open_] = _place(uniform(digests[open_], seed), fractions)
-    present = set(np.unique(given).tolist()) - {UNDECIDED}
+    present = set(np.unique(predefined).tolist()) - {UNDECIDED}
     if present == {TRAIN, TEST}:
         train, val, _ = fractions
-        carved = given == TRAIN
+        carved = predefined == TRAIN
         codes[carved] = _place(uniform(digests[carved], seed), (train / (train + val), val / (train + val), 0.0))
     return codes
 

@@ -93,7 +93,7 @@ def check_subset(classes: Sequence[str] | None, limit: int | None, per_class: in
     return Subset(names, limit, per_class)
 
 
-def take(contents: Contents, subset: Subset) -> Contents:
+def select_subset(contents: Contents, subset: Subset) -> Contents:
     """Returns a part of a dataset.
 
     A hash of the ids decides which images belong to a sample: nothing is read, the order of listing does not matter,
@@ -121,7 +121,7 @@ def take(contents: Contents, subset: Subset) -> Contents:
         ids=tuple(contents.ids[index] for index in positions),
         labels=labels[positions],
         pixels=SelectedPixels(contents.pixels, positions),
-        given=None if contents.given is None else contents.given[positions],
+        predefined=None if contents.predefined is None else contents.predefined[positions],
         notes=(*contents.notes, *notes),
         metadata={name: column[positions] for name, column in contents.metadata.items()},
         subset=record,

@@ -73,9 +73,9 @@ def unlabelled_images(images: Any, *, name: str = UNLABELLED) -> Dataset:
         <Dataset unlabelled: 3 images, 1 class>
     """
     ids, pixels = _read(images)
-    given = np.zeros(len(ids), np.int8)
+    codes = np.zeros(len(ids), np.int8)
     contents = Contents(
-        name, UNLABELLED, (UNLABELLED,), tuple(ids), np.zeros(len(ids), np.int32), pixels, given, labelled=False
+        name, UNLABELLED, (UNLABELLED,), tuple(ids), np.zeros(len(ids), np.int32), pixels, codes, labelled=False
     )
     return Dataset(contents, DEFAULT_FRACTIONS, 0)
 

@@ -64,11 +64,11 @@ class Choice:
     reason: str
 
 
-def choose_engine(asked: str, *, gpus: int, installed: Container[str]) -> Choice:
+def choose_engine(request: str, *, gpus: int, installed: Container[str]) -> Choice:
     """Decides which engine to try first.
 
     Args:
-        asked: a name of the table, or "auto".
+        request: a name of the table, or "auto".
         gpus: number of GPUs that TensorFlow can use.
         installed: the names of the engines whose packages are installed.
 
@@ -79,10 +79,10 @@ def choose_engine(asked: str, *, gpus: int, installed: Container[str]) -> Choice
         >>> choose_engine("auto", gpus=0, installed={"openvino", "tensorflow"})
         Choice(name='openvino', reason='no GPU is visible')
     """
-    if asked not in {"auto", *ENGINES}:
-        raise unknown_name("engine", asked, ["auto", *ENGINES])
-    if asked != "auto":
-        return Choice(asked, "asked for")
+    if request not in {"auto", *ENGINES}:
+        raise unknown_name("engine", request, ["auto", *ENGINES])
+    if request != "auto":
+        return Choice(request, "asked for")
     names = _candidates(gpus)
     name = next((name for name in names if name in installed), names[-1])
     reason = f"{counted(gpus, 'GPU is', 'GPUs are')} visible" if gpus else "no GPU is visible"
@@ -132,16 +132,16 @@ def load_engine(
     if precision not in PRECISIONS:
         message = f"the precision is '{precision}': expected {', '.join(PRECISIONS)}"
         raise ConfigError(message)
-    for asked in (names := _attempts(name)):
+    for candidate in (names := _attempts(name)):
         try:
-            return cast(
-                "Engine",
-                ENGINES[asked].load()(backbone, taps, batch_size=batch_size, precision=precision, cache=cache, say=say),
+            engine = ENGINES[candidate].load()(
+                backbone, taps, batch_size=batch_size, precision=precision, cache=cache, say=say
             )
+            return cast("Engine", engine)
         except (MissingDependencyError, EngineError) as error:
-            if asked == names[-1]:
+            if candidate == names[-1]:
                 raise
-            say(f"engine {names[names.index(asked) + 1]} is used, which is slower: {error}")
+            say(f"engine {names[names.index(candidate) + 1]} is used, which is slower: {error}")
     raise AssertionError(names)  # the last attempt returns or raises
 
 

@@ -152,11 +152,11 @@ class _Trial:
 
         done = 0
         running: deque[tuple[int, Future[dict[str, np.ndarray]]]] = deque()
-        for found in itertools.chain(feed(prepare, for_a_while(), self.options.batch_size), [None]):
-            while running and (found is None or len(running) >= engine.depth):
+        for batch in itertools.chain(feed(prepare, for_a_while(), self.options.batch_size), [None]):
+            while running and (batch is None or len(running) >= engine.depth):
                 count, future = running.popleft()
                 future.result()
                 done += count
-            if isinstance(found, Batch):
-                running.append((len(found.indices), engine.submit(found.images)))
+            if isinstance(batch, Batch):
+                running.append((len(batch.indices), engine.submit(batch.images)))
         return max(done, 1) / (time.perf_counter() - began)

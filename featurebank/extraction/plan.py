@@ -20,7 +20,7 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.taps import parse_tap
 from featurebank.bank.catalog import locate_bank
 from featurebank.bank.index import contained
-from featurebank.bank.maintenance.sharing import Found, find_rows, may_share
+from featurebank.bank.maintenance.sharing import ShareableShard, find_rows, may_share
 from featurebank.errors import ConfigError
 from featurebank.extraction.cut_budget import row_bytes, within_budget
 from featurebank.extraction.options import ExtractOptions
@@ -55,7 +55,7 @@ class BankPlan:
     """The dtype on disk of each tap; None means `default_dtype` of its shape."""
     images: np.ndarray
     """The content digests of the requested images, which then have all rows: (n,) "S32", sorted and distinct."""
-    shared: Sequence[Found] = ()
+    shared: Sequence[ShareableShard] = ()
     """The shards of other banks that hold rows which this bank lacks."""
     jobs: Sequence[ExtractionJob] = ()
     """The rows to compute."""
@@ -68,7 +68,7 @@ class BankPlan:
         return sum(len(job.digests) for job in self.jobs)
 
     @property
-    def adopted(self) -> Counter[str]:
+    def shared_rows(self) -> Counter[str]:
         """The number of rows that are shared with each other bank, by the name of that bank."""
         return sum((Counter({one.bank.name: one.shard.rows}) for one in self.shared), Counter())
 
@@ -131,7 +131,7 @@ def plan_bank(
         for tap in taps
         for view in range(views + 1)
     }
-    shared: list[Found] = []
+    shared: list[ShareableShard] = []
     if neighbours:
         shared, lacking = find_rows(path, state.recipe, lacking, dtypes, warn)
     rest = _without_rows_of(earlier, lacking, state.recipe, dtypes)

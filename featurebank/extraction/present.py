@@ -33,7 +33,7 @@ def bank_with(path: Path, digests: np.ndarray) -> Bank | None:
     return None
 
 
-def bank_as_asked(path: Path, dataset: Dataset, backbone: Backbone, options: ExtractOptions) -> Bank | None:
+def bank_as_requested(path: Path, dataset: Dataset, backbone: Backbone, options: ExtractOptions) -> Bank | None:
     """Opens a bank that an extraction would leave as it is; None if there is something to write, or it cannot be read.
 
     Args:
@@ -45,7 +45,7 @@ def bank_as_asked(path: Path, dataset: Dataset, backbone: Backbone, options: Ext
     with contextlib.suppress(BankError, ConfigError):
         bank, state = Bank(path), read_state(path, options.recipe(backbone))
         good = np.flatnonzero((dataset.digests != b"") & ~np.isin(dataset.digests, state.bad))
-        items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, dataset.metadata).take(good)
+        items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, dataset.metadata).select(good)
         assert bank.manifest.items, "an open bank has items"
         same = items.sorted().digest == bank.manifest.items["digest"] and bank.classes == tuple(dataset.classes)
         plan = plan_bank(path, state, options, np.unique(items.digests))

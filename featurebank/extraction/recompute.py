@@ -60,7 +60,7 @@ def check_recomputed_rows(
         ()
     """
     try:
-        backbone = load_recorded(bank.recipe, bank.manifest.source, given=backbone)
+        backbone = load_recorded(bank.recipe, bank.manifest.source, backbone=backbone)
         dataset = source_dataset(bank)
         places = unchanged(bank, dataset, rows, seed)
         images = [backbone.resize(dataset.image(index, backbone.levels)) for _, index in places]

@@ -32,8 +32,8 @@ def check_request(backbones: Sequence[Backbone], options: ExtractOptions, cache:
     for backbone in backbones:
         named.check(backbone)
     digests = [backbone.digest for backbone in backbones]
-    for backbone, found in zip(backbones, digests, strict=True):
-        if digests.count(found) > 1:
+    for backbone, own in zip(backbones, digests, strict=True):
+        if digests.count(own) > 1:
             message = f"backbone '{backbone.name}' is asked for twice: expected each once"
             raise ConfigError(message)
     for backbone in backbones:

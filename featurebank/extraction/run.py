@@ -70,8 +70,8 @@ class ExtractionPass:
         contents, first = np.unique(self.dataset.digests, return_index=True)
         self._contents, self._first = contents, first  # the distinct digests, and the first image of each
         self._retry_bad_images()
-        wanted = contents[(contents != b"") & ~np.isin(contents, self._bad_contents())]  # b"": an unreadable file
-        if jobs := [job for target in self.targets for job in target.begin(wanted)]:
+        readable = contents[(contents != b"") & ~np.isin(contents, self._bad_contents())]  # b"": an unreadable file
+        if jobs := [job for target in self.targets for job in target.begin(readable)]:
             self._compute(jobs)
 
     def busy(self, seconds: float) -> dict[str, float]:
@@ -101,7 +101,7 @@ class ExtractionPass:
                 f"none of the {counted(len(dataset), 'image')} of '{dataset.spec}' can be used; the first: {reason}"
             )
             raise DatasetError(message)
-        items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, dataset.metadata).take(good)
+        items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, dataset.metadata).select(good)
         for target in self.targets:
             target.finish(items, skipped, seconds, self.busy(seconds))
         return len(np.unique(items.digests))

@@ -90,7 +90,7 @@ class SourceImages:
         self._bank_name = bank.name
         self._ids = [name for split in splits for name in bank.ids(split)]
         self._dataset = _again(bank)
-        self._indices = self._found()
+        self._indices = self._find()
         self._pixels = self._read(reporter)
 
     def __len__(self) -> int:
@@ -101,7 +101,7 @@ class SourceImages:
         """Whether the images are kept in memory."""
         return self._pixels is not None
 
-    def take(self, rows: np.ndarray) -> np.ndarray:
+    def read(self, rows: np.ndarray) -> np.ndarray:
         """Returns some of the images: (b, s, s, 3) uint8.
 
         Args:
@@ -114,11 +114,11 @@ class SourceImages:
             return np.asarray(self._pixels[rows])
         return np.stack([self._image(row) for row in rows.tolist()])
 
-    def _found(self) -> list[int]:
+    def _find(self) -> list[int]:
         place = {name: index for index, name in enumerate(self._dataset.ids)}
-        lost = [name for name in self._ids if name not in place]
-        if lost:
-            raise self._gone(lost[0], len(lost))
+        missing = [name for name in self._ids if name not in place]
+        if missing:
+            raise self._gone(missing[0], len(missing))
         return [place[name] for name in self._ids]
 
     def _read(self, reporter: Reporter) -> np.ndarray | None:
@@ -137,8 +137,8 @@ class SourceImages:
 
         sound = []
         with reporter.track("read", len(self), "images") as advance:
-            for found in ordered_map(look, range(len(self)), name="originals"):
-                sound.append(found)
+            for is_sound in ordered_map(look, range(len(self)), name="originals"):
+                sound.append(is_sound)
                 advance(1)
         if not all(sound):
             raise self._gone(self._ids[sound.index(False)], sound.count(False))

@@ -21,7 +21,7 @@ from featurebank.errors import BankReadOnlyError
 from featurebank.extraction.cut_budget import is_budget, within_budget
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.places import bank_of_earlier_rule, fingerprint_memory, locate
-from featurebank.extraction.present import bank_as_asked, bank_with
+from featurebank.extraction.present import bank_as_requested, bank_with
 from featurebank.extraction.request import check_request
 from featurebank.extraction.run import ExtractionPass
 from featurebank.extraction.state import read_state
@@ -229,7 +229,7 @@ def _unwritten(
     """
     paths = [locate(dataset, backbone, options, cache) for backbone, options in zip(backbones, requests, strict=True)]
     banks = [
-        bank_as_asked(path, dataset, backbone, options)
+        bank_as_requested(path, dataset, backbone, options)
         for path, backbone, options in zip(paths, backbones, requests, strict=True)
     ]
     if missing := [path for path, bank in zip(paths, banks, strict=True) if bank is None]:
@@ -319,4 +319,4 @@ def _writer(
         "subset": dict(dataset.subset),
     }
     source = recorded_source(backbone)
-    return BankWriter(path, options.recipe(backbone), record, source=source, wait=options.wait, tell=reporter.say)
+    return BankWriter(path, options.recipe(backbone), record, source=source, wait=options.wait, say=reporter.say)

@@ -13,7 +13,7 @@ import numpy as np
 from featurebank.backbone import Backbone
 from featurebank.bank.background import BackgroundWriter
 from featurebank.bank.items import Items
-from featurebank.bank.maintenance.sharing import adopt_rows
+from featurebank.bank.maintenance.sharing import share_rows
 from featurebank.bank.writer import BankWriter, event, row_keys
 from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
@@ -87,10 +87,10 @@ class Target:
             The jobs that compute the other missing rows.
         """
         self.plan = self._make_plan(images)
-        adopted = adopt_rows(self.writer, self.plan.shared)
-        for one in adopted:
+        shared = share_rows(self.writer, self.plan.shared)
+        for one in shared:
             self.reporter.say(f"{counted(one.rows, 'row')} shared with '{one.name}', not computed")
-        if sum(one.rows for one in adopted) < self.plan.adopted.total():  # a shard was deleted meanwhile
+        if sum(one.rows for one in shared) < self.plan.shared_rows.total():  # a shard was deleted meanwhile
             self.plan = self._make_plan(images, neighbours=False)
         return self.plan.jobs
 
@@ -132,10 +132,10 @@ class Target:
 
     def report_precision(self) -> None:
         """Reports, once, how close the features are to those in float32; does nothing if the precision is float32."""
-        if not self.trial or self._has_reported or not (found := self.trial.summary()):
+        if not self.trial or self._has_reported or not (cosines := self.trial.summary()):
             return
         self._has_reported = True
-        for tap, cosine in found.items():
+        for tap, cosine in cosines.items():
             line = (
                 f"{self.options.precision}: cosine to float32 {cosine['mean']:.4f} on average, {cosine['least']:.4f} "
                 f"at least, tap '{tap}' of {counted(int(cosine['images']), 'image')}"

@@ -52,11 +52,11 @@ def batches(
         view: the number of its random view.
     """
     if images.in_memory and augmentation is None:
-        yield from map(images.take, rows)
+        yield from map(images.read, rows)
         return
 
     def prepare(part: np.ndarray) -> np.ndarray:
-        pixels = images.take(part)
+        pixels = images.read(part)
         return pixels if augmentation is None else augment(pixels, augmentation, images.digests[part], view)
 
     count = threads()

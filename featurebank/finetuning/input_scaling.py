@@ -52,7 +52,7 @@ def channel_moments(images: SourceImages) -> tuple[np.ndarray, np.ndarray]:
     """Returns the mean and standard deviation of each channel over all pixels of all images, (3,) float64 each."""
     total, squares = np.zeros(3), np.zeros(3)
     for start in range(0, len(images), _CHUNK):
-        pixels = images.take(np.arange(start, min(start + _CHUNK, len(images)))).reshape(-1, 3).astype(np.float64)
+        pixels = images.read(np.arange(start, min(start + _CHUNK, len(images)))).reshape(-1, 3).astype(np.float64)
         total += pixels.sum(axis=0)
         squares += (pixels**2).sum(axis=0)
     count = len(images) * images.size**2

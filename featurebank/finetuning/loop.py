@@ -136,13 +136,13 @@ class Loop:
         with self._reporter.track(title, len(self._labels), "images") as advance:
             advance(state.seen)
             for images in batches(self._task.train, rows[state.step :], self._augmentation, view):
-                chosen = rows[state.step]
+                batch = rows[state.step]
                 rate = float(rates[state.step])
-                loss, right = self._program.step(images, self._labels[chosen], rate, state.number + 1)
-                state.add_step(loss, right, len(chosen))
+                loss, right = self._program.step(images, self._labels[batch], rate, state.number + 1)
+                state.add_step(loss, right, len(batch))
                 if state.explodes(loss, classes):
                     return False
-                advance(len(chosen))
+                advance(len(batch))
                 self._between(len(rows))
         return True
 
@@ -184,7 +184,7 @@ class Loop:
         if not math.isfinite(value):
             return False
         # Patience counts within the phase: batch normalisation may first have to adapt to these images.
-        _, going_on = self._stopping.take(state.epoch, value)
+        _, going_on = self._stopping.update(state.epoch, value)
         loss, rate = state.total / state.seen, self._last_rate()
         values = {
             "phase": state.phase + 1, "loss": loss, "accuracy": state.right / state.seen, "val_loss": result.objective,
@@ -209,7 +209,7 @@ class Loop:
 
     def _show(self) -> None:
         if self._board:
-            self._board.take(self.state.history, self._head.epoch_0())
+            self._board.update(self.state.history, self._head.epoch_0())
 
     def _last_rate(self) -> float:
         training = self._phase.training

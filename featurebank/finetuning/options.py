@@ -115,12 +115,12 @@ class FinetuneOptions(StageOptions):
         Raises:
             ConfigError: an option has a list of values with another length than the number of phases.
         """
-        given = {name: _of_phase(name, getattr(self, name), phase, phases) for name in _BY_PHASE}
-        if given["learning_rate"] is None:
-            given["learning_rate"] = RATES.get(self.optimizer, RATES["adam"]) * (1 if normalizes else _UNNORMALIZED)
+        values = {name: _of_phase(name, getattr(self, name), phase, phases) for name in _BY_PHASE}
+        if values["learning_rate"] is None:
+            values["learning_rate"] = RATES.get(self.optimizer, RATES["adam"]) * (1 if normalizes else _UNNORMALIZED)
         both = {field.name for field in fields(self)} & {field.name for field in fields(TrainingOptions)}
-        given |= {name: getattr(self, name) for name in both.difference(_BY_PHASE)}
-        return TrainingOptions(**given, random_state=self.seed)
+        values |= {name: getattr(self, name) for name in both.difference(_BY_PHASE)}
+        return TrainingOptions(**values, random_state=self.seed)
 
     def params(self) -> dict[str, Any]:
         """Returns the options for a run's record: the phases, and options that differ from the defaults."""
@@ -161,7 +161,7 @@ class FinetuneOptions(StageOptions):
         yield from unreadable("augment", self.augment, Augmentation.parse)
 
 
-def read_options(given: Mapping[str, Any]) -> FinetuneOptions:
+def read_options(values: Mapping[str, Any]) -> FinetuneOptions:
     """Creates options from names and values.
 
     Raises:
@@ -169,10 +169,10 @@ def read_options(given: Mapping[str, Any]) -> FinetuneOptions:
         OptionsError: a value is invalid.
     """
     known = [field.name for field in fields(FinetuneOptions)]
-    for name in given:
+    for name in values:
         if name not in known:
             raise unknown_name("option of finetune", name, known)
-    return FinetuneOptions(**given)
+    return FinetuneOptions(**values)
 
 
 def _of_phase(name: str, value: Any, phase: int, phases: int) -> Any:

@@ -154,22 +154,22 @@ def describe(model: Any, phases: Sequence[Phase]) -> Iterator[str]:
     yield f"of {whole:,} parameters; {first.optimizer}, schedule {first.schedule}, batches of {first.batch_size}"
 
 
-def describe_batch_norm(model: Any, phases: Sequence[Phase], chosen: str, why: str) -> str:
+def describe_batch_norm(model: Any, phases: Sequence[Phase], mode: str, why: str) -> str:
     """Returns a line on the treatment of batch normalisation.
 
     Args:
         model: see `plan_phases`.
         phases: the phases of the fine-tune.
-        chosen: "train" or "frozen".
+        mode: "train" or "frozen".
         why: the origin of this choice, such as "the default of resnet50".
     """
-    found = {layer.name for layer in model.layers if type(layer).__name__ == _NORM}
-    if not found:
+    layers = {layer.name for layer in model.layers if type(layer).__name__ == _NORM}
+    if not layers:
         return "batch normalisation: none in this network"
-    if chosen == "frozen":
-        return f"batch normalisation: frozen in {every(len(found), 'layer')} ({why})"
-    trained = len(found & set(phases[-1].trained))
-    return f"batch normalisation: train, in {trained} of {counted(len(found), 'layer')} by the last phase ({why})"
+    if mode == "frozen":
+        return f"batch normalisation: frozen in {every(len(layers), 'layer')} ({why})"
+    trained = len(layers & set(phases[-1].trained))
+    return f"batch normalisation: train, in {trained} of {counted(len(layers), 'layer')} by the last phase ({why})"
 
 
 def _begins(layer: str, name: str) -> bool:

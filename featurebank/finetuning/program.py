@@ -37,17 +37,17 @@ class TrainedModel:
             layer.name: layer.momentum for layer in model.layers if type(layer).__name__ == "BatchNormalization"
         }
 
-    def set_momenta(self, phase: Phase, steps: int, given: float | None) -> None:
+    def set_momenta(self, phase: Phase, steps: int, momentum: float | None) -> None:
         """Sets the momentum of batch normalisation's moving averages for a phase.
 
         Args:
             phase: the layers of this phase get the momentum.
             steps: number of steps in an epoch.
-            given: the user's momentum; None lowers each layer's own, so that the averages follow within an epoch.
+            momentum: the user's momentum; None lowers each layer's own, so that the averages follow within an epoch.
         """
         for name, own in self._momenta.items():
             if name in phase.trained:
-                self.model.get_layer(name).momentum = min(own, _OLDER ** (1 / steps)) if given is None else given
+                self.model.get_layer(name).momentum = min(own, _OLDER ** (1 / steps)) if momentum is None else momentum
 
     def restore_momenta(self) -> None:
         """Sets the momentum of each layer to its own again."""
@@ -56,9 +56,10 @@ class TrainedModel:
 
     def variables(self, phase: Phase) -> list[Any]:
         """Returns all variables that change in a phase: weights, moving averages, states of dropout."""
-        found = [variable for layer in self.model.layers if layer.name in phase.layers for variable in layer.variables]
-        known = {id(variable) for variable in found}
-        return found + [state for state in self._seed_states() if id(state) not in known]
+        layers = [layer for layer in self.model.layers if layer.name in phase.layers]
+        variables = [variable for layer in layers for variable in layer.variables]
+        known = {id(variable) for variable in variables}
+        return variables + [state for state in self._seed_states() if id(state) not in known]
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns the probabilities (b, classes) float32 of images (b, s, s, 3) uint8."""

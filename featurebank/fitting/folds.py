@@ -69,7 +69,7 @@ def assign_folds(digests: np.ndarray, labels: np.ndarray, folds: int, repeat: in
     return dealt[which]
 
 
-def given_folds(bank: Bank) -> list[Fold]:
+def dataset_folds(bank: Bank) -> list[Fold]:
     """Returns the folds that the dataset of a bank defines, in their order.
 
     Raises:
@@ -86,19 +86,20 @@ def _own_folds(bank: Bank) -> tuple[list[str], np.ndarray, int]:
     column = bank.metadata().get(FOLD)
     if column is None:
         message = (
-            f"'{bank.name}' has no folds of its own: expected folders fold1, fold2, ... that hold the class folders, "
-            f"or a table with a column '{FOLD}'; give a number of folds instead"
+            f"the dataset of '{bank.name}' defines no folds: expected folders fold1, fold2, ... that contain the class "
+            f"folders, or a table with a column '{FOLD}'; or use a number of folds"
         )
         raise DatasetError(message)
     texts = np.array([str(value) for value in column[positions].tolist()])
     if missing := int(np.isin(texts, ["", "nan"]).sum()):
         message = (
-            f"{counted(missing, 'image')} of '{bank.name}' without a fold: give each a number in the column '{FOLD}'"
+            f"{counted(missing, 'image')} of '{bank.name}' {'has' if missing == 1 else 'have'} no fold: enter one for "
+            f"each image in the column '{FOLD}'"
         )
         raise DatasetError(message)
     names = in_order(texts.tolist())
     if len(names) < 2:  # noqa: PLR2004 - one to validate on, one to train on
-        message = f"'{bank.name}' has one fold of its own: expected two or more"
+        message = f"the dataset of '{bank.name}' has a single fold: expected at least two"
         raise DatasetError(message)
     code = {name: number for number, name in enumerate(names)}
     contents, which = np.unique(bank.digests()[positions], return_inverse=True)
@@ -121,20 +122,22 @@ def check_folds(bank: Bank, folds: int) -> str | None:
     positions = np.flatnonzero(bank.splits() != "test")
     digests, labels = bank.digests()[positions], bank.labels()[positions]
     counts = {label: len(np.unique(digests[labels == label])) for label in np.unique(labels).tolist()}
-    several, alone = (sum((count > 1) == more for count in counts.values()) for more in (True, False))
-    if sum(counts.values()) < folds or several + (alone > 1) < 2:  # noqa: PLR2004 - classes that a head needs
+    several, single = (sum((count > 1) == more for count in counts.values()) for more in (True, False))
+    if sum(counts.values()) < folds or several + (single > 1) < 2:  # noqa: PLR2004 - classes that a head needs
         message = (
-            f"{counted(folds, 'fold')} need {folds} different training and validation images or more, of two "
-            "classes with two "
-            f"images or more, but '{bank.name}' has {counted(sum(counts.values()), 'image')} of "
-            f"{counted(len(counts), 'class')}: take fewer "
-            "folds, or add images"
+            f"{counted(folds, 'fold')} need at least {folds} different training and validation images, and two classes "
+            f"with at least two images each, but '{bank.name}' has {counted(sum(counts.values()), 'image')} of "
+            f"{counted(len(counts), 'class')}: use fewer folds, or add images"
         )
         raise DatasetError(message)
     few = [bank.classes[label] for label, count in counts.items() if count < folds]
     if not few:
         return None
-    unseen = f"; {alone} of them have one image, which is validated by heads that never saw the class" if alone else ""
+    unseen = (
+        f"; {single} of them have one image, on which heads are evaluated without training on the class"
+        if single
+        else ""
+    )
     return (
         f"{len(few)} of {counted(len(counts), 'class')} have fewer images than {counted(folds, 'fold')}: "
         f"{enumerate_some(few)}{unseen}"
@@ -162,7 +165,7 @@ class FoldedImages:
         self._labels, self._digests = bank.labels()[positions], bank.digests()[positions]
         if len(present := np.unique(self._labels)) < 2:  # noqa: PLR2004 - a classifier needs two
             what = f"of class '{bank.classes[int(present[0])]}'" if len(present) else "in the test split"
-            message = f"all images of '{bank.name}' are {what}: heads need training images of two classes or more"
+            message = f"all images of '{bank.name}' are {what}: heads need training images of at least two classes"
             raise DatasetError(message)
         stored = stored_maps(bank, tap, positions, views=views)
         self._features: Features = bank.rows(tap, positions) if stored is None else stored

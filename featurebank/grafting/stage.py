@@ -89,7 +89,7 @@ def grafted(
         return _finetuned(bank, run, form)
     head, tap = (trained_head(bank, run), run.tap) if isinstance(run, RunRecord) else (run, tap or "pooled")
     _check_width(head, bank.tap_shape(tap), tap)
-    backbone = load_recorded(bank.recipe, bank.manifest.source, given=backbone)
+    backbone = load_recorded(bank.recipe, bank.manifest.source, backbone=backbone)
     about = _about(bank, backbone.recipe, run, type(head).__name__, tap)
     with reporter.step(f"joining {backbone.name} and its head"):
         model, layers = _joined(backbone, tap, head, about, form)

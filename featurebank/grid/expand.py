@@ -45,15 +45,15 @@ def expand(
     views = _checked_views(views, bank)
     specs: dict[str, HeadSpec] = {}
     for block in blocks:
-        found, wrong = _specs(block, bank, taps or [default_tap(bank)], tails)
-        found = [replace(spec, views=views) if spec.head_kind.is_neural else spec for spec in found]
-        found = [replace(spec, name=spec.name or _name(specs, spec)) for spec in found]
+        heads, wrong = _specs(block, bank, taps or [default_tap(bank)], tails)
+        heads = [replace(spec, views=views) if spec.head_kind.is_neural else spec for spec in heads]
+        heads = [replace(spec, name=spec.name or _name(specs, spec)) for spec in heads]
         problems += wrong
-        twice = len(found) - len({spec.key for spec in found} - set(specs))
-        specs.update({spec.key: spec for spec in found})
+        twice = len(heads) - len({spec.key for spec in heads} - set(specs))
+        specs.update({spec.key: spec for spec in heads})
         if twice and not wrong:
             reporter.say(
-                f"{block.at()}of its {counted(len(found), 'head')}, the grid has {twice} already: trained once"
+                f"{block.at()}of its {counted(len(heads), 'head')}, the grid has {twice} already: trained once"
             )
     if problems:
         raise ConfigError(problem_lines(problems))

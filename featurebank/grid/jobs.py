@@ -51,7 +51,7 @@ class Job:
 
 def plan(specs: Iterable[HeadSpec], options: GridOptions, bank: Bank) -> list[Job]:
     """Returns the jobs of some heads: every seed on every fold; deterministic heads have one seed."""
-    seeds, folds = options.chosen_seeds(), options.chosen_folds(bank)
+    seeds, folds = options.seed_list(), options.fold_list(bank)
     return [
         job(spec, seed, bank, fold=fold)
         for spec in specs

@@ -38,7 +38,7 @@ class Journal:
         """The runs by their ids."""
         self._ranking = Ranking(folds=folds, metric=metric)
         self._others: set[str] = set()
-        self._given_up: dict[str, RunRecord] = {}
+        self._failures: dict[str, RunRecord] = {}
         for run in load_runs(bank, overtaken=True):
             self._learn(run)
 
@@ -46,7 +46,7 @@ class Journal:
         """Removes failed runs, so that they are trained again."""
         for name in runs:
             if name in self.runs and self.runs[name].failure:
-                self._given_up[name] = self.runs.pop(name)
+                self._failures[name] = self.runs.pop(name)
 
     def missing(self, jobs: Iterable[Job]) -> list[Job]:
         """Returns the jobs without a record, in memory or on disk."""
@@ -135,7 +135,7 @@ class Journal:
         if name in self.runs:
             return True
         run = read_run(self._directory / f"{name}.json")
-        if run is None or not belongs(run, self._bank) or run == self._given_up.get(name):
+        if run is None or not belongs(run, self._bank) or run == self._failures.get(name):
             return False
         self._learn(with_views(run, self._bank))
         return True

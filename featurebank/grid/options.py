@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, MinLen
 
 from featurebank.bank import Bank
-from featurebank.fitting.folds import Fold, given_folds
+from featurebank.fitting.folds import Fold, dataset_folds
 from featurebank.system.options import OptionProblem, StageOptions
 
 _SEEDS = "a whole number of 1 or more, or a list of seeds of 0 or more"
@@ -39,11 +39,11 @@ class GridOptions(StageOptions):
     views: Annotated[int, Ge(0)] | None = None
     """The number of augmented views of each training image for heads with epochs; by default all views."""
 
-    def chosen_seeds(self) -> list[int]:
+    def seed_list(self) -> list[int]:
         """Returns the distinct seeds, in their order."""
         return list(dict.fromkeys(range(self.seeds) if isinstance(self.seeds, int) else self.seeds))
 
-    def chosen_folds(self, bank: Bank) -> list[Fold | None]:
+    def fold_list(self, bank: Bank) -> list[Fold | None]:
         """Returns the folds of all repetitions, in order; [None] stands for the bank's own validation images.
 
         Raises:
@@ -52,7 +52,7 @@ class GridOptions(StageOptions):
         if self.folds is None:
             return [None]
         if isinstance(self.folds, str):
-            return [*given_folds(bank)]
+            return [*dataset_folds(bank)]
         return [Fold(part, self.folds, repeat) for repeat in range(self.repeats) for part in range(self.folds)]
 
     def problems(self) -> Iterator[OptionProblem]:

@@ -31,15 +31,15 @@ _LEAST_EPOCHS = KEPT ** (RUNGS - 1)
 
 def sample(specs: Sequence[HeadSpec], count: int) -> list[HeadSpec]:
     """Returns a random sample of the heads: always the same one; a larger sample contains each smaller one."""
-    chosen = sorted(specs, key=lambda spec: digest.of_recipe(["sample", spec.key]))[:count]
-    keys = {spec.key for spec in chosen}
+    selection = sorted(specs, key=lambda spec: digest.of_recipe(["sample", spec.key]))[:count]
+    keys = {spec.key for spec in selection}
     return [spec for spec in specs if spec.key in keys]
 
 
 def racers(specs: Iterable[HeadSpec]) -> list[HeadSpec]:
     """Returns the heads with enough epochs for successive halving; none if there are too few such heads."""
-    found = [spec for spec in specs if spec.epochs >= _LEAST_EPOCHS]
-    return found if len(found) >= KEPT else []
+    racing = [spec for spec in specs if spec.epochs >= _LEAST_EPOCHS]
+    return racing if len(racing) >= KEPT else []
 
 
 def rung_jobs(jobs: Iterable[Job], number: int, bank: Bank) -> list[Job]:

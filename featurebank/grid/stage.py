@@ -89,7 +89,7 @@ def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter 
     specs = expand(grid, bank, options.taps, views=options.views, reporter=reporter)
     if options.runs is not None:
         specs = sample(specs, options.runs)
-    first_fold = options.chosen_folds(bank)[0]
+    first_fold = options.fold_list(bank)[0]
     protocol = 1 if first_fold is None else first_fold.protocol
     journal = Journal(bank, reporter, protocol)
     with Claims(bank.path / "runs", reporter.warn) as claims:
@@ -169,7 +169,7 @@ class _GridRun:
         """Trains the best head of the cross-validation on the bank's own split, and returns its run."""
         if not self._options.folds or runs[0].failure or runs[0].rung:
             return []
-        planned = job(runs[0].spec, self._options.chosen_seeds()[0], self._bank)
+        planned = job(runs[0].spec, self._options.seed_list()[0], self._bank)
         self._runner.train([planned], what="best head", keep=True)
         return [self._journal.runs[planned.run]] if planned.run in self._journal.runs else []
 

@@ -69,8 +69,8 @@ class Tails:
         except FeatureBankError as error:
             yield "train_from", str(error)
         if shape is None:
-            held = ", ".join(self._bank.taps)
-            yield "cut", f"the bank holds no tap '{cut.name}' (but {held}): extract --tap {cut.name}"
+            taps = ", ".join(self._bank.taps)
+            yield "cut", f"the bank holds no tap '{cut.name}' (but {taps}): extract --tap {cut.name}"
             return
         try:
             head.check_maps(cut, shape)

@@ -76,7 +76,7 @@ class JobRunner:
     def train_again(self) -> None:
         """Trains the run that ranks first once more if its weights were not saved, and saves them."""
         first = self._journal.first_without_weights()
-        if first is None or not self._claims.take(first.run):  # another process has claimed it, and saves its weights
+        if first is None or not self._claims.claim(first.run):  # another process has claimed it, and saves its weights
             return
         try:
             if self._journal.first_without_weights() == first:
@@ -107,7 +107,7 @@ class JobRunner:
                 affordable = self._speed.fitting(piece, data, self._clock.left)
                 if affordable and (rest := piece[len(affordable) :]):
                     pieces.append(rest)
-                claimed = [job for job in affordable if self._claims.take(job.run)]
+                claimed = [job for job in affordable if self._claims.claim(job.run)]
                 elsewhere += [job for job in affordable if job not in claimed]
                 try:
                     missing = self._journal.missing(claimed)  # another process may have finished some just before
@@ -119,7 +119,7 @@ class JobRunner:
 
     def _any_free(self, jobs: Sequence[Job]) -> bool:
         """Returns whether at least one job can be claimed now; otherwise their features need not be read."""
-        free = [job.run for job in jobs if self._claims.take(job.run)]
+        free = [job.run for job in jobs if self._claims.claim(job.run)]
         self._claims.release(free)
         return bool(free)
 

@@ -127,14 +127,14 @@ def near_duplicates(
     features = bank.rows(tap, places)
     contents = np.unique(dataset.digests[rows], return_inverse=True)[1]
     with reporter.track("compare", len(rows), "images") as advance:
-        found = near_pairs(
+        result = near_pairs(
             features, dataset.splits[rows], contents, threshold=threshold, keep=MOST_PAIRS, progress=advance
         )
     pairs = tuple(
         NearPair(place(dataset, int(rows[a])), place(dataset, int(rows[b])), float(cosine))
-        for a, b, cosine in zip(found.first, found.second, found.cosines, strict=True)
+        for a, b, cosine in zip(result.first, result.second, result.cosines, strict=True)
     )
-    return NearDuplicates(str(bank.path), tap, threshold, len(rows), found.total, pairs, found.capped)
+    return NearDuplicates(str(bank.path), tap, threshold, len(rows), result.total, pairs, result.capped)
 
 
 def near_pairs(
@@ -168,9 +168,9 @@ def near_pairs(
     """
     best, total = _none(), 0
     with limited_blas():
-        for found in _blocks(features, groups, contents, threshold, progress):
-            total += len(found[0])
-            best = _merged(best, found, keep)
+        for block in _blocks(features, groups, contents, threshold, progress):
+            total += len(block[0])
+            best = _merged(best, block, keep)
             if total > most:
                 break
     cosines, first, second = best
@@ -225,9 +225,9 @@ def _above(
     return cosines[row[other], column[other]], first[other], second[other]
 
 
-def _merged(best: _Found, found: _Found, keep: int) -> _Found:
+def _merged(best: _Found, block: _Found, keep: int) -> _Found:
     """Returns the `keep` most similar of both."""
-    cosines, first, second = (np.concatenate(pair) for pair in zip(best, found, strict=True))
+    cosines, first, second = (np.concatenate(pair) for pair in zip(best, block, strict=True))
     if len(cosines) > keep:  # millions where everything looks alike: most are dropped before sorting
         likely = cosines >= np.partition(cosines, -keep)[-keep]
         cosines, first, second = cosines[likely], first[likely], second[likely]

@@ -163,9 +163,9 @@ def inspect_dataset(
     with reporter.track("read", len(dataset), "images") as advance:
         dataset.fingerprint(advance)
     with reporter.track("look", len(dataset), "images") as advance:
-        seen = look.survey(dataset, advance, scale)
-    usable = seen.usable
-    width, height = seen.widths[usable].astype(np.float64), seen.heights[usable].astype(np.float64)
+        result = look.survey(dataset, advance, scale)
+    usable = result.usable
+    width, height = result.widths[usable].astype(np.float64), result.heights[usable].astype(np.float64)
     counts = look.count(dataset, usable)
     same = look.duplicates(dataset, usable, MOST_GROUPS)
     alike = None if bank is None else near_duplicates(dataset, usable, bank, threshold=options.near, reporter=reporter)
@@ -181,10 +181,10 @@ def inspect_dataset(
             for name, values in (("width", width), ("height", height), ("megapixels", width * height / 1e6))
         },
         aspect_ratios=look.distribution(width / height),
-        formats=seen.formats,
-        modes=seen.modes,
-        rotated=seen.rotated,
-        unreadable=seen.unreadable,
+        formats=result.formats,
+        modes=result.modes,
+        rotated=result.rotated,
+        unreadable=result.unreadable,
         duplicates=same,
         near_duplicates=alike,
         warnings=(*dataset.warnings(), *dataset.depth_warnings(scale)),

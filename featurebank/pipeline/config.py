@@ -98,10 +98,10 @@ def read_pipeline(path: str | Path, overrides: Iterable[str] = ()) -> Pipeline:
     if "variant" in value:
         message = f"{path} has variants: 'featurebank run' runs them one after another, read_variants reads them"
         raise ConfigError(message)
-    found = parse_pipeline(value, Path(path).parent)
-    if isinstance(found, Pipeline):
-        return found
-    raise ConfigError(problem_lines((problem.text for problem in found), f"{path}: "))
+    result = parse_pipeline(value, Path(path).parent)
+    if isinstance(result, Pipeline):
+        return result
+    raise ConfigError(problem_lines((problem.text for problem in result), f"{path}: "))
 
 
 class FileProblem(NamedTuple):
@@ -183,7 +183,7 @@ def override(value: dict[str, Any], text: str) -> None:
     Raises:
         ConfigError: the text has another form, or the section does not exist.
     """
-    name, equals, given = text.partition("=")
+    name, equals, new = text.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and section and key):
         message = f"--set {text}: expected SECTION.KEY=VALUE, as --set heads.seeds=3"
@@ -191,4 +191,4 @@ def override(value: dict[str, Any], text: str) -> None:
     if not isinstance(value.setdefault(section, {}), dict):
         message = f"--set {text}: '{section}' is no section of the file"
         raise ConfigError(message)
-    value[section][key] = parse_value(given.strip())
+    value[section][key] = parse_value(new.strip())

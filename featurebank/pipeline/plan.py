@@ -58,7 +58,7 @@ def plan_variants(
     """
     inputs = load_inputs(variants, _dataset, _backbone)
     planner = _VariantPlanner(Path(cache) if cache else default_cache(), measure=measure, reporter=reporter)
-    return [planner.plan(variant.pipeline, *found) for variant, found in zip(variants, inputs, strict=True)]
+    return [planner.plan(variant.pipeline, *loaded) for variant, loaded in zip(variants, inputs, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ class _Images:
 def _dataset(section: DatasetSection, known: dict[DatasetSection, _Images]) -> _Images:
     if section not in known:
         info = announced_dataset(section.name)
-        found = load_dataset_of(section, {}) if info is None else None
+        dataset = load_dataset_of(section, {}) if info is None else None
         download = f"dataset {info.name} ({info.where})" if info else ""
-        name = found.name if found else section.name
-        known[section] = _Images(name, found, _announced_images(info, section), download, _is_part(section))
+        name = dataset.name if dataset else section.name
+        known[section] = _Images(name, dataset, _announced_images(info, section), download, _is_part(section))
     return known[section]
 
 
@@ -111,12 +111,12 @@ class _Network:
 
 
 def _backbone(section: ExtractSection) -> _Network:
-    found = load_network(section.backbone, section)
-    if not found.must_download:
-        _ = found.recipe  # a wrong weights file is reported now
-        return _Network(found)
+    backbone = load_network(section.backbone, section)
+    if not backbone.must_download:
+        _ = backbone.recipe  # a wrong weights file is reported now
+        return _Network(backbone)
     stand_in = load_network(section.backbone, replace(section, weights="random:0"))
-    return _Network(stand_in, f"weights of {found.name} ({found.spec.weights_file()})")
+    return _Network(stand_in, f"weights of {backbone.name} ({backbone.spec.weights_file()})")
 
 
 class _VariantPlanner:
@@ -211,12 +211,12 @@ def _training_images(pipeline: Pipeline, images: _Images) -> int:
     return round((images.count or 0) * fractions[0])
 
 
-def _planned_heads(wanted: HeadsSection) -> dict[str, Any]:
-    grid = read_grid(wanted.grid)
-    count = sum(1 if "tap" in head else len(wanted.taps or [""]) for head in grid)
+def _planned_heads(section: HeadsSection) -> dict[str, Any]:
+    grid = read_grid(section.grid)
+    count = sum(1 if "tap" in head else len(section.taps or [""]) for head in grid)
     return {
-        "grid": wanted.grid, "runs": min(count, wanted.runs or count), "seeds": len(wanted.chosen_seeds()),
-        "search": wanted.search, "folds": wanted.folds, "repeats": wanted.repeats, "budget": wanted.budget,
+        "grid": section.grid, "runs": min(count, section.runs or count), "seeds": len(section.seed_list()),
+        "search": section.search, "folds": section.folds, "repeats": section.repeats, "budget": section.budget,
     }  # fmt: skip
 
 

@@ -231,6 +231,6 @@ def load_dataset_of(section: DatasetSection, known: dict[DatasetSection, Dataset
 
 
 def _network(section: ExtractSection) -> Backbone:
-    found = load_network(section.backbone, section)
-    _ = found.recipe  # searches the weights now, not after earlier variants have run
-    return found
+    backbone = load_network(section.backbone, section)
+    _ = backbone.recipe  # searches the weights now, not after earlier variants have run
+    return backbone

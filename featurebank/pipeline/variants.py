@@ -50,13 +50,13 @@ def read_variants(path: str | Path, overrides: Iterable[str] = (), only: Iterabl
     own: list[dict[str, Any]] = [{}] if blocks is None else blocks
     for text in overrides:
         _override(value, own, text)
-    found = [
+    pipelines = [
         parse_pipeline(_merged(value, {name: v for name, v in block.items() if name != "name"}), Path(path).parent)
         for block in own
     ]
-    if problems := list(_problem_texts(own, [part if isinstance(part, list) else [] for part in found])):
+    if problems := list(_problem_texts(own, [part if isinstance(part, list) else [] for part in pipelines])):
         raise ConfigError(problem_lines(problems, f"{path}: "))
-    pairs = zip(own, found, strict=True)
+    pairs = zip(own, pipelines, strict=True)
     variants = [Variant(block.get("name", ""), part) for block, part in pairs if isinstance(part, Pipeline)]
     return _select(variants, list(only), str(path))
 
@@ -99,11 +99,13 @@ def _merged(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _problem_texts(blocks: Sequence[Mapping[str, Any]], found: Sequence[Sequence[FileProblem]]) -> Iterator[str]:
+def _problem_texts(
+    blocks: Sequence[Mapping[str, Any]], problem_lists: Sequence[Sequence[FileProblem]]
+) -> Iterator[str]:
     """Yields each problem once, with the name of the variant if the variant sets the value."""
-    missing = Counter(problem for problems in found for problem in problems)
+    missing = Counter(problem for problems in problem_lists for problem in problems)
     texts = set()
-    for block, problems in zip(blocks, found, strict=True):
+    for block, problems in zip(blocks, problem_lists, strict=True):
         for problem in problems:
             everywhere = missing[problem] == len(blocks) and not _sets(block, problem.place)
             text = problem.text if everywhere or "name" not in block else f"variant '{block['name']}': {problem.text}"

@@ -33,16 +33,16 @@ class TrainingTime:
         self._total = sum(work for _, work, _ in self._layers)
         self._pass_seconds = images / rate
 
-    def of_grid(self, wanted: HeadsSection) -> float:
+    def of_grid(self, section: HeadsSection) -> float:
         """Returns the time of a grid's tails and residual stages in seconds; other heads take seconds or minutes."""
-        folds = _GIVEN_FOLDS if isinstance(wanted.folds, str) else wanted.folds or 1
-        once = sum(self._of_head(head) for head in read_grid(wanted.grid))
-        return once * len(wanted.chosen_seeds()) * folds * wanted.repeats
+        folds = _GIVEN_FOLDS if isinstance(section.folds, str) else section.folds or 1
+        once = sum(self._of_head(head) for head in read_grid(section.grid))
+        return once * len(section.seed_list()) * folds * section.repeats
 
-    def of_finetune(self, wanted: FinetuneSection) -> float:
+    def of_finetune(self, section: FinetuneSection) -> float:
         """Returns the time of all phases of a fine-tune in seconds; each trains all its layers for all epochs."""
-        names = ["all"] if wanted.progressive else wanted.unfreeze
-        epochs = wanted.epochs if isinstance(wanted.epochs, Sequence) else [wanted.epochs] * len(names)
+        names = ["all"] if section.progressive else section.unfreeze
+        epochs = section.epochs if isinstance(section.epochs, Sequence) else [section.epochs] * len(names)
         return sum(
             count * self._pass_seconds * (1 + _BACK * self._share_from(name))
             for name, count in zip(names, epochs, strict=False)

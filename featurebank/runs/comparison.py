@@ -150,12 +150,12 @@ def _interval(group: Group) -> tuple[float, float]:
 
 
 def _shares(group: Group) -> Shares:
-    found: dict[tuple[int, int], list[np.ndarray]] = {}
+    by_cell: dict[tuple[int, int], list[np.ndarray]] = {}
     for run in group.runs:
         right = run.rights()
         if right is not None:
-            found.setdefault((run.fold[0], run.fold[2]) if run.fold else (0, 0), []).append(right)
-    return {cell: np.mean(seeds, axis=0) for cell, seeds in found.items()}
+            by_cell.setdefault((run.fold[0], run.fold[2]) if run.fold else (0, 0), []).append(right)
+    return {cell: np.mean(seeds, axis=0) for cell, seeds in by_cell.items()}
 
 
 def _p_value(first: Shares, other: Shares) -> float | None:
@@ -164,13 +164,13 @@ def _p_value(first: Shares, other: Shares) -> float | None:
     Each image counts once: with several seeds or repetitions, it counts as correct for only one of the two in the
     fraction of pairs of runs in which that is the case.
     """
-    alone: dict[int, list[tuple[float, float]]] = {}
+    discordant: dict[int, list[tuple[float, float]]] = {}
     for cell in first.keys() & other.keys():
         mine, theirs = first[cell], other[cell]
         if len(mine) == len(theirs):
             counts = float((mine * (1 - theirs)).sum()), float(((1 - mine) * theirs).sum())
-            alone.setdefault(cell[0], []).append(counts)
-    if not alone:
+            discordant.setdefault(cell[0], []).append(counts)
+    if not discordant:
         return None
-    ours, others = np.sum([np.mean(counts, axis=0) for counts in alone.values()], axis=0)
+    ours, others = np.sum([np.mean(counts, axis=0) for counts in discordant.values()], axis=0)
     return mcnemar(float(ours), float(others))

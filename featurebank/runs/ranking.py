@@ -201,8 +201,8 @@ def ranked(runs: Iterable[RunRecord], *, folds: int | None = None, metric: Metri
     first = latest_folds(runs) if folds is None else folds
     others = sorted({run.folds for run in runs} - {first}, reverse=True)
     rankings = [Ranking(runs, folds=number, metric=metric) for number in (first, *others)]
-    found = [run for ranking in rankings for group in ranking.top() for run in group.runs]
-    return found + sorted((run for run in runs if run.failure or run.rung), key=lambda run: _behind(run, metric))
+    best_first = [run for ranking in rankings for group in ranking.top() for run in group.runs]
+    return best_first + sorted((run for run in runs if run.failure or run.rung), key=lambda run: _behind(run, metric))
 
 
 def best_of(items: Iterable[Item], run_of: Callable[[Item], RunRecord], *, metric: Metric = ACCURACY) -> Item:
@@ -264,8 +264,8 @@ def latest_folds(runs: Iterable[RunRecord]) -> int:
     """
     runs = list(runs)
     on_folds = {run.spec.key for run in runs if run.folds != 1}
-    telling = [run for run in runs if run.folds != 1 or not on_folds or run.spec.key not in on_folds]
-    return max(telling, key=lambda run: (run.created, abs(run.folds))).folds if telling else 1
+    informative = [run for run in runs if run.folds != 1 or not on_folds or run.spec.key not in on_folds]
+    return max(informative, key=lambda run: (run.created, abs(run.folds))).folds if informative else 1
 
 
 def _value(run: RunRecord, metric: Metric) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from featurebank.bank import Bank
 from featurebank.bank.run_record import check_run_record
 from featurebank.errors import DatasetError
-from featurebank.fitting.folds import given_folds
+from featurebank.fitting.folds import dataset_folds
 from featurebank.fitting.spec import HeadSpec
 from featurebank.heads.storage.saving import SUFFIX
 from featurebank.metrics import unpack
@@ -174,7 +174,7 @@ def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> li
 def _own_folds(bank: Bank) -> int:
     """Returns the identifier of the dataset's own folds; 0 if it has none."""
     try:
-        return given_folds(bank)[0].repeat
+        return dataset_folds(bank)[0].repeat
     except DatasetError:
         return 0
 

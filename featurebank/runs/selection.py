@@ -48,21 +48,21 @@ def select(
         HeadError: there is no run, none of this protocol, or all of them failed.
         UnknownNameError: there is no such rule.
     """
-    found = list(runs)
-    if not found:
+    runs_list = list(runs)
+    if not runs_list:
         message = "there is no run to choose from: train some with 'featurebank heads --grid'"
         raise HeadError(message)
     rule = "one-se" if one_se else rule
     if rule not in RULES:
         raise unknown_name("rule of selection", rule, RULES)
-    groups = Ranking(found, folds=latest_folds(found) if folds is None else folds, metric=metric).top()
+    groups = Ranking(runs_list, folds=latest_folds(runs_list) if folds is None else folds, metric=metric).top()
     if not groups:
-        raise _nothing(found, folds)
+        raise _nothing(runs_list, folds)
     best = RULES[rule](groups)
     if best.folds == 1:
         return best.runs[0]
     seeds = [run.seed for run in best.runs]
-    whole = [group for group in Ranking(found, metric=metric).top() if group.spec == best.spec]
+    whole = [group for group in Ranking(runs_list, metric=metric).top() if group.spec == best.spec]
     return min(whole[0].runs, key=lambda run: run.seed not in seeds) if whole else best.runs[0]
 
 
@@ -94,8 +94,8 @@ def _nothing(runs: list[RunRecord], folds: int | None) -> HeadError:
     failed = [run for run in ranked(runs) if run.failure]
     protocols = sorted({run.folds for run in runs if not run.failure})
     if folds is not None and protocols and folds not in protocols:
-        told = [in_words(number) for number in (folds, *protocols)]
-        return HeadError(f"no run was judged on {told[0]}: there are runs on {' and '.join(told[1:])}")
+        names = [in_words(number) for number in (folds, *protocols)]
+        return HeadError(f"no run was judged on {names[0]}: there are runs on {' and '.join(names[1:])}")
     if not failed:
         return HeadError(f"a race stopped {every(len(runs), 'run')}: let it go on with the same command")
     return HeadError(f"{every(len(failed), 'run')} failed; the first: {failed[0].spec}: {failed[0].failure}")
@@ -150,12 +150,12 @@ def evaluate_test(bank: Bank, run: RunRecord, *, reporter: Reporter = SILENT) ->
     before = opened_before(bank, run, known, load_runs(bank, stale=True), reporter)
     if before.warning:
         reporter.warn(before.warning)
-    found = {
+    scores = {
         **scores_with_intervals(predict(), labels), "opened_before": len(before.openings) + len(before.unknown),
         "images_opened_before": before.images,
     }  # fmt: skip
     tested = replace(
-        run, metrics={**run.metrics, "test": found}, tested=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        run, metrics={**run.metrics, "test": scores}, tested=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     )
     try:
         tested.save()
@@ -182,7 +182,7 @@ def _finetuned(bank: Bank, run: RunRecord, reporter: Reporter) -> Callable[[], n
     model, images = finetuned_model(run), SourceImages(bank, ["test"], reporter=reporter)
     rows = range(0, len(images), BATCH)
     return lambda: np.concatenate(
-        [predict_batch(model, images.take(np.arange(r, min(r + BATCH, len(images))))) for r in rows]
+        [predict_batch(model, images.read(np.arange(r, min(r + BATCH, len(images))))) for r in rows]
     )  # fmt: skip
 
 

@@ -107,7 +107,7 @@ class LiveBoard:
 
         self._append([Event(wall_time=time.time(), graph_def=_graph_of_model(model))])
 
-    def take(self, history: Mapping[str, Any], epoch_0: Mapping[str, float]) -> None:
+    def update(self, history: Mapping[str, Any], epoch_0: Mapping[str, float]) -> None:
         """Writes the points that are new since the last call.
 
         Args:

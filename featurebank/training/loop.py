@@ -148,7 +148,7 @@ class _Training:
             history.val_loss.append(val_loss)
             history.val_accuracy.append(val_accuracy)
             value = val_loss if head.monitor == "val_loss" else -val_accuracy if np.isfinite(val_loss) else np.nan
-            better, patient = course.stopping.take(epoch, value)
+            better, patient = course.stopping.update(epoch, value)
             going_on &= patient
         if better:
             history.best_epoch = epoch

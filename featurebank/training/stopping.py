@@ -26,7 +26,7 @@ class EarlyStopping:
     _lowest: float = np.inf
     _fell: int = 0
 
-    def take(self, epoch: int, value: float) -> tuple[bool, bool]:
+    def update(self, epoch: int, value: float) -> tuple[bool, bool]:
         """Records the value of an epoch.
 
         Args:

@@ -19,7 +19,7 @@ from featurebank.bank.catalog import find_bank_path, list_banks, remove_bank
 from featurebank.bank.items import Items
 from featurebank.bank.maintenance.garbage import collect, plan_gc
 from featurebank.bank.maintenance.merge import merge_banks
-from featurebank.bank.maintenance.sharing import adopt_rows, find_rows
+from featurebank.bank.maintenance.sharing import find_rows, share_rows
 from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.manifest import MANIFEST, load_manifest
 from featurebank.bank.reader import Bank
@@ -114,7 +114,7 @@ def adopt(path: Path) -> None:
     with BankWriter(path.parent / "new--net--2", {"backbone": "net", "weights": "w", "image_size": 32},
                     {"name": "new", "spec": "x", "classes": ["a"]}) as to:  # fmt: skip
         wanted = {("pooled", 0): np.array([f"{n:032x}".encode() for n in range(6)], "S32")}
-        adopt_rows(to, find_rows(to.path, to.manifest.recipe, wanted, {})[0])
+        share_rows(to, find_rows(to.path, to.manifest.recipe, wanted, {})[0])
 
 
 def forget(path: Path) -> None:

@@ -84,7 +84,7 @@ def test_it_can_be_written(stored: Path) -> None:
             taps = {"pooled": np.ones((1, 4), np.float32), "block/a:max": np.ones((1, 1, 2, 2), np.float32)}
             to.append(["new"], row_keys(new, view), taps, {"pooled": "float32", "block/a:max": "float16"})
         splits = np.array([SPLITS.index(name) for name in bank.splits()], np.uint8)
-        table = Items(bank.ids(), bank.digests(), bank.labels(), splits).take(np.flatnonzero(keep))
+        table = Items(bank.ids(), bank.digests(), bank.labels(), splits).select(np.flatnonzero(keep))
         to.finish(table, manifest.taps, [], None, views=1)
     assert collect(stored).dead_rows > 0
     after = Bank(stored)

@@ -80,7 +80,7 @@ def columns(labels: list[int], classes: int) -> Dataset:
 def test_warnings_name_class_and_split() -> None:
     dataset = columns([0, 0, 1, 1, 2], 3)
     assert dataset.warnings() == ["class 'c02' has only one image", "split 'val' has no images"]
-    dataset.contents.given[:] = [0, 1, 0, 0, 1]  # type: ignore[index]
+    dataset.contents.predefined[:] = [0, 1, 0, 0, 1]  # type: ignore[index]
     del dataset.splits
     assert dataset.warnings()[1:] == [
         "split 'train' has no images of class 'c02'",
@@ -90,7 +90,7 @@ def test_warnings_name_class_and_split() -> None:
 
 def test_many_warnings_are_shortened() -> None:
     dataset = columns([0, 0, 1, 1], 40)
-    dataset.contents.given[1:3] = 1  # type: ignore[index]
+    dataset.contents.predefined[1:3] = 1  # type: ignore[index]
     assert dataset.warnings() == [
         *(f"class 'c0{number}' has no images" for number in (2, 3, 4)),
         "... and 35 more like this",

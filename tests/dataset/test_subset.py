@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from featurebank.dataset import load_dataset
 from featurebank.dataset.core import Contents
-from featurebank.dataset.subset import Subset, numbers, take
+from featurebank.dataset.subset import Subset, numbers, select_subset
 from featurebank.errors import ConfigError, UnknownNameError
 
 
@@ -40,7 +40,10 @@ IDS = st.lists(st.text("abcdef/", min_size=1), min_size=1, max_size=40, unique=T
 def test_a_sample_does_not_depend_on_the_order(ids: list[str], limit: int, random: Any) -> None:
     other = list(ids)
     random.shuffle(other)
-    first, second = take(contents(ids), Subset(limit=limit)), take(contents(other), Subset(limit=limit))
+    first, second = (
+        select_subset(contents(ids), Subset(limit=limit)),
+        select_subset(contents(other), Subset(limit=limit)),
+    )
     assert len(first.ids) == min(limit, len(ids))
     assert set(first.ids) == set(second.ids)
     assert list(first.ids) == [name for name in ids if name in set(first.ids)]  # the order of the ids is kept
@@ -49,8 +52,8 @@ def test_a_sample_does_not_depend_on_the_order(ids: list[str], limit: int, rando
 
 @given(IDS, st.integers(1, 50), st.text("xyz", min_size=1))
 def test_an_added_image_pushes_out_one_at_most(ids: list[str], limit: int, new: str) -> None:
-    before = set(take(contents(ids), Subset(limit=limit)).ids)
-    after = set(take(contents([*ids, new]), Subset(limit=limit)).ids)
+    before = set(select_subset(contents(ids), Subset(limit=limit)).ids)
+    after = set(select_subset(contents([*ids, new]), Subset(limit=limit)).ids)
     assert len(before - after) <= 1
     assert after - before <= {new}
 
@@ -58,11 +61,11 @@ def test_an_added_image_pushes_out_one_at_most(ids: list[str], limit: int, new: 
 @given(IDS, st.integers(1, 9), st.integers(1, 20))
 def test_so_many_of_each_class(ids: list[str], per_class: int, limit: int) -> None:
     whole = contents(ids)
-    part = take(whole, Subset(per_class=per_class))
+    part = select_subset(whole, Subset(per_class=per_class))
     totals = np.bincount(whole.labels, minlength=3)
     np.testing.assert_array_equal(np.bincount(part.labels, minlength=3), np.minimum(totals, per_class))
     assert len(part.notes) == int((totals < per_class).sum())
-    both = take(whole, Subset(per_class=per_class, limit=limit))
+    both = select_subset(whole, Subset(per_class=per_class, limit=limit))
     assert set(both.ids) <= set(part.ids)
     assert len(both.ids) == min(limit, len(part.ids))
 

@@ -122,7 +122,7 @@ def agrees(plan: BankPlan, before: Manifest | None, done: Extraction) -> None:
     unforeseen = [int(np.isin(job.digests, broken).sum()) for job in plan.jobs]
     assert done.computed == plan.rows - sum(unforeseen)
     events = after.history[len(before.history) if before else 0 :]
-    assert Counter({e["source"]: e["linked"] for e in events if "linked" in e}) == plan.adopted
+    assert Counter({e["source"]: e["linked"] for e in events if "linked" in e}) == plan.shared_rows
     known = {shard.file for shard in (before.shards if before else ())} | {one.shard.file for one in plan.shared}
     written = [
         shard.rows * tap.row_bytes for shard in after.shards if shard.file not in known for tap in shard.taps.values()

@@ -39,7 +39,7 @@ def test_batches(kept: bool, bank: Bank, train: SourceImages, monkeypatch: pytes
     clean = list(batches(images, rows, None, 1))
     shown = list(batches(images, rows, wanted, 7))
     for chosen, plain, seen in zip(rows, clean, shown, strict=True):
-        np.testing.assert_array_equal(plain, train.take(chosen))
+        np.testing.assert_array_equal(plain, train.read(chosen))
         np.testing.assert_array_equal(seen, augment(plain, wanted, images.digests[chosen], 7))
     assert not np.array_equal(shown[0], next(batches(images, rows, wanted, 8)))
     np.testing.assert_array_equal(images.labels, bank.labels("train"))

@@ -50,7 +50,7 @@ def test_as_keras_trains(name: str, batch_norm: str, model: Any, train: SourceIm
     for layer in other.layers:
         layer.trainable = layer.name in {"last", "head_logits", *(["last_bn"] if batch_norm == "train" else [])}
     rows = [np.arange(0, 16), np.arange(16, 32), np.arange(32, 41)]
-    steps = [(train.take(chosen), train.labels[chosen]) for chosen in rows]
+    steps = [(train.read(chosen), train.labels[chosen]) for chosen in rows]
     by_keras(other, given, steps)
 
     (phase,) = plan_phases(model, wanted)
@@ -66,7 +66,7 @@ def test_what_is_frozen_stays(model: Any, train: SourceImages) -> None:
     before = {weight.path: weight.numpy() for weight in model.weights}
     (phase,) = plan_phases(model, wanted)
     phase_step(TrainedModel(model, wanted), phase, wanted, np.ones(2)).step(
-        train.take(np.arange(8)), train.labels[:8], 0.1, 1
+        train.read(np.arange(8)), train.labels[:8], 0.1, 1
     )
     changed = {weight.path for weight in model.weights if not np.array_equal(weight.numpy(), before[weight.path])}
     assert changed == {"head_logits/kernel", "head_logits/bias"}
@@ -84,7 +84,7 @@ def test_blocks_further_down_learn_more_slowly(model: Any, train: SourceImages) 
         (phase,) = plan_phases(copy, wanted)
         before = {w.path: w.numpy() for w in copy.weights}
         phase_step(TrainedModel(copy, wanted), phase, wanted, np.ones(2)).step(
-            train.take(np.arange(9)), train.labels[:9], 1, 1
+            train.read(np.arange(9)), train.labels[:9], 1, 1
         )
         moved[decay] = {w.path: w.numpy() - before[w.path] for w in copy.weights}
     for name, share in {"head_logits/kernel": 1, "last/kernel": 0.5, "cut/kernel": 0.25}.items():
@@ -95,7 +95,7 @@ def test_blocks_further_down_learn_more_slowly(model: Any, train: SourceImages) 
 def test_class_weights_and_smoothing_are_in_the_loss(model: Any, train: SourceImages) -> None:
     wanted = options(label_smoothing=0.2)
     (phase,) = plan_phases(model, wanted)
-    images, labels = train.take(np.arange(9)), train.labels[:9]
+    images, labels = train.read(np.arange(9)), train.labels[:9]
     logits = np.asarray(TrainedModel(model, wanted).training(images.astype(np.float32), training=True), np.float64)
     logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     weights = np.array([3.0, 0.5])
@@ -115,7 +115,7 @@ def test_val_loss_has_the_smoothing_as_in_keras(model: Any, train: SourceImages)
     wanted = options(label_smoothing=0.2)
     network = TrainedModel(calm, wanted)
     found = Task(network, train, train, (), wanted).evaluate()
-    logits = network.training(train.take(np.arange(len(train))).astype(np.float32), training=False)
+    logits = network.training(train.read(np.arange(len(train))).astype(np.float32), training=False)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2)
     expected = float(loss(np.eye(logits.shape[1])[train.labels], logits))
     assert found.objective == found.value("val_loss") == pytest.approx(expected, rel=1e-5)
@@ -129,7 +129,7 @@ def test_dropout_before_the_last_layer_is_seeded(model: Any, train: SourceImages
         wanted = options(dropout=0.5, seed=seed)
         (phase,) = plan_phases(model, wanted)
         program = phase_step(TrainedModel(model, wanted), phase, wanted, np.ones(2))
-        return [program.step(train.take(np.arange(9)), train.labels[:9], 0.0, number)[0] for number in (1, 2)]
+        return [program.step(train.read(np.arange(9)), train.labels[:9], 0.0, number)[0] for number in (1, 2)]
 
     first = losses(0)
     assert first == losses(0) != losses(1)

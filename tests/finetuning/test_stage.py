@@ -45,7 +45,7 @@ def clean(bank: Bank, head: RunRecord) -> Bank:
 
 def answers(run: RunRecord, images: SourceImages) -> np.ndarray:
     model = finetuned_model(run)
-    return np.asarray(model(images.take(np.arange(len(images))).astype(np.float32)))
+    return np.asarray(model(images.read(np.arange(len(images))).astype(np.float32)))
 
 
 def test_a_run_on_the_leaderboard(clean: Bank, head: RunRecord, said: Said) -> None:
@@ -77,9 +77,9 @@ def test_a_run_on_the_leaderboard(clean: Bank, head: RunRecord, said: Said) -> N
     assert said.lines[-1] == f"fine-tuned before: run {run.run}"
 
     assert load_model(run.saved_path).classes == clean.classes
-    np.testing.assert_allclose(fb.graft(clean, run)(val.take(np.arange(9)).astype(np.float32)), found[:9], atol=1e-6)
+    np.testing.assert_allclose(fb.graft(clean, run)(val.read(np.arange(9)).astype(np.float32)), found[:9], atol=1e-6)
     exported = fb.export(run, clean.path / "taken.keras")
-    assert fb.predict(exported, val.take(np.arange(1)))[0].label == clean.classes[found[0].argmax()]
+    assert fb.predict(exported, val.read(np.arange(1)))[0].label == clean.classes[found[0].argmax()]
 
     further = fb.finetune(run, unfreeze=["head"], epochs=1, reporter=said)
     assert further.finetune is not None
@@ -107,7 +107,7 @@ def test_it_never_ends_below_its_head(clean: Bank, head: RunRecord, said: Said) 
     assert "phase 1 brought no improvement, so 1 more phase is skipped (--keep-going continues)" in said.lines
     val = SourceImages(clean, ["val"])
     graft = fb.graft(clean, head, proof=False)
-    images = val.take(np.arange(len(val))).astype(np.float32)
+    images = val.read(np.arange(len(val))).astype(np.float32)
     np.testing.assert_allclose(answers(ruined, val), np.asarray(graft(images)), atol=1e-6)
 
 
@@ -314,7 +314,7 @@ def test_normalised_input_for_training_from_scratch(
     clean: Bank, head: RunRecord, train: SourceImages, model: Any
 ) -> None:
     mean, deviation = channel_moments(train)
-    pixels = train.take(np.arange(len(train))).reshape(-1, 3)
+    pixels = train.read(np.arange(len(train))).reshape(-1, 3)
     np.testing.assert_allclose(mean, pixels.mean(axis=0))
     np.testing.assert_allclose(deviation, pixels.std(axis=0))
     with pytest.raises(ConfigError, match="normalize changes what the first layer gets, but phase 1 is 'last'"):
@@ -337,7 +337,7 @@ def test_basenet_from_scratch(shown: Path, tmp_path: Path, said: Said) -> None:
     model = finetuned_model(run)
     images = SourceImages(bank, ["train"])
     seen = keras.Model(model.input, model.get_layer("preprocessing").output)
-    through = np.asarray(seen(images.take(np.arange(len(images))).astype(np.float32)))
+    through = np.asarray(seen(images.read(np.arange(len(images))).astype(np.float32)))
     np.testing.assert_allclose(through.mean(axis=(0, 1, 2)), 0, atol=1e-3)
     np.testing.assert_allclose(through.std(axis=(0, 1, 2)), 1, atol=1e-3)
     assert normalized(model, images, "torch:v1").output_shape == model.output_shape

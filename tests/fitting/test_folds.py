@@ -115,7 +115,7 @@ def test_fewer_images_of_a_class_than_folds(make_bank: Callable[..., Bank]) -> N
     rare = relabelled(bank, labels, items.splits, items.digests)
     assert check_folds(rare, 4) == (
         "2 of 3 classes have fewer images than 4 folds: 'class1', 'class2'; 1 of them have one image, which is "
-        "validated by heads that never saw the class"
+        "on which heads are evaluated without training on the class"
     )
     for fold in range(4):
         assert len(np.unique(FoldedImages(rare, "pooled").data(Fold(fold, 4)).y)) >= 2
@@ -145,7 +145,7 @@ def test_too_few_images_for_folds(make_bank: Callable[..., Bank]) -> None:
     items = bank._items
     labels = np.where(items.splits != 2, 0, items.labels)
     labels[np.flatnonzero(items.splits != 2)[0]] = 1
-    with pytest.raises(DatasetError, match="has 12 images of 2 classes: take fewer folds"):
+    with pytest.raises(DatasetError, match="has 12 images of 2 classes: use fewer folds"):
         check_folds(relabelled(bank, labels, items.splits, items.digests), 3)
 
 

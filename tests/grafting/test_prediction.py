@@ -89,7 +89,7 @@ def test_the_rule_of_the_bank_is_that_of_the_model_file(rule: str, shown: Path, 
     found = [dict(prediction.top) for prediction in predict(loaded, sorted(map(str, shown.glob("val/*/*.png"))))]
     told = [[top[name] for name in loaded.classes] for top in found]
     np.testing.assert_allclose(told, loaded.predict(squares), atol=1e-5)
-    again = SourceImages(bank, ["val"]).take(np.arange(16))
+    again = SourceImages(bank, ["val"]).read(np.arange(16))
     assert {image.tobytes() for image in squares} <= {image.tobytes() for image in again}
     assert check_recomputed_rows(bank, rows=4, backbone=backbone).wrong == ()
 

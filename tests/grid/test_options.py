@@ -16,13 +16,13 @@ NO_BANK = cast("Bank", None)
 
 
 def test_the_defaults_are_right() -> None:
-    assert (GridOptions().chosen_seeds(), GridOptions().chosen_folds(NO_BANK)) == ([0], [None])
+    assert (GridOptions().seed_list(), GridOptions().fold_list(NO_BANK)) == ([0], [None])
 
 
 def test_seeds_and_folds() -> None:
-    assert GridOptions(seeds=3).chosen_seeds() == [0, 1, 2]
-    assert GridOptions(seeds=(5, 3, 5)).chosen_seeds() == [5, 3]
-    assert GridOptions(folds=2, repeats=2).chosen_folds(NO_BANK) == [
+    assert GridOptions(seeds=3).seed_list() == [0, 1, 2]
+    assert GridOptions(seeds=(5, 3, 5)).seed_list() == [5, 3]
+    assert GridOptions(folds=2, repeats=2).fold_list(NO_BANK) == [
         Fold(0, 2, 0),
         Fold(1, 2, 0),
         Fold(0, 2, 1),

@@ -107,7 +107,7 @@ def test_without_folds_there_is_one_line(tmp_path: Path, photo: Any, pixels: Any
     for number in range(12):
         photo(tmp_path / "photos" / ("ant", "bee")[number % 2] / f"{number}.png", number)
     bank = extract(load_dataset(tmp_path / "photos"), lite, cache=tmp_path)
-    with pytest.raises(FeatureBankError, match="has no folds of its own: expected folders fold1, fold2, "):
+    with pytest.raises(FeatureBankError, match="defines no folds: expected folders fold1, fold2, "):
         train_heads(bank, [{"kind": "nearest_mean"}], folds="given")
 
 
@@ -121,7 +121,7 @@ def test_a_column_of_a_table_gives_folds(tmp_path: Path, photo: Any, pixels: Any
     assert len([run for run in train_heads(bank, [{"kind": "nearest_mean"}], folds="given") if run.folds == -3]) == 3
     (tmp_path / "t.csv").write_text("\n".join(rows).replace("patient 2", ""))
     bank = extract(load_dataset(tmp_path / "t.csv"), lite, cache=tmp_path)
-    with pytest.raises(FeatureBankError, match=r"\d+ images of .* without a fold"):
+    with pytest.raises(FeatureBankError, match=r"\d+ images of .* have no fold"):
         train_heads(bank, [{"kind": "nearest_mean"}], folds="given")
 
 

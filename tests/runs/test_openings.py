@@ -53,7 +53,7 @@ def test_images_are_remembered_in_another_state_of_the_bank(make_bank: MakeBank,
 
     def changed(items: Items) -> Items:
         if change == "one image less":
-            return items.take(np.flatnonzero(items.digests != bank.digests("test")[0]))
+            return items.select(np.flatnonzero(items.digests != bank.digests("test")[0]))
         if change == "renamed":
             return replace(items, ids=[f"new/{name}" for name in items.ids])
         if change == "relabelled":

@@ -187,8 +187,8 @@ def changed(column: str, place: int, value: Any) -> Items:
 
 
 CHANGES: dict[str, dict[str, Any]] = {
-    "one image less": {"items": items_of().take(np.arange(COUNT - 1))},
-    "one image twice": {"items": items_of().take(np.array([*range(COUNT), 0]))},
+    "one image less": {"items": items_of().select(np.arange(COUNT - 1))},
+    "one image twice": {"items": items_of().select(np.array([*range(COUNT), 0]))},
     "another content": {"items": changed("digests", 5, b"f" * 32)},
     "another label": {"items": changed("labels", 5, 0)},
     "another split": {"items": changed("splits", 5, 2)},
@@ -220,7 +220,7 @@ def test_names_and_order_do_not_matter(data: st.DataObject) -> None:
     names = data.draw(st.lists(st.text(min_size=1), min_size=COUNT, max_size=COUNT, unique=True))
     renamed = replace(items, ids=names).sorted()
     assert renamed.content_digest == items.content_digest
-    assert items.take(np.array(data.draw(st.permutations(range(COUNT))))).content_digest == items.content_digest
+    assert items.select(np.array(data.draw(st.permutations(range(COUNT))))).content_digest == items.content_digest
 
 
 def test_runs_stay_where_images_are_renamed(tmp_path: Path) -> None:

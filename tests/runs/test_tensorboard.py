@@ -135,20 +135,20 @@ def test_points_are_there_as_they_come_and_once(tmp_path: Path, runs: dict[str, 
         "epoch/loss": [(1, 1.0)], "epoch/val_accuracy": [(0, 0.5), (1, 0.6)], "epoch/val_loss": [(0, 2.0)]
     }  # fmt: skip
     with LiveBoard(tmp_path, "pooled", "softmax", run.run) as board:
-        board.take(history, epoch_0)
+        board.update(history, epoch_0)
         watching = EventAccumulator(str(place))
         assert curves(watching) == expected
         history["steps"].append({"taken": 7, "loss": 0.9, "val_accuracy": 0.7, "val_loss": 1.5})
-        board.take(history, epoch_0)
+        board.update(history, epoch_0)
         within = {"step/loss": [(7, 0.9)], "step/val_accuracy": [(7, 0.7)], "step/val_loss": [(7, 1.5)]}
         assert curves(watching) == {**expected, **within}
     # interrupted: the checkpoint knows nothing of what came after it
     history["steps"].clear()
     with LiveBoard(tmp_path, "pooled", "softmax", run.run) as board:
-        board.take(history, epoch_0)
+        board.update(history, epoch_0)
         assert len(list(place.iterdir())) == 1
         history["steps"].append({"taken": 7, "loss": 0.9, "val_accuracy": 0.7, "val_loss": 1.5})
-        board.take(history, epoch_0)
+        board.update(history, epoch_0)
         assert curves(watching) == curves(EventAccumulator(str(place))) == {**expected, **within}
         board.finish(replace(run, history=history, finetune={"epoch_0": epoch_0}))
     ended = EventAccumulator(str(place))

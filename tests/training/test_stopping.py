@@ -13,7 +13,7 @@ from featurebank.training.stopping import EarlyStopping, Narrowing
 def test_it_stops_after_so_many_epochs_without_a_better_one(values: list[float], patience: int) -> None:
     stopping, best = EarlyStopping(patience), 0
     for epoch, value in enumerate(values, 1):
-        better, going_on = stopping.take(epoch, value)
+        better, going_on = stopping.update(epoch, value)
         assert better == (value < min(values[: epoch - 1], default=np.inf))
         best = epoch if better else best
         assert going_on == (epoch - best < patience)
@@ -23,13 +23,13 @@ def test_it_stops_after_so_many_epochs_without_a_better_one(values: list[float],
 
 def test_a_small_fall_is_kept_but_does_not_count_for_patience() -> None:
     stopping = EarlyStopping(patience=2, min_delta=0.1)
-    assert [stopping.take(epoch, value) for epoch, value in enumerate((1.0, 0.95, 0.92), 1)] == [
+    assert [stopping.update(epoch, value) for epoch, value in enumerate((1.0, 0.95, 0.92), 1)] == [
         (True, True), (True, True), (True, False),
     ]  # fmt: skip
 
 
 def test_nan_is_never_better() -> None:
-    assert EarlyStopping(patience=1).take(1, np.nan) == (False, False)
+    assert EarlyStopping(patience=1).update(1, np.nan) == (False, False)
 
 
 def test_heads_leave_once_more_is_wasted_than_a_compilation_costs() -> None:

@@ -54,9 +54,9 @@ def load_user_network(name: str, options: BackboneOptions) -> Backbone:
         model, declared = _from_function(name, options.image_size)
         if options.weights in {None, OWN} and name not in _steady:
             _check_steady(name, model, _from_function(name, options.image_size)[0])
-    chosen = _agreed(name, declared, options.preprocessing)
+    preprocessing = _agreed(name, declared, options.preprocessing)
     return make_backbone(
-        model, chosen, origin=name, known_as=name, image_size=options.image_size, weights=options.weights,
+        model, preprocessing, origin=name, known_as=name, image_size=options.image_size, weights=options.weights,
         resize=options.resize, levels=options.levels,
     )  # fmt: skip
 

@@ -73,7 +73,7 @@ class Claims:
                     del _handles[self._key]
                 self._handle = None
 
-    def take(self, run: str) -> bool:
+    def claim(self, run: str) -> bool:
         """Claims a run; returns whether it is this process's, and this block's, now.
 
         Raises:
@@ -127,7 +127,7 @@ class Claims:
 
 
 @contextlib.contextmanager
-def hold_run(directory: Path, run: str, tell: Callable[[str], None]) -> Iterator[None]:
+def hold_run(directory: Path, run: str, say: Callable[[str], None]) -> Iterator[None]:
     """Holds a fine-tune for this process and thread, with a note that tells others who does it.
 
     Where the disk has no locks, or none that reach other hosts, the note replaces the lock. A process that dies holds
@@ -136,7 +136,7 @@ def hold_run(directory: Path, run: str, tell: Callable[[str], None]) -> Iterator
     Args:
         directory: of the bank's runs.
         run: the id of the fine-tune.
-        tell: called with one line if it takes a moment to find out whether another holder lives.
+        say: called with one line if it takes a moment to find out whether another holder lives.
 
     Raises:
         RunLockedError: another process or thread does it.
@@ -145,13 +145,13 @@ def hold_run(directory: Path, run: str, tell: Callable[[str], None]) -> Iterator
     path = directory / f"{run}{HOLDER}"
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with Claims(directory) as claims:
-        if not claims.take(run):
-            raise _held(run, _holder(path))
+        if not claims.claim(run):
+            raise _locked_error(run, _holder(path))
         try:
-            with Heartbeat(path, locked=claims.locks, tell=tell, since=now):
+            with Heartbeat(path, locked=claims.locks, say=say, since=now):
                 yield
         except NoteTakenError as error:
-            raise _held(run, error.holder) from error
+            raise _locked_error(run, error.holder) from error
 
 
 def _holder(path: Path) -> Holder | None:
@@ -162,7 +162,7 @@ def _holder(path: Path) -> Holder | None:
     return holder
 
 
-def _held(run: str, holder: Holder | None) -> RunLockedError:
+def _locked_error(run: str, holder: Holder | None) -> RunLockedError:
     who = f"{holder.name} has been doing" if holder else "another process does"
     since = f" since {holder.since}" if holder and holder.since else ""
     message = f"{who} this fine-tune (run {run}){since}: wait for it to end, or stop it and run the same command again"

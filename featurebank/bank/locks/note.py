@@ -87,24 +87,24 @@ def _without_seal(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and set(value) in _KEYS else None
 
 
-def watch(path: Path, holder: Holder, tell: Callable[[str], None] = lambda line: None) -> bool:
+def watch(path: Path, holder: Holder, say: Callable[[str], None] = lambda line: None) -> bool:
     """Watches a note until it is known whether its holder lives.
 
     Args:
         path: of the note.
         holder: who wrote it.
-        tell: called with one line where that takes longer than a moment.
+        say: called with one line where that takes longer than a moment.
 
     Returns:
         False if the note has not changed for `DEAD_AFTER_S`, or has gone.
     """
-    first, began, told = _state(path), time.monotonic(), False
+    first, began, reported = _state(path), time.monotonic(), False
     while (now := _state(path)) is not None and now == first:
         if time.monotonic() - began >= DEAD_AFTER_S:
             return False
-        if not told and time.monotonic() - began > LOOK_AGAIN_S:
-            tell(f"watching for {DEAD_AFTER_S:.0f} s at most whether {holder.name}, which has left a note, is at work")
-            told = True
+        if not reported and time.monotonic() - began > LOOK_AGAIN_S:
+            say(f"watching for {DEAD_AFTER_S:.0f} s at most whether {holder.name}, which has left a note, is at work")
+            reported = True
         time.sleep(min(LOOK_AGAIN_S, DEAD_AFTER_S / 10))
     return now is not None
 
@@ -126,7 +126,7 @@ class Heartbeat:
         path: of the note.
         locked: whether the caller holds a lock. Without locks, if several processes write the note at once, the one
             whose note remains continues.
-        tell: called with one line if watching takes longer than a moment.
+        say: called with one line if watching takes longer than a moment.
         since: when the work began, for people.
         freeing: the holder frees space, so that a disk which is too full for the note does not stop it.
 
@@ -140,11 +140,11 @@ class Heartbeat:
         path: Path,
         *,
         locked: bool = True,
-        tell: Callable[[str], None] = lambda line: None,
+        say: Callable[[str], None] = lambda line: None,
         since: str = "",
         freeing: bool = False,
     ) -> None:
-        self._path, self._locked, self._tell, self._since, self._freeing = path, locked, tell, since, freeing
+        self._path, self._locked, self._say, self._since, self._freeing = path, locked, say, since, freeing
         self.dead: Holder | None = None
         """Who held it before and died, once the block has begun."""
         self._token = secrets.token_hex(8)
@@ -180,7 +180,7 @@ class Heartbeat:
     def _dead_holder(self) -> Holder | None:
         """Returns whose note is there; raises NoteTakenError if that holder lives."""
         holder = read_note(self._path)  # a holder that ended well has removed its note
-        if holder and not (holder.is_here and self._locked) and watch(self._path, holder, self._tell):
+        if holder and not (holder.is_here and self._locked) and watch(self._path, holder, self._say):
             raise NoteTakenError(read_note(self._path) or holder)
         return holder
 

@@ -33,7 +33,7 @@ class WriterLock:
     Args:
         directory: the bank's; made if it is not there.
         wait: wait until a holder has ended.
-        tell: called with one line on whom is waited for, and on a dead holder whose lock is taken over.
+        say: called with one line on whom is waited for, and on a dead holder whose lock is taken over.
         freeing: the holder frees space, so that a disk which is too full for the note does not stop it; the system's
             lock is held all the same.
 
@@ -43,9 +43,9 @@ class WriterLock:
     """
 
     def __init__(
-        self, directory: Path, *, wait: bool = False, tell: Callable[[str], None] | None = None, freeing: bool = False
+        self, directory: Path, *, wait: bool = False, say: Callable[[str], None] | None = None, freeing: bool = False
     ) -> None:
-        self._directory, self._wait, self._tell, self._freeing = directory, wait, tell or (lambda line: None), freeing
+        self._directory, self._wait, self._say, self._freeing = directory, wait, say or (lambda line: None), freeing
         with explain_read_only(directory):
             directory.mkdir(parents=True, exist_ok=True)
         self._lock = filelock.FileLock(directory / LOCK, timeout=0, fallback_to_soft=False)
@@ -56,17 +56,17 @@ class WriterLock:
         waited = False
         while True:
             try:
-                dead = self._take()
+                dead = self._acquire_with_note()
                 break
             except BankLockedError as error:
                 if not self._wait:
                     raise
                 if not waited:
-                    self._tell(f"waiting: {str(error).partition(' writes the bank')[0]}")
+                    self._say(f"waiting: {str(error).partition(' writes the bank')[0]}")
                     waited = True
                 time.sleep(note.LOOK_AGAIN_S)
         if dead:
-            self._tell(
+            self._say(
                 f"{dead.name} ended without letting go of '{self._directory.name}': taken over, what it had finished "
                 "is kept"
             )
@@ -75,19 +75,19 @@ class WriterLock:
     def check(self) -> None:
         """Raises BankLockedError where another process has taken the bank over, as while this machine slept."""
         if other := self._heartbeat.other():
-            raise _held(self._directory, other)
+            raise _locked_error(self._directory, other)
 
-    def _take(self) -> Holder | None:
+    def _acquire_with_note(self) -> Holder | None:
         """Takes the lock; returns who held it and is dead, if anybody."""
         self._acquire()
         try:
             path = self._directory / NOTE
-            self._heartbeat = Heartbeat(path, locked=self._exact, tell=self._tell, freeing=self._freeing)
+            self._heartbeat = Heartbeat(path, locked=self._exact, say=self._say, freeing=self._freeing)
             with explain_read_only(self._directory):
                 self._heartbeat.__enter__()
         except NoteTakenError as error:
             self._lock.release()
-            raise _held(self._directory, error.holder) from error
+            raise _locked_error(self._directory, error.holder) from error
         except BaseException:
             self._lock.release()
             raise
@@ -107,7 +107,7 @@ class WriterLock:
                 holder = read_note(self._directory / NOTE)
                 known = holder and (holder != before or _is_fresh(holder))
                 if known or time.monotonic() > deadline:
-                    raise _held(self._directory, holder) from error
+                    raise _locked_error(self._directory, holder) from error
             except OSError as error:
                 if error.errno not in NO_LOCKS:
                     raise
@@ -136,7 +136,7 @@ def _is_fresh(holder: Holder) -> bool:
     return holder.is_here and abs(time.time() - holder.heartbeat) < 2 * note.HEARTBEAT_S
 
 
-def _held(directory: Path, holder: Holder | None) -> BankLockedError:
+def _locked_error(directory: Path, holder: Holder | None) -> BankLockedError:
     who = "another process"
     if holder:
         seconds = max(0, time.time() - holder.heartbeat) if holder.is_here else 0

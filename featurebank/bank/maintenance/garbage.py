@@ -115,7 +115,7 @@ def collect(path: Path, *, reporter: Reporter = SILENT) -> Garbage:
         remove_directory(path, unless_bank=True)
         return garbage
     manifest = load_manifest(path)
-    with BankWriter(path, manifest.recipe, manifest.dataset, tell=reporter.say, freeing=True) as to:
+    with BankWriter(path, manifest.recipe, manifest.dataset, say=reporter.say, freeing=True) as to:
         for line in to.lost:
             reporter.warn(line)
         garbage = _as_it_is_now(garbage)

@@ -89,7 +89,7 @@ def merge_banks(
     taps = tuple(tap for tap in first.taps if all(tap in part.manifest.taps for part in _whole(parts)))
     views = min(part.manifest.views for part in _whole(parts))
     target = _target(cache, record["name"], first)
-    with BankWriter(target, first.recipe, record, source=first.source, tell=reporter.say) as to:
+    with BankWriter(target, first.recipe, record, source=first.source, say=reporter.say) as to:
         rows = _link_all(parts, to, reporter)
         stored = StoredRows(
             target, Manifest(first.recipe, record, shards=to.manifest.shards, taps=taps, views=views), items
@@ -206,7 +206,7 @@ def _join(tables: Sequence[Items]) -> Items:
                     f"'{name}' has another {part} in one bank than in another: extract both again, so that they agree"
                 )
                 raise ConfigError(message)
-        keep.append(table.take(np.flatnonzero(mask)))
+        keep.append(table.select(np.flatnonzero(mask)))
     shared = set.intersection(*(set(table.metadata) for table in keep))
     return Items(
         [name for table in keep for name in table.ids],

@@ -25,12 +25,12 @@ from featurebank.bank.writer import BankWriter, default_dtype, event
 from featurebank.errors import BankDamagedError, BankError, BankUnreadableError
 from featurebank.system.files import atomic_path
 
-Wanted = Mapping[tuple[str, int], np.ndarray]
+MissingRows = Mapping[tuple[str, int], np.ndarray]
 """For each tap and view, the digests of the images that lack a row, (n,) "S32"."""
 
 
 @dataclass(frozen=True)
-class Found:
+class ShareableShard:
     """A shard of another bank that has missing rows."""
 
     bank: Path
@@ -39,14 +39,14 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Adopted:
+class SharedRows:
     """The rows shared by one bank."""
 
     name: str
     rows: int
 
 
-def adopt_rows(writer: BankWriter, shards: Iterable[Found]) -> list[Adopted]:
+def share_rows(writer: BankWriter, shards: Iterable[ShareableShard]) -> list[SharedRows]:
     """Lists shards of other banks in a bank.
 
     Args:
@@ -56,37 +56,37 @@ def adopt_rows(writer: BankWriter, shards: Iterable[Found]) -> list[Adopted]:
     Returns:
         The number of rows shared by each bank; a shard that has gone meanwhile is skipped.
     """
-    adopted = []
+    shared = []
     for bank, group in itertools.groupby(shards, key=lambda one: one.bank):
-        taken = [one for one in group if _link(bank, writer.path, one.shard)]
-        if taken:
-            rows = sum(one.shard.rows for one in taken)
-            done = event(linked=rows, source=bank.name)
-            writer.adopt([one.shard for one in taken], [one.keys for one in taken], done)
-            adopted.append(Adopted(bank.name, rows))
-    return adopted
+        linked_shards = [one for one in group if _link(bank, writer.path, one.shard)]
+        if linked_shards:
+            rows = sum(one.shard.rows for one in linked_shards)
+            linked = event(linked=rows, source=bank.name)
+            writer.adopt([one.shard for one in linked_shards], [one.keys for one in linked_shards], linked)
+            shared.append(SharedRows(bank.name, rows))
+    return shared
 
 
 def find_rows(
     path: Path,
     recipe: Mapping[str, Any],
-    wanted: Wanted,
+    missing_rows: MissingRows,
     dtypes: Mapping[str, str | None],
     warn: Callable[[str], None] = lambda line: None,
-) -> tuple[list[Found], dict[tuple[str, int], np.ndarray]]:
+) -> tuple[list[ShareableShard], dict[tuple[str, int], np.ndarray]]:
     """Finds the intact shards of a bank's neighbours that hold its missing rows; changes nothing.
 
     Args:
         path: the bank's directory, which need not exist.
         recipe: the bank's recipe.
-        wanted: the missing rows.
+        missing_rows: the missing rows.
         dtypes: the dtype that each tap is or will be stored in; None means `default_dtype`.
         warn: callback that receives a line for each bank that the system cannot read.
 
     Returns:
         The shards, bank by bank, and the rows that no bank has.
     """
-    left = {key: digests for key, digests in wanted.items() if len(digests)}
+    left = {key: digests for key, digests in missing_rows.items() if len(digests)}
     whole = []
     for bank, manifest in _neighbours(path, recipe):
         try:
@@ -97,7 +97,7 @@ def find_rows(
                         keys = read_keys(bank, shard)
                         still = {tap: rows[~contained(rows, keys["digest"])] for tap, rows in missing.items()}
                         if any(len(still[tap]) < len(missing[tap]) for tap in still) and is_whole(bank, shard):
-                            whole.append(Found(bank, shard, keys))
+                            whole.append(ShareableShard(bank, shard, keys))
                             left |= {(tap, shard.view): rows for tap, rows in still.items()}
                             left = {key: digests for key, digests in left.items() if len(digests)}
         except BankUnreadableError as error:  # it belongs to another bank, which this one does not need

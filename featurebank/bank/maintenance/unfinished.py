@@ -31,7 +31,7 @@ def leftovers(directory: Path) -> list[Path]:
     if not needless:
         return []
     with contextlib.suppress(PermissionError), Claims(directory) as claims:  # a read-only directory stays as it is
-        free = [file for file in needless if claims.take(file.stem)]
+        free = [file for file in needless if claims.claim(file.stem)]
         return free if claims.locks else []  # without locks it is unknown which files are in use
     return []
 
@@ -42,7 +42,7 @@ def remove_leftovers(directory: Path) -> None:
         return
     with Claims(directory) as claims:
         for file in files:
-            if claims.take(file.stem) and _is_needless(file):
+            if claims.claim(file.stem) and _is_needless(file):
                 file.unlink(missing_ok=True)
 
 

@@ -105,10 +105,10 @@ def verify_beside(cache: Path, *, forget: bool = False) -> Verification:
     """
     findings, banks = _Findings(), {place.parent for place in cache.glob(f"*/{MANIFEST}")}
     bad = [file for file in _files(cache, banks) if findings.is_damaged(file, lambda file: _check(file, {}))]
-    gone = [file for file in bad if forget and file.suffix in _MADE_AGAIN]
-    for file in gone:
+    forgotten = [file for file in bad if forget and file.suffix in _MADE_AGAIN]
+    for file in forgotten:
         file.unlink(missing_ok=True)
-    return findings.verification(0, 0, [file.name for file in gone])
+    return findings.verification(0, 0, [file.name for file in forgotten])
 
 
 class _Findings:

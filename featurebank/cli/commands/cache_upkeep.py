@@ -105,8 +105,8 @@ def _print_verification(results: dict[Path, Verification], canary: RecomputedRow
     for line in [*total.damaged, *total.unreadable, *(canary.wrong if canary else ())]:
         echo(line)
     if total.forgotten:
-        gone = counted(len(total.forgotten), "file")
-        echo(f"{gone} removed: run 'featurebank extract' as before to compute the missing rows again")
+        forgotten = counted(len(total.forgotten), "file")
+        echo(f"{forgotten} removed: run 'featurebank extract' as before to compute the missing rows again")
     for path, one in results.items():
         what = "files outside the banks" if path == cache else f"{counted(one.shards, 'shard')}, {size(one.bytes)}"
         echo(f"{path}: {what}, {counted(len(one.damaged), 'file')} damaged")

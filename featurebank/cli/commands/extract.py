@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import Images, backbone_options, dataset_options, given
+from featurebank.cli.options import Images, backbone_options, dataset_options, without_defaults
 from featurebank.cli.terminal import echo, print_json
 from featurebank.engine.table import ENGINES
 from featurebank.words import counted, every
@@ -83,7 +83,7 @@ _SHOWN = 10
 @click.pass_obj
 def extract(
     settings: Settings, /, backbones: tuple[str, ...], images: Images, network: BackboneOptions, *, dry_run: bool,
-    as_json: bool, **chosen: Any,
+    as_json: bool, **values: Any,
 ) -> None:  # fmt: skip
     """Compute the features of a dataset and store them in a bank.
 
@@ -94,16 +94,18 @@ def extract(
     from featurebank.extraction import ExtractOptions, run_extractions
     from featurebank.extraction.estimate import estimate_extractions
 
-    options = ExtractOptions(**given(chosen))
+    options = ExtractOptions(**without_defaults(values))
     own = [name for name in backbones if is_user_network(name)]
-    plain = replace(network, preprocessing=None) if own else network  # it is said of those that do not declare it
+    plain = (
+        replace(network, preprocessing=None) if own else network
+    )  # --preprocessing is for networks that declare none
     networks = [load_network(name, network if name in own else plain) for name in backbones]
     reporter = settings.reporter()
-    for found in networks:
-        if found.spec.note:
-            reporter.say(found.spec.note)
-        if found.spec.caution:
-            reporter.warn(found.spec.caution)
+    for backbone in networks:
+        if backbone.spec.note:
+            reporter.say(backbone.spec.note)
+        if backbone.spec.caution:
+            reporter.warn(backbone.spec.caution)
     if dry_run:
         estimates = estimate_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
         print_estimates(estimates, as_json=as_json)
@@ -112,8 +114,8 @@ def extract(
     for result in reversed(results):  # so that the first one counts as the last used
         note_use(settings.cache, result.bank.path, "extract")
     if as_json:
-        values = [to_json(result) for result in results]
-        print_json(values[0] if len(values) == 1 else {"extractions": values})
+        summaries = [to_json(result) for result in results]
+        print_json(summaries[0] if len(summaries) == 1 else {"extractions": summaries})
         return
     for result in results:
         print_extraction(result)

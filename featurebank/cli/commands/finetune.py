@@ -11,7 +11,7 @@ import click
 
 from featurebank.cli.commands.heads import bank_option
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import given, open_bank
+from featurebank.cli.options import open_bank, without_defaults
 from featurebank.cli.terminal import echo, print_json
 from featurebank.training.optimizers import OPTIMIZERS
 
@@ -156,7 +156,7 @@ def finetune(
     from featurebank.finetuning import list_layers, read_options, run_finetune
 
     began = time.perf_counter()
-    finetune_options = read_options({**given(options), **read_params(params)})
+    finetune_options = read_options({**without_defaults(options), **read_params(params)})
     source = open_bank(settings, bank)
     reporter = settings.reporter()
     if print_layers:

@@ -11,7 +11,7 @@ import click
 
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.leaderboard_view import SHOWN, SORT_KEYS, board_json, print_best, print_board, write_board_csv
-from featurebank.cli.options import given, open_bank
+from featurebank.cli.options import open_bank, without_defaults
 from featurebank.cli.terminal import print_json
 from featurebank.words import counted
 
@@ -131,7 +131,7 @@ tensorboard_option = click.option(
 @click.pass_obj
 def heads(
     settings: Settings, /, bank: str | None, grid: str | None, head: str | None, listed: str | None,
-    params: tuple[str, ...], tensorboard: Path | None, *, one_se: bool, test: bool, as_json: bool, **chosen: Any
+    params: tuple[str, ...], tensorboard: Path | None, *, one_se: bool, test: bool, as_json: bool, **values: Any
 ) -> None:  # fmt: skip
     """Train many heads on the features of a bank.
 
@@ -151,7 +151,7 @@ def heads(
     from featurebank.grid import GridOptions, train_grid
 
     began = time.perf_counter()
-    options = GridOptions(**given(chosen))
+    options = GridOptions(**without_defaults(values))
     source = open_bank(settings, bank)
     specification: Any = [{"kind": head, **read_params(params)}] if head else grid or "default"
     runs = train_grid(source, specification, options, settings.reporter())
@@ -189,13 +189,13 @@ def leaderboard(
 
     The ranking uses validation accuracy, never the test split.
     """
-    from featurebank.fitting.folds import given_folds
+    from featurebank.fitting.folds import dataset_folds
     from featurebank.runs.run import load_runs
     from featurebank.runs.selection import leaderboard as ranked_runs
 
     began = time.perf_counter()
     source = open_bank(settings, bank)
-    runs = ranked_runs(source, folds=given_folds(source)[0].protocol if folds == "given" else folds)
+    runs = ranked_runs(source, folds=dataset_folds(source)[0].protocol if folds == "given" else folds)
     if old := len(load_runs(source, stale=True)):
         settings.reporter().say(
             f"not shown: {counted(old, 'run')} of an older state of this bank (other images, labels or split)"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import Images, dataset_argument, given, levels_option, resize_option
+from featurebank.cli.options import Images, dataset_argument, levels_option, resize_option, without_defaults
 from featurebank.cli.terminal import echo, print_json
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
 @click.pass_obj
 def inspect(
     settings: Settings, /, images: Images, output: Path | None, bank: str | None, augment: str | None, *,
-    no_bank: bool, as_json: bool, **chosen: Any,
+    no_bank: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Describe a dataset: counts, sizes, bad files and duplicates.
 
     DATASET is a name that 'featurebank datasets' lists, or a path.
     """
-    if augment is None and given(chosen).keys() & {"views", "image_size", "resize"}:
+    if augment is None and without_defaults(options).keys() & {"views", "image_size", "resize"}:
         message = "--views, --image-size and --resize require --augment SPEC: add it, or omit them"
         raise click.UsageError(message)
     if bank and no_bank:
@@ -67,7 +67,7 @@ def inspect(
     dataset = images.load()
     inspection = inspect_dataset(
         dataset, bank=None if no_bank else _bank(settings, bank, dataset), augmentation=augmentation,
-        seed=images.options.seed, reporter=settings.reporter(), **given(chosen),
+        seed=images.options.seed, reporter=settings.reporter(), **without_defaults(options),
     )  # fmt: skip
     if output:
         from featurebank.inspection.page import write_page

@@ -12,7 +12,7 @@ import click
 
 from featurebank.cli.commands.heads import bank_option
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import given, open_bank
+from featurebank.cli.options import open_bank, without_defaults
 from featurebank.cli.terminal import echo, echo_cells, print_json
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _FORMATS = ("keras", "joined", "onnx", "openvino", "tflite")
 @as_json
 @click.pass_obj
 def export(
-    settings: Settings, /, run: str, file: Path, bank: str | None, *, no_proof: bool, as_json: bool, **chosen: Any
+    settings: Settings, /, run: str, file: Path, bank: str | None, *, no_proof: bool, as_json: bool, **values: Any
 ) -> None:  # fmt: skip
     """Export a run as one model from images to probabilities.
 
@@ -50,7 +50,7 @@ def export(
     from featurebank.grafting.stage import best_in_layers
     from featurebank.runs.selection import find_run
 
-    options = ExportOptions(proof=not no_proof, **given(chosen))
+    options = ExportOptions(proof=not no_proof, **without_defaults(values))
     name, _ = format_to_write(file, options.format)  # before anything heavy is loaded
     source = open_bank(settings, bank)
     reporter = settings.reporter()

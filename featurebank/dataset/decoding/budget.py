@@ -53,14 +53,14 @@ class PixelBudget:
         if pixels < _SMALL:
             yield
             return
-        held = self._held()
-        self._take(pixels, wait=not held)
+        pixels_of_block = self._held()
+        self._take(pixels, wait=not pixels_of_block)
         try:
             yield
         except BaseException:
             self._give_back(pixels)
             raise
-        if held is None:
+        if pixels_of_block is None:
             self._give_back(pixels)
         else:
             self._local.held += pixels

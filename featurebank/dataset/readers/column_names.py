@@ -27,13 +27,13 @@ _EXPECTED = "expected the columns path,label[,split] and any others, or their na
 
 
 def choose_columns(
-    names: Sequence[str], asked: Mapping[str, str], problems: Problems
+    names: Sequence[str], renames: Mapping[str, str], problems: Problems
 ) -> tuple[dict[str, str], list[str]]:
     """Finds the columns of a table.
 
     Args:
         names: all columns.
-        asked: the user's names for some of `KNOWN`.
+        renames: the user's names for some of `KNOWN`.
         problems: collects the problems of the table.
 
     Returns:
@@ -48,19 +48,19 @@ def choose_columns(
         problems.add(f"has the column '{name}' more than once")
     roles: dict[str, str] = {}
     for role in KNOWN:
-        if (column := asked.get(role)) is not None and column not in names:
+        if (column := renames.get(role)) is not None and column not in names:
             problems.add(f"has no column '{column}', which --columns names for {role} (found {', '.join(names)})")
-        elif column := column or _by_name(role, names, set(roles.values()) | set(asked.values()), problems):
+        elif column := column or _by_name(role, names, set(roles.values()) | set(renames.values()), problems):
             roles[role] = column
     problems.check()
     guessed = [f"{role} is read from the column '{column}'" for role, column in roles.items() if column != role]
-    renamed = guessed and set(roles.items()) - set(asked.items()) - {(role, role) for role in KNOWN}
+    renamed = guessed and set(roles.items()) - set(renames.items()) - {(role, role) for role in KNOWN}
     return roles, [", ".join(guessed)] if renamed else []
 
 
-def _by_name(role: str, names: Sequence[str], taken: set[str], problems: Problems) -> str | None:
+def _by_name(role: str, names: Sequence[str], used: set[str], problems: Problems) -> str | None:
     """Returns the column with the name of a role, or with one of its usual alternatives."""
-    free = [name for name in names if name and name not in taken]
+    free = [name for name in names if name and name not in used]
     if role in free:
         return role
     alike = [name for name in free if "_".join(name.casefold().replace("-", " ").split()) in ALIASES[role]]

@@ -43,14 +43,14 @@ class Table:
     place: Callable[[int], str]
 
 
-def from_csv(data: bytes, delimiter: str, problems: Problems, asked: Mapping[str, str]) -> Table:
+def from_csv(data: bytes, delimiter: str, problems: Problems, renames: Mapping[str, str]) -> Table:
     """Reads a CSV file in UTF-8 or UTF-16, with names in the first line and the quotes of `csv`.
 
     Args:
         data: the file.
         delimiter: the separator of columns, unless only another usual one occurs in the first line.
         problems: collects the problems of the table.
-        asked: the user's names for the columns "path", "label" and "split".
+        renames: the user's names for the columns "path", "label" and "split".
 
     Raises:
         DatasetError: it is not such a file, or a column is missing.
@@ -63,7 +63,7 @@ def from_csv(data: bytes, delimiter: str, problems: Problems, asked: Mapping[str
     reader = _reader(text, delimiter)
     try:
         header = [name.strip() for name in next(filter(None, reader), [])]
-        roles, renamed = choose_columns(header, asked, problems)
+        roles, renamed = choose_columns(header, renames, problems)
         columns = _columns(reader, len(header))
     except csv.Error as error:
         problems.stop(f"line {reader.line_num} is not valid CSV: {error}")
@@ -87,13 +87,13 @@ def from_csv(data: bytes, delimiter: str, problems: Problems, asked: Mapping[str
     return Table(_renamed(named, roles, notes), {}, (*renamed, *notes), place)
 
 
-def from_parquet(data: bytes, problems: Problems, asked: Mapping[str, str]) -> Table:
+def from_parquet(data: bytes, problems: Problems, renames: Mapping[str, str]) -> Table:
     """Reads a Parquet file block by block; its unpacked size is limited by `--ram`.
 
     Args:
         data: the file.
         problems: collects the problems of the table.
-        asked: the user's names for the columns "path", "label" and "split".
+        renames: the user's names for the columns "path", "label" and "split".
 
     Raises:
         DatasetError: it is not such a file, a column is missing, or path, label or split has neither texts nor whole
@@ -112,7 +112,7 @@ def from_parquet(data: bytes, problems: Problems, asked: Mapping[str, str]) -> T
             texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
         # Texts stay dictionary-encoded, each distinct one once: a long one in every row takes no more memory than one.
         with pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts) as file:
-            return _from_arrow(_whole(file, problems), problems, asked)
+            return _from_arrow(_whole(file, problems), problems, renames)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         detail = " ".join(str(error).split())[:120]
         problems.stop(f"is not a whole Parquet file ({detail}): write it again")
@@ -216,8 +216,8 @@ def _too_large(size: int) -> str:
     )
 
 
-def _from_arrow(table: Any, problems: Problems, asked: Mapping[str, str]) -> Table:
-    roles, renamed = choose_columns(table.column_names, asked, problems)
+def _from_arrow(table: Any, problems: Problems, renames: Mapping[str, str]) -> Table:
+    roles, renamed = choose_columns(table.column_names, renames, problems)
     notes: list[str] = []
     named = _renamed(dict(zip(table.column_names, table.columns, strict=True)), roles, notes)
     columns: dict[str, Sequence[str]] = {}

@@ -76,7 +76,7 @@ def list_images(root: str) -> Listing:
     """
     listing = Listing()
     folders, links = [""], list[str]()
-    seen: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     while folders or links:
         linked = not folders
         if linked:  # sorted in reverse, because the last one is taken first
@@ -84,12 +84,12 @@ def list_images(root: str) -> Listing:
         name = links.pop() if linked else folders.pop()
         try:
             status = os.stat(f"{root}/{name}")  # noqa: PTH116 - pathlib is too slow for a million folders
-            if (status.st_dev, status.st_ino) in seen:
+            if (status.st_dev, status.st_ino) in visited:
                 listing.notes.append(f"folder '{shown(name)}' is a link to one that is already listed: omitted")
                 with contextlib.suppress(ValueError):  # a deep folder is not in the list
                     listing.folders.remove(shown(name))  # so that it does not count as an empty folder, too
                 continue
-            seen.add((status.st_dev, status.st_ino))
+            visited.add((status.st_dev, status.st_ino))
             _scan(root, name, listing, folders, links)
         except OSError as error:
             message = (
@@ -128,12 +128,12 @@ def readable_ids(files: list[str]) -> dict[str, str]:
     """Replaces, in place, the names that are not valid Unicode; returns the real name of each replacement."""
     odd: dict[str, str] = {}
     strange = [index for index, name in enumerate(files) if not name.isascii() and shown(name) != name]
-    taken = set(files) if strange else set()
+    used = set(files) if strange else set()
     for index in sorted(strange, key=files.__getitem__):
         name = shown(files[index])
-        while name in taken:
+        while name in used:
             name += "_"
-        taken.add(name)
+        used.add(name)
         odd[name] = files[index]
         files[index] = name
     return odd

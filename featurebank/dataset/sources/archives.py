@@ -149,7 +149,7 @@ def _unpack(path: Path, archive: PhotoArchive, target: Path) -> None:
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{target.name}")
     try:
         with _explained(target.parent), explain_full_disk(target), tarfile.open(path) as tar:
-            tar.extractall(temporary, members=_wanted(tar, archive.folder), filter="data")
+            tar.extractall(temporary, members=_members_of(tar, archive.folder), filter="data")
             if hasattr(os, "sync"):
                 os.sync()  # one sync for ten thousand small files, because the rename must not reach the disk first
             _rename(temporary / archive.folder, target)
@@ -160,7 +160,7 @@ def _unpack(path: Path, archive: PhotoArchive, target: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _wanted(tar: tarfile.TarFile, folder: str) -> Iterator[tarfile.TarInfo]:
+def _members_of(tar: tarfile.TarFile, folder: str) -> Iterator[tarfile.TarInfo]:
     for member in tar:
         path = PurePosixPath(member.name)
         if path.parts[:1] == (folder,) and not path.name.startswith("._"):  # macOS adds such twins to files

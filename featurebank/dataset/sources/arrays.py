@@ -140,10 +140,10 @@ def from_parts(name: str, spec: str, parts: Sequence[ArraySplit], names: Sequenc
         raise DatasetError(message)
     classes, labels = encode(spec, raw, names)
     images = parts[0].images if len(parts) == 1 else np.concatenate([part.images for part in parts])
-    given = None
+    codes = None
     if len(parts) > 1:
-        given = np.concatenate([np.full(len(part.labels), part.split, np.int8) for part in parts])
-    return Contents(name, spec, classes, tuple(_ids(parts)), labels, Arrays(images), given)
+        codes = np.concatenate([np.full(len(part.labels), part.split, np.int8) for part in parts])
+    return Contents(name, spec, classes, tuple(_ids(parts)), labels, Arrays(images), codes)
 
 
 def _ids(parts: Sequence[ArraySplit]) -> list[str]:

@@ -105,10 +105,10 @@ def contents(spec: str, parts: Sequence[EncodedSplit], names: Sequence[str] | No
         raise DatasetError(message)
     classes, numbers = encode(spec, np.array(labels), names)
     pixels = Encoded([part.read for part in parts], np.array(which), np.array(rows))
-    given = None if all(part.code is None for part in parts) else np.array(codes, np.int8)
+    split_codes = None if all(part.code is None for part in parts) else np.array(codes, np.int8)
     left_out = [f"{counted(unlabelled, 'row')} without a label: omitted"] if unlabelled else []
     name = path_name(spec.partition(":")[2], spec)
-    return Contents(name, spec, classes, tuple(ids), numbers, pixels, given, (*notes, *left_out))
+    return Contents(name, spec, classes, tuple(ids), numbers, pixels, split_codes, (*notes, *left_out))
 
 
 def check_rows(spec: str, rows: int) -> None:

@@ -100,7 +100,7 @@ def load(argument: str) -> Contents:
         ids=ids,
         labels=np.fromiter((code[name] for _, name in placed), np.int32, len(placed)),
         pixels=Files(root, ids, odd),
-        given=_given([part.split for part, _ in placed]),
+        predefined=_predefined([part.split for part, _ in placed]),
         notes=(*notes, *unread_note(listing.others)),
         metadata=_folds([part.fold for part, _ in placed]),
     )
@@ -151,7 +151,7 @@ def _empty(listing: Listing, parts: Iterable[ClassTree], classes: tuple[str, ...
     return [f"folder '{name}' has no images: it is not a class" for name in empty]
 
 
-def _given(codes: list[int | None]) -> np.ndarray | None:
+def _predefined(codes: list[int | None]) -> np.ndarray | None:
     if set(codes) <= {None, TRAIN}:
         return None  # nothing is held out, so there is no given split
     return np.array(codes, np.int8)

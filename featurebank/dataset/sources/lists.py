@@ -53,10 +53,10 @@ def load(argument: str) -> Contents:
 
 def holds_lists(folder: str) -> bool:
     """Tells whether `load` can load a folder."""
-    return is_cub(folder) or bool(_found(folder))
+    return is_cub(folder) or bool(_find_lists(folder))
 
 
-def _found(folder: str) -> dict[int, str]:
+def _find_lists(folder: str) -> dict[int, str]:
     """Returns the list of each split, if there is one for train."""
     for place in (folder, f"{folder}/lists"):
         lists = {
@@ -69,7 +69,7 @@ def _found(folder: str) -> dict[int, str]:
 
 
 def _files(folder: str) -> dict[int, str]:
-    lists = _found(folder)
+    lists = _find_lists(folder)
     if not lists:
         message = (
             f"no lists in '{folder}': expected train.txt and optionally val.txt and test.txt, in it or in 'lists'; "
@@ -132,6 +132,6 @@ def _contents(folder: str, spec: str, root: str, rows: TableRows, problems: Prob
         ids=table.ids,
         labels=table.labels,
         pixels=Paths(root, table.ids),
-        given=table.given,
+        predefined=table.predefined,
         notes=table.notes,
     )

@@ -71,7 +71,7 @@ class Columns:
         ids: the paths.
         classes: the class names, sorted.
         labels: (n,) int32 indices into `classes`.
-        given: (n,) int8 split codes, -1 for undecided; None if no split is given.
+        predefined: (n,) int8 split codes, -1 for undecided; None if no split is given.
         notes: notes for the user.
     """
 
@@ -79,7 +79,7 @@ class Columns:
     ids: tuple[str, ...]
     classes: tuple[str, ...]
     labels: np.ndarray
-    given: np.ndarray | None
+    predefined: np.ndarray | None
     notes: tuple[str, ...]
 
 
@@ -104,7 +104,7 @@ def columns(rows: TableRows, problems: Problems) -> Columns:
         ids=tuple(rows.paths[index] for index in selected),
         classes=classes,
         labels=np.fromiter((number[label] for label in labels), np.int32, len(labels)),
-        given=None if rows.codes is None else _given([rows.codes[index] for index in selected]),
+        predefined=None if rows.codes is None else _predefined([rows.codes[index] for index in selected]),
         notes=(note,) if again else (),
     )
 
@@ -128,7 +128,7 @@ def _distinct(rows: TableRows, problems: Problems) -> list[int] | None:
     return keep
 
 
-def _given(codes: list[int]) -> np.ndarray | None:
+def _predefined(codes: list[int]) -> np.ndarray | None:
     if set(codes) in ({UNDECIDED}, {TRAIN}):
         return None  # nothing is held out, so there is no given split
     return np.array(codes, np.int8)

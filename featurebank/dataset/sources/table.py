@@ -42,10 +42,10 @@ def load(argument: str) -> Contents:
         DatasetError: it cannot be read or is wrong; the message lists several problems at once, with their lines.
         MissingDependencyError: a package that the file or a URL needs is not installed.
     """
-    argument, asked = split_options(argument, KNOWN)
+    argument, renames = split_options(argument, KNOWN)
     source = argument if is_url(argument) else absolute(argument)
     problems = Problems(f"manifest '{source}'")
-    table = _read(source, problems, asked)
+    table = _read(source, problems, renames)
     bare = _bare(source)
     rows, slashes = _rows(table, _folder(bare), problems)
     distinct = columns(rows, problems)
@@ -53,12 +53,12 @@ def load(argument: str) -> Contents:
     start, elsewhere = (_folder(bare), []) if is_url(bare) else find_start(distinct.ids, _folder(bare), problems)
     return Contents(
         name=path_name(bare[: bare.rindex(".")], source),
-        spec=join_options(f"manifest:{source}", asked),
+        spec=join_options(f"manifest:{source}", renames),
         classes=distinct.classes,
         ids=distinct.ids,
         labels=distinct.labels,
         pixels=Paths(start, distinct.ids),
-        given=distinct.given,
+        predefined=distinct.predefined,
         notes=(*table.notes, *slashes, *elsewhere, *notes, *distinct.notes),
         metadata=further,
     )
@@ -73,15 +73,15 @@ def _folder(path: str) -> str:
     return path.rpartition("/")[0] if is_url(path) else os.path.dirname(path)  # noqa: PTH120 - a Path would rewrite it
 
 
-def _read(source: str, problems: Problems, asked: Mapping[str, str]) -> Table:
+def _read(source: str, problems: Problems, renames: Mapping[str, str]) -> Table:
     bare = _bare(source).lower()
     if not bare.endswith(SUFFIXES):
         message = f"'{source}' is not a manifest: expected a file that ends with {', '.join(SUFFIXES)}"
         raise DatasetError(message)
     data = _bytes(source)
     if bare.endswith(".parquet"):
-        return from_parquet(data, problems, asked)
-    return from_csv(data, "\t" if bare.endswith(".tsv") else ",", problems, asked)
+        return from_parquet(data, problems, renames)
+    return from_csv(data, "\t" if bare.endswith(".tsv") else ",", problems, renames)
 
 
 def _bytes(source: str) -> bytes:

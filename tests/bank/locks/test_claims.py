@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from featurebank.bank.locks.claims import Claims
 with Claims(Path(sys.argv[1])) as claims:
-    print([claims.take(run) for run in sys.argv[2:]], flush=True)
+    print([claims.claim(run) for run in sys.argv[2:]], flush=True)
     sys.stdin.readline()
 """
 
@@ -40,7 +40,7 @@ def ask(directory: Path, *runs: str) -> str:
 
 def test_a_run_is_claimed_once_between_processes(tmp_path: Path) -> None:
     with Claims(tmp_path) as mine:
-        assert [mine.take(run) for run in RUNS] == [True] * 3
+        assert [mine.claim(run) for run in RUNS] == [True] * 3
         assert ask(tmp_path, *RUNS, "0000000002") == "[False, False, False, True]"
         mine.release(RUNS[1:])
         assert ask(tmp_path, *RUNS) == "[False, True, True]"
@@ -55,23 +55,23 @@ def test_a_killed_process_keeps_nothing(tmp_path: Path) -> None:
         assert other.stdout
         assert other.stdout.readline() == "[True]\n"
         with Claims(tmp_path) as mine:
-            assert not mine.take(RUNS[0])
+            assert not mine.claim(RUNS[0])
             other.kill()
             other.wait()
-            assert mine.take(RUNS[0])
+            assert mine.claim(RUNS[0])
 
 
 def test_a_run_is_claimed_once_between_threads_of_a_process(tmp_path: Path) -> None:
     """POSIX's locks do not tell threads apart, and closing one handle frees what another one has locked."""
     found: list[bool] = []
     with Claims(tmp_path) as mine:
-        assert mine.take(RUNS[0])
-        assert mine.take(RUNS[0]), "twice is once"
+        assert mine.claim(RUNS[0])
+        assert mine.claim(RUNS[0]), "twice is once"
 
         def ask_here() -> None:
             with Claims(tmp_path) as other:
-                found.append(other.take(RUNS[0]))
-                found.append(other.take(RUNS[1]))
+                found.append(other.claim(RUNS[0]))
+                found.append(other.claim(RUNS[1]))
 
         thread = threading.Thread(target=ask_here)
         thread.start()
@@ -83,7 +83,7 @@ def test_a_run_is_claimed_once_between_threads_of_a_process(tmp_path: Path) -> N
 def test_the_file_has_no_content(tmp_path: Path) -> None:
     with Claims(tmp_path / "runs") as mine:
         assert not (tmp_path / "runs").exists(), "nothing is written where nothing is claimed"
-        mine.take(RUNS[2])
+        mine.claim(RUNS[2])
         assert (tmp_path / "runs" / ".claims").stat().st_size == 0
 
 
@@ -96,7 +96,7 @@ def test_a_disk_without_locks_is_told_once(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("fcntl.lockf", refuse)
     told: list[str] = []
     with Claims(tmp_path, told.append) as mine:
-        assert [mine.take(run) for run in RUNS] == [True] * 3
+        assert [mine.claim(run) for run in RUNS] == [True] * 3
         mine.release(RUNS)
         assert not mine.locks
     assert len(told) == 1
@@ -110,7 +110,7 @@ def test_another_failure_is_no_lack_of_locks(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr("fcntl.lockf", refuse)
     with pytest.raises(OSError, match="Input/output"), Claims(tmp_path) as mine:
-        mine.take(RUNS[0])
+        mine.claim(RUNS[0])
 
 
 def test_a_disk_for_reading_only_is_explained_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,9 +120,9 @@ def test_a_disk_for_reading_only_is_explained_in_one_line(tmp_path: Path, monkey
     monkeypatch.setattr(os, "open", refuse)
     with Claims(tmp_path / "runs") as claims:
         with pytest.raises(BankReadOnlyError, match=r"runs' is read-only \(Read.*choose another --cache"):
-            claims.take("0123456789")
+            claims.claim("0123456789")
         monkeypatch.undo()
-        assert claims.take("0123456789")
+        assert claims.claim("0123456789")
 
 
 def test_two_threads_of_a_process(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_waiting_for_the_holder(tmp_path: Path) -> None:
     said: list[str] = []
     with holder(tmp_path) as process:
         threading.Timer(0.3, process.terminate).start()
-        with WriterLock(tmp_path, wait=True, tell=said.append):
+        with WriterLock(tmp_path, wait=True, say=said.append):
             assert process.poll() is not None
     assert said[0].startswith(f"waiting: process {process.pid} on {socket.gethostname()}")
     assert len([line for line in said if line.startswith("waiting")]) == 1
@@ -121,10 +121,10 @@ def test_the_dead_are_told(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     said: list[str] = []
-    with WriterLock(tmp_path, tell=said.append):
+    with WriterLock(tmp_path, say=said.append):
         pass
     assert [line.partition(" ended")[0] for line in said] == [f"process {process.pid} on {socket.gethostname()}"]
-    with WriterLock(tmp_path, tell=said.append):
+    with WriterLock(tmp_path, say=said.append):
         pass
     assert len(said) == 1, "once"
 
@@ -145,7 +145,7 @@ note.HEARTBEAT_S, note.DEAD_AFTER_S, note.LOOK_AGAIN_S, note.SETTLE_S = 0.05, 1.
 path = Path(sys.argv[1])
 while True:
     try:
-        with WriterLock(path, wait=True, tell=lambda line: print(line, flush=True)):
+        with WriterLock(path, wait=True, say=lambda line: print(line, flush=True)):
             with (path / "log").open("a") as file:
                 print("in", file=file, flush=True)
                 print("held", flush=True)
@@ -203,7 +203,7 @@ def test_the_dead_of_a_disk_without_locks_are_taken_over(
         process.kill()
         process.wait()
     said: list[str] = []
-    with WriterLock(tmp_path, tell=said.append):
+    with WriterLock(tmp_path, say=said.append):
         pass
     assert f"process {process.pid} on {socket.gethostname()} ended without letting go" in said[-1]
 
@@ -225,7 +225,7 @@ def test_a_heartbeat_is_judged_by_its_change(tmp_path: Path, quick: pytest.Monke
         pass
     said: list[str] = []
     began = time.monotonic()
-    with WriterLock(tmp_path, tell=said.append):
+    with WriterLock(tmp_path, say=said.append):
         assert time.monotonic() - began >= 1
     assert [line.partition(",")[0].partition(" of ")[0] for line in said] == [
         "watching for 1 s at most whether process 4711 on elsewhere",

@@ -154,7 +154,7 @@ def test_splits_that_agree_are_kept(part: Any, tmp_path: Path, rows: SimpleNames
     tables = []
     for name in ("x/", "y/"):
         table = with_splits(rows.items(range(4)), same, name)
-        twin = table.take(np.array([0]))
+        twin = table.select(np.array([0]))
         columns = [np.append(getattr(table, c), getattr(twin, c)) for c in ("digests", "labels")]
         tables.append(Items([*table.ids, name + "twin"], *columns, np.append(table.splits, np.uint8(2))))
     one, two = (part(range(4), items=table, name=f"d{n}", spec=f"folder:/{n}") for n, table in enumerate(tables))

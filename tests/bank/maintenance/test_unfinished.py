@@ -53,7 +53,7 @@ def test_what_is_in_use_stays(make: Callable[..., Path]) -> None:
     used = [put(path, "0000000001.holder"), put(path, "0000000001.checkpoint", days=31)]
     gone = put(path, "0000000002.checkpoint", days=31)
     with Claims(path / "runs") as claims:
-        assert claims.take("0000000001")
+        assert claims.claim("0000000001")
         assert plan_gc(path).files == (gone,)
         collect(path)
         assert all(file.exists() for file in used)

@@ -81,9 +81,7 @@ def test_a_wrong_grid_file_is_a_line_a_problem_with_its_place(ask: Ask, tmp_path
 
 
 def test_folds_are_a_number_or_given(ask: Ask, in_process: Ask) -> None:
-    assert "has no folds of its own: expected folders fold1, fold2, " in ask(
-        "--head", "knn", "--folds", "given", code=1
-    )
+    assert "defines no folds: expected folders fold1, fold2, " in ask("--head", "knn", "--folds", "given", code=1)
     for words, value in (("1", "1"), ("-3", "'-3'"), ("all", "'all'")):
         told = f"--folds is {value}: expected a whole number of 2 or more, as 5, or 'given'"
         assert told in ask("--head", "knn", "--folds", words, code=2)

@@ -156,8 +156,8 @@ def test_the_birds_of_2011(cub: Callable[..., Path]) -> None:
     dataset = load_dataset(f"lists:{cub()}")
     assert dataset.classes == ("001.Ant", "002.Big Bee", "003.Cat")
     assert dataset.labels.tolist() == [0, 0, 1, 1, 2, 2]
-    assert dataset.contents.given is not None
-    assert dataset.contents.given.tolist() == [TRAIN, TEST] * 3
+    assert dataset.contents.predefined is not None
+    assert dataset.contents.predefined.tolist() == [TRAIN, TEST] * 3
     assert dataset.unreadable == []
     for left_out in ({"classes": None}, {"image_class_labels": None}, {"image_class_labels": None, "classes": None}):
         assert load_dataset(f"lists:{cub(**left_out)}").classes == ("ant", "bee", "cat")

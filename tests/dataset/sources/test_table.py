@@ -191,8 +191,8 @@ def test_parquet(write: Write, tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "m.parquet")
     dataset = load_dataset(tmp_path / "m.parquet")
     assert dataset.classes == ("1", "3")
-    assert dataset.contents.given is not None
-    assert dataset.contents.given.tolist() == [TRAIN, -1, TEST]
+    assert dataset.contents.predefined is not None
+    assert dataset.contents.predefined.tolist() == [TRAIN, -1, TEST]
     assert {name: column.dtype.kind for name, column in dataset.metadata.items()} == {
         "whole": "i", "gap": "f", "score": "f", "good": "b", "who": "U", "big": "U",
     }  # fmt: skip

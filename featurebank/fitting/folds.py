@@ -134,7 +134,7 @@ def check_folds(bank: Bank, folds: int) -> str | None:
     if not few:
         return None
     unseen = (
-        f"; {single} of them have one image, on which heads are evaluated without training on the class"
+        f"; {single} of them {'has' if single == 1 else 'have'} one image, on which heads are evaluated without training on the class"
         if single
         else ""
     )

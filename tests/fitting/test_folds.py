@@ -114,7 +114,7 @@ def test_fewer_images_of_a_class_than_folds(make_bank: Callable[..., Bank]) -> N
     labels[np.flatnonzero(kept)[:3]] = [1, 1, 2]
     rare = relabelled(bank, labels, items.splits, items.digests)
     assert check_folds(rare, 4) == (
-        "2 of 3 classes have fewer images than 4 folds: 'class1', 'class2'; 1 of them have one image, which is "
+        "2 of 3 classes have fewer images than 4 folds: 'class1', 'class2'; 1 of them has one image, "
         "on which heads are evaluated without training on the class"
     )
     for fold in range(4):
@@ -140,7 +140,7 @@ def test_a_class_that_is_in_one_fold_alone_ends_no_head(make_bank: Callable[...,
 
 def test_too_few_images_for_folds(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank(splits=(9, 3, 9))
-    with pytest.raises(DatasetError, match="13 folds need 13 different training and validation images or more"):
+    with pytest.raises(DatasetError, match="13 folds need at least 13 different training and validation images"):
         check_folds(bank, 13)
     items = bank._items
     labels = np.where(items.splits != 2, 0, items.labels)

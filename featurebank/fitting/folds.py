@@ -133,11 +133,10 @@ def check_folds(bank: Bank, folds: int) -> str | None:
     few = [bank.classes[label] for label, count in counts.items() if count < folds]
     if not few:
         return None
-    unseen = (
-        f"; {single} of them {'has' if single == 1 else 'have'} one image, on which heads are evaluated without training on the class"
-        if single
-        else ""
-    )
+    unseen = ""
+    if single:
+        verb = "has" if single == 1 else "have"
+        unseen = f"; {single} of them {verb} one image, on which heads are evaluated without training on the class"
     return (
         f"{len(few)} of {counted(len(counts), 'class')} have fewer images than {counted(folds, 'fold')}: "
         f"{enumerate_some(few)}{unseen}"

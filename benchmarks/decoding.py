@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.harness import Contest, conditions, report, tensorflow
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import load_backbone
+from featurebank.backbone import Backbone
 from featurebank.backbone.resize import resize_image
 from featurebank.dataset.decoding.decode import decode
 from featurebank.engine.catalog import load_engine

@@ -27,9 +27,10 @@ import numpy as np
 
 from benchmarks.harness import Contest, conditions, report, tensorflow
 from benchmarks.pictures import photo_folder
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import load_backbone, load_dataset
+from featurebank.backbone import Backbone
 from featurebank.backbone.work import multiply_adds
-from featurebank.dataset import Dataset, load_dataset
+from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.errors import ConfigError
 from featurebank.extraction import ExtractOptions, run_extraction
@@ -169,7 +170,7 @@ class _Match:
 
         for name, engine in self.engines.items():
             self._extraction(str(self.files), engine)()
-            from featurebank.bank import find_bank
+            from featurebank import find_bank
 
             bank = find_bank(self.directory / "cache")
             head = LogisticRegression(C=0.1, max_iter=2000)

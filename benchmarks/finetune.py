@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import tails
 from benchmarks.harness import Contest, conditions, report, tensorflow
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.finetuning.images import batches, order
 from featurebank.finetuning.options import read_options
 from featurebank.finetuning.phases import plan_phases

@@ -24,11 +24,10 @@ import numpy as np
 
 from benchmarks.harness import Contest, conditions, report, tensorflow
 from benchmarks.pictures import photo_folder
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import extract, load_backbone, load_dataset
+from featurebank.backbone import Backbone
 from featurebank.backbone.cuts import checked_cut
 from featurebank.bank import Bank
-from featurebank.dataset import load_dataset
-from featurebank.extraction import extract
 from featurebank.heads.layered.network import LayeredNetwork
 from featurebank.heads.layered.tail import TailHead
 from featurebank.heads.maps.data import MapData

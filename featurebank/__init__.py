@@ -12,59 +12,52 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from featurebank.api.backbones import Backbone, backbone_from_model, list_backbones, load_backbone
+    from featurebank.api.banks import Bank, extract, find_bank, list_banks, open_bank
+    from featurebank.api.datasets import Dataset, list_datasets, load_dataset
+    from featurebank.api.heads import evaluate_test, leaderboard, make_head, select, train_heads
+    from featurebank.api.inspection import Inspection, inspect_dataset
+    from featurebank.api.models import evaluate, export, finetune, graft, load_model, predict
+    from featurebank.api.pipelines import read_pipeline, read_variants, run_pipeline, run_variants
     from featurebank.api.run import Run
-    from featurebank.backbone import Backbone, backbone_from_model, list_backbones, load_backbone
-    from featurebank.bank import Bank, find_bank, list_banks, open_bank
-    from featurebank.dataset import Dataset, list_datasets, load_dataset
-    from featurebank.errors import FeatureBankError
-    from featurebank.extraction import extract
+    from featurebank.api.settings import FeatureBankError, set_ram, set_threads
     from featurebank.extraction.transformer import FeatureBank
-    from featurebank.finetuning import finetune
-    from featurebank.grafting import evaluate, export, graft, load_model, predict
-    from featurebank.grid import train_heads
-    from featurebank.heads.catalog import make_head
-    from featurebank.inspection.stage import Inspection, inspect_dataset
-    from featurebank.pipeline import run_pipeline, run_variants
-    from featurebank.pipeline.config import read_pipeline
-    from featurebank.pipeline.variants import read_variants
-    from featurebank.runs.selection import evaluate_test, leaderboard, select
-    from featurebank.system.runtime import set_ram, set_threads
 
 _HOMES = {
-    "Backbone": "backbone",
-    "Bank": "bank",
-    "Dataset": "dataset",
+    "Backbone": "api.backbones",
+    "Bank": "api.banks",
+    "Dataset": "api.datasets",
     "FeatureBank": "extraction.transformer",
-    "FeatureBankError": "errors",
-    "Inspection": "inspection.stage",
+    "FeatureBankError": "api.settings",
+    "Inspection": "api.inspection",
     "Run": "api.run",
-    "backbone_from_model": "backbone",
-    "evaluate": "grafting",
-    "evaluate_test": "runs.selection",
-    "export": "grafting",
-    "extract": "extraction",
-    "find_bank": "bank",
-    "finetune": "finetuning",
-    "graft": "grafting",
-    "inspect_dataset": "inspection.stage",
-    "leaderboard": "runs.selection",
-    "list_backbones": "backbone",
-    "list_banks": "bank",
-    "list_datasets": "dataset",
-    "load_backbone": "backbone",
-    "load_dataset": "dataset",
-    "load_model": "grafting",
-    "make_head": "heads.catalog",
-    "open_bank": "bank",
-    "predict": "grafting",
-    "read_pipeline": "pipeline.config",
-    "read_variants": "pipeline.variants",
-    "run_pipeline": "pipeline",
-    "run_variants": "pipeline",
-    "select": "runs.selection",
-    "set_ram": "system.runtime",
-    "set_threads": "system.runtime",
-    "train_heads": "grid",
+    "backbone_from_model": "api.backbones",
+    "evaluate": "api.models",
+    "evaluate_test": "api.heads",
+    "export": "api.models",
+    "extract": "api.banks",
+    "find_bank": "api.banks",
+    "finetune": "api.models",
+    "graft": "api.models",
+    "inspect_dataset": "api.inspection",
+    "leaderboard": "api.heads",
+    "list_backbones": "api.backbones",
+    "list_banks": "api.banks",
+    "list_datasets": "api.datasets",
+    "load_backbone": "api.backbones",
+    "load_dataset": "api.datasets",
+    "load_model": "api.models",
+    "make_head": "api.heads",
+    "open_bank": "api.banks",
+    "predict": "api.models",
+    "read_pipeline": "api.pipelines",
+    "read_variants": "api.pipelines",
+    "run_pipeline": "api.pipelines",
+    "run_variants": "api.pipelines",
+    "select": "api.heads",
+    "set_ram": "api.settings",
+    "set_threads": "api.settings",
+    "train_heads": "api.heads",
 }
 
 __all__ = [
@@ -116,4 +109,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return list(__all__)

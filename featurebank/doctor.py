@@ -79,10 +79,10 @@ def _blas() -> Finding:
 
 
 def _weights() -> Finding:
-    from featurebank.backbone import load_backbone
+    from featurebank.backbone import BackboneOptions, load_network
 
     try:
-        digest = load_backbone("efficientnet_lite0").recipe["weights"]
+        digest = load_network("efficientnet_lite0", BackboneOptions()).recipe["weights"]
     except FeatureBankError as error:
         return Finding(
             "embedded weights", ok=False, found=str(error), remedy="pip install --force-reinstall featurebank"

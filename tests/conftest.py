@@ -18,12 +18,11 @@ from immediate import Immediate
 from PIL import Image
 from processes import ended
 
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import extract, load_backbone, load_dataset
+from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
-from featurebank.dataset import load_dataset
-from featurebank.extraction import extract
 from featurebank.system import digest
 
 ROOT = Path(__file__).resolve().parents[1]

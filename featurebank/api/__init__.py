@@ -1,4 +1,6 @@
-"""The public functions and classes, which `import featurebank as fb` offers, one file for each subject.
+"""The facade: every public function, as `import featurebank as fb` offers it.
 
-They turn what people write into what the stages take, show progress, and return public objects.
+A function here has the full documentation. It turns its arguments into the types of the stages, calls the stage with
+its options object, and returns public objects. Nothing else in the package imports this folder; the command line calls
+the stages itself. `banks` and `heads` have the two functions that most scripts call, `extract` and `train_heads`.
 """

@@ -1,8 +1,7 @@
-"""The known backbones, and `load_backbone`."""
+"""The known backbones, and `load_network`."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 from featurebank.backbone.families.foreign import refuse_foreign
@@ -19,60 +18,13 @@ from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import ConfigError, unknown_name
 
 
-def list_backbones() -> list[BackboneSpec]:
-    """Returns the known backbones, the default first.
-
-    Example:
-        >>> [spec.name for spec in list_backbones()][:2]
-        ['efficientnet_lite0', 'efficientnet_lite1']
-    """
+def known_backbones() -> list[BackboneSpec]:
+    """Returns the known backbones, the default first."""
     return list(TABLE.values())
 
 
-def load_backbone(
-    name: str, *, weights: str | None = None, image_size: int | None = None, preprocessing: str | None = None,
-    resize: str | None = None, levels: str | None = None,
-) -> Backbone:  # fmt: skip
-    """Returns a backbone; for one of the list, neither TensorFlow nor Keras is imported.
-
-    Args:
-        name: one of `list_backbones()`; or MODULE:FUNCTION, a function without arguments or with `image_size` that
-            returns a Keras model (it is called here); or the path of a .keras file.
-        weights: "imagenet", "random:SEED", or the path of a weights file (.weights.h5, .h5 or .keras; for
-            EfficientNet-Lite and SqueezeNet also PyTorch's .pth). None means "imagenet"; BaseNet has no such weights.
-            A custom network has "own" (the default) and "random:SEED".
-        image_size: the side of the square input in pixels; by default that of the ImageNet weights.
-        preprocessing: for a custom network that does not declare it: "caffe", "mean", "tf", "torch", "0..1" or "none";
-            see `backbone_from_model`. For a network of the list it replaces the published one, to compare the two.
-        resize: how images become square: "auto" (the default) takes the central 7/8 of the shorter side, or all of it
-            if the image is no larger than the input; "crop" always takes the central 7/8; "whole" takes all of the
-            shorter side; "stretch" scales both sides to the input; "pad" shows the whole image on black.
-        levels: the values that become black and white in grey images of more than eight bits: "LOW,HIGH", as "0,4095"
-            for 12 bits, "auto" (each image's smallest and largest value) or "auto:1,99" (its percentiles). By default
-            0 and 65535; images with other values are refused.
-
-    Returns:
-        The backbone; its network is built on first use.
-
-    Raises:
-        UnknownNameError: no backbone, preprocessing or resize rule has this name.
-        ConfigError: the weights are none of these, the image size is below the network's minimum, or a custom network
-            cannot be a backbone.
-        WeightsError: the weights file does not exist, or a .keras file is damaged.
-
-    Example:
-        >>> load_backbone("efficientnet_lite0", image_size=64)
-        <Backbone efficientnet_lite0, weights imagenet, 64 px>
-    """
-    path = os.fspath(weights) if isinstance(weights, os.PathLike) else weights
-    options = BackboneOptions(
-        weights=path, image_size=image_size, preprocessing=preprocessing, resize=resize, levels=levels
-    )
-    return load_network(name, options)
-
-
 def load_network(name: str, options: BackboneOptions) -> Backbone:
-    """Does what `load_backbone` does, with options that were checked before."""
+    """Returns a backbone; see `featurebank.load_backbone`."""
     if name not in TABLE:
         refuse_foreign(name)
     if is_user_network(name):

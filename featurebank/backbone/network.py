@@ -23,7 +23,7 @@ from featurebank.system.runtime import import_tensorflow
 class Backbone:
     """A frozen network that turns images into features.
 
-    `load_backbone` creates it. The network is built on first use only: `recipe`, `digest`, `resize` and `check_tap`
+    `load_network` creates it. The network is built on first use only: `recipe`, `digest`, `resize` and `check_tap`
     import neither TensorFlow nor Keras (unless the recipe first has to download ImageNet weights, most of them by
     Keras).
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from featurebank.backbone.catalog import load_backbone
+from featurebank.backbone.catalog import load_network
 from featurebank.backbone.naming import check_named, is_user_network
 from featurebank.backbone.network import Backbone
+from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.preprocess import DECLARED
 from featurebank.backbone.resize import word_of
 from featurebank.backbone.spec import BackboneSpec, BatchNorm
@@ -19,14 +20,14 @@ def recorded_source(backbone: Backbone) -> dict[str, str]:
     """Returns the user's specification of a backbone, from which `load_recorded` loads it again.
 
     Example:
-        >>> recorded_source(load_backbone("resnet50", weights="random:1"))
+        >>> recorded_source(load_network("resnet50", BackboneOptions(weights="random:1")))
         {'weights': 'random:1', 'backbone': 'resnet50'}
     """
     return {"weights": backbone.weights, "backbone": getattr(backbone.spec, "known_as", backbone.name)}
 
 
 def recorded_options(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the arguments of `load_backbone` for the network of a bank; its name is under `backbone`.
+    """Returns the arguments of `featurebank.load_backbone` for the network of a bank; its name is under `backbone`.
 
     The resize rule is omitted, because it is not a part of the network.
 
@@ -92,7 +93,9 @@ def load_recorded(
         options = recorded_options(recipe, source)
         name = options.pop("backbone")
         check_named(name, "the bank")
-        network = load_backbone(name, **options, resize=word_of(recipe["resize"]), levels=recipe.get("levels"))
+        network = load_network(
+            name, BackboneOptions(**options, resize=word_of(recipe["resize"]), levels=recipe.get("levels"))
+        )
     own = network.recipe
     differences = [part for part in dict.fromkeys((*own, "levels")) if recipe.get(part) != own.get(part)]
     if differences:

@@ -9,7 +9,7 @@ Open `reader` first, which has `Bank`, then `manifest` and `rows`; `shard` is th
 shards.
 """
 
-from featurebank.bank.catalog import find_bank, list_banks
-from featurebank.bank.reader import Bank, open_bank
+from featurebank.bank.catalog import BankSummary, banks_of, find_bank_path
+from featurebank.bank.reader import Bank
 
-__all__ = ["Bank", "find_bank", "list_banks", "open_bank"]
+__all__ = ["Bank", "BankSummary", "banks_of", "find_bank_path"]

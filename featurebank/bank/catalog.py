@@ -14,7 +14,6 @@ from typing import Any
 from featurebank.bank.last_use import forget_use, last_use
 from featurebank.bank.locks.writer_lock import LOCK, NOTE, WriterLock
 from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
-from featurebank.bank.reader import Bank
 from featurebank.errors import BankError, BankNotFoundError, ConfigError, unknown_name
 from featurebank.system import digest
 from featurebank.system.files import path_inside
@@ -105,13 +104,8 @@ def bank_directories(cache: Path) -> list[Path]:
     return sorted(path for path in directories if (path / MANIFEST).is_file() or _NAMED.fullmatch(path.name))
 
 
-def list_banks(cache: Path) -> list[BankSummary]:
-    """Returns the banks of a cache, the most recently used first; an unreadable one is listed with its problem.
-
-    Example:
-        >>> [bank.name for bank in list_banks(Path("cache"))]  # doctest: +SKIP
-        ['photos-lite0-224px-0123456789ab']
-    """
+def banks_of(cache: Path) -> list[BankSummary]:
+    """Returns the banks of a cache, the most recently used first; an unreadable one is listed with its problem."""
     if not cache.is_dir():
         return []
     banks = [_summary(path.parent) for path in cache.glob(f"*/{MANIFEST}")]
@@ -149,27 +143,11 @@ def _bytes(path: Path) -> int:
     return 0
 
 
-def find_bank(cache: Path, name: str | None = None) -> Bank:
-    """Opens a bank by its path, its name in the cache or a prefix of its name; by default the last used one.
-
-    Raises:
-        BankNotFoundError: the cache has no bank.
-        UnknownNameError: no bank has this name.
-        ConfigError: the prefix fits several banks.
-        BankError: the bank cannot be read.
-
-    Example:
-        >>> find_bank(Path("cache"), "photos-lite0").taps  # doctest: +SKIP
-        ('pooled',)
-    """
-    return Bank(find_bank_path(cache, name))
-
-
 def find_bank_path(cache: Path, name: str | None = None) -> Path:
-    """Returns the directory of a bank; see `find_bank`."""
+    """Returns the directory of a bank, by its path, its name or a prefix of it; see `featurebank.find_bank`."""
     if name is not None and (Path(name) / MANIFEST).is_file():
         return Path(name)
-    banks = list_banks(cache)
+    banks = banks_of(cache)
     if not banks:
         message = f"no bank in the cache '{cache}': create one by 'featurebank extract --backbone efficientnet_lite0'"
         raise BankNotFoundError(message)

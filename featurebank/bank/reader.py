@@ -271,13 +271,3 @@ class Bank:
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
         return np.flatnonzero(self._items.splits == SPLITS.index(split))
-
-
-def open_bank(path: str | Path) -> Bank:
-    """Opens a bank for reading; see `Bank`.
-
-    Example:
-        >>> open_bank("cache/photos-lite0-224px-0123456789ab").classes  # doctest: +SKIP
-        ('cat', 'dog')
-    """
-    return Bank(path)

@@ -41,9 +41,9 @@ def _taps(settings: Settings) -> list[str]:
 
 
 def _backbones(settings: Settings) -> list[str]:
-    from featurebank.backbone import list_backbones
+    from featurebank.backbone import known_backbones
 
-    return [spec.name for spec in list_backbones()]
+    return [spec.name for spec in known_backbones()]
 
 
 def _heads(settings: Settings) -> list[str]:

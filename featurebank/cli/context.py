@@ -12,7 +12,7 @@ import click
 
 from featurebank.system.hints import set_global_options
 from featurebank.system.progress import Advance, Reporter
-from featurebank.system.runtime import default_cache, set_native_logs, set_ram, set_threads
+from featurebank.system.runtime import default_cache, limit_ram, limit_threads, set_native_logs
 
 
 @dataclass
@@ -42,9 +42,9 @@ class Settings:
             self.repeated[f"--{option}"] = str(value)
             set_global_options([word for pair in self.repeated.items() for word in pair])
         if option == "threads":
-            set_threads(value)
+            limit_threads(value)
         elif option == "ram":
-            set_ram(value)
+            limit_ram(value)
         else:
             setattr(self, option, value)
         set_native_logs(shown=self.verbose)
@@ -71,8 +71,8 @@ class Current(Reporter):
 
 def reset() -> None:
     """Resets the global options that an earlier command of this process has set."""
-    set_threads(None)
-    set_ram(None)
+    limit_threads(None)
+    limit_ram(None)
     set_global_options(())
     set_native_logs(shown=False)
 

@@ -1,4 +1,4 @@
-"""The kinds of datasets, and `load_dataset`, which turns a specification as "folder:photos" into a `Dataset`.
+"""The kinds of datasets, and `load_images`, which turns a specification as "folder:photos" into a `Dataset`.
 
 A specification is one of
 
@@ -19,7 +19,7 @@ import dataclasses
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -110,57 +110,13 @@ class DatasetInfo:
     where: str
 
 
-def load_dataset(
-    spec: str | os.PathLike[str],
-    *,
-    split: Sequence[float] | None = None,
-    seed: int = 0,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    per_class: int | None = None,
-    layout: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    test: str | os.PathLike[str] | None = None,
-) -> Dataset:
-    """Loads a dataset: lists its images, but reads none yet.
+def load_images(spec: str, options: DatasetOptions) -> Dataset:
+    """Loads a dataset; see `featurebank.load_dataset`.
 
     Args:
-        spec: see the top of this module; "digits", "folder:PATH", "manifest:FILE.csv", a path, ...
-        split: the fractions (train, val, test), or (train, val) for no test, of the images without a given split;
-            default (.7, .15, .15).
-        seed: seed of the split; together with an image's content, it decides the image's split.
-        classes: names of the classes to load; default all.
-        limit: total number of images to load; default all. The choice depends only on their ids.
-        per_class: number of images of each class to load; default all.
-        layout: for a folder: "classes" or "splits", the meaning of its subfolders; by default, their names and content
-            decide.
-        columns: for a table: the names of its columns for "path", "label" and "split"; by default these, or usual
-            alternatives, as "filename" and "class".
-        test: another dataset, as `spec`, whose images become the test split; its classes are matched by name. `split`
-            then has two fractions, for training and validation.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        ConfigError: an argument is wrong, or does not apply to this kind of dataset.
-        UnknownNameError: there is no dataset or no class of this name.
-        DatasetError: the dataset is missing, damaged, or not laid out as expected.
-        MissingDependencyError: a package that this kind of dataset needs is not installed.
-
-    Example:
-        >>> load_dataset("digits", limit=100, seed=1)
-        <Dataset digits: 100 images, 10 classes>
+        spec: see the top of this module.
+        options: which of its images, and how they are split.
     """
-    options = DatasetOptions(
-        split=split, seed=seed, classes=classes, limit=limit, per_class=per_class, layout=layout, columns=columns,
-        test=None if test is None else os.fspath(test),
-    )  # fmt: skip
-    return load_images(os.fspath(spec), options)
-
-
-def load_images(spec: str, options: DatasetOptions) -> Dataset:
-    """Does what `load_dataset` does, with options that were checked before."""
     layout = {"layout": options.layout} if options.layout else {}
     kind, argument = _resolve(spec)
     argument = _with_options(kind, argument, layout, dict(options.columns or {}))
@@ -170,7 +126,7 @@ def load_images(spec: str, options: DatasetOptions) -> Dataset:
         notes = (*contents.notes, *_overlooked(kind), *unused)
         contents = select_subset(dataclasses.replace(contents, notes=notes), options.subset)
         if options.test is not None:
-            contents = with_test(contents, load_dataset(options.test).contents)
+            contents = with_test(contents, load_images(options.test, DatasetOptions()).contents)
         return Dataset(contents, options.fractions, options.seed)
     except DatasetError as error:
         argument = split_options(argument, OPTIONS["folder:"])[0]
@@ -190,13 +146,8 @@ def dataset_kinds() -> list[str]:
     return list(_KINDS)
 
 
-def list_datasets() -> list[DatasetInfo]:
-    """Returns the built-in datasets and the kinds of datasets.
-
-    Example:
-        >>> list_datasets()[0].what
-        'handwritten digits, 8 x 8, 10 classes'
-    """
+def known_datasets() -> list[DatasetInfo]:
+    """Returns the built-in datasets and the kinds of datasets."""
     from featurebank.dataset.sources import cifar, photos
 
     digits = importlib.util.find_spec("sklearn") is not None

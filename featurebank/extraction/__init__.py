@@ -1,15 +1,14 @@
 """Stage: computes the features of datasets by backbones, and fills banks with them.
 
-`extract` is the entry, in `stage`; `options` holds what users can choose. `plan` decides which rows to compute, for the
-extraction itself, a dry run (`estimate`) and the plan of a pipeline. `run` computes them in one pass over the images,
-and `target` is one bank that is being filled.
+`run_extraction` is the entry, in `stage`; `options` holds what users can choose. `plan` decides which rows to compute,
+for the extraction itself, a dry run (`estimate`) and the plan of a pipeline. `run` computes them in one pass over the
+images, and `target` is one bank that is being filled.
 """
 
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.places import fingerprint_memory, locate
 from featurebank.extraction.stage import (
     Extraction,
-    extract,
     extract_rows,
     run_extraction,
     run_extractions,
@@ -18,7 +17,6 @@ from featurebank.extraction.stage import (
 __all__ = [
     "ExtractOptions",
     "Extraction",
-    "extract",
     "extract_rows",
     "fingerprint_memory",
     "locate",

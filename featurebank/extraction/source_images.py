@@ -8,7 +8,7 @@ import numpy as np
 
 from featurebank.backbone.resize import resize_image
 from featurebank.bank import Bank
-from featurebank.dataset import Dataset, load_dataset
+from featurebank.dataset import Dataset, DatasetOptions, load_images
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import BadImageError, DatasetError, FeatureBankError
@@ -27,7 +27,7 @@ def source_dataset(bank: Bank) -> Dataset:
     record = bank.manifest.dataset
     try:
         subset = {name: value for name, value in record.get("subset", {}).items() if value is not None}
-        return load_dataset(record["spec"], split=record["fractions"], seed=record["seed"], **subset)
+        return load_images(record["spec"], DatasetOptions(split=record["fractions"], seed=record["seed"], **subset))
     except (LookupError, TypeError, AttributeError) as error:  # a stranger's bank, or a newer featurebank's
         if isinstance(error, FeatureBankError):
             raise

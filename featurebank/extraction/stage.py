@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -58,70 +58,6 @@ class Extraction:
     def images_per_second(self) -> float:
         """Images computed per second (each view counts), from opening the bank to the last shard on disk."""
         return self.computed / self.seconds if self.computed else 0.0
-
-
-def extract(
-    dataset: Dataset,
-    backbone: Backbone,
-    taps: str | Sequence[str] = ("pooled",),
-    *,
-    cache: str | Path | None = None,
-    engine: str = "auto",
-    batch_size: int = 32,
-    store: Literal["float32", "float16"] | None = None,
-    on_bad_image: Literal["skip", "fail"] = "skip",
-    views: int = 0,
-    augment: str | None = None,
-    wait: bool = False,
-    precision: Literal["float32", "bfloat16"] = "float32",
-    max_bad: float | None = None,
-    reporter: Reporter = SILENT,
-) -> Bank:
-    """Computes the features that the bank of this dataset and backbone lacks, and opens it.
-
-    If another bank of the cache has rows of the same recipe (the folder was moved, or one dataset is a part of the
-    other), they are shared with it instead of computed.
-
-    Args:
-        dataset: the images.
-        backbone: the network, with its weights and preprocessing.
-        taps: "pooled", "map", "LAYER", "LAYER:avg" or "LAYER:max"; any number, computed in one pass. "auto:BYTES", as
-            "auto:2GB", is the earliest cut point whose rows need no more than that, together with the other taps.
-        cache: directory of the banks; default `$FEATUREBANK_CACHE`, else `./cache`.
-        engine: "auto" or the name of an engine.
-        batch_size: number of images per batch.
-        store: dtype on disk; default float32 for vectors, float16 for maps.
-        on_bad_image: "skip" lists unreadable images with their reason and continues; "fail" stops at the first.
-        views: number of augmented views of each image to store beside the clean one.
-        augment: the augmentation of the views, as "flip,rotate=10,zoom=.2"; see `featurebank.augment`.
-        wait: whether to wait for another process that is writing the bank, instead of raising.
-        precision: precision of the network's arithmetic; "bfloat16" is faster where the processor supports it, costs
-            some accuracy, and fills another bank.
-        max_bad: the fraction of images that may be bad, broken and lost ones together, before the run fails; None
-            accepts any number of broken images, and a tenth of images that cannot be read.
-        reporter: receives the progress.
-
-    Returns:
-        The bank, open for reading.
-
-    Raises:
-        ConfigError: an option is wrong, or no cut point fits the budget.
-        DatasetError: no image can be read; or one cannot and `on_bad_image` is "fail"; or too many cannot.
-        BankLockedError: another process is writing this bank.
-        BankReadOnlyError: there is something to write, and the cache is read-only.
-        FeatureRangeError: a feature is NaN, infinite or out of float16's range.
-        DiskFullError: no space is left on the disk; the rows written so far are kept.
-
-    Example:
-        >>> bank = extract(load_dataset("photos"), load_backbone("resnet50"), views=2, augment="flip")  # doctest: +SKIP
-        >>> bank.features("train").shape  # doctest: +SKIP
-        (700, 2048)
-    """
-    options = ExtractOptions(
-        taps=[taps] if isinstance(taps, str) else taps, engine=engine, batch_size=batch_size, store=store,
-        on_bad_image=on_bad_image, views=views, augment=augment, wait=wait, precision=precision, max_bad=max_bad,
-    )  # fmt: skip
-    return run_extraction(dataset, backbone, options, cache=cache, reporter=reporter).bank
 
 
 def run_extraction(

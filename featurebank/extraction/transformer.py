@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from featurebank.backbone import load_backbone
+from featurebank.backbone import BackboneOptions, load_network
 from featurebank.dataset.unlabelled import UNLABELLED, unlabelled_images
 from featurebank.errors import BankDamagedError
 from featurebank.extraction.options import ExtractOptions
@@ -101,10 +101,11 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         return bank.rows(self.tap, positions)
 
     def _load(self) -> Any:
-        return load_backbone(
-            self.backbone, weights=self.weights, image_size=self.image_size, preprocessing=self.preprocessing,
-            resize=self.resize, levels=self.levels,
+        options = BackboneOptions(
+            weights=self.weights, image_size=self.image_size, preprocessing=self.preprocessing, resize=self.resize,
+            levels=self.levels,
         )  # fmt: skip
+        return load_network(self.backbone, options)
 
     def _options(self) -> ExtractOptions:
         return ExtractOptions(

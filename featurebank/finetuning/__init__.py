@@ -5,6 +5,6 @@ Open `stage` first; `phases` decides which layers to train, `loop` trains them, 
 
 from featurebank.finetuning.listing import list_layers
 from featurebank.finetuning.options import FinetuneOptions, read_options
-from featurebank.finetuning.stage import best_start, finetune, run_finetune
+from featurebank.finetuning.stage import best_start, run_finetune
 
-__all__ = ["FinetuneOptions", "best_start", "finetune", "list_layers", "read_options", "run_finetune"]
+__all__ = ["FinetuneOptions", "best_start", "list_layers", "read_options", "run_finetune"]

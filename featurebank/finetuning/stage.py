@@ -14,7 +14,7 @@ import numpy as np
 from featurebank import metrics
 from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import recorded_batch_norm
-from featurebank.bank import Bank, open_bank
+from featurebank.bank import Bank
 from featurebank.bank.locks.claims import hold_run
 from featurebank.bank.maintenance.unfinished import CHECKPOINT
 from featurebank.errors import ConfigError
@@ -22,7 +22,7 @@ from featurebank.extraction.source_images import SourceImages
 from featurebank.finetuning.checkpoint import TrainingState
 from featurebank.finetuning.input_scaling import check_mixed, mixed, normalized
 from featurebank.finetuning.loop import Loop
-from featurebank.finetuning.options import FinetuneOptions, read_options
+from featurebank.finetuning.options import FinetuneOptions
 from featurebank.finetuning.outcome import check_start, gain
 from featurebank.finetuning.phases import ALL, Phase, describe, describe_batch_norm, plan_phases
 from featurebank.finetuning.program import TrainedModel
@@ -43,42 +43,6 @@ from featurebank.system.progress import SILENT, Reporter
 
 _SCORED = 2000
 """Maximum number of training images for the final training accuracy, which shows over-fitting."""
-
-
-def finetune(
-    run: RunRecord | str = "best", *, bank: Bank | None = None, backbone: Backbone | None = None,
-    tensorboard: Path | None = None, reporter: Reporter = SILENT, **options: Any,
-) -> RunRecord:  # fmt: skip
-    """Trains a run's head together with the network under it, phase by phase.
-
-    Before the first step the model equals the head: this is checked on the validation images, and these weights are the
-    first candidate for the best ones. A finished fine-tune is not repeated, and an interrupted one continues from its
-    last checkpoint.
-
-    Args:
-        run: a run, the beginning of a run's id, or "best": the best of the bank's heads that can be expressed as
-            layers.
-        bank: the bank of the run; not needed for a `RunRecord`.
-        backbone: the network of the bank; default: it is loaded again.
-        tensorboard: a log directory of TensorBoard; curves are written there during training.
-        reporter: receives the phases and a line for each epoch.
-        options: see `FinetuneOptions`: `unfreeze` or `progressive`, and options that differ from the defaults.
-
-    Returns:
-        A run on the same leaderboard, with the head "finetune". `saved_path` is its model, from images 0..255 to
-        probabilities; `finetune` has its phases and the `gain` over the head.
-
-    Raises:
-        ConfigError: an option is invalid, a phase trains nothing new, or `run` is an id without a bank.
-        HeadError: the head cannot be expressed as layers, or the grafted model predicts other classes than the head.
-        DatasetError: images were deleted or changed since the extraction.
-        WeightsError: the network is no longer that of the bank.
-        RunLockedError: another process runs this fine-tune now.
-        MissingDependencyError: `tensorboard` is set, but TensorBoard is not installed.
-        DiskFullError: no space is left; an older checkpoint is not changed.
-    """
-    chosen = read_options(options)
-    return run_finetune(run, chosen, bank=bank, backbone=backbone, tensorboard=tensorboard, reporter=reporter)
 
 
 def run_finetune(
@@ -228,7 +192,7 @@ class _Outcome:
 def find_start(run: RunRecord | str, bank: Bank | None, reporter: Reporter) -> tuple[RunRecord, Bank]:
     """Returns the run to start from, and its bank."""
     if isinstance(run, RunRecord):
-        return run, bank or open_bank(run.directory)
+        return run, bank or Bank(run.directory)
     if bank is None:
         message = f"run '{run}' without its bank: give bank=open_bank(...), or a run"
         raise ConfigError(message)

@@ -29,7 +29,7 @@ from featurebank.fitting.scoring import score
 from featurebank.fitting.spec import HeadSpec
 from featurebank.heads.families import Family
 from featurebank.heads.memory import check_memory, is_shortage
-from featurebank.system.runtime import limited_blas, limited_openmp, ram_limit, set_ram, side_by_side
+from featurebank.system.runtime import limit_ram, limited_blas, limited_openmp, ram_limit, side_by_side
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class _Work:
 
 def _fit_in_process(data: TrainingData, ram: int, task: dict[int, Any]) -> list[tuple[int, Fitted]]:
     """Fits the heads of a task in a process of its own, which shares no computations with others."""
-    set_ram(ram)
+    limit_ram(ram)
     with side_by_side(), _collect_warnings() as caught:
         count, work = len(task), _Work(data, caught)
         work.do(task)

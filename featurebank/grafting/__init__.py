@@ -3,10 +3,21 @@
 `stage` builds the model, `formats` writes and reads files, `prediction` uses them. Open `stage` first.
 """
 
-from featurebank.grafting.evaluation import Evaluation, evaluate
-from featurebank.grafting.export_stage import export
-from featurebank.grafting.prediction import Prediction, load_model, predict
+from featurebank.grafting.evaluation import Evaluation, evaluate_model
+from featurebank.grafting.export_stage import ExportOptions, run_export
+from featurebank.grafting.prediction import LoadedModel, Prediction, classify, read_model
 from featurebank.grafting.side_by_side import JoinedModel
-from featurebank.grafting.stage import graft
+from featurebank.grafting.stage import grafted
 
-__all__ = ["Evaluation", "JoinedModel", "Prediction", "evaluate", "export", "graft", "load_model", "predict"]
+__all__ = [
+    "Evaluation",
+    "ExportOptions",
+    "JoinedModel",
+    "LoadedModel",
+    "Prediction",
+    "classify",
+    "evaluate_model",
+    "grafted",
+    "read_model",
+    "run_export",
+]

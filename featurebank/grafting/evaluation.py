@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featurebank import metrics
-from featurebank.dataset import Dataset, load_dataset
+from featurebank.dataset import Dataset
 from featurebank.errors import ConfigError, DatasetError, unknown_name
-from featurebank.grafting.prediction import LoadedModel, load_model, run_images
+from featurebank.grafting.prediction import LoadedModel, run_images
 from featurebank.statistics import proportion_interval
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
@@ -72,49 +71,26 @@ class Evaluation:
         return [(names[row], names[column], int(wrong[row, column])) for row, column in pairs]
 
 
-def evaluate(
-    model: str | Path | LoadedModel, dataset: Dataset | str, *, split: str = ALL, batch_size: int = 32,
-    reporter: Reporter = SILENT,
-) -> Evaluation:  # fmt: skip
-    """Evaluates a model file on labelled images.
-
-    Args:
-        model: a file of any format that `featurebank.export` wrote, or the result of `load_model`.
-        dataset: the images; each class name must be a class of the model.
-        split: "train", "val" or "test" for the images of one split, "all" for all.
-        batch_size: the number of images per batch.
-        reporter: shows the progress.
-
-    Returns:
-        Accuracy, loss, results of each class, and confusions; images that cannot be read are skipped and listed.
-
-    Raises:
-        ConfigError: see `load_model`; or the split does not exist.
-        DatasetError: see `load_dataset`; or a class is unknown to the model, or no image can be read.
-
-    Examples:
-        >>> evaluation = evaluate("model.keras", "folder:photos")  # doctest: +SKIP
-        >>> evaluation.accuracy  # doctest: +SKIP
-        0.91
-    """
-    loaded = model if isinstance(model, LoadedModel) else load_model(model)
-    labelled = load_dataset(dataset) if isinstance(dataset, str) else dataset
-    labels = _labels(labelled, loaded.classes)
-    places = _places(labelled, split)
+def evaluate_model(
+    model: LoadedModel, dataset: Dataset, *, split: str = ALL, batch_size: int = 32, reporter: Reporter = SILENT
+) -> Evaluation:
+    """Evaluates a model on labelled images; see `featurebank.evaluate`."""
+    labels = _labels(dataset, model.classes)
+    places = _places(dataset, split)
     rows: list[np.ndarray] = []
     labels_of_rows: list[int] = []
     skipped: list[tuple[str, str]] = []
-    for index, answer in run_images(loaded, labelled, places, "evaluate", batch_size=batch_size, reporter=reporter):
+    for index, answer in run_images(model, dataset, places, "evaluate", batch_size=batch_size, reporter=reporter):
         if isinstance(answer, str):
-            skipped.append((labelled.ids[index], answer))
+            skipped.append((dataset.ids[index], answer))
         else:
             rows.append(answer)
             labels_of_rows.append(int(labels[index]))
     if not rows:
         reason = f"; the first: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-        message = f"none of the {counted(len(places), 'image')} of '{labelled.spec}' can be read{reason}"
+        message = f"none of the {counted(len(places), 'image')} of '{dataset.spec}' can be read{reason}"
         raise DatasetError(message)
-    return _evaluation(np.stack(rows).astype(np.float64), np.array(labels_of_rows), loaded.classes, skipped)
+    return _evaluation(np.stack(rows).astype(np.float64), np.array(labels_of_rows), model.classes, skipped)
 
 
 def _places(dataset: Dataset, split: str) -> list[int]:

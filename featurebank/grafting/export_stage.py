@@ -12,7 +12,7 @@ import numpy as np
 
 from featurebank.backbone import Backbone
 from featurebank.backbone.resize import resize_image
-from featurebank.bank import open_bank
+from featurebank.bank import Bank
 from featurebank.errors import ConfigError, FeatureBankError, HeadError
 from featurebank.grafting.converters import for_inference
 from featurebank.grafting.formats import FORMATS, Format, format_to_write
@@ -40,39 +40,6 @@ class ExportOptions(StageOptions):
     with_resize: bool = False
 
 
-def export(
-    run: RunRecord, path: str | Path, *, format: str | None = None, backbone: Backbone | None = None,
-    proof: bool = True, with_resize: bool = False, reporter: Reporter = SILENT,
-) -> Path:  # fmt: skip
-    """Exports a run as one model file, from images to probabilities.
-
-    Before the file gets its final name, it is read again and run on 16 images of the bank.
-
-    Args:
-        run: the result of `select`, or any other run of a bank.
-        path: the file; its suffix determines the format. An existing file is replaced when the new one is complete.
-        format: "keras" (.keras), "onnx" (.onnx, needs `featurebank[onnx]`), "openvino" (.xml, and .bin beside it),
-            "tflite" (.tflite), or "joined" (.fbmodel), which supports any head; default: from the suffix.
-        backbone: the network of the bank; default: it is loaded again.
-        proof: whether to compare the model with the head, see `featurebank.graft`.
-        with_resize: whether the model resizes images itself and takes uint8 RGB of any size; for "keras" and "onnx".
-        reporter: receives the result of the proof.
-
-    Returns:
-        The path.
-
-    Raises:
-        ConfigError: the suffix is unknown or does not fit `format`; or the format cannot resize images.
-        HeadError: the head cannot be expressed as layers, but the format needs that; or the file returns other
-            probabilities.
-        MissingDependencyError: the format needs a package that is not installed.
-        WeightsError, DatasetError: see `featurebank.graft`.
-        DiskFullError: no space is left; an existing file is not changed.
-    """
-    options = ExportOptions(format=format, proof=proof, with_resize=with_resize)
-    return run_export(run, Path(path), options, backbone=backbone, reporter=reporter)
-
-
 def run_export(
     run: RunRecord, path: Path, options: ExportOptions, *, backbone: Backbone | None = None, reporter: Reporter = SILENT
 ) -> Path:
@@ -84,7 +51,7 @@ def run_export(
         raise ConfigError(message)
     form = "layers" if kind.needs_layers else "joined"
     with propagate_interruptions():
-        bank = open_bank(run.directory)
+        bank = Bank(run.directory)
         result = grafted(bank, run, backbone=backbone, proof=options.proof, form=form, reporter=reporter)
     path.parent.mkdir(parents=True, exist_ok=True)
     with (

@@ -111,15 +111,8 @@ def _reason(error: Exception) -> str:
     return " ".join(text.split())[:300] or type(error).__name__
 
 
-def load_model(path: str | Path) -> LoadedModel:
-    """Loads a model file of any format that `featurebank.export` wrote; runs no code from it.
-
-    Raises:
-        ConfigError: the file does not exist, has an unknown format, is damaged, or was not written by featurebank.
-        FormatVersionError: a newer featurebank wrote it.
-        MissingDependencyError: its format needs a package that is not installed.
-    """
-    path = Path(path)
+def read_model(path: Path) -> LoadedModel:
+    """Loads a model file; see `featurebank.load_model`."""
     name, kind = check_model(path)
     try:
         with step(f"loading {path.name}"):
@@ -161,39 +154,23 @@ def check_model(path: Path) -> tuple[str, Format]:
     return name, kind
 
 
-def predict(
-    model: str | Path | LoadedModel, images: Any, *, top: int = 5, batch_size: int = 32, reporter: Reporter = SILENT
+def classify(
+    model: Path | LoadedModel, images: Any, *, top: int = 5, batch_size: int = 32, reporter: Reporter = SILENT
 ) -> list[Prediction]:
-    """Classifies images.
-
-    Args:
-        model: a file that `featurebank.export` wrote, or the result of `load_model`.
-        images: the path of a file or of a directory (all images in it, at any depth), several paths, or arrays as
-            for `featurebank.FeatureBank`.
-        top: the number of most probable classes to return for each image.
-        batch_size: the number of images per batch.
-        reporter: shows the progress.
-
-    Returns:
-        One prediction for each image; if an image cannot be read, its prediction has an `error`.
-
-    Raises:
-        ConfigError: see `load_model`; or `top` is below 1.
-        DatasetError: there are no images.
-    """
+    """Classifies images; see `featurebank.predict`."""
     if top < 1:
         message = f"top is {top}: expected 1 or more"
         raise ConfigError(message)
     if isinstance(images, str | os.PathLike):
         images = [images]
     if not isinstance(model, LoadedModel):
-        check_model(Path(model))  # report missing files and packages before loading anything
+        check_model(model)  # report missing files and packages before loading anything
     items = images if isinstance(images, np.ndarray) else _files(images)
     existing = [image for image in items if not _is_missing(image)] if isinstance(items, list) else items
     predictions: Iterator[Prediction] = iter(())
     if len(existing) or not len(items):
         dataset = unlabelled_images(existing)
-        loaded = model if isinstance(model, LoadedModel) else load_model(model)
+        loaded = model if isinstance(model, LoadedModel) else read_model(model)
         answers = run_images(loaded, dataset, range(len(dataset)), "predict", batch_size=batch_size, reporter=reporter)
         predictions = (_prediction(dataset.ids[index], answer, loaded.classes, top) for index, answer in answers)
     if existing is items:

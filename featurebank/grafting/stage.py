@@ -42,36 +42,6 @@ class Grafted:
     """(n, classes): the model's probabilities for `images`."""
 
 
-def graft(
-    bank: Bank, run: RunRecord | Any, *, tap: str | None = None, backbone: Backbone | None = None, proof: bool = True,
-    reporter: Reporter = SILENT,
-) -> Any:  # fmt: skip
-    """Joins the network of a bank and a head that was trained on the bank into one model.
-
-    The proof compares the model's probabilities for 16 images of the bank, which are read again, with those of the head
-    on stored features. The largest difference is reported, and stored in the run's record.
-
-    Args:
-        bank: the bank.
-        run: one of its runs, or a fitted head.
-        tap: the tap that a fitted head was trained on; not needed for a run. Default: "pooled".
-        backbone: the network; default: the bank's network, loaded again.
-        proof: whether to compare the model with the head.
-        reporter: receives the result of the proof.
-
-    Returns:
-        A Keras model, images (n, s, s, 3) RGB 0..255 -> probabilities (n, classes) float32, in the order of
-        `bank.classes`; classes without training images have 0. For a head that cannot become layers (trees, neighbours,
-        kernels) a `JoinedModel`, which also has `predict`.
-
-    Raises:
-        WeightsError: the network is not that of the bank.
-        DatasetError: the bank's images no longer exist, so that the proof is impossible.
-        HeadError: the run failed or belongs to another bank, or the proof failed.
-    """
-    return grafted(bank, run, tap=tap, backbone=backbone, proof=proof, reporter=reporter).model
-
-
 def grafted(
     bank: Bank, run: RunRecord | Any, *, tap: str | None = None, backbone: Backbone | None = None, proof: bool = True,
     form: str = "any", reporter: Reporter = SILENT,
@@ -159,13 +129,13 @@ def best_in_layers(bank: Bank, runs: Iterable[RunRecord] | None = None, reporter
     Raises:
         HeadError: no head can become Keras layers.
     """
-    from featurebank.runs.selection import select
+    from featurebank.runs.selection import choose_run
 
     candidates = load_runs(bank) if runs is None else list(runs)
     first_error: HeadError | None = None
     while True:
         try:
-            run = select(candidates)
+            run = choose_run(candidates)
         except HeadError as error:
             raise first_error or error from None
         try:

@@ -4,12 +4,12 @@
 seed and fold (`jobs`), and each job ends as a run: a record in the `runs` folder of the bank (`journal`). `worker`
 trains the jobs within the time budget; several processes may train the same grid, because each claims its jobs.
 
-Open `stage` first: it has `train_heads`. The built-in grids are TOML files in `builtin/`.
+Open `stage` first: it has `train_grid`. The built-in grids are TOML files in `builtin/`.
 """
 
 from featurebank.grid.expand import default_tap, expand
 from featurebank.grid.files import Grid, read_grid
 from featurebank.grid.options import GridOptions
-from featurebank.grid.stage import train_grid, train_heads
+from featurebank.grid.stage import train_grid
 
-__all__ = ["Grid", "GridOptions", "default_tap", "expand", "read_grid", "train_grid", "train_heads"]
+__all__ = ["Grid", "GridOptions", "default_tap", "expand", "read_grid", "train_grid"]

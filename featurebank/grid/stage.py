@@ -7,7 +7,6 @@ trained: a stopped grid continues where it stopped, and an extended grid trains 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import Claims
@@ -27,60 +26,6 @@ from featurebank.runs.ranking import ranked
 from featurebank.runs.run import RunRecord
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, every
-
-
-def train_heads(
-    bank: Bank,
-    grid: Grid = "default",
-    *,
-    seeds: int | Sequence[int] = 1,
-    taps: Sequence[str] | None = None,
-    search: Literal["all", "random", "halving"] = "all",
-    runs: int | None = None,
-    folds: int | Literal["given"] | None = None,
-    repeats: int = 1,
-    budget: float | None = None,
-    retry_failed: bool = False,
-    views: int | None = None,
-    reporter: Reporter = SILENT,
-) -> list[RunRecord]:
-    """Trains the heads of a grid on a bank's training images and evaluates them on its validation images.
-
-    Heads that were trained before are read from their records, even if another process trains on the same bank. The
-    weights of the run that ranks first are saved. The test split is not used.
-
-    Args:
-        bank: the bank with the features.
-        grid: the grid of heads.
-        seeds: the number of seeds (0, 1, ...), or a list of seeds; deterministic heads are trained once.
-        taps: the taps for heads that name none themselves; default "pooled", or the bank's first tap.
-        search: "all" heads of the grid, a "random" sample, or "halving": successive halving over epochs, which stops
-            worse heads early (their rows say where, and come after the others).
-        runs: the size of the random sample, which is always the same.
-        folds: the number of cross-validation folds of the training and validation images, or "given" for the
-            dataset's own folds (folders fold1, fold2, ..., or a column `fold` of a table). The best head is also
-            trained on the bank's own training images, and its weights are saved.
-        repeats: the number of different divisions into folds.
-        budget: time limit in seconds; heads that would exceed it by more than a tenth are skipped and reported.
-        retry_failed: train heads that failed before again.
-        views: the number of augmented views of each training image, besides the clean one, for heads with epochs;
-            default: all views of the bank.
-        reporter: shows the progress.
-
-    Returns:
-        The runs of this grid, best first; stopped and failed runs last. With folds, the run of the best head on the
-        bank's own split comes first.
-
-    Raises:
-        ConfigError: the grid or an option is invalid; the message has every problem, and nothing was started.
-        DatasetError: a split is empty, the training images have only one class, or a class has fewer images than folds.
-        HeadError: every run failed, or the budget is too short for even the cheapest head.
-    """
-    options = GridOptions(
-        seeds=seeds, taps=taps, search=search, runs=runs, folds=folds, repeats=repeats, budget=budget,
-        retry_failed=retry_failed, views=views,
-    )  # fmt: skip
-    return train_grid(bank, grid, options, reporter)
 
 
 def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter = SILENT) -> list[RunRecord]:

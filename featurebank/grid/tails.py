@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from featurebank.backbone.catalog import load_backbone
+from featurebank.backbone import BackboneOptions, load_network
 from featurebank.backbone.recorded import load_recorded, recorded_options
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, FeatureBankError, HeadError
@@ -88,6 +88,7 @@ class Tails:
         key = tuple(getattr(head, name) for name in _OPTIONS)
         if key not in self._networks:
             name, weights, size, preprocessing = key
-            backbone = load_backbone(name, weights=weights, image_size=size, preprocessing=preprocessing)
+            options = BackboneOptions(weights=weights, image_size=size, preprocessing=preprocessing)
+            backbone = load_network(name, options)
             self._networks[key] = backbone.network()
         return self._networks[key]

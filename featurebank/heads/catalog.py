@@ -124,22 +124,6 @@ def kind_of(name: str) -> HeadKind:
     return HeadKind(name, name, "a classifier by its import path") if ":" in name else _Unknown(name, name, "")
 
 
-def make_head(kind: str, params: Mapping[str, Any] | None = None, *, random_state: int = 0) -> Any:
-    """Returns an unfitted head.
-
-    Args:
-        kind: a name of `HEADS`, or the import path of a scikit-learn classifier, as
-            "sklearn.ensemble:ExtraTreesClassifier".
-        params: its parameters, as far as they differ from the defaults, and perhaps `calibrate`.
-        random_state: its seed.
-
-    Raises:
-        UnknownNameError: there is no such head or parameter.
-        ConfigError: the import path leads to nothing, or to something that is no classifier.
-    """
-    return kind_of(kind).make(params or {}, random_state=random_state)
-
-
 def saved_class(name: str) -> Any:
     """Returns the class of heads that a file names, of those that the catalog makes.
 

@@ -187,7 +187,7 @@ class HeadKind:
         return 2 if self.revised(params) else 1
 
     def make(self, params: Mapping[str, Any], *, random_state: int = 0) -> Any:
-        """Returns an unfitted head; see `featurebank.heads.catalog.make_head`."""
+        """Returns an unfitted head; see `featurebank.make_head`."""
         plain = self._plain(uncalibrated(params), random_state)
         if not is_calibrated(params):
             return plain

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featurebank.bank import Bank, list_banks
+from featurebank.bank import Bank, banks_of
 from featurebank.bank.index import Finder
 from featurebank.bank.manifest import load_manifest
 from featurebank.dataset import Dataset
@@ -91,7 +91,7 @@ class NearPairs:
 
 def bank_of(cache: Path, dataset: Dataset) -> Bank | None:
     """Returns the bank of a cache that holds features of a dataset, the last used of several; None if there is none."""
-    for summary in list_banks(cache):
+    for summary in banks_of(cache):
         whole = summary.problem is None and summary.images is not None
         if whole and load_manifest(summary.path).dataset.get("spec") == dataset.spec:
             bank = Bank(summary.path)

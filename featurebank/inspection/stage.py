@@ -34,7 +34,7 @@ _AUGMENTED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class InspectOptions(StageOptions):
-    """Options of an inspection; see `inspect_dataset`."""
+    """Options of an inspection; see `featurebank.inspect_dataset`."""
 
     views: Annotated[int, Ge(1)] = 4
     image_size: Annotated[int, Ge(1)] = 224
@@ -56,7 +56,7 @@ class Views:
 
 @dataclass(frozen=True)
 class Inspection:
-    """The result of `inspect_dataset`."""
+    """The result of `featurebank.inspect_dataset`."""
 
     dataset: str
     """The canonical specification that loads the dataset."""
@@ -117,49 +117,12 @@ class Inspection:
         }  # fmt: skip
 
 
-def inspect_dataset(
-    dataset: Dataset,
-    *,
-    bank: Bank | None = None,
-    augmentation: Augmentation | None = None,
-    views: int = 4,
-    image_size: int = 224,
-    resize: str | None = None,
-    levels: str | None = None,
-    sample: int = 8,
-    near: float = NEAR,
-    seed: int = 0,
+def run_inspection(
+    dataset: Dataset, options: InspectOptions, *, bank: Bank | None = None, augmentation: Augmentation | None = None,
     reporter: Reporter = SILENT,
-) -> Inspection:
-    """Inspects a dataset: decodes every image once, counts, and looks for duplicates.
-
-    Args:
-        dataset: the images; all are decoded, a few at a time.
-        bank: features of this dataset, to detect nearly identical images in different splits;
-            `featurebank.inspection.near_duplicates.bank_of` finds it. One copy of the tap is held in memory.
-        augmentation: the augmentation of which some views are shown.
-        views: number of augmented views per image.
-        image_size: the side in pixels to which images are resized before the augmentation.
-        resize: how images become square; see `featurebank.load_backbone`.
-        levels: the range of grey images of more than eight bits; see `featurebank.load_backbone`.
-        sample: number of images of each class to show (fewer if there are many classes).
-        near: the cosine above which two images are near duplicates.
-        seed: seed of the choice of shown images.
-        reporter: receives the progress.
-
-    Raises:
-        ConfigError: an option is wrong.
-        BankError: the bank cannot be read.
-
-    Example:
-        >>> report = inspect_dataset(load_dataset("photos"))  # doctest: +SKIP
-        >>> report.splits, len(report.unreadable)  # doctest: +SKIP
-        ({'train': 700, 'validation': 150, 'test': 150}, 0)
-    """
-    options = InspectOptions(
-        views=views, image_size=image_size, resize=resize, levels=levels, sample=sample, near=near, seed=seed
-    )
-    square, scale = (options.image_size, rule_of(resize)), parse_levels(levels)
+) -> Inspection:  # fmt: skip
+    """Inspects a dataset; see `featurebank.inspect_dataset`."""
+    square, scale = (options.image_size, rule_of(options.resize)), parse_levels(options.levels)
     with reporter.track("read", len(dataset), "images") as advance:
         dataset.fingerprint(advance)
     with reporter.track("look", len(dataset), "images") as advance:

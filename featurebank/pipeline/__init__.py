@@ -8,11 +8,9 @@ from featurebank.pipeline.stage import (
     PipelineResult,
     VariantResult,
     open_test_once,
-    run_pipeline,
-    run_variants,
+    run_all,
 )
 
 __all__ = [
-    "PipelineResult", "VariantResult", "open_test_once", "plan_variants", "run_pipeline",
-    "run_variants",
+    "PipelineResult", "VariantResult", "open_test_once", "plan_variants", "run_all",
 ]  # fmt: skip

@@ -82,23 +82,15 @@ _SECTIONS: Mapping[str, type[StageOptions]] = {
 }  # fmt: skip
 
 
-def read_pipeline(path: str | Path, overrides: Iterable[str] = ()) -> Pipeline:
-    """Reads a pipeline file without variants.
-
-    Args:
-        path: the TOML file.
-        overrides: texts "SECTION.KEY=VALUE", with the value in TOML syntax (a plain word needs no quotes).
-
-    Raises:
-        ConfigError: the file cannot be read, is invalid, or has variants; the message has every problem.
-    """
-    _, value = read_toml(Path(path), "pipeline file")
+def pipeline_from_file(path: Path, overrides: Iterable[str] = ()) -> Pipeline:
+    """Reads a pipeline file without variants; see `featurebank.read_pipeline`."""
+    _, value = read_toml(path, "pipeline file")
     for text in overrides:
         override(value, text)
     if "variant" in value:
         message = f"{path} has variants: 'featurebank run' runs them one after another, read_variants reads them"
         raise ConfigError(message)
-    result = parse_pipeline(value, Path(path).parent)
+    result = parse_pipeline(value, path.parent)
     if isinstance(result, Pipeline):
         return result
     raise ConfigError(problem_lines((problem.text for problem in result), f"{path}: "))

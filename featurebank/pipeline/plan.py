@@ -34,12 +34,12 @@ from featurebank.system.runtime import default_cache
 def plan_variants(
     variants: Sequence[Variant], *, cache: Path | None = None, measure: bool = False, reporter: Reporter = SILENT
 ) -> list[dict[str, Any]]:
-    """Returns for each pipeline what `run_variants` would do, without doing it and without a download.
+    """Returns for each pipeline what `run_all` would do, without doing it and without a download.
 
     Rows that an earlier variant makes in the same bank are not counted again.
 
     Args:
-        variants: from `read_variants`.
+        variants: from `variants_from_file`.
         cache: where banks lie; default `$FEATUREBANK_CACHE`, else `./cache`.
         measure: also run each network for two seconds, with random weights where its own are not here yet, to estimate
             the seconds of extraction and the longest time that tails and fine-tunes can take.

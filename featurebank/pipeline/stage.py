@@ -20,7 +20,7 @@ from featurebank.pipeline.config import ONCE, DatasetSection, ExtractSection, He
 from featurebank.pipeline.variants import Variant
 from featurebank.runs.ranking import best_of, ranked
 from featurebank.runs.run import RunRecord
-from featurebank.runs.selection import evaluate_test, select
+from featurebank.runs.selection import choose_run, open_test
 from featurebank.system.progress import SILENT, Reporter
 
 _Result = TypeVar("_Result")
@@ -50,35 +50,10 @@ class VariantResult:
     seconds: float
 
 
-def run_pipeline(pipeline: Pipeline, *, cache: Path | None = None, reporter: Reporter = SILENT) -> PipelineResult:
-    """Runs the stages of a pipeline: extract, heads, finetune, select. Work that is up to date is skipped.
-
-    Args:
-        pipeline: from `read_pipeline`.
-        cache: directory of the banks; default `$FEATUREBANK_CACHE`, or `./cache`.
-        reporter: shows the progress.
-
-    Raises:
-        FeatureBankError: a stage failed; the results of earlier stages are saved.
-    """
-    (variant,) = run_variants([Variant("", pipeline)], cache=cache, reporter=reporter)
-    return variant.result
-
-
-def run_variants(
+def run_all(
     variants: Sequence[Variant], *, cache: Path | None = None, reporter: Reporter = SILENT
 ) -> Iterator[VariantResult]:
-    """Runs variants one after another like `run_pipeline`, and yields the result of each as soon as it is finished.
-
-    Args:
-        variants: from `read_variants`.
-        cache: see `run_pipeline`.
-        reporter: shows the progress, and the start of each variant.
-
-    Raises:
-        ConfigError: several variants have invalid options, grids, datasets or networks; raised before any starts.
-        FeatureBankError: one variant is invalid, or a stage failed; earlier results are saved.
-    """
+    """Runs variants one after another, and yields the result of each; see `featurebank.run_variants`."""
     for number, (variant, inputs) in enumerate(
         zip(variants, load_inputs(variants, load_dataset_of, _network), strict=True), 1
     ):
@@ -114,14 +89,14 @@ def _run(
         begin = best_start(bank, runs, reporter) if start == "best" else start
         tuned = run_finetune(begin, pipeline.finetune, bank=bank, reporter=reporter)
         runs = ranked([*runs, tuned])
-    chosen = select(runs)
+    chosen = choose_run(runs)
     result = PipelineResult(extraction, runs, chosen, tuned)
     return _with_test_metrics(result, reporter) if test else result
 
 
 def _with_test_metrics(result: PipelineResult, reporter: Reporter) -> PipelineResult:
     """Returns a result with the test metrics of its selected run."""
-    chosen = evaluate_test(result.extraction.bank, result.chosen, reporter=reporter)
+    chosen = open_test(result.extraction.bank, result.chosen, reporter=reporter)
     runs = [chosen if run.run == chosen.run else run for run in result.runs]
     return replace(result, runs=runs, chosen=chosen)
 
@@ -133,7 +108,7 @@ def open_test_once(
 
     Args:
         variants: the variants that were run.
-        results: their results from `run_variants`.
+        results: their results from `run_all`.
         reporter: receives a warning if these images were tested before.
 
     Returns:
@@ -167,7 +142,7 @@ def load_inputs(
     """Returns the images and the network of each variant; equal datasets are loaded once.
 
     Args:
-        variants: from `read_variants`.
+        variants: from `variants_from_file`.
         load_images: loads the images of a section, and caches them in a dict for equal sections.
         load_network: loads the network of a section.
 

@@ -23,26 +23,9 @@ class Variant:
     pipeline: Pipeline
 
 
-def read_variants(path: str | Path, overrides: Iterable[str] = (), only: Iterable[str] = ()) -> list[Variant]:
-    """Reads a pipeline file, with or without variants.
-
-    A `[[variant]]` has a `name` and any of the sections. Its keys override those of the file. `false` removes a section
-    or key of the file: `finetune = false`, `dataset.classes = false`.
-
-    Args:
-        path: the TOML file.
-        overrides: see `read_pipeline`. They change the sections of the file, which variants override;
-            "VARIANT.SECTION.KEY=VALUE" changes a value of one variant.
-        only: the names of the variants to read; empty for all.
-
-    Returns:
-        The variants in the order of the file; if it has none, one without a name.
-
-    Raises:
-        UnknownNameError: there is no variant of a name in `only`.
-        ConfigError: the file cannot be read or is invalid; the message has every problem.
-    """
-    _, value = read_toml(Path(path), "pipeline file")
+def variants_from_file(path: Path, overrides: Iterable[str] = (), only: Iterable[str] = ()) -> list[Variant]:
+    """Reads a pipeline file, with or without variants; see `featurebank.read_variants`."""
+    _, value = read_toml(path, "pipeline file")
     blocks = value.pop("variant", None)
     problems = [] if blocks is None else list(_wrong_blocks(blocks))
     if problems:
@@ -51,7 +34,7 @@ def read_variants(path: str | Path, overrides: Iterable[str] = (), only: Iterabl
     for text in overrides:
         _override(value, own, text)
     pipelines = [
-        parse_pipeline(_merged(value, {name: v for name, v in block.items() if name != "name"}), Path(path).parent)
+        parse_pipeline(_merged(value, {name: v for name, v in block.items() if name != "name"}), path.parent)
         for block in own
     ]
     if problems := list(_problem_texts(own, [part if isinstance(part, list) else [] for part in pipelines])):

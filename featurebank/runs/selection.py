@@ -28,31 +28,14 @@ from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, every
 
 
-def select(
-    runs: Iterable[RunRecord], *, folds: int | None = None, one_se: bool = False, rule: str = "best",
-    metric: Metric = ACCURACY,
-) -> RunRecord:  # fmt: skip
-    """Returns the run to go on with, by validation alone; the test split plays no part in it.
-
-    It is the best run of the first specification of the leaderboard. Where that was judged on folds, it is the run of
-    the same specification on the bank's own split, if there is one: it was trained on all of the training images.
-
-    Args:
-        runs: of one bank.
-        folds: the protocol; default: that of the latest grid, 1 is the bank's own split.
-        one_se: take the simplest specification within one standard error of the best: short for `rule="one-se"`.
-        rule: which specification is taken, one of `featurebank.runs.ranking.RULES`.
-        metric: what specifications are ranked by.
-
-    Raises:
-        HeadError: there is no run, none of this protocol, or all of them failed.
-        UnknownNameError: there is no such rule.
-    """
+def choose_run(
+    runs: Iterable[RunRecord], *, folds: int | None = None, rule: str = "best", metric: Metric = ACCURACY
+) -> RunRecord:
+    """Returns the run to go on with, by validation alone; see `featurebank.select`."""
     runs_list = list(runs)
     if not runs_list:
         message = "there is no run to choose from: train some with 'featurebank heads --grid'"
         raise HeadError(message)
-    rule = "one-se" if one_se else rule
     if rule not in RULES:
         raise unknown_name("rule of selection", rule, RULES)
     groups = Ranking(runs_list, folds=latest_folds(runs_list) if folds is None else folds, metric=metric).top()
@@ -67,7 +50,7 @@ def select(
 
 
 def find_run(bank: Bank, name: str = "best") -> RunRecord:
-    """Returns a run of a bank: "best" is what `select` chooses, else the beginning of its id.
+    """Returns a run of a bank: "best" is what `choose_run` chooses, else the beginning of its id.
 
     Raises:
         UnknownNameError: no run's id begins like this.
@@ -76,7 +59,7 @@ def find_run(bank: Bank, name: str = "best") -> RunRecord:
     """
     runs = load_runs(bank)
     if name == "best":
-        return select(runs)
+        return choose_run(runs)
     matches = [run for run in runs if name and run.run.startswith(name)]
     if not matches:
         known = ["best", *(run.run for run in runs)]
@@ -101,42 +84,16 @@ def _nothing(runs: list[RunRecord], folds: int | None) -> HeadError:
     return HeadError(f"{every(len(failed), 'run')} failed; the first: {failed[0].spec}: {failed[0].failure}")
 
 
-def leaderboard(bank: Bank, *, folds: int | None = None, metric: Metric = ACCURACY) -> Leaderboard:
-    """Returns the runs of a bank as it is now, best first; see `ranked` for the order.
-
-    Args:
-        bank: the bank.
-        folds: the protocol whose runs are wanted; default: that of the latest grid, 1 is the bank's own split.
-        metric: what they are ranked by.
-    """
+def ranked_runs(bank: Bank, *, folds: int | None = None, metric: Metric = ACCURACY) -> Leaderboard:
+    """Returns the runs of a bank as it is now, best first; see `featurebank.leaderboard`."""
     runs = load_runs(bank)
     number = latest_folds(runs) if folds is None else folds
     own = [run for run in runs if run.folds == number]
     return Leaderboard(ranked(own, folds=number, metric=metric), folds=number, metric=metric)
 
 
-def evaluate_test(bank: Bank, run: RunRecord, *, reporter: Reporter = SILENT) -> RunRecord:
-    """Opens the test split for a chosen run: scores it with intervals and records the result with its date.
-
-    A run that was tested before, by this call or an earlier one, keeps its result; the split is not opened again.
-
-    Args:
-        bank: the bank that the run was trained on.
-        run: what `select` returned.
-        reporter: is warned where some of the images were opened for other runs before, whatever bank, split or name
-            they had then; see `featurebank.runs.openings`.
-
-    Returns:
-        The run with `metrics["test"]`, which hold `opened_before`: how many times some of the images were opened for
-        other runs before, and `images_opened_before`: how many of them.
-
-    Raises:
-        DatasetError: the bank has no test images.
-        HeadError: the head failed, belongs to another bank, was trained on folds alone, or cannot be trained again
-            where its weights were not kept; the model of a fine-tune is gone.
-        DatasetError: of a fine-tune, test images have gone or changed.
-        DiskFullError: no space is left for the record; nothing was opened.
-    """
+def open_test(bank: Bank, run: RunRecord, *, reporter: Reporter = SILENT) -> RunRecord:
+    """Opens the test split for a chosen run; see `featurebank.evaluate_test`."""
     known = load_runs(bank)
     run = next((other for other in known if other.run == run.run and other.tested), run)
     if "test" in run.metrics:

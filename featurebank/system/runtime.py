@@ -25,18 +25,8 @@ _UNITS = ("", "K", "M", "G", "T")
 _LEAST_BYTES = 10**6
 
 
-def set_threads(count: int | None) -> None:
-    """Sets how many threads featurebank uses in this process; None means one for each usable core.
-
-    Raises:
-        ConfigError: the count is below 1.
-
-    Example:
-        >>> set_threads(2)
-        >>> threads()
-        2
-        >>> set_threads(None)  # all usable cores
-    """
+def limit_threads(count: int | None) -> None:
+    """Sets how many threads featurebank uses in this process; see `featurebank.set_threads`."""
     global _threads  # noqa: PLW0603 - the setting belongs to the process, as its cores do
     if count is not None and count < 1:
         message = f"--threads is {count}: expected 1 or more; leave it out to use every core"
@@ -57,21 +47,8 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
 
 
-def set_ram(limit: int | str | None) -> None:
-    """Sets how many bytes of features featurebank may hold in memory at once; None means half of the usable memory.
-
-    Args:
-        limit: bytes, or a text like "8GB", "500 MB" or "2e9".
-
-    Raises:
-        ConfigError: the limit is not a number of bytes, or is below a megabyte.
-
-    Example:
-        >>> set_ram("8GB")
-        >>> ram_limit()
-        8000000000
-        >>> set_ram(None)  # half of the usable memory
-    """
+def limit_ram(limit: int | str | None) -> None:
+    """Sets how many bytes of features may be in memory at once; see `featurebank.set_ram`."""
     global _ram_limit  # noqa: PLW0603 - as for threads
     _ram_limit = None if limit is None else parse_bytes(limit, "--ram")
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from featurebank.backbone import list_backbones, load_backbone
+from featurebank import list_backbones, load_backbone
 from featurebank.backbone.families.applications import Application
 from featurebank.errors import ConfigError, UnknownNameError, WeightsError
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import load_backbone
+from featurebank.backbone import Backbone
 from featurebank.backbone.cuts import cut_points
 from featurebank.backbone.preprocess import INSIDE
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.backbone.cuts import cut_points
 from featurebank.backbone.work import multiply_adds
 

@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import pytest
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.backbone.keras_file import check_config, load_keras_file
 from featurebank.backbone.naming import name_function
 from featurebank.errors import ArchiveError, WeightsError

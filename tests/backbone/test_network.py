@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import load_backbone
+from featurebank.backbone import Backbone
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError
 
 pytestmark = pytest.mark.heavy

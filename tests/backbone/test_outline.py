@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import load_backbone
+from featurebank.backbone import Backbone
 from featurebank.backbone.cuts import cut_points
 from featurebank.backbone.outline import DIRECTORY, Outline, check_taps, outline_of
 from featurebank.errors import ConfigError, UnknownNameError

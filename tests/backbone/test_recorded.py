@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from featurebank.backbone import backbone_from_model, load_backbone, load_recorded, recorded_source
+from featurebank import backbone_from_model, load_backbone
+from featurebank.backbone import load_recorded, recorded_source
 from featurebank.backbone.recorded import recorded_batch_norm
 from featurebank.errors import ConfigError, WeightsError
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.backbone.resize import (
     AUTO,
     CROP,

@@ -25,9 +25,9 @@ def bank(make: Callable[..., Path]) -> Bank:
 
 @pytest.fixture
 def small_ram() -> Iterator[None]:
-    runtime.set_ram("1MB")
+    runtime.limit_ram("1MB")
     yield
-    runtime.set_ram(None)
+    runtime.limit_ram(None)
 
 
 @pytest.mark.parametrize("split", [None, *SPLITS])

@@ -12,15 +12,8 @@ from typing import Any
 
 import pytest
 
-from featurebank.bank.catalog import (
-    bank_directories,
-    bank_path,
-    find_bank,
-    list_banks,
-    locate_bank,
-    recipe_differences,
-    remove_bank,
-)
+from featurebank import find_bank, list_banks
+from featurebank.bank.catalog import bank_directories, bank_path, locate_bank, recipe_differences, remove_bank
 from featurebank.bank.locks.writer_lock import WriterLock
 from featurebank.bank.manifest import MANIFEST, load_manifest
 from featurebank.errors import BankLockedError, BankNotFoundError, ConfigError, UnknownNameError

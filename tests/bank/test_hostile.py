@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurebank.bank.catalog import find_bank_path, list_banks, remove_bank
+from featurebank import list_banks
+from featurebank.bank.catalog import find_bank_path, remove_bank
 from featurebank.bank.items import Items
 from featurebank.bank.maintenance.garbage import collect, plan_gc
 from featurebank.bank.maintenance.merge import merge_banks

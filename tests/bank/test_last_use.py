@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from featurebank.bank import Bank, find_bank, list_banks
+from featurebank import find_bank, list_banks
+from featurebank.bank import Bank
 from featurebank.bank.catalog import remove_bank
 from featurebank.bank.last_use import DIRECTORY, last_use, note_use
 from featurebank.bank.maintenance.verify import verify_beside

@@ -12,15 +12,14 @@ from typing import Any
 
 import pytest
 
+from featurebank import leaderboard, select, train_heads
 from featurebank.bank import Bank
 from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.run_record import check_run_record
 from featurebank.cli import main
 from featurebank.errors import BankDamagedError, HeadError
-from featurebank.grid import train_heads
 from featurebank.runs.leaderboard import run_rows
 from featurebank.runs.run import load_runs, read_run
-from featurebank.runs.selection import leaderboard, select
 from featurebank.system.sealed_json import read_sealed, write_sealed
 
 OTHERS: list[Any] = [

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featurebank import evaluate_test, select
 from featurebank.bank.items import Items
 from featurebank.bank.maintenance.garbage import collect
 from featurebank.bank.maintenance.verify import verify_bank
@@ -15,7 +16,6 @@ from featurebank.bank.manifest import FORMAT_VERSION, load_manifest
 from featurebank.bank.reader import SPLITS, Bank
 from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.runs.run import load_runs
-from featurebank.runs.selection import evaluate_test, select
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 VERSIONS = range(1, FORMAT_VERSION + 1)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from featurebank import set_ram, set_threads
 from featurebank.cli import main
-from featurebank.system.runtime import set_ram, set_threads
 
 
 @pytest.fixture

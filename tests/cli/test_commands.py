@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from featurebank import set_ram, set_threads
 from featurebank.cli import main
-from featurebank.system.runtime import set_ram, set_threads
 
 pytestmark = pytest.mark.heavy
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from click.shell_completion import ShellComplete
 
-from featurebank.backbone import list_backbones
+from featurebank import list_backbones, list_datasets
 from featurebank.cli import group
-from featurebank.dataset import list_datasets
 from featurebank.heads.catalog import HEADS
 
 

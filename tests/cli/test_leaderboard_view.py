@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
+from featurebank import evaluate_test, leaderboard, train_heads
 from featurebank.bank import Bank
 from featurebank.cli import tables
-from featurebank.grid import train_heads
 from featurebank.runs.run import RunRecord
-from featurebank.runs.selection import evaluate_test, leaderboard
 
 pytestmark = pytest.mark.heavy
 

@@ -10,15 +10,15 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import click
 import pytest
 
-from featurebank.backbone import BackboneOptions, load_backbone
+from featurebank import export, extract, inspect_dataset, load_backbone, load_dataset, train_heads
+from featurebank.backbone import BackboneOptions
 from featurebank.cli import group
-from featurebank.dataset import DatasetOptions, load_dataset
-from featurebank.extraction import ExtractOptions, extract
+from featurebank.dataset import DatasetOptions
+from featurebank.extraction import ExtractOptions
 from featurebank.finetuning import FinetuneOptions
-from featurebank.grafting import export
 from featurebank.grafting.export_stage import ExportOptions
-from featurebank.grid import GridOptions, train_heads
-from featurebank.inspection.stage import InspectOptions, inspect_dataset
+from featurebank.grid import GridOptions
+from featurebank.inspection.stage import InspectOptions
 from featurebank.system.options import StageOptions
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from featurebank import train_heads
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, event, row_keys
-from featurebank.grid import train_heads
 from featurebank.system import digest
 
 RECIPE = {

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from featurebank.dataset import list_datasets, load_dataset
+from featurebank import list_datasets, load_dataset
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError
 
 

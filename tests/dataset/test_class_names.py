@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from featurebank.dataset import class_names, load_dataset
+from featurebank import load_dataset
+from featurebank.dataset import class_names
 from featurebank.dataset.class_names import in_order, look_alikes, on_a_scale
 from featurebank.dataset.core import Contents, Dataset
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.class_names import in_order
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 from featurebank.system import digest

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.core import Contents, Dataset
 from featurebank.dataset.fingerprint import digest_all, reason
 from featurebank.system import runtime

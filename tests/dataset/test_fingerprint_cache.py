@@ -20,7 +20,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from featurebank.dataset import Dataset, fingerprint_cache, load_dataset
+from featurebank import load_dataset
+from featurebank.dataset import Dataset, fingerprint_cache
 from featurebank.dataset.fingerprint import Stamp
 from featurebank.dataset.fingerprint_cache import digest_changed, stamp_of
 from featurebank.dataset.sources.folder import Files
@@ -344,7 +345,8 @@ PROCESS = """
 import sys
 from pathlib import Path
 from featurebank.system import digest
-from featurebank.dataset import load_dataset, fingerprint_cache
+from featurebank import load_dataset
+from featurebank.dataset import fingerprint_cache
 fingerprint_cache.SETTLED_NS = 0
 root, place = map(Path, sys.argv[1:])
 for number in range(40):

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featurebank.dataset import DatasetOptions, load_dataset
+from featurebank import load_dataset
+from featurebank.dataset import DatasetOptions
 from featurebank.errors import ConfigError, DatasetError
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.splits import SPLITS, TEST, TRAIN, VAL, assign, check_fractions, uniform
 from featurebank.errors import ConfigError
 from featurebank.system import digest

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.core import Contents
 from featurebank.dataset.subset import Subset, numbers, select_subset
 from featurebank.errors import ConfigError, UnknownNameError

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featurebank.backbone import Backbone, list_backbones, load_backbone
+from featurebank import list_backbones, load_backbone
+from featurebank.backbone import Backbone
 from featurebank.dataset.decoding.decode import decode
 from featurebank.engine.catalog import load_engine
 from tests.conftest import ROOT

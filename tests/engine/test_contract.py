@@ -9,7 +9,8 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import load_backbone
+from featurebank.backbone import Backbone
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.table import ENGINES
 from featurebank.errors import ConfigError, EngineError, UnknownNameError
@@ -21,9 +22,9 @@ pytestmark = pytest.mark.heavy
 LOAD = """
 import sys, time
 import numpy as np
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.engine.catalog import load_engine
-from featurebank.system.runtime import set_threads
+from featurebank import set_threads
 set_threads(1)
 backbone = load_backbone("efficientnet_lite0", weights="random:0", image_size=96)
 engine = load_engine(sys.argv[1], backbone, ["pooled"], batch_size=8)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featurebank import load_dataset
 from featurebank.backbone import Backbone
-from featurebank.dataset import Dataset, load_dataset
+from featurebank.dataset import Dataset
 from featurebank.engine.feed import Bad, Batch, Prepared, feed
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.engine.folding import folded_values
 from featurebank.system.runtime import import_tensorflow
 from tests.engine.conftest import difference, images

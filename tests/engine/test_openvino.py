@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import load_backbone
+from featurebank.backbone import Backbone
 from featurebank.engine import openvino
 from featurebank.engine.catalog import load_engine
 from featurebank.engine.converted import DIRECTORY
@@ -33,7 +34,7 @@ import sys
 from pathlib import Path
 from typing import Any
 import numpy as np
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.engine.catalog import load_engine
 backbone = load_backbone("efficientnet_lite0", weights="random:0", image_size=32)
 engine = load_engine("auto", backbone, ["pooled", "map:max"], batch_size=4, cache=Path(sys.argv[1]))

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from featurebank import load_dataset
 from featurebank.backbone import Backbone
-from featurebank.dataset import Dataset, load_dataset
+from featurebank.dataset import Dataset
 from featurebank.errors import ConfigError, DatasetError
 from featurebank.extraction import ExtractOptions, run_extraction
 from featurebank.extraction.bad_images import FEW, IN_A_ROW, BadImages

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from immediate import Immediate
 
-from featurebank.backbone import Backbone, backbone_from_model, load_backbone
+from featurebank import backbone_from_model, extract, load_backbone, load_dataset
+from featurebank.backbone import Backbone
 from featurebank.backbone.cuts import CutPoint, cut_points
-from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError, UnknownNameError
-from featurebank.extraction import Extraction, ExtractOptions, extract, run_extraction, run_extractions
+from featurebank.extraction import Extraction, ExtractOptions, run_extraction, run_extractions
 from featurebank.extraction.estimate import estimate_extractions
 from featurebank.extraction.transformer import FeatureBank
 from featurebank.system.progress import Reporter

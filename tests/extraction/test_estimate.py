@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from immediate import Immediate
 
+from featurebank import load_dataset
 from featurebank.backbone import Backbone
-from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError
 from featurebank.extraction import ExtractOptions, run_extraction
 from featurebank.extraction import estimate as module

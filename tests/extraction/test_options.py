@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone, set_ram, set_threads
 from featurebank.errors import RamLimitError
 from featurebank.extraction import ExtractOptions
-from featurebank.system.runtime import set_ram, set_threads
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from immediate import Immediate
 from PIL import Image
 
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import load_backbone, load_dataset
+from featurebank.backbone import Backbone
 from featurebank.bank.manifest import Manifest, load_manifest
-from featurebank.dataset import Dataset, load_dataset
+from featurebank.dataset import Dataset
 from featurebank.errors import BankNotFoundError, ConfigError
 from featurebank.extraction import Extraction, ExtractOptions, run_extraction, run_extractions
 from featurebank.extraction.cut_budget import row_bytes

@@ -11,10 +11,10 @@ from typing import Any
 import filelock
 import pytest
 
+from featurebank import extract, load_dataset
 from featurebank.backbone import Backbone
-from featurebank.dataset import load_dataset
 from featurebank.errors import BankReadOnlyError
-from featurebank.extraction import ExtractOptions, extract, run_extraction
+from featurebank.extraction import ExtractOptions, run_extraction
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.backbone import Backbone, backbone_from_model, load_backbone
+from featurebank import backbone_from_model, extract, load_backbone, load_dataset
+from featurebank.backbone import Backbone
 from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.reader import Bank
 from featurebank.bank.shard import write_shard
-from featurebank.dataset import load_dataset
-from featurebank.extraction import extract
 from featurebank.extraction.recompute import check_recomputed_rows
 
 pytestmark = pytest.mark.heavy

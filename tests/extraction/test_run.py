@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from immediate import Immediate
 
+from featurebank import load_dataset
 from featurebank.backbone import Backbone
 from featurebank.bank.manifest import load_manifest
-from featurebank.dataset import load_dataset
 from featurebank.errors import FeatureRangeError, RamLimitError
 from featurebank.extraction import Extraction, ExtractOptions, run_extraction
 from featurebank.system.progress import Reporter

@@ -16,12 +16,11 @@ import pytest
 from finetunes import Said
 from immediate import Immediate
 
-from featurebank.backbone import Backbone, load_backbone
-from featurebank.bank.catalog import find_bank, list_banks
+from featurebank import extract, find_bank, list_banks, load_backbone, load_dataset
+from featurebank.backbone import Backbone
 from featurebank.bank.manifest import MANIFEST
 from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter
-from featurebank.dataset import load_dataset
 from featurebank.dataset.sources.folder import Files
 from featurebank.errors import (
     BankDamagedError,
@@ -30,7 +29,7 @@ from featurebank.errors import (
     FeatureRangeError,
     UnknownNameError,
 )
-from featurebank.extraction import Extraction, ExtractOptions, extract, run_extraction
+from featurebank.extraction import Extraction, ExtractOptions, run_extraction
 from featurebank.system.progress import Advance, Reporter
 
 pytestmark = pytest.mark.heavy
@@ -164,8 +163,8 @@ def test_a_part_of_a_dataset_has_a_bank_of_its_own(pixels: Any, photos: Path, li
 def test_second_run_imports_no_tensorflow(run: Callable[..., Extraction], pixels: Any, photos: Path) -> None:
     cache = run().bank.path.parent
     code = (
-        "import sys; from featurebank.backbone import load_backbone; from featurebank.dataset import load_dataset; "
-        "from featurebank.extraction import extract; "
+        "import sys; from featurebank import load_backbone; from featurebank import load_dataset; "
+        "from featurebank import extract; "
         f"dataset = load_dataset({str(photos)!r}); "
         "backbone = load_backbone('efficientnet_lite0', weights='random:0', image_size=32); "
         f"bank = extract(dataset, backbone, cache={str(cache)!r}); bank.features(); "
@@ -438,7 +437,7 @@ def test_unknown_layer_leaves_the_bank_as_it_was(run: Callable[..., Extraction],
 
 
 def test_another_recipe_is_another_bank(pixels: Any, photos: Path, lite: Backbone, tmp_path: Path) -> None:
-    from featurebank.backbone import load_backbone
+    from featurebank import load_backbone
 
     dataset = load_dataset(str(photos))
     others = [

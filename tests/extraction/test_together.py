@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import load_backbone, load_dataset
+from featurebank.backbone import Backbone
 from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.reader import Bank
-from featurebank.dataset import Dataset, load_dataset
+from featurebank.dataset import Dataset
 from featurebank.errors import ConfigError
 from featurebank.extraction import Extraction, ExtractOptions, run_extraction, run_extractions
 from featurebank.system.progress import Reporter

@@ -18,8 +18,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 import featurebank as fb
+from featurebank import load_dataset
 from featurebank.backbone import Backbone
-from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError, DatasetError, FeatureBankError, UnknownNameError
 
 pytestmark = pytest.mark.heavy

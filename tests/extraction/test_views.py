@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featurebank import load_dataset
 from featurebank.augment import Augmentation, augment
 from featurebank.backbone import Backbone
 from featurebank.bank.reader import Bank
-from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError
 from featurebank.extraction import Extraction, ExtractOptions, run_extraction
 

@@ -8,13 +8,10 @@ from typing import Any
 import pytest
 from finetunes import Said, save_photos
 
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import extract, graft, load_backbone, load_dataset, train_heads
+from featurebank.backbone import Backbone
 from featurebank.bank import Bank
-from featurebank.dataset import load_dataset
-from featurebank.extraction import extract
 from featurebank.extraction.source_images import SourceImages
-from featurebank.grafting import graft
-from featurebank.grid import train_heads
 from featurebank.runs.run import RunRecord
 
 

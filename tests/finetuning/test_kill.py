@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featurebank import load_model
 from featurebank.bank import Bank
-from featurebank.grafting import load_model
 from featurebank.runs.finetuned import finetuned_model
 from featurebank.runs.run import RunRecord, read_run
 

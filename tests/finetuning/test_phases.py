@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from finetunes import options
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.errors import ConfigError, UnknownNameError
 from featurebank.finetuning.phases import describe, describe_batch_norm, plan_phases, unfreeze
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from finetunes import options
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.extraction.source_images import SourceImages
 from featurebank.finetuning.phases import plan_phases
 from featurebank.finetuning.program import TrainedModel, phase_step

@@ -12,18 +12,16 @@ import pytest
 from finetunes import Said
 
 import featurebank as fb
+from featurebank import finetune, load_model, train_heads
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import NAME as CLAIMS
 from featurebank.errors import ConfigError, DatasetError, HeadError, WeightsError
 from featurebank.extraction.source_images import SourceImages
-from featurebank.finetuning import finetune
 from featurebank.finetuning.checkpoint import Checkpoint
 from featurebank.finetuning.input_scaling import channel_moments, normalized
 from featurebank.finetuning.program import TrainedModel
 from featurebank.finetuning.task import predict_rows
-from featurebank.grafting import load_model
-from featurebank.grid import train_heads
 from featurebank.runs.finetuned import finetuned_model
 from featurebank.runs.run import RunRecord, load_runs, read_run
 from featurebank.system.progress import Reporter

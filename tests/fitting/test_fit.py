@@ -16,7 +16,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestCentroid
 
-from featurebank import metrics
+from featurebank import make_head, metrics
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, UnknownNameError
 from featurebank.fitting import scoring
@@ -24,7 +24,6 @@ from featurebank.fitting.data import TrainingData
 from featurebank.fitting.fit import Fitted, fit_heads
 from featurebank.fitting.scoring import align
 from featurebank.fitting.spec import HeadSpec
-from featurebank.heads.catalog import make_head
 from featurebank.metrics import unpack
 
 pytestmark = pytest.mark.heavy
@@ -296,7 +295,7 @@ def test_an_interrupted_grid_ends_after_the_head_that_is_fitted(make_bank: Calla
 def test_exact_heads_import_no_tensorflow(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank()
     code = (
-        "import sys, pathlib; from featurebank.bank.reader import open_bank; from featurebank.fitting.fit import *; "
+        "import sys, pathlib; from featurebank import open_bank; from featurebank.fitting.fit import *; "
         "from featurebank.fitting.data import TrainingData; "
         f"data = TrainingData.of(open_bank(pathlib.Path({str(bank.path)!r})), 'pooled'); failures = []; "
         f"fit_heads([(HeadSpec(k, p), 0) for k, p in {GRID!r}], data, lambda _, f: failures.append(f.failure)); "

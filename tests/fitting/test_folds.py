@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from featurebank import train_heads
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import DatasetError, UnknownNameError
 from featurebank.fitting.folds import Fold, FoldedImages, assign_folds, check_folds
-from featurebank.grid import train_heads
 from featurebank.system.progress import Reporter
 
 pytestmark = pytest.mark.heavy

@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import extract, load_backbone, load_dataset, train_heads
+from featurebank.backbone import Backbone
 from featurebank.bank import Bank
-from featurebank.dataset import load_dataset
-from featurebank.extraction import extract
-from featurebank.grid import train_heads
 from featurebank.runs.run import RunRecord
 
 TAPS = ["pooled", "map", "block2b_add:max", "block6d_add"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.grafting.converters import for_inference, quiet
 from featurebank.grafting.formats import FORMATS
 

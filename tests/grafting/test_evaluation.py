@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featurebank import evaluate, export, load_dataset, load_model, predict, train_heads
 from featurebank.bank import Bank
-from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError, DatasetError
-from featurebank.grafting import evaluate, export, load_model, predict
 from featurebank.grafting.formats import FORMATS
 from featurebank.grafting.prediction import LoadedModel
-from featurebank.grid import train_heads
 from featurebank.runs.run import RunRecord
 from featurebank.statistics import proportion_interval
 

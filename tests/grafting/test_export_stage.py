@@ -16,14 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featurebank import export, graft, load_model, make_head, train_heads
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, FormatVersionError, HeadError, MissingDependencyError
-from featurebank.grafting import export, graft, load_model
 from featurebank.grafting.formats import FORMATS, KerasFormat
 from featurebank.grafting.metadata import MEMBER
-from featurebank.grid import train_heads
-from featurebank.heads.catalog import make_head
 from featurebank.runs.run import RunRecord, load_runs
 from featurebank.system.runtime import import_tensorflow
 

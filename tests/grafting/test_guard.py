@@ -14,13 +14,12 @@ import numpy as np
 import onnx
 import pytest
 
+from featurebank import export, load_model, train_heads
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import FeatureBankError
-from featurebank.grafting import export, load_model
 from featurebank.grafting.formats import FORMATS
 from featurebank.grafting.metadata import MEMBER
-from featurebank.grid import train_heads
 from featurebank.system.archive import FREE_BYTES
 from featurebank.system.runtime import import_tensorflow
 

@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import export, extract, graft, load_backbone, load_dataset, load_model, predict, train_heads
+from featurebank.backbone import Backbone
 from featurebank.backbone.resize import RULES
 from featurebank.bank import Bank
-from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError, DatasetError
-from featurebank.extraction import extract
 from featurebank.extraction.recompute import check_recomputed_rows
 from featurebank.extraction.source_images import SourceImages
-from featurebank.grafting import Prediction, export, graft, load_model, predict
+from featurebank.grafting import Prediction
 from featurebank.grafting.prediction import LoadedModel
-from featurebank.grid import train_heads
 from featurebank.runs.run import RunRecord
 
 pytestmark = pytest.mark.heavy

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from featurebank import export, load_model, predict
 from featurebank.backbone.resize import AUTO, RULES, resize_image
 from featurebank.errors import ConfigError
-from featurebank.grafting import export, load_model, predict
 from featurebank.grafting.formats import FORMATS
 from featurebank.grafting.resizing import with_resize
 from featurebank.grafting.serving import how_to_load
@@ -60,7 +60,7 @@ def test_a_model_resizes_as_pillow_does(rule: str) -> None:
 
 @pytest.fixture(scope="module")
 def run(bank: Any) -> RunRecord:
-    from featurebank.grid import train_heads
+    from featurebank import train_heads
 
     return train_heads(bank, [{"kind": "softmax", "epochs": 5}])[0]
 

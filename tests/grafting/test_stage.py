@@ -12,17 +12,23 @@ import numpy as np
 import pytest
 from grids import Listener
 
-from featurebank.backbone import Backbone, backbone_from_model, load_backbone
+from featurebank import (
+    backbone_from_model,
+    extract,
+    graft,
+    load_backbone,
+    load_dataset,
+    make_head,
+    open_bank,
+    train_heads,
+)
+from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import load_recorded
-from featurebank.bank import Bank, open_bank
-from featurebank.dataset import load_dataset
+from featurebank.bank import Bank
 from featurebank.errors import ConfigError, DatasetError, HeadError, WeightsError
-from featurebank.extraction import extract
-from featurebank.grafting import JoinedModel, graft
+from featurebank.grafting import JoinedModel
 from featurebank.grafting.proof import tolerance_of
 from featurebank.grafting.stage import best_in_layers
-from featurebank.grid import train_heads
-from featurebank.heads.catalog import make_head
 from featurebank.runs.run import FINETUNE, RunRecord, read_run
 from featurebank.system.progress import Reporter
 

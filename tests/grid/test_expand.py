@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from grids import ROOT, Listener, save_features
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone, make_head, train_heads
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError
 from featurebank.fitting.data import TrainingData
 from featurebank.fitting.spec import HeadSpec
-from featurebank.grid import default_tap, expand, read_grid, train_heads
+from featurebank.grid import default_tap, expand, read_grid
 from featurebank.grid.jobs import job
 from featurebank.grid.time_budget import make_pieces
-from featurebank.heads.catalog import HEADS, kind_of, make_head
+from featurebank.heads.catalog import HEADS, kind_of
 from featurebank.heads.needs import VECTORS
 from featurebank.heads.neural import softmax
 

@@ -21,8 +21,9 @@ import json, sys
 from pathlib import Path
 import psutil
 from featurebank.bank import Bank
-from featurebank.grid import journal, train_heads
-from featurebank.system.runtime import set_threads
+from featurebank import train_heads
+from featurebank.grid import journal
+from featurebank import set_threads
 
 process, sizes = psutil.Process(), []
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from grids import kept, logged, records, start_partner
 
+from featurebank import train_heads
 from featurebank.bank import Bank
-from featurebank.grid import train_heads
 from featurebank.runs.ranking import ranked
 from featurebank.runs.run import load_runs
 

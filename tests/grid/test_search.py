@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from grids import Listener, kept
 
+from featurebank import train_heads
 from featurebank.bank import Bank
-from featurebank.grid import expand, train_heads
+from featurebank.grid import expand
 from featurebank.grid.jobs import plan
 from featurebank.grid.options import GridOptions
 from featurebank.grid.search import racers, rung_jobs, sample

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from grids import FAST, Listener, kept, records, run_child
 
+from featurebank import train_heads
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import DatasetError, HeadError
-from featurebank.grid import train_heads
 from featurebank.runs.ranking import ranked
 from featurebank.runs.run import RunRecord, load_runs
 from featurebank.system.progress import Reporter

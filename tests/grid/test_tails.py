@@ -11,10 +11,11 @@ import pytest
 import tiny
 from grids import save_features
 
-from featurebank.backbone import Backbone, load_backbone
+from featurebank import load_backbone, train_heads
+from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError
-from featurebank.grid import expand, train_heads
+from featurebank.grid import expand
 from featurebank.runs.run import load_runs
 
 pytestmark = pytest.mark.heavy

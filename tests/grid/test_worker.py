@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from grids import FAST, Listener, kept, records
 
+from featurebank import train_heads
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, DiskFullError, HeadError
-from featurebank.grid import train_heads, worker
+from featurebank.grid import worker
 from featurebank.heads.neural.network import DenseNetwork
 from featurebank.runs.run import RunRecord, load_runs
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.heads.catalog import kind_of, make_head
+from featurebank import make_head
+from featurebank.heads.catalog import kind_of
 from featurebank.heads.needs import VECTORS
 
 FEATURES = 98

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import xgboost
 
+from featurebank import make_head
 from featurebank.errors import HeadError
 from featurebank.heads.boosted import XGBoostHead
-from featurebank.heads.catalog import make_head
 from featurebank.heads.exact.shared import Shared
 from featurebank.system.progress import Reporter, shown_by
 

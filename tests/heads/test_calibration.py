@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurebank import metrics
+from featurebank import make_head, metrics
 from featurebank.errors import ConfigError, HeadError
 from featurebank.heads.base import Head
 from featurebank.heads.calibration import CalibratedHead, at_temperature
-from featurebank.heads.catalog import kind_of, make_head
+from featurebank.heads.catalog import kind_of
 from featurebank.heads.storage.saving import load_head, save_head
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from featurebank import make_head
 from featurebank.errors import ConfigError, UnknownNameError
-from featurebank.heads.catalog import HEADS, kind_of, make_head
+from featurebank.heads.catalog import HEADS, kind_of
 from featurebank.heads.needs import VECTORS
 from featurebank.heads.neural.softmax import SoftmaxHead
 

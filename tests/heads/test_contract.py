@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from featurebank import make_head
 from featurebank.errors import HeadError
-from featurebank.heads.catalog import HEADS, kind_of, make_head
+from featurebank.heads.catalog import HEADS, kind_of
 from featurebank.heads.needs import VECTORS
 from featurebank.heads.storage.saving import load_head, save_head
 

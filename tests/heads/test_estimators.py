@@ -14,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from featurebank import make_head
 from featurebank.errors import HeadError
-from featurebank.heads.catalog import make_head
 from featurebank.heads.estimators import EstimatorHead
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from featurebank.heads.catalog import HEADS, kind_of, make_head
+from featurebank import make_head
+from featurebank.heads.catalog import HEADS, kind_of
 
 MAP = (7, 7, 64)
 

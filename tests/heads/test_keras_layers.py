@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featurebank import make_head
 from featurebank.errors import HeadError
-from featurebank.heads.catalog import HEADS, make_head
+from featurebank.heads.catalog import HEADS
 from featurebank.heads.needs import VECTORS
 from featurebank.system.runtime import import_tensorflow
 from featurebank.training.activations import softmax

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from featurebank import make_head
 from featurebank.errors import UnknownNameError
-from featurebank.heads.catalog import HEADS, kind_of, make_head
+from featurebank.heads.catalog import HEADS, kind_of
 from featurebank.heads.lookup import list_parameters
 
 

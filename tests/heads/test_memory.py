@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featurebank import make_head, train_heads
 from featurebank.bank import Bank
 from featurebank.errors import RamLimitError
 from featurebank.fitting.data import TrainingData
 from featurebank.fitting.fit import Fitted, fit_heads
 from featurebank.fitting.spec import HeadSpec
-from featurebank.grid import train_heads
-from featurebank.heads.catalog import kind_of, make_head
+from featurebank.heads.catalog import kind_of
 from featurebank.heads.exact.closed_form import RidgeHead
 from featurebank.heads.needs import VECTORS
 from featurebank.runs.run import load_runs

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from featurebank.heads.catalog import make_head
+from featurebank import make_head
 
 
 def test_layers(fitted: Any) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from featurebank import inspect_dataset, load_dataset
 from featurebank.bank import Bank
-from featurebank.dataset import Skipped, load_dataset
+from featurebank.dataset import Skipped
 from featurebank.inspection.advice import advise
 from featurebank.inspection.near_duplicates import NearDuplicates
-from featurebank.inspection.stage import Inspection, inspect_dataset
+from featurebank.inspection.stage import Inspection
 from featurebank.inspection.survey import DuplicateList
 
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from featurebank import extract, load_dataset
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
-from featurebank.dataset import Dataset, load_dataset
+from featurebank.dataset import Dataset
 from featurebank.errors import ConfigError
-from featurebank.extraction import extract
 from featurebank.inspection import near_duplicates as near
 from featurebank.inspection.near_duplicates import bank_of, near_duplicates, near_pairs
 from featurebank.inspection.survey import count, survey

@@ -19,11 +19,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from featurebank import inspect_dataset, load_dataset
 from featurebank.augment import Augmentation
 from featurebank.bank import Bank
-from featurebank.dataset import Skipped, load_dataset
+from featurebank.dataset import Skipped
 from featurebank.inspection.page import render_page, write_page
-from featurebank.inspection.stage import Inspection, inspect_dataset
+from featurebank.inspection.stage import Inspection
 from featurebank.inspection.survey import Distribution
 
 pytestmark = pytest.mark.heavy

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featurebank import inspect_dataset, load_dataset
 from featurebank.augment import Augmentation, augment
 from featurebank.backbone.resize import resize_image
 from featurebank.bank import Bank
-from featurebank.dataset import load_dataset
 from featurebank.errors import ConfigError
 from featurebank.inspection.advice import advise
 from featurebank.inspection.near_duplicates import near_pairs
-from featurebank.inspection.stage import Inspection, inspect_dataset
+from featurebank.inspection.stage import Inspection
 
 KEYS = {
     "dataset", "images", "classes", "splits", "counts", "sizes", "aspect_ratios", "formats", "modes", "rotated",

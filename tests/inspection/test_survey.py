@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from featurebank.dataset import Dataset, load_dataset
+from featurebank import load_dataset
+from featurebank.dataset import Dataset
 from featurebank.dataset.decoding.decode import Facts
 from featurebank.errors import BadImageError
 from featurebank.inspection.survey import THUMBNAIL, count, distribution, duplicates, survey, thumbnail

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from featurebank import read_pipeline
 from featurebank.errors import ConfigError
-from featurebank.pipeline.config import read_pipeline
 
 GOOD = '[dataset]\nname = "digits"\n[extract]\nbackbone = "efficientnet_lite0"\n'
 

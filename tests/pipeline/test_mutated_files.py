@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from mutated import GRIDS, PIPELINES, mutated
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone, read_variants
 from featurebank.bank import Bank
 from featurebank.errors import FeatureBankError
 from featurebank.extraction.cut_budget import named_taps
 from featurebank.grid import expand, read_grid
-from featurebank.pipeline.variants import read_variants
 
 pytestmark = pytest.mark.heavy
 

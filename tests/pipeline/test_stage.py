@@ -91,17 +91,17 @@ def test_a_dry_run_plans_and_does_nothing(tmp_path: Path, cache: Path, first: An
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_pipeline_file_is_valid(path: Path) -> None:
+    from featurebank import read_variants
     from featurebank.grid import read_grid
-    from featurebank.pipeline.variants import read_variants
 
     for variant in read_variants(path):
         assert read_grid(variant.pipeline.heads.grid)
 
 
 def test_a_plan_reads_unchanged_files_once(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from featurebank import read_variants
     from featurebank.dataset.sources.folder import Files
     from featurebank.pipeline import plan_variants
-    from featurebank.pipeline.variants import read_variants
 
     monkeypatch.setattr("featurebank.dataset.fingerprint_cache.SETTLED_NS", 0)
     time.sleep(0.03)  # longer than a kernel's clock stands still
@@ -112,9 +112,9 @@ def test_a_plan_reads_unchanged_files_once(photos: Path, tmp_path: Path, monkeyp
 
 
 def test_a_budget_among_the_taps(photos: Path, tmp_path: Path) -> None:
+    from featurebank import read_variants, run_pipeline
     from featurebank.errors import ConfigError
-    from featurebank.pipeline import plan_variants, run_pipeline
-    from featurebank.pipeline.variants import read_variants
+    from featurebank.pipeline import plan_variants
 
     (tmp_path / "ridge.toml").write_text('[[head]]\nkind = "ridge"\n')
     chosen = [f"dataset.name={str(photos)!r}", f"heads.grid={str(tmp_path / 'ridge.toml')!r}", "extract.image_size=32"]
@@ -133,8 +133,7 @@ def test_a_budget_among_the_taps(photos: Path, tmp_path: Path) -> None:
 
 def test_variants_train_on_their_own_views(photos: Path, tmp_path: Path, pixels: Any) -> None:
     """They share a bank, but each has runs of its own, and the same ones whatever else was run before."""
-    from featurebank.pipeline import run_variants
-    from featurebank.pipeline.variants import read_variants
+    from featurebank import read_variants, run_variants
 
     (tmp_path / "grid.toml").write_text('[[head]]\nkind = "softmax"\nepochs = 2\n[[head]]\nkind = "ridge"\n')
     file = tmp_path / "views.toml"
@@ -188,8 +187,8 @@ def variants_file(folder: Path, whole: str = "") -> Path:
 
 
 def test_the_test_split_is_opened_for_the_best_variant_alone(tmp_path: Path) -> None:
-    from featurebank.pipeline import open_test_once, run_variants
-    from featurebank.pipeline.variants import read_variants
+    from featurebank import read_variants, run_variants
+    from featurebank.pipeline import open_test_once
 
     path = variants_file(tmp_path)
     variants = read_variants(path)
@@ -205,9 +204,8 @@ def test_the_test_split_is_opened_for_the_best_variant_alone(tmp_path: Path) -> 
 
 
 def test_variants_of_different_images_have_no_best(tmp_path: Path) -> None:
+    from featurebank import read_variants, run_variants
     from featurebank.errors import ConfigError
-    from featurebank.pipeline import run_variants
-    from featurebank.pipeline.variants import read_variants
 
     variants = read_variants(variants_file(tmp_path, "dataset.per_class = 10"))
     with pytest.raises(ConfigError, match=r"'once' for variants with different \[dataset\] sections"):
@@ -215,8 +213,8 @@ def test_variants_of_different_images_have_no_best(tmp_path: Path) -> None:
 
 
 def test_rows_of_one_bank_are_planned_once(tmp_path: Path) -> None:
+    from featurebank import read_variants
     from featurebank.pipeline import plan_variants
-    from featurebank.pipeline.variants import read_variants
 
     path = variants_file(tmp_path, 'extract.views = 2\nextract.augment = "flip"')
     text = path.read_text() + '\n[[variant]]\nname = "again"\nextract.taps = ["pooled", "map"]\n'
@@ -236,8 +234,8 @@ def test_rows_of_one_bank_are_planned_once(tmp_path: Path) -> None:
 def test_a_plan_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
+    from featurebank import read_variants
     from featurebank.pipeline import plan_variants
-    from featurebank.pipeline.variants import read_variants
 
     def no_network(*args: Any) -> None:
         raise AssertionError("a plan opened a connection")

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from featurebank import load_backbone, read_variants, run_variants
 from featurebank.augment import Augmentation
-from featurebank.backbone import Backbone, load_backbone, recorded_source
+from featurebank.backbone import Backbone, recorded_source
 from featurebank.finetuning.phases import plan_phases
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid import read_grid
 from featurebank.grid.expand import expand
-from featurebank.pipeline import VariantResult, run_variants
+from featurebank.pipeline import VariantResult
 from featurebank.pipeline.config import ExtractSection, FinetuneSection, Pipeline
-from featurebank.pipeline.variants import read_variants
 
 pytestmark = pytest.mark.heavy
 

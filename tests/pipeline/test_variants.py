@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from featurebank import read_pipeline, read_variants, run_variants
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError
-from featurebank.pipeline import run_variants
-from featurebank.pipeline.config import read_pipeline
-from featurebank.pipeline.variants import read_variants
 
 BASE = """
 [dataset]

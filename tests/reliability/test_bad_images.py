@@ -17,10 +17,9 @@ import pytest
 from immediate import Immediate
 from PIL import Image
 
+from featurebank import extract, load_dataset
 from featurebank.backbone import Backbone
 from featurebank.bank.reader import Bank
-from featurebank.dataset import load_dataset
-from featurebank.extraction import extract
 
 pytestmark = pytest.mark.heavy
 

@@ -17,11 +17,9 @@ from typing import Any
 
 import pytest
 
-from featurebank.backbone import load_backbone
-from featurebank.bank.catalog import find_bank
+from featurebank import find_bank, load_backbone, load_dataset
 from featurebank.bank.locks.writer_lock import NOTE, WriterLock
 from featurebank.bank.maintenance.verify import verify_bank
-from featurebank.dataset import load_dataset
 from featurebank.errors import BankLockedError
 from featurebank.extraction import ExtractOptions, locate
 from featurebank.system.files import write_json

@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 import pytest
 
+from featurebank import load_dataset
 from featurebank.bank.catalog import remove_bank
 from featurebank.bank.items import Items
 from featurebank.bank.locks import note, writer_lock
@@ -29,7 +30,6 @@ from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.manifest import MANIFEST, load_manifest
 from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter, row_keys
-from featurebank.dataset import load_dataset
 from featurebank.runs.run import load_runs
 
 pytestmark = pytest.mark.heavy

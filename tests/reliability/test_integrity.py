@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featurebank import extract, load_dataset, train_heads
 from featurebank.backbone import Backbone
 from featurebank.backbone.outline import outline_of
 from featurebank.bank.locks.claims import NAME as CLAIMS
@@ -24,13 +25,10 @@ from featurebank.bank.locks.writer_lock import LOCK, NOTE
 from featurebank.bank.maintenance.verify import verify_bank, verify_beside
 from featurebank.bank.manifest import MANIFEST, load_manifest
 from featurebank.bank.reader import Bank
-from featurebank.dataset import load_dataset
 from featurebank.dataset.fingerprint_cache import digest_changed
 from featurebank.engine.converted import path_of, save
 from featurebank.errors import BankError
-from featurebank.extraction import extract
 from featurebank.finetuning.checkpoint import Checkpoint, TrainingState
-from featurebank.grid import train_heads
 from featurebank.runs.openings import record_opening
 from featurebank.runs.run import load_runs
 from featurebank.system.digest import of_file

@@ -13,15 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featurebank.backbone import Backbone, load_backbone
-from featurebank.bank.catalog import list_banks
-from featurebank.dataset import load_dataset
+from featurebank import extract, list_banks, load_backbone, load_dataset, load_model, read_pipeline
+from featurebank.backbone import Backbone
 from featurebank.dataset.unlabelled import unlabelled_images
 from featurebank.errors import BadImageError, FeatureBankError
-from featurebank.extraction import extract
-from featurebank.grafting import load_model
 from featurebank.grid import read_grid
-from featurebank.pipeline.config import read_pipeline
 from featurebank.system import digest
 from featurebank.system.files import open_regular, read_regular
 

@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featurebank import extract, leaderboard, load_dataset, train_heads
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
-from featurebank.dataset import load_dataset
 from featurebank.errors import FeatureBankError
-from featurebank.extraction import extract
-from featurebank.grid import train_heads
 from featurebank.runs.ranking import in_words
 from featurebank.runs.run import load_runs
-from featurebank.runs.selection import leaderboard
 
 
 def names_of(bank: Bank) -> list[str]:

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from grids import Listener
 
+from featurebank import evaluate_test, train_heads
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.reader import SPLITS
 from featurebank.bank.writer import BankWriter
-from featurebank.grid import train_heads
 from featurebank.runs.openings import DIRECTORY, record_opening
 from featurebank.runs.run import RunRecord, load_runs
-from featurebank.runs.selection import evaluate_test
 
 MakeBank = Callable[..., Bank]
 CHEAP: list[dict[str, Any]] = [{"kind": "nearest_mean"}, {"kind": "ridge"}]

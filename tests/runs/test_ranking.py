@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import featurebank
+from featurebank import select
 from featurebank.errors import UnknownNameError
 from featurebank.fitting.folds import Fold
 from featurebank.grid.jobs import Job
@@ -22,7 +23,6 @@ from featurebank.metrics import ACCURACY, METRICS, Metric, scores_with_intervals
 from featurebank.runs.comparison import Entry, entries
 from featurebank.runs.ranking import Group, Ranking, best_of, best_value, latest_folds, ranked, simplest, sort_by
 from featurebank.runs.run import RunRecord
-from featurebank.runs.selection import select
 
 pytestmark = pytest.mark.heavy
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from featurebank import train_heads
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, event, row_keys
 from featurebank.fitting.spec import HeadSpec
-from featurebank.grid import train_heads
 from featurebank.heads.catalog import HEADS, kind_of
 from featurebank.runs.run import RunRecord, belongs, load_runs, run_id
 from featurebank.system import digest

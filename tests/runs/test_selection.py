@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank import metrics
+from featurebank import evaluate_test, leaderboard, metrics, select, train_heads
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import DatasetError, HeadError
-from featurebank.grid import train_heads
 from featurebank.heads.storage.saving import save_head
 from featurebank.runs.run import RunRecord, load_runs
-from featurebank.runs.selection import evaluate_test, leaderboard, select, trained_head
+from featurebank.runs.selection import trained_head
 from featurebank.system import digest
 from featurebank.system.progress import Reporter
 

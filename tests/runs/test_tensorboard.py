@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from featurebank import train_heads
 from featurebank.bank import Bank
 from featurebank.errors import MissingDependencyError
-from featurebank.grid import train_heads
 from featurebank.runs.run import RunRecord
 from featurebank.runs.tensorboard import LiveBoard, write_tensorboard
 

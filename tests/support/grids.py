@@ -83,9 +83,9 @@ CHILD = """
 import contextlib, os, signal, sys
 from pathlib import Path
 from featurebank.bank import Bank
-from featurebank.grid import train_heads
+from featurebank import train_heads
 from featurebank.system.progress import Reporter
-from featurebank.system.runtime import set_threads
+from featurebank import set_threads
 
 class Deadly(Reporter):
     @contextlib.contextmanager
@@ -115,9 +115,10 @@ PARTNER = """
 import json, os, sys, time
 from pathlib import Path
 from featurebank.bank import Bank
-from featurebank.grid import journal, train_heads, worker
+from featurebank import train_heads
+from featurebank.grid import journal, worker
 from featurebank.system.progress import Reporter
-from featurebank.system.runtime import set_threads
+from featurebank import set_threads
 
 path, log, grid, options, pause, hold = Path(sys.argv[1]), Path(sys.argv[2]), *map(json.loads, sys.argv[3:7])
 recorded = 0

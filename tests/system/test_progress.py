@@ -15,11 +15,9 @@ from grids import FAST
 from hypothesis import given
 from hypothesis import strategies as st
 
+from featurebank import extract, load_dataset, train_heads
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
-from featurebank.dataset import load_dataset
-from featurebank.extraction import extract
-from featurebank.grid import train_heads
 from featurebank.system import progress
 from featurebank.system.progress import BestSoFar, Reporter, enumerate_some, kind_of, shorten
 

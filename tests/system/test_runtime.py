@@ -19,27 +19,27 @@ from featurebank.system import runtime
 pytestmark = pytest.mark.heavy
 
 ROOT = Path(__file__).resolve().parents[2]
-IMPORT = "from featurebank.system.runtime import *; set_threads(1); tf = import_tensorflow(); "
+IMPORT = "from featurebank.system.runtime import *; limit_threads(1); tf = import_tensorflow(); "
 
 
 @pytest.fixture(autouse=True)
 def every_core() -> Iterator[None]:
     yield
-    runtime.set_threads(None)
+    runtime.limit_threads(None)
 
 
 def test_threads_are_the_usable_cores_unless_chosen() -> None:
     assert runtime.threads() == len(os.sched_getaffinity(0))
-    runtime.set_threads(7)
+    runtime.limit_threads(7)
     assert runtime.threads() == 7
-    runtime.set_threads(None)
+    runtime.limit_threads(None)
     assert runtime.threads() == runtime.usable_cores()
 
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_no_threads_are_refused(count: int) -> None:
     with pytest.raises(ConfigError, match=f"--threads is {count}"):
-        runtime.set_threads(count)
+        runtime.limit_threads(count)
     assert runtime.threads() >= 1
 
 
@@ -82,7 +82,7 @@ def test_what_was_held_back_is_told_where_the_import_fails(tmp_path: Path) -> No
 
 def test_side_by_side_gives_each_piece_one_thread() -> None:
     np.ones((2, 2)) @ np.ones((2, 2))
-    runtime.set_threads(3)
+    runtime.limit_threads(3)
     with runtime.side_by_side() as count:
         assert count == 3
         assert runtime.threads() == 1

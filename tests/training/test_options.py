@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featurebank import make_head
 from featurebank.errors import HeadError
-from featurebank.heads.catalog import HEADS, make_head
+from featurebank.heads.catalog import HEADS
 from featurebank.training.optimizers import OPTIMIZERS, Rule
 from featurebank.training.options import TrainingOptions, batch_norm_position
 

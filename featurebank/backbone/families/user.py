@@ -138,46 +138,11 @@ class UserNetwork(BackboneSpec):
         self.__dict__.update(state, model=model)
 
 
-def backbone_from_model(
-    model: Any, *, preprocessing: str, name: str | None = None, image_size: int | None = None,
-    resize: str | None = None, levels: str | None = None,
-) -> Backbone:  # fmt: skip
-    """Turns a Keras model into a backbone, as it is now: later training of the model does not change the backbone.
-
-    Args:
-        model: a functional or Sequential Keras model of RGB images. Layers after its last map are omitted.
-        preprocessing: the input that it expects: "caffe" (BGR, 0 to 255 minus ImageNet's mean), "mean" (the same in
-            RGB), "tf" (RGB, -1 to 1), "torch" (RGB, 0 to 1, then ImageNet's mean and deviation), "0..1" (RGB), or
-            "none" (RGB, 0 to 255; the model rescales it).
-        name: name of the backbone and its banks; by default the model's name.
-        image_size: the side of the input in pixels, if the model leaves it open.
-        resize: how images become square; see `load_backbone`.
-        levels: the range of grey images of more than eight bits; see `load_backbone`.
-
-    Returns:
-        The backbone. Its digest covers the layers, their settings and the weights. A custom layer class is identified
-        by its name and settings, not by its code: rename it when it computes something else.
-
-    Raises:
-        UnknownNameError: the preprocessing or the resize rule is none of these.
-        ConfigError: the model is not a functional Keras model of one square RGB input, or has no map.
-
-    Example:
-        >>> backbone = backbone_from_model(my_model, preprocessing="0..1", name="my-net")  # doctest: +SKIP
-        >>> extract(load_dataset("photos"), backbone)  # doctest: +SKIP
-    """
-    # Keras numbers the models of a process, but a name must mean the same in the next process.
-    called = name or re.sub(r"^(functional|sequential|model)_\d+$", r"\1", str(getattr(model, "name", "the model")))
-    return make_backbone(
-        model, preprocessing, origin=called, known_as="", image_size=image_size, resize=resize, levels=levels
-    )
-
-
 def make_backbone(
     model: Any, preprocessing: str, *, origin: str, known_as: str, image_size: int | None, weights: str | None = None,
     resize: str | None = None, levels: str | None = None,
 ) -> Backbone:  # fmt: skip
-    """Turns a model into a backbone; see `backbone_from_model` and `UserNetwork`."""
+    """Turns a model into a backbone; see `featurebank.backbone_from_model` and `UserNetwork`."""
     if preprocessing not in DECLARED:
         raise unknown_name("preprocessing", str(preprocessing), DECLARED)
     import_tensorflow()

@@ -39,9 +39,9 @@ cache.add_command(gc)
 @click.pass_obj
 def list_(settings: Settings, *, as_json: bool) -> None:
     """List the banks of the cache, the last used one first."""
-    from featurebank.bank import list_banks
+    from featurebank.bank import banks_of
 
-    banks = {bank: _runs(bank) for bank in list_banks(settings.cache)}
+    banks = {bank: _runs(bank) for bank in banks_of(settings.cache)}
     if as_json:
         print_json([
             {

@@ -47,13 +47,13 @@ def verify(settings: Settings, bank: str | None, *, forget: bool, canaries: int,
     Without BANK, check all banks and the other files of the cache. Also recompute a few rows of the bank (without BANK,
     of the last used one) and compare them. The exit code is 1 if anything differs.
     """
-    from featurebank.bank import list_banks
+    from featurebank.bank import banks_of
     from featurebank.bank.catalog import find_bank_path
     from featurebank.bank.maintenance.verify import verify_beside
 
     reporter = settings.reporter()
     path = find_bank_path(settings.cache, bank)
-    results = _verify_each([path] if bank else [one.path for one in list_banks(settings.cache)], forget, reporter)
+    results = _verify_each([path] if bank else [one.path for one in banks_of(settings.cache)], forget, reporter)
     if not bank:
         results[settings.cache] = verify_beside(settings.cache, forget=forget)
     total = functools.reduce(operator.add, results.values())

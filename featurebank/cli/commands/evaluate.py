@@ -32,12 +32,13 @@ def evaluate(settings: Settings, /, model: Path, images: Images, part: str, *, a
 
     Print accuracy, loss, recall and precision of each class, and the confusion matrix.
     """
-    from featurebank.grafting.evaluation import evaluate as evaluate_model
-    from featurebank.grafting.prediction import check_model
+    from featurebank.grafting.evaluation import evaluate_model
+    from featurebank.grafting.prediction import check_model, read_model
 
     check_model(model)
     reporter = settings.reporter()
-    evaluation = evaluate_model(model, images.load(), split=part, reporter=reporter)
+    dataset = images.load()
+    evaluation = evaluate_model(read_model(model), dataset, split=part, reporter=reporter)
     for name, reason in evaluation.skipped[:_SHOWN]:
         reporter.warn(f"cannot read {name}: {reason}")
     if len(evaluation.skipped) > _SHOWN:

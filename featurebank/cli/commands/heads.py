@@ -191,7 +191,7 @@ def leaderboard(
     """
     from featurebank.fitting.folds import dataset_folds
     from featurebank.runs.run import load_runs
-    from featurebank.runs.selection import leaderboard as ranked_runs
+    from featurebank.runs.selection import ranked_runs
 
     began = time.perf_counter()
     source = open_bank(settings, bank)
@@ -223,11 +223,11 @@ def _show(
     folds: int | None = None, one_se: bool, test: bool, as_json: bool, sort: str | None = None, top: int | None = None,
 ) -> None:  # fmt: skip
     """Prints runs; the selected run may occur only in `every`: after cross-validation it is trained without folds."""
-    from featurebank.runs.selection import evaluate_test, select
+    from featurebank.runs.selection import choose_run, open_test
 
-    best = select(every or runs, folds=folds, one_se=one_se)
+    best = choose_run(every or runs, folds=folds, rule="one-se" if one_se else "best")
     if test:
-        best = evaluate_test(bank, best, reporter=settings.reporter())
+        best = open_test(bank, best, reporter=settings.reporter())
     if as_json:
         board = board_json(runs, best, sort=sort, top=top)
         print_json({**board, "seconds": round(time.perf_counter() - began, 3)})

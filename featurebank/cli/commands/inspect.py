@@ -57,7 +57,7 @@ def inspect(
     if bank and no_bank:
         message = "--bank and --no-bank exclude each other: leave one of them out"
         raise click.UsageError(message)
-    from featurebank.inspection.stage import inspect_dataset
+    from featurebank.inspection.stage import InspectOptions, run_inspection
 
     augmentation = None
     if augment is not None:
@@ -65,9 +65,10 @@ def inspect(
 
         augmentation = Augmentation.parse(augment)
     dataset = images.load()
-    inspection = inspect_dataset(
-        dataset, bank=None if no_bank else _bank(settings, bank, dataset), augmentation=augmentation,
-        seed=images.options.seed, reporter=settings.reporter(), **without_defaults(options),
+    inspection = run_inspection(
+        dataset, InspectOptions(seed=images.options.seed, **without_defaults(options)),
+        bank=None if no_bank else _bank(settings, bank, dataset), augmentation=augmentation,
+        reporter=settings.reporter(),
     )  # fmt: skip
     if output:
         from featurebank.inspection.page import write_page
@@ -84,7 +85,7 @@ def inspect(
 
 
 def _bank(settings: Settings, name: str | None, dataset: Dataset) -> Bank | None:
-    from featurebank.bank import find_bank
+    from featurebank.bank import Bank, find_bank_path
     from featurebank.inspection.near_duplicates import bank_of
 
-    return find_bank(settings.cache, name) if name else bank_of(settings.cache, dataset)
+    return Bank(find_bank_path(settings.cache, name)) if name else bank_of(settings.cache, dataset)

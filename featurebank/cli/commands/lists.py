@@ -17,9 +17,9 @@ def datasets(*, as_json: bool) -> None:
     from dataclasses import asdict
 
     from featurebank.cli.tables import print_table
-    from featurebank.dataset import list_datasets
+    from featurebank.dataset import known_datasets
 
-    entries = list_datasets()
+    entries = known_datasets()
     if as_json:
         print_json([asdict(entry) for entry in entries])
         return
@@ -49,10 +49,10 @@ def backbones(
     if network:
         _print_cuts(network, image_size, preprocessing, as_json=as_json)
         return
-    from featurebank.backbone import list_backbones
+    from featurebank.backbone import known_backbones
     from featurebank.cli.tables import print_table
 
-    specs = list_backbones()
+    specs = known_backbones()
     if as_json:
         print_json([
             {
@@ -80,12 +80,13 @@ def _count(parameters: int) -> str:
 
 
 def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *, as_json: bool) -> None:
-    from featurebank.backbone import load_backbone
+    from featurebank.backbone import BackboneOptions, load_network
     from featurebank.backbone.cuts import cut_points
     from featurebank.cli.tables import print_table, size
 
     # Shapes and work do not depend on the weights, and random ones need no download.
-    backbone = load_backbone(name, weights="random:0", image_size=image_size, preprocessing=preprocessing)
+    options = BackboneOptions(weights="random:0", image_size=image_size, preprocessing=preprocessing)
+    backbone = load_network(name, options)
     with step(f"building {name}"):
         cuts = cut_points(backbone.network())
     if as_json:
@@ -120,11 +121,12 @@ def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *,
 
 
 def _print_layers(name: str, image_size: int | None, preprocessing: str | None, *, as_json: bool) -> None:
-    from featurebank.backbone import load_backbone
+    from featurebank.backbone import BackboneOptions, load_network
     from featurebank.backbone.cuts import cut_points
     from featurebank.cli.tables import print_table
 
-    backbone = load_backbone(name, weights="random:0", image_size=image_size, preprocessing=preprocessing)
+    options = BackboneOptions(weights="random:0", image_size=image_size, preprocessing=preprocessing)
+    backbone = load_network(name, options)
     network = backbone.network()
     cuts = {cut.name for cut in cut_points(network)}
     shapes = dict(backbone.layers())

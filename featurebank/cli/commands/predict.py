@@ -94,9 +94,9 @@ def predict(
 
     IMAGES are files or folders. The exit code is 1 if no image can be read.
     """
-    from featurebank.grafting import predict as predict_images
+    from featurebank.grafting import classify
 
-    predictions = predict_images(model, list(images), top=top, reporter=settings.reporter())
+    predictions = classify(model, list(images), top=top, reporter=settings.reporter())
     if table:
         _write_csv(table, predictions)
     if as_json:

@@ -44,10 +44,10 @@ def run(
     PIPELINE is a TOML file. Stages that are up to date are skipped.
     """
     from featurebank.bank.last_use import note_use
-    from featurebank.pipeline import open_test_once, plan_variants, run_variants
-    from featurebank.pipeline.variants import read_variants
+    from featurebank.pipeline import open_test_once, plan_variants, run_all
+    from featurebank.pipeline.variants import variants_from_file
 
-    variants = read_variants(pipeline, overrides, only)
+    variants = variants_from_file(pipeline, overrides, only)
     if measure and not dry_run:
         message = "--measure requires --dry-run: add it, or omit --measure"
         raise click.UsageError(message)
@@ -56,7 +56,7 @@ def run(
         _print_plans([(v.name, plan) for v, plan in zip(variants, plans, strict=True)], as_json=as_json)
         return
     results = []
-    for variant in run_variants(variants, cache=settings.cache, reporter=settings.reporter()):
+    for variant in run_all(variants, cache=settings.cache, reporter=settings.reporter()):
         results.append(variant)
         note_use(settings.cache, variant.result.extraction.bank.path, "run")
         if not as_json:

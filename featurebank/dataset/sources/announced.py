@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from featurebank.dataset.catalog import DatasetInfo, list_datasets
+from featurebank.dataset.catalog import DatasetInfo, known_datasets
 from featurebank.dataset.sources.remote import is_url
 
 
@@ -10,13 +10,13 @@ def announced_dataset(spec: str) -> DatasetInfo | None:
     """Returns the known facts of a dataset that is not on this machine; None if loading it downloads nothing.
 
     Args:
-        spec: see `load_dataset`.
+        spec: see `featurebank.dataset.catalog`.
 
     Example:
         >>> announced_dataset("hf:beans").where
         'from its hub'
     """
-    known = {info.name: info for info in list_datasets()}
+    known = {info.name: info for info in known_datasets()}
     if spec in known:
         return None if known[spec].available else known[spec]
     kind, _, argument = spec.partition(":")

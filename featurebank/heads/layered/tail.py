@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from featurebank.backbone import load_backbone
+from featurebank.backbone import BackboneOptions, load_network
 from featurebank.backbone.cuts import CutPoint, checked_cut
 from featurebank.backbone.table import TABLE
 from featurebank.backbone.taps import normalized_pool
@@ -88,8 +88,9 @@ class TailHead(LayeredHead):
         import_tensorflow()
         import keras
 
-        backbone = load_backbone(
-            self.backbone, weights=self.weights, image_size=self.image_size, preprocessing=self.preprocessing
+        backbone = load_network(
+            self.backbone,
+            BackboneOptions(weights=self.weights, image_size=self.image_size, preprocessing=self.preprocessing),
         )
         network = backbone.network()
         self.check_maps(self.checked_cut(network), shape)

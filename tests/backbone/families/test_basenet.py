@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.errors import ConfigError
 
 pytestmark = pytest.mark.heavy

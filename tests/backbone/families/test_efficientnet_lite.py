@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.backbone.table import TABLE
 from featurebank.backbone.weights.torch_file import read_tensors
 from featurebank.errors import MissingDependencyError, WeightsError

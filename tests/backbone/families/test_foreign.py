@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.errors import ConfigError
 
 

@@ -10,7 +10,7 @@ import keras
 import pytest
 from keras import layers
 
-from featurebank.backbone import backbone_from_model
+from featurebank import backbone_from_model
 from featurebank.errors import ConfigError
 
 MODULE = '''

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.backbone.cuts import cut_points
 from featurebank.backbone.families import squeezenet
 from featurebank.backbone.table import TABLE

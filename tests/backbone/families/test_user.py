@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from featurebank.backbone import backbone_from_model, load_backbone
+from featurebank import backbone_from_model, load_backbone
 from featurebank.backbone.cuts import cut_points
 from featurebank.errors import ConfigError, UnknownNameError, WeightsError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.backbone.table import TABLE
 from featurebank.backbone.weights.files import is_whole_hdf5
 from featurebank.errors import ConfigError, WeightsError

@@ -11,11 +11,8 @@ from typing import Any
 import pytest
 from finetunes import save_photos
 
-from featurebank.backbone import load_backbone
+from featurebank import extract, load_backbone, load_dataset, train_heads
 from featurebank.bank import Bank
-from featurebank.dataset import load_dataset
-from featurebank.extraction import extract
-from featurebank.grid import train_heads
 from featurebank.runs.run import RunRecord
 
 pytestmark = pytest.mark.heavy

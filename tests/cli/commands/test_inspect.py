@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from featurebank import inspect_dataset, load_dataset
 from featurebank.bank import Bank
 from featurebank.cli.commands.inspect import inspect
 from featurebank.cli.inspection_view import print_inspection
-from featurebank.dataset import Skipped, load_dataset
+from featurebank.dataset import Skipped
 from featurebank.inspection.near_duplicates import NEAR
-from featurebank.inspection.stage import Inspection, inspect_dataset
+from featurebank.inspection.stage import Inspection
 
 pytestmark = pytest.mark.heavy
 

@@ -15,11 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.backbone import load_backbone
+from featurebank import extract, load_backbone, load_dataset, train_heads
 from featurebank.bank import Bank
-from featurebank.dataset import load_dataset
-from featurebank.extraction import extract
-from featurebank.grid import train_heads
 from featurebank.runs.run import RunRecord, load_runs
 from featurebank.system import digest
 
@@ -135,7 +132,7 @@ def test_nothing_is_loaded_for_what_is_not_there(
     def loaded(*words: object) -> None:
         raise AssertionError("something heavy was loaded")
 
-    monkeypatch.setattr("featurebank.grafting.prediction.load_model", loaded)
+    monkeypatch.setattr("featurebank.grafting.prediction.read_model", loaded)
     monkeypatch.setattr("featurebank.grafting.export_stage.grafted", loaded)
     out, _ = ask("predict", "model.fbmodel", "gone.png", "--json", code=1)
     assert json.loads(out) == [{"file": "gone.png", "error": "there is no such file"}]

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
+from featurebank import set_ram
 from featurebank.dataset.decoding.budget import PixelBudget, pixel_budget
-from featurebank.system.runtime import set_ram
 
 M = 1_000_000
 

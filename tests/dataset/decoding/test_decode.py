@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.decoding.codecs import MAX_SCANS
 from featurebank.dataset.decoding.decode import decode
 from featurebank.errors import BadImageError

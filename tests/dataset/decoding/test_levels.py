@@ -15,14 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from featurebank.backbone import Backbone, load_backbone, load_recorded, recorded_source
-from featurebank.dataset import load_dataset
+from featurebank import extract, inspect_dataset, load_backbone, load_dataset, predict
+from featurebank.backbone import Backbone, load_recorded, recorded_source
 from featurebank.dataset.decoding.decode import decode, decode_with_facts
 from featurebank.dataset.decoding.levels import Depths, Levels
 from featurebank.errors import BadImageError, ConfigError
-from featurebank.extraction import extract
-from featurebank.grafting.prediction import LoadedModel, predict
-from featurebank.inspection.stage import inspect_dataset
+from featurebank.grafting.prediction import LoadedModel
 
 GREY = np.random.default_rng(0).integers(0, 4096, (30, 40), dtype=np.uint16)
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.readers.column_names import ALIASES, choose_columns
 from featurebank.dataset.sources.rows import Problems
 from featurebank.errors import DatasetError

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from featurebank import set_ram
 from featurebank.dataset.readers.npz import read_npz
 from featurebank.errors import DatasetError
-from featurebank.system.runtime import set_ram
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.readers import text_encoding
 from featurebank.dataset.readers.text_encoding import decode_text
 

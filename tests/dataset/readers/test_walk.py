@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.readers.walk import SUFFIXES, SYSTEM_FOLDERS, image_files
 from featurebank.errors import DatasetError
 

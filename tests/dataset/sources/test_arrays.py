@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 from featurebank.errors import DatasetError
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.readers.cifar_batch import CIFAR_100_CLASSES, read_batch
 from featurebank.dataset.splits import TEST
 from featurebank.errors import DatasetError

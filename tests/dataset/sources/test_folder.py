@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from featurebank.dataset import Skipped, load_dataset
+from featurebank import load_dataset
+from featurebank.dataset import Skipped
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 from featurebank.errors import BadImageError, DatasetError
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 from featurebank.errors import BadImageError, DatasetError, MissingDependencyError
 from featurebank.system import digest

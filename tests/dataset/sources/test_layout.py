@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.sources import layout as module
 from featurebank.dataset.sources.layout import ClassTree, find_layout, place_files, split_code, tree_of
 from featurebank.dataset.splits import TEST, TRAIN, VAL

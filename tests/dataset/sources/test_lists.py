@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.readers.text_lists import split_line
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 from featurebank.errors import ConfigError, DatasetError

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.core import Dataset
 from featurebank.dataset.sources import photos
 from featurebank.dataset.sources.archives import PhotoArchive

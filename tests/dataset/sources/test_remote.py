@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.sources import remote
 from featurebank.dataset.sources.paths import Paths
 from featurebank.dataset.sources.remote import fetch, is_url

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.errors import DatasetError
 
 

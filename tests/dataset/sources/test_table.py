@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from featurebank.dataset import load_dataset
+from featurebank import load_dataset
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 from featurebank.errors import DatasetError, MissingDependencyError
 

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import SVC
 
-from featurebank.heads.catalog import make_head
+from featurebank import make_head
 from featurebank.system.runtime import import_tensorflow
 from featurebank.training.activations import softmax
 

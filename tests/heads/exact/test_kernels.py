@@ -14,8 +14,8 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.svm import SVC
 
+from featurebank import make_head
 from featurebank.errors import HeadError, RamLimitError
-from featurebank.heads.catalog import make_head
 from featurebank.heads.exact import kernel_base
 from featurebank.heads.exact import kernels as support
 from featurebank.heads.exact.kernels import KernelRidgeHead, SVMHead

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.backbone import load_backbone
+from featurebank import load_backbone
 from featurebank.backbone.cuts import cut_points
 from featurebank.errors import ConfigError, HeadError, UnknownNameError
 from featurebank.heads.layered.tail import TailHead

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featurebank import make_head
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
@@ -18,7 +19,6 @@ from featurebank.fitting.data import TrainingData
 from featurebank.fitting.fit import Fitted, fit_heads
 from featurebank.fitting.folds import Fold, FoldedImages
 from featurebank.fitting.spec import HeadSpec
-from featurebank.heads.catalog import make_head
 from featurebank.heads.maps import stored as maps_module
 from featurebank.heads.maps.stored import StoredMaps, as_maps, blocks, channel_statistics, in_order, pooled
 from featurebank.system import digest

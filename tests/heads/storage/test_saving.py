@@ -14,9 +14,9 @@ import pytest
 import skops.io
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from featurebank import make_head
 from featurebank.errors import HeadError
 from featurebank.heads.boosted import XGBoostHead
-from featurebank.heads.catalog import make_head
 from featurebank.heads.estimators import EstimatorHead
 from featurebank.heads.exact.closed_form import RidgeHead
 from featurebank.heads.neural.mlp import MLPHead

@@ -1,0 +1,115 @@
+"""Public functions that compute features and open banks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from featurebank.backbone import Backbone
+from featurebank.bank import Bank, BankSummary, banks_of, find_bank_path
+from featurebank.dataset import Dataset
+from featurebank.extraction import ExtractOptions, run_extraction
+from featurebank.system.progress import SILENT, Reporter
+
+__all__ = ["Bank", "extract", "find_bank", "list_banks", "open_bank"]
+
+
+def extract(
+    dataset: Dataset,
+    backbone: Backbone,
+    taps: str | Sequence[str] = ("pooled",),
+    *,
+    cache: str | Path | None = None,
+    engine: str = "auto",
+    batch_size: int = 32,
+    store: Literal["float32", "float16"] | None = None,
+    on_bad_image: Literal["skip", "fail"] = "skip",
+    views: int = 0,
+    augment: str | None = None,
+    wait: bool = False,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    max_bad: float | None = None,
+    reporter: Reporter = SILENT,
+) -> Bank:
+    """Computes the features that the bank of this dataset and backbone lacks, and opens it.
+
+    If another bank of the cache has rows of the same recipe (the folder was moved, or one dataset is a part of the
+    other), they are shared with it instead of computed.
+
+    Args:
+        dataset: the images.
+        backbone: the network, with its weights and preprocessing.
+        taps: "pooled", "map", "LAYER", "LAYER:avg" or "LAYER:max"; any number, computed in one pass. "auto:BYTES", as
+            "auto:2GB", is the earliest cut point whose rows need no more than that, together with the other taps.
+        cache: directory of the banks; default `$FEATUREBANK_CACHE`, else `./cache`.
+        engine: "auto" or the name of an engine.
+        batch_size: number of images per batch.
+        store: dtype on disk; default float32 for vectors, float16 for maps.
+        on_bad_image: "skip" lists unreadable images with their reason and continues; "fail" stops at the first.
+        views: number of augmented views of each image to store beside the clean one.
+        augment: the augmentation of the views, as "flip,rotate=10,zoom=.2"; see `featurebank.augment`.
+        wait: whether to wait for another process that is writing the bank, instead of raising.
+        precision: precision of the network's arithmetic; "bfloat16" is faster where the processor supports it, costs
+            some accuracy, and fills another bank.
+        max_bad: the fraction of images that may be bad, broken and lost ones together, before the run fails; None
+            accepts any number of broken images, and a tenth of images that cannot be read.
+        reporter: receives the progress.
+
+    Returns:
+        The bank, open for reading.
+
+    Raises:
+        ConfigError: an option is wrong, or no cut point fits the budget.
+        DatasetError: no image can be read; or one cannot and `on_bad_image` is "fail"; or too many cannot.
+        BankLockedError: another process is writing this bank.
+        BankReadOnlyError: there is something to write, and the cache is read-only.
+        FeatureRangeError: a feature is NaN, infinite or out of float16's range.
+        DiskFullError: no space is left on the disk; the rows written so far are kept.
+
+    Example:
+        >>> bank = extract(load_dataset("photos"), load_backbone("resnet50"), views=2, augment="flip")  # doctest: +SKIP
+        >>> bank.features("train").shape  # doctest: +SKIP
+        (700, 2048)
+    """
+    options = ExtractOptions(
+        taps=[taps] if isinstance(taps, str) else taps, engine=engine, batch_size=batch_size, store=store,
+        on_bad_image=on_bad_image, views=views, augment=augment, wait=wait, precision=precision, max_bad=max_bad,
+    )  # fmt: skip
+    return run_extraction(dataset, backbone, options, cache=cache, reporter=reporter).bank
+
+
+def open_bank(path: str | Path) -> Bank:
+    """Opens a bank for reading; see `Bank`.
+
+    Example:
+        >>> open_bank("cache/photos-lite0-224px-0123456789ab").classes  # doctest: +SKIP
+        ('cat', 'dog')
+    """
+    return Bank(path)
+
+
+def find_bank(cache: Path, name: str | None = None) -> Bank:
+    """Opens a bank by its path, its name in the cache or a prefix of its name; by default the last used one.
+
+    Raises:
+        BankNotFoundError: the cache has no bank.
+        UnknownNameError: no bank has this name.
+        ConfigError: the prefix fits several banks.
+        BankError: the bank cannot be read.
+
+    Example:
+        >>> find_bank(Path("cache"), "photos-lite0").taps  # doctest: +SKIP
+        ('pooled',)
+    """
+    return Bank(find_bank_path(cache, name))
+
+
+def list_banks(cache: Path) -> list[BankSummary]:
+    """Returns the banks of a cache, the most recently used first; an unreadable one is listed with its problem.
+
+    Example:
+        >>> [bank.name for bank in list_banks(Path("cache"))]  # doctest: +SKIP
+        ['photos-lite0-224px-0123456789ab']
+    """
+    return banks_of(cache)

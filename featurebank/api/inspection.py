@@ -1,0 +1,61 @@
+"""The public function that inspects a dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from featurebank.bank import Bank
+from featurebank.dataset import Dataset
+from featurebank.inspection.near_duplicates import NEAR
+from featurebank.inspection.stage import Inspection, InspectOptions, run_inspection
+from featurebank.system.progress import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from featurebank.augment import Augmentation
+
+__all__ = ["Inspection", "inspect_dataset"]
+
+
+def inspect_dataset(
+    dataset: Dataset,
+    *,
+    bank: Bank | None = None,
+    augmentation: Augmentation | None = None,
+    views: int = 4,
+    image_size: int = 224,
+    resize: str | None = None,
+    levels: str | None = None,
+    sample: int = 8,
+    near: float = NEAR,
+    seed: int = 0,
+    reporter: Reporter = SILENT,
+) -> Inspection:
+    """Inspects a dataset: decodes every image once, counts, and looks for duplicates.
+
+    Args:
+        dataset: the images; all are decoded, a few at a time.
+        bank: features of this dataset, to detect nearly identical images in different splits;
+            `featurebank.inspection.near_duplicates.bank_of` finds it. One copy of the tap is held in memory.
+        augmentation: the augmentation of which some views are shown.
+        views: number of augmented views per image.
+        image_size: the side in pixels to which images are resized before the augmentation.
+        resize: how images become square; see `featurebank.load_backbone`.
+        levels: the range of grey images of more than eight bits; see `featurebank.load_backbone`.
+        sample: number of images of each class to show (fewer if there are many classes).
+        near: the cosine above which two images are near duplicates.
+        seed: seed of the choice of shown images.
+        reporter: receives the progress.
+
+    Raises:
+        ConfigError: an option is wrong.
+        BankError: the bank cannot be read.
+
+    Example:
+        >>> report = inspect_dataset(load_dataset("photos"))  # doctest: +SKIP
+        >>> report.splits, len(report.unreadable)  # doctest: +SKIP
+        ({'train': 700, 'validation': 150, 'test': 150}, 0)
+    """
+    options = InspectOptions(
+        views=views, image_size=image_size, resize=resize, levels=levels, sample=sample, near=near, seed=seed
+    )
+    return run_inspection(dataset, options, bank=bank, augmentation=augmentation, reporter=reporter)

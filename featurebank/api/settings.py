@@ -1,0 +1,41 @@
+"""Public settings of the process, and the base of the errors."""
+
+from __future__ import annotations
+
+from featurebank.errors import FeatureBankError
+from featurebank.system.runtime import limit_ram, limit_threads
+
+__all__ = ["FeatureBankError", "set_ram", "set_threads"]
+
+
+def set_threads(count: int | None) -> None:
+    """Sets how many threads featurebank uses in this process; None means one for each usable core.
+
+    Raises:
+        ConfigError: the count is below 1.
+
+    Example:
+        >>> set_threads(2)
+        >>> threads()
+        2
+        >>> set_threads(None)  # all usable cores
+    """
+    limit_threads(count)
+
+
+def set_ram(limit: int | str | None) -> None:
+    """Sets how many bytes of features featurebank may hold in memory at once; None means half of the usable memory.
+
+    Args:
+        limit: bytes, or a text like "8GB", "500 MB" or "2e9".
+
+    Raises:
+        ConfigError: the limit is not a number of bytes, or is below a megabyte.
+
+    Example:
+        >>> set_ram("8GB")
+        >>> ram_limit()
+        8000000000
+        >>> set_ram(None)  # half of the usable memory
+    """
+    limit_ram(limit)

@@ -94,8 +94,8 @@ def graft(
 
 
 def export(
-    run: RunRecord, path: str | Path, *, format: str | None = None, backbone: Backbone | None = None, proof: bool = True,
-    with_resize: bool = False, reporter: Reporter = SILENT,
+    run: RunRecord, path: str | Path, *, format: str | None = None, backbone: Backbone | None = None,
+    proof: bool = True, with_resize: bool = False, reporter: Reporter = SILENT,
 ) -> Path:  # fmt: skip
     """Exports a run as one model file, from images to probabilities.
 

@@ -16,8 +16,6 @@ def set_threads(count: int | None) -> None:
 
     Example:
         >>> set_threads(2)
-        >>> threads()
-        2
         >>> set_threads(None)  # all usable cores
     """
     limit_threads(count)
@@ -34,8 +32,6 @@ def set_ram(limit: int | str | None) -> None:
 
     Example:
         >>> set_ram("8GB")
-        >>> ram_limit()
-        8000000000
         >>> set_ram(None)  # half of the usable memory
     """
     limit_ram(limit)

@@ -81,7 +81,7 @@ def test_well_formed_taps(tap: str) -> None:
 
 def test_nothing_heavy_is_imported_for_a_recipe() -> None:
     program = (
-        "import sys, numpy as np, featurebank.backbone as b\n"
+        "import sys, numpy as np, featurebank.api.backbones as b\n"
         "x = b.load_backbone('efficientnet_lite0')\n"
         "x.recipe, x.digest, x.check_tap('map'), x.resize(np.zeros((5, 9, 3), 'uint8'))\n"
         "heavy = {'tensorflow', 'keras', 'h5py', 'jax', 'torch'} & set(sys.modules)\n"

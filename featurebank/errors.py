@@ -27,6 +27,16 @@ Each class is also a built-in exception, so that callers can catch the type that
     └── MissingDependencyError (ImportError)  an optional package is not installed
 
 A message states in one line what failed, the value received, what was expected and what to do.
+
+What does not stop the work is a warning, which Python's filters can hide or raise, all or one kind:
+
+    FeatureBankWarning (UserWarning)
+    ├── DatasetWarning                        images, labels or splits of a dataset that are probably not as intended
+    │   └── BadImageWarning                   images that were left out
+    ├── BackboneWarning                       the network, its preprocessing or its arithmetic
+    ├── BankWarning                           the files of a bank or of its runs
+    ├── HeadWarning                           a head that failed, or was not trained as planned
+    └── TestSplitWarning                      test images that were used before
 """
 
 from __future__ import annotations
@@ -127,6 +137,41 @@ class ArchiveError(FeatureBankError, ValueError):
 
 class MissingDependencyError(FeatureBankError, ImportError):
     """An optional package is not installed."""
+
+
+class FeatureBankWarning(UserWarning):
+    """Base of every warning of featurebank.
+
+    Example:
+        >>> import warnings
+        >>> warnings.simplefilter("ignore", FeatureBankWarning)  # doctest: +SKIP
+    """
+
+
+class DatasetWarning(FeatureBankWarning):
+    """Images, labels or splits of a dataset that are probably not as intended."""
+
+
+class BadImageWarning(DatasetWarning):
+    """Images that cannot be read and were left out."""
+
+
+class BackboneWarning(FeatureBankWarning):
+    """The network, its preprocessing or its arithmetic costs accuracy."""
+
+
+class BankWarning(FeatureBankWarning):
+    """Files of a bank or of its runs that are damaged or cannot be written."""
+
+
+class HeadWarning(FeatureBankWarning):
+    """A head that failed, or that was not trained as planned."""
+
+
+class TestSplitWarning(FeatureBankWarning):
+    """Test images that were used before: the test is no longer fair."""
+
+    __test__ = False  # a name for people, not a test for pytest
 
 
 def unknown_name(

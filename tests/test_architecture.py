@@ -243,7 +243,6 @@ COVERED_BY = {
     "training/programs/keras_step.py": "finetuning/test_program.py",
     "training/programs/normalisation.py": "heads/neural/test_together.py",
     "training/programs/tensors.py": "heads/neural/test_together.py",
-    "system/alike.py": "cli/test_reporter.py",
     "system/drawing/console.py": "cli/test_terminal.py",
     "system/drawing/reporter.py": "cli/test_reporter.py",
     "system/drawing/screens.py": "cli/test_reporter.py",

@@ -9,20 +9,20 @@ import re
 import pytest
 
 from featurebank import errors
-from featurebank.errors import FeatureBankError, unknown_name
+from featurebank.errors import FeatureBankError, FeatureBankWarning, unknown_name
 
 CLASSES = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, Exception)]
 DRAWN = dict(re.findall(r"[├└]── (\w+)(?: \((\w+)\))?", errors.__doc__ or ""))
 
 
 def test_every_class_is_drawn_and_every_drawn_one_exists() -> None:
-    assert {c.__name__ for c in CLASSES} == {"FeatureBankError", *DRAWN}
+    assert {c.__name__ for c in CLASSES} == {"FeatureBankError", "FeatureBankWarning", *DRAWN}
 
 
 @pytest.mark.parametrize(("name", "builtin"), DRAWN.items())
 def test_each_is_the_built_in_that_is_drawn(name: str, builtin: str) -> None:
     kind = getattr(errors, name)
-    assert issubclass(kind, FeatureBankError)
+    assert issubclass(kind, FeatureBankWarning if name.endswith("Warning") else FeatureBankError)
     if builtin:
         assert issubclass(kind, getattr(__import__("builtins"), builtin))
 

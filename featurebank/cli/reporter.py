@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 
 from featurebank.cli.terminal import echo_lines
+from featurebank.errors import FeatureBankWarning
 from featurebank.system.alike import AlikeLines
 from featurebank.system.drawing.console import SafeConsole
 from featurebank.system.drawing.reporter import DrawingReporter
@@ -48,7 +49,7 @@ class TerminalReporter(DrawingReporter):
         """Shows one line of information."""
         self._console.print_line(line, style="dim")
 
-    def warn(self, line: str) -> None:
+    def warn(self, line: str, kind: type[FeatureBankWarning] = FeatureBankWarning) -> None:
         """Shows one warning; of many similar warnings only the first few."""
         if self._warnings.is_shown(line):
             self._print_warning(line)

@@ -19,7 +19,7 @@ from featurebank.dataset.fingerprint_cache import digest_changed
 from featurebank.dataset.splits import SPLITS, assign
 from featurebank.errors import LostImageError
 from featurebank.system import digest
-from featurebank.system.progress import enumerate_some, shorten
+from featurebank.system.alike import enumerate_some, shorten
 from featurebank.words import counted
 
 FOLD = "fold"

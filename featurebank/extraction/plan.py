@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from featurebank.backbone.taps import parse_tap
 from featurebank.bank.catalog import locate_bank
 from featurebank.bank.index import contained
 from featurebank.bank.maintenance.sharing import ShareableShard, find_rows, may_share
-from featurebank.errors import ConfigError
+from featurebank.errors import BankWarning, ConfigError
 from featurebank.extraction.cut_budget import row_bytes, within_budget
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.state import NO_DIGESTS, BankState, read_state
@@ -197,7 +198,8 @@ class Planner:
         for path, backbone, state in zip(paths, backbones, states, strict=True):
             named = within_budget(len(images), backbone, options, state, cache=self._cache, reporter=self._reporter)
             earlier = [after for place, after in self._after.items() if place != path]
-            plan = plan_bank(path, state, named, good, earlier=earlier, warn=self._reporter.warn)
+            warn = partial(self._reporter.warn, kind=BankWarning)
+            plan = plan_bank(path, state, named, good, earlier=earlier, warn=warn)
             plans.append(replace(plan, follows=plan.follows or path in self._filled))
         self._filled |= {plan.path for plan in plans if plan.rows}
         self._after |= {plan.path: plan.state_after() for plan in plans}

@@ -17,7 +17,7 @@ from featurebank.bank.items import Items
 from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
-from featurebank.errors import BankReadOnlyError
+from featurebank.errors import BankReadOnlyError, BankWarning, DatasetWarning
 from featurebank.extraction.cut_budget import is_budget, within_budget
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.places import bank_of_earlier_rule, fingerprint_memory, locate
@@ -100,7 +100,7 @@ def run_extractions(
     with reporter.track("read", len(dataset), "images") as advance:
         dataset.fingerprint(advance, fingerprint_memory(cache))
     for line in dataset.warnings():
-        reporter.warn(line)
+        reporter.warn(line, DatasetWarning)
     requests = [_named(dataset, backbone, options, place, reporter) for backbone in backbones]
     for backbone, request in zip(backbones, requests, strict=True):
         if earlier := bank_of_earlier_rule(dataset, backbone, request, cache):
@@ -117,7 +117,7 @@ def run_extractions(
         rows = work.finish(seconds)
     for levels in dict.fromkeys(backbone.levels for backbone in backbones):
         for line in dataset.depth_warnings(levels):
-            reporter.warn(line)
+            reporter.warn(line, DatasetWarning)
     for backbone in backbones:
         if backbone.is_built:
             outline_of(backbone, place)  # cached, so that a misspelt tap is reported before anything is built
@@ -238,7 +238,7 @@ def _hold(
     for number in sorted(range(len(backbones)), key=paths.__getitem__):
         writer = stack.enter_context(_writer(paths[number], dataset, backbones[number], requests[number], reporter))
         for line in writer.lost:
-            reporter.warn(line)
+            reporter.warn(line, BankWarning)
         targets[number] = Target(number, backbones[number], requests[number], writer, reporter, meter)
     return [targets[number] for number in range(len(backbones))]
 

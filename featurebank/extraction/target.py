@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.feed import Batch
 from featurebank.engine.table import ENGINES
-from featurebank.errors import RamLimitError
+from featurebank.errors import BackboneWarning, BankWarning, RamLimitError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.plan import BankPlan, ExtractionJob, plan_bank
 from featurebank.extraction.precision import LEAST_COSINE, PrecisionTrial
@@ -97,7 +98,7 @@ class Target:
     def _make_plan(self, images: np.ndarray, *, neighbours: bool = True) -> BankPlan:
         return plan_bank(
             self.writer.path, state_of(self.writer.contents), self.options, images, number=self.number,
-            neighbours=neighbours, warn=self.reporter.warn,
+            neighbours=neighbours, warn=partial(self.reporter.warn, kind=BankWarning),
         )  # fmt: skip
 
     def depth(self, taps: tuple[str, ...]) -> int:
@@ -141,7 +142,7 @@ class Target:
                 f"at least, tap '{tap}' of {counted(int(cosine['images']), 'image')}"
             )
             if cosine["least"] < LEAST_COSINE:
-                self.reporter.warn(f"{line}: heads will notice; --precision float32 computes exactly")
+                self.reporter.warn(f"{line}: heads will notice; --precision float32 computes exactly", BackboneWarning)
             else:
                 self.reporter.say(line)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.augment import Augmentation
+from featurebank.errors import BankWarning, HeadWarning
 from featurebank.finetuning.checkpoint import Checkpoint, TrainingState
 from featurebank.finetuning.images import batches, order, view_of
 from featurebank.finetuning.phases import Phase
@@ -236,7 +237,7 @@ class Loop:
             line = f"{where}: trying again from the best weights so far, with a tenth of the learning rate"
             state.rate, state.retried, state.first, state.smooth = state.rate * _LOWER, True, None, None
         state.notes.append(line)
-        self._reporter.warn(line)
+        self._reporter.warn(line, HeadWarning)
         self._save()
 
     # ------------------------------------------------------------ weights and checkpoints
@@ -269,7 +270,8 @@ class Loop:
             checkpoint = Checkpoint.load(self._place)
         except ValueError as error:
             self._reporter.warn(
-                f"the checkpoint '{self._place}' is ignored, because {error}: the fine-tune starts again"
+                f"the checkpoint '{self._place}' is ignored, because {error}: the fine-tune starts again",
+                BankWarning,
             )
             return None
         if checkpoint:

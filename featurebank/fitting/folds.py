@@ -22,7 +22,7 @@ from featurebank.errors import DatasetError
 from featurebank.fitting.data import Features, TrainingData
 from featurebank.heads.maps.stored import stored_maps
 from featurebank.system import digest
-from featurebank.system.progress import enumerate_some
+from featurebank.system.alike import enumerate_some
 from featurebank.words import counted
 
 _MARK_DIGITS = 12

@@ -12,7 +12,7 @@ import numpy as np
 from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
-from featurebank.errors import HeadError
+from featurebank.errors import BankWarning, HeadError, HeadWarning
 from featurebank.grafting.metadata import About, Proof
 from featurebank.grafting.proof import prove_joined, prove_layers, sample_of
 from featurebank.grafting.side_by_side import JoinedModel
@@ -73,7 +73,8 @@ def grafted(
     if evidence.difference > evidence.tolerance:
         reporter.warn(
             f"the head decides differently where a feature is within rounding ({evidence.features:.1e}) of a split "
-            "value: only trees and votes of neighbours are so sensitive"
+            "value: only trees and votes of neighbours are so sensitive",
+            HeadWarning,
         )
     about = replace(about, proof=evidence)
     if isinstance(model, JoinedModel):
@@ -246,4 +247,4 @@ def _record(run: RunRecord, proof: Proof, reporter: Reporter) -> None:
     try:
         replace(recorded, graft=asdict(proof)).save()
     except OSError as error:
-        reporter.warn(f"the graft's proof was not saved in the record of run {run.run}: {error}")
+        reporter.warn(f"the graft's proof was not saved in the record of run {run.run}: {error}", BankWarning)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from featurebank.bank import Bank
-from featurebank.errors import HeadError
+from featurebank.errors import HeadError, HeadWarning
 from featurebank.fitting.fit import Fitted
 from featurebank.grid.jobs import Job
 from featurebank.heads.storage.saving import SUFFIX, save_head
@@ -107,7 +107,7 @@ class Journal:
             run = replace(run, weights=digest.of_file(run.saved_path))
         except HeadError as error:
             note = f"{_NOT_KEPT}: {error}"
-            self._reporter.warn(note)
+            self._reporter.warn(note, HeadWarning)
             run = replace(run, notes=(*run.notes, note))
         run.save()
         self.runs[run.run] = run

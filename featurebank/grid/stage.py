@@ -7,10 +7,11 @@ trained: a stopped grid continues where it stopped, and an extended grid trains 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import Claims
-from featurebank.errors import HeadError
+from featurebank.errors import BankWarning, DatasetWarning, HeadError
 from featurebank.fitting.data import check_splits
 from featurebank.fitting.folds import check_folds
 from featurebank.fitting.spec import HeadSpec
@@ -37,7 +38,7 @@ def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter 
     first_fold = options.fold_list(bank)[0]
     protocol = 1 if first_fold is None else first_fold.protocol
     journal = Journal(bank, reporter, protocol)
-    with Claims(bank.path / "runs", reporter.warn) as claims:
+    with Claims(bank.path / "runs", partial(reporter.warn, kind=BankWarning)) as claims:
         stage = _GridRun(bank, options, journal, JobRunner(bank, journal, claims, clock, reporter), reporter)
         jobs = stage.race(specs) if options.search == "halving" else stage.all(specs)
         results = [journal.runs[job.run] for job in jobs if job.run in journal.runs]
@@ -101,7 +102,7 @@ class _GridRun:
         if missing and self._options.folds:
             check_splits(self._bank)  # the best head is finally trained on it
             if isinstance(self._options.folds, int) and (few := check_folds(self._bank, self._options.folds)):
-                self._reporter.warn(few)
+                self._reporter.warn(few, DatasetWarning)
         self._trained = self._trained or missing > 0
         self._runner.train(jobs, what=what)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import Claims
-from featurebank.errors import FeatureBankError
+from featurebank.errors import DatasetWarning, FeatureBankError
 from featurebank.fitting.data import TrainingData
 from featurebank.fitting.fit import Fitted, fit_heads
 from featurebank.fitting.folds import Fold, FoldedImages
@@ -20,7 +20,8 @@ from featurebank.grid.jobs import Job
 from featurebank.grid.journal import Journal
 from featurebank.grid.time_budget import Clock, Speed, make_pieces
 from featurebank.heads.memory import is_shortage
-from featurebank.system.progress import Advance, Reporter, enumerate_some
+from featurebank.system.alike import enumerate_some
+from featurebank.system.progress import Advance, Reporter
 from featurebank.training.loop import between_epochs
 from featurebank.words import counted
 
@@ -202,6 +203,7 @@ class JobRunner:
     def _warn_of_unseen(self, data: TrainingData) -> None:
         if not self._warned_of_unseen and (unseen := data.unseen(self._bank.classes)):
             self._reporter.warn(
-                f"no training image of class {enumerate_some(unseen)}: every head misclassifies its images"
+                f"no training image of class {enumerate_some(unseen)}: every head misclassifies its images",
+                DatasetWarning,
             )
             self._warned_of_unseen = True

@@ -20,7 +20,7 @@ import numpy as np
 
 from featurebank.bank import Bank
 from featurebank.bank.index import first_bits
-from featurebank.errors import DiskFullError
+from featurebank.errors import BankWarning, DiskFullError
 from featurebank.runs.run import RunRecord
 from featurebank.system import digest
 from featurebank.system.files import write_bytes
@@ -143,7 +143,9 @@ def record_opening(bank: Bank, run: RunRecord, reporter: Reporter = SILENT) -> N
     except DiskFullError:
         raise
     except OSError as error:
-        reporter.warn(f"'{directory}' cannot be written ({error.strerror}): later tests will not know about this one")
+        reporter.warn(
+            f"'{directory}' cannot be written ({error.strerror}): later tests will not know about this one", BankWarning
+        )
 
 
 def _entries(directory: Path, reporter: Reporter) -> Iterator[tuple[Opening, np.ndarray]]:
@@ -156,7 +158,9 @@ def _entries(directory: Path, reporter: Reporter) -> Iterator[tuple[Opening, np.
                 sets[opening.images] = _read_images(directory / Path(opening.images).name)
             yield opening, sets[opening.images]
         except (OSError, ValueError, TypeError) as error:
-            reporter.warn(f"'{path}' is damaged ({error}): an opening of test images that it recorded is not known")
+            reporter.warn(
+                f"'{path}' is damaged ({error}): an opening of test images that it recorded is not known", BankWarning
+            )
 
 
 def _read_images(path: Path) -> np.ndarray:

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from featurebank.bank import Bank
-from featurebank.errors import ConfigError, DatasetError, DiskFullError, HeadError, unknown_name
+from featurebank.errors import (
+    BankWarning,
+    ConfigError,
+    DatasetError,
+    DiskFullError,
+    HeadError,
+    TestSplitWarning,
+    unknown_name,
+)
 from featurebank.extraction.source_images import SourceImages
 from featurebank.fitting.data import TrainingData, read_features
 from featurebank.fitting.fit import Fitted, fit_heads
@@ -106,7 +114,7 @@ def open_test(bank: Bank, run: RunRecord, *, reporter: Reporter = SILENT) -> Run
     record_opening(bank, run, reporter)  # first, so that of two at once one at least sees the other
     before = opened_before(bank, run, known, load_runs(bank, stale=True), reporter)
     if before.warning:
-        reporter.warn(before.warning)
+        reporter.warn(before.warning, TestSplitWarning)
     scores = {
         **scores_with_intervals(predict(), labels), "opened_before": len(before.openings) + len(before.unknown),
         "images_opened_before": before.images,
@@ -119,7 +127,7 @@ def open_test(bank: Bank, run: RunRecord, *, reporter: Reporter = SILENT) -> Run
     except DiskFullError:
         raise
     except OSError as error:
-        reporter.warn(f"the test result of run {run.run} is not recorded ({error.strerror}): note it down")
+        reporter.warn(f"the test result of run {run.run} is not recorded ({error.strerror}): note it down", BankWarning)
     return tested
 
 

@@ -1,10 +1,16 @@
-"""Which of many similar lines are shown: the first few, and at the end how many others there were."""
+"""Many similar lines: the first few of each kind are shown, and the others counted."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
-from featurebank.system.progress import MOST_ALIKE, kind_of
+MOST_ALIKE = 3
+"""Number of lines of one kind that are shown; the others are only counted."""
+
+_VARYING = re.compile(r"'.*?'(?![^\W_])|\d+(?:\.\d+)?")
+"""The parts in which lines of one kind differ: names in quotes, and numbers."""
 
 
 class AlikeLines:
@@ -40,3 +46,44 @@ class AlikeLines:
         ]
         self._counts.clear()
         return lines
+
+
+def kind_of(line: str) -> str:
+    """Returns the part that a line shares with others of its kind: the line without its names and numbers."""
+    return _VARYING.sub("*", line)
+
+
+def shorten(lines: Iterable[str], most: int = MOST_ALIKE) -> list[str]:
+    """Shortens a list of lines: keeps the first few of each kind, and counts the others.
+
+    Args:
+        lines: the lines; lines that differ only in quoted names and in numbers are of one kind.
+        most: number of lines of a kind to keep.
+
+    Returns:
+        The remaining lines, grouped by kind, in the order in which the kinds first appear.
+
+    Example:
+        >>> shorten([f"class '{name}' has only one image" for name in "abcdef"], most=2)
+        ["class 'a' has only one image", "class 'b' has only one image", '... and 4 more like this']
+    """
+    kinds: dict[str, list[str]] = {}
+    for line in lines:
+        kinds.setdefault(kind_of(line), []).append(line)
+    shown = []
+    for alike in kinds.values():
+        shown += alike[:most]
+        if len(alike) > most:
+            shown.append(f"... and {len(alike) - most} more like this")
+    return shown
+
+
+def enumerate_some(names: Sequence[str], most: int = MOST_ALIKE) -> str:
+    """Joins names into one line: the first few in quotes, and the number of the others.
+
+    Example:
+        >>> enumerate_some(["ant", "bee", "cow", "dog", "eel"])
+        "'ant', 'bee', 'cow' and 2 more"
+    """
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

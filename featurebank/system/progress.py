@@ -13,21 +13,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import io
-import logging
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+from featurebank.errors import FeatureBankWarning
+
 Advance = Callable[[int], None]
 """Reports that this many more pieces are done."""
-
-MOST_ALIKE = 3
-"""Number of lines of one kind that are shown; the others are only counted."""
-
-_VARYING = re.compile(r"'.*?'(?![^\W_])|\d+(?:\.\d+)?")
-"""The parts in which lines of one kind differ: names in quotes, and numbers."""
 
 
 class BestSoFar(NamedTuple):
@@ -82,8 +79,13 @@ class Reporter:
     def say(self, line: str) -> None:
         """Shows one line of information."""
 
-    def warn(self, line: str) -> None:
-        """Shows one line that calls for the user's action."""
+    def warn(self, line: str, kind: type[FeatureBankWarning] = FeatureBankWarning) -> None:
+        """Shows one line that calls for the user's action.
+
+        Args:
+            line: the warning.
+            kind: its class, by which Python's filters recognise it; a subclass may take `line` alone.
+        """
 
     def stop_showing(self, error: Exception) -> None:
         """Stops drawing because of an exception of this reporter; the first exception goes to `failed`."""
@@ -93,8 +95,9 @@ class Reporter:
                 self.failed(error)
 
     def failed(self, error: Exception) -> None:
-        """Receives the first exception raised by this reporter's own methods; the default logs it."""
-        logging.getLogger(__name__).warning("progress is not shown any more: %s failed", type(self), exc_info=error)
+        """Receives the first exception raised by this reporter's own methods; the default warns of it."""
+        message = f"progress is not shown any more: {type(self).__name__} raised {type(error).__name__}: {error}"
+        warnings.warn(message, FeatureBankWarning, stacklevel=2)
 
 
 def _no_advance(count: int) -> None:
@@ -102,7 +105,7 @@ def _no_advance(count: int) -> None:
 
 
 def _guarded_line(method: Callable[..., None]) -> Callable[..., None]:
-    """Wraps `say` or `warn`."""
+    """Wraps a method that shows a line."""
 
     @functools.wraps(method)
     def show(self: Reporter, *args: Any, **options: Any) -> None:
@@ -112,6 +115,18 @@ def _guarded_line(method: Callable[..., None]) -> Callable[..., None]:
             self.stop_showing(error)
 
     return show
+
+
+def _guarded_warning(method: Callable[..., None]) -> Callable[..., None]:
+    """Wraps `warn`, also one that takes the line alone."""
+    show = _guarded_line(method)
+    takes_kind = len(inspect.signature(method).parameters) > 2  # noqa: PLR2004 - self and the line
+
+    @functools.wraps(method)
+    def warn(self: Reporter, line: str, kind: type[FeatureBankWarning] = FeatureBankWarning) -> None:
+        show(self, line, kind) if takes_kind else show(self, line)
+
+    return warn
 
 
 def _guarded_drawing(method: Callable[..., None]) -> Callable[..., None]:
@@ -170,7 +185,7 @@ def _advance(reporter: Reporter, advance: Advance, count: int) -> None:
 
 _GUARDS: dict[str, Callable[[Any], Any]] = {
     "track": _guarded_block, "step": _guarded_block, "detail": _guarded_drawing, "ranking": _guarded_drawing,
-    "say": _guarded_line, "warn": _guarded_line,
+    "say": _guarded_line, "warn": _guarded_warning,
 }  # fmt: skip
 
 SILENT = Reporter()
@@ -185,6 +200,15 @@ def shown_by(reporter: Reporter) -> Iterator[None]:
         yield
     finally:
         _shown_by.remove(reporter)
+
+
+def _show_nothing() -> None:
+    """Makes a forked process silent: the thread that draws did not survive the fork."""
+    _shown_by[:] = [SILENT]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_show_nothing)
 
 
 def step(what: str) -> AbstractContextManager[None]:
@@ -283,44 +307,3 @@ def keras_downloads(get_file: Callable[..., Any], what: str) -> Iterator[None]:
             yield
         finally:
             names[name] = before
-
-
-def kind_of(line: str) -> str:
-    """Returns the part that a line shares with others of its kind: the line without its names and numbers."""
-    return _VARYING.sub("*", line)
-
-
-def shorten(lines: Iterable[str], most: int = MOST_ALIKE) -> list[str]:
-    """Shortens a list of lines: keeps the first few of each kind, and counts the others.
-
-    Args:
-        lines: the lines; lines that differ only in quoted names and in numbers are of one kind.
-        most: number of lines of a kind to keep.
-
-    Returns:
-        The remaining lines, grouped by kind, in the order in which the kinds first appear.
-
-    Example:
-        >>> shorten([f"class '{name}' has only one image" for name in "abcdef"], most=2)
-        ["class 'a' has only one image", "class 'b' has only one image", '... and 4 more like this']
-    """
-    kinds: dict[str, list[str]] = {}
-    for line in lines:
-        kinds.setdefault(kind_of(line), []).append(line)
-    shown = []
-    for alike in kinds.values():
-        shown += alike[:most]
-        if len(alike) > most:
-            shown.append(f"... and {len(alike) - most} more like this")
-    return shown
-
-
-def enumerate_some(names: Sequence[str], most: int = MOST_ALIKE) -> str:
-    """Joins names into one line: the first few in quotes, and the number of the others.
-
-    Example:
-        >>> enumerate_some(["ant", "bee", "cow", "dog", "eel"])
-        "'ant', 'bee', 'cow' and 2 more"
-    """
-    shown = ", ".join(f"'{name}'" for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -227,7 +228,9 @@ def test_a_terminal_that_fails_stops_the_drawing_and_not_the_work(
     assert done == 2
     found.warn("still said")
     assert lines_of(text)[-1] == "warning: still said"
-    assert found._idle.is_set()
+    for thread in threading.enumerate():
+        if thread.name == "progress":
+            thread.join()
     assert capsys.readouterr().err.count("Traceback") == verbose
 
 

@@ -129,8 +129,12 @@ def test_a_class_that_is_in_one_fold_alone_ends_no_head(make_bank: Callable[...,
     labels[np.flatnonzero(kept)[0]] = 2  # of three classes, the last has one image
     rare = relabelled(bank, labels, items.splits, items.digests)
     told: list[str] = []
-    reporter = Reporter()
-    reporter.warn = told.append  # type: ignore[method-assign]
+
+    class Warned(Reporter):
+        def warn(self, line: str) -> None:
+            told.append(line)
+
+    reporter = Warned()
     kinds = ["softmax", "ridge", "lda", "svm", "xgboost", "xgboost:XGBClassifier", "knn"]
     runs = train_heads(rare, [{"kind": kind} for kind in kinds], folds=3, reporter=reporter)
     assert {run.head for run in runs} == set(kinds)

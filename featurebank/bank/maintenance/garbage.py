@@ -23,7 +23,7 @@ from featurebank.bank.maintenance.unfinished import leftovers, remove_leftovers
 from featurebank.bank.manifest import ITEMS, MANIFEST, Manifest, load_items, load_manifest
 from featurebank.bank.shard import PATTERN, ShardEntry, is_whole, read_keys, read_rows, write_shard
 from featurebank.bank.writer import BankWriter, event
-from featurebank.errors import BankDamagedError, BankError, BankIncompleteError, BankNotFoundError
+from featurebank.errors import BankDamagedError, BankError, BankIncompleteError, BankNotFoundError, BankWarning
 from featurebank.system.files import TEMPORARY_PREFIX
 from featurebank.system.progress import SILENT, Reporter
 
@@ -117,7 +117,7 @@ def collect(path: Path, *, reporter: Reporter = SILENT) -> Garbage:
     manifest = load_manifest(path)
     with BankWriter(path, manifest.recipe, manifest.dataset, say=reporter.say, freeing=True) as to:
         for line in to.lost:
-            reporter.warn(line)
+            reporter.warn(line, BankWarning)
         garbage = _as_it_is_now(garbage)
         remove_leftovers(path / "runs")
         for file in garbage.files:
@@ -233,7 +233,8 @@ def _is_whole(path: Path, shard: ShardEntry, reporter: Reporter) -> bool:
     if is_whole(path, shard):
         return True
     reporter.warn(
-        f"shard '{path / shard.file}' is damaged: left as it is; 'featurebank cache verify --forget' removes it"
+        f"shard '{path / shard.file}' is damaged: left as it is; 'featurebank cache verify --forget' removes it",
+        BankWarning,
     )
     return False
 

@@ -25,7 +25,7 @@ from featurebank.bank.rows import StoredRows
 from featurebank.bank.shard import read_keys
 from featurebank.bank.writer import BankWriter, event
 from featurebank.dataset.class_names import in_order
-from featurebank.errors import BankDamagedError, ConfigError
+from featurebank.errors import BankDamagedError, ConfigError, DatasetWarning
 from featurebank.system.progress import SILENT, Reporter
 
 
@@ -81,9 +81,9 @@ def merge_banks(
     else:
         check_splits(tables, [part.path.name for part in _whole(parts)])
         for line in drawn_differently([part.manifest.dataset for part in parts]):
-            reporter.warn(line)
+            reporter.warn(line, DatasetWarning)
     for line in labelled_differently(tables):
-        reporter.warn(line)
+        reporter.warn(line, DatasetWarning)
     items = _join(tables)
     first = parts[0].manifest
     taps = tuple(tap for tap in first.taps if all(tap in part.manifest.taps for part in _whole(parts)))

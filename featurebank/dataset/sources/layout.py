@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 from featurebank.errors import DatasetError, unknown_name
-from featurebank.system.progress import enumerate_some
+from featurebank.system.alike import enumerate_some
 
 LAYOUTS = ("classes", "splits")
 """Possible meanings of the first-level folders."""

@@ -69,14 +69,14 @@ def graft(
 ) -> Any:  # fmt: skip
     """Joins the network of a bank and a head that was trained on the bank into one model.
 
-    The proof compares the model's probabilities for 16 images of the bank, which are read again, with those of the head
-    on stored features. The largest difference is reported, and stored in the run's record.
+    The proof decodes 16 images of the bank again, and compares the probabilities of the model with those of the head on
+    the stored features. The largest difference is reported, and stored in the record of the run.
 
     Args:
         bank: the bank.
-        run: one of its runs, or a fitted head.
-        tap: the tap that a fitted head was trained on; not needed for a run. Default: "pooled".
-        backbone: the network; default: the bank's network, loaded again.
+        run: a run of the bank, or a fitted head.
+        tap: the tap that a fitted head was trained on, by default "pooled"; ignored for a run.
+        backbone: the network; by default, the network of the bank is loaded again.
         proof: whether to compare the model with the head.
         reporter: receives the result of the proof.
 
@@ -86,8 +86,8 @@ def graft(
         kernels) a `JoinedModel`, which also has `predict`.
 
     Raises:
-        WeightsError: the network is not that of the bank.
-        DatasetError: the bank's images no longer exist, so that the proof is impossible.
+        WeightsError: `backbone` is not the network of the bank.
+        DatasetError: the proof is impossible, because the images of the bank no longer exist.
         HeadError: the run failed or belongs to another bank, or the proof failed.
     """
     return grafted(bank, run, tap=tap, backbone=backbone, proof=proof, reporter=reporter).model

@@ -171,7 +171,7 @@ class Bank:
             RamLimitError: the features do not fit into memory; `blocks` reads them in parts.
             BankDamagedError: a shard is missing or damaged.
         """
-        return self.rows(tap, self._positions(split), view=view)
+        return self._read(tap, view, self._positions(split))
 
     def rows(self, tap: str, positions: Sequence[int] | np.ndarray, *, view: int = 0) -> np.ndarray:
         """Returns the features of some images: (n, ...) float32.
@@ -184,14 +184,7 @@ class Bank:
         Raises:
             UnknownNameError, ConfigError, RamLimitError, BankDamagedError: see `features`.
         """
-        size = 4 * len(positions) * int(np.prod(self.tap_shape(tap)))
-        if size > (limit := runtime.ram_limit()):
-            message = (
-                f"the features of tap '{tap}' need {size / 1e9:.2f} GB of memory, the limit is {limit / 1e9:.2f} GB: "
-                "use a larger --ram or a smaller tap, or read them in parts with Bank.blocks"
-            )
-            raise RamLimitError(message)
-        return self._rows.read(tap, view, np.asarray(positions, np.int64))
+        return self._read(tap, view, np.asarray(positions, np.int64))
 
     def blocks(
         self,
@@ -254,6 +247,17 @@ class Bank:
     def to_npz(self, file: str | Path, tap: str = "pooled", *, view: int = 0) -> Path:
         """Writes one NPZ file; arrays, arguments and errors are those of `to_hdf5`."""
         return plain_files.write_npz(Path(file), self._columns(), self.tap_shape(tap), self._feature_blocks(tap, view))
+
+    def _read(self, tap: str, view: int, positions: np.ndarray) -> np.ndarray:
+        """Returns the features at positions in `ids()`; raises RamLimitError if they exceed `--ram`."""
+        size = 4 * len(positions) * int(np.prod(self.tap_shape(tap)))
+        if size > (limit := runtime.ram_limit()):
+            message = (
+                f"the features of tap '{tap}' need {size / 1e9:.2f} GB of memory, the limit is {limit / 1e9:.2f} GB: "
+                "use a larger --ram or a smaller tap, or read them in parts with Bank.blocks"
+            )
+            raise RamLimitError(message)
+        return self._rows.read(tap, view, positions)
 
     def _columns(self) -> dict[str, np.ndarray]:
         return {

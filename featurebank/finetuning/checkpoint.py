@@ -73,10 +73,32 @@ class TrainingState:
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def epochs_done(self) -> int:
+        """The number of finished epochs in all phases."""
+        return len(self.history.get("phase", []))
+
     def add_step(self, loss: float, right: float, images: int) -> None:
         """Adds a step with its mean loss, and the number of its images that were classified correctly."""
         self.number, self.taken, self.step = self.number + 1, self.taken + 1, self.step + 1
         self.total, self.right, self.seen = self.total + loss * images, self.right + right, self.seen + images
+
+    def add_epoch(self, loss: float, val_loss: float, val_accuracy: float, learning_rate: float) -> None:
+        """Adds an epoch to the history."""
+        values = {
+            "phase": self.phase + 1, "loss": loss, "accuracy": self.right / self.seen, "val_loss": val_loss,
+            "val_accuracy": val_accuracy, "learning_rate": learning_rate,
+        }  # fmt: skip
+        for name, value in values.items():
+            self.history.setdefault(name, []).append(value)
+
+    def add_validation(self, loss: float, accuracy: float) -> None:
+        """Adds validation results within an epoch to the history, with the means of the epoch so far."""
+        self.history.setdefault("steps", []).append(
+            {"phase": self.phase + 1, "epoch": self.epoch, "step": self.step, "taken": self.taken,
+             "loss": _finite(self.total / self.seen), "accuracy": self.right / self.seen,
+             "val_loss": _finite(loss), "val_accuracy": accuracy}
+        )  # fmt: skip
 
     def explodes(self, loss: float, classes: int) -> bool:
         """Returns whether the smoothed loss is NaN, or far above both the first loss and that of guessing.
@@ -93,6 +115,18 @@ class TrainingState:
     def forget_epoch(self) -> None:
         """Resets the counters to the beginning of an epoch."""
         self.step, self.total, self.right, self.seen = 0, 0.0, 0.0, 0
+
+    def begin_phase(self) -> None:
+        """Resets everything that belongs to a phase: counters, learning rate, and the mean of the loss."""
+        fresh = TrainingState()
+        for name in ("epoch", "step", "number", "total", "right", "seen", "rate", "plateau_rate", "first", "smooth",
+                     "retried", "ended"):  # fmt: skip
+            setattr(self, name, getattr(fresh, name))
+
+
+def _finite(value: float) -> float | None:
+    """Returns a number as JSON can hold it: None for NaN and infinity."""
+    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,10 @@
-"""The training loop of a fine-tune, with phases, epochs and checkpoints."""
+"""The training loop of a fine-tune: phases, epochs, steps, validation, explosions and checkpoints.
+
+A phase trains some of the layers until they stop improving; then the next phase starts. The best weights so far are
+those of the head (epoch 0) or of the best epoch of any phase; each phase ends with them, and so does the fine-tune. A
+checkpoint holds all that the rest depends on (`TrainingState`, the weights, the optimizer's slots and the best
+weights), so that a fine-tune resumes with the same batches, augmentations and learning rates.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +31,19 @@ from featurebank.training.stopping import EarlyStopping
 from featurebank.words import counted
 
 _LOWER = 0.1
-"""The factor for the learning rate after an explosion."""
+"""The factor that reduces the learning rate after an explosion of the loss."""
 _CHECKPOINT_S = 60.0
-"""Interval between checkpoints: the most work that a dying process loses."""
+"""The interval between checkpoints within an epoch: the most work that is lost if the process dies."""
 _CHECKPOINT_COST = 50
-"""Within an epoch, work at least this multiple of the duration of a checkpoint before writing the next one."""
+"""If writing a checkpoint is slow, the interval is this multiple of its duration, so that it costs 2 % at most."""
 
 
 class Loop:
-    """The training of one fine-tune.
+    """The training loop of one fine-tune.
 
     Args:
         task: the model, data, phases and options.
-        head: the result before the first step, the first candidate for the best weights.
+        head: the validation result of the head before the first step; its weights are the first best weights.
         place: the file of the checkpoint.
         reporter: receives one line per epoch.
         board: receives the curves during training, if not None.
@@ -51,7 +57,7 @@ class Loop:
         self._labels = task.network.places[task.train.labels]
         self._clock = time.perf_counter()
         self._due = self._clock + _CHECKPOINT_S
-        self.state = TrainingState(best={**_candidate(head, task.options.monitor), "epoch": 0})
+        self.state = TrainingState(best={**head.summary(task.options.monitor), "epoch": 0})
         self._best: list[np.ndarray] = []
         self._program: Any
         self._variables: list[Any] = []
@@ -63,7 +69,7 @@ class Loop:
         return self._task.phases[self.state.phase]
 
     def run(self) -> TrainingState:
-        """Trains all phases; afterwards the network has the best weights."""
+        """Trains all phases, from the checkpoint if there is one; afterwards the network has the best weights."""
         checkpoint = self._load_checkpoint()
         self._show()
         while self.state.phase < len(self._task.phases):
@@ -73,13 +79,13 @@ class Loop:
                 self._epoch()
             self._leave()
         self._task.network.restore_momenta()
-        self._tick()
+        self._count_seconds()
         return self.state
 
     # ------------------------------------------------------------ phases
 
     def _enter(self, checkpoint: Checkpoint | None) -> None:
-        """Prepares a phase, at its beginning or from a checkpoint."""
+        """Prepares a phase: compiles its step, and sets weights and counters to their start or to the checkpoint's."""
         options, training = self._task.options, self._phase.training
         weights = training.class_weights(self._labels, int(self._task.network.places.max()) + 1)
         steps = len(order(len(self._labels), training.batch_size, (0,)))
@@ -96,11 +102,14 @@ class Loop:
             self._plateau = Plateau(training.plateau_factor, training.plateau_patience, training.plateau_floor)
 
     def _leave(self) -> None:
-        """Ends a phase with the best weights so far, and decides whether another phase follows."""
+        """Ends a phase: restores the best weights so far, records the phase, and moves on to the next one.
+
+        If the phase brought no improvement, the later ones are skipped, unless the options say `keep_going`.
+        """
         state, phases = self.state, self._task.phases
         self._assign(self._best)
         ran = state.history.get("phase", []).count(state.phase + 1)
-        improved = state.best["epoch"] > len(state.history.get("phase", [])) - ran
+        improved = state.best["epoch"] > state.epochs_done - ran
         state.finished_phases.append({**self._phase.record(), "epochs": ran, "improved": improved})
         left = len(phases) - state.phase - 1
         if left and not improved and not self._task.options.keep_going:
@@ -111,14 +120,12 @@ class Loop:
             state.phase = len(phases)
         else:
             state.phase += 1
-        fresh = TrainingState()
-        for name in ("epoch", "step", "number", "total", "right", "seen", "rate", "plateau_rate", "first", "smooth",
-                     "retried", "ended"):  # fmt: skip
-            setattr(state, name, getattr(fresh, name))
+        state.begin_phase()
 
     # ------------------------------------------------------------ epochs
 
     def _epoch(self) -> None:
+        """Trains and validates one epoch, or the rest of one; handles an explosion of the loss."""
         state = self.state
         if not self._train() or not self._validate():
             self._handle_explosion()
@@ -128,11 +135,11 @@ class Loop:
         self._save()
 
     def _train(self) -> bool:
-        """Trains for the rest of an epoch; returns False if the loss explodes."""
+        """Trains the remaining steps of the epoch; returns False if the loss explodes."""
         state, options, training = self.state, self._task.options, self._phase.training
         rows = order(len(self._labels), training.batch_size, (options.seed, state.phase, state.epoch))
         rates = training.scheduled().rates(state.epoch, len(rows)) * state.rate * state.plateau_rate
-        view = view_of(options.seed, self._epochs() + state.retried)
+        view = view_of(options.seed, self.state.epochs_done + state.retried)
         title, classes = f"phase {state.phase + 1} epoch {state.epoch}", len(self._task.network.places)
         with self._reporter.track(title, len(self._labels), "images") as advance:
             advance(state.seen)
@@ -158,11 +165,7 @@ class Loop:
                 f"phase {state.phase + 1}, epoch {state.epoch}, step {state.step} of {steps}: loss "
                 f"{state.total / state.seen:.4f}, validation accuracy {result.accuracy:.4f}, loss {result.loss:.4f}"
             )
-            state.history.setdefault("steps", []).append(
-                {"phase": state.phase + 1, "epoch": state.epoch, "step": state.step, "taken": state.taken,
-                 "loss": _plain(state.total / state.seen), "accuracy": state.right / state.seen,
-                 "val_loss": _plain(result.objective), "val_accuracy": result.accuracy}
-            )  # fmt: skip
+            state.add_validation(result.objective, result.accuracy)
             self._show()
         requested = options.checkpoint_every and state.step % options.checkpoint_every == 0
         if requested or time.perf_counter() >= self._due:
@@ -178,25 +181,26 @@ class Loop:
         return self._task.evaluate(self.state.step // options.validate_every - 1, parts)
 
     def _validate(self) -> bool:
-        """Evaluates an epoch, and decides whether another one follows; returns False if the loss is not finite."""
+        """Evaluates the model after an epoch: records the curves, the best weights, and whether the phase ends.
+
+        Returns:
+            False if the loss is not finite.
+        """
         state, training = self.state, self._phase.training
         result = self._task.evaluate()
         value = result.value(training.monitor)
         if not math.isfinite(value):
             return False
-        # Patience counts within the phase: batch normalisation may first have to adapt to these images.
+        # Patience is compared with the best epoch of this phase, not of all: in its first epochs, a phase may be worse,
+        # while batch normalisation adapts to the images.
         _, going_on = self._stopping.update(state.epoch, value)
         loss, rate = state.total / state.seen, self._last_rate()
-        values = {
-            "phase": state.phase + 1, "loss": loss, "accuracy": state.right / state.seen, "val_loss": result.objective,
-            "val_accuracy": result.accuracy, "learning_rate": rate,
-        }  # fmt: skip
-        for name, entry in values.items():
-            state.history.setdefault(name, []).append(entry)
+        state.add_epoch(loss, result.objective, result.accuracy, rate)
+        # With `val_loss` as monitor, a lower loss is not enough: no fine-tune may be less accurate than its head.
         best = value < state.best["value"] and result.accuracy >= self._head.accuracy
         if best:
             self._best = self._snapshot()
-            state.best = {**_candidate(result, training.monitor), "epoch": self._epochs()}
+            state.best = {**result.summary(training.monitor), "epoch": self.state.epochs_done}
         if self._plateau:
             state.plateau_rate = self._plateau.lowered(training.learning_rate * state.plateau_rate, value)
             state.plateau_rate /= training.learning_rate
@@ -209,21 +213,19 @@ class Loop:
         return True
 
     def _show(self) -> None:
+        """Sends the curves to TensorBoard."""
         if self._board:
             self._board.update(self.state.history, self._head.epoch_0())
 
     def _last_rate(self) -> float:
+        """Returns the learning rate of the last step of the epoch."""
         training = self._phase.training
         steps = len(order(len(self._labels), training.batch_size, (0,)))
         rate = float(training.scheduled().rates(self.state.epoch, steps)[-1])
         return rate * self.state.rate * self.state.plateau_rate
 
-    def _epochs(self) -> int:
-        """Returns the number of finished epochs in all phases."""
-        return len(self.state.history.get("phase", []))
-
     def _handle_explosion(self) -> None:
-        """Handles an explosion: first with a tenth of the learning rate, the second time by ending the phase."""
+        """Restores the best weights; a first explosion lowers the learning rate, a second one ends the phase."""
         state = self.state
         where = f"phase {state.phase + 1}, epoch {state.epoch}, step {state.step}: the loss exploded"
         self._assign(self._best)
@@ -243,19 +245,23 @@ class Loop:
     # ------------------------------------------------------------ weights and checkpoints
 
     def _snapshot(self) -> list[np.ndarray]:
+        """Returns copies of the variables that the phase trains."""
         return [np.array(variable.numpy()) for variable in self._variables]
 
     def _assign(self, values: Sequence[np.ndarray]) -> None:
+        """Sets the variables that the phase trains."""
         for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)
 
-    def _tick(self) -> None:
+    def _count_seconds(self) -> None:
+        """Adds the time since the last call to the state."""
         now = time.perf_counter()
         self.state.seconds += now - self._clock
         self._clock = now
 
     def _save(self) -> None:
-        self._tick()
+        """Writes a checkpoint, and sets the time of the next one."""
+        self._count_seconds()
         self.state.stopping = asdict(self._stopping)
         self.state.plateau = asdict(self._plateau) if self._plateau else {}
         slots = [np.array(slot.numpy()) for slots in self._program.slots for slot in slots]
@@ -290,11 +296,3 @@ class Loop:
             slot.assign(value)
         self._stopping = EarlyStopping(**checkpoint.state.stopping)
         self._plateau = Plateau(**checkpoint.state.plateau) if checkpoint.state.plateau else None
-
-
-def _candidate(result: ValidationResult, monitor: str) -> dict[str, float]:
-    return {"value": result.value(monitor), "accuracy": result.accuracy, "loss": result.loss}
-
-
-def _plain(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -38,6 +38,10 @@ class ValidationResult:
             return self.objective
         return -self.accuracy + _TIE * self.objective / (1 + self.objective)
 
+    def summary(self, monitor: str) -> dict[str, float]:
+        """Returns the monitored value, accuracy and loss, as `TrainingState.best` records them."""
+        return {"value": self.value(monitor), "accuracy": self.accuracy, "loss": self.loss}
+
     def epoch_0(self) -> dict[str, float]:
         """Returns accuracy and loss of the head, the first point of a fine-tune's curves."""
         return {"accuracy": self.accuracy, "loss": self.objective}

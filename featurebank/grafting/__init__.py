@@ -1,6 +1,8 @@
 """Stage: joins a backbone and a head into one model, exports it to a file, and predicts with that file.
 
-`stage` builds the model, `formats` writes and reads files, `prediction` uses them. Open `stage` first.
+Joining is called grafting, and the joined model is a graft: a Keras model, or a `JoinedModel` if the head cannot become
+Keras layers. `stage` builds and proves it, `export_stage` and `formats` write it to a file, `prediction` and
+`evaluation` use that file. Open `stage` first.
 """
 
 from featurebank.grafting.evaluation import Evaluation, evaluate_model

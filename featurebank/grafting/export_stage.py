@@ -21,7 +21,7 @@ from featurebank.grafting.metadata import About
 from featurebank.grafting.resizing import with_resize as resizing
 from featurebank.grafting.serving import how_to_load, how_to_run
 from featurebank.grafting.side_by_side import JoinedModel
-from featurebank.grafting.stage import Grafted, answer, grafted
+from featurebank.grafting.stage import Grafted, grafted, run_model
 from featurebank.runs.run import RunRecord
 from featurebank.system.files import TEMPORARY_PREFIX, explain_full_disk, sync
 from featurebank.system.options import StageOptions
@@ -90,7 +90,7 @@ def _write(graft: Grafted, kind: Format, about: About, path: Path) -> float:
         run, _ = kind.read(path)
         pairs = [(run(graft.images.astype(about.pixels)), graft.probabilities)]
         for image in _odd_images(size) if about.any_size else ():
-            expected = answer(plain, resize_image(image, size, about.resize)[None])
+            expected = run_model(plain, resize_image(image, size, about.resize)[None])
             pairs.append((run(image[None]), expected))
     except (FeatureBankError, OSError, MemoryError):
         raise

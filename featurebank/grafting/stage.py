@@ -1,4 +1,10 @@
-"""Stage: a bank's backbone and a head trained on the bank -> one model from images to probabilities."""
+"""Stage: a bank's backbone and a head that was trained on the bank -> one model from images to probabilities.
+
+The result is a graft. If the head can become Keras layers, the graft is one Keras model; otherwise it is a
+`JoinedModel`, which runs the network and then calls the head. In the code below, the trunk is the network up to the
+tap. A proof compares the graft's probabilities on a few images with those of the head on their stored features: it
+finds any difference in preprocessing, resizing, weights or layers.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +29,7 @@ from featurebank.words import counted
 
 _PARTS = ("backbone", "architecture", "weights", "preprocessing", "image_size", "resize", "levels")
 """The keys of a bank's recipe that describe the network."""
-CAN = (
+CAN = (  # the end of the messages for heads that cannot
     "softmax, mlp, heads on maps, tails, and every linear head (logistic, ridge, lda, nearest_mean, svm with kernel "
     "linear, the linear classifiers of scikit-learn) can"
 )
@@ -37,21 +43,25 @@ class Grafted:
     """A Keras model, or a `JoinedModel`."""
     about: About
     images: np.ndarray
-    """(n, s, s, 3) uint8, to compare an exported file with: the images of the proof, or noise."""
+    """(n, s, s, 3) uint8, the images of the proof, or noise without a proof. Exported files are tested on them."""
     probabilities: np.ndarray
-    """(n, classes): the model's probabilities for `images`."""
+    """(n, classes), the probabilities of the model for `images`."""
 
 
 def grafted(
     bank: Bank, run: RunRecord | Any, *, tap: str | None = None, backbone: Backbone | None = None, proof: bool = True,
     form: str = "any", reporter: Reporter = SILENT,
 ) -> Grafted:  # fmt: skip
-    """Does the work of `graft`, and returns the model with its metadata.
+    """Joins the network of a bank and a head into one model, and returns it with its metadata.
 
     Args:
-        bank: see `graft`, also for the other arguments.
-        form: "layers" raises an error for a head that cannot become layers, "joined" always makes a `JoinedModel`;
-            "any" makes layers if the head supports that.
+        bank: see `featurebank.graft`, also for the other arguments.
+        form: "layers" requires a Keras model, "joined" a `JoinedModel`; "any" prefers a Keras model.
+
+    Raises:
+        HeadError: `form` is "layers" and the head cannot become layers, or `form` is "joined" and the run is a
+            fine-tune.
+        WeightsError, DatasetError: see `featurebank.graft`, also for other causes of HeadError.
     """
     from featurebank.runs.selection import trained_head  # imports scikit-learn, which predictions do not need
 
@@ -65,15 +75,15 @@ def grafted(
         model, layers = _joined(backbone, tap, head, about, form)
     if not proof:
         images = _noise(backbone.image_size)
-        return Grafted(model, about, images, answer(model, images))
+        return Grafted(model, about, images, run_model(model, images))
     with reporter.step("comparing the model with the head on images of the bank"):
-        evidence, images, probabilities = _proved(bank, backbone, tap, head, (model, layers))
+        evidence, images, probabilities = _prove(bank, backbone, tap, head, (model, layers))
     line = f"graft: on {counted(evidence.images, 'image')} of the bank, model and head agree to"
     reporter.say(f"{line} {evidence.difference:.1e} (allowed: {evidence.tolerance:g})")
     if evidence.difference > evidence.tolerance:
         reporter.warn(
-            f"the head decides differently where a feature is within rounding ({evidence.features:.1e}) of a split "
-            "value: only trees and votes of neighbours are so sensitive",
+            f"a feature that is within rounding ({evidence.features:.1e}) of a threshold of the head can change its "
+            "probabilities by more than that: this happens only with trees and nearest neighbours",
             HeadWarning,
         )
     about = replace(about, proof=evidence)
@@ -85,7 +95,7 @@ def grafted(
 
 
 def _finetuned(bank: Bank, run: RunRecord, form: str) -> Grafted:
-    """Returns the model of a fine-tune, which was compared with its head before its first step."""
+    """Returns the model of a fine-tune, which was compared with its head before the training, and needs no proof."""
     from featurebank.runs.finetuned import finetuned_model
 
     if form == "joined":
@@ -95,10 +105,11 @@ def _finetuned(bank: Bank, run: RunRecord, form: str) -> Grafted:
         raise HeadError(message)
     about = _about(bank, {part: bank.recipe[part] for part in _PARTS if part in bank.recipe}, run, FINETUNE, run.tap)
     model, images = finetuned_model(run), _noise(about.image_size)
-    return Grafted(model, about, images, answer(model, images))
+    return Grafted(model, about, images, run_model(model, images))
 
 
 def _noise(size: int) -> np.ndarray:
+    """Returns two random images, (2, size, size, 3) uint8."""
     return np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
 
 
@@ -106,7 +117,7 @@ def check_layers(bank: Bank, run: RunRecord) -> None:
     """Checks that a run's head can become Keras layers.
 
     Raises:
-        HeadError: it cannot; the message says why, and which heads can.
+        HeadError: the head cannot become layers; the message says why, and which heads can.
     """
     from featurebank.runs.selection import trained_head
 
@@ -128,7 +139,7 @@ def best_in_layers(bank: Bank, runs: Iterable[RunRecord] | None = None, reporter
         reporter: receives one line for each better head that is skipped, with the reason.
 
     Raises:
-        HeadError: no head can become Keras layers.
+        HeadError: no head can become Keras layers, or no run succeeded.
     """
     from featurebank.runs.selection import choose_run
 
@@ -152,41 +163,48 @@ def best_in_layers(bank: Bank, runs: Iterable[RunRecord] | None = None, reporter
 
 
 def _no_layers(head: str, error: HeadError, more: str) -> HeadError:
+    """Returns the error for a head that cannot become layers; `more` is appended to the message."""
     return HeadError(f"{head} cannot become Keras layers ({error}): {CAN}{more}")
 
 
-def _proved(
+def _prove(
     bank: Bank, backbone: Backbone, tap: str, head: Any, model_and_layers: tuple[Any, Any]
 ) -> tuple[Proof, np.ndarray, np.ndarray]:
-    """Returns the proof, its images (none of them a test image), and the model's probabilities for them."""
+    """Compares the model with the head; returns the proof, its images, and the model's probabilities for them.
+
+    The images are never test images, so that the test split stays unused.
+
+    Raises:
+        HeadError: the model differs from the head.
+    """
     model, layers = model_and_layers
-    whole = partial(answer, model)
+    whole = partial(run_model, model)
     if layers is not None:
         sample = sample_of(bank, tap, backbone, ("train", "val"))
-        proof, probabilities = prove_layers(bank, tap, head, sample, whole=whole, layers=partial(answer, layers))
+        proof, probabilities = prove_layers(bank, tap, head, sample, whole=whole, layers=partial(run_model, layers))
         return proof, sample.images, probabilities
-    # The thresholds of a tree are values of training images, on which any rounding would show.
+    # No training images, if possible: thresholds of trees are features of training images, where any rounding counts.
     sample = sample_of(bank, tap, backbone, ("val",) if "val" in bank.splits() else ("train",))
-    proof, probabilities = prove_joined(bank, tap, head, sample, whole=whole, trunk=partial(answer, model.trunk))
+    proof, probabilities = prove_joined(bank, tap, head, sample, whole=whole, trunk=partial(run_model, model.trunk))
     return proof, sample.images, probabilities
 
 
 def _check_width(head: Any, shape: tuple[int, ...], tap: str) -> None:
-    """Raises HeadError if a head was trained on features of another width than that of a tap."""
+    """Raises HeadError if the number of features of a head is not that of a tap."""
     width = getattr(head, "n_features_in_", None)
-    if width not in {None, int(np.prod(shape)), shape[-1]}:  # some heads count the channels of a map
+    if width not in {None, int(np.prod(shape)), shape[-1]}:  # for heads on maps, it is the number of channels
         message = (
-            f"the head was trained on {counted(width, 'feature')}, tap '{tap}' has {int(np.prod(shape))}: pass "
-            "the head's own tap=..."
+            f"the head was trained on {counted(width, 'feature')}, but tap '{tap}' has {int(np.prod(shape))}: pass "
+            "the tap that the head was trained on, as tap=..."
         )
         raise HeadError(message)
 
 
-def answer(model: Any, images: np.ndarray) -> np.ndarray:
-    """Returns the output of a Keras or joined model for a few images, or of a part of a model for a few features."""
+def run_model(model: Any, inputs: np.ndarray) -> np.ndarray:
+    """Returns the output of a Keras model, or of a `JoinedModel`, for one batch: images, or features of its layers."""
     if isinstance(model, JoinedModel):
-        return model.predict(images)
-    return np.asarray(model(images.astype(np.float32), training=False))
+        return model.predict(inputs)
+    return np.asarray(model(inputs.astype(np.float32), training=False))
 
 
 def _about(bank: Bank, recipe: Mapping[str, Any], run: RunRecord | Any, name: str, tap: str) -> About:
@@ -200,7 +218,7 @@ def _about(bank: Bank, recipe: Mapping[str, Any], run: RunRecord | Any, name: st
 
 
 def _joined(backbone: Backbone, tap: str, head: Any, about: About, form: str) -> tuple[Any, Any]:
-    """Returns the model, and the part of it that is the head; None if the head cannot become layers."""
+    """Returns the model, and a Keras model of its head alone (from features), or None for a `JoinedModel`."""
     import_tensorflow()
     import keras
 
@@ -217,13 +235,16 @@ def _joined(backbone: Backbone, tap: str, head: Any, about: About, form: str) ->
     layers = keras.Model(trunk.output, probabilities)
     names = {operation.name for operation in trunk.operations}
     for operation in layers.operations:
-        if operation.name in names:  # such as "abs", which both head and trunk may use
+        if operation.name in names:  # Keras refuses equal names; head and trunk may both have, for example, an "abs"
             operation.name = f"head_{operation.name}"
     return keras.Model(trunk.input, probabilities, name=f"{backbone.name}_classifier"), layers
 
 
 def _probabilities(trunk: Any, head: Any, classes: int) -> Any:
-    """Adds a head to the graph of a trunk; returns a Keras tensor (n, classes), 0 for classes unknown to the head."""
+    """Applies a head to the output of a trunk; returns a Keras tensor (n, classes).
+
+    A class without training images, which the head does not know, has the probability 0.
+    """
     import keras
 
     from featurebank.heads.base import Head  # imports scikit-learn, which predictions do not need
@@ -243,6 +264,7 @@ def _probabilities(trunk: Any, head: Any, classes: int) -> Any:
 
 
 def _record(run: RunRecord, proof: Proof, reporter: Reporter) -> None:
+    """Stores the proof in the record of the run; warns if that fails, because the model itself is usable."""
     recorded = read_run(run.directory / "runs" / f"{run.run}.json") or run
     try:
         replace(recorded, graft=asdict(proof)).save()

@@ -1,7 +1,9 @@
-"""The order of runs by validation alone: the one place where runs are sorted and compared.
+"""Ranks runs by their validation results. All code that sorts or compares runs calls this module.
 
-Leaderboard, selection, races and the journal (which shows the best heads so far and decides whose weights are kept) all
-ask here. What runs are ranked by is a parameter, one of `featurebank.metrics.METRICS`; the default is accuracy.
+What is ranked is a specification (a head without its seed), by the mean over its seeds and folds. Specifications are
+compared only under one protocol, the way they were validated: on the bank's own split (`folds` is 1), on K folds
+(`folds` is K) or on the K folds that the dataset defines (`folds` is -K). The metric is one of
+`featurebank.metrics.METRICS`, by default accuracy.
 """
 
 from __future__ import annotations
@@ -21,26 +23,26 @@ from featurebank.system.progress import BestSoFar
 from featurebank.words import counted
 
 DIGITS = 9
-"""Losses, and metrics that count no images, are equal if they differ by less: such a difference is due to rounding,
-which depends on the number of threads."""
+"""The decimals to which losses and similar metrics are compared. Smaller differences are rounding errors, which depend
+on the number of threads."""
 
 Item = TypeVar("Item")
 
 
 @dataclass
 class Group:
-    """The runs of one specification under one protocol, without those that failed: the unit that is ranked.
+    """The runs of one specification under one protocol, without failed runs: the unit that is ranked.
 
-    Sums are exact, so that the order in which runs came in changes nothing.
+    Means are computed with `math.fsum`, so that they do not depend on the order in which runs were added.
     """
 
     spec: HeadSpec
     folds: int
-    """1 is the bank's own split."""
+    """The protocol; see `RunRecord.folds`."""
     runs: list[RunRecord] = field(default_factory=list)
-    """The better first."""
+    """The runs, best first."""
     metric: Metric = ACCURACY
-    """What the group is ranked by."""
+    """The metric by which the group is ranked."""
 
     def add(self, run: RunRecord) -> None:
         """Adds a run of the specification; an earlier record of the same run is replaced."""
@@ -48,9 +50,9 @@ class Group:
         insort(self.runs, run, key=self._within)
 
     def mean(self, metric: Metric) -> float:
-        """Returns the mean of a validation metric over seeds and folds; NaN if a run does not have it.
+        """Returns the mean of a validation metric over seeds and folds; NaN if a run does not have the metric.
 
-        Each image has the same weight.
+        Each fold counts by its number of validation images.
         """
         weights = [run.metrics["val"].get("images", 1) for run in self.runs]
         total = fsum(_value(run, metric) * weight for run, weight in zip(self.runs, weights, strict=True))
@@ -63,7 +65,7 @@ class Group:
 
     @property
     def goodness(self) -> float:
-        """The mean of the metric, larger is better; minus infinity if a run does not have it."""
+        """The mean of the metric, with its sign changed if smaller is better; minus infinity if a run lacks it."""
         return _goodness(self.mean(self.metric), self.metric)
 
     @property
@@ -73,38 +75,39 @@ class Group:
 
     @property
     def seconds(self) -> float:
-        """The mean time of training."""
+        """The mean training time."""
         return _mean([run.seconds for run in self.runs])
 
     @property
     def parameters(self) -> float | None:
-        """The mean number of trained numbers; None if no run knows it."""
+        """The mean number of trained values; None if it is unknown for all runs."""
         known = [run.parameters for run in self.runs if run.parameters is not None]
         return _mean(known) if known else None
 
     @property
     def size(self) -> float:
-        """The mean number of trained numbers; infinity if no run knows it."""
+        """`parameters` for comparisons: infinity if it is unknown."""
         return inf if self.parameters is None else self.parameters
 
     @property
     def images(self) -> int | None:
-        """The number of different images that the group was validated on; None if a run does not know it."""
+        """The number of different images that the group was validated on; None if it is unknown for a run."""
         folds = {run.fold[0] if run.fold else 0: run.metrics["val"].get("images") for run in self.runs}
         known = [count for count in folds.values() if count is not None]
         return sum(known) if len(known) == len(folds) else None
 
     @property
     def complete(self) -> bool:
-        """Whether it was validated on every fold; otherwise on fewer images than the others."""
+        """Whether the group was validated on every fold; otherwise it was validated on fewer images than others."""
         return self.folds == 1 or len({run.fold[0] for run in self.runs if run.fold}) == abs(self.folds)
 
     @property
     def standard_error(self) -> float:
-        """The standard error of the mean: between folds, else over the images and between the seeds.
+        """The standard error of the mean.
 
-        Over the images it is known for shares of the images alone; for other metrics it is that between the seeds, and
-        0 for a single run.
+        With several folds, it is computed from the differences between the folds. On the bank's own split, its square
+        is the sum of two variances: that of a proportion of the images (for metrics that are one, such as accuracy),
+        and that between the seeds (if there are several). It is 0 if neither is known.
         """
         folds: dict[int, list[float]] = {}
         for run in self.runs:
@@ -119,12 +122,11 @@ class Group:
         return sqrt(max(0.0, variance))
 
     def order(self) -> tuple[Any, ...]:
-        """Returns the sort key of this group among the groups of one protocol.
+        """Returns the sort key of this group among the groups of one protocol; its last element is `spec.key`.
 
-        Groups that were validated on every fold come first. Then the metric decides: of shares of images, to the
-        nearest whole image. Among equals the group with fewer parameters comes first, then the one with the smaller
-        loss, then the one with the smaller key. Time is never considered: the same runs have the same order on every
-        machine.
+        Groups that were validated on every fold come first. Then the metric decides; proportions of images are rounded
+        to whole images. Among equal groups, the one with fewer parameters comes first, then the one with the smaller
+        loss, then the one with the smaller key. Time does not count, so that the order is the same on every machine.
         """
         images, goodness = self.images, self.goodness
         if not self.metric.is_share:
@@ -136,20 +138,21 @@ class Group:
         return (not self.complete, -rounded, self.size, round(self.loss, DIGITS), self.spec.key)
 
     def _within(self, run: RunRecord) -> tuple[Any, ...]:
+        """Returns the sort key of a run within its group."""
         goodness = _goodness(_value(run, self.metric), self.metric)
         return (-goodness, run.metrics["val"]["loss"], run.seed, run.fold or (), run.run)
 
 
 class Ranking:
-    """The specifications of one protocol, best first, kept up to date while runs come in.
+    """The specifications under one protocol, best first, which is updated with each new run.
 
-    Adding a run takes O(log n) comparisons of n specifications.
+    Adding a run takes O(log n) comparisons for n specifications. Ignored are runs of other protocols, failed runs, and
+    runs that `--search halving` stopped early (they have a `rung`).
 
     Args:
-        runs: those that are known already.
-        folds: the protocol: 1 is the bank's own split. Runs of other protocols are ignored, and so are runs that failed
-            or were stopped in a race.
-        metric: what decides.
+        runs: the first runs.
+        folds: the protocol; see `RunRecord.folds`.
+        metric: the metric by which specifications are ranked.
     """
 
     def __init__(self, runs: Iterable[RunRecord] = (), *, folds: int = 1, metric: Metric = ACCURACY) -> None:
@@ -173,12 +176,12 @@ class Ranking:
 
     @property
     def first(self) -> RunRecord | None:
-        """The run that `ranked` would put first; None before one has succeeded."""
+        """The best run of the best specification; None if there is no run yet."""
         return self.top(1)[0].runs[0] if self._order else None
 
     def top(self, count: int | None = None) -> list[Group]:
         """Returns the best specifications, all of them by default."""
-        return [self._groups[order[-1]] for order in self._order[:count]]
+        return [self._groups[order[-1]] for order in self._order[:count]]  # the last element is the key
 
     def rows(self, count: int = 5) -> list[BestSoFar]:
         """Returns the best specifications as `Reporter.ranking` shows them."""
@@ -186,55 +189,56 @@ class Ranking:
 
 
 def ranked(runs: Iterable[RunRecord], *, folds: int | None = None, metric: Metric = ACCURACY) -> list[RunRecord]:
-    """Returns the runs, best first, by validation alone.
+    """Returns the runs sorted by their validation results, best first.
 
-    A specification is ranked by the mean of the metric over seeds and folds, so that a lucky seed does not win; see
-    `Group.order` for ties. Within a specification the better run comes first. Runs of other protocols than `folds` come
-    after those, then runs that were stopped in a race, then runs that failed.
+    Specifications are ranked by the mean over seeds and folds, so that a lucky seed does not win (ties: see
+    `Group.order`), and the runs of a specification by their own results. Runs under other protocols than `folds` come
+    after these, then runs that `--search halving` stopped early, then failed runs.
 
     Args:
-        runs: of one bank.
-        folds: the protocol that comes first; default: see `latest_folds`.
-        metric: what decides.
+        runs: runs of one bank.
+        folds: the protocol whose runs come first; default: that of the latest grid, see `latest_folds`.
+        metric: the metric by which specifications are ranked.
     """
     runs = list(runs)
     first = latest_folds(runs) if folds is None else folds
     others = sorted({run.folds for run in runs} - {first}, reverse=True)
     rankings = [Ranking(runs, folds=number, metric=metric) for number in (first, *others)]
     best_first = [run for ranking in rankings for group in ranking.top() for run in group.runs]
-    return best_first + sorted((run for run in runs if run.failure or run.rung), key=lambda run: _behind(run, metric))
+    unranked = [run for run in runs if run.failure or run.rung]
+    return best_first + sorted(unranked, key=lambda run: _unranked_order(run, metric))
 
 
 def best_of(items: Iterable[Item], run_of: Callable[[Item], RunRecord], *, metric: Metric = ACCURACY) -> Item:
-    """Returns the best of some items that each have one run, which may be of different banks."""
+    """Returns the item whose run is best; the runs may belong to different banks."""
     return min(items, key=lambda item: Group(run_of(item).spec, 1, [run_of(item)], metric).order())
 
 
 def best_value(runs: Iterable[RunRecord], *, metric: Metric = ACCURACY) -> float | None:
-    """Returns the best value of a single run on the bank's own split; None if there is none."""
+    """Returns the best value of the metric of any single run on the bank's own split; None without such a run."""
     values = [_value(run, metric) for run in runs if not (run.failure or run.rung) and run.folds == 1]
     return max((value for value in values if not isnan(value)), key=metric.goodness, default=None)
 
 
 def sort_by(items: Iterable[Item], key: str, value: Callable[[Item], float]) -> list[Item]:
-    """Returns items, best first, by one figure; equal ones keep their order, and those without it (NaN) come last.
+    """Returns items sorted by one value, best first; the sort is stable, and items with NaN come last.
 
     Args:
-        items: such as runs.
-        key: the name of a metric. Any other figure, such as seconds, is better if it is smaller.
-        value: returns the figure of an item.
+        items: the items, such as runs.
+        key: the name of the value. Of a metric, the better value comes first; of anything else, the smaller value.
+        value: returns the value of an item.
     """
     metric = METRICS.get(key) or Metric(key, lambda _: nan, larger_is_better=False)
     return sorted(items, key=lambda item: -_goodness(value(item), metric))
 
 
 def simplest(groups: Sequence[Group]) -> Group:
-    """Returns the group with the fewest parameters within one standard error of the first.
+    """Returns the group with the fewest parameters whose mean is within one standard error of the best.
 
-    Of groups with equally many parameters the one that ranks higher is returned.
+    If several groups have equally few parameters, the best of them is returned.
 
     Args:
-        groups: best first.
+        groups: the groups, best first.
 
     References:
         Breiman, Friedman, Olshen, Stone, "Classification and Regression Trees", 1984, section 3.4.3.
@@ -246,30 +250,30 @@ def simplest(groups: Sequence[Group]) -> Group:
 
 
 RULES: dict[str, Callable[[Sequence[Group]], Group]] = {"best": lambda groups: groups[0], "one-se": simplest}
-"""The rules of selection by name: functions of the groups, best first, that return the group to go on with."""
+"""The selection rules by name. A rule takes the groups, best first, and returns the selected one."""
 
 
 def in_words(folds: int) -> str:
-    """Returns a protocol in words, as "5 folds"; see `RunRecord.folds`."""
+    """Returns a protocol in words, such as "5 folds"."""
     if folds == 1:
         return "the bank's own split"
     return counted(folds, "fold") if folds > 0 else f"the dataset's {counted(-folds, 'fold')}"
 
 
 def latest_folds(runs: Iterable[RunRecord]) -> int:
-    """Returns the number of folds that the latest grid was judged on; 1 is the bank's own split.
+    """Returns the protocol of the latest grid; 1, the bank's own split, if there are no runs.
 
-    A run on the bank's own split does not tell where its specification was judged on folds, too: after a grid on
-    folds the chosen specification is trained once more on the whole training split.
+    After a grid on folds, the selected specification is trained once more on the bank's own split. So a run on that
+    split counts only if its specification was not validated on folds.
     """
     runs = list(runs)
     on_folds = {run.spec.key for run in runs if run.folds != 1}
-    informative = [run for run in runs if run.folds != 1 or not on_folds or run.spec.key not in on_folds]
-    return max(informative, key=lambda run: (run.created, abs(run.folds))).folds if informative else 1
+    of_grids = [run for run in runs if run.folds != 1 or run.spec.key not in on_folds]
+    return max(of_grids, key=lambda run: (run.created, abs(run.folds))).folds if of_grids else 1
 
 
 def _value(run: RunRecord, metric: Metric) -> float:
-    """Returns a validation metric of a run; NaN if it was recorded by a version that did not know the metric."""
+    """Returns a validation metric of a run; NaN if the version that recorded the run did not compute the metric."""
     return float(run.metrics["val"].get(metric.name, nan))
 
 
@@ -277,7 +281,8 @@ def _goodness(value: float, metric: Metric) -> float:
     return -inf if isnan(value) else metric.goodness(value)
 
 
-def _behind(run: RunRecord, metric: Metric) -> tuple[Any, ...]:
+def _unranked_order(run: RunRecord, metric: Metric) -> tuple[Any, ...]:
+    """Returns the sort key of a run that is not ranked: first runs stopped early (the longest first), then failures."""
     if run.failure:
         return (1, run.head, run.run)
     return (0, -(run.rung or (0,))[0], -_goodness(_value(run, metric), metric), run.run)

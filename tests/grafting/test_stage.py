@@ -152,7 +152,7 @@ def test_a_head_without_a_run(bank: Bank, lite: Backbone) -> None:
     model = graft(bank, head, tap="map", backbone=lite)
     assert model.name == "efficientnet_lite0_classifier"
     with pytest.raises(
-        HeadError, match=r"trained on 1280 features, tap 'block2b_add:max' has 24: pass the head's own tap="
+        HeadError, match=r"trained on 1280 features, but tap 'block2b_add:max' has 24: pass the tap that"
     ):
         graft(bank, head, tap="block2b_add:max")
 

@@ -138,7 +138,7 @@ class _Match:
     def _own(self) -> Callable[[np.ndarray], Callable[[], float]]:
         """Returns what makes an epoch as the heads of a grid are trained."""
         maps = StoredMaps(self.bank, self.cut, np.arange(len(self.images)))
-        network = LayeredNetwork(self.head, MapData.of(maps, self.labels, None))
+        network = LayeredNetwork([self.head], MapData.of(maps, self.labels, None))
 
         def prepare(rows: np.ndarray) -> Callable[[], float]:
             batches = padded(rows, BATCH)

@@ -27,7 +27,7 @@ from featurebank.errors import FeatureBankError, HeadError, RamLimitError
 from featurebank.fitting.data import TrainingData
 from featurebank.fitting.scoring import score
 from featurebank.fitting.spec import HeadSpec
-from featurebank.heads.families import Family
+from featurebank.heads.kinds import Family
 from featurebank.heads.memory import check_memory, is_shortage
 from featurebank.system.runtime import limit_ram, limited_blas, limited_openmp, ram_limit, side_by_side
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from featurebank.fitting.data import TrainingData
 from featurebank.fitting.fit import Fitted
 from featurebank.grid.jobs import Job
-from featurebank.heads.families import Family
+from featurebank.heads.kinds import Family
 from featurebank.system.runtime import threads
 
 _SIDE_BY_SIDE = 32
@@ -104,12 +104,12 @@ def make_pieces(jobs: Sequence[Job], data: TrainingData) -> list[list[Job]]:
     for job in jobs:
         if family := job.spec.head_kind.family:
             families.setdefault(family, []).append(job)
-    return [*pieces, *(piece for family, members in families.items() for piece in _programs(family, members, data))]
+    return [*pieces, *(piece for members in families.values() for piece in _programs(members, data))]
 
 
-def _programs(family: Family, jobs: Sequence[Job], data: TrainingData) -> Iterable[list[Job]]:
+def _programs(jobs: Sequence[Job], data: TrainingData) -> Iterable[list[Job]]:
     heads = [job.trained.uncalibrated().make(job.seed) for job in jobs]
-    programs = family.programs(heads, data.shape, data.classes, len(data.y))
+    programs = heads[0].train_heads.programs(heads, data.shape, data.classes, len(data.y))
     return [[jobs[i] for i in positions] for positions in programs]
 
 

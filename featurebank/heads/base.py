@@ -256,20 +256,11 @@ class Head(ClassifierMixin, BaseEstimator):
         Raises:
             HeadError: the head is not fitted, or the features are not finite or do not have `n_features_in_` columns.
         """
+        self._check_fitted()
+        return flat_features(X, self.n_features_in_)
+
+    def _check_fitted(self) -> None:
+        """Raises HeadError where the head is not fitted."""
         if not hasattr(self, "n_features_in_"):
             message = f"{type(self).__name__} is not fitted yet: call fit first"
             raise HeadError(message)
-        return flat_features(X, self.n_features_in_)
-
-
-def epochs_cost(epochs: int, images: int, adds: float, adds_a_nanosecond: float) -> float:
-    """Returns an estimate of the time of a training by gradient descent, in nanoseconds.
-
-    Args:
-        epochs: the maximum number of epochs.
-        images: the number of training images.
-        adds: the multiply-adds of a forward pass for one image; forward and backward pass together take three times
-            as many.
-        adds_a_nanosecond: the speed of one core.
-    """
-    return float(images) * float(epochs) * 3 * adds / adds_a_nanosecond

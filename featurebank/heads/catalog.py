@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurebank.errors import UnknownNameError, unknown_name
-from featurebank.heads.families import CAM, DENSE, LAYERED, MAPS, Family
-from featurebank.heads.kinds import HeadKind
+from featurebank.heads.kinds import CAM, DENSE, LAYERED, MAPS, Family, HeadKind
 
 
 def _watches_more(params: Mapping[str, Any]) -> bool:

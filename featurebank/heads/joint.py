@@ -18,7 +18,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from featurebank.heads.memory import COPIES
 from featurebank.heads.trained import TrainedHead
+from featurebank.system.validation import ParameterCheck, choice, listed, number, widths
+from featurebank.training.activations import ACTIVATIONS
+from featurebank.training.options import batch_norm_position
 
 BATCH_NORMS = (True, False, "before", "after")
 """The values of the parameter `batch_norm`: before the activation (`True` or "before"), after it, or none."""
@@ -37,6 +41,12 @@ class Stem:
     multiplies_patches: ClassVar[bool] = False
     """Whether the program multiplies `patches` by "kernel0" first, for all heads at once, and passes the products to
     `vectors`."""
+    judged_rows: ClassVar[int]
+    """Validation images that a program judges at a time: the outputs of all its heads are in memory then."""
+    output_copies: ClassVar[int] = 1
+    """How often the outputs of the dense layers are in memory."""
+    program_bytes: ClassVar[int]
+    """Most bytes of the heads in one program, beside half of `--ram`; more heads are trained in turns."""
 
     def shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Returns the shapes of the stem's weights by name, for features of a shape.
@@ -70,6 +80,14 @@ class Stem:
         """Returns the length of the vector that the stem makes of the features of one image."""
         raise NotImplementedError
 
+    def floats(self, shape: tuple[int, ...]) -> int:
+        """Returns about how many numbers the stem holds for one image while it is trained."""
+        raise NotImplementedError
+
+    def cost(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Returns about how many multiply-adds the stem takes for one image, and how many numbers it makes of it."""
+        raise NotImplementedError
+
     def patches(self, x: Any) -> Any:
         """Returns, in TensorFlow, the patches (b, ..., inputs) of a batch that are multiplied by "kernel0"."""
         raise NotImplementedError
@@ -93,10 +111,21 @@ class VectorStem(Stem):
     """The empty stem: the features are vectors."""
 
     is_empty = True
+    judged_rows = 2048
+    output_copies = 3
+    program_bytes = 1 << 30
 
     def units(self, shape: tuple[int, ...]) -> int:
         """Returns the number of features; maps are flattened."""
         return math.prod(shape)
+
+    def floats(self, shape: tuple[int, ...]) -> int:
+        """Returns 0: the features are there already."""
+        return 0
+
+    def cost(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Returns no multiply-adds, and the number of features."""
+        return 0, math.prod(shape)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -111,9 +140,9 @@ class JointHead(TrainedHead):
         """Returns the stem; empty by default."""
         return VectorStem()
 
-    def layer_sizes(self) -> tuple[int, ...]:
-        """Returns the widths of the hidden layers."""
-        raise NotImplementedError
+    def trained_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape of what the stem takes, for features of a shape."""
+        return shape
 
     def hidden_activation(self) -> str:
         """Returns the activation of the hidden layers."""
@@ -149,6 +178,68 @@ class JointHead(TrainedHead):
             beside = unit_tensors(position if layer < len(sizes) - 2 else "")
             found |= {f"{name}_dense{layer}": size[1:] for name in beside}
         return found
+
+    def weight_bytes(self, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the weights take while they are trained."""
+        weights = sum(map(math.prod, self.shapes(self.trained_shape(shape), classes).values()))
+        return 4 * COPIES * weights
+
+    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
+        """Returns about how many bytes the head takes while it is trained; see `featurebank.heads.memory`."""
+        stem, shape = self.stem(), self.trained_shape(shape)
+        rows = max(min(int(self.batch_size), images), min(stem.judged_rows, images))
+        outputs = stem.floats(shape) + stem.output_copies * (sum(self.layer_sizes()) + classes)
+        copied = images * math.prod(shape) if stem.is_empty else 0  # TensorFlow copies vectors
+        return self.weight_bytes(shape, classes) + 4 * (rows * outputs + copied)
+
+    def stem_cost(self, shape: tuple[int, ...]) -> tuple[float, int]:
+        """Returns about how many multiply-adds the stem takes for one image, and how many numbers it makes of it."""
+        return self.stem().cost(self.trained_shape(shape))
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class HiddenLayers(JointHead):
+    """Base of the joint heads whose hidden layers are parameters.
+
+    Args:
+        hidden_units: the width of each hidden dense layer; one number for one layer, () for none.
+        activation: "relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "sigmoid" or "linear".
+        batch_norm: normalise each hidden unit over the batch, "before" its activation (as true does) or "after" it.
+        batch_norm_momentum: of the moving means and variances that the trained head uses.
+        learning_rate: see `TrainingOptions`, as for all the others.
+    """
+
+    hidden_units: int | Sequence[int] = ()
+    activation: str = "relu"
+    batch_norm: bool | str = False
+    batch_norm_momentum: float = 0.99
+
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Returns the widths of the hidden layers."""
+        return tuple(listed(self.hidden_units))
+
+    def hidden_activation(self) -> str:
+        """Returns the activation between the layers."""
+        return self.activation
+
+    def normalization(self) -> tuple[str, float]:
+        """Returns the position of batch normalisation of the dense layers, and its momentum."""
+        return batch_norm_position(self.batch_norm), float(self.batch_norm_momentum)
+
+    def checks(self) -> list[ParameterCheck]:
+        """Returns the checks of all parameters."""
+        return [
+            *super().checks(),
+            widths("hidden_units", self.hidden_units),
+            choice("activation", self.activation, ACTIVATIONS),
+            choice("batch_norm", plain(self.batch_norm), BATCH_NORMS),
+            number("batch_norm_momentum", self.batch_norm_momentum, below=1),
+        ]
+
+
+def plain(value: Any) -> Any:
+    """Returns a truth value of numpy as Python's."""
+    return bool(value) if isinstance(value, np.bool_) else value
 
 
 def unit_tensors(position: str) -> tuple[str, ...]:

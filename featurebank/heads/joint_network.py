@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from featurebank.heads.joint import JointHead
-from featurebank.system.runtime import import_tensorflow
+from featurebank.system.runtime import import_tensorflow, ram_limit
 from featurebank.training.batches import Labelled
 
 
@@ -72,20 +72,28 @@ def program_key(head: JointHead) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def programs_of(heads: Sequence[JointHead], most: Callable[[JointHead], int]) -> list[list[int]]:
-    """Returns the positions of the heads of each program, as even in number as possible.
+def programs(heads: Sequence[JointHead], shape: tuple[int, ...], classes: int, images: int = 0) -> list[list[int]]:
+    """Returns the positions of the heads of each program, as even in number as the memory allows.
 
     Args:
-        heads: heads to train.
-        most: returns the largest number of heads like the given one in a program; at least one is taken.
+        heads: to be trained.
+        shape: of one image's features.
+        classes: how many there are.
+        images: how many are trained on.
+
+    Raises:
+        HeadError: the maps are too small for a head.
     """
     groups: dict[tuple[Any, ...], list[int]] = {}
     for position, head in enumerate(heads):
         groups.setdefault(program_key(head), []).append(position)
     found: list[list[int]] = []
     for positions in groups.values():
-        parts = -(-len(positions) // max(1, most(heads[positions[0]])))
-        found += [part.tolist() for part in np.array_split(positions, parts)]
+        first, stem = heads[positions[0]], heads[positions[0]].stem()
+        # The outputs of vectors are small beside their weights, and their features are shared.
+        each = first.weight_bytes(shape, classes) if stem.is_empty else first.working_bytes(images, shape, classes)
+        most = max(1, min(stem.program_bytes, ram_limit() // 2) // each)
+        found += [part.tolist() for part in np.array_split(positions, -(-len(positions) // most))]
     return found
 
 

@@ -52,6 +52,30 @@ def weighted(layer: Any, tensor: Any, weights: Sequence[np.ndarray]) -> Any:
     return found
 
 
+def averaged_class_maps(
+    tensor: Any, classes: int, *, weights: Sequence[np.ndarray] = (), start: Any = None, rectified: bool = False
+) -> Any:
+    """Adds a 1x1 convolution to one map a class, the layer "head_class_maps", and their averages: the logits.
+
+    Args:
+        tensor: a Keras tensor of maps (n, h, w, c).
+        classes: how many there are.
+        weights: kernel (1, 1, c, classes) and bias (classes,) of a trained head.
+        start: initializer of the kernel of a head that is to be trained.
+        rectified: whether negative values of the class maps count as 0.
+
+    Returns:
+        Logits (n, classes).
+    """
+    import keras
+
+    layer = keras.layers.Conv2D(classes, 1, kernel_initializer=start or "glorot_uniform", name="head_class_maps")
+    maps = weighted(layer, tensor, weights) if weights else layer(tensor)
+    if rectified:
+        maps = keras.layers.ReLU(name="head_class_maps_relu")(maps)
+    return keras.layers.GlobalAveragePooling2D(name="head_logits")(maps)
+
+
 def activated(tensor: Any, activation: str, place: str, tensors: Mapping[str, np.ndarray], name: str) -> Any:
     """Adds an activation, and batch normalisation "before" or "after" it.
 

@@ -11,10 +11,9 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from featurebank.errors import ConfigError, unknown_name
-from featurebank.heads.families import Family
 from featurebank.system import digest
 from featurebank.system.runtime import threads
 
@@ -26,6 +25,17 @@ _NOT_RECORDED = ("self", "random_state", "n_jobs")
 """The seed is the run's, and threads change nothing."""
 _KNOWN_PACKAGES = frozenset({"sklearn", "xgboost"})
 _WRAPPER = "featurebank.heads.estimators:EstimatorHead"
+
+
+class Family(NamedTuple):
+    """Heads with epochs that are trained by one `train_heads`: together where they can be."""
+
+    name: str
+    in_memory: bool = False
+    """Whether all features of the images must be in memory; others are read from the bank as they are needed."""
+
+
+DENSE, CAM, MAPS, LAYERED = Family("dense", in_memory=True), Family("cam"), Family("maps"), Family("layered")
 
 
 def never(params: Mapping[str, Any]) -> bool:

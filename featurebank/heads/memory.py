@@ -13,8 +13,6 @@ COPIES = 5
 
 UNCOUNTED = 64 << 20
 """Bytes that any head may take beside the features: a tenth of what its libraries take."""
-JUDGED_ROWS = 2048
-"""Validation images that a program of dense heads judges at a time: the outputs of all its heads are in memory then."""
 
 
 def check_memory(head: Any, images: int, shape: Sequence[int], classes: int, features: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,12 +13,62 @@ from featurebank.errors import HeadError
 from featurebank.heads.base import Head
 from featurebank.heads.memory import check_memory
 from featurebank.system.validation import refuse
+from featurebank.training.batches import Network, OnHead
+from featurebank.training.loop import train_programs
 from featurebank.training.options import TrainingOptions
 
 _CLIPPING = (
     "it looks at all weights of a head at once, and joined heads take what acts on each weight alone: leave it out, or "
     "use max_norm or a smaller learning_rate"
 )
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains any number of heads of one family on the same features, each exactly as it would be trained alone.
+
+    Args:
+        data: checks features, labels, validation data and further views; returns what the networks take.
+        programs: returns the positions of the heads of each program: see `featurebank.heads.joint_network.programs`.
+        network: builds the network of the heads of one program.
+    """
+
+    data: Callable[..., Any]
+    programs: Callable[[Sequence[Any], tuple[int, ...], int, int], list[list[int]]]
+    network: Callable[[Sequence[Any], Any], Network]
+
+    def __call__(
+        self,
+        heads: Sequence[Any],
+        X: Any,
+        y: np.ndarray,
+        validation_data: tuple[Any, np.ndarray] | None = None,
+        *,
+        views: Sequence[Any] = (),
+        on_trained: OnHead | None = None,
+    ) -> list[str | None]:
+        """Trains the heads, program by program.
+
+        Args:
+            heads: to be fitted in place.
+            X: (n, ...) float32 features, or maps in a bank; a head on vectors flattens maps.
+            y: (n,) labels.
+            validation_data: for early stopping; None runs all epochs.
+            views: further views of the images of X, each like X: every epoch takes one of all views of each image.
+            on_trained: called as soon as a head stops.
+
+        Returns:
+            For each head None, or in one line why it failed (that head is not fitted; the others are).
+
+        Raises:
+            HeadError: a parameter is out of its range, the features are not finite or not what the heads need, or there
+                is only one class.
+        """
+        for head in heads:
+            head.check()
+        data = self.data(X, y, validation_data, views)
+        programs = self.programs(heads, data.shape, len(data.classes), len(data.y))
+        return train_programs(heads, data, programs, lambda chosen: self.network(chosen, data), on_trained)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -30,8 +81,10 @@ class TrainedHead(Head, TrainingOptions):
         learning_rate: see `TrainingOptions`, as for all the others.
     """
 
-    train_heads: ClassVar[Callable[..., list[str | None]]]
-    """Trains heads of this family on the same features; called as `heads.neural.together.train_together`."""
+    train_heads: ClassVar[Trainer]
+    """Trains heads of this family on the same features."""
+    adds_a_nanosecond: ClassVar[int]
+    """How many multiply-adds of a training step one core does in a nanosecond, as it was measured."""
     refused: ClassVar[Mapping[str, str]] = dict.fromkeys(("clipnorm", "global_clipnorm"), _CLIPPING)
     """Parameters that a user of Keras may expect, with the reason why there are none."""
 
@@ -42,6 +95,20 @@ class TrainedHead(Head, TrainingOptions):
     def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
         """Returns about how many bytes the head takes while it is trained; see `featurebank.heads.memory`."""
         raise NotImplementedError
+
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Returns the widths of the hidden dense layers."""
+        raise NotImplementedError
+
+    def stem_cost(self, shape: tuple[int, ...]) -> tuple[float, int]:
+        """Returns what comes before the dense layers: about how many multiply-adds for one image, and its width."""
+        raise NotImplementedError
+
+    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
+        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
+        adds, *sizes = (*self.stem_cost(shape), *self.layer_sizes(), classes)
+        adds += sum((inputs + 1) * units for inputs, units in pairwise(sizes))
+        return float(images) * float(self.epochs) * 3 * adds / self.adds_a_nanosecond  # a step is three answers
 
     def fit(self, X: Any, y: np.ndarray, validation_data: tuple[Any, np.ndarray] | None = None) -> Self:
         """Trains the head alone.

@@ -9,7 +9,7 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.work import multiply_adds
 from featurebank.grid import read_grid
 from featurebank.heads.catalog import kind_of
-from featurebank.heads.families import LAYERED
+from featurebank.heads.kinds import LAYERED
 from featurebank.heads.needs import MAPS_AT_A_CUT
 from featurebank.pipeline.config import FinetuneSection, HeadsSection
 
@@ -56,7 +56,7 @@ class TrainingTime:
             work = self._share_after(head["cut"])
         else:
             stage = kind.head_class(**{name: value for name, value in head.items() if name in kind.default_params})
-            work = stage.body_cost(self._shape_at(head["tap"]))[0] / self._total
+            work = stage.stem_cost(self._shape_at(head["tap"]))[0] / self._total
         return float(head.get("epochs", 1)) * self._pass_seconds * (1 + _BACK) * work
 
     def _share_after(self, cut: str) -> float:

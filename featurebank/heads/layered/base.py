@@ -15,7 +15,8 @@ import numpy as np
 
 from featurebank.backbone.unfold import unfold
 from featurebank.errors import HeadError
-from featurebank.heads.base import State, epochs_cost
+from featurebank.heads.base import State
+from featurebank.heads.keras_layers import averaged_class_maps
 from featurebank.heads.maps.on_maps import ROWS, HeadOnMaps
 from featurebank.heads.memory import COPIES, check_bytes
 from featurebank.system.runtime import import_tensorflow
@@ -23,8 +24,6 @@ from featurebank.system.validation import ParameterCheck, choice, listed, number
 from featurebank.training.activations import ACTIVATIONS
 from featurebank.training.history import History
 
-_ADDS_A_NANOSECOND = 50
-"""Of a step on one core, as it was measured; see `epochs_cost`."""
 CLASS_MAPS = "class_maps"
 POOLINGS = ("avg", "max", "flatten", CLASS_MAPS)
 
@@ -49,6 +48,8 @@ class LayeredHead(HeadOnMaps):
         ICML 2018, arXiv:1802.01483.
     """
 
+    adds_a_nanosecond = 50
+
     pooling: str = "avg"
     hidden_units: int | Sequence[int] = ()
     activation: str = "relu"
@@ -60,10 +61,6 @@ class LayeredHead(HeadOnMaps):
 
     def body(self, shape: tuple[int, ...]) -> Any:
         """Returns a Keras model from maps of a shape (h, w, c) to the map that is pooled, with its first weights."""
-        raise NotImplementedError
-
-    def body_cost(self, shape: tuple[int, ...]) -> tuple[float, int]:
-        """Returns about how many multiply-adds the body takes for one map (h, w, c), and how many channels it makes."""
         raise NotImplementedError
 
     def pooled(self, body: Any) -> Any:
@@ -115,9 +112,7 @@ class LayeredHead(HeadOnMaps):
             x = keras.layers.Dropout(self.dropout, seed=self.random_state, name="head_dropout")(x)
         if self.pooling == CLASS_MAPS:
             start = keras.initializers.GlorotUniform(seed=self.random_state * 1000)
-            x = keras.layers.Conv2D(classes, 1, kernel_initializer=start, name="head_class_maps")(x)
-            x = keras.layers.ReLU(name="head_class_maps_relu")(x)
-            x = keras.layers.GlobalAveragePooling2D(name="head_logits")(x)
+            x = averaged_class_maps(x, classes, start=start, rectified=True)
         else:
             x = self._dense(classes, None, "head_logits", len(self.layer_sizes()))(x)
         return keras.Model(body.input, x, name=type(self).__name__.lower())
@@ -132,12 +127,6 @@ class LayeredHead(HeadOnMaps):
         """Returns about how many bytes the layers after the pooling take; `build` looks at the first of them."""
         sizes = (*self.layer_sizes(), classes)
         return 4 * COPIES * sum(inputs * units for inputs, units in pairwise(sizes))
-
-    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
-        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
-        sizes = (*self.body_cost(shape), *self.layer_sizes(), classes)
-        adds = sizes[0] + sum((inputs + 1) * units for inputs, units in pairwise(sizes[1:]))
-        return epochs_cost(self.epochs, images, adds, _ADDS_A_NANOSECOND)
 
     def set_fitted(
         self, weights: Sequence[np.ndarray], shape: tuple[int, ...], classes: np.ndarray, history: History

@@ -11,62 +11,27 @@ from featurebank.heads.layered.base import LayeredHead
 from featurebank.heads.maps.data import MapData
 from featurebank.heads.maps.stored import blocks, in_order
 from featurebank.heads.memory import COPIES, check_bytes
-from featurebank.heads.trained import TrainedHead
+from featurebank.heads.trained import TrainedHead, Trainer
 from featurebank.system.runtime import import_tensorflow
-from featurebank.training.batches import Batches, OnHead
+from featurebank.training.batches import Batches
 from featurebank.training.history import History
-from featurebank.training.loop import train_programs
 
 _VALIDATION_ROWS = 64
-
-
-def train_layered(
-    heads: Sequence[LayeredHead], X: Any, y: np.ndarray, validation_data: tuple[Any, np.ndarray] | None = None, *,
-    views: Sequence[Any] = (), on_trained: OnHead | None = None,
-) -> list[str | None]:  # fmt: skip
-    """Trains heads on the same maps, one after another.
-
-    Args:
-        heads: heads to fit in place.
-        X: (n, h, w, c) features, or maps in a bank.
-        y: (n,) labels.
-        validation_data: for early stopping; None runs all epochs.
-        views: further views of the images of X.
-        on_trained: called as soon as a head stops.
-
-    Returns:
-        For each head None, or the reason why it failed, in one line.
-
-    Raises:
-        HeadError: a parameter is out of its range, the features are no maps or not finite, or there is one class.
-    """
-    for head in heads:
-        head.check()
-    data = MapData.of(X, y, validation_data, views)
-
-    return train_programs(heads, data, programs(heads), lambda chosen: LayeredNetwork(chosen[0], data), on_trained)
-
-
-def programs(
-    heads: Sequence[LayeredHead], shape: tuple[int, ...] = (), classes: int = 0, images: int = 0
-) -> list[list[int]]:
-    """Returns the position of each head by itself, whatever it is trained on."""
-    return [[position] for position in range(len(heads))]
 
 
 class LayeredNetwork:
     """The Keras model of one head while it is trained.
 
     Args:
-        head: defines the model.
+        heads: one head, which defines the model.
         data: maps and labels to train on.
     """
 
-    def __init__(self, head: LayeredHead, data: MapData) -> None:
+    def __init__(self, heads: Sequence[LayeredHead], data: MapData) -> None:
         import_tensorflow()
         from featurebank.training.programs.keras_step import KerasStep, evaluation  # imports TensorFlow at its top
 
-        self._data = data
+        self._data, head = data, heads[0]
         self.images, self.views, self.validated = len(data.y), data.X.views, data.validation is not None
         self.model = head.build(data.X.shape[1:], len(data.classes))
         check_bytes(type(head).__name__, 4 * COPIES * self.model.count_params())
@@ -127,3 +92,12 @@ def _trained_variables(model: Any, head: LayeredHead) -> list[Any]:
         start = tf.constant(variable.numpy()) if head.l2_sp and tail else None
         found.append(TrainedVariable(variable.value, float(rate), variable.name.endswith("kernel"), start))
     return found
+
+
+def _one_by_one(heads: Sequence[LayeredHead], shape: tuple[int, ...], classes: int, images: int) -> list[list[int]]:
+    """Returns the position of each head by itself, whatever it is trained on."""
+    return [[position] for position in range(len(heads))]
+
+
+train_layered = Trainer(MapData.of, _one_by_one, LayeredNetwork)
+"""Trains heads on maps (n, h, w, c), or on maps in a bank, one after another."""

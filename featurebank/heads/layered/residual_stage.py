@@ -37,7 +37,7 @@ class ResidualStageHead(LayeredHead):
     strides: int = 1
     batch_norm_momentum: float = 0.8
 
-    train_heads = staticmethod(train_layered)
+    train_heads = train_layered
 
     def checks(self) -> list[ParameterCheck]:
         """Returns the checks of all parameters."""
@@ -59,7 +59,7 @@ class ResidualStageHead(LayeredHead):
         weights = shape[-1] * (first + third) + self.blocks * block
         return 4 * COPIES * weights + super().working_bytes(images, shape, classes)
 
-    def body_cost(self, shape: tuple[int, ...]) -> tuple[float, int]:
+    def stem_cost(self, shape: tuple[int, ...]) -> tuple[float, int]:
         """Returns how many multiply-adds the blocks take for one map (h, w, c), and how many channels they make."""
         first, middle, last = self.filters
         inner = 9 * first * middle + middle * last

@@ -57,7 +57,7 @@ class TailHead(LayeredHead):
     batch_norm: str = "train"
 
     needs = MAPS_AT_A_CUT
-    train_heads = staticmethod(train_layered)
+    train_heads = train_layered
 
     def checks(self) -> list[ParameterCheck]:
         """Returns the checks of all parameters."""
@@ -105,7 +105,7 @@ class TailHead(LayeredHead):
             layer.trainable = layer.name in trained
         return tail
 
-    def body_cost(self, shape: tuple[int, ...]) -> tuple[float, int]:
+    def stem_cost(self, shape: tuple[int, ...]) -> tuple[float, int]:
         """Returns about how many multiply-adds a network's last stage takes for one map, and its usual channels."""
         return _ADDS_A_NUMBER * math.prod(shape), 1000
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from featurebank.heads.joint import BATCH_NORMS
-from featurebank.heads.maps.base import MapHead, plain, sizes
+from featurebank.heads.joint import BATCH_NORMS, plain
+from featurebank.heads.maps.base import MapHead, sizes
 from featurebank.heads.maps.conv_stem import ConvStem, Layer
 from featurebank.heads.maps.network import train_maps_together
 from featurebank.system.validation import ParameterCheck, choice, listed
@@ -41,7 +41,7 @@ class ConvHead(MapHead):
     pool_size: int | Sequence[int] = 2
     reduce: str = "flatten"
 
-    train_heads = staticmethod(train_maps_together)
+    train_heads = train_maps_together
 
     def conv_layers(self) -> tuple[Layer, ...]:
         """Returns the convolutions."""

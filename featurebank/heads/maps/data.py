@@ -39,6 +39,11 @@ class MapData:
             known = _known(validation[0], np.asarray(validation[1]), classes, maps.shape[1:])
         return cls(maps, positions.astype(np.int32), classes, known)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape (h, w, c) of a map."""
+        return self.X.shape[1:]
+
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns mean and scale of each channel: (c,) each."""
         if not self._statistics:

@@ -7,20 +7,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from featurebank.heads.joint_network import JointNetwork, programs_of
+from featurebank.heads.joint_network import JointNetwork, programs
 from featurebank.heads.maps.base import MapHead
 from featurebank.heads.maps.data import MapData
 from featurebank.heads.maps.on_maps import ROWS
 from featurebank.heads.maps.stored import blocks, in_order
-from featurebank.heads.trained import TrainedHead
-from featurebank.system.runtime import ram_limit
-from featurebank.training.batches import Batches, OnHead
+from featurebank.heads.trained import TrainedHead, Trainer
+from featurebank.training.batches import Batches
 from featurebank.training.history import History
-from featurebank.training.loop import train_programs
-
-_MEMORY_BYTES = 2500 << 20
-"""Parameters, slots, gradients, kept weights and outputs of the heads in one program stay below this, and below half of
-`--ram`; more heads are trained in turns."""
 
 
 class MapNetwork(JointNetwork):
@@ -32,7 +26,7 @@ class MapNetwork(JointNetwork):
     """
 
     def __init__(self, heads: Sequence[MapHead], data: MapData) -> None:
-        super().__init__(heads, data, data.X.shape[1:], variables=True)
+        super().__init__(heads, data, data.shape, variables=True)
         from featurebank.training.programs import losses, maps  # import TensorFlow at their top
 
         self._program, self._losses = maps, losses
@@ -101,61 +95,13 @@ class MapNetwork(JointNetwork):
         if self._first.standardize:
             mean, scale = self._data.statistics()
             tensors = {**tensors, "channel_mean": mean, "channel_scale": scale}
-        cast("MapHead", head).set_fitted(tensors, self._data.X.shape[1:], self._data.classes, history)
+        cast("MapHead", head).set_fitted(tensors, self._data.shape, self._data.classes, history)
         self._kept[position] = {}
         return True
 
     def _sizes(self, batch: int) -> tuple[Any, ...]:
-        return (batch, *self._data.X.shape[1:], *(tuple(v.shape) for v in self._params.values()))
+        return (batch, *self._data.shape, *(tuple(v.shape) for v in self._params.values()))
 
 
-def train_maps_together(
-    heads: Sequence[MapHead],
-    X: Any,
-    y: np.ndarray,
-    validation_data: tuple[Any, np.ndarray] | None = None,
-    *,
-    views: Sequence[Any] = (),
-    on_trained: OnHead | None = None,
-) -> list[str | None]:
-    """Trains heads on the same maps, each exactly as it would be trained alone.
-
-    Args:
-        heads: to be fitted in place.
-        X: (n, h, w, c) features, or maps in a bank.
-        y: (n,) labels.
-        validation_data: for early stopping; None runs all epochs.
-        views: further views of the images of X, each like X: every epoch takes one of all views of each image.
-        on_trained: called as soon as a head stops.
-
-    Returns:
-        For each head None, or in one line why it failed (that head is not fitted; the others are).
-
-    Raises:
-        HeadError: a parameter is out of its range, features are no maps or not finite, or there is only one class.
-    """
-    for head in heads:
-        head.check()
-    data = MapData.of(X, y, validation_data, views)
-
-    found = programs(heads, data.X.shape[1:], len(data.classes), len(data.y))
-    return train_programs(heads, data, found, lambda chosen: MapNetwork(chosen, data), on_trained)
-
-
-def programs(heads: Sequence[MapHead], shape: tuple[int, ...], classes: int, images: int) -> list[list[int]]:
-    """Returns the positions of the heads of each program, as even in number as the memory allows.
-
-    Args:
-        heads: to be trained.
-        shape: of a map: (h, w, c).
-        classes: how many there are.
-        images: how many are trained on.
-
-    Raises:
-        HeadError: the maps are too small for a head.
-    """
-
-    def most(head: MapHead) -> int:
-        return min(_MEMORY_BYTES, ram_limit() // 2) // head.working_bytes(images, shape, classes)
-
-    return programs_of(heads, most)
+train_maps_together = Trainer(MapData.of, programs, MapNetwork)
+"""Trains heads on maps (n, h, w, c), or on maps in a bank."""

@@ -55,9 +55,7 @@ class HeadOnMaps(TrainedHead):
         return self.map_shape_
 
     def _maps(self, X: Any) -> Any:
-        if not hasattr(self, "map_shape_"):
-            message = f"{type(self).__name__} is not fitted yet: call fit first"
-            raise HeadError(message)
+        self._check_fitted()
         maps = as_maps(X)
         if not self.fits(maps.shape[1:]):
             message = f"the maps are {times(maps.shape[1:])}, the head was trained on {times(self.map_shape_)}"

@@ -32,7 +32,7 @@ class AttentionPoolHead(MapHead):
 
     queries: int = 1
 
-    train_heads = staticmethod(train_maps_together)
+    train_heads = train_maps_together
 
     def checks(self) -> list[ParameterCheck]:
         """Returns the checks of all parameters."""
@@ -77,7 +77,7 @@ class GemPoolHead(MapHead):
 
     power: float = 3.0
 
-    train_heads = staticmethod(train_maps_together)
+    train_heads = train_maps_together
 
     def checks(self) -> list[ParameterCheck]:
         """Returns the checks of all parameters."""

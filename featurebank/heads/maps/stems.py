@@ -15,6 +15,7 @@ import numpy as np
 
 from featurebank.heads.joint import Stem
 from featurebank.heads.keras_layers import weighted
+from featurebank.heads.maps.on_maps import ROWS
 from featurebank.system.runtime import import_tensorflow
 from featurebank.training.activations import softmax
 
@@ -29,9 +30,8 @@ Tensors = Mapping[str, np.ndarray]
 class MapStem(Stem):
     """Base of the stems on maps."""
 
-    def floats(self, shape: tuple[int, ...]) -> int:
-        """Returns about how many numbers the stem holds for one map (h, w, c) while it is trained."""
-        raise NotImplementedError
+    judged_rows = ROWS
+    program_bytes = 2500 << 20
 
     def cost(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Returns about how many multiply-adds the stem takes for one map, and how many numbers it makes of it."""

@@ -6,25 +6,19 @@ alone or together with others, and needs TensorFlow for that alone: a trained he
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from featurebank.errors import HeadError
-from featurebank.heads.base import State, epochs_cost
+from featurebank.heads.base import State
 from featurebank.heads.joint import JointHead
 from featurebank.heads.keras_layers import dense, flat
-from featurebank.heads.memory import COPIES, JUDGED_ROWS
 from featurebank.system.validation import ParameterCheck, number
 from featurebank.training.activations import activate, softmax
 from featurebank.training.history import Dense, History
-
-_ADDS_A_NANOSECOND = 60
-"""Of a step on one core, as it was measured; see `epochs_cost`."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -39,6 +33,7 @@ class NeuralHead(JointHead):
     dropout: float | Sequence[float] = 0.0
 
     saved_as = "neural"
+    adds_a_nanosecond = 60
 
     def dropout_places(self) -> int:
         """Returns 1 for each layer but the first; of a head without hidden layers, 1 for its only one."""
@@ -58,19 +53,6 @@ class NeuralHead(JointHead):
         if isinstance(self.dropout, list | tuple) and len(self.dropout) != places:
             message = f"{type(self).__name__}: dropout has {len(self.dropout)} rates, expected {places}"
             raise HeadError(message)
-
-    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
-        """Returns about how many bytes the head takes while it is trained; see `featurebank.heads.memory`."""
-        sizes = (math.prod(shape), *self.layer_sizes(), classes)
-        weights = sum((inputs + 1) * units for inputs, units in pairwise(sizes))
-        rows = max(min(int(self.batch_size), images), min(JUDGED_ROWS, images))
-        return 4 * (COPIES * weights + images * sizes[0] + 3 * rows * sum(sizes[1:]))  # TensorFlow copies the features
-
-    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
-        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
-        sizes = (math.prod(shape), *self.layer_sizes(), classes)
-        adds = sum((inputs + 1) * units for inputs, units in pairwise(sizes))
-        return epochs_cost(self.epochs, images, adds, _ADDS_A_NANOSECOND)
 
     def set_fitted(self, layers: list[Dense], classes: np.ndarray, history: History) -> None:
         """Takes the result of the training."""

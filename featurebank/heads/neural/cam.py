@@ -9,53 +9,27 @@ from typing import Any
 import numpy as np
 
 from featurebank.errors import HeadError
-from featurebank.heads.keras_layers import weighted
+from featurebank.heads.joint_network import programs
+from featurebank.heads.keras_layers import averaged_class_maps
 from featurebank.heads.maps.data import MapData
 from featurebank.heads.maps.on_maps import times
 from featurebank.heads.maps.stored import as_maps, blocks, in_order, pooled
 from featurebank.heads.needs import MAPS
+from featurebank.heads.neural.network import DenseData, DenseNetwork
 from featurebank.heads.neural.softmax import SoftmaxHead
-from featurebank.heads.neural.together import programs as dense_programs
-from featurebank.heads.neural.together import train_together
-from featurebank.training.batches import OnHead
+from featurebank.heads.trained import Trainer
 
 
-def train_cams(
-    heads: Sequence[CamHead],
-    X: Any,
-    y: np.ndarray,
-    validation_data: tuple[Any, np.ndarray] | None = None,
-    *,
-    views: Sequence[Any] = (),
-    on_trained: OnHead | None = None,
-) -> list[str | None]:
-    """Trains heads on the averages of the same maps; see `train_together`.
-
-    Args:
-        heads: to be fitted in place.
-        X: (n, h, w, c) features, or maps in a bank.
-        y: (n,) labels.
-        validation_data: for early stopping; None runs all epochs.
-        views: further views of the images of X, each like X.
-        on_trained: called as soon as a head stops.
-
-    Returns:
-        For each head None, or in one line why it failed.
-
-    Raises:
-        HeadError: a parameter is out of its range, features are no maps or not finite, or there is only one class.
-    """
-    for head in heads:
-        head.check()
-    data = MapData.of(X, y, validation_data, views)
+def _averaged(X: Any, y: np.ndarray, validation: tuple[Any, np.ndarray] | None, views: Sequence[Any] = ()) -> DenseData:
+    """Checks maps and labels, and returns the average of each map; raises the errors of `MapData.of`."""
+    data = MapData.of(X, y, validation, views)
     averages, *more = (pooled(data.X, view=view) for view in range(data.X.views))
     held_out = data.validation and (pooled(data.validation[0]), data.classes[data.validation[1]])
-    return train_together(heads, averages, data.classes[data.y], held_out, views=more, on_trained=on_trained)
+    return DenseData.of(averages, data.classes[data.y], held_out, more)
 
 
-def programs(heads: Sequence[CamHead], shape: tuple[int, ...], classes: int, images: int = 0) -> list[list[int]]:
-    """Returns the positions of the heads of each program; see `featurebank.heads.neural.together.programs`."""
-    return dense_programs(heads, shape[-1:], classes)
+train_cams = Trainer(_averaged, programs, DenseNetwork)
+"""Trains heads on the averages of the same maps."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -75,19 +49,15 @@ class CamHead(SoftmaxHead):
     """
 
     needs = MAPS
-    train_heads = staticmethod(train_cams)
+    train_heads = train_cams
 
     def checked_shape(self, X: Any) -> tuple[int, ...]:
         """Returns the shape (n, h, w, c) of maps to train on; see `TrainedHead.checked_shape`."""
         return as_maps(X).shape
 
-    def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
-        """Returns about how many bytes the head takes while it is trained: on averages, whatever the maps' size."""
-        return super().working_bytes(images, shape[-1:], classes)
-
-    def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
-        """Returns about how many nanoseconds its training takes; see `Head.cost`."""
-        return super().cost(images, shape[-1:], classes)
+    def trained_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape of the averages, whatever the maps' size."""
+        return shape[-1:]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Returns probabilities (n, classes) float32, in the order of `classes_`.
@@ -106,12 +76,8 @@ class CamHead(SoftmaxHead):
 
         So the class maps are the output of a layer, `head_class_maps`.
         """
-        import keras
-
-        layer = self.layers_[0]
-        convolution = keras.layers.Conv2D(layer.kernel.shape[1], 1, name="head_class_maps")
-        found = weighted(convolution, tensor, [layer.kernel[None, None], layer.bias])
-        return keras.layers.GlobalAveragePooling2D(name="head_logits")(found)
+        kernel, bias = self.layers_[0].kernel, self.layers_[0].bias
+        return averaged_class_maps(tensor, kernel.shape[1], weights=[kernel[None, None], bias])
 
     def class_maps(self, X: Any) -> np.ndarray:
         """Returns what each place says for each class: (n, h, w, classes) float32; their average are the logits.
@@ -125,9 +91,7 @@ class CamHead(SoftmaxHead):
         return np.concatenate([np.empty((0, *maps.shape[1:3], len(self.classes_)), np.float32), *found])
 
     def _maps(self, X: Any) -> Any:
-        if not hasattr(self, "n_features_in_"):
-            message = f"{type(self).__name__} is not fitted yet: call fit first"
-            raise HeadError(message)
+        self._check_fitted()
         maps = as_maps(X)
         if maps.shape[-1] != self.n_features_in_:
             message = f"the maps are {times(maps.shape[1:])}, the head was trained on {self.n_features_in_} channels"

@@ -11,7 +11,6 @@ import numpy as np
 from featurebank.heads.exact.transforms import row_blocks
 from featurebank.heads.inputs import checked_features, flat_features, known_rows
 from featurebank.heads.joint_network import JointNetwork
-from featurebank.heads.memory import JUDGED_ROWS
 from featurebank.heads.neural.base import NeuralHead
 from featurebank.heads.trained import TrainedHead
 from featurebank.system.runtime import import_tensorflow
@@ -55,14 +54,14 @@ class DenseData:
         return cls(X, positions.astype(np.int32), classes, known, [flat_features(v, X.shape[1]) for v in views])
 
     @property
-    def features(self) -> int:
-        """The width of a row."""
-        return int(self.X.shape[1])
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one image's features."""
+        return self.X.shape[1:]
 
     def statistics(self, *, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
         """Returns mean and scale of each feature over the clean training images, float64 (d,)."""
         if not standardize:
-            return np.zeros(self.features), np.ones(self.features)
+            return np.zeros(self.shape), np.ones(self.shape)
         if self._statistics is None:
             mean = self.X.mean(axis=0, dtype=np.float64)
             squares = sum(np.square(self.X[rows] - mean).sum(axis=0) for rows in row_blocks(*self.X.shape))
@@ -106,7 +105,7 @@ class DenseNetwork(JointNetwork):
     """
 
     def __init__(self, heads: Sequence[NeuralHead], data: DenseData) -> None:
-        super().__init__(heads, data, (data.features,), variables=False)
+        super().__init__(heads, data, data.shape, variables=False)
         from featurebank.training.programs import dense, dense_blocks  # import TensorFlow at their top
 
         self._blocks, self._program = dense_blocks, dense
@@ -171,7 +170,7 @@ class DenseNetwork(JointNetwork):
     def _validation_tensors(self) -> tuple[Any, Any, Any]:
         """Returns labels, and all row numbers in blocks with their weights."""
         labels = np.zeros(1, np.int32) if self._data.validation is None else self._data.validation[1]
-        rows, weights = padded(np.arange(len(labels)), min(JUDGED_ROWS, len(labels)))
+        rows, weights = padded(np.arange(len(labels)), min(self._first.stem().judged_rows, len(labels)))
         return self._tf.constant(labels), self._tf.constant(rows), self._tf.constant(weights)
 
 

@@ -14,7 +14,7 @@ from featurebank.heads.neural.together import train_together
 class SoftmaxHead(NeuralHead):
     """One dense layer with softmax; see `NeuralHead` for its parameters."""
 
-    train_heads = staticmethod(train_together)
+    train_heads = train_together
 
     def layer_sizes(self) -> tuple[int, ...]:
         """Returns no hidden layer."""

@@ -11,11 +11,11 @@ import pytest
 
 from featurebank.errors import HeadError
 from featurebank.heads.joint_network import first_tensors, program_key
-from featurebank.heads.maps import network
 from featurebank.heads.maps.base import MapHead
 from featurebank.heads.maps.conv import ConvHead
 from featurebank.heads.maps.network import train_maps_together
 from featurebank.heads.maps.pooling import AttentionPoolHead, GemPoolHead
+from featurebank.heads.maps.stems import MapStem
 from featurebank.system.runtime import import_tensorflow
 from featurebank.training.options import batch_norm_position
 
@@ -105,7 +105,7 @@ def test_too_many_heads_for_the_memory_are_trained_in_turns(maps: Any, monkeypat
 
     together, turns = heads(), heads()
     train_maps_together(together, maps.X, maps.y)
-    monkeypatch.setattr(network, "_MEMORY_BYTES", 1)
+    monkeypatch.setattr(MapStem, "program_bytes", 1)
     sizes: list[int] = []
     train_maps_together(turns, maps.X, maps.y, on_trained=lambda *found: sizes.append(found[3]))
     assert sizes == [1, 1, 1]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from featurebank.errors import HeadError
+from featurebank.heads.joint import VectorStem
 from featurebank.heads.joint_network import first_tensors, program_key
-from featurebank.heads.neural import together as joined
 from featurebank.heads.neural.base import NeuralHead
 from featurebank.heads.neural.mlp import MLPHead
 from featurebank.heads.neural.network import DenseNetwork
@@ -177,7 +177,7 @@ def test_too_many_heads_for_the_memory_are_trained_in_turns(hard: Any, monkeypat
 
     together, turns = heads(), heads()
     train_together(together, hard.X, hard.y, hard.validation)
-    monkeypatch.setattr(joined, "_MEMORY_BYTES", 1)
+    monkeypatch.setattr(VectorStem, "program_bytes", 1)
     sizes: list[int] = []
     train_together(turns, hard.X, hard.y, hard.validation, on_trained=lambda *found: sizes.append(found[3]))
     assert sizes == [1, 1, 1]

@@ -1,4 +1,4 @@
-"""The families: which heads share a program, and how long they are guessed to take."""
+"""Heads with epochs: which of them share a program, and how long they are guessed to take."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ def test_every_kind_with_epochs_has_a_family() -> None:
 )
 def test_programs_hold_every_head_once(kinds: list[str], expected: list[list[int]]) -> None:
     heads = [make_head(kind) for kind in kinds]
-    family = kind_of(kinds[0]).family
-    assert family is not None
-    assert sorted(family.programs(heads, MAP, 5, 100)) == expected
+    assert sorted(heads[0].train_heads.programs(heads, MAP, 5, 100)) == expected
 
 
 @pytest.mark.parametrize(

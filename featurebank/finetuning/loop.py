@@ -24,7 +24,7 @@ from featurebank.finetuning.images import batches, order, view_of
 from featurebank.finetuning.phases import Phase
 from featurebank.finetuning.program import phase_step
 from featurebank.finetuning.task import Task, ValidationResult
-from featurebank.runs.tensorboard import LiveBoard
+from featurebank.runs.tensorboard import TensorBoardWriter
 from featurebank.system.progress import Reporter
 from featurebank.training.schedules import Plateau
 from featurebank.training.stopping import EarlyStopping
@@ -50,7 +50,12 @@ class Loop:
     """
 
     def __init__(
-        self, task: Task, head: ValidationResult, place: Path, reporter: Reporter, board: LiveBoard | None = None
+        self,
+        task: Task,
+        head: ValidationResult,
+        place: Path,
+        reporter: Reporter,
+        board: TensorBoardWriter | None = None,
     ) -> None:
         self._task, self._head, self._place, self._reporter, self._board = task, head, place, reporter, board
         self._augmentation = None if task.options.augment is None else Augmentation.parse(task.options.augment)

@@ -35,7 +35,7 @@ from featurebank.metrics import pack
 from featurebank.runs.finetuned import is_finetuned
 from featurebank.runs.run import FINETUNE, RunRecord, load_runs, read_run
 from featurebank.runs.selection import find_run
-from featurebank.runs.tensorboard import LiveBoard, check_tensorboard, write_tensorboard
+from featurebank.runs.tensorboard import TensorBoardWriter, check_tensorboard, write_tensorboard
 from featurebank.statistics import proportion_interval
 from featurebank.system import digest
 from featurebank.system.files import atomic_path
@@ -113,7 +113,7 @@ class _Finetune:
         with contextlib.ExitStack() as stack:
             board = None
             if tensorboard:
-                board = stack.enter_context(LiveBoard(tensorboard, self._start.tap, FINETUNE, self.name))
+                board = stack.enter_context(TensorBoardWriter(tensorboard, self._start.tap, FINETUNE, self.name))
                 board.show_graph(model)
             state = Loop(task, head, place, self._reporter, board).run()
             if trained is not model and state.best["epoch"]:

@@ -128,21 +128,19 @@ def check_splits(bank: Bank) -> None:
     for name, labels in (("training images", y), ("validation images", y_val)):
         if not len(labels):
             message = (
-                f"'{bank.name}' has no {name} among its {len(bank)}: extract again with another --split, "
-                "as --split .7,.15,.15, or with more images"
+                f"'{bank.name}' has no {name} among its {counted(len(bank), 'image')}: extract again with another "
+                "--split, such as --split .7,.15,.15, or with more images"
             )
             raise DatasetError(message)
     if len(np.unique(y)) < 2:  # noqa: PLR2004 - a classifier needs two
         message = (
-            f"every one of {counted(len(y), 'training image')} is of class '{bank.classes[int(y[0])]}': a head "
-            "needs two classes or "
-            "more; check the labels, or extract again with another --split"
+            f"every one of {counted(len(y), 'training image')} is of class '{bank.classes[int(y[0])]}', but a head "
+            "needs at least two classes: check the labels, or extract again with another --split"
         )
         raise DatasetError(message)
     if not np.isin(y_val, y).any():
         message = (
-            f"none of the {counted(len(y_val), 'validation image')} of '{bank.name}' is of a class that has "
-            "training images, so "
-            "that every head gets all of them wrong: check the labels (are they classes?), or add images"
+            f"none of the {counted(len(y_val), 'validation image')} of '{bank.name}' is of a class that has training "
+            "images, so every head would misclassify all of them: check the labels (are they classes?), or add images"
         )
         raise DatasetError(message)

@@ -5,7 +5,6 @@ Only the package `tensorboard` is needed: TensorFlow is not imported.
 
 from __future__ import annotations
 
-import json
 import time
 from calendar import timegm
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from featurebank.backbone.graph import Graph, graph_of, graph_of_entries
 from featurebank.errors import MissingDependencyError
 from featurebank.runs.run import RunRecord
-from featurebank.system.archive import open_archive
+from featurebank.runs.tensorboard_graph import model_graph, run_graph, safe_name
 from featurebank.system.files import explain_full_disk, write_bytes
 
 _CURVES = {name: f"epoch/{name}" for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")}
@@ -62,7 +60,7 @@ def check_tensorboard() -> None:
         raise MissingDependencyError(message) from error
 
 
-class LiveBoard:
+class TensorBoardWriter:
     """A context manager that writes the curves of a run during training, with the same points as `write_tensorboard`.
 
     Each instance starts a new file, deletes earlier ones, and makes a running TensorBoard forget their points: so after
@@ -105,7 +103,7 @@ class LiveBoard:
         """Writes the graph of a functional Keras model of network and head."""
         from tensorboard.compat.proto.event_pb2 import Event
 
-        self._append([Event(wall_time=time.time(), graph_def=_graph_of_model(model))])
+        self._append([Event(wall_time=time.time(), graph_def=model_graph(model))])
 
     def update(self, history: Mapping[str, Any], epoch_0: Mapping[str, float]) -> None:
         """Writes the points that are new since the last call.
@@ -157,7 +155,7 @@ def _records(run: RunRecord, began: float) -> bytes:
     buffer = io.BytesIO()
     writer = RecordWriter(buffer)
     events = [Event(wall_time=began, file_version=_VERSION)]
-    events += [Event(wall_time=began, graph_def=_graph_of_run(run))]
+    events += [Event(wall_time=began, graph_def=run_graph(run))]
     events += [Event(wall_time=began, summary=summary) for summary in _hparams(run, began)]
     events += [
         Event(wall_time=began + run.seconds, step=step, summary=_scalar(tag, value))
@@ -166,67 +164,6 @@ def _records(run: RunRecord, began: float) -> bytes:
     for event in events:
         writer.write(event.SerializeToString())
     return buffer.getvalue()
-
-
-def _graph_of_model(model: Any) -> bytes:
-    """Returns TensorBoard's graph of a functional Keras model: one node per layer, with its class and output shape."""
-    operations = {operation.name: operation for operation in model.operations}
-    descriptions: dict[str, tuple[str, dict[str, Any]]] = {}
-    for name, operation in operations.items():
-        shape = getattr(getattr(operation, "output", None), "shape", None)
-        descriptions[name] = (type(operation).__name__, {} if shape is None else {"shape": list(shape[1:])})
-    return _graph_of_layers(graph_of(model), descriptions)
-
-
-def _graph_of_file(path: Path) -> bytes:
-    """Returns TensorBoard's graph of a .keras file, without building the network."""
-    with open_archive(path) as archive:
-        entries = json.loads(archive.read("config.json"))["config"]["layers"]
-    descriptions: dict[str, tuple[str, dict[str, Any]]] = {
-        entry["name"]: (entry["class_name"], {}) for entry in entries
-    }
-    return _graph_of_layers(graph_of_entries(entries), descriptions)
-
-
-def _graph_of_layers(graph: Graph, descriptions: Mapping[str, tuple[str, dict[str, Any]]]) -> bytes:
-    sources: dict[str, list[str]] = {name: [] for name in graph.order}
-    for name, followers in graph.followers.items():
-        for follower in followers:
-            sources[follower].append(name)
-    return _graph([(name, descriptions[name][0], sources[name], descriptions[name][1]) for name in graph.order])
-
-
-def _graph_of_run(run: RunRecord) -> bytes:
-    """Returns TensorBoard's graph of a run: the whole network of a fine-tune, or the part of a head after its tap."""
-    if run.finetune and run.saved_path.is_file():
-        return _graph_of_file(run.saved_path)
-    nodes: list[_Node] = [(_safe(run.tap), "Tap", [], {})]
-    widths = run.params.get("hidden_units") or ()
-    for place, units in enumerate(widths if isinstance(widths, list | tuple) else (widths,), 1):
-        nodes.append((f"hidden_{place}", "Dense", [nodes[-1][0]], {"units": units}))
-    nodes.append((_safe(run.head), run.head, [nodes[-1][0]], dict(run.params)))
-    nodes.append(("probabilities", "Softmax", [nodes[-1][0]], {}))
-    return _graph(nodes)
-
-
-_Node = tuple[str, str, list[str], dict[str, Any]]
-"""Name, kind, sources, attributes."""
-
-
-def _graph(nodes: Sequence[_Node]) -> bytes:
-    """Returns a graph in TensorBoard's format."""
-    from tensorboard.compat.proto.attr_value_pb2 import AttrValue
-    from tensorboard.compat.proto.graph_pb2 import GraphDef
-    from tensorboard.compat.proto.node_def_pb2 import NodeDef
-
-    definitions = [
-        NodeDef(
-            name=name, op=kind, input=sources,
-            attr={key: AttrValue(s=str(value).encode()) for key, value in attributes.items()},
-        )
-        for name, kind, sources, attributes in nodes
-    ]  # fmt: skip
-    return bytes(GraphDef(node=definitions).SerializeToString())
 
 
 def _values(run: RunRecord) -> Iterator[tuple[str, int, float]]:
@@ -301,9 +238,4 @@ def _seconds(run: RunRecord) -> float:
 
 
 def _place(directory: Path, tap: str, head: str, run: str) -> Path:
-    return directory / _safe(tap) / f"{_safe(head)}-{run}"
-
-
-def _safe(name: str) -> str:
-    """Returns the name with characters replaced that directory names on some systems do not allow."""
-    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
+    return directory / safe_name(tap) / f"{safe_name(head)}-{run}"

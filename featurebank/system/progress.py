@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import io
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -60,7 +59,7 @@ class Reporter:
             total: how many pieces it has.
             unit: the plural noun for a piece, as "images"; "bytes" are shown as kB, MB and so on.
         """
-        return contextlib.nullcontext(_no_advance)
+        return contextlib.nullcontext(no_advance)
 
     def step(self, what: str) -> AbstractContextManager[None]:
         """Shows the current work of unknown duration while the block runs.
@@ -100,7 +99,7 @@ class Reporter:
         warnings.warn(message, FeatureBankWarning, stacklevel=2)
 
 
-def _no_advance(count: int) -> None:
+def no_advance(count: int) -> None:
     """Shows nothing."""
 
 
@@ -157,7 +156,7 @@ def _guarded_block(method: Callable[..., AbstractContextManager[Any]]) -> Callab
                 shown, advance = contextlib.nullcontext(), None
                 self.stop_showing(error)
         try:
-            yield functools.partial(_advance, self, advance) if advance else _no_advance
+            yield functools.partial(_advance, self, advance) if advance else no_advance
         except BaseException as error:
             _leave(self, shown, error)
             raise
@@ -224,86 +223,3 @@ def track(what: str, total: int, unit: str) -> AbstractContextManager[Advance]:
 def detail(text: str) -> None:
     """Shows how far the current piece of the work is on this process's reporter; see `Reporter.detail`."""
     _shown_by[-1].detail(text)
-
-
-class DownloadBar:
-    """Shows a download on this process's reporter: bytes received, speed and remaining time.
-
-    It has the methods that pooch and Keras call on their own bars.
-
-    Args:
-        what: the work, as "downloading weights.h5".
-    """
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._shown = contextlib.ExitStack()
-        self._advance: Advance = _no_advance
-        self._total = self._done = 0
-
-    def __enter__(self) -> DownloadBar:
-        self._shown.enter_context(step(self._what))  # until the server announces the size
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    @property
-    def total(self) -> int:
-        """The bytes that the server announced; 0 if it announced none."""
-        return self._total
-
-    @total.setter
-    def total(self, size: int) -> None:
-        self.close()
-        self._total, self._done = size, 0
-        if size:
-            self._advance = self._shown.enter_context(track(self._what, size, "bytes"))
-        else:
-            self._shown.enter_context(step(self._what))
-
-    def update(self, count: int) -> None:
-        """Adds received bytes; pooch reports all of them once more at the end, which is ignored."""
-        count = min(count, self._total - self._done)
-        if count > 0:
-            self._done += count
-            self._advance(count)
-
-    def reset(self) -> None:
-        """Does nothing; pooch calls it before its last update."""
-
-    def close(self) -> None:
-        """Closes the bar."""
-        self._shown.close()
-        self._advance = _no_advance
-
-
-class _KerasBar:
-    """The object that Keras expects as the progress bar of a download."""
-
-    def __init__(self, bar: DownloadBar, total: int | None) -> None:
-        self.target = bar.total = total or 0
-        self._bar, self._done = bar, 0
-
-    def update(self, done: int) -> None:
-        """Receives the bytes downloaded so far; Keras passes the total, not the difference."""
-        self._bar.update(done - self._done)
-        self._done = done
-
-
-@contextlib.contextmanager
-def keras_downloads(get_file: Callable[..., Any], what: str) -> Iterator[None]:
-    """Shows the downloads of Keras while the block runs, in place of its own messages and progress bar.
-
-    Args:
-        get_file: `keras.utils.get_file`.
-        what: the work, as "downloading weights.h5".
-    """
-    names, name = get_file.__globals__, "Progbar"
-    before = names.get(name)
-    with DownloadBar(what) as bar, contextlib.redirect_stdout(io.StringIO()):
-        names[name] = functools.partial(_KerasBar, bar)
-        try:
-            yield
-        finally:
-            names[name] = before

@@ -186,7 +186,7 @@ def test_folds_that_cannot_be_are_told_before_anything_starts(
     make_bank: Callable[..., Bank], no_training: Callable[[], None]
 ) -> None:
     no_training()
-    with pytest.raises(DatasetError, match="121 folds need 121 different"):
+    with pytest.raises(DatasetError, match="121 folds need at least 121 different"):
         train_heads(make_bank(), FAST, folds=121)
     with pytest.raises(DatasetError, match="no validation images"):
         train_heads(make_bank("b", splits=(60, 0, 30)), FAST, folds=3)

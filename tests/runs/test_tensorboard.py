@@ -15,7 +15,7 @@ from featurebank import train_heads
 from featurebank.bank import Bank
 from featurebank.errors import MissingDependencyError
 from featurebank.runs.run import RunRecord
-from featurebank.runs.tensorboard import LiveBoard, write_tensorboard
+from featurebank.runs.tensorboard import TensorBoardWriter, write_tensorboard
 
 pytestmark = pytest.mark.heavy
 
@@ -75,7 +75,7 @@ def test_a_network_has_its_graph_with_shapes(tmp_path: Path) -> None:
     from tiny import network
 
     model, _ = network()
-    with LiveBoard(tmp_path, "pooled", "finetune", "0") as board:
+    with TensorBoardWriter(tmp_path, "pooled", "finetune", "0") as board:
         board.show_graph(model)
     found = EventAccumulator(str(tmp_path / "pooled" / "finetune-0"))
     found.Reload()
@@ -134,7 +134,7 @@ def test_points_are_there_as_they_come_and_once(tmp_path: Path, runs: dict[str, 
     expected = {
         "epoch/loss": [(1, 1.0)], "epoch/val_accuracy": [(0, 0.5), (1, 0.6)], "epoch/val_loss": [(0, 2.0)]
     }  # fmt: skip
-    with LiveBoard(tmp_path, "pooled", "softmax", run.run) as board:
+    with TensorBoardWriter(tmp_path, "pooled", "softmax", run.run) as board:
         board.update(history, epoch_0)
         watching = EventAccumulator(str(place))
         assert curves(watching) == expected
@@ -144,7 +144,7 @@ def test_points_are_there_as_they_come_and_once(tmp_path: Path, runs: dict[str, 
         assert curves(watching) == {**expected, **within}
     # interrupted: the checkpoint knows nothing of what came after it
     history["steps"].clear()
-    with LiveBoard(tmp_path, "pooled", "softmax", run.run) as board:
+    with TensorBoardWriter(tmp_path, "pooled", "softmax", run.run) as board:
         board.update(history, epoch_0)
         assert len(list(place.iterdir())) == 1
         history["steps"].append({"taken": 7, "loss": 0.9, "val_accuracy": 0.7, "val_loss": 1.5})

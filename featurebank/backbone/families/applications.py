@@ -14,7 +14,7 @@ from featurebank.backbone.preprocess import CAFFE, INSIDE, TF, TORCH
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.weights.files import first_line, is_whole_hdf5, keras_folders, load_keras
 from featurebank.errors import WeightsError
-from featurebank.system.progress import keras_downloads
+from featurebank.system.downloads import keras_downloads
 
 # Keras adds this division to EfficientNet only where it loads the weights of ImageNet itself.
 _EFFICIENTNET_DEVIATION = (0.229, 0.224, 0.225)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from featurebank.backbone.cuts import last_map
 from featurebank.backbone.families.functions import function_codes
+from featurebank.backbone.families.user_checks import checked_model, input_size
 from featurebank.backbone.graph import name_as_in_new_process
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED
 from featurebank.backbone.resize import rule_of
 from featurebank.backbone.spec import BackboneSpec
-from featurebank.backbone.unfold import is_functional, unfold
+from featurebank.backbone.unfold import unfold
 from featurebank.backbone.weights.files import first_line
 from featurebank.backbone.weights.source import parse_source
 from featurebank.dataset.decoding.levels import parse_levels
@@ -29,7 +29,6 @@ OWN = "own"
 
 _LEFT_OUT = 0.1
 """Largest fraction of the work that may follow the last map: a classifier, but not half of a network."""
-_MAP_AXES = 3
 _CHANNELS = 3
 _RESCALES = ("Rescaling", "Normalization")
 _WORKS = ("Conv", "Dense", "Depthwise", "Separable")
@@ -146,7 +145,7 @@ def make_backbone(
     if preprocessing not in DECLARED:
         raise unknown_name("preprocessing", str(preprocessing), DECLARED)
     import_tensorflow()
-    size = _input_size(_checked(model, origin), origin, image_size)
+    size = input_size(checked_model(model, origin), origin, image_size)
     flat = _flat_copy(model, origin, size)
     cut = last_map(flat)
     if cut is None or cut.remaining_work == 1:
@@ -172,63 +171,6 @@ def make_backbone(
     )  # fmt: skip
     source, rule, scale = parse_source(weights, spec), rule_of(resize), parse_levels(levels)
     return Backbone(spec, str(weights or OWN), source, size, resize_rule=rule, levels=scale)
-
-
-def _checked(model: Any, origin: str) -> Any:
-    """Returns the model if its layers can be read.
-
-    Raises:
-        ConfigError: they cannot.
-    """
-    if problem := _problem(model):
-        message = f"{origin} {problem}"
-        raise ConfigError(message)
-    return model
-
-
-def _problem(model: Any) -> str:
-    """Describes what is wrong with a model and what was expected; returns "" for a valid one."""
-    import keras
-
-    kind = type(model)
-    if not isinstance(model, keras.Model):
-        return f"is of type {kind.__module__}.{kind.__name__}: expected a Keras model"
-    if not is_functional(model):
-        return (
-            f"is a subclass of keras.Model ({kind.__name__}) whose layers are hidden: expected a functional model, "
-            "keras.Model(inputs, outputs)"
-        )
-    try:
-        inputs, outputs = model.inputs, model.outputs
-    except (AttributeError, ValueError):
-        return "does not know its input: expected a model that begins with keras.Input((224, 224, 3))"
-    return _problem_of_shapes(inputs, outputs)
-
-
-def _problem_of_shapes(inputs: Sequence[Any], outputs: Sequence[Any]) -> str:
-    if len(inputs) != 1 or len(outputs) != 1:
-        return f"has {len(inputs)} inputs and {len(outputs)} outputs: expected one of each"
-    shape = tuple(inputs[0].shape[1:])
-    if len(shape) != _MAP_AXES or shape[-1] != _CHANNELS:
-        return f"takes an input of shape {shape}: expected RGB images, (height, width, 3)"
-    if shape[0] != shape[1]:
-        return f"takes images of {shape[0]} x {shape[1]} pixels: expected a square, or (None, None, 3)"
-    return ""
-
-
-def _input_size(model: Any, origin: str, size: int | None) -> int:
-    """Returns the side of the input: the model's, or `size` if the model leaves it open."""
-    side = model.inputs[0].shape[1]
-    if side is None and size is None:
-        message = f"{origin} takes images of any size: choose one, as --image-size 224"
-        raise ConfigError(message)
-    if side is not None and size not in {None, side}:
-        message = f"{origin} takes images of {side} x {side} pixels, got image size {size}: leave it out"
-        raise ConfigError(message)
-    if size is not None and (not isinstance(size, int) or size < 1):
-        message = f"image size {size}: expected a number of pixels, as 224"
-        raise ConfigError(message)
-    return int(side or size or 0)
 
 
 def _flat_copy(model: Any, origin: str, size: int) -> Any:

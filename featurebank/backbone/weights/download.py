@@ -8,8 +8,8 @@ from pathlib import Path
 
 from featurebank.backbone.weights.files import first_line
 from featurebank.errors import FeatureBankError
+from featurebank.system.downloads import DownloadBar
 from featurebank.system.files import atomic_path
-from featurebank.system.progress import DownloadBar
 
 _SECONDS_WITHOUT_ANSWER = 20.0
 _CHUNK = 1 << 16

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from featurebank.dataset.fingerprint import reason
 from featurebank.errors import DatasetError, FeatureBankError
+from featurebank.system.downloads import DownloadBar
 from featurebank.system.files import TEMPORARY_PREFIX, explain_full_disk
-from featurebank.system.progress import DownloadBar
 
 _TIMEOUT = 30
 _CHUNK = 1 << 20

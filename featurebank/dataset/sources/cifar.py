@@ -21,8 +21,8 @@ from featurebank.dataset.sources import folder
 from featurebank.dataset.sources.arrays import ArraySplit, from_parts, npz_parts
 from featurebank.dataset.splits import TEST, TRAIN
 from featurebank.errors import DatasetError
+from featurebank.system.downloads import keras_downloads
 from featurebank.system.files import open_regular, read_regular
-from featurebank.system.progress import keras_downloads
 
 _MOST_BYTES = 1 << 29
 

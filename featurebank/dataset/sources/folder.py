@@ -14,7 +14,8 @@ from featurebank.dataset.decoding.levels import Depths
 from featurebank.dataset.fingerprint import Stamp
 from featurebank.dataset.fingerprint_cache import stamp_of
 from featurebank.dataset.readers.walk import Listing, list_images, no_images, readable_ids, unread_note
-from featurebank.dataset.sources.layout import ClassTree, find_layout, place_files, tree_of
+from featurebank.dataset.sources.folder_tree import tree_of
+from featurebank.dataset.sources.layout import ClassTree, find_layout, place_files
 from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.splits import TRAIN
 from featurebank.errors import DatasetError

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from featurebank.dataset.sources.folder_tree import Folder, join_path, unwrap
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 from featurebank.errors import DatasetError, unknown_name
 from featurebank.system.alike import enumerate_some
@@ -38,24 +39,6 @@ _NEUTRAL = frozenset(
 """Words beside the name of a split, as in "training_set" and "seg_train"."""
 _FOLD_WORDS = frozenset({"", "fold", "folds", "f", "k", "cv", "part", "split", "set", "group", "batch", "subset"})
 _NUMBERED = re.compile(r"(\D*?)[\W_]*([0-9]{1,6})")
-
-
-@dataclass
-class Folder:
-    """A folder with images below it.
-
-    Args:
-        images: number of images directly in it.
-        folders: its subfolders with images below them, by name.
-    """
-
-    images: int = 0
-    folders: dict[str, Folder] = field(default_factory=dict)
-
-    @property
-    def total(self) -> int:
-        """Number of images at any depth."""
-        return self.images + sum(folder.total for folder in self.folders.values())
 
 
 @dataclass(frozen=True)
@@ -102,21 +85,6 @@ def split_code(name: str) -> int | None:
     return SPLIT_WORDS.get(word)
 
 
-def tree_of(files: Iterable[str]) -> Folder:
-    """Builds the folder tree of files.
-
-    Args:
-        files: paths relative to the root, with "/".
-    """
-    root = Folder()
-    for path, count in Counter(name.rpartition("/")[0] for name in files).items():
-        here = root
-        for part in path.split("/") if path else ():
-            here = here.folders.setdefault(part, Folder())
-        here.images += count
-    return root
-
-
 def find_layout(root: str, tree: Folder, choice: str | None = None) -> FolderLayout:
     """Decides how to interpret a folder tree.
 
@@ -135,7 +103,7 @@ def find_layout(root: str, tree: Folder, choice: str | None = None) -> FolderLay
         if not tree.folders:
             raise _flat(root)
         return FolderLayout((ClassTree(""),))
-    start, here = _unwrapped("", tree)
+    start, here = unwrap("", tree)
     if not here.folders:
         raise _flat(root)
     place = _Place(root, start, here)
@@ -162,7 +130,7 @@ class _Place:
     def __init__(self, root: str, path: str, here: Folder) -> None:
         self._root, self._path, self._here = root, path, here
         self._full = f"{root}/{path}" if path else root
-        self._inner = {name: _unwrapped(_joined(path, name), folder) for name, folder in here.folders.items()}
+        self._inner = {name: unwrap(join_path(path, name), folder) for name, folder in here.folders.items()}
         self._classes = {name: set(folder.folders) for name, (_, folder) in self._inner.items()}
         codes = {name: split_code(name) for name in sorted(here.folders)}
         self._codes = {name: code for name, code in codes.items() if code is not None}
@@ -194,7 +162,7 @@ class _Place:
             else:
                 parts.append(ClassTree(self._inner[name][0], code))
         used = {part.path for part in parts}
-        left_out = [_joined(self._path, name) for name, (path, _) in self._inner.items() if path not in used]
+        left_out = [join_path(self._path, name) for name, (path, _) in self._inner.items() if path not in used]
         return FolderLayout(tuple(parts), tuple(notes), tuple(left_out))
 
     def as_folds(self) -> FolderLayout | None:
@@ -306,20 +274,5 @@ def place_files(files: Sequence[str], parts: Sequence[ClassTree]) -> list[tuple[
     return places
 
 
-def _unwrapped(path: str, folder: Folder) -> tuple[str, Folder]:
-    """Follows folders that contain only one other folder, if several folders are at the end."""
-    name, here = path, folder
-    while len(here.folders) == 1 and (here is folder or not here.images):
-        last, here = next(iter(here.folders.items()))
-        name = _joined(name, last)
-        if len(here.folders) > 1:
-            return name, here
-    return path, folder
-
-
-def _joined(path: str, name: str) -> str:
-    return f"{path}/{name}" if path and name else path or name
-
-
 def _flat(root: str, path: str = "") -> DatasetError:
-    return DatasetError(f"images are directly in '{_joined(root, path)}', not in a class folder: {EXPECTED}")
+    return DatasetError(f"images are directly in '{join_path(root, path)}', not in a class folder: {EXPECTED}")

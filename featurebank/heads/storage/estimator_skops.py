@@ -1,7 +1,7 @@
 """Reads estimators that were saved with skops, as featurebank did at first, without skops: its nodes become ours.
 
 skops calls types trusted whose constructors read files or unpickle, and makes what a file names. Here the description
-is only data: what is no value, array, or instance of `estimator_state.CLASSES` is refused before anything is made.
+is only data: what is no value, array, or instance of `estimator_classes.CLASSES` is refused before anything is made.
 """
 
 from __future__ import annotations
@@ -13,14 +13,8 @@ from typing import Any
 import numpy as np
 
 from featurebank.errors import HeadError
-from featurebank.heads.storage.estimator_state import (
-    VERSION_ATTRIBUTE,
-    StateWriter,
-    foreign,
-    is_training_only,
-    known_class,
-    restore,
-)
+from featurebank.heads.storage.estimator_classes import is_training_only, known_class
+from featurebank.heads.storage.estimator_state import VERSION_ATTRIBUTE, StateWriter, foreign, restore
 from featurebank.system.archive import Archive, read_npy
 
 SCHEMA = "schema.json"

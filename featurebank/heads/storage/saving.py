@@ -1,7 +1,7 @@
 """Trained heads on disk, as arrays and JSON: NPZ files, and XGBoost's own format for trees.
 
 A saved head is data: loading one runs no code from the file, whoever wrote it and its checksum. Nothing in a file is
-unpickled, and what a file names is looked up in closed lists: the heads of the catalog, `estimator_state.CLASSES`.
+unpickled, and what a file names is looked up in closed lists: the heads of the catalog, `estimator_classes.CLASSES`.
 
 What a head is made of, it says itself (`Head.state`); here is only how that is written. `Head.saved_as` is one of:
 

@@ -13,7 +13,8 @@ import keras
 import pytest
 
 from featurebank.backbone.weights.download import fetch
-from featurebank.system.progress import Advance, Reporter, keras_downloads, shown_by
+from featurebank.system.downloads import keras_downloads
+from featurebank.system.progress import Advance, Reporter, shown_by
 
 DATA = bytes(range(256)) * 2000
 NAME = f"weights-{hashlib.sha256(DATA).hexdigest()[:8]}.pth"

@@ -60,7 +60,7 @@ def test_failed_runs_again(ask: Ask) -> None:
         (("--folds", 1), 2, "--folds is 1: expected a whole number of 2 or more"),
         (("--repeats", 2), 1, "repeats is 2 without folds"),
         (("--budget", 0), 2, "--budget is 0.0: expected a number of seconds above 0"),
-        (("--folds", 1000), 1, "1000 folds need 1000 different training and validation images or more"),
+        (("--folds", 1000), 1, "1000 folds need at least 1000 different training and validation images"),
         (("--budget", 1e-6), 1, "too short for any of the 4 runs"),
     ],
 )

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from featurebank import load_dataset
 from featurebank.dataset.sources import layout as module
-from featurebank.dataset.sources.layout import ClassTree, find_layout, place_files, split_code, tree_of
+from featurebank.dataset.sources.folder_tree import tree_of
+from featurebank.dataset.sources.layout import ClassTree, find_layout, place_files, split_code
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError
 

@@ -20,7 +20,8 @@ from sklearn.utils import all_estimators
 
 from featurebank.errors import HeadError
 from featurebank.heads.estimators import EstimatorHead
-from featurebank.heads.storage.estimator_state import CLASSES, ROOT, class_of, known_class, restore
+from featurebank.heads.storage.estimator_classes import CLASSES, ROOT, class_of, known_class
+from featurebank.heads.storage.estimator_state import restore
 from featurebank.heads.storage.saving import load_head, save_head
 
 pytestmark = pytest.mark.heavy

@@ -436,7 +436,7 @@ def test_every_source_has_its_test() -> None:
 
 def test_modules_stay_small() -> None:
     long = {p.relative_to(PACKAGE).as_posix(): len(p.read_text(encoding="utf-8").splitlines()) for p in files()}
-    assert {name: lines for name, lines in long.items() if lines > 330} == {}
+    assert {name: lines for name, lines in long.items() if lines > 300} == {}
 
 
 def test_functions_stay_small() -> None:

@@ -50,13 +50,9 @@ class Loop:
     """
 
     def __init__(
-        self,
-        task: Task,
-        head: ValidationResult,
-        place: Path,
-        reporter: Reporter,
+        self, task: Task, head: ValidationResult, place: Path, reporter: Reporter,
         board: TensorBoardWriter | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._task, self._head, self._place, self._reporter, self._board = task, head, place, reporter, board
         self._augmentation = None if task.options.augment is None else Augmentation.parse(task.options.augment)
         self._labels = task.network.places[task.train.labels]

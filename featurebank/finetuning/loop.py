@@ -132,7 +132,7 @@ class Loop:
             self._handle_explosion()
             return
         state.epoch += 1
-        state.forget_epoch()
+        state.begin_epoch()
         self._save()
 
     def _train(self) -> bool:
@@ -232,7 +232,7 @@ class Loop:
         self._assign(self._best)
         self._program.reset()
         state.number = 0
-        state.forget_epoch()
+        state.begin_epoch()
         if state.retried:
             line = f"{where} again: the phase ends; try a smaller learning_rate, warmup or global_clipnorm"
             state.ended = True

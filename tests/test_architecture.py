@@ -453,6 +453,15 @@ def test_functions_stay_small() -> None:
     assert sum(lines <= 25 for lines in lengths.values()) > 0.9 * len(lengths)
 
 
+def test_a_specification_looks_up_its_kind_in_one_place() -> None:
+    """From the grid to the run's record, `HeadSpec.head_kind` alone enters the catalog."""
+    on_the_way = [path for path in files() if room(path) in {"grid", "fitting", "runs", "pipeline"}]
+    entered = {
+        path for path in on_the_way if any(module == "featurebank.heads.catalog" for _, module, _ in imports(path))
+    }
+    assert entered == {PACKAGE / "fitting" / "spec.py"}
+
+
 def test_nobody_but_the_catalog_tells_kinds_of_heads_apart_by_name() -> None:
     """A kind's name is compared nowhere, and no table has kinds for its keys: who asks about a kind asks the kind."""
     from featurebank.heads.catalog import HEADS

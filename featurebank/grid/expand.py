@@ -14,7 +14,6 @@ from featurebank.fitting.spec import HeadSpec
 from featurebank.grid.files import NOT_PARAMETERS, Grid, GridBlock, read_blocks
 from featurebank.grid.tails import Tails
 from featurebank.heads.calibration import METHODS
-from featurebank.heads.catalog import kind_of
 from featurebank.heads.kinds import CALIBRATE, HeadKind, uncalibrated
 from featurebank.heads.needs import MAPS_AT_A_CUT, VECTORS
 from featurebank.system import digest
@@ -112,7 +111,7 @@ def _kind(block: GridBlock) -> tuple[HeadKind | None, dict[str, str]]:
     if not isinstance(name, str):
         return None, {}
     try:
-        kind = kind_of(name)
+        kind = HeadSpec(name, {}).head_kind
         wrong = kind.wrong_names([name for name in block.values if name not in NOT_PARAMETERS])
     except ConfigError as error:
         return None, {"kind": f"{block.at('kind')}{error}"}

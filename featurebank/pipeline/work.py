@@ -7,8 +7,8 @@ from typing import Any
 
 from featurebank.backbone import Backbone
 from featurebank.backbone.work import multiply_adds
+from featurebank.fitting.spec import HeadSpec
 from featurebank.grid import read_grid
-from featurebank.heads.catalog import kind_of
 from featurebank.heads.kinds import LAYERED
 from featurebank.heads.needs import MAPS_AT_A_CUT
 from featurebank.pipeline.config import FinetuneSection, HeadsSection
@@ -49,7 +49,7 @@ class TrainingTime:
         )
 
     def _of_head(self, head: dict[str, Any]) -> float:
-        kind = kind_of(head["kind"])
+        kind = HeadSpec(head["kind"], {}).head_kind
         if kind.family != LAYERED:
             return 0.0
         if kind.needs == MAPS_AT_A_CUT:

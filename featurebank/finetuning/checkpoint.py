@@ -112,7 +112,7 @@ class TrainingState:
         self.smooth += _SMOOTHING * (loss - self.smooth)
         return not self.smooth <= max(_EXPLODED * self.first, math.log(classes))  # true of NaN
 
-    def forget_epoch(self) -> None:
+    def begin_epoch(self) -> None:
         """Resets the counters to the beginning of an epoch."""
         self.step, self.total, self.right, self.seen = 0, 0.0, 0.0, 0
 

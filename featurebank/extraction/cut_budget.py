@@ -1,8 +1,9 @@
-"""`auto:BYTES` among the taps: the earliest cut point whose rows a disk budget has room for.
+"""The tap `auto:BYTES`: a disk budget, which is replaced by the earliest cut point whose rows fit into it.
 
-The earlier a tail starts, the more of the network can be trained, and the larger the maps mostly are that have to be
-stored. What is counted is what the request alone decides, so that the same request picks the same cut again: every
-image of the dataset in each view, in the type on disk, of the cut and of the other taps that are asked for.
+A tail is the part of the network after a cut. The earlier the cut, the more layers a tail can train, and usually the
+larger the maps that have to be stored. Only what the request itself determines is counted (the number of images, views,
+the requested taps and their dtypes), and nothing else that the bank holds: so the same request always chooses the same
+cut.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from featurebank.words import counted
 
 
 def named_taps(taps: Sequence[str]) -> tuple[str, ...]:
-    """Returns the taps that have a name of their own; "pooled", which every network has, where there is none.
+    """Returns the taps without a budget; if there are no others, "pooled", which every network has.
 
     Raises:
-        ConfigError: a budget is malformed, or there are two.
+        ConfigError: a budget is malformed, or there is more than one.
     """
     budgets = [tap for tap in taps if is_budget(tap)]
     for tap in budgets:
@@ -45,22 +46,22 @@ def named_taps(taps: Sequence[str]) -> tuple[str, ...]:
 def within_budget(
     images: int, backbone: Backbone, options: ExtractOptions, state: BankState, *, cache: Path, reporter: Reporter
 ) -> ExtractOptions:
-    """Replaces a budget among the taps by the cut that it allows, and tells which and why.
+    """Replaces a budget among the taps by a cut point, and reports the choice and its reason.
 
     Args:
-        images: how many distinct ones there are, broken ones among them.
-        backbone: the network; it is built where the cache does not remember its cut points.
-        options: what is asked for.
-        state: what the bank has: its types, which taps keep, and its number of views, which a new tap gets, too.
-        cache: where the layers of networks are remembered.
-        reporter: where the choice is told.
+        images: the number of distinct images, broken ones included.
+        backbone: the network. It is built if the cache does not hold its cut points.
+        options: the options of the extraction.
+        state: the state of the bank: its taps keep their dtypes, and a new tap gets as many views as the others.
+        cache: the directory of the banks, which also holds the cut points of networks.
+        reporter: receives the choice.
 
     Returns:
-        The options with names alone.
+        The options, whose taps are all names.
 
     Raises:
-        ConfigError: no cut fits.
-        UnknownNameError: another tap is of no layer.
+        ConfigError: no cut point fits into the budget.
+        UnknownNameError: the network has no layer of the name of another tap.
     """
     budget = next((tap for tap in options.taps if is_budget(tap)), None)
     if budget is None:
@@ -78,40 +79,41 @@ def within_budget(
 
 
 def row_bytes(shape: Sequence[int], dtype: str | None) -> int:
-    """Returns the bytes of one row of a tap.
+    """Returns the size of one row of a tap in bytes.
 
     Args:
-        shape: of the row.
-        dtype: in which it is stored; None is `default_dtype`'s.
+        shape: the shape of the row.
+        dtype: the dtype on disk; None means `default_dtype(shape)`.
     """
     return math.prod(shape) * np.dtype(dtype or default_dtype(tuple(shape))).itemsize
 
 
 @dataclass(frozen=True)
 class _Costs:
-    """What taps take on disk."""
+    """Computes the size of taps on disk."""
 
     outline: Outline
     images: int
     views: int
-    """Of each image beside the clean one."""
+    """The number of augmented views of each image."""
     others: tuple[str, ...]
-    """The taps that are asked for by name."""
+    """The taps that are requested by name."""
     store: str | None
     stored: Mapping[str, str | None]
-    """The types of the taps that the bank has."""
+    """The dtypes of the taps in the bank."""
     hint: str
+    """The hint of the error for an unknown layer."""
 
     def row(self, tap: str) -> int:
-        """Returns the bytes of one row of a tap."""
+        """Returns the size of one row of a tap in bytes."""
         return row_bytes(self.outline.tap_shape(tap, self.hint), self.stored.get(tap) or self.store)
 
     def all_rows(self, taps: Sequence[str]) -> int:
-        """Returns the bytes of all rows of some taps."""
+        """Returns the size of all rows of some taps in bytes."""
         return self.images * (1 + self.views) * sum(map(self.row, taps))
 
     def with_others(self, cut: CutPoint) -> int:
-        """Returns the bytes of a cut and of the other taps."""
+        """Returns the size of a cut point and the other taps in bytes."""
         return self.all_rows(list(dict.fromkeys([cut.name, *self.others])))
 
     def describe(self, cut: CutPoint) -> str:
@@ -128,7 +130,7 @@ class _Costs:
 
 
 def _earliest(costs: _Costs, budget: int) -> CutPoint | None:
-    """Returns the cut after which most work remains, of those with as much the one with the smallest rows."""
+    """Returns the cut point that fits and has the most work after it; among equal ones, that with the smallest rows."""
     fitting = [cut for cut in costs.outline.cuts if costs.with_others(cut) <= budget]
     return max(fitting, key=lambda cut: (cut.remaining_work, -costs.row(cut.name)), default=None)
 
@@ -142,7 +144,7 @@ def _nothing_fits(budget: str, backbone: Backbone, costs: _Costs) -> ConfigError
 
 
 def is_budget(tap: str) -> bool:
-    """Tells whether a tap is a budget, as "auto:2GB"."""
+    """Returns whether a tap is a budget, such as "auto:2GB"."""
     return isinstance(tap, str) and tap.partition(":")[0] == BUDGET
 
 
@@ -151,7 +153,7 @@ def _bytes(budget: str) -> int:
 
 
 def _rounded_up(count: int) -> str:
-    """Writes a number of bytes with three to five digits, never less than it is."""
+    """Formats a number of bytes with three to five digits, rounded up."""
     for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
         if count >= 100 * unit:
             return f"{-(-count // unit)}{name}"

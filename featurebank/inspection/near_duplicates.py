@@ -1,4 +1,7 @@
-"""Images that nearly agree, across splits, by the features of a bank: every pair, in blocks, whatever their number."""
+"""Finds near duplicates in different splits: pairs of images whose features in a bank have a high cosine similarity.
+
+The search compares every pair, in blocks of a fixed size, so that its memory does not grow with the number of images.
+"""
 
 from __future__ import annotations
 
@@ -19,32 +22,31 @@ from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.runtime import limited_blas
 
 NEAR = 0.98
-"""The cosine of two features above which their images are called near duplicates: hardly ever wrong, not complete.
+"""The cosine similarity above which two images are near duplicates: almost never wrong, but it misses many copies.
 
-Measured with `pooled` of EfficientNet-Lite0 on 100 flower photos and copies of them: above .98 (.95, .90) are of copies
-saved as JPEG of quality 90 .67 (.97, 1), of quality 70 .07 (.16, .71), made smaller by a tenth .76 (.99, 1), cropped by
-4 % .37 (.96, 1), mirrored .13 (.97, 1). Of images that are no copies, pairs across splits among 500 flowers 0 (0, 1),
-among 2500 of CIFAR-10 none. So --near .95 finds more where the images are photos; of the digits it calls 57 pairs
-alike that are not.
+Measured with `pooled` of EfficientNet-Lite0 on 100 flower photos. Found at the threshold .98 (.95, .90), of the copies
+that were saved as JPEG of quality 90: .67 (.97, 1); of quality 70: .07 (.16, .71); made smaller by a tenth: .76 (.99,
+1); cropped by 4 %: .37 (.96, 1); mirrored: .13 (.97, 1). Wrong pairs across splits among 500 flowers: 0 (0, 1); among
+2500 images of CIFAR-10: none. So `--near .95` finds more copies of photos; among the digits, it finds 57 wrong pairs.
 """
 
 MOST_PAIRS = 300
-"""How many pairs are listed."""
+"""The maximum number of pairs in the report."""
 MOST_COUNTED = 100_000
-"""Where there are more pairs, the search ends: they are no copies, but images that the network does not tell apart."""
+"""The search ends after this many pairs: so many are not copies, but images that the network cannot distinguish."""
 
 _ROWS = 2048
 _COLUMNS = 4096
-"""Sides of a block of cosines: 32 MB of them, and a copy of six thousand rows of features."""
+"""The sides of a block of similarities: 32 MB, with a copy of six thousand rows of features."""
 
 
 _Found = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Cosines of pairs, and the rows of both."""
+"""The similarities of pairs, and the rows of their first and second images."""
 
 
 @dataclass(frozen=True)
 class NearPair:
-    """Two images of different splits that look alike to a backbone."""
+    """Two images of different splits with similar features."""
 
     a: ImagePlace
     b: ImagePlace
@@ -53,44 +55,44 @@ class NearPair:
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """What the features of a bank say about images of different splits."""
+    """The near duplicates in different splits of a dataset."""
 
     bank: str
     tap: str
     threshold: float
     compared: int
-    """Images that were compared: those of the bank that are in the dataset."""
+    """The number of images that were compared: those of the dataset that are in the bank."""
     total: int
-    """Pairs above the threshold, without those that are the same image byte by byte."""
+    """The number of pairs above the threshold, without exact duplicates."""
     pairs: tuple[NearPair, ...]
-    """The first of them, the most similar first."""
+    """The most similar pairs, at most `MOST_PAIRS`."""
     capped: bool = False
-    """Whether there are more than `total`: the search ended there."""
+    """Whether the search ended at `total` pairs, so that there may be more."""
 
     @property
     def least(self) -> str:
-        """What stands before `total` in a sentence."""
+        """The words before `total` in a sentence: "more than " if the search ended early."""
         return "more than " if self.capped else ""
 
 
 @dataclass(frozen=True)
 class NearPairs:
-    """Pairs of rows of different groups with a high cosine, the highest first."""
+    """Pairs of rows of different groups with a high cosine similarity, the most similar first."""
 
     first: np.ndarray
-    """(k,) int64 rows; of the group with the smaller number."""
+    """(k,) int64, the rows in the group with the smaller number."""
     second: np.ndarray
-    """(k,) int64 rows."""
+    """(k,) int64, the rows in the other group."""
     cosines: np.ndarray
     """(k,) float32."""
     total: int
-    """How many pairs there are, of which these are the first."""
+    """The number of all pairs above the threshold; k of them are here."""
     capped: bool = False
-    """Whether there are more than `total`: the search ended there, and these are the first of what it had seen."""
+    """Whether the search ended at `total` pairs. Then there may be more, and more similar ones."""
 
 
 def bank_of(cache: Path, dataset: Dataset) -> Bank | None:
-    """Returns the bank of a cache that holds features of a dataset, the last used of several; None if there is none."""
+    """Returns the most recently used bank of a dataset that has a tap of vectors; None if there is none."""
     for summary in banks_of(cache):
         whole = summary.problem is None and summary.images is not None
         if whole and load_manifest(summary.path).dataset.get("spec") == dataset.spec:
@@ -103,24 +105,24 @@ def bank_of(cache: Path, dataset: Dataset) -> Bank | None:
 def near_duplicates(
     dataset: Dataset, usable: np.ndarray, bank: Bank, *, threshold: float = NEAR, reporter: Reporter = SILENT
 ) -> NearDuplicates:
-    """Finds the images of different splits that look alike to the backbone of a bank.
+    """Finds the pairs of images of different splits with similar features.
 
     Args:
-        dataset: the images; their splits are its own, not those of the bank.
-        usable: (n,) bool: those to look at.
-        bank: features of them, found by their content. One copy of the tap is held in memory.
-        threshold: the cosine to exceed.
-        reporter: where progress is shown.
+        dataset: the images, with their splits (those of the bank do not matter).
+        usable: (n,) bool: the images to compare.
+        bank: the bank with their features, which are found by the content of the images. They are read into memory.
+        threshold: the minimum cosine similarity, exclusive.
+        reporter: shows the progress.
 
     Raises:
-        ConfigError: the bank has none of these images, or no tap that is a vector.
+        ConfigError: the bank has none of these images, or no tap of vectors.
         BankError: the bank cannot be read.
     """
     tap = _vector_tap(bank)
     if tap is None:
         message = (
-            f"bank '{bank.path}' has the taps {', '.join(bank.taps)}, all of them maps: near duplicates are found by "
-            "vectors; add one with 'featurebank extract --tap pooled'"
+            f"bank '{bank.path}' has only taps of maps ({', '.join(bank.taps)}), but near duplicates need vectors: add "
+            "a tap with 'featurebank extract --tap pooled'"
         )
         raise ConfigError(message)
     places, rows = _matched(dataset, usable, bank)
@@ -147,24 +149,24 @@ def near_pairs(
     most: int = MOST_COUNTED,
     progress: Callable[[int], None] = lambda count: None,
 ) -> NearPairs:
-    """Finds the pairs of rows of different groups whose cosine is above a threshold.
+    """Finds the pairs of rows of different groups whose cosine similarity is above a threshold.
 
-    Every pair is looked at, by matrix products; what is in memory beside `features` does not depend on their number.
+    All pairs are compared, by matrix products; the memory beside `features` does not depend on their number.
     `sklearn.metrics.pairwise_distances_chunked` finds the same pairs, but for each chunk of rows it normalises
     a copy of all features again (on 12,000 x 512, 3.3 s of processor time instead of 0.6 s),
     and squares overflow beyond 1e19.
 
     Args:
-        features: (n, d) float32; a row of zeros is near nothing.
-        groups: (n,) whole numbers.
-        contents: (n,) numbers; rows with the same one are known to be equal, and make no pair.
-        threshold: the cosine to exceed.
-        keep: how many pairs are returned at most; of equal ones those with the smaller rows.
-        most: how many pairs are counted; where there are more, the search ends.
-        progress: called with how many more rows have been compared with all of the later groups.
+        features: (n, d) float32; a row of zeros is similar to nothing.
+        groups: (n,) whole numbers; only rows with different numbers are compared.
+        contents: (n,) numbers; rows with equal numbers are exact duplicates, and no pair.
+        threshold: the minimum cosine similarity, exclusive.
+        keep: the maximum number of pairs to return; among equally similar pairs, those with the smaller rows.
+        most: the number of pairs after which the search ends.
+        progress: called with the number of further rows that were compared with all later groups.
 
     Returns:
-        The most similar pairs, and how many there are in all.
+        The most similar pairs, and the number of all pairs.
     """
     best, total = _none(), 0
     with limited_blas():
@@ -184,7 +186,7 @@ def _blocks(
     threshold: float,
     progress: Callable[[int], None],
 ) -> Iterator[_Found]:
-    """Yields the pairs of one block of rows and columns after the other; see `near_pairs`."""
+    """Yields the pairs of each block of rows and columns; see `near_pairs`."""
     order = np.argsort(groups, kind="stable")
     for start, stop, after in _row_blocks(groups[order]):
         rows = order[start:stop]
@@ -196,11 +198,12 @@ def _blocks(
 
 
 def _none() -> _Found:
+    """Returns no pairs."""
     return np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64)
 
 
 def _row_blocks(groups: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Yields start and stop of each block of rows of one group, and where the later groups begin."""
+    """Yields the start and the end of each block of rows of one group, and the start of the later groups."""
     bounds = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(groups)]
     for begin, end in itertools.pairwise(bounds):
         for start in range(begin, end, _ROWS):
@@ -208,8 +211,9 @@ def _row_blocks(groups: np.ndarray) -> Iterator[tuple[int, int, int]]:
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
+    """Returns the rows scaled to length 1; rows of zeros are not changed."""
     rows = np.asarray(rows, np.float32)
-    # Scaled first: the squares of features beyond 1e19 are beyond float32.
+    # Scaled by the maximum first, because squares of features above 1e19 overflow float32.
     peak = np.abs(rows).max(axis=1, keepdims=True, initial=0)
     rows = rows / np.where(peak > 0, peak, 1)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -219,6 +223,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 def _above(
     cosines: np.ndarray, threshold: float, rows: np.ndarray, columns: np.ndarray, contents: np.ndarray
 ) -> _Found:
+    """Returns the pairs of a block above the threshold, without exact duplicates."""
     row, column = np.nonzero(cosines > threshold)
     first, second = rows[row], columns[column]
     other = contents[first] != contents[second]
@@ -226,9 +231,9 @@ def _above(
 
 
 def _merged(best: _Found, block: _Found, keep: int) -> _Found:
-    """Returns the `keep` most similar of both."""
+    """Returns the `keep` most similar pairs of both."""
     cosines, first, second = (np.concatenate(pair) for pair in zip(best, block, strict=True))
-    if len(cosines) > keep:  # millions where everything looks alike: most are dropped before sorting
+    if len(cosines) > keep:  # a partition before the sort, because a block can have millions of pairs
         likely = cosines >= np.partition(cosines, -keep)[-keep]
         cosines, first, second = cosines[likely], first[likely], second[likely]
     order = np.lexsort((second, first, -cosines))[:keep]
@@ -236,23 +241,24 @@ def _merged(best: _Found, block: _Found, keep: int) -> _Found:
 
 
 def _vector_tap(bank: Bank) -> str | None:
+    """Returns "pooled" or the first other tap of vectors; None if all taps are maps."""
     vectors = [tap for tap in bank.taps if len(bank.tap_shape(tap)) == 1]
     return "pooled" if "pooled" in vectors else next(iter(vectors), None)
 
 
 def _matched(dataset: Dataset, usable: np.ndarray, bank: Bank) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the images of a dataset in a bank, by their content; of those with the same content one of each split.
+    """Finds the images of a dataset in a bank by their content; of exact duplicates, only one in each split.
 
     Returns:
-        Positions in the bank, and for each the row of the dataset.
+        The positions of the images in the bank, and their rows in the dataset.
     """
     rows = np.flatnonzero(usable)
     places = Finder(bank.digests()).find(dataset.digests[rows])
     rows, places = rows[places >= 0], places[places >= 0]
     if not len(rows):
         message = (
-            f"bank '{bank.path}' has none of the images of '{dataset.spec}': give another --bank, "
-            "or make one with 'featurebank extract'"
+            f"bank '{bank.path}' has none of the images of '{dataset.spec}': choose another --bank, or create one with "
+            "'featurebank extract'"
         )
         raise ConfigError(message)
     contents = np.unique(dataset.digests[rows], return_inverse=True)[1]

@@ -143,7 +143,8 @@ class Head(ClassifierMixin, BaseEstimator):
                 head needs, all labels are equal, or the training failed.
             RamLimitError: the training needs more memory than `--ram` allows.
         """
-        raise NotImplementedError
+        self.check()
+        return self.fit_shared(Shared(X, y), validation_data)
 
     def path(self) -> Hashable:
         """Returns the key of the regularization path that the head is on; None if it is on none.

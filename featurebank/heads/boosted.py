@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -31,6 +32,7 @@ from featurebank.system.runtime import threads
 from featurebank.system.validation import count, number, optional, refuse
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class XGBoostHead(Head):
     """Boosted trees with histogram splits, stopped early on validation data where there is any.
 
@@ -50,56 +52,25 @@ class XGBoostHead(Head):
 
     saved_as = "booster"
 
-    def __init__(
-        self,
-        *,
-        n_estimators: int = 100,
-        max_depth: int = 6,
-        learning_rate: float = 0.3,
-        max_bin: int = 256,
-        subsample: float = 1.0,
-        colsample_bynode: float = 1.0,
-        reg_lambda: float = 1.0,
-        pca: int | None = None,
-        early_stopping_rounds: int = 10,
-        random_state: int = 0,
-    ) -> None:
-        self.n_estimators = n_estimators
-        self.max_depth = max_depth
-        self.learning_rate = learning_rate
-        self.max_bin = max_bin
-        self.subsample = subsample
-        self.colsample_bynode = colsample_bynode
-        self.reg_lambda = reg_lambda
-        self.pca = pca
-        self.early_stopping_rounds = early_stopping_rounds
-        self.random_state = random_state
+    n_estimators: int = 100
+    max_depth: int = 6
+    learning_rate: float = 0.3
+    max_bin: int = 256
+    subsample: float = 1.0
+    colsample_bynode: float = 1.0
+    reg_lambda: float = 1.0
+    pca: int | None = None
+    early_stopping_rounds: int = 10
+    random_state: int = 0
 
-    def fit(
-        self,
-        X: np.ndarray,
-        y: np.ndarray,
-        validation_data: tuple[np.ndarray, np.ndarray] | None = None,
-        shared: Shared | None = None,
-    ) -> Self:
-        """Boosts.
+    def fit_shared(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
+        """Boosts; see `Head.fit`.
 
-        Args:
-            X: (n, ...) features; maps are flattened.
-            y: (n,) labels.
-            validation_data: features and labels that stop it early; None boosts all rounds.
-            shared: X and y with what other heads computed from them: the components, and the features in bins, which
-                heads of one `pca` and `max_bin` share. The head is the same without it.
-
-        Raises:
-            HeadError: a parameter is wrong, the features are not finite, there is one class only, or XGBoost refuses
-                something.
-            RamLimitError: it takes more memory than `--ram` allows.
+        Heads of one `pca` and `max_bin` share the components, and the features in bins.
         """
         import xgboost
 
         self.check()
-        shared = shared or Shared(X, y)
         check_memory(self, len(shared.X), shared.X.shape[1:], len(shared.classes), shared.X.nbytes)
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
         components = None if self.pca is None else min(self.pca, *shared.X.shape)
@@ -142,10 +113,6 @@ class XGBoostHead(Head):
     def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
         """Returns about how many nanoseconds its training takes; see `Head.cost`."""
         return 2.0 * min(self.n_estimators, MOST_ROUNDS) * images * (self.pca or math.prod(shape)) * classes
-
-    def fit_shared(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
-        """Boosts on images of which others may have computed components and bins; see `fit`."""
-        return self.fit(shared.X, shared.y, validation_data, shared)
 
     @property
     def n_parameters_(self) -> int:

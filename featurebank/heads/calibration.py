@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ _RANGE = (0.05, 20.0)
 """Of temperatures; a head that wants another one is of no use with any."""
 
 
+@dataclass(eq=False, repr=False)
 class CalibratedHead(Head):
     """A head and one temperature, which all its logits are divided by; which class it chooses does not change.
 
@@ -36,10 +38,10 @@ class CalibratedHead(Head):
     saved_as = "calibrated"
     saw_validation = True
 
-    def __init__(self, head: Any = None, *, method: str = "temperature", random_state: int = 0) -> None:
-        self.head = head
-        self.method = method
-        self.random_state = random_state
+    head: Any = None
+    _: KW_ONLY
+    method: str = "temperature"
+    random_state: int = 0
 
     def check(self) -> None:
         """Raises HeadError where the method or a parameter of the head is wrong."""

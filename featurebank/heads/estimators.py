@@ -61,10 +61,6 @@ class EstimatorHead(Head):
         width = math.prod(shape)
         return traits.cost(self.estimator, images, min(width, self.pca or width), validation_images)
 
-    def fit_shared(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
-        """Fits the estimator on images of which others may have computed steps; see `fit`."""
-        return self.fit(shared.X, shared.y, validation_data, shared)
-
     @property
     def n_parameters_(self) -> int | None:
         """How many trained numbers it holds, with the steps before; None where the estimator's are not known."""
@@ -91,26 +87,9 @@ class EstimatorHead(Head):
 
         self.__dict__.update(vars(restore(state.facts["nodes"], state.arrays, state.source)))
 
-    def fit(
-        self,
-        X: np.ndarray,
-        y: np.ndarray,
-        validation_data: tuple[np.ndarray, np.ndarray] | None = None,
-        shared: Shared | None = None,
-    ) -> Self:
-        """Fits the estimator.
-
-        Args:
-            X: (n, ...) features; maps are flattened.
-            y: (n,) labels.
-            validation_data: not used; taken so that every head can be called alike.
-            shared: X and y with what other heads computed from them; None computes it for this head alone.
-
-        Raises:
-            HeadError: the features are not finite, there is one class only, or `pca` is more than there is.
-        """
+    def fit_shared(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
+        """Fits the estimator on images of which others may have computed steps; see `Head.fit`."""
         self.check()
-        shared = shared or Shared(X, y)
         X = shared.X
         self.steps_ = fit_transforms(shared, standardize=self.standardize, pca=self.pca)
         self.estimator_ = clone(self.estimator)

@@ -78,7 +78,7 @@ def test_heads_that_share_are_the_same_heads(hard: Any, pca: int | None) -> None
     for options in settings:
         alone, sharing = (XGBoostHead(n_estimators=8, pca=pca, **options) for _ in range(2))
         alone.fit(hard.X, hard.y, hard.validation)
-        sharing.fit(hard.X, hard.y, hard.validation, shared=shared)
+        sharing.fit_shared(shared, hard.validation)
         assert np.array_equal(alone.predict_proba(hard.X_val), sharing.predict_proba(hard.X_val))
 
 
@@ -94,7 +94,7 @@ def test_features_are_put_into_bins_once_for_each_number_of_bins(hard: Any, monk
     shared = Shared(hard.X, hard.y)
     heads = [XGBoostHead(n_estimators=4, max_depth=d, max_bin=b) for b in (16, 32) for d in (1, 2, 3, 4)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda head: head.fit(hard.X, hard.y, hard.validation, shared=shared), heads))
+        list(pool.map(lambda head: head.fit_shared(shared, hard.validation), heads))
     assert sorted(made) == [(16, False), (16, True), (32, False), (32, True)]
     for head in heads:
         alone = XGBoostHead(**head.get_params()).fit(hard.X, hard.y, hard.validation)
@@ -105,7 +105,7 @@ def test_other_validation_images_are_not_taken_for_the_first(hard: Any) -> None:
     shared = Shared(hard.X, hard.y)
     wrong = hard.X_val, np.roll(hard.y_val, 1)
     for data in (wrong, hard.validation, (wrong[0].copy(), wrong[1].copy()), None):
-        head = XGBoostHead(**QUICK).fit(hard.X, hard.y, data, shared=shared)
+        head = XGBoostHead(**QUICK).fit_shared(shared, data)
         alone = XGBoostHead(**QUICK).fit(hard.X, hard.y, data)
         assert np.array_equal(alone.predict_proba(hard.X_val), head.predict_proba(hard.X_val))
 

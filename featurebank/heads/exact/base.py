@@ -32,28 +32,10 @@ class ExactHead(Head):
     _arrays: tuple[str, ...] = ()
     """Attributes that a saved head is made of, beside its classes."""
 
-    def fit(
-        self,
-        X: np.ndarray,
-        y: np.ndarray,
-        validation_data: tuple[np.ndarray, np.ndarray] | None = None,
-        shared: Shared | None = None,
-    ) -> Self:
-        """Fits the head.
-
-        Args:
-            X: (n, ...) float32 features; maps are flattened.
-            y: (n,) labels.
-            validation_data: not used; taken so that every head can be called alike.
-            shared: X and y with what other heads computed from them; None computes it for this head alone.
-
-        Raises:
-            HeadError: a parameter is out of its range, the features are not finite, there is one class only, or the
-                problem has no single solution.
-            RamLimitError: it does not fit in memory.
-        """
+    def fit(self, X: np.ndarray, y: np.ndarray, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
+        """Fits the head; see `Head.fit`. `validation_data` is not used."""
         with limited_blas(1):  # many small steps: two threads of BLAS, which wait for each other, take twice as long
-            for _, _, error in self.fit_path([self], shared or Shared(X, y)):
+            for _, _, error in self.fit_path([self], Shared(X, y)):
                 if error:
                     raise error
         return self

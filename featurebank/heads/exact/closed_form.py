@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ _HIGH = 0.9
 """The leverage above which float32 would not tell 1 - h to five digits."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RidgeHead(LinearHead):
     """Least squares on targets of +1 for an image's class and -1 for the others: scikit-learn's `RidgeClassifier`.
 
@@ -40,18 +42,10 @@ class RidgeHead(LinearHead):
         random_state: changes nothing.
     """
 
-    def __init__(
-        self,
-        *,
-        alpha: float | str | Sequence[float] = 1.0,
-        standardize: bool = False,
-        pca: int | None = None,
-        random_state: int = 0,
-    ) -> None:
-        self.alpha = alpha
-        self.standardize = standardize
-        self.pca = pca
-        self.random_state = random_state
+    alpha: float | str | Sequence[float] = 1.0
+    standardize: bool = False
+    pca: int | None = None
+    random_state: int = 0
 
     def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
         """Returns about how many nanoseconds its training takes; see `Head.cost`."""
@@ -162,6 +156,7 @@ def _penalties(alpha: Any, shared: Shared, steps: Steps) -> np.ndarray:
     return np.asarray(LOO_PENALTIES * np.trace(found.matrix) / min(found.n, found.d))
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class LDAHead(LinearHead):
     """Linear discriminants with a shrunk covariance, as scikit-learn's `LinearDiscriminantAnalysis`.
 
@@ -175,18 +170,10 @@ class LDAHead(LinearHead):
         random_state: changes nothing.
     """
 
-    def __init__(
-        self,
-        *,
-        shrinkage: float | str = "auto",
-        standardize: bool = False,
-        pca: int | None = None,
-        random_state: int = 0,
-    ) -> None:
-        self.shrinkage = shrinkage
-        self.standardize = standardize
-        self.pca = pca
-        self.random_state = random_state
+    shrinkage: float | str = "auto"
+    standardize: bool = False
+    pca: int | None = None
+    random_state: int = 0
 
     def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
         """Returns about how many nanoseconds its training takes; see `Head.cost`."""
@@ -218,6 +205,7 @@ class LDAHead(LinearHead):
             self._set_linear(reduced(shared, steps), weights, bias, found.mean)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NearestMeanHead(LinearHead):
     """The class whose mean is nearest, as scikit-learn's `NearestCentroid`.
 
@@ -232,20 +220,11 @@ class NearestMeanHead(LinearHead):
         random_state: changes nothing.
     """
 
-    def __init__(
-        self,
-        *,
-        metric: str = "euclidean",
-        standardize: bool = False,
-        pca: int | None = None,
-        whiten: bool = False,
-        random_state: int = 0,
-    ) -> None:
-        self.metric = metric
-        self.standardize = standardize
-        self.pca = pca
-        self.whiten = whiten
-        self.random_state = random_state
+    metric: str = "euclidean"
+    standardize: bool = False
+    pca: int | None = None
+    whiten: bool = False
+    random_state: int = 0
 
     def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
         """Returns about how many nanoseconds its training takes; see `Head.cost`."""

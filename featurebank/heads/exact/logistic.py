@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ _CORRECTIONS = 20
 """Steps and gradients that L-BFGS remembers."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class LogisticHead(LinearHead):
     """Multinomial logistic regression with an L2 penalty: the objective of `sklearn.linear_model.LogisticRegression`.
 
@@ -60,22 +62,12 @@ class LogisticHead(LinearHead):
         random_state: changes nothing.
     """
 
-    def __init__(
-        self,
-        *,
-        C: float = 1.0,
-        standardize: bool = False,
-        pca: int | None = None,
-        fit_intercept: bool = True,
-        max_iter: int = 1000,
-        random_state: int = 0,
-    ) -> None:
-        self.C = C
-        self.standardize = standardize
-        self.pca = pca
-        self.fit_intercept = fit_intercept
-        self.max_iter = max_iter
-        self.random_state = random_state
+    C: float = 1.0
+    standardize: bool = False
+    pca: int | None = None
+    fit_intercept: bool = True
+    max_iter: int = 1000
+    random_state: int = 0
 
     def _checks(self) -> list[ParameterCheck]:
         most = number("max_iter", self.max_iter, above=0)

@@ -215,7 +215,7 @@ def test_one_decomposition_serves_all(data: Data, monkeypatch: pytest.MonkeyPatc
     ):  # fmt: skip
         alone = type(head)(**head.get_params()).fit(X, y)
         calls.clear()
-        together = head.fit(X, y, shared=shared)
+        together = head.fit_shared(shared)
         assert np.array_equal(together.predict_proba(X), alone.predict_proba(X))
         assert calls == ([150 if len(X) > 150 else 90] if head.get_params()["pca"] == 2 else [])
 

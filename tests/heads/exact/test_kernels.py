@@ -133,7 +133,7 @@ def test_distances_are_computed_once_for_a_grid(hard: Any, monkeypatch: pytest.M
     heads = [SVMHead(C=C, gamma_times=times) for C in (0.1, 1.0) for times in (0.5, 2.0)]
     list(SVMHead.fit_path([*heads, SVMHead(C=1.0, kernel="linear")], shared := Shared(hard.X, hard.y)))
     assert calls == [len(hard.X)]
-    KernelRidgeHead().fit(hard.X, hard.y, shared=shared)
+    KernelRidgeHead().fit_shared(shared)
     assert len(calls) == 2, "a kernel is large: it is not held for heads of another kind"
     for head in heads:
         alone = SVMHead(**head.get_params()).fit(hard.X, hard.y)

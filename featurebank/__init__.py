@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from featurebank.api.models import evaluate, export, finetune, graft, load_model, predict
     from featurebank.api.pipelines import read_pipeline, read_variants, run_pipeline, run_variants
     from featurebank.api.run import Run
-    from featurebank.api.settings import FeatureBankError, set_ram, set_threads
+    from featurebank.api.settings import FeatureBankError, FeatureBankWarning, set_progress, set_ram, set_threads
     from featurebank.extraction.transformer import FeatureBank
 
 _HOMES = {
@@ -29,6 +29,7 @@ _HOMES = {
     "Dataset": "api.datasets",
     "FeatureBank": "extraction.transformer",
     "FeatureBankError": "api.settings",
+    "FeatureBankWarning": "api.settings",
     "Inspection": "api.inspection",
     "Run": "api.run",
     "backbone_from_model": "api.backbones",
@@ -55,6 +56,7 @@ _HOMES = {
     "run_pipeline": "api.pipelines",
     "run_variants": "api.pipelines",
     "select": "api.heads",
+    "set_progress": "api.settings",
     "set_ram": "api.settings",
     "set_threads": "api.settings",
     "train_heads": "api.heads",
@@ -66,6 +68,7 @@ __all__ = [
     "Dataset",
     "FeatureBank",
     "FeatureBankError",
+    "FeatureBankWarning",
     "Inspection",
     "Run",
     "backbone_from_model",
@@ -92,6 +95,7 @@ __all__ = [
     "run_pipeline",
     "run_variants",
     "select",
+    "set_progress",
     "set_ram",
     "set_threads",
     "train_heads",

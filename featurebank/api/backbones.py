@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any
 
+from featurebank.api.display import showing
 from featurebank.backbone import Backbone, BackboneOptions, known_backbones, load_network, make_backbone
 from featurebank.backbone.spec import BackboneSpec
 
@@ -61,7 +62,8 @@ def load_backbone(
     options = BackboneOptions(
         weights=path, image_size=image_size, preprocessing=preprocessing, resize=resize, levels=levels
     )
-    return load_network(name, options)
+    with showing():  # weights are downloaded
+        return load_network(name, options)
 
 
 def backbone_from_model(
@@ -94,6 +96,7 @@ def backbone_from_model(
     """
     # Keras numbers the models of a process, but a name must mean the same in the next process.
     called = name or re.sub(r"^(functional|sequential|model)_\d+$", r"\1", str(getattr(model, "name", "the model")))
-    return make_backbone(
-        model, preprocessing, origin=called, known_as="", image_size=image_size, resize=resize, levels=levels
-    )
+    with showing():
+        return make_backbone(
+            model, preprocessing, origin=called, known_as="", image_size=image_size, resize=resize, levels=levels
+        )

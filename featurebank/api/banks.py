@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from featurebank.api.display import Shown, showing, warn_of_skipped
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank, BankSummary, banks_of, find_bank_path
 from featurebank.dataset import Dataset
 from featurebank.extraction import ExtractOptions, run_extraction
-from featurebank.system.progress import SILENT, Reporter
+from featurebank.system.progress import Reporter
 
 __all__ = ["Bank", "extract", "find_bank", "list_banks", "open_bank"]
 
@@ -30,7 +31,8 @@ def extract(
     wait: bool = False,
     precision: Literal["float32", "bfloat16"] = "float32",
     max_bad: float | None = None,
-    reporter: Reporter = SILENT,
+    progress: Shown = None,
+    reporter: Reporter | None = None,
 ) -> Bank:
     """Computes the features that the bank of this dataset and backbone lacks, and opens it.
 
@@ -54,7 +56,8 @@ def extract(
             some accuracy, and fills another bank.
         max_bad: the fraction of images that may be bad, broken and lost ones together, before the run fails; None
             accepts any number of broken images, and a tenth of images that cannot be read.
-        reporter: receives the progress.
+        progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
+        reporter: receives the progress and the warnings in place of the screen.
 
     Returns:
         The bank, open for reading.
@@ -76,7 +79,10 @@ def extract(
         taps=[taps] if isinstance(taps, str) else taps, engine=engine, batch_size=batch_size, store=store,
         on_bad_image=on_bad_image, views=views, augment=augment, wait=wait, precision=precision, max_bad=max_bad,
     )  # fmt: skip
-    return run_extraction(dataset, backbone, options, cache=cache, reporter=reporter).bank
+    with showing(progress, reporter) as shown:
+        result = run_extraction(dataset, backbone, options, cache=cache, reporter=shown)
+        warn_of_skipped([(one["id"], one["reason"]) for one in result.skipped], "bank.skipped lists them", shown)
+    return result.bank
 
 
 def open_bank(path: str | Path) -> Bank:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
+from featurebank.api.display import showing
 from featurebank.dataset import Dataset, DatasetInfo, DatasetOptions, known_datasets, load_images
 
 __all__ = ["Dataset", "list_datasets", "load_dataset"]
@@ -56,7 +57,8 @@ def load_dataset(
         split=split, seed=seed, classes=classes, limit=limit, per_class=per_class, layout=layout, columns=columns,
         test=None if test is None else os.fspath(test),
     )  # fmt: skip
-    return load_images(os.fspath(spec), options)
+    with showing():  # built-in datasets and archives are downloaded
+        return load_images(os.fspath(spec), options)
 
 
 def list_datasets() -> list[DatasetInfo]:

@@ -20,9 +20,10 @@ from contextlib import AbstractContextManager
 from types import FrameType
 from typing import NamedTuple
 
-from featurebank.errors import FeatureBankWarning
-from featurebank.system.alike import AlikeLines
+from featurebank.errors import BadImageWarning, FeatureBankWarning
+from featurebank.system.alike import MOST_ALIKE, AlikeLines
 from featurebank.system.progress import SILENT, Advance, BestSoFar, Reporter, shown_by
+from featurebank.words import counted, one_line
 
 Shown = bool | None
 """True, False, or None: only where a person looks."""
@@ -91,10 +92,25 @@ def showing(progress: Shown = None, reporter: Reporter | None = None) -> Iterato
     with contextlib.ExitStack() as stack:
         if reporter is None:
             reporter = stack.enter_context(_python_reporter(progress))
-        token = _current.set(reporter)
-        stack.callback(_current.reset, token)
+        stack.callback(_current.set, _current.get())
+        _current.set(reporter)
         stack.enter_context(shown_by(reporter))
         yield reporter
+
+
+def warn_of_skipped(skipped: Sequence[tuple[str, str]], hint: str, reporter: Reporter) -> None:
+    """Warns once of all images that were left out; the command line lists them with its results.
+
+    Args:
+        skipped: id and reason of each.
+        hint: where the others are.
+        reporter: receives the warning.
+    """
+    if skipped:
+        names = ", ".join(f"'{name}' ({reason})" for name, reason in skipped[:MOST_ALIKE])
+        more = f" and {len(skipped) - MOST_ALIKE} more" if len(skipped) > MOST_ALIKE else ""
+        line = f"{counted(len(skipped), 'image')} cannot be used: {one_line(names)}{more}; {hint}"
+        reporter.warn(line, BadImageWarning)
 
 
 def _checked(shown: Shown, name: str) -> Shown:

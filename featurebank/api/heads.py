@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from featurebank.api.display import Shown, showing
 from featurebank.bank import Bank
 from featurebank.grid import Grid, GridOptions, train_grid
 from featurebank.heads.catalog import kind_of
@@ -12,7 +13,7 @@ from featurebank.metrics import ACCURACY, Metric
 from featurebank.runs.leaderboard import Leaderboard
 from featurebank.runs.run import RunRecord
 from featurebank.runs.selection import choose_run, open_test, ranked_runs
-from featurebank.system.progress import SILENT, Reporter
+from featurebank.system.progress import Reporter
 
 __all__ = ["evaluate_test", "leaderboard", "make_head", "select", "train_heads"]
 
@@ -46,7 +47,8 @@ def train_heads(
     budget: float | None = None,
     retry_failed: bool = False,
     views: int | None = None,
-    reporter: Reporter = SILENT,
+    progress: Shown = None,
+    reporter: Reporter | None = None,
 ) -> list[RunRecord]:
     """Trains the heads of a grid on a bank's training images and evaluates them on its validation images.
 
@@ -69,7 +71,8 @@ def train_heads(
         retry_failed: train heads that failed before again.
         views: the number of augmented views of each training image, besides the clean one, for heads with epochs;
             default: all views of the bank.
-        reporter: shows the progress.
+        progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
+        reporter: receives the progress and the warnings in place of the screen.
 
     Returns:
         The runs of this grid, best first; stopped and failed runs last. With folds, the run of the best head on the
@@ -84,7 +87,8 @@ def train_heads(
         seeds=seeds, taps=taps, search=search, runs=runs, folds=folds, repeats=repeats, budget=budget,
         retry_failed=retry_failed, views=views,
     )  # fmt: skip
-    return train_grid(bank, grid, options, reporter)
+    with showing(progress, reporter) as shown:
+        return train_grid(bank, grid, options, shown)
 
 
 def select(
@@ -121,7 +125,7 @@ def leaderboard(bank: Bank, *, folds: int | None = None, metric: Metric = ACCURA
     return ranked_runs(bank, folds=folds, metric=metric)
 
 
-def evaluate_test(bank: Bank, run: RunRecord, *, reporter: Reporter = SILENT) -> RunRecord:
+def evaluate_test(bank: Bank, run: RunRecord, *, progress: Shown = None, reporter: Reporter | None = None) -> RunRecord:
     """Opens the test split for a chosen run: scores it with intervals and records the result with its date.
 
     A run that was tested before, by this call or an earlier one, keeps its result; the split is not opened again.
@@ -143,4 +147,5 @@ def evaluate_test(bank: Bank, run: RunRecord, *, reporter: Reporter = SILENT) ->
         DatasetError: of a fine-tune, test images have gone or changed.
         DiskFullError: no space is left for the record; nothing was opened.
     """
-    return open_test(bank, run, reporter=reporter)
+    with showing(progress, reporter) as shown:
+        return open_test(bank, run, reporter=shown)

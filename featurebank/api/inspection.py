@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from featurebank.api.display import Shown, showing
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset
 from featurebank.inspection.near_duplicates import NEAR
 from featurebank.inspection.stage import Inspection, InspectOptions, run_inspection
-from featurebank.system.progress import SILENT, Reporter
+from featurebank.system.progress import Reporter
 
 if TYPE_CHECKING:
     from featurebank.augment import Augmentation
@@ -28,7 +29,8 @@ def inspect_dataset(
     sample: int = 8,
     near: float = NEAR,
     seed: int = 0,
-    reporter: Reporter = SILENT,
+    progress: Shown = None,
+    reporter: Reporter | None = None,
 ) -> Inspection:
     """Inspects a dataset: decodes every image once, counts, and looks for duplicates.
 
@@ -44,7 +46,8 @@ def inspect_dataset(
         sample: number of images of each class to show (fewer if there are many classes).
         near: the cosine above which two images are near duplicates.
         seed: seed of the choice of shown images.
-        reporter: receives the progress.
+        progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
+        reporter: receives the progress and the warnings in place of the screen.
 
     Raises:
         ConfigError: an option is wrong.
@@ -58,4 +61,5 @@ def inspect_dataset(
     options = InspectOptions(
         views=views, image_size=image_size, resize=resize, levels=levels, sample=sample, near=near, seed=seed
     )
-    return run_inspection(dataset, options, bank=bank, augmentation=augmentation, reporter=reporter)
+    with showing(progress, reporter) as shown:
+        return run_inspection(dataset, options, bank=bank, augmentation=augmentation, reporter=shown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from featurebank.api.display import Shown, showing, warn_of_skipped
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset, DatasetOptions, load_images
@@ -22,14 +23,14 @@ from featurebank.grafting import (
 )
 from featurebank.grafting.evaluation import ALL
 from featurebank.runs.run import RunRecord
-from featurebank.system.progress import SILENT, Reporter
+from featurebank.system.progress import Reporter
 
 __all__ = ["evaluate", "export", "finetune", "graft", "load_model", "predict"]
 
 
 def finetune(
     run: RunRecord | str = "best", *, bank: Bank | None = None, backbone: Backbone | None = None,
-    tensorboard: Path | None = None, reporter: Reporter = SILENT, **options: Any,
+    tensorboard: Path | None = None, progress: Shown = None, reporter: Reporter | None = None, **options: Any,
 ) -> RunRecord:  # fmt: skip
     """Trains a run's head together with the network under it, phase by phase.
 
@@ -43,7 +44,8 @@ def finetune(
         bank: the bank of the run; not needed for a `Run`.
         backbone: the network of the bank; default: it is loaded again.
         tensorboard: a log directory of TensorBoard; curves are written there during training.
-        reporter: receives the phases and a line for each epoch.
+        progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
+        reporter: receives the progress and the warnings in place of the screen.
         options: see `FinetuneOptions`: `unfreeze` or `progressive`, and options that differ from the defaults.
 
     Returns:
@@ -60,12 +62,13 @@ def finetune(
         DiskFullError: no space is left; an older checkpoint is not changed.
     """
     chosen = read_options(options)
-    return run_finetune(run, chosen, bank=bank, backbone=backbone, tensorboard=tensorboard, reporter=reporter)
+    with showing(progress, reporter) as shown:
+        return run_finetune(run, chosen, bank=bank, backbone=backbone, tensorboard=tensorboard, reporter=shown)
 
 
 def graft(
     bank: Bank, run: RunRecord | Any, *, tap: str | None = None, backbone: Backbone | None = None, proof: bool = True,
-    reporter: Reporter = SILENT,
+    progress: Shown = None, reporter: Reporter | None = None,
 ) -> Any:  # fmt: skip
     """Joins the network of a bank and a head that was trained on the bank into one model.
 
@@ -78,7 +81,8 @@ def graft(
         tap: the tap that a fitted head was trained on, by default "pooled"; ignored for a run.
         backbone: the network; by default, the network of the bank is loaded again.
         proof: whether to compare the model with the head.
-        reporter: receives the result of the proof.
+        progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
+        reporter: receives the progress and the warnings in place of the screen.
 
     Returns:
         A Keras model, images (n, s, s, 3) RGB 0..255 -> probabilities (n, classes) float32, in the order of
@@ -90,12 +94,13 @@ def graft(
         DatasetError: the proof is impossible, because the images of the bank no longer exist.
         HeadError: the run failed or belongs to another bank, or the proof failed.
     """
-    return grafted(bank, run, tap=tap, backbone=backbone, proof=proof, reporter=reporter).model
+    with showing(progress, reporter) as shown:
+        return grafted(bank, run, tap=tap, backbone=backbone, proof=proof, reporter=shown).model
 
 
 def export(
     run: RunRecord, path: str | Path, *, format: str | None = None, backbone: Backbone | None = None,
-    proof: bool = True, with_resize: bool = False, reporter: Reporter = SILENT,
+    proof: bool = True, with_resize: bool = False, progress: Shown = None, reporter: Reporter | None = None,
 ) -> Path:  # fmt: skip
     """Exports a run as one model file, from images to probabilities.
 
@@ -109,7 +114,8 @@ def export(
         backbone: the network of the bank; default: it is loaded again.
         proof: whether to compare the model with the head, see `featurebank.graft`.
         with_resize: whether the model resizes images itself and takes uint8 RGB of any size; for "keras" and "onnx".
-        reporter: receives the result of the proof.
+        progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
+        reporter: receives the progress and the warnings in place of the screen.
 
     Returns:
         The path.
@@ -123,7 +129,8 @@ def export(
         DiskFullError: no space is left; an existing file is not changed.
     """
     options = ExportOptions(format=format, proof=proof, with_resize=with_resize)
-    return run_export(run, Path(path), options, backbone=backbone, reporter=reporter)
+    with showing(progress, reporter) as shown:
+        return run_export(run, Path(path), options, backbone=backbone, reporter=shown)
 
 
 def load_model(path: str | Path) -> LoadedModel:
@@ -134,11 +141,18 @@ def load_model(path: str | Path) -> LoadedModel:
         FormatVersionError: a newer featurebank wrote it.
         MissingDependencyError: its format needs a package that is not installed.
     """
-    return read_model(Path(path))
+    with showing():
+        return read_model(Path(path))
 
 
 def predict(
-    model: str | Path | LoadedModel, images: Any, *, top: int = 5, batch_size: int = 32, reporter: Reporter = SILENT
+    model: str | Path | LoadedModel,
+    images: Any,
+    *,
+    top: int = 5,
+    batch_size: int = 32,
+    progress: Shown = None,
+    reporter: Reporter | None = None,
 ) -> list[Prediction]:
     """Classifies images.
 
@@ -148,7 +162,8 @@ def predict(
             for `featurebank.FeatureBank`.
         top: the number of most probable classes to return for each image.
         batch_size: the number of images per batch.
-        reporter: shows the progress.
+        progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
+        reporter: receives the progress and the warnings in place of the screen.
 
     Returns:
         One prediction for each image; if an image cannot be read, its prediction has an `error`.
@@ -158,12 +173,16 @@ def predict(
         DatasetError: there are no images.
     """
     loaded = model if isinstance(model, LoadedModel) else Path(model)
-    return classify(loaded, images, top=top, batch_size=batch_size, reporter=reporter)
+    with showing(progress, reporter) as shown:
+        predictions = classify(loaded, images, top=top, batch_size=batch_size, reporter=shown)
+        skipped = [(one.id, one.error) for one in predictions if one.error]
+        warn_of_skipped(skipped, "their predictions have an error", shown)
+    return predictions
 
 
 def evaluate(
     model: str | Path | LoadedModel, dataset: Dataset | str, *, split: str = ALL, batch_size: int = 32,
-    reporter: Reporter = SILENT,
+    progress: Shown = None, reporter: Reporter | None = None,
 ) -> Evaluation:  # fmt: skip
     """Evaluates a model file on labelled images.
 
@@ -172,7 +191,8 @@ def evaluate(
         dataset: the images; each class name must be a class of the model.
         split: "train", "val" or "test" for the images of one split, "all" for all.
         batch_size: the number of images per batch.
-        reporter: shows the progress.
+        progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
+        reporter: receives the progress and the warnings in place of the screen.
 
     Returns:
         Accuracy, loss, results of each class, and confusions; images that cannot be read are skipped and listed.
@@ -186,6 +206,9 @@ def evaluate(
         >>> evaluation.accuracy  # doctest: +SKIP
         0.91
     """
-    loaded = model if isinstance(model, LoadedModel) else read_model(Path(model))
-    labelled = load_images(dataset, DatasetOptions()) if isinstance(dataset, str) else dataset
-    return evaluate_model(loaded, labelled, split=split, batch_size=batch_size, reporter=reporter)
+    with showing(progress, reporter) as shown:
+        loaded = model if isinstance(model, LoadedModel) else read_model(Path(model))
+        labelled = load_images(dataset, DatasetOptions()) if isinstance(dataset, str) else dataset
+        evaluation = evaluate_model(loaded, labelled, split=split, batch_size=batch_size, reporter=shown)
+        warn_of_skipped(evaluation.skipped, "evaluation.skipped lists them", shown)
+    return evaluation

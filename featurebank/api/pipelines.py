@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from featurebank.api.display import Shown, showing
 from featurebank.pipeline import PipelineResult, VariantResult, run_all
 from featurebank.pipeline.config import Pipeline, pipeline_from_file
 from featurebank.pipeline.variants import Variant, variants_from_file
-from featurebank.system.progress import SILENT, Reporter
+from featurebank.system.progress import Reporter
 
 __all__ = ["read_pipeline", "read_variants", "run_pipeline", "run_variants"]
 
@@ -48,33 +49,39 @@ def read_variants(path: str | Path, overrides: Iterable[str] = (), only: Iterabl
     return variants_from_file(Path(path), overrides, only)
 
 
-def run_pipeline(pipeline: Pipeline, *, cache: Path | None = None, reporter: Reporter = SILENT) -> PipelineResult:
+def run_pipeline(
+    pipeline: Pipeline, *, cache: Path | None = None, progress: Shown = None, reporter: Reporter | None = None
+) -> PipelineResult:
     """Runs the stages of a pipeline: extract, heads, finetune, select. Work that is up to date is skipped.
 
     Args:
         pipeline: from `read_pipeline`.
         cache: directory of the banks; default `$FEATUREBANK_CACHE`, or `./cache`.
-        reporter: shows the progress.
+        progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
+        reporter: receives the progress and the warnings in place of the screen.
 
     Raises:
         FeatureBankError: a stage failed; the results of earlier stages are saved.
     """
-    (variant,) = run_all([Variant("", pipeline)], cache=cache, reporter=reporter)
+    with showing(progress, reporter) as shown:
+        (variant,) = run_all([Variant("", pipeline)], cache=cache, reporter=shown)
     return variant.result
 
 
 def run_variants(
-    variants: Sequence[Variant], *, cache: Path | None = None, reporter: Reporter = SILENT
+    variants: Sequence[Variant], *, cache: Path | None = None, progress: Shown = None, reporter: Reporter | None = None
 ) -> Iterator[VariantResult]:
     """Runs variants one after another like `run_pipeline`, and yields the result of each as soon as it is finished.
 
     Args:
         variants: from `read_variants`.
         cache: see `run_pipeline`.
-        reporter: shows the progress, and the start of each variant.
+        progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
+        reporter: receives the progress and the warnings in place of the screen.
 
     Raises:
         ConfigError: several variants have invalid options, grids, datasets or networks; raised before any starts.
         FeatureBankError: one variant is invalid, or a stage failed; earlier results are saved.
     """
-    return run_all(variants, cache=cache, reporter=reporter)
+    with showing(progress, reporter) as shown:
+        yield from run_all(variants, cache=cache, reporter=shown)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from featurebank.errors import FeatureBankError
+from featurebank.api.display import set_progress
+from featurebank.errors import FeatureBankError, FeatureBankWarning
 from featurebank.system.runtime import limit_ram, limit_threads
 
-__all__ = ["FeatureBankError", "set_ram", "set_threads"]
+__all__ = ["FeatureBankError", "FeatureBankWarning", "set_progress", "set_ram", "set_threads"]
 
 
 def set_threads(count: int | None) -> None:

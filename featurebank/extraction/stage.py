@@ -17,7 +17,7 @@ from featurebank.bank.items import Items
 from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
-from featurebank.errors import BankReadOnlyError, BankWarning, DatasetWarning
+from featurebank.errors import BackboneWarning, BankReadOnlyError, BankWarning, DatasetWarning
 from featurebank.extraction.cut_budget import is_budget, within_budget
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.places import bank_of_earlier_rule, fingerprint_memory, locate
@@ -97,6 +97,7 @@ def run_extractions(
     """
     place = Path(cache) if cache else default_cache()
     check_request(backbones, options, place)
+    describe_backbones(backbones, reporter)
     with reporter.track("read", len(dataset), "images") as advance:
         dataset.fingerprint(advance, fingerprint_memory(cache))
     for line in dataset.warnings():
@@ -122,6 +123,15 @@ def run_extractions(
         if backbone.is_built:
             outline_of(backbone, place)  # cached, so that a misspelt tap is reported before anything is built
     return _accounts(work, rows, seconds)
+
+
+def describe_backbones(backbones: Sequence[Backbone], reporter: Reporter) -> None:
+    """Says what a user should know about each network, and warns if its preprocessing is not the published one."""
+    for backbone in backbones:
+        if backbone.spec.note:
+            reporter.say(backbone.spec.note)
+        if backbone.spec.caution:
+            reporter.warn(backbone.spec.caution, BackboneWarning)
 
 
 def _named(

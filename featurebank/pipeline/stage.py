@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from featurebank.backbone import Backbone, load_network
 from featurebank.dataset import Dataset, load_images
-from featurebank.errors import BackboneWarning, ConfigError, FeatureBankError
+from featurebank.errors import ConfigError, FeatureBankError
 from featurebank.extraction import Extraction, run_extraction
 from featurebank.extraction.cut_budget import is_budget
 from featurebank.finetuning import best_start, run_finetune
@@ -76,10 +76,6 @@ def run_all(
 def _run(
     pipeline: Pipeline, dataset: Dataset, backbone: Backbone, cache: Path | None, reporter: Reporter, *, test: bool
 ) -> PipelineResult:
-    if backbone.spec.note:
-        reporter.say(backbone.spec.note)
-    if backbone.spec.caution:
-        reporter.warn(backbone.spec.caution, BackboneWarning)
     extraction = run_extraction(dataset, backbone, pipeline.extract, cache=cache, reporter=reporter)
     bank = extraction.bank
     runs = train_grid(bank, pipeline.heads.grid, heads_options(pipeline), reporter)

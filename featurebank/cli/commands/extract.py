@@ -93,6 +93,7 @@ def extract(
     from featurebank.bank.last_use import note_use
     from featurebank.extraction import ExtractOptions, run_extractions
     from featurebank.extraction.estimate import estimate_extractions
+    from featurebank.extraction.stage import describe_backbones
 
     options = ExtractOptions(**without_defaults(values))
     own = [name for name in backbones if is_user_network(name)]
@@ -101,12 +102,8 @@ def extract(
     )  # --preprocessing is for networks that declare none
     networks = [load_network(name, network if name in own else plain) for name in backbones]
     reporter = settings.reporter()
-    for backbone in networks:
-        if backbone.spec.note:
-            reporter.say(backbone.spec.note)
-        if backbone.spec.caution:
-            reporter.warn(backbone.spec.caution)
     if dry_run:
+        describe_backbones(networks, reporter)
         estimates = estimate_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
         print_estimates(estimates, as_json=as_json)
         return

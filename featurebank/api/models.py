@@ -175,7 +175,7 @@ def predict(
     loaded = model if isinstance(model, LoadedModel) else Path(model)
     with showing(progress, reporter) as shown:
         predictions = classify(loaded, images, top=top, batch_size=batch_size, reporter=shown)
-        skipped = [(one.id, one.error) for one in predictions if one.error]
+        skipped = [(one.file, one.error) for one in predictions if one.error]
         warn_of_skipped(skipped, "their predictions have an error", shown)
     return predictions
 

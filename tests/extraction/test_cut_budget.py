@@ -252,7 +252,7 @@ def test_a_network_of_the_users_own(photos: Path, tmp_path: Path) -> None:
     options = ExtractOptions(taps=("auto:1MB",))
     found = run_extraction(dataset, alone, options, cache=tmp_path / "cache", reporter=lines)
     assert found.bank.taps == ("first",)
-    assert "0 % of the multiply-adds remain" in lines.said[0], "its only cut is its end"
+    assert any("0 % of the multiply-adds remain" in line for line in lines.said), "its only cut is its end"
 
 
 WATCHED = """

@@ -4,5 +4,5 @@ Every head is a scikit-learn classifier. `base` has the interface, and `catalog`
 write a file and register it there. The kinds differ in how they are trained:
 
 - `exact`, `boosted`, `estimators`: without epochs, each head by itself, but with shared computations on the images.
-- `neural`, `maps`, `layered`: by gradient descent, many heads of a family at the same time (`families`).
+- `neural`, `maps`, `layered`: by gradient descent, many heads of a family at the same time (`kinds.Family`).
 """

@@ -28,18 +28,18 @@ _WRAPPER = "featurebank.heads.estimators:EstimatorHead"
 
 
 class Family(NamedTuple):
-    """Heads with epochs that are trained by one `train_heads`: together where they can be."""
+    """A family of heads with epochs: one function, their `train_heads`, trains them, many in one program."""
 
     name: str
     in_memory: bool = False
-    """Whether all features of the images must be in memory; others are read from the bank as they are needed."""
+    """Whether all features must be in memory; otherwise batches are read from the bank during the training."""
 
 
 DENSE, CAM, MAPS, LAYERED = Family("dense", in_memory=True), Family("cam"), Family("maps"), Family("layered")
 
 
 def never(params: Mapping[str, Any]) -> bool:
-    """Tells that the rule by which heads of a kind are fitted is the first one."""
+    """Returns False: the fitting algorithm of the kind was never revised (see `HeadKind.revision`)."""
     return False
 
 

@@ -1,8 +1,8 @@
-"""What a head may be trained on, as `Head.needs` and `HeadKind.needs` say it."""
+"""The kinds of features that heads are trained on: the values of `Head.needs` and `HeadKind.needs`."""
 
 VECTORS = "vectors"
 """Features (n, d); maps are flattened."""
 MAPS = "maps"
 """Maps (n, h, w, c)."""
 MAPS_AT_A_CUT = "maps at a cut"
-"""The output of a layer of the bank's own backbone, whose layers after it the head takes over."""
+"""Maps that are the output of one layer of the bank's backbone (the cut); the head contains the layers after it."""

@@ -69,7 +69,7 @@ def test_what_ram_does_not_allow_is_told_before_it_begins(
     )
     monkeypatch.setattr("featurebank.heads.memory.UNCOUNTED", 0)
     data = maps if kind_of(kind).needs != VECTORS else sample
-    with pytest.raises(RamLimitError, match=r"^\w+ takes [\d.]+ [kMGT]?B in memory .* --ram allows: take fewer"):
+    with pytest.raises(RamLimitError, match=r"^\w+ needs [\d.]+ [kMGT]?B of memory .* --ram allows: use fewer"):
         make_head(kind, params).fit(data.X, data.y)
 
 
@@ -84,7 +84,7 @@ def test_one_head_that_is_too_large_leaves_the_others_alone(sample: Any, monkeyp
     fit_heads(specs, data, found.__setitem__)
     assert [bool(found[place].failure) for place in range(3)] == [True, False, False]
     assert [found[place].short for place in range(3)] == [True, False, False]
-    assert "MLPHead takes" in str(found[0].failure)
+    assert "MLPHead needs" in str(found[0].failure)
 
 
 def test_want_of_memory_is_no_failure_for_good(make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:

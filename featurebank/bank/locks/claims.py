@@ -1,9 +1,9 @@
-"""Who trains what: two processes never do the same run of a grid, nor the same fine-tune.
+"""Claims of runs: locks that prevent two processes from training the same run of a grid, or the same fine-tune.
 
-A run is claimed by a lock on one byte of one file, at the place that the run's id says; the file has no content. Such a
-lock costs nothing, and the kernel frees it when its process dies, however that happens. What a lock of POSIX does not
-tell apart are the threads of one process, so these are told apart here; and closing a file frees all that its process
-has locked in it, so there is one handle a file and process.
+A claim is a lock on one byte of an empty file; the id of the run determines the offset of the byte. The kernel releases
+the lock when its process dies, however that happens. POSIX locks have two traps, which this module handles. They belong
+to the process, so that they do not separate its threads. And closing any handle of the file releases all locks of the
+process in it, so there is only one handle per file and process.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from featurebank.errors import RunLockedError
 
 NAME = ".claims"
 HOLDER = ".holder"
-"""The end of the name of the file that says who does a fine-tune now."""
+"""The suffix of the file that names the process which runs a fine-tune now."""
 _TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 
 
 @dataclass
 class _Handle:
-    """The one handle of a file in this process."""
+    """The only handle of a file in this process."""
 
     file: int
     users: int = 0
@@ -44,18 +44,18 @@ _guard = threading.Lock()
 
 
 class Claims:
-    """The claims of one `train_heads` or `finetune` on a bank, inside a `with` block, at whose end all are let go.
+    """The claims of one call of `train_heads` or `finetune` on a bank; the end of its `with` block releases them.
 
     Args:
-        directory: of the bank's runs; made with the first claim if it is not there.
-        warn: is told, once, where the file system has no locks; everything is granted then.
+        directory: the directory of the bank's runs; the first claim creates it.
+        warn: called once if the file system has no locks; then every claim is granted.
     """
 
     def __init__(self, directory: Path, warn: Callable[[str], None] = lambda line: None) -> None:
         self._path, self._warn = directory / NAME, warn
         self._mine: set[str] = set()
         self.locks = True
-        """Whether the disk has locks, as far as is known; without them everything is granted."""
+        """Whether the disk has locks, as far as is known; without them, every claim is granted."""
         self._handle: _Handle | None = None
 
     def __enter__(self) -> Self:
@@ -74,10 +74,10 @@ class Claims:
                 self._handle = None
 
     def claim(self, run: str) -> bool:
-        """Claims a run; returns whether it is this process's, and this block's, now.
+        """Claims a run; returns False if another process, or another block of this process, has claimed it.
 
         Raises:
-            BankReadOnlyError: nothing can be written into the directory.
+            BankReadOnlyError: the directory is read-only.
         """
         with _guard:
             handle = self._opened()
@@ -90,7 +90,7 @@ class Claims:
         return True
 
     def release(self, runs: Iterable[str]) -> None:
-        """Lets runs go, which are recorded by now or will not be."""
+        """Releases claims of runs, after they were recorded or given up."""
         for run in runs:
             if run in self._mine and self._handle:
                 self._mine.remove(run)
@@ -128,18 +128,18 @@ class Claims:
 
 @contextlib.contextmanager
 def hold_run(directory: Path, run: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Holds a fine-tune for this process and thread, with a note that tells others who does it.
+    """Claims a fine-tune for the block, with a note that tells other processes who runs it.
 
-    Where the disk has no locks, or none that reach other hosts, the note replaces the lock. A process that dies holds
-    nothing.
+    If the disk has no locks, or none that other hosts see, the note replaces the lock. If the process dies, its claim
+    ends.
 
     Args:
-        directory: of the bank's runs.
+        directory: the directory of the bank's runs.
         run: the id of the fine-tune.
-        say: called with one line if it takes a moment to find out whether another holder lives.
+        say: called with one line if it takes a moment to find out whether another holder is alive.
 
     Raises:
-        RunLockedError: another process or thread does it.
+        RunLockedError: another process or thread runs it.
         DiskFullError: no space is left for a note.
     """
     path = directory / f"{run}{HOLDER}"
@@ -155,7 +155,7 @@ def hold_run(directory: Path, run: str, say: Callable[[str], None]) -> Iterator[
 
 
 def _holder(path: Path) -> Holder | None:
-    """Returns who wrote a note, which a process that has just claimed its run has yet to write."""
+    """Returns who wrote a note; waits a moment for a process that has claimed the run and is about to write it."""
     deadline = time.monotonic() + NOTE_WITHIN_S
     while not (holder := read_note(path)) and time.monotonic() < deadline:
         time.sleep(NOTE_WITHIN_S / 50)

@@ -1,4 +1,4 @@
-"""What heads on the same training images compute once: checks, Gram matrices, kernels, quantised features."""
+"""A cache of what heads on the same training images share: checked features, Gram matrices, kernels, and so on."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _T = TypeVar("_T")
 
 
 class Shared:
-    """Training images, and what was computed from them so far; safe to use from several threads.
+    """The training images of several heads, with a cache of results computed from them; thread-safe.
 
     Args:
         X: (n, ...) features; maps are flattened.
         y: (n,) labels.
 
     Raises:
-        HeadError: the features are not finite, there is not one label for each, or there is one class only.
+        HeadError: the features are not finite, X and y have different lengths, or all labels are equal.
     """
 
     def __init__(self, X: np.ndarray, y: np.ndarray) -> None:
@@ -29,17 +29,17 @@ class Shared:
         """(n, d) float32."""
         self.y = np.asarray(y)
         self.classes, self.positions = np.unique(self.y, return_inverse=True)
-        """The labels that occur, sorted, and the place of each image's label among them (n,)."""
+        """The distinct labels, sorted; and for each image, the index of its label among them, (n,)."""
         self._known: dict[Hashable, Any] = {}
         self._locks: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def once(self, key: Hashable, make: Callable[[], _T]) -> _T:
-        """Returns what `make` returned when it was called for this key first; others wait for that.
+        """Returns the cached result of a key; the first caller computes it, and other threads wait for it.
 
         Args:
-            key: names the result, with every parameter that it depends on.
-            make: computes it. Where it raises, the next caller tries again.
+            key: the name of the result, with all parameters that it depends on.
+            make: computes the result. If it raises an error, the next caller tries again.
         """
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
@@ -51,7 +51,7 @@ class Shared:
         return found
 
     def forget(self, *kinds: str) -> None:
-        """Lets go of what is too large to keep for heads that may never come: of the keys that begin with these."""
+        """Removes large results from the cache: those of tuple keys whose first element is one of `kinds`."""
         with self._lock:
             for key in [key for key in self._known if isinstance(key, tuple) and key[0] in kinds]:
                 del self._known[key]

@@ -1,4 +1,8 @@
-"""The dataset: columns of ids, labels and content digests; single images are read on demand."""
+"""The dataset: columns of ids, labels and content digests; the images themselves are read on demand.
+
+A content digest is the hash of an image's bytes. It identifies the image everywhere in featurebank: its split, its rows
+in a bank and its duplicates are found by it, so that paths and order do not matter.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Contents:
-    """The result of a loader; `Dataset` adds the splits.
+    """What the loader of a kind of dataset returns; `Dataset` adds the splits.
 
     Args:
         name: slug for directory names.
@@ -47,9 +51,9 @@ class Contents:
         ids: one unique id per image.
         labels: (n,) int32, indices into `classes`.
         pixels: the source of the images.
-        predefined: (n,) int8 split codes, -1 for undecided; None if no split is given.
+        predefined: (n,) int8 split codes, -1 for images whose content decides; None if it decides for all.
         notes: notes for the user, one line each.
-        labelled: whether the classes are meaningful, so that there have to be two.
+        labelled: whether the labels are meaningful; then there must be at least two classes.
         metadata: further columns, (n,) arrays of int64, float64, bool or str.
         subset: the part of the dataset `spec`; empty for the whole.
     """
@@ -70,8 +74,8 @@ class Contents:
 class Dataset:
     """Labelled images in three splits, as columns: row i of every column is image i.
 
-    Listing is cheap. Content digests, and the splits that depend on them, are computed on first use, or by
-    `fingerprint`, and then kept.
+    Creating a dataset is cheap: image files are listed, not read. Content digests, and the splits that depend on them,
+    are computed once, on first use or by `fingerprint`.
 
     Attributes:
         name: slug for directory names, as "digits" or "photos-3fa2b1".
@@ -185,14 +189,14 @@ class Dataset:
         return self.contents.pixels.facts(index, self._known(index), levels)
 
     def depth_warnings(self, levels: Levels | None = None) -> list[str]:
-        """Returns a line on the loss in the decoded images of more than eight bits, if the loss is large."""
+        """Returns a warning if the images decoded so far lost much of their range of more than eight bits."""
         depths: Depths | None = getattr(self.contents.pixels, "depths", None)
         line = depths.warning(levels) if depths else None
         return [line] if line else []
 
     @property
     def in_threads(self) -> bool:
-        """Whether several threads read images faster: files, not arrays."""
+        """Whether several threads read images faster than one: true for files, false for arrays."""
         return self.contents.pixels.in_threads
 
     def _known(self, index: int) -> bytes | None:
@@ -222,6 +226,7 @@ class Dataset:
         return shorten(lines)
 
     def _table(self) -> np.ndarray:
+        """Returns the number of readable images, (splits, classes)."""
         size = len(self.classes)
         readable = self.digests != b""
         cells = self.splits[readable].astype(np.int64) * size + self.labels[readable]

@@ -1,4 +1,6 @@
-"""Engines compute taps of a backbone for batches of images: images in, arrays out.
+"""Engines run a backbone on batches of images, and return its features at the requested taps as arrays.
 
-To add one, write a file here and add a line to `table`; `catalog` holds the contract. No other room imports OpenVINO.
+`submit` returns a future, so that several batches are under way; `feed` decodes images ahead and forms the batches. To
+add an engine, write a file here and add a line to `table`; `catalog` defines the interface. Only this folder imports
+OpenVINO.
 """

@@ -1,4 +1,4 @@
-"""Runs batches on a pool of threads: splits them into requests and joins the answers."""
+"""Runs batches on a pool of threads: splits each batch into requests, and joins their features."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import TypeAlias
 import numpy as np
 
 Run: TypeAlias = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-"""Computes one request, (n, size, size, 3) uint8 -> (n, ...) per tap; its next call may overwrite the answer."""
+"""Computes one request, (n, size, size, 3) uint8 -> (n, ...) for each tap; its next call may overwrite the arrays."""
 Answer: TypeAlias = dict[str, np.ndarray]
+"""The features of a batch, (n, ...) float32 for each tap."""
 
 
 def request_size(image_size: int, batch_size: int, *, most: int) -> int:
@@ -39,8 +40,8 @@ def request_size(image_size: int, batch_size: int, *, most: int) -> int:
 class PooledEngine:
     """An engine that runs batches on several threads, one for each `Run`.
 
-    The threads do not keep a program from ending: at the end of the process, each finishes its current request, and
-    waiting requests are cancelled. The same happens when the engine is garbage-collected.
+    The threads do not prevent the process from ending: then each finishes its current request, and waiting requests are
+    cancelled. The same happens when the engine is garbage-collected.
 
     Args:
         runs: functions that compute a request; each is called by only one thread.
@@ -95,7 +96,7 @@ class PooledEngine:
 
 @dataclass
 class _Batch:
-    """The answer to a batch while requests fill it."""
+    """A batch under way: the requests fill its features part by part."""
 
     count: int
     left: int
@@ -125,12 +126,15 @@ class _Batch:
 
 @dataclass(frozen=True)
 class _Request:
+    """A part of a batch, which one thread computes."""
+
     batch: _Batch
     start: int
     images: np.ndarray
 
 
 def _work(run: Run, todo: queue.SimpleQueue[_Request | None], closing: threading.Event) -> None:
+    """Computes requests until None comes; this is what each thread runs."""
     while (request := todo.get()) is not None:
         if closing.is_set():
             request.batch.future.cancel()

@@ -1,7 +1,7 @@
-"""The Gram service: centred features, their Gram matrix, and its decompositions, computed once for all heads.
+"""Centred features, their Gram matrix and its decompositions, computed once for all heads on the same images.
 
-What least squares, discriminants, components and Newton's method ask of a matrix of features is X'X, or XX' where there
-are fewer images than features; all in float64.
+Least squares, discriminants, PCA and Newton's method need only X'X, or XX' if there are fewer images than features. All
+of this is float64.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Once = Callable[[str, Callable[[], Any]], Any]
 
 
 class Gram:
-    """The centred features of one setting, and what was computed from them; get it by `gram`.
+    """The centred features of one preprocessing, with their Gram matrix and decompositions; `gram` creates it.
 
     Args:
         X: (n, d) float32 features after the steps by row.
-        standardize: bring each feature to variance 1.
-        center: take the mean off even where they are not standardised.
-        once: keeps what is computed; as `Shared.once`.
+        standardize: whether to scale each feature to variance 1.
+        center: whether to subtract the mean if the features are not standardised.
+        once: caches results, as `Shared.once` does.
     """
 
     def __init__(self, X: np.ndarray, *, standardize: bool, center: bool, once: Once) -> None:
@@ -43,7 +43,7 @@ class Gram:
         for rows in row_blocks(self.n, self.d):
             squares += ((self.X[rows] - self.mean) ** 2).sum(axis=0)
         scale = np.sqrt(squares / self.n)
-        # What varies by no more than float32 resolves at the mean is a constant, as for the neural heads.
+        # A feature whose deviation is within the rounding error of float32 is constant, as in the neural heads.
         return np.where(scale > _ROUNDING * np.abs(self.mean), scale, 1.0)
 
     def centred(self, rows: slice | np.ndarray) -> np.ndarray:
@@ -52,24 +52,24 @@ class Gram:
 
     @property
     def matrix(self) -> np.ndarray:
-        """X'X (d, d), or XX' (n, n) where that is smaller.
+        """X'X (d, d), or XX' (n, n) if that is smaller.
 
         Raises:
-            RamLimitError: it does not fit in memory with its decomposition.
+            RamLimitError: the matrix and its decomposition do not fit into memory.
         """
         side = min(self.n, self.d)
         if (needed := 4 * 8 * side**2 + self.X.nbytes) > ram_limit():
             message = (
                 f"an exact head on {self.n} x {counted(self.d, 'feature')} needs {needed / 1e9:.1f} GB of memory, "
                 "more than the "
-                f"{ram_limit() / 1e9:.1f} GB that --ram allows: take a pooled tap, or a softmax head"
+                f"{ram_limit() / 1e9:.1f} GB that --ram allows: use a pooled tap, or a softmax head"
             )
             raise RamLimitError(message)
         return np.asarray(self._once("matrix", self._outer if self.n < self.d else self._inner))
 
     @property
     def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
-        """Eigenvalues of `matrix` that are not zero (r,), largest first, and their vectors (d or n, r)."""
+        """The nonzero eigenvalues of `matrix` (r,), largest first, and their eigenvectors (d or n, r)."""
         values, vectors = self._once("spectrum", self._decomposed)
         return values, vectors
 
@@ -109,7 +109,7 @@ class Gram:
         return total
 
     def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
-        """Returns X'Y (d, classes) for a Y that has 1 at the class of each image: the sums over each class."""
+        """Returns the sums of the centred features over the images of each class, (d, classes)."""
         from scipy.sparse import csr_array
 
         total = np.zeros((classes, self.d))
@@ -121,7 +121,7 @@ class Gram:
 
 
 def gram(shared: Shared, steps: Steps) -> Gram:
-    """Returns the Gram service for training images and steps; the same for all heads that ask alike."""
+    """Returns the `Gram` of training images after preprocessing; heads with equal steps share one object."""
     key = ("gram", steps.by_column)
     return shared.once(
         key,
@@ -138,10 +138,10 @@ def stepped(shared: Shared, steps: Steps) -> np.ndarray:
 
 
 def transform(shared: Shared, steps: Steps) -> Transform:
-    """Returns the fitted steps.
+    """Returns the preprocessing, fitted on the training images.
 
     Raises:
-        HeadError: `pca` is more than there is.
+        HeadError: `pca` is larger than the number of images or features.
     """
     return shared.once(("transform", steps), lambda: _transform(shared, steps))
 
@@ -155,7 +155,7 @@ def _transform(shared: Shared, steps: Steps) -> Transform:
         message = f"pca is {steps.pca}, expected 1 to {most} (the smaller of images and features)"
         raise HeadError(message)
     values, _ = found.spectrum
-    axes = found.axes(min(steps.pca, len(values)))  # one is missing where all of n images would be asked for
+    axes = found.axes(min(steps.pca, len(values)))  # the rank of n centred images is n - 1 at most
     if steps.whiten:
         axes = axes / np.sqrt(values[: axes.shape[1]] / found.n)
     return Transform(steps, found.mean, found.scale, axes)

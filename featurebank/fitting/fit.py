@@ -91,12 +91,12 @@ def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitt
         families.setdefault(spec.head_kind.family, []).append(position)
     ordered = sorted(families.items(), key=lambda item: item[0].name if item[0] else "")  # heads without a family first
     for family, members in ordered:
-        chosen, report = [specs[i] for i in members], _renumbered(members, on_fitted)
+        selection, report = [specs[i] for i in members], _renumbered(members, on_fitted)
         if family:
             with limited_blas():
-                _fit_in_programs(chosen, data.in_memory if family.in_memory else data, report)
+                _fit_in_programs(selection, data.in_memory if family.in_memory else data, report)
         else:
-            _fit_side_by_side(chosen, data.in_memory, report)
+            _fit_side_by_side(selection, data.in_memory, report)
 
 
 def _renumbered(members: Sequence[int], on_fitted: OnFitted) -> OnFitted:
@@ -149,10 +149,10 @@ class _Work:
 
     def next(self) -> tuple[int, Fitted]:
         """Waits for the next result and returns it; raises an error of joblib, for example if a process died."""
-        found = self.results.get()
-        if isinstance(found, BaseException):
-            raise found
-        return found
+        result = self.results.get()
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def end(self, done: Future[None]) -> None:
         """Puts an error into the queue when joblib has ended; a caller that still waits for a result receives it."""
@@ -229,13 +229,13 @@ def _collect_warnings() -> Iterator[_ThreadWarnings]:
     """Collects warnings per thread; `warnings.catch_warnings(record=True)` would mix those of parallel heads."""
     caught = _ThreadWarnings()
 
-    def take(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+    def record(message: Warning | str, *args: Any, **kwargs: Any) -> None:
         if hasattr(caught, "lines"):
             caught.lines.add(_one_line(message))
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.showwarning = take
+        warnings.showwarning = record
         yield caught
 
 
@@ -277,7 +277,7 @@ def _with_calibration(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData,
         if spec.is_calibrated and not fitted.failure:
             began = time.perf_counter()
             try:
-                head = spec.make(seed).take(fitted.head, (data.X_val, data.y_val))
+                head = spec.make(seed).calibrate(fitted.head, (data.X_val, data.y_val))
                 changes = {"head": head, "metrics": score(head, data)}
             except Exception as error:  # noqa: BLE001 - as in `_Work.do`
                 changes = {"metrics": {}, "failure": _one_line(error), "short": is_shortage(error)}

@@ -84,8 +84,8 @@ class XGBoostHead(Head):
                 callbacks=[_shown_rounds(self.n_estimators)],
             )  # fmt: skip
         except xgboost.core.XGBoostError as error:
-            told = str(error).partition("Stack trace:")[0]
-            message = "XGBoost refused: " + " ".join(re.sub(r"^\[[\d:]+\] \S+: ", "", told).split())
+            reason = str(error).partition("Stack trace:")[0]
+            message = "XGBoost refused: " + " ".join(re.sub(r"^\[[\d:]+\] \S+: ", "", reason).split())
             raise HeadError(message) from error
         if watched:  # the trees after the best round are dropped, so that a saved model needs no note of it
             self.booster_ = self.booster_[: self.booster_.best_iteration + 1]

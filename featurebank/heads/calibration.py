@@ -68,13 +68,13 @@ class CalibratedHead(Head):
             message = "calibrate = 'temperature' needs validation data: fit(X, y, validation_data=(X_val, y_val))"
             raise HeadError(message)
         head = clone(self.head).set_params(random_state=self.random_state)
-        return self.take(head.fit(X, y, validation_data), validation_data)
+        return self.calibrate(head.fit(X, y, validation_data), validation_data)
 
-    def take(self, head: Any, validation_data: tuple[np.ndarray, np.ndarray]) -> Self:
-        """Takes a head that is fitted already, and fits the temperature.
+    def calibrate(self, head: Any, validation_data: tuple[np.ndarray, np.ndarray]) -> Self:
+        """Fits the temperature of a fitted head.
 
         Raises:
-            HeadError: the method is none.
+            HeadError: there is no such method.
         """
         self.check()
         X_val, y_val = validation_data
@@ -101,18 +101,18 @@ class CalibratedHead(Head):
     def predict_validation(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Returns probabilities of the images that the temperature was fitted on, as of images that it was not.
 
-        Each half of the rows is judged with the temperature that is best on the other half, so that the loss and the
+        Each half of the rows is evaluated with the temperature that is best on the other half, so that the loss and the
         calibration error on them are not better than they would be on new images.
         """
         raw = self._raw(X)
-        found = np.empty(raw.shape)
+        probabilities = np.empty(raw.shape)
         half = np.arange(len(raw)) % 2 == 0
         for rows, others in ((half, ~half), (~half, half)):
-            found[rows] = at_temperature(raw[rows], _temperature(*self._known(raw[others], y[others])))
-        return found
+            probabilities[rows] = at_temperature(raw[rows], _temperature(*self._known(raw[others], y[others])))
+        return probabilities
 
     def trial_shape(self) -> tuple[int, ...]:
-        """Returns that of the head inside."""
+        """Returns the shape of the calibrated head."""
         return tuple(self.head_.trial_shape())
 
     def state(self) -> State:
@@ -136,7 +136,7 @@ class CalibratedHead(Head):
         return self.head_.history_
 
     def _raw(self, X: np.ndarray) -> np.ndarray:
-        self._inputs(X)  # tells where the head is not fitted
+        self._inputs(X)  # raises if the head is not fitted
         return np.asarray(self.head_.predict_proba(X))
 
     def _known(self, probabilities: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -165,5 +165,5 @@ def _temperature(probabilities: np.ndarray, positions: np.ndarray) -> float:
         sums = np.exp(scaled - most[:, None]).sum(axis=1)
         return float((most + np.log(sums)).mean() - own * inverse)  # convex: one minimum
 
-    found = minimize_scalar(loss, bounds=(1 / _RANGE[1], 1 / _RANGE[0]), method="bounded", options={"xatol": 1e-6})
-    return float(1 / found.x)
+    minimum = minimize_scalar(loss, bounds=(1 / _RANGE[1], 1 / _RANGE[0]), method="bounded", options={"xatol": 1e-6})
+    return float(1 / minimum.x)

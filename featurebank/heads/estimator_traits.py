@@ -64,9 +64,9 @@ def cost(estimator: Any, images: int, width: int, validation_images: int) -> flo
     """
     if isinstance(estimator, KNeighborsClassifier):
         return images * width * validation_images / 100
-    given = estimator.get_params(deep=False)
-    found = [given[name] for name in _ROUNDS if isinstance(given.get(name), int) and given[name] > 0]
-    rounds = float(min([*found, USUAL_ROUNDS][0], MOST_ROUNDS))
+    params = estimator.get_params(deep=False)
+    counts = [params[name] for name in _ROUNDS if isinstance(params.get(name), int) and params[name] > 0]
+    rounds = float(min([*counts, USUAL_ROUNDS][0], MOST_ROUNDS))
     if isinstance(estimator, _TREES):
         return float(5 * rounds * images * width**0.5 * math.log2(images + 1) ** 2)
     return rounds * images * width

@@ -169,9 +169,9 @@ class EstimatorHead(Head):
         rows /= max(1e-12, float(np.abs(rows @ weights).max()))
         rows -= np.linalg.lstsq(weights.T, bias)[0]  # where no class is sure, and all show
         logits = rows @ weights + bias
-        found, sigmoid = self._answer(rows), (1 + np.tanh(logits / 2)) / 2
+        probabilities, sigmoid = self._answer(rows), (1 + np.tanh(logits / 2)) / 2
         for link, expected in (("softmax", softmax(logits)), ("sigmoid", sigmoid / sigmoid.sum(1, keepdims=True))):
-            if found.shape == expected.shape and np.allclose(found, expected, atol=1e-5):
+            if probabilities.shape == expected.shape and np.allclose(probabilities, expected, atol=1e-5):
                 return link
         message = f"the probabilities of {type(self.estimator_).__name__} do not follow from its coefficients alone"
         raise HeadError(message)
@@ -187,21 +187,21 @@ def fit_transforms(shared: Shared, *, standardize: bool, pca: int | None) -> lis
     if standardize:
         steps.append(shared.once("StandardScaler", lambda: StandardScaler().fit(shared.X)))
     if pca is not None:
-        wanted = Steps(standardize=standardize, pca=pca)
-        steps.append(shared.once(("PCA", wanted), lambda: _components(shared, wanted)))
+        pca_steps = Steps(standardize=standardize, pca=pca)
+        steps.append(shared.once(("PCA", pca_steps), lambda: _components(shared, pca_steps)))
     return steps
 
 
 def _components(shared: Shared, steps: Steps) -> PCA:
     """Returns a fitted PCA from the decomposition that is shared."""
-    found, fitted = gram(shared, steps), fitted_transform(shared, steps)
+    scatter, fitted = gram(shared, steps), fitted_transform(shared, steps)
     assert fitted.axes is not None
-    step, values = PCA(fitted.axes.shape[1]), found.spectrum[0][: fitted.axes.shape[1]]
-    step.n_components_, step.n_features_in_, step.n_samples_ = len(values), found.d, found.n
-    step.mean_ = (np.zeros(found.d) if steps.standardize else found.mean).astype(np.float32)
+    step, values = PCA(fitted.axes.shape[1]), scatter.spectrum[0][: fitted.axes.shape[1]]
+    step.n_components_, step.n_features_in_, step.n_samples_ = len(values), scatter.d, scatter.n
+    step.mean_ = (np.zeros(scatter.d) if steps.standardize else scatter.mean).astype(np.float32)
     step.components_ = np.ascontiguousarray(fitted.axes.T, np.float32)
-    step.explained_variance_ = values / (found.n - 1)
-    step.explained_variance_ratio_ = values / np.trace(found.matrix)
+    step.explained_variance_ = values / (scatter.n - 1)
+    step.explained_variance_ratio_ = values / np.trace(scatter.matrix)
     step.singular_values_ = np.sqrt(values)
     return step
 

@@ -41,7 +41,7 @@ class Stem:
     multiplies_patches: ClassVar[bool] = False
     """Whether the program multiplies `patches` by "kernel0" first, for all heads at once, and passes the products to
     `vectors`."""
-    judged_rows: ClassVar[int]
+    evaluation_rows: ClassVar[int]
     """Validation images that a program judges at a time: the outputs of all its heads are in memory then."""
     output_copies: ClassVar[int] = 1
     """How often the outputs of the dense layers are in memory."""
@@ -111,7 +111,7 @@ class VectorStem(Stem):
     """The empty stem: the features are vectors."""
 
     is_empty = True
-    judged_rows = 2048
+    evaluation_rows = 2048
     output_copies = 3
     program_bytes = 1 << 30
 
@@ -171,13 +171,13 @@ class JointHead(TrainedHead):
     def shapes(self, shape: tuple[int, ...], classes: int) -> dict[str, tuple[int, ...]]:
         """Returns the shapes of all trained weights by name, for features of a shape."""
         stem, position = self.stem(), self.normalization()[0]
-        found = stem.shapes(shape)
+        shapes = stem.shapes(shape)
         sizes = (stem.units(shape), *self.layer_sizes(), classes)
         for layer, (kernel, size) in enumerate(zip(self.kernel_names(), pairwise(sizes), strict=True)):
-            found[kernel] = size
+            shapes[kernel] = size
             beside = unit_tensors(position if layer < len(sizes) - 2 else "")
-            found |= {f"{name}_dense{layer}": size[1:] for name in beside}
-        return found
+            shapes |= {f"{name}_dense{layer}": size[1:] for name in beside}
+        return shapes
 
     def weight_bytes(self, shape: tuple[int, ...], classes: int) -> int:
         """Returns about how many bytes the weights take while they are trained."""
@@ -187,7 +187,7 @@ class JointHead(TrainedHead):
     def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
         """Returns about how many bytes the head takes while it is trained; see `featurebank.heads.memory`."""
         stem, shape = self.stem(), self.trained_shape(shape)
-        rows = max(min(int(self.batch_size), images), min(stem.judged_rows, images))
+        rows = max(min(int(self.batch_size), images), min(stem.evaluation_rows, images))
         outputs = stem.floats(shape) + stem.output_copies * (sum(self.layer_sizes()) + classes)
         copied = images * math.prod(shape) if stem.is_empty else 0  # TensorFlow copies vectors
         return self.weight_bytes(shape, classes) + 4 * (rows * outputs + copied)

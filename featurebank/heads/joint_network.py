@@ -50,12 +50,12 @@ class JointNetwork:
     def narrow(self, positions: Sequence[int]) -> None:
         """Drops all heads but those at the given positions; see `Network`."""
 
-        def chosen(name: str, value: Any) -> Any:
+        def gathered(name: str, value: Any) -> Any:
             return self._hold(self._tf.gather(value, positions, axis=self._axis(name)))
 
-        self._params = {name: chosen(name, value) for name, value in self._params.items()}
-        self._moving = {name: chosen(name, value) for name, value in self._moving.items()}
-        self._slots = {name: tuple(chosen(name, slot) for slot in slots) for name, slots in self._slots.items()}
+        self._params = {name: gathered(name, value) for name, value in self._params.items()}
+        self._moving = {name: gathered(name, value) for name, value in self._moving.items()}
+        self._slots = {name: tuple(gathered(name, slot) for slot in slots) for name, slots in self._slots.items()}
         self._options = {name: self._tf.gather(value, positions) for name, value in self._options.items()}
 
 
@@ -87,14 +87,14 @@ def programs(heads: Sequence[JointHead], shape: tuple[int, ...], classes: int, i
     groups: dict[tuple[Any, ...], list[int]] = {}
     for position, head in enumerate(heads):
         groups.setdefault(program_key(head), []).append(position)
-    found: list[list[int]] = []
+    pieces: list[list[int]] = []
     for positions in groups.values():
         first, stem = heads[positions[0]], heads[positions[0]].stem()
         # The outputs of vectors are small beside their weights, and their features are shared.
         each = first.weight_bytes(shape, classes) if stem.is_empty else first.working_bytes(images, shape, classes)
         most = max(1, min(stem.program_bytes, ram_limit() // 2) // each)
-        found += [part.tolist() for part in np.array_split(positions, -(-len(positions) // most))]
-    return found
+        pieces += [part.tolist() for part in np.array_split(positions, -(-len(positions) // most))]
+    return pieces
 
 
 def first_tensors(head: JointHead, shape: tuple[int, ...], classes: int) -> dict[str, np.ndarray]:
@@ -127,5 +127,5 @@ def option_arrays(heads: Sequence[JointHead], data: Labelled) -> dict[str, np.nd
     values["dropout"] = [head.dropout_rates() for head in heads]
     values["keep"] = [head.normalization()[1] for head in heads]
     values["class_weight"] = [head.class_weights(data.y, len(data.classes)) for head in heads]
-    found = {name: np.asarray(value, np.float32) for name, value in values.items()}
-    return {**found, "seed": np.asarray([head.random_state & 0x7FFFFFFF for head in heads], np.int32)}
+    arrays = {name: np.asarray(value, np.float32) for name, value in values.items()}
+    return {**arrays, "seed": np.asarray([head.random_state & 0x7FFFFFFF for head in heads], np.int32)}

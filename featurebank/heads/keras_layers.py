@@ -47,9 +47,9 @@ def dense(tensor: Any, kernel: np.ndarray, bias: np.ndarray, name: str, activati
 
 def weighted(layer: Any, tensor: Any, weights: Sequence[np.ndarray]) -> Any:
     """Calls a Keras layer on a tensor and gives it its weights."""
-    found = layer(tensor)
+    output = layer(tensor)
     layer.set_weights([np.asarray(weight, np.float32) for weight in weights])
-    return found
+    return output
 
 
 def averaged_class_maps(

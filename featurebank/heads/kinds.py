@@ -97,18 +97,18 @@ class HeadKind:
             UnknownNameError: there is no such kind.
             ConfigError: the import path leads to nothing, or to something that is no classifier.
         """
-        found = self._imported(self.target)
-        if not (inspect.isclass(found) and hasattr(found, "fit") and hasattr(found, "predict")):
+        target = self._imported(self.target)
+        if not (inspect.isclass(target) and hasattr(target, "fit") and hasattr(target, "predict")):
             expected = "expected one with fit and predict, as sklearn.svm:LinearSVC"
             message = f"head '{self.name}' is no classifier class: {expected}"
             raise ConfigError(message)
-        return found
+        return target
 
     @property
     def head_class(self) -> Any:
         """The class of the heads that `make` returns; raises what `target_class` raises."""
-        found = self.target_class
-        return found if self.own else self._imported(_WRAPPER)
+        target = self.target_class
+        return target if self.own else self._imported(_WRAPPER)
 
     @property
     def needs(self) -> str:
@@ -135,12 +135,12 @@ class HeadKind:
     @cached_property
     def default_params(self) -> Mapping[str, Any]:
         """The defaults of the parameters, as far as a record can hold them; raises what `target_class` raises."""
-        found = {} if self.own else {"standardize": False, "pca": None}
+        params = {} if self.own else {"standardize": False, "pca": None}
         for name, parameter in inspect.signature(self.target_class).parameters.items():
             known = name not in _NOT_RECORDED and parameter.default is not parameter.empty
             if known and _text(parameter.default) is not None:
-                found[name] = parameter.default
-        return {**found, **self.defaults}
+                params[name] = parameter.default
+        return {**params, **self.defaults}
 
     def full_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the parameters of a run's record: those given, over all the defaults of the head.
@@ -149,12 +149,12 @@ class HeadKind:
         apart (`max_features = 1` is one feature, 1.0 is all of them).
         """
         defaults = self.default_params
-        found = {**defaults, **(params if is_calibrated(params) else uncalibrated(params))}
+        full = {**defaults, **(params if is_calibrated(params) else uncalibrated(params))}
         if self.own:
             for name, value in params.items():
                 if type(value) is int and type(defaults.get(name)) is float:
-                    found[name] = float(value)
-        return found
+                    full[name] = float(value)
+        return full
 
     def changed_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Returns those parameters that differ from the head's defaults: what a person needs to be told."""
@@ -207,16 +207,16 @@ class HeadKind:
 
     def _plain(self, params: Mapping[str, Any], random_state: int) -> Any:
         """Returns an unfitted head without calibration."""
-        factory, given = self.target_class, {**self.defaults, **params}
-        problems = list(self.wrong_names(given).values())
+        factory, values = self.target_class, {**self.defaults, **params}
+        problems = list(self.wrong_names(values).values())
         if problems:
             raise problems[0] if len(problems) == 1 else ConfigError("; ".join(map(str, problems)))
         if self.own:
-            return factory(**given, random_state=random_state)
-        before = {name: given.pop(name) for name in _BEFORE if name in given}
+            return factory(**values, random_state=random_state)
+        before = {name: values.pop(name) for name in _BEFORE if name in values}
         if self.parallel:
-            given.setdefault("n_jobs", threads())
-        return self.head_class(self._estimator(given), **before, random_state=random_state)
+            values.setdefault("n_jobs", threads())
+        return self.head_class(self._estimator(values), **before, random_state=random_state)
 
     def _estimator(self, params: Mapping[str, Any]) -> Any:
         from sklearn.base import is_classifier

@@ -43,8 +43,8 @@ def list_parameters(kind: HeadKind) -> list[Parameter]:
         ['alpha', 'standardize', 'pca', 'calibrate']
     """
     meanings = _ours(kind.target_class) if kind.own else {**_of_steps(), **dict(_theirs(kind.target_class))}
-    found = [Parameter(name, default, meanings.get(name, "")) for name, default in kind.default_params.items()]
-    return [*found, Parameter(CALIBRATE, None, _CALIBRATE)]
+    parameters = [Parameter(name, default, meanings.get(name, "")) for name, default in kind.default_params.items()]
+    return [*parameters, Parameter(CALIBRATE, None, _CALIBRATE)]
 
 
 def _of_steps() -> dict[str, str]:
@@ -55,12 +55,12 @@ def _of_steps() -> dict[str, str]:
 
 def _ours(own: type) -> dict[str, str]:
     """Returns the meaning of each parameter: that of the nearest class which does not refer to another one."""
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for owner in own.__mro__:
         for name, text in _args(owner.__doc__ or ""):
-            if re.match(r"see `[A-Z]", found.get(name, "see `A")):
-                found[name] = text
-    return found
+            if re.match(r"see `[A-Z]", meanings.get(name, "see `A")):
+                meanings[name] = text
+    return meanings
 
 
 def _args(text: str) -> Iterator[tuple[str, str]]:

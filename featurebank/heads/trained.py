@@ -68,7 +68,7 @@ class Trainer:
             head.check()
         data = self.data(X, y, validation_data, views)
         programs = self.programs(heads, data.shape, len(data.classes), len(data.y))
-        return train_programs(heads, data, programs, lambda chosen: self.network(chosen, data), on_trained)
+        return train_programs(heads, data, programs, lambda members: self.network(members, data), on_trained)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -125,8 +125,8 @@ class TrainedHead(Head, TrainingOptions):
         """
         self.check()
         images, *shape = self.checked_shape(X)
-        held = 0 if hasattr(X, "batch") else np.asarray(X).nbytes  # maps in a bank are read as they are needed
-        check_memory(self, images, shape, len(np.unique(y)), held)
+        nbytes = 0 if hasattr(X, "batch") else np.asarray(X).nbytes  # maps in a bank are read as they are needed
+        check_memory(self, images, shape, len(np.unique(y)), nbytes)
         failure = self.train_heads([self], X, y, validation_data)[0]
         if failure:
             raise HeadError(failure)

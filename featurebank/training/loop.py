@@ -66,8 +66,8 @@ def train_programs(
             if on_trained:
                 on_trained(positions[k], failure, seconds, len(positions))
 
-        chosen = [heads[position] for position in positions]
-        train(chosen, network(chosen), report)
+        members = [heads[position] for position in positions]
+        train(members, network(members), report)
     return failures
 
 

@@ -61,8 +61,8 @@ class Rule:
 
     def update(self, parameter: Any, slots: Slots, gradient: Any, at: Step) -> tuple[Any, Slots]:
         """Takes one step; returns the parameter and its slots afterwards."""
-        found: tuple[Any, Slots] = _RULES[self.name](self, parameter, slots, gradient, at)
-        return found
+        result: tuple[Any, Slots] = _RULES[self.name](self, parameter, slots, gradient, at)
+        return result
 
 
 class Step(NamedTuple):

@@ -110,10 +110,10 @@ class TrainingOptions:
         ]
 
     def _weighs_classes(self) -> bool:
-        given = self.class_weight
-        if isinstance(given, list | tuple):
-            return bool(given) and all(number("", weight, above=0).holds for weight in given)
-        return given is None or given == "balanced"
+        weights = self.class_weight
+        if isinstance(weights, list | tuple):
+            return bool(weights) and all(number("", weight, above=0).holds for weight in weights)
+        return weights is None or weights == "balanced"
 
     def rule(self) -> Rule:
         """Returns the optimizer's update rule."""

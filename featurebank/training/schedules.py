@@ -51,15 +51,15 @@ class Schedule:
         warm = self.warmup * steps
         since = np.maximum(step - warm, 0.0)
         if self.kind == "inverse_time":
-            found = self.rate / (1 + self.decay * since)
+            rates = self.rate / (1 + self.decay * since)
         elif self.kind == "exponential":
-            found = self.rate * self.decay ** (since / steps)
+            rates = self.rate * self.decay ** (since / steps)
         elif self.kind == "cosine":
             whole = max(self.epochs * steps - warm, 1.0)
-            found = 0.5 * self.rate * (1 + np.cos(np.pi * np.minimum(since / whole, 1.0)))
+            rates = 0.5 * self.rate * (1 + np.cos(np.pi * np.minimum(since / whole, 1.0)))
         else:
-            found = np.full(steps, self.rate)
-        return np.asarray(np.where(step < warm, self.rate * step / max(warm, 1.0), found))
+            rates = np.full(steps, self.rate)
+        return np.asarray(np.where(step < warm, self.rate * step / max(warm, 1.0), rates))
 
 
 @dataclass

@@ -66,17 +66,17 @@ class ExactHead(Head):
     def steps(self) -> Steps:
         """Returns what is done to the features before."""
         names = ("power", "normalize", "standardize", "pca", "whiten")
-        given = self.get_params(deep=False)
-        return Steps(**{name: given[name] for name in names if name in given})
+        params = self.get_params(deep=False)
+        return Steps(**{name: params[name] for name in names if name in params})
 
     def check(self) -> None:
         """Raises HeadError where parameters are of a wrong type or out of their range; its message has all of them."""
-        given = self.get_params(deep=False)
-        checks = [*(switch(name, value) for name, value in given.items() if name in _SWITCHES), *self._checks()]
-        if "pca" in given:
-            checks.append(optional(count("pca", given["pca"])))
-        if "power" in given:
-            checks.append(number("power", given["power"], above=0))
+        params = self.get_params(deep=False)
+        checks = [*(switch(name, value) for name, value in params.items() if name in _SWITCHES), *self._checks()]
+        if "pca" in params:
+            checks.append(optional(count("pca", params["pca"])))
+        if "power" in params:
+            checks.append(number("power", params["power"], above=0))
         refuse(type(self).__name__, checks)
 
     def _checks(self) -> list[ParameterCheck]:
@@ -86,10 +86,10 @@ class ExactHead(Head):
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Returns probabilities (n, classes) float32 in the order of `classes_`: the softmax of the head's logits."""
         X = self._inputs(X)
-        found = np.empty((len(X), len(self.classes_)), np.float32)
+        probabilities = np.empty((len(X), len(self.classes_)), np.float32)
         for rows in row_blocks(len(X), max(X.shape[1], self._width())):
-            found[rows] = softmax(self._logits(X[rows]))
-        return found
+            probabilities[rows] = softmax(self._logits(X[rows]))
+        return probabilities
 
     def _width(self) -> int:
         """Returns how many numbers the head computes for an image."""
@@ -168,8 +168,12 @@ class TransformedHead(ExactHead):
     transform_: Transform
 
     def _state_arrays(self) -> dict[str, np.ndarray]:
-        kept = self.transform_
-        arrays = {"mean": kept.mean, "scale": kept.scale, **({} if kept.axes is None else {"axes": kept.axes})}
+        transform = self.transform_
+        arrays = {
+            "mean": transform.mean,
+            "scale": transform.scale,
+            **({} if transform.axes is None else {"axes": transform.axes}),
+        }
         return {**super()._state_arrays(), **arrays}
 
     def _set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -182,6 +186,6 @@ _SWITCHES = frozenset({"normalize", "standardize", "whiten", "fit_intercept"})
 
 def one_hot(positions: np.ndarray, classes: int) -> np.ndarray:
     """Returns (n, classes) float64 with 1 at each image's class."""
-    found = np.zeros((len(positions), classes))
-    found[np.arange(len(positions)), positions] = 1
-    return found
+    codes = np.zeros((len(positions), classes))
+    codes[np.arange(len(positions)), positions] = 1
+    return codes

@@ -72,8 +72,8 @@ class RidgeHead(LinearHead):
     def _choose(self, shared: Shared, steps: Steps) -> None:
         alphas = _penalties(self.alpha, shared, steps)
         right = np.zeros(len(alphas))
-        for position, rows, found in _left_out(shared, steps, alphas):
-            right[position] += (found.argmax(axis=1) == shared.positions[rows]).sum()
+        for position, rows, logits in _left_out(shared, steps, alphas):
+            right[position] += (logits.argmax(axis=1) == shared.positions[rows]).sum()
         shares = right / len(shared.positions)
         self.loo_accuracies_ = {float(alpha): float(share) for alpha, share in zip(alphas, shares, strict=True)}
         self.alpha_ = max(self.loo_accuracies_, key=lambda alpha: (self.loo_accuracies_[alpha], alpha))
@@ -94,10 +94,10 @@ def loo_predictions(shared: Shared, steps: Steps, alphas: Sequence[float] | np.n
     Returns:
         Logits (alphas, n, classes) float64, as those of `RidgeHead`.
     """
-    found = np.empty((len(alphas), len(shared.positions), len(shared.classes)))
+    logits = np.empty((len(alphas), len(shared.positions), len(shared.classes)))
     for position, rows, part in _left_out(shared, steps, alphas):
-        found[position, rows] = part
-    return found
+        logits[position, rows] = part
+    return logits
 
 
 def _left_out(
@@ -152,8 +152,8 @@ def _products(shared: Shared, steps: Steps) -> np.ndarray:
 def _penalties(alpha: Any, shared: Shared, steps: Steps) -> np.ndarray:
     if not isinstance(alpha, str):
         return np.array(sorted(float(value) for value in alpha))
-    found = gram(shared, steps)
-    return np.asarray(LOO_PENALTIES * np.trace(found.matrix) / min(found.n, found.d))
+    scatter = gram(shared, steps)
+    return np.asarray(LOO_PENALTIES * np.trace(scatter.matrix) / min(scatter.n, scatter.d))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -196,13 +196,13 @@ class LDAHead(LinearHead):
             weights, means = shared.once(("lda", steps), lambda: discriminant.ledoit_wolf(shared, steps))
         else:
             weights, means = discriminant.shrunk(shared, steps, float(self.shrinkage))
-        found, counts = gram(shared, steps), np.bincount(shared.positions)
-        bias = np.log(counts / found.n) - (weights * means.T).sum(axis=0) / 2
+        scatter, counts = gram(shared, steps), np.bincount(shared.positions)
+        bias = np.log(counts / scatter.n) - (weights * means.T).sum(axis=0) / 2
         if self.shrinkage == "auto" and steps.pca is None:
-            self.weights_ = weights / found.scale[:, None]
-            self.bias_ = bias - found.mean @ self.weights_
+            self.weights_ = weights / scatter.scale[:, None]
+            self.bias_ = bias - scatter.mean @ self.weights_
         else:
-            self._set_linear(reduced(shared, steps), weights, bias, found.mean)
+            self._set_linear(reduced(shared, steps), weights, bias, scatter.mean)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -251,18 +251,18 @@ class NearestMeanHead(LinearHead):
 
     def _solve(self, shared: Shared) -> None:
         steps, counts = self.steps(), np.bincount(shared.positions)
-        found = gram(shared, steps)
+        scatter = gram(shared, steps)
         if steps.pca is None:
-            means = found.class_sums(shared.positions, len(counts)) / counts
-            squares = sum(float((found.centred(rows) ** 2).sum()) for rows in row_blocks(found.n, found.d))
-            lifted = means / found.scale[:, None]
+            means = scatter.class_sums(shared.positions, len(counts)) / counts
+            squares = sum(float((scatter.centred(rows) ** 2).sum()) for rows in row_blocks(scatter.n, scatter.d))
+            lifted = means / scatter.scale[:, None]
         else:
             coordinates = reduced(shared, steps)
             means, squares = coordinates.class_sums(shared.positions, len(counts)) / counts, coordinates.energy
             lifted = coordinates.lift(means)
         lengths = np.linalg.norm(means, axis=0)
         to = np.where(lengths > 0, lengths, 1) if self.metric == "cosine" else np.ones(len(counts))
-        spread = (squares + counts @ (lengths**2 * (1 / to**2 - 2 / to))) / found.n
-        spread = max(spread, squares / found.n * np.finfo(np.float32).eps, np.finfo(np.float32).tiny)
+        spread = (squares + counts @ (lengths**2 * (1 / to**2 - 2 / to))) / scatter.n
+        spread = max(spread, squares / scatter.n * np.finfo(np.float32).eps, np.finfo(np.float32).tiny)
         self.weights_ = lifted / to / spread
-        self.bias_ = -((lengths / to) ** 2) / (2 * spread) - found.mean @ self.weights_
+        self.bias_ = -((lengths / to) ** 2) / (2 * spread) - scatter.mean @ self.weights_

@@ -65,9 +65,9 @@ class _Spectral:
         return np.ascontiguousarray((self._vectors[rows] * np.sqrt(self._values)).T, dtype)
 
     def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
-        found = np.zeros((classes, self.size))
-        np.add.at(found, positions, self._vectors)
-        return np.asarray(np.sqrt(self._values)[:, None] * found.T)
+        sums = np.zeros((classes, self.size))
+        np.add.at(sums, positions, self._vectors)
+        return np.asarray(np.sqrt(self._values)[:, None] * sums.T)
 
     def lift(self, weights: np.ndarray) -> np.ndarray:
         rows = self._vectors @ (weights / np.sqrt(self._values)[:, None])
@@ -121,14 +121,14 @@ def reduced(shared: Shared, steps: Steps) -> Reduced:
     Raises:
         HeadError: `pca` is more than there is.
     """
-    found = gram(shared, steps)
+    scatter = gram(shared, steps)
     if steps.pca is not None:
         axes = transform(shared, steps).axes
         assert axes is not None
-        return _Components(found, axes, whiten=steps.whiten)
+        return _Components(scatter, axes, whiten=steps.whiten)
 
     def make() -> Reduced:
-        return _Spectral(found) if found.n < found.d else _Components(found, found.spectrum[1], complete=True)
+        return _Spectral(scatter) if scatter.n < scatter.d else _Components(scatter, scatter.spectrum[1], complete=True)
 
     return shared.once(("reduced", steps.by_column), make)
 
@@ -167,7 +167,7 @@ class DenseFactor:
 
 def inputs(coordinates: Reduced, n: int, dtype: Precision) -> np.ndarray:
     """Returns F (n, size)."""
-    found = np.empty((n, coordinates.size), dtype)
+    features = np.empty((n, coordinates.size), dtype)
     for rows in row_blocks(n, coordinates.size):
-        found[rows] = coordinates.columns(rows, dtype).T
-    return found
+        features[rows] = coordinates.columns(rows, dtype).T
+    return features

@@ -55,27 +55,27 @@ def ledoit_wolf(shared: Shared, steps: Steps) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         Weights (d or components, classes) of centred features, and the classes' means there (classes, d or components).
     """
-    found = gram(shared, steps)
+    scatter = gram(shared, steps)
     coordinates = reduced(shared, steps) if steps.pca is not None else None
-    width = coordinates.size if coordinates else found.d
+    width = coordinates.size if coordinates else scatter.d
     counts = np.bincount(shared.positions)
-    rows, ridge, means = np.empty((found.n, width)), np.zeros(width), np.empty((len(counts), width))
+    rows, ridge, means = np.empty((scatter.n, width)), np.zeros(width), np.empty((len(counts), width))
     end = 0
     for position, count in enumerate(counts):
         start, end = end, end + int(count)
-        part = rows[start:end] = _members(found, coordinates, np.flatnonzero(shared.positions == position))
+        part = rows[start:end] = _members(scatter, coordinates, np.flatnonzero(shared.positions == position))
         means[position] = part.mean(axis=0)
         part -= means[position]
         scale = part.std(axis=0)
         scale[scale == 0] = 1
         shrinkage, variance = _shrinkage(part / scale)
-        rows[start:end] = part * np.sqrt((1 - shrinkage) / found.n)
-        ridge += count / found.n * shrinkage * variance * scale**2
+        rows[start:end] = part * np.sqrt((1 - shrinkage) / scatter.n)
+        ridge += count / scatter.n * shrinkage * variance * scale**2
     return _solve_sum(rows, ridge, means.T), means
 
 
-def _members(found: Gram, coordinates: Reduced | None, rows: np.ndarray) -> np.ndarray:
-    return found.centred(rows) if coordinates is None else coordinates.columns(rows).T
+def _members(scatter: Gram, coordinates: Reduced | None, rows: np.ndarray) -> np.ndarray:
+    return scatter.centred(rows) if coordinates is None else coordinates.columns(rows).T
 
 
 def _shrinkage(rows: np.ndarray) -> tuple[float, float]:

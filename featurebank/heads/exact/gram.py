@@ -95,11 +95,11 @@ class Gram:
     def axes(self, count: int) -> np.ndarray:
         """Returns the first principal axes (d, count), each with the sign that makes its largest entry positive."""
         values, vectors = self.spectrum
-        found = vectors[:, :count]
+        axes = vectors[:, :count]
         if self.n < self.d:
-            found = self.cross(found) / np.sqrt(values[:count])
-        signs = np.sign(found[np.abs(found).argmax(axis=0), np.arange(found.shape[1])])
-        return np.asarray(found * signs)
+            axes = self.cross(axes) / np.sqrt(values[:count])
+        signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+        return np.asarray(axes * signs)
 
     def cross(self, Y: np.ndarray) -> np.ndarray:
         """Returns X'Y (d, m) of the centred X."""
@@ -147,15 +147,15 @@ def transform(shared: Shared, steps: Steps) -> Transform:
 
 
 def _transform(shared: Shared, steps: Steps) -> Transform:
-    found = gram(shared, steps)
+    scatter = gram(shared, steps)
     if steps.pca is None:
-        return Transform(steps, found.mean, found.scale)
-    most = min(found.n, found.d)
+        return Transform(steps, scatter.mean, scatter.scale)
+    most = min(scatter.n, scatter.d)
     if not 1 <= steps.pca <= most:
         message = f"pca is {steps.pca}, expected 1 to {most} (the smaller of images and features)"
         raise HeadError(message)
-    values, _ = found.spectrum
-    axes = found.axes(min(steps.pca, len(values)))  # the rank of n centred images is n - 1 at most
+    values, _ = scatter.spectrum
+    axes = scatter.axes(min(steps.pca, len(values)))  # the rank of n centred images is n - 1 at most
     if steps.whiten:
-        axes = axes / np.sqrt(values[: axes.shape[1]] / found.n)
-    return Transform(steps, found.mean, found.scale, axes)
+        axes = axes / np.sqrt(values[: axes.shape[1]] / scatter.n)
+    return Transform(steps, scatter.mean, scatter.scale, axes)

@@ -90,8 +90,8 @@ class KernelHead(TransformedHead):
         def draw() -> Shared:
             order = np.random.default_rng(0).permutation(len(shared.y))
             _, firsts = np.unique(shared.positions[order], return_index=True)
-            drawn = np.concatenate([order[firsts], np.delete(order, firsts)])[: max(count, len(firsts))]
-            rows = np.sort(drawn)
+            sampled = np.concatenate([order[firsts], np.delete(order, firsts)])[: max(count, len(firsts))]
+            rows = np.sort(sampled)
             return Shared(shared.X[rows], shared.y[rows])
 
         return shared.once(("part", count), draw)
@@ -117,15 +117,15 @@ class KernelHead(TransformedHead):
         distances = shared.once(("distances", self.steps()), lambda: distances_of(inputs, inputs))
         return np.asarray(np.exp(distances * -self.gamma_))
 
-    def _kernel_to(self, inputs: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    def _kernel_to(self, inputs: np.ndarray, images: np.ndarray) -> np.ndarray:
         """Returns the kernel of inputs (m, d) to those that the head keeps (k, d)."""
-        return inputs @ kept.T if self.kernel == "linear" else np.exp(distances_of(inputs, kept) * -self.gamma_)
+        return inputs @ images.T if self.kernel == "linear" else np.exp(distances_of(inputs, images) * -self.gamma_)
 
     def _as_layer(self, weights: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns weights (d or k, classes) of transformed features as those of raw ones, with their bias."""
-        kept = self.transform_
-        raw = (weights if kept.axes is None else kept.axes @ weights) / kept.scale[:, None]
-        return raw, bias - kept.mean @ raw
+        transform = self.transform_
+        raw = (weights if transform.axes is None else transform.axes @ weights) / transform.scale[:, None]
+        return raw, bias - transform.mean @ raw
 
     def _is_layer(self) -> bool:
         return self.kernel == "linear" and self.steps().by_row == (1.0, False)
@@ -146,10 +146,10 @@ def too_large(n: int) -> str:
 
 def distances_of(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """Returns squared distances (a, b)."""
-    found = A @ B.T
-    found *= -2
-    found += (A**2).sum(axis=1)[:, None]
-    found += (B**2).sum(axis=1)
+    distances = A @ B.T
+    distances *= -2
+    distances += (A**2).sum(axis=1)[:, None]
+    distances += (B**2).sum(axis=1)
     if A is B:
-        np.fill_diagonal(found, 0)
-    return np.asarray(np.maximum(found, 0, out=found))
+        np.fill_diagonal(distances, 0)
+    return np.asarray(np.maximum(distances, 0, out=distances))

@@ -185,10 +185,10 @@ class KernelRidgeHead(KernelHead):
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
         inputs = self.transform_(X)
-        found = np.empty((len(inputs), len(self.classes_)))
+        logits = np.empty((len(inputs), len(self.classes_)))
         for rows in row_blocks(len(inputs), len(self.images_)):
-            found[rows] = self._kernel_to(inputs[rows], self.images_) @ self.weights_ + self.bias_
-        return found
+            logits[rows] = self._kernel_to(inputs[rows], self.images_) @ self.weights_ + self.bias_
+        return logits
 
     def linear_(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns weights (d, classes) and bias (classes,), float64; see `ExactHead.linear_`."""
@@ -206,8 +206,8 @@ def _pairs(machine: Any) -> np.ndarray:
     ends = np.cumsum(counts)
     members = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
     pairs = list(zip(*np.triu_indices(classes, 1), strict=True))
-    found = np.zeros((dual.shape[1], len(pairs)))
+    weights = np.zeros((dual.shape[1], len(pairs)))
     for pair, (one, other) in enumerate(pairs):
-        found[members[one], pair] = dual[other - 1, members[one]]
-        found[members[other], pair] = dual[one, members[other]]
-    return found
+        weights[members[one], pair] = dual[other - 1, members[one]]
+        weights[members[other], pair] = dual[one, members[other]]
+    return weights

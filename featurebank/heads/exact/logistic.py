@@ -127,13 +127,13 @@ class LogisticHead(LinearHead):
             features.append(inputs(coordinates, n, dtype))
         problem = _Problem(coordinates, features[0], shared.positions, classes, penalty, bias=self.fit_intercept)
         start = _expected(known, float(np.log(self.C)), (coordinates.size + 1, classes))
-        found, self.n_iter_, converged = _minimise(problem, start, int(self.max_iter))
+        weights, self.n_iter_, converged = _minimise(problem, start, int(self.max_iter))
         if not converged:
             message = f"not converged after {counted(self.n_iter_, 'step')}: raise max_iter, or standardize"
             warnings.warn(message, stacklevel=2)
-        self._set_linear(coordinates, found[:-1], found[-1], gram(shared, steps).mean)
+        self._set_linear(coordinates, weights[:-1], weights[-1], gram(shared, steps).mean)
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
-        return float(np.log(self.C)), found
+        return float(np.log(self.C)), weights
 
 
 def _expected(known: list[tuple[float, np.ndarray]], log_c: float, shape: tuple[int, int]) -> np.ndarray:
@@ -196,11 +196,11 @@ class _Problem:
         loss, gradient = 0.0, self._penalty * weights
         gradient[-1] = 0
         for rows in self._blocks():
-            told = self._log_probabilities(rows, weights)
-            chosen = np.arange(len(told)), self._positions[rows]
-            loss -= float(told[chosen].sum())
-            slope = np.exp(told)
-            slope[chosen] -= 1
+            log_probabilities = self._log_probabilities(rows, weights)
+            true_class = np.arange(len(log_probabilities)), self._positions[rows]
+            loss -= float(log_probabilities[true_class].sum())
+            slope = np.exp(log_probabilities)
+            slope[true_class] -= 1
             gradient[:-1] += self._inputs[rows].T @ slope.astype(self._inputs.dtype)
             if self._bias:
                 gradient[-1] += slope.sum(axis=0)
@@ -219,14 +219,14 @@ class _Problem:
 
 def _minimise(problem: _Problem, start: np.ndarray, max_iter: int) -> tuple[np.ndarray, int, bool]:
     """Returns the weights at the minimum, the steps that led there, and whether it is one."""
-    steps, found, left = 0, start, np.inf
+    steps, weights, left = 0, start, np.inf
     while steps < max_iter:
-        factor, steepness = problem.local(found) if steps else problem.bound(found)
-        found, taken, left = _round(problem, found, factor, steepness, min(_ROUND, max_iter - steps))
-        steps += taken
-        if left <= problem.tolerance or not taken:
+        factor, steepness = problem.local(weights) if steps else problem.bound(weights)
+        weights, done, left = _round(problem, weights, factor, steepness, min(_ROUND, max_iter - steps))
+        steps += done
+        if left <= problem.tolerance or not done:
             break
-    return found, steps, left <= _CLOSE * problem.tolerance
+    return weights, steps, left <= _CLOSE * problem.tolerance
 
 
 def _round(
@@ -252,5 +252,5 @@ def _round(
             raise StopIteration
 
     options = {"maxiter": most, "maxfun": 3 * most, "maxcor": _CORRECTIONS, "ftol": 0.0, "gtol": 0.0, "maxls": 10}
-    found = minimize(objective, np.zeros(start.size), jac=True, method="L-BFGS-B", callback=stop, options=options)
-    return weights_of(found.x), int(found.nit), float(found.jac @ found.jac) / max(float(found.fun), 1e-300)
+    result = minimize(objective, np.zeros(start.size), jac=True, method="L-BFGS-B", callback=stop, options=options)
+    return weights_of(result.x), int(result.nit), float(result.jac @ result.jac) / max(float(result.fun), 1e-300)

@@ -45,10 +45,10 @@ class Shared:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
             if key in self._known:
-                found: _T = self._known[key]
+                value: _T = self._known[key]
             else:
-                found = self._known[key] = make()
-        return found
+                value = self._known[key] = make()
+        return value
 
     def forget(self, *kinds: str) -> None:
         """Removes large results from the cache: those of tuple keys whose first element is one of `kinds`."""

@@ -133,7 +133,7 @@ class LayeredHead(HeadOnMaps):
     ) -> None:
         """Takes the result of the training: all weights of `build(shape, len(classes))`, in Keras's order."""
         self.weights_, self.classes_, self.history_ = list(weights), classes, history
-        self._take_shape(shape)
+        self._set_shape(shape)
         self._answering: Any = None
 
     def state(self) -> State:
@@ -166,11 +166,11 @@ class LayeredHead(HeadOnMaps):
 
     def keras_layers_(self, tensor: Any) -> Any:
         """Adds the trained network to a graph, each layer under its own name; see `Head.keras_layers_`."""
-        found, copies = unfold(self.model_(), tensor)
+        output, copies = unfold(self.model_(), tensor)
         for layer, copy in copies:
             if getattr(layer, "weights", None):
                 copy.set_weights(layer.get_weights())
-        return found
+        return output
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
         if getattr(self, "_answering", None) is None:

@@ -36,7 +36,7 @@ class LayeredNetwork:
         self.model = head.build(data.X.shape[1:], len(data.classes))
         check_bytes(type(head).__name__, 4 * COPIES * self.model.count_params())
         self._labels = np.tile(data.y, self.views)
-        self._kept = self.model.get_weights()
+        self._best = self.model.get_weights()
         self._steps = 0
         self._step = KerasStep(
             self.model, _trained_variables(self.model, head), head, head.class_weights(data.y, len(data.classes)),
@@ -49,10 +49,10 @@ class LayeredNetwork:
         total, right = 0.0, 0.0
         # The padding of the last batch is left out: batch normalisation would count it.
         rows = [r[w > 0] for r, w in zip(batches.rows, batches.weights, strict=True)]
-        for chosen, rate, x in zip(rows, rates[:, 0], blocks(self._data.X, rows), strict=True):
+        for batch, rate, x in zip(rows, rates[:, 0], blocks(self._data.X, rows), strict=True):
             self._steps += 1
-            loss, hits = self._step.step(x, self._labels[chosen], rate, self._steps)
-            total += loss * len(chosen)
+            loss, hits = self._step.step(x, self._labels[batch], rate, self._steps)
+            total += loss * len(batch)
             right += hits
         return np.array([total / self.images]), np.array([right / self.images])
 
@@ -60,24 +60,24 @@ class LayeredNetwork:
         """Returns validation loss and accuracy; see `Network`."""
         assert self._data.validation is not None
         maps, labels = self._data.validation
-        rows, found = in_order(maps, _VALIDATION_ROWS), np.zeros(2)
-        for chosen, x in zip(rows, blocks(maps, rows), strict=True):
-            found += self._evaluate(x, labels[chosen])
-        return found[:1] / len(labels) + float(self._step.penalty()), found[1:] / len(labels)
+        rows, totals = in_order(maps, _VALIDATION_ROWS), np.zeros(2)
+        for batch, x in zip(rows, blocks(maps, rows), strict=True):
+            totals += self._evaluate(x, labels[batch])
+        return totals[:1] / len(labels) + float(self._step.penalty()), totals[1:] / len(labels)
 
     def keep(self, which: np.ndarray) -> None:
         """Stores the current weights as the best; see `Network`."""
         if which[0]:
-            self._kept = self.model.get_weights()
+            self._best = self.model.get_weights()
 
     def narrow(self, positions: Sequence[int]) -> None:
         """Does nothing: there is one head."""
 
     def hand_over(self, position: int, head: TrainedHead, history: History) -> bool:
         """Sets the weights of the fitted head; see `Network`."""
-        if not all(np.isfinite(weight).all() for weight in self._kept):
+        if not all(np.isfinite(weight).all() for weight in self._best):
             return False
-        cast("LayeredHead", head).set_fitted(self._kept, self._data.X.shape[1:], self._data.classes, history)
+        cast("LayeredHead", head).set_fitted(self._best, self._data.X.shape[1:], self._data.classes, history)
         return True
 
 
@@ -85,13 +85,13 @@ def _trained_variables(model: Any, head: LayeredHead) -> list[Any]:
     """Returns the variables that are trained, in Keras's order."""
     from featurebank.training.programs.keras_step import TrainedVariable  # imports TensorFlow at its top
 
-    tf, found = import_tensorflow(), []
+    tf, variables = import_tensorflow(), []
     for variable in model.trainable_variables:
         tail = not variable.path.split("/")[0].startswith("head_")
         rate = head.tail_learning_rate / head.learning_rate if tail and head.tail_learning_rate is not None else 1.0
         start = tf.constant(variable.numpy()) if head.l2_sp and tail else None
-        found.append(TrainedVariable(variable.value, float(rate), variable.name.endswith("kernel"), start))
-    return found
+        variables.append(TrainedVariable(variable.value, float(rate), variable.name.endswith("kernel"), start))
+    return variables
 
 
 def _one_by_one(heads: Sequence[LayeredHead], shape: tuple[int, ...], classes: int, images: int) -> list[list[int]]:

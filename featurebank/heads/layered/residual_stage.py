@@ -41,11 +41,11 @@ class ResidualStageHead(LayeredHead):
 
     def checks(self) -> list[ParameterCheck]:
         """Returns the checks of all parameters."""
-        given = self.filters
-        three = isinstance(given, list | tuple) and len(given) == 3 and all(count("", n).holds for n in given)  # noqa: PLR2004
+        filters = self.filters
+        three = isinstance(filters, list | tuple) and len(filters) == 3 and all(count("", n).holds for n in filters)  # noqa: PLR2004
         return [
             *super().checks(),
-            ParameterCheck("filters", given, "three whole numbers of 1 or more", three),
+            ParameterCheck("filters", filters, "three whole numbers of 1 or more", three),
             count("blocks", self.blocks),
             count("strides", self.strides),
             number("batch_norm_momentum", self.batch_norm_momentum, below=1),

@@ -151,12 +151,12 @@ class TailHead(LayeredHead):
             raise unknown_name("layer to train from", self.train_from, names, f"they come after '{self.cut}'")
         first = names.index(self.train_from) if self.train_from is not None else 0
         frozen = {"BatchNormalization"} if self.batch_norm == "frozen" else set()
-        chosen = [layer for layer in layers[first:] if type(layer).__name__ not in frozen]
-        if not any(layer.weights for layer in chosen) and self.pooling != CLASS_MAPS:
+        trained = [layer for layer in layers[first:] if type(layer).__name__ not in frozen]
+        if not any(layer.weights for layer in trained) and self.pooling != CLASS_MAPS:
             where = f"from '{self.train_from}'" if self.train_from else f"after '{self.cut}'"
             message = f"no layer {where} has weights to train: take an earlier cut or train_from, or the head softmax"
             raise HeadError(message)
-        return {layer.name for layer in chosen}
+        return {layer.name for layer in trained}
 
     def _after(self, network: Any) -> Any:
         import keras

@@ -81,7 +81,7 @@ class MapHead(HeadOnMaps, HiddenLayers):
             history: of the training.
         """
         self.tensors_, self.classes_, self.history_ = dict(tensors), classes, history
-        self._take_shape(shape)
+        self._set_shape(shape)
 
     def state(self) -> State:
         """Returns the tensors, the shape of the maps and the history; see `Head.state`."""

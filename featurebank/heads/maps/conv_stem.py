@@ -50,13 +50,13 @@ class ConvStem(MapStem):
 
     def shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each tensor of the stem; a kernel is (side * side * channels, filters)."""
-        found: dict[str, tuple[int, ...]] = {}
+        tensors: dict[str, tuple[int, ...]] = {}
         channels, beside = shape[-1], unit_tensors(self.normalization)
         for number, (layer, _) in enumerate(self._sides(shape)):
-            found[_kernel_name(number)] = (layer.kernel**2 * channels, layer.filters)
-            found |= {f"{name}_conv{number}": (layer.filters,) for name in beside}
+            tensors[_kernel_name(number)] = (layer.kernel**2 * channels, layer.filters)
+            tensors |= {f"{name}_conv{number}": (layer.filters,) for name in beside}
             channels = layer.filters
-        return found
+        return tensors
 
     def fans(self, name: str, shape: tuple[int, ...]) -> int:
         """Returns the sum of a kernel's fan-in and fan-out."""
@@ -71,12 +71,12 @@ class ConvStem(MapStem):
 
     def floats(self, shape: tuple[int, ...]) -> int:
         """Returns about how many numbers the stem holds for one map (h, w, c) while it is trained."""
-        sides, channels, found = self._sides(shape), shape[-1], 0
+        sides, channels, total = self._sides(shape), shape[-1], 0
         for number, (layer, (height, width)) in enumerate(sides):
             patches = layer.kernel**2 * channels if number else 0  # those of the first layer are shared
-            found += height * width * (patches + 6 * layer.filters)
+            total += height * width * (patches + 6 * layer.filters)
             channels = layer.filters
-        return found
+        return total
 
     def cost(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Returns about how many multiply-adds the stem takes for one map, and how many numbers it makes of it."""
@@ -159,10 +159,10 @@ class ConvStem(MapStem):
         Raises:
             HeadError: nothing would be left of the map.
         """
-        found, sides = [], (shape[0], shape[1])
+        outputs, sides = [], (shape[0], shape[1])
         for number, layer in enumerate(self.convolutions, 1):
-            lost = layer.kernel - 1 if self.padding == "valid" else 0
-            before, sides = sides, (sides[0] - lost, sides[1] - lost)
+            border = layer.kernel - 1 if self.padding == "valid" else 0
+            before, sides = sides, (sides[0] - border, sides[1] - border)
             if min(sides) < layer.pool:
                 message = (
                     f"convolution {number} ({layer.kernel} x {layer.kernel}, {self.padding}, pooling {layer.pool}) "
@@ -170,9 +170,9 @@ class ConvStem(MapStem):
                     'padding = "same"'
                 )
                 raise HeadError(message)
-            found.append((layer, sides))
+            outputs.append((layer, sides))
             sides = (sides[0] // layer.pool, sides[1] // layer.pool)
-        return found
+        return outputs
 
 
 def _kernel_name(number: int) -> str:

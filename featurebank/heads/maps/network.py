@@ -32,7 +32,7 @@ class MapNetwork(JointNetwork):
         self._program, self._losses = maps, losses
         self.images, self.views, self.validated = len(data.y), data.X.views, data.validation is not None
         self._train, self._val = data.maps(standardize=bool(self._first.standardize))
-        self._kept: list[dict[str, np.ndarray]] = [{} for _ in heads]
+        self._best: list[dict[str, np.ndarray]] = [{} for _ in heads]
         self._labels, self._steps = np.tile(data.y, self.views), 0
 
     def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +56,7 @@ class MapNetwork(JointNetwork):
         """Returns validation losses and accuracies; see `Network`."""
         assert self._val is not None
         assert self._data.validation is not None
-        tf, labels, found = self._tf, self._data.validation[1], np.zeros((2, len(self._kept)))
+        tf, labels, totals = self._tf, self._data.validation[1], np.zeros((2, len(self._best)))
         size = min(ROWS, len(labels))
         evaluate = self._program.evaluation_program(self._shape, self._sizes(size))
         rows = in_order(self._val, size)
@@ -64,14 +64,14 @@ class MapNetwork(JointNetwork):
             short = size - len(batch)  # filled up, so that one program serves all
             padded = np.pad(x, ((0, short), (0, 0), (0, 0), (0, 0))), np.pad(labels[batch], (0, short))
             weights = (np.arange(size) < len(batch)).astype(np.float32)
-            judged = evaluate(*map(tf.constant, (*padded, weights)), self._params, self._moving, self._options)
-            found += [value.numpy() for value in judged]
-        return found[0] / len(labels) + self._penalties(), found[1] / len(labels)
+            results = evaluate(*map(tf.constant, (*padded, weights)), self._params, self._moving, self._options)
+            totals += [value.numpy() for value in results]
+        return totals[0] / len(labels) + self._penalties(), totals[1] / len(labels)
 
     def _penalties(self) -> np.ndarray:
         """Returns what is added to the loss of each head for its kernels (K,)."""
         if not self._shape.penalized:
-            return np.zeros(len(self._kept))
+            return np.zeros(len(self._best))
         params = {name: self._tf.convert_to_tensor(value) for name, value in self._params.items()}
         return np.asarray(self._losses.penalties(params, self._options).numpy())
 
@@ -80,23 +80,23 @@ class MapNetwork(JointNetwork):
         for name, variable in {**self._params, **self._moving}.items():
             values = variable.numpy()
             for k in np.flatnonzero(which).tolist():
-                self._kept[k][name] = np.array(values.take(k, axis=self._axis(name)))
+                self._best[k][name] = np.array(values.take(k, axis=self._axis(name)))
 
     def narrow(self, positions: Sequence[int]) -> None:
         """Drops all heads but those at the given positions; see `Network`."""
         super().narrow(positions)
-        self._kept = [self._kept[k] for k in positions]
+        self._best = [self._best[k] for k in positions]
 
     def hand_over(self, position: int, head: TrainedHead, history: History) -> bool:
         """Gives a head its weights; see `Network`."""
-        tensors = self._kept[position]
+        tensors = self._best[position]
         if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
             return False
         if self._first.standardize:
             mean, scale = self._data.statistics()
             tensors = {**tensors, "channel_mean": mean, "channel_scale": scale}
         cast("MapHead", head).set_fitted(tensors, self._data.shape, self._data.classes, history)
-        self._kept[position] = {}
+        self._best[position] = {}
         return True
 
     def _sizes(self, batch: int) -> tuple[Any, ...]:

@@ -47,8 +47,8 @@ class HeadOnMaps(TrainedHead):
             X: (n, h, w, c) features, or maps in a bank.
         """
         maps = self._maps(X)
-        found = [softmax(self._logits(block)) for block in blocks(maps, in_order(maps, ROWS))]
-        return np.concatenate(found) if found else np.empty((0, len(self.classes_)), np.float32)
+        probabilities = [softmax(self._logits(block)) for block in blocks(maps, in_order(maps, ROWS))]
+        return np.concatenate(probabilities) if probabilities else np.empty((0, len(self.classes_)), np.float32)
 
     def trial_shape(self) -> tuple[int, ...]:
         """Returns the shape of the maps that it was trained on; see `Head.trial_shape`."""
@@ -62,7 +62,7 @@ class HeadOnMaps(TrainedHead):
             raise HeadError(message)
         return maps
 
-    def _take_shape(self, shape: tuple[int, ...]) -> None:
+    def _set_shape(self, shape: tuple[int, ...]) -> None:
         self.map_shape_ = tuple(map(int, shape))
         self.n_features_in_ = int(np.prod(shape))
 

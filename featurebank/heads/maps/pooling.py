@@ -50,12 +50,12 @@ class AttentionPoolHead(MapHead):
         """
         maps = self._maps(X)
         height, width = maps.shape[1:3]
-        found = [np.empty((0, height, width, self.queries), np.float32)]
+        parts = [np.empty((0, height, width, self.queries), np.float32)]
         for block in blocks(maps, in_order(maps, 64)):
             flat = self.prepared(block).reshape(len(block), -1, maps.shape[-1])
             weights = self.stem().shares(flat, self.tensors_)
-            found.append(weights.transpose(0, 2, 1).reshape(-1, height, width, self.queries))
-        return np.concatenate(found)
+            parts.append(weights.transpose(0, 2, 1).reshape(-1, height, width, self.queries))
+        return np.concatenate(parts)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -30,7 +30,7 @@ Tensors = Mapping[str, np.ndarray]
 class MapStem(Stem):
     """Base of the stems on maps."""
 
-    judged_rows = ROWS
+    evaluation_rows = ROWS
     program_bytes = 2500 << 20
 
     def cost(self, shape: tuple[int, ...]) -> tuple[int, int]:

@@ -92,8 +92,8 @@ class StoredMaps:
     def __len__(self) -> int:
         return len(self._positions)
 
-    def __getitem__(self, chosen: Any) -> StoredMaps:
-        return StoredMaps(self._bank, self._tap, self._positions[chosen], self.views)
+    def __getitem__(self, selection: Any) -> StoredMaps:
+        return StoredMaps(self._bank, self._tap, self._positions[selection], self.views)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         return np.asarray(self._bank.rows(self._tap, self._positions), dtype)
@@ -221,8 +221,8 @@ def in_order(maps: Maps, size: int) -> list[np.ndarray]:
 def pooled(maps: Maps, *, view: int = 0) -> np.ndarray:
     """Returns the average over the places of each map: (n, c) float32."""
     rows = [batch + view * maps.shape[0] for batch in in_order(maps, 64)]
-    found = [block.mean((1, 2)) for block in blocks(maps, rows)]
-    return np.concatenate(found) if found else np.empty((0, maps.shape[-1]), np.float32)
+    averages = [block.mean((1, 2)) for block in blocks(maps, rows)]
+    return np.concatenate(averages) if averages else np.empty((0, maps.shape[-1]), np.float32)
 
 
 def channel_statistics(maps: Maps) -> tuple[np.ndarray, np.ndarray]:

@@ -87,8 +87,8 @@ class CamHead(SoftmaxHead):
         """
         maps = self._maps(X)
         layer = self.layers_[0]
-        found = [block @ layer.kernel + layer.bias for block in blocks(maps, in_order(maps, 64))]
-        return np.concatenate([np.empty((0, *maps.shape[1:3], len(self.classes_)), np.float32), *found])
+        logits = [block @ layer.kernel + layer.bias for block in blocks(maps, in_order(maps, 64))]
+        return np.concatenate([np.empty((0, *maps.shape[1:3], len(self.classes_)), np.float32), *logits])
 
     def _maps(self, X: Any) -> Any:
         self._check_fitted()

@@ -86,9 +86,9 @@ class DenseData:
             def scaled(X: np.ndarray) -> np.ndarray:
                 if not standardize:
                     return X
-                found = X - mean
-                found /= scale
-                return found
+                scaled_X = X - mean
+                scaled_X /= scale
+                return scaled_X
 
             train = tf.constant(scaled(np.concatenate([self.X, *self.views]) if self.views else self.X))
             val = None if self.validation is None else tf.constant(scaled(self.validation[0]))
@@ -110,7 +110,7 @@ class DenseNetwork(JointNetwork):
 
         self._blocks, self._program = dense_blocks, dense
         self.images, self.views, self.validated = len(data.y), 1 + len(data.views), data.validation is not None
-        self._kept = {**self._params, **self._moving}
+        self._best = {**self._params, **self._moving}
         self._steps = self._tf.constant(0.0)
         self._X, self._X_val = data.tensors(standardize=self._first.standardize)
         self._y = self._tf.constant(np.tile(data.y, self.views))
@@ -140,24 +140,24 @@ class DenseNetwork(JointNetwork):
         """Remembers the weights of some heads; see `Network`."""
         now = {**self._params, **self._moving}
         if which.all():
-            self._kept = now
+            self._best = now
         elif which.any():
             keep = self._program.keeping_program(self._sizes())
-            self._kept = keep(self._kept, now, self._tf.constant(which))
+            self._best = keep(self._best, now, self._tf.constant(which))
 
     def narrow(self, positions: Sequence[int]) -> None:
         """Drops all heads but those at the given positions; see `Network`."""
         super().narrow(positions)
-        self._kept = {
-            name: self._tf.gather(value, positions, axis=self._axis(name)) for name, value in self._kept.items()
+        self._best = {
+            name: self._tf.gather(value, positions, axis=self._axis(name)) for name, value in self._best.items()
         }
 
     def hand_over(self, position: int, head: TrainedHead, history: History) -> bool:
         """Gives a head its weights; see `Network`."""
-        kept = {
-            name: self._tf.gather(value, position, axis=self._axis(name)).numpy() for name, value in self._kept.items()
+        best = {
+            name: self._tf.gather(value, position, axis=self._axis(name)).numpy() for name, value in self._best.items()
         }
-        layers = _folded(kept, self._shape)
+        layers = _folded(best, self._shape)
         layers[0] = _fold(layers[0], *self._data.statistics(standardize=self._first.standardize))
         if not all(np.isfinite(part).all() for layer in layers for part in (layer.kernel, layer.bias)):
             return False
@@ -165,23 +165,23 @@ class DenseNetwork(JointNetwork):
         return True
 
     def _sizes(self, *more: Any) -> tuple[Any, ...]:
-        return (*map(tuple, more), *(tuple(value.shape) for value in self._kept.values()))
+        return (*map(tuple, more), *(tuple(value.shape) for value in self._best.values()))
 
     def _validation_tensors(self) -> tuple[Any, Any, Any]:
         """Returns labels, and all row numbers in blocks with their weights."""
         labels = np.zeros(1, np.int32) if self._data.validation is None else self._data.validation[1]
-        rows, weights = padded(np.arange(len(labels)), min(self._first.stem().judged_rows, len(labels)))
+        rows, weights = padded(np.arange(len(labels)), min(self._first.stem().evaluation_rows, len(labels)))
         return self._tf.constant(labels), self._tf.constant(rows), self._tf.constant(weights)
 
 
-def _folded(kept: dict[str, np.ndarray], shape: Any) -> list[Dense]:
+def _folded(best: dict[str, np.ndarray], shape: Any) -> list[Dense]:
     """Returns the layers of one head, batch normalisation folded into the dense layer before or after it."""
     layers = []
     for layer, name in enumerate(shape.kernels):
-        kernel = kept[name]
-        layers.append(Dense(kernel, kept.get(f"bias_dense{layer}", np.zeros(kernel.shape[1], np.float32))))
+        kernel = best[name]
+        layers.append(Dense(kernel, best.get(f"bias_dense{layer}", np.zeros(kernel.shape[1], np.float32))))
     for layer in range(len(layers) - 1 if shape.normalization else 0):
-        scale, shift = normalization_terms(kept, f"dense{layer}")
+        scale, shift = normalization_terms(best, f"dense{layer}")
         if shape.normalization == "before":
             kernel, bias = layers[layer].kernel, layers[layer].bias
             layers[layer] = Dense(kernel * scale, bias * scale + shift)

@@ -120,13 +120,13 @@ class _Reader:
         return self._take(self._length()).decode()
 
     def _object(self, depth: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         while self._data[self.at : self.at + 1] != b"}":
             key = self._text()
-            require(key not in found, "each name once")
-            found[key] = self.value(depth + 1)
+            require(key not in values, "each name once")
+            values[key] = self.value(depth + 1)
         self.at += 1
-        return found
+        return values
 
     def _array(self, depth: int) -> Any:
         letter = self._letter()

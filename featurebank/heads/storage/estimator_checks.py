@@ -27,20 +27,20 @@ def require(holds: Any, expected: str) -> None:
         raise ValueError(message)
 
 
-def check_object(found: Any) -> None:
+def check_object(estimator: Any) -> None:
     """Checks the attributes of an instance, and completes those that are not in files.
 
     Raises:
         ValueError: an attribute is out of its range, or does not fit the others.
         AttributeError, TypeError, KeyError: one is missing, or of another type.
     """
-    state = vars(found)
+    state = vars(estimator)
     require(state.get("memory") is None, "a pipeline without a cache")
     if isinstance(state.get("n_jobs"), int):
-        found.n_jobs = threads()  # how many another machine had, or a file asks for, is not followed
-    check = _CHECKS.get(type(found).__name__)
+        estimator.n_jobs = threads()  # how many another machine had, or a file asks for, is not followed
+    check = _CHECKS.get(type(estimator).__name__)
     if check is not None and _is_fitted(state):
-        check(found)
+        check(estimator)
 
 
 def built_tree(state: dict[str, Any]) -> Any:
@@ -104,99 +104,117 @@ def _check_head(head: Any) -> None:
         require(type(step).__name__ in {"StandardScaler", "PCA"}, "steps that scale or project")
 
 
-def _check_decision_tree(found: Any) -> None:
-    tree, classes = found.tree_, getattr(found, "classes_", None)
-    require(type(tree).__name__ == "Tree" and tree.n_features == found.n_features_in_, "a tree of as many features")
-    require(found.n_outputs_ == 1, "a tree of one output")
+def _check_decision_tree(estimator: Any) -> None:
+    tree, classes = estimator.tree_, getattr(estimator, "classes_", None)
+    require(type(tree).__name__ == "Tree" and tree.n_features == estimator.n_features_in_, "a tree of as many features")
+    require(estimator.n_outputs_ == 1, "a tree of one output")
     if classes is not None:
-        require(len(classes) == found.n_classes_ == tree.n_classes[0], "a tree of as many classes")
+        require(len(classes) == estimator.n_classes_ == tree.n_classes[0], "a tree of as many classes")
 
 
-def _check_forest(found: Any) -> None:
+def _check_forest(estimator: Any) -> None:
     kinds = {"DecisionTreeClassifier", "ExtraTreeClassifier"}
-    require(type(found.estimators_) is list and found.estimators_, "a list of trees")
-    for tree in found.estimators_:
-        require(type(tree).__name__ in kinds and tree.n_features_in_ == found.n_features_in_, "trees of its features")
-        require(tree.n_classes_ == found.n_classes_ == len(found.classes_), "trees of its classes")
-    require(found.n_outputs_ == 1, "a forest of one output")
+    require(type(estimator.estimators_) is list and estimator.estimators_, "a list of trees")
+    for tree in estimator.estimators_:
+        require(
+            type(tree).__name__ in kinds and tree.n_features_in_ == estimator.n_features_in_, "trees of its features"
+        )
+        require(tree.n_classes_ == estimator.n_classes_ == len(estimator.classes_), "trees of its classes")
+    require(estimator.n_outputs_ == 1, "a forest of one output")
 
 
-def _check_gradient_boosting(found: Any) -> None:
-    trees, first = found.estimators_, found.init_
-    outputs = 1 if len(found.classes_) == 2 else len(found.classes_)  # noqa: PLR2004
-    require(trees.ndim == 2 and trees.shape[1] == found.n_trees_per_iteration_ == outputs, "a tree a round and class")  # noqa: PLR2004
+def _check_gradient_boosting(estimator: Any) -> None:
+    trees, first = estimator.estimators_, estimator.init_
+    outputs = 1 if len(estimator.classes_) == 2 else len(estimator.classes_)  # noqa: PLR2004
+    is_table = trees.ndim == 2 and trees.shape[1] == estimator.n_trees_per_iteration_ == outputs  # noqa: PLR2004
+    require(is_table, "a tree a round and class")
     for tree in trees.ravel():
         require(type(tree).__name__ == "DecisionTreeRegressor", "trees of regression")
-        require(tree.n_features_in_ == found.n_features_in_ and tree.tree_.value.shape[2] == 1, "trees of its features")
-    require(type(found._loss).__name__ in _LOSSES, "a loss of classes")
+        require(
+            tree.n_features_in_ == estimator.n_features_in_ and tree.tree_.value.shape[2] == 1, "trees of its features"
+        )
+    require(type(estimator._loss).__name__ in _LOSSES, "a loss of classes")
     prior = type(first).__name__ == "DummyClassifier" and first.strategy == "prior"
     require(
-        first == "zero" or (prior and np.shape(first.class_prior_) == (len(found.classes_),)), "a start of its classes"
+        first == "zero" or (prior and np.shape(first.class_prior_) == (len(estimator.classes_),)),
+        "a start of its classes",
     )
 
 
-def _check_histogram_boosting(found: Any) -> None:
-    require(getattr(found, "_preprocessor", None) is None, "features without categories")
-    require(not np.any(found._bin_mapper.is_categorical_), "features without categories")
-    require(np.shape(found._bin_mapper.is_categorical_) == (found.n_features_in_,), "bins of its features")
-    require(not getattr(found, "_in_fit", False) and type(found._loss).__name__ in _LOSSES, "a fitted loss of classes")
-    for row in found._predictors:
+def _check_histogram_boosting(estimator: Any) -> None:
+    require(getattr(estimator, "_preprocessor", None) is None, "features without categories")
+    require(not np.any(estimator._bin_mapper.is_categorical_), "features without categories")
+    require(np.shape(estimator._bin_mapper.is_categorical_) == (estimator.n_features_in_,), "bins of its features")
+    require(
+        not getattr(estimator, "_in_fit", False) and type(estimator._loss).__name__ in _LOSSES,
+        "a fitted loss of classes",
+    )
+    for row in estimator._predictors:
         for predictor in row:
             require(type(predictor).__name__ == "TreePredictor", "trees")
             nodes = predictor.nodes
             leaf = nodes["is_leaf"] != 0
             require(nodes.ndim == 1 and len(nodes) > 0 and not nodes["is_categorical"].any(), "splits at numbers")
             check_branches(nodes["left"], nodes["right"], leaf)
-            _check_splits(nodes["feature_idx"][~leaf], nodes["num_threshold"][~leaf], found.n_features_in_)
+            _check_splits(nodes["feature_idx"][~leaf], nodes["num_threshold"][~leaf], estimator.n_features_in_)
 
 
-def _check_support_vectors(found: Any) -> None:
-    classes, vectors, counts = len(found.classes_), found.support_vectors_, found._n_support
+def _check_support_vectors(estimator: Any) -> None:
+    classes, vectors, counts = len(estimator.classes_), estimator.support_vectors_, estimator._n_support
     pairs = classes * (classes - 1) // 2
-    require(classes > 1 and found.kernel in _KERNELS and found._sparse is False, "a kernel by its name")
+    require(classes > 1 and estimator.kernel in _KERNELS and estimator._sparse is False, "a kernel by its name")
     require(counts.shape == (classes,) and counts.dtype == np.int32 and (counts >= 0).all(), "a count for each class")
-    require(vectors.shape == (counts.sum(), found.n_features_in_), "as many support vectors as are counted")
-    require(found.support_.shape == (len(vectors),), "an index for each support vector")
-    require(found._dual_coef_.shape == (classes - 1, len(vectors)), "coefficients for each support vector")
-    require(found._intercept_.shape == found.intercept_.shape == (pairs,), "an intercept for each pair of classes")
-    require(found.shape_fit_[1] == found.n_features_in_, "vectors of its features")
+    require(vectors.shape == (counts.sum(), estimator.n_features_in_), "as many support vectors as are counted")
+    require(estimator.support_.shape == (len(vectors),), "an index for each support vector")
+    require(estimator._dual_coef_.shape == (classes - 1, len(vectors)), "coefficients for each support vector")
+    require(
+        estimator._intercept_.shape == estimator.intercept_.shape == (pairs,), "an intercept for each pair of classes"
+    )
+    require(estimator.shape_fit_[1] == estimator.n_features_in_, "vectors of its features")
     for name in ("_probA", "_probB"):
-        require(getattr(found, name).shape in {(0,), (pairs,)}, "a slope for each pair of classes")
+        require(getattr(estimator, name).shape in {(0,), (pairs,)}, "a slope for each pair of classes")
 
 
-def _check_neighbours(found: Any) -> None:
-    points, labels = found._fit_X, getattr(found, "_y", None)
+def _check_neighbours(estimator: Any) -> None:
+    points, labels = estimator._fit_X, getattr(estimator, "_y", None)
     require(isinstance(points, np.ndarray) and points.dtype.kind == "f", "points as numbers")
-    require(points.ndim == 2 and points.shape[1] == found.n_features_in_, "points of its features")  # noqa: PLR2004
-    require(found.n_samples_fit_ == len(points) > 0, "as many points as it says")
-    if type(found).__name__ != "RadiusNeighborsClassifier":
-        whole(found.n_neighbors, 1, len(points))
+    require(points.ndim == 2 and points.shape[1] == estimator.n_features_in_, "points of its features")  # noqa: PLR2004
+    require(estimator.n_samples_fit_ == len(points) > 0, "as many points as it says")
+    if type(estimator).__name__ != "RadiusNeighborsClassifier":
+        whole(estimator.n_neighbors, 1, len(points))
     if labels is not None:
         require(labels.shape == (len(points),) and labels.dtype.kind == "i", "a label for each point")
-        require(found.outputs_2d_ is False and ((labels >= 0) & (labels < len(found.classes_))).all(), "known labels")
-        require(np.ndim(found.classes_) == 1, "classes in a row")
+        require(
+            estimator.outputs_2d_ is False and ((labels >= 0) & (labels < len(estimator.classes_))).all(),
+            "known labels",
+        )
+        require(np.ndim(estimator.classes_) == 1, "classes in a row")
     for name in ("metric", "effective_metric_"):
-        require(isinstance(getattr(found, name), str), "a metric by its name")
+        require(isinstance(getattr(estimator, name), str), "a metric by its name")
     for name in ("metric_params", "effective_metric_params_"):
-        given = getattr(found, name) or {}
-        require(all(isinstance(value, numbers.Real) for value in given.values()), "a metric with numbers as parameters")
-    found._tree = _search_tree(found, np.ascontiguousarray(points))
+        params = getattr(estimator, name) or {}
+        require(
+            all(isinstance(value, numbers.Real) for value in params.values()), "a metric with numbers as parameters"
+        )
+    estimator._tree = _search_tree(estimator, np.ascontiguousarray(points))
 
 
-def _search_tree(found: Any, points: np.ndarray) -> Any:
+def _search_tree(estimator: Any, points: np.ndarray) -> Any:
     """Returns the tree that finds neighbours, built from the points as `fit` does; None where there is none."""
     from sklearn.neighbors import BallTree, KDTree
 
-    if found._fit_method == "brute":
+    if estimator._fit_method == "brute":
         return None
     kinds = {"kd_tree": KDTree, "ball_tree": BallTree}
-    require(found._fit_method in kinds, "a known way to find neighbours")
-    leaf_size = whole(found.leaf_size, 1, _MOST_FEATURES)
-    return kinds[found._fit_method](points, leaf_size, metric=found.effective_metric_, **found.effective_metric_params_)
+    require(estimator._fit_method in kinds, "a known way to find neighbours")
+    leaf_size = whole(estimator.leaf_size, 1, _MOST_FEATURES)
+    return kinds[estimator._fit_method](
+        points, leaf_size, metric=estimator.effective_metric_, **estimator.effective_metric_params_
+    )
 
 
-def _check_isotonic(found: Any) -> None:
-    found._build_f(found.X_thresholds_, found.y_thresholds_)
+def _check_isotonic(estimator: Any) -> None:
+    estimator._build_f(estimator.X_thresholds_, estimator.y_thresholds_)
 
 
 _CHECKS = {

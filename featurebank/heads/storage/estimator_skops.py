@@ -72,11 +72,11 @@ class _SkopsReader:
         return _LOADERS[loader](self, node, depth + 1)
 
     def plain(self, node: Mapping[str, Any], _: int) -> Any:
-        found = json.loads(node["content"])
-        if type(found) not in {type(None), bool, int, float, str}:
+        value = json.loads(node["content"])
+        if type(value) not in {type(None), bool, int, float, str}:
             message = "a plain value is none"
             raise ValueError(message)
-        return found
+        return value
 
     def sequence(self, node: Mapping[str, Any], depth: int) -> Any:
         items = [self.value(item, depth) for item in node["content"]]

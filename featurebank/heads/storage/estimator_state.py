@@ -37,24 +37,24 @@ class StateWriter:
         self.arrays: dict[str, np.ndarray] = {}
         self._known: dict[int, tuple[Any, list[int]]] = {}
 
-    def value(self, found: Any, depth: int = 0) -> Any:
+    def value(self, obj: Any, depth: int = 0) -> Any:
         """Returns a plain value, or a list of one number: the place of the node.
 
         Raises:
             HeadError: the object, or one that it holds, is not of `CLASSES`.
         """
-        if type(found) in _PLAIN:
-            return found
-        kind = type(found)
+        if type(obj) in _PLAIN:
+            return obj
+        kind = type(obj)
         if is_training_only(kind.__module__, kind.__name__):
             return None
-        if id(found) not in self._known:
+        if id(obj) not in self._known:
             if depth > _MOST_DEPTH:
                 message = f"an object of the type {kind.__name__} is nested too deeply to be saved"
                 raise HeadError(message)
-            node = self._node(found, depth + 1)
-            self._known[id(found)] = (found, self.add(node))  # the object: as long as it lives, no other has its id
-        return self._known[id(found)][1]
+            node = self._node(obj, depth + 1)
+            self._known[id(obj)] = (obj, self.add(node))  # the object: as long as it lives, no other has its id
+        return self._known[id(obj)][1]
 
     def add(self, node: Node) -> list[int]:
         """Adds a node, and returns what refers to it."""
@@ -67,41 +67,41 @@ class StateWriter:
         self.arrays[name] = array
         return {"kind": "array", "name": name}
 
-    def _node(self, found: Any, depth: int) -> Node:
-        if isinstance(found, np.ndarray) and type(found) is np.ndarray:
-            if found.dtype.hasobject and found.dtype.names is None:
-                items = [self.value(item, depth) for item in found.ravel()]
-                return {"kind": "objects", "shape": list(found.shape), "items": items}
-            return self.array(found)
-        if isinstance(found, np.generic):
-            return {"kind": "number", "dtype": found.dtype.str, "value": found.item()}
-        if type(found) in {list, tuple}:
-            return {"kind": type(found).__name__, "items": [self.value(item, depth) for item in found]}
-        if type(found) is dict:
-            return self._mapping(found, depth)
-        return self._object(found, depth)
+    def _node(self, obj: Any, depth: int) -> Node:
+        if isinstance(obj, np.ndarray) and type(obj) is np.ndarray:
+            if obj.dtype.hasobject and obj.dtype.names is None:
+                items = [self.value(item, depth) for item in obj.ravel()]
+                return {"kind": "objects", "shape": list(obj.shape), "items": items}
+            return self.array(obj)
+        if isinstance(obj, np.generic):
+            return {"kind": "number", "dtype": obj.dtype.str, "value": obj.item()}
+        if type(obj) in {list, tuple}:
+            return {"kind": type(obj).__name__, "items": [self.value(item, depth) for item in obj]}
+        if type(obj) is dict:
+            return self._mapping(obj, depth)
+        return self._object(obj, depth)
 
-    def _mapping(self, found: Mapping[Any, Any], depth: int) -> Node:
-        keys, items = ([self.value(part, depth) for part in parts] for parts in (found.keys(), found.values()))
+    def _mapping(self, obj: Mapping[Any, Any], depth: int) -> Node:
+        keys, items = ([self.value(part, depth) for part in parts] for parts in (obj.keys(), obj.values()))
         return {"kind": "dict", "keys": keys, "items": items}
 
-    def _object(self, found: Any, depth: int) -> Node:
-        kind = type(found)
+    def _object(self, instance: Any, depth: int) -> Node:
+        kind = type(instance)
         name = known_class(kind.__module__, kind.__name__)
         if name is None or class_of(name) is not kind:
             raise foreign([f"{kind.__module__}.{kind.__name__}"], f"a head of {kind.__name__}")
-        state = {key: self.value(part, depth) for key, part in attributes(found).items()}
+        state = {key: self.value(part, depth) for key, part in attributes(instance).items()}
         return {"kind": "object", "class": name, "state": state}
 
 
-def attributes(found: Any) -> dict[str, Any]:
+def attributes(obj: Any) -> dict[str, Any]:
     """Returns what an object of `CLASSES` is restored from by `restore`."""
-    if type(found).__name__ == "Tree":
-        (features, classes, outputs), state = found.__reduce__()[1], found.__getstate__()
+    if type(obj).__name__ == "Tree":
+        (features, classes, outputs), state = obj.__reduce__()[1], obj.__getstate__()
         return {**state, "n_features": features, "n_classes": classes, "n_outputs": outputs}
-    if isinstance(found, dict):  # a Bunch
-        return dict(found)
-    state = found.__getstate__() if hasattr(found, "__getstate__") else vars(found)
+    if isinstance(obj, dict):  # a Bunch
+        return dict(obj)
+    state = obj.__getstate__() if hasattr(obj, "__getstate__") else vars(obj)
     return {key: value for key, value in (state or {}).items() if key != VERSION_ATTRIBUTE}
 
 
@@ -133,9 +133,9 @@ def restore(nodes: Sequence[Any], arrays: Mapping[str, np.ndarray], source: str)
 
 def foreign(names: Sequence[str], source: str) -> HeadError:
     """Returns the error of classes that are not restored from files."""
-    found = ", ".join(sorted(set(names))[:3]) + (" …" if len(set(names)) > 3 else "")  # noqa: PLR2004
+    listed = ", ".join(sorted(set(names))[:3]) + (" …" if len(set(names)) > 3 else "")  # noqa: PLR2004
     return HeadError(
-        f"{source} holds {found}, which featurebank does not restore from a file, because a file must not say which "
+        f"{source} holds {listed}, which featurebank does not restore from a file, because a file must not say which "
         "code is run: only heads of featurebank, scikit-learn and XGBoost are kept; train it again where you need it"
     )
 
@@ -222,10 +222,10 @@ def _object(owner: Any, state: dict[str, Any]) -> Any:
         return built_tree(state)
     if issubclass(owner, dict):
         return owner(**state)
-    found = owner.__new__(owner)
-    found.__dict__.update(state)
-    check_object(found)
-    return found
+    instance = owner.__new__(owner)
+    instance.__dict__.update(state)
+    check_object(instance)
+    return instance
 
 
 def _plain_dtype(text: str) -> np.dtype[Any]:

@@ -65,8 +65,8 @@ def epoch_program(
             return i + 1, params, slots, moving, steps, total + losses * tf.reduce_sum(weights[i]), right + hits
 
         start = (0, params, slots, moving, steps, tf.zeros_like(active), tf.zeros_like(active))
-        found = tf.while_loop(lambda i, *_: i < tf.shape(rows)[0], body, start)
-        return (*found[1:5], found[5] / tf.reduce_sum(weights), found[6] / tf.reduce_sum(weights))
+        result = tf.while_loop(lambda i, *_: i < tf.shape(rows)[0], body, start)
+        return (*result[1:5], result[5] / tf.reduce_sum(weights), result[6] / tf.reduce_sum(weights))
 
     return traced_once(epoch)
 
@@ -103,8 +103,8 @@ def keeping_program(sizes: Sizes) -> Callable[[Tensors, Tensors, Any], Tensors]:
     """Returns the program that replaces the kept tensors of some heads, given by a mask (K,), by new ones."""
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
-    def keep(kept: Tensors, new: Tensors, better: Any) -> Tensors:
-        return {name: tf.where(per_head(better, name, value), value, kept[name]) for name, value in new.items()}
+    def keep(best: Tensors, new: Tensors, better: Any) -> Tensors:
+        return {name: tf.where(per_head(better, name, value), value, best[name]) for name, value in new.items()}
 
     return traced_once(keep)
 

@@ -114,8 +114,8 @@ def epoch_program(
         blocks = first.cut(params["kernel0"], slots["kernel0"])
         outputs = first.outputs(tf.gather(X, rows[0]), [kernel for kernel, _ in blocks])
         start = (0, outputs, blocks, others, its_slots, moving, steps, tf.zeros_like(active), tf.zeros_like(active))
-        found = tf.while_loop(lambda i, *_: i < batches, body, start)
-        _, _, blocks, others, its_slots, moving, steps, total, right = found
+        result = tf.while_loop(lambda i, *_: i < batches, body, start)
+        _, _, blocks, others, its_slots, moving, steps, total, right = result
         kernel, kernel_slots = first.whole(blocks, heads)
         return (
             {"kernel0": kernel, **others}, {"kernel0": kernel_slots, **its_slots}, moving, steps,

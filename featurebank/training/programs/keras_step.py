@@ -134,12 +134,12 @@ class KerasStep:
 
     def _regularization(self, trained: TrainedVariable) -> Regularization:
         options = self._options
-        found = Regularization(options.decayed(), start=trained.start, l2_sp=self._l2_sp)
+        terms = Regularization(options.decayed(), start=trained.start, l2_sp=self._l2_sp)
         if not trained.kernel:
-            return found
+            return terms
         if options.l1 or options.l2:
-            found = found._replace(l1=options.l1, l2=options.l2)
-        return found._replace(max_norm=options.max_norm, axes=range(trained.variable.shape.rank - 1))
+            terms = terms._replace(l1=options.l1, l2=options.l2)
+        return terms._replace(max_norm=options.max_norm, axes=range(trained.variable.shape.rank - 1))
 
 
 def evaluation(model: Any, smoothing: float) -> Callable[[np.ndarray, np.ndarray], tuple[float, float]]:

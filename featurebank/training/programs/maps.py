@@ -116,7 +116,7 @@ def _change(shape: Shape, sizes: Sizes) -> Callable[..., None]:
         options: Tensors, active: Any, steps: Any,
     ) -> None:  # fmt: skip
         new, new_slots = updated(
-            shape, _read(params), {name: tuple(map(tf.convert_to_tensor, found)) for name, found in slots.items()},
+            shape, _read(params), {name: tuple(map(tf.convert_to_tensor, slot)) for name, slot in slots.items()},
             gradients, rates * active, options, active, steps + 1,
         )  # fmt: skip
         new = shape.stem.limited(new)

@@ -255,18 +255,3 @@ def _without_rows_of(
             if may_share(other.recipe, recipe, view) and other.dtypes.get(tap, "") == dtypes[tap]:
                 left[tap, view] = digests[~contained(digests, other.rows.get((tap, view), NO_DIGESTS))]
     return left
-
-
-def schedule(jobs: Sequence[ExtractionJob]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lists the jobs of each image, so that an image is decoded once for all of them.
-
-    Returns:
-        The distinct digests of the images (m,) "S32", sorted; the numbers of their jobs, image after image (n,); and
-        offsets (m + 1,): the jobs of image i are `numbers[offsets[i]:offsets[i + 1]]`, as in a CSR matrix.
-    """
-    digests = np.concatenate([np.empty(0, "S32"), *(job.digests for job in jobs)])
-    numbers = np.repeat(np.arange(len(jobs)), [len(job.digests) for job in jobs])
-    distinct, which = np.unique(digests, return_inverse=True)
-    order = np.argsort(which, kind="stable")
-    offsets = np.searchsorted(which[order], np.arange(len(distinct) + 1))
-    return distinct, numbers[order], offsets

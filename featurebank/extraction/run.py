@@ -9,37 +9,27 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
-from featurebank.augment import augment
 from featurebank.bank.background import BackgroundWriter
-from featurebank.bank.index import contained
+from featurebank.bank.index import Finder
 from featurebank.bank.items import Items
 from featurebank.dataset import Dataset
 from featurebank.dataset.decoding.decode import in_flight
-from featurebank.dataset.decoding.levels import Levels
 from featurebank.engine.feed import Bad, Batch, Prepared, feed
-from featurebank.errors import BadImageError, DatasetError
+from featurebank.errors import DatasetError
 from featurebank.extraction.bad_images import BadImages
 from featurebank.extraction.options import ExtractOptions
-from featurebank.extraction.plan import ExtractionJob, schedule
+from featurebank.extraction.reading import Inputs, Lane, Reading, decode_any
 from featurebank.extraction.state import state_of
 from featurebank.extraction.target import Running, Target
 from featurebank.system.meter import Meter
 from featurebank.system.progress import Advance, Reporter
 from featurebank.system.runtime import threads
 from featurebank.words import counted
-
-
-class Lane(NamedTuple):
-    """What a batch is computed for: the number of a bank, and the taps to compute. An engine serves one lane."""
-
-    bank: int
-    taps: tuple[str, ...]
 
 
 @dataclass
@@ -53,6 +43,10 @@ class ExtractionPass:
     meter: Meter
     bad: dict[bytes, str] = field(default_factory=dict)
     """Why an image cannot be decoded, by the digest of its content."""
+    _count: BadImages = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._count = BadImages(len(self.dataset), self.dataset.spec, self.options.max_bad)
 
     def run(self) -> None:
         """Computes all missing rows.
@@ -61,18 +55,12 @@ class ExtractionPass:
             ConfigError: a requested tap is already stored with another dtype.
             DatasetError: an image cannot be used and `on_bad_image` is "fail", or too many images cannot be used.
         """
-        self._check_readable()
-        unreadable = self.dataset.unreadable
-        self._place = np.zeros(len(self.dataset), np.int64)  # the position of each image in the order of reading
-        self._bad_images = BadImages(len(self.dataset), self.dataset.spec, self.options.max_bad)
-        if unreadable:
-            self._bad_images.add_unreadable(len(unreadable), unreadable[0].id, unreadable[0].reason)
-        contents, first = np.unique(self.dataset.digests, return_index=True)
-        self._contents, self._first = contents, first  # the distinct digests, and the first image of each
+        self._count_unreadable()
         self._retry_bad_images()
-        readable = contents[(contents != b"") & ~np.isin(contents, self._bad_contents())]  # b"": an unreadable file
-        if jobs := [job for target in self.targets for job in target.begin(readable)]:
-            self._compute(jobs)
+        contents = self.dataset.distinct()
+        good = contents[~np.isin(contents, self._bad_contents())]
+        if jobs := [job for target in self.targets for job in target.begin(good)]:
+            self._compute(Reading.plan(self.dataset.digests, jobs))
 
     def busy(self, seconds: float) -> dict[str, float]:
         """Returns the fraction of a period (s) in which each part worked; for decoding, the mean over the threads."""
@@ -114,11 +102,17 @@ class ExtractionPass:
             entries.append({"id": self.dataset.ids[index], "reason": self.bad[content], "digest": content.decode()})
         return sorted(entries, key=lambda entry: entry["id"])
 
-    def _check_readable(self) -> None:
-        """Raises DatasetError if a file cannot be read and `on_bad_image` is "fail"."""
-        if self.options.on_bad_image == "fail" and self.dataset.unreadable:
-            first = self.dataset.unreadable[0]
-            raise _bad_image(first.id, first.reason)
+    def _count_unreadable(self) -> None:
+        """Counts the files that could not be read before the extraction.
+
+        Raises:
+            DatasetError: there is one and `on_bad_image` is "fail", or there are too many.
+        """
+        if unreadable := self.dataset.unreadable:
+            first = unreadable[0]
+            if self.options.on_bad_image == "fail":
+                raise _bad_image(first.id, first.reason)
+            self._count.add_unreadable(len(unreadable), first.id, first.reason)
 
     def _retry_bad_images(self) -> None:
         """Tries to decode the images that the last extraction could not decode.
@@ -126,38 +120,40 @@ class ExtractionPass:
         This comes before the plan: the images that still fail need no rows, and if only these lack rows, no engine is
         loaded.
         """
-        known = np.concatenate([state_of(target.writer.contents).bad for target in self.targets])
-        again = self._first[np.isin(self._contents, known)].tolist()
+        known = np.unique(np.concatenate([state_of(target.writer.contents).bad for target in self.targets]))
+        again = Finder(self.dataset.digests).find(known)
 
         def decode(index: int) -> Prepared[Lane]:
             with in_flight():
                 for levels in dict.fromkeys(target.backbone.levels for target in self.targets):
-                    self._image(index, levels)
+                    decode_any(self.dataset, index, levels)
             return ()
 
-        for item in feed(decode, again, self.options.batch_size):
-            self._record(item)
+        for item in feed(decode, again[again >= 0].tolist(), self.options.batch_size):
+            assert isinstance(item, Bad), "a good image has no inputs here, so there are no batches"
+            self._add_bad(item, place=0)
 
-    def _record(self, item: Bad | Batch[Lane]) -> None:
-        """Records that the images of a batch are good, or that an image is bad.
+    def _add_bad(self, image: Bad, *, place: int) -> None:
+        """Records that an image is bad.
+
+        Args:
+            image: the image.
+            place: its position in the order of reading.
 
         Raises:
-            DatasetError: the image is bad and `on_bad_image` is "fail", or too many images are bad.
+            DatasetError: `on_bad_image` is "fail", or too many images are bad.
         """
-        if not isinstance(item, Bad):
-            self._bad_images.good(int(self._place[item.indices].max()))
-            return
+        name = self.dataset.ids[image.index]
         if self.options.on_bad_image == "fail":
-            raise _bad_image(self.dataset.ids[item.index], item.reason)
-        self._bad_images.add(
-            self.dataset.ids[item.index], item.reason, place=int(self._place[item.index]), lost=item.lost
-        )
-        self.bad[bytes(self.dataset.digests[item.index])] = item.reason
+            raise _bad_image(name, image.reason)
+        self._count.add(name, image.reason, place=place, lost=image.lost)
+        self.bad[bytes(self.dataset.digests[image.index])] = image.reason
 
     def _bad_contents(self) -> np.ndarray:
         return np.array(list(self.bad), dtype="S32")
 
-    def _compute(self, jobs: Sequence[ExtractionJob]) -> None:
+    def _compute(self, reading: Reading) -> None:
+        jobs = reading.jobs
         rows = sum(len(job.digests) for job in jobs)
         unit = "images" if len({(job.bank, job.view) for job in jobs}) == 1 else "rows"
         with contextlib.ExitStack() as stack:
@@ -165,12 +161,19 @@ class ExtractionPass:
             for target in self.targets:
                 stack.callback(target.close)
             advance = stack.enter_context(self.reporter.track("extract", rows, unit))
-            batches = stack.enter_context(contextlib.closing(self._batches(jobs)))
-            self._forward(batches, writers, advance)
+            inputs = Inputs(self.dataset, [t.backbone for t in self.targets], self.options.augmentation)
+
+            def prepare(index: int) -> Prepared[Lane]:
+                with self.meter.working("decode"), in_flight():
+                    return inputs.prepare(index, reading.jobs_of(index))
+
+            batches = feed(prepare, reading.indices.tolist(), self.options.batch_size)
+            self._forward(stack.enter_context(contextlib.closing(batches)), reading, writers, advance)
 
     def _forward(
-        self, batches: Iterator[Batch[Lane] | Bad], writers: Sequence[BackgroundWriter], advance: Advance
-    ) -> None:
+        self, batches: Iterator[Batch[Lane] | Bad], reading: Reading, writers: Sequence[BackgroundWriter],
+        advance: Advance,
+    ) -> None:  # fmt: skip
         """Sends batches to the engines and their features to the writers, in order.
 
         Each engine has `depth` batches under way: the next ones are submitted before the features of the first arrive.
@@ -182,9 +185,10 @@ class ExtractionPass:
             advance(target.store(first, self.dataset, writers[target.number]))
 
         for batch in batches:
-            self._record(batch)
             if isinstance(batch, Bad):
+                self._add_bad(batch, place=int(reading.place[batch.index]))
                 continue
+            self._count.good(int(reading.place[batch.indices].max()))
             target = self.targets[batch.lane.bank]
             depth = target.depth(batch.lane.taps)
             while len(running) >= depth:
@@ -195,57 +199,9 @@ class ExtractionPass:
             running.append((target, sent))
         while running:
             store_first()
-        self._bad_images.end()
+        self._count.end()
         for target in self.targets:
             target.report_precision()  # with few images, it was not reported during the pass
-
-    def _batches(self, jobs: Sequence[ExtractionJob]) -> Generator[Batch[Lane] | Bad, None, None]:
-        """Yields the inputs of the networks in batches; each image is decoded once for all its jobs."""
-        distinct, numbers, offsets = schedule(jobs)
-        indices = self._first[contained(self._contents, distinct)]
-        place = self._place
-        place[indices] = np.arange(len(indices))
-
-        def prepare(index: int) -> Prepared[Lane]:
-            of_image = numbers[offsets[place[index]] : offsets[place[index] + 1]].tolist()
-            with self.meter.working("decode"), in_flight():
-                return self._inputs(index, [jobs[number] for number in of_image])
-
-        return feed(prepare, map(int, indices), self.options.batch_size)
-
-    def _inputs(self, index: int, jobs: Sequence[ExtractionJob]) -> Prepared[Lane]:
-        """Decodes an image and returns the input of each of its jobs."""
-        decoded: dict[Levels | None, np.ndarray] = {}
-        resized: dict[tuple[int, str, Levels | None], np.ndarray] = {}
-        inputs = []
-        for job in jobs:
-            backbone = self.targets[job.bank].backbone
-            key = backbone.image_size, backbone.resize_rule, backbone.levels
-            if key not in resized:
-                if backbone.levels not in decoded:
-                    decoded[backbone.levels] = self._image(index, backbone.levels)
-                resized[key] = backbone.resize(decoded[backbone.levels])
-            inputs.append((Lane(job.bank, job.taps), job.view, self._view(resized[key], index, job.view)))
-        return inputs
-
-    def _image(self, index: int, levels: Levels | None) -> np.ndarray:
-        """Decodes an image; if its file was deleted or changed meanwhile, decodes a duplicate."""
-        try:
-            return self.dataset.image(index, levels)
-        except BadImageError:
-            for other in np.flatnonzero(self.dataset.digests == self.dataset.digests[index]).tolist():
-                if other != index:
-                    with contextlib.suppress(BadImageError):
-                        return self.dataset.image(other, levels)
-            raise
-
-    def _view(self, image: np.ndarray, index: int, view: int) -> np.ndarray:
-        """Returns the augmented image; view 0 is the image itself."""
-        if view == 0:
-            return image
-        assert self.options.augmentation, "the recipe of a bank with views, and so its options, have an augmentation"
-        digests = self.dataset.digests[index : index + 1]
-        return np.squeeze(augment(image[np.newaxis], self.options.augmentation, digests, view), axis=0)
 
 
 def _bad_image(name: str, reason: str) -> DatasetError:

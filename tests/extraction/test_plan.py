@@ -22,7 +22,7 @@ from featurebank.dataset import Dataset
 from featurebank.errors import BankNotFoundError, ConfigError
 from featurebank.extraction import Extraction, ExtractOptions, run_extraction, run_extractions
 from featurebank.extraction.cut_budget import row_bytes
-from featurebank.extraction.plan import BankPlan, ExtractionJob, Planner, group_by_taps, schedule
+from featurebank.extraction.plan import BankPlan, Planner, group_by_taps
 
 DIGESTS = st.sets(st.integers(0, 12)).map(
     lambda numbers: np.array([f"{n:032x}".encode() for n in sorted(numbers)], "S32")
@@ -38,19 +38,6 @@ def test_group_by_taps(lacking: dict[str, np.ndarray]) -> None:
     rows = [key for keys in groups.values() for key in keys.tolist()]
     assert len(rows) == len(set(rows)), "each image is in one group"
     assert all(sorted(keys.tolist()) == keys.tolist() for keys in groups.values())
-
-
-@given(st.lists(DIGESTS, max_size=5))
-def test_schedule(wanted: list[np.ndarray]) -> None:
-    jobs = [ExtractionJob(0, ("pooled",), view, digests) for view, digests in enumerate(wanted)]
-    distinct, numbers, bounds = schedule(jobs)
-    assert distinct.tolist() == sorted(set(distinct.tolist())), "each image is decoded once"
-    found = [
-        (digest, number)
-        for digest, start, stop in zip(distinct.tolist(), bounds[:-1], bounds[1:], strict=True)
-        for number in numbers[start:stop].tolist()
-    ]
-    assert sorted(found) == sorted((d, n) for n, digests in enumerate(wanted) for d in digests.tolist())
 
 
 # ---- the law

@@ -483,6 +483,96 @@ def test_nobody_but_the_catalog_tells_kinds_of_heads_apart_by_name() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+NOT_NOUNS = frozenset(
+    [
+        "told",
+        "tell",
+        "tells",
+        "telling",
+        "judge",
+        "judged",
+        "judges",
+        "kept",
+        "given",
+        "wanted",
+        "found",
+        "chosen",
+        "drawn",
+        "taken",
+        "made",
+        "loose",
+        "standing",
+        "asked",
+        "adopted",
+        "said",
+        "begun",
+        "spoken",
+        "gone",
+        "take",
+        "takes",
+        "canary",
+        "canaries",
+        "originals",
+    ]
+)
+"""Verbs and participles that name no thing: a name says what a value is, or what a function does."""
+
+NAMED_BY_OTHERS = {
+    "BankNotFoundError": "public",
+    "NoteTakenError": "a holder has taken the note",
+    "canaries": "the option --canaries",
+    "chosen": "a public attribute of PipelineResult",
+    "drawn": "the reporter that draws",
+    "found": "a key in the JSON of doctor",
+    "made_for": "a public attribute of BackboneSpec",
+    "take_step": "optimizers take steps",
+    "taken": "a key in the history of a run",
+    "takes_kind": "a question",
+}
+"""Names with such a word that are public, or are the usual ones, and why."""
+
+
+def stored_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yields line and name of everything that a module defines: classes, functions, parameters, variables, attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.lineno, node.name
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+
+
+def test_names_say_what_they_are() -> None:
+    wrong = [
+        complaint(path, line, f"'{name}' says what was done, not what it is")
+        for path in files()
+        for line, name in stored_names(parsed(path))
+        if NOT_NOUNS & {word.lower() for word in re.findall("[A-Z]?[a-z]+", name)} and name not in NAMED_BY_OTHERS
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+DIALECT = re.compile(
+    r"\b(is|are|was|were) (told|judged)\b|\b(who|that|which) tells\b|\blet(s|ting)? go of\b|\btells? whether\b|"
+    r"\bwhat (it|they|he) (says?|keeps?|tells?)\b"
+)
+"""Turns of phrase that a reader has to read twice."""
+
+
+def test_texts_have_no_dialect() -> None:
+    """Docstrings, comments and messages of the package are plain English."""
+    wrong = [
+        complaint(path, number, f"'{match[0]}'")
+        for path in files()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if (match := DIALECT.search(line))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def resolves(name: str) -> bool:
     """Returns whether a dotted name is a module, or a word in the source of the module that it begins with."""
     parts = name.split(".")[1:]

@@ -97,7 +97,7 @@ def select(
 ) -> RunRecord:  # fmt: skip
     """Returns the run to go on with, by validation alone; the test split plays no part in it.
 
-    It is the best run of the first specification of the leaderboard. Where that was judged on folds, it is the run of
+    It is the best run of the first specification of the leaderboard. If that was evaluated on folds, it is the run of
     the same specification on the bank's own split, if there is one: it was trained on all of the training images.
 
     Args:
@@ -119,7 +119,7 @@ def leaderboard(bank: Bank, *, folds: int | None = None, metric: Metric = ACCURA
 
     Args:
         bank: the bank.
-        folds: the protocol whose runs are wanted; default: that of the latest grid, 1 is the bank's own split.
+        folds: the protocol of the runs; default: that of the latest grid, 1 is the bank's own split.
         metric: what they are ranked by.
     """
     return ranked_runs(bank, folds=folds, metric=metric)

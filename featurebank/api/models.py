@@ -61,9 +61,9 @@ def finetune(
         MissingDependencyError: `tensorboard` is set, but TensorBoard is not installed.
         DiskFullError: no space is left; an older checkpoint is not changed.
     """
-    chosen = read_options(options)
+    settings = read_options(options)
     with showing(progress, reporter) as shown:
-        return run_finetune(run, chosen, bank=bank, backbone=backbone, tensorboard=tensorboard, reporter=shown)
+        return run_finetune(run, settings, bank=bank, backbone=backbone, tensorboard=tensorboard, reporter=shown)
 
 
 def graft(

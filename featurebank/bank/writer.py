@@ -66,7 +66,7 @@ class BankWriter:
         dataset: name, spec, classes, fractions and seed.
         source: the user's own specification of the weights; see `Manifest`.
         wait: whether to wait for another process that is writing the bank, instead of raising.
-        tell: callback that receives a line about the lock: which process is waited for, or whose lock was taken over.
+        say: callback that receives a line about the lock: which process is waited for, or whose lock was taken over.
         freeing: the writer frees space, so it has to work on a full disk; see `WriterLock`.
 
     Raises:

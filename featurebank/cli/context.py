@@ -77,7 +77,7 @@ def reset() -> None:
     set_native_logs(shown=False)
 
 
-def _take(context: click.Context, option: click.Parameter, value: Any) -> None:
+def _store(context: click.Context, option: click.Parameter, value: Any) -> None:
     settings = context.ensure_object(Settings)
     if value is not None and value is not False and option.name:
         settings.set(option.name, value)
@@ -85,7 +85,7 @@ def _take(context: click.Context, option: click.Parameter, value: Any) -> None:
 
 def global_options(*, hidden: bool) -> list[click.Option]:
     """Returns the global options; if `hidden`, the help omits them."""
-    more: dict[str, Any] = {"expose_value": False, "callback": _take, "hidden": hidden}
+    more: dict[str, Any] = {"expose_value": False, "callback": _store, "hidden": hidden}
     return [
         click.Option(
             ["--cache"], type=click.Path(path_type=Path, file_okay=False), metavar="DIR",

@@ -1,4 +1,4 @@
-"""Which images of a dataset are wanted, and how they are split."""
+"""The options of a dataset: which of its images to use, and how to split them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Columns = Annotated[Mapping[str, str], "a name of a column for each of path, la
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetOptions(StageOptions):
-    """Which images of a dataset are wanted, and how they are split; see `featurebank.load_dataset`."""
+    """Which images of a dataset to use, and how to split them; see `featurebank.load_dataset`."""
 
     split: _Fractions | None = None
     """Fractions of training, validation and test images."""
@@ -48,7 +48,7 @@ class DatasetOptions(StageOptions):
 
     @property
     def subset(self) -> Subset:
-        """The wanted part of the images."""
+        """The part of the images to use."""
         return check_subset(self.classes, self.limit, self.per_class)
 
     def problems(self) -> Iterator[OptionProblem]:

@@ -69,7 +69,7 @@ class OpenVINOEngine(PooledEngine):
         self, backbone: Backbone, taps: Sequence[str], *, batch_size: int, precision: str = "float32",
         cache: Path | None = None, say: Callable[[str], None] = lambda line: None,
     ) -> None:  # fmt: skip
-        with kept_signal_stack():
+        with preserve_signal_stack():
             core = import_openvino().Core()
             self.precision = _checked(precision, core)
             request = request_size(backbone.image_size, batch_size, most=_REQUEST)
@@ -94,7 +94,7 @@ def has_bfloat16() -> bool:
     Raises:
         MissingDependencyError: OpenVINO is not installed.
     """
-    with kept_signal_stack():
+    with preserve_signal_stack():
         return _has_bfloat16(import_openvino().Core())
 
 
@@ -210,19 +210,19 @@ def _compile(core: Any, model: Any, shape: tuple[int, int], precision: str) -> A
 
 
 def compile_model(core: Any, model: Any, options: Mapping[str, Any]) -> Any:
-    """Compiles a model for the processor; see `kept_signal_stack`.
+    """Compiles a model for the processor; see `preserve_signal_stack`.
 
     Args:
         core: the `openvino.Core`.
         model: the model to compile.
         options: properties of the CPU plugin.
     """
-    with kept_signal_stack():
+    with preserve_signal_stack():
         return core.compile_model(model, "CPU", dict(options))
 
 
 @contextlib.contextmanager
-def kept_signal_stack() -> Iterator[None]:
+def preserve_signal_stack() -> Iterator[None]:
     """Preserves this thread's signal stack, whatever OpenVINO does in the block.
 
     OpenVINO (2026.4) gives a computing thread an alternate stack for signals, and later frees that memory without

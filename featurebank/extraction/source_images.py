@@ -118,7 +118,7 @@ class SourceImages:
         place = {name: index for index, name in enumerate(self._dataset.ids)}
         missing = [name for name in self._ids if name not in place]
         if missing:
-            raise self._gone(missing[0], len(missing))
+            raise self._missing_error(missing[0], len(missing))
         return [place[name] for name in self._ids]
 
     def _read(self, reporter: Reporter) -> np.ndarray | None:
@@ -141,7 +141,7 @@ class SourceImages:
                 sound.append(is_sound)
                 advance(1)
         if not all(sound):
-            raise self._gone(self._ids[sound.index(False)], sound.count(False))
+            raise self._missing_error(self._ids[sound.index(False)], sound.count(False))
         return pixels
 
     def _image(self, row: int) -> np.ndarray:
@@ -152,9 +152,9 @@ class SourceImages:
                     return resize_image(self._dataset.image(index, self._levels), self.size, self._rule)
         except (OSError, BadImageError):
             pass
-        raise self._gone(self._ids[row], 1)
+        raise self._missing_error(self._ids[row], 1)
 
-    def _gone(self, first: str, count: int) -> DatasetError:
+    def _missing_error(self, first: str, count: int) -> DatasetError:
         have = (
             f"{count} of {counted(len(self), 'image')} of '{self._bank_name}' have"
             if count > 1

@@ -31,7 +31,7 @@ def normalized(model: Any, images: SourceImages, preprocessing: str) -> Any:
 
     if _LAYER not in [layer.name for layer in model.layers]:
         message = (
-            "normalize takes the place of a network's preprocessing, and this one has none of its own: leave it out"
+            "normalize replaces the network's preprocessing, but this network has no preprocessing layer: leave it out"
         )
         raise ConfigError(message)
     mean, deviation = channel_moments(images)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from featurebank.backbone.keras_file import load_keras_file
-from featurebank.engine.openvino import compile_model, import_openvino, kept_signal_stack
+from featurebank.engine.openvino import compile_model, import_openvino, preserve_signal_stack
 from featurebank.errors import ConfigError
 from featurebank.grafting.checksum import (
     check_onnx_seal,
@@ -160,7 +160,7 @@ class OpenVINOFormat(Format):
         compiled = compile_model(core, model, options)
 
         def run(images: np.ndarray) -> np.ndarray:
-            with kept_signal_stack():
+            with preserve_signal_stack():
                 return np.array(compiled(images)[0])
 
         return run, text

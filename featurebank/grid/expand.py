@@ -39,7 +39,7 @@ def expand(
     blocks, problems = read_blocks(grid)
     tails = Tails(bank)
     if not blocks and not problems:
-        message = "the grid is empty: expected one head or more, as {'kind': 'softmax'}"
+        message = "the grid is empty: expected at least one head, such as {'kind': 'softmax'}"
         raise ConfigError(message)
     views = _checked_views(views, bank)
     specs: dict[str, HeadSpec] = {}
@@ -52,7 +52,8 @@ def expand(
         specs.update({spec.key: spec for spec in heads})
         if twice and not wrong:
             reporter.say(
-                f"{block.at()}of its {counted(len(heads), 'head')}, the grid has {twice} already: trained once"
+                f"{block.at()}{twice} of {counted(len(heads), 'head')} {'is' if twice == 1 else 'are'} already in the "
+                "grid: each head is trained once"
             )
     if problems:
         raise ConfigError(problem_lines(problems))
@@ -141,7 +142,7 @@ def _problems(
     if params.get(CALIBRATE) not in (None, *METHODS):
         yield (
             CALIBRATE,
-            f"head '{kind.name}': calibrate is {params[CALIBRATE]!r}, expected 'temperature', or no such line",
+            f"head '{kind.name}': calibrate is {params[CALIBRATE]!r}: expected 'temperature', or leave it out",
         )
     if kind.needs != VECTORS and shape is not None and len(shape) == 1:
         maps = [name for name in bank.taps if len(bank.tap_shape(name)) > 1]

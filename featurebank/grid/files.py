@@ -68,15 +68,17 @@ class GridBlock:
             )
         name = self.values.get("name", "a")
         if not (isinstance(name, str) and name.strip() and name.isprintable()):
-            problems.append(f"{self.at('name')}'name' is {shown(name)}: expected a word or more, as name = \"model 7\"")
+            problems.append(
+                f"{self.at('name')}'name' is {shown(name)}: expected at least one word, as name = \"model 7\""
+            )
         if (heads := _count(self._axes())) > MOST_HEADS:
             problems.append(
-                f"{self.at()}the block names {counted(heads, 'head')}: expected {MOST_HEADS} at most, by shorter lists"
+                f"{self.at()}the block has {counted(heads, 'head')}: expected at most {MOST_HEADS}; shorten its lists"
             )
         for name, value in self.values.items():
             if self.axes and value == [] and name not in {"kind", "name"}:
                 problems.append(
-                    f"{self.at(name)}'{name}' is an empty list: expected one value or more, or no line at all"
+                    f"{self.at(name)}'{name}' is an empty list: expected at least one value, or leave it out"
                 )
         return problems
 

@@ -13,7 +13,7 @@ from featurebank.fitting.folds import Fold, dataset_folds
 from featurebank.system.options import OptionProblem, StageOptions
 
 _SEEDS = "a whole number of 1 or more, or a list of seeds of 0 or more"
-_FOLDS = "a whole number of 2 or more, as 5, or 'given' for the dataset's own"
+_FOLDS = "a whole number of 2 or more, such as 5, or 'given' for the dataset's own folds"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +59,16 @@ class GridOptions(StageOptions):
         """Yields invalid combinations of options."""
         if self.runs is not None and self.search != "random":
             yield OptionProblem(
-                "", f"runs is {self.runs}, but search is '{self.search}': it belongs to search 'random' alone"
+                "", f"runs is {self.runs}, but search is '{self.search}': runs applies only to search 'random'"
             )
         if self.search == "random" and self.runs is None:
             yield OptionProblem(
-                "", "search 'random' needs --runs N (runs), how many heads of the grid it takes, 1 or more"
+                "", "search 'random' needs --runs N (runs), the number of heads to sample from the grid, 1 or more"
             )
         if self.repeats > 1 and self.folds is None:
-            yield OptionProblem("", f"repeats is {self.repeats} without folds: give folds too, as 5")
+            yield OptionProblem(
+                "", f"repeats is {self.repeats}, but folds is not set: set folds, too, such as folds = 5"
+            )
         elif self.repeats > 1 and isinstance(self.folds, str):
-            text = "but the dataset's own folds are one division: leave repeats out"
+            text = "but the dataset defines only one division into folds: leave repeats out"
             yield OptionProblem("", f"repeats is {self.repeats}, {text}")

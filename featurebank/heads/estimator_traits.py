@@ -73,7 +73,7 @@ def cost(estimator: Any, images: int, width: int, validation_images: int) -> flo
 
 
 def size(estimator: Any) -> int | None:
-    """Returns how many numbers a fitted estimator holds; None where that cannot be told.
+    """Returns how many numbers a fitted estimator holds; None if it is unknown.
 
     Coefficients, stored images and the splits and leaves of trees are counted.
     """

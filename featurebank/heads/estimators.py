@@ -154,7 +154,7 @@ class EstimatorHead(Head):
         bias = np.broadcast_to(np.asarray(estimator.intercept_, np.float64), weights.shape[1:])
         if weights.shape[1] > 1:
             return weights, bias
-        halves = np.array([[-0.5, 0.5]])  # of two classes scikit-learn tells the second
+        halves = np.array([[-0.5, 0.5]])  # for two classes scikit-learn returns only the second
         return weights @ halves, bias @ halves
 
     def _link(self, weights: np.ndarray, bias: np.ndarray) -> str:

@@ -42,7 +42,7 @@ class Stem:
     """Whether the program multiplies `patches` by "kernel0" first, for all heads at once, and passes the products to
     `vectors`."""
     evaluation_rows: ClassVar[int]
-    """Validation images that a program judges at a time: the outputs of all its heads are in memory then."""
+    """Validation images that a program evaluates at a time: the outputs of all its heads are in memory then."""
     output_copies: ClassVar[int] = 1
     """How often the outputs of the dense layers are in memory."""
     program_bytes: ClassVar[int]

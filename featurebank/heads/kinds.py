@@ -145,8 +145,8 @@ class HeadKind:
     def full_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the parameters of a run's record: those given, over all the defaults of the head.
 
-        A whole number stands for the same fraction in a head of featurebank (`l2 = 0`); scikit-learn may tell them
-        apart (`max_features = 1` is one feature, 1.0 is all of them).
+        A whole number stands for the same fraction in a head of featurebank (`l2 = 0`); scikit-learn may distinguish
+        them (`max_features = 1` is one feature, 1.0 is all of them).
         """
         defaults = self.default_params
         full = {**defaults, **(params if is_calibrated(params) else uncalibrated(params))}
@@ -157,7 +157,7 @@ class HeadKind:
         return full
 
     def changed_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns those parameters that differ from the head's defaults: what a person needs to be told."""
+        """Returns those parameters that differ from the head's defaults: those that a person needs to see."""
         try:
             defaults = self.default_params if self.runs_no_foreign_code else {}
         except ConfigError:  # the library that has it is not installed here

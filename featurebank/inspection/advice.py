@@ -60,7 +60,7 @@ def _near_duplicates(report: Inspection) -> Iterator[str]:
         yield (
             f"more than {number(near.total, 'pair')} of images in different splits look nearly the same to the "
             f"backbone (cosine of '{near.tap}' above {near.threshold:g}): these are no copies, the backbone cannot "
-            "tell such images apart; use a larger --near, or a --bank of another network or tap"
+            "distinguish such images; use a larger --near, or a --bank of another network or tap"
         )
     elif near and near.total:
         yield (

@@ -40,7 +40,7 @@ _COLUMNS = 4096
 """The sides of a block of similarities: 32 MB, with a copy of six thousand rows of features."""
 
 
-_Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+_PairArrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 """The similarities of pairs, and the rows of their first and second images."""
 
 
@@ -185,7 +185,7 @@ def _blocks(
     contents: np.ndarray,
     threshold: float,
     progress: Callable[[int], None],
-) -> Iterator[_Found]:
+) -> Iterator[_PairArrays]:
     """Yields the pairs of each block of rows and columns; see `near_pairs`."""
     order = np.argsort(groups, kind="stable")
     for start, stop, after in _row_blocks(groups[order]):
@@ -197,7 +197,7 @@ def _blocks(
         progress(stop - start)
 
 
-def _none() -> _Found:
+def _none() -> _PairArrays:
     """Returns no pairs."""
     return np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64)
 
@@ -222,7 +222,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 def _above(
     cosines: np.ndarray, threshold: float, rows: np.ndarray, columns: np.ndarray, contents: np.ndarray
-) -> _Found:
+) -> _PairArrays:
     """Returns the pairs of a block above the threshold, without exact duplicates."""
     row, column = np.nonzero(cosines > threshold)
     first, second = rows[row], columns[column]
@@ -230,7 +230,7 @@ def _above(
     return cosines[row[other], column[other]], first[other], second[other]
 
 
-def _merged(best: _Found, block: _Found, keep: int) -> _Found:
+def _merged(best: _PairArrays, block: _PairArrays, keep: int) -> _PairArrays:
     """Returns the `keep` most similar pairs of both."""
     cosines, first, second = (np.concatenate(pair) for pair in zip(best, block, strict=True))
     if len(cosines) > keep:  # a partition before the sort, because a block can have millions of pairs

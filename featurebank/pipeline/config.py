@@ -145,12 +145,12 @@ def _section(name: str, kind: type[StageOptions], value: Any, problems: list[Fil
             problems.append(FileProblem((name, key), message))
     missing = [key for key, one in known.items() if key not in value and one.default is MISSING]
     problems += [FileProblem((name, key), f"'{name}.{key}' is missing") for key in missing]
-    given = {one.name: value[key] for key, one in known.items() if key in value}
+    values = {one.name: value[key] for key, one in known.items() if key in value}
     keys = {one.name: key for key, one in known.items()}
     try:
         if not missing:
-            return kind(**given)
-        wrong = checked_values(kind, given)[1]
+            return kind(**values)
+        wrong = checked_values(kind, values)[1]
     except OptionsError as error:
         wrong = list(error.problems)
     problems += [

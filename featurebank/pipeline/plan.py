@@ -40,21 +40,24 @@ def plan_variants(
 
     Args:
         variants: from `variants_from_file`.
-        cache: where banks lie; default `$FEATUREBANK_CACHE`, else `./cache`.
+        cache: directory of the banks; default `$FEATUREBANK_CACHE`, else `./cache`.
         measure: also run each network for two seconds, with random weights where its own are not here yet, to estimate
             the seconds of extraction and the longest time that tails and fine-tunes can take.
-        reporter: where progress is shown.
+        reporter: receives the progress.
 
     Returns:
-        For each variant: "downloads", what a run would download first; for "extract" its `bank` (None before the
-        weights or the images are here), `rows` (all images), `missing` (rows to compute; an image has one and one for
-        each view), `at_most` (whether these may be fewer: a part is wanted of a dataset that is not here), `shared`
-        (whether variants before make all of them), `bytes` (to be written; without `measure` None unless the tap is
-        `pooled`) and `seconds` (measured, or from the speed of this backbone's last extraction here, else None); for
-        "heads" the `runs` of the grid (heads, before seeds and folds), how they are judged and searched, how many runs
-        are `known`, and `tail_seconds`, the most that tails take with all their epochs; for "finetune", if there is
-        one, the run that it is `from`, its `phases` as they were asked for, and `seconds`, the most that it takes.
-        What was not measured is None.
+        For each variant, a dict:
+            "downloads": what a run would download first.
+            "extract": `bank` (None if the weights or the images are not here yet), `rows` (all images), `missing` (rows
+                to compute: one for each image and view), `at_most` (True if there may be fewer, because the section
+                asks for a part of a dataset that is not here yet), `shared` (True if earlier variants compute all of
+                them), `bytes` to write (without `measure`, None unless the tap is `pooled`), and `seconds` (measured, or
+                from the speed of this backbone's last extraction here; otherwise None).
+            "heads": `runs` of the grid (heads, before seeds and folds), their evaluation and search, the number of
+                `known` runs, and `tail_seconds`, an upper bound for all epochs of the tails.
+            "finetune", if there is one: the run that it starts `from`, the requested `phases`, and `seconds`, an upper
+                bound.
+            Values that were not measured are None.
     """
     inputs = load_inputs(variants, _dataset, _backbone)
     planner = _VariantPlanner(Path(cache) if cache else default_cache(), measure=measure, reporter=reporter)
@@ -71,7 +74,7 @@ class _Images:
     """How many distinct ones; None where that is not known."""
     download: str = ""
     at_most: bool = False
-    """Whether there may be fewer, because only a part of a dataset that is not here yet is wanted."""
+    """Whether there may be fewer, because the section asks for a part of a dataset that is not here yet."""
 
     def digests(self) -> np.ndarray:
         """Returns the digests of the distinct images, sorted; made-up ones where the images are not here yet."""
@@ -123,9 +126,9 @@ class _VariantPlanner:
     """Plans the variants of one file, one after another.
 
     Args:
-        cache: where banks lie.
+        cache: directory of the banks.
         measure: whether networks are run.
-        reporter: where progress is shown.
+        reporter: receives the progress.
     """
 
     def __init__(self, cache: Path, *, measure: bool, reporter: Reporter) -> None:
@@ -181,7 +184,7 @@ class _VariantPlanner:
     def _rate(
         self, backbone: Backbone, options: ExtractOptions, path: Path | None, missing: int | None
     ) -> float | None:
-        """Returns images a second: of the last extraction, else measured if that is wanted."""
+        """Returns images a second: of the last extraction, or measured if requested."""
         if last := _last_extraction(path):
             return float(last.get("computed", last["added"]) / last["seconds"])
         if not self._measure:

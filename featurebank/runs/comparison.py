@@ -91,13 +91,13 @@ def entries(runs: Iterable[RunRecord], *, folds: int | None = None, metric: Metr
     if not groups:
         return []
     floor = _interval(groups[0])[0]
-    found = [_entry(group, floor) for group in groups]
+    results = [_entry(group, floor) for group in groups]
     first = _shares(groups[0])
     raw = [_p_value(first, _shares(group)) for group in groups[1:]]
-    told = [position for position, p in enumerate(raw, 1) if p is not None]
-    for position, p in zip(told, holm([p for p in raw if p is not None]), strict=True):
-        found[position] = replace(found[position], p_value=p, indistinguishable=p >= LEVEL)
-    return [replace(found[0], indistinguishable=True), *found[1:]]
+    tested = [position for position, p in enumerate(raw, 1) if p is not None]
+    for position, p in zip(tested, holm([p for p in raw if p is not None]), strict=True):
+        results[position] = replace(results[position], p_value=p, indistinguishable=p >= LEVEL)
+    return [replace(results[0], indistinguishable=True), *results[1:]]
 
 
 def _entry(group: Group, floor: float) -> Entry:

@@ -17,7 +17,7 @@ class Leaderboard(list[RunRecord]):
 
     Args:
         runs: in their order.
-        folds: the protocol that judged them; 1 is the bank's own split.
+        folds: the protocol that evaluated them; 1 is the bank's own split.
         metric: what they are ranked by.
     """
 

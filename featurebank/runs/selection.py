@@ -86,7 +86,7 @@ def _nothing(runs: list[RunRecord], folds: int | None) -> HeadError:
     protocols = sorted({run.folds for run in runs if not run.failure})
     if folds is not None and protocols and folds not in protocols:
         names = [in_words(number) for number in (folds, *protocols)]
-        return HeadError(f"no run was judged on {names[0]}: there are runs on {' and '.join(names[1:])}")
+        return HeadError(f"no run was evaluated on {names[0]}: there are runs on {' and '.join(names[1:])}")
     if not failed:
         return HeadError(f"a race stopped {every(len(runs), 'run')}: let it go on with the same command")
     return HeadError(f"{every(len(failed), 'run')} failed; the first: {failed[0].spec}: {failed[0].failure}")
@@ -185,7 +185,7 @@ def trained_head(bank: Bank, run: RunRecord) -> Any:
         )
         raise HeadError(message)
     results: list[Fitted] = []
-    data = TrainingData.of(bank, run.tap, run.views)  # of an unknown number, all: the accuracy below tells
+    data = TrainingData.of(bank, run.tap, run.views)  # if their number is unknown, all; the accuracy is checked below
     fit_heads([(run.spec, run.seed)], data, lambda _, fitted: results.append(fitted))
     if results[0].failure:
         message = f"run {run.run} cannot be trained again: {results[0].failure}"

@@ -167,7 +167,7 @@ def test_folds_have_a_leaderboard_of_their_own(bank: Bank, ask: Ask) -> None:
     assert [entry["folds"] for entry in found["entries"]] == [2]
     assert "2, 2 folds" in ask("leaderboard")[0]
     assert len(json.loads(ask("leaderboard", "--json", "--folds", 1)[0])["entries"]) == 4
-    assert "no run was judged on 7 folds" in ask("leaderboard", "--folds", 7, code=1)[1]
+    assert "no run was evaluated on 7 folds" in ask("leaderboard", "--folds", 7, code=1)[1]
 
 
 def test_another_look_at_the_test_split_is_told(bank: Bank, ask: Ask) -> None:

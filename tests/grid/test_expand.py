@@ -313,7 +313,7 @@ def test_what_stands_twice_is_dropped_with_a_note(make_bank: Callable[..., Bank]
     file = write(tmp_path, '[[head]]\nkind = "knn"\n\n[[head]]\nkind = "knn"\nn_neighbors = [5, 3, 3]\n')
     listener = Listener()
     assert [str(spec) for spec in expand(file, make_bank(), reporter=listener)] == ["knn", "knn(n_neighbors=3)"]
-    assert listener.said == [f"{file}:4: of its 3 heads, the grid has 2 already: trained once"]
+    assert listener.said == [f"{file}:4: 2 of 3 heads are already in the grid: each head is trained once"]
 
 
 HARDLY: list[Any] = [

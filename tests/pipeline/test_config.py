@@ -56,7 +56,7 @@ def test_a_wrong_key_gets_the_nearest_name(tmp_path: Path, key: str, near: str) 
         ("heads.seeds=1.5", "'heads.seeds' is 1.5"),
         ("heads.seeds=true", "'heads.seeds' is True"),
         ("heads.search=best", "'heads.search' is 'best': expected 'all', 'random' or 'halving'"),
-        ("heads.folds=1", "'heads.folds' is 1: expected a whole number of 2 or more, as 5, or 'given'"),
+        ("heads.folds=1", "'heads.folds' is 1: expected a whole number of 2 or more, such as 5, or 'given'"),
         ("heads.folds='drawn'", "'heads.folds' is 'drawn': .*or 'given' for the dataset's own"),
         ("heads.budget=0", "'heads.budget' is 0: expected a number of seconds above 0"),
         ("heads.run=3", "did you mean .*'heads.runs'"),

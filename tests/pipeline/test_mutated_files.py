@@ -72,7 +72,7 @@ def test_mutated_files(make_bank: Callable[..., Bank], tmp_path: Path, what: str
         ("[[head]]\nkind = 'softmax'\nepochs = " + "9" * 5000, "Exceeds the limit"),
         ("[[head]]\nkind = 'softmax'\ncalibrate = {a = 1}", "calibrate is {'a': 1}"),
         ("[[head]]\nkind = '..a:B'", "head '..a:B' cannot be imported"),
-        ("[[head]]\nkind = 'softmax'\nname = ['a', 'b']", "2: 'name' is ['a', 'b']: expected a word or more"),
+        ("[[head]]\nkind = 'softmax'\nname = ['a', 'b']", "2: 'name' is ['a', 'b']: expected at least one word"),
         (
             "[[head]]\nkind = 'knn'\n" + "".join(f"x{n} = [1, 2, 3, 4, 5, 6, 7, 8, 9]\n" for n in range(9)),
             "387420489 heads",

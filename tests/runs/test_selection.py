@@ -174,7 +174,9 @@ def test_on_folds_the_run_on_the_banks_own_split_is_chosen(make_bank: Callable[.
     assert select([first, second, *folds]).run == second.run
     assert select([first, *folds]).run == f"{second.run}-0", "where there is none, the best on folds"
     assert select([first, second, *folds], folds=1) == select([first, second])
-    with pytest.raises(HeadError, match="no run was judged on 5 folds: there are runs on the bank's own split and 2 f"):
+    with pytest.raises(
+        HeadError, match="no run was evaluated on 5 folds: there are runs on the bank's own split and 2 f"
+    ):
         select([first, *folds], folds=5)
     with pytest.raises(HeadError, match=r"was trained on fold 1 of 2: train knn.* without folds"):
         evaluate_test(bank, folds[0])

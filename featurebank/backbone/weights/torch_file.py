@@ -179,10 +179,10 @@ def _views(value: Any) -> dict[str, _View]:
 
 
 def _materialise(views: dict[str, _View], data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: _take(view, data[view.storage.key]) for name, view in views.items()}
+    return {name: _gather(view, data[view.storage.key]) for name, view in views.items()}
 
 
-def _take(view: _View, elements: np.ndarray) -> np.ndarray:
+def _gather(view: _View, elements: np.ndarray) -> np.ndarray:
     """Copies a strided view out of its storage, after checking that the view lies inside."""
     sane = len(view.shape) == len(view.strides) and view.offset >= 0 and min((*view.shape, *view.strides, 0)) >= 0
     count: int = math.prod(view.shape)

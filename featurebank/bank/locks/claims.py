@@ -36,7 +36,7 @@ class _Handle:
 
     file: int
     users: int = 0
-    held: set[str] = field(default_factory=set)
+    claimed: set[str] = field(default_factory=set)
 
 
 _handles: dict[str, _Handle] = {}
@@ -81,11 +81,11 @@ class Claims:
         """
         with _guard:
             handle = self._opened()
-            if run in handle.held:
+            if run in handle.claimed:
                 return run in self._mine
             if self.locks and not self._lock(handle.file, run):
                 return False
-            handle.held.add(run)
+            handle.claimed.add(run)
         self._mine.add(run)
         return True
 
@@ -95,7 +95,7 @@ class Claims:
             if run in self._mine and self._handle:
                 self._mine.remove(run)
                 with _guard:
-                    self._handle.held.discard(run)
+                    self._handle.claimed.discard(run)
                     if self.locks:
                         _unlock(self._handle.file, _offset(run))
 
@@ -128,7 +128,7 @@ class Claims:
 
 @contextlib.contextmanager
 def hold_run(directory: Path, run: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Claims a fine-tune for the block, with a note that tells other processes who runs it.
+    """Claims a fine-tune for the block, with a note that names its process to others.
 
     If the disk has no locks, or none that other hosts see, the note replaces the lock. If the process dies, its claim
     ends.

@@ -1,7 +1,8 @@
-"""Notes that tell who holds something, with a heartbeat: for people, and for disks whose locks do not reach everybody.
+"""Notes that name the holder of a lock, with a heartbeat: for people, and for disks whose locks other hosts do not see.
 
-A heartbeat is judged by its change alone, seen with one's own clock: another host's clock may be hours ahead or behind.
-So whoever finds a note watches it. It changes: its holder lives. It stays the same for a minute: its holder is dead.
+Only a change of the heartbeat counts, observed with the local clock, because another host's clock may be hours off. A
+process that finds a note watches it: if the note changes, its holder lives; if it stays the same for a minute, its
+holder is dead.
 """
 
 from __future__ import annotations
@@ -29,28 +30,28 @@ HEARTBEAT_S = 5.0
 DEAD_AFTER_S = 60.0
 LOOK_AGAIN_S = 0.5
 SETTLE_S = 2.0
-"""Where there are no locks, who has written a note waits so long to see whether it stands; no write takes longer."""
+"""Without locks, a process that has written a note waits this long before it checks that its note is still there."""
 NOTE_WITHIN_S = 1.0
 """A process that has just taken a lock writes its note within this time, or its disk is full."""
 
 NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
-"""What a system answers that has no locks on this disk."""
+"""The errors of a system without locks on this disk."""
 
 _KEYS = ({"host", "process", "heartbeat"}, {"host", "process", "since"})
-"""What stands in the notes that featurebank 0.1 wrote, without a checksum."""
+"""The keys in notes of featurebank 0.1, which have no checksum."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who wrote a note."""
+    """The process that wrote a note."""
 
     host: str
     process: int
     heartbeat: float = 0.0
-    """Unix seconds by the holder's clock: for people alone."""
+    """Unix seconds by the holder's clock, only for people."""
     since: str = ""
     token: str = ""
-    """Of this holder and no other; empty in the notes of featurebank 0.1."""
+    """A random text that identifies this holder; empty in notes of featurebank 0.1."""
 
     @property
     def is_here(self) -> bool:
@@ -59,12 +60,12 @@ class Holder:
 
     @property
     def name(self) -> str:
-        """Who it is, for people."""
+        """The process and its host, for messages."""
         return f"process {self.process} on {self.host}"
 
 
 def read_note(path: Path) -> Holder | None:
-    """Returns who wrote a note; None where there is none, or one that nobody can have written."""
+    """Returns the holder that wrote a note; None if there is no note, or an invalid one."""
     with contextlib.suppress(OSError, ValueError, TypeError):
         value = _without_seal(path) or read_sealed(path)
         path_inside(Path(), value["host"])
@@ -76,7 +77,7 @@ def read_note(path: Path) -> Holder | None:
 
 
 def is_unsealed_note(path: Path) -> bool:
-    """Tells whether a file is a note of featurebank 0.1, which has no checksum."""
+    """Returns whether a file is a note of featurebank 0.1, which has no checksum."""
     with contextlib.suppress(ValueError):
         return _without_seal(path) is not None
     return False
@@ -88,15 +89,15 @@ def _without_seal(path: Path) -> dict[str, Any] | None:
 
 
 def watch(path: Path, holder: Holder, say: Callable[[str], None] = lambda line: None) -> bool:
-    """Watches a note until it is known whether its holder lives.
+    """Watches a note until it is clear whether its holder lives.
 
     Args:
-        path: of the note.
-        holder: who wrote it.
-        say: called with one line where that takes longer than a moment.
+        path: the note.
+        holder: the holder that wrote it.
+        say: receives one line if that takes longer than a moment.
 
     Returns:
-        False if the note has not changed for `DEAD_AFTER_S`, or has gone.
+        False if the note has not changed for `DEAD_AFTER_S`, or was deleted.
     """
     first, began, reported = _state(path), time.monotonic(), False
     while (now := _state(path)) is not None and now == first:
@@ -110,7 +111,7 @@ def watch(path: Path, holder: Holder, say: Callable[[str], None] = lambda line: 
 
 
 def _state(path: Path) -> tuple[bytes, int] | None:
-    """Returns what every beat changes: the bytes of a note, or on a full disk its time."""
+    """Returns the bytes and the time of a note; each beat changes one of them (on a full disk, only the time)."""
     with contextlib.suppress(OSError):
         return read_regular(path), path.stat().st_mtime_ns
     return None
@@ -123,12 +124,12 @@ class Heartbeat:
     caller holds would still be that holder's, if it were a living process of this host.
 
     Args:
-        path: of the note.
+        path: the note.
         locked: whether the caller holds a lock. Without locks, if several processes write the note at once, the one
             whose note remains continues.
-        say: called with one line if watching takes longer than a moment.
-        since: when the work began, for people.
-        freeing: the holder frees space, so that a disk which is too full for the note does not stop it.
+        say: receives one line if watching takes longer than a moment.
+        since: the start of the work, for people.
+        freeing: the holder frees space, so a disk that is too full for the note does not stop it.
 
     Raises:
         DiskFullError: no space is left for the note.
@@ -146,7 +147,7 @@ class Heartbeat:
     ) -> None:
         self._path, self._locked, self._say, self._since, self._freeing = path, locked, say, since, freeing
         self.dead: Holder | None = None
-        """Who held it before and died, once the block has begun."""
+        """The dead holder whose note was replaced, if any; set when the block begins."""
         self._token = secrets.token_hex(8)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, name="featurebank-heartbeat", daemon=True)
@@ -173,12 +174,12 @@ class Heartbeat:
         self._leave()
 
     def other(self) -> Holder | None:
-        """Returns who has taken over what this holder held, as from a laptop that slept; None if nobody has."""
+        """Returns the holder that has replaced this one, for example while a laptop slept; None if there is none."""
         holder = read_note(self._path)
         return holder if holder and holder.token != self._token else None
 
     def _dead_holder(self) -> Holder | None:
-        """Returns whose note is there; raises NoteTakenError if that holder lives."""
+        """Returns the holder of an existing note; raises NoteTakenError if it lives."""
         holder = read_note(self._path)  # a holder that ended well has removed its note
         if holder and not (holder.is_here and self._locked) and watch(self._path, holder, self._say):
             raise NoteTakenError(read_note(self._path) or holder)
@@ -212,7 +213,7 @@ class Heartbeat:
 
 
 class NoteTakenError(Exception):
-    """Somebody else's note stands where one was written; `holder` tells whose."""
+    """Another holder has written its note in the same place; `holder` describes it."""
 
     def __init__(self, holder: Holder) -> None:
         super().__init__(holder.name)

@@ -1,8 +1,8 @@
-"""One writer a bank: a lock that tells who holds it, and that a dead process cannot keep.
+"""One writer per bank: a lock that names its holder, and that ends with its process.
 
-Two layers, because neither is enough alone. The system's own file lock (through `filelock`) is exact between the
+It has two parts, because neither is enough alone. The system's own file lock (through `filelock`) is exact between the
 processes of one machine and is freed by the kernel when its holder dies. A note beside it (host, process, heartbeat)
-tells people who holds it, and guards disks that have no locks, or whose locks do not reach other hosts; see `note`.
+shows people the holder, and replaces the lock on disks without locks, or whose locks other hosts do not see (`note`).
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class WriterLock:
     """Holds a bank for writing inside a `with` block.
 
     Args:
-        directory: the bank's; made if it is not there.
-        wait: wait until a holder has ended.
-        say: called with one line on whom is waited for, and on a dead holder whose lock is taken over.
-        freeing: the holder frees space, so that a disk which is too full for the note does not stop it; the system's
-            lock is held all the same.
+        directory: the bank's directory; created if it does not exist.
+        wait: whether to wait for another holder, instead of raising.
+        say: receives one line with the holder that is waited for, or with the dead holder whose lock was taken over.
+        freeing: the holder frees space, so a disk that is too full for the note does not stop it; it still holds the
+            system's lock.
 
     Raises:
-        BankLockedError: another process holds it; the message says which, and since when it was last heard of.
-        BankReadOnlyError: nothing can be written there.
+        BankLockedError: another process holds it; the message names it, and the time of its last heartbeat.
+        BankReadOnlyError: the directory is not writable.
     """
 
     def __init__(
@@ -67,18 +67,18 @@ class WriterLock:
                 time.sleep(note.LOOK_AGAIN_S)
         if dead:
             self._say(
-                f"{dead.name} ended without letting go of '{self._directory.name}': taken over, what it had finished "
-                "is kept"
+                f"{dead.name} ended without releasing '{self._directory.name}': this process takes over, and keeps what "
+                "was finished"
             )
         return self
 
     def check(self) -> None:
-        """Raises BankLockedError where another process has taken the bank over, as while this machine slept."""
+        """Raises BankLockedError if another process has taken the bank over, for example while this machine slept."""
         if other := self._heartbeat.other():
             raise _locked_error(self._directory, other)
 
     def _acquire_with_note(self) -> Holder | None:
-        """Takes the lock; returns who held it and is dead, if anybody."""
+        """Acquires the lock and writes the note; returns the dead holder that it replaces, if any."""
         self._acquire()
         try:
             path = self._directory / NOTE
@@ -94,7 +94,7 @@ class WriterLock:
         return self._heartbeat.dead
 
     def _acquire(self) -> None:
-        """Takes the system's lock, or tells who has it: a holder that has just taken it has yet to write its note."""
+        """Acquires the system's lock; otherwise raises, after a holder that has just started has written its note."""
         deadline = time.monotonic() + note.NOTE_WITHIN_S
         before = read_note(self._directory / NOTE)
         while True:
@@ -125,14 +125,14 @@ class WriterLock:
 
 
 def read_holder(directory: Path) -> dict[str, Any] | None:
-    """Returns who holds a bank, or last held it without letting go: host, process and heartbeat (Unix seconds)."""
+    """Returns host, process and heartbeat (Unix seconds) of the holder of a bank, dead or alive; None without a note."""
     if not (holder := read_note(directory / NOTE)):
         return None
     return {"host": holder.host, "process": holder.process, "heartbeat": holder.heartbeat}
 
 
 def _is_fresh(holder: Holder) -> bool:
-    """Tells whether a process of this host has just written its note, by the clock that both have."""
+    """Returns whether a process of this host has just written its note, by their common clock."""
     return holder.is_here and abs(time.time() - holder.heartbeat) < 2 * note.HEARTBEAT_S
 
 
@@ -147,7 +147,7 @@ def _locked_error(directory: Path, holder: Holder | None) -> BankLockedError:
 
 @contextlib.contextmanager
 def explain_read_only(directory: Path) -> Iterator[None]:
-    """Turns the refusal of a disk that can only be read into one line."""
+    """Turns the error of a read-only disk into BankReadOnlyError."""
     try:
         yield
     except OSError as error:

@@ -73,7 +73,7 @@ def _where(table: Items, content: bytes) -> str:
     return f"'{table.ids[places[0]]}' in {' and '.join(splits)}"
 
 
-def drawn_differently(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def different_views(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yields a line if datasets were split by different seeds or fractions."""
     kinds = list(dict.fromkeys(f"{record.get('fractions')} by seed {record.get('seed')}" for record in records))
     if len(kinds) > 1:

@@ -14,7 +14,7 @@ from featurebank.bank.items import Items
 from featurebank.bank.maintenance.agreement import (
     Resplit,
     check_splits,
-    drawn_differently,
+    different_views,
     labelled_differently,
     split_again,
 )
@@ -80,7 +80,7 @@ def merge_banks(
         record |= {"fractions": list(resplit.fractions), "seed": resplit.seed}
     else:
         check_splits(tables, [part.path.name for part in _whole(parts)])
-        for line in drawn_differently([part.manifest.dataset for part in parts]):
+        for line in different_views([part.manifest.dataset for part in parts]):
             reporter.warn(line, DatasetWarning)
     for line in labelled_differently(tables):
         reporter.warn(line, DatasetWarning)

@@ -26,7 +26,7 @@ from featurebank.system.sealed_json import is_whole_archive, read_sealed
 
 _WEIGHTS = (".head", ".keras")
 """Suffixes of weights files, whose digests are in the records of their runs."""
-_MADE_AGAIN = (".npz", ".outline")
+_RECREATED = (".npz", ".outline")
 """Suffixes of files beside the banks that can be regenerated; the ledger of opened test images cannot."""
 _AGAIN = "delete it: it is created again when it is needed"
 
@@ -105,7 +105,7 @@ def verify_beside(cache: Path, *, forget: bool = False) -> Verification:
     """
     findings, banks = _Findings(), {place.parent for place in cache.glob(f"*/{MANIFEST}")}
     bad = [file for file in _files(cache, banks) if findings.is_damaged(file, lambda file: _check(file, {}))]
-    forgotten = [file for file in bad if forget and file.suffix in _MADE_AGAIN]
+    forgotten = [file for file in bad if forget and file.suffix in _RECREATED]
     for file in forgotten:
         file.unlink(missing_ok=True)
     return findings.verification(0, 0, [file.name for file in forgotten])

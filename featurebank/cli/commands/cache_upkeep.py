@@ -57,16 +57,16 @@ def verify(settings: Settings, bank: str | None, *, forget: bool, canaries: int,
     if not bank:
         results[settings.cache] = verify_beside(settings.cache, forget=forget)
     total = functools.reduce(operator.add, results.values())
-    canary = None
+    recomputed = None
     if canaries > 0 and not (total.damaged or total.unreadable):  # damaged rows certainly differ
-        canary = _canaries(path, canaries, reporter)
+        recomputed = _recompute(path, canaries, reporter)
     if as_json:
         banks = {str(place): len(one.damaged) for place, one in results.items()}
-        rows = asdict(canary) if canary else None
+        rows = asdict(recomputed) if recomputed else None
         print_json({"bank": str(path), **asdict(total), "canaries": rows, "damaged_in": banks})
     else:
-        _print_verification(results, canary, settings.cache)
-    if total.damaged or total.unreadable or (canary and canary.wrong):
+        _print_verification(results, recomputed, settings.cache)
+    if total.damaged or total.unreadable or (recomputed and recomputed.wrong):
         sys.exit(1)
 
 
@@ -86,7 +86,7 @@ def _verify_each(paths: Sequence[Path], forget: bool, reporter: Reporter) -> dic
     return results
 
 
-def _canaries(path: Path, rows: int, reporter: Reporter) -> RecomputedRows:
+def _recompute(path: Path, rows: int, reporter: Reporter) -> RecomputedRows:
     from featurebank.bank import Bank
     from featurebank.errors import BankIncompleteError
     from featurebank.extraction.recompute import RecomputedRows, check_recomputed_rows
@@ -97,12 +97,12 @@ def _canaries(path: Path, rows: int, reporter: Reporter) -> RecomputedRows:
         return RecomputedRows(0, 0.0, reason=str(error))
 
 
-def _print_verification(results: dict[Path, Verification], canary: RecomputedRows | None, cache: Path) -> None:
+def _print_verification(results: dict[Path, Verification], recomputed: RecomputedRows | None, cache: Path) -> None:
     from featurebank.cli.tables import size
     from featurebank.words import counted
 
     total = functools.reduce(operator.add, results.values())
-    for line in [*total.damaged, *total.unreadable, *(canary.wrong if canary else ())]:
+    for line in [*total.damaged, *total.unreadable, *(recomputed.wrong if recomputed else ())]:
         echo(line)
     if total.forgotten:
         forgotten = counted(len(total.forgotten), "file")
@@ -114,11 +114,13 @@ def _print_verification(results: dict[Path, Verification], canary: RecomputedRow
         more = ", ..." if len(total.unknown) > _NAMED else ""
         shown = ", ".join(total.unknown[:_NAMED])
         echo(f"without a checksum: {counted(len(total.unknown), 'file')} ({shown}{more})")
-    if canary and canary.reason:
-        echo(f"no rows recomputed: {canary.reason}")
-    elif canary:
-        verdict = f"{len(canary.wrong)} of them differ" if canary.wrong else "all match"
-        echo(f"{counted(canary.rows, 'row')} recomputed, {verdict} (largest difference {canary.difference:.1e})")
+    if recomputed and recomputed.reason:
+        echo(f"no rows recomputed: {recomputed.reason}")
+    elif recomputed:
+        verdict = f"{len(recomputed.wrong)} of them differ" if recomputed.wrong else "all match"
+        echo(
+            f"{counted(recomputed.rows, 'row')} recomputed, {verdict} (largest difference {recomputed.difference:.1e})"
+        )
 
 
 @click.command()

@@ -37,12 +37,12 @@ class PixelBudget:
     @contextlib.contextmanager
     def block(self) -> Iterator[None]:
         """Keeps counting this thread's images until the block ends, because their copies need memory, too."""
-        outer, self._local.held = self._held(), 0
+        outer, self._local.pixels = self._block_pixels(), 0
         try:
             yield
         finally:
-            self._give_back(self._local.held)
-            self._local.held = outer
+            self._give_back(self._local.pixels)
+            self._local.pixels = outer
 
     @contextlib.contextmanager
     def decoding(self, pixels: int) -> Iterator[None]:
@@ -53,8 +53,8 @@ class PixelBudget:
         if pixels < _SMALL:
             yield
             return
-        pixels_of_block = self._held()
-        self._take(pixels, wait=not pixels_of_block)
+        pixels_of_block = self._block_pixels()
+        self._acquire(pixels, wait=not pixels_of_block)
         try:
             yield
         except BaseException:
@@ -63,13 +63,13 @@ class PixelBudget:
         if pixels_of_block is None:
             self._give_back(pixels)
         else:
-            self._local.held += pixels
+            self._local.pixels += pixels
 
-    def _held(self) -> int | None:
+    def _block_pixels(self) -> int | None:
         """Returns the pixels that this thread's block holds; None outside a block."""
-        return getattr(self._local, "held", None)
+        return getattr(self._local, "pixels", None)
 
-    def _take(self, pixels: int, *, wait: bool) -> None:
+    def _acquire(self, pixels: int, *, wait: bool) -> None:
         if not wait:
             with self._free:
                 self._used += pixels

@@ -122,7 +122,7 @@ def _budget() -> PixelBudget:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """Returns the format in which Pillow will unpack an image, as "RGB;16B"; "" if its plugin does not tell."""
+    """Returns the format in which Pillow will unpack an image, as "RGB;16B"; "" if its plugin does not say."""
     tiles = getattr(image, "tile", None) or [("", (), 0, "")]
     arguments = tiles[0][3]
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)

@@ -23,7 +23,7 @@ LOO_PENALTIES = np.logspace(-4, 2, 25)
 
 
 _HIGH = 0.9
-"""The leverage above which float32 would not tell 1 - h to five digits."""
+"""The leverage above which float32 has fewer than five digits of 1 - h."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -70,7 +70,7 @@ class KernelHead(TransformedHead):
     def fit_path(
         cls, heads: Sequence[Any], shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None
     ) -> Iterator[FitResult]:
-        """Fits heads of one class and one `path`, and lets go of their kernel; see `Head.fit_path`."""
+        """Fits heads of one class and one `path`, and frees their kernel; see `Head.fit_path`."""
         try:
             yield from super().fit_path(heads, shared, validation_data)
         finally:

@@ -70,7 +70,7 @@ class SVMHead(KernelHead):
             machine = SVC(kernel=self.kernel, gamma=self.gamma_, C=self.C).fit(inputs, shared.positions)
         self.support_vectors_ = inputs[machine.support_]
         self.pairs_ = _pairs(machine)
-        sign = -1 if len(shared.classes) == 2 else 1  # noqa: PLR2004 - of two classes scikit-learn tells the second
+        sign = -1 if len(shared.classes) == 2 else 1  # noqa: PLR2004 - for two classes scikit-learn returns only the second
         self.pairs_bias_, self.sums_margins_ = sign * machine.intercept_, False
         if self.kernel == "linear":  # one vector for each pair is all that is needed
             self.pairs_ = self.support_vectors_.T @ self.pairs_
@@ -201,7 +201,7 @@ def _pairs(machine: Any) -> np.ndarray:
     """Returns each vector's weight in each pair's machine (vectors, pairs), positive for the pair's first class."""
     counts = machine.n_support_
     classes, dual = len(counts), machine.dual_coef_
-    if classes == 2:  # noqa: PLR2004 - scikit-learn tells the second class there
+    if classes == 2:  # noqa: PLR2004 - scikit-learn returns only the second class then
         return np.asarray(-dual.T)
     ends = np.cumsum(counts)
     members = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]

@@ -73,7 +73,7 @@ class ResidualStageHead(LayeredHead):
         import keras
 
         inputs = x = keras.Input(shape, name="map")
-        self._made = 0
+        self._layer_count = 0
         for block in range(1, self.blocks + 1):
             strides = self.strides if block == 1 else 1
             name = f"block{block}"
@@ -87,8 +87,8 @@ class ResidualStageHead(LayeredHead):
     def _convolved(self, x: Any, filters: int, size: int, strides: int, name: str) -> Any:
         import keras
 
-        self._made += 1
-        start = keras.initializers.GlorotUniform(seed=self.random_state * 1000 + 500 + self._made)
+        self._layer_count += 1
+        start = keras.initializers.GlorotUniform(seed=self.random_state * 1000 + 500 + self._layer_count)
         convolution = keras.layers.Conv2D(
             int(filters), size, strides=strides, padding="same", kernel_initializer=start, name=f"{name}_conv"
         )

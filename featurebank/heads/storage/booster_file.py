@@ -100,16 +100,16 @@ class _Reader:
         return _CONSTANTS[letter] if letter in _CONSTANTS else self._numbers(letter, 1)[0].item()
 
     def _letter(self) -> str:
-        return self._take(1).decode("ascii")
+        return self._read(1).decode("ascii")
 
-    def _take(self, count: int) -> bytes:
+    def _read(self, count: int) -> bytes:
         require(0 <= count <= len(self._data) - self.at, "more bytes")
         self.at += count
         return self._data[self.at - count : self.at]
 
     def _numbers(self, letter: str, count: int) -> np.ndarray:
         dtype = np.dtype(_TYPES[letter])
-        return np.frombuffer(self._take(count * dtype.itemsize), dtype)
+        return np.frombuffer(self._read(count * dtype.itemsize), dtype)
 
     def _length(self) -> int:
         letter = self._letter()
@@ -117,7 +117,7 @@ class _Reader:
         return int(self._numbers(letter, 1)[0])
 
     def _text(self) -> str:
-        return self._take(self._length()).decode()
+        return self._read(self._length()).decode()
 
     def _object(self, depth: int) -> dict[str, Any]:
         values: dict[str, Any] = {}

@@ -43,7 +43,7 @@ class ShownWork:
     detail: str = ""
     places: Sequence[BestSoFar] = field(default_factory=tuple)
     shown: bool = False
-    spoken: float | None = None
+    last_line: float | None = None
     """The time when the last line was written."""
 
     def advance(self, count: int, now: float) -> None:

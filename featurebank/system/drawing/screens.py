@@ -13,7 +13,7 @@ from rich.live import Live
 from featurebank.system.drawing.bars import LINE_EVERY_S, ShownWork, frame, line
 from featurebank.system.drawing.console import SafeConsole
 
-_SPOKEN_AFTER_S = 1.0
+_NAMED_AFTER_S = 1.0
 """In a log, a step is named after this time."""
 _NOTEBOOK_WIDTH = 96
 """Columns of a drawing in a notebook; a wider one would wrap beside the sidebar of an editor."""
@@ -130,9 +130,9 @@ class LogScreen:
     def draw(self, works: Sequence[ShownWork], now: float) -> None:
         """Writes a line about the innermost work, if it is time."""
         work = works[-1]
-        patience = _SPOKEN_AFTER_S if work.total is None and work.spoken is None else LINE_EVERY_S
-        if now - (work.began if work.spoken is None else work.spoken) >= patience:
-            work.spoken = now
+        patience = _NAMED_AFTER_S if work.total is None and work.last_line is None else LINE_EVERY_S
+        if now - (work.began if work.last_line is None else work.last_line) >= patience:
+            work.last_line = now
             self._console.print_line(line(work, now))
 
     def leave(self, work: ShownWork, now: float) -> None:

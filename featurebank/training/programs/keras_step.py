@@ -69,7 +69,7 @@ class KerasStep:
 
         Returns:
             The mean loss before the step, with label smoothing, class weights and penalties, and the number of images
-            that were judged right.
+            that were classified correctly.
         """
         loss, right = self._step(
             tf.constant(x), tf.constant(labels), tf.constant(self._weights[labels]), tf.constant(rate, tf.float32),

@@ -25,7 +25,7 @@ def cross_entropies(logits: Any, labels: Any, smoothing: Any) -> Any:
 
 
 def hits(logits: Any, labels: Any) -> Any:
-    """Returns 1 for each image that is judged right and 0 for the others: float32, (b,) or (K, b)."""
+    """Returns 1 for each image that is classified correctly and 0 for the others: float32, (b,) or (K, b)."""
     repeated = tf.broadcast_to(labels, tf.shape(logits)[:-1])
     return tf.cast(tf.argmax(logits, -1, tf.int32) == repeated, tf.float32)
 
@@ -40,7 +40,7 @@ def mean_losses(logits: Any, labels: Any, weights: Any, options: Tensors) -> tup
         options: of the heads.
 
     Returns:
-        The mean cross-entropy (K,), and the summed weights of the images that are judged right (K,).
+        The mean cross-entropy (K,), and the summed weights of the images that are classified correctly (K,).
     """
     each = weights * tf.gather(options["class_weight"], labels, axis=1)
     losses = tf.reduce_sum(_of_heads(logits, labels, options) * each, 1) / tf.reduce_sum(weights)

@@ -41,7 +41,7 @@ def step_program(shape: Shape, sizes: Sizes) -> Callable[..., Any]:
     It takes maps x (b, h, w, c), labels (b,), weights (b,) (0 for padding), the learning rates (K,), the variables of
     the parameters, of the optimizer's slots and of the moving statistics, which it changes, the heads' options (K, ...)
     each, which heads are still active (K,) and the number of steps done. It returns the mean loss of each head (K,) and
-    the summed weights of the images that it judges right (K,), both before the step.
+    the summed weights of the images that it classifies correctly (K,), both before the step.
     """
     differentiate, change = _differentiation(shape, sizes), _change(shape, sizes)
 

@@ -58,7 +58,7 @@ def test_failed_runs_again(ask: Ask) -> None:
         (("--search", "random"), 1, "search 'random' needs --runs N"),
         (("--runs", 3), 1, "runs is 3, but search is 'all'"),
         (("--folds", 1), 2, "--folds is 1: expected a whole number of 2 or more"),
-        (("--repeats", 2), 1, "repeats is 2 without folds"),
+        (("--repeats", 2), 1, "repeats is 2, but folds is not set"),
         (("--budget", 0), 2, "--budget is 0.0: expected a number of seconds above 0"),
         (("--folds", 1000), 1, "1000 folds need at least 1000 different training and validation images"),
         (("--budget", 1e-6), 1, "too short for any of the 4 runs"),
@@ -83,7 +83,7 @@ def test_a_wrong_grid_file_is_a_line_a_problem_with_its_place(ask: Ask, tmp_path
 def test_folds_are_a_number_or_given(ask: Ask, in_process: Ask) -> None:
     assert "defines no folds: expected folders fold1, fold2, " in ask("--head", "knn", "--folds", "given", code=1)
     for words, value in (("1", "1"), ("-3", "'-3'"), ("all", "'all'")):
-        told = f"--folds is {value}: expected a whole number of 2 or more, as 5, or 'given'"
+        told = f"--folds is {value}: expected a whole number of 2 or more, such as 5, or 'given'"
         assert told in ask("--head", "knn", "--folds", words, code=2)
     errors = in_process("leaderboard", "--folds", "0", code=2)[1]
     assert "'0': expected a whole number of 1 or more" in errors

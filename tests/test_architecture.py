@@ -533,7 +533,7 @@ NAMED_BY_OTHERS = {
 
 
 def stored_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yields line and name of everything that a module defines: classes, functions, parameters, variables, attributes."""
+    """Yields line and name of all classes, functions, parameters, variables and attributes that a module defines."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             yield node.lineno, node.name

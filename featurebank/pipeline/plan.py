@@ -51,8 +51,8 @@ def plan_variants(
             "extract": `bank` (None if the weights or the images are not here yet), `rows` (all images), `missing` (rows
                 to compute: one for each image and view), `at_most` (True if there may be fewer, because the section
                 asks for a part of a dataset that is not here yet), `shared` (True if earlier variants compute all of
-                them), `bytes` to write (without `measure`, None unless the tap is `pooled`), and `seconds` (measured, or
-                from the speed of this backbone's last extraction here; otherwise None).
+                them), `bytes` to write (without `measure`, None unless the tap is `pooled`), and `seconds` (measured,
+                or from the speed of this backbone's last extraction here; otherwise None).
             "heads": `runs` of the grid (heads, before seeds and folds), their evaluation and search, the number of
                 `known` runs, and `tail_seconds`, an upper bound for all epochs of the tails.
             "finetune", if there is one: the run that it starts `from`, the requested `phases`, and `seconds`, an upper

@@ -126,7 +126,7 @@ def test_calibration_is_a_parameter_of_every_head(make_bank: Callable[..., Bank]
         f"{kind}(calibrate=temperature)" for kind in ("softmax", "ridge", "knn")
     ]
     assert len(train_heads(bank, grid)) == 3
-    with pytest.raises(ConfigError, match=r"head 'knn': calibrate is 'platt', expected 'temperature'"):
+    with pytest.raises(ConfigError, match=r"head 'knn': calibrate is 'platt': expected 'temperature'"):
         expand([{"kind": "knn", "calibrate": "platt"}], bank)
 
 

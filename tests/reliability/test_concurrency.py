@@ -120,7 +120,7 @@ def test_a_reader_beside_a_writer_and_the_end_of_the_writer(
     process.communicate()
     assert all_of(path) == before
     out, told = ended(extracts(quiet=False))
-    assert f"process {process.pid} on {HOST} ended without letting go" in told
+    assert f"process {process.pid} on {HOST} ended without releasing" in told
     assert json.loads(out)["added"] == 10
     assert "ended without" not in ended(extracts(quiet=False))[1], "told once"
 
@@ -157,7 +157,7 @@ def test_the_note_of_another_host(extracts: Start, ended: Callable[..., tuple[st
         process = extracts("--wait", quiet=False, DEAD_AFTER=1)
         waiting = await_line(process, "waiting: process 4711 on elsewhere")
     told = waiting + ended(process)[1]
-    assert "process 4711 on elsewhere ended without letting go" in told
+    assert "process 4711 on elsewhere ended without releasing" in told
 
 
 # ---- readers

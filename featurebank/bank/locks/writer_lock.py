@@ -67,8 +67,8 @@ class WriterLock:
                 time.sleep(note.LOOK_AGAIN_S)
         if dead:
             self._say(
-                f"{dead.name} ended without releasing '{self._directory.name}': this process takes over, and keeps what "
-                "was finished"
+                f"{dead.name} ended without releasing '{self._directory.name}': this process takes over, and keeps all "
+                "finished work"
             )
         return self
 
@@ -125,7 +125,7 @@ class WriterLock:
 
 
 def read_holder(directory: Path) -> dict[str, Any] | None:
-    """Returns host, process and heartbeat (Unix seconds) of the holder of a bank, dead or alive; None without a note."""
+    """Returns host, process and heartbeat (Unix seconds) of a bank's holder, dead or alive; None without a note."""
     if not (holder := read_note(directory / NOTE)):
         return None
     return {"host": holder.host, "process": holder.process, "heartbeat": holder.heartbeat}

@@ -205,7 +205,7 @@ def test_the_dead_of_a_disk_without_locks_are_taken_over(
     said: list[str] = []
     with WriterLock(tmp_path, say=said.append):
         pass
-    assert f"process {process.pid} on {socket.gethostname()} ended without letting go" in said[-1]
+    assert f"process {process.pid} on {socket.gethostname()} ended without releasing" in said[-1]
 
 
 def test_on_a_disk_without_locks_there_is_one_holder_at_a_time(tmp_path: Path) -> None:
@@ -227,9 +227,9 @@ def test_a_heartbeat_is_judged_by_its_change(tmp_path: Path, quick: pytest.Monke
     began = time.monotonic()
     with WriterLock(tmp_path, say=said.append):
         assert time.monotonic() - began >= 1
-    assert [line.partition(",")[0].partition(" of ")[0] for line in said] == [
+    assert [line.partition(",")[0].partition(" '")[0] for line in said] == [
         "watching for 1 s at most whether process 4711 on elsewhere",
-        "process 4711 on elsewhere ended without letting go",
+        "process 4711 on elsewhere ended without releasing",
     ]
 
 

@@ -48,9 +48,9 @@ class Reading:
             digests: the content digest of each image of the dataset, (n,) "S32".
             jobs: the jobs; each of their digests is one of these.
         """
-        wanted = np.concatenate([np.empty(0, "S32"), *(job.digests for job in jobs)])
+        requested = np.concatenate([np.empty(0, "S32"), *(job.digests for job in jobs)])
         numbers = np.repeat(np.arange(len(jobs)), [len(job.digests) for job in jobs])
-        distinct, which = np.unique(wanted, return_inverse=True)
+        distinct, which = np.unique(requested, return_inverse=True)
         order = np.argsort(which, kind="stable")
         offsets = np.searchsorted(which[order], np.arange(len(distinct) + 1))
         indices, place = Finder(digests).find(distinct), np.full(len(digests), -1, np.int64)

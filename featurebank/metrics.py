@@ -27,11 +27,6 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(probabilities.argmax(axis=1) == labels))
 
 
-def top_k_accuracy(probabilities: np.ndarray, labels: np.ndarray, k: int = 5) -> float:
-    """Returns the fraction of images whose true class is among the `k` most probable classes."""
-    return float(np.mean(_among_best(probabilities, labels, k)))
-
-
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Returns the mean categorical cross-entropy in nats."""
     return float(np.mean(_losses(probabilities, labels)))
@@ -40,24 +35,6 @@ def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
 def macro_f1(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Returns the mean F1 score over the classes that occur in the labels or the predictions."""
     return _macro_f1(probabilities.argmax(axis=1), labels, probabilities.shape[1])
-
-
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """Returns the expected calibration error: the mean gap between confidence and accuracy over equal-width bins.
-
-    References:
-        Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
-    """
-    return _calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
-
-
-def brier_score(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the squared distance of the probabilities from the one-hot labels: mean over images, 0 (best) to 2.
-
-    References:
-        Brier, "Verification of Forecasts Expressed in Terms of Probability", Monthly Weather Review 78, 1950.
-    """
-    return float(np.mean(_brier(probabilities, labels)))
 
 
 def recalls(probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]:
@@ -130,7 +107,15 @@ class ImageScores:
         return {**values, **{f"{name}_interval": list(interval) for name, interval in intervals.items()}}
 
     def bootstrap_intervals(self, samples: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
-        """Returns 95 % intervals of metrics; see the function `bootstrap_intervals`."""
+        """Returns 95 % percentile intervals over resampled images, of the metrics whose `interval` is "bootstrap".
+
+        Args:
+            samples: number of bootstrap samples.
+            seed: seed of the random generator.
+
+        References:
+            Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 7, 1979.
+        """
         rng = np.random.default_rng(seed)
         resampled = [metric for metric in METRICS.values() if metric.interval == "bootstrap"]
         draws: dict[str, list[float]] = {metric.name: [] for metric in resampled}
@@ -214,25 +199,6 @@ def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     return ImageScores.of(probabilities, labels).scores()
 
 
-def bootstrap_intervals(
-    probabilities: np.ndarray, labels: np.ndarray, *, samples: int = 1000, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Returns 95 % percentile intervals of `loss`, `brier` and `macro_f1` over resampled images.
-
-    (The calibration error has none, because resampling inflates it.)
-
-    Args:
-        probabilities: (n, classes).
-        labels: (n,) integers.
-        samples: number of bootstrap samples.
-        seed: seed of the random generator.
-
-    References:
-        Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 7, 1979.
-    """
-    return ImageScores.of(probabilities, labels).bootstrap_intervals(samples, seed)
-
-
 def scores_with_intervals(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Returns `scores`, and 95 % intervals as `NAME_interval`: Wilson's for proportions, else bootstrapped."""
     return ImageScores.of(probabilities, labels).scores_with_intervals()
@@ -245,6 +211,11 @@ def _among_best(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.nda
 
 
 def _calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
+    """Returns the expected calibration error: the mean gap between confidence and accuracy over equal-width bins.
+
+    References:
+        Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
+    """
     which = np.minimum((confidence * bins).astype(int), bins - 1)
     gap = np.bincount(which, right - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(right))
@@ -262,6 +233,11 @@ def _losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _brier(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns the squared distance of each image's probabilities from its one-hot label: (n,), 0 (best) to 2.
+
+    References:
+        Brier, "Verification of Forecasts Expressed in Terms of Probability", Monthly Weather Review 78, 1950.
+    """
     own = probabilities[np.arange(len(labels)), labels]
     return np.asarray((probabilities**2).sum(axis=1) - 2 * own + 1)
 

@@ -43,46 +43,49 @@ def test_a_confident_mistake_costs_a_finite_loss() -> None:
     assert metrics.log_loss(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(-np.log(1e-7))
 
 
-@pytest.mark.parametrize("k", [1, 2, 5])
-def test_top_k_is_that_of_scikit_learn(k: int) -> None:
-    random = np.random.default_rng(k)
+def score(name: str, probabilities: np.ndarray, labels: np.ndarray) -> float:
+    return float(metrics.scores(probabilities, labels)[name])
+
+
+def test_top_5_is_that_of_scikit_learn() -> None:
+    random = np.random.default_rng(5)
     probabilities, labels = random.dirichlet(np.ones(7), 200), random.integers(0, 7, 200)
-    expected = sklearn_metrics.top_k_accuracy_score(labels, probabilities, k=k, labels=np.arange(7))
-    assert metrics.top_k_accuracy(probabilities, labels, k) == pytest.approx(expected)
+    expected = sklearn_metrics.top_k_accuracy_score(labels, probabilities, k=5, labels=np.arange(7))
+    assert score("top5_accuracy", probabilities, labels) == pytest.approx(expected)
 
 
 def test_top_k_of_fewer_classes_than_k_is_1() -> None:
-    assert metrics.top_k_accuracy(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([1, 1]), 5) == 1
+    assert score("top5_accuracy", np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([1, 1])) == 1
 
 
 def test_calibration_error_is_0_where_confidence_is_accuracy() -> None:
     probabilities = np.tile([0.75, 0.25], (100, 1))
-    assert metrics.calibration_error(probabilities, np.arange(100) % 4 // 3) == pytest.approx(0)
+    assert score("calibration_error", probabilities, np.arange(100) % 4 // 3) == pytest.approx(0)
 
 
 def test_calibration_error_of_certain_answers_is_the_share_of_mistakes() -> None:
     probabilities = np.tile([1.0, 0.0], (10, 1))
-    assert metrics.calibration_error(probabilities, np.array([1] * 3 + [0] * 7)) == pytest.approx(0.3)
+    assert score("calibration_error", probabilities, np.array([1] * 3 + [0] * 7)) == pytest.approx(0.3)
 
 
 def test_calibration_error_weighs_bins_by_their_images() -> None:
     probabilities = np.array([[0.95, 0.05]] * 30 + [[0.55, 0.45]] * 10)
     labels = np.array([0] * 30 + [1] * 10)  # .05 too modest, then .55 too sure
-    assert metrics.calibration_error(probabilities, labels) == pytest.approx((30 * 0.05 + 10 * 0.55) / 40)
+    assert score("calibration_error", probabilities, labels) == pytest.approx((30 * 0.05 + 10 * 0.55) / 40)
 
 
 def test_bootstrap_is_reproducible_and_follows_its_seed() -> None:
     random = np.random.default_rng(0)
     probabilities, labels = random.dirichlet(np.ones(3), 80), random.integers(0, 3, 80)
-    first = metrics.bootstrap_intervals(probabilities, labels, samples=200)
-    assert first == metrics.bootstrap_intervals(probabilities, labels, samples=200)
-    assert first != metrics.bootstrap_intervals(probabilities, labels, samples=200, seed=1)
+    first = metrics.ImageScores.of(probabilities, labels).bootstrap_intervals(samples=200)
+    assert first == metrics.ImageScores.of(probabilities, labels).bootstrap_intervals(samples=200)
+    assert first != metrics.ImageScores.of(probabilities, labels).bootstrap_intervals(samples=200, seed=1)
 
 
 def test_bootstrap_interval_of_the_loss_is_as_wide_as_its_standard_error_says() -> None:
     random = np.random.default_rng(1)
     probabilities, labels = random.dirichlet(np.full(3, 3.0), 2000), random.integers(0, 3, 2000)
-    low, high = metrics.bootstrap_intervals(probabilities, labels, samples=500)["loss"]
+    low, high = metrics.ImageScores.of(probabilities, labels).bootstrap_intervals(samples=500)["loss"]
     losses = -np.log(probabilities[np.arange(2000), labels])
     assert low < losses.mean() < high
     assert high - low == pytest.approx(2 * 1.96 * losses.std() / np.sqrt(2000), rel=0.15)
@@ -93,9 +96,9 @@ def test_bootstrap_intervals_are_those_of_the_metrics() -> None:
     probabilities, labels = random.dirichlet(np.ones(4), 50), random.integers(0, 4, 50)
     draws = np.random.default_rng(7)
     rows = [draws.integers(0, 50, 50) for _ in range(60)]
-    found = metrics.bootstrap_intervals(probabilities, labels, samples=60, seed=7)
-    for name, metric in {"loss": metrics.log_loss, "brier": metrics.brier_score, "macro_f1": metrics.macro_f1}.items():
-        expected = np.percentile([metric(probabilities[r], labels[r]) for r in rows], [2.5, 97.5])
+    found = metrics.ImageScores.of(probabilities, labels).bootstrap_intervals(samples=60, seed=7)
+    for name in ("loss", "brier", "macro_f1"):
+        expected = np.percentile([score(name, probabilities[r], labels[r]) for r in rows], [2.5, 97.5])
         assert found[name] == pytest.approx(tuple(expected))
 
 
@@ -115,10 +118,10 @@ def test_brier_score_is_that_of_scikit_learn() -> None:
     random = np.random.default_rng(4)
     probabilities, labels = random.dirichlet(np.ones(5), 300), random.integers(0, 5, 300)
     expected = np.mean(((probabilities - np.eye(5)[labels]) ** 2).sum(1))
-    assert metrics.brier_score(probabilities, labels) == pytest.approx(expected)
+    assert score("brier", probabilities, labels) == pytest.approx(expected)
     two = probabilities[:, :2] / probabilities[:, :2].sum(1, keepdims=True)
     known = sklearn_metrics.brier_score_loss(labels % 2, two[:, 1])
-    assert metrics.brier_score(two, labels % 2) == pytest.approx(2 * known)
+    assert score("brier", two, labels % 2) == pytest.approx(2 * known)
 
 
 def test_recalls_are_those_of_scikit_learn_and_none_where_there_is_no_image() -> None:

@@ -43,6 +43,35 @@ class Pixels(Protocol):
         """Returns the properties of an image, after decoding it fully; raises BadImageError like `image`."""
 
 
+class RedirectedPixels(Pixels):
+    """Pixels that other sources hold; a subclass defines where each image is."""
+
+    def at(self, index: int) -> tuple[Pixels, int]:
+        """Returns the source of an image, and its index there."""
+        raise NotImplementedError
+
+    def stamp(self, index: int) -> Stamp | None:
+        """Returns the stamp of a file; None if its digest cannot be cached."""
+        pixels, place = self.at(index)
+        stamp = getattr(pixels, "stamp", None)
+        return stamp(place) if stamp else None
+
+    def digest(self, index: int) -> str:
+        """Returns the content digest of an image; raises OSError if it cannot be read."""
+        pixels, place = self.at(index)
+        return pixels.digest(place)
+
+    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
+        """Returns (height, width, 3) uint8; raises BadImageError."""
+        pixels, place = self.at(index)
+        return pixels.image(place, expected, levels)
+
+    def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
+        """Returns the properties of an image; raises BadImageError."""
+        pixels, place = self.at(index)
+        return pixels.facts(place, expected, levels)
+
+
 class Digested(Protocol):
     """The part of `Pixels` that computing digests needs."""
 

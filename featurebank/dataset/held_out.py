@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from featurebank.dataset.core import Contents
-from featurebank.dataset.decoding.decode import Facts
-from featurebank.dataset.decoding.levels import Depths, Levels
-from featurebank.dataset.fingerprint import Pixels, Stamp
+from featurebank.dataset.decoding.levels import Depths
+from featurebank.dataset.fingerprint import Pixels, RedirectedPixels
 from featurebank.dataset.splits import SPLITS, TEST, UNDECIDED, check_fractions
 from featurebank.errors import ConfigError, DatasetError, unknown_name
 from featurebank.system import digest
@@ -20,7 +19,7 @@ _PREFIX = "test:"
 _DIGITS = 6
 
 
-class Joined:
+class Joined(RedirectedPixels):
     """The pixels of two datasets, one after the other.
 
     Args:
@@ -39,28 +38,8 @@ class Joined:
         first, second = (getattr(pixels, "depths", None) or Depths() for pixels in self._parts)
         return Depths({**first.peaks, **{self._count + place: peak for place, peak in second.peaks.items()}})
 
-    def stamp(self, index: int) -> Stamp | None:
-        """Returns the stamp of a file; None if its digest cannot be cached."""
-        pixels, place = self._at(index)
-        stamp = getattr(pixels, "stamp", None)
-        return stamp(place) if stamp else None
-
-    def digest(self, index: int) -> str:
-        """Returns the content digest of an image; raises OSError if it cannot be read."""
-        pixels, place = self._at(index)
-        return pixels.digest(place)
-
-    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
-        """Returns (height, width, 3) uint8; raises BadImageError."""
-        pixels, place = self._at(index)
-        return pixels.image(place, expected, levels)
-
-    def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
-        """Returns the properties of an image; raises BadImageError."""
-        pixels, place = self._at(index)
-        return pixels.facts(place, expected, levels)
-
-    def _at(self, index: int) -> tuple[Pixels, int]:
+    def at(self, index: int) -> tuple[Pixels, int]:
+        """Returns the dataset of an image, and its index there."""
         second = index >= self._count
         return self._parts[second], index - self._count * second
 

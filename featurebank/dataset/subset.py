@@ -12,9 +12,8 @@ import numpy as np
 
 from featurebank.dataset.class_names import in_order
 from featurebank.dataset.core import Contents
-from featurebank.dataset.decoding.decode import Facts
-from featurebank.dataset.decoding.levels import Depths, Levels
-from featurebank.dataset.fingerprint import Pixels, Stamp
+from featurebank.dataset.decoding.levels import Depths
+from featurebank.dataset.fingerprint import Pixels, RedirectedPixels
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.system import digest
 from featurebank.words import counted
@@ -42,7 +41,7 @@ class Subset:
         return {name: value for name, value in values.items() if value is not None}
 
 
-class SelectedPixels:
+class SelectedPixels(RedirectedPixels):
     """The pixels of some images of a dataset.
 
     Args:
@@ -60,22 +59,9 @@ class SelectedPixels:
         """The largest values of deep images, by their index in the whole dataset."""
         return getattr(self._pixels, "depths", None)
 
-    def stamp(self, index: int) -> Stamp | None:
-        """Returns the stamp of a file; None if its digest cannot be cached."""
-        stamp = getattr(self._pixels, "stamp", None)
-        return stamp(int(self._positions[index])) if stamp else None
-
-    def digest(self, index: int) -> str:
-        """Returns the content digest of an image; raises OSError if it cannot be read."""
-        return self._pixels.digest(int(self._positions[index]))
-
-    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
-        """Returns (height, width, 3) uint8; raises BadImageError."""
-        return self._pixels.image(int(self._positions[index]), expected, levels)
-
-    def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
-        """Returns the properties of an image; raises BadImageError."""
-        return self._pixels.facts(int(self._positions[index]), expected, levels)
+    def at(self, index: int) -> tuple[Pixels, int]:
+        """Returns the whole dataset, and the index of an image there."""
+        return self._pixels, int(self._positions[index])
 
 
 def check_subset(classes: Sequence[str] | None, limit: int | None, per_class: int | None) -> Subset:

@@ -14,7 +14,7 @@ from featurebank.heads.base import Head
 from featurebank.heads.memory import check_memory
 from featurebank.system.validation import refuse
 from featurebank.training.batches import Network, OnHead
-from featurebank.training.loop import train_programs
+from featurebank.training.loop import train
 from featurebank.training.options import TrainingOptions
 
 _CLIPPING = (
@@ -68,7 +68,19 @@ class Trainer:
             head.check()
         data = self.data(X, y, validation_data, views)
         programs = self.programs(heads, data.shape, len(data.classes), len(data.y))
-        return train_programs(heads, data, programs, lambda members: self.network(members, data), on_trained)
+        for head in heads:
+            head.class_weights(data.y, len(data.classes))  # raises before anything is trained
+        failures: list[str | None] = [None] * len(heads)
+        for positions in programs:
+
+            def report(k: int, failure: str | None, seconds: float, positions: list[int] = positions) -> None:
+                failures[positions[k]] = failure
+                if on_trained:
+                    on_trained(positions[k], failure, seconds, len(positions))
+
+            members = [heads[position] for position in positions]
+            train(members, self.network(members, data), report)
+        return failures
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

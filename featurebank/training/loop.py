@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from featurebank.training.batches import Batches, Labelled, Network, OnHead, OnTrained, padded
+from featurebank.training.batches import Batches, Network, OnTrained, padded
 from featurebank.training.history import History
 from featurebank.training.options import TrainingOptions
 from featurebank.training.schedules import Plateau
@@ -35,40 +34,6 @@ class _Course:
     history: History = field(default_factory=History)
     seconds: float = 0.0
     active: bool = True
-
-
-def train_programs(
-    heads: Sequence[Any], data: Labelled, programs: Sequence[list[int]], network: Callable[[list[Any]], Network],
-    on_trained: OnHead | None,
-) -> list[str | None]:  # fmt: skip
-    """Trains heads, one program after another.
-
-    Args:
-        heads: heads to fit in place.
-        data: the training images.
-        programs: the positions of the heads of each program.
-        network: builds the network of the heads of one program.
-        on_trained: called as soon as a head stops.
-
-    Returns:
-        For each head None, or the reason why it failed, in one line.
-
-    Raises:
-        HeadError: a head does not have one class weight for each class; nothing was trained.
-    """
-    for head in heads:
-        head.class_weights(data.y, len(data.classes))
-    failures: list[str | None] = [None] * len(heads)
-    for positions in programs:
-
-        def report(k: int, failure: str | None, seconds: float, positions: list[int] = positions) -> None:
-            failures[positions[k]] = failure
-            if on_trained:
-                on_trained(positions[k], failure, seconds, len(positions))
-
-        members = [heads[position] for position in positions]
-        train(members, network(members), report)
-    return failures
 
 
 _after_epoch: ContextVar[Callable[[], None]] = ContextVar("after_epoch", default=lambda: None)

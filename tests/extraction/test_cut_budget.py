@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from immediate import Immediate
+from listener import Listener
 
 from featurebank import backbone_from_model, extract, load_backbone, load_dataset
 from featurebank.backbone import Backbone
@@ -54,14 +55,6 @@ def shaped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featurebank.extraction.target.load_engine", load)
 
 
-class Lines(Reporter):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
-
-
 @pytest.fixture
 def run(photos: Path, lite: Backbone, tmp_path: Path) -> Callable[..., Extraction]:
     def go(*taps: str, reporter: Reporter | None = None, **options: Any) -> Extraction:
@@ -97,12 +90,12 @@ def test_a_budget_at_its_edge(run: Callable[..., Extraction], lite: Backbone) ->
 @pytest.mark.usefixtures("shaped")
 def test_of_two_cuts_with_the_same_work_after_them_the_smaller(photos: Path, tmp_path: Path) -> None:
     vgg = load_backbone("vgg16", weights="random:0", image_size=32)
-    lines = Lines()
+    lines = Listener()
     options = ExtractOptions(taps=("auto:1GB",))
     run_extraction(load_dataset(str(photos)), vgg, options, cache=tmp_path / "cache", reporter=lines)
     told = "block1_conv1 (32 x 32 x 64, 131.1 kB an image, 3.1 MB for 24 images, 99 % of the multiply-adds remain)"
     assert lines.said[0] == f"auto:1GB: {told}"
-    lines = Lines()
+    lines = Listener()
     options = ExtractOptions(taps=("auto:3MB",))  # block1_conv2 has the same work after it, and four times the bytes
     run_extraction(load_dataset(str(photos)), vgg, options, cache=tmp_path / "cache", reporter=lines)
     assert lines.said[0].startswith("auto:3MB: block1_pool (16 x 16 x 64,")
@@ -113,12 +106,12 @@ def test_views_types_and_other_taps_count(run: Callable[..., Extraction], lite: 
     cuts = cut_points(lite.network())
     row = 4000
     assert run(f"auto:{IMAGES * row}", store="float32").bank.taps == (best(cuts, row, 2).name,)
-    lines = Lines()
+    lines = Listener()
     found = run(f"auto:{IMAGES * row}", views=2, augment="flip", reporter=lines)
     cut = best(cuts, row / 3)
     assert found.bank.taps == (cut.name,)
     assert f"{IMAGES * cut.bytes_per_image_float16 * 3 / 1000:.1f} kB for 24 images with 2 views," in lines.said[0]
-    lines = Lines()
+    lines = Listener()
     beside = 1280 * 4  # pooled is float32
     found = run("pooled", f"auto:{IMAGES * 2 * (row + beside)}", views=1, augment="rotate=5", reporter=lines)
     cut = best(cuts, row)
@@ -165,7 +158,7 @@ def test_a_stored_tap_keeps_its_type_and_new_ones_get_the_views_there_are(
     cuts = cut_points(lite.network())
     cut = best(cuts, 4000)
     run(cut.name, store="float32", views=3, augment="flip")
-    lines = Lines()
+    lines = Listener()
     row = 4 * cut.bytes_per_image_float16 * 2
     run(f"auto:{IMAGES * row}", views=1, augment="flip", reporter=lines)
     stored = {other.name: 8 if other == cut else 4 for other in cuts}
@@ -248,7 +241,7 @@ def test_a_network_of_the_users_own(photos: Path, tmp_path: Path) -> None:
     assert bank.taps == ("first",)
 
     alone = backbone_from_model(keras.Model(image, first), preprocessing="0..1", name="alone")
-    lines = Lines()
+    lines = Listener()
     options = ExtractOptions(taps=("auto:1MB",))
     found = run_extraction(dataset, alone, options, cache=tmp_path / "cache", reporter=lines)
     assert found.bank.taps == ("first",)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from immediate import Immediate
+from listener import Listener
 
 from featurebank import load_dataset
 from featurebank.backbone import Backbone
@@ -69,14 +70,6 @@ class Late:
 
     def close(self) -> None:
         self.pool.shutdown()
-
-
-class Listener(Reporter):
-    def __init__(self) -> None:
-        self.warned: list[str] = []
-
-    def warn(self, line: str) -> None:
-        self.warned.append(line)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from finetunes import Said
 from immediate import Immediate
+from listener import Listener
 
 from featurebank import extract, find_bank, list_banks, load_backbone, load_dataset
 from featurebank.backbone import Backbone
@@ -35,14 +35,6 @@ from featurebank.system.progress import Advance, Reporter
 pytestmark = pytest.mark.heavy
 
 Child = Callable[..., "subprocess.Popen[str]"]
-
-
-class Warnings(Reporter):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def warn(self, line: str) -> None:
-        self.lines.append(line)
 
 
 @pytest.fixture
@@ -274,11 +266,11 @@ def test_damaged_rows_are_made_again(
         damage(bank.path / shard.file, how)
     with pytest.raises(BankDamagedError):
         Bank(bank.path).features()
-    warnings = Warnings()
+    warnings = Listener()
     done = run(batch_size=4, reporter=warnings)
     assert done.added == sum(shard.rows for shard in shards)
-    assert len(warnings.lines) == len(shards)
-    assert all("damaged" in line and "\n" not in line for line in warnings.lines)
+    assert len(warnings.warned) == len(shards)
+    assert all("damaged" in line and "\n" not in line for line in warnings.warned)
     assert np.array_equal(done.bank.features(), expected_pixels(done.bank, photos, lite))
     assert same(done.bank, run().bank)
 
@@ -482,11 +474,11 @@ def test_a_memory_that_cannot_be_written_does_not_matter(
 def test_a_bank_of_the_earlier_resize_rule_is_named(photos: Path, lite: Backbone, pixels: Any, tmp_path: Path) -> None:
     crop = load_backbone("efficientnet_lite0", weights="random:0", image_size=32, resize="crop")
     earlier = extract(load_dataset(str(photos)), crop, cache=tmp_path)
-    said = Said()
+    said = Listener()
     bank = extract(load_dataset(str(photos)), lite, cache=tmp_path, reporter=said)
     assert bank.path != earlier.path
-    assert [line for line in said.lines if f"'{earlier.name}'" in line and "--resize crop" in line]
-    said.lines.clear()
+    assert [line for line in said.said if f"'{earlier.name}'" in line and "--resize crop" in line]
+    said.said.clear()
     extract(load_dataset(str(photos)), lite, cache=tmp_path, reporter=said)
     extract(load_dataset(str(photos)), crop, cache=tmp_path, reporter=said)
-    assert not [line for line in said.lines if "--resize" in line]
+    assert not [line for line in said.said if "--resize" in line]

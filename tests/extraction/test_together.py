@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from listener import Listener
 
 from featurebank import load_backbone, load_dataset
 from featurebank.backbone import Backbone
@@ -18,14 +19,6 @@ from featurebank.dataset import Dataset
 from featurebank.errors import ConfigError
 from featurebank.extraction import Extraction, ExtractOptions, run_extraction, run_extractions
 from featurebank.system.progress import Reporter
-
-
-class Listener(Reporter):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finetunes import Said, save_photos
+from finetunes import save_photos
+from listener import Listener
 
 from featurebank import extract, graft, load_backbone, load_dataset, train_heads
 from featurebank.backbone import Backbone
@@ -53,5 +54,5 @@ def train(bank: Bank) -> SourceImages:
 
 
 @pytest.fixture
-def said() -> Said:
-    return Said()
+def said() -> Listener:
+    return Listener()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from finetunes import Said
+from listener import Listener
 
 import featurebank as fb
 from featurebank import finetune, load_model, train_heads
@@ -46,7 +46,7 @@ def answers(run: RunRecord, images: SourceImages) -> np.ndarray:
     return np.asarray(model(images.read(np.arange(len(images))).astype(np.float32)))
 
 
-def test_a_run_on_the_leaderboard(clean: Bank, head: RunRecord, said: Said) -> None:
+def test_a_run_on_the_leaderboard(clean: Bank, head: RunRecord, said: Listener) -> None:
     run = fb.finetune("best", bank=clean, epochs=25, unfreeze=["last", "all"], batch_size=8, reporter=said)
     val = SourceImages(clean, ["val"])
     found = answers(run, val)
@@ -66,13 +66,13 @@ def test_a_run_on_the_leaderboard(clean: Bank, head: RunRecord, said: Said) -> N
     assert len(run.history["accuracy"]) == len(run.history["loss"])
     assert run.history["accuracy"][0] < run.history["accuracy"][-1] <= 1
     assert fb.leaderboard(clean)[0] == run == fb.select(load_runs(clean))
-    assert f"epoch 0, the head: validation accuracy {epoch_0:.4f}" in "\n".join(said.lines)
+    assert f"epoch 0, the head: validation accuracy {epoch_0:.4f}" in "\n".join(said.said)
     left = {path.suffix for path in (clean.path / "runs").iterdir() if path.name != CLAIMS}
     assert left <= {".json", ".head", ".keras"}
 
     again = fb.finetune(run=head.run, bank=clean, epochs=25, unfreeze=["last", "all"], batch_size=8, reporter=said)
     assert again == run
-    assert said.lines[-1] == f"fine-tuned before: run {run.run}"
+    assert said.said[-1] == f"fine-tuned before: run {run.run}"
 
     assert load_model(run.saved_path).classes == clean.classes
     np.testing.assert_allclose(fb.graft(clean, run)(val.read(np.arange(9)).astype(np.float32)), found[:9], atol=1e-6)
@@ -87,7 +87,7 @@ def test_a_run_on_the_leaderboard(clean: Bank, head: RunRecord, said: Said) -> N
     assert run.saved_path.is_file()
 
 
-def test_it_never_ends_below_its_head(clean: Bank, head: RunRecord, said: Said) -> None:
+def test_it_never_ends_below_its_head(clean: Bank, head: RunRecord, said: Listener) -> None:
     """With a learning rate that ruins everything, the model is the head's."""
     run = finetune(
         head, unfreeze=["last"], epochs=2, learning_rate=1e-30, batch_size=8, monitor="val_loss", reporter=said
@@ -102,7 +102,7 @@ def test_it_never_ends_below_its_head(clean: Bank, head: RunRecord, said: Said) 
     assert ruined.metrics["val"]["accuracy"] == head.metrics["val"]["accuracy"]
     assert ruined.finetune["gain"]["worth"].startswith("not worth it: ")
     assert [phase["unfreeze"] for phase in ruined.finetune["phases"]] == ["last"], "the second phase is skipped"
-    assert "phase 1 brought no improvement, so 1 more phase is skipped (--keep-going continues)" in said.lines
+    assert "phase 1 brought no improvement, so 1 more phase is skipped (--keep-going continues)" in said.said
     val = SourceImages(clean, ["val"])
     graft = fb.graft(clean, head, proof=False)
     images = val.read(np.arange(len(val))).astype(np.float32)
@@ -110,7 +110,7 @@ def test_it_never_ends_below_its_head(clean: Bank, head: RunRecord, said: Said) 
 
 
 def test_an_explosion_is_answered_once(
-    clean: Bank, head: RunRecord, said: Said, monkeypatch: pytest.MonkeyPatch
+    clean: Bank, head: RunRecord, said: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step, rates = KerasStep.step, []
 
@@ -140,7 +140,7 @@ def test_an_explosion_is_answered_once(
 
 
 def test_a_loss_that_grows_is_an_explosion(
-    clean: Bank, head: RunRecord, said: Said, monkeypatch: pytest.MonkeyPatch
+    clean: Bank, head: RunRecord, said: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([1.0, 2.0, 9.0, 30.0, 60.0, 60.0, *[1.0] * 100])
     monkeypatch.setattr(KerasStep, "step", lambda *_: (next(losses), 4.0))
@@ -164,7 +164,7 @@ def test_it_goes_on_as_if_nothing_had_happened(
     stops: tuple[int, ...],
     clean: Bank,
     head: RunRecord,
-    said: Said,
+    said: Listener,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Stopped after any checkpoint, also after that of an explosion, the same command gives the same weights."""
@@ -197,7 +197,7 @@ def test_it_goes_on_as_if_nothing_had_happened(
             with pytest.raises(KeyboardInterrupt):
                 finetune(head, **wanted)
         again = finetune(head, **wanted, reporter=said)
-        assert any(line.startswith("resuming at phase ") for line in said.lines)
+        assert any(line.startswith("resuming at phase ") for line in said.said)
         assert again.history == history
         for found, weight in zip(finetuned_model(again).weights, expected, strict=True):
             np.testing.assert_array_equal(found.numpy(), weight)
@@ -258,7 +258,7 @@ def test_checkpoints_come_by_the_clock(
     assert count == saved
 
 
-def test_a_damaged_checkpoint_is_told_and_not_used(clean: Bank, head: RunRecord, said: Said) -> None:
+def test_a_damaged_checkpoint_is_told_and_not_used(clean: Bank, head: RunRecord, said: Listener) -> None:
     run = finetune(head, unfreeze=["last"], epochs=1)
     run.saved_path.unlink()
     run.saved_path.with_suffix(".checkpoint").write_bytes(b"no checkpoint")
@@ -267,7 +267,7 @@ def test_a_damaged_checkpoint_is_told_and_not_used(clean: Bank, head: RunRecord,
     assert said.warned[0].endswith("is ignored, because it cannot be read (ValueError): the fine-tune starts again")
 
 
-def test_the_test_split_is_opened_for_it(shown: Path, tiny: Backbone, tmp_path: Path, said: Said) -> None:
+def test_the_test_split_is_opened_for_it(shown: Path, tiny: Backbone, tmp_path: Path, said: Listener) -> None:
     bank = fb.extract(fb.load_dataset(str(shown / "train"), split=(0.5, 0.25, 0.25)), tiny, cache=tmp_path)
     head = train_heads(bank, [{"kind": "ridge"}])[0]
     run = finetune(head, unfreeze=["all"], epochs=1)
@@ -283,7 +283,7 @@ def test_the_test_split_is_opened_for_it(shown: Path, tiny: Backbone, tmp_path: 
         finetuned_model(run)
 
 
-def test_best_is_the_best_head_that_can_be_grafted(clean: Bank, said: Said) -> None:
+def test_best_is_the_best_head_that_can_be_grafted(clean: Bank, said: Listener) -> None:
     train_heads(clean, [{"kind": "knn", "n_neighbors": 1}, {"kind": "ridge", "alpha": 1e9}])
     runs = [run for run in load_runs(clean) if run.head == "knn"]
     better = replace(runs[0], metrics={**runs[0].metrics, "val": {**runs[0].metrics["val"], "accuracy": 1.0}})
@@ -291,7 +291,7 @@ def test_best_is_the_best_head_that_can_be_grafted(clean: Bank, said: Said) -> N
     run = finetune("best", bank=clean, unfreeze=["head"], epochs=1, reporter=said)
     assert run.params["from"] not in {better.run, run.run}
     passed = f"skipping {better.run} (1.0000): knn(n_neighbors=1) cannot become Keras layers ("
-    assert any(line.startswith(passed) and line.endswith(")") for line in said.lines)
+    assert any(line.startswith(passed) and line.endswith(")") for line in said.said)
     better_head = [run for run in load_runs(clean) if run.run == better.run]
     with pytest.raises(HeadError, match=r"^knn.* cannot become Keras layers .*: softmax, mlp"):
         finetune(better_head[0], unfreeze=["all"])
@@ -321,7 +321,7 @@ def test_normalised_input_for_training_from_scratch(
         finetune(head, unfreeze=["all"], normalize=True)
 
 
-def test_basenet_from_scratch(shown: Path, tmp_path: Path, said: Said) -> None:
+def test_basenet_from_scratch(shown: Path, tmp_path: Path, said: Listener) -> None:
     import keras
 
     backbone = fb.load_backbone("basenet_plus", weights="random:1", image_size=16)
@@ -357,14 +357,14 @@ def test_a_network_that_was_given_stays_as_it_is(shown: Path, tmp_path: Path) ->
 
 
 def test_batch_normalisation_is_the_backbones_to_decide(
-    clean: Bank, head: RunRecord, said: Said, monkeypatch: pytest.MonkeyPatch
+    clean: Bank, head: RunRecord, said: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted: dict[str, Any] = {"unfreeze": ["all"], "epochs": 1, "batch_size": 8, "seed": 6}
     default = finetune(head, **wanted, reporter=said)
     assert default.finetune is not None
     assert default.finetune["batch_norm"] == "train"
     assert "batch_norm" not in default.params
-    assert "(the default of tiny" in "\n".join(said.lines)
+    assert "(the default of tiny" in "\n".join(said.said)
     assert finetune(head, **wanted, batch_norm="train") == default, "the same by another name"
     monkeypatch.setattr("featurebank.backbone.spec.BackboneSpec.finetune_batch_norm", "frozen")
     frozen = finetune(head, **wanted)
@@ -374,7 +374,7 @@ def test_batch_normalisation_is_the_backbones_to_decide(
     assert frozen.finetune["phases"][0]["layers"] < default.finetune["phases"][0]["layers"]
 
 
-def test_validation_within_epochs_changes_nothing_but_is_told(clean: Bank, head: RunRecord, said: Said) -> None:
+def test_validation_within_epochs_changes_nothing_but_is_told(clean: Bank, head: RunRecord, said: Listener) -> None:
     plain = finetune(head, **QUICK)
     plain.saved_path.unlink()
     told = finetune(head, **QUICK, validate_every=2, reporter=said)
@@ -445,7 +445,7 @@ def test_a_bank_made_with_other_weights(shown: Path, tmp_path: Path) -> None:
         finetune(head, backbone=fb.load_backbone(str(file), preprocessing="none"), unfreeze=["all"])
 
 
-def test_trees_are_no_layers(shown: Path, tiny: Backbone, tmp_path: Path, said: Said) -> None:
+def test_trees_are_no_layers(shown: Path, tiny: Backbone, tmp_path: Path, said: Listener) -> None:
     bank = fb.extract(fb.load_dataset(str(shown)), tiny, cache=tmp_path)
     tree = train_heads(bank, [{"kind": "random_forest", "n_estimators": 3}])[0]
     told = r"^random_forest.* cannot become Keras layers .*: softmax, mlp"
@@ -454,7 +454,7 @@ def test_trees_are_no_layers(shown: Path, tiny: Backbone, tmp_path: Path, said: 
     assert "\n" not in str(error.value)
     with pytest.raises(HeadError, match=told):
         finetune("best", bank=bank, unfreeze=["all"], reporter=said)
-    assert said.lines[0].startswith(f"skipping {tree.run} ("), "nothing is left after it"
+    assert said.said[0].startswith(f"skipping {tree.run} ("), "nothing is left after it"
 
 
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(

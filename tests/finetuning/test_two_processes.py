@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finetunes import Said
+from listener import Listener
 
 import featurebank as fb
 from featurebank.bank import Bank
@@ -48,7 +48,7 @@ def start(bank: Bank, *words: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def test_the_second_process_is_told_who_does_it(bank: Bank, head: RunRecord, said: Said) -> None:
+def test_the_second_process_is_told_who_does_it(bank: Bank, head: RunRecord, said: Listener) -> None:
     with start(bank, "-c", SCRIPT, str(bank.path), head.run) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "begun\n", first.communicate()[1]
@@ -71,11 +71,11 @@ def test_the_second_process_is_told_who_does_it(bank: Bank, head: RunRecord, sai
         out, errors = first.communicate("\n", timeout=120)
         run = fb.finetune(head, bank=bank, **WANTED, reporter=said)
         assert out.strip() == run.run, errors
-        assert said.lines == [f"fine-tuned before: run {run.run}"]
+        assert said.said == [f"fine-tuned before: run {run.run}"]
     assert list((bank.path / "runs").glob("*.holder")) == []
 
 
-def test_a_killed_process_holds_nothing(bank: Bank, head: RunRecord, said: Said) -> None:
+def test_a_killed_process_holds_nothing(bank: Bank, head: RunRecord, said: Listener) -> None:
     wanted = {**WANTED, "seed": 79}
     script = SCRIPT.replace(repr(WANTED), repr(wanted))
     with start(bank, "-c", script, str(bank.path), head.run) as first:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from grids import Listener
+from listener import Listener
 
 from featurebank import (
     backbone_from_model,
@@ -30,7 +30,6 @@ from featurebank.grafting import JoinedModel
 from featurebank.grafting.proof import tolerance_of
 from featurebank.grafting.stage import best_in_layers
 from featurebank.runs.run import FINETUNE, RunRecord, read_run
-from featurebank.system.progress import Reporter
 
 pytestmark = pytest.mark.heavy
 
@@ -40,18 +39,6 @@ RunOf = Callable[..., RunRecord]
 @pytest.fixture(scope="session")
 def bank(lite_bank: Bank) -> Bank:
     return lite_bank
-
-
-class Said(Reporter):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    def warn(self, line: str) -> None:
-        self.warned.append(line)
 
 
 def places(bank: Bank, split: str) -> np.ndarray:
@@ -75,7 +62,7 @@ def resized(bank: Bank, positions: np.ndarray, backbone: Backbone) -> np.ndarray
 def test_one_keras_model(
     kind: str, tap: str, params: dict[str, Any], bank: Bank, lite: Backbone, run_of: RunOf
 ) -> None:
-    run, reporter = run_of(kind, tap, **params), Said()
+    run, reporter = run_of(kind, tap, **params), Listener()
     model = graft(bank, run, reporter=reporter)
     assert (model.input.shape, model.output.shape) == ((None, 32, 32, 3), (None, 3))
     chosen = places(bank, "val")
@@ -90,7 +77,7 @@ def test_one_keras_model(
     assert kept is not None
     assert kept.graft is not None
     assert (kept.graft["images"], kept.graft["tolerance"]) == (16, 1e-4)
-    assert f"{kept.graft['difference']:.1e} (allowed: 0.0001)" in reporter.lines[-1]
+    assert f"{kept.graft['difference']:.1e} (allowed: 0.0001)" in reporter.said[-1]
     assert replace(kept, graft=None) == run, "all else of the record stays"
 
 
@@ -133,7 +120,7 @@ class Rounding:
 
 
 def test_features_at_the_edge_of_a_split_are_told_and_no_error(bank: Bank) -> None:
-    reporter = Said()
+    reporter = Listener()
     assert isinstance(graft(bank, Rounding(), reporter=reporter), JoinedModel)
     assert len(reporter.warned) == 1
     assert "within rounding" in reporter.warned[0]
@@ -181,9 +168,9 @@ def test_float16_and_views(place: Path, shown: Path) -> None:
     bank = extract(load_dataset(str(shown)), mobile, ["map:max"], cache=place / "mobile", **options)
     assert tolerance_of(bank, "map:max") == 0.01
     run = train_heads(bank, [{"kind": "softmax", "epochs": 5}], taps=["map:max"])[0]
-    reporter = Said()
+    reporter = Listener()
     graft(bank, run, reporter=reporter)
-    assert "(allowed: 0.01)" in reporter.lines[-1]
+    assert "(allowed: 0.01)" in reporter.said[-1]
 
 
 def test_other_weights_are_refused(bank: Bank, run_of: RunOf) -> None:
@@ -207,9 +194,9 @@ def test_images_that_are_gone(copied: Bank, tmp_path: Path) -> None:
     for number, path in enumerate(sorted((tmp_path / "photos").glob("*/*/*"))):
         if number % 15:
             path.unlink()
-    reporter = Said()
+    reporter = Listener()
     graft(copied, head, reporter=reporter)
-    assert "on 3 images of the bank" in reporter.lines[-1]
+    assert "on 3 images of the bank" in reporter.said[-1]
     shutil.rmtree(tmp_path / "photos")
     with pytest.raises(DatasetError, match=r"cannot be proved on images of 'bank'.*--no-proof") as error:
         graft(copied, head)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from grids import ROOT, Listener, save_features
+from grids import ROOT, save_features
+from listener import Listener
 
 from featurebank import load_backbone, make_head, train_heads
 from featurebank.bank import Bank

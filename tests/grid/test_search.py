@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from grids import Listener, kept
+from grids import kept
+from listener import Listener
 
 from featurebank import train_heads
 from featurebank.bank import Bank

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from grids import FAST, Listener, kept, records, run_child
+from grids import FAST, kept, records, run_child
+from listener import Listener
 
 from featurebank import train_heads
 from featurebank.bank import Bank

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from grids import FAST, Listener, kept, records
+from grids import FAST, kept, records
+from listener import Listener
 
 from featurebank import train_heads
 from featurebank.bank import Bank

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from grids import Listener
+from listener import Listener
 
 from featurebank import evaluate_test, train_heads
 from featurebank.bank import Bank

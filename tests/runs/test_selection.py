@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from listener import Listener
 
 from featurebank import evaluate_test, leaderboard, metrics, select, train_heads
 from featurebank.bank import Bank
@@ -21,7 +22,6 @@ from featurebank.heads.storage.saving import save_head
 from featurebank.runs.run import RunRecord, load_runs
 from featurebank.runs.selection import trained_head
 from featurebank.system import digest
-from featurebank.system.progress import Reporter
 
 pytestmark = pytest.mark.heavy
 
@@ -32,16 +32,6 @@ GRID: list[dict[str, Any]] = [
     {"kind": "nearest_mean"},
     {"kind": "softmax", "epochs": 3},
 ]
-
-
-class Warned(Reporter):
-    """Keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def warn(self, line: str) -> None:
-        self.lines.append(line)
 
 
 @pytest.fixture
@@ -149,12 +139,12 @@ def test_the_test_split_is_opened_once(make_bank: Callable[..., Bank], opened: l
 
 def test_opening_the_test_split_for_another_run_is_counted(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank(noise=4.0)
-    told = Warned()
+    told = Listener()
     runs = train_heads(bank, GRID[:3])
     for before, run in enumerate(runs):
         assert evaluate_test(bank, run, reporter=told).metrics["test"]["opened_before"] == before
     evaluate_test(bank, runs[0], reporter=told)
-    for line, number, count in zip(told.lines, (1, 2), ("once", "2 times"), strict=True):
+    for line, number, count in zip(told.warned, (1, 2), ("once", "2 times"), strict=True):
         assert line.startswith(f"all 30 test images were opened {count} before, for ")
         assert all(run.run in line for run in runs[:number])
 

@@ -1,4 +1,4 @@
-"""What tests of fine-tunes share: photos that a network learns to tell apart, options, a reporter that remembers."""
+"""What tests of fine-tunes share: photos that a network learns to tell apart, options."""
 
 from __future__ import annotations
 
@@ -9,19 +9,6 @@ import numpy as np
 from PIL import Image
 
 from featurebank.finetuning.options import FinetuneOptions, read_options
-from featurebank.system.progress import Reporter
-
-
-class Said(Reporter):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    def warn(self, line: str) -> None:
-        self.warned.append(line)
 
 
 def save_photos(root: Path, *, train: int = 41, val: int = 24) -> None:

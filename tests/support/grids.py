@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.system import digest
-from featurebank.system.progress import Advance, Reporter
 from featurebank.system.sealed_json import read_sealed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,29 +28,6 @@ FAST: list[dict[str, Any]] = [
     {"kind": "logistic"},
 ]
 """Needs no TensorFlow."""
-
-
-class Listener(Reporter):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-        self.done = 0
-
-    @contextlib.contextmanager
-    def track(self, what: str, total: int, unit: str) -> Iterator[Advance]:
-        def advance(count: int) -> None:
-            self.done += count
-
-        self.total = total
-        yield advance
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
-
-    def warn(self, line: str) -> None:
-        self.warned.append(line)
 
 
 def save_features(path: Path, backbone: Backbone, features: dict[str, np.ndarray]) -> Bank:

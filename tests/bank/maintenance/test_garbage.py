@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from listener import Listener
 
 from featurebank.bank import writer as limits
 from featurebank.bank.locks.writer_lock import WriterLock
@@ -19,7 +20,6 @@ from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.manifest import load_manifest
 from featurebank.bank.reader import Bank
 from featurebank.errors import BankDamagedError, BankIncompleteError, BankLockedError
-from featurebank.system.progress import Reporter
 
 
 def keep(path: Path, rows: SimpleNamespace, numbers: range) -> None:
@@ -152,37 +152,28 @@ def test_unfinished_banks_lose_their_leftovers_alone(tmp_path: Path, rows: Simpl
 
 
 def test_damaged_shards_are_told_and_not_listed_again(make: Callable[..., Path], rows: SimpleNamespace) -> None:
-    class Listener(Reporter):
-        def warn(self, line: str) -> None:
-            said.append(line)
-
-    said: list[str] = []
+    listener = Listener()
     path = make(count=12, shards=3)
     keep(path, rows, range(3, 6))
     victim = path / load_manifest(path).shards[0].file
     victim.write_bytes(b"x")
-    collect(path, reporter=Listener())
-    assert len(said) == 1
-    assert victim.name in said[0]
+    collect(path, reporter=listener)
+    assert len(listener.warned) == 1
+    assert victim.name in listener.warned[0]
     with pytest.raises(BankDamagedError, match="lacks 1 row "):
         Bank(path).features()
 
 
 def test_damaged_rows_never_get_a_new_checksum(make: Callable[..., Path], rows: SimpleNamespace) -> None:
-    said: list[str] = []
-
-    class Listener(Reporter):
-        def warn(self, line: str) -> None:
-            said.append(line)
-
+    listener = Listener()
     path = make(count=12, shards=3)
     keep(path, rows, range(1, 11))
     shard = load_manifest(path).shards[0]
     data = bytearray((path / shard.file).read_bytes())
     data[shard.taps["pooled"].offset + 40] ^= 1
     (path / shard.file).write_bytes(data)
-    collect(path, reporter=Listener())
-    assert [shard.file in line for line in said] == [True]
+    collect(path, reporter=listener)
+    assert [shard.file in line for line in listener.warned] == [True]
     assert [shard.file in line for line in verify_bank(path).damaged] == [True]
     assert verify_bank(path, forget=True).forgotten == (shard.file,)
     with rows.writer(path) as to:

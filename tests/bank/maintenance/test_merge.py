@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from listener import Listener
 
 from featurebank.bank.items import Items
 from featurebank.bank.maintenance.agreement import Resplit
@@ -17,7 +18,6 @@ from featurebank.bank.manifest import load_manifest
 from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import BankDamagedError, ConfigError
-from featurebank.system.progress import Reporter
 
 
 @pytest.fixture
@@ -163,16 +163,12 @@ def test_splits_that_agree_are_kept(part: Any, tmp_path: Path, rows: SimpleNames
 
 
 def test_doubts_are_told(part: Any, tmp_path: Path, rows: SimpleNamespace) -> None:
-    class Warned(Reporter):
-        def warn(self, line: str) -> None:
-            lines.append(line)
-
-    lines: list[str] = []
+    listener = Listener()
     table = rows.items(range(4))
     other = Items(table.ids, table.digests, table.labels ^ 1, table.splits)
     one, two = part(range(4), seed=0), part(range(4), items=other, seed=1, name="copy", spec="folder:/copy")
-    merge_banks([one, two], tmp_path / "cache", reporter=Warned())
-    assert lines == [
+    merge_banks([one, two], tmp_path / "cache", reporter=listener)
+    assert listener.warned == [
         "the banks were split differently ([0.7, 0.15, 0.15] by seed 0; [0.7, 0.15, 0.15] by seed 1): each image keeps "
         "its split; --seed decides all again",
         "4 images are labelled in more than one way (the first: 'data/a/0.png' and 'copy/a/0.png'): only one label can "

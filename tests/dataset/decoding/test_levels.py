@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from finetunes import Said
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from listener import Listener
 from PIL import Image
 
 from featurebank import extract, inspect_dataset, load_backbone, load_dataset, predict
@@ -141,14 +141,14 @@ def save(root: Path) -> Path:
 
 def test_a_dataset_of_twelve_bits(lite: Backbone, pixels: list[Any], tmp_path: Path) -> None:
     root = save(tmp_path / "deep")
-    said = Said()
+    said = Listener()
     plain = extract(load_dataset(str(root)), lite, cache=tmp_path / "cache", reporter=said)
     assert [line for line in said.warned if "use --levels 0,4095" in line]
     assert [line for line in inspect_dataset(load_dataset(str(root))).warnings if "use --levels 0,4095" in line]
     assert "levels" not in plain.recipe, "keys of old banks do not move"
 
     scaled = load_backbone("efficientnet_lite0", weights="random:0", image_size=32, levels="0,4095")
-    said = Said()
+    said = Listener()
     bank = extract(load_dataset(str(root)), scaled, cache=tmp_path / "cache", reporter=said)
     assert not [line for line in said.warned if "levels" in line]
     assert bank.recipe["levels"] == "0,4095"

@@ -172,6 +172,8 @@ COVERED_BY = {
     "pipeline/plan.py": "pipeline/test_stage.py",
     "pipeline/work.py": "pipeline/test_stage.py",
     "fitting/data.py": "fitting/test_fit.py",
+    "fitting/fitted.py": "fitting/test_fit.py",
+    "fitting/programs.py": "fitting/test_fit.py",
     "fitting/scoring.py": "fitting/test_fit.py",
     "runs/finetuned.py": "finetuning/test_stage.py",
     "runs/leaderboard.py": "runs/test_comparison.py",

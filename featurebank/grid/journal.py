@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from featurebank.bank import Bank
 from featurebank.errors import HeadError, HeadWarning
-from featurebank.fitting.fit import Fitted
+from featurebank.fitting.fitted import Fitted
 from featurebank.grid.jobs import Job
 from featurebank.heads.storage.saving import SUFFIX, save_head
 from featurebank.metrics import ACCURACY, Metric

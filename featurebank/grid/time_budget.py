@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from featurebank.fitting.data import TrainingData
-from featurebank.fitting.fit import Fitted
+from featurebank.fitting.fitted import Fitted
 from featurebank.grid.jobs import Job
 from featurebank.heads.kinds import Family
 from featurebank.system.runtime import threads

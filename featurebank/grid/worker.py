@@ -14,7 +14,8 @@ from featurebank.bank import Bank
 from featurebank.bank.locks.claims import Claims
 from featurebank.errors import DatasetWarning, FeatureBankError
 from featurebank.fitting.data import TrainingData
-from featurebank.fitting.fit import Fitted, fit_heads
+from featurebank.fitting.fit import fit_heads
+from featurebank.fitting.fitted import Fitted
 from featurebank.fitting.folds import Fold, FoldedImages
 from featurebank.grid.jobs import Job
 from featurebank.grid.journal import Journal

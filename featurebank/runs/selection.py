@@ -22,7 +22,8 @@ from featurebank.errors import (
 )
 from featurebank.extraction.source_images import SourceImages
 from featurebank.fitting.data import TrainingData, read_features
-from featurebank.fitting.fit import Fitted, fit_heads
+from featurebank.fitting.fit import fit_heads
+from featurebank.fitting.fitted import Fitted
 from featurebank.fitting.scoring import align
 from featurebank.heads.storage.saving import load_head
 from featurebank.metrics import ACCURACY, Metric, scores_with_intervals

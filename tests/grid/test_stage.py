@@ -171,7 +171,7 @@ def test_a_second_seed_that_lowers_the_first_ones_mean_brings_another_to_the_top
     make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The new first was never first when it was trained: its weights are made again."""
-    from featurebank.fitting import fit as fitting
+    from featurebank.fitting import parallel as fitting
 
     bank = make_bank()
     planned = {("random_forest", 0): 0.95, ("random_forest", 1): 0.55, ("knn", 0): 0.90}

@@ -10,7 +10,7 @@ import pytest
 
 from featurebank.bank import Bank
 from featurebank.fitting.data import TrainingData
-from featurebank.fitting.fit import Fitted
+from featurebank.fitting.fitted import Fitted
 from featurebank.grid import expand
 from featurebank.grid.jobs import Job, plan
 from featurebank.grid.options import GridOptions

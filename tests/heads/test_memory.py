@@ -13,7 +13,8 @@ from featurebank import make_head, train_heads
 from featurebank.bank import Bank
 from featurebank.errors import RamLimitError
 from featurebank.fitting.data import TrainingData
-from featurebank.fitting.fit import Fitted, fit_heads
+from featurebank.fitting.fit import fit_heads
+from featurebank.fitting.fitted import Fitted
 from featurebank.fitting.spec import HeadSpec
 from featurebank.heads.catalog import kind_of
 from featurebank.heads.exact.closed_form import RidgeHead

@@ -16,7 +16,8 @@ from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.errors import HeadError, RamLimitError
 from featurebank.fitting.data import TrainingData
-from featurebank.fitting.fit import Fitted, fit_heads
+from featurebank.fitting.fit import fit_heads
+from featurebank.fitting.fitted import Fitted
 from featurebank.fitting.folds import Fold, FoldedImages
 from featurebank.fitting.spec import HeadSpec
 from featurebank.heads.maps import stored as maps_module

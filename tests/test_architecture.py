@@ -558,7 +558,7 @@ def test_names_say_what_they_are() -> None:
 
 
 DIALECT = re.compile(
-    r"\b(is|are|was|were) (told|judged)\b|\b(who|that|which) tells\b|\blet(s|ting)? go of\b|\btells? whether\b|"
+    r"\b(is|are|was|were) (told|judged)\b|\b(who|that|which) tells\b|\blet(s|ting)? go of\b|\b[Tt]ells? whether\b|"
     r"\bwhat (it|they|he) (says?|keeps?|tells?)\b"
 )
 """Turns of phrase that a reader has to read twice."""

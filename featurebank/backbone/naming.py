@@ -10,7 +10,7 @@ _named: set[str] = set()
 
 
 def is_user_network(name: str) -> bool:
-    """Tells whether a backbone's name is MODULE:FUNCTION or the path of a .keras file: a custom network.
+    """Returns whether a backbone's name is MODULE:FUNCTION or the path of a .keras file: a custom network.
 
     Example:
         >>> is_user_network("resnet50"), is_user_network("my_nets:small"), is_user_network("net.keras")
@@ -44,6 +44,6 @@ def check_named(name: str, by: str) -> None:
 
 
 def is_of_named_package(module: str) -> bool:
-    """Tells whether a module is the user's main program, or in the package of a function that the user named."""
+    """Returns whether a module is the user's main program, or in the package of a function that the user named."""
     packages = {name.partition(":")[0].partition(".")[0] for name in _named if not name.endswith(KERAS_SUFFIX)}
     return module.partition(".")[0] in {"__main__", *packages}

@@ -11,7 +11,7 @@ from featurebank.errors import ConfigError
 
 
 def is_functional(model: Any) -> bool:
-    """Tells whether a Keras model is a readable graph of layers, not only code."""
+    """Returns whether a Keras model is a readable graph of layers, not only code."""
     import keras
 
     return isinstance(model, keras.Sequential) or (isinstance(model, keras.Model) and hasattr(model, "operations"))

@@ -102,7 +102,7 @@ class ShardEntry:
 
 
 def are_counts(*values: object) -> bool:
-    """Tells whether all values are non-negative whole numbers."""
+    """Returns whether all values are non-negative whole numbers."""
     return all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values)
 
 

@@ -89,7 +89,7 @@ def openvino_version() -> str | None:
 
 
 def has_bfloat16() -> bool:
-    """Tells whether the processor computes bfloat16 natively.
+    """Returns whether the processor computes bfloat16 natively.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.

@@ -62,13 +62,13 @@ def estimate_extractions(
     cache: str | Path | None = None,
     reporter: Reporter = SILENT,
 ) -> list[Estimate]:
-    """Tells what `run_extractions` would do, and writes nothing (but for what engines keep of a network).
+    """Estimates the work of `run_extractions`, and writes nothing except the converted networks of the engines.
 
     Where there is something to compute, the network is loaded, and images are sent through it for two seconds.
 
     Raises:
-        ConfigError: an option is wrong, a tap is stored in another type than is asked for, or no cut point fits into
-            the budget.
+        ConfigError: an option is wrong, a tap is already stored with another dtype than requested, or no cut point
+            fits into the budget.
         BankDamagedError: the manifest of a bank is damaged.
     """
     place = Path(cache) if cache else default_cache()
@@ -97,13 +97,13 @@ def _estimate(
 
 
 def measure_speed(backbone: Backbone, options: ExtractOptions, cache: Path, reporter: Reporter = SILENT) -> float:
-    """Returns how many images a second a network computes here, from noise of its input's size: nothing is decoded.
+    """Returns the speed of a network here in images per second, measured on noise of its input size; decodes nothing.
 
     Args:
         backbone: the network.
         options: engine, precision and batch size.
         cache: where engines keep what they make of a network.
-        reporter: where it is shown that the network is loaded.
+        reporter: shows that the network is loading.
     """
     noise = np.random.default_rng(0).integers(0, 256, (backbone.image_size, backbone.image_size, 3), np.uint8)
     return _Trial(lambda _: noise, range(64), backbone, options, cache, reporter).speed(("pooled",)).rate

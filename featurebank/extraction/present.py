@@ -40,7 +40,7 @@ def bank_as_requested(path: Path, dataset: Dataset, backbone: Backbone, options:
         path: the bank's directory.
         dataset: its images, as they are now, with their digests.
         backbone: the network.
-        options: what is asked for.
+        options: the requested options.
     """
     with contextlib.suppress(BankError, ConfigError):
         bank, state = Bank(path), read_state(path, options.recipe(backbone))

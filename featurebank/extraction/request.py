@@ -14,7 +14,7 @@ from featurebank.extraction.options import ExtractOptions
 
 
 def check_request(backbones: Sequence[Backbone], options: ExtractOptions, cache: Path) -> None:
-    """Checks what is asked for, as far as that is possible without building a network.
+    """Checks the request, as far as that is possible without building a network.
 
     Args:
         backbones: the networks.
@@ -34,7 +34,7 @@ def check_request(backbones: Sequence[Backbone], options: ExtractOptions, cache:
     digests = [backbone.digest for backbone in backbones]
     for backbone, own in zip(backbones, digests, strict=True):
         if digests.count(own) > 1:
-            message = f"backbone '{backbone.name}' is asked for twice: expected each once"
+            message = f"backbone '{backbone.name}' is requested twice: expected each backbone once"
             raise ConfigError(message)
     for backbone in backbones:
         check_taps(backbone, named.taps, cache)

@@ -11,13 +11,13 @@ from featurebank.heads.kinds import CAM, DENSE, LAYERED, MAPS, Family, HeadKind
 
 
 def _watches_more(params: Mapping[str, Any]) -> bool:
-    """Tells whether `val_loss` decides about a head and has more than the cross-entropy, which once was left out."""
+    """Returns whether a head monitors a `val_loss` with penalties or smoothing, which earlier versions left out of it."""
     more = any(params.get(name) for name in ("l1", "l2", "l2_sp", "label_smoothing"))
     return more and params.get("monitor", "val_loss") == "val_loss"
 
 
 def _is_linear(params: Mapping[str, Any]) -> bool:
-    """Tells whether support vectors are linear, which once added margins, and counted no votes."""
+    """Returns whether a support vector machine is linear; earlier versions added margins instead of counting votes."""
     return params.get("kernel") == "linear"
 
 

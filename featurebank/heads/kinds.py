@@ -192,7 +192,7 @@ class HeadKind:
     def revision(self, params: Mapping[str, Any]) -> int:
         """Returns by which rule a head is fitted: 1, or 2 where the first rule was mended.
 
-        Runs of the first rule are left out of the leaderboard then, and the head is trained again when it is asked for.
+        The leaderboard omits runs of the earlier rule, and the head is trained again on request.
         """
         return 2 if self.revised(params) else 1
 
@@ -243,7 +243,7 @@ class HeadKind:
 
 
 def is_calibrated(params: Mapping[str, Any]) -> bool:
-    """Tells whether parameters ask for calibration."""
+    """Returns whether parameters ask for calibration."""
     return params.get(CALIBRATE) not in (None, "none")
 
 

@@ -1,4 +1,4 @@
-"""What the stages of a pipeline file would do: rows, bytes and seconds, without a download and without doing it."""
+"""Plans the stages of a pipeline file: rows, bytes and seconds, without a download and without running anything."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def _divided(count: int | None, rate: float | None) -> float | None:
 
 
 def _training_images(pipeline: Pipeline, images: _Images) -> int:
-    """Returns how many images are trained on, or about how many where their splits are not known yet."""
+    """Returns the number of training images; an estimate if their splits are not known yet."""
     if images.dataset is not None:
         return int((images.dataset.splits == 0).sum())
     fractions = pipeline.dataset.split or [0.7]

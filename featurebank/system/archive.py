@@ -184,5 +184,5 @@ def _check(members: list[zipfile.ZipInfo], size: int, allowed: Collection[str] |
 
 
 def _is_inside(name: str) -> bool:
-    """Tells whether a member's name is a relative path without '..', on every operating system."""
+    """Returns whether a member's name is a relative path without '..', on every operating system."""
     return bool(name) and not set(name) & set("\\:\0") and ".." not in name.split("/") and not name.startswith("/")

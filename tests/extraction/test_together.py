@@ -86,7 +86,7 @@ def test_together_is_as_one_by_one(photos: Path, three: list[Backbone], tmp_path
 
 @pytest.mark.usefixtures("no_engine")
 def test_what_cannot_be_asked_for(photos: Path, lite: Backbone, tmp_path: Path) -> None:
-    for backbones, message in (([], "no backbone"), ([lite, lite], "is asked for twice")):
+    for backbones, message in (([], "no backbone"), ([lite, lite], "is requested twice")):
         with pytest.raises(ConfigError, match=message):
             run_extractions(load_dataset(str(photos)), backbones, ExtractOptions(), cache=tmp_path)
 

@@ -47,7 +47,7 @@ def fetch(url: str, target: Path) -> str:
 
 
 def is_as_named(path: Path) -> bool:
-    """Tells whether a file exists and its SHA-256 begins as its name states."""
+    """Returns whether a file exists and its SHA-256 begins as its name states."""
     mark = _MARK.search(path.name)
     try:
         with path.open("rb") as file:

@@ -69,7 +69,7 @@ def keras_folders() -> list[Path]:
 
 
 def is_whole_hdf5(path: Path) -> bool:
-    """Tells whether a file is HDF5 and as long as its superblock states; an interrupted download is shorter."""
+    """Returns whether a file is HDF5 and as long as its superblock states; an interrupted download is shorter."""
     try:
         with open_regular(path) as file:
             start = file.read(64)

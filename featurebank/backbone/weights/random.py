@@ -110,7 +110,7 @@ def _ends_of_branches(model: Any) -> set[str]:
     kinds = {layer.name: type(layer).__name__ for layer in model.layers}
 
     def ends(name: str) -> bool:
-        """Tells whether only additions follow the layer, perhaps after a dropout."""
+        """Returns whether only additions follow the layer, perhaps after a dropout."""
         after = followers[name]
         return bool(after) and all(kinds.get(f) == "Add" or (kinds.get(f) == "Dropout" and ends(f)) for f in after)
 

@@ -203,7 +203,7 @@ def _is_small(shard: ShardEntry) -> bool:
 
 
 def _is_shared(path: Path, shard: ShardEntry) -> bool:
-    """Tells whether another bank shares the file: then a copy with fewer rows would take more space, not less."""
+    """Returns whether another bank shares the file: then a copy with fewer rows would take more space, not less."""
     with contextlib.suppress(OSError):
         return (path / shard.file).stat().st_nlink > 1
     return False

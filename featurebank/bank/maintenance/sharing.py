@@ -54,7 +54,7 @@ def share_rows(writer: BankWriter, shards: Iterable[ShareableShard]) -> list[Sha
         shards: the shards of `find_rows`.
 
     Returns:
-        The number of rows shared by each bank; a shard that has gone meanwhile is skipped.
+        The number of rows shared by each bank; a shard that was deleted meanwhile is skipped.
     """
     shared = []
     for bank, group in itertools.groupby(shards, key=lambda one: one.bank):
@@ -106,7 +106,7 @@ def find_rows(
 
 
 def may_share(theirs: Mapping[str, Any], mine: Mapping[str, Any], view: int) -> bool:
-    """Tells whether two recipes make the same rows in a view; how views are made does not matter to clean images."""
+    """Returns whether two recipes have the same rows in a view; for clean images, the augmentation does not matter."""
     same = {**theirs, "views": None} == {**mine, "views": None}
     return same and (view == 0 or theirs.get("views") == mine.get("views"))
 

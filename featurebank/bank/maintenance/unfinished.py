@@ -47,7 +47,7 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def _is_needless(file: Path) -> bool:
-    """Tells whether a file is no longer needed, provided that no process is using it."""
+    """Returns whether a file is no longer needed, provided that no process is using it."""
     if file.suffix == HOLDER:
         return True
     if file.with_suffix(".json").is_file():

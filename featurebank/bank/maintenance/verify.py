@@ -218,7 +218,7 @@ def _check_json(file: Path, *, run: bool) -> None:
 
 
 def _is_ours(file: Path) -> bool:
-    """Tells whether featurebank writes JSON files of this name and place."""
+    """Returns whether featurebank writes JSON files of this name and place."""
     return file.suffix != ".json" or file.name == NOTE or file.parent.name.startswith(".")
 
 

@@ -57,7 +57,7 @@ def _accepted(name: str, accept: Callable[[bytes], bool | str], data: bytes) -> 
 
 
 def is_about_texts(error: ValueError, data: bytes) -> bool:
-    """Tells whether Pillow refuses a PNG because its texts or its colour profile are too large."""
+    """Returns whether Pillow refuses a PNG because its texts or its colour profile are too large."""
     return "text" in str(error).lower() and format_of(data) == "PNG"
 
 

@@ -210,7 +210,7 @@ def _to_rgb(image: Image.Image, levels: Levels | None) -> tuple[Image.Image, flo
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Tells whether the colours of an image are stored with 16 bits, of which Pillow keeps the upper 8."""
+    """Returns whether the colours of an image are stored with 16 bits, of which Pillow keeps the upper 8."""
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, 0)
     raw = image.info.get(_RAW_MODE, "")
     return (max(bits) if isinstance(bits, tuple) else bits) == _SIXTEEN or ";16" in raw

@@ -26,7 +26,7 @@ class _Table:
 
 
 def is_cub(folder: str) -> bool:
-    """Tells whether a folder holds such tables."""
+    """Returns whether a folder holds such tables."""
     return all(os.path.isfile(f"{folder}/{name}") for name in (IMAGES, SPLIT))  # noqa: PTH113
 
 

@@ -87,7 +87,7 @@ def split_line(text: str, root: str) -> tuple[str, str | None]:
 
 
 def exists(root: str, path: str) -> bool:
-    """Tells whether a file exists; URLs are not checked, and count as existing."""
+    """Returns whether a file exists; URLs are not checked, and count as existing."""
     return is_url(path) or os.path.isfile(os.path.join(root, path))  # noqa: PTH113, PTH118 - strings, for a million lines
 
 

@@ -52,7 +52,7 @@ def load(argument: str) -> Contents:
 
 
 def holds_lists(folder: str) -> bool:
-    """Tells whether `load` can load a folder."""
+    """Returns whether `load` can load a folder."""
     return is_cub(folder) or bool(_find_lists(folder))
 
 

@@ -27,7 +27,7 @@ _failed: dict[str, int] = {}
 
 
 def is_url(path: str) -> bool:
-    """Tells whether a path is a URL ("https://...", "s3://..."), not a local file."""
+    """Returns whether a path is a URL ("https://...", "s3://..."), not a local file."""
     return _URL.match(path) is not None
 
 
@@ -94,7 +94,7 @@ def _options(url: str) -> dict[str, Any]:
 
 
 def _passing(error: Exception) -> bool:
-    """Tells whether the same call may succeed a little later."""
+    """Returns whether the same call may succeed a little later."""
     status = getattr(error, "status", None)
     if isinstance(status, int) and status:
         return status >= _SERVER_ERRORS or status in _TRANSIENT

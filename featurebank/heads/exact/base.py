@@ -92,7 +92,7 @@ class ExactHead(Head):
         return probabilities
 
     def _width(self) -> int:
-        """Returns how many numbers the head computes for an image."""
+        """Returns the number of values that the head computes for an image."""
         return len(self.classes_)
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
@@ -132,7 +132,7 @@ class ExactHead(Head):
             setattr(self, name, arrays[name])
 
     def _inputs_width(self, shape: tuple[int, ...]) -> int:
-        """Returns how many numbers of an image the head is solved for: its features, or their components."""
+        """Returns the number of inputs of the linear system: features, or their components."""
         width = math.prod(shape)
         return min(width, self.steps().pca or width)
 

@@ -81,10 +81,10 @@ class RidgeHead(LinearHead):
 
 
 def loo_predictions(shared: Shared, steps: Steps, alphas: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Returns what ridge regression says of each image when it is fitted on all the others, exactly.
+    """Returns the exact leave-one-out predictions of ridge regression.
 
-    No head is fitted for that: with the leverage h of an image, its residual without it is r / (1 - h). The steps
-    before (standardisation, components) are those of all images.
+    No further head is fitted: if h is the leverage of an image and r its residual, the residual of a fit without the
+    image is r / (1 - h). The preceding steps (standardisation, components) use all images.
 
     Args:
         shared: the training images.

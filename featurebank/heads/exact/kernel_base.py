@@ -132,7 +132,7 @@ class KernelHead(TransformedHead):
 
 
 def fits(n: int) -> bool:
-    """Tells whether the kernel of n images may be held: with its distances and the copy of a second head."""
+    """Returns whether the kernel of n images fits into memory, with its distances and the copy of a second head."""
     return 3 * 8 * n**2 <= ram_limit() // 2
 
 

@@ -95,7 +95,7 @@ class SVMHead(KernelHead):
         return np.asarray(votes + sums / (3 * (np.abs(sums) + 1)))
 
     def _votes(self) -> bool:
-        """Tells whether votes are counted: not of two classes, which have one machine, and not by old saved heads."""
+        """Returns whether votes are counted: not for two classes (one machine), and not by old saved heads."""
         return len(self.classes_) > 2 and not self.sums_margins_  # noqa: PLR2004
 
     def _margins(self) -> np.ndarray:

@@ -60,7 +60,7 @@ class ResidualStageHead(LayeredHead):
         return 4 * COPIES * weights + super().working_bytes(images, shape, classes)
 
     def stem_cost(self, shape: tuple[int, ...]) -> tuple[float, int]:
-        """Returns how many multiply-adds the blocks take for one map (h, w, c), and how many channels they make."""
+        """Returns the multiply-adds of the blocks for one map (h, w, c), and the number of channels of their output."""
         first, middle, last = self.filters
         inner = 9 * first * middle + middle * last
         opening = shape[-1] * (first + last) + inner

@@ -25,7 +25,7 @@ class HeadOnMaps(TrainedHead):
     saved_as = "on_maps"
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Tells whether a head that is fitted can answer for maps of the shape (h, w, c)."""
+        """Returns whether a fitted head can predict for maps of the shape (h, w, c)."""
         return shape == self.map_shape_
 
     def _logits(self, X: np.ndarray) -> np.ndarray:

@@ -65,7 +65,7 @@ class MapsInMemory:
 
 
 class StoredMaps:
-    """Maps that stay in the bank until they are asked for.
+    """Maps that stay in the bank until they are used.
 
     Slicing gives another view of the same bank; `np.asarray` reads everything, if `--ram` allows it.
 

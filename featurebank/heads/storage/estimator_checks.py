@@ -86,7 +86,7 @@ def whole(value: Any, least: int, most: int) -> int:
 
 
 def _is_fitted(state: dict[str, Any]) -> bool:
-    """Tells whether attributes are more than parameters; names of fitted ones end with a line, or begin with one."""
+    """Returns whether attributes are more than parameters; names of fitted ones end with a line, or begin with one."""
     return any(key.endswith("_") or key.startswith("_") for key in state)
 
 

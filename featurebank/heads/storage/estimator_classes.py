@@ -74,7 +74,7 @@ def known_class(module: str, name: str) -> str | None:
 
 
 def is_training_only(module: str, name: str) -> bool:
-    """Tells whether instances of a class are left out of a file."""
+    """Returns whether instances of a class are left out of a file."""
     return f"{module}.{name}".startswith(_TRAINING_ONLY)
 
 

@@ -30,6 +30,14 @@ NAMES = (
     "basenet_deep",
     OWN,
 )
+ONE_OF_EACH_LOADER = ("efficientnet_lite0", "mobilenet_v2", "squeezenet1_1", "basenet_plus", OWN)
+each_loader = pytest.mark.parametrize(
+    "backbone",
+    [pytest.param(name, marks=[] if name in ONE_OF_EACH_LOADER else pytest.mark.slow) for name in NAMES],
+    indirect=True,
+)
+"""The slow ones are built, seeded, saved and read by the same code, only with more weights."""
+
 MODULE = """
 import keras
 from keras import layers
@@ -164,6 +172,7 @@ def test_an_image_does_not_depend_on_its_batch(backbone: Backbone) -> None:
         np.testing.assert_array_equal(layer(inner, training=True), layer(inner, training=False))
 
 
+@each_loader
 def test_a_seed_is_one_network(backbone: Backbone) -> None:
     """Whatever the process has built before."""
     name = OWN if backbone.name.startswith("own") else backbone.name
@@ -174,6 +183,7 @@ def test_a_seed_is_one_network(backbone: Backbone) -> None:
         np.testing.assert_array_equal(first, second)
 
 
+@each_loader
 def test_weights_go_to_a_file_and_back(backbone: Backbone, tmp_path: Path) -> None:
     if not backbone.spec.suffixes:
         pytest.skip("a network of one's own loads its weights itself")

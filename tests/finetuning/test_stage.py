@@ -155,8 +155,8 @@ def test_a_loss_that_grows_is_an_explosion(
     ("options", "stops"),
     [
         ({"optimizer": "adam", "augment": "flip,noise=.1", "dropout": 0.3}, (3, 9)),
-        ({"schedule": "plateau", "plateau_patience": 1, "normalize": False}, (1, 9)),
-        ({"batch_norm": "train", "schedule": "constant", "warmup": 1, "explodes": True}, (1, 3, 4, 9)),
+        ({"schedule": "plateau", "plateau_patience": 1, "normalize": False}, (1,)),
+        ({"batch_norm": "train", "schedule": "constant", "warmup": 1, "explodes": True}, (3, 4)),
     ],
 )
 def test_it_goes_on_as_if_nothing_had_happened(

@@ -50,26 +50,45 @@ def lite_run(lite_bank: Bank) -> RunRecord:
 
 
 @pytest.fixture(scope="module")
-def reference(lite_bank: Bank, lite_run: RunRecord) -> Any:
-    return graft(lite_bank, lite_run)
+def tiny_run(bank: Bank) -> RunRecord:
+    return train_heads(bank, [{"kind": "softmax", "epochs": 5}])[0]
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
-def test_every_format_says_the_same(
-    name: str, lite_bank: Bank, lite_run: RunRecord, lite: Backbone, reference: Any, images_for: Images, tmp_path: Path
+def refuse_a_difference(
+    name: str, run: RunRecord, bank: Bank, backbone: Backbone, images_for: Images, tmp_path: Path
 ) -> None:
-    path = export(lite_run, tmp_path / f"model{FORMATS[name].suffix}", format=name)
+    path = export(run, tmp_path / f"model{FORMATS[name].suffix}", format=name)
     assert sorted(tmp_path.iterdir()) == sorted(FORMATS[name].files(path)), "nothing else is left"
     model = load_model(path)
     assert model.classes == ("ant", "bee", "cow")
     about = model.about
-    assert (about.format, about.run, about.tap, about.bank) == (name, lite_run.run, "pooled", lite_bank.digest)
-    assert about.metrics["val"]["accuracy"] == lite_run.metrics["val"]["accuracy"]
+    assert (about.format, about.run, about.tap, about.bank) == (name, run.run, "pooled", bank.digest)
+    assert about.metrics["val"]["accuracy"] == run.metrics["val"]["accuracy"]
     assert about.proof is not None
     assert about.proof.difference <= 1e-4
-    images = images_for(lite)
-    expected = np.asarray(reference(images.astype(np.float32), training=False))
+    images = images_for(backbone)
+    expected = np.asarray(graft(bank, run)(images.astype(np.float32), training=False))
     assert np.abs(model.predict(images, batch_size=4) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_every_format_says_the_same(
+    name: str, bank: Bank, tiny_run: RunRecord, tiny: Backbone, images_for: Images, tmp_path: Path
+) -> None:
+    refuse_a_difference(name, tiny_run, bank, tiny, images_for, tmp_path)
+
+
+REPEATED = {"onnx", "tflite", "joined"}
+"""What the converters do to layers is in test_converters.py."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in REPEATED else []) for name in FORMATS]
+)
+def test_every_format_of_a_real_network_says_the_same(
+    name: str, lite_bank: Bank, lite_run: RunRecord, lite: Backbone, images_for: Images, tmp_path: Path
+) -> None:
+    refuse_a_difference(name, lite_run, lite_bank, lite, images_for, tmp_path)
 
 
 @pytest.mark.parametrize("name", [name for name, kind in FORMATS.items() if kind.needs_layers])

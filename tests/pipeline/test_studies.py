@@ -241,25 +241,46 @@ def test_a_twin_has_the_shape_of_its_brother(name: str) -> None:
     assert twin == brother
 
 
+SLOW = {
+    "study_b": {"slow", "sgd"},
+    "study_c": {"scaled", "own-views"},
+    "study_d": {"normalised", "deeper", "batch-norm", "dropout", "basenet-plus"},
+    "study_e": {"decay-0.01"},
+}
+"""Variants that repeat the others of their twin with another number, an optimizer that finetuning/test_program.py
+trains beside Keras, or a network that backbone/families/test_basenet.py trains from scratch."""
+
+
+def variants(name: str, *, slow: bool = False) -> list[Any]:
+    return [variant for variant in small(name) if (variant.name in SLOW.get(name, ())) == slow]
+
+
+def test_slow_variants_are_variants() -> None:
+    assert all(len(variants(name, slow=True)) == len(names) for name, names in SLOW.items())
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A function that runs a twin, once."""
-    done: dict[str, list[VariantResult]] = {}
+    done: dict[tuple[str, bool], list[VariantResult]] = {}
 
-    def run(name: str) -> list[VariantResult]:
-        if name not in done:
-            done[name] = list(run_variants(small(name), cache=tmp_path_factory.mktemp(name)))
-        return done[name]
+    def run(name: str, *, slow: bool = False) -> list[VariantResult]:
+        if (name, slow) not in done:
+            done[name, slow] = list(run_variants(variants(name, slow=slow), cache=tmp_path_factory.mktemp(name)))
+        return done[name, slow]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("featurebank.system.runtime._threads", 1)  # threads that wait for each other are slower than one
         yield run
 
 
-@pytest.mark.parametrize("name", BIG)
-def test_a_twin_runs(name: str, results: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "slow"),
+    [*((name, False) for name in BIG), *(pytest.param(name, True, marks=pytest.mark.slow) for name in SLOW)],
+)
+def test_a_twin_runs(name: str, slow: bool, results: Any) -> None:
     """Every head of its grid is trained, its phases are run, and something is chosen by validation."""
-    for variant, done in zip(small(name), results(name), strict=True):
+    for variant, done in zip(variants(name, slow=slow), results(name, slow=slow), strict=True):
         pipeline, found = variant.pipeline, done.result
         assert done.name == variant.name
         assert [run.failure for run in found.runs if run.failure] == []

@@ -53,7 +53,16 @@ def test_random_weights_keep_the_signal_of_plain_convolutions(name: str, seed: i
             assert 0.1 < size / (100 if name == "vgg16" else 1) < 10, layer.name  # VGG takes pixels of +-128
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "basenet",
+        "basenet_plus",
+        "basenet_plus_plain",
+        pytest.param("basenet_plus_norm", marks=pytest.mark.slow),  # `basenet_plus` without its dropout
+        "basenet_deep",
+    ],
+)
 def test_it_learns_from_scratch(name: str) -> None:
     """All unfrozen, with the dense layers of a head on top, it fits images whose class is the place of a light."""
     import keras

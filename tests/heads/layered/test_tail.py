@@ -64,7 +64,7 @@ def keras_course(head: TailHead, X: np.ndarray, y: np.ndarray) -> tuple[list[flo
 @pytest.mark.parametrize(
     "options",
     [
-        {"batch_norm": "train"},
+        pytest.param({"batch_norm": "train"}, marks=pytest.mark.slow),  # its parts are in the next three
         {"batch_norm": "frozen", "hidden_units": [8], "optimizer": "sgd", "momentum": 0.9},
         {"init": "fresh", "batch_norm": "train", "pooling": "max"},
         {"train_from": "Conv_1", "pooling": "flatten", "optimizer": "sgd"},

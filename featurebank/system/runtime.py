@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import re
 import sys
@@ -168,6 +169,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_fork)
 
 
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Pauses the search for garbage: an import makes half a million objects to keep, and looking at them takes 1 s."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def import_tensorflow() -> Any:
     """Imports TensorFlow without the log lines of its C++ code on standard error, and sets its threads.
 
@@ -190,7 +203,8 @@ def import_tensorflow() -> Any:
     if _tensorflow is None:
         if not _native_logs:  # lines of XLA's service and its clusters come long after the import
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        with contextlib.nullcontext() if _native_logs else without_greetings(), step("loading TensorFlow"):
+        quiet = contextlib.nullcontext() if _native_logs else without_greetings()
+        with quiet, step("loading TensorFlow"), _no_collection():
             import tensorflow as tf
 
             with contextlib.suppress(RuntimeError):  # the threads are fixed once TensorFlow has run something

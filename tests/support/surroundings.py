@@ -1,5 +1,6 @@
 """What the tests of a process find around them; imported before anything reads it."""
 
+import atexit
 import gc
 import os
 import signal
@@ -18,6 +19,7 @@ os.environ.setdefault("XLA_FLAGS", _QUICK)
 
 # Python looks through all objects again and again, and TensorFlow with 5000 tests has a million: a tenth of the time.
 gc.set_threshold(20_000, 20, 10)
+atexit.register(gc.freeze)
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes would wait for each other, and spin meanwhile
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

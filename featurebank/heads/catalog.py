@@ -11,7 +11,7 @@ from featurebank.heads.kinds import CAM, DENSE, LAYERED, MAPS, Family, HeadKind
 
 
 def _watches_more(params: Mapping[str, Any]) -> bool:
-    """Returns whether a head monitors a `val_loss` with penalties or smoothing, which earlier versions left out of it."""
+    """Returns whether a head monitors a `val_loss` with penalties or smoothing, which earlier versions left out."""
     more = any(params.get(name) for name in ("l1", "l2", "l2_sp", "label_smoothing"))
     return more and params.get("monitor", "val_loss") == "val_loss"
 

@@ -22,6 +22,8 @@ Each class is also a built-in exception, so that callers can catch the type that
     ├── FeatureRangeError (ArithmeticError)   NaN, infinity, or out of float16's range
     ├── EngineError (RuntimeError)            an engine that cannot run a network, or fails on a batch
     ├── HeadError (RuntimeError)              a head that cannot be trained or used
+    │   └── HeadInputError (ValueError)       it cannot use these parameters, features or labels
+    │       └── NotFittedError (AttributeError) it predicts only after `fit`; scikit-learn's class, too
     ├── RunLockedError (BlockingIOError)      another process runs this fine-tuning
     ├── ArchiveError (ValueError)             a ZIP or NPZ file that is damaged, or that is not safe to open
     └── MissingDependencyError (ImportError)  an optional package is not installed
@@ -43,6 +45,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from featurebank.words import one_line
 
@@ -127,6 +130,16 @@ class HeadError(FeatureBankError, RuntimeError):
     """A head that cannot be trained or used."""
 
 
+class HeadInputError(HeadError, ValueError):
+    """A head that cannot use the parameters, features or labels that it was given."""
+
+
+if TYPE_CHECKING:
+
+    class NotFittedError(HeadInputError, AttributeError):
+        """A head that was asked for an answer before `fit`."""
+
+
 class RunLockedError(FeatureBankError, BlockingIOError):
     """Another process is running this fine-tuning."""
 
@@ -205,3 +218,18 @@ def unknown_name(
         advice = f"{len(names)} are known"
     message = f"unknown {kind} '{one_line(got, 80)}': {one_line(advice)}"
     return UnknownNameError(f"{message}; {hint}" if hint else message)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), "NotFittedError"]
+
+
+def __getattr__(name: str) -> Any:
+    """Returns `NotFittedError`, which is a class of scikit-learn, too: importing featurebank must not import that."""
+    if name != "NotFittedError":
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    from sklearn.exceptions import NotFittedError as Theirs
+
+    about = {"__doc__": "A head that was asked for an answer before `fit`.", "__module__": __name__}
+    return globals().setdefault(name, type(name, (HeadInputError, Theirs), about))

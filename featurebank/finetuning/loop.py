@@ -295,5 +295,5 @@ class Loop:
         flat = [slot for slots in self._program.slots for slot in slots]
         for slot, value in zip(flat, checkpoint.arrays["slots"], strict=True):
             slot.assign(value)
-        self._stopping = EarlyStopping(**checkpoint.state.stopping)
+        self._stopping = EarlyStopping.restored(checkpoint.state.stopping)
         self._plateau = Plateau(**checkpoint.state.plateau) if checkpoint.state.plateau else None

@@ -49,10 +49,9 @@ class HeadSpec:
         epochs = self.params.get("epochs")
         return epochs if isinstance(epochs, int) else 0
 
-    @property
-    def revision(self) -> int:
+    def revision(self, classes: int) -> int:
         """The revision of the fitting algorithm; see `HeadKind.revision`."""
-        return self.head_kind.revision(self.params)
+        return self.head_kind.revision(self.params, classes)
 
     @property
     def is_calibrated(self) -> bool:

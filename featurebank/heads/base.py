@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from featurebank.errors import HeadError
 from featurebank.heads.exact.shared import Shared
-from featurebank.heads.inputs import flat_features
+from featurebank.heads.inputs import checked_vectors, validation_to_fit, vectors_to_fit, vectors_to_predict
 from featurebank.heads.needs import VECTORS
 
 FitResult = tuple[int, float, Exception | None]
@@ -50,7 +50,10 @@ class Head(ClassifierMixin, BaseEstimator):
       `check()` raises one HeadError for all wrong values.
     - `fit(X, y, validation_data=None)` takes features (n, ...) float32 and labels (n,) of integers or strings, and
       returns the head. It sets `classes_`, the labels in ascending order, and `n_features_in_`. It changes neither its
-      arguments nor the parameters. The same parameters and the same data give the same head.
+      arguments nor the parameters. The same parameters and the same data give the same head. Heads that can weight
+      images (`WeightedHead`) also have `sample_weight`.
+    - A wrong value is a HeadInputError, which is a ValueError. Predicting before `fit` is a NotFittedError, which is
+      also scikit-learn's.
     - `predict_proba(X)` returns (n, classes) float32 or float64: finite, not negative, each row with the sum 1. A row
       does not depend on the other rows. `predict(X)` returns labels (n,).
     - `state()` returns what has to be saved, and `set_state()` restores it in a head with the same parameters, which
@@ -130,21 +133,34 @@ class Head(ClassifierMixin, BaseEstimator):
 
     # ------------------------------------------------------------ fitting
 
-    def fit(self, X: np.ndarray, y: np.ndarray, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
+    def fit(self, X: Any, y: Any, validation_data: tuple[Any, Any] | None = None) -> Self:
         """Fits the head by itself, without others.
 
         Args:
-            X: (n, ...) float32 features.
+            X: (n, ...) features: an array, a list or a table.
             y: (n,) labels.
             validation_data: features and labels for early stopping or calibration; most heads ignore them.
 
         Raises:
-            HeadError: a parameter is out of its range, the features are not finite or do not have the shape that the
-                head needs, all labels are equal, or the training failed.
+            HeadInputError: a parameter is out of its range, the features are not finite or do not have the shape that
+                the head needs, there is not one label per image, or all labels are equal.
+            TypeError: the features are sparse, or not numbers.
+            HeadError: the training failed.
             RamLimitError: the training needs more memory than `--ram` allows.
         """
+        return self._fit_checked(X, y, validation_data)
+
+    def _fit_checked(self, X: Any, y: Any, validation_data: tuple[Any, Any] | None, sample_weight: Any = None) -> Self:
+        """Checks parameters and data, then fits the head; see `fit`."""
         self.check()
-        return self.fit_shared(Shared(X, y), validation_data)
+        given = vectors_to_fit(self, X, y, sample_weight)
+        shared = Shared(*given)
+        if validation_data is not None:
+            validation_data = validation_to_fit(self._validation_inputs(validation_data[0]), validation_data[1])
+        return self._fit_alone(shared, validation_data)
+
+    def _fit_alone(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None) -> Self:
+        return self.fit_shared(shared, validation_data)
 
     def path(self) -> Hashable:
         """Returns the key of the regularization path that the head is on; None if it is on none.
@@ -177,8 +193,13 @@ class Head(ClassifierMixin, BaseEstimator):
             yield position, time.perf_counter() - began, failure
 
     def fit_shared(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
-        """Fits the head as `fit` does, and reuses what other heads have computed from the same images."""
-        return self.fit(shared.X, shared.y, validation_data)
+        """Fits the head as `fit` does, and reuses what other heads have computed from the same images.
+
+        Args:
+            shared: the training images, checked.
+            validation_data: features and labels, as arrays.
+        """
+        raise NotImplementedError
 
     # ------------------------------------------------------------ when it is fitted
 
@@ -251,17 +272,19 @@ class Head(ClassifierMixin, BaseEstimator):
         message = f"{type(self).__name__} is not made of layers"
         raise HeadError(message)
 
-    def _inputs(self, X: np.ndarray) -> np.ndarray:
+    def _inputs(self, X: Any) -> np.ndarray:
         """Returns features as (n, d) float32.
 
         Raises:
-            HeadError: the head is not fitted, or the features are not finite or do not have `n_features_in_` columns.
+            NotFittedError: the head is not fitted.
+            HeadInputError: the features are not finite, or do not have the columns of the training features.
         """
-        self._check_fitted()
-        return flat_features(X, self.n_features_in_)
+        return vectors_to_predict(self, X)
 
-    def _check_fitted(self) -> None:
-        """Raises HeadError where the head is not fitted."""
-        if not hasattr(self, "n_features_in_"):
-            message = f"{type(self).__name__} is not fitted yet: call fit first"
-            raise HeadError(message)
+    def _validation_inputs(self, X: Any) -> Any:
+        """Returns validation features like `_inputs`, while the head is being fitted."""
+        return checked_vectors(self, X)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Returns whether the head is fitted: scikit-learn asks for it."""
+        return hasattr(self, "classes_")

@@ -20,21 +20,25 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from featurebank.errors import HeadError
-from featurebank.heads.base import MOST_ROUNDS, Head, State
+from featurebank.heads.base import MOST_ROUNDS, State
 from featurebank.heads.estimator_traits import size_of_steps
 from featurebank.heads.estimators import fit_transforms, transform
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.inputs import known_rows
 from featurebank.heads.memory import check_memory
 from featurebank.heads.storage.booster_file import check_booster
+from featurebank.heads.weighted import WeightedHead
 from featurebank.system.progress import detail
 from featurebank.system.runtime import threads
 from featurebank.system.validation import count, number, optional, refuse
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class XGBoostHead(Head):
+class XGBoostHead(WeightedHead):
     """Boosted trees with histogram splits, stopped early on validation data where there is any.
+
+    The objective is that of `xgboost.XGBClassifier`: "multi:softprob", and "binary:logistic" for two classes. (Heads of
+    two classes that were saved with "multi:softprob", as featurebank trained them at first, keep it.)
 
     Args:
         n_estimators: rounds of boosting at most.
@@ -64,22 +68,27 @@ class XGBoostHead(Head):
     random_state: int = 0
 
     def fit_shared(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
-        """Boosts; see `Head.fit`.
+        """Boosts on images of which others may have computed components and bins; see `Head.fit_shared`.
 
-        Heads of one `pca` and `max_bin` share the components, and the features in bins.
+        Heads of one `pca` and `max_bin` share them. The head is the same without.
+
+        Raises:
+            HeadError: a parameter is wrong, or XGBoost refuses something.
+            RamLimitError: it takes more memory than `--ram` allows.
         """
         import xgboost
 
         self.check()
         check_memory(self, len(shared.X), shared.X.shape[1:], len(shared.classes), shared.X.nbytes)
-        self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
         components = None if self.pca is None else min(self.pca, *shared.X.shape)
         self.steps_ = fit_transforms(shared, standardize=False, pca=components)
         try:
-            train = shared.once(("xgboost", *self._bins), lambda: self._binned(shared.X, shared.positions))
+            train = shared.once(
+                ("xgboost", *self._bins), lambda: self._binned(shared.X, shared.positions, weights=shared.weights)
+            )
             watched = self._validation(train, validation_data, shared)
             self.booster_ = xgboost.train(
-                self._options(), train, self.n_estimators, evals=watched, verbose_eval=False,
+                self._options(len(shared.classes)), train, self.n_estimators, evals=watched, verbose_eval=False,
                 early_stopping_rounds=self.early_stopping_rounds if watched else None,
                 callbacks=[_shown_rounds(self.n_estimators)],
             )  # fmt: skip
@@ -89,6 +98,7 @@ class XGBoostHead(Head):
             raise HeadError(message) from error
         if watched:  # the trees after the best round are dropped, so that a saved model needs no note of it
             self.booster_ = self.booster_[: self.booster_.best_iteration + 1]
+        self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
         return self
 
     def check(self) -> None:
@@ -148,13 +158,16 @@ class XGBoostHead(Head):
         X = self._inputs(X)
         if not len(X):  # libraries refuse an empty table, or forget its columns
             return np.empty((0, len(self.classes_)), np.float32)
-        return np.asarray(self.booster_.inplace_predict(transform(self.steps_, X)), np.float32)
+        found = np.asarray(self.booster_.inplace_predict(transform(self.steps_, X)), np.float32)
+        return np.stack([1 - found, found], axis=1) if found.ndim == 1 else found
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self, classes: int) -> dict[str, Any]:
         names = ("max_depth", "learning_rate", "max_bin", "subsample", "colsample_bynode", "reg_lambda")
+        objective: dict[str, Any] = {"objective": "binary:logistic", "eval_metric": "logloss"}
+        if classes > 2:  # noqa: PLR2004 - of two classes XGBoost predicts the second
+            objective = {"objective": "multi:softprob", "num_class": classes, "eval_metric": "mlogloss"}
         return {
-            **{name: getattr(self, name) for name in names},
-            "objective": "multi:softprob", "num_class": len(self.classes_), "eval_metric": "mlogloss",
+            **{name: getattr(self, name) for name in names}, **objective,
             "tree_method": "hist", "nthread": threads(), "seed": self.random_state, "verbosity": 0,
         }  # fmt: skip
 
@@ -163,12 +176,14 @@ class XGBoostHead(Head):
         """What the features in bins depend on."""
         return self.pca, self.max_bin
 
-    def _binned(self, X: np.ndarray, labels: np.ndarray, like: Any = None) -> Any:
+    def _binned(self, X: np.ndarray, labels: np.ndarray, like: Any = None, weights: np.ndarray | None = None) -> Any:
         """Returns features in bins, those of another matrix where `like` is one."""
         import xgboost
 
         inputs = transform(self.steps_, X)
-        return xgboost.QuantileDMatrix(inputs, labels, ref=like, max_bin=self.max_bin, nthread=threads())
+        return xgboost.QuantileDMatrix(
+            inputs, labels, weight=weights, ref=like, max_bin=self.max_bin, nthread=threads()
+        )
 
     def _validation(
         self, train: Any, data: tuple[np.ndarray, np.ndarray] | None, shared: Shared
@@ -177,7 +192,7 @@ class XGBoostHead(Head):
             return []
 
         def make() -> tuple[Any, Any]:
-            known = known_rows(self.classes_, *data, self.n_features_in_)
+            known = known_rows(shared.classes, *data, shared.X.shape[1])
             return data, known and self._binned(*known, like=train)  # data: while it is kept, no other has its ids
 
         matrix = shared.once(("xgboost", "val", *map(id, data), *self._bins), make)[1]

@@ -8,9 +8,10 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import clone
 
-from featurebank.errors import HeadError
+from featurebank.errors import HeadInputError
 from featurebank.heads.base import Head, State
-from featurebank.heads.inputs import checked_features
+from featurebank.heads.exact.shared import Shared
+from featurebank.heads.inputs import check_fitted, labels_of, vectors_to_fit
 from featurebank.metrics import SMALLEST
 from featurebank.training.activations import softmax
 
@@ -22,6 +23,9 @@ _RANGE = (0.05, 20.0)
 @dataclass(eq=False, repr=False)
 class CalibratedHead(Head):
     """A head and one temperature, which all its logits are divided by; which class it chooses does not change.
+
+    `fit` needs validation data: the temperature is fitted on them. Those of classes that training lacks do not count;
+    where there are no others, the probabilities stay as they are.
 
     The temperature is the one of least log loss on the validation images. Logits are the logarithms of the head's
     probabilities, so that any head will do.
@@ -47,26 +51,15 @@ class CalibratedHead(Head):
         """Raises HeadError where the method or a parameter of the head is wrong."""
         if self.method not in METHODS:
             message = f"calibrate is {self.method!r}: expected 'temperature'"
-            raise HeadError(message)
+            raise HeadInputError(message)
         self.head.check()
 
-    def fit(self, X: np.ndarray, y: np.ndarray, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
-        """Fits the head, then the temperature.
-
-        Args:
-            X: (n, ...) features.
-            y: (n,) labels.
-            validation_data: features and labels that the temperature is fitted on. Images of classes that training
-                lacks do not count; where there are no others, the probabilities stay as they are.
-
-        Raises:
-            HeadError: there is no validation data, or the head cannot be fitted.
-        """
+    def _fit_checked(self, X: Any, y: Any, validation_data: tuple[Any, Any] | None, sample_weight: Any = None) -> Self:
         self.check()
-        checked_features(X, y)
         if validation_data is None:
+            Shared(*vectors_to_fit(self, X, y))  # raises what is wrong with these, which is reported first
             message = "calibrate = 'temperature' needs validation data: fit(X, y, validation_data=(X_val, y_val))"
-            raise HeadError(message)
+            raise HeadInputError(message)
         head = clone(self.head).set_params(random_state=self.random_state)
         return self.calibrate(head.fit(X, y, validation_data), validation_data)
 
@@ -77,7 +70,7 @@ class CalibratedHead(Head):
             HeadError: there is no such method.
         """
         self.check()
-        X_val, y_val = validation_data
+        X_val, y_val = validation_data[0], labels_of(validation_data[1])
         self.head_, self.classes_, self.n_features_in_ = head, head.classes_, head.n_features_in_
         self.temperature_ = _temperature(*self._known(head.predict_proba(X_val), y_val))
         return self
@@ -136,7 +129,7 @@ class CalibratedHead(Head):
         return self.head_.history_
 
     def _raw(self, X: np.ndarray) -> np.ndarray:
-        self._inputs(X)  # raises if the head is not fitted
+        check_fitted(self)
         return np.asarray(self.head_.predict_proba(X))
 
     def _known(self, probabilities: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

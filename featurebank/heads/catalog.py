@@ -10,30 +10,44 @@ from featurebank.errors import UnknownNameError, unknown_name
 from featurebank.heads.kinds import CAM, DENSE, LAYERED, MAPS, Family, HeadKind
 
 
-def _watches_more(params: Mapping[str, Any]) -> bool:
-    """Returns whether a head monitors a `val_loss` with penalties or smoothing, which earlier versions left out."""
+def _trained_revision(params: Mapping[str, Any], classes: int) -> int:
+    """Returns the revision of a training with early stopping.
+
+    Revision 2 monitors a `val_loss` that includes penalties and label smoothing. In revision 3 an epoch is the
+    best only if it is better by more than `min_delta`, as in Keras.
+    """
+    if params.get("min_delta"):
+        return 3
     more = any(params.get(name) for name in ("l1", "l2", "l2_sp", "label_smoothing"))
-    return more and params.get("monitor", "val_loss") == "val_loss"
+    return 2 if more and params.get("monitor", "val_loss") == "val_loss" else 1
 
 
-def _is_linear(params: Mapping[str, Any]) -> bool:
-    """Returns whether a support vector machine is linear; earlier versions added margins instead of counting votes."""
-    return params.get("kernel") == "linear"
+def _svm_revision(params: Mapping[str, Any], classes: int) -> int:
+    """Returns the revision of support vectors: in revision 2 linear ones count votes and do not add margins."""
+    return 2 if params.get("kernel") == "linear" else 1
+
+
+def _boosted_revision(params: Mapping[str, Any], classes: int) -> int:
+    """Returns the revision of a booster: in revision 2 two classes have XGBoost's own objective, binary:logistic."""
+    return 2 if classes == 2 else 1  # noqa: PLR2004
 
 
 def _trained(name: str, target: str, what: str, family: Family) -> HeadKind:
     """Returns a kind of heads that is trained by gradient descent."""
-    return HeadKind(name, target, what, family=family, revised=_watches_more)
+    return HeadKind(name, target, what, family=family, revised=_trained_revision)
 
 
-def _exact(name: str, target: str, what: str, **more: Any) -> HeadKind:
+def _exact(name: str, target: str, what: str, counterpart: str, **more: Any) -> HeadKind:
     """Returns a kind of heads with an exact solution, in which the seed changes nothing."""
-    return HeadKind(name, target, what, random=False, **more)
+    return HeadKind(name, target, what, random=False, counterpart=counterpart, **more)
 
 
 def _boosted(name: str, what: str, **defaults: Any) -> HeadKind:
-    return HeadKind(name, "featurebank.heads.boosted:XGBoostHead", what, defaults)
+    target = "featurebank.heads.boosted:XGBoostHead"
+    return HeadKind(name, target, what, defaults, revised=_boosted_revision, counterpart="xgboost:XGBClassifier")
 
+
+_WEIGHTED = ("class_weight",)
 
 _KINDS = (
     _trained(
@@ -79,22 +93,46 @@ _KINDS = (
         "logistic",
         "featurebank.heads.exact.logistic:LogisticHead",
         "multinomial logistic regression, to its optimum",
+        "sklearn.linear_model:LogisticRegression",
         defaults={"C": 0.1},
+        added=_WEIGHTED,
     ),
     _exact(
         "ridge",
         "featurebank.heads.exact.closed_form:RidgeHead",
         "least squares on the labels, with an L2 penalty",
+        "sklearn.linear_model:RidgeClassifier",
         defaults={"standardize": True, "alpha": 1000.0},
+        added=_WEIGHTED,
     ),
-    _exact("lda", "featurebank.heads.exact.closed_form:LDAHead", "linear discriminants with a shrunk covariance"),
-    _exact("svm", "featurebank.heads.exact.kernels:SVMHead", "support vectors, with a kernel", revised=_is_linear),
     _exact(
-        "kernel_ridge", "featurebank.heads.exact.kernels:KernelRidgeHead", "least squares on the labels, with a kernel"
+        "lda",
+        "featurebank.heads.exact.closed_form:LDAHead",
+        "linear discriminants with a shrunk covariance",
+        "sklearn.discriminant_analysis:LinearDiscriminantAnalysis",
+    ),
+    _exact(
+        "svm",
+        "featurebank.heads.exact.kernels:SVMHead",
+        "support vectors, with a kernel",
+        "sklearn.svm:SVC",
+        revised=_svm_revision,
+        added=_WEIGHTED,
+    ),
+    _exact(
+        "kernel_ridge",
+        "featurebank.heads.exact.kernels:KernelRidgeHead",
+        "least squares on the labels, with a kernel",
+        "sklearn.kernel_ridge:KernelRidge",
     ),
     HeadKind("knn", "sklearn.neighbors:KNeighborsClassifier", "the nearest training images", parallel=True),
     HeadKind("random_forest", "sklearn.ensemble:RandomForestClassifier", "the vote of random trees", parallel=True),
-    _exact("nearest_mean", "featurebank.heads.exact.closed_form:NearestMeanHead", "the class with the nearest mean"),
+    _exact(
+        "nearest_mean",
+        "featurebank.heads.exact.closed_form:NearestMeanHead",
+        "the class with the nearest mean",
+        "sklearn.neighbors:NearestCentroid",
+    ),
     _boosted("xgboost", "boosted trees on the features themselves; minutes"),
     _boosted("xgboost_pca", "boosted trees on 128 principal components, 64 bins; seconds", pca=128, max_bin=64),
     _boosted(

@@ -11,23 +11,27 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.neighbors import RadiusNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import has_fit_parameter
 
-from featurebank.errors import HeadError
+from featurebank.errors import HeadError, HeadInputError
 from featurebank.heads import estimator_traits as traits
-from featurebank.heads.base import Head, State
+from featurebank.heads.base import State
 from featurebank.heads.exact.gram import gram
 from featurebank.heads.exact.gram import transform as fitted_transform
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.transforms import Steps
+from featurebank.heads.inputs import one_line_errors
 from featurebank.heads.keras_layers import dense, flat
+from featurebank.heads.weighted import WeightedHead
 from featurebank.system.validation import count, optional, refuse, switch
 from featurebank.training.activations import softmax
+from featurebank.training.class_weights import weights_of_classes
 
 _WORKING_MEMORY_MB = 128
 """What an estimator may take for distances at a time; scikit-learn's own limit is a gigabyte, for each thread."""
 
 
-class EstimatorHead(Head):
+class EstimatorHead(WeightedHead):
     """A scikit-learn classifier on flattened features, with optional standardisation and PCA before it.
 
     Args:
@@ -88,22 +92,32 @@ class EstimatorHead(Head):
         self.__dict__.update(vars(restore(state.facts["nodes"], state.arrays, state.source)))
 
     def fit_shared(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
-        """Fits the estimator on images of which others may have computed steps; see `Head.fit`."""
+        """Fits the estimator on images of which others may have computed steps; see `Head.fit_shared`.
+
+        Raises:
+            HeadInputError: `pca` is more than there is, or the estimator cannot weigh images.
+        """
         self.check()
-        X = shared.X
+        weights = {} if shared.weights is None else {"sample_weight": self._weights(shared.weights)}
         self.steps_ = fit_transforms(shared, standardize=self.standardize, pca=self.pca)
         self.estimator_ = clone(self.estimator)
         if "random_state" in self.estimator_.get_params(deep=False):
             self.estimator_.set_params(random_state=self.random_state)
         # Some libraries take labels from 0 on alone: a class that these images lack would leave a gap.
-        weights = self.estimator_.get_params(deep=False).get("class_weight")
-        if isinstance(weights, Mapping):
-            known = {place: weights[label] for place, label in enumerate(shared.classes.tolist()) if label in weights}
-            self.estimator_.set_params(class_weight=known)
-        self.estimator_.fit(transform(self.steps_, X), shared.positions)
-        self.classes_ = shared.classes
-        self.n_features_in_ = X.shape[1]
+        given = self.estimator_.get_params(deep=False).get("class_weight")
+        if isinstance(given, Mapping):
+            known = weights_of_classes(given, shared.counts, shared.classes.tolist())
+            self.estimator_.set_params(class_weight=dict(enumerate(known.tolist())))
+        with one_line_errors():
+            self.estimator_.fit(transform(self.steps_, shared.X), shared.positions, **weights)
+        self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
         return self
+
+    def _weights(self, weights: np.ndarray) -> np.ndarray:
+        if has_fit_parameter(self.estimator, "sample_weight"):
+            return weights
+        message = f"{type(self.estimator).__name__} cannot weigh images: leave sample_weight out, or take another head"
+        raise HeadInputError(message)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Returns probabilities (n, classes) in the order of `classes_`.
@@ -185,7 +199,9 @@ def fit_transforms(shared: Shared, *, standardize: bool, pca: int | None) -> lis
     """
     steps: list[Any] = []
     if standardize:
-        steps.append(shared.once("StandardScaler", lambda: StandardScaler().fit(shared.X)))
+        steps.append(
+            shared.once("StandardScaler", lambda: StandardScaler().fit(shared.X, sample_weight=shared.weights))
+        )
     if pca is not None:
         pca_steps = Steps(standardize=standardize, pca=pca)
         steps.append(shared.once(("PCA", pca_steps), lambda: _components(shared, pca_steps)))

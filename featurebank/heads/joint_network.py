@@ -126,6 +126,7 @@ def option_arrays(heads: Sequence[JointHead], data: Labelled) -> dict[str, np.nd
     values["max_norm"] = [np.inf if head.max_norm is None else head.max_norm for head in heads]
     values["dropout"] = [head.dropout_rates() for head in heads]
     values["keep"] = [head.normalization()[1] for head in heads]
-    values["class_weight"] = [head.class_weights(data.y, len(data.classes)) for head in heads]
+    classes = data.classes.tolist()
+    values["class_weight"] = [head.class_weights(data.y, len(classes), classes, data.weights) for head in heads]
     arrays = {name: np.asarray(value, np.float32) for name, value in values.items()}
     return {**arrays, "seed": np.asarray([head.random_state & 0x7FFFFFFF for head in heads], np.int32)}

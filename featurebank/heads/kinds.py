@@ -38,9 +38,9 @@ class Family(NamedTuple):
 DENSE, CAM, MAPS, LAYERED = Family("dense", in_memory=True), Family("cam"), Family("maps"), Family("layered")
 
 
-def never(params: Mapping[str, Any]) -> bool:
-    """Returns False: the fitting algorithm of the kind was never revised (see `HeadKind.revision`)."""
-    return False
+def first_revision(params: Mapping[str, Any], classes: int) -> int:
+    """Returns 1: heads of the kind are fitted as in the first version."""
+    return 1
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,13 @@ class HeadKind:
     """Whether the seed may change anything; of scikit-learn's classifiers, those that take a seed: see `is_random`."""
     family: Family | None = None
     """Of heads with epochs: which of them are trained together."""
-    revised: Callable[[Mapping[str, Any]], bool] = never
-    """Function of the parameters: whether such a head is fitted by another rule than in the first version."""
+    revised: Callable[[Mapping[str, Any], int], int] = first_revision
+    """Returns the revision of the fitting algorithm; see `revision`."""
+    added: tuple[str, ...] = ()
+    """Parameters that the first version did not have: a record omits them where they have their default, so that the
+    runs of the first version are runs of the same head."""
+    counterpart: str = ""
+    """"module:Class" of another package whose predictions a head of featurebank makes; see `differing_defaults`."""
 
     @property
     def own(self) -> bool:
@@ -150,6 +155,7 @@ class HeadKind:
         """
         defaults = self.default_params
         full = {**defaults, **(params if is_calibrated(params) else uncalibrated(params))}
+        full = {name: value for name, value in full.items() if name not in self.added or value != defaults[name]}
         if self.own:
             for name, value in params.items():
                 if type(value) is int and type(defaults.get(name)) is float:
@@ -189,12 +195,43 @@ class HeadKind:
                 problems[name] = unknown_name(f"parameter of head '{self.name}'", name, known, where_listed=listed)
         return problems
 
-    def revision(self, params: Mapping[str, Any]) -> int:
-        """Returns by which rule a head is fitted: 1, or 2 where the first rule was mended.
+    @property
+    def weights_images(self) -> bool:
+        """Whether `fit` of its heads has `sample_weight`; raises what `target_class` raises."""
+        return "sample_weight" in inspect.signature(self.target_class.fit).parameters
 
-        The leaderboard omits runs of the earlier rule, and the head is trained again on request.
+    def differing_defaults(self) -> dict[str, tuple[Any, Any]]:
+        """Returns the defaults that differ from those of the class itself or of its counterpart, by name.
+
+        Returns:
+            For each parameter of both: the default here, and the default there.
+
+        Raises:
+            UnknownNameError, ConfigError: see `target_class`.
         """
-        return 2 if self.revised(params) else 1
+        if not (self.counterpart or not self.own):
+            return {}
+        ours, theirs = self.default_params, self._imported(self.counterpart or self.target)
+        found = {}
+        for name, parameter in inspect.signature(theirs).parameters.items():
+            if (
+                name in ours
+                and parameter.default is not parameter.empty
+                and _text(ours[name]) != _text(parameter.default)
+            ):
+                found[name] = (ours[name], parameter.default)
+        return found
+
+    def revision(self, params: Mapping[str, Any], classes: int) -> int:
+        """Returns the revision of the algorithm that fits such a head: 1, or more where it was corrected.
+
+        The leaderboard omits runs of other revisions, and a grid trains these heads again.
+
+        Args:
+            params: of the head.
+            classes: number of classes of the bank.
+        """
+        return self.revised(params, classes)
 
     def make(self, params: Mapping[str, Any], *, random_state: int = 0) -> Any:
         """Returns an unfitted head; see `featurebank.make_head`."""

@@ -40,7 +40,7 @@ def list_parameters(kind: HeadKind) -> list[Parameter]:
     Example:
         >>> from featurebank.heads.catalog import kind_of
         >>> [parameter.name for parameter in list_parameters(kind_of("ridge"))]
-        ['alpha', 'standardize', 'pca', 'calibrate']
+        ['alpha', 'standardize', 'pca', 'class_weight', 'calibrate']
     """
     meanings = _ours(kind.target_class) if kind.own else {**_of_steps(), **dict(_theirs(kind.target_class))}
     parameters = [Parameter(name, default, meanings.get(name, "")) for name, default in kind.default_params.items()]

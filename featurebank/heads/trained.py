@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from featurebank.errors import HeadError
-from featurebank.heads.base import Head
+from featurebank.heads.inputs import TrainingRows, validation_to_fit, vectors_to_fit
 from featurebank.heads.memory import check_memory
+from featurebank.heads.weighted import WeightedHead
 from featurebank.system.validation import refuse
 from featurebank.training.batches import Network, OnHead
 from featurebank.training.loop import train
@@ -28,7 +29,7 @@ class Trainer:
     """Trains any number of heads of one family on the same features, each exactly as it would be trained alone.
 
     Args:
-        data: checks features, labels, validation data and further views; returns what the networks take.
+        data: checks features, labels, validation data, further views and weights; returns what the networks take.
         programs: returns the positions of the heads of each program: see `featurebank.heads.joint_network.programs`.
         network: builds the network of the heads of one program.
     """
@@ -46,6 +47,7 @@ class Trainer:
         *,
         views: Sequence[Any] = (),
         on_trained: OnHead | None = None,
+        sample_weight: np.ndarray | None = None,
     ) -> list[str | None]:
         """Trains the heads, program by program.
 
@@ -56,6 +58,7 @@ class Trainer:
             validation_data: for early stopping; None runs all epochs.
             views: further views of the images of X, each like X: every epoch takes one of all views of each image.
             on_trained: called as soon as a head stops.
+            sample_weight: (n,) weights of the images; None for 1 each.
 
         Returns:
             For each head None, or in one line why it failed (that head is not fitted; the others are).
@@ -66,10 +69,10 @@ class Trainer:
         """
         for head in heads:
             head.check()
-        data = self.data(X, y, validation_data, views)
+        data = self.data(X, y, validation_data, views, sample_weight)
         programs = self.programs(heads, data.shape, len(data.classes), len(data.y))
         for head in heads:
-            head.class_weights(data.y, len(data.classes))  # raises before anything is trained
+            head.class_weights(data.y, len(data.classes), data.classes.tolist())  # raises before anything is trained
         failures: list[str | None] = [None] * len(heads)
         for positions in programs:
 
@@ -84,7 +87,7 @@ class Trainer:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class TrainedHead(Head, TrainingOptions):
+class TrainedHead(WeightedHead, TrainingOptions):
     """Base of the heads that are trained by gradient descent; follows scikit-learn's contract.
 
     A concrete head has `train_heads`, which trains any number of heads of its family.
@@ -122,27 +125,22 @@ class TrainedHead(Head, TrainingOptions):
         adds += sum((inputs + 1) * units for inputs, units in pairwise(sizes))
         return float(images) * float(self.epochs) * 3 * adds / self.adds_a_nanosecond  # a step is three answers
 
-    def fit(self, X: Any, y: np.ndarray, validation_data: tuple[Any, np.ndarray] | None = None) -> Self:
-        """Trains the head alone.
-
-        Args:
-            X: (n, ...) float32 features, or maps in a bank; a head on vectors flattens maps.
-            y: (n,) labels.
-            validation_data: features and labels for early stopping; None runs all epochs.
-
-        Raises:
-            HeadError: a parameter is out of its range, the features are not finite or of a wrong shape, there is one
-                class only, or the training diverged.
-            RamLimitError: weights and features take more memory than `--ram` allows.
-        """
+    def _fit_checked(self, X: Any, y: Any, validation_data: tuple[Any, Any] | None, sample_weight: Any = None) -> Self:
         self.check()
-        images, *shape = self.checked_shape(X)
-        nbytes = 0 if hasattr(X, "batch") else np.asarray(X).nbytes  # maps in a bank are read as they are needed
-        check_memory(self, images, shape, len(np.unique(y)), nbytes)
-        failure = self.train_heads([self], X, y, validation_data)[0]
+        given = self._given(X, y, sample_weight)
+        images, *shape = self.checked_shape(given.X)
+        nbytes = 0 if hasattr(given.X, "batch") else given.X.nbytes  # maps in a bank are read as they are needed
+        check_memory(self, images, shape, len(np.unique(given.y)), nbytes)
+        if validation_data is not None:
+            validation_data = validation_to_fit(self._validation_inputs(validation_data[0]), validation_data[1])
+        failure = self.train_heads([self], given.X, given.y, validation_data, sample_weight=given.weights)[0]
         if failure:
             raise HeadError(failure)
         return self
+
+    def _given(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
+        """Returns what the head is trained on, checked as scikit-learn does."""
+        return vectors_to_fit(self, X, y, sample_weight)
 
     def checked_shape(self, X: Any) -> tuple[int, ...]:
         """Returns the shape (n, ...) of features to train on.

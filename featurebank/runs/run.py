@@ -138,7 +138,7 @@ def run_id(
     recipe = {
         "spec": spec.key, "seed": seed, "bank": bank.digest, "stored": bank.tap_dtype(spec.tap),
         "fold": list(fold or ()), "rung": list(rung or ()),
-        **({"revision": revision} if (revision := spec.revision) > 1 else {}),
+        **({"revision": revision} if (revision := spec.revision(len(bank.classes))) > 1 else {}),
     }  # fmt: skip
     return digest.of_recipe(recipe)[:10]
 
@@ -166,7 +166,7 @@ def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> li
     every = [run for path in paths if (run := read_run(path)) is not None]
     marks = {0, _own_folds(bank) if any(run.folds < 0 for run in every) else 0}
     runs = [run for run in every if (belongs(run, bank) and _mark(run) in marks) != stale]
-    runs = [run for run in runs if run.revision == run.spec.revision]
+    runs = [run for run in runs if run.revision == run.spec.revision(len(bank.classes))]
     runs = runs if stale else _one_each([with_views(run, bank) for run in runs], bank)
     return runs if overtaken else without_overtaken(runs)
 

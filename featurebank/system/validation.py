@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from featurebank.errors import HeadError
+from featurebank.errors import HeadInputError
 
 LARGEST = 2**31 - 1
 """Largest whole number that the libraries accept."""
@@ -78,10 +78,10 @@ def optional(check: ParameterCheck) -> ParameterCheck:
 
 
 def refuse(owner: str, checks: Iterable[ParameterCheck]) -> None:
-    """Raises HeadError with all invalid parameters."""
+    """Raises HeadInputError with all invalid parameters."""
     wrong = [f"{c.name} is {shown(c.value)}, expected {c.expected}" for c in checks if not c.holds]
     if wrong:
-        raise HeadError(f"{owner}: " + "; ".join(wrong))
+        raise HeadInputError(f"{owner}: " + "; ".join(wrong))
 
 
 def shown(value: Any) -> str:

@@ -71,6 +71,8 @@ class Labelled(Protocol):
     """(n,) int32 positions in `classes`."""
     classes: np.ndarray
     """(classes,) labels in ascending order."""
+    weights: np.ndarray | None
+    """(n,) sample weights; None for 1 each."""
 
 
 OnTrained = Callable[[int, str | None, float], None]

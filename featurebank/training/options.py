@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.errors import HeadError
 from featurebank.system.validation import ParameterCheck, choice, count, number, optional, switch
+from featurebank.training.class_weights import ClassWeight, class_weight_check, weights_of_classes
 from featurebank.training.optimizers import ADAMW_DECAY, OPTIMIZERS, WITH_MOMENTUM, Rule
 from featurebank.training.schedules import SCHEDULES, Schedule
-from featurebank.words import counted
 
 MONITORS = ("val_loss", "val_accuracy")
 
@@ -45,12 +44,13 @@ class TrainingOptions:
             `constraints.MaxNorm`; None for no limit.
         label_smoothing: share of the target spread evenly over the classes.
         class_weight: "balanced" weighs each image by images / (classes * images of its class); a list has one number
-            for each class, in the order of `classes_`; None weighs all alike.
+            for each class, in the order of `classes_`; a dictionary has numbers by label, 1 for labels that it lacks;
+            None weighs all alike.
         batch_size: images a step.
         epochs: at most.
         patience: epochs without a better value of `monitor` before the head stops; its best weights are kept. Without
             validation data all epochs are run and the last weights kept.
-        min_delta: by how much the value must get better to count for `patience`.
+        min_delta: by how much the value must get better to count for `patience` and as the best, as in Keras.
         monitor: "val_loss" (with label smoothing and penalties, as in Keras) or "val_accuracy".
         standardize: bring each feature to mean 0 and variance 1 over the training images; folded into the weights.
         random_state: seed of weights, batches, views and dropout.
@@ -71,7 +71,7 @@ class TrainingOptions:
     l2: float = 0.0
     max_norm: float | None = None
     label_smoothing: float = 0.0
-    class_weight: str | Sequence[float] | None = None
+    class_weight: ClassWeight = None
     batch_size: int = 32
     epochs: int = 100
     patience: int = 10
@@ -95,9 +95,7 @@ class TrainingOptions:
             optional(number("weight_decay", self.weight_decay)),
             optional(number("max_norm", self.max_norm, above=0)),
             count("random_state", self.random_state, least=0),
-            ParameterCheck(
-                "class_weight", self.class_weight, '"balanced" or a list of numbers above 0', self._weighs_classes()
-            ),
+            class_weight_check(self.class_weight),
             *self._combinations(),
         ]
 
@@ -108,12 +106,6 @@ class TrainingOptions:
             ParameterCheck("nesterov", self.nesterov, "false, or optimizer sgd with a momentum above 0", fits),
             ParameterCheck("decay", self.decay, f"a number above 0 with schedule {self.schedule}", decays),
         ]
-
-    def _weighs_classes(self) -> bool:
-        weights = self.class_weight
-        if isinstance(weights, list | tuple):
-            return bool(weights) and all(number("", weight, above=0).holds for weight in weights)
-        return weights is None or weights == "balanced"
 
     def rule(self) -> Rule:
         """Returns the optimizer's update rule."""
@@ -130,27 +122,26 @@ class TrainingOptions:
         """Returns the schedule of the learning rate."""
         return Schedule(float(self.learning_rate), self.schedule, float(self.decay), float(self.warmup), self.epochs)
 
-    def class_weights(self, positions: np.ndarray, classes: int) -> np.ndarray:
+    def class_weights(
+        self,
+        positions: np.ndarray,
+        classes: int,
+        labels: Sequence[Any] | None = None,
+        weights: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Returns the weight of the images of each class (classes,).
 
         Args:
             positions: (n,) the index of the class of each training image.
             classes: number of classes.
+            labels: of the classes, which a dictionary names.
+            weights: (n,) sample weights, which "balanced" counts; None for 1 each.
 
         Raises:
-            HeadError: `class_weight` is a list of another length.
+            HeadInputError: `class_weight` does not fit the classes.
         """
-        if self.class_weight is None:
-            return np.ones(classes)
-        if isinstance(self.class_weight, str):
-            return len(positions) / (classes * np.bincount(positions, minlength=classes))
-        if len(self.class_weight) != classes:
-            message = (
-                f"class_weight has {counted(len(self.class_weight), 'number')}, the training images have "
-                f"{counted(classes, 'class')}"
-            )
-            raise HeadError(message)
-        return np.asarray(self.class_weight, np.float64)
+        counts = np.bincount(positions, weights, minlength=classes)
+        return weights_of_classes(self.class_weight, counts, labels)
 
 
 def batch_norm_position(batch_norm: Any) -> str:

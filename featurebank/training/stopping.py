@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 
 @dataclass
 class EarlyStopping:
-    """Decides after each epoch whether a training goes on.
+    """Decides after each epoch whether a training goes on, as Keras's `EarlyStopping(restore_best_weights=True)`.
 
-    The weights of the best epoch are kept, however small its lead is; for the patience an epoch counts as better only
-    if it is better by more than `min_delta`, as in Keras's `EarlyStopping`.
+    An epoch is the best if its value is better than that of the best epoch before by more than `min_delta`: its weights
+    are kept, and the patience starts again.
 
     Args:
         patience: epochs without a better value before the training stops.
-        min_delta: how far a value must fall to count as better for the patience.
+        min_delta: how far a value must fall to count as better.
+        best: value of the best epoch so far.
+        best_epoch: the best epoch so far, counted from 1.
+
+    Example:
+        >>> stopping = EarlyStopping(patience=2, min_delta=0.1)
+        >>> [stopping.update(epoch, value) for epoch, value in enumerate((1.0, 0.95, 0.92), 1)]
+        [(True, True), (False, True), (False, False)]
     """
 
     patience: int
     min_delta: float = 0.0
     best: float = np.inf
-    _lowest: float = np.inf
-    _fell: int = 0
+    best_epoch: int = 0
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> EarlyStopping:
+        """Returns the instance whose `asdict` is in a checkpoint.
+
+        Earlier versions also kept epochs that were better by less than `min_delta`. The value that the patience was
+        compared with was `_lowest` there, and its epoch `_fell`.
+        """
+        if "_lowest" not in state:
+            return cls(**state)
+        return cls(state["patience"], state["min_delta"], state["_lowest"], state["_fell"])
 
     def update(self, epoch: int, value: float) -> tuple[bool, bool]:
         """Records the value of an epoch.
@@ -36,12 +54,16 @@ class EarlyStopping:
         Returns:
             Whether this is the best epoch so far, and whether the training goes on.
         """
-        better = bool(value < self.best)
+        better = self._is_better(value)
         if better:
-            self.best = value
-        if value < self._lowest - self.min_delta:
-            self._lowest, self._fell = value, epoch
-        return better, epoch - self._fell < self.patience
+            self.best, self.best_epoch = value, epoch
+        return better, epoch - self.best_epoch < self.patience
+
+    def _is_better(self, value: float) -> bool:
+        if not self.min_delta:
+            return bool(value < self.best)
+        with np.errstate(over="ignore"):  # Keras compares in float32, where a difference may be no more than rounding
+            return bool(np.float32(value + self.min_delta) < np.float32(self.best))
 
 
 @dataclass

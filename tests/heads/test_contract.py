@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.exceptions
 from sklearn.base import clone
 
 from featurebank import make_head
-from featurebank.errors import HeadError
+from featurebank.errors import HeadError, HeadInputError, NotFittedError
 from featurebank.heads.catalog import HEADS, kind_of
 from featurebank.heads.needs import VECTORS
 from featurebank.heads.storage.saving import load_head, save_head
@@ -122,9 +123,9 @@ def test_clone_keeps_every_parameter(kind: str, small: dict[str, Any]) -> None:
 
 
 def test_a_clone_is_not_fitted(kind: str, fitted: Any, sample: Any) -> None:
-    with pytest.raises(HeadError, match="not fitted yet: call fit"):
+    with pytest.raises(NotFittedError, match="not fitted yet: call fit"):
         clone(fitted(kind)).predict_proba(sample.X_val)
-    with pytest.raises(HeadError, match="not fitted yet: call fit"):
+    with pytest.raises(sklearn.exceptions.NotFittedError):
         clone(fitted(kind)).predict(sample.X_val)
 
 
@@ -152,13 +153,13 @@ def test_one_class(unfitted: Any, sample: Any) -> None:
 
 
 def test_labels_that_are_not_one_for_each_row(unfitted: Any, sample: Any) -> None:
-    with pytest.raises(HeadError, match=r"features of 90 images, but the labels have the shape \(80,\)"):
+    with pytest.raises(HeadError, match=r"inconsistent numbers of samples: \[90, 80\]"):
         unfitted.fit(sample.X, sample.y[:80])
 
 
 def test_a_wrong_number_of_columns(kind: str, fitted: Any, sample: Any) -> None:
-    told = r"(features have 97 columns|the maps are 7 x 7 x 1), the head was trained on (98|7 x 7 x 2|2 channels)"
-    with pytest.raises(HeadError, match=told):
+    message = r"X has (97|49) features, but \w+ is expecting 98 features.*(the maps are 7 x 7 x 1|input\.$)"
+    with pytest.raises(HeadInputError, match=message):
         fitted(kind).predict(sample.X_val[..., 1:])
 
 
@@ -205,5 +206,5 @@ def test_saved_and_loaded_it_answers_the_same(kind: str, fitted: Any, sample: An
     assert np.array_equal(loaded.classes_, fitted(kind).classes_)
     assert np.array_equal(loaded.predict_proba(sample.X_val), fitted(kind).predict_proba(sample.X_val))
     assert np.array_equal(loaded.predict(sample.X_val), fitted(kind).predict(sample.X_val))
-    with pytest.raises(HeadError, match=r"columns|maps are"):
+    with pytest.raises(HeadError, match=r"X has (97|49) features"):
         loaded.predict(sample.X_val[..., 1:])

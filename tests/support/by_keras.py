@@ -78,7 +78,7 @@ def fit_watched(model: Any, head: Any, X: np.ndarray, y: np.ndarray, validation:
     steps = -(-len(X) // head.batch_size)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=head.label_smoothing)
     model.compile(optimizer_of(head, steps), loss, metrics=["accuracy"], jit_compile=False)
-    stopping = keras.callbacks.EarlyStopping(head.monitor, patience=head.patience, restore_best_weights=True)
+    stopping = keras.callbacks.EarlyStopping(head.monitor, head.min_delta, head.patience, restore_best_weights=True)
     plateau = keras.callbacks.ReduceLROnPlateau(
         head.monitor, factor=head.plateau_factor, patience=head.plateau_patience, min_lr=head.plateau_floor
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurebank.training.stopping import EarlyStopping, Narrowing
@@ -21,11 +24,44 @@ def test_it_stops_after_so_many_epochs_without_a_better_one(values: list[float],
             break
 
 
-def test_a_small_fall_is_kept_but_does_not_count_for_patience() -> None:
-    stopping = EarlyStopping(patience=2, min_delta=0.1)
-    assert [stopping.update(epoch, value) for epoch, value in enumerate((1.0, 0.95, 0.92), 1)] == [
-        (True, True), (True, True), (True, False),
-    ]  # fmt: skip
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.floats(0, 2, width=16), min_size=1, max_size=12),
+    patience=st.integers(1, 3),
+    min_delta=st.sampled_from([0.0, 0.01, 0.1, 0.25]),
+    monitor=st.sampled_from(["val_loss", "val_accuracy"]),
+)
+def test_it_is_keras_early_stopping(values: list[float], patience: int, min_delta: float, monitor: str) -> None:
+    keras, model = pytest.importorskip("keras"), FakeModel()
+    theirs = keras.callbacks.EarlyStopping(
+        monitor, min_delta, patience, mode="min" if monitor == "val_loss" else "max", restore_best_weights=True
+    )
+    theirs.set_model(model)
+    theirs.on_train_begin()
+    ours, best, sign = EarlyStopping(patience, min_delta), 0, 1 if monitor == "val_loss" else -1
+    for epoch, value in enumerate(values, 1):
+        better, going_on = ours.update(epoch, sign * value)
+        best = epoch if better else best
+        theirs.on_epoch_end(epoch - 1, {monitor: value})
+        assert theirs.best_epoch + 1 == best
+        assert model.stop_training == (not going_on)
+        if not going_on:
+            break
+
+
+class FakeModel:
+    """As much of a model as Keras's callback needs."""
+
+    stop_training = False
+
+    def get_weights(self) -> list[np.ndarray]:
+        return []
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on() -> None:
+    old = {"patience": 2, "min_delta": 0.1, "best": 0.92, "_lowest": 1.0, "_fell": 1}
+    assert EarlyStopping.restored(old) == EarlyStopping(2, 0.1, 1.0, 1)
+    assert EarlyStopping.restored(asdict(EarlyStopping(2, 0.1, 0.5, 3))) == EarlyStopping(2, 0.1, 0.5, 3)
 
 
 def test_nan_is_never_better() -> None:

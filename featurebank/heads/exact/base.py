@@ -22,6 +22,7 @@ from featurebank.heads.memory import check_memory
 from featurebank.system.runtime import limited_blas
 from featurebank.system.validation import ParameterCheck, count, number, optional, refuse, switch
 from featurebank.training.activations import softmax
+from featurebank.training.class_weights import class_weight_check
 
 
 class ExactHead(Head):
@@ -32,16 +33,15 @@ class ExactHead(Head):
     _arrays: tuple[str, ...] = ()
     """Attributes that a saved head is made of, beside its classes."""
 
-    def fit(self, X: np.ndarray, y: np.ndarray, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
-        """Fits the head; see `Head.fit`. `validation_data` is not used."""
+    def _fit_alone(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None) -> Self:
         with limited_blas(1):  # many small steps: two threads of BLAS, which wait for each other, take twice as long
-            for _, _, error in self.fit_path([self], Shared(X, y)):
+            for _, _, error in self.fit_path([self], shared):
                 if error:
                     raise error
         return self
 
     def fit_shared(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
-        """Fits the head on images of which others may have computed what it needs; see `fit`."""
+        """Fits the head on images of which others may have computed what it needs; see `Head.fit_shared`."""
         self._fit(shared)
         return self
 
@@ -56,7 +56,7 @@ class ExactHead(Head):
     def _fit(self, shared: Shared) -> None:
         self.check()
         check_memory(self, len(shared.X), shared.X.shape[1:], len(shared.classes), shared.X.nbytes)
-        self._solve(shared)
+        self._solve(shared.weighted(getattr(self, "class_weight", None)))
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
 
     def _solve(self, shared: Shared) -> None:
@@ -75,6 +75,8 @@ class ExactHead(Head):
         checks = [*(switch(name, value) for name, value in params.items() if name in _SWITCHES), *self._checks()]
         if "pca" in params:
             checks.append(optional(count("pca", params["pca"])))
+        if "class_weight" in params:
+            checks.append(class_weight_check(params["class_weight"]))
         if "power" in params:
             checks.append(number("power", params["power"], above=0))
         refuse(type(self).__name__, checks)

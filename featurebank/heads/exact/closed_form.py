@@ -16,7 +16,9 @@ from featurebank.heads.exact.coordinates import Factor, reduced, solve
 from featurebank.heads.exact.gram import gram
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.transforms import Steps, row_blocks
+from featurebank.heads.weighted import WeightedHead
 from featurebank.system.validation import ParameterCheck, number
+from featurebank.training.class_weights import ClassWeight
 
 LOO_PENALTIES = np.logspace(-4, 2, 25)
 """What `alpha="loo"` tries, in units of the mean variance of a coordinate of the features, summed over the images."""
@@ -27,7 +29,7 @@ _HIGH = 0.9
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class RidgeHead(LinearHead):
+class RidgeHead(WeightedHead, LinearHead):
     """Least squares on targets of +1 for an image's class and -1 for the others: scikit-learn's `RidgeClassifier`.
 
     Its answers are no probabilities: they are made by a softmax of the predicted targets (for two classes, a logistic
@@ -39,12 +41,14 @@ class RidgeHead(LinearHead):
             `loo_accuracies_` has those of all.
         standardize: bring each feature to mean 0 and variance 1 over the training images.
         pca: keep so many principal components; None keeps the features as they are.
+        class_weight: "balanced", a list of numbers in the order of `classes_`, or a dictionary {label: number}.
         random_state: changes nothing.
     """
 
     alpha: float | str | Sequence[float] = 1.0
     standardize: bool = False
     pca: int | None = None
+    class_weight: ClassWeight = None
     random_state: int = 0
 
     def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
@@ -73,8 +77,9 @@ class RidgeHead(LinearHead):
         alphas = _penalties(self.alpha, shared, steps)
         right = np.zeros(len(alphas))
         for position, rows, logits in _left_out(shared, steps, alphas):
-            right[position] += (logits.argmax(axis=1) == shared.positions[rows]).sum()
-        shares = right / len(shared.positions)
+            hits = logits.argmax(axis=1) == shared.positions[rows]
+            right[position] += hits.sum() if shared.weights is None else hits @ shared.weights[rows]
+        shares = right / shared.total
         self.loo_accuracies_ = {float(alpha): float(share) for alpha, share in zip(alphas, shares, strict=True)}
         self.alpha_ = max(self.loo_accuracies_, key=lambda alpha: (self.loo_accuracies_[alpha], alpha))
         self.loo_accuracy_ = self.loo_accuracies_[self.alpha_]
@@ -105,15 +110,19 @@ def _left_out(
 ) -> Iterator[tuple[int, slice, np.ndarray]]:
     """Yields the predictions of `loo_predictions` part by part: the number of the penalty, rows, (m, classes)."""
     coordinates, mean, n = reduced(shared, steps), _mean_target(shared), len(shared.positions)
+    weights = shared.weights
     factors = [coordinates.factor(1.0, float(alpha)) for alpha in alphas]
     halves = [factor.half(_products(shared, steps)) for factor in factors]
     for rows in row_blocks(n, max(8 * coordinates.size, len(mean))):
+        own = 1 / n if weights is None else weights[rows] / shared.total
         single, targets = coordinates.columns(rows, np.float32), _targets(shared, rows)
         for position, (factor, half) in enumerate(zip(factors, halves, strict=True)):
             leverage, predicted = _leverage(factor, half, single)
-            if leverage.max() + 1 / n > _HIGH:
+            if leverage.max() + np.max(own) > _HIGH:
                 leverage, predicted = _leverage(factor, half, coordinates.columns(rows))
-            rest = 1 - 1 / n - leverage
+            rest = 1 - own - leverage
+            if weights is not None:
+                predicted = predicted / np.sqrt(weights[rows])[:, None]
             yield position, rows, targets - (targets - mean - predicted) / rest[:, None]
 
 
@@ -135,8 +144,7 @@ def _targets(shared: Shared, rows: slice) -> np.ndarray:
 
 def _mean_target(shared: Shared) -> np.ndarray:
     """Returns the mean of the targets of all images (classes,)."""
-    counts = np.bincount(shared.positions, minlength=len(shared.classes))
-    return np.asarray((2 * counts / len(shared.positions) - 1) * _unit(shared))
+    return np.asarray((2 * shared.counts / shared.total - 1) * _unit(shared))
 
 
 def _products(shared: Shared, steps: Steps) -> np.ndarray:
@@ -206,7 +214,7 @@ class LDAHead(LinearHead):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class NearestMeanHead(LinearHead):
+class NearestMeanHead(WeightedHead, LinearHead):
     """The class whose mean is nearest, as scikit-learn's `NearestCentroid`.
 
     Its probabilities are the softmax of minus half the squared distances, in units of the mean squared distance
@@ -250,7 +258,7 @@ class NearestMeanHead(LinearHead):
         )
 
     def _solve(self, shared: Shared) -> None:
-        steps, counts = self.steps(), np.bincount(shared.positions)
+        steps, counts = self.steps(), shared.counts
         scatter = gram(shared, steps)
         if steps.pca is None:
             means = scatter.class_sums(shared.positions, len(counts)) / counts
@@ -262,7 +270,7 @@ class NearestMeanHead(LinearHead):
             lifted = coordinates.lift(means)
         lengths = np.linalg.norm(means, axis=0)
         to = np.where(lengths > 0, lengths, 1) if self.metric == "cosine" else np.ones(len(counts))
-        spread = (squares + counts @ (lengths**2 * (1 / to**2 - 2 / to))) / scatter.n
-        spread = max(spread, squares / scatter.n * np.finfo(np.float32).eps, np.finfo(np.float32).tiny)
+        spread = (squares + counts @ (lengths**2 * (1 / to**2 - 2 / to))) / scatter.total
+        spread = max(spread, squares / scatter.total * np.finfo(np.float32).eps, np.finfo(np.float32).tiny)
         self.weights_ = lifted / to / spread
         self.bias_ = -((lengths / to) ** 2) / (2 * spread) - scatter.mean @ self.weights_

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from featurebank.errors import HeadError
+from featurebank.errors import HeadInputError
 from featurebank.heads.exact.gram import Gram, gram, transform
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.transforms import Steps, row_blocks
@@ -30,7 +30,7 @@ class Factor(Protocol):
 
 
 class Reduced(Protocol):
-    """Features in coordinates F (n, size) that are good to solve in."""
+    """Features in coordinates F (n, size) that are good to solve in, times the roots of the images' weights."""
 
     size: int
     energy: float
@@ -49,7 +49,7 @@ class Reduced(Protocol):
         """Returns the factor of weight * F'F + shift * I.
 
         Raises:
-            HeadError: that is singular.
+            HeadInputError: that is singular.
         """
 
 
@@ -65,8 +65,8 @@ class _Spectral:
         return np.ascontiguousarray((self._vectors[rows] * np.sqrt(self._values)).T, dtype)
 
     def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
-        sums = np.zeros((classes, self.size))
-        np.add.at(sums, positions, self._vectors)
+        sums, roots = np.zeros((classes, self.size)), self._gram.roots
+        np.add.at(sums, positions, self._vectors if roots is None else self._vectors * roots[:, None])
         return np.asarray(np.sqrt(self._values)[:, None] * sums.T)
 
     def lift(self, weights: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ class _Components:
 
     def __init__(self, gram: Gram, axes: np.ndarray, *, whiten: bool = False, complete: bool = False) -> None:
         self._gram, self._axes, self.size = gram, axes, axes.shape[1]
-        self._values = np.full(self.size, float(gram.n)) if whiten else gram.spectrum[0][: self.size]
+        self._values = np.full(self.size, float(gram.total)) if whiten else gram.spectrum[0][: self.size]
         self._dependent = complete and self.size < gram.d
         self.energy = float(self._values.sum())
 
@@ -119,7 +119,7 @@ def reduced(shared: Shared, steps: Steps) -> Reduced:
     """Returns the training images in the coordinates to solve in.
 
     Raises:
-        HeadError: `pca` is more than there is.
+        HeadInputError: `pca` is more than there is.
     """
     scatter = gram(shared, steps)
     if steps.pca is not None:
@@ -138,8 +138,8 @@ def solve(factor: Factor, columns: np.ndarray) -> np.ndarray:
     return factor.half_transposed(factor.half(columns))
 
 
-def _singular() -> HeadError:
-    return HeadError("the features depend on each other, and nothing holds their weights: take a larger penalty")
+def _singular() -> HeadInputError:
+    return HeadInputError("the features depend on each other, and nothing holds their weights: take a larger penalty")
 
 
 class DenseFactor:
@@ -165,9 +165,9 @@ class DenseFactor:
         return np.asarray(solve_triangular(self._root, columns, lower=True, trans=1, check_finite=False))
 
 
-def inputs(coordinates: Reduced, n: int, dtype: Precision) -> np.ndarray:
-    """Returns F (n, size)."""
+def inputs(coordinates: Reduced, n: int, dtype: Precision, roots: np.ndarray | None = None) -> np.ndarray:
+    """Returns the coordinates of all images (n, size), without the roots of their weights that F contains."""
     features = np.empty((n, coordinates.size), dtype)
     for rows in row_blocks(n, coordinates.size):
         features[rows] = coordinates.columns(rows, dtype).T
-    return features
+    return features if roots is None else (features / roots[:, None]).astype(dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from featurebank.errors import HeadError
+from featurebank.errors import HeadInputError
 from featurebank.heads.exact.coordinates import Reduced, reduced, solve
 from featurebank.heads.exact.gram import Gram, gram
 from featurebank.heads.exact.shared import Shared
@@ -26,7 +26,7 @@ def shrunk(shared: Shared, steps: Steps, shrinkage: float) -> tuple[np.ndarray, 
         Weights (size, classes) of the reduced coordinates, and the classes' means there (classes, size).
 
     Raises:
-        HeadError: the covariance is singular.
+        HeadInputError: the covariance is singular.
     """
     coordinates, counts = reduced(shared, steps), np.bincount(shared.positions)
     means = shared.once(("means", steps), lambda: _means(shared, coordinates, counts))
@@ -109,5 +109,5 @@ def _solve_sum(rows: np.ndarray, ridge: np.ndarray, right: np.ndarray) -> np.nda
         raise _singular() from error
 
 
-def _singular() -> HeadError:
-    return HeadError("the covariance within the classes is singular: take a larger shrinkage, or 'auto'")
+def _singular() -> HeadInputError:
+    return HeadInputError("the covariance within the classes is singular: take a larger shrinkage, or 'auto'")

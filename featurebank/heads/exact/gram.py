@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.errors import HeadError, RamLimitError
+from featurebank.errors import HeadInputError, RamLimitError
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.transforms import Steps, Transform, row_blocks
 from featurebank.system.runtime import ram_limit
@@ -31,24 +31,43 @@ class Gram:
         standardize: whether to scale each feature to variance 1.
         center: whether to subtract the mean if the features are not standardised.
         once: caches results, as `Shared.once` does.
+        weights: (n,) of the images; None for 1 each. They act on means, scales and products: `centred` multiplies
+            rows by the roots of their weights, so that X'X is the weighted sum.
     """
 
-    def __init__(self, X: np.ndarray, *, standardize: bool, center: bool, once: Once) -> None:
+    def __init__(
+        self, X: np.ndarray, *, standardize: bool, center: bool, once: Once, weights: np.ndarray | None = None
+    ) -> None:
         self.X, (self.n, self.d), self._once = X, X.shape, once
-        self.mean = X.mean(axis=0, dtype=np.float64) if standardize or center else np.zeros(self.d)
+        self.roots = None if weights is None else np.sqrt(weights)
+        """(n,) the roots of the images' weights; None for 1 each."""
+        self.total = self.n if weights is None else float(weights.sum())
+        """The number of images, or the sum of their weights."""
+        self.mean = self._means(weights) if standardize or center else np.zeros(self.d)
         self.scale = self._deviations() if standardize else np.ones(self.d)
+
+    def _means(self, weights: np.ndarray | None) -> np.ndarray:
+        if weights is None:
+            return np.asarray(self.X.mean(axis=0, dtype=np.float64))
+        sums = np.zeros(self.d)
+        for rows in row_blocks(self.n, self.d):
+            sums += weights[rows] @ self.X[rows].astype(np.float64)
+        return sums / self.total
 
     def _deviations(self) -> np.ndarray:
         squares = np.zeros(self.d)
         for rows in row_blocks(self.n, self.d):
-            squares += ((self.X[rows] - self.mean) ** 2).sum(axis=0)
-        scale = np.sqrt(squares / self.n)
+            squares += (self._rooted(self.X[rows] - self.mean, rows) ** 2).sum(axis=0)
+        scale = np.sqrt(squares / self.total)
         # A feature whose deviation is within the rounding error of float32 is constant, as in the neural heads.
         return np.where(scale > _ROUNDING * np.abs(self.mean), scale, 1.0)
 
     def centred(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Returns some training images, centred and scaled (m, d) float64."""
-        return (self.X[rows] - self.mean) / self.scale
+        """Returns some training images, centred, scaled and times the roots of their weights (m, d) float64."""
+        return self._rooted((self.X[rows] - self.mean) / self.scale, rows)
+
+    def _rooted(self, values: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
+        return values if self.roots is None else values * self.roots[rows, None]
 
     @property
     def matrix(self) -> np.ndarray:
@@ -83,7 +102,7 @@ class Gram:
     def _outer(self) -> np.ndarray:
         total = np.zeros((self.n, self.n))
         for columns in row_blocks(self.d, self.n):
-            part = (self.X[:, columns] - self.mean[columns]) / self.scale[columns]
+            part = self._rooted((self.X[:, columns] - self.mean[columns]) / self.scale[columns], slice(None))
             total += part @ part.T
         return total
 
@@ -109,13 +128,14 @@ class Gram:
         return total
 
     def class_sums(self, positions: np.ndarray, classes: int) -> np.ndarray:
-        """Returns the sums of the centred features over the images of each class, (d, classes)."""
+        """Returns the weighted sums of the centred features over the images of each class, (d, classes)."""
         from scipy.sparse import csr_array
 
         total = np.zeros((classes, self.d))
         for rows in row_blocks(self.n, self.d):
             part = positions[rows]
-            members = csr_array((np.ones(len(part)), (part, np.arange(len(part)))), (classes, len(part)))
+            ones = np.ones(len(part)) if self.roots is None else self.roots[rows]
+            members = csr_array((ones, (part, np.arange(len(part)))), (classes, len(part)))
             total += members @ self.centred(rows)
         return total.T
 
@@ -127,7 +147,7 @@ def gram(shared: Shared, steps: Steps) -> Gram:
         key,
         lambda: Gram(
             stepped(shared, steps), standardize=steps.standardize, center=steps.by_column[-1],
-            once=lambda name, make: shared.once((*key, name), make),
+            once=lambda name, make: shared.once((*key, name), make), weights=shared.weights,
         ),
     )  # fmt: skip
 
@@ -141,7 +161,7 @@ def transform(shared: Shared, steps: Steps) -> Transform:
     """Returns the preprocessing, fitted on the training images.
 
     Raises:
-        HeadError: `pca` is larger than the number of images or features.
+        HeadInputError: `pca` is larger than the number of images or features.
     """
     return shared.once(("transform", steps), lambda: _transform(shared, steps))
 
@@ -153,9 +173,9 @@ def _transform(shared: Shared, steps: Steps) -> Transform:
     most = min(scatter.n, scatter.d)
     if not 1 <= steps.pca <= most:
         message = f"pca is {steps.pca}, expected 1 to {most} (the smaller of images and features)"
-        raise HeadError(message)
+        raise HeadInputError(message)
     values, _ = scatter.spectrum
     axes = scatter.axes(min(steps.pca, len(values)))  # the rank of n centred images is n - 1 at most
     if steps.whiten:
-        axes = axes / np.sqrt(values[: axes.shape[1]] / scatter.n)
+        axes = axes / np.sqrt(values[: axes.shape[1]] / scatter.total)
     return Transform(steps, scatter.mean, scatter.scale, axes)

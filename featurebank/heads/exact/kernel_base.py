@@ -13,6 +13,7 @@ from featurebank.heads.exact.base import TransformedHead
 from featurebank.heads.exact.gram import transform
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.transforms import Steps
+from featurebank.heads.weighted import WeightedHead
 from featurebank.system.runtime import ram_limit
 from featurebank.system.validation import ParameterCheck, count, number, optional
 from featurebank.words import counted
@@ -21,7 +22,7 @@ KERNELS = ("rbf", "linear")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class KernelHead(TransformedHead):
+class KernelHead(WeightedHead, TransformedHead):
     """Base of the heads on exp(-gamma |x - z|^2) or on x'z.
 
     Args:
@@ -92,7 +93,8 @@ class KernelHead(TransformedHead):
             _, firsts = np.unique(shared.positions[order], return_index=True)
             sampled = np.concatenate([order[firsts], np.delete(order, firsts)])[: max(count, len(firsts))]
             rows = np.sort(sampled)
-            return Shared(shared.X[rows], shared.y[rows])
+            weights = None if shared.weights is None else shared.weights[rows]
+            return Shared(shared.X[rows], shared.y[rows], weights)
 
         return shared.once(("part", count), draw)
 
@@ -103,7 +105,7 @@ class KernelHead(TransformedHead):
         inputs: np.ndarray = shared.once(("inputs", steps), lambda: self.transform_(shared.X))
         gamma = self.gamma
         if gamma == "scale":
-            variance = shared.once(("variance", steps), lambda: float(inputs.var()))
+            variance = shared.once(("variance", steps), lambda: _variance(inputs, shared.weights))
             gamma = 1 / (inputs.shape[1] * variance) if variance else 1.0
         elif gamma == "auto":
             gamma = 1 / inputs.shape[1]
@@ -129,6 +131,15 @@ class KernelHead(TransformedHead):
 
     def _is_layer(self) -> bool:
         return self.kernel == "linear" and self.steps().by_row == (1.0, False)
+
+
+def _variance(inputs: np.ndarray, weights: np.ndarray | None) -> float:
+    """Returns the variance of all entries of inputs (n, d), of which each row has a weight."""
+    if weights is None:
+        return float(inputs.var())
+    shares = weights / (weights.sum() * inputs.shape[1])
+    mean = float((shares @ inputs).sum())
+    return float((shares @ (inputs - mean) ** 2).sum())
 
 
 def fits(n: int) -> bool:

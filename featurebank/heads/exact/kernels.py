@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.errors import HeadError, RamLimitError
+from featurebank.errors import HeadInputError, RamLimitError
 from featurebank.heads.exact.base import one_hot
 from featurebank.heads.exact.kernel_base import KernelHead, fits, too_large
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.transforms import row_blocks
 from featurebank.heads.keras_layers import dense, flat
 from featurebank.system.validation import ParameterCheck, number
+from featurebank.training.class_weights import ClassWeight
 
 MOST_IMAGES = 20_000
 """Where a kernel cannot be held, scikit-learn computes it in parts, again and again: minutes for 10,000 images of 1280
@@ -40,10 +41,13 @@ class SVMHead(KernelHead):
 
     Args:
         C: the penalty of a margin that is not kept.
+        class_weight: "balanced", a list of numbers in the order of `classes_`, or a dictionary {label: number}: factors
+            of C.
         kernel: see `KernelHead`, as for all the others.
     """
 
     C: float = 10.0
+    class_weight: ClassWeight = None
 
     _arrays = ("support_vectors_", "pairs_", "pairs_bias_", "gamma_")
 
@@ -59,7 +63,8 @@ class SVMHead(KernelHead):
         shared = self._part_of(shared)
         inputs = self._prepare(shared)
         if fits(len(inputs)):
-            machine = SVC(kernel="precomputed", C=self.C).fit(self._kernel_of(shared, inputs), shared.positions)
+            kernel, machine = self._kernel_of(shared, inputs), SVC(kernel="precomputed", C=self.C)
+            machine.fit(kernel, shared.positions, sample_weight=shared.weights)
         elif len(inputs) > MOST_IMAGES:
             message = (
                 f'{too_large(len(inputs))}: take max_images = 5000, logistic, or kind = "sklearn.svm:SVC" and hours'
@@ -67,7 +72,8 @@ class SVMHead(KernelHead):
             raise RamLimitError(message)
         else:
             warnings.warn(f"{too_large(len(inputs))}: it is not shared, but computed in parts", stacklevel=2)
-            machine = SVC(kernel=self.kernel, gamma=self.gamma_, C=self.C).fit(inputs, shared.positions)
+            machine = SVC(kernel=self.kernel, gamma=self.gamma_, C=self.C)
+            machine.fit(inputs, shared.positions, sample_weight=shared.weights)
         self.support_vectors_ = inputs[machine.support_]
         self.pairs_ = _pairs(machine)
         sign = -1 if len(shared.classes) == 2 else 1  # noqa: PLR2004 - for two classes scikit-learn returns only the second
@@ -169,14 +175,18 @@ class KernelRidgeHead(KernelHead):
             raise RamLimitError(message)
         targets = (2 * one_hot(shared.positions, classes) - 1) / (2 if classes == 2 else 1)  # noqa: PLR2004
         kernel = np.array(self._kernel_of(shared, inputs))
+        self.bias_ = targets.mean(axis=0) if shared.weights is None else shared.weights @ targets / shared.total
+        targets = targets - self.bias_
+        roots = None if shared.weights is None else np.sqrt(shared.weights)[:, None]
+        if roots is not None:  # the weighted problem is the plain one of rows times the roots of their weights
+            kernel, targets = kernel * roots * roots.T, targets * roots
         kernel[np.diag_indices_from(kernel)] += self.alpha
-        self.bias_ = targets.mean(axis=0)
         try:
-            self.weights_ = cho_solve(cho_factor(kernel, overwrite_a=True), targets - self.bias_)
+            found = cho_solve(cho_factor(kernel, overwrite_a=True), targets)
         except np.linalg.LinAlgError as error:
             message = f"the kernel is singular with alpha {self.alpha:g}: take a larger one"
-            raise HeadError(message) from error
-        self.images_ = inputs
+            raise HeadInputError(message) from error
+        self.images_, self.weights_ = inputs, found if roots is None else found * roots
 
     def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
         """Returns about how many bytes the head takes while it is fitted; see `ExactHead`."""

@@ -18,7 +18,9 @@ from featurebank.heads.exact.gram import gram
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.transforms import Steps, row_blocks
 from featurebank.heads.memory import check_memory
+from featurebank.heads.weighted import WeightedHead
 from featurebank.system.validation import ParameterCheck, number
+from featurebank.training.class_weights import ClassWeight
 from featurebank.words import counted
 
 _TOLERANCES: dict[Any, float] = {np.float32: 1e-7, np.float64: 1e-10}
@@ -43,7 +45,7 @@ _CORRECTIONS = 20
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class LogisticHead(LinearHead):
+class LogisticHead(WeightedHead, LinearHead):
     """Multinomial logistic regression with an L2 penalty: the objective of `sklearn.linear_model.LogisticRegression`.
 
     The sum of the images' log losses and of |weights|^2 / (2 C); the bias is free. It is minimised by L-BFGS, whose
@@ -58,6 +60,7 @@ class LogisticHead(LinearHead):
         standardize: bring each feature to mean 0 and variance 1 over the training images.
         pca: keep so many principal components; None keeps the features as they are.
         fit_intercept: whether there is a bias.
+        class_weight: "balanced", a list of numbers in the order of `classes_`, or a dictionary {label: number}.
         max_iter: steps at most; a head that has not converged by then says so in the notes of its run.
         random_state: changes nothing.
     """
@@ -66,6 +69,7 @@ class LogisticHead(LinearHead):
     standardize: bool = False
     pca: int | None = None
     fit_intercept: bool = True
+    class_weight: ClassWeight = None
     max_iter: int = 1000
     random_state: int = 0
 
@@ -92,7 +96,7 @@ class LogisticHead(LinearHead):
 
     def path(self) -> Hashable:
         """Returns what the heads that are best fitted one after another have in common."""
-        return (self.steps(), self.fit_intercept)
+        return (self.steps(), self.fit_intercept, repr(self.class_weight))
 
     @classmethod
     def fit_path(
@@ -118,14 +122,15 @@ class LogisticHead(LinearHead):
         self.check()
         steps, classes = self.steps(), len(shared.classes)
         check_memory(self, len(shared.X), shared.X.shape[1:], classes, shared.X.nbytes)
+        shared = shared.weighted(self.class_weight)
         coordinates = reduced(shared, steps)
         # Two classes: scikit-learn penalises one vector of weights, which is twice each of two opposite ones.
         penalty = (2 if classes == 2 else 1) / self.C  # noqa: PLR2004
         if not features:
             n = len(shared.y)
             dtype = np.float64 if n * coordinates.size <= _EXACT_NUMBERS else np.float32
-            features.append(inputs(coordinates, n, dtype))
-        problem = _Problem(coordinates, features[0], shared.positions, classes, penalty, bias=self.fit_intercept)
+            features.append(inputs(coordinates, n, dtype, gram(shared, steps).roots))
+        problem = _Problem(coordinates, features[0], shared, penalty, bias=self.fit_intercept)
         start = _expected(known, float(np.log(self.C)), (coordinates.size + 1, classes))
         weights, self.n_iter_, converged = _minimise(problem, start, int(self.max_iter))
         if not converged:
@@ -153,14 +158,14 @@ class _Problem:
         self,
         coordinates: Reduced,
         inputs: np.ndarray,
-        positions: np.ndarray,
-        classes: int,
+        shared: Shared,
         penalty: float,
         *,
         bias: bool,
     ) -> None:
-        self._coordinates, self._inputs, self._positions = coordinates, inputs, positions
-        self._classes, self._penalty, self._bias = classes, penalty, bias
+        self._coordinates, self._inputs, self._positions = coordinates, inputs, shared.positions
+        self._classes, self._penalty, self._bias = len(shared.classes), penalty, bias
+        self._weights, self._total = shared.weights, shared.total
 
     @property
     def tolerance(self) -> float:
@@ -172,13 +177,16 @@ class _Problem:
 
         And the root of its entry for the bias.
         """
-        bend = max(_CURVATURE, float(self._bends(weights).mean()))
-        return self._coordinates.factor(bend, self._penalty), float(np.sqrt(bend * len(self._inputs)))
+        bends = self._bends(weights)
+        bend = max(_CURVATURE, float(bends.mean() if self._weights is None else bends @ self._weights / self._total))
+        return self._coordinates.factor(bend, self._penalty), float(np.sqrt(bend * self._total))
 
     def local(self, weights: np.ndarray) -> tuple[Factor, float]:
         """Returns the same of the Hessian with the curvature of each image, which costs a product of all features."""
         bends = self._bends(weights)
         bends = np.maximum(bends, _CURVATURE * bends.max())
+        if self._weights is not None:
+            bends = bends * self._weights
         total = np.zeros((self._inputs.shape[1],) * 2)
         for rows in row_blocks(*self._inputs.shape):
             part = self._inputs[rows] * np.sqrt(bends[rows]).astype(self._inputs.dtype)[:, None]
@@ -198,13 +206,20 @@ class _Problem:
         for rows in self._blocks():
             log_probabilities = self._log_probabilities(rows, weights)
             true_class = np.arange(len(log_probabilities)), self._positions[rows]
-            loss -= float(log_probabilities[true_class].sum())
+            loss -= float(self._weighted(log_probabilities[true_class], rows).sum())
             slope = np.exp(log_probabilities)
             slope[true_class] -= 1
+            slope = self._weighted(slope, rows)
             gradient[:-1] += self._inputs[rows].T @ slope.astype(self._inputs.dtype)
             if self._bias:
                 gradient[-1] += slope.sum(axis=0)
         return loss + self._penalty / 2 * float((weights[:-1] ** 2).sum()), gradient
+
+    def _weighted(self, values: np.ndarray, rows: slice) -> np.ndarray:
+        """Returns values (m, ...) of some images, times their weights."""
+        if self._weights is None:
+            return values
+        return np.asarray(values * self._weights[rows].reshape(-1, *[1] * (values.ndim - 1)))
 
     def _log_probabilities(self, rows: slice, weights: np.ndarray) -> np.ndarray:
         logits = (self._inputs[rows] @ weights[:-1].astype(self._inputs.dtype)).astype(np.float64) + weights[-1]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from featurebank.heads.inputs import checked_features
+from featurebank.training.class_weights import ClassWeight, weights_of_classes
 
 _T = TypeVar("_T")
 
@@ -19,17 +20,23 @@ class Shared:
     Args:
         X: (n, ...) features; maps are flattened.
         y: (n,) labels.
+        weights: (n,) float64 above 0 of the images; None for 1 each.
 
     Raises:
-        HeadError: the features are not finite, X and y have different lengths, or all labels are equal.
+        HeadInputError: the features are not finite, X and y have different lengths, or all labels are equal.
     """
 
-    def __init__(self, X: np.ndarray, y: np.ndarray) -> None:
+    def __init__(self, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> None:
         self.X = checked_features(X, y)
         """(n, d) float32."""
         self.y = np.asarray(y)
         self.classes, self.positions = np.unique(self.y, return_inverse=True)
         """The distinct labels, sorted; and for each image, the index of its label among them, (n,)."""
+        self.weights = weights
+        self.counts = np.bincount(self.positions, weights)
+        """(classes,) the number of images of each class, or the sum of their weights."""
+        self.total = len(self.y) if weights is None else float(weights.sum())
+        """The number of images, or the sum of their weights."""
         self._known: dict[Hashable, Any] = {}
         self._locks: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -50,8 +57,23 @@ class Shared:
                 value = self._known[key] = make()
         return value
 
+    def weighted(self, class_weight: ClassWeight) -> Shared:
+        """Returns the same images, with weights that are multiplied by those of their classes; itself without any.
+
+        Raises:
+            HeadInputError: `class_weight` does not fit the classes.
+        """
+        if class_weight is None:
+            return self
+        factors = weights_of_classes(class_weight, self.counts, self.classes.tolist())[self.positions]
+        weights = factors if self.weights is None else factors * self.weights
+        return self.once(("weighted", weights.tobytes()), lambda: Shared(self.X, self.y, weights))
+
     def forget(self, *kinds: str) -> None:
         """Removes large results from the cache: those of tuple keys whose first element is one of `kinds`."""
         with self._lock:
             for key in [key for key in self._known if isinstance(key, tuple) and key[0] in kinds]:
                 del self._known[key]
+            inner = [value for value in self._known.values() if isinstance(value, Shared)]
+        for shared in inner:
+            shared.forget(*kinds)

@@ -6,10 +6,11 @@ schedules, early stopping and history are those of every other head.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -134,7 +135,7 @@ class LayeredHead(HeadOnMaps):
         """Takes the result of the training: all weights of `build(shape, len(classes))`, in Keras's order."""
         self.weights_, self.classes_, self.history_ = list(weights), classes, history
         self._set_shape(shape)
-        self._answering: Any = None
+        _NETWORKS.pop(self, None)
 
     def state(self) -> State:
         """Returns all weights, the shape of the maps and the history; see `Head.state`."""
@@ -173,13 +174,14 @@ class LayeredHead(HeadOnMaps):
         return output
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
-        if getattr(self, "_answering", None) is None:
-            self._answering = _answering(self.model_())
-        return np.asarray(self._answering(X))
+        if self not in _NETWORKS:
+            _NETWORKS[self] = _answering(self.model_())
+        return np.asarray(_NETWORKS[self](X))
 
-    def __getstate__(self) -> Mapping[str, Any]:
-        """Leaves the built network out of copies: each builds its own."""
-        return {**super().__getstate__(), "_answering": None}
+
+_NETWORKS: WeakKeyDictionary[LayeredHead, Callable[[np.ndarray], np.ndarray]] = WeakKeyDictionary()
+"""The networks of fitted heads that have predicted; here, because `predict` must not change a head, and copies of one
+build their own."""
 
 
 def _answering(model: Any) -> Any:

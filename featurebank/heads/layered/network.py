@@ -39,7 +39,7 @@ class LayeredNetwork:
         self._best = self.model.get_weights()
         self._steps = 0
         self._step = KerasStep(
-            self.model, _trained_variables(self.model, head), head, head.class_weights(data.y, len(data.classes)),
+            self.model, _trained_variables(self.model, head), head, _class_weights(head, data),
             l2_sp=head.l2_sp,
         )  # fmt: skip
         self._evaluate = evaluation(self.model, float(head.label_smoothing))
@@ -51,10 +51,13 @@ class LayeredNetwork:
         rows = [r[w > 0] for r, w in zip(batches.rows, batches.weights, strict=True)]
         for batch, rate, x in zip(rows, rates[:, 0], blocks(self._data.X, rows), strict=True):
             self._steps += 1
-            loss, hits = self._step.step(x, self._labels[batch], rate, self._steps)
+            loss, hits = self._step.step(x, self._labels[batch], rate, self._steps, self._sample_weights(batch))
             total += loss * len(batch)
             right += hits
         return np.array([total / self.images]), np.array([right / self.images])
+
+    def _sample_weights(self, rows: np.ndarray) -> np.ndarray | None:
+        return None if self._data.weights is None else self._data.weights[rows % self.images]
 
     def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns validation loss and accuracy; see `Network`."""
@@ -79,6 +82,10 @@ class LayeredNetwork:
             return False
         cast("LayeredHead", head).set_fitted(self._best, self._data.X.shape[1:], self._data.classes, history)
         return True
+
+
+def _class_weights(head: LayeredHead, data: MapData) -> np.ndarray:
+    return head.class_weights(data.y, len(data.classes), data.classes.tolist(), data.weights)
 
 
 def _trained_variables(model: Any, head: LayeredHead) -> list[Any]:

@@ -11,7 +11,7 @@ from featurebank.backbone.cuts import CutPoint, checked_cut
 from featurebank.backbone.table import TABLE
 from featurebank.backbone.taps import normalized_pool
 from featurebank.backbone.weights.random import fill_with_random
-from featurebank.errors import HeadError, unknown_name
+from featurebank.errors import HeadInputError, unknown_name
 from featurebank.heads.layered.base import CLASS_MAPS, LayeredHead
 from featurebank.heads.layered.network import train_layered
 from featurebank.heads.maps.on_maps import times
@@ -83,7 +83,7 @@ class TailHead(LayeredHead):
         Raises:
             UnknownNameError: the network has no such layer.
             ConfigError: there is no cut at this layer.
-            HeadError: the maps have another shape than the layer's output, or nothing would be trained.
+            HeadInputError: the maps have another shape than the layer's output, or nothing would be trained.
         """
         import_tensorflow()
         import keras
@@ -129,11 +129,11 @@ class TailHead(LayeredHead):
         return checked_cut(network, self.cut)
 
     def check_maps(self, cut: CutPoint, shape: tuple[int, ...]) -> None:
-        """Raises HeadError where maps of a shape (h, w, c) are not what comes out of the cut."""
+        """Raises HeadInputError where maps of a shape (h, w, c) are not what comes out of the cut."""
         if cut.shape != tuple(shape):
             got, gives = times(shape), times(cut.shape)
             message = f"the maps are {got}, but '{self.cut}' of {self.backbone} gives {gives}: train on the cut's tap"
-            raise HeadError(message)
+            raise HeadInputError(message)
 
     def checked_layers(self, network: Any) -> set[str]:
         """Returns the names of the layers after the cut that are trained.
@@ -143,7 +143,7 @@ class TailHead(LayeredHead):
 
         Raises:
             UnknownNameError: `train_from` is none of the layers after the cut.
-            HeadError: nothing would be trained.
+            HeadInputError: nothing would be trained.
         """
         layers = _layers(self._after(network))
         names = [layer.name for layer in layers]
@@ -155,7 +155,7 @@ class TailHead(LayeredHead):
         if not any(layer.weights for layer in trained) and self.pooling != CLASS_MAPS:
             where = f"from '{self.train_from}'" if self.train_from else f"after '{self.cut}'"
             message = f"no layer {where} has weights to train: take an earlier cut or train_from, or the head softmax"
-            raise HeadError(message)
+            raise HeadInputError(message)
         return {layer.name for layer in trained}
 
     def _after(self, network: Any) -> Any:

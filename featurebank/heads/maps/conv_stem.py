@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from featurebank.errors import HeadError
+from featurebank.errors import HeadInputError
 from featurebank.heads.joint import NO_BIAS, unit_tensors
 from featurebank.heads.keras_layers import activated, weighted
 from featurebank.heads.maps.on_maps import times
@@ -157,7 +157,7 @@ class ConvStem(MapStem):
         """Returns each convolution with height and width of what it makes, before its pooling.
 
         Raises:
-            HeadError: nothing would be left of the map.
+            HeadInputError: nothing would be left of the map.
         """
         outputs, sides = [], (shape[0], shape[1])
         for number, layer in enumerate(self.convolutions, 1):
@@ -169,7 +169,7 @@ class ConvStem(MapStem):
                     f"leaves nothing of a map of {times(before)}: take a smaller kernel_size or pool_size, or "
                     'padding = "same"'
                 )
-                raise HeadError(message)
+                raise HeadInputError(message)
             outputs.append((layer, sides))
             sides = (sides[0] // layer.pool, sides[1] // layer.pool)
         return outputs

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.errors import HeadError
+from featurebank.errors import HeadInputError
 from featurebank.heads.inputs import check_labels
 from featurebank.heads.maps.stored import Maps, StandardizedMaps, as_maps, channel_statistics
 
@@ -22,14 +22,19 @@ class MapData:
     """(n,) int32 positions in `classes`."""
     classes: np.ndarray
     validation: tuple[Maps, np.ndarray] | None
+    weights: np.ndarray | None = None
+    """(n,) float32 sample weights; None for 1 each."""
     _statistics: list[np.ndarray] = field(default_factory=list)
 
     @classmethod
-    def of(cls, X: Any, y: np.ndarray, validation: tuple[Any, np.ndarray] | None, views: Sequence[Any] = ()) -> MapData:
+    def of(
+        cls, X: Any, y: np.ndarray, validation: tuple[Any, np.ndarray] | None, views: Sequence[Any] = (),
+        weights: np.ndarray | None = None,
+    ) -> MapData:  # fmt: skip
         """Checks maps and labels.
 
         Raises:
-            HeadError: features are no maps, not finite or of unequal shape, or there is only one class.
+            HeadInputError: features are no maps, not finite or of unequal shape, or there is only one class.
         """
         maps = as_maps(X, views)
         check_labels(y, maps.shape[0])
@@ -37,7 +42,8 @@ class MapData:
         known = None
         if validation is not None:
             known = _known(validation[0], np.asarray(validation[1]), classes, maps.shape[1:])
-        return cls(maps, positions.astype(np.int32), classes, known)
+        weights = None if weights is None else weights.astype(np.float32)
+        return cls(maps, positions.astype(np.int32), classes, known, weights)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -63,7 +69,7 @@ def _known(X: Any, y: np.ndarray, classes: np.ndarray, shape: tuple[int, ...]) -
     """Keeps the validation images whose class is among the trained ones."""
     if as_maps(X).shape[1:] != shape:
         message = f"the validation maps are {as_maps(X).shape[1:]}, the training maps {shape}"
-        raise HeadError(message)
+        raise HeadInputError(message)
     known = np.isin(y, classes)
     if not known.any():
         return None

@@ -38,19 +38,27 @@ class MapNetwork(JointNetwork):
     def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Trains for one epoch; see `Network`."""
         tf, total, right = self._tf, np.zeros(len(active)), np.zeros(len(active))
-        step = self._program.step_program(self._shape, self._sizes(batches.rows.shape[1]))
+        step = self._program.step_program(
+            self._shape, (*self._sizes(batches.rows.shape[1]), self._data.weights is None)
+        )
         mask = tf.constant(active, tf.float32)
         for rows, weights, rate, x in zip(
             batches.rows, batches.weights, rates, blocks(self._train, list(batches.rows)), strict=True
         ):
             losses, hits = step(
-                tf.constant(x), tf.constant(self._labels[rows]), tf.constant(weights), tf.constant(rate), self._params,
-                self._slots, self._moving, self._options, mask, tf.constant(float(self._steps)),
+                tf.constant(x), tf.constant(self._labels[rows]), tf.constant(weights), self._sample_weights(rows),
+                tf.constant(rate), self._params, self._slots, self._moving, self._options, mask,
+                tf.constant(float(self._steps)),
             )  # fmt: skip
             self._steps += 1
             total += losses.numpy() * weights.sum()
             right += hits.numpy()
         return total / batches.weights.sum(), right / batches.weights.sum()
+
+    def _sample_weights(self, rows: np.ndarray) -> Any:
+        """Returns the sample weights of a batch (b,); None if all are 1."""
+        weights = self._data.weights
+        return None if weights is None else self._tf.constant(weights[rows % self.images])
 
     def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns validation losses and accuracies; see `Network`."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from featurebank.errors import HeadError
+from featurebank.errors import HeadInputError
+from featurebank.heads.inputs import TrainingRows, check_fitted, maps_to_fit, plain_maps
 from featurebank.heads.maps.stored import as_maps, blocks, in_order
 from featurebank.heads.needs import MAPS
 from featurebank.heads.trained import TrainedHead
@@ -40,6 +42,12 @@ class HeadOnMaps(TrainedHead):
         """
         return as_maps(X).shape
 
+    def _given(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
+        return maps_to_fit(self, X, y, sample_weight)
+
+    def _validation_inputs(self, X: Any) -> Any:
+        return plain_maps(self, X)
+
     def predict_proba(self, X: Any) -> np.ndarray:
         """Returns probabilities (n, classes) float32, in the order of `classes_`.
 
@@ -55,16 +63,23 @@ class HeadOnMaps(TrainedHead):
         return self.map_shape_
 
     def _maps(self, X: Any) -> Any:
-        self._check_fitted()
-        maps = as_maps(X)
+        check_fitted(self)
+        maps = as_maps(plain_maps(self, X))
         if not self.fits(maps.shape[1:]):
-            message = f"the maps are {times(maps.shape[1:])}, the head was trained on {times(self.map_shape_)}"
-            raise HeadError(message)
+            raise wrong_shape(self, maps.shape[1:], self.map_shape_)
         return maps
 
     def _set_shape(self, shape: tuple[int, ...]) -> None:
         self.map_shape_ = tuple(map(int, shape))
         self.n_features_in_ = int(np.prod(shape))
+
+
+def wrong_shape(head: Any, shape: tuple[int, ...], expected: tuple[int, ...]) -> HeadInputError:
+    """Returns the error for maps of another shape; it begins as scikit-learn's for another number of features."""
+    return HeadInputError(
+        f"X has {math.prod(shape)} features, but {type(head).__name__} is expecting {math.prod(expected)} features as "
+        f"input: the maps are {times(shape)}, the head was trained on {times(expected)}"
+    )
 
 
 def times(shape: tuple[int, ...]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from featurebank.bank import Bank
-from featurebank.errors import HeadError
+from featurebank.errors import HeadInputError
 from featurebank.heads.inputs import check_finite
 from featurebank.system.parallel import ordered_map
 from featurebank.system.runtime import ram_limit
@@ -110,7 +110,7 @@ class StoredMaps:
         """Returns maps (b, h, w, c) float32; rows are image + view * n.
 
         Raises:
-            HeadError: they are not finite.
+            HeadInputError: they are not finite.
             BankDamagedError: a shard is missing or not what was written.
         """
         rows = np.asarray(rows)
@@ -153,7 +153,7 @@ def as_maps(X: Any, views: Sequence[np.ndarray] = ()) -> Maps:
         views: further views of them, where X is an array.
 
     Raises:
-        HeadError: the features are no maps, or not finite.
+        HeadInputError: the features are no maps, or not finite.
     """
     if isinstance(X, StoredMaps):
         return X
@@ -164,7 +164,7 @@ def as_maps(X: Any, views: Sequence[np.ndarray] = ()) -> Maps:
                 f"the features have the shape {array.shape}, expected maps (images, height, width, channels): "
                 "train this head on the tap 'map', or on a layer with maps"
             )
-            raise HeadError(message)
+            raise HeadInputError(message)
         check_finite(array)
     return MapsInMemory(arrays)
 

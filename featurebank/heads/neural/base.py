@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.errors import HeadError
+from featurebank.errors import HeadInputError
 from featurebank.heads.base import State
 from featurebank.heads.joint import JointHead
 from featurebank.heads.keras_layers import dense, flat
@@ -47,12 +47,12 @@ class NeuralHead(JointHead):
         return [*super().checks(), dropout]
 
     def check(self) -> None:
-        """Raises HeadError where parameters are of a wrong type or out of their range; its message has all of them."""
+        """Raises HeadInputError, with all problems, if parameters are of a wrong type or out of their range."""
         super().check()
         places = self.dropout_places()
         if isinstance(self.dropout, list | tuple) and len(self.dropout) != places:
             message = f"{type(self).__name__}: dropout has {len(self.dropout)} rates, expected {places}"
-            raise HeadError(message)
+            raise HeadInputError(message)
 
     def set_fitted(self, layers: list[Dense], classes: np.ndarray, history: History) -> None:
         """Takes the result of the training."""
@@ -81,7 +81,10 @@ class NeuralHead(JointHead):
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Returns probabilities (n, classes) float32, in the order of `classes_`."""
-        outputs = self._inputs(X)
+        return self._answer(self._inputs(X))
+
+    def _answer(self, outputs: np.ndarray) -> np.ndarray:
+        """Returns probabilities of checked features (n, d)."""
         for layer in self.layers_[:-1]:
             outputs = activate(self.hidden_activation(), outputs @ layer.kernel + layer.bias)
         return softmax(outputs @ self.layers_[-1].kernel + self.layers_[-1].bias)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.errors import HeadError
+from featurebank.heads.inputs import TrainingRows, check_fitted, maps_to_fit, plain_maps
 from featurebank.heads.joint_network import programs
 from featurebank.heads.keras_layers import averaged_class_maps
 from featurebank.heads.maps.data import MapData
-from featurebank.heads.maps.on_maps import times
+from featurebank.heads.maps.on_maps import wrong_shape
 from featurebank.heads.maps.stored import as_maps, blocks, in_order, pooled
 from featurebank.heads.needs import MAPS
 from featurebank.heads.neural.network import DenseData, DenseNetwork
@@ -20,12 +20,15 @@ from featurebank.heads.neural.softmax import SoftmaxHead
 from featurebank.heads.trained import Trainer
 
 
-def _averaged(X: Any, y: np.ndarray, validation: tuple[Any, np.ndarray] | None, views: Sequence[Any] = ()) -> DenseData:
+def _averaged(
+    X: Any, y: np.ndarray, validation: tuple[Any, np.ndarray] | None, views: Sequence[Any] = (),
+    weights: np.ndarray | None = None,
+) -> DenseData:  # fmt: skip
     """Checks maps and labels, and returns the average of each map; raises the errors of `MapData.of`."""
     data = MapData.of(X, y, validation, views)
     averages, *more = (pooled(data.X, view=view) for view in range(data.X.views))
     held_out = data.validation and (pooled(data.validation[0]), data.classes[data.validation[1]])
-    return DenseData.of(averages, data.classes[data.y], held_out, more)
+    return DenseData.of(averages, data.classes[data.y], held_out, more, weights)
 
 
 train_cams = Trainer(_averaged, programs, DenseNetwork)
@@ -65,7 +68,7 @@ class CamHead(SoftmaxHead):
         Args:
             X: (n, h, w, c) features, or maps in a bank.
         """
-        return super().predict_proba(pooled(self._maps(X)))
+        return self._answer(pooled(self._maps(X)))
 
     def trial_shape(self) -> tuple[int, ...]:
         """Returns the shape of a map of one place; see `Head.trial_shape`."""
@@ -91,9 +94,14 @@ class CamHead(SoftmaxHead):
         return np.concatenate([np.empty((0, *maps.shape[1:3], len(self.classes_)), np.float32), *logits])
 
     def _maps(self, X: Any) -> Any:
-        self._check_fitted()
-        maps = as_maps(X)
+        check_fitted(self)
+        maps = as_maps(plain_maps(self, X))
         if maps.shape[-1] != self.n_features_in_:
-            message = f"the maps are {times(maps.shape[1:])}, the head was trained on {self.n_features_in_} channels"
-            raise HeadError(message)
+            raise wrong_shape(self, maps.shape[1:], (*maps.shape[1:-1], self.n_features_in_))
         return maps
+
+    def _given(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
+        return maps_to_fit(self, X, y, sample_weight)
+
+    def _validation_inputs(self, X: Any) -> Any:
+        return plain_maps(self, X)

@@ -35,23 +35,27 @@ class DenseData:
     validation: Validation | None
     views: Sequence[np.ndarray] = ()
     """Further views of the training images, (n, d) float32 each."""
+    weights: np.ndarray | None = None
+    """(n,) sample weights; None for 1 each."""
     _tensors: dict[bool, tuple[Any, Any | None]] = field(default_factory=dict)
     _statistics: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
     def of(
-        cls, X: np.ndarray, y: np.ndarray, validation: Validation | None, views: Sequence[np.ndarray] = ()
-    ) -> DenseData:
+        cls, X: np.ndarray, y: np.ndarray, validation: Validation | None, views: Sequence[np.ndarray] = (),
+        weights: np.ndarray | None = None,
+    ) -> DenseData:  # fmt: skip
         """Checks features and labels.
 
         Raises:
-            HeadError: features are not finite or of unequal shape, or there is only one class.
+            HeadInputError: features are not finite or of unequal shape, or there is only one class.
         """
         X = checked_features(X, y)
         classes, positions = np.unique(y, return_inverse=True)
         if known := known_rows(classes, *validation, X.shape[1]) if validation is not None else None:
             known = known[0], known[1].astype(np.int32)
-        return cls(X, positions.astype(np.int32), classes, known, [flat_features(v, X.shape[1]) for v in views])
+        views = [flat_features(view, X.shape[1]) for view in views]
+        return cls(X, positions.astype(np.int32), classes, known, views, weights)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -114,6 +118,8 @@ class DenseNetwork(JointNetwork):
         self._steps = self._tf.constant(0.0)
         self._X, self._X_val = data.tensors(standardize=self._first.standardize)
         self._y = self._tf.constant(np.tile(data.y, self.views))
+        weights = None if data.weights is None else np.tile(data.weights, self.views).astype(np.float32)
+        self._weights = None if weights is None else self._tf.constant(weights)
         self._validation = self._validation_tensors()
 
     def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,10 +127,12 @@ class DenseNetwork(JointNetwork):
         tf = self._tf
         in_blocks = self._blocks.is_worth_it(self._shape, self._params["kernel0"])
         programs = self._blocks if in_blocks else self._program
-        epoch = programs.epoch_program(self._shape, self._sizes(self._X.shape, batches.rows.shape))
+        weighted = () if self._weights is None else [self._weights.shape]
+        epoch = programs.epoch_program(self._shape, self._sizes(self._X.shape, batches.rows.shape, *weighted))
         self._params, self._slots, self._moving, self._steps, losses, accuracies = epoch(
-            self._X, self._y, tf.constant(batches.rows), tf.constant(batches.weights), tf.constant(rates),
-            self._params, self._slots, self._moving, self._options, tf.constant(active, tf.float32), self._steps,
+            self._X, self._y, self._weights, tf.constant(batches.rows), tf.constant(batches.weights),
+            tf.constant(rates), self._params, self._slots, self._moving, self._options,
+            tf.constant(active, tf.float32), self._steps,
         )  # fmt: skip
         return losses.numpy(), accuracies.numpy()
 

@@ -39,19 +39,28 @@ def check_booster(data: bytes, features: int, classes: int) -> None:
     learner = reader.value()["learner"]
     require(reader.at == len(data), "nothing after the end")
     shape, objective, booster = learner["learner_model_param"], learner["objective"], learner["gradient_booster"]
-    require(int(shape["num_feature"]) == features and int(shape["num_class"]) == classes, "its features and classes")
+    require(int(shape["num_feature"]) == features, "its features")
     require(int(shape.get("num_target", 1)) == 1 and booster["name"] == "gbtree", "a booster of trees")
-    require(objective["name"] == "multi:softprob", "probabilities")
-    require(int(objective["softmax_multiclass_param"]["num_class"]) == classes, "its classes")
-    require(str(shape["base_score"]).count(",") + 1 in {1, classes}, "a start for each class")
+    outputs = _check_objective(objective, int(shape["num_class"]), classes)
+    require(str(shape["base_score"]).count(",") + 1 in {1, outputs}, "a start for each class")
     require(len(learner["feature_names"]) == len(learner["feature_types"]) == 0, "features without names")
-    _check_model(booster["model"], features, classes)
+    _check_model(booster["model"], features, outputs)
 
 
-def _check_model(model: dict[str, Any], features: int, classes: int) -> None:
+def _check_objective(objective: dict[str, Any], num_class: int, classes: int) -> int:
+    """Returns how many outputs the trees have: one for each class, or the second class's alone."""
+    if objective["name"] == "binary:logistic":
+        require(num_class == 0 and classes == 2, "two classes")  # noqa: PLR2004
+        return 1
+    require(objective["name"] == "multi:softprob", "probabilities")
+    require(num_class == classes == int(objective["softmax_multiclass_param"]["num_class"]), "its classes")
+    return classes
+
+
+def _check_model(model: dict[str, Any], features: int, outputs: int) -> None:
     trees, info, sizes = model["trees"], np.asarray(model["tree_info"]), model["gbtree_model_param"]
     require(int(sizes["num_trees"]) == len(trees) == len(info) and int(sizes["num_parallel_tree"]) == 1, "its trees")
-    require(info.ndim == 1 and ((info >= 0) & (info < classes)).all(), "trees of its classes")
+    require(info.ndim == 1 and ((info >= 0) & (info < outputs)).all(), "trees of its classes")
     rounds = np.asarray(model.get("iteration_indptr", [0, len(trees)]))
     require(rounds[0] == 0 and rounds[-1] == len(trees) and (np.diff(rounds) >= 0).all(), "rounds of its trees")
     require(not any(len(part) for part in model.get("cats", {}).values()), "features without categories")

@@ -35,16 +35,17 @@ def epoch_program(
 ) -> Callable[..., tuple[Tensors, dict[str, Slots], Tensors, Any, Any, Any]]:
     """Returns the program of one epoch, which is compiled when it is called first.
 
-    It takes features X (n, d), labels y (n,), the batches as row numbers (steps, b) and their weights (steps, b) (0 for
-    padding), the learning rates (steps, K), the parameters, the optimizer's slots, the moving statistics, the heads'
-    options (K, ...) each, which heads are still active (K,) and the number of steps done. It returns parameters, slots,
-    statistics, steps, and the mean loss and the accuracy of each head (K,), of each batch before its step.
+    It takes features X (n, d), labels y (n,), the sample weights (n,) or None, the batches as row numbers (steps, b)
+    and their weights (steps, b) (0 for padding), the learning rates (steps, K), the parameters, the optimizer's slots,
+    the moving statistics, the heads' options (K, ...) each, which heads are still active (K,) and the number of steps
+    done. It returns parameters, slots, statistics, steps, and the mean loss and the accuracy of each head (K,), of each
+    batch before its step.
     """
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def epoch(
-        X: Any, y: Any, rows: Any, weights: Any, rates: Any, params: Tensors, slots: dict[str, Slots], moving: Tensors,
-        options: Tensors, active: Any, steps: Any,
+        X: Any, y: Any, given: Any, rows: Any, weights: Any, rates: Any, params: Tensors, slots: dict[str, Slots],
+        moving: Tensors, options: Tensors, active: Any, steps: Any,
     ) -> Any:  # fmt: skip
         def body(
             i: Any, params: Tensors, slots: dict[str, Slots], moving: Tensors, steps: Any, total: Any, right: Any
@@ -54,7 +55,9 @@ def epoch_program(
                 tape.watch(params)
                 drop = dropper(shape, options, steps)
                 outputs = _first(shape, x, params, drop)
-                losses, hits, seen = head_losses(shape, outputs, labels, weights[i], params, options, drop)
+                losses, hits, seen = head_losses(
+                    shape, outputs, labels, weights[i], params, options, drop, gathered(given, rows[i])
+                )
                 objective = tf.reduce_sum(losses)
             gradients = tape.gradient(objective, params)
             if shape.penalized:
@@ -110,7 +113,14 @@ def keeping_program(sizes: Sizes) -> Callable[[Tensors, Tensors, Any], Tensors]:
 
 
 def head_losses(
-    shape: Shape, outputs: Any, labels: Any, weights: Any, params: Tensors, options: Tensors, drop: Drop | None
+    shape: Shape,
+    outputs: Any,
+    labels: Any,
+    weights: Any,
+    params: Tensors,
+    options: Tensors,
+    drop: Drop | None,
+    sample_weights: Any = None,
 ) -> tuple[Any, Any, Tensors]:
     """Returns each head's mean loss over a batch (K,), its right answers (K,), and the batch's means and variances.
 
@@ -122,10 +132,16 @@ def head_losses(
         params: of the heads; the first kernels are not used.
         options: of the heads.
         drop: of `dropper`.
+        sample_weights: (b,) factors of the images' losses; None for 1 each.
     """
     run = Pass(shape, params, outputs.shape[0], weights, drop=drop)
     logits = run.logits(outputs, multiplied=True)
-    return *mean_losses(logits, labels, weights, options), run.seen
+    return *mean_losses(logits, labels, weights, options, sample_weights), run.seen
+
+
+def gathered(sample_weights: Any, rows: Any) -> Any:
+    """Returns the sample weights of a batch (b,), of (n,) weights or None."""
+    return None if sample_weights is None else tf.gather(sample_weights, rows)
 
 
 def _first(shape: Shape, x: Any, params: Tensors, drop: Drop | None) -> Any:

@@ -58,7 +58,9 @@ class KerasStep:
         weights, scalar = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)
         self._step = self._stepping(model).get_concrete_function(*batch, weights, scalar, scalar)
 
-    def step(self, x: np.ndarray, labels: np.ndarray, rate: float, number: int) -> tuple[float, float]:
+    def step(
+        self, x: np.ndarray, labels: np.ndarray, rate: float, number: int, sample_weights: np.ndarray | None = None
+    ) -> tuple[float, float]:
         """Takes one step.
 
         Args:
@@ -66,13 +68,15 @@ class KerasStep:
             labels: (b,) int32.
             rate: learning rate.
             number: of the step, counted from 1.
+            sample_weights: (b,) float32 factors of the images' losses; None for 1 each.
 
         Returns:
             The mean loss before the step, with label smoothing, class weights and penalties, and the number of images
             that were classified correctly.
         """
+        weights = self._weights[labels] if sample_weights is None else self._weights[labels] * sample_weights
         loss, right = self._step(
-            tf.constant(x), tf.constant(labels), tf.constant(self._weights[labels]), tf.constant(rate, tf.float32),
+            tf.constant(x), tf.constant(labels), tf.constant(weights), tf.constant(rate, tf.float32),
             tf.constant(number, tf.float32),
         )  # fmt: skip
         return float(loss), float(right)

@@ -30,19 +30,26 @@ def hits(logits: Any, labels: Any) -> Any:
     return tf.cast(tf.argmax(logits, -1, tf.int32) == repeated, tf.float32)
 
 
-def mean_losses(logits: Any, labels: Any, weights: Any, options: Tensors) -> tuple[Any, Any]:
-    """Returns the training loss of K heads over a batch, with label smoothing and class weights.
+def mean_losses(
+    logits: Any, labels: Any, weights: Any, options: Tensors, sample_weights: Any = None
+) -> tuple[Any, Any]:
+    """Returns the training loss of K heads over a batch, with label smoothing, class weights and sample weights.
+
+    Weights are factors of the images' losses, whose sum is divided by the number of images, as in Keras.
 
     Args:
         logits: (K, b, classes).
         labels: (b,) int32.
         weights: (b,) of the images, 0 for padding.
         options: of the heads.
+        sample_weights: (b,) factors that the user gave; None for 1 each.
 
     Returns:
         The mean cross-entropy (K,), and the summed weights of the images that are classified correctly (K,).
     """
     each = weights * tf.gather(options["class_weight"], labels, axis=1)
+    if sample_weights is not None:
+        each *= sample_weights
     losses = tf.reduce_sum(_of_heads(logits, labels, options) * each, 1) / tf.reduce_sum(weights)
     return losses, tf.reduce_sum(hits(logits, labels) * weights, 1)
 

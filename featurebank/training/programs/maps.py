@@ -38,22 +38,25 @@ from featurebank.training.programs.tensors import Sizes, Tensors, traced_once, u
 def step_program(shape: Shape, sizes: Sizes) -> Callable[..., Any]:
     """Returns the program of one step, which is compiled when it is called first.
 
-    It takes maps x (b, h, w, c), labels (b,), weights (b,) (0 for padding), the learning rates (K,), the variables of
-    the parameters, of the optimizer's slots and of the moving statistics, which it changes, the heads' options (K, ...)
-    each, which heads are still active (K,) and the number of steps done. It returns the mean loss of each head (K,) and
-    the summed weights of the images that it classifies correctly (K,), both before the step.
+    It takes maps x (b, h, w, c), labels (b,), weights (b,) (0 for padding), sample weights (b,) or None, the learning
+    rates (K,), the variables of the parameters, of the optimizer's slots and of the moving statistics, which it
+    changes, the heads' options (K, ...) each, which heads are still active (K,) and the number of steps done. It
+    returns the mean loss of each head (K,) and the summed weights of the images classified correctly (K,), both before
+    the step.
     """
     differentiate, change = _differentiation(shape, sizes), _change(shape, sizes)
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def step(
-        x: Any, labels: Any, weights: Any, rates: Any, params: Tensors, slots: dict[str, Slots], moving: Tensors,
-        options: Tensors, active: Any, steps: Any,
+        x: Any, labels: Any, weights: Any, given: Any, rates: Any, params: Tensors, slots: dict[str, Slots],
+        moving: Tensors, options: Tensors, active: Any, steps: Any,
     ) -> Any:  # fmt: skip
         kernel, rest = _outside(shape, params)
         patches = x if kernel is None else shape.stem.patches(x)
         outputs = x if kernel is None else _product(patches, kernel)
-        losses, hits, seen, gradients = differentiate(outputs, labels, weights, rest, options, steps, rates.shape[0])
+        losses, hits, seen, gradients = differentiate(
+            outputs, labels, weights, given, rest, options, steps, rates.shape[0]
+        )
         if shape.penalized:
             losses += penalties(_read(params), options)
         if kernel is not None:
@@ -94,13 +97,13 @@ def _differentiation(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, Any
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def differentiate(
-        outputs: Any, labels: Any, weights: Any, params: Tensors, options: Tensors, steps: Any, heads: int
+        outputs: Any, labels: Any, weights: Any, given: Any, params: Tensors, options: Tensors, steps: Any, heads: int
     ) -> Any:
         run = Pass(shape, params, heads, weights, drop=dropper(shape, options, steps))
         watched = {**params, "outputs": outputs} if shape.stem.multiplies_patches else params
         with tf.GradientTape() as tape:
             tape.watch(watched)
-            losses, hits = mean_losses(_logits(outputs, run), labels, weights, options)
+            losses, hits = mean_losses(_logits(outputs, run), labels, weights, options, given)
             objective = tf.reduce_sum(losses)
         return losses, hits, run.seen, tape.gradient(objective, watched)
 

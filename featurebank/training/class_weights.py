@@ -1,0 +1,72 @@
+"""Weights of classes: how `class_weight` of any head becomes one number for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from featurebank.errors import HeadInputError
+from featurebank.system.validation import ParameterCheck, number
+from featurebank.words import counted, one_line
+
+ClassWeight = str | Sequence[float] | Mapping[Any, float] | None
+"""None, "balanced", a number for each class in the order of `classes_`, or a dictionary from labels to numbers."""
+
+
+def class_weight_check(value: Any) -> ParameterCheck:
+    """Checks the form of `class_weight`; whether it fits the classes is checked by `weights_of_classes`."""
+    holds = value is None or (isinstance(value, str) and value == "balanced")
+    if isinstance(value, list | tuple | Mapping):
+        numbers = list(value.values()) if isinstance(value, Mapping) else value
+        holds = bool(numbers) and all(number("", weight, above=0).holds for weight in numbers)
+    return ParameterCheck(
+        "class_weight", value, '"balanced", a list of numbers above 0, or a dictionary {label: number}', holds
+    )
+
+
+def weights_of_classes(class_weight: ClassWeight, counts: np.ndarray, labels: Sequence[Any] | None) -> np.ndarray:
+    """Returns the weight of each class (classes,) float64.
+
+    Args:
+        class_weight: a value that `class_weight_check` accepts.
+        counts: (classes,) the number of training images of each class, or the sum of their weights.
+        labels: of the classes; None if they are not known, and a dictionary is refused.
+
+    Raises:
+        HeadInputError: a list has another length, or a dictionary has a label that is no class.
+
+    Example:
+        >>> weights_of_classes("balanced", np.array([1, 3]), None)
+        array([2.        , 0.66666667])
+        >>> weights_of_classes({"cat": 5}, np.array([1, 3]), ["ant", "cat"])
+        array([1., 5.])
+    """
+    classes = len(counts)
+    if class_weight is None:
+        return np.ones(classes)
+    if isinstance(class_weight, str):
+        return np.asarray(counts.sum() / (classes * counts))
+    if isinstance(class_weight, Mapping):
+        return _of_labels(class_weight, [] if labels is None else list(labels))
+    if len(class_weight) != classes:
+        message = (
+            f"class_weight has {counted(len(class_weight), 'number')}, the training images have "
+            f"{counted(classes, 'class')}"
+        )
+        raise HeadInputError(message)
+    return np.asarray(class_weight, np.float64)
+
+
+def _of_labels(class_weight: Mapping[Any, float], labels: list[Any]) -> np.ndarray:
+    """Returns the weights of labels, 1 for those without one; labels are compared as text, as JSON's keys are."""
+    given = {str(label): float(weight) for label, weight in class_weight.items()}
+    unknown = sorted(set(given) - set(map(str, labels)))
+    if unknown and len(set(given) - set(unknown)) < len(labels):  # more labels than there are do no harm
+        message = (
+            f"class_weight names {one_line(', '.join(unknown[:5]))}: expected labels of the training images, such as "
+            f"{one_line(', '.join(map(str, labels[:5])))}"
+        )
+        raise HeadInputError(message)
+    return np.array([given.get(str(label), 1.0) for label in labels])

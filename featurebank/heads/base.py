@@ -153,8 +153,8 @@ class Head(ClassifierMixin, BaseEstimator):
     def _fit_checked(self, X: Any, y: Any, validation_data: tuple[Any, Any] | None, sample_weight: Any = None) -> Self:
         """Checks parameters and data, then fits the head; see `fit`."""
         self.check()
-        given = vectors_to_fit(self, X, y, sample_weight)
-        shared = Shared(*given)
+        rows = vectors_to_fit(self, X, y, sample_weight)
+        shared = Shared(*rows)
         if validation_data is not None:
             validation_data = validation_to_fit(self._validation_inputs(validation_data[0]), validation_data[1])
         return self._fit_alone(shared, validation_data)

@@ -104,9 +104,9 @@ class EstimatorHead(WeightedHead):
         if "random_state" in self.estimator_.get_params(deep=False):
             self.estimator_.set_params(random_state=self.random_state)
         # Some libraries take labels from 0 on alone: a class that these images lack would leave a gap.
-        given = self.estimator_.get_params(deep=False).get("class_weight")
-        if isinstance(given, Mapping):
-            known = weights_of_classes(given, shared.counts, shared.classes.tolist())
+        class_weight = self.estimator_.get_params(deep=False).get("class_weight")
+        if isinstance(class_weight, Mapping):
+            known = weights_of_classes(class_weight, shared.counts, shared.classes.tolist())
             self.estimator_.set_params(class_weight=dict(enumerate(known.tolist())))
         with one_line_errors():
             self.estimator_.fit(transform(self.steps_, shared.X), shared.positions, **weights)

@@ -127,18 +127,18 @@ class TrainedHead(WeightedHead, TrainingOptions):
 
     def _fit_checked(self, X: Any, y: Any, validation_data: tuple[Any, Any] | None, sample_weight: Any = None) -> Self:
         self.check()
-        given = self._given(X, y, sample_weight)
-        images, *shape = self.checked_shape(given.X)
-        nbytes = 0 if hasattr(given.X, "batch") else given.X.nbytes  # maps in a bank are read as they are needed
-        check_memory(self, images, shape, len(np.unique(given.y)), nbytes)
+        rows = self._training_rows(X, y, sample_weight)
+        images, *shape = self.checked_shape(rows.X)
+        nbytes = 0 if hasattr(rows.X, "batch") else rows.X.nbytes  # maps in a bank are read as they are needed
+        check_memory(self, images, shape, len(np.unique(rows.y)), nbytes)
         if validation_data is not None:
             validation_data = validation_to_fit(self._validation_inputs(validation_data[0]), validation_data[1])
-        failure = self.train_heads([self], given.X, given.y, validation_data, sample_weight=given.weights)[0]
+        failure = self.train_heads([self], rows.X, rows.y, validation_data, sample_weight=rows.weights)[0]
         if failure:
             raise HeadError(failure)
         return self
 
-    def _given(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
+    def _training_rows(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
         """Returns what the head is trained on, checked as scikit-learn does."""
         return vectors_to_fit(self, X, y, sample_weight)
 

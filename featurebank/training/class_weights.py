@@ -61,12 +61,12 @@ def weights_of_classes(class_weight: ClassWeight, counts: np.ndarray, labels: Se
 
 def _of_labels(class_weight: Mapping[Any, float], labels: list[Any]) -> np.ndarray:
     """Returns the weights of labels, 1 for those without one; labels are compared as text, as JSON's keys are."""
-    given = {str(label): float(weight) for label, weight in class_weight.items()}
-    unknown = sorted(set(given) - set(map(str, labels)))
-    if unknown and len(set(given) - set(unknown)) < len(labels):  # more labels than there are do no harm
+    numbers = {str(label): float(weight) for label, weight in class_weight.items()}
+    unknown = sorted(set(numbers) - set(map(str, labels)))
+    if unknown and len(set(numbers) - set(unknown)) < len(labels):  # more labels than there are do no harm
         message = (
             f"class_weight names {one_line(', '.join(unknown[:5]))}: expected labels of the training images, such as "
             f"{one_line(', '.join(map(str, labels[:5])))}"
         )
         raise HeadInputError(message)
-    return np.array([given.get(str(label), 1.0) for label in labels])
+    return np.array([numbers.get(str(label), 1.0) for label in labels])

@@ -42,7 +42,7 @@ class HeadOnMaps(TrainedHead):
         """
         return as_maps(X).shape
 
-    def _given(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
+    def _training_rows(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
         return maps_to_fit(self, X, y, sample_weight)
 
     def _validation_inputs(self, X: Any) -> Any:

@@ -100,7 +100,7 @@ class CamHead(SoftmaxHead):
             raise wrong_shape(self, maps.shape[1:], (*maps.shape[1:-1], self.n_features_in_))
         return maps
 
-    def _given(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
+    def _training_rows(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
         return maps_to_fit(self, X, y, sample_weight)
 
     def _validation_inputs(self, X: Any) -> Any:

@@ -44,8 +44,8 @@ def epoch_program(
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def epoch(
-        X: Any, y: Any, given: Any, rows: Any, weights: Any, rates: Any, params: Tensors, slots: dict[str, Slots],
-        moving: Tensors, options: Tensors, active: Any, steps: Any,
+        X: Any, y: Any, sample_weights: Any, rows: Any, weights: Any, rates: Any, params: Tensors,
+        slots: dict[str, Slots], moving: Tensors, options: Tensors, active: Any, steps: Any,
     ) -> Any:  # fmt: skip
         def body(
             i: Any, params: Tensors, slots: dict[str, Slots], moving: Tensors, steps: Any, total: Any, right: Any
@@ -56,7 +56,7 @@ def epoch_program(
                 drop = dropper(shape, options, steps)
                 outputs = _first(shape, x, params, drop)
                 losses, hits, seen = head_losses(
-                    shape, outputs, labels, weights[i], params, options, drop, gathered(given, rows[i])
+                    shape, outputs, labels, weights[i], params, options, drop, gathered(sample_weights, rows[i])
                 )
                 objective = tf.reduce_sum(losses)
             gradients = tape.gradient(objective, params)

@@ -81,8 +81,8 @@ def epoch_program(
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def epoch(
-        X: Any, y: Any, given: Any, rows: Any, weights: Any, rates: Any, params: Tensors, slots: dict[str, Slots],
-        moving: Tensors, options: Tensors, active: Any, steps: Any,
+        X: Any, y: Any, sample_weights: Any, rows: Any, weights: Any, rates: Any, params: Tensors,
+        slots: dict[str, Slots], moving: Tensors, options: Tensors, active: Any, steps: Any,
     ) -> Any:  # fmt: skip
         heads, batches = params["kernel0"].shape[1], tf.shape(rows)[0]
         first = _Blocks(shape, blocks_of(*params["kernel0"].shape), options, active)
@@ -97,7 +97,7 @@ def epoch_program(
                 tape.watch((outputs, params))
                 losses, hits, seen = head_losses(
                     shape, by_head(outputs, heads), tf.gather(y, rows[i]), weights[i], params, options,
-                    dropper(shape, options, steps), gathered(given, rows[i]),
+                    dropper(shape, options, steps), gathered(sample_weights, rows[i]),
                 )  # fmt: skip
                 objective = tf.reduce_sum(losses)
             backward, gradients = tape.gradient(objective, (outputs, params))

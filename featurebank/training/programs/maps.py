@@ -48,14 +48,14 @@ def step_program(shape: Shape, sizes: Sizes) -> Callable[..., Any]:
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def step(
-        x: Any, labels: Any, weights: Any, given: Any, rates: Any, params: Tensors, slots: dict[str, Slots],
+        x: Any, labels: Any, weights: Any, sample_weights: Any, rates: Any, params: Tensors, slots: dict[str, Slots],
         moving: Tensors, options: Tensors, active: Any, steps: Any,
     ) -> Any:  # fmt: skip
         kernel, rest = _outside(shape, params)
         patches = x if kernel is None else shape.stem.patches(x)
         outputs = x if kernel is None else _product(patches, kernel)
         losses, hits, seen, gradients = differentiate(
-            outputs, labels, weights, given, rest, options, steps, rates.shape[0]
+            outputs, labels, weights, sample_weights, rest, options, steps, rates.shape[0]
         )
         if shape.penalized:
             losses += penalties(_read(params), options)
@@ -97,13 +97,20 @@ def _differentiation(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, Any
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def differentiate(
-        outputs: Any, labels: Any, weights: Any, given: Any, params: Tensors, options: Tensors, steps: Any, heads: int
+        outputs: Any,
+        labels: Any,
+        weights: Any,
+        sample_weights: Any,
+        params: Tensors,
+        options: Tensors,
+        steps: Any,
+        heads: int,
     ) -> Any:
         run = Pass(shape, params, heads, weights, drop=dropper(shape, options, steps))
         watched = {**params, "outputs": outputs} if shape.stem.multiplies_patches else params
         with tf.GradientTape() as tape:
             tape.watch(watched)
-            losses, hits = mean_losses(_logits(outputs, run), labels, weights, options, given)
+            losses, hits = mean_losses(_logits(outputs, run), labels, weights, options, sample_weights)
             objective = tf.reduce_sum(losses)
         return losses, hits, run.seen, tape.gradient(objective, watched)
 

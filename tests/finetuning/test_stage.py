@@ -317,7 +317,7 @@ def test_normalised_input_for_training_from_scratch(
     np.testing.assert_allclose(deviation, pixels.std(axis=0))
     with pytest.raises(ConfigError, match="normalize changes what the first layer gets, but phase 1 is 'last'"):
         finetune(head, unfreeze=["last"], normalize=True)
-    with pytest.raises(ConfigError, match="this one has none of its own: leave it out"):
+    with pytest.raises(ConfigError, match="this network has no preprocessing layer: leave it out"):
         finetune(head, unfreeze=["all"], normalize=True)
 
 

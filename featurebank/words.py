@@ -28,6 +28,18 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun if count == 1 else plural or noun + ('es' if noun.endswith('s') else 's')}"
 
 
+def duration(seconds: float) -> str:
+    """Returns a duration in words.
+
+    Example:
+        >>> duration(0.003), duration(12.34), duration(600)
+        ('less than 0.1 s', '12.3 s', '10 min')
+    """
+    if seconds < 0.1:  # noqa: PLR2004 - nobody waits for less
+        return "less than 0.1 s"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - two minutes
+
+
 def every(count: int, noun: str) -> str:
     """Returns "all" of a number of things in words.
 

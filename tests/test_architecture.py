@@ -63,8 +63,8 @@ OWNERS = {
     "IPython": {"system"},
     "pydantic": {"system", "bank"},
     "filelock": {"bank"},
-    "PIL": {"dataset", "backbone", "inspection"},  # inspection: pictures on a page are files
-    "jinja2": {"inspection"},
+    "PIL": {"dataset", "backbone", "inspection", "system"},  # system: pictures in a notebook
+    "jinja2": {"inspection", "system"},
     "threadpoolctl": {"system", "doctor"},
     "pyarrow": {"dataset"},
     "fsspec": {"dataset"},
@@ -130,6 +130,18 @@ DRAWERS = {"cli/tables.py", "cli/inspection_view.py"}
 
 
 COVERED_BY = {
+    # What a run answers with, and what notebooks show: one suite each.
+    "api/curves.py": "api/test_run.py",
+    "api/inputs.py": "api/test_run.py",
+    "api/predictions.py": "api/test_run.py",
+    "bank/display.py": "system/test_html.py",
+    "dataset/display.py": "system/test_html.py",
+    "dataset/pictures.py": "system/test_html.py",
+    "inspection/display.py": "system/test_html.py",
+    "runs/display.py": "system/test_html.py",
+    "extraction/image_features.py": "extraction/test_transformer.py",
+    "runs/probabilities.py": "api/test_run.py",
+    "runs/refitting.py": "runs/test_selection.py",
     # The facade: whoever tests a stage calls it through its public function.
     "api/backbones.py": "backbone/test_catalog.py",
     "api/banks.py": "extraction/test_stage.py",

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from featurebank.api.display import Shown, showing
+from featurebank.api.run import Run
 from featurebank.bank import Bank
 from featurebank.grid import Grid, GridOptions, train_grid
 from featurebank.heads.catalog import kind_of
 from featurebank.metrics import ACCURACY, Metric
 from featurebank.runs.leaderboard import Leaderboard
+from featurebank.runs.ranking import latest_folds
 from featurebank.runs.run import RunRecord
 from featurebank.runs.selection import choose_run, open_test, ranked_runs
 from featurebank.system.progress import Reporter
@@ -49,7 +51,7 @@ def train_heads(
     views: int | None = None,
     progress: Shown = None,
     reporter: Reporter | None = None,
-) -> list[RunRecord]:
+) -> Leaderboard[Run]:
     """Trains the heads of a grid on a bank's training images and evaluates them on its validation images.
 
     Heads that were trained before are read from their records, even if another process trains on the same bank. The
@@ -88,13 +90,14 @@ def train_heads(
         retry_failed=retry_failed, views=views,
     )  # fmt: skip
     with showing(progress, reporter) as shown:
-        return train_grid(bank, grid, options, shown)
+        trained = train_grid(bank, grid, options, shown)
+    return Leaderboard(map(Run.of, trained), folds=latest_folds(trained))
 
 
 def select(
     runs: Iterable[RunRecord], *, folds: int | None = None, one_se: bool = False, rule: str = "best",
     metric: Metric = ACCURACY,
-) -> RunRecord:  # fmt: skip
+) -> Run:  # fmt: skip
     """Returns the run to go on with, by validation alone; the test split plays no part in it.
 
     It is the best run of the first specification of the leaderboard. If that was evaluated on folds, it is the run of
@@ -111,10 +114,10 @@ def select(
         HeadError: there is no run, none of this protocol, or all of them failed.
         UnknownNameError: there is no such rule.
     """
-    return choose_run(runs, folds=folds, rule="one-se" if one_se else rule, metric=metric)
+    return Run.of(choose_run(runs, folds=folds, rule="one-se" if one_se else rule, metric=metric))
 
 
-def leaderboard(bank: Bank, *, folds: int | None = None, metric: Metric = ACCURACY) -> Leaderboard:
+def leaderboard(bank: Bank, *, folds: int | None = None, metric: Metric = ACCURACY) -> Leaderboard[Run]:
     """Returns the runs of a bank as it is now, best first; see `ranked` for the order.
 
     Args:
@@ -122,10 +125,11 @@ def leaderboard(bank: Bank, *, folds: int | None = None, metric: Metric = ACCURA
         folds: the protocol of the runs; default: that of the latest grid, 1 is the bank's own split.
         metric: what they are ranked by.
     """
-    return ranked_runs(bank, folds=folds, metric=metric)
+    board = ranked_runs(bank, folds=folds, metric=metric)
+    return Leaderboard(map(Run.of, board), folds=board.folds, metric=board.metric)
 
 
-def evaluate_test(bank: Bank, run: RunRecord, *, progress: Shown = None, reporter: Reporter | None = None) -> RunRecord:
+def evaluate_test(bank: Bank, run: RunRecord, *, progress: Shown = None, reporter: Reporter | None = None) -> Run:
     """Opens the test split for a chosen run: scores it with intervals and records the result with its date.
 
     A run that was tested before, by this call or an earlier one, keeps its result; the split is not opened again.
@@ -148,4 +152,4 @@ def evaluate_test(bank: Bank, run: RunRecord, *, progress: Shown = None, reporte
         DiskFullError: no space is left for the record; nothing was opened.
     """
     with showing(progress, reporter) as shown:
-        return open_test(bank, run, reporter=shown)
+        return Run.of(open_test(bank, run, reporter=shown))

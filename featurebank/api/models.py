@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.api.display import Shown, showing, warn_of_skipped
+from featurebank.api.run import Run
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset, DatasetOptions, load_images
@@ -31,7 +32,7 @@ __all__ = ["evaluate", "export", "finetune", "graft", "load_model", "predict"]
 def finetune(
     run: RunRecord | str = "best", *, bank: Bank | None = None, backbone: Backbone | None = None,
     tensorboard: Path | None = None, progress: Shown = None, reporter: Reporter | None = None, **options: Any,
-) -> RunRecord:  # fmt: skip
+) -> Run:  # fmt: skip
     """Trains a run's head together with the network under it, phase by phase.
 
     Before the first step the model equals the head: this is checked on the validation images, and these weights are the
@@ -63,7 +64,8 @@ def finetune(
     """
     settings = read_options(options)
     with showing(progress, reporter) as shown:
-        return run_finetune(run, settings, bank=bank, backbone=backbone, tensorboard=tensorboard, reporter=shown)
+        tuned = run_finetune(run, settings, bank=bank, backbone=backbone, tensorboard=tensorboard, reporter=shown)
+    return Run.of(tuned)
 
 
 def graft(

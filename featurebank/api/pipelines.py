@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from featurebank.api.display import Shown, showing
+from featurebank.api.run import Run
 from featurebank.pipeline import PipelineResult, VariantResult, run_all
 from featurebank.pipeline.config import Pipeline, pipeline_from_file
 from featurebank.pipeline.variants import Variant, variants_from_file
@@ -65,7 +67,7 @@ def run_pipeline(
     """
     with showing(progress, reporter) as shown:
         (variant,) = run_all([Variant("", pipeline)], cache=cache, reporter=shown)
-    return variant.result
+    return _public(variant).result
 
 
 def run_variants(
@@ -84,4 +86,14 @@ def run_variants(
         FeatureBankError: one variant is invalid, or a stage failed; earlier results are saved.
     """
     with showing(progress, reporter) as shown:
-        yield from run_all(variants, cache=cache, reporter=shown)
+        yield from map(_public, run_all(variants, cache=cache, reporter=shown))
+
+
+def _public(variant: VariantResult) -> VariantResult:
+    """Returns a result whose runs are public ones."""
+    result = variant.result
+    runs = replace(
+        result, runs=[*map(Run.of, result.runs)], chosen=Run.of(result.chosen),
+        finetuned=result.finetuned and Run.of(result.finetuned),
+    )  # fmt: skip
+    return replace(variant, result=runs)

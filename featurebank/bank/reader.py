@@ -6,7 +6,7 @@ demand. So any number of processes can read a bank while another process writes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from featurebank.bank.manifest import load_tables
 from featurebank.bank.rows import StoredRows
 from featurebank.errors import RamLimitError, unknown_name
 from featurebank.system import digest, runtime
+from featurebank.system.html import never_fails
 from featurebank.words import counted
 
 SPLITS = ("train", "val", "test")
@@ -63,7 +64,15 @@ class Bank:
         self._rows = StoredRows(self.path, self.manifest, self._items)
 
     def __repr__(self) -> str:
-        return f"Bank('{self.path}', {counted(len(self), 'image')}, taps {', '.join(self.taps)})"
+        images, classes = counted(len(self), "image"), counted(len(self.classes), "class")
+        return f"<Bank {self.name}: {images} of {classes}, taps {', '.join(self.taps)}>"
+
+    @never_fails
+    def _repr_html_(self) -> str:
+        """Returns the display of notebooks; reads no feature."""
+        from featurebank.bank.display import bank_html
+
+        return bank_html(self)
 
     def __len__(self) -> int:
         return len(self._items.digests)
@@ -139,6 +148,17 @@ class Bank:
         if split is None:
             return list(self._items.ids)
         return [self._items.ids[i] for i in self._positions(split).tolist()]
+
+    def ids_at(self, positions: Iterable[int]) -> list[str]:
+        """Returns the ids of the images at some positions in `ids()`, without reading all of them."""
+        return [self._items.ids[int(position)] for position in positions]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Returns the number of images by split and class: {split: {class: number}}, with every split and class."""
+        size = len(self.classes)
+        cells = self._items.splits.astype(np.int64) * size + self._items.labels
+        table = np.bincount(cells, minlength=len(SPLITS) * size).reshape(len(SPLITS), size).tolist()
+        return {split: dict(zip(self.classes, row, strict=True)) for split, row in zip(SPLITS, table, strict=True)}
 
     def digests(self, split: str | None = None) -> np.ndarray:
         """Returns the content digests of the images: (n,) "S32", in the order of `ids`."""

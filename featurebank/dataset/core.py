@@ -24,6 +24,7 @@ from featurebank.dataset.splits import SPLITS, assign
 from featurebank.errors import LostImageError
 from featurebank.system import digest
 from featurebank.system.alike import enumerate_some, shorten
+from featurebank.system.html import never_fails
 from featurebank.words import counted
 
 FOLD = "fold"
@@ -118,6 +119,18 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"<Dataset {self.spec}: {counted(len(self), 'image')}, {counted(len(self.classes), 'class')}>"
+
+    @never_fails
+    def _repr_html_(self) -> str:
+        """Returns the display of notebooks; reads no image but a few local ones for the pictures."""
+        from featurebank.dataset.display import dataset_html
+
+        return dataset_html(self)
+
+    @property
+    def is_fingerprinted(self) -> bool:
+        """Whether the content digests, and with them the splits, are known without reading the images."""
+        return self._digests is not None
 
     def fingerprint(self, progress: Callable[[int], None] | None = None, memory: Path | None = None) -> None:
         """Computes the content digests now; does nothing if they have been computed.

@@ -28,6 +28,9 @@ class Pixels(Protocol):
     If images are files, a further method `stamp(index) -> Stamp | None` allows caching their digests: it returns
     `fingerprint_cache.stamp_of(path)` of the very file that `digest` would read, or None if the digest has to be
     computed each time. Without the method, as for arrays, every digest is computed each time.
+
+    Files have a method `path(index) -> str`, arrays the attribute `in_memory = True`: notebooks show thumbnails
+    of these two alone.
     """
 
     in_threads: bool

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from featurebank.dataset.core import Contents, Dataset
 from featurebank.dataset.decoding.decode import Facts
 from featurebank.dataset.decoding.levels import Levels
 from featurebank.dataset.fingerprint import Pixels
+from featurebank.dataset.readers.walk import image_files
 from featurebank.dataset.sources.arrays import Arrays
 from featurebank.dataset.sources.paths import Paths
 from featurebank.dataset.splits import DEFAULT_FRACTIONS
@@ -35,6 +37,7 @@ class ArrayList:
     """
 
     in_threads = False
+    in_memory = True
 
     def __init__(self, images: Sequence[np.ndarray]) -> None:
         self._images = images
@@ -78,6 +81,25 @@ def unlabelled_images(images: Any, *, name: str = UNLABELLED) -> Dataset:
         name, UNLABELLED, (UNLABELLED,), tuple(ids), np.zeros(len(ids), np.int32), pixels, codes, labelled=False
     )
     return Dataset(contents, DEFAULT_FRACTIONS, 0)
+
+
+def without_labels(dataset: Dataset, name: str) -> Dataset:
+    """Returns the images of a dataset as a dataset of one class, entirely in train."""
+    zeros = np.zeros(len(dataset), np.int32)
+    contents = replace(
+        dataset.contents, name=name, spec=UNLABELLED, classes=(UNLABELLED,), labels=zeros,
+        predefined=zeros.astype(np.int8), labelled=False, metadata={}, subset={},
+    )  # fmt: skip
+    return Dataset(contents, DEFAULT_FRACTIONS, 0)
+
+
+def expand_folders(images: Iterable[Any]) -> list[Any]:
+    """Replaces each path of a folder by the paths of all images in it, sorted, at any depth."""
+    expanded: list[Any] = []
+    for image in images:
+        is_folder = isinstance(image, str | os.PathLike) and Path(image).is_dir()
+        expanded += image_files(os.fspath(image)) if is_folder else [image]
+    return expanded
 
 
 def _read(images: Any) -> tuple[list[str], Pixels]:

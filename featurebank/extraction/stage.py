@@ -195,7 +195,12 @@ def _unwritten(
 
 
 def extract_rows(
-    images: Dataset, backbone: Backbone, options: ExtractOptions, *, cache: str | Path | None = None
+    images: Dataset,
+    backbone: Backbone,
+    options: ExtractOptions,
+    *,
+    cache: str | Path | None = None,
+    reporter: Reporter = SILENT,
 ) -> Bank:
     """Adds unlabelled images to their bank, whose other images stay, and opens it.
 
@@ -204,6 +209,7 @@ def extract_rows(
         backbone: the network.
         options: the options of the extraction.
         cache: directory of the banks.
+        reporter: receives the progress.
 
     Returns:
         A bank with all of these images, and maybe others; the id of an image is its digest.
@@ -220,9 +226,9 @@ def extract_rows(
     path = locate(images, backbone, options, cache)
     if (bank := bank_with(path, images.digests)) is not None:
         return bank
-    with _writer(path, images, backbone, options, SILENT) as writer:
-        target = Target(0, backbone, options, writer, SILENT, meter := Meter())
-        work = ExtractionPass(images, [target], options, SILENT, meter)
+    with _writer(path, images, backbone, options, reporter) as writer:
+        target = Target(0, backbone, options, writer, reporter, meter := Meter())
+        work = ExtractionPass(images, [target], options, reporter, meter)
         began = time.perf_counter()
         work.run()
         known = [Bank(path).digests()] if writer.manifest.items else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,10 +11,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from featurebank.backbone import BackboneOptions, load_network
-from featurebank.dataset.unlabelled import UNLABELLED, unlabelled_images
-from featurebank.errors import BankDamagedError
+from featurebank.dataset.unlabelled import unlabelled_images
+from featurebank.extraction.image_features import image_features, unlabelled_name
 from featurebank.extraction.options import ExtractOptions
-from featurebank.extraction.stage import extract_rows
 
 
 class FeatureBank(TransformerMixin, BaseEstimator):
@@ -89,16 +87,8 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         Raises:
             DatasetError: `X` is neither of these, or an image cannot be read.
         """
-        slug = re.sub(r"[^a-z0-9]+", "-", self.tap.lower()).strip("-")
-        images = unlabelled_images(X, name=f"{UNLABELLED}-{slug}")  # one bank per tap: other taps may have other images
-        bank = extract_rows(images, self._load(), self._options(), cache=self.cache)
-        places = {digest: place for place, digest in enumerate(bank.digests().tolist())}
-        try:
-            positions = [places[digest] for digest in images.digests.tolist()]
-        except KeyError as error:  # another process removed the bank meanwhile
-            message = f"'{bank.path}' changed while it was read: run it again"
-            raise BankDamagedError(message) from error
-        return bank.rows(self.tap, positions)
+        images = unlabelled_images(X, name=unlabelled_name(self.tap))
+        return image_features(images, self._load(), self._options(), cache=self.cache)
 
     def _load(self) -> Any:
         options = BackboneOptions(

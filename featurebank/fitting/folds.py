@@ -143,6 +143,19 @@ def check_folds(bank: Bank, folds: int) -> str | None:
     )
 
 
+def fold_positions(bank: Bank, fold: Fold, *, inside: bool) -> np.ndarray:
+    """Returns the positions in `bank.ids()` of the images in a fold, or of those in the other folds: (n,) int64."""
+    positions = np.flatnonzero(bank.splits() != "test")
+    chosen = _is_inside(bank, bank.digests()[positions], bank.labels()[positions], fold)
+    return np.asarray(positions[chosen if inside else ~chosen])
+
+
+def _is_inside(bank: Bank, digests: np.ndarray, labels: np.ndarray, fold: Fold) -> np.ndarray:
+    """Returns which training and validation images are in a fold, (n,) bool."""
+    numbers = _own_folds(bank)[1] if fold.repeat < 0 else assign_folds(digests, labels, fold.folds, fold.repeat)
+    return np.asarray(numbers == fold.part)
+
+
 class FoldedImages:
     """The training and validation images of one tap, loaded once for all folds; large maps stay in the bank.
 
@@ -173,10 +186,7 @@ class FoldedImages:
 
     def data(self, fold: Fold) -> TrainingData:
         """Returns the images of a fold as validation images, and all others as training images."""
-        if fold.repeat < 0:
-            inside = _own_folds(self._bank)[1] == fold.part
-        else:
-            inside = assign_folds(self._digests, self._labels, fold.folds, fold.repeat) == fold.part
+        inside = _is_inside(self._bank, self._digests, self._labels, fold)
         X, y = self._features, self._labels
         views = [view[~inside] for view in self._views]
         return TrainingData(self._tap, X[~inside], y[~inside], X[inside], y[inside], self._classes, views)

@@ -31,7 +31,7 @@ class OfClass:
     """The fraction of correct predictions among those of this class; None without such predictions."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """The metrics of a model on labelled images."""
 
@@ -48,6 +48,14 @@ class Evaluation:
     """(classes, classes) int64: a row for each true class, a column for each predicted class."""
     skipped: tuple[tuple[str, str], ...]
     """Id and reason for each image that cannot be read."""
+
+    def __repr__(self) -> str:
+        low, high = self.accuracy_interval
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return (
+            f"<Evaluation of {counted(self.images, 'image')}: accuracy {self.accuracy:.4f} ({low:.3f} to {high:.3f}), "
+            f"loss {self.loss:.4f}, macro F1 {self.macro_f1:.4f}{skipped}>"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the evaluation as JSON values."""

@@ -13,6 +13,7 @@ from featurebank.backbone.keras_file import ABOUT
 from featurebank.errors import ConfigError, FormatVersionError
 from featurebank.system import digest
 from featurebank.system.archive import open_archive
+from featurebank.words import counted
 
 MEMBER = ABOUT
 """The name of the metadata inside a model file that is, or ends with, a ZIP archive."""
@@ -69,6 +70,14 @@ class About:
     """Whether the model takes uint8 images of any size and resizes them to `image_size` itself."""
     usage: str = ""
     """Python code that runs the file without featurebank."""
+
+    @property
+    def title(self) -> str:
+        """A description in one line: the head and its network, the classes, and the images that the model takes."""
+        network = f"{self.head} on {self.backbone.get('backbone')} {self.tap}"
+        images = "images of any size" if self.any_size else f"images of {self.image_size} px"
+        form = f", {self.format}" if self.format else ""
+        return f"{network}: {images}, {counted(len(self.classes), 'class')}{form}"
 
     @property
     def pixels(self) -> str:

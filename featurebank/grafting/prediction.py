@@ -16,18 +16,17 @@ from featurebank.backbone.resize import RULES, resize_image
 from featurebank.dataset import Dataset
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
-from featurebank.dataset.readers.walk import image_files
-from featurebank.dataset.unlabelled import unlabelled_images
+from featurebank.dataset.unlabelled import expand_folders, unlabelled_images
 from featurebank.errors import ArchiveError, ConfigError, DatasetError, FeatureBankError
 from featurebank.grafting.formats import Format, format_of
 from featurebank.grafting.metadata import About, about_from_text
 from featurebank.system.hints import quoted
 from featurebank.system.parallel import ordered_map
 from featurebank.system.progress import SILENT, Reporter, step
-from featurebank.words import counted
+from featurebank.words import counted, one_line
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """The prediction of a model for one image."""
 
@@ -39,6 +38,10 @@ class Prediction:
     """The most probable classes, best first."""
     error: str | None = None
     """The reason why there is no prediction."""
+
+    def __repr__(self) -> str:
+        answer = f"{self.label} {self.probability:.4f}" if self.error is None else f"error: {one_line(self.error)}"
+        return f"<Prediction {self.file}: {answer}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the prediction as JSON values."""
@@ -59,6 +62,9 @@ class LoadedModel:
     def __init__(self, run: Callable[[np.ndarray], np.ndarray], about: About) -> None:
         self._run = run
         self.about = about
+
+    def __repr__(self) -> str:
+        return f"<LoadedModel {self.about.title}>"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -165,7 +171,7 @@ def classify(
         images = [images]
     if not isinstance(model, LoadedModel):
         check_model(model)  # report missing files and packages before loading anything
-    items = images if isinstance(images, np.ndarray) else _files(images)
+    items = images if isinstance(images, np.ndarray) else expand_folders(images)
     existing = [image for image in items if not _is_missing(image)] if isinstance(items, list) else items
     predictions: Iterator[Prediction] = iter(())
     if len(existing) or not len(items):
@@ -184,17 +190,6 @@ def classify(
 def _is_missing(image: Any) -> bool:
     """Returns whether an image is the path of a file that does not exist."""
     return isinstance(image, str | os.PathLike) and "://" not in os.fspath(image) and not Path(image).exists()
-
-
-def _files(images: Sequence[Any]) -> list[Any]:
-    """Replaces each directory by the image files in it."""
-    files: list[Any] = []
-    for image in images:
-        if isinstance(image, str | os.PathLike) and Path(image).is_dir():
-            files += image_files(os.fspath(image))
-        else:
-            files.append(image)
-    return files
 
 
 def run_images(

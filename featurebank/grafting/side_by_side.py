@@ -34,6 +34,9 @@ class JoinedModel:
         self.head = head
         self.about = about
 
+    def __repr__(self) -> str:
+        return f"<JoinedModel {self.about.title}>"
+
     def predict(self, images: np.ndarray, batch_size: int = 32, verbose: Any = 0) -> np.ndarray:
         """Returns probabilities (n, classes) float32, in the order of `about.classes`.
 

@@ -63,7 +63,7 @@ def grafted(
             fine-tune.
         WeightsError, DatasetError: see `featurebank.graft`, also for other causes of HeadError.
     """
-    from featurebank.runs.selection import trained_head  # imports scikit-learn, which predictions do not need
+    from featurebank.runs.refitting import trained_head  # imports scikit-learn, which predictions do not need
 
     if isinstance(run, RunRecord) and run.is_finetune:
         return _finetuned(bank, run, form)
@@ -103,9 +103,15 @@ def _finetuned(bank: Bank, run: RunRecord, form: str) -> Grafted:
             f"run {run.run} is a fine-tune, one stack of layers: export it as a .keras file (or .onnx, .xml, .tflite)"
         )
         raise HeadError(message)
-    about = _about(bank, {part: bank.recipe[part] for part in _PARTS if part in bank.recipe}, run, FINETUNE, run.tap)
+    about = about_finetuned(bank, run)
     model, images = finetuned_model(run), _noise(about.image_size)
     return Grafted(model, about, images, run_model(model, images))
+
+
+def about_finetuned(bank: Bank, run: RunRecord) -> About:
+    """Returns the metadata of the model of a fine-tune."""
+    recipe = {part: bank.recipe[part] for part in _PARTS if part in bank.recipe}
+    return _about(bank, recipe, run, FINETUNE, run.tap)
 
 
 def _noise(size: int) -> np.ndarray:
@@ -119,7 +125,7 @@ def check_layers(bank: Bank, run: RunRecord) -> None:
     Raises:
         HeadError: the head cannot become layers; the message says why, and which heads can.
     """
-    from featurebank.runs.selection import trained_head
+    from featurebank.runs.refitting import trained_head
 
     import_tensorflow()
     import keras

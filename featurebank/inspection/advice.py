@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from featurebank.inspection.stage import Inspection
+if TYPE_CHECKING:
+    from featurebank.inspection.stage import Inspection
 
 _RARE = 10
 """Ratio of the largest to the smallest class above which there is advice on imbalance."""

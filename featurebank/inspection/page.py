@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from featurebank.inspection.advice import advise, number
 from featurebank.inspection.stage import GROUPS_PICTURED, PLACES_PICTURED, Inspection
 from featurebank.inspection.survey import Distribution, ImagePlace
 from featurebank.system.files import write_bytes
+from featurebank.system.html import TINY, data_uri
 
 _UNREADABLE = 200
 _CLASSES = 500
-_TINY = 40
-"""Images up to this side are enlarged, and stored losslessly: at 32 pixels, artefacts of JPEG are visible."""
 _ENLARGED = 64
-_QUALITY = 85
 
 
 def write_page(report: Inspection, path: Path) -> None:
@@ -129,15 +124,9 @@ def _picture(image: np.ndarray | None) -> dict[str, Any] | None:
         return None
     height, width = image.shape[:2]
     side = max(height, width)
-    tiny = side <= _TINY
-    buffer = io.BytesIO()
-    if tiny:
-        Image.fromarray(image).save(buffer, "PNG", optimize=True)
-    else:
-        Image.fromarray(image).save(buffer, "JPEG", quality=_QUALITY, optimize=True)
-    text = base64.b64encode(buffer.getvalue()).decode()
+    tiny = side <= TINY
     scale = _ENLARGED / side if tiny else 1
     return {
-        "source": f"data:image/{'png' if tiny else 'jpeg'};base64,{text}", "tiny": tiny,
+        "source": data_uri(image), "tiny": tiny,
         "width": max(1, round(width * scale)), "height": max(1, round(height * scale)),
     }  # fmt: skip

@@ -17,8 +17,10 @@ from featurebank.errors import BadImageError
 from featurebank.inspection import survey as look
 from featurebank.inspection.near_duplicates import NEAR, NearDuplicates, NearPair, near_duplicates
 from featurebank.inspection.survey import Distribution, DuplicateList
+from featurebank.system.html import never_fails
 from featurebank.system.options import StageOptions
 from featurebank.system.progress import SILENT, Reporter
+from featurebank.words import counted
 
 if TYPE_CHECKING:
     from featurebank.augment import Augmentation
@@ -54,7 +56,7 @@ class Views:
     """View 0 (clean), 1, 2, ...: (h, w, 3) uint8 thumbnails."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inspection:
     """The result of `featurebank.inspect_dataset`."""
 
@@ -84,6 +86,22 @@ class Inspection:
     """Views of one sample image of some classes; empty without an augmentation."""
     thumbnails: Mapping[str, np.ndarray]
     """(h, w, 3) uint8 by id, for the samples and for the first duplicates and near duplicates."""
+
+    def __repr__(self) -> str:
+        facts = [
+            counted(self.images, "image"), counted(len(self.classes), "class"),
+            *([f"{len(self.unreadable)} unreadable"] if self.unreadable else []),
+            *([counted(self.duplicates.total, "group") + " of duplicates"] if self.duplicates.total else []),
+            *([counted(len(self.warnings), "warning")] if self.warnings else []),
+        ]  # fmt: skip
+        return f"<Inspection of {self.dataset}: {', '.join(facts)}>"
+
+    @never_fails
+    def _repr_html_(self) -> str:
+        """Returns the display of notebooks; `featurebank inspect -o page.html` writes a page with everything."""
+        from featurebank.inspection.display import inspection_html
+
+        return inspection_html(self)
 
     @property
     def class_totals(self) -> dict[str, int]:

@@ -22,13 +22,14 @@ from featurebank.runs.ranking import best_of, ranked
 from featurebank.runs.run import RunRecord
 from featurebank.runs.selection import choose_run, open_test
 from featurebank.system.progress import SILENT, Reporter
+from featurebank.words import counted
 
 _Result = TypeVar("_Result")
 _Images = TypeVar("_Images")
 _Network = TypeVar("_Network")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PipelineResult:
     """The results of the stages of a pipeline."""
 
@@ -39,6 +40,10 @@ class PipelineResult:
     """The selected run, with its test metrics if the pipeline requests them."""
     finetuned: RunRecord | None = None
     """The fine-tuned run, if the pipeline has one; it is also in `runs`."""
+
+    def __repr__(self) -> str:
+        bank = self.extraction.bank.name
+        return f"<PipelineResult: {counted(len(self.runs), 'run')} on {bank}, selected {self.chosen.title}>"
 
 
 @dataclass(frozen=True)

@@ -4,26 +4,60 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, SupportsIndex, TypeVar, overload
 
 from featurebank.errors import MissingDependencyError
 from featurebank.metrics import ACCURACY, Metric
 from featurebank.runs.comparison import Entry, entries
+from featurebank.runs.ranking import in_words
 from featurebank.runs.run import RunRecord
+from featurebank.system.html import never_fails
+from featurebank.words import counted
+
+_Run = TypeVar("_Run", bound=RunRecord)
 
 
-class Leaderboard(list[RunRecord]):
-    """Runs, best first.
+class Leaderboard(list[_Run]):
+    """A list of runs, best first; a notebook shows it as a table of their heads.
 
     Args:
         runs: in their order.
         folds: the protocol that evaluated them; 1 is the bank's own split.
         metric: what they are ranked by.
+
+    Example:
+        >>> Leaderboard()
+        <Leaderboard: 0 runs of 0 heads, on the bank's own split>
     """
 
-    def __init__(self, runs: Iterable[RunRecord] = (), *, folds: int = 1, metric: Metric = ACCURACY) -> None:
+    def __init__(self, runs: Iterable[_Run] = (), *, folds: int = 1, metric: Metric = ACCURACY) -> None:
         super().__init__(runs)
         self.folds, self.metric = folds, metric
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> _Run: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Leaderboard[_Run]: ...
+
+    def __getitem__(self, place: SupportsIndex | slice) -> _Run | Leaderboard[_Run]:
+        if isinstance(place, slice):
+            return Leaderboard(super().__getitem__(place), folds=self.folds, metric=self.metric)
+        return super().__getitem__(place)
+
+    def __repr__(self) -> str:
+        heads = len({run.spec.key for run in self})
+        best = f", the first: {self[0].title}" if self else ""
+        return (
+            f"<Leaderboard: {counted(len(self), 'run')} of {counted(heads, 'head')}, on {in_words(self.folds)}{best}>"
+        )
+
+    @never_fails
+    def _repr_html_(self) -> str:
+        """Returns the display of notebooks."""
+        from featurebank.runs.display import leaderboard_html
+
+        return leaderboard_html(self)
 
     @property
     def entries(self) -> list[Entry]:
@@ -36,12 +70,21 @@ class Leaderboard(list[RunRecord]):
         Raises:
             MissingDependencyError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            message = "a data frame needs pandas, which is not installed: pip install 'featurebank[pandas]'"
-            raise MissingDependencyError(message) from error
-        return pd.DataFrame(run_rows(self))
+        return data_frame(run_rows(self))
+
+
+def data_frame(rows: Any) -> Any:
+    """Returns a pandas DataFrame of rows or columns.
+
+    Raises:
+        MissingDependencyError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        message = "a data frame needs pandas, which is not installed: pip install 'featurebank[pandas]'"
+        raise MissingDependencyError(message) from error
+    return pd.DataFrame(rows)
 
 
 def run_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:

@@ -19,14 +19,15 @@ from featurebank.heads.storage.saving import SUFFIX
 from featurebank.metrics import unpack
 from featurebank.system import digest
 from featurebank.system.sealed_json import read_sealed, write_sealed
-from featurebank.words import counted
+from featurebank.words import counted, one_line
 
 FINETUNE = "finetune"
 """The value of `RunRecord.head` for fine-tunes."""
+_SPLITS = {"val": "validation"}
 MODEL_SUFFIX = ".keras"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunRecord:
     """One trained head: its specification, its training and its metrics."""
 
@@ -74,6 +75,21 @@ class RunRecord:
     name: str = ""
     directory: Path = field(default=Path(), compare=False)
     """The directory of the bank; not stored."""
+
+    def __repr__(self) -> str:
+        return f"<Run {self.title}>"
+
+    @property
+    def title(self) -> str:
+        """A description in one line: the id, the head and its result."""
+        if self.failure:
+            result = f"failed: {one_line(self.failure)}"
+        else:
+            shown = {split: values["accuracy"] for split, values in self.metrics.items() if split != "train"}
+            result = ", ".join(f"{_SPLITS.get(split, split)} accuracy {value:.4f}" for split, value in shown.items())
+        fold = f", fold {self.fold[0] + 1} of {self.fold[1]}" if self.fold else ""
+        stopped = f", {self.stopped}" if self.rung else ""
+        return f"{self.run}: {self.spec} on {self.tap}, seed {self.seed}{fold}{stopped}, {result}"
 
     @cached_property
     def spec(self) -> HeadSpec:

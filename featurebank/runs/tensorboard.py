@@ -168,7 +168,7 @@ def _records(run: RunRecord, began: float) -> bytes:
 
 def _values(run: RunRecord) -> Iterator[tuple[str, int, float]]:
     """Yields tag, step and value of each scalar."""
-    history = run.history or {}
+    history = run.record()["history"] or {}
     yield from _curves(history, (run.finetune or {}).get("epoch_0"))
     last = int(history.get("best_epoch") or 0)
     for split in ("train", "val"):

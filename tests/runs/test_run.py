@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,9 +252,8 @@ def test_heads_are_trained_on_the_views_that_are_asked_for(tmp_path: Path) -> No
 
 def as_recorded_before(run: RunRecord, bank: Bank, name: str) -> None:
     """Writes a run as the versions did that named it by its images' ids, and not by its views."""
-    record = {**asdict(run), "run": name, "bank": bank.former_digest}
-    for key in ("directory", "views"):
-        del record[key]
+    record = {**run.record(), "run": name, "bank": bank.former_digest}
+    del record["views"]
     (bank.path / "runs" / f"{run.run}.json").unlink()
     write_sealed(bank.path / "runs" / f"{name}.json", record)
 

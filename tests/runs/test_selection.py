@@ -19,8 +19,8 @@ from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import DatasetError, HeadError
 from featurebank.heads.storage.saving import save_head
+from featurebank.runs.refitting import trained_head
 from featurebank.runs.run import RunRecord, load_runs
-from featurebank.runs.selection import trained_head
 from featurebank.system import digest
 
 pytestmark = pytest.mark.heavy
@@ -58,7 +58,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def fit_heads(*_: Any) -> None:
         raise AssertionError("a head would be trained")
 
-    return lambda: monkeypatch.setattr("featurebank.runs.selection.fit_heads", fit_heads)
+    return lambda: monkeypatch.setattr("featurebank.runs.refitting.fit_heads", fit_heads)
 
 
 def test_training_and_choosing_never_open_the_test_split(

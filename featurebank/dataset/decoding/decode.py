@@ -22,6 +22,9 @@ from featurebank.system import digest
 MAX_PIXELS = 120_000_000
 """Images with more pixels are refused unread: phones make up to 108 million, decompression bombs billions."""
 
+MAX_QUICK_PIXELS = 12_000_000
+"""Images with more pixels after the scaling that a JPEG decoder does itself have no thumbnail in a notebook."""
+
 _TOO_MANY = f"more than {MAX_PIXELS // 10**6} million (a decompression bomb?)"
 _ORIENTATION, _TILE_WIDTH, _TILE_HEIGHT = 0x0112, 0x0142, 0x0143
 _TURNS = {
@@ -110,6 +113,31 @@ def decode_with_facts(data: bytes, levels: Levels | None = None) -> tuple[np.nda
         raise BadImageError(message) from error
     except Exception as error:  # Pillow's parsers raise nearly anything on hostile bytes
         raise BadImageError(failure(data, format_of(data), error)) from error
+
+
+def decode_thumbnail(data: bytes, side: int) -> np.ndarray:
+    """Decodes an image file like `decode`, but shrunk, and a JPEG only as finely as that needs: twenty times faster.
+
+    Args:
+        data: the whole file.
+        side: the largest side of the result in pixels.
+
+    Returns:
+        (h, w, 3) uint8.
+
+    Raises:
+        BadImageError: the image has more than `MAX_QUICK_PIXELS` pixels to decode.
+        Exception: see `decode`; Pillow raises many types on damaged bytes.
+    """
+    with _quiet_pillow():
+        image = open_image(data)
+        image.draft("RGB", (side, side))
+        if image.size[0] * image.size[1] > MAX_QUICK_PIXELS:
+            message = f"more than {MAX_QUICK_PIXELS // 10**6} million pixels, too many for a thumbnail"
+            raise BadImageError(message)
+        small = Image.fromarray(_decoded(image, None)[0])
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(small)
 
 
 def in_flight() -> contextlib.AbstractContextManager[None]:

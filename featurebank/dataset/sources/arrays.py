@@ -32,6 +32,7 @@ class Arrays:
     """
 
     in_threads = False
+    in_memory = True
 
     def __init__(self, images: np.ndarray) -> None:
         self._images = images

@@ -1,0 +1,113 @@
+"""What a run predicts for: rows of a bank, or images in any usual form."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import tempfile
+from typing import Any, cast
+
+import numpy as np
+
+from featurebank.api.display import showing
+from featurebank.backbone.recorded import load_recorded
+from featurebank.bank import Bank
+from featurebank.dataset import Dataset
+from featurebank.dataset.unlabelled import expand_folders, unlabelled_images, without_labels
+from featurebank.errors import BankReadOnlyError, ConfigError, DatasetError
+from featurebank.extraction.image_features import image_features
+from featurebank.extraction.options import ExtractOptions
+
+_IMAGE_DIMENSIONS = 3
+
+
+def as_features(x: Any, shape: tuple[int, ...], tap: str) -> np.ndarray | None:
+    """Returns features as an array, or None if the argument stands for images.
+
+    Args:
+        x: the argument of `Run.predict`.
+        shape: the shape of one image's features.
+        tap: the tap of the features, for messages.
+
+    Returns:
+        (n, ...) float32, or None.
+
+    Raises:
+        ConfigError: it is a bank, not the features of one.
+        DatasetError: it is an array of numbers that has neither the shape of features nor that of images.
+    """
+    if isinstance(x, Bank):
+        message = f"the argument is {x!r}: pass its features, as bank.features('{tap}', 'val'), or images"
+        raise ConfigError(message)
+    if _are_paths_or_images(x):
+        return None
+    try:
+        array = np.asarray(x)
+    except ValueError:  # a list of different things, which is checked as a list of images
+        return None
+    if not array.size or array.dtype.kind in "OUS" or (array.dtype == np.uint8 and array.ndim >= _IMAGE_DIMENSIONS):
+        return None
+    if array.shape[1:] in {shape, (math.prod(shape),)} and array.ndim > 1:
+        return array.astype(np.float32)
+    expected = ", ".join(map(str, shape))
+    message = (
+        f"the argument has the shape {array.shape} and the type {array.dtype}: expected features of tap '{tap}', "
+        f"(n, {expected}), or paths of images, or images (n, height, width, 3) of type uint8"
+    )
+    raise DatasetError(message)
+
+
+def as_images(x: Any, name: str) -> Dataset:
+    """Returns images as a dataset without labels.
+
+    Args:
+        x: the path of an image or of a folder, several of them, a table with a column `path`, images as arrays, or a
+            dataset.
+        name: the name of the dataset.
+
+    Raises:
+        DatasetError: it is none of these, a single array, or there are no images.
+    """
+    if isinstance(x, Dataset):
+        return without_labels(x, name)
+    if _has_paths(x):
+        x = list(x["path"])
+    if isinstance(x, str | os.PathLike):
+        x = [x]
+    if not np.iterable(x):
+        message = f"the argument is of type {type(x).__name__}: expected features, or images as paths or arrays"
+        raise DatasetError(message)
+    if isinstance(x, np.ndarray) and x.ndim == _IMAGE_DIMENSIONS and x.shape[-1] == _IMAGE_DIMENSIONS:
+        message = f"the images have the shape {x.shape}, which is a single image: pass a list of images, as [image]"
+        raise DatasetError(message)
+    return unlabelled_images(x if isinstance(x, np.ndarray) else expand_folders(x), name=name)
+
+
+def features_of_images(bank: Bank, tap: str, images: Dataset, batch_size: int) -> np.ndarray:
+    """Returns the features of images, computed like those of the bank."""
+    backbone = load_recorded(bank.recipe, bank.manifest.source)
+    options = ExtractOptions(
+        taps=[tap], batch_size=batch_size, store=cast("Any", bank.tap_dtype(tap)), on_bad_image="fail",
+        wait=True, precision=bank.recipe.get("precision", "float32"),
+    )  # fmt: skip
+    with showing() as reporter:
+        compute = functools.partial(image_features, images, backbone, options, reporter=reporter)
+        try:
+            return compute(cache=bank.path.parent)
+        except BankReadOnlyError:
+            with tempfile.TemporaryDirectory() as place:
+                return compute(cache=place)
+
+
+def _are_paths_or_images(x: Any) -> bool:
+    """Returns whether an argument holds paths, images or a dataset, before it is turned into one array."""
+    if isinstance(x, Dataset | str | os.PathLike) or _has_paths(x):
+        return True
+    first = x[0] if isinstance(x, list | tuple) and x else None
+    return isinstance(first, str | os.PathLike) or getattr(first, "ndim", 0) > 1
+
+
+def _has_paths(x: Any) -> bool:
+    """Returns whether an argument is a table of pandas or polars with a column `path`."""
+    return hasattr(x, "columns") and "path" in list(x.columns)

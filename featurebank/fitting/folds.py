@@ -138,8 +138,8 @@ def check_folds(bank: Bank, folds: int) -> str | None:
         verb = "has" if single == 1 else "have"
         unseen = f"; {single} of them {verb} one image, on which heads are evaluated without training on the class"
     return (
-        f"{len(few)} of {counted(len(counts), 'class')} have fewer images than {counted(folds, 'fold')}: "
-        f"{enumerate_some(few)}{unseen}"
+        f"{len(few)} of {counted(len(counts), 'class')} {'has' if len(few) == 1 else 'have'} fewer images than "
+        f"{counted(folds, 'fold')}: {enumerate_some(few)}{unseen}"
     )
 
 

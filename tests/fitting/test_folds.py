@@ -139,7 +139,7 @@ def test_a_class_that_is_in_one_fold_alone_ends_no_head(make_bank: Callable[...,
     runs = train_heads(rare, [{"kind": kind} for kind in kinds], folds=3, reporter=reporter)
     assert {run.head for run in runs} == set(kinds)
     assert [run.failure for run in runs if run.failure] == []
-    assert any("1 of 3 classes have fewer images than 3 folds: 'class2'; 1 of them has one image" in t for t in told)
+    assert any("1 of 3 classes has fewer images than 3 folds: 'class2'; 1 of them has one image" in t for t in told)
 
 
 def test_too_few_images_for_folds(make_bank: Callable[..., Bank]) -> None:

@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager
 from types import FrameType
 from typing import NamedTuple
 
+from featurebank.api.interruptions import whole_imports
 from featurebank.errors import BadImageWarning, FeatureBankWarning
 from featurebank.system.alike import MOST_ALIKE, AlikeLines
 from featurebank.system.progress import SILENT, Advance, BestSoFar, Reporter, shown_by
@@ -92,6 +93,7 @@ def showing(progress: Shown = None, reporter: Reporter | None = None) -> Iterato
     with contextlib.ExitStack() as stack:
         if reporter is None:
             reporter = stack.enter_context(_python_reporter(progress))
+        stack.enter_context(whole_imports(_frame_outside(_MACHINERY)))
         stack.callback(_current.set, _current.get())
         _current.set(reporter)
         stack.enter_context(shown_by(reporter))
@@ -122,7 +124,7 @@ def _checked(shown: Shown, name: str) -> Shown:
 
 @contextlib.contextmanager
 def _python_reporter(progress: Shown) -> Iterator[Reporter]:
-    reporter = PythonReporter(_caller(sys._getframe()))
+    reporter = PythonReporter(_user_line())
     with _screen(_progress if progress is None else progress) as reporter.drawn:
         try:
             yield reporter
@@ -141,15 +143,22 @@ class _UserLine(NamedTuple):
     registry: dict[str | tuple[str, type[Warning], int], int]
 
 
-def _caller(frame: FrameType | None) -> _UserLine:
+def _user_line() -> _UserLine:
     """Returns the innermost line outside of this package."""
-    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in {_LOGGER, "contextlib"}:
-        frame = frame.f_back
+    frame = _frame_outside({_LOGGER, "contextlib"})
     if frame is None:  # called from C, at the end of the process
         return _UserLine("sys", 1, "sys", {})
     names = frame.f_globals
     registry = names.setdefault("__warningregistry__", {})
     return _UserLine(frame.f_code.co_filename, frame.f_lineno, names.get("__name__") or "<unknown>", registry)
+
+
+def _frame_outside(modules: set[str]) -> FrameType | None:
+    """Returns the innermost frame that is in none of these modules or packages."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and {name := frame.f_globals.get("__name__", ""), name.split(".")[0]} & modules:
+        frame = frame.f_back
+    return frame
 
 
 class PythonReporter(Reporter):
@@ -184,9 +193,7 @@ class PythonReporter(Reporter):
 
     def say(self, line: str) -> None:
         """Logs one line under the name of the module that says it."""
-        frame: FrameType | None = sys._getframe()
-        while frame is not None and frame.f_globals.get("__name__") in _MACHINERY:
-            frame = frame.f_back
+        frame = _frame_outside(_MACHINERY)
         name = frame.f_globals.get("__name__", "") if frame else ""
         logging.getLogger(name if name.startswith(f"{_LOGGER}.") else _LOGGER).info("%s", line)
 

@@ -187,6 +187,7 @@ class ExtractionPass:
         for batch in batches:
             if isinstance(batch, Bad):
                 self._add_bad(batch, place=int(reading.place[batch.index]))
+                advance(len(reading.jobs_of(batch.index)))
                 continue
             self._count.good(int(reading.place[batch.indices].max()))
             target = self.targets[batch.lane.bank]

@@ -25,7 +25,7 @@ from featurebank.finetuning.phases import Phase
 from featurebank.finetuning.program import phase_step
 from featurebank.finetuning.task import Task, ValidationResult
 from featurebank.runs.tensorboard import TensorBoardWriter
-from featurebank.system.progress import Reporter
+from featurebank.system.progress import Advance, Reporter
 from featurebank.training.schedules import Plateau
 from featurebank.training.stopping import EarlyStopping
 from featurebank.words import counted
@@ -128,31 +128,32 @@ class Loop:
     def _epoch(self) -> None:
         """Trains and validates one epoch, or the rest of one; handles an explosion of the loss."""
         state = self.state
-        if not self._train() or not self._validate():
-            self._handle_explosion()
-            return
+        with self._reporter.track(
+            f"phase {state.phase + 1} epoch {state.epoch}", len(self._labels), "images"
+        ) as advance:
+            if not self._train(advance) or not self._validate():
+                self._handle_explosion()
+                return
         state.epoch += 1
         state.begin_epoch()
         self._save()
 
-    def _train(self) -> bool:
+    def _train(self, advance: Advance) -> bool:
         """Trains the remaining steps of the epoch; returns False if the loss explodes."""
         state, options, training = self.state, self._task.options, self._phase.training
         rows = order(len(self._labels), training.batch_size, (options.seed, state.phase, state.epoch))
         rates = training.scheduled().rates(state.epoch, len(rows)) * state.rate * state.plateau_rate
-        view = view_of(options.seed, self.state.epochs_done + state.retried)
-        title, classes = f"phase {state.phase + 1} epoch {state.epoch}", len(self._task.network.places)
-        with self._reporter.track(title, len(self._labels), "images") as advance:
-            advance(state.seen)
-            for images in batches(self._task.train, rows[state.step :], self._augmentation, view):
-                batch = rows[state.step]
-                rate = float(rates[state.step])
-                loss, right = self._program.step(images, self._labels[batch], rate, state.number + 1)
-                state.add_step(loss, right, len(batch))
-                if state.explodes(loss, classes):
-                    return False
-                advance(len(batch))
-                self._between(len(rows))
+        view, classes = view_of(options.seed, state.epochs_done + state.retried), len(self._task.network.places)
+        advance(state.seen)
+        for images in batches(self._task.train, rows[state.step :], self._augmentation, view):
+            batch = rows[state.step]
+            rate = float(rates[state.step])
+            loss, right = self._program.step(images, self._labels[batch], rate, state.number + 1)
+            state.add_step(loss, right, len(batch))
+            if state.explodes(loss, classes):
+                return False
+            advance(len(batch))
+            self._between(len(rows))
         return True
 
     def _between(self, steps: int) -> None:
@@ -206,6 +207,7 @@ class Loop:
             state.plateau_rate = self._plateau.lowered(training.learning_rate * state.plateau_rate, value)
             state.plateau_rate /= training.learning_rate
         state.ended = not going_on or state.epoch >= training.epochs
+        self._reporter.detail(f"val acc {result.accuracy:.4f}")
         self._reporter.say(
             f"phase {state.phase + 1}, epoch {state.epoch} of {training.epochs}: loss {loss:.4f}, validation accuracy "
             f"{result.accuracy:.4f}, loss {result.loss:.4f}{' (best so far)' if best else ''}"
@@ -276,10 +278,8 @@ class Loop:
         try:
             checkpoint = Checkpoint.load(self._place)
         except ValueError as error:
-            self._reporter.warn(
-                f"the checkpoint '{self._place}' is ignored, because {error}: the fine-tune starts again",
-                BankWarning,
-            )
+            line = f"the checkpoint '{self._place}' is ignored, because {error}: the fine-tune starts again"
+            self._reporter.warn(line, BankWarning)
             return None
         if checkpoint:
             self.state = state = checkpoint.state

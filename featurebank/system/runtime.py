@@ -201,9 +201,8 @@ def import_tensorflow() -> Any:
         )
         raise EngineError(message)
     if _tensorflow is None:
-        if not _native_logs:  # lines of XLA's service and its clusters come long after the import
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        quiet = contextlib.nullcontext() if _native_logs else without_greetings()
+        users_own = "tensorflow" in sys.modules  # it has read its log level, and logs what it does for the first time
+        quiet = contextlib.nullcontext() if _native_logs else _quiet_tensorflow()
         with quiet, step("loading TensorFlow"), _no_collection():
             import tensorflow as tf
 
@@ -211,5 +210,21 @@ def import_tensorflow() -> Any:
                 tf.config.threading.set_intra_op_parallelism_threads(threads())
                 tf.config.threading.set_inter_op_parallelism_threads(1)
             tf.config.list_logical_devices()
+            if users_own:
+                tf.function(lambda: tf.constant(0.0) + 1.0, jit_compile=True)()
         _tensorflow = tf
     return _tensorflow
+
+
+@contextlib.contextmanager
+def _quiet_tensorflow() -> Iterator[None]:
+    """Hides TensorFlow's first log lines while the block runs; TensorFlow reads its log level there, once."""
+    name = "TF_CPP_MIN_LOG_LEVEL"
+    level = os.environ.get(name)
+    os.environ.setdefault(name, "2")  # lines of XLA's service and its clusters come long after the import
+    try:
+        with without_greetings():
+            yield
+    finally:
+        if level is None:
+            os.environ.pop(name, None)

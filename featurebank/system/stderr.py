@@ -56,6 +56,9 @@ def without_greetings() -> Iterator[None]:
         try:
             yield
             os.write(2, _END)
+        except KeyboardInterrupt:  # the lines explain nothing
+            os.write(2, _END)
+            raise
         finally:
             os.dup2(stderr, 2)
             watcher.stdin.close()

@@ -41,6 +41,8 @@ class ShownWork:
     first: tuple[float, int] | None = None
     """The time when the first items were done, and their number; the time before that was preparation."""
     detail: str = ""
+    result: bool = False
+    """Whether `detail` came after the last item: it is a result, and stays."""
     places: Sequence[BestSoFar] = field(default_factory=tuple)
     shown: bool = False
     last_line: float | None = None
@@ -67,9 +69,13 @@ class ShownWork:
             return None
         return (self.total - self.done) * (now - moment) / (self.done - count)
 
+    def describe(self, detail: str) -> None:
+        """Sets the text beside the bar."""
+        self.detail, self.result = detail, self.done >= (self.total or 0)
+
     def finish(self) -> None:
-        """Leaves of the drawing what remains on the screen: the bar alone."""
-        self.places, self.detail = (), ""
+        """Leaves of the drawing what remains on the screen: the bar, and its result."""
+        self.places, self.detail = (), self.detail if self.result else ""
 
 
 def frame(works: Sequence[ShownWork], now: float, width: int) -> RenderableType:

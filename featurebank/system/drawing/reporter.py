@@ -45,7 +45,7 @@ class DrawingReporter(Reporter):
     def detail(self, text: str) -> None:
         """Shows the progress of the current item beside the innermost tracked work."""
         for work in self._counted():
-            work.detail = text
+            work.describe(text)
 
     def ranking(self, places: Sequence[BestSoFar]) -> None:
         """Shows the best heads so far under the bar, or in the next line."""

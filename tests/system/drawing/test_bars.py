@@ -26,3 +26,14 @@ def test_a_long_name_leaves_room_for_the_figures() -> None:
     assert shown.startswith("downloading xxx")
     assert "_notop.h5 ━" in shown
     assert "5.0 MB/10.0 MB 2.5 MB/s 0:00:01" in shown
+
+
+def test_a_result_stays_beside_the_bar_and_how_far_it_is_goes() -> None:
+    work = ShownWork("phase 1 epoch 1", 8, "images", 0.0)
+    work.describe("step 3")
+    work.finish()
+    assert work.detail == ""
+    work.advance(8, 1.0)
+    work.describe("val acc 0.9400")
+    work.finish()
+    assert work.detail == "val acc 0.9400"

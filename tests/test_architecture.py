@@ -139,7 +139,6 @@ COVERED_BY = {
     "dataset/pictures.py": "system/test_html.py",
     "inspection/display.py": "system/test_html.py",
     "runs/display.py": "system/test_html.py",
-    "extraction/image_features.py": "extraction/test_transformer.py",
     "runs/probabilities.py": "api/test_run.py",
     "runs/refitting.py": "runs/test_selection.py",
     # The facade: whoever tests a stage calls it through its public function.

@@ -17,7 +17,7 @@ from featurebank.bank import Bank
 from featurebank.dataset import Dataset
 from featurebank.dataset.unlabelled import UNLABELLED
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
-from featurebank.extraction.image_features import unlabelled_name
+from featurebank.extraction.transformer import unlabelled_name
 from featurebank.grafting.export_stage import ExportOptions, run_export
 from featurebank.grafting.prediction import LoadedModel, run_images
 from featurebank.grafting.stage import about_finetuned
@@ -147,9 +147,9 @@ class Run(RunRecord):
             self.load()
             return self
         head = self.load()
-        kept = Run.of(keep_weights(self, head))
-        kept.__dict__["_fitted"] = head
-        return kept
+        run = Run.of(keep_weights(self, head))
+        run.__dict__["_fitted"] = head
+        return run
 
     def predict(self, x: Any, batch_size: int = 32) -> np.ndarray:
         """Returns the most probable class of each image: (n,) names.

@@ -1,8 +1,9 @@
-"""A scikit-learn transformer: turns images into features, and computes each image only once."""
+"""A scikit-learn transformer, and its function: turns images into features, and computes each image only once."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -10,10 +11,13 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from featurebank.backbone import BackboneOptions, load_network
-from featurebank.dataset.unlabelled import unlabelled_images
-from featurebank.extraction.image_features import image_features, unlabelled_name
+from featurebank.backbone import Backbone, BackboneOptions, load_network
+from featurebank.dataset import Dataset
+from featurebank.dataset.unlabelled import UNLABELLED, unlabelled_images
+from featurebank.errors import BankDamagedError
 from featurebank.extraction.options import ExtractOptions
+from featurebank.extraction.stage import extract_rows
+from featurebank.system.progress import SILENT, Reporter
 
 
 class FeatureBank(TransformerMixin, BaseEstimator):
@@ -110,3 +114,40 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = True
         return tags
+
+
+def unlabelled_name(tap: str) -> str:
+    """Returns the dataset name of a tap's bank of unlabelled images; other taps may have other images.
+
+    Example:
+        >>> unlabelled_name("block2b_add:max")
+        'unlabelled-block2b-add-max'
+    """
+    return f"{UNLABELLED}-{re.sub(r'[^a-z0-9]+', '-', tap.lower()).strip('-')}"
+
+
+def image_features(
+    images: Dataset, backbone: Backbone, options: ExtractOptions, *, cache: str | Path | None = None,
+    reporter: Reporter = SILENT,
+) -> np.ndarray:  # fmt: skip
+    """Returns the features of images, (n, ...) float32, computing those that their bank lacks.
+
+    Args:
+        images: a dataset without labels, with the name of `unlabelled_name`.
+        backbone: the network.
+        options: the options of the extraction, with one tap.
+        cache: directory of the banks.
+        reporter: receives the progress.
+
+    Raises:
+        DatasetError: an image cannot be read.
+        BankError: the bank cannot be read or written.
+    """
+    bank = extract_rows(images, backbone, options, cache=cache, reporter=reporter)
+    places = {digest: place for place, digest in enumerate(bank.digests().tolist())}
+    try:
+        positions = [places[digest] for digest in images.digests.tolist()]
+    except KeyError as error:  # another process removed the bank meanwhile
+        message = f"'{bank.path}' changed while it was read: run it again"
+        raise BankDamagedError(message) from error
+    return bank.rows(options.taps[0], positions)

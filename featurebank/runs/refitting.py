@@ -31,7 +31,7 @@ def trained_head(bank: Bank, run: RunRecord, *, reporter: Reporter = SILENT) -> 
     Args:
         bank: the bank that the run was trained on.
         run: the run.
-        reporter: is told if the head is trained again, and how long that took the first time.
+        reporter: receives a line if the head is trained again, with the duration of its first training.
 
     Raises:
         HeadError: the run failed, was trained on a fold, or belongs to another bank or to another state of it; or
@@ -120,9 +120,9 @@ def keep_weights(run: RunRecord, head: Any) -> RunRecord:
         DiskFullError, OSError: the files cannot be written.
     """
     save_head(head, run.saved_path)
-    kept = replace(run, weights=digest.of_file(run.saved_path))
-    kept.save()
-    return kept
+    saved = replace(run, weights=digest.of_file(run.saved_path))
+    saved.save()
+    return saved
 
 
 def images_of(bank: Bank, run: RunRecord) -> TrainingData:

@@ -4,7 +4,8 @@ Each class is also a built-in exception, so that callers can catch the type that
 
     FeatureBankError
     ├── ConfigError (ValueError)              a pipeline file, a grid or an option is wrong
-    │   └── UnknownNameError (LookupError)    a name that is not registered
+    │   ├── UnknownNameError (LookupError)    a name that is not registered
+    │   └── WrongTypeError (TypeError)        an argument of a function is of a type that it does not accept
     ├── DatasetError (ValueError)             a dataset that cannot be used as it is
     │   └── BadImageError                     one image that cannot be decoded
     │       └── LostImageError                one whose file cannot be read, or has changed
@@ -60,6 +61,10 @@ class ConfigError(FeatureBankError, ValueError):
 
 class UnknownNameError(ConfigError, LookupError):
     """A name that is not registered."""
+
+
+class WrongTypeError(ConfigError, TypeError):
+    """An argument of a public function is of a type that it does not accept, or has a value that it never accepts."""
 
 
 class DatasetError(FeatureBankError, ValueError):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from immediate import Immediate
+from immediate import PixelEngine
 from PIL import Image
 from processes import ended
 
@@ -36,7 +36,7 @@ import featurebank.bank.locks.note as note
 import featurebank.bank.writer as writer
 import featurebank.extraction.target as stage
 from featurebank.bank.manifest import Manifest
-from immediate import Immediate
+from immediate import PixelEngine
 
 writer.SHARD_ROWS = int(os.environ["ROWS"])
 note.DEAD_AFTER_S = float(os.environ.get("DEAD_AFTER", note.DEAD_AFTER_S))
@@ -85,21 +85,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not (item.get_closest_marker("heavy") or item.get_closest_marker("slow")):
             item.add_marker("fast")
-
-
-class PixelEngine(Immediate):
-    """Features that are pixels: an engine that is there at once."""
-
-    name, precision = "pixels", "float32"
-
-    def __init__(self, taps: Any) -> None:
-        self.taps = tuple(taps)
-        self.images = 0
-
-    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        self.images += len(images)
-        flat = images.reshape(len(images), -1)[:, :64].astype(np.float32) / 255
-        return {tap: flat + len(tap) for tap in self.taps}
 
 
 @pytest.fixture

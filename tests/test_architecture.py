@@ -142,10 +142,11 @@ COVERED_BY = {
     "runs/probabilities.py": "api/test_run.py",
     "runs/refitting.py": "runs/test_selection.py",
     # The facade: whoever tests a stage calls it through its public function.
+    "api/bank_arguments.py": "api/test_heads.py",
     "api/backbones.py": "backbone/test_catalog.py",
     "api/banks.py": "extraction/test_stage.py",
     "api/datasets.py": "dataset/test_catalog.py",
-    "api/heads.py": "grid/test_stage.py",
+    "api/head_arguments.py": "api/test_heads.py",
     "api/inspection.py": "inspection/test_stage.py",
     "api/models.py": "grafting/test_prediction.py",
     "api/pipelines.py": "pipeline/test_stage.py",
@@ -213,6 +214,10 @@ COVERED_BY = {
     # The contract suite of datasets reads each kind of source.
     "dataset/fingerprint.py": "dataset/test_fingerprint_cache.py",
     "dataset/unlabelled.py": "extraction/test_transformer.py",
+    "dataset/values/arrays.py": "dataset/values/test_catalog.py",
+    "dataset/values/batches.py": "dataset/values/test_catalog.py",
+    "dataset/values/files.py": "dataset/values/test_catalog.py",
+    "dataset/values/kept.py": "dataset/values/test_catalog.py",
     "dataset/decoding/codecs.py": "dataset/decoding/test_decode.py",
     "dataset/decoding/image_bytes.py": "dataset/test_contract.py",
     "dataset/decoding/kinds.py": "dataset/decoding/test_decode.py",

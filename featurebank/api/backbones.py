@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
+from featurebank.api.arguments import ImageSize, PathLike, as_side
 from featurebank.api.display import showing
 from featurebank.backbone import Backbone, BackboneOptions, known_backbones, load_network, make_backbone
 from featurebank.backbone.spec import BackboneSpec
+from featurebank.system.call_checks import Accepts, checked
+
+KerasModel: TypeAlias = Annotated[
+    Any, Accepts(lambda value: hasattr(value, "layers") and not isinstance(value, type)), "a Keras model"
+]
 
 __all__ = ["Backbone", "backbone_from_model", "list_backbones", "load_backbone"]
 
@@ -23,9 +29,10 @@ def list_backbones() -> list[BackboneSpec]:
     return known_backbones()
 
 
+@checked
 def load_backbone(
-    name: str, *, weights: str | None = None, image_size: int | None = None, preprocessing: str | None = None,
-    resize: str | None = None, levels: str | None = None,
+    name: PathLike, *, weights: PathLike | None = None, image_size: ImageSize | None = None,
+    preprocessing: str | None = None, resize: str | None = None, levels: str | None = None,
 ) -> Backbone:  # fmt: skip
     """Returns a backbone; for one of the list, neither TensorFlow nor Keras is imported.
 
@@ -35,7 +42,7 @@ def load_backbone(
         weights: "imagenet", "random:SEED", or the path of a weights file (.weights.h5, .h5 or .keras; for
             EfficientNet-Lite and SqueezeNet also PyTorch's .pth). None means "imagenet"; BaseNet has no such weights.
             A custom network has "own" (the default) and "random:SEED".
-        image_size: the side of the square input in pixels; by default that of the ImageNet weights.
+        image_size: the side of the square input in pixels, or (side, side); by default that of the ImageNet weights.
         preprocessing: for a custom network that does not declare it: "caffe", "mean", "tf", "torch", "0..1" or "none";
             see `backbone_from_model`. For a network of the list it replaces the published one, to compare the two.
         resize: how images become square: "auto" (the default) takes the central 7/8 of the shorter side, or all of it
@@ -57,17 +64,20 @@ def load_backbone(
     Example:
         >>> load_backbone("efficientnet_lite0", image_size=64)
         <Backbone efficientnet_lite0, weights imagenet, 64 px>
+        >>> load_backbone("resnet50", weights="random:0", image_size=(96, 96)).image_size
+        96
     """
-    path = os.fspath(weights) if isinstance(weights, os.PathLike) else weights
     options = BackboneOptions(
-        weights=path, image_size=image_size, preprocessing=preprocessing, resize=resize, levels=levels
-    )
+        weights=None if weights is None else os.fspath(weights), image_size=as_side(image_size),
+        preprocessing=preprocessing, resize=resize, levels=levels,
+    )  # fmt: skip
     with showing():  # weights are downloaded
-        return load_network(name, options)
+        return load_network(os.fspath(name), options)
 
 
+@checked
 def backbone_from_model(
-    model: Any, *, preprocessing: str, name: str | None = None, image_size: int | None = None,
+    model: KerasModel, *, preprocessing: str, name: str | None = None, image_size: ImageSize | None = None,
     resize: str | None = None, levels: str | None = None,
 ) -> Backbone:  # fmt: skip
     """Turns a Keras model into a backbone, as it is now: later training of the model does not change the backbone.
@@ -98,5 +108,6 @@ def backbone_from_model(
     called = name or re.sub(r"^(functional|sequential|model)_\d+$", r"\1", str(getattr(model, "name", "the model")))
     with showing():
         return make_backbone(
-            model, preprocessing, origin=called, known_as="", image_size=image_size, resize=resize, levels=levels
-        )
+            model, preprocessing, origin=called, known_as="", image_size=as_side(image_size), resize=resize,
+            levels=levels,
+        )  # fmt: skip

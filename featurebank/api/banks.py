@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import os
 from typing import Literal
 
+from featurebank.api.arguments import (
+    BackboneLike,
+    DatasetLike,
+    PathLike,
+    Texts,
+    as_backbone,
+    as_cache,
+    as_dataset,
+    as_path,
+    as_texts,
+)
+from featurebank.api.bank_arguments import BankLike
 from featurebank.api.display import Shown, showing, warn_of_skipped
-from featurebank.backbone import Backbone
 from featurebank.bank import Bank, BankSummary, banks_of, find_bank_path
-from featurebank.dataset import Dataset
 from featurebank.extraction import ExtractOptions, run_extraction
+from featurebank.system.call_checks import checked
 from featurebank.system.progress import Reporter
 
 __all__ = ["Bank", "extract", "find_bank", "list_banks", "open_bank"]
 
 
+@checked
 def extract(
-    dataset: Dataset,
-    backbone: Backbone,
-    taps: str | Sequence[str] = ("pooled",),
+    dataset: DatasetLike,
+    backbone: BackboneLike,
+    taps: Texts = ("pooled",),
     *,
-    cache: str | Path | None = None,
+    cache: PathLike | None = None,
     engine: str = "auto",
     batch_size: int = 32,
     store: Literal["float32", "float16"] | None = None,
@@ -40,8 +51,8 @@ def extract(
     other), they are shared with it instead of computed.
 
     Args:
-        dataset: the images.
-        backbone: the network, with its weights and preprocessing.
+        dataset: the images: a `Dataset`, or whatever `load_dataset` reads, which gets the usual split.
+        backbone: the network: a `Backbone`, or a name for `load_backbone`, with its usual weights and input.
         taps: "pooled", "map", "LAYER", "LAYER:avg" or "LAYER:max"; any number, computed in one pass. "auto:BYTES", as
             "auto:2GB", is the earliest cut point whose rows need no more than that, together with the other taps.
         cache: directory of the banks; default `$FEATUREBANK_CACHE`, else `./cache`.
@@ -71,32 +82,52 @@ def extract(
         DiskFullError: no space is left on the disk; the rows written so far are kept.
 
     Example:
-        >>> bank = extract(load_dataset("photos"), load_backbone("resnet50"), views=2, augment="flip")  # doctest: +SKIP
-        >>> bank.features("train").shape  # doctest: +SKIP
+        >>> bank = extract("photos", "resnet50", ["pooled", "map"])  # doctest: +SKIP
+        >>> bank.features("pooled", "train").shape  # doctest: +SKIP
         (700, 2048)
+        >>> extract((images, labels), "efficientnet_lite0", views=2, augment="flip")  # doctest: +SKIP
     """
     options = ExtractOptions(
-        taps=[taps] if isinstance(taps, str) else taps, engine=engine, batch_size=batch_size, store=store,
+        taps=as_texts(taps), engine=engine, batch_size=batch_size, store=store,
         on_bad_image=on_bad_image, views=views, augment=augment, wait=wait, precision=precision, max_bad=max_bad,
     )  # fmt: skip
     with showing(progress, reporter) as shown:
-        result = run_extraction(dataset, backbone, options, cache=cache, reporter=shown)
+        images, network = as_dataset(dataset), as_backbone(backbone)
+        result = run_extraction(images, network, options, cache=as_cache(cache), reporter=shown)
         warn_of_skipped([(one["id"], one["reason"]) for one in result.skipped], "bank.skipped lists them", shown)
     return result.bank
 
 
-def open_bank(path: str | Path) -> Bank:
+@checked
+def open_bank(path: BankLike, *, cache: PathLike | None = None) -> Bank:
     """Opens a bank for reading; see `Bank`.
+
+    Args:
+        path: the path of the bank, its name in the cache, or the beginning of its name.
+        cache: directory of the banks; default `$FEATUREBANK_CACHE`, else `./cache`.
+
+    Raises:
+        BankNotFoundError, UnknownNameError, ConfigError: there is no such bank, or there are several.
+        BankError: the bank cannot be read.
 
     Example:
         >>> open_bank("cache/photos-lite0-224px-0123456789ab").classes  # doctest: +SKIP
         ('cat', 'dog')
     """
-    return Bank(path)
+    if isinstance(path, Bank):
+        return path
+    place = as_path(path)
+    is_name = place.name == os.fspath(path) and not place.is_dir()
+    return Bank(find_bank_path(as_cache(cache), place.name) if is_name else place)
 
 
-def find_bank(cache: Path, name: str | None = None) -> Bank:
+@checked
+def find_bank(cache: PathLike | None = None, name: str | None = None) -> Bank:
     """Opens a bank by its path, its name in the cache or a prefix of its name; by default the last used one.
+
+    Args:
+        cache: directory of the banks; default `$FEATUREBANK_CACHE`, else `./cache`.
+        name: the path, the name or a prefix of the name; `open_bank` takes it alone.
 
     Raises:
         BankNotFoundError: the cache has no bank.
@@ -105,17 +136,21 @@ def find_bank(cache: Path, name: str | None = None) -> Bank:
         BankError: the bank cannot be read.
 
     Example:
-        >>> find_bank(Path("cache"), "photos-lite0").taps  # doctest: +SKIP
+        >>> find_bank("cache", "photos-lite0").taps  # doctest: +SKIP
         ('pooled',)
     """
-    return Bank(find_bank_path(cache, name))
+    return Bank(find_bank_path(as_cache(cache), name))
 
 
-def list_banks(cache: Path) -> list[BankSummary]:
+@checked
+def list_banks(cache: PathLike | None = None) -> list[BankSummary]:
     """Returns the banks of a cache, the most recently used first; an unreadable one is listed with its problem.
 
+    Args:
+        cache: directory of the banks; default `$FEATUREBANK_CACHE`, else `./cache`.
+
     Example:
-        >>> [bank.name for bank in list_banks(Path("cache"))]  # doctest: +SKIP
+        >>> [bank.name for bank in list_banks()]  # doctest: +SKIP
         ['photos-lite0-224px-0123456789ab']
     """
-    return banks_of(cache)
+    return banks_of(as_cache(cache))

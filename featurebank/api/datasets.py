@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
+from featurebank.api.arguments import SourceLike, Texts, as_spec, as_texts, is_path
 from featurebank.api.display import showing
 from featurebank.dataset import Dataset, DatasetInfo, DatasetOptions, known_datasets, load_images
+from featurebank.system.call_checks import checked
 
 __all__ = ["Dataset", "list_datasets", "load_dataset"]
 
 
+@checked
 def load_dataset(
-    spec: str | os.PathLike[str],
+    spec: SourceLike,
     *,
     split: Sequence[float] | None = None,
     seed: int = 0,
-    classes: Sequence[str] | None = None,
+    classes: Texts | None = None,
     limit: int | None = None,
     per_class: int | None = None,
     layout: str | None = None,
     columns: Mapping[str, str] | None = None,
-    test: str | os.PathLike[str] | None = None,
+    test: SourceLike | None = None,
 ) -> Dataset:
     """Loads a dataset: lists its images, but reads none yet.
 
     Args:
-        spec: see the top of this module; "digits", "folder:PATH", "manifest:FILE.csv", a path, ...
+        spec: the images and their labels: a folder with one folder for each class; a table (.csv, .tsv, .parquet); a
+            name of `list_datasets()`, as "digits"; or KIND:PATH, as "npz:FILE" (see `featurebank.dataset.catalog`). Or
+            a list of image files, whose folders are their classes; a pair (X, y) of images, as arrays or paths, and
+            labels; a data frame of pandas or polars with the columns `path`, `label` and any others, as in a table; or
+            a dataset of Keras or tf.data that yields images and labels. Images in memory are uint8 from 0 to 255, or
+            floats from 0 to 1.
         split: the fractions (train, val, test), or (train, val) for no test, of the images without a given split;
             default (.7, .15, .15).
         seed: seed of the split; together with an image's content, it decides the image's split.
@@ -52,13 +59,19 @@ def load_dataset(
     Example:
         >>> load_dataset("digits", limit=100, seed=1)
         <Dataset digits: 100 images, 10 classes>
+        >>> import numpy as np
+        >>> len(load_dataset((np.zeros((6, 32, 32, 3), np.uint8), ["ant", "bee"] * 3)))
+        6
     """
+    is_named = is_path(spec)
     options = DatasetOptions(
-        split=split, seed=seed, classes=classes, limit=limit, per_class=per_class, layout=layout, columns=columns,
-        test=None if test is None else os.fspath(test),
+        split=split, seed=seed, classes=None if classes is None else as_texts(classes), limit=limit,
+        per_class=per_class, layout=layout, columns=columns if is_named else None,
+        test=None if test is None else as_spec(test),
     )  # fmt: skip
+    source = as_spec(spec, None if is_named else columns)
     with showing():  # built-in datasets and archives are downloaded
-        return load_images(os.fspath(spec), options)
+        return load_images(source, options)
 
 
 def list_datasets() -> list[DatasetInfo]:

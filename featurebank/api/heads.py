@@ -2,46 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from featurebank.api.arguments import Texts, as_texts
+from featurebank.api.bank_arguments import BankLike, as_bank
 from featurebank.api.display import Shown, showing
+from featurebank.api.head_arguments import (
+    BankOrRun,
+    GridLike,
+    HeadLike,
+    MetricLike,
+    RunLike,
+    RunsLike,
+    as_bank_and_run,
+    as_grid,
+    as_metric,
+    as_runs,
+)
 from featurebank.api.run import Run
-from featurebank.bank import Bank
-from featurebank.grid import Grid, GridOptions, train_grid
+from featurebank.grid import GridOptions, train_grid
 from featurebank.heads.catalog import kind_of
-from featurebank.metrics import ACCURACY, Metric
+from featurebank.heads.described import describe_head
+from featurebank.metrics import ACCURACY
 from featurebank.runs.leaderboard import Leaderboard
 from featurebank.runs.ranking import latest_folds
-from featurebank.runs.run import RunRecord
 from featurebank.runs.selection import choose_run, open_test, ranked_runs
+from featurebank.system.call_checks import checked
 from featurebank.system.progress import Reporter
 
 __all__ = ["evaluate_test", "leaderboard", "make_head", "select", "train_heads"]
 
 
-def make_head(kind: str, params: Mapping[str, Any] | None = None, *, random_state: int = 0) -> Any:
+@checked
+def make_head(kind: HeadLike, params: Mapping[str, Any] | None = None, *, random_state: int = 0, **more: Any) -> Any:
     """Returns an unfitted head.
 
     Args:
-        kind: a name of `HEADS`, or the import path of a scikit-learn classifier, as
-            "sklearn.ensemble:ExtraTreesClassifier".
+        kind: the name of a head, as `featurebank heads --list` prints it; the import path of a scikit-learn classifier,
+            as "sklearn.ensemble:ExtraTreesClassifier"; or an unfitted classifier, which becomes a head.
         params: its parameters, as far as they differ from the defaults, and perhaps `calibrate`.
         random_state: its seed.
+        more: further parameters.
+
+    Returns:
+        The head, an estimator of scikit-learn: `fit(X, y)` takes features (n, ...) float32 and labels (n,).
 
     Raises:
         UnknownNameError: there is no such head or parameter.
         ConfigError: the import path leads to nothing, or to something that is no classifier.
+
+    Example:
+        >>> make_head("svm", C=1.0)
+        SVMHead(C=1.0)
     """
-    return kind_of(kind).make(params or {}, random_state=random_state)
+    described = {"kind": kind} if isinstance(kind, str) else describe_head(kind)
+    name = described.pop("kind")
+    return kind_of(name).make({**described, **(params or {}), **more}, random_state=random_state)
 
 
+@checked
 def train_heads(
-    bank: Bank,
-    grid: Grid = "default",
+    bank: BankLike | None = None,
+    grid: GridLike = "default",
     *,
     seeds: int | Sequence[int] = 1,
-    taps: Sequence[str] | None = None,
+    taps: Texts | None = None,
     search: Literal["all", "random", "halving"] = "all",
     runs: int | None = None,
     folds: int | Literal["given"] | None = None,
@@ -58,8 +84,11 @@ def train_heads(
     weights of the run that ranks first are saved. The test split is not used.
 
     Args:
-        bank: the bank with the features.
-        grid: the grid of heads.
+        bank: the bank with the features, or its name or path; default: the bank that was used last.
+        grid: the heads: the name of a built-in grid ("default", "quick", "wide"), or the path of a grid file. Or a head
+            or a list of heads, each one the name of a head; a dictionary with `kind`, parameters and perhaps `tap` and
+            `name`, in which a list is an axis, as in a grid file, and a tuple a value; a head of `make_head`; or an
+            unfitted classifier of scikit-learn, also after `StandardScaler()` and `PCA(n)` in a `Pipeline`.
         seeds: the number of seeds (0, 1, ...), or a list of seeds; deterministic heads are trained once.
         taps: the taps for heads that name none themselves; default "pooled", or the bank's first tap.
         search: "all" heads of the grid, a "random" sample, or "halving": successive halving over epochs, which stops
@@ -84,19 +113,26 @@ def train_heads(
         ConfigError: the grid or an option is invalid; the message has every problem, and nothing was started.
         DatasetError: a split is empty, the training images have only one class, or a class has fewer images than folds.
         HeadError: every run failed, or the budget is too short for even the cheapest head.
+
+    Example:
+        >>> runs = train_heads("photos", ["svm", {"kind": "mlp", "dropout": [0, 0.5]}, LinearSVC()])  # doctest: +SKIP
+        >>> runs[0].metrics["val"]["accuracy"]  # doctest: +SKIP
+        0.93
     """
     options = GridOptions(
-        seeds=seeds, taps=taps, search=search, runs=runs, folds=folds, repeats=repeats, budget=budget,
-        retry_failed=retry_failed, views=views,
+        seeds=seeds, taps=None if taps is None else as_texts(taps), search=search, runs=runs, folds=folds,
+        repeats=repeats, budget=budget, retry_failed=retry_failed, views=views,
     )  # fmt: skip
+    heads = as_grid(grid)
     with showing(progress, reporter) as shown:
-        trained = train_grid(bank, grid, options, shown)
+        trained = train_grid(as_bank(bank, "heads", reporter=shown), heads, options, shown)
     return Leaderboard(map(Run.of, trained), folds=latest_folds(trained))
 
 
+@checked
 def select(
-    runs: Iterable[RunRecord], *, folds: int | None = None, one_se: bool = False, rule: str = "best",
-    metric: Metric = ACCURACY,
+    runs: RunsLike | None = None, *, folds: int | None = None, one_se: bool = False, rule: str = "best",
+    metric: MetricLike = ACCURACY,
 ) -> Run:  # fmt: skip
     """Returns the run to go on with, by validation alone; the test split plays no part in it.
 
@@ -104,39 +140,54 @@ def select(
     the same specification on the bank's own split, if there is one: it was trained on all of the training images.
 
     Args:
-        runs: of one bank.
+        runs: runs of one bank, or the bank or its name or path; default: the bank that was used last.
         folds: the protocol; default: that of the latest grid, 1 is the bank's own split.
         one_se: take the simplest specification within one standard error of the best: short for `rule="one-se"`.
         rule: which specification is taken, one of `featurebank.runs.ranking.RULES`.
-        metric: what specifications are ranked by.
+        metric: what specifications are ranked by, as "macro_f1".
 
     Raises:
         HeadError: there is no run, none of this protocol, or all of them failed.
-        UnknownNameError: there is no such rule.
+        UnknownNameError: there is no such rule or metric.
+
+    Example:
+        >>> best = select("photos", rule="one-se")  # doctest: +SKIP
     """
-    return Run.of(choose_run(runs, folds=folds, rule="one-se" if one_se else rule, metric=metric))
+    with showing() as shown:
+        found = as_runs(runs, "leaderboard", shown)
+    return Run.of(choose_run(found, folds=folds, rule="one-se" if one_se else rule, metric=as_metric(metric)))
 
 
-def leaderboard(bank: Bank, *, folds: int | None = None, metric: Metric = ACCURACY) -> Leaderboard[Run]:
+@checked
+def leaderboard(
+    bank: BankLike | None = None, *, folds: int | None = None, metric: MetricLike = ACCURACY
+) -> Leaderboard[Run]:
     """Returns the runs of a bank as it is now, best first; see `ranked` for the order.
 
     Args:
-        bank: the bank.
+        bank: the bank, or its name or path; default: the bank that was used last.
         folds: the protocol of the runs; default: that of the latest grid, 1 is the bank's own split.
-        metric: what they are ranked by.
+        metric: what they are ranked by, as "macro_f1".
+
+    Example:
+        >>> leaderboard("photos", metric="macro_f1").to_frame()  # doctest: +SKIP
     """
-    board = ranked_runs(bank, folds=folds, metric=metric)
+    with showing() as shown:
+        board = ranked_runs(as_bank(bank, "leaderboard", reporter=shown), folds=folds, metric=as_metric(metric))
     return Leaderboard(map(Run.of, board), folds=board.folds, metric=board.metric)
 
 
-def evaluate_test(bank: Bank, run: RunRecord, *, progress: Shown = None, reporter: Reporter | None = None) -> Run:
+@checked
+def evaluate_test(
+    bank: BankOrRun, run: RunLike | None = None, *, progress: Shown = None, reporter: Reporter | None = None
+) -> Run:
     """Opens the test split for a chosen run: scores it with intervals and records the result with its date.
 
     A run that was tested before, by this call or an earlier one, keeps its result; the split is not opened again.
 
     Args:
-        bank: the bank that the run was trained on.
-        run: what `select` returned.
+        bank: the bank that the run was trained on, or its name or path; or the run alone.
+        run: what `select` returned, "best" for that (the default), or the beginning of an id.
         reporter: is warned where some of the images were opened for other runs before, whatever bank, split or name
             they had then; see `featurebank.runs.openings`.
 
@@ -150,6 +201,11 @@ def evaluate_test(bank: Bank, run: RunRecord, *, progress: Shown = None, reporte
             where its weights were not kept; the model of a fine-tune is gone.
         DatasetError: of a fine-tune, test images have gone or changed.
         DiskFullError: no space is left for the record; nothing was opened.
+
+    Example:
+        >>> evaluate_test(select("photos")).metrics["test"]["accuracy"]  # doctest: +SKIP
+        0.91
     """
     with showing(progress, reporter) as shown:
-        return Run.of(open_test(bank, run, reporter=shown))
+        found, chosen = as_bank_and_run(bank, run, "heads", shown)
+        return Run.of(open_test(found, chosen, reporter=shown))

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from featurebank.api.arguments import DatasetLike, ImageSize, as_dataset, as_side
+from featurebank.api.bank_arguments import BankLike, as_bank
 from featurebank.api.display import Shown, showing
-from featurebank.bank import Bank
-from featurebank.dataset import Dataset
+from featurebank.augment import Augmentation
 from featurebank.inspection.near_duplicates import NEAR
 from featurebank.inspection.stage import Inspection, InspectOptions, run_inspection
+from featurebank.system.call_checks import checked
 from featurebank.system.progress import Reporter
-
-if TYPE_CHECKING:
-    from featurebank.augment import Augmentation
 
 __all__ = ["Inspection", "inspect_dataset"]
 
 
+@checked
 def inspect_dataset(
-    dataset: Dataset,
+    dataset: DatasetLike,
     *,
-    bank: Bank | None = None,
-    augmentation: Augmentation | None = None,
+    bank: BankLike | None = None,
+    augmentation: Augmentation | str | None = None,
     views: int = 4,
-    image_size: int = 224,
+    image_size: ImageSize = 224,
     resize: str | None = None,
     levels: str | None = None,
     sample: int = 8,
@@ -35,10 +33,10 @@ def inspect_dataset(
     """Inspects a dataset: decodes every image once, counts, and looks for duplicates.
 
     Args:
-        dataset: the images; all are decoded, a few at a time.
+        dataset: the images, as for `extract`; all are decoded, a few at a time.
         bank: features of this dataset, to detect nearly identical images in different splits;
             `featurebank.inspection.near_duplicates.bank_of` finds it. One copy of the tap is held in memory.
-        augmentation: the augmentation of which some views are shown.
+        augmentation: the augmentation of which some views are shown, as "flip,rotate=10".
         views: number of augmented views per image.
         image_size: the side in pixels to which images are resized before the augmentation.
         resize: how images become square; see `featurebank.load_backbone`.
@@ -54,12 +52,16 @@ def inspect_dataset(
         BankError: the bank cannot be read.
 
     Example:
-        >>> report = inspect_dataset(load_dataset("photos"))  # doctest: +SKIP
+        >>> report = inspect_dataset("photos")  # doctest: +SKIP
         >>> report.splits, len(report.unreadable)  # doctest: +SKIP
         ({'train': 700, 'validation': 150, 'test': 150}, 0)
     """
     options = InspectOptions(
-        views=views, image_size=image_size, resize=resize, levels=levels, sample=sample, near=near, seed=seed
-    )
+        views=views, image_size=as_side(image_size) or 0, resize=resize, levels=levels, sample=sample, near=near,
+        seed=seed,
+    )  # fmt: skip
+    views_of = Augmentation.parse(augmentation) if isinstance(augmentation, str) else augmentation
     with showing(progress, reporter) as shown:
-        return run_inspection(dataset, options, bank=bank, augmentation=augmentation, reporter=shown)
+        images = as_dataset(dataset)
+        known = None if bank is None else as_bank(bank, "inspect", reporter=shown)
+        return run_inspection(images, options, bank=known, augmentation=views_of, reporter=shown)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
+from featurebank.api.arguments import BackboneLike, DatasetLike, PathLike, as_backbone, as_dataset, as_path, is_path
+from featurebank.api.bank_arguments import BankLike, as_bank
 from featurebank.api.display import Shown, showing, warn_of_skipped
+from featurebank.api.head_arguments import BankOrRun, FittedHead, RunLike, as_bank_and_run, is_fitted_head
 from featurebank.api.run import Run
-from featurebank.backbone import Backbone
 from featurebank.bank import Bank
-from featurebank.dataset import Dataset, DatasetOptions, load_images
 from featurebank.finetuning import read_options, run_finetune
 from featurebank.grafting import (
     Evaluation,
@@ -23,15 +26,30 @@ from featurebank.grafting import (
     run_export,
 )
 from featurebank.grafting.evaluation import ALL
+from featurebank.grafting.export_stage import find_exportable
 from featurebank.runs.run import RunRecord
+from featurebank.system.call_checks import Accepts, checked
 from featurebank.system.progress import Reporter
+
+ModelLike: TypeAlias = Annotated[
+    LoadedModel | str | os.PathLike[str],
+    Accepts(lambda value: isinstance(value, LoadedModel | str | os.PathLike)),
+    "the path of a model file, or the result of load_model",
+]
+
+ImagesLike: TypeAlias = Annotated[
+    str | os.PathLike[str] | Sequence[Any] | Any,
+    Accepts(lambda value: is_path(value) or (hasattr(value, "__len__") and not isinstance(value, bytes | Mapping))),
+    "a path, a list of paths, or images as arrays",
+]
 
 __all__ = ["evaluate", "export", "finetune", "graft", "load_model", "predict"]
 
 
+@checked
 def finetune(
-    run: RunRecord | str = "best", *, bank: Bank | None = None, backbone: Backbone | None = None,
-    tensorboard: Path | None = None, progress: Shown = None, reporter: Reporter | None = None, **options: Any,
+    run: RunLike = "best", *, bank: BankLike | None = None, backbone: BackboneLike | None = None,
+    tensorboard: PathLike | None = None, progress: Shown = None, reporter: Reporter | None = None, **options: Any,
 ) -> Run:  # fmt: skip
     """Trains a run's head together with the network under it, phase by phase.
 
@@ -42,7 +60,7 @@ def finetune(
     Args:
         run: a run, the beginning of a run's id, or "best": the best of the bank's heads that can be expressed as
             layers.
-        bank: the bank of the run; not needed for a `Run`.
+        bank: the bank of the run, or its name or path; not needed for a `Run`; default: the bank that was used last.
         backbone: the network of the bank; default: it is loaded again.
         tensorboard: a log directory of TensorBoard; curves are written there during training.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
@@ -54,23 +72,35 @@ def finetune(
         probabilities; `finetune` has its phases and the `gain` over the head.
 
     Raises:
-        ConfigError: an option is invalid, a phase trains nothing new, or `run` is an id without a bank.
+        ConfigError: an option is invalid, or a phase trains nothing new.
         HeadError: the head cannot be expressed as layers, or the grafted model predicts other classes than the head.
         DatasetError: images were deleted or changed since the extraction.
         WeightsError: the network is no longer that of the bank.
         RunLockedError: another process runs this fine-tune now.
         MissingDependencyError: `tensorboard` is set, but TensorBoard is not installed.
         DiskFullError: no space is left; an older checkpoint is not changed.
+
+    Example:
+        >>> tuned = finetune("best", bank="photos", unfreeze=["conv5_block3", "conv5"])  # doctest: +SKIP
+        >>> tuned.finetune["gain"]["accuracy"]  # doctest: +SKIP
+        0.021
     """
+    if isinstance(options.get("unfreeze"), str):
+        options["unfreeze"] = [options["unfreeze"]]
     settings = read_options(options)
     with showing(progress, reporter) as shown:
-        tuned = run_finetune(run, settings, bank=bank, backbone=backbone, tensorboard=tensorboard, reporter=shown)
+        known = None if bank is None and not isinstance(run, str) else as_bank(bank, "finetune", reporter=shown)
+        tuned = run_finetune(
+            run, settings, bank=known, backbone=None if backbone is None else as_backbone(backbone),
+            tensorboard=None if tensorboard is None else as_path(tensorboard), reporter=shown,
+        )  # fmt: skip
     return Run.of(tuned)
 
 
+@checked
 def graft(
-    bank: Bank, run: RunRecord | Any, *, tap: str | None = None, backbone: Backbone | None = None, proof: bool = True,
-    progress: Shown = None, reporter: Reporter | None = None,
+    bank: BankOrRun, run: RunLike | FittedHead | None = None, *, tap: str | None = None,
+    backbone: BackboneLike | None = None, proof: bool = True, progress: Shown = None, reporter: Reporter | None = None,
 ) -> Any:  # fmt: skip
     """Joins the network of a bank and a head that was trained on the bank into one model.
 
@@ -78,8 +108,8 @@ def graft(
     the stored features. The largest difference is reported, and stored in the record of the run.
 
     Args:
-        bank: the bank.
-        run: a run of the bank, or a fitted head.
+        bank: the bank, or its name or path; or a run alone.
+        run: a run of the bank, "best" (the default), the beginning of an id, or a fitted head.
         tap: the tap that a fitted head was trained on, by default "pooled"; ignored for a run.
         backbone: the network; by default, the network of the bank is loaded again.
         proof: whether to compare the model with the head.
@@ -95,22 +125,37 @@ def graft(
         WeightsError: `backbone` is not the network of the bank.
         DatasetError: the proof is impossible, because the images of the bank no longer exist.
         HeadError: the run failed or belongs to another bank, or the proof failed.
+
+    Example:
+        >>> model = graft(select("photos"))  # doctest: +SKIP
+        >>> model.predict(images).shape  # doctest: +SKIP
+        (32, 5)
     """
     with showing(progress, reporter) as shown:
-        return grafted(bank, run, tap=tap, backbone=backbone, proof=proof, reporter=shown).model
+        network = None if backbone is None else as_backbone(backbone)
+        if is_fitted_head(run):
+            place = Bank(bank.directory) if isinstance(bank, RunRecord) else bank
+            found, chosen = as_bank(place, "graft", reporter=shown), run
+        else:
+            found, chosen = as_bank_and_run(bank, run, "graft", shown)
+        return grafted(found, chosen, tap=tap, backbone=network, proof=proof, reporter=shown).model
 
 
+@checked
 def export(
-    run: RunRecord, path: str | Path, *, format: str | None = None, backbone: Backbone | None = None,
-    proof: bool = True, with_resize: bool = False, progress: Shown = None, reporter: Reporter | None = None,
+    run: RunLike, path: PathLike, *, bank: BankLike | None = None, format: str | None = None,
+    backbone: BackboneLike | None = None, proof: bool = True, with_resize: bool = False, progress: Shown = None,
+    reporter: Reporter | None = None,
 ) -> Path:  # fmt: skip
     """Exports a run as one model file, from images to probabilities.
 
     Before the file gets its final name, it is read again and run on 16 images of the bank.
 
     Args:
-        run: the result of `select`, or any other run of a bank.
+        run: the result of `select`, or any other run; "best" for the best one that the format can hold; or the
+            beginning of an id.
         path: the file; its suffix determines the format. An existing file is replaced when the new one is complete.
+        bank: the bank in which a run is searched, or its name or path; default: the bank that was used last.
         format: "keras" (.keras), "onnx" (.onnx, needs `featurebank[onnx]`), "openvino" (.xml, and .bin beside it),
             "tflite" (.tflite), or "joined" (.fbmodel), which supports any head; default: from the suffix.
         backbone: the network of the bank; default: it is loaded again.
@@ -129,27 +174,41 @@ def export(
         MissingDependencyError: the format needs a package that is not installed.
         WeightsError, DatasetError: see `featurebank.graft`.
         DiskFullError: no space is left; an existing file is not changed.
+
+    Example:
+        >>> export("best", "flowers.keras")  # doctest: +SKIP
+        PosixPath('flowers.keras')
     """
     options = ExportOptions(format=format, proof=proof, with_resize=with_resize)
     with showing(progress, reporter) as shown:
-        return run_export(run, Path(path), options, backbone=backbone, reporter=shown)
+        if isinstance(run, str):
+            run = find_exportable(as_bank(bank, "export", reporter=shown), run, as_path(path), options, shown)
+        network = None if backbone is None else as_backbone(backbone)
+        return run_export(run, as_path(path), options, backbone=network, reporter=shown)
 
 
-def load_model(path: str | Path) -> LoadedModel:
+@checked
+def load_model(path: PathLike) -> LoadedModel:
     """Loads a model file of any format that `featurebank.export` wrote; runs no code from it.
 
     Raises:
         ConfigError: the file does not exist, has an unknown format, is damaged, or was not written by featurebank.
         FormatVersionError: a newer featurebank wrote it.
         MissingDependencyError: its format needs a package that is not installed.
+
+    Example:
+        >>> model = load_model("flowers.keras")  # doctest: +SKIP
+        >>> model.classes, model.predict(images).shape  # doctest: +SKIP
+        (('rose', 'tulip'), (32, 2))
     """
     with showing():
-        return read_model(Path(path))
+        return read_model(as_path(path))
 
 
+@checked
 def predict(
-    model: str | Path | LoadedModel,
-    images: Any,
+    model: ModelLike,
+    images: ImagesLike,
     *,
     top: int = 5,
     batch_size: int = 32,
@@ -173,8 +232,13 @@ def predict(
     Raises:
         ConfigError: see `load_model`; or `top` is below 1.
         DatasetError: there are no images.
+
+    Example:
+        >>> for prediction in predict("flowers.keras", "new/"):  # doctest: +SKIP
+        ...     print(prediction.file, prediction.label, prediction.probability)
+        new/1.jpg rose 0.98
     """
-    loaded = model if isinstance(model, LoadedModel) else Path(model)
+    loaded = model if isinstance(model, LoadedModel) else as_path(model)
     with showing(progress, reporter) as shown:
         predictions = classify(loaded, images, top=top, batch_size=batch_size, reporter=shown)
         skipped = [(one.file, one.error) for one in predictions if one.error]
@@ -182,15 +246,16 @@ def predict(
     return predictions
 
 
+@checked
 def evaluate(
-    model: str | Path | LoadedModel, dataset: Dataset | str, *, split: str = ALL, batch_size: int = 32,
+    model: ModelLike, dataset: DatasetLike, *, split: str = ALL, batch_size: int = 32,
     progress: Shown = None, reporter: Reporter | None = None,
 ) -> Evaluation:  # fmt: skip
     """Evaluates a model file on labelled images.
 
     Args:
         model: a file of any format that `featurebank.export` wrote, or the result of `load_model`.
-        dataset: the images; each class name must be a class of the model.
+        dataset: the images, as for `extract`; each class name must be a class of the model.
         split: "train", "val" or "test" for the images of one split, "all" for all.
         batch_size: the number of images per batch.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
@@ -204,13 +269,12 @@ def evaluate(
         DatasetError: see `load_dataset`; or a class is unknown to the model, or no image can be read.
 
     Examples:
-        >>> evaluation = evaluate("model.keras", "folder:photos")  # doctest: +SKIP
+        >>> evaluation = evaluate("model.keras", "photos")  # doctest: +SKIP
         >>> evaluation.accuracy  # doctest: +SKIP
         0.91
     """
     with showing(progress, reporter) as shown:
-        loaded = model if isinstance(model, LoadedModel) else read_model(Path(model))
-        labelled = load_images(dataset, DatasetOptions()) if isinstance(dataset, str) else dataset
-        evaluation = evaluate_model(loaded, labelled, split=split, batch_size=batch_size, reporter=shown)
+        loaded = model if isinstance(model, LoadedModel) else read_model(as_path(model))
+        evaluation = evaluate_model(loaded, as_dataset(dataset), split=split, batch_size=batch_size, reporter=shown)
         warn_of_skipped(evaluation.skipped, "evaluation.skipped lists them", shown)
     return evaluation

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Annotated, Any, TypeAlias
 
+from featurebank.api.arguments import PathLike, Texts, as_cache, as_path, as_texts
 from featurebank.api.display import Shown, showing
 from featurebank.api.run import Run
 from featurebank.pipeline import PipelineResult, VariantResult, run_all
 from featurebank.pipeline.config import Pipeline, pipeline_from_file
 from featurebank.pipeline.variants import Variant, variants_from_file
+from featurebank.system.call_checks import Accepts, checked
 from featurebank.system.progress import Reporter
 
 __all__ = ["read_pipeline", "read_variants", "run_pipeline", "run_variants"]
 
 
-def read_pipeline(path: str | Path, overrides: Iterable[str] = ()) -> Pipeline:
-    """Reads a pipeline file without variants.
+def _are_variants(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, Variant) for one in value)
+
+
+PipelineLike: TypeAlias = Annotated[
+    Pipeline | str | os.PathLike[str],
+    Accepts(lambda value: isinstance(value, Pipeline | str | os.PathLike)),
+    "a pipeline, or the path of its file",
+]
+VariantsLike: TypeAlias = Annotated[
+    Sequence[Variant] | str | os.PathLike[str],
+    Accepts(lambda value: isinstance(value, str | os.PathLike) or _are_variants(value)),
+    "a list of variants, or the path of their file",
+]
+
+
+@checked
+def read_pipeline(path: PathLike, overrides: Texts = ()) -> Pipeline:
+    r"""Reads a pipeline file without variants.
 
     Args:
         path: the TOML file.
@@ -25,11 +45,20 @@ def read_pipeline(path: str | Path, overrides: Iterable[str] = ()) -> Pipeline:
 
     Raises:
         ConfigError: the file cannot be read, is invalid, or has variants; the message has every problem.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("digits.toml").write_text(
+        ...     'dataset.name = "digits"\nextract.backbone = "efficientnet_lite0"'
+        ... )
+        >>> read_pipeline("digits.toml", "heads.grid=quick").heads.grid
+        'quick'
     """
-    return pipeline_from_file(Path(path), overrides)
+    return pipeline_from_file(as_path(path), as_texts(overrides))
 
 
-def read_variants(path: str | Path, overrides: Iterable[str] = (), only: Iterable[str] = ()) -> list[Variant]:
+@checked
+def read_variants(path: PathLike, overrides: Texts = (), only: Texts = ()) -> list[Variant]:
     """Reads a pipeline file, with or without variants.
 
     A `[[variant]]` has a `name` and any of the sections. Its keys override those of the file. `false` removes a section
@@ -47,36 +76,47 @@ def read_variants(path: str | Path, overrides: Iterable[str] = (), only: Iterabl
     Raises:
         UnknownNameError: there is no variant of a name in `only`.
         ConfigError: the file cannot be read or is invalid; the message has every problem.
+
+    Example:
+        >>> [variant.name for variant in read_variants("study.toml")]  # doctest: +SKIP
+        ['resnet50', 'vgg16']
     """
-    return variants_from_file(Path(path), overrides, only)
+    return variants_from_file(as_path(path), as_texts(overrides), as_texts(only))
 
 
+@checked
 def run_pipeline(
-    pipeline: Pipeline, *, cache: Path | None = None, progress: Shown = None, reporter: Reporter | None = None
+    pipeline: PipelineLike, *, cache: PathLike | None = None, progress: Shown = None, reporter: Reporter | None = None
 ) -> PipelineResult:
     """Runs the stages of a pipeline: extract, heads, finetune, select. Work that is up to date is skipped.
 
     Args:
-        pipeline: from `read_pipeline`.
+        pipeline: the path of a pipeline file, or the result of `read_pipeline`.
         cache: directory of the banks; default `$FEATUREBANK_CACHE`, or `./cache`.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
         reporter: receives the progress and the warnings in place of the screen.
 
     Raises:
         FeatureBankError: a stage failed; the results of earlier stages are saved.
+
+    Example:
+        >>> run_pipeline("flowers.toml").chosen.metrics["val"]["accuracy"]  # doctest: +SKIP
+        0.93
     """
+    whole = pipeline if isinstance(pipeline, Pipeline) else pipeline_from_file(as_path(pipeline))
     with showing(progress, reporter) as shown:
-        (variant,) = run_all([Variant("", pipeline)], cache=cache, reporter=shown)
+        (variant,) = run_all([Variant("", whole)], cache=as_cache(cache), reporter=shown)
     return _public(variant).result
 
 
+@checked
 def run_variants(
-    variants: Sequence[Variant], *, cache: Path | None = None, progress: Shown = None, reporter: Reporter | None = None
+    variants: VariantsLike, *, cache: PathLike | None = None, progress: Shown = None, reporter: Reporter | None = None
 ) -> Iterator[VariantResult]:
     """Runs variants one after another like `run_pipeline`, and yields the result of each as soon as it is finished.
 
     Args:
-        variants: from `read_variants`.
+        variants: the path of a pipeline file, or the result of `read_variants`.
         cache: see `run_pipeline`.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
         reporter: receives the progress and the warnings in place of the screen.
@@ -84,9 +124,16 @@ def run_variants(
     Raises:
         ConfigError: several variants have invalid options, grids, datasets or networks; raised before any starts.
         FeatureBankError: one variant is invalid, or a stage failed; earlier results are saved.
+
+    Example:
+        >>> for done in run_variants("study.toml"):  # doctest: +SKIP
+        ...     print(done.name, done.result.chosen.metrics["val"]["accuracy"])
+        resnet50 0.93
+        vgg16 0.91
     """
+    each = variants_from_file(as_path(variants)) if isinstance(variants, str | os.PathLike) else variants
     with showing(progress, reporter) as shown:
-        yield from map(_public, run_all(variants, cache=cache, reporter=shown))
+        yield from map(_public, run_all(each, cache=as_cache(cache), reporter=shown))
 
 
 def _public(variant: VariantResult) -> VariantResult:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from featurebank.api.display import set_progress
 from featurebank.errors import FeatureBankError, FeatureBankWarning
+from featurebank.system.call_checks import checked
 from featurebank.system.runtime import limit_ram, limit_threads
 
 __all__ = ["FeatureBankError", "FeatureBankWarning", "set_progress", "set_ram", "set_threads"]
 
 
+@checked
 def set_threads(count: int | None) -> None:
     """Sets how many threads featurebank uses in this process; None means one for each usable core.
 
@@ -22,6 +24,7 @@ def set_threads(count: int | None) -> None:
     limit_threads(count)
 
 
+@checked
 def set_ram(limit: int | str | None) -> None:
     """Sets how many bytes of features featurebank may hold in memory at once; None means half of the usable memory.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from featurebank.bank.manifest import MANIFEST
 from featurebank.system.sealed_json import read_sealed, write_sealed
+from featurebank.words import counted
 
 DIRECTORY = ".used"
 
@@ -48,6 +49,27 @@ def last_use(bank: Path) -> Use:
     except (OSError, ValueError, TypeError, KeyError):
         return extracted
     return max(noted, extracted, key=lambda use: use.time)
+
+
+def why_chosen(bank: Path, name: str | None) -> str:
+    """Returns why a bank was chosen, as the end of a sentence: the last use, if no name was given; otherwise "".
+
+    Args:
+        bank: the bank's directory.
+        name: as the user gave it.
+    """
+    if name is not None:
+        return ""
+    use = last_use(bank)
+    return f", the last used: by '{use.command}', {_ago(use.time)}"
+
+
+def _ago(moment: float) -> str:
+    seconds = max(0.0, time.time() - moment)
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            return f"{counted(int(seconds // length), unit)} ago"
+    return "just now"
 
 
 def forget_use(bank: Path) -> None:

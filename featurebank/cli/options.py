@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -198,11 +197,11 @@ def open_bank(settings: Settings, name: str | None) -> Bank:
     """
     from featurebank.bank import Bank
     from featurebank.bank.catalog import find_bank_path
-    from featurebank.bank.last_use import note_use
+    from featurebank.bank.last_use import note_use, why_chosen
     from featurebank.words import counted
 
     path = find_bank_path(settings.cache, name)
-    bank, why = Bank(path), _why(path, name)
+    bank, why = Bank(path), why_chosen(path, name)
     holds = f"{counted(len(bank), 'image')}, {counted(len(bank.classes), 'class')}"
     settings.reporter().say(f"bank: {path} ({holds}){why}")
     note_use(settings.cache, path, click.get_current_context().info_name or "")
@@ -212,27 +211,9 @@ def open_bank(settings: Settings, name: str | None) -> Bank:
 def choose_bank(settings: Settings, name: str | None) -> Path:
     """Returns the directory of the bank that a command looks at; where no name is given, says which and why."""
     from featurebank.bank.catalog import find_bank_path
+    from featurebank.bank.last_use import why_chosen
 
     path = find_bank_path(settings.cache, name)
     if name is None:
-        settings.reporter().say(f"bank: {path}{_why(path, name)}")
+        settings.reporter().say(f"bank: {path}{why_chosen(path, name)}")
     return path
-
-
-def _why(path: Path, name: str | None) -> str:
-    from featurebank.bank.last_use import last_use
-
-    if name is not None:
-        return ""
-    use = last_use(path)
-    return f", the last used: by '{use.command}', {_ago(use.time)}"
-
-
-def _ago(moment: float) -> str:
-    from featurebank.words import counted
-
-    seconds = max(0.0, time.time() - moment)
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= length:
-            return f"{counted(int(seconds // length), unit)} ago"
-    return "just now"

@@ -29,6 +29,7 @@ from featurebank.dataset.options import DatasetOptions
 from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.subset import select_subset
+from featurebank.dataset.values.kept import is_kept_spec, kept
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError, unknown_name
 
 
@@ -118,22 +119,29 @@ def load_images(spec: str, options: DatasetOptions) -> Dataset:
         options: which of its images, and how they are split.
     """
     layout = {"layout": options.layout} if options.layout else {}
+    if is_kept_spec(spec):
+        return _split(kept(spec), options)
     kind, argument = _resolve(spec)
     argument = _with_options(kind, argument, layout, dict(options.columns or {}))
     try:
         contents = _loader(kind)(argument)
         unused = _unused_lists(argument, contents) if kind == "folder:" else []
         notes = (*contents.notes, *_overlooked(kind), *unused)
-        contents = select_subset(dataclasses.replace(contents, notes=notes), options.subset)
-        if options.test is not None:
-            contents = with_test(contents, load_images(options.test, DatasetOptions()).contents)
-        return Dataset(contents, options.fractions, options.seed)
+        return _split(dataclasses.replace(contents, notes=notes), options)
     except DatasetError as error:
         argument = split_options(argument, OPTIONS["folder:"])[0]
         if kind == "folder:" and _holds_lists(argument):
             message = f"{error}; it holds lists of images: try 'lists:{argument}'"
             raise DatasetError(message) from error
         raise
+
+
+def _split(contents: Contents, options: DatasetOptions) -> Dataset:
+    """Returns the wanted part of the images as a dataset."""
+    contents = select_subset(contents, options.subset)
+    if options.test is not None:
+        contents = with_test(contents, load_images(options.test, DatasetOptions()).contents)
+    return Dataset(contents, options.fractions, options.seed)
 
 
 def dataset_kinds() -> list[str]:

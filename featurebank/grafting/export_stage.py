@@ -21,7 +21,7 @@ from featurebank.grafting.metadata import About
 from featurebank.grafting.resizing import with_resize as resizing
 from featurebank.grafting.serving import how_to_load, how_to_run
 from featurebank.grafting.side_by_side import JoinedModel
-from featurebank.grafting.stage import Grafted, grafted, run_model
+from featurebank.grafting.stage import Grafted, best_in_layers, grafted, run_model
 from featurebank.runs.run import RunRecord
 from featurebank.system.files import TEMPORARY_PREFIX, explain_full_disk, sync
 from featurebank.system.options import StageOptions
@@ -38,6 +38,30 @@ class ExportOptions(StageOptions):
     format: str | None = None
     proof: bool = True
     with_resize: bool = False
+
+
+def find_exportable(bank: Bank, run: str, path: Path, options: ExportOptions, reporter: Reporter = SILENT) -> RunRecord:
+    """Returns a run of a bank to export.
+
+    Args:
+        bank: the bank.
+        run: "best", which is the best run that the format can hold, or the beginning of an id.
+        path: the file to write.
+        options: the format, if the suffix does not tell.
+        reporter: is told if a better head cannot become layers.
+
+    Raises:
+        UnknownNameError, ConfigError, HeadError: there is no such run, or no run that the format can hold.
+    """
+    from featurebank.runs.selection import find_run  # imports scikit-learn, which predictions do not need
+
+    _, kind = format_to_write(path, options.format)
+    if run != "best" or not kind.needs_layers:
+        return find_run(bank, run)
+    best = best_in_layers(bank, reporter=reporter)
+    if best.run != find_run(bank).run:
+        reporter.say(f"to export the best head itself: featurebank export best -o {path.with_suffix('.fbmodel')}")
+    return best
 
 
 def run_export(

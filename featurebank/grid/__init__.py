@@ -8,8 +8,8 @@ Open `stage` first: it has `train_grid`. The built-in grids are TOML files in `b
 """
 
 from featurebank.grid.expand import default_tap, expand
-from featurebank.grid.files import Grid, read_grid
+from featurebank.grid.files import Grid, GridBlock, built_in_grids, read_grid
 from featurebank.grid.options import GridOptions
 from featurebank.grid.stage import train_grid
 
-__all__ = ["Grid", "GridOptions", "default_tap", "expand", "read_grid", "train_grid"]
+__all__ = ["Grid", "GridBlock", "GridOptions", "built_in_grids", "default_tap", "expand", "read_grid", "train_grid"]

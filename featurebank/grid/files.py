@@ -18,9 +18,6 @@ from featurebank.grid.toml_lines import BlockPlace, find_places
 from featurebank.system.toml_files import read_toml
 from featurebank.words import counted, problem_lines, shown
 
-Grid = str | Sequence[Mapping[str, Any]]
-"""The name of a built-in grid, the path of a grid file, or specifications: dicts with `kind`, `tap` and parameters."""
-
 NOT_PARAMETERS = frozenset({"kind", "tap", "name"})
 """Keys of a block that are not parameters of its head."""
 MOST_HEADS = 100_000
@@ -76,15 +73,24 @@ class GridBlock:
                 f"{self.at()}the block has {counted(heads, 'head')}: expected at most {MOST_HEADS}; shorten its lists"
             )
         for name, value in self.values.items():
-            if self.axes and value == [] and name not in {"kind", "name"}:
+            if self.axes and isinstance(value, list) and not value and name not in {"kind", "name"}:
                 problems.append(
                     f"{self.at(name)}'{name}' is an empty list: expected at least one value, or leave it out"
                 )
         return problems
 
 
+Grid = str | Sequence[Mapping[str, Any] | GridBlock]
+"""The name of a built-in grid, the path of a grid file, or specifications: dicts with `kind`, `tap` and parameters."""
+
+
 def _count(axes: Mapping[str, Sequence[Any]]) -> int:
     return math.prod(len(values) for values in axes.values())
+
+
+def built_in_grids() -> dict[str, Path]:
+    """Returns the files of the built-in grids by name."""
+    return {path.stem: path for path in sorted(BUILT_IN.glob("*.toml"))}
 
 
 def read_blocks(grid: Grid) -> tuple[list[GridBlock], list[str]]:
@@ -95,8 +101,8 @@ def read_blocks(grid: Grid) -> tuple[list[GridBlock], list[str]]:
         ConfigError: the file is missing or is not TOML.
     """
     if not isinstance(grid, str):
-        return [GridBlock(block) for block in grid], []
-    built_in = {path.stem: path for path in sorted(BUILT_IN.glob("*.toml"))}
+        return [block if isinstance(block, GridBlock) else GridBlock(block) for block in grid], []
+    built_in = built_in_grids()
     if grid not in built_in and not grid.endswith(".toml"):
         raise unknown_name("grid", grid, built_in, "or the path of a .toml file")
     path = built_in.get(grid) or Path(grid)

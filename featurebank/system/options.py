@@ -112,7 +112,7 @@ def checked_values(kind: type[StageOptions], values: Mapping[str, Any]) -> tuple
     for name, value in values.items():
         validate, expected = checks[name]
         try:
-            valid[name] = validate(_plain(value))
+            valid[name] = validate(to_plain(value))
         except pydantic.ValidationError:
             problems.append(OptionProblem(name, f"is {shown(value)}: expected {expected}"))
     return valid, problems
@@ -131,12 +131,12 @@ def _checks(kind: Any) -> dict[str, tuple[Callable[[Any], Any], str]]:
     }
 
 
-def _plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Converts a value to built-in types, and every iterable to a tuple."""
     if hasattr(value, "tolist"):  # numpy arrays and numbers
         value = value.tolist()
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
-        return tuple(map(_plain, value))
+        return tuple(map(to_plain, value))
     return value
 
 
@@ -169,4 +169,6 @@ def expected_of(annotation: Any) -> str:
         return f"{', '.join(before)} or {last}" if before else last
     if origin in (Union, types.UnionType):
         return " or ".join(expected_of(part) for part in parts if part is not types.NoneType)
-    return _NOUNS[annotation]
+    if origin is not None and issubclass(origin, Mapping):
+        return "a dictionary"
+    return f"a list, each {expected_of(parts[0])}" if parts else _NOUNS.get(annotation) or f"a {annotation.__name__}"

@@ -45,18 +45,15 @@ def export(
 
     RUN is best, or the beginning of a run's id.
     """
-    from featurebank.grafting.export_stage import ExportOptions, run_export
+    from featurebank.grafting.export_stage import ExportOptions, find_exportable, run_export
     from featurebank.grafting.formats import format_to_write
-    from featurebank.grafting.stage import best_in_layers
     from featurebank.runs.selection import find_run
 
     options = ExportOptions(proof=not no_proof, **without_defaults(values))
     name, _ = format_to_write(file, options.format)  # before anything heavy is loaded
     source = open_bank(settings, bank)
     reporter = settings.reporter()
-    selected = find_run(source, run) if run != "best" or name == "joined" else best_in_layers(source, reporter=reporter)
-    if run == "best" and selected.run != find_run(source).run:
-        reporter.say(f"to export the best head itself: featurebank export best -o {file.with_suffix('.fbmodel')}")
+    selected = find_exportable(source, run, file, options, reporter)
     reporter.say(f"run {selected.run}: {selected.spec} on {selected.tap}")
     path = run_export(selected, file, options, reporter=reporter)
     if as_json:

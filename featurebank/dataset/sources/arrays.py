@@ -188,7 +188,7 @@ def encode(spec: str, raw: np.ndarray, names: Sequence[str] | None) -> tuple[tup
 
 
 def _part(path: str, members: Mapping[str, np.ndarray], split: int | None, x: str, y: str) -> ArraySplit:
-    images = _images(path, x, members[x])
+    images = images_as_bytes(path, x, members[x])
     labels = members[y]
     if labels.ndim == 2 and labels.shape[1] == 1:  # noqa: PLR2004 - as in Keras's datasets
         labels = labels[:, 0]
@@ -203,7 +203,17 @@ def _part(path: str, members: Mapping[str, np.ndarray], split: int | None, x: st
     return ArraySplit(split, images, labels)
 
 
-def _images(path: str, key: str, array: np.ndarray) -> np.ndarray:
+def images_as_bytes(path: str, key: str, array: np.ndarray) -> np.ndarray:
+    """Returns images as uint8.
+
+    Args:
+        path: what messages call their file.
+        key: what messages call them.
+        array: (n, h, w), (n, h, w, 1) or (n, h, w, 3): uint8, other whole numbers from 0 to 255, or floats from 0 to 1.
+
+    Raises:
+        DatasetError: they are none of these.
+    """
     if array.ndim == _COLOUR_NDIM and array.shape[3] == 1:
         array = array[:, :, :, 0]
     colour = array.ndim == _COLOUR_NDIM and array.shape[3] == 3  # noqa: PLR2004 - red, green and blue

@@ -47,13 +47,30 @@ def load(argument: str) -> Contents:
     problems = Problems(f"manifest '{source}'")
     table = _read(source, problems, renames)
     bare = _bare(source)
-    rows, slashes = _rows(table, _folder(bare), problems)
+    name = path_name(bare[: bare.rindex(".")], source)
+    return contents_of_table(table, problems, _folder(bare), name, join_options(f"manifest:{source}", renames))
+
+
+def contents_of_table(table: Table, problems: Problems, folder: str, name: str, spec: str) -> Contents:
+    """Turns a table into the contents of a dataset.
+
+    Args:
+        table: the table, with the columns "path" and "label".
+        problems: collects the problems of the table.
+        folder: relative paths start from it; a path or a URL.
+        name: the name of the dataset.
+        spec: its specification.
+
+    Raises:
+        DatasetError: the table is wrong, or none of its images exists.
+    """
+    rows, slashes = _rows(table, folder, problems)
     distinct = columns(rows, problems)
     further, notes = _metadata(table, distinct.keep)
-    start, elsewhere = (_folder(bare), []) if is_url(bare) else find_start(distinct.ids, _folder(bare), problems)
+    start, elsewhere = (folder, []) if is_url(folder) else find_start(distinct.ids, folder, problems)
     return Contents(
-        name=path_name(bare[: bare.rindex(".")], source),
-        spec=join_options(f"manifest:{source}", renames),
+        name=name,
+        spec=spec,
         classes=distinct.classes,
         ids=distinct.ids,
         labels=distinct.labels,

@@ -1,0 +1,45 @@
+"""What the public functions accept as banks; see `featurebank.api.arguments`."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, TypeAlias
+
+from featurebank.api.arguments import as_cache, is_path
+from featurebank.bank import Bank, find_bank_path
+from featurebank.bank.last_use import note_use, why_chosen
+from featurebank.system.call_checks import Accepts
+from featurebank.system.progress import SILENT, Reporter
+from featurebank.words import counted
+
+BankLike: TypeAlias = Annotated[
+    Bank | str | os.PathLike[str],
+    Accepts(lambda value: isinstance(value, Bank) or is_path(value)),
+    "a Bank, its name or its path",
+]
+
+
+def as_bank(
+    value: Bank | str | os.PathLike[str] | None, use: str, *, cache: str | os.PathLike[str] | None = None,
+    reporter: Reporter = SILENT,
+) -> Bank:  # fmt: skip
+    """Returns a bank, and notes that it was used; says which it is and why, unless the caller has it.
+
+    Args:
+        value: a bank; its path, its name or the beginning of its name; None for the bank that was used last.
+        use: the name of the function that uses it.
+        cache: the directory of the banks.
+        reporter: is told which bank was chosen.
+
+    Raises:
+        BankNotFoundError, UnknownNameError, ConfigError: there is no such bank, or there are several.
+    """
+    if isinstance(value, Bank):
+        note_use(value.path.parent, value.path, use)
+        return value
+    name = None if value is None else os.fspath(value)
+    path = find_bank_path(as_cache(cache), name)
+    bank, why = Bank(path), why_chosen(path, name)
+    reporter.say(f"bank: {path} ({counted(len(bank), 'image')}, {counted(len(bank.classes), 'class')}){why}")
+    note_use(path.parent, path, use)
+    return bank

@@ -1,0 +1,88 @@
+"""Recognises what a program holds as a dataset, and gives it a specification."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from featurebank.dataset.core import Contents
+from featurebank.dataset.values.arrays import from_arrays
+from featurebank.dataset.values.batches import from_batches, is_batches
+from featurebank.dataset.values.files import from_files, from_frame
+from featurebank.dataset.values.kept import keep
+from featurebank.errors import ConfigError, DatasetError
+
+WORDS = (
+    "the name or path of a dataset, a list of paths, a pair (X, y) of images and labels, a data frame with the columns "
+    "path and label, or a dataset of Keras or tf.data"
+)
+_PAIR = 2
+
+
+def is_dataset_value(value: Any) -> bool:
+    """Returns whether a value may be a dataset; reads nothing of it."""
+    return is_frame(value) or is_batches(value) or _is_pair(value) or _is_paths(value)
+
+
+def spec_of_value(value: Any, columns: Mapping[str, str] | None = None) -> str:
+    """Returns the specification of a value, which `load_images` understands in this process.
+
+    Args:
+        value: as `is_dataset_value` accepts it.
+        columns: of a data frame: the names of its columns for "path", "label" and "split".
+
+    Raises:
+        ConfigError: `columns` is given for something else.
+        DatasetError: its images, labels or paths are wrong.
+    """
+    if columns and not is_frame(value):
+        message = "columns are given for a dataset that is not a table: leave them out"
+        raise ConfigError(message)
+    return keep(_contents(value, columns))
+
+
+def _contents(value: Any, columns: Mapping[str, str] | None) -> Contents:
+    if is_frame(value):
+        return from_frame(value, columns)
+    if is_batches(value):
+        return from_batches(value)
+    if not _is_pair(value):
+        return from_files([str(path) for path in value])
+    images, labels = value
+    if _is_paths(images):
+        return from_files([str(path) for path in images], labels)
+    if not hasattr(images, "__len__"):
+        message = f"X of (X, y) is of type {type(images).__name__}: expected images as arrays, or paths of images"
+        raise DatasetError(message)
+    return from_arrays(images, labels)
+
+
+def is_frame(value: Any) -> bool:
+    """Returns whether a value is a data frame of pandas or polars."""
+    return hasattr(value, "columns") and hasattr(value, "to_numpy") and not isinstance(value, type)
+
+
+def _is_pair(value: Any) -> bool:
+    """Returns whether a value is a pair (X, y) and not two paths."""
+    return (
+        isinstance(value, tuple)
+        and len(value) == _PAIR
+        and not any(isinstance(part, str | os.PathLike) for part in value)
+    )
+
+
+def _is_paths(value: Any) -> bool:
+    """Returns whether a value is a list, an array or a column of paths, and not empty."""
+    if isinstance(value, np.ndarray):
+        return value.ndim == 1 and len(value) > 0 and value.dtype.kind in "OU" and _is_path(value[0])
+    if isinstance(value, list | tuple):
+        return len(value) > 0 and all(map(_is_path, value))
+    is_column = hasattr(value, "to_numpy") and not is_frame(value) and not isinstance(value, type)
+    return is_column and _is_paths(np.asarray(value.to_numpy()))
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike)

@@ -150,9 +150,10 @@ def test_file_names_are_those_of_keras(name: str, top: bool, monkeypatch) -> Non
 def test_missing_imagenet_weights_say_in_one_line_what_to_do(tmp_path: Path) -> None:
     """In a process of its own, since Keras reads KERAS_HOME once, and through a proxy that refuses every connection."""
     program = (
-        "import featurebank.backbone as b\n"
-        "try:\n    b.load_backbone('vgg16').network()\n"
-        "except b.catalog.ConfigError: raise\n"
+        "import featurebank as fb\n"
+        "from featurebank.errors import ConfigError\n"
+        "try:\n    fb.load_backbone('vgg16').network()\n"
+        "except ConfigError: raise\n"
         "except OSError as error: print(type(error).__name__, error)"
     )
     proxy = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}

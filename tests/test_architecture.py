@@ -217,7 +217,7 @@ COVERED_BY = {
     "dataset/values/arrays.py": "dataset/values/test_catalog.py",
     "dataset/values/batches.py": "dataset/values/test_catalog.py",
     "dataset/values/files.py": "dataset/values/test_catalog.py",
-    "dataset/values/kept.py": "dataset/values/test_catalog.py",
+    "dataset/values/registry.py": "dataset/values/test_catalog.py",
     "dataset/decoding/codecs.py": "dataset/decoding/test_decode.py",
     "dataset/decoding/image_bytes.py": "dataset/test_contract.py",
     "dataset/decoding/kinds.py": "dataset/decoding/test_decode.py",

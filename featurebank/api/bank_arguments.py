@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 from featurebank.api.arguments import as_cache, is_path
 from featurebank.bank import Bank, find_bank_path
-from featurebank.bank.last_use import note_use, why_chosen
+from featurebank.bank.last_use import choice_reason, note_use
 from featurebank.system.call_checks import Accepts
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
@@ -29,7 +29,7 @@ def as_bank(
         value: a bank; its path, its name or the beginning of its name; None for the bank that was used last.
         use: the name of the function that uses it.
         cache: the directory of the banks.
-        reporter: is told which bank was chosen.
+        reporter: receives a line that names the bank.
 
     Raises:
         BankNotFoundError, UnknownNameError, ConfigError: there is no such bank, or there are several.
@@ -39,7 +39,7 @@ def as_bank(
         return value
     name = None if value is None else os.fspath(value)
     path = find_bank_path(as_cache(cache), name)
-    bank, why = Bank(path), why_chosen(path, name)
+    bank, why = Bank(path), choice_reason(path, name)
     reporter.say(f"bank: {path} ({counted(len(bank), 'image')}, {counted(len(bank.classes), 'class')}){why}")
     note_use(path.parent, path, use)
     return bank

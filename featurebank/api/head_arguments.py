@@ -77,7 +77,7 @@ def as_bank_and_run(
         bank: the bank, or the run itself, which knows its bank; None for the bank that was used last.
         run: the run; None is "best", unless `bank` is the run.
         use: the name of the function that uses them.
-        reporter: is told which bank was chosen.
+        reporter: receives a line that names the bank.
 
     Raises:
         ConfigError: `bank` is a run, and `run` is another one.

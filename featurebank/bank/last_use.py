@@ -51,7 +51,7 @@ def last_use(bank: Path) -> Use:
     return max(noted, extracted, key=lambda use: use.time)
 
 
-def why_chosen(bank: Path, name: str | None) -> str:
+def choice_reason(bank: Path, name: str | None) -> str:
     """Returns why a bank was chosen, as the end of a sentence: the last use, if no name was given; otherwise "".
 
     Args:

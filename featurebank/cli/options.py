@@ -197,11 +197,11 @@ def open_bank(settings: Settings, name: str | None) -> Bank:
     """
     from featurebank.bank import Bank
     from featurebank.bank.catalog import find_bank_path
-    from featurebank.bank.last_use import note_use, why_chosen
+    from featurebank.bank.last_use import choice_reason, note_use
     from featurebank.words import counted
 
     path = find_bank_path(settings.cache, name)
-    bank, why = Bank(path), why_chosen(path, name)
+    bank, why = Bank(path), choice_reason(path, name)
     holds = f"{counted(len(bank), 'image')}, {counted(len(bank.classes), 'class')}"
     settings.reporter().say(f"bank: {path} ({holds}){why}")
     note_use(settings.cache, path, click.get_current_context().info_name or "")
@@ -211,9 +211,9 @@ def open_bank(settings: Settings, name: str | None) -> Bank:
 def choose_bank(settings: Settings, name: str | None) -> Path:
     """Returns the directory of the bank that a command looks at; where no name is given, says which and why."""
     from featurebank.bank.catalog import find_bank_path
-    from featurebank.bank.last_use import why_chosen
+    from featurebank.bank.last_use import choice_reason
 
     path = find_bank_path(settings.cache, name)
     if name is None:
-        settings.reporter().say(f"bank: {path}{why_chosen(path, name)}")
+        settings.reporter().say(f"bank: {path}{choice_reason(path, name)}")
     return path

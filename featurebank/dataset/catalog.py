@@ -29,7 +29,7 @@ from featurebank.dataset.options import DatasetOptions
 from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.subset import select_subset
-from featurebank.dataset.values.kept import is_kept_spec, kept
+from featurebank.dataset.values.registry import contents_for, is_value_spec
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError, unknown_name
 
 
@@ -119,8 +119,8 @@ def load_images(spec: str, options: DatasetOptions) -> Dataset:
         options: which of its images, and how they are split.
     """
     layout = {"layout": options.layout} if options.layout else {}
-    if is_kept_spec(spec):
-        return _split(kept(spec), options)
+    if is_value_spec(spec):
+        return _split(contents_for(spec), options)
     kind, argument = _resolve(spec)
     argument = _with_options(kind, argument, layout, dict(options.columns or {}))
     try:

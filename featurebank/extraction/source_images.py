@@ -12,7 +12,7 @@ from featurebank.dataset import Dataset, DatasetOptions, load_images
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.dataset.values.files import is_listed, listed_again
-from featurebank.dataset.values.kept import is_kept
+from featurebank.dataset.values.registry import is_registered
 from featurebank.errors import BadImageError, DatasetError, FeatureBankError
 from featurebank.system.parallel import ordered_map
 from featurebank.system.progress import SILENT, Reporter
@@ -27,7 +27,7 @@ def source_dataset(bank: Bank) -> Dataset:
         FeatureBankError, OSError: the dataset does not exist any more.
     """
     record = bank.manifest.dataset
-    if is_listed(record["spec"]) and not is_kept(record["spec"]):
+    if is_listed(record["spec"]) and not is_registered(record["spec"]):
         return listed_again(bank.ids(), bank.labels(), bank.classes)
     try:
         subset = {name: value for name, value in record.get("subset", {}).items() if value is not None}

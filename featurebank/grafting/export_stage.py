@@ -48,7 +48,7 @@ def find_exportable(bank: Bank, run: str, path: Path, options: ExportOptions, re
         run: "best", which is the best run that the format can hold, or the beginning of an id.
         path: the file to write.
         options: the format, if the suffix does not tell.
-        reporter: is told if a better head cannot become layers.
+        reporter: receives a line for each better head that cannot become layers.
 
     Raises:
         UnknownNameError, ConfigError, HeadError: there is no such run, or no run that the format can hold.

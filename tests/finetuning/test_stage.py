@@ -18,6 +18,7 @@ from featurebank.bank import Bank
 from featurebank.bank.locks.claims import NAME as CLAIMS
 from featurebank.errors import ConfigError, DatasetError, HeadError, WeightsError
 from featurebank.extraction.source_images import SourceImages
+from featurebank.finetuning import FinetuneOptions, run_finetune
 from featurebank.finetuning.checkpoint import Checkpoint
 from featurebank.finetuning.input_scaling import channel_moments, normalized
 from featurebank.finetuning.program import TrainedModel
@@ -414,7 +415,7 @@ def test_early_looks_take_the_validation_images_in_parts(
 
 def test_refusals(clean: Bank, head: RunRecord, shown: Path) -> None:
     with pytest.raises(ConfigError, match="run 'best' without its bank"):
-        finetune("best", unfreeze=["all"])
+        run_finetune("best", FinetuneOptions(unfreeze=["all"]))
     with pytest.raises(ConfigError, match="mixed_precision needs a GPU, and none is visible: leave it out"):
         finetune(head, unfreeze=["all"], mixed_precision=True)
     away = shown.with_name("elsewhere")

@@ -12,7 +12,7 @@ from featurebank.dataset.core import Contents
 from featurebank.dataset.values.arrays import from_arrays
 from featurebank.dataset.values.batches import from_batches, is_batches
 from featurebank.dataset.values.files import from_files, from_frame
-from featurebank.dataset.values.kept import keep
+from featurebank.dataset.values.registry import register
 from featurebank.errors import ConfigError, DatasetError
 
 WORDS = (
@@ -41,7 +41,7 @@ def spec_of_value(value: Any, columns: Mapping[str, str] | None = None) -> str:
     if columns and not is_frame(value):
         message = "columns are given for a dataset that is not a table: leave them out"
         raise ConfigError(message)
-    return keep(_contents(value, columns))
+    return register(_contents(value, columns))
 
 
 def _contents(value: Any, columns: Mapping[str, str] | None) -> Contents:

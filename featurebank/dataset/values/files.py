@@ -20,7 +20,7 @@ from featurebank.dataset.sources.rows import Problems
 from featurebank.dataset.sources.table import contents_of_table
 from featurebank.dataset.splits import DEFAULT_FRACTIONS
 from featurebank.dataset.values.arrays import class_labels
-from featurebank.dataset.values.kept import PREFIX
+from featurebank.dataset.values.registry import PREFIX
 from featurebank.system import digest
 
 LISTED = "files-"

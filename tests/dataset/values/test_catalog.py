@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import featurebank as fb
-from featurebank.dataset.values import kept
+from featurebank.dataset.values import registry
 from featurebank.errors import ConfigError, DatasetError, RamLimitError
 
 COUNT = 6
@@ -258,7 +258,7 @@ def test_images_of_a_bank_are_found_again(
     listed = fb.extract(files, lite, cache=tmp_path / "cache")
     arrays = fb.extract((images, LABELS), lite, cache=tmp_path / "cache")
     assert np.array_equal(images_of(source_dataset(arrays)), images)
-    monkeypatch.setattr(kept, "_kept", {})  # as in a new process
+    monkeypatch.setattr(registry, "_contents_by_spec", {})  # as in a new process
     found = source_dataset(listed)
     assert {name: found.image(row).tobytes() for row, name in enumerate(found.ids)} == {
         str(path): image.tobytes() for path, image in zip(files, images, strict=True)

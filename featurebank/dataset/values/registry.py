@@ -13,36 +13,36 @@ from featurebank.errors import DatasetError
 
 PREFIX = "memory:"
 
-_kept: dict[str, Contents] = {}
+_contents_by_spec: dict[str, Contents] = {}
 
 
-def keep(contents: Contents) -> str:
+def register(contents: Contents) -> str:
     """Remembers contents, and returns their specification."""
     spec = f"{PREFIX}{contents.name}"
-    _kept[spec] = dataclasses.replace(contents, spec=spec)
+    _contents_by_spec[spec] = dataclasses.replace(contents, spec=spec)
     return spec
 
 
-def is_kept_spec(spec: str) -> bool:
+def is_value_spec(spec: str) -> bool:
     """Returns whether a specification is that of a value."""
     return spec.startswith(PREFIX)
 
 
-def is_kept(spec: str) -> bool:
+def is_registered(spec: str) -> bool:
     """Returns whether this process has been given the contents of a specification."""
-    return spec in _kept
+    return spec in _contents_by_spec
 
 
-def kept(spec: str) -> Contents:
+def contents_for(spec: str) -> Contents:
     """Returns the contents of a specification.
 
     Raises:
         DatasetError: this process has not been given them.
     """
-    if spec not in _kept:
+    if spec not in _contents_by_spec:
         message = (
             f"'{spec}' was in the memory of another process: call load_dataset with the same arrays or the same table "
             "in this one first"
         )
         raise DatasetError(message)
-    return _kept[spec]
+    return _contents_by_spec[spec]

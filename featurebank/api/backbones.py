@@ -6,11 +6,11 @@ import os
 import re
 from typing import Annotated, Any, TypeAlias
 
-from featurebank.api.arguments import ImageSize, PathLike, as_side
+from featurebank.api.arguments.checks import Accepts, checked
+from featurebank.api.arguments.data import ImageSize, PathLike, as_side
 from featurebank.api.display import showing
 from featurebank.backbone import Backbone, BackboneOptions, known_backbones, load_network, make_backbone
 from featurebank.backbone.spec import BackboneSpec
-from featurebank.system.call_checks import Accepts, checked
 
 KerasModel: TypeAlias = Annotated[
     Any, Accepts(lambda value: hasattr(value, "layers") and not isinstance(value, type)), "a Keras model"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import Literal
 
-from featurebank.api.arguments import (
+from featurebank.api.arguments.banks import BankLike
+from featurebank.api.arguments.checks import checked
+from featurebank.api.arguments.data import (
     BackboneLike,
     DatasetLike,
     PathLike,
@@ -16,11 +18,9 @@ from featurebank.api.arguments import (
     as_path,
     as_texts,
 )
-from featurebank.api.bank_arguments import BankLike
 from featurebank.api.display import Shown, showing, warn_of_skipped
 from featurebank.bank import Bank, BankSummary, banks_of, find_bank_path
 from featurebank.extraction import ExtractOptions, run_extraction
-from featurebank.system.call_checks import checked
 from featurebank.system.progress import Reporter
 
 __all__ = ["Bank", "extract", "find_bank", "list_banks", "open_bank"]

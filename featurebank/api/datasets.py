@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from featurebank.api.arguments import SourceLike, Texts, as_spec, as_texts, is_path
+from featurebank.api.arguments.checks import checked
+from featurebank.api.arguments.data import SourceLike, Texts, as_spec, as_texts, is_path
 from featurebank.api.display import showing
 from featurebank.dataset import Dataset, DatasetInfo, DatasetOptions, known_datasets, load_images
-from featurebank.system.call_checks import checked
 
 __all__ = ["Dataset", "list_datasets", "load_dataset"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from featurebank.api.arguments import Texts, as_texts
-from featurebank.api.bank_arguments import BankLike, as_bank
-from featurebank.api.display import Shown, showing
-from featurebank.api.head_arguments import (
+from featurebank.api.arguments.banks import BankLike, as_bank
+from featurebank.api.arguments.checks import checked
+from featurebank.api.arguments.data import Texts, as_texts
+from featurebank.api.arguments.heads import (
     BankOrRun,
     GridLike,
     HeadLike,
@@ -20,6 +20,7 @@ from featurebank.api.head_arguments import (
     as_metric,
     as_runs,
 )
+from featurebank.api.display import Shown, showing
 from featurebank.api.run import Run
 from featurebank.grid import GridOptions, train_grid
 from featurebank.heads.catalog import kind_of
@@ -28,7 +29,6 @@ from featurebank.metrics import ACCURACY
 from featurebank.runs.leaderboard import Leaderboard
 from featurebank.runs.ranking import latest_folds
 from featurebank.runs.selection import choose_run, open_test, ranked_runs
-from featurebank.system.call_checks import checked
 from featurebank.system.progress import Reporter
 
 __all__ = ["evaluate_test", "leaderboard", "make_head", "select", "train_heads"]

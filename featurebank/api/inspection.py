@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from featurebank.api.arguments import DatasetLike, ImageSize, as_dataset, as_side
-from featurebank.api.bank_arguments import BankLike, as_bank
+from featurebank.api.arguments.banks import BankLike, as_bank
+from featurebank.api.arguments.checks import checked
+from featurebank.api.arguments.data import DatasetLike, ImageSize, as_dataset, as_side
 from featurebank.api.display import Shown, showing
 from featurebank.augment import Augmentation
 from featurebank.inspection.near_duplicates import NEAR
 from featurebank.inspection.stage import Inspection, InspectOptions, run_inspection
-from featurebank.system.call_checks import checked
 from featurebank.system.progress import Reporter
 
 __all__ = ["Inspection", "inspect_dataset"]

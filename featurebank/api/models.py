@@ -7,10 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from featurebank.api.arguments import BackboneLike, DatasetLike, PathLike, as_backbone, as_dataset, as_path, is_path
-from featurebank.api.bank_arguments import BankLike, as_bank
+from featurebank.api.arguments.banks import BankLike, as_bank
+from featurebank.api.arguments.checks import Accepts, checked
+from featurebank.api.arguments.data import (
+    BackboneLike,
+    DatasetLike,
+    PathLike,
+    as_backbone,
+    as_dataset,
+    as_path,
+    is_path,
+)
+from featurebank.api.arguments.heads import BankOrRun, FittedHead, RunLike, as_bank_and_run, is_fitted_head
 from featurebank.api.display import Shown, showing, warn_of_skipped
-from featurebank.api.head_arguments import BankOrRun, FittedHead, RunLike, as_bank_and_run, is_fitted_head
 from featurebank.api.run import Run
 from featurebank.bank import Bank
 from featurebank.finetuning import read_options, run_finetune
@@ -28,7 +37,6 @@ from featurebank.grafting import (
 from featurebank.grafting.evaluation import ALL
 from featurebank.grafting.export_stage import find_exportable
 from featurebank.runs.run import RunRecord
-from featurebank.system.call_checks import Accepts, checked
 from featurebank.system.progress import Reporter
 
 ModelLike: TypeAlias = Annotated[

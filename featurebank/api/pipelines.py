@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, TypeAlias
 
-from featurebank.api.arguments import PathLike, Texts, as_cache, as_path, as_texts
+from featurebank.api.arguments.checks import Accepts, checked
+from featurebank.api.arguments.data import PathLike, Texts, as_cache, as_path, as_texts
 from featurebank.api.display import Shown, showing
 from featurebank.api.run import Run
 from featurebank.pipeline import PipelineResult, VariantResult, run_all
 from featurebank.pipeline.config import Pipeline, pipeline_from_file
 from featurebank.pipeline.variants import Variant, variants_from_file
-from featurebank.system.call_checks import Accepts, checked
 from featurebank.system.progress import Reporter
 
 __all__ = ["read_pipeline", "read_variants", "run_pipeline", "run_variants"]

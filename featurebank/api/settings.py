@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from featurebank.api.arguments.checks import checked
 from featurebank.api.display import set_progress
 from featurebank.errors import FeatureBankError, FeatureBankWarning
-from featurebank.system.call_checks import checked
 from featurebank.system.runtime import limit_ram, limit_threads
 
 __all__ = ["FeatureBankError", "FeatureBankWarning", "set_progress", "set_ram", "set_threads"]

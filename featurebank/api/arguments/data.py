@@ -1,9 +1,4 @@
-"""What the public functions accept, and how it becomes what the stages take.
-
-Each kind of argument has an annotation that says which values are accepted (`DatasetLike`), and a function that
-converts these (`as_dataset`). `checked` compares the arguments of each call with the annotations. Kinds that need
-heavier imports are in `bank_arguments` and `head_arguments`.
-"""
+"""What the public functions accept as paths, texts, sizes, datasets and backbones."""
 
 from __future__ import annotations
 
@@ -14,11 +9,11 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
+from featurebank.api.arguments.checks import Accepts
 from featurebank.backbone import Backbone, BackboneOptions, load_network
 from featurebank.dataset import Dataset, DatasetOptions, load_images
 from featurebank.dataset.values.catalog import WORDS, is_dataset_value, spec_of_value
 from featurebank.errors import ConfigError
-from featurebank.system.call_checks import Accepts
 from featurebank.system.runtime import default_cache
 
 _PIXELS = 2

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 
+from featurebank.api.arguments.checks import Accepts, checked
 from featurebank.errors import ConfigError, WrongTypeError
-from featurebank.system.call_checks import Accepts, checked
 
 Even = Annotated[int, Accepts(lambda value: value in (2, 4)), "an even number"]
 

@@ -1,14 +1,14 @@
-"""What the public functions accept as banks; see `featurebank.api.arguments`."""
+"""What the public functions accept as banks."""
 
 from __future__ import annotations
 
 import os
 from typing import Annotated, TypeAlias
 
-from featurebank.api.arguments import as_cache, is_path
+from featurebank.api.arguments.checks import Accepts
+from featurebank.api.arguments.data import as_cache, is_path
 from featurebank.bank import Bank, find_bank_path
 from featurebank.bank.last_use import choice_reason, note_use
-from featurebank.system.call_checks import Accepts
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
 

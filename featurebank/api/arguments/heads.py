@@ -1,4 +1,4 @@
-"""What the public functions accept as runs and as grids; see `featurebank.api.arguments`."""
+"""What the public functions accept as runs, metrics and grids."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
-from featurebank.api.arguments import is_path
-from featurebank.api.bank_arguments import as_bank
+from featurebank.api.arguments.banks import as_bank
+from featurebank.api.arguments.checks import Accepts
+from featurebank.api.arguments.data import is_path
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.grid import Grid, GridBlock, built_in_grids
@@ -16,7 +17,6 @@ from featurebank.heads.described import describe_head
 from featurebank.metrics import METRICS, Metric
 from featurebank.runs.run import RunRecord, load_runs
 from featurebank.runs.selection import find_run
-from featurebank.system.call_checks import Accepts
 from featurebank.system.progress import Reporter
 
 

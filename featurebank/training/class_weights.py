@@ -49,7 +49,7 @@ def weights_of_classes(class_weight: ClassWeight, counts: np.ndarray, labels: Se
     if isinstance(class_weight, str):
         return np.asarray(counts.sum() / (classes * counts))
     if isinstance(class_weight, Mapping):
-        return _of_labels(class_weight, [] if labels is None else list(labels))
+        return _of_labels(class_weight, list(labels or []))
     if len(class_weight) != classes:
         message = (
             f"class_weight has {counted(len(class_weight), 'number')}, the training images have "
@@ -63,7 +63,8 @@ def _of_labels(class_weight: Mapping[Any, float], labels: list[Any]) -> np.ndarr
     """Returns the weights of labels, 1 for those without one; labels are compared as text, as JSON's keys are."""
     numbers = {str(label): float(weight) for label, weight in class_weight.items()}
     unknown = sorted(set(numbers) - set(map(str, labels)))
-    if unknown and len(set(numbers) - set(unknown)) < len(labels):  # more labels than there are do no harm
+    known = len(numbers) - len(unknown)
+    if unknown and (known < len(labels) or not labels):  # labels of no image do no harm if all others are there
         message = (
             f"class_weight names {one_line(', '.join(unknown[:5]))}: expected labels of the training images, such as "
             f"{one_line(', '.join(map(str, labels[:5])))}"

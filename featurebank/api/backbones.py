@@ -7,9 +7,10 @@ import re
 from typing import Annotated, Any, TypeAlias
 
 from featurebank.api.arguments.checks import Accepts, checked
-from featurebank.api.arguments.data import ImageSize, PathLike, as_side
+from featurebank.api.arguments.data import ImageSize, PathLike
 from featurebank.api.display import showing
 from featurebank.backbone import Backbone, BackboneOptions, known_backbones, load_network, make_backbone
+from featurebank.backbone.options import as_side
 from featurebank.backbone.spec import BackboneSpec
 
 KerasModel: TypeAlias = Annotated[

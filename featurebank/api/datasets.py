@@ -32,8 +32,8 @@ def load_dataset(
             name of `list_datasets()`, as "digits"; or KIND:PATH, as "npz:FILE" (see `featurebank.dataset.catalog`). Or
             a list of image files, whose folders are their classes; a pair (X, y) of images, as arrays or paths, and
             labels; a data frame of pandas or polars with the columns `path`, `label` and any others, as in a table; or
-            a dataset of Keras or tf.data that yields images and labels. Images in memory are uint8 from 0 to 255, or
-            floats from 0 to 1.
+            a dataset of Keras or tf.data that yields images and labels. Images in memory are whole numbers from 0 to
+            255, or floats from 0 to 1.
         split: the fractions (train, val, test), or (train, val) for no test, of the images without a given split;
             default (.7, .15, .15).
         seed: seed of the split; together with an image's content, it decides the image's split.

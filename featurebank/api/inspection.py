@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from featurebank.api.arguments.banks import BankLike, as_bank
 from featurebank.api.arguments.checks import checked
-from featurebank.api.arguments.data import DatasetLike, ImageSize, as_dataset, as_side
+from featurebank.api.arguments.data import DatasetLike, ImageSize, as_dataset
 from featurebank.api.display import Shown, showing
 from featurebank.augment import Augmentation
+from featurebank.backbone.options import as_side
 from featurebank.inspection.near_duplicates import NEAR
 from featurebank.inspection.stage import Inspection, InspectOptions, run_inspection
 from featurebank.system.progress import Reporter

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
+from annotated_types import Ge
+
 from featurebank.api.arguments.banks import BankLike, as_bank
 from featurebank.api.arguments.checks import Accepts, checked
 from featurebank.api.arguments.data import (
@@ -42,7 +44,7 @@ from featurebank.system.progress import Reporter
 ModelLike: TypeAlias = Annotated[
     LoadedModel | str | os.PathLike[str],
     Accepts(lambda value: isinstance(value, LoadedModel | str | os.PathLike)),
-    "the path of a model file, or the result of load_model",
+    "the path of a model file that export wrote, or the result of load_model",
 ]
 
 ImagesLike: TypeAlias = Annotated[
@@ -218,8 +220,8 @@ def predict(
     model: ModelLike,
     images: ImagesLike,
     *,
-    top: int = 5,
-    batch_size: int = 32,
+    top: Annotated[int, Ge(1)] = 5,
+    batch_size: Annotated[int, Ge(1)] = 32,
     progress: Shown = None,
     reporter: Reporter | None = None,
 ) -> list[Prediction]:
@@ -256,7 +258,8 @@ def predict(
 
 @checked
 def evaluate(
-    model: ModelLike, dataset: DatasetLike, *, split: str = ALL, batch_size: int = 32,
+    model: ModelLike, dataset: DatasetLike, *, split: str = ALL,
+    batch_size: Annotated[int, Ge(1)] = 32,
     progress: Shown = None, reporter: Reporter | None = None,
 ) -> Evaluation:  # fmt: skip
     """Evaluates a model file on labelled images.

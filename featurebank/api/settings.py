@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from annotated_types import Ge
+
 from featurebank.api.arguments.checks import checked
 from featurebank.api.display import set_progress
 from featurebank.errors import FeatureBankError, FeatureBankWarning
@@ -11,7 +15,7 @@ __all__ = ["FeatureBankError", "FeatureBankWarning", "set_progress", "set_ram", 
 
 
 @checked
-def set_threads(count: int | None) -> None:
+def set_threads(count: Annotated[int, Ge(1)] | None) -> None:
     """Sets how many threads featurebank uses in this process; None means one for each usable core.
 
     Raises:
@@ -38,4 +42,4 @@ def set_ram(limit: int | str | None) -> None:
         >>> set_ram("8GB")
         >>> set_ram(None)  # half of the usable memory
     """
-    limit_ram(limit)
+    limit_ram(limit, "limit")

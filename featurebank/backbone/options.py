@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from featurebank.errors import ConfigError
 from featurebank.system.options import StageOptions
+
+_AXES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,3 +24,22 @@ class BackboneOptions(StageOptions):
     """How images become square: "auto" (the default), "crop", "whole", "stretch" or "pad"."""
     levels: str | None = None
     """What becomes black and white in grey images of more than eight bits, as "0,4095", "auto" or "auto:1,99"."""
+
+
+def as_side(value: int | tuple[int, int] | None, name: str = "image_size") -> int | None:
+    """Returns the side of square images in pixels.
+
+    Args:
+        value: the side, or (height, width).
+        name: the name of the argument.
+
+    Raises:
+        ConfigError: height and width differ.
+    """
+    if isinstance(value, tuple | list) and len(value) == _AXES:
+        height, width = value
+        if height != width:
+            message = f"{name} is {value}: expected twice the same, because the input of a network is square"
+            raise ConfigError(message)
+        return height
+    return value  # type: ignore[return-value]  # the options of a backbone refuse what is no number

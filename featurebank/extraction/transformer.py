@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from featurebank.backbone import Backbone, BackboneOptions, load_network
+from featurebank.backbone.options import as_side
 from featurebank.dataset import Dataset
 from featurebank.dataset.unlabelled import UNLABELLED, unlabelled_images
 from featurebank.errors import BankDamagedError
@@ -96,8 +97,8 @@ class FeatureBank(TransformerMixin, BaseEstimator):
 
     def _load(self) -> Any:
         options = BackboneOptions(
-            weights=self.weights, image_size=self.image_size, preprocessing=self.preprocessing, resize=self.resize,
-            levels=self.levels,
+            weights=self.weights, image_size=as_side(self.image_size), preprocessing=self.preprocessing,
+            resize=self.resize, levels=self.levels,
         )  # fmt: skip
         return load_network(self.backbone, options)
 

@@ -48,10 +48,15 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
 
 
-def limit_ram(limit: int | str | None) -> None:
-    """Sets how many bytes of features may be in memory at once; see `featurebank.set_ram`."""
+def limit_ram(limit: int | str | None, name: str = "--ram") -> None:
+    """Sets how many bytes of features may be in memory at once; see `featurebank.set_ram`.
+
+    Args:
+        limit: see `featurebank.set_ram`.
+        name: what messages call the limit.
+    """
     global _ram_limit  # noqa: PLW0603 - as for threads
-    _ram_limit = None if limit is None else parse_bytes(limit, "--ram")
+    _ram_limit = None if limit is None else parse_bytes(limit, name)
 
 
 def ram_limit() -> int:

@@ -19,6 +19,8 @@ from featurebank.words import problem_lines, shown
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 _SCALARS = (int, float, bool, str, types.NoneType)
+_SHOWN = (*_SCALARS, bytes, list, tuple, dict)
+"""Types whose values are shown in messages."""
 
 
 class Accepts:
@@ -128,8 +130,13 @@ def _is_plain(hint: Any) -> bool:
 
 def _described(value: Any) -> str:
     """Returns a value in one line, or its type where the value itself would say little."""
-    if isinstance(value, (*_SCALARS, bytes, list, tuple, dict)):
-        return shown(value)
+    if not isinstance(value, _SHOWN):
+        return f"of type {_type_name(value)}"
+    strange = [one for one in value if not isinstance(one, _SHOWN)] if isinstance(value, list | tuple) else []
+    return f"a {type(value).__name__} with an element of type {_type_name(strange[0])}" if strange else shown(value)
+
+
+def _type_name(value: Any) -> str:
+    """Returns the name of a type with the package that defines it."""
     kind = type(value)
-    module = "" if kind.__module__ == "builtins" else f"{kind.__module__.partition('.')[0]}."
-    return f"of type {module}{kind.__name__}"
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__.partition('.')[0]}.{kind.__name__}"

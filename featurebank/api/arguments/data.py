@@ -13,7 +13,6 @@ from featurebank.api.arguments.checks import Accepts
 from featurebank.backbone import Backbone, BackboneOptions, load_network
 from featurebank.dataset import Dataset, DatasetOptions, load_images
 from featurebank.dataset.values.catalog import WORDS, is_dataset_value, spec_of_value
-from featurebank.errors import ConfigError
 from featurebank.system.runtime import default_cache
 
 _PIXELS = 2
@@ -74,25 +73,6 @@ def as_cache(value: str | os.PathLike[str] | None) -> Path:
 def as_texts(value: str | Sequence[str]) -> list[str]:
     """Returns a list of texts; a single one is a list of one."""
     return [value] if isinstance(value, str) else list(value)
-
-
-def as_side(value: int | tuple[int, int] | None, name: str = "image_size") -> int | None:
-    """Returns the side of square images in pixels.
-
-    Args:
-        value: the side, or (height, width).
-        name: the name of the argument.
-
-    Raises:
-        ConfigError: height and width differ.
-    """
-    if isinstance(value, tuple | list):
-        height, width = value
-        if height != width:
-            message = f"{name} is {value}: expected twice the same, because the input of a network is square"
-            raise ConfigError(message)
-        value = height
-    return None if value is None else int(value)
 
 
 def as_spec(value: DatasetLike, columns: Mapping[str, str] | None = None) -> str:

@@ -17,14 +17,15 @@ from featurebank.system import digest
 SPEC = "(X, y)"
 """What messages call a pair of arrays."""
 _DIGITS = 12
+_MOST = 255
 
 
 def from_arrays(images: Any, labels: Any, names: Sequence[str] | None = None) -> Contents:
     """Makes a dataset of images in memory; their digest is a part of its name.
 
     Args:
-        images: (n, h, w), (n, h, w, 1) or (n, h, w, 3): uint8, other whole numbers from 0 to 255, or floats from 0 to
-            1; or a list of such images of different sizes.
+        images: (n, h, w), (n, h, w, 1) or (n, h, w, 3): uint8, other whole numbers from 0 to 255 (also as floats), or
+            floats from 0 to 1; or a list of such images of different sizes.
         labels: see `class_labels`.
         names: the names of the labels 0, 1, ...; None if the labels are names, or numbers without names.
 
@@ -78,11 +79,23 @@ def class_labels(labels: Any, count: int) -> np.ndarray:
     return array
 
 
+def _whole_as_bytes(array: np.ndarray) -> np.ndarray:
+    """Returns floats that are whole numbers up to 255 as uint8, and other arrays unchanged.
+
+    They are pixels without doubt, as `x_train.astype("float32")` gives them; other floats above 1 are a guess.
+    """
+    if array.dtype.kind != "f" or not array.size or not (array.min() >= 0 and 1 < array.max() <= _MOST):
+        return array
+    if any((block != np.rint(block)).any() for block in array):
+        return array
+    return array.astype(np.uint8)
+
+
 def _pixels(images: Any) -> tuple[Pixels, int]:
     """Returns images as pixels, and their number."""
     array = np.asarray(images) if hasattr(images, "__array__") else None
     if array is not None and array.dtype != object:
-        return Arrays(images_as_bytes(SPEC, "X", array)), len(array)
+        return Arrays(images_as_bytes(SPEC, "X", _whole_as_bytes(array))), len(array)
     arrays = [np.asarray(image) for image in images]
     if len({(array.shape, array.dtype) for array in arrays}) == 1:
         return _pixels(np.stack(arrays))

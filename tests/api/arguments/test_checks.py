@@ -44,6 +44,7 @@ def test_values_become_the_annotated_types() -> None:
         ({"rate": "1"}, "rate is '1': expected a number"),
         ({"store": "c"}, "store is 'c': expected 'a' or 'b'"),
         ({"even": 3}, "even is 3: expected an even number"),
+        ({"seeds": [1, object()]}, "seeds is a list with an element of type object"),
         ({"rate": np.zeros(2)}, r"rate is of type numpy\.ndarray: expected a number"),
     ],
 )

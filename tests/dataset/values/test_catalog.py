@@ -47,7 +47,14 @@ def images_of(dataset: fb.Dataset) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "form",
-    [np.asarray, list, lambda x: x / np.float32(255), lambda x: x.astype(np.int64), lambda x: pd.Series(list(x))],
+    [
+        np.asarray,
+        list,
+        lambda x: x / np.float32(255),
+        lambda x: x.astype(np.float32),
+        lambda x: x.astype(np.int64),
+        lambda x: pd.Series(list(x)),
+    ],
 )
 def test_pairs_of_arrays(images: np.ndarray, form: Callable[[np.ndarray], Any]) -> None:
     dataset = fb.load_dataset((form(images), LABELS))
@@ -96,7 +103,7 @@ def test_wrong_labels_are_named(images: np.ndarray, labels: Any, message: str) -
     ("images", "message"),
     [
         (np.zeros((2, 3)), r"X of '\(X, y\)' has the shape \(2, 3\)"),
-        (np.full((2, 4, 4), 7.0), "has values from 7.0 to 7.0: expected floats from 0 to 1"),
+        (np.full((2, 4, 4), 7.5), "has values from 7.5 to 7.5: expected floats from 0 to 1"),
         (np.zeros((0, 4, 4), np.uint8), "holds no images"),
         (3, "X of .* is of type int"),
     ],

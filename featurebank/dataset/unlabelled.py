@@ -124,6 +124,9 @@ def _read(images: Any) -> tuple[list[str], Pixels]:
 
 
 def _as_list(images: Any) -> Any:
+    if hasattr(images, "toarray"):
+        message = f"images are a sparse {type(images).__name__}: {_EXPECTED}"
+        raise DatasetError(message)
     try:
         return np.asarray(images) if hasattr(images, "__array__") else list(images)
     except TypeError as error:

@@ -5,20 +5,51 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
+from annotated_types import Ge
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import _check_feature_names
 
 from featurebank.backbone import Backbone, BackboneOptions, load_network
 from featurebank.backbone.options import as_side
+from featurebank.backbone.outline import check_taps, outline_of
 from featurebank.dataset import Dataset
 from featurebank.dataset.unlabelled import UNLABELLED, unlabelled_images
-from featurebank.errors import BankDamagedError
+from featurebank.engine.catalog import choose_engine
+from featurebank.errors import BankDamagedError, ConfigError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.stage import extract_rows
 from featurebank.system.progress import SILENT, Reporter
+from featurebank.system.runtime import default_cache
+
+Images = Sequence[str | os.PathLike[str]] | np.ndarray | Sequence[np.ndarray] | Any
+"""What `transform` takes; tables have no common class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerOptions(BackboneOptions):
+    """The parameters of `FeatureBank`."""
+
+    backbone: Annotated[str | Path, "the name of a network, MODULE:FUNCTION or the path of a .keras file"]
+    tap: Annotated[str, "the name of one tap, as 'pooled'"] = "pooled"
+    cache: Annotated[str | Path | None, "a path"] = None
+    engine: str = "auto"
+    batch_size: Annotated[int, Ge(1)] = 32
+
+    @property
+    def place(self) -> Path:
+        """The directory of the banks."""
+        return Path(self.cache) if self.cache else default_cache()
+
+    def extraction(self) -> ExtractOptions:
+        """Returns the options of the extraction."""
+        return ExtractOptions(
+            taps=[self.tap], engine=self.engine, batch_size=self.batch_size, on_bad_image="fail", wait=True
+        )
 
 
 class FeatureBank(TransformerMixin, BaseEstimator):
@@ -70,42 +101,85 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         self.resize = resize
         self.levels = levels
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Checks the parameters; there is nothing to learn.
+    def fit(self, X: Images, y: Any = None) -> Self:
+        """Checks the parameters and the form of the images, which are not read; there is nothing to learn.
+
+        Sets `n_features_in_`, which is 1 (a row is one image, of any size), and `feature_names_in_`, the name of the
+        column if X is a table of one.
+
+        Args:
+            X: see `transform`.
+            y: not used.
 
         Raises:
-            UnknownNameError: there is no such backbone.
+            UnknownNameError: there is no such backbone or engine.
             ConfigError: another parameter is wrong.
+            DatasetError: `X` has no images.
         """
-        self._options().check(self._load())
+        options = self._checked()
+        backbone = self._load(options)
+        options.extraction().check(backbone)
+        check_taps(backbone, [options.tap], options.place)
+        choose_engine(options.engine, gpus=0, installed=())
+        unlabelled_images(X)
+        self.n_features_in_ = 1
+        _check_feature_names(self, X, reset=True)
         return self
 
-    def transform(self, X: Sequence[str | os.PathLike[str]] | np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+    def transform(self, X: Images) -> np.ndarray:
         """Returns the features of images, computing those that the bank lacks.
 
         Args:
-            X: n paths of image files; or images: (n, h, w) or (n, h, w, 3) uint8, or n arrays of different sizes.
+            X: n paths of image files (a list, an array or a table of one column); or images: (n, h, w) or (n, h, w, 3)
+                uint8, or n arrays of different sizes.
 
         Returns:
-            (n, ...) float32, in the order of `X`.
+            (n, ...) float32, in the order of `X`; after `set_output`, a table with the columns of
+            `get_feature_names_out`.
 
         Raises:
+            ConfigError: a parameter is wrong.
             DatasetError: `X` is neither of these, or an image cannot be read.
+            ValueError: `X` is a table with another column than in `fit`.
         """
-        images = unlabelled_images(X, name=unlabelled_name(self.tap))
-        return image_features(images, self._load(), self._options(), cache=self.cache)
+        options = self._checked()
+        _check_feature_names(self, X, reset=False)
+        images = unlabelled_images(X, name=unlabelled_name(options.tap))
+        return image_features(images, self._load(options), options.extraction(), cache=options.cache)
 
-    def _load(self) -> Any:
-        options = BackboneOptions(
-            weights=self.weights, image_size=as_side(self.image_size), preprocessing=self.preprocessing,
-            resize=self.resize, levels=self.levels,
-        )  # fmt: skip
-        return load_network(self.backbone, options)
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Returns the names of the features, "featurebank0", "featurebank1", ...: (d,) strings.
 
-    def _options(self) -> ExtractOptions:
-        return ExtractOptions(
-            taps=[self.tap], engine=self.engine, batch_size=self.batch_size, on_bad_image="fail", wait=True
-        )
+        The shape of the tap comes from the cache; only for the first use of a network, the network is built.
+
+        Args:
+            input_features: not used; scikit-learn passes it.
+
+        Raises:
+            ConfigError: the tap has maps, which have no columns.
+            UnknownNameError: the network has no such layer.
+        """
+        options = self._checked()
+        backbone = self._load(options)
+        outline = outline_of(backbone, options.place)
+        shape = outline.tap_shape(options.tap, backbone.spec.layers_hint)
+        if len(shape) > 1:
+            message = (
+                f"tap is '{options.tap}': expected one with vectors, because maps of {' x '.join(map(str, shape))} "
+                f"have no columns; use '{options.tap}:avg', or leave the output an array"
+            )
+            raise ConfigError(message)
+        return np.array([f"featurebank{number}" for number in range(shape[0])], object)
+
+    def _checked(self) -> TransformerOptions:
+        """Returns the parameters, checked; raises ConfigError."""
+        params = self.get_params(deep=False)
+        return TransformerOptions(**{**params, "image_size": as_side(params["image_size"])})
+
+    def _load(self, options: TransformerOptions) -> Backbone:
+        names = [field.name for field in fields(BackboneOptions)]
+        backbone = BackboneOptions(**{name: getattr(options, name) for name in names})
+        return load_network(str(options.backbone), backbone)
 
     def __sklearn_tags__(self) -> Any:
         """Declares to scikit-learn that there is nothing to fit, and that the input may be strings."""
@@ -114,6 +188,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []  # features are float32, whatever the images are
         return tags
 
 

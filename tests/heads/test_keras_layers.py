@@ -50,7 +50,7 @@ def test_every_kind_says_the_same_or_why_it_cannot(kind: str, fitted: Any, sampl
     head = fitted(kind)
     sample = maps if head.needs != VECTORS else sample
     if kind in NO_LAYERS:
-        with pytest.raises(HeadError, match=r"is no (stack of layers|linear function)"):
+        with pytest.raises(HeadError, match=r"is (not made of layers|no linear function)"):
             as_layers(head, sample.X_val)
     else:
         np.testing.assert_allclose(as_layers(head, sample.X_val), head.predict_proba(sample.X_val), atol=1e-5)

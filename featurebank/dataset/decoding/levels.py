@@ -56,7 +56,7 @@ class Levels:
             fine = False
         if not fine:
             message = (
-                f"--levels is '{text}': expected LOW,HIGH, as 0,4095 for 12 bits, or auto, or auto:LOW,HIGH with "
+                f"levels is '{text}': expected LOW,HIGH, as 0,4095 for 12 bits, or auto, or auto:LOW,HIGH with "
                 "percentiles of each image, as auto:1,99"
             )
             raise ConfigError(message)

@@ -52,7 +52,15 @@ from featurebank.words import one_line
 
 
 class FeatureBankError(Exception):
-    """Base of every error that featurebank raises on purpose."""
+    """Base of every error that featurebank raises on purpose; each one is a built-in exception, too.
+
+    Example:
+        >>> try:
+        ...     fb.open_bank("cache/no such bank")
+        ... except FeatureBankError as error:
+        ...     print(type(error).__name__, isinstance(error, FileNotFoundError))
+        BankNotFoundError True
+    """
 
 
 class ConfigError(FeatureBankError, ValueError):

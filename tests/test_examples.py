@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -20,8 +22,22 @@ def modules() -> list[str]:
     return [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in paths]
 
 
+def examples_of(module: ModuleType) -> str:
+    """Returns the code of the examples in a module that are run."""
+    tests = doctest.DocTestFinder().find(module)
+    run = [example for test in tests for example in test.examples if doctest.SKIP not in example.options]
+    return "".join(example.source for example in run)
+
+
 @pytest.mark.parametrize("name", modules())
-def test_examples(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_examples(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_bank: Callable[..., featurebank.Bank]
+) -> None:
+    """In every example, `fb` is the package, `bank` a small bank in the cache, "photos", and `run` its best run."""
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name.removesuffix(".__init__"))
-    assert doctest.testmod(module, optionflags=FLAGS).failed == 0
+    names, code = {"fb": featurebank}, examples_of(module)
+    if any(word in code for word in ("bank.", "(bank", '"photos"', "run.", "(run")):
+        names["bank"] = make_bank("cache/photos", noise=4.0)
+        names["run"] = featurebank.train_heads(names["bank"], [{"kind": "ridge"}, {"kind": "nearest_mean"}])[0]
+    assert doctest.testmod(module, extraglobs=names, optionflags=FLAGS).failed == 0

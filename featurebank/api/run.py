@@ -40,13 +40,15 @@ class Run(RunRecord):
     any other run is trained again when it is first asked, which is announced together with its duration.
 
     Example:
-        >>> run = select(train_heads(bank, "default"))  # doctest: +SKIP
-        >>> run.metrics["val"]["accuracy"], run.params["C"]  # doctest: +SKIP
-        (0.93, 1.0)
+        >>> run = fb.select(fb.train_heads(bank, "quick"))  # doctest: +SKIP
+        >>> run
+        <Run 662db451f6: nearest_mean on pooled, seed 0, validation accuracy 0.7667>
+        >>> run.params["metric"], round(run.metrics["val"]["loss"], 2)
+        ('euclidean', 0.93)
         >>> run.predict(["new/photo.jpg"])  # doctest: +SKIP
-        array(['tulips'], dtype='<U10')
-        >>> run.mistakes().paths[:1]  # doctest: +SKIP
-        ['photos/roses/17.jpg']
+        array(['class2'], dtype='<U6')
+        >>> run.predict(bank.features("pooled", "val"))[:3]
+        array(['class1', 'class1', 'class2'], dtype='<U6')
     """
 
     history: Curves
@@ -113,9 +115,9 @@ class Run(RunRecord):
             BankError: the bank of the run is gone or damaged.
 
         Example:
-            >>> head = run.load()  # doctest: +SKIP
-            >>> head.predict(bank.features("pooled", "val"))[:3]  # doctest: +SKIP
-            array([2, 0, 1])
+            >>> head = run.load()
+            >>> head, head.predict(bank.features("pooled", "val"))[:3]
+            (NearestMeanHead(), array([1, 1, 2]...))
         """
         if self.fold:
             load_fitted(Bank(self.directory), self)  # raises the error of a cross-validated run
@@ -227,9 +229,11 @@ class Run(RunRecord):
             HeadError: see `load`.
 
         Example:
-            >>> run.predictions().to_frame().head(1)  # doctest: +SKIP
-                           id  label predicted  probability
-            0  roses/1205.jpg  roses    tulips         0.61
+            >>> run.predictions()[:2]
+            <Predictions of run 662db451f6 on val: 2 images, accuracy 1.0000>
+            id      label   predicted  probability
+            76.png  class1  class1     0.4248
+            88.png  class1  class1     0.4125
         """
         bank = Bank(self.directory)
         positions = positions_of(bank, self, split)
@@ -243,6 +247,10 @@ class Run(RunRecord):
 
         Args:
             split: see `predictions`, also for errors.
+
+        Example:
+            >>> run.mistakes()[0]
+            PredictedImage(id='89.png', label='class2', predicted='class0', probability=0.42..., path=None)
         """
         return self.predictions(split).mistakes()
 
@@ -253,10 +261,11 @@ class Run(RunRecord):
             split: see `predictions`, also for errors.
 
         Example:
-            >>> run.confusion_matrix()  # doctest: +SKIP
-            true / predicted  cat  dog
-            cat                73    2
-            dog                 1   74
+            >>> run.confusion_matrix()
+            true / predicted  class0  class1  class2
+            class0                 7       2       1
+            class1                 0       9       1
+            class2                 2       1       7
         """
         return self.predictions(split).confusion_matrix()
 

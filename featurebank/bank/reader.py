@@ -53,9 +53,11 @@ class Bank:
         FormatVersionError: a newer featurebank wrote the bank.
 
     Example:
-        >>> bank = Bank("cache/photos-lite0-224px-0123456789ab")  # doctest: +SKIP
-        >>> bank.features("pooled", "train").shape  # doctest: +SKIP
-        (700, 1280)
+        >>> bank = Bank("cache/photos")
+        >>> bank
+        <Bank photos: 120 images of 3 classes, taps pooled>
+        >>> bank.features("pooled", "train").shape, bank.labels("train")[:3], bank.ids("train")[:2]
+        ((60, 8), array([1, 2, 0], dtype=int32), ['19.png', '41.png'])
     """
 
     def __init__(self, path: str | Path) -> None:

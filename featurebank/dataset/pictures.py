@@ -27,6 +27,9 @@ LIMIT_S = 1.0
 """No further thumbnail is begun after this time: a network disk may be slow."""
 _MOST_BYTES = 32 << 20
 
+_SHARES = ("//", "\\\\")
+"""The start of a network share's name on Windows: a stranger's bank must not decide which servers are asked."""
+
 Make = Callable[[], np.ndarray | None]
 
 
@@ -82,7 +85,9 @@ def _path(place: str, name: str) -> str | None:
 
 
 def _of_file(path: str | None) -> np.ndarray | None:
-    return None if path is None or is_url(path) else decode_thumbnail(read_regular(path, _MOST_BYTES), SIDE)
+    if path is None or is_url(path) or path.startswith(_SHARES):
+        return None
+    return decode_thumbnail(read_regular(path, _MOST_BYTES), SIDE)
 
 
 def _within_time(makers: Sequence[Make]) -> list[np.ndarray | None]:

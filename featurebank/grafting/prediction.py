@@ -28,7 +28,14 @@ from featurebank.words import counted, one_line
 
 @dataclass(frozen=True, repr=False)
 class Prediction:
-    """The prediction of a model for one image."""
+    """The prediction of a model for one image.
+
+    Example:
+        >>> Prediction("photo.jpg", "tulips", 0.93, (("tulips", 0.93), ("roses", 0.07)))
+        <Prediction photo.jpg: tulips 0.9300>
+        >>> Prediction("notes.txt", error="not an image")
+        <Prediction notes.txt: error: not an image>
+    """
 
     file: str
     """The path as the caller specified it; for an array, its index."""

@@ -58,7 +58,13 @@ class Views:
 
 @dataclass(frozen=True, repr=False)
 class Inspection:
-    """The result of `featurebank.inspect_dataset`."""
+    """The result of `featurebank.inspect_dataset`; a notebook shows its counts, its advice and some images.
+
+    Example:
+        >>> report = fb.inspect_dataset(fb.load_dataset("digits", limit=60))
+        >>> report, report.splits["train"], report.one_size
+        (<Inspection of digits: 60 images, 10 classes, 4 warnings>, 43, '8 x 8')
+    """
 
     dataset: str
     """The canonical specification that loads the dataset."""

@@ -26,8 +26,11 @@ class Leaderboard(list[_Run]):
         metric: what they are ranked by.
 
     Example:
-        >>> Leaderboard()
-        <Leaderboard: 0 runs of 0 heads, on the bank's own split>
+        >>> board = fb.leaderboard(bank)
+        >>> board[:1]
+        <Leaderboard: 1 run of 1 head, on the bank's own split, the first: 662db451f6: nearest_mean on pooled, ...>
+        >>> [(str(entry.spec), round(entry.mean, 2)) for entry in board.entries]
+        [('nearest_mean', 0.77), ('ridge', 0.7)]
     """
 
     def __init__(self, runs: Iterable[_Run] = (), *, folds: int = 1, metric: Metric = ACCURACY) -> None:

@@ -237,6 +237,18 @@ def test_mistakes_have_paths_and_the_most_confident_come_first(on_photos: Run, p
         assert Path(row.path).is_file()
 
 
+def test_images_of_lists_are_found_beside_the_lists(photo_bank: fb.Bank, tmp_path: Path) -> None:
+    folder = Path(photo_bank.manifest.dataset["spec"].removeprefix("folder:"))
+    shutil.copytree(folder / "val", tmp_path / "photos")
+    (tmp_path / "lists").mkdir()
+    names = [path.relative_to(tmp_path).as_posix() for path in sorted((tmp_path / "photos").rglob("*.png"))]
+    (tmp_path / "lists" / "train.txt").write_text("\n".join(names))
+    dataset = fb.load_dataset(f"lists:{tmp_path / 'lists'}", split=(0.5, 0.5, 0))
+    bank = fb.extract(dataset, fb.load_backbone("tiny:network"), cache=tmp_path / "cache")
+    (run,) = fb.train_heads(bank, [{"kind": "nearest_mean"}])
+    assert [Path(path or "") for path in run.predictions().paths] == [tmp_path / name for name in bank.ids("val")]
+
+
 def test_a_fine_tune_predicts_images(finetuned: Run, photo_bank: fb.Bank) -> None:
     folder = Path(photo_bank.manifest.dataset["spec"].removeprefix("folder:"))
     table = finetuned.predictions()

@@ -173,6 +173,7 @@ COVERED_BY = {
     "finetuning/input_scaling.py": "finetuning/test_stage.py",
     "finetuning/loop.py": "finetuning/test_stage.py",
     "finetuning/outcome.py": "finetuning/test_stage.py",
+    "finetuning/running_phase.py": "finetuning/test_stage.py",
     "finetuning/task.py": "finetuning/test_stage.py",
     "grafting/formats.py": "grafting/test_export_stage.py",
     "grafting/interruption.py": "grafting/test_converters.py",

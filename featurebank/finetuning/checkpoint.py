@@ -78,15 +78,20 @@ class TrainingState:
         """The number of finished epochs in all phases."""
         return len(self.history.get("phase", []))
 
+    @property
+    def loss(self) -> float:
+        """The mean loss of this epoch's images so far."""
+        return self.total / self.seen
+
     def add_step(self, loss: float, right: float, images: int) -> None:
         """Adds a step with its mean loss, and the number of its images that were classified correctly."""
         self.number, self.taken, self.step = self.number + 1, self.taken + 1, self.step + 1
         self.total, self.right, self.seen = self.total + loss * images, self.right + right, self.seen + images
 
-    def add_epoch(self, loss: float, val_loss: float, val_accuracy: float, learning_rate: float) -> None:
-        """Adds an epoch to the history."""
+    def add_epoch(self, val_loss: float, val_accuracy: float, learning_rate: float) -> None:
+        """Adds an epoch to the history, with the means of its images."""
         values = {
-            "phase": self.phase + 1, "loss": loss, "accuracy": self.right / self.seen, "val_loss": val_loss,
+            "phase": self.phase + 1, "loss": self.loss, "accuracy": self.right / self.seen, "val_loss": val_loss,
             "val_accuracy": val_accuracy, "learning_rate": learning_rate,
         }  # fmt: skip
         for name, value in values.items():
@@ -96,7 +101,7 @@ class TrainingState:
         """Adds validation results within an epoch to the history, with the means of the epoch so far."""
         self.history.setdefault("steps", []).append(
             {"phase": self.phase + 1, "epoch": self.epoch, "step": self.step, "taken": self.taken,
-             "loss": _finite(self.total / self.seen), "accuracy": self.right / self.seen,
+             "loss": _finite(self.loss), "accuracy": self.right / self.seen,
              "val_loss": _finite(loss), "val_accuracy": accuracy}
         )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -103,6 +104,11 @@ class FinetuneOptions(StageOptions):
     validate_every: Annotated[int, Ge(1)] | None = None
     validate_on: Literal["all", "part"] = "all"
     checkpoint_every: Annotated[int, Ge(1)] | None = 200
+
+    @cached_property
+    def augmentation(self) -> Augmentation | None:
+        """The augmentation of the training images; None for none."""
+        return None if self.augment is None else Augmentation.parse(self.augment)
 
     def training(self, phase: int, phases: int, *, normalizes: bool = True) -> TrainingOptions:
         """Returns the optimizer, schedule, batch size and early stopping of one phase.

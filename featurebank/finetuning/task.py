@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -56,6 +57,11 @@ class Task:
     val: SourceImages
     phases: Sequence[Phase]
     options: FinetuneOptions
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The place of each training image's class among those that the head has seen, (n,) int32."""
+        return np.asarray(self.network.places[self.train.labels])
 
     def evaluate(self, part: int = 0, parts: int = 1) -> ValidationResult:
         """Evaluates the model on the validation images, or on one of several equal parts of them.

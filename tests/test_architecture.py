@@ -272,7 +272,6 @@ COVERED_BY = {
     "heads/storage/estimator_classes.py": "heads/storage/test_estimator_state.py",
     "system/drawing/console.py": "cli/test_terminal.py",
     "system/drawing/reporter.py": "cli/test_reporter.py",
-    "system/drawing/screens.py": "cli/test_reporter.py",
     "system/drawing/text.py": "cli/test_terminal.py",
     "system/validation.py": "heads/test_catalog.py",
     "cli/groups.py": "cli/test_commands.py",

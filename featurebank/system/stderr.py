@@ -73,17 +73,24 @@ def _start_watcher(stderr: int) -> subprocess.Popen[bytes]:
 
 @contextlib.contextmanager
 def _python_goes_to(stderr: int) -> Iterator[None]:
-    """Redirects `sys.stderr` to another file descriptor while the block runs, if it writes to standard error's own."""
+    """Redirects `sys.stderr` to another file descriptor while the block runs, if it writes to standard error's own.
+
+    A progress display that begins or ends within the block replaces `sys.stderr`, too. Afterwards it is the stream
+    of before in any case, and never the proxy of a display that has ended.
+    """
+    before = getattr(sys.stderr, "rich_proxied_file", sys.stderr)
     try:
-        own = sys.stderr.fileno() == 2  # noqa: PLR2004 - standard error on every system
-        encoding, errors = sys.stderr.encoding, sys.stderr.errors
+        own = before.fileno() == 2  # noqa: PLR2004 - standard error on every system
+        encoding, errors = before.encoding, before.errors
     except (AttributeError, OSError, ValueError):  # the stream of a notebook, or none
         own = False
     if not own:
         yield
         return
-    with (
-        open(os.dup(stderr), "w", buffering=1, encoding=encoding, errors=errors) as stream,  # noqa: PTH123 - a descriptor
-        contextlib.redirect_stderr(stream),
-    ):
-        yield
+    with open(os.dup(stderr), "w", buffering=1, encoding=encoding, errors=errors) as stream:  # noqa: PTH123 - a descriptor
+        sys.stderr = stream
+        try:
+            yield
+        finally:
+            if getattr(sys.stderr, "rich_proxied_file", sys.stderr) is stream:
+                sys.stderr = before

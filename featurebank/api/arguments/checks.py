@@ -6,6 +6,7 @@ argument of a call at once, by the name of its parameter.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import types
@@ -85,9 +86,10 @@ def checked(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Re
 
     @functools.wraps(function)
     def call(*args: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
-        try:
+        bound = None
+        with contextlib.suppress(TypeError):
             bound = signature.bind(*args, **options)
-        except TypeError:
+        if bound is None:
             return function(*args, **options)  # Python's own message names the function
         checks, problems = _checks_of(function), []
         for name in [name for name in bound.arguments if name in checks]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO, cast
 
 from rich.console import Console
+from rich.file_proxy import FileProxy
 from rich.live import Live
 
 from featurebank.system.drawing.bars import LINE_EVERY_S, ShownWork, frame, line
@@ -53,11 +54,12 @@ class TerminalScreen:
         if not _noticed(works, now, self._patience):
             return
         if self._live is None or not self._live.is_started:
-            to_terminal = bool(sys.stdout and sys.stdout.isatty())  # otherwise a file gets what is printed meanwhile
             self._live = Live(
-                console=self._console, get_renderable=self._frame, auto_refresh=False, redirect_stdout=to_terminal
-            )
+                console=self._console, get_renderable=self._frame, auto_refresh=False, redirect_stdout=False,
+                redirect_stderr=False,
+            )  # fmt: skip
             self._live.start()
+        self._redirect()
         self._live.refresh()
 
     def leave(self, work: ShownWork, now: float) -> None:
@@ -66,13 +68,24 @@ class TerminalScreen:
             return
         self._works = (work,)
         self._live.transient = work.total is None
-        self._live.stop()
+        self.stop()
         self._live = None
 
     def stop(self) -> None:
         """Gives the terminal back."""
         if self._live and self._live.is_started:
+            _give_back()
             self._live.stop()
+
+    def _redirect(self) -> None:
+        """Makes what the process prints meanwhile scroll above the drawing; the redirection of others may end it.
+
+        Rich's own redirection would put back the streams of the drawing's start, which may be closed by then.
+        """
+        if not isinstance(sys.stderr, FileProxy):
+            sys.stderr = cast("TextIO", FileProxy(self._console, sys.stderr))
+        if sys.stdout and sys.stdout.isatty() and not isinstance(sys.stdout, FileProxy):
+            sys.stdout = cast("TextIO", FileProxy(self._console, sys.stdout))
 
     def _frame(self) -> Any:
         shown = [work for work in self._works if work.shown]
@@ -140,6 +153,13 @@ class LogScreen:
 
     def stop(self) -> None:
         """Leaves the lines."""
+
+
+def _give_back() -> None:
+    """Undoes `TerminalScreen._redirect`."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        setattr(sys, name, getattr(stream, "rich_proxied_file", stream))
 
 
 def _noticed(works: Sequence[ShownWork], now: float, patience: float) -> list[ShownWork]:

@@ -37,7 +37,7 @@ def test_examples(
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name.removesuffix(".__init__"))
     names, code = {"fb": featurebank}, examples_of(module)
-    if any(word in code for word in ("bank.", "(bank", '"photos"', "run.", "(run")):
+    if any(word in code for word in ("bank.", "(bank", "cache", "run.", "(run")):
         names["bank"] = make_bank("cache/photos", noise=4.0)
         names["run"] = featurebank.train_heads(names["bank"], [{"kind": "ridge"}, {"kind": "nearest_mean"}])[0]
     assert doctest.testmod(module, extraglobs=names, optionflags=FLAGS).failed == 0

@@ -115,9 +115,10 @@ def train_heads(
         HeadError: every run failed, or the budget is too short for even the cheapest head.
 
     Example:
-        >>> runs = train_heads("photos", ["svm", {"kind": "mlp", "dropout": [0, 0.5]}, LinearSVC()])  # doctest: +SKIP
-        >>> runs[0].metrics["val"]["accuracy"]  # doctest: +SKIP
-        0.93
+        >>> from sklearn.svm import LinearSVC
+        >>> runs = train_heads("cache/photos", ["svm", {"kind": "knn", "n_neighbors": [1, 5]}, LinearSVC()])
+        >>> len(runs), runs[0].metrics["val"]["accuracy"] > 0.6
+        (4, True)
     """
     options = GridOptions(
         seeds=seeds, taps=None if taps is None else as_texts(taps), search=search, runs=runs, folds=folds,
@@ -151,7 +152,8 @@ def select(
         UnknownNameError: there is no such rule or metric.
 
     Example:
-        >>> best = select("photos", rule="one-se")  # doctest: +SKIP
+        >>> select("cache/photos", rule="one-se").head
+        'nearest_mean'
     """
     with showing() as shown:
         found = as_runs(runs, "leaderboard", shown)
@@ -170,7 +172,8 @@ def leaderboard(
         metric: what they are ranked by, as "macro_f1".
 
     Example:
-        >>> leaderboard("photos", metric="macro_f1").to_frame()  # doctest: +SKIP
+        >>> leaderboard("cache/photos", metric="macro_f1")[0].head
+        'nearest_mean'
     """
     with showing() as shown:
         board = ranked_runs(as_bank(bank, "leaderboard", reporter=shown), folds=folds, metric=as_metric(metric))
@@ -203,8 +206,9 @@ def evaluate_test(
         DiskFullError: no space is left for the record; nothing was opened.
 
     Example:
-        >>> evaluate_test(select("photos")).metrics["test"]["accuracy"]  # doctest: +SKIP
-        0.91
+        >>> tested = evaluate_test(select("cache/photos"))
+        >>> tested.metrics["test"]["images"], tested.metrics["test"]["accuracy"] > 0.6
+        (30, True)
     """
     with showing(progress, reporter) as shown:
         found, chosen = as_bank_and_run(bank, run, "heads", shown)

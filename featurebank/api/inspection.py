@@ -53,9 +53,9 @@ def inspect_dataset(
         BankError: the bank cannot be read.
 
     Example:
-        >>> report = inspect_dataset("photos")  # doctest: +SKIP
-        >>> report.splits, len(report.unreadable)  # doctest: +SKIP
-        ({'train': 700, 'validation': 150, 'test': 150}, 0)
+        >>> report = inspect_dataset(fb.load_dataset("digits", limit=60))
+        >>> report.images, report.one_size, len(report.unreadable)
+        (60, '8 x 8', 0)
     """
     options = InspectOptions(
         views=views, image_size=as_side(image_size) or 0, resize=resize, levels=levels, sample=sample, near=near,

@@ -59,7 +59,7 @@ def read_pipeline(path: PathLike, overrides: Texts = ()) -> Pipeline:
 
 @checked
 def read_variants(path: PathLike, overrides: Texts = (), only: Texts = ()) -> list[Variant]:
-    """Reads a pipeline file, with or without variants.
+    r"""Reads a pipeline file, with or without variants.
 
     A `[[variant]]` has a `name` and any of the sections. Its keys override those of the file. `false` removes a section
     or key of the file: `finetune = false`, `dataset.classes = false`.
@@ -78,7 +78,10 @@ def read_variants(path: PathLike, overrides: Texts = (), only: Texts = ()) -> li
         ConfigError: the file cannot be read or is invalid; the message has every problem.
 
     Example:
-        >>> [variant.name for variant in read_variants("study.toml")]  # doctest: +SKIP
+        >>> from pathlib import Path
+        >>> variants = [f'[[variant]]\nname = "{name}"\nextract.backbone = "{name}"' for name in ("resnet50", "vgg16")]
+        >>> _ = Path("study.toml").write_text("\n".join(['dataset.name = "digits"', *variants]))
+        >>> [variant.name for variant in read_variants("study.toml")]
         ['resnet50', 'vgg16']
     """
     return variants_from_file(as_path(path), as_texts(overrides), as_texts(only))

@@ -36,7 +36,9 @@ class Backbone:
         levels: the range of grey images of more than eight bits; None keeps the upper eight.
 
     Example:
-        >>> backbone = load_backbone("resnet50")  # doctest: +SKIP
+        >>> backbone = fb.load_backbone("resnet50", weights="random:0")
+        >>> backbone, backbone.resize(np.zeros((480, 640, 3), np.uint8)).shape
+        (<Backbone resnet50, weights random:0, 224 px>, (224, 224, 3))
         >>> backbone.tap_model(["pooled"])(images)["pooled"].shape  # doctest: +SKIP
         TensorShape([32, 2048])
     """

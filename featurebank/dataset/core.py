@@ -93,9 +93,11 @@ class Dataset:
         contents: the result of the loader.
 
     Example:
-        >>> dataset = load_dataset("photos")  # doctest: +SKIP
-        >>> dataset.image(0).shape, dataset.counts()["train"]  # doctest: +SKIP
-        ((480, 640, 3), {'cat': 350, 'dog': 350})
+        >>> dataset = fb.load_dataset("digits", classes=["3", "7"])
+        >>> dataset, dataset.image(0).shape, dataset.ids[:2]
+        (<Dataset digits: 362 images, 2 classes>, (8, 8, 3), ('3', '7'))
+        >>> dataset.counts()["val"]
+        {'3': 25, '7': 26}
     """
 
     split_names: ClassVar[tuple[str, ...]] = SPLITS

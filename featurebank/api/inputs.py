@@ -62,8 +62,8 @@ def as_images(x: Any, name: str) -> Dataset:
     """Returns images as a dataset without labels.
 
     Args:
-        x: the path of an image or of a folder, several of them, a table with a column `path`, images as arrays, or a
-            dataset.
+        x: the path of an image or of a folder, several of them, a table with a column `path`, images as arrays or of
+            Pillow, or a dataset.
         name: the name of the dataset.
 
     Raises:
@@ -73,7 +73,7 @@ def as_images(x: Any, name: str) -> Dataset:
         return without_labels(x, name)
     if _has_paths(x):
         x = list(x["path"])
-    if isinstance(x, str | os.PathLike):
+    if isinstance(x, str | os.PathLike) or _is_pillow(x):
         x = [x]
     if not np.iterable(x):
         message = f"the argument is of type {type(x).__name__}: expected features, or images as paths or arrays"
@@ -81,7 +81,10 @@ def as_images(x: Any, name: str) -> Dataset:
     if isinstance(x, np.ndarray) and x.ndim == _IMAGE_DIMENSIONS and x.shape[-1] == _IMAGE_DIMENSIONS:
         message = f"the images have the shape {x.shape}, which is a single image: pass a list of images, as [image]"
         raise DatasetError(message)
-    return unlabelled_images(x if isinstance(x, np.ndarray) else expand_folders(x), name=name)
+    if isinstance(x, np.ndarray):
+        return unlabelled_images(x, name=name)
+    images = [np.asarray(one.convert("RGB")) if _is_pillow(one) else one for one in expand_folders(x)]
+    return unlabelled_images(images, name=name)
 
 
 def features_of_images(bank: Bank, tap: str, images: Dataset, batch_size: int) -> np.ndarray:
@@ -102,10 +105,15 @@ def features_of_images(bank: Bank, tap: str, images: Dataset, batch_size: int) -
 
 def _are_paths_or_images(x: Any) -> bool:
     """Returns whether an argument holds paths, images or a dataset, before it is turned into one array."""
-    if isinstance(x, Dataset | str | os.PathLike) or _has_paths(x):
+    if isinstance(x, Dataset | str | os.PathLike) or _has_paths(x) or _is_pillow(x):
         return True
     first = x[0] if isinstance(x, list | tuple) and x else None
-    return isinstance(first, str | os.PathLike) or getattr(first, "ndim", 0) > 1
+    return isinstance(first, str | os.PathLike) or getattr(first, "ndim", 0) > 1 or _is_pillow(first)
+
+
+def _is_pillow(x: Any) -> bool:
+    """Returns whether an argument is an image of Pillow."""
+    return hasattr(x, "convert") and hasattr(x, "getbands")
 
 
 def _has_paths(x: Any) -> bool:

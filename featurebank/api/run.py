@@ -136,7 +136,8 @@ class Run(RunRecord):
     def refit(self) -> Run:
         """Trains the head again and keeps its weights, so that later calls and sessions load them.
 
-        The expected duration is announced. Nothing is trained if the weights are there.
+        The expected duration is announced. Nothing is trained if the weights are there. They stay until a later grid on
+        the bank finds a better head: of untested runs, the bank keeps the weights of the best one alone.
 
         Returns:
             The run, with `weights`.
@@ -177,9 +178,10 @@ class Run(RunRecord):
         the cache, so that a second call computes nothing.
 
         Args:
-            x: the path of an image or of a folder (all images in it, in the order of their sorted paths); a list or a
-                table column of paths; images (n, h, w, 3) or (n, h, w) uint8, or a list of such; a `Dataset`; or the
-                features of a bank, (n, ...) float, as from `Bank.features`, except for a fine-tune.
+            x: the path of an image or of a folder (all images in it, in the order of their sorted paths); a list of
+                paths, or a table with a column `path`; images (n, h, w, 3) or (n, h, w) uint8, or a list of arrays or
+                of images of Pillow; a `Dataset`; or the features of a bank, (n, ...) float, as from `Bank.features`,
+                except for a fine-tune.
             batch_size: the number of images per batch, if `x` holds images.
 
         Raises:

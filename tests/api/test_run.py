@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import featurebank as fb
 from featurebank.api.run import Run
@@ -88,6 +89,10 @@ def test_images_in_every_form(on_photos: Run, photo_bank: fb.Bank, no_second_eng
         np.testing.assert_array_equal(on_photos.predict_proba(form), expected)
     np.testing.assert_array_equal(on_photos.predict_proba(dataset)[rows], expected)
     np.testing.assert_array_equal(on_photos.predict_proba(paths[0]), expected[:1])
+    pandas = pytest.importorskip("pandas")
+    np.testing.assert_array_equal(on_photos.predict_proba(pandas.DataFrame({"path": paths, "n": 1})), expected)
+    rows_of_bank = pandas.DataFrame(photo_bank.features("pooled", "val"))
+    np.testing.assert_array_equal(on_photos.predict_proba(rows_of_bank), table.probabilities)
     assert on_photos.predict(paths).tolist() == [photo_bank.classes[place] for place in expected.argmax(axis=1)]
 
 
@@ -105,6 +110,9 @@ def test_arrays_of_pixels_are_images(on_photos: Run, photo_bank: fb.Bank) -> Non
     expected = on_photos.predict_proba(dataset)[:4]
     np.testing.assert_allclose(on_photos.predict_proba(images), expected, atol=1e-5)
     np.testing.assert_allclose(on_photos.predict_proba(list(images)), expected, atol=1e-5)
+    pictures = [Image.fromarray(image) for image in images]
+    np.testing.assert_allclose(on_photos.predict_proba(pictures), expected, atol=1e-5)
+    np.testing.assert_allclose(on_photos.predict_proba(pictures[0]), expected[:1], atol=1e-5)
 
 
 def test_an_image_that_cannot_be_read(on_photos: Run, finetuned: Run, tmp_path: Path) -> None:

@@ -187,6 +187,10 @@ class PythonReporter(Reporter):
         """Shows the progress of the current item."""
         self.drawn.detail(text)
 
+    def outcome(self, text: str) -> None:
+        """Shows the result of the tracked work."""
+        self.drawn.outcome(text)
+
     def ranking(self, places: Sequence[BestSoFar]) -> None:
         """Shows the best heads so far."""
         self.drawn.ranking(places)

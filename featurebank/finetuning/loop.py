@@ -130,7 +130,7 @@ class Loop:
             phase.keep_best()
             state.best = {**result.summary(monitor), "epoch": state.epochs_done}
         phase.end_epoch(state, result.value(monitor))
-        self._reporter.detail(f"val acc {result.accuracy:.4f}")
+        self._reporter.outcome(f"val acc {result.accuracy:.4f}")
         self._reporter.say(
             f"phase {state.phase + 1}, epoch {state.epoch} of {phase.training.epochs}: loss {state.loss:.4f}, "
             f"validation accuracy {result.accuracy:.4f}, loss {result.loss:.4f}{' (best so far)' if best else ''}"

@@ -232,11 +232,11 @@ def run_images(
             decoded = list(islice(images, len(batch)))
             readable = [image for image in decoded if not isinstance(image, str)]
             answers = iter(model.predict(np.stack(readable), len(batch)) if readable else [])
+            advance(len(batch))  # before the caller, who may stop here
             yield from (
                 (index, image if isinstance(image, str) else next(answers))
                 for index, image in zip(batch, decoded, strict=True)
             )
-            advance(len(batch))
 
 
 def _prediction(file: str, answer: np.ndarray | str, classes: Sequence[str], top: int) -> Prediction:

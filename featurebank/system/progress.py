@@ -72,6 +72,9 @@ class Reporter:
     def detail(self, text: str) -> None:
         """Shows how far the current piece of the tracked work is, as "epoch 3"."""
 
+    def outcome(self, text: str) -> None:
+        """Shows the result of the tracked work, as "val acc 0.9400"; it stays beside the bar."""
+
     def ranking(self, places: Sequence[BestSoFar]) -> None:
         """Shows the best heads so far, best first; may be called after every piece of work."""
 
@@ -183,7 +186,8 @@ def _advance(reporter: Reporter, advance: Advance, count: int) -> None:
 
 
 _GUARDS: dict[str, Callable[[Any], Any]] = {
-    "track": _guarded_block, "step": _guarded_block, "detail": _guarded_drawing, "ranking": _guarded_drawing,
+    "track": _guarded_block, "step": _guarded_block, "detail": _guarded_drawing,
+    "outcome": _guarded_drawing, "ranking": _guarded_drawing,
     "say": _guarded_line, "warn": _guarded_warning,
 }  # fmt: skip
 

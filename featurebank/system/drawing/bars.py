@@ -41,8 +41,8 @@ class ShownWork:
     first: tuple[float, int] | None = None
     """The time when the first items were done, and their number; the time before that was preparation."""
     detail: str = ""
-    result: bool = False
-    """Whether `detail` came after the last item: it is a result, and stays."""
+    outcome: str = ""
+    """The result, which replaces `detail` and stays."""
     places: Sequence[BestSoFar] = field(default_factory=tuple)
     shown: bool = False
     last_line: float | None = None
@@ -69,13 +69,9 @@ class ShownWork:
             return None
         return (self.total - self.done) * (now - moment) / (self.done - count)
 
-    def describe(self, detail: str) -> None:
-        """Sets the text beside the bar."""
-        self.detail, self.result = detail, self.done >= (self.total or 0)
-
     def finish(self) -> None:
         """Leaves of the drawing what remains on the screen: the bar, and its result."""
-        self.places, self.detail = (), self.detail if self.result else ""
+        self.places, self.detail = (), ""
 
 
 def frame(works: Sequence[ShownWork], now: float, width: int) -> RenderableType:
@@ -93,7 +89,7 @@ def bar(work: ShownWork, now: float, width: int) -> RenderableType:
     left = work.left(now)
     cells = [
         work.what, _count(work, "/"), _rate(work, now), "-:--:--" if left is None else _duration(left),
-        work.detail,
+        work.outcome or work.detail,
     ]  # fmt: skip
     cells[0] = f"{_shortened(work.what, width - _LEAST_BAR_WIDTH - sum(len(cell) + 1 for cell in cells[1:4]) - 2):>8}"
     room = width - sum(len(cell) + 1 for cell in cells) - 1

@@ -45,7 +45,12 @@ class DrawingReporter(Reporter):
     def detail(self, text: str) -> None:
         """Shows the progress of the current item beside the innermost tracked work."""
         for work in self._counted():
-            work.describe(text)
+            work.detail = text
+
+    def outcome(self, text: str) -> None:
+        """Shows the result of the innermost tracked work beside its bar."""
+        for work in self._counted():
+            work.outcome = text
 
     def ranking(self, places: Sequence[BestSoFar]) -> None:
         """Shows the best heads so far under the bar, or in the next line."""

@@ -20,9 +20,7 @@ def test_a_long_name_leaves_room_for_the_figures() -> None:
     work = ShownWork("downloading " + "x" * 99 + "_notop.h5", 10_000_000, "bytes", 0.0)
     work.advance(1_000_000, 1.0)
     work.advance(4_000_000, 2.0)
-    console = SafeConsole(file=io.StringIO(), width=80)
-    console.print(bar(work, 2.0, 80))
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    shown = drawn(work)
     assert shown.startswith("downloading xxx")
     assert "_notop.h5 ━" in shown
     assert "5.0 MB/10.0 MB 2.5 MB/s 0:00:01" in shown
@@ -30,10 +28,16 @@ def test_a_long_name_leaves_room_for_the_figures() -> None:
 
 def test_a_result_stays_beside_the_bar_and_how_far_it_is_goes() -> None:
     work = ShownWork("phase 1 epoch 1", 8, "images", 0.0)
-    work.describe("step 3")
-    work.finish()
-    assert work.detail == ""
+    work.detail = "step 3"
     work.advance(8, 1.0)
-    work.describe("val acc 0.9400")
     work.finish()
-    assert work.detail == "val acc 0.9400"
+    assert drawn(work).rstrip().endswith("0:00:00")
+    work.outcome = "val acc 0.9400"
+    work.finish()
+    assert drawn(work).rstrip().endswith("0:00:00 val acc 0.9400")
+
+
+def drawn(work: ShownWork) -> str:
+    console = SafeConsole(file=io.StringIO(), width=80)
+    console.print(bar(work, 2.0, 80))
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]

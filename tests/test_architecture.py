@@ -162,7 +162,6 @@ COVERED_BY = {
     "cli/commands/doctor.py": "cli/test_commands.py",
     "cli/commands/evaluate.py": "grafting/test_evaluation.py",
     "cli/commands/extract.py": "cli/test_commands.py",
-    "heads/weighted.py": "heads/test_contract.py",
     # Parts of a stage: each is observed in the stage's results.
     "extraction/places.py": "extraction/test_stage.py",
     "extraction/precision.py": "engine/test_agreement.py",

@@ -44,7 +44,7 @@ def _exact(name: str, target: str, what: str, counterpart: str, **more: Any) -> 
 
 def _boosted(name: str, what: str, **defaults: Any) -> HeadKind:
     target = "featurebank.heads.boosted:XGBoostHead"
-    return HeadKind(name, target, what, defaults, revised=_boosted_revision, counterpart="xgboost:XGBClassifier")
+    return HeadKind(name, target, what, defaults, revised=_boosted_revision)  # XGBClassifier's signature hides defaults
 
 
 _WEIGHTED = ("class_weight",)

@@ -197,30 +197,28 @@ class HeadKind:
 
     @property
     def weights_images(self) -> bool:
-        """Whether `fit` of its heads has `sample_weight`; raises what `target_class` raises."""
+        """Whether `fit` takes `sample_weight`; raises what `target_class` raises."""
         return "sample_weight" in inspect.signature(self.target_class.fit).parameters
 
-    def differing_defaults(self) -> dict[str, tuple[Any, Any]]:
-        """Returns the defaults that differ from those of the class itself or of its counterpart, by name.
+    @property
+    def counterpart_name(self) -> str:
+        """The class that the defaults are compared with."""
+        return (self.counterpart or self.target).rpartition(":")[2]
 
-        Returns:
-            For each parameter of both: the default here, and the default there.
+    def differing_defaults(self) -> dict[str, tuple[Any, Any]]:
+        """Returns the defaults that differ from those of the counterpart, by name: the default here, and there.
 
         Raises:
             UnknownNameError, ConfigError: see `target_class`.
         """
-        if not (self.counterpart or not self.own):
+        if self.own and not self.counterpart:
             return {}
-        ours, theirs = self.default_params, self._imported(self.counterpart or self.target)
-        found = {}
-        for name, parameter in inspect.signature(theirs).parameters.items():
-            if (
-                name in ours
-                and parameter.default is not parameter.empty
-                and _text(ours[name]) != _text(parameter.default)
-            ):
-                found[name] = (ours[name], parameter.default)
-        return found
+        theirs = inspect.signature(self._imported(self.counterpart or self.target)).parameters
+        return {
+            name: (ours, theirs[name].default)
+            for name, ours in self.default_params.items()
+            if name in theirs and _text(ours) != _text(theirs[name].default)
+        }
 
     def revision(self, params: Mapping[str, Any], classes: int) -> int:
         """Returns the revision of the algorithm that fits such a head: 1, or more where it was corrected.

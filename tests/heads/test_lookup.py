@@ -33,6 +33,17 @@ def test_defaults_of_a_kind_are_its_own() -> None:
     assert {p.name: p.default for p in list_parameters(kind_of("ridge"))}["alpha"] == 1000.0
 
 
+def test_defaults_are_compared_with_scikit_learns() -> None:
+    assert kind_of("logistic").differing_defaults() == {"C": (0.1, 1.0), "max_iter": (1000, 100)}
+    assert kind_of("svm").differing_defaults() == {"C": (10.0, 1.0)}
+    assert kind_of("random_forest").differing_defaults() == kind_of("softmax").differing_defaults() == {}
+    assert kind_of("sklearn.svm:LinearSVC").differing_defaults() == {}
+
+
+def test_which_kinds_weight_images() -> None:
+    assert {kind for kind in HEADS if not HEADS[kind].weights_images} == {"lda", "knn"}
+
+
 @pytest.mark.parametrize(
     ("kind", "told"),
     [

@@ -55,7 +55,10 @@ def fit(model: Any, head: Any, X: np.ndarray, y: np.ndarray) -> Any:
     return model
 
 
-def fit_watched(model: Any, head: Any, X: np.ndarray, y: np.ndarray, validation: tuple[np.ndarray, np.ndarray]) -> Any:
+def fit_watched(
+    model: Any, head: Any, X: np.ndarray, y: np.ndarray, validation: tuple[np.ndarray, np.ndarray],
+    sample_weight: np.ndarray | None = None,
+) -> Any:  # fmt: skip
     """Trains as `fit`, with Keras's own early stopping (best weights) and plateau; returns Keras's history.
 
     Its `epoch` is the one whose weights were kept, counted from 1.
@@ -66,14 +69,15 @@ def fit_watched(model: Any, head: Any, X: np.ndarray, y: np.ndarray, validation:
     targets = np.eye(len(classes), dtype=np.float32)
     random = np.random.default_rng(head.random_state)
 
-    weights = head.class_weights(positions, len(classes)).astype(np.float32)
+    weights = head.class_weights(positions, len(classes), classes.tolist()).astype(np.float32)[positions]
+    weights = weights if sample_weight is None else weights * sample_weight.astype(np.float32)
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         while True:
             order = random.permutation(len(X))
             for start in range(0, len(X), head.batch_size):
                 rows = order[start : start + head.batch_size]
-                yield X[rows], targets[positions[rows]], weights[positions[rows]]
+                yield X[rows], targets[positions[rows]], weights[rows]
 
     steps = -(-len(X) // head.batch_size)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=head.label_smoothing)

@@ -148,7 +148,6 @@ COVERED_BY = {
     "api/arguments/banks.py": "api/test_heads.py",
     "api/arguments/heads.py": "api/test_heads.py",
     "api/inspection.py": "inspection/test_stage.py",
-    "api/models.py": "grafting/test_prediction.py",
     "api/pipelines.py": "pipeline/test_stage.py",
     "api/settings.py": "system/test_runtime.py",
     # What a process does as a whole is tested where it is started.

@@ -20,7 +20,7 @@ from featurebank.api.arguments.data import (
     as_path,
     is_path,
 )
-from featurebank.api.arguments.heads import BankOrRun, FittedHead, RunLike, as_bank_and_run, is_fitted_head
+from featurebank.api.arguments.heads import BankOrRun, RunLike, RunOrHead, as_bank_and_run, is_fitted_head
 from featurebank.api.display import Shown, showing, warn_of_skipped
 from featurebank.api.run import Run
 from featurebank.bank import Bank
@@ -109,7 +109,7 @@ def finetune(
 
 @checked
 def graft(
-    bank: BankOrRun, run: RunLike | FittedHead | None = None, *, tap: str | None = None,
+    bank: BankOrRun, run: RunOrHead | None = None, *, tap: str | None = None,
     backbone: BackboneLike | None = None, proof: bool = True, progress: Shown = None, reporter: Reporter | None = None,
 ) -> Any:  # fmt: skip
     """Joins the network of a bank and a head that was trained on the bank into one model.

@@ -57,14 +57,15 @@ def test_a_single_head_needs_no_list(bank: fb.Bank, head: Any, spec: str) -> Non
 
 
 def test_a_tuple_is_a_value_and_a_list_is_an_axis(bank: fb.Bank) -> None:
-    tuples = fb.train_heads(bank, {"kind": "mlp", "hidden_units": (4, 2), "epochs": 1})
-    axes = fb.train_heads(bank, {"kind": "mlp", "hidden_units": [4, 2], "epochs": 1})
-    assert [run.params["hidden_units"] for run in tuples] == [[4, 2]]
-    assert sorted(run.params["hidden_units"] for run in axes) == [2, 4]
+    head: dict[str, Any] = {"kind": "sklearn.neural_network:MLPClassifier", "max_iter": 1}
+    tuples = fb.train_heads(bank, {**head, "hidden_layer_sizes": (4, 2)})
+    axes = fb.train_heads(bank, {**head, "hidden_layer_sizes": [4, 2]})
+    assert [run.params["hidden_layer_sizes"] for run in tuples] == [[4, 2]]
+    assert sorted(run.params["hidden_layer_sizes"] for run in axes) == [2, 4]
 
 
 def test_seeds_and_taps(bank: fb.Bank) -> None:
-    head = {"kind": "softmax", "epochs": 1}
+    head = "sklearn.tree:DecisionTreeClassifier"
     assert {run.seed for run in fb.train_heads(bank, head, seeds=2, taps="pooled")} == {0, 1}
     assert {run.seed for run in fb.train_heads(bank, head, seeds=np.array([3]), taps=["pooled"])} == {3}
     with pytest.raises(ConfigError, match="seeds is '2'"):

@@ -26,7 +26,8 @@ def _is_head(value: Any) -> bool:
 
 def is_fitted_head(value: Any) -> bool:
     """Returns whether a value is a head or a classifier, and not a run."""
-    return hasattr(value, "fit") and not isinstance(value, type | RunRecord)
+    is_head = hasattr(value, "fit") or hasattr(value, "predict_proba")
+    return is_head and not isinstance(value, type | RunRecord)
 
 
 def _is_grid(value: Any) -> bool:
@@ -47,8 +48,10 @@ RunsLike: TypeAlias = Annotated[
     Iterable[RunRecord] | Bank | str | os.PathLike[str], Accepts(_are_runs),
     "runs, or a bank or its name or path",
 ]  # fmt: skip
-FittedHead: TypeAlias = Annotated[
-    Any, Accepts(is_fitted_head), "a run, 'best', the beginning of the id of a run, or a fitted head"
+RunOrHead: TypeAlias = Annotated[
+    RunRecord | str | Any,
+    Accepts(lambda value: isinstance(value, RunRecord | str) or is_fitted_head(value)),
+    "a run, 'best', the beginning of the id of a run, or a fitted head",
 ]
 HeadLike: TypeAlias = Annotated[
     str | Any, Accepts(lambda value: _is_head(value) and not isinstance(value, Mapping)),

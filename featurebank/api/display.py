@@ -100,6 +100,18 @@ def showing(progress: Shown = None, reporter: Reporter | None = None) -> Iterato
         yield reporter
 
 
+def announce(line: str, reporter: Reporter) -> None:
+    """Says a line that a person has to see, such as what was chosen for them; prints it where progress is shown.
+
+    Args:
+        line: the line.
+        reporter: the reporter of the call, from `showing`.
+    """
+    reporter.say(line)
+    if isinstance(reporter, PythonReporter) and reporter.drawn is not SILENT:
+        print(line, file=sys.stderr)  # noqa: T201 - the screen
+
+
 def warn_of_skipped(skipped: Sequence[tuple[str, str]], hint: str, reporter: Reporter) -> None:
     """Warns once of all images that were left out; the command line lists them with its results.
 

@@ -98,11 +98,22 @@ def test_wrong_heads_are_refused(bank: fb.Bank, heads: Any, message: str) -> Non
         fb.train_heads(bank, heads)
 
 
-def test_without_a_bank_the_last_used_one_is_meant(bank: fb.Bank, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_bank_the_last_used_one_is_meant(
+    bank: fb.Bank, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     runs = fb.train_heads(grid="nearest_mean")
     with caplog.at_level("INFO", logger="featurebank"):
         board = fb.leaderboard()
     assert f"bank: {bank.path} (90 images, 3 classes), the last used: by 'heads', just now" in caplog.text
+    assert capsys.readouterr().err == ""
+    fb.set_progress(True)
+    try:
+        fb.leaderboard()
+        assert f"bank: {bank.path}" in capsys.readouterr().err
+        fb.leaderboard(bank)
+        assert capsys.readouterr().err == ""
+    finally:
+        fb.set_progress(None)
     assert runs[0].run in {run.run for run in board}
     assert fb.select().run == fb.select(bank).run == fb.select(bank.name).run == fb.select(list(board)).run
 

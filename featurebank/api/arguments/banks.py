@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias
 
 from featurebank.api.arguments.checks import Accepts
 from featurebank.api.arguments.data import as_cache, is_path
+from featurebank.api.display import announce
 from featurebank.bank import Bank, find_bank_path
 from featurebank.bank.last_use import choice_reason, note_use
 from featurebank.system.progress import SILENT, Reporter
@@ -23,7 +24,9 @@ def as_bank(
     value: Bank | str | os.PathLike[str] | None, use: str, *, cache: str | os.PathLike[str] | None = None,
     reporter: Reporter = SILENT,
 ) -> Bank:  # fmt: skip
-    """Returns a bank, and notes that it was used; says which it is and why, unless the caller has it.
+    """Returns a bank, and notes that it was used, if it is in the cache.
+
+    It says which bank it is and why; if nobody named it, where a person sees that.
 
     Args:
         value: a bank; its path, its name or the beginning of its name; None for the bank that was used last.
@@ -35,11 +38,15 @@ def as_bank(
         BankNotFoundError, UnknownNameError, ConfigError: there is no such bank, or there are several.
     """
     if isinstance(value, Bank):
-        note_use(value.path.parent, value.path, use)
+        note_use(as_cache(cache), value.path, use)
         return value
     name = None if value is None else os.fspath(value)
     path = find_bank_path(as_cache(cache), name)
     bank, why = Bank(path), choice_reason(path, name)
-    reporter.say(f"bank: {path} ({counted(len(bank), 'image')}, {counted(len(bank.classes), 'class')}){why}")
-    note_use(path.parent, path, use)
+    line = f"bank: {path} ({counted(len(bank), 'image')}, {counted(len(bank.classes), 'class')}){why}"
+    if value is None:
+        announce(line, reporter)
+    else:
+        reporter.say(line)
+    note_use(as_cache(cache), path, use)
     return bank

@@ -58,7 +58,7 @@ def nodes(found: Any) -> dict[str, tuple[str, list[str]]]:
 
 
 def test_a_head_has_its_graph(make_bank: Callable[..., Bank], tmp_path: Path) -> None:
-    (run,) = train_heads(make_bank(), [{"kind": "mlp", "hidden_units": [5, 4], "epochs": 1}])
+    (run,) = train_heads(make_bank(), [{"kind": "mlp", "hidden_units": (5, 4), "epochs": 1}])
     write_tensorboard([run], tmp_path)
     found = read(tmp_path, run)
     assert nodes(found) == {

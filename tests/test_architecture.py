@@ -470,6 +470,45 @@ def test_functions_stay_small() -> None:
     assert sum(lines <= 25 for lines in lengths.values()) > 0.9 * len(lengths)
 
 
+@cache
+def classes() -> dict[str, tuple[Path, ast.ClassDef]]:
+    return {n.name: (path, n) for path in files() for n in ast.walk(parsed(path)) if isinstance(n, ast.ClassDef)}
+
+
+def assigned(method: ast.FunctionDef) -> set[str]:
+    """The attributes that a method assigns to its first argument."""
+    first = next((a.arg for a in (*method.args.posonlyargs, *method.args.args)), "")
+    stored = (n for n in ast.walk(method) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store))
+    return {n.attr for n in stored if isinstance(n.value, ast.Name) and n.value.id == first}
+
+
+def declared(name: str) -> set[str]:
+    """What a class and its bases in the package declare: in the body of the class, or in the constructor."""
+    found: set[str] = set()
+    if name not in classes():
+        return found
+    for node in classes()[name][1].body:
+        if isinstance(node, ast.FunctionDef):
+            found |= {node.name} | (assigned(node) if node.name in {"__init__", "__post_init__"} else set())
+        elif isinstance(node, ast.AnnAssign | ast.Assign):
+            targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
+            found |= {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+    return found.union(*(declared(ast.unparse(base).partition("[")[0]) for base in classes()[name][1].bases))
+
+
+def test_attributes_are_declared() -> None:
+    """What an object holds is read at the top of its class; scikit-learn's fitted attributes end with "_"."""
+    wrong = [
+        f"{path.relative_to(PACKAGE)}: {name}.{attribute}"
+        for name, (path, node) in classes().items()
+        for method in node.body
+        if isinstance(method, ast.FunctionDef) and "classmethod" not in map(ast.unparse, method.decorator_list)
+        for attribute in sorted(assigned(method) - declared(name))
+        if not attribute.endswith("_")
+    ]
+    assert wrong == []
+
+
 def test_a_specification_looks_up_its_kind_in_one_place() -> None:
     """From the grid to the run's record, `HeadSpec.head_kind` alone enters the catalog."""
     on_the_way = [path for path in files() if room(path) in {"grid", "fitting", "runs", "pipeline"}]

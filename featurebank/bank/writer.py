@@ -75,6 +75,10 @@ class BankWriter:
         DiskFullError: no space is left on the disk, not even for the writer's note.
     """
 
+    manifest: Manifest
+    """What the bank lists; read from the disk when the block begins, as are the keys of the rows of each shard."""
+    _shard_keys: dict[str, np.ndarray]
+
     def __init__(
         self,
         path: Path,

@@ -15,13 +15,18 @@ from featurebank.runs.run import run_id
 
 @dataclass(frozen=True)
 class Rung:
-    """A stage of successive halving, which trains heads for a number of epochs."""
+    """One of the rounds of successive halving: it trains the heads that are left for a share of their epochs.
+
+    The best third of them continues at the next rung, anew and with three times the epochs; see
+    `featurebank.grid.search`.
+    """
 
     number: int
     """The number of the rung, from 1."""
     of: int
     """The number of rungs; at the last one, heads are trained for all their epochs."""
     epochs: int
+    """The number of epochs of this rung."""
 
     @property
     def as_tuple(self) -> tuple[int, int, int]:

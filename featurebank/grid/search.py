@@ -26,6 +26,7 @@ from featurebank.system import digest
 KEPT = 3
 """One in so many heads continues at the next rung, with so many times the epochs."""
 RUNGS = 3
+"""The number of rungs; see `featurebank.grid.jobs.Rung`."""
 _LEAST_EPOCHS = KEPT ** (RUNGS - 1)
 
 

@@ -34,6 +34,8 @@ _TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 class _Handle:
     """The only handle of a file in this process."""
 
+    key: str
+    """Its key in `_handles`: the absolute path of the file."""
     file: int
     users: int = 0
     claimed: set[str] = field(default_factory=set)
@@ -70,7 +72,7 @@ class Claims:
                 self._handle.users -= 1
                 if not self._handle.users:
                     os.close(self._handle.file)
-                    del _handles[self._key]
+                    del _handles[self._handle.key]
                 self._handle = None
 
     def claim(self, run: str) -> bool:
@@ -101,12 +103,12 @@ class Claims:
 
     def _opened(self) -> _Handle:
         if self._handle is None:
-            self._key = str(self._path.resolve())
-            if self._key not in _handles:
+            key = str(self._path.resolve())
+            if key not in _handles:
                 with explain_read_only(self._path.parent):
                     self._path.parent.mkdir(parents=True, exist_ok=True)
-                    _handles[self._key] = _Handle(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666))
-            self._handle = _handles[self._key]
+                    _handles[key] = _Handle(key, os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666))
+            self._handle = _handles[key]
             self._handle.users += 1
         return self._handle
 

@@ -42,6 +42,9 @@ class WriterLock:
         BankReadOnlyError: the directory is not writable.
     """
 
+    _heartbeat: Heartbeat
+    """Keeps the note of the holder fresh; a new one for each attempt to get the lock."""
+
     def __init__(
         self, directory: Path, *, wait: bool = False, say: Callable[[str], None] | None = None, freeing: bool = False
     ) -> None:

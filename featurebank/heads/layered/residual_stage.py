@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import count as count_from
 from typing import Any
 
 from featurebank.heads.layered.base import LayeredHead
@@ -73,22 +75,22 @@ class ResidualStageHead(LayeredHead):
         import keras
 
         inputs = x = keras.Input(shape, name="map")
-        self._layer_count = 0
+        convolved = partial(self._convolved, seeds=count_from(self.random_state * 1000 + 501))
         for block in range(1, self.blocks + 1):
             strides = self.strides if block == 1 else 1
             name = f"block{block}"
-            shortcut = self._convolved(x, self.filters[2], 1, strides, f"{name}_0") if block == 1 else x
-            y = self._convolved(x, self.filters[0], 1, strides, f"{name}_1")
-            y = self._convolved(keras.layers.ReLU(name=f"{name}_1_relu")(y), self.filters[1], 3, 1, f"{name}_2")
-            y = self._convolved(keras.layers.ReLU(name=f"{name}_2_relu")(y), self.filters[2], 1, 1, f"{name}_3")
+            shortcut = convolved(x, self.filters[2], 1, strides, f"{name}_0") if block == 1 else x
+            y = convolved(x, self.filters[0], 1, strides, f"{name}_1")
+            y = convolved(keras.layers.ReLU(name=f"{name}_1_relu")(y), self.filters[1], 3, 1, f"{name}_2")
+            y = convolved(keras.layers.ReLU(name=f"{name}_2_relu")(y), self.filters[2], 1, 1, f"{name}_3")
             x = keras.layers.ReLU(name=f"{name}_out")(keras.layers.Add(name=f"{name}_add")([shortcut, y]))
         return keras.Model(inputs, x)
 
-    def _convolved(self, x: Any, filters: int, size: int, strides: int, name: str) -> Any:
+    def _convolved(self, x: Any, filters: int, size: int, strides: int, name: str, *, seeds: Iterator[int]) -> Any:
+        """Returns a convolution with batch normalisation, whose initial weights have the next of the seeds."""
         import keras
 
-        self._layer_count += 1
-        start = keras.initializers.GlorotUniform(seed=self.random_state * 1000 + 500 + self._layer_count)
+        start = keras.initializers.GlorotUniform(seed=next(seeds))
         convolution = keras.layers.Conv2D(
             int(filters), size, strides=strides, padding="same", kernel_initializer=start, name=f"{name}_conv"
         )

@@ -48,6 +48,14 @@ class Curves(dict[str, Any]):
             raise ConfigError(message)
         raise unknown_name("curve", str(name), self)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Curves) and self.recorded == other.recorded
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None
+
     def __repr__(self) -> str:
         if not self:
             return "<Curves of 0 epochs>"

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import featurebank as fb
+from featurebank.api.curves import Curves
 from featurebank.api.run import Run
 from featurebank.errors import ConfigError, DatasetError, HeadError, UnknownNameError
 from featurebank.runs.run import load_runs
@@ -282,3 +283,10 @@ def test_a_run_whose_bank_is_gone(make_bank: Callable[..., fb.Bank]) -> None:
     shutil.rmtree(bank.path)
     with pytest.raises(fb.FeatureBankError, match="bank"):
         run.load()
+
+
+def test_curves_are_compared_as_a_whole() -> None:
+    one, same, other = (Curves.of("mlp", {"loss": [0.9, value]}) for value in (0.4, 0.4, 0.5))
+    assert one == same
+    assert one != other
+    assert one != {"loss": [0.9, 0.4]}

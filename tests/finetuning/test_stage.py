@@ -384,7 +384,7 @@ def test_validation_within_epochs_changes_nothing_but_is_told(clean: Bank, head:
     assert plain.history is not None
     steps = told.history["steps"]
     assert [(entry["epoch"], entry["step"]) for entry in steps[:3]] == [(1, 2), (1, 4), (2, 2)]
-    assert {**told.history, "steps": None} == {**plain.history, "steps": None}
+    assert {**told.history.recorded, "steps": None} == {**plain.history.recorded, "steps": None}
     json.dumps(told.record(), allow_nan=False)
 
 
@@ -410,7 +410,9 @@ def test_early_looks_take_the_validation_images_in_parts(
     assert run.run == whole.run
     assert whole.history is not None
     assert run.history is not None
-    assert {**run.history, "steps": None} == {**whole.history, "steps": None}, "no weight depends on a look"
+    assert {**run.history.recorded, "steps": None} == {**whole.history.recorded, "steps": None}, (
+        "no weight depends on a look"
+    )
 
 
 def test_refusals(clean: Bank, head: RunRecord, shown: Path) -> None:

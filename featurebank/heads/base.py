@@ -76,6 +76,8 @@ class Head(ClassifierMixin, BaseEstimator):
 
     classes_: np.ndarray
     n_features_in_: int
+    feature_names_in_: np.ndarray
+    """(d,) names of the columns of a fitted head whose training features were a table."""
     history_: Any = None
     """The `History` of a fitted head with epochs, otherwise None."""
 

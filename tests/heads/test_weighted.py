@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import by_keras
@@ -23,6 +24,7 @@ from featurebank.errors import HeadInputError
 from featurebank.heads.catalog import HEADS, kind_of
 from featurebank.heads.joint_network import first_tensors
 from featurebank.heads.needs import VECTORS
+from featurebank.heads.storage.saving import load_head, save_head
 from featurebank.system.runtime import import_tensorflow
 
 pytestmark = pytest.mark.heavy
@@ -164,7 +166,7 @@ def test_heads_are_parts_of_other_estimators(hard: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in HEADS if kind_of(kind).needs == VECTORS])
-def test_columns_of_a_table_keep_their_order(kind: str, small: Any, sample: Any) -> None:
+def test_columns_of_a_table_keep_their_order(kind: str, small: Any, sample: Any, tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     names = [f"f{number}" for number in range(sample.X.shape[1])]
     table = pandas.DataFrame(sample.X, columns=names)
@@ -174,8 +176,12 @@ def test_columns_of_a_table_keep_their_order(kind: str, small: Any, sample: Any)
     )
     assert list(head.feature_names_in_) == names
     assert np.array_equal(head.predict_proba(table), plain.predict_proba(sample.X))
+    save_head(head, tmp_path / "a.head")
+    loaded = load_head(tmp_path / "a.head")
+    assert np.array_equal(loaded.predict_proba(table), head.predict_proba(table))
     for wrong in (table[names[::-1]], table.rename(columns={"f0": "other"})):
-        with pytest.raises(HeadInputError, match="feature names should match those that were passed during fit"):
-            head.predict(wrong)
+        for one in (head, loaded):
+            with pytest.raises(HeadInputError, match="feature names should match those that were passed during fit"):
+                one.predict(wrong)
     with pytest.raises(HeadInputError, match="feature names should match"):
         head.fit(table, sample.y, (table[names[::-1]], sample.y))

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,8 @@ from featurebank.system.files import write_bytes
 
 SUFFIX = ".head"
 _INSIDE = "inside.head"
+_COLUMNS = "feature_names"
+"""The array of the names of the training features, of heads that were fitted on a table."""
 
 
 def save_head(head: Head, path: Path) -> None:
@@ -96,7 +99,9 @@ def _check_answer(head: Head) -> None:
         ValueError: the answer is not one probability a class; any other error of a head whose parts do not fit.
     """
     shape = head.trial_shape()
-    if shape and np.shape(head.predict_proba(np.zeros((1, *shape), np.float32))) != (1, len(head.classes_)):
+    with warnings.catch_warnings(action="ignore"):  # the zeros have no column names
+        answer = np.shape(head.predict_proba(np.zeros((1, *shape), np.float32))) if shape else ()
+    if shape and answer != (1, len(head.classes_)):
         message = "its answer has another number of classes"
         raise ValueError(message)
 
@@ -104,9 +109,11 @@ def _check_answer(head: Head) -> None:
 def _npz_bytes(head: Head) -> bytes:
     """Returns an NPZ file of what is known of a head, its classes, and arrays; the name of the first is the form."""
     state = head.state()
-    known = {} if head.saved_as == "estimator" else {"class": type(head).__name__, "params": head.get_params()}
+    known, names = {}, {}
+    if head.saved_as != "estimator":  # whose state has them
+        known, names = {"class": type(head).__name__, "params": head.get_params()}, _column_names(head)
     text, buffer = np.frombuffer(_json({**known, **state.facts}).encode(), np.uint8), io.BytesIO()
-    columns: dict[str, Any] = {head.saved_as: text, "classes": _plain_classes(head), **state.arrays}
+    columns: dict[str, Any] = {head.saved_as: text, "classes": _plain_classes(head), **names, **state.arrays}
     np.savez(buffer, **columns)
     return buffer.getvalue()
 
@@ -118,9 +125,26 @@ def _load_npz(form: str, archive: Archive, source: str) -> Any:
     if module and not module.startswith("featurebank.heads."):
         message = f"there is no head {name[:50]!r} of {module[:50]!r}"
         raise ValueError(message)
-    head = _unfitted(name, form, facts.pop("params", {}), source)
+    head, names = _unfitted(name, form, facts.pop("params", {}), source), arrays.pop(_COLUMNS, None)
     head.set_state(State(arrays, facts, source), classes)
+    _set_column_names(head, names)
     return head
+
+
+def _column_names(head: Head) -> dict[str, np.ndarray]:
+    """Returns the names of the training features, if they were a table's."""
+    names = getattr(head, "feature_names_in_", None)
+    return {} if names is None else {_COLUMNS: np.asarray(names.tolist(), np.str_)}
+
+
+def _set_column_names(head: Head, names: np.ndarray | None) -> None:
+    """Sets the names of the training features; raises ValueError if there is not one for each."""
+    if names is None:
+        return
+    if names.shape != (head.n_features_in_,) or names.dtype.kind != "U":
+        message = "there is not one name for each feature"
+        raise ValueError(message)
+    head.feature_names_in_ = names.astype(object)
 
 
 def _unfitted(name: str, form: str, params: dict[str, Any], source: str) -> Head:
@@ -144,7 +168,8 @@ def _boosted_bytes(head: Head) -> bytes:
     state, extra, buffer = head.state(), io.BytesIO(), io.BytesIO()
     arrays: dict[str, Any] = dict(state.arrays)
     booster = arrays.pop("booster").tobytes()
-    np.savez(extra, classes=_plain_classes(head), **state.facts, **arrays)
+    columns: dict[str, Any] = {**_column_names(head), **state.facts, **arrays}
+    np.savez(extra, classes=_plain_classes(head), **columns)
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("booster.ubj", booster)
         archive.writestr("arrays.npz", extra.getvalue())
@@ -156,8 +181,9 @@ def _load_boosted(archive: Archive, source: str) -> Any:
     arrays = dict(read_npz(archive.read("arrays.npz")))
     head = _unfitted("XGBoostHead", "booster", json.loads(archive.read("params.json")), source)
     classes, facts = arrays.pop("classes"), {"features": int(arrays.pop("features"))}
-    arrays["booster"] = np.frombuffer(archive.read("booster.ubj"), np.uint8)
+    arrays["booster"], names = np.frombuffer(archive.read("booster.ubj"), np.uint8), arrays.pop(_COLUMNS, None)
     head.set_state(State(arrays, facts, source), classes)
+    _set_column_names(head, names)
     return head
 
 

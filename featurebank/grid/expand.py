@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.bank import Bank
-from featurebank.errors import ConfigError, FeatureBankError, HeadError
+from featurebank.errors import ConfigError, FeatureBankError, HeadError, HeadInputError
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid.files import NOT_PARAMETERS, Grid, GridBlock, read_blocks
 from featurebank.grid.tails import Tails
@@ -18,6 +18,7 @@ from featurebank.heads.kinds import CALIBRATE, HeadKind, uncalibrated
 from featurebank.heads.needs import MAPS_AT_A_CUT, VECTORS
 from featurebank.system import digest
 from featurebank.system.progress import SILENT, Reporter
+from featurebank.training.class_weights import weights_of_classes
 from featurebank.words import counted, problem_lines, shown
 
 
@@ -153,6 +154,11 @@ def _problems(
     yield from wrong
     if not wrong and (shape is None or len(shape) > 1):
         yield from _wrong_for_maps(kind, head, shape, tails)
+    if isinstance(params.get("class_weight"), Mapping) and not wrong:
+        try:
+            weights_of_classes(params["class_weight"], np.ones(len(bank.classes)), range(len(bank.classes)))
+        except HeadInputError as error:
+            yield "class_weight", f"head '{kind.name}': {error} (labels are the numbers of the classes)"
     for name, value in params.items():
         try:
             digest.canonical_json(plain(value))

@@ -13,9 +13,9 @@ from sklearn.neighbors import RadiusNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import has_fit_parameter
 
-from featurebank.errors import HeadError, HeadInputError
+from featurebank.errors import HeadError
 from featurebank.heads import estimator_traits as traits
-from featurebank.heads.base import State
+from featurebank.heads.base import Head, State
 from featurebank.heads.exact.gram import gram
 from featurebank.heads.exact.gram import transform as fitted_transform
 from featurebank.heads.exact.shared import Shared
@@ -91,14 +91,20 @@ class EstimatorHead(WeightedHead):
 
         self.__dict__.update(vars(restore(state.facts["nodes"], state.arrays, state.source)))
 
+    @property
+    def fit(self) -> Any:
+        """The method `fit`, with `sample_weight` if the estimator's has it: scikit-learn looks at the signature."""
+        weighted = self.estimator is None or has_fit_parameter(self.estimator, "sample_weight")
+        return (WeightedHead if weighted else Head).fit.__get__(self)
+
     def fit_shared(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
         """Fits the estimator on images of which others may have computed steps; see `Head.fit_shared`.
 
         Raises:
-            HeadInputError: `pca` is more than there is, or the estimator cannot weigh images.
+            HeadInputError: `pca` is more than there is, or the estimator refuses something.
         """
         self.check()
-        weights = {} if shared.weights is None else {"sample_weight": self._weights(shared.weights)}
+        weights = {} if shared.weights is None else {"sample_weight": shared.weights}
         self.steps_ = fit_transforms(shared, standardize=self.standardize, pca=self.pca)
         self.estimator_ = clone(self.estimator)
         if "random_state" in self.estimator_.get_params(deep=False):
@@ -112,12 +118,6 @@ class EstimatorHead(WeightedHead):
             self.estimator_.fit(transform(self.steps_, shared.X), shared.positions, **weights)
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
         return self
-
-    def _weights(self, weights: np.ndarray) -> np.ndarray:
-        if has_fit_parameter(self.estimator, "sample_weight"):
-            return weights
-        message = f"{type(self.estimator).__name__} cannot weigh images: leave sample_weight out, or take another head"
-        raise HeadInputError(message)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Returns probabilities (n, classes) in the order of `classes_`.

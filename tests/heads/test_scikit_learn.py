@@ -47,18 +47,10 @@ SMALL: dict[str, dict[str, Any]] = {
 WEIGHTS = "check_sample_weight_equivalence_on_dense_data"
 BATCHES = "a weight scales an image's loss, a copy is a further image in the batches: other steps, as in Keras"
 BINS = "a whole number of copies moves the quantiles that become XGBoost's bins, by rounding of the components"
-NO_WEIGHTS = "scikit-learn's nearest neighbours have no sample weights, so that the head refuses them"
 EXPECTED: dict[str, dict[str, str]] = {
     **{kind: {WEIGHTS: BATCHES} for kind in HEADS if kind_of(kind).is_neural},
     "svm": {WEIGHTS: "libsvm stops at a tolerance of .001; scikit-learn's SVC has the same exception"},
     "random_forest": {WEIGHTS: "each tree draws images, not weights; scikit-learn's forest has the same exception"},
-    "knn": dict.fromkeys(
-        (
-            "check_sample_weights_pandas_series", "check_sample_weights_not_an_array", "check_sample_weights_list",
-            "check_sample_weights_shape", "check_sample_weights_not_overwritten", WEIGHTS,
-        ),
-        NO_WEIGHTS,
-    ),
     "xgboost_pca": {
         WEIGHTS: BINS,
         "check_methods_subset_invariance": "XGBoost splits at values of training images; their components, computed "

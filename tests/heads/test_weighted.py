@@ -18,6 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from sklearn.utils.validation import has_fit_parameter
 
 from featurebank import make_head
 from featurebank.errors import HeadInputError
@@ -148,9 +149,12 @@ def test_wrong_weights(kind: str, weights: np.ndarray, message: str, hard: Any) 
         make_head(kind).fit(hard.X, hard.y, sample_weight=weights)
 
 
-def test_a_classifier_without_weights_says_so(hard: Any) -> None:
-    with pytest.raises(HeadInputError, match="KNeighborsClassifier cannot weigh images: leave sample_weight out"):
-        make_head("knn").fit(hard.X, hard.y, sample_weight=ABOVE_0)
+@pytest.mark.parametrize("kind", ["knn", "lda"])
+def test_a_classifier_without_weights_does_not_take_them(kind: str, hard: Any) -> None:
+    assert not has_fit_parameter(make_head(kind), "sample_weight")
+    assert has_fit_parameter(make_head("random_forest"), "sample_weight")
+    with pytest.raises(TypeError, match="sample_weight"):
+        make_head(kind).fit(hard.X, hard.y, sample_weight=ABOVE_0)
 
 
 def test_heads_are_parts_of_other_estimators(hard: Any) -> None:

@@ -13,6 +13,7 @@ NAMES = {
     "extraction": "images to shards, against keras.Model.predict",
     "finetune": "a fine-tune's steps, against keras.Model.fit; and tails",
     "tails": "tails from stored maps, against keras.Model.fit from images",
+    "plain": "the script of a scikit-learn user, from photos to a table, against the same with featurebank",
     "heads": "heads together against one by one, and whole grids",
 }
 

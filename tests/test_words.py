@@ -34,6 +34,8 @@ PLURAL = re.compile(
 )
 AT_MOST = ("at most ", " to ", "or more ")
 """A number after these is a limit, of which no one is to be expected."""
+SCIKIT_LEARN = ("X has ", " is expecting ")
+"""The beginning of a message of scikit-learn, which its users search for."""
 
 
 def plurals_after_numbers(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -53,7 +55,7 @@ def plurals_after_numbers(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 before = str(number.value)
             elif isinstance(text, ast.Constant) and PLURAL.match(str(text.value)):
                 value = ast.unparse(number.value)  # type: ignore[attr-defined]
-                if not (value.rpartition(".")[2].isupper() or before.endswith(AT_MOST)):
+                if not (value.rpartition(".")[2].isupper() or before.endswith(AT_MOST + SCIKIT_LEARN)):
                     yield node.lineno, value + str(text.value)
 
 

@@ -154,11 +154,18 @@ def _problems(
     yield from wrong
     if not wrong and (shape is None or len(shape) > 1):
         yield from _wrong_for_maps(kind, head, shape, tails)
+    if not wrong:
+        wrong = list(_unrecordable(kind, params))
+        yield from wrong
     if isinstance(params.get("class_weight"), Mapping) and not wrong:
         try:
             weights_of_classes(params["class_weight"], np.ones(len(bank.classes)), range(len(bank.classes)))
         except HeadInputError as error:
             yield "class_weight", f"head '{kind.name}': {error} (labels are the numbers of the classes)"
+
+
+def _unrecordable(kind: HeadKind, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields the parameters whose values have no form in JSON."""
     for name, value in params.items():
         try:
             digest.canonical_json(plain(value))

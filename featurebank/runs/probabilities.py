@@ -44,7 +44,10 @@ def positions_of(bank: Bank, run: RunRecord, split: str) -> np.ndarray:
     if run.fold and split in {"train", "val"}:
         return fold_positions(bank, Fold(*run.fold), inside=split == "val")
     if not len(bank.labels(split)):
-        message = f"'{bank.name}' has no {split} images: extract again with another split, as split=(.7, .15, .15)"
+        message = (
+            f"'{bank.name}' has no image in the split '{split}': extract again with another split, as "
+            "split=(.7, .15, .15)"
+        )
         raise DatasetError(message)
     return np.flatnonzero(bank.splits() == split)
 

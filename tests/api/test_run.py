@@ -168,7 +168,7 @@ def test_a_split_that_does_not_exist(runs: list[Run], make_bank: Callable[..., f
     with pytest.raises(UnknownNameError, match="split 'valid'"):
         runs[0].predictions("valid")
     (run,) = fb.train_heads(make_bank("small", splits=(60, 30, 0)), GRID[:1])
-    with pytest.raises(DatasetError, match="has no test images"):
+    with pytest.raises(DatasetError, match="has no image in the split 'test'"):
         run.predictions("test")
 
 

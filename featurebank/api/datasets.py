@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from featurebank.api.arguments.checks import checked
-from featurebank.api.arguments.data import SourceLike, Texts, as_spec, as_texts, is_path
+from featurebank.api.arguments.data import SourceLike, as_spec, is_path
 from featurebank.api.display import showing
 from featurebank.dataset import Dataset, DatasetInfo, DatasetOptions, known_datasets, load_images
 
@@ -18,7 +19,7 @@ def load_dataset(
     *,
     split: Sequence[float] | None = None,
     seed: int = 0,
-    classes: Texts | None = None,
+    classes: Annotated[Sequence[str], "a list of class names, as ['ant', 'bee']"] | None = None,
     limit: int | None = None,
     per_class: int | None = None,
     layout: str | None = None,
@@ -65,9 +66,8 @@ def load_dataset(
     """
     is_named = is_path(spec)
     options = DatasetOptions(
-        split=split, seed=seed, classes=None if classes is None else as_texts(classes), limit=limit,
-        per_class=per_class, layout=layout, columns=columns if is_named else None,
-        test=None if test is None else as_spec(test),
+        split=split, seed=seed, classes=classes, limit=limit, per_class=per_class, layout=layout,
+        columns=columns if is_named else None, test=None if test is None else as_spec(test),
     )  # fmt: skip
     source = as_spec(spec, None if is_named else columns)
     with showing():  # built-in datasets and archives are downloaded

@@ -187,6 +187,7 @@ COVERED_BY = {
     "fitting/fitted.py": "fitting/test_fit.py",
     "fitting/programs.py": "fitting/test_fit.py",
     "fitting/scoring.py": "fitting/test_fit.py",
+    "training/weights.py": "heads/test_contract.py",
     "runs/finetuned.py": "finetuning/test_stage.py",
     "runs/leaderboard.py": "runs/test_comparison.py",
     # Views: one table of laws over specifications, parameters and pixels.

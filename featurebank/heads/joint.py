@@ -23,6 +23,7 @@ from featurebank.heads.trained import TrainedHead
 from featurebank.system.validation import ParameterCheck, choice, listed, number, widths
 from featurebank.training.activations import ACTIVATIONS
 from featurebank.training.options import batch_norm_position
+from featurebank.training.weights import SHARED_KERNEL, is_gamma, is_kernel
 
 BATCH_NORMS = (True, False, "before", "after")
 """The values of the parameter `batch_norm`: before the activation (`True` or "before"), after it, or none."""
@@ -39,8 +40,8 @@ class Stem:
     is_empty: ClassVar[bool] = False
     """Whether the first dense layer takes the features themselves, flattened."""
     multiplies_patches: ClassVar[bool] = False
-    """Whether the program multiplies `patches` by "kernel0" first, for all heads at once, and passes the products to
-    `vectors`."""
+    """Whether the program multiplies `patches` by `SHARED_KERNEL` first, for all heads at once, and passes the products
+    to `vectors`."""
     evaluation_rows: ClassVar[int]
     """Validation images that a program evaluates at a time: the outputs of all its heads are in memory then."""
     output_copies: ClassVar[int] = 1
@@ -51,8 +52,7 @@ class Stem:
     def shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Returns the shapes of the stem's weights by name, for features of a shape.
 
-        Weights whose names begin with "kernel" are regularised. "kernel0" multiplies an input that is the same for all
-        heads, so that the K products are one matrix multiplication.
+        `featurebank.training.weights` says what the names mean.
 
         Raises:
             HeadError: the features are too small.
@@ -65,10 +65,8 @@ class Stem:
         References:
             Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
         """
-        if name.startswith("gamma"):
-            return np.ones(shape, np.float32)
-        if not name.startswith("kernel"):
-            return np.zeros(shape, np.float32)
+        if not is_kernel(name):
+            return np.full(shape, is_gamma(name), np.float32)
         limit = np.sqrt(6 / self.fans(name, shape))
         return rng.uniform(-limit, limit, shape).astype(np.float32)
 
@@ -89,7 +87,7 @@ class Stem:
         raise NotImplementedError
 
     def patches(self, x: Any) -> Any:
-        """Returns, in TensorFlow, the patches (b, ..., inputs) of a batch that are multiplied by "kernel0"."""
+        """Returns, in TensorFlow, the patches (b, ..., inputs) of a batch that are multiplied by `SHARED_KERNEL`."""
         raise NotImplementedError
 
     def vectors(self, x: Any, run: Any) -> Any:
@@ -164,9 +162,9 @@ class JointHead(TrainedHead):
         raise NotImplementedError
 
     def kernel_names(self) -> tuple[str, ...]:
-        """Returns the names of the dense kernels; after an empty stem, the first is "kernel0": see `Stem.shapes`."""
+        """Returns the names of the dense kernels; after an empty stem, the first is `SHARED_KERNEL`."""
         names = [f"kernel_dense{layer}" for layer in range(len(self.layer_sizes()) + 1)]
-        return ("kernel0", *names[1:]) if self.stem().is_empty else tuple(names)
+        return (SHARED_KERNEL, *names[1:]) if self.stem().is_empty else tuple(names)
 
     def shapes(self, shape: tuple[int, ...], classes: int) -> dict[str, tuple[int, ...]]:
         """Returns the shapes of all trained weights by name, for features of a shape."""

@@ -10,6 +10,7 @@ import numpy as np
 from featurebank.heads.joint import JointHead
 from featurebank.system.runtime import import_tensorflow, ram_limit
 from featurebank.training.batches import Labelled
+from featurebank.training.weights import head_axis, moving_averages
 
 
 class JointNetwork:
@@ -24,9 +25,9 @@ class JointNetwork:
 
     def __init__(self, heads: Sequence[JointHead], data: Any, shape: tuple[int, ...], *, variables: bool) -> None:
         self._tf = import_tensorflow()
-        from featurebank.training.programs import layers, tensors  # import TensorFlow at their top
+        from featurebank.training.programs import layers  # imports TensorFlow at its top
 
-        self._data, self._first, self._axis = data, heads[0], tensors.head_axis
+        self._data, self._first = data, heads[0]
         self._hold = self._tf.Variable if variables else self._tf.constant
         self._shape = layers.Shape(
             stem=heads[0].stem(),
@@ -51,7 +52,7 @@ class JointNetwork:
         """Drops all heads but those at the given positions; see `Network`."""
 
         def gathered(name: str, value: Any) -> Any:
-            return self._hold(self._tf.gather(value, positions, axis=self._axis(name)))
+            return self._hold(self._tf.gather(value, positions, axis=head_axis(name)))
 
         self._params = {name: gathered(name, value) for name, value in self._params.items()}
         self._moving = {name: gathered(name, value) for name, value in self._moving.items()}
@@ -108,12 +109,10 @@ def initial_tensors(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Returns the first parameters and moving averages of the heads, stacked as the programs take them."""
     starts = [first_tensors(head, shape, classes) for head in heads]
-    params = {name: np.stack([s[name] for s in starts], axis=int(name == "kernel0")) for name in starts[0]}
+    params = {name: np.stack([s[name] for s in starts], axis=head_axis(name)) for name in starts[0]}
     moving: dict[str, np.ndarray] = {}
     for name, value in params.items():
-        if name.startswith("gamma_"):
-            moving[name.replace("gamma", "mean")] = np.zeros(value.shape, np.float32)
-            moving[name.replace("gamma", "variance")] = np.ones(value.shape, np.float32)
+        moving |= {key: np.full(value.shape, first, np.float32) for key, first in moving_averages(name).items()}
     return params, moving
 
 

@@ -16,6 +16,7 @@ from featurebank.heads.maps.on_maps import times
 from featurebank.heads.maps.stems import MapStem, Tensors
 from featurebank.system.runtime import import_tensorflow
 from featurebank.training.activations import normalized_activation
+from featurebank.training.weights import SHARED_KERNEL
 
 
 class Layer(NamedTuple):
@@ -177,7 +178,7 @@ class ConvStem(MapStem):
 
 def _kernel_name(number: int) -> str:
     """Returns the name of the kernel of a convolution; the first one multiplies what all heads share."""
-    return f"kernel_conv{number}" if number else "kernel0"
+    return f"kernel_conv{number}" if number else SHARED_KERNEL
 
 
 def _max_pooled(x: Any, side: int, maximum: Any) -> Any:

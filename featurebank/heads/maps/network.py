@@ -15,6 +15,7 @@ from featurebank.heads.maps.stored import blocks, in_order
 from featurebank.heads.trained import TrainedHead, Trainer
 from featurebank.training.batches import Batches
 from featurebank.training.history import History
+from featurebank.training.weights import head_axis
 
 
 class MapNetwork(JointNetwork):
@@ -88,7 +89,7 @@ class MapNetwork(JointNetwork):
         for name, variable in {**self._params, **self._moving}.items():
             values = variable.numpy()
             for k in np.flatnonzero(which).tolist():
-                self._best[k][name] = np.array(values.take(k, axis=self._axis(name)))
+                self._best[k][name] = np.array(values.take(k, axis=head_axis(name)))
 
     def narrow(self, positions: Sequence[int]) -> None:
         """Drops all heads but those at the given positions; see `Network`."""

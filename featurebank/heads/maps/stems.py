@@ -18,6 +18,7 @@ from featurebank.heads.keras_layers import weighted
 from featurebank.heads.maps.on_maps import ROWS
 from featurebank.system.runtime import import_tensorflow
 from featurebank.training.activations import softmax
+from featurebank.training.weights import SHARED_KERNEL
 
 GEM_FLOOR = 1e-6
 """Smaller values count as this one: a power of a negative number is not defined."""
@@ -62,7 +63,7 @@ class AttentionStem(MapStem):
 
     def shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each tensor of the stem, for maps of the shape (h, w, c)."""
-        return {"kernel0": (shape[-1], self.queries)}
+        return {SHARED_KERNEL: (shape[-1], self.queries)}
 
     def units(self, shape: tuple[int, ...]) -> int:
         """Returns the length of the vector that the stem makes of a map of the shape (h, w, c)."""
@@ -74,7 +75,7 @@ class AttentionStem(MapStem):
 
     def shares(self, flat: np.ndarray, tensors: Tensors) -> np.ndarray:
         """Returns the share of each place in each query's average: (b, queries, places) of maps (b, places, c)."""
-        return softmax((flat @ tensors["kernel0"]).transpose(0, 2, 1))
+        return softmax((flat @ tensors[SHARED_KERNEL]).transpose(0, 2, 1))
 
     def answer(self, X: np.ndarray, tensors: Tensors) -> np.ndarray:
         """Returns the vectors (b, units) of maps (b, h, w, c), in numpy."""
@@ -83,7 +84,7 @@ class AttentionStem(MapStem):
 
     def vectors(self, x: Any, run: Any) -> Any:
         """Returns the vectors (K, b, units) of maps (b, h, w, c), in TensorFlow."""
-        tf, queries = import_tensorflow(), run.params["kernel0"]
+        tf, queries = import_tensorflow(), run.params[SHARED_KERNEL]
         flat = tf.reshape(x, (x.shape[0], -1, x.shape[-1]))
         scores = tf.matmul(flat, tf.reshape(queries, (queries.shape[0], -1)))  # (b, places, K * queries)
         weights = tf.nn.softmax(tf.transpose(scores, (0, 2, 1)))
@@ -96,7 +97,7 @@ class AttentionStem(MapStem):
 
         places = keras.layers.Reshape((-1, tensor.shape[-1]), name="head_places")(tensor)
         query = keras.layers.Dense(self.queries, use_bias=False, name="head_queries")
-        scores = weighted(query, places, [tensors["kernel0"]])
+        scores = weighted(query, places, [tensors[SHARED_KERNEL]])
         shares = keras.layers.Softmax(axis=1, name="head_shares")(scores)
         averages = keras.layers.Dot(axes=1, name="head_averages")([shares, places])
         return keras.layers.Flatten(name="head_reduce")(averages)

@@ -17,6 +17,7 @@ from featurebank.system.runtime import import_tensorflow
 from featurebank.training.activations import normalization_terms
 from featurebank.training.batches import Batches, padded
 from featurebank.training.history import Dense, History
+from featurebank.training.weights import SHARED_KERNEL, head_axis
 
 Validation = tuple[np.ndarray, np.ndarray]
 
@@ -125,7 +126,7 @@ class DenseNetwork(JointNetwork):
     def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Trains for one epoch; see `Network`."""
         tf = self._tf
-        in_blocks = self._blocks.is_worth_it(self._shape, self._params["kernel0"])
+        in_blocks = self._blocks.is_worth_it(self._shape, self._params[SHARED_KERNEL])
         programs = self._blocks if in_blocks else self._program
         weighted = () if self._weights is None else [self._weights.shape]
         epoch = programs.epoch_program(self._shape, self._sizes(self._X.shape, batches.rows.shape, *weighted))
@@ -157,13 +158,13 @@ class DenseNetwork(JointNetwork):
         """Drops all heads but those at the given positions; see `Network`."""
         super().narrow(positions)
         self._best = {
-            name: self._tf.gather(value, positions, axis=self._axis(name)) for name, value in self._best.items()
+            name: self._tf.gather(value, positions, axis=head_axis(name)) for name, value in self._best.items()
         }
 
     def hand_over(self, position: int, head: TrainedHead, history: History) -> bool:
         """Gives a head its weights; see `Network`."""
         best = {
-            name: self._tf.gather(value, position, axis=self._axis(name)).numpy() for name, value in self._best.items()
+            name: self._tf.gather(value, position, axis=head_axis(name)).numpy() for name, value in self._best.items()
         }
         layers = _folded(best, self._shape)
         layers[0] = _fold(layers[0], *self._data.statistics(standardize=self._first.standardize))

@@ -27,6 +27,7 @@ from featurebank.training.programs.layers import Drop, Pass, Shape, dropper
 from featurebank.training.programs.losses import mean_losses, penalties, summed_losses
 from featurebank.training.programs.normalisation import moved
 from featurebank.training.programs.tensors import Sizes, Tensors, per_head, traced_once, updated
+from featurebank.training.weights import SHARED_KERNEL
 
 
 @cache
@@ -86,7 +87,7 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
     def evaluate(
         X: Any, y: Any, rows: Any, weights: Any, params: Tensors, moving: Tensors, options: Tensors
     ) -> tuple[Any, Any]:
-        heads = params["kernel0"].shape[1]
+        heads = params[SHARED_KERNEL].shape[1]
 
         def body(i: Any, loss: Any, right: Any) -> tuple[Any, Any, Any]:
             outputs = _first(shape, tf.gather(X, rows[i]), params, None)
@@ -146,7 +147,7 @@ def gathered(sample_weights: Any, rows: Any) -> Any:
 
 def _first(shape: Shape, x: Any, params: Tensors, drop: Drop | None) -> Any:
     """Returns the outputs of the first layers (K, b, h) for a batch x (b, d)."""
-    kernel = params["kernel0"]
+    kernel = params[SHARED_KERNEL]
     heads, width = kernel.shape[1], kernel.shape[2]
     if drop and len(shape.kernels) == 1:  # no hidden layer: each head drops inputs of its own
         return tf.einsum("kbd,dkc->kbc", drop(0, tf.repeat(x[None], heads, 0)), kernel)

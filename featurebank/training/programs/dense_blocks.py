@@ -24,6 +24,7 @@ from featurebank.training.programs.layers import Shape, dropper
 from featurebank.training.programs.losses import penalties
 from featurebank.training.programs.normalisation import moved
 from featurebank.training.programs.tensors import Sizes, Tensors, traced_once, updated
+from featurebank.training.weights import SHARED_KERNEL
 
 _SMALL = 1 << 22
 """Weights of kernels that stay in one block: cutting them would cost more than it saves."""
@@ -84,9 +85,9 @@ def epoch_program(
         X: Any, y: Any, sample_weights: Any, rows: Any, weights: Any, rates: Any, params: Tensors,
         slots: dict[str, Slots], moving: Tensors, options: Tensors, active: Any, steps: Any,
     ) -> Any:  # fmt: skip
-        heads, batches = params["kernel0"].shape[1], tf.shape(rows)[0]
-        first = _Blocks(shape, blocks_of(*params["kernel0"].shape), options, active)
-        others = {name: value for name, value in params.items() if name != "kernel0"}
+        heads, batches = params[SHARED_KERNEL].shape[1], tf.shape(rows)[0]
+        first = _Blocks(shape, blocks_of(*params[SHARED_KERNEL].shape), options, active)
+        others = {name: value for name, value in params.items() if name != SHARED_KERNEL}
         its_slots = {name: slots[name] for name in others}
 
         def body(
@@ -111,14 +112,14 @@ def epoch_program(
             total += losses * tf.reduce_sum(weights[i])
             return i + 1, outputs, blocks, params, slots, moving, steps, total, right + hits
 
-        blocks = first.cut(params["kernel0"], slots["kernel0"])
+        blocks = first.cut(params[SHARED_KERNEL], slots[SHARED_KERNEL])
         outputs = first.outputs(tf.gather(X, rows[0]), [kernel for kernel, _ in blocks])
         start = (0, outputs, blocks, others, its_slots, moving, steps, tf.zeros_like(active), tf.zeros_like(active))
         result = tf.while_loop(lambda i, *_: i < batches, body, start)
         _, _, blocks, others, its_slots, moving, steps, total, right = result
         kernel, kernel_slots = first.whole(blocks, heads)
         return (
-            {"kernel0": kernel, **others}, {"kernel0": kernel_slots, **its_slots}, moving, steps,
+            {SHARED_KERNEL: kernel, **others}, {SHARED_KERNEL: kernel_slots, **its_slots}, moving, steps,
             total / tf.reduce_sum(weights), right / tf.reduce_sum(weights),
         )  # fmt: skip
 
@@ -160,7 +161,9 @@ class _Blocks:
         heads, total = self.options["l1"].shape[0], tf.zeros_like(self.options["l1"])
         for place, kernel in zip(self.places, kernels, strict=True):
             options = {name: self.options[name][place.heads] for name in ("l1", "l2")}
-            total += tf.pad(penalties({"kernel0": kernel}, options), [(place.heads.start, heads - place.heads.stop)])
+            total += tf.pad(
+                penalties({SHARED_KERNEL: kernel}, options), [(place.heads.start, heads - place.heads.stop)]
+            )
         return total
 
     def step(
@@ -186,10 +189,11 @@ class _Blocks:
             options = {name: value[place.heads] for name, value in self.options.items()}
             active = self.active[place.heads]
             new, new_slots = updated(
-                self.shape, {"kernel0": kernel}, {"kernel0": slots}, {"kernel0": tf.reshape(gradient, kernel.shape)},
-                rates[place.heads] * active, options, active, number,
+                self.shape, {SHARED_KERNEL: kernel}, {SHARED_KERNEL: slots},
+                {SHARED_KERNEL: tf.reshape(gradient, kernel.shape)}, rates[place.heads] * active, options, active,
+                number,
             )  # fmt: skip
-            done.append((new["kernel0"], new_slots["kernel0"]))
-            outputs.append(self.outputs(following, [new["kernel0"]]))
+            done.append((new[SHARED_KERNEL], new_slots[SHARED_KERNEL]))
+            outputs.append(self.outputs(following, [new[SHARED_KERNEL]]))
             start += width
         return tf.concat(outputs, 1), done

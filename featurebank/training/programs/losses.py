@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from featurebank.training.programs.tensors import Tensors, head_axis
+from featurebank.training.programs.tensors import Tensors
+from featurebank.training.weights import head_axis, is_kernel
 
 
 def cross_entropies(logits: Any, labels: Any, smoothing: Any) -> Any:
@@ -67,7 +68,7 @@ def penalties(params: Tensors, options: Tensors) -> Any:
     """Returns l1 * sum(abs(kernel)) + l2 * sum(kernel ** 2) over all kernels of each head (K,)."""
     total = tf.zeros_like(options["l1"])
     for name, p in params.items():
-        if name.startswith("kernel"):
+        if is_kernel(name):
             axes = [axis for axis in range(p.shape.rank) if axis != head_axis(name)]
             total += options["l1"] * tf.reduce_sum(tf.abs(p), axes) + options["l2"] * tf.reduce_sum(tf.square(p), axes)
     return total

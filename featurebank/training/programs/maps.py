@@ -32,6 +32,7 @@ from featurebank.training.programs.layers import Pass, Shape, dropper
 from featurebank.training.programs.losses import mean_losses, penalties, summed_losses
 from featurebank.training.programs.normalisation import moved
 from featurebank.training.programs.tensors import Sizes, Tensors, traced_once, updated
+from featurebank.training.weights import SHARED_KERNEL
 
 
 @cache
@@ -62,7 +63,7 @@ def step_program(shape: Shape, sizes: Sizes) -> Callable[..., Any]:
         if kernel is not None:
             flat = tf.reshape(gradients.pop("outputs"), (-1, kernel.shape[1] * kernel.shape[2]))
             product = tf.matmul(tf.reshape(patches, (-1, kernel.shape[0])), flat, transpose_a=True)
-            gradients["kernel0"] = tf.reshape(product, kernel.shape)
+            gradients[SHARED_KERNEL] = tf.reshape(product, kernel.shape)
         change(params, slots, moving, gradients, seen, rates, options, active, steps)
         return losses, hits
 
@@ -142,7 +143,7 @@ def _change(shape: Shape, sizes: Sizes) -> Callable[..., None]:
 
 def _outside(shape: Shape, params: Tensors) -> tuple[Any | None, Tensors]:
     """Returns the kernel whose products are computed outside of XLA, if there is one, and the other parameters."""
-    kernel = params["kernel0"] if shape.stem.multiplies_patches else None
+    kernel = params[SHARED_KERNEL] if shape.stem.multiplies_patches else None
     return kernel, _read({name: value for name, value in params.items() if value is not kernel})
 
 

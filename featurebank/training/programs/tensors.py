@@ -1,4 +1,4 @@
-"""The tensors of K heads side by side: their names, which axis counts the heads, and one step with all of them."""
+"""The tensors of K heads side by side, and one step with all of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from featurebank.training.optimizers import Regularization, Rule, Slots, Step, take_step
+from featurebank.training.weights import head_axis, is_kernel
 
 Tensors = dict[str, Any]
-"""Tensors by name and layer: "kernel0", "bias0" (none before batch normalisation, which would subtract it again), with
-batch normalisation "gamma0", "beta0" (trained) and "mean0", "variance0" (moving averages). The first kernel is
-(d, K, h), so that it is one matrix without being copied; in all others the first axis counts the heads: biases and the
-like are (K, h), later kernels (K, h, h')."""
+"""Tensors by name; see `featurebank.training.weights`."""
 
 Sizes = tuple[Any, ...]
 """The sizes of all arrays of a program; each set of them has a compiled function of its own."""
@@ -29,11 +27,6 @@ class Trained(Protocol):
     @property
     def max_norm(self) -> bool:
         """Whether the norms of kernels are limited."""
-
-
-def head_axis(name: str) -> int:
-    """Returns which axis of a tensor counts the heads."""
-    return 1 if name == "kernel0" else 0
 
 
 def per_head(values: Any, name: str, parameter: Any) -> Any:
@@ -83,10 +76,10 @@ def updated(
             per_head(v, name, p) for v in (rates, options["momentum"], active, options["weight_decay"])
         )
         regularization = Regularization(decay)
-        if name.startswith("kernel"):
+        if is_kernel(name):
             l1, l2, most = (per_head(options[option], name, p) for option in ("l1", "l2", "max_norm"))
             limit = most if shape.max_norm else None
-            regularization = Regularization(decay, l1, l2, max_norm=limit, axes=[0 if name == "kernel0" else 1])
+            regularization = Regularization(decay, l1, l2, max_norm=limit, axes=[1 - head_axis(name)])
         at = Step(rate, momentum, number, mask)
         new_params[name], new_slots[name] = take_step(
             shape.rule, p, slots[name], gradients[name], at, regularization=regularization

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -387,6 +389,14 @@ def test_light_modules_import_nothing_heavy_at_the_top() -> None:
             if at_top and module.split(".")[0] in HEAVY and name not in DRAWERS:
                 wrong.append(complaint(path, line, "a heavy import at the top"))
     assert not wrong, "\n".join(wrong)
+
+
+def test_stages_are_imported_without_libraries_of_training() -> None:
+    """A command that trains nothing, as `cache export`, does not wait for them."""
+    stages = ("extraction", "finetuning", "fitting.fit", "grafting", "grid", "inspection", "pipeline", "runs.ranking")
+    lines = [*(f"import featurebank.{stage}" for stage in stages), "import sys", "print(*sys.modules)"]
+    done = subprocess.run([sys.executable, "-c", "; ".join(lines)], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) & {"tensorflow", "keras", "openvino", "sklearn", "xgboost", "pandas"} == set()
 
 
 def test_there_is_no_circle_between_modules() -> None:

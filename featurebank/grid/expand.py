@@ -13,7 +13,6 @@ from featurebank.errors import ConfigError, FeatureBankError, HeadError, HeadInp
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid.files import NOT_PARAMETERS, Grid, GridBlock, read_blocks
 from featurebank.grid.tails import Tails
-from featurebank.heads.calibration import METHODS
 from featurebank.heads.kinds import CALIBRATE, HeadKind, uncalibrated
 from featurebank.heads.needs import MAPS_AT_A_CUT, VECTORS
 from featurebank.system import digest
@@ -124,6 +123,8 @@ def _problems(
     kind: HeadKind | None, params: Mapping[str, Any], tap: Any, bank: Bank, tails: Tails
 ) -> Iterator[tuple[str, str]]:
     """Yields the key and the text of each problem of one head; `kind` is None if its problem is reported already."""
+    from featurebank.heads.calibration import METHODS
+
     shape = None
     try:
         if not isinstance(tap, str):

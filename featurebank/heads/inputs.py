@@ -3,6 +3,8 @@
 What a user passes to `fit` and `predict` is checked by scikit-learn's own functions, so that tables, lists, sparse
 arrays and labels of any form are treated as by any other classifier. What they cannot know (a bank's arrays come
 without them) is checked below: finite features, and two classes or more.
+
+scikit-learn is imported by the functions that call it: commands that train nothing need the checks of arrays alone.
 """
 
 from __future__ import annotations
@@ -13,16 +15,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_array,
-    check_consistent_length,
-    column_or_1d,
-    validate_data,
-)  # fmt: skip
 
-from featurebank.errors import HeadInputError, NotFittedError
+from featurebank.errors import HeadInputError
 from featurebank.words import counted, one_line
 
 
@@ -64,6 +58,9 @@ def vectors_to_fit(head: Any, X: Any, y: Any, sample_weight: Any = None) -> Trai
             complex features, weights that are negative or all 0.
         TypeError: X is sparse, or holds something that is no number.
     """
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import validate_data
+
     with one_line_errors():
         X, y = validate_data(head, flattened(X), y, dtype=np.float32, order="C", ensure_all_finite=False)
         check_classification_targets(y)
@@ -72,6 +69,9 @@ def vectors_to_fit(head: Any, X: Any, y: Any, sample_weight: Any = None) -> Trai
 
 def maps_to_fit(head: Any, X: Any, y: Any, sample_weight: Any = None) -> TrainingRows:
     """Returns maps (or those in a bank, as they are), labels and weights; see `vectors_to_fit`."""
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_consistent_length
+
     with one_line_errors():
         if y is None:
             message = f"This {type(head).__name__} estimator requires y to be passed, but the target y is None."
@@ -88,6 +88,8 @@ def validation_to_fit(X: Any, y: Any) -> tuple[Any, np.ndarray]:
     Raises:
         HeadInputError: there is not one label for each row.
     """
+    from sklearn.utils.validation import check_consistent_length
+
     with one_line_errors():
         y = labels_of(y)
         check_consistent_length(X, y)
@@ -96,6 +98,8 @@ def validation_to_fit(X: Any, y: Any) -> tuple[Any, np.ndarray]:
 
 def labels_of(y: Any) -> np.ndarray:
     """Returns labels (n,) that are finite; a column (n, 1) is flattened with scikit-learn's warning."""
+    from sklearn.utils.validation import check_array, column_or_1d
+
     found = column_or_1d(y, warn=True)
     return np.asarray(check_array(found, ensure_2d=False, dtype=None, ensure_min_samples=0, input_name="y"))
 
@@ -118,6 +122,8 @@ def vectors_to_predict(head: Any, X: Any) -> np.ndarray:
 
 def checked_vectors(head: Any, X: Any) -> np.ndarray:
     """Returns features as (n, d) float32, compared with the training features; see `vectors_to_predict`."""
+    from sklearn.utils.validation import validate_data
+
     with one_line_errors():
         found = validate_data(
             head, flattened(X), reset=False, dtype=np.float32, order="C", ensure_all_finite=False, ensure_min_samples=0
@@ -135,6 +141,8 @@ def plain_maps(head: Any, X: Any, *, least: int = 0) -> Any:
     """
     if hasattr(X, "batch"):
         return X
+    from sklearn.utils.validation import check_array
+
     with one_line_errors():
         found = check_array(X, allow_nd=True, ensure_all_finite=False, ensure_min_samples=least, estimator=head)
         if 0 in found.shape[1:]:  # scikit-learn looks at tables alone
@@ -149,6 +157,8 @@ def plain_maps(head: Any, X: Any, *, least: int = 0) -> Any:
 def check_fitted(head: Any) -> None:
     """Raises NotFittedError if a head is not fitted."""
     if not hasattr(head, "classes_"):
+        from featurebank.errors import NotFittedError  # it imports scikit-learn
+
         message = f"{type(head).__name__} is not fitted yet: call fit first"
         raise NotFittedError(message)
 
@@ -165,6 +175,8 @@ def flattened(X: Any) -> Any:
 def _weighed(X: Any, y: np.ndarray, sample_weight: Any) -> TrainingRows:
     if sample_weight is None:
         return TrainingRows(X, y)
+    from sklearn.utils.validation import _check_sample_weight
+
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     used = weights > 0
     if not used.any():

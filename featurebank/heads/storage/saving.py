@@ -22,16 +22,18 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featurebank.backbone.naming import check_named
 from featurebank.errors import ArchiveError, ConfigError, HeadError
-from featurebank.heads.base import Head, State
 from featurebank.heads.catalog import saved_class
 from featurebank.system.archive import Archive, open_archive, read_npy, read_npz
 from featurebank.system.files import write_bytes
+
+if TYPE_CHECKING:  # it imports scikit-learn, which a list of runs does not need
+    from featurebank.heads.base import Head
 
 SUFFIX = ".head"
 _INSIDE = "inside.head"
@@ -126,7 +128,7 @@ def _load_npz(form: str, archive: Archive, source: str) -> Any:
         message = f"there is no head {name[:50]!r} of {module[:50]!r}"
         raise ValueError(message)
     head, names = _unfitted(name, form, facts.pop("params", {}), source), arrays.pop(_COLUMNS, None)
-    head.set_state(State(arrays, facts, source), classes)
+    _restore(head, classes, arrays, facts, source)
     _set_column_names(head, names)
     return head
 
@@ -164,6 +166,12 @@ def _unfitted(name: str, form: str, params: dict[str, Any], source: str) -> Head
     return head
 
 
+def _restore(head: Head, classes: Any, arrays: dict[str, np.ndarray], facts: dict[str, Any], source: str) -> None:
+    from featurebank.heads.base import State
+
+    head.set_state(State(arrays, facts, source), classes)
+
+
 def _boosted_bytes(head: Head) -> bytes:
     state, extra, buffer = head.state(), io.BytesIO(), io.BytesIO()
     arrays: dict[str, Any] = dict(state.arrays)
@@ -182,7 +190,7 @@ def _load_boosted(archive: Archive, source: str) -> Any:
     head = _unfitted("XGBoostHead", "booster", json.loads(archive.read("params.json")), source)
     classes, facts = arrays.pop("classes"), {"features": int(arrays.pop("features"))}
     arrays["booster"], names = np.frombuffer(archive.read("booster.ubj"), np.uint8), arrays.pop(_COLUMNS, None)
-    head.set_state(State(arrays, facts, source), classes)
+    _restore(head, classes, arrays, facts, source)
     _set_column_names(head, names)
     return head
 
@@ -206,7 +214,7 @@ def _load_calibrated(archive: Archive, source: str) -> Any:
         inside = _read(part, source, inside=True)
     head = CalibratedHead(clone(inside), method=facts["method"], random_state=facts["random_state"])
     head.head_ = inside
-    head.set_state(State({}, facts, source), inside.classes_)
+    _restore(head, inside.classes_, {}, facts, source)
     return head
 
 

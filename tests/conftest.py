@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conversions import share_conversions
 from immediate import PixelEngine
 from PIL import Image
 from processes import ended
@@ -36,7 +37,7 @@ import featurebank.bank.locks.note as note
 import featurebank.bank.writer as writer
 import featurebank.extraction.target as stage
 from featurebank.bank.manifest import Manifest
-from immediate import PixelEngine
+from immediate import Immediate
 
 writer.SHARD_ROWS = int(os.environ["ROWS"])
 note.DEAD_AFTER_S = float(os.environ.get("DEAD_AFTER", note.DEAD_AFTER_S))
@@ -108,6 +109,16 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("an engine was loaded")
 
     monkeypatch.setattr("featurebank.extraction.target.load_engine", load)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_conversions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Converts each network once a session, for all workers; tests of the engines do without."""
+    own = tmp_path_factory.getbasetemp()
+    store = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "conversions"
+    with pytest.MonkeyPatch.context() as patch:
+        share_conversions(store, patch)
+        yield
 
 
 @pytest.fixture(scope="session")

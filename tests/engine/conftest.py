@@ -8,12 +8,26 @@ import numpy as np
 import pytest
 
 from featurebank.backbone import Backbone
+from featurebank.engine import converted
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.table import ENGINES
 
 TAPS = ("pooled", "map", "map:max", "map:avg", "block2a_expand_conv", "block2a_expand_bn:avg")
 """Among them the same tensor twice, and a convolution whose normalisation must not be folded into it."""
 BATCH = 8
+
+
+LOAD, SAVE = converted.load, converted.save
+"""As users have them: this file is imported before a fixture replaces them."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_conversions() -> Iterator[None]:
+    """Each test of an engine converts its network itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(converted, "load", LOAD)
+        patch.setattr(converted, "save", SAVE)
+        yield
 
 
 @pytest.fixture(scope="session", params=ENGINES)

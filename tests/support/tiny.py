@@ -1,4 +1,7 @@
-"""A network of a user's own, as small as one can be: `tiny:network`, with a map of 7 x 7 x 2 at its layer "cut"."""
+"""Networks of a user's own, as small as they can be.
+
+`tiny:network` has a map of 7 x 7 x 2 at its layer "cut"; `tiny:inverted` has the layers of MobileNetV2.
+"""
 
 from __future__ import annotations
 
@@ -17,3 +20,33 @@ def network() -> tuple[Any, str]:
     x = layers.Conv2D(6, 3, kernel_initializer=start(2), name="last")(x)
     x = layers.BatchNormalization(momentum=0.5, name="last_bn")(x)
     return keras.Model(image, layers.ReLU(name="last_relu")(x)), "none"
+
+
+def inverted() -> tuple[Any, str]:
+    """Three blocks of which the second has a way around it, and a convolution: 32 x 32 pixels to 4 x 4 x 16."""
+    import keras
+    from keras import layers
+
+    seeds = iter(range(1, 100))
+
+    def convolved(x: Any, kind: Any, name: str, *, relu: bool, **options: Any) -> Any:
+        start = {"depthwise_initializer" if kind is layers.DepthwiseConv2D else "kernel_initializer": uniform()}
+        x = kind(padding="same", use_bias=False, name=name, **start, **options)(x)
+        x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+        return layers.ReLU(6.0, name=f"{name}_relu")(x) if relu else x
+
+    def uniform() -> Any:
+        return keras.initializers.HeUniform(seed=next(seeds))
+
+    def block(x: Any, filters: int, name: str, *, strides: int = 1) -> Any:
+        x = convolved(x, layers.Conv2D, f"{name}_expand", relu=True, filters=16, kernel_size=1)
+        x = convolved(x, layers.DepthwiseConv2D, f"{name}_depthwise", relu=True, kernel_size=3, strides=strides)
+        return convolved(x, layers.Conv2D, f"{name}_project", relu=False, filters=filters, kernel_size=1)
+
+    image = keras.Input((32, 32, 3))
+    x = convolved(image, layers.Conv2D, "stem", relu=True, filters=8, kernel_size=3, strides=2)
+    x = block(x, 8, "block_1", strides=2)
+    x = layers.Add(name="block_2_add")([x, block(x, 8, "block_2")])
+    x = block(x, 8, "block_3", strides=2)
+    x = convolved(x, layers.Conv2D, "last", relu=False, filters=16, kernel_size=1)
+    return keras.Model(image, layers.ReLU(6.0, name="out_relu")(x)), "tf"

@@ -14,8 +14,8 @@ from featurebank.heads.layered.tail import TailHead
 
 pytestmark = pytest.mark.heavy
 
-NETWORK = {"backbone": "mobilenet_v2", "weights": "random:0", "image_size": 32}
-CUT = "block_15_add"
+NETWORK = "tiny:inverted"
+CUT = "block_2_add"
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +30,21 @@ def images() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def maps(images: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    backbone = load_backbone("mobilenet_v2", weights="random:0", image_size=32)
+    backbone = load_backbone(NETWORK)
     return np.asarray(backbone.tap_model([CUT])(images[0])[CUT])
 
 
 def tail(**options: Any) -> TailHead:
-    return TailHead(**{**NETWORK, "cut": CUT, "epochs": 3, "learning_rate": 1e-3, "batch_size": 16, **options})
+    return TailHead(
+        **{"backbone": NETWORK, "cut": CUT, "epochs": 3, "learning_rate": 1e-3, "batch_size": 16, **options}
+    )
 
 
 def keras_course(head: TailHead, X: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:
     """Losses and accuracies of the same layers, from images, by Keras."""
     import keras
 
-    backbone = load_backbone("mobilenet_v2", weights="random:0", image_size=32)
+    backbone = load_backbone(NETWORK)
     trunk = backbone.tap_model([CUT])
     trunk.trainable = False
     classes, positions = np.unique(y, return_inverse=True)
@@ -67,7 +69,7 @@ def keras_course(head: TailHead, X: np.ndarray, y: np.ndarray) -> tuple[list[flo
         pytest.param({"batch_norm": "train"}, marks=pytest.mark.slow),  # its parts are in the next three
         {"batch_norm": "frozen", "hidden_units": [8], "optimizer": "sgd", "momentum": 0.9},
         {"init": "fresh", "batch_norm": "train", "pooling": "max"},
-        {"train_from": "Conv_1", "pooling": "flatten", "optimizer": "sgd"},
+        {"train_from": "last", "pooling": "flatten", "optimizer": "sgd"},
         {"pooling": "class_maps", "optimizer": "sgd"},
     ],
     ids=str,
@@ -90,10 +92,10 @@ def trained_layers(head: TailHead, maps: np.ndarray) -> set[str]:
 
 
 def test_what_is_trained(images: Any, maps: np.ndarray) -> None:
-    found = trained_layers(tail(train_from="block_16_project", epochs=1).fit(maps, images[1]), maps)
-    assert found == {"block_16_project", "block_16_project_BN", "Conv_1", "Conv_1_bn", "head_logits"}
+    found = trained_layers(tail(train_from="block_3_project", epochs=1).fit(maps, images[1]), maps)
+    assert found == {"block_3_project", "block_3_project_bn", "last", "last_bn", "head_logits"}
     found = trained_layers(tail(batch_norm="frozen", epochs=1).fit(maps, images[1]), maps)
-    assert found == {"block_16_expand", "block_16_depthwise", "block_16_project", "Conv_1", "head_logits"}
+    assert found == {"block_3_expand", "block_3_depthwise", "block_3_project", "last", "head_logits"}
 
 
 def test_rates_and_penalties_of_their_own(images: Any, maps: np.ndarray) -> None:
@@ -133,7 +135,7 @@ def test_losses_have_smoothing_and_penalties(images: Any, maps: np.ndarray) -> N
 
 
 def test_the_networks_own_weights_stay(images: Any, maps: np.ndarray) -> None:
-    backbone = load_backbone("mobilenet_v2", weights="random:0", image_size=32)
+    backbone = load_backbone(NETWORK)
     before = [w.copy() for w in backbone.network().get_weights()]
     tail().fit(maps, images[1])
     assert all(np.array_equal(a, b) for a, b in zip(before, backbone.network().get_weights(), strict=True))
@@ -160,17 +162,17 @@ def test_views_are_seen(images: Any, maps: np.ndarray) -> None:
     ("options", "error", "text"),
     [
         (
-            {"cut": "block_14_project"},
+            {"cut": "block_2_project"},
             ConfigError,
-            r"not a cut point.*'block_13_project_BN' before it and 'block_14_add' after",
+            r"not a cut point.*'block_1_project_bn' before it and 'block_2_add' after",
         ),
-        ({"cut": "block_15_ad"}, UnknownNameError, "'block_15_add'"),
+        ({"cut": "block_2_ad"}, UnknownNameError, "'block_2_add'"),
         (
-            {"cut": "block_12_add"},
+            {"cut": "stem_relu"},
             HeadError,
-            "the maps are 1 x 1 x 160, but 'block_12_add' of mobilenet_v2 gives 2 x 2 x 96",
+            "the maps are 8 x 8 x 8, but 'stem_relu' of tiny.inverted gives 16 x 16 x 8",
         ),
-        ({"train_from": "block_1_project"}, UnknownNameError, "layer to train from.*they come after 'block_15_add'"),
+        ({"train_from": "block_1_project"}, UnknownNameError, "layer to train from.*they come after 'block_2_add'"),
         ({"train_from": "out_relu"}, HeadError, "no layer from 'out_relu' has weights to train"),
         (
             {"pooling": "class_maps", "hidden_units": [4]},
@@ -198,9 +200,9 @@ def test_class_maps_are_averaged_after_their_relu(maps: np.ndarray) -> None:
 
 
 def test_all_of_the_network_may_be_frozen_under_class_maps_alone(images: Any) -> None:
-    backbone = load_backbone("mobilenet_v2", weights="random:0", image_size=64)
+    backbone = load_backbone(NETWORK)
     last = np.random.default_rng(0).uniform(0, 6, (70, *backbone.network().output_shape[1:])).astype(np.float32)
-    given = {"cut": "out_relu", "image_size": 64, "epochs": 1}
+    given = {"cut": "out_relu", "epochs": 1}
     with pytest.raises(HeadError, match="no layer after 'out_relu' has weights to train"):
         tail(**given).fit(last, images[1])
     head = tail(pooling="class_maps", **given).fit(last, images[1])

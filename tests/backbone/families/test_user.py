@@ -322,7 +322,7 @@ def headed(*shape: int | None) -> keras.Model:
 @pytest.mark.parametrize(
     ("model", "size", "message"),
     [
-        (lambda: "no model", None, r"^m is of type builtins\.str: expected a Keras model"),
+        (lambda: "no model", None, "^model is 'no model': expected a Keras model"),
         (Code, None, r"subclass of keras\.Model \(Code\).*expected a functional model"),
         (lambda: keras.Sequential([layers.Dense(2)]), None, "does not know its input"),
         (two_inputs, None, "2 inputs and 1 outputs: expected one of each"),

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+import featurebank as fb
 from featurebank.api import display
 from featurebank.api.display import set_progress, showing
 from featurebank.errors import BadImageWarning, BankWarning, DatasetWarning, FeatureBankWarning
@@ -55,6 +56,17 @@ def test_a_warning_is_given_at_the_line_of_the_call() -> None:
     assert caught[0].filename == __file__
     line = Path(__file__).read_text(encoding="utf-8").splitlines()[caught[0].lineno - 1]
     assert "showing() as reporter" in line
+
+
+@pytest.mark.usefixtures("pixels")
+def test_images_that_are_left_out_are_told_at_the_line_of_the_user(photos: Path, lite: Any, tmp_path: Path) -> None:
+    for number in range(4):
+        (photos / "ant" / f"broken{number}.jpg").write_bytes(b"no image")
+    with pytest.warns(BadImageWarning, match=r"4 images cannot be used: 'ant/broken0.jpg' .* and 1 more;") as caught:
+        bank = fb.extract(photos, lite, cache=tmp_path / "cache")
+    [warning] = [one for one in caught if one.category is BadImageWarning]
+    assert warning.filename == __file__
+    assert len(bank.skipped) == 4
 
 
 def test_a_warning_of_another_thread_is_given_there_too() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conversions import share_conversions
+from hypothesis import settings
 from immediate import PixelEngine
 from PIL import Image
 from processes import ended
@@ -27,6 +28,9 @@ from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.system import digest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+settings.register_profile("featurebank", deadline=None)  # a busy machine is no failure
+settings.load_profile("featurebank")
 
 DRIVER = '''
 """The command line, with small shards, and on demand with an engine that needs no TensorFlow, or a death."""

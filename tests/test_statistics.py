@@ -38,7 +38,7 @@ def test_mcnemar(first: float, second: float, p: float) -> None:
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_mcnemar_is_the_exact_test_less_half_of_what_is_as_likely(first: int, second: int) -> None:
     from scipy.stats import binom, binomtest
 

@@ -62,7 +62,7 @@ def test_the_temperature_is_the_best_one() -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), temperature=st.floats(0.05, 20), sharpness=st.sampled_from([1e-3, 1.0, 100.0]))
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_no_temperature_changes_an_answer(seed: int, temperature: float, sharpness: float) -> None:
     logits = np.random.default_rng(seed).normal(0, sharpness, (50, 6))
     raw = Told().predict_proba(logits)

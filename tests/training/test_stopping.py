@@ -24,7 +24,7 @@ def test_it_stops_after_so_many_epochs_without_a_better_one(values: list[float],
             break
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=st.lists(st.floats(0, 2, width=16), min_size=1, max_size=12),
     patience=st.integers(1, 3),

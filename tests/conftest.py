@@ -29,7 +29,7 @@ from featurebank.system import digest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-settings.register_profile("featurebank", deadline=None)  # a busy machine is no failure
+settings.register_profile("featurebank", settings.default, deadline=None)  # a busy machine is no failure
 settings.load_profile("featurebank")
 
 DRIVER = '''

@@ -21,7 +21,7 @@ def answers(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(answers())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_scores_are_those_of_scikit_learn(given: tuple[np.ndarray, np.ndarray]) -> None:
     probabilities, labels = given
     predicted = probabilities.argmax(1)

@@ -30,7 +30,7 @@ def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(RULES.values())), SIDES, SIDES, st.integers(1, 80))
 def test_any_image_becomes_the_square(rule: str, width: int, height: int, size: int) -> None:
     made = resize_image(noise(height, width), size, rule)
@@ -42,7 +42,7 @@ def test_any_image_becomes_the_square(rule: str, width: int, height: int, size: 
     assert all(0 <= c <= c + i <= size for c, i in zip(corner, inner, strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from([AUTO, CROP, WHOLE, PAD]), SIDES, SIDES, st.integers(1, 80))
 def test_all_but_stretch_keep_proportions(rule: str, width: int, height: int, size: int) -> None:
     (left, upper, right, lower), inner, _ = placement(rule, width, height, size)
@@ -50,7 +50,7 @@ def test_all_but_stretch_keep_proportions(rule: str, width: int, height: int, si
     assert wide == pytest.approx(high, abs=1.01 * max(1 / (right - left), 1 / (lower - upper)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SIDES, SIDES, st.integers(1, 300))
 def test_auto_is_whole_for_small_images_and_crop_for_others(width: int, height: int, size: int) -> None:
     other = WHOLE if min(width, height) <= size else CROP

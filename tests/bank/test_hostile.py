@@ -131,7 +131,7 @@ COMMANDS: dict[str, Callable[[Path], object]] = {
 }  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(st.data())
 def test_no_command_touches_what_is_not_inside(made: Path, data: st.DataObject) -> None:
     """Whatever stands anywhere in a manifest whose checksum holds: one line, or the right thing."""

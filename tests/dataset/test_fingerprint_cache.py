@@ -465,4 +465,4 @@ class Disk(RuleBasedStateMachine):
 
 
 TestDisk = Disk.TestCase
-TestDisk.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestDisk.settings = settings(max_examples=40, stateful_step_count=20)

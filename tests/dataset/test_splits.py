@@ -34,7 +34,6 @@ def split_of(items: list[bytes], seed: int) -> dict[bytes, int]:
 
 
 @given(contents, contents, seeds, st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_adding_removing_duplicating_and_reordering_moves_no_image(
     items: list[bytes], more: list[bytes], seed: int, random: object
 ) -> None:
@@ -89,7 +88,7 @@ def loaded_splits(root: Path, files: dict[str, bytes], prefixes: list[str], seed
 
 @pytest.mark.parametrize("prefixes", [[""], ["train/", "test/"], ["train/", "val/", "test/"]])
 @given(st.dictionaries(names, st.binary(max_size=4), max_size=12), changes, seeds)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_changes_in_a_folder_move_no_other_image(
     prefixes: list[str], files: dict[str, bytes], steps: list[tuple[str, str, str | bytes]], seed: int
 ) -> None:
@@ -105,7 +104,7 @@ def test_changes_in_a_folder_move_no_other_image(
     st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda parts: parts[0] > 0.01),
     seeds,
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_fractions_are_kept_about(parts: list[float], seed: int) -> None:
     fractions = check_fractions([part / sum(parts) for part in parts])
     digests = digests_of([str(number).encode() for number in range(3000)])

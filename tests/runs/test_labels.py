@@ -58,7 +58,7 @@ def test_names_of_a_person() -> None:
         max_size=6,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_different_rows_have_different_names(rows: list[tuple[str, int, dict[str, int]]]) -> None:
     found = {
         specification.key: specification

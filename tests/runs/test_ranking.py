@@ -232,7 +232,7 @@ def some_runs(draw: st.DrawFn) -> list[RunRecord]:
 
 @pytest.mark.parametrize("folds", [1, 2])
 @given(runs=some_runs(), data=st.data(), metric=st.sampled_from([ACCURACY, METRICS["loss"], METRICS["macro_f1"]]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_one_by_one_in_any_order_as_all_at_once(
     folds: int, runs: list[RunRecord], data: st.DataObject, metric: Metric
 ) -> None:
@@ -270,7 +270,7 @@ def test_one_by_one_in_any_order_as_all_at_once(
 
 
 @given(runs=some_runs(), data=st.data(), one_se=st.booleans())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_the_clock_chooses_nothing(runs: list[RunRecord], data: st.DataObject, one_se: bool) -> None:
     """Leaderboard, selection, `--one-se` and races give the same after other times in another order."""
     times = data.draw(st.lists(st.floats(0, 1e4), min_size=len(runs), max_size=len(runs)))

@@ -212,7 +212,7 @@ def test_whatever_a_head_sees_is_in_the_id(tmp_path: Path, what: str) -> None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_names_and_order_do_not_matter(data: st.DataObject) -> None:
     """Two images have one content, with another label and split."""
     digests = items_of().digests.copy()

@@ -24,7 +24,7 @@ def alive(name: str) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith(f"featurebank-{name}")]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(items=st.lists(st.integers(), max_size=20), count=st.integers(1, 4), ahead=st.integers(1, 9))
 def test_the_results_are_those_of_map_with_at_most_ahead_items_in_flight(
     items: list[int], count: int, ahead: int

@@ -203,7 +203,7 @@ def test_memory_and_missing_codecs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.binary(max_size=300), st.sampled_from(SAMPLES))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_random_bytes(noise: bytes, sample: bytes) -> None:
     for data in (noise, sample[:12] + noise):
         try:
@@ -213,7 +213,7 @@ def test_random_bytes(noise: bytes, sample: bytes) -> None:
 
 
 @given(st.sampled_from(SAMPLES), st.data())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_mutated_files(sample: bytes, data: st.DataObject) -> None:
     changed = bytearray(sample[: data.draw(st.integers(1, len(sample)))])
     for _ in range(data.draw(st.integers(0, 8))):

@@ -60,7 +60,7 @@ def test_other_texts_get_one_line(text: str) -> None:
         Levels.parse(text)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(-(2**31), 2**31), st.integers(1, 2**32), st.integers(0, 2**32))
 def test_between_low_and_high_it_is_linear_and_cut_outside(low: int, width: int, seed: int) -> None:
     high = low + width

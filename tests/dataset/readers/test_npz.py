@@ -100,7 +100,7 @@ WHOLE = whole()
 
 
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(1, 255)), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_whatever_the_bytes_are(tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int]]) -> None:
     data = bytearray(WHOLE)
     for place, bits in flips:

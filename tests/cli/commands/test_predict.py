@@ -33,7 +33,7 @@ def bank(photos: Path, tmp_path: Path) -> Bank:
 
 @pytest.fixture
 def runs(bank: Bank) -> list[RunRecord]:
-    return train_heads(bank, [{"kind": "ridge", "alpha": [1.0, 10.0]}, {"kind": "knn", "n_neighbors": 1}])
+    return train_heads(bank, [{"kind": "ridge", "alpha": (1.0, 10.0)}, {"kind": "knn", "n_neighbors": 1}])
 
 
 @pytest.fixture

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from featurebank.api.pipelines import read_pipeline, read_variants, run_pipeline, run_variants
     from featurebank.api.run import Run
     from featurebank.api.settings import FeatureBankError, FeatureBankWarning, set_progress, set_ram, set_threads
-    from featurebank.extraction.transformer import FeatureBank
+    from featurebank.api.transformer import FeatureBank
 
 _HOMES = {
     "Backbone": "api.backbones",
     "Bank": "api.banks",
     "Dataset": "api.datasets",
-    "FeatureBank": "extraction.transformer",
+    "FeatureBank": "api.transformer",
     "FeatureBankError": "api.settings",
     "FeatureBankWarning": "api.settings",
     "Inspection": "api.inspection",

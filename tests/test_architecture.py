@@ -53,7 +53,7 @@ OWNERS = {
     "openvino": {"engine"},
     "h5py": {"bank", "backbone"},
     "xgboost": {"heads"},
-    "sklearn": {"dataset", "heads", "extraction", "errors"},  # errors: the base of NotFittedError
+    "sklearn": {"api", "dataset", "heads", "errors"},  # errors: the base of NotFittedError
     "pandas": {"runs"},  # the leaderboard as a data frame
     "tensorboard": {"runs"},
     "onnx": {"grafting"},
@@ -215,7 +215,8 @@ COVERED_BY = {
     "bank/maintenance/sharing.py": "extraction/test_together.py",
     # The contract suite of datasets reads each kind of source.
     "dataset/fingerprint.py": "dataset/test_fingerprint_cache.py",
-    "dataset/unlabelled.py": "extraction/test_transformer.py",
+    "dataset/unlabelled.py": "api/test_transformer.py",
+    "extraction/unlabelled_features.py": "api/test_transformer.py",
     "dataset/values/arrays.py": "dataset/values/test_catalog.py",
     "dataset/values/batches.py": "dataset/values/test_catalog.py",
     "dataset/values/files.py": "dataset/values/test_catalog.py",

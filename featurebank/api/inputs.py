@@ -17,7 +17,7 @@ from featurebank.dataset import Dataset
 from featurebank.dataset.unlabelled import expand_folders, unlabelled_images, without_labels
 from featurebank.errors import BankReadOnlyError, ConfigError, DatasetError
 from featurebank.extraction.options import ExtractOptions
-from featurebank.extraction.transformer import image_features
+from featurebank.extraction.unlabelled_features import image_features
 
 _IMAGE_DIMENSIONS = 3
 

@@ -17,7 +17,7 @@ from featurebank.bank import Bank
 from featurebank.dataset import Dataset
 from featurebank.dataset.unlabelled import UNLABELLED
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
-from featurebank.extraction.transformer import unlabelled_name
+from featurebank.extraction.unlabelled_features import unlabelled_name
 from featurebank.grafting.export_stage import ExportOptions, run_export
 from featurebank.grafting.prediction import LoadedModel, run_images
 from featurebank.grafting.stage import about_finetuned

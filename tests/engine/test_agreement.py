@@ -57,7 +57,9 @@ def features(engine: str, backbone: Backbone, shown: np.ndarray) -> dict[str, np
     return {tap: np.concatenate([batch[tap] for batch in found]) for tap in TAPS}
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v3_small"])
+@pytest.mark.parametrize(
+    "name", ["efficientnet_lite0", "mobilenet_v3_small", pytest.param("resnet50_v2", marks=pytest.mark.slow)]
+)
 def test_small(name: str) -> None:
     backbone = load_backbone(name, weights="random:0", image_size=64)
     refuse_disagreement(backbone, np.concatenate([made(8, 64), images(16, size=64)]))

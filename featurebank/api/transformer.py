@@ -1,9 +1,8 @@
-"""A scikit-learn transformer, and its function: turns images into features, and computes each image only once."""
+"""A scikit-learn transformer: turns images into features, and computes each image only once."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,16 +13,15 @@ from annotated_types import Ge
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names
 
+from featurebank.api.display import showing
 from featurebank.backbone import Backbone, BackboneOptions, load_network
 from featurebank.backbone.options import as_side
 from featurebank.backbone.outline import check_taps, outline_of
-from featurebank.dataset import Dataset
-from featurebank.dataset.unlabelled import UNLABELLED, unlabelled_images
+from featurebank.dataset.unlabelled import unlabelled_images
 from featurebank.engine.catalog import choose_engine
-from featurebank.errors import BankDamagedError, ConfigError
+from featurebank.errors import ConfigError
 from featurebank.extraction.options import ExtractOptions
-from featurebank.extraction.stage import extract_rows
-from featurebank.system.progress import SILENT, Reporter
+from featurebank.extraction.unlabelled_features import image_features, unlabelled_name
 from featurebank.system.runtime import default_cache
 
 Images = Sequence[str | os.PathLike[str]] | np.ndarray | Sequence[np.ndarray] | Any
@@ -56,7 +54,8 @@ class FeatureBank(TransformerMixin, BaseEstimator):
     """Turns images into the features of a frozen network; features computed before come from the bank.
 
     It is an ordinary step of a `Pipeline`, and may be cloned, searched over and cross-validated: after the first fold,
-    the features of every image are in the cache. There is nothing to fit.
+    the features of every image are in the cache. There is nothing to fit. It shows its progress where a person looks;
+    see `featurebank.set_progress`.
 
     Args:
         backbone: one of `featurebank.list_backbones()`, "MODULE:FUNCTION" or the path of a .keras file.
@@ -145,7 +144,10 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         options = self._checked()
         _check_feature_names(self, X, reset=False)
         images = unlabelled_images(X, name=unlabelled_name(options.tap))
-        return image_features(images, self._load(options), options.extraction(), cache=options.cache)
+        with showing() as shown:
+            return image_features(
+                images, self._load(options), options.extraction(), cache=options.cache, reporter=shown
+            )
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Returns the names of the features, "featurebank0", "featurebank1", ...: (d,) strings.
@@ -190,40 +192,3 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = []  # features are float32, whatever the images are
         return tags
-
-
-def unlabelled_name(tap: str) -> str:
-    """Returns the dataset name of a tap's bank of unlabelled images; other taps may have other images.
-
-    Example:
-        >>> unlabelled_name("block2b_add:max")
-        'unlabelled-block2b-add-max'
-    """
-    return f"{UNLABELLED}-{re.sub(r'[^a-z0-9]+', '-', tap.lower()).strip('-')}"
-
-
-def image_features(
-    images: Dataset, backbone: Backbone, options: ExtractOptions, *, cache: str | Path | None = None,
-    reporter: Reporter = SILENT,
-) -> np.ndarray:  # fmt: skip
-    """Returns the features of images, (n, ...) float32, computing those that their bank lacks.
-
-    Args:
-        images: a dataset without labels, with the name of `unlabelled_name`.
-        backbone: the network.
-        options: the options of the extraction, with one tap.
-        cache: directory of the banks.
-        reporter: receives the progress.
-
-    Raises:
-        DatasetError: an image cannot be read.
-        BankError: the bank cannot be read or written.
-    """
-    bank = extract_rows(images, backbone, options, cache=cache, reporter=reporter)
-    places = {digest: place for place, digest in enumerate(bank.digests().tolist())}
-    try:
-        positions = [places[digest] for digest in images.digests.tolist()]
-    except KeyError as error:  # another process removed the bank meanwhile
-        message = f"'{bank.path}' changed while it was read: run it again"
-        raise BankDamagedError(message) from error
-    return bank.rows(options.taps[0], positions)

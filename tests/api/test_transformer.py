@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from listener import Listener
 from PIL import Image
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -19,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 
 import featurebank as fb
 from featurebank import load_dataset
+from featurebank.api.display import showing
 from featurebank.backbone import Backbone
 from featurebank.errors import ConfigError, DatasetError, FeatureBankError, UnknownNameError
 
@@ -37,6 +39,13 @@ def make(tmp_path: Path) -> Any:
 @pytest.fixture
 def files(photos: Path) -> list[Path]:
     return sorted(photos.glob("*/*"))
+
+
+def test_a_transform_shows_its_progress(make: Any, files: list[Path]) -> None:
+    listener = Listener()
+    with showing(reporter=listener):
+        make().transform(files)
+    assert listener.done == listener.total == len(files)
 
 
 def expected(files: list[Path], lite: Backbone) -> np.ndarray:

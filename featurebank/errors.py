@@ -170,7 +170,9 @@ class FeatureBankWarning(UserWarning):
 
     Example:
         >>> import warnings
-        >>> warnings.simplefilter("ignore", FeatureBankWarning)  # doctest: +SKIP
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore", FeatureBankWarning)
+        ...     runs = fb.train_heads(bank, "nearest_mean")
     """
 
 

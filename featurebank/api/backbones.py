@@ -102,8 +102,11 @@ def backbone_from_model(
         ConfigError: the model is not a functional Keras model of one square RGB input, or has no map.
 
     Example:
-        >>> backbone = backbone_from_model(my_model, preprocessing="0..1", name="my-net")  # doctest: +SKIP
-        >>> extract(load_dataset("photos"), backbone)  # doctest: +SKIP
+        >>> import keras
+        >>> my_model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(8, 3, activation="relu")])
+        >>> backbone = backbone_from_model(my_model, preprocessing="0..1", name="my-net")
+        >>> fb.extract("photos", backbone).features().shape
+        (36, 8)
     """
     # Keras numbers the models of a process, but a name must mean the same in the next process.
     called = name or re.sub(r"^(functional|sequential|model)_\d+$", r"\1", str(getattr(model, "name", "the model")))

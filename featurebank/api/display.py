@@ -81,7 +81,7 @@ def showing(progress: Shown = None, reporter: Reporter | None = None) -> Iterato
 
     Example:
         >>> with showing() as reporter, reporter.step("working"):
-        ...     reporter.warn("nothing was done")  # doctest: +SKIP
+        ...     reporter.say("nothing was done")
     """
     _checked(progress, "progress")
     if reporter is not None and not isinstance(reporter, Reporter):

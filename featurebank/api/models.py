@@ -91,9 +91,10 @@ def finetune(
         DiskFullError: no space is left; an older checkpoint is not changed.
 
     Example:
-        >>> tuned = finetune("best", bank="photos", unfreeze=["conv5_block3", "conv5"])  # doctest: +SKIP
-        >>> tuned.finetune["gain"]["accuracy"]  # doctest: +SKIP
-        0.021
+        >>> run = fb.train_heads(fb.extract("photos", "my_networks:small"), "logistic")[0]
+        >>> tuned = finetune(run, unfreeze=["last"], epochs=1)
+        >>> tuned.head, tuned.metrics["val"]["accuracy"], tuned.finetune["gain"]["accuracy"]
+        ('finetune', 1.0, 0.0)
     """
     if isinstance(options.get("unfreeze"), str):
         options["unfreeze"] = [options["unfreeze"]]
@@ -137,9 +138,11 @@ def graft(
         HeadError: the run failed or belongs to another bank, or the proof failed.
 
     Example:
-        >>> model = graft(select("photos"))  # doctest: +SKIP
-        >>> model.predict(images).shape  # doctest: +SKIP
-        (32, 5)
+        >>> import numpy as np
+        >>> run = fb.train_heads(fb.extract("photos", "my_networks:small"), "logistic")[0]
+        >>> model = graft(run)
+        >>> model.predict(np.zeros((2, 32, 32, 3)), verbose=0).shape
+        (2, 3)
     """
     with showing(progress, reporter) as shown:
         network = None if backbone is None else as_backbone(backbone)
@@ -186,7 +189,8 @@ def export(
         DiskFullError: no space is left; an existing file is not changed.
 
     Example:
-        >>> export("best", "flowers.keras")  # doctest: +SKIP
+        >>> runs = fb.train_heads(fb.extract("photos", "my_networks:small"), ["logistic", "ridge"])
+        >>> export("best", "flowers.keras")
         PosixPath('flowers.keras')
     """
     options = ExportOptions(format=format, proof=proof, with_resize=with_resize)
@@ -207,9 +211,10 @@ def load_model(path: PathLike) -> LoadedModel:
         MissingDependencyError: its format needs a package that is not installed.
 
     Example:
-        >>> model = load_model("flowers.keras")  # doctest: +SKIP
-        >>> model.classes, model.predict(images).shape  # doctest: +SKIP
-        (('rose', 'tulip'), (32, 2))
+        >>> import numpy as np
+        >>> model = load_model("flowers.keras")
+        >>> model.classes, model.predict(np.zeros((2, 32, 32, 3), np.uint8)).shape
+        (('daisy', 'rose', 'tulip'), (2, 3))
     """
     with showing():
         return read_model(as_path(path))
@@ -244,9 +249,10 @@ def predict(
         DatasetError: there are no images.
 
     Example:
-        >>> for prediction in predict("flowers.keras", "new/"):  # doctest: +SKIP
-        ...     print(prediction.file, prediction.label, prediction.probability)
-        new/1.jpg rose 0.98
+        >>> for prediction in predict("flowers.keras", ["photos/rose/1.jpg", "photos/tulip/1.jpg"]):
+        ...     print(prediction.file, prediction.label, round(prediction.probability, 1))
+        photos/rose/1.jpg rose 1.0
+        photos/tulip/1.jpg tulip 1.0
     """
     loaded = model if isinstance(model, LoadedModel) else as_path(model)
     with showing(progress, reporter) as shown:
@@ -279,10 +285,10 @@ def evaluate(
         ConfigError: see `load_model`; or the split does not exist.
         DatasetError: see `load_dataset`; or a class is unknown to the model, or no image can be read.
 
-    Examples:
-        >>> evaluation = evaluate("model.keras", "photos")  # doctest: +SKIP
-        >>> evaluation.accuracy  # doctest: +SKIP
-        0.91
+    Example:
+        >>> evaluation = evaluate("flowers.keras", "photos")
+        >>> evaluation.images, evaluation.accuracy
+        (36, 1.0)
     """
     with showing(progress, reporter) as shown:
         loaded = model if isinstance(model, LoadedModel) else read_model(as_path(model))

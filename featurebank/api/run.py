@@ -40,13 +40,11 @@ class Run(RunRecord):
     any other run is trained again when it is first asked, which is announced together with its duration.
 
     Example:
-        >>> run = fb.select(fb.train_heads(bank, "quick"))  # doctest: +SKIP
+        >>> run = fb.select(fb.train_heads(bank, ["ridge", "nearest_mean"]))
         >>> run
         <Run 662db451f6: nearest_mean on pooled, seed 0, validation accuracy 0.7667>
         >>> run.params["metric"], round(run.metrics["val"]["loss"], 2)
         ('euclidean', 0.93)
-        >>> run.predict(["new/photo.jpg"])  # doctest: +SKIP
-        array(['class2'], dtype='<U6')
         >>> run.predict(bank.features("pooled", "val"))[:3]
         array(['class1', 'class1', 'class2'], dtype='<U6')
     """
@@ -165,8 +163,9 @@ class Run(RunRecord):
             DatasetError, HeadError: see `predict_proba`.
 
         Example:
-            >>> run.predict("photos/new")  # doctest: +SKIP
-            array(['roses', 'tulips'], dtype='<U10')
+            >>> run = fb.train_heads(fb.extract("photos", "my_networks:small"), "logistic")[0]
+            >>> run.predict(["photos/rose/1.jpg", "photos/tulip/1.jpg"])
+            array(['rose', 'tulip'], dtype='<U5')
         """
         probabilities = self.predict_proba(x, batch_size)
         return np.asarray(np.array(self.classes)[probabilities.argmax(axis=1)])
@@ -287,8 +286,9 @@ class Run(RunRecord):
             The path.
 
         Example:
-            >>> run.export("flowers.onnx", with_resize=True)  # doctest: +SKIP
-            PosixPath('flowers.onnx')
+            >>> run = fb.train_heads(fb.extract("photos", "my_networks:small"), "logistic")[0]
+            >>> run.export("flowers.keras", with_resize=True)
+            PosixPath('flowers.keras')
         """
         options = ExportOptions(format=format, proof=proof, with_resize=with_resize)
         with showing() as reporter:

@@ -69,10 +69,15 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         resize: how images become square: "auto", "crop", "whole", "stretch" or "pad"; see `featurebank.load_backbone`.
         levels: the range of grey images of more than eight bits, as "0,4095"; see `featurebank.load_backbone`.
 
-    Examples:
+    Example:
+        >>> from pathlib import Path
         >>> from sklearn.pipeline import make_pipeline
         >>> from sklearn.svm import SVC
-        >>> model = make_pipeline(FeatureBank("efficientnet_lite0"), SVC())  # model.fit(paths, labels)
+        >>> paths = sorted(Path("photos").glob("*/*.jpg"))
+        >>> labels = [path.parent.name for path in paths]
+        >>> model = make_pipeline(FeatureBank("my_networks:small"), SVC())
+        >>> model.fit(paths, labels).score(paths, labels)
+        1.0
     """
 
     def __init__(

@@ -39,8 +39,9 @@ class Backbone:
         >>> backbone = fb.load_backbone("resnet50", weights="random:0")
         >>> backbone, backbone.resize(np.zeros((480, 640, 3), np.uint8)).shape
         (<Backbone resnet50, weights random:0, 224 px>, (224, 224, 3))
-        >>> backbone.tap_model(["pooled"])(images)["pooled"].shape  # doctest: +SKIP
-        TensorShape([32, 2048])
+        >>> network = fb.load_backbone("my_networks:small").tap_model(["pooled"])
+        >>> network(np.zeros((2, 32, 32, 3)))["pooled"].shape
+        TensorShape([2, 16])
     """
 
     def __init__(

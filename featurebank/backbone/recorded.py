@@ -85,8 +85,9 @@ def load_recorded(
         WeightsError: the backbone differs from that of the bank in its weights, architecture or preprocessing.
 
     Example:
-        >>> load_recorded(bank.recipe, bank.manifest.source)  # doctest: +SKIP
-        <Backbone resnet50, weights imagenet, 224 px>
+        >>> flowers = fb.extract("photos", "my_networks:small")
+        >>> load_recorded(flowers.recipe, flowers.manifest.source)
+        <Backbone my_networks.small, weights own, 32 px>
     """
     network = backbone
     if network is None:

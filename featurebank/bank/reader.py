@@ -238,8 +238,9 @@ class Bank:
             UnknownNameError, ConfigError, BankDamagedError: see `features`.
 
         Example:
-            >>> for block in bank.blocks("map", "train", seed=0):  # doctest: +SKIP
-            ...     model.partial_fit(block.features, block.labels)
+            >>> for block in bank.blocks("pooled", "train", seed=0):
+            ...     print(block.features.shape, block.labels.shape)  # or model.partial_fit(...)
+            (60, 8) (60,)
         """
         positions = self._positions(split)
         limit = block_bytes or min(BLOCK_BYTES, runtime.ram_limit() // 8)

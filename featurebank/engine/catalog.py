@@ -125,9 +125,10 @@ def load_engine(
         EngineError: the named engine cannot run this network.
 
     Example:
-        >>> engine = load_engine("auto", load_backbone("resnet50"), ["avg_pool"], batch_size=32)  # doctest: +SKIP
-        >>> engine(images)["avg_pool"].shape  # doctest: +SKIP
-        (32, 2048)
+        >>> import numpy as np
+        >>> engine = load_engine("auto", fb.load_backbone("my_networks:small"), ["pooled"], batch_size=32)
+        >>> engine(np.zeros((2, 32, 32, 3), np.uint8))["pooled"].shape
+        (2, 16)
     """
     if precision not in PRECISIONS:
         message = f"the precision is '{precision}': expected {', '.join(PRECISIONS)}"

@@ -19,8 +19,8 @@ def locate(
     """Returns the path of the bank of a dataset and a backbone, whether it exists or not.
 
     Example:
-        >>> locate(load_dataset("photos"), load_backbone("resnet50"), cache="cache")  # doctest: +SKIP
-        PosixPath('cache/photos-resnet50-1c0ffee5')
+        >>> locate(fb.load_dataset("digits"), fb.load_backbone("vgg16", weights="random:0"), cache="cache")
+        PosixPath('cache/digits-vgg16-224px-...')
     """
     recipe = (options or ExtractOptions()).recipe(backbone)
     return locate_bank(Path(cache) if cache else default_cache(), dataset.name, recipe)

@@ -56,7 +56,7 @@ def check_recomputed_rows(
         The result; missing images, weights or datasets are a `reason`, not an error.
 
     Example:
-        >>> check_recomputed_rows(Bank("photos-resnet50"), rows=2).wrong  # doctest: +SKIP
+        >>> check_recomputed_rows(fb.extract("photos", "my_networks:small"), rows=2).wrong
         ()
     """
     try:

@@ -71,9 +71,10 @@ def run_extraction(
     """Runs `extract`, and returns the bank together with a summary of the work.
 
     Example:
-        >>> result = run_extraction(dataset, backbone, ExtractOptions(taps=["map"]))  # doctest: +SKIP
-        >>> result.added, result.reused  # doctest: +SKIP
-        (1000, 0)
+        >>> dataset, backbone = fb.load_dataset("photos"), fb.load_backbone("my_networks:small")
+        >>> result = run_extraction(dataset, backbone, ExtractOptions(taps=["map"]))
+        >>> result.added, result.reused
+        (36, 0)
     """
     return run_extractions(dataset, [backbone], options, cache=cache, reporter=reporter)[0]
 
@@ -92,8 +93,10 @@ def run_extractions(
         The summary of each backbone; `seconds` covers all of them together.
 
     Example:
-        >>> backbones = [load_backbone("resnet50"), load_backbone("vgg16")]  # doctest: +SKIP
-        >>> small, large = run_extractions(dataset, backbones, ExtractOptions())  # doctest: +SKIP
+        >>> backbones = [fb.load_backbone("my_networks:small", weights=weights) for weights in ("own", "random:1")]
+        >>> one, other = run_extractions(fb.load_dataset("photos"), backbones, ExtractOptions(), cache="both")
+        >>> one.added, other.added
+        (36, 36)
     """
     place = Path(cache) if cache else default_cache()
     check_request(backbones, options, place)
@@ -219,7 +222,10 @@ def extract_rows(
         BankError: the bank cannot be read or written.
 
     Example:
-        >>> bank = extract_rows(unlabelled_images(["a.jpg", "b.jpg"]), backbone, ExtractOptions())  # doctest: +SKIP
+        >>> from featurebank.dataset.unlabelled import unlabelled_images
+        >>> images = unlabelled_images(["photos/rose/1.jpg", "photos/tulip/1.jpg"])
+        >>> len(extract_rows(images, fb.load_backbone("my_networks:small"), ExtractOptions()).ids())
+        2
     """
     options.check(backbone)
     images.fingerprint()

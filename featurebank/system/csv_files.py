@@ -29,7 +29,9 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
         DiskFullError: no space is left on the disk.
 
     Example:
-        >>> write_csv(Path("runs.csv"), ["head", "accuracy"], [["softmax", 0.9]])  # doctest: +SKIP
+        >>> write_csv(Path("runs.csv"), ["head", "accuracy"], [["softmax", 0.9]])
+        >>> Path("runs.csv").read_text().splitlines()
+        ['head,accuracy', 'softmax,0.9']
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer)

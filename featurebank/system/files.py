@@ -136,8 +136,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         DiskFullError: no space is left on the disk; the temporary file is removed.
 
     Example:
-        >>> with atomic_path(Path("report.txt")) as temporary:  # doctest: +SKIP
-        ...     temporary.write_text("done")
+        >>> with atomic_path(Path("report.txt")) as temporary:
+        ...     _ = temporary.write_text("done")
+        >>> Path("report.txt").read_text()
+        'done'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.errors import HeadInputError, RamLimitError
+from featurebank.errors import HeadInputError, HeadWarning, RamLimitError
 from featurebank.heads.exact.base import one_hot
 from featurebank.heads.exact.kernel_base import KernelHead, fits, too_large
 from featurebank.heads.exact.shared import Shared
@@ -71,7 +71,9 @@ class SVMHead(KernelHead):
             )
             raise RamLimitError(message)
         else:
-            warnings.warn(f"{too_large(len(inputs))}: it is not shared, but computed in parts", stacklevel=2)
+            warnings.warn(
+                f"{too_large(len(inputs))}: it is not shared, but computed in parts", HeadWarning, stacklevel=2
+            )
             machine = SVC(kernel=self.kernel, gamma=self.gamma_, C=self.C)
             machine.fit(inputs, shared.positions, sample_weight=shared.weights)
         self.support_vectors_ = inputs[machine.support_]

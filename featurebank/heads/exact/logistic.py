@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from featurebank.errors import HeadWarning
 from featurebank.heads.base import FitResult
 from featurebank.heads.exact.base import LinearHead
 from featurebank.heads.exact.coordinates import DenseFactor, Factor, Reduced, inputs, reduced
@@ -135,7 +136,7 @@ class LogisticHead(WeightedHead, LinearHead):
         weights, self.n_iter_, converged = _minimise(problem, start, int(self.max_iter))
         if not converged:
             message = f"not converged after {counted(self.n_iter_, 'step')}: raise max_iter, or standardize"
-            warnings.warn(message, stacklevel=2)
+            warnings.warn(message, HeadWarning, stacklevel=2)
         self._set_linear(coordinates, weights[:-1], weights[-1], gram(shared, steps).mean)
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
         return float(np.log(self.C)), weights

@@ -27,11 +27,6 @@ def test_wrong_types_are_refused_by_the_names_of_their_parameters(function: str,
         assert f"{name} is " in str(caught.value)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_every_public_function_has_an_example(function: str) -> None:
-    assert ">>> " in (getattr(fb, function).__doc__ or "")
-
-
 def test_an_image_size_may_be_a_pair() -> None:
     assert fb.load_backbone("resnet50", weights="random:0", image_size=(64, 64)).image_size == 64
     with pytest.raises(fb.FeatureBankError, match=r"image_size is \(64, 32\): expected twice the same"):

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.svm import SVC
 
 from featurebank import make_head
-from featurebank.errors import HeadError, RamLimitError
+from featurebank.errors import HeadError, HeadWarning, RamLimitError
 from featurebank.heads.exact import kernel_base
 from featurebank.heads.exact import kernels as support
 from featurebank.heads.exact.kernels import KernelRidgeHead, SVMHead
@@ -145,7 +145,7 @@ def test_a_kernel_that_does_not_fit_is_not_held(hard: Any, monkeypatch: pytest.M
         held = SVMHead(kernel=kernel).fit(hard.X, hard.y).predict_proba(hard.X_val)
         with monkeypatch.context() as patch:
             patch.setattr("featurebank.system.runtime._ram_limit", 300_000)
-            with pytest.warns(UserWarning, match=r"the kernel of 90 images needs .* it is not shared"):
+            with pytest.warns(HeadWarning, match=r"the kernel of 90 images needs .* it is not shared"):
                 found = SVMHead(kernel=kernel).fit(hard.X, hard.y).predict_proba(hard.X_val)
             with pytest.raises(RamLimitError, match=r"the kernel of 90 images needs .* or ridge, which needs none"):
                 KernelRidgeHead(kernel=kernel).fit(hard.X, hard.y)

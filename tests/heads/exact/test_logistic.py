@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from featurebank.errors import HeadError
+from featurebank.errors import HeadError, HeadWarning
 from featurebank.heads.exact import logistic
 from featurebank.heads.exact.logistic import LogisticHead
 from featurebank.heads.exact.shared import Shared
@@ -118,7 +118,7 @@ def test_a_head_that_fails_leaves_the_sweep_alone() -> None:
 
 def test_too_few_steps_are_told() -> None:
     X, y = badly_scaled(100, 20)
-    with pytest.warns(UserWarning, match="not converged after 2 steps"):
+    with pytest.warns(HeadWarning, match="not converged after 2 steps"):
         LogisticHead(C=10.0, max_iter=2).fit(X, y)
 
 

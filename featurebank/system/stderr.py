@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import TextIO
 
 _END = b"\x00featurebank: it went well\x00\n"
 _WATCHER = rf"""
@@ -29,6 +30,8 @@ else:
     os.write(2, b"".join(held))
 """
 """A separate process, which survives however ours ends."""
+
+_direct: TextIO | None = None
 
 
 @contextlib.contextmanager
@@ -87,10 +90,23 @@ def _python_goes_to(stderr: int) -> Iterator[None]:
     if not own:
         yield
         return
-    with open(os.dup(stderr), "w", buffering=1, encoding=encoding, errors=errors) as stream:  # noqa: PTH123 - a descriptor
-        sys.stderr = stream
-        try:
-            yield
-        finally:
-            if getattr(sys.stderr, "rich_proxied_file", sys.stderr) is stream:
-                sys.stderr = before
+    sys.stderr = stream = _direct_stream(stderr, encoding, errors)
+    try:
+        yield
+    finally:
+        stream.flush()
+        if getattr(sys.stderr, "rich_proxied_file", sys.stderr) is stream:
+            sys.stderr = before
+
+
+def _direct_stream(stderr: int, encoding: str, errors: str | None) -> TextIO:
+    """Returns the process's stream to standard error that bypasses file descriptor 2; it is never closed.
+
+    Handlers of logs that libraries set up meanwhile hold it for good.
+    """
+    global _direct  # noqa: PLW0603 - one file descriptor in a process
+    if _direct is None or _direct.closed:
+        _direct = open(os.dup(stderr), "w", buffering=1, encoding=encoding, errors=errors)  # noqa: PTH123, SIM115
+    else:
+        os.dup2(stderr, _direct.fileno(), inheritable=False)
+    return _direct

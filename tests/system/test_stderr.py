@@ -41,3 +41,25 @@ def test_what_is_shown(end: str, shown: list[str]) -> None:
     )  # fmt: skip
     for words in ("oneDNN", "cuInit", "a real fault", "python speaks", "broken", "after"):
         assert (words in done.stderr.replace(end, "")) == (words in shown), done.stderr
+
+
+_HANDLER = """
+import logging, os, sys
+from featurebank.system.stderr import without_greetings
+for number in range(3):
+    with without_greetings():
+        logging.getLogger("library").addHandler(logging.StreamHandler())
+    logging.getLogger("library").warning("warned %d", number)
+print(len(os.listdir("/proc/self/fd")), file=sys.stderr)
+"""
+
+
+def test_a_handler_of_a_log_that_was_set_up_meanwhile_goes_on() -> None:
+    """TensorFlow sets one up when it is imported: the stream that it found was closed once, and each line an error."""
+    done = subprocess.run(
+        [sys.executable, "-c", _HANDLER], env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE,
+        text=True, check=False,
+    )  # fmt: skip
+    lines = done.stderr.splitlines()
+    assert lines[:-1] == ["warned 0", *["warned 1"] * 2, *["warned 2"] * 3]
+    assert int(lines[-1]) == 5, "three standard streams, the lasting one, and the directory being listed"

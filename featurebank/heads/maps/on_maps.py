@@ -14,7 +14,6 @@ from featurebank.heads.maps.stored import as_maps, blocks, in_order
 from featurebank.heads.needs import MAPS
 from featurebank.heads.trained import TrainedHead
 from featurebank.training.activations import softmax
-from featurebank.words import counted
 
 ROWS = 64
 """Maps that are answered at a time: the patches of a 3x3 kernel are nine times as large as they."""
@@ -78,9 +77,8 @@ class HeadOnMaps(TrainedHead):
 def wrong_shape(head: Any, shape: tuple[int, ...], expected: tuple[int, ...]) -> HeadInputError:
     """Returns the error for maps of another shape; it begins as scikit-learn's for another number of features."""
     return HeadInputError(
-        f"X has {counted(math.prod(shape), 'feature')}, but {type(head).__name__} is expecting "
-        f"{counted(math.prod(expected), 'feature')} as input: the maps are {times(shape)}, the head was "
-        f"trained on {times(expected)}"
+        f"X has {math.prod(shape)} features, but {type(head).__name__} is expecting {math.prod(expected)} features as "
+        f"input: the maps are {times(shape)}, the head was trained on {times(expected)}"
     )
 
 

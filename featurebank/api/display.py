@@ -24,6 +24,7 @@ from featurebank.api.interruptions import whole_imports
 from featurebank.errors import BadImageWarning, FeatureBankWarning
 from featurebank.system.alike import MOST_ALIKE, AlikeLines
 from featurebank.system.progress import SILENT, Advance, BestSoFar, Reporter, shown_by
+from featurebank.system.stderr import without_tracing_advice
 from featurebank.words import counted, one_line
 
 Shown = bool | None
@@ -97,6 +98,7 @@ def showing(progress: Shown = None, reporter: Reporter | None = None) -> Iterato
         stack.callback(_current.set, _current.get())
         _current.set(reporter)
         stack.enter_context(shown_by(reporter))
+        stack.enter_context(without_tracing_advice())
         yield reporter
 
 

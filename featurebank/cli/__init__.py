@@ -32,6 +32,7 @@ from featurebank.cli.groups import Commands
 from featurebank.cli.terminal import echo, echo_lines, prepare_streams
 from featurebank.errors import ConfigError, FeatureBankError
 from featurebank.system.progress import shown_by
+from featurebank.system.stderr import without_tracing_advice
 
 INTERRUPTED = 130
 
@@ -57,6 +58,7 @@ def group(context: click.Context) -> None:
       featurebank run pipelines/quickstart.toml
     """  # noqa: D301 - click reads the escaped sign
     context.with_resource(shown_by(Current(context.ensure_object(Settings))))
+    context.with_resource(without_tracing_advice())
 
 
 group.params = [*global_options(hidden=False), *group.params]

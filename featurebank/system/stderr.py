@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -66,6 +67,21 @@ def without_greetings() -> Iterator[None]:
             os.dup2(stderr, 2)
             watcher.stdin.close()
             watcher.wait()
+
+
+@contextlib.contextmanager
+def without_tracing_advice() -> Iterator[None]:
+    """Hides TensorFlow's advice to trace less while the block runs: each model of a call is traced for good reason."""
+
+    def is_other_line(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in str(record.msg)
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(is_other_line)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other_line)
 
 
 def _start_watcher(stderr: int) -> subprocess.Popen[bytes]:

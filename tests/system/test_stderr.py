@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from featurebank.system.stderr import without_tracing_advice
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = """
@@ -41,6 +44,16 @@ def test_what_is_shown(end: str, shown: list[str]) -> None:
     )  # fmt: skip
     for words in ("oneDNN", "cuInit", "a real fault", "python speaks", "broken", "after"):
         assert (words in done.stderr.replace(end, "")) == (words in shown), done.stderr
+
+
+def test_advice_to_trace_less_is_hidden_meanwhile(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("tensorflow")
+    advice = "%s out of the last %s calls to %s triggered tf.function retracing. Tracing is expensive"
+    with without_tracing_advice():
+        logger.warning(advice, 5, 5, "step")
+        logger.warning("another line")
+    logger.warning(advice, 6, 6, "step")
+    assert [record.args for record in caplog.records] == [(), (6, 6, "step")]
 
 
 _HANDLER = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import surroundings  # noqa: F401 - what it sets is read by the imports below
+import surroundings  # what it sets is read by the imports below
 
 # isort: split
 import os
@@ -259,6 +259,13 @@ def leaky(tmp_path: Path) -> Path:
 def leaky_bank(leaky: Path, tmp_path: Path, lite: Backbone, pixels: list[PixelEngine]) -> Bank:
     """The bank of that folder in the cache `tmp_path / "cache"`; its features are the first pixels of each image."""
     return extract(load_dataset(str(leaky), split=(0.8, 0.2)), lite, cache=tmp_path / "cache")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory() -> Iterator[None]:
+    """Frees, after each file of tests, the networks that nobody uses."""
+    yield
+    surroundings.collect_if_grown()
 
 
 @pytest.fixture(autouse=True)

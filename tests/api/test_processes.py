@@ -10,34 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from other_processes import GRID, neural, work
 
 import featurebank as fb
 from featurebank.bank import Bank
 
 pytestmark = pytest.mark.heavy
-
-GRID = [{"kind": "ridge"}, {"kind": "knn"}]
-
-
-def work(bank: Bank, dataset: Any, run: Any, head: Any) -> dict[str, Any]:
-    """What a worker may do; runs in another process."""
-    features = bank.features("pooled", "val")
-    return {
-        "features": features.sum(),
-        "image": int(dataset.image(3).sum()),
-        "predicted": head.predict(features).tolist(),
-        "from the run": run.load().predict(features).tolist(),
-        "trained": [one.run for one in fb.train_heads(bank, GRID)],
-        "new": [one.failure for one in fb.train_heads(bank, [{"kind": "nearest_mean"}])],
-    }
-
-
-def neural(bank: Bank, epochs: int) -> str:
-    try:
-        fb.train_heads(bank, [{"kind": "softmax", "epochs": epochs}])
-    except fb.FeatureBankError as error:
-        return str(error)
-    return "trained"
 
 
 @pytest.fixture

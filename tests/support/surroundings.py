@@ -6,6 +6,8 @@ import os
 import signal
 from importlib.metadata import version
 
+import psutil
+
 for _name in ("COLUMNS", "LINES"):  # what is printed does not depend on the terminal the tests are started from
     os.environ.pop(_name, None)
 
@@ -20,6 +22,20 @@ os.environ.setdefault("XLA_FLAGS", _QUICK)
 # Python looks through all objects again and again, and TensorFlow with 5000 tests has a million: a tenth of the time.
 gc.set_threshold(20_000, 20, 10)
 atexit.register(gc.freeze)
+
+_MORE_BYTES = 500_000_000
+_resident_bytes = 0
+"""The memory of the process after the last collection by `collect_if_grown`."""
+
+
+def collect_if_grown() -> None:
+    """Lets Python collect garbage if the process has grown much: whole networks wait in cycles."""
+    global _resident_bytes  # noqa: PLW0603 - the memory belongs to the process
+    process = psutil.Process()
+    if process.memory_info().rss > _resident_bytes + _MORE_BYTES:
+        gc.collect()
+        _resident_bytes = process.memory_info().rss
+
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes would wait for each other, and spin meanwhile
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

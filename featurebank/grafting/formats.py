@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,7 @@ from featurebank.grafting.guard import check_onnx, check_tflite
 from featurebank.grafting.metadata import KEY, add_member, read_member
 from featurebank.grafting.side_by_side import load_joined
 from featurebank.system.runtime import import_tensorflow, threads
+from featurebank.system.stderr import without_greetings
 from featurebank.words import counted
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -91,7 +93,13 @@ class KerasFormat(Format):
     def read(self, path: Path) -> tuple[Run, str | None]:
         """Reads a model; see `Format`."""
         model = load_keras_file(path)
-        return lambda images: np.asarray(model.predict_on_batch(images)), read_member(path)
+
+        def run(images: np.ndarray) -> np.ndarray:
+            # For whole numbers, oneDNN logs an error although TensorFlow has another kernel.
+            with without_greetings() if images.dtype == np.uint8 else contextlib.nullcontext():
+                return np.asarray(model.predict_on_batch(images))
+
+        return run, read_member(path)
 
 
 class JoinedFormat(Format):

@@ -42,6 +42,26 @@ def recalls(probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]
     return _recalls(probabilities.argmax(axis=1) == labels, labels, probabilities.shape[1])
 
 
+def confusion_counts(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns the images of each true class (row) and predicted class (column): (classes, classes) int64."""
+    counts = np.zeros((probabilities.shape[1], probabilities.shape[1]), np.int64)
+    np.add.at(counts, (labels, probabilities.argmax(axis=1)), 1)
+    return counts
+
+
+def confusions(counts: np.ndarray, classes: Sequence[str]) -> list[tuple[str, str, int]]:
+    """Returns the confusions as (true class, predicted class, number of images), the most frequent first.
+
+    Args:
+        counts: the result of `confusion_counts`.
+        classes: the names of the classes.
+    """
+    wrong = counts * ~np.eye(len(classes), dtype=bool)
+    order = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
+    pairs = [divmod(place, len(classes)) for place in order.tolist()]
+    return [(classes[row], classes[column], int(wrong[row, column])) for row, column in pairs]
+
+
 @dataclass(frozen=True)
 class ImageScores:
     """The per-image quantities that the metrics need, far smaller than the probabilities themselves."""

@@ -13,6 +13,7 @@ from featurebank.bank import Bank
 from featurebank.dataset.pictures import local_paths, thumbnails_of_files
 from featurebank.errors import FeatureBankError
 from featurebank.extraction.source_images import source_dataset
+from featurebank.metrics import confusion_counts, confusions
 from featurebank.runs.leaderboard import data_frame
 from featurebank.system.html import Bar, CellTable, Shade, never_fails, picture, render
 from featurebank.words import counted
@@ -144,9 +145,7 @@ class Predictions:
 
     def confusion_matrix(self) -> ConfusionMatrix:
         """Returns the number of images of each class that are predicted as each class."""
-        counts = np.zeros((len(self.classes), len(self.classes)), np.int64)
-        np.add.at(counts, (self.targets, self.probabilities.argmax(axis=1)), 1)
-        return ConfusionMatrix(counts, self.classes)
+        return ConfusionMatrix(confusion_counts(self.probabilities, self.targets), self.classes)
 
     def to_frame(self) -> Any:
         """Returns a pandas DataFrame: id, label, predicted, probability, path, and a column "p(CLASS)" for each class.
@@ -213,10 +212,7 @@ class ConfusionMatrix:
 
     def most_confused(self) -> list[tuple[str, str, int]]:
         """Returns the confusions as (true class, predicted class, number of images), the most frequent first."""
-        wrong = self.counts * ~np.eye(len(self.classes), dtype=bool)
-        order = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
-        pairs = [divmod(place, len(self.classes)) for place in order.tolist()]
-        return [(self.classes[row], self.classes[column], int(wrong[row, column])) for row, column in pairs]
+        return confusions(self.counts, self.classes)
 
     def to_frame(self) -> Any:
         """Returns a pandas DataFrame: true classes as rows, predicted classes as columns.

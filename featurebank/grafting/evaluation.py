@@ -72,11 +72,7 @@ class Evaluation:
 
     def mistaken(self) -> list[tuple[str, str, int]]:
         """Returns the confusions as (true class, predicted class, number of images), the most frequent first."""
-        wrong = self.confusion * ~np.eye(len(self.confusion), dtype=bool)
-        order = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
-        names = [one.name for one in self.classes]
-        pairs = [divmod(place, len(names)) for place in order.tolist()]
-        return [(names[row], names[column], int(wrong[row, column])) for row, column in pairs]
+        return metrics.confusions(self.confusion, [one.name for one in self.classes])
 
 
 def evaluate_model(
@@ -126,8 +122,7 @@ def _labels(dataset: Dataset, classes: Sequence[str]) -> np.ndarray:
 def _evaluation(
     probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str], skipped: Sequence[tuple[str, str]]
 ) -> Evaluation:
-    confusion = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(confusion, (labels, probabilities.argmax(axis=1)), 1)
+    confusion = metrics.confusion_counts(probabilities, labels)
     predicted = confusion.sum(axis=0)
     accuracy = metrics.accuracy(probabilities, labels)
     precisions = [

@@ -15,6 +15,7 @@ from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset
 from featurebank.dataset.unlabelled import expand_folders, unlabelled_images, without_labels
+from featurebank.dataset.values.catalog import is_frame
 from featurebank.errors import BankReadOnlyError, ConfigError, DatasetError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.unlabelled_features import image_features
@@ -118,4 +119,4 @@ def _is_pillow(x: Any) -> bool:
 
 def _has_paths(x: Any) -> bool:
     """Returns whether an argument is a table of pandas or polars with a column `path`."""
-    return hasattr(x, "columns") and "path" in list(x.columns)
+    return is_frame(x) and "path" in list(x.columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -184,9 +184,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         return TransformerOptions(**{**params, "image_size": as_side(params["image_size"])})
 
     def _load(self, options: TransformerOptions) -> Backbone:
-        names = [field.name for field in fields(BackboneOptions)]
-        backbone = BackboneOptions(**{name: getattr(options, name) for name in names})
-        return load_network(str(options.backbone), backbone)
+        return load_network(str(options.backbone), options)
 
     def __sklearn_tags__(self) -> Any:
         """Declares to scikit-learn that there is nothing to fit, and that the input may be strings."""

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import TextIO
+from typing import Any, TextIO
 
 _END = b"\x00featurebank: it went well\x00\n"
 _WATCHER = rf"""
@@ -97,7 +97,7 @@ def _python_goes_to(stderr: int) -> Iterator[None]:
     A progress display that begins or ends within the block replaces `sys.stderr`, too. Afterwards it is the stream
     of before in any case, and never the proxy of a display that has ended.
     """
-    before = getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+    before = beneath_drawing(sys.stderr)
     try:
         own = before.fileno() == 2  # noqa: PLR2004 - standard error on every system
         encoding, errors = before.encoding, before.errors
@@ -111,8 +111,13 @@ def _python_goes_to(stderr: int) -> Iterator[None]:
         yield
     finally:
         stream.flush()
-        if getattr(sys.stderr, "rich_proxied_file", sys.stderr) is stream:
+        if beneath_drawing(sys.stderr) is stream:
             sys.stderr = before
+
+
+def beneath_drawing(stream: Any) -> Any:
+    """Returns the stream that a drawing of rich has replaced, or the stream itself if none has."""
+    return getattr(stream, "rich_proxied_file", stream)
 
 
 def _direct_stream(stderr: int, encoding: str, errors: str | None) -> TextIO:

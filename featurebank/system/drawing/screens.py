@@ -13,6 +13,7 @@ from rich.live import Live
 
 from featurebank.system.drawing.bars import LINE_EVERY_S, ShownWork, frame, line
 from featurebank.system.drawing.console import SafeConsole
+from featurebank.system.stderr import beneath_drawing
 
 _NAMED_AFTER_S = 1.0
 """In a log, a step is named after this time."""
@@ -157,9 +158,7 @@ class LogScreen:
 
 def _give_back() -> None:
     """Undoes `TerminalScreen._redirect`."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        setattr(sys, name, getattr(stream, "rich_proxied_file", stream))
+    sys.stdout, sys.stderr = beneath_drawing(sys.stdout), beneath_drawing(sys.stderr)
 
 
 def _noticed(works: Sequence[ShownWork], now: float, patience: float) -> list[ShownWork]:

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from terminals import run_on_terminal
 
 import featurebank as fb
 from featurebank.api import display
@@ -334,19 +335,10 @@ with display.showing() as reporter:
 
 
 def test_a_script_draws_on_a_terminal_and_its_output_is_its_own() -> None:
-    pty = pytest.importorskip("pty")
-    control, terminal = pty.openpty()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
-    environment |= {"TERM": "xterm", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
-    script = subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=terminal, stdout=subprocess.PIPE, env=environment)
-    os.close(terminal)
-    pieces = []
-    with contextlib.suppress(OSError):  # how Linux tells that the terminal has no user any more
-        while piece := os.read(control, 65536):
-            pieces.append(piece)
-    os.close(control)
-    assert script.communicate()[0].decode().split() == ["printed"] * 4
-    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(pieces).decode())
+    script = run_on_terminal(SCRIPT, environment | {"PYTHONPATH": str(ROOT)})
+    assert script.printed.decode().split() == ["printed"] * 4
+    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", script.drawn)
     assert re.search(r"extract ━+ 4/4 .* images/s", drawn)
     assert "FeatureBankWarning: 4 images are broken" in drawn
     assert all(len(line) <= 80 for line in drawn.splitlines())

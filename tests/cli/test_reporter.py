@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from terminals import run_on_terminal
 
 from featurebank.cli.reporter import TerminalReporter
 from featurebank.system.drawing import bars, screens
@@ -257,19 +255,10 @@ reporter.say(f"took {time.monotonic() - start:.1f} s")
 @pytest.fixture(scope="module")
 def drawn() -> str:
     """What a grid of a second draws on a terminal of 80 columns."""
-    pty = pytest.importorskip("pty")
-    control, terminal = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", "PYTHONPATH": str(ROOT)}
-    done = subprocess.Popen([sys.executable, "-c", GRID], stderr=terminal, stdout=subprocess.PIPE, env=environment)
-    os.close(terminal)
-    pieces = []
-    with contextlib.suppress(OSError):  # how Linux tells that the terminal has no user any more
-        while piece := os.read(control, 65536):
-            pieces.append(piece)
-    os.close(control)
-    assert done.communicate()[0] == b""
-    assert done.returncode == 0, b"".join(pieces).decode()
-    return b"".join(pieces).decode()
+    done = run_on_terminal(GRID, {**os.environ, "LINES": "24", "PYTHONPATH": str(ROOT)})
+    assert done.printed == b""
+    assert done.returncode == 0, done.drawn
+    return done.drawn
 
 
 def test_a_terminal_shows_the_best_five_under_the_bar(drawn: str) -> None:

@@ -23,6 +23,7 @@ LEVELS = {
     "errors": 1,
     "system": 2,
     "statistics": 2,
+    "charts": 3,
     "metrics": 3,
     "dataset": 3,
     "augment": 3,
@@ -34,16 +35,19 @@ LEVELS = {
     "inspection": 6,
     "heads": 6,
     "fitting": 7,
+    "similarity": 7,
     "runs": 8,
     "grid": 9,
     "grafting": 9,
     "doctor": 9,
     "finetuning": 10,  # begins with a graft
-    "pipeline": 11,
-    "api": 12,  # beside cli, which calls the stages itself
-    "cli": 12,
-    "__main__": 13,
-    "__init__": 13,
+    "explanation": 10,
+    "report": 11,
+    "pipeline": 12,
+    "api": 13,  # beside cli, which calls the stages itself
+    "cli": 13,
+    "__main__": 14,
+    "__init__": 14,
 }
 """Imports go towards a smaller number; inside a room, from sibling to sibling and never in a circle."""
 
@@ -53,7 +57,10 @@ OWNERS = {
     "openvino": {"engine"},
     "h5py": {"bank", "backbone"},
     "xgboost": {"heads"},
-    "sklearn": {"api", "dataset", "heads", "errors"},  # errors: the base of NotFittedError
+    "sklearn": {"api", "charts", "dataset", "heads", "errors"},  # errors: the base of NotFittedError
+    "altair": {"charts"},
+    "vl_convert": {"charts"},
+    "umap": {"charts"},  # maps of images, where it is installed
     "pandas": {"runs"},  # the leaderboard as a data frame
     "tensorboard": {"runs"},
     "onnx": {"grafting"},
@@ -65,8 +72,8 @@ OWNERS = {
     "IPython": {"system"},
     "pydantic": {"system", "bank", "api"},
     "filelock": {"bank"},
-    "PIL": {"dataset", "backbone", "inspection", "system"},  # system: pictures in a notebook
-    "jinja2": {"inspection", "system"},
+    "PIL": {"dataset", "backbone", "explanation", "inspection", "system"},  # system: pictures in a notebook
+    "jinja2": {"inspection", "report", "similarity", "explanation", "system"},
     "threadpoolctl": {"system", "doctor"},
     "pyarrow": {"dataset"},
     "fsspec": {"dataset"},
@@ -112,7 +119,7 @@ NARROWER = {
 HEAVY = {
     "tensorflow", "openvino", "keras", "sklearn", "xgboost", "h5py", "scipy", "pydantic", "rich",
     "pyarrow", "fsspec", "aiohttp", "pooch", "datasets", "tensorflow_datasets", "jinja2", "pandas",
-    "tensorboard", "onnx", "tf2onnx", "onnxruntime",
+    "tensorboard", "onnx", "tf2onnx", "onnxruntime", "altair", "vl_convert", "umap",
 }  # fmt: skip
 LIGHT_FILES = (
     "__init__.py",

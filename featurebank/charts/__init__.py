@@ -1,0 +1,1 @@
+"""The charts: Altair charts from plain values, and the files and pages that hold them."""

@@ -150,6 +150,7 @@ COVERED_BY = {
     "runs/display.py": "system/test_html.py",
     "runs/probabilities.py": "api/test_run.py",
     "runs/refitting.py": "runs/test_selection.py",
+    "report/content.py": "report/test_stage.py",
     # The facade: whoever tests a stage calls it through its public function.
     "api/backbones.py": "backbone/test_catalog.py",
     "api/banks.py": "extraction/test_stage.py",

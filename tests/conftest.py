@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import browser, open_page  # noqa: F401 - fixtures
 from conversions import share_conversions
 from hypothesis import settings
 from immediate import PixelEngine

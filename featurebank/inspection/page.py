@@ -13,7 +13,7 @@ from featurebank.inspection.advice import advise, number
 from featurebank.inspection.stage import GROUPS_PICTURED, PLACES_PICTURED, Inspection
 from featurebank.inspection.survey import Distribution, ImagePlace
 from featurebank.system.files import write_bytes
-from featurebank.system.html import TINY, data_uri
+from featurebank.system.html import TINY, data_uri, environment
 
 _UNREADABLE = 200
 _CLASSES = 500
@@ -35,17 +35,8 @@ def write_page(report: Inspection, path: Path) -> None:
 
 def render_page(report: Inspection) -> str:
     """Renders an inspection as one HTML document that contains all its pictures."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,  # ids are file names, which may hold anything
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["picture"] = _picture
-    return environment.get_template("inspect.html.jinja").render(
+    template = environment(Path(__file__).parent / "templates").get_template("inspect.html.jinja")
+    text: str = template.render(
         report=report,
         advice=advise(report),
         number=number,
@@ -56,7 +47,9 @@ def render_page(report: Inspection) -> str:
         unreadable=report.unreadable[:_UNREADABLE],
         groups=_groups(report),
         pairs=_pairs(report),
+        picture=_picture,
     )
+    return text
 
 
 def _classes(report: Inspection) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import io
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -163,9 +164,9 @@ def render(
     Returns:
         One HTML element.
     """
-    text: str = _template().render(
+    text: str = environment().get_template("display.html.jinja").render(
         title=title, facts=list(facts), warnings=list(warnings), blocks=[block for block in blocks if block],
-        colours=COLOURS, shades=_SHADES, side=SIDE, width=_WIDTH, height=_HEIGHT,
+        shades=_SHADES, side=SIDE, width=_WIDTH, height=_HEIGHT,
     )  # fmt: skip
     return text
 
@@ -192,17 +193,18 @@ def class_bars(classes: Sequence[str], counts: Mapping[str, Sequence[int]], titl
     return Bars(rows, heading, f"and {counted(hidden, 'more class')}" if hidden > 0 else "")
 
 
-def picture(image: np.ndarray | None, caption: str, title: str = "") -> Picture:
+def picture(image: np.ndarray | None, caption: str, title: str = "", *, side: int = _PIXELS) -> Picture:
     """Returns an image as a `Picture`, shrunk to a thumbnail.
 
     Args:
         image: (h, w, 3) uint8; None for a grey box.
         caption: the text below.
         title: the text under the mouse.
+        side: the largest side of the picture's file in pixels.
     """
     if image is None:
         return Picture(None, caption, title)
-    return Picture(data_uri(image, _PIXELS), caption, title, tiny=max(image.shape[:2]) <= TINY)
+    return Picture(data_uri(image, side), caption, title, tiny=max(image.shape[:2]) <= TINY)
 
 
 def data_uri(image: np.ndarray, side: int | None = None, *, quality: int = 85) -> str:
@@ -238,20 +240,27 @@ def never_fails(method: Callable[[_Displayed], str]) -> Callable[[_Displayed], s
 
 
 @functools.cache
-def _template() -> Any:
+def environment(*folders: Path) -> Any:
+    """Returns the Jinja environment of displays and pages; it escapes every text.
+
+    Args:
+        folders: where a room has its own templates. They may extend those of this room, such as `page.html.jinja`.
+    """
     import jinja2
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
+    jinja = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*folders, Path(__file__).parent / "templates"]),
+        autoescape=True,  # names of classes and files may hold anything
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["short"] = functools.partial(one_line, most=_LONGEST)
-    environment.filters["line"] = one_line
-    environment.filters["percent"] = lambda share: f"{100 * min(1.0, max(0.0, share)):.2f}"
-    environment.tests["bar"] = lambda cell: isinstance(cell, Bar)
-    environment.tests["shade"] = lambda cell: isinstance(cell, Shade)
-    environment.tests["picture"] = lambda cell: isinstance(cell, Picture)
-    return environment.get_template("display.html.jinja")
+    jinja.globals["colours"] = COLOURS
+    jinja.filters["short"] = functools.partial(one_line, most=_LONGEST)
+    jinja.filters["line"] = one_line
+    jinja.filters["percent"] = lambda share: f"{100 * min(1.0, max(0.0, share)):.2f}"
+    jinja.filters["sha256"] = lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    jinja.tests["bar"] = lambda cell: isinstance(cell, Bar)
+    jinja.tests["shade"] = lambda cell: isinstance(cell, Shade)
+    jinja.tests["picture"] = lambda cell: isinstance(cell, Picture)
+    return jinja

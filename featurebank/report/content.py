@@ -290,3 +290,7 @@ class ReportContent:
     version: str
     banks: Sequence[BankReport]
     comparison: Comparison | None = None
+    key: str = ""
+    """The digest of everything that the report was made from. The page has it within its first 4096 bytes, as
+    `<meta name="featurebank-report" content="KEY">`: a file with it is a report, and one with an equal key is up to
+    date."""

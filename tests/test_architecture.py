@@ -200,6 +200,9 @@ COVERED_BY = {
     "training/weights.py": "heads/test_contract.py",
     "runs/finetuned.py": "finetuning/test_stage.py",
     "runs/leaderboard.py": "runs/test_comparison.py",
+    # Heat maps of a bank's images follow from the run and its stored maps.
+    "explanation/cam.py": "explanation/test_heat_maps.py",
+    "explanation/subject.py": "explanation/test_heat_maps.py",
     # Views: one table of laws over specifications, parameters and pixels.
     "augment/parameters.py": "augment/test_views.py",
     "augment/specification.py": "augment/test_views.py",

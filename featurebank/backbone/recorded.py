@@ -69,6 +69,17 @@ def recorded_batch_norm(recipe: Mapping[str, Any], source: Mapping[str, Any]) ->
     return TABLE.get(str(recipe["backbone"]), BackboneSpec).finetune_batch_norm
 
 
+def normalizes_average(recipe: Mapping[str, Any]) -> bool:
+    """Returns whether "pooled" of a bank is the normalised average of the map; see `BackboneSpec.normalizes_average`.
+
+    Args:
+        recipe: recipe of the bank.
+    """
+    own = str(recipe.get("architecture", "")).startswith("user:")
+    spec = None if own else TABLE.get(str(recipe["backbone"]))
+    return spec is not None and spec.normalizes_average
+
+
 def load_recorded(
     recipe: Mapping[str, Any], source: Mapping[str, Any], *, backbone: Backbone | None = None
 ) -> Backbone:

@@ -10,10 +10,9 @@ from featurebank.backbone.graph import graph_of
 from featurebank.errors import ConfigError
 from featurebank.finetuning.options import FinetuneOptions
 from featurebank.finetuning.phases import LayerOrder, Phase, unfreeze
+from featurebank.runs.finetuned import PROBABILITIES, class_places
 from featurebank.system.runtime import import_tensorflow
 
-PROBABILITIES = "probabilities"
-"""The layer of a graft whose input is the logits of the classes that the head has seen."""
 _OLDER = 0.05
 """Largest share of the moving averages that may be older than one epoch, at the end of an epoch."""
 
@@ -29,7 +28,7 @@ class TrainedModel:
     def __init__(self, model: Any, options: FinetuneOptions) -> None:
         self.model = model
         self.training = _logits_model(model, options)
-        self.places = _places(model)
+        self.places = class_places(model)
         for number, state in enumerate(self._seed_states()):
             state.assign(np.array([options.seed * 1000 + number, 0], np.uint32))
         self._forward: Any = None
@@ -121,15 +120,3 @@ def _logits_model(model: Any, options: FinetuneOptions) -> Any:
     for name in between:
         x = layout.layers[name](x)
     return keras.Model(model.input, x)
-
-
-def _places(model: Any) -> np.ndarray:
-    """Returns for each class its place among those that the head has seen, -1 for others: (classes,) int32."""
-    classes = model.output.shape[-1]
-    places = np.arange(classes, dtype=np.int32)
-    names = [layer.name for layer in model.layers]
-    if "all_classes" in names:
-        (kernel,) = model.get_layer("all_classes").get_weights()
-        places[:] = -1
-        places[kernel.argmax(axis=1)] = np.arange(len(kernel), dtype=np.int32)
-    return places

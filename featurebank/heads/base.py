@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from featurebank.errors import HeadError
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.inputs import checked_vectors, validation_to_fit, vectors_to_fit, vectors_to_predict
+from featurebank.heads.keras_layers import HeadFunctions
 from featurebank.heads.needs import VECTORS
 
 FitResult = tuple[int, float, Exception | None]
@@ -40,7 +41,7 @@ class State(NamedTuple):
     """The file that the state was read from, for error messages."""
 
 
-class Head(ClassifierMixin, BaseEstimator):
+class Head(HeadFunctions, ClassifierMixin, BaseEstimator):
     """The base class of all heads; it extends the interface of scikit-learn's classifiers.
 
     Code that trains, saves, exports or ranks heads uses only this interface and never checks the class of a head.
@@ -61,7 +62,8 @@ class Head(ClassifierMixin, BaseEstimator):
     - `n_parameters_` is the number of trained values. `cost()` estimates the time of the training before it starts, and
       `working_bytes()` its memory.
     - `needs` says whether it is trained on vectors or maps. A head that needs vectors flattens maps.
-    - `keras_layers_()` returns the fitted head as Keras layers, if it can become layers.
+    - `keras_layers_()` returns the fitted head as Keras layers, if it can become layers, and `linear_scores_()` its
+      weights, if it is linear; see `HeadFunctions`.
     """
 
     needs: ClassVar[str] = VECTORS
@@ -258,21 +260,6 @@ class Head(ClassifierMixin, BaseEstimator):
         Returns () if there is no cheap input; then the head is not tried.
         """
         return (self.n_features_in_,)
-
-    def keras_layers_(self, tensor: Any) -> Any:
-        """Applies the fitted head to a Keras tensor, as ordinary Keras layers with the head's weights.
-
-        Args:
-            tensor: a Keras tensor of the head's features, (n, d) or (n, h, w, c) float32.
-
-        Returns:
-            A Keras tensor of logits (n, classes), in the order of `classes_`; their softmax is `predict_proba`.
-
-        Raises:
-            HeadError: the head cannot become layers.
-        """
-        message = f"{type(self).__name__} is not made of layers"
-        raise HeadError(message)
 
     def _inputs(self, X: Any) -> np.ndarray:
         """Returns features as (n, d) float32.

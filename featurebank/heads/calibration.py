@@ -91,6 +91,15 @@ class CalibratedHead(Head):
         logits = keras.ops.maximum(logits, float(np.log(SMALLEST)))  # as `at_temperature`, which knows no others
         return keras.layers.Rescaling(1 / self.temperature_, name="head_temperature")(logits)
 
+    def linear_scores_(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the scores of the head without its temperature; see `Head.linear_scores_`."""
+        weights, bias = self.head_.linear_scores_()
+        return weights, bias
+
+    def keras_scores_(self, tensor: Any) -> Any:
+        """Adds the head without its temperature to a graph; see `Head.keras_scores_`."""
+        return self.head_.keras_scores_(tensor)
+
     def predict_validation(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Returns probabilities of the images that the temperature was fitted on, as of images that it was not.
 

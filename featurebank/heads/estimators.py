@@ -150,13 +150,27 @@ class EstimatorHead(WeightedHead):
         """
         import keras
 
+        logits = dense(flat(tensor), *self.linear_scores_(), "head_logits")
+        if self._link(*self._coefficients()) == "softmax":
+            return logits
+        return keras.layers.Activation("log_sigmoid", name="head_log")(logits)
+
+    def linear_scores_(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns weights and bias of a linear estimator, with the steps before it; see `Head.linear_scores_`.
+
+        Raises:
+            HeadError: the estimator is not linear, or its probabilities do not follow from its coefficients alone.
+        """
         weights, bias = self._coefficients()
-        link = self._link(weights, bias)
+        self._link(weights, bias)
         for step in reversed(self.steps_):
             weights = step.components_.T @ weights if isinstance(step, PCA) else weights / step.scale_[:, None]
             bias = bias - np.asarray(step.mean_, np.float64) @ weights
-        logits = dense(flat(tensor), weights, bias, "head_logits")
-        return logits if link == "softmax" else keras.layers.Activation("log_sigmoid", name="head_log")(logits)
+        return weights, bias
+
+    def keras_scores_(self, tensor: Any) -> Any:
+        """Adds a linear estimator to a graph without the link to its probabilities; see `Head.keras_scores_`."""
+        return dense(flat(tensor), *self.linear_scores_(), "head_logits")
 
     def _coefficients(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns weights (d, classes) and intercepts (classes,), float64, of transformed features."""

@@ -1,4 +1,4 @@
-"""Trained heads as ordinary Keras layers: what `keras_layers_` of each head is made of."""
+"""Fitted heads as functions: as weights, or as ordinary Keras layers, and what these are made of."""
 
 from __future__ import annotations
 
@@ -11,6 +11,54 @@ from featurebank.errors import HeadError
 from featurebank.words import counted
 
 _VECTOR_RANK = 2
+
+
+class HeadFunctions:
+    """What a fitted head is beside a classifier: a base of all heads.
+
+    Models are made of `keras_layers_`. Explanations ask for the scores of the classes, which do not saturate as
+    probabilities do: the score of a class grows with its probability while the scores of the others stay the same.
+    """
+
+    def linear_(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the head as one dense layer on raw features: `predict_proba(X)` is softmax(X @ weights + bias).
+
+        Returns:
+            Weights (d, classes) and bias (classes,), in the order of `classes_`. A head on the average of a map has one
+            weight for each channel.
+
+        Raises:
+            HeadError: it is no such layer.
+        """
+        message = f"{type(self).__name__} with these parameters is no linear function of the features"
+        raise HeadError(message)
+
+    def linear_scores_(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the scores of the classes as a linear function of raw features, X @ weights + bias; see `linear_`.
+
+        Raises:
+            HeadError: they are no linear function of the features.
+        """
+        return self.linear_()
+
+    def keras_layers_(self, tensor: Any) -> Any:
+        """Applies the fitted head to a Keras tensor, as ordinary Keras layers with the head's weights.
+
+        Args:
+            tensor: a Keras tensor of the head's features, (n, d) or (n, h, w, c) float32.
+
+        Returns:
+            A Keras tensor of logits (n, classes), in the order of `classes_`; their softmax is `predict_proba`.
+
+        Raises:
+            HeadError: the head cannot become layers.
+        """
+        message = f"{type(self).__name__} is not made of layers"
+        raise HeadError(message)
+
+    def keras_scores_(self, tensor: Any) -> Any:
+        """Applies the head to a Keras tensor like `keras_layers_`, up to the scores of the classes, (n, classes)."""
+        return self.keras_layers_(tensor)
 
 
 def flat(tensor: Any) -> Any:

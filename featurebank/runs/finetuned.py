@@ -11,6 +11,8 @@ from featurebank.errors import HeadError
 from featurebank.runs.run import RunRecord
 from featurebank.system import digest
 
+PROBABILITIES = "probabilities"
+"""The layer of a graft whose input is the logits of the classes that the head has seen."""
 BATCH = 32
 """Images per forward pass."""
 
@@ -56,3 +58,19 @@ def predict_batch(model: Any, images: np.ndarray) -> np.ndarray:
         images: (n, s, s, 3) uint8.
     """
     return np.asarray(model.predict_on_batch(images.astype(np.float32)), np.float64)
+
+
+def class_places(model: Any) -> np.ndarray:
+    """Returns for each class its place among those that the head has seen, -1 for others: (classes,) int32.
+
+    Args:
+        model: a graft, or the result of `finetuned_model`.
+    """
+    classes = model.output.shape[-1]
+    places = np.arange(classes, dtype=np.int32)
+    names = [layer.name for layer in model.layers]
+    if "all_classes" in names:
+        (kernel,) = model.get_layer("all_classes").get_weights()
+        places[:] = -1
+        places[kernel.argmax(axis=1)] = np.arange(len(kernel), dtype=np.int32)
+    return places

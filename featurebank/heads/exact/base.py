@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from featurebank.errors import HeadError
 from featurebank.heads.base import Head, State
 from featurebank.heads.exact.coordinates import Reduced
 from featurebank.heads.exact.shared import Shared
@@ -101,18 +100,6 @@ class ExactHead(Head):
         """Returns logits (m, classes) of features (m, d)."""
         raise NotImplementedError
 
-    def linear_(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the head as one dense layer on raw features: `predict_proba(X)` is softmax(X @ weights + bias).
-
-        Returns:
-            Weights (d, classes) and bias (classes,), float64.
-
-        Raises:
-            HeadError: it is none.
-        """
-        message = f"{type(self).__name__} with these parameters is no linear function of the features"
-        raise HeadError(message)
-
     def keras_layers_(self, tensor: Any) -> Any:
         """Adds the head to a graph as one dense layer; see `Head.keras_layers_`."""
         return dense(flat(tensor), *self.linear_(), "head_logits")
@@ -158,7 +145,7 @@ class LinearHead(ExactHead):
         return np.asarray(self.steps().rows(X) @ self.weights_ + self.bias_)
 
     def linear_(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns weights (d, classes) and bias (classes,), float64; see `ExactHead.linear_`."""
+        """Returns weights (d, classes) and bias (classes,), float64; see `Head.linear_`."""
         if self.steps().by_row != Steps().by_row:
             return super().linear_()
         return self.weights_, self.bias_

@@ -115,12 +115,22 @@ class SVMHead(KernelHead):
         return signs / 2 if classes == 2 else signs  # noqa: PLR2004
 
     def linear_(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns weights (d, classes) and bias (classes,), float64; see `ExactHead.linear_`.
+        """Returns weights (d, classes) and bias (classes,), float64; see `Head.linear_`.
 
         Raises:
             HeadError: the kernel is not linear, or votes are counted: there are more than two classes.
         """
         if not self._is_layer() or self._votes():
+            return super().linear_()
+        return self.linear_scores_()
+
+    def linear_scores_(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the sums of the margins as weights and bias, also where votes are counted; see `Head`.
+
+        Raises:
+            HeadError: the kernel is not linear.
+        """
+        if not self._is_layer():
             return super().linear_()
         return self._as_layer(self.pairs_ @ self._margins(), self.pairs_bias_ @ self._margins())
 
@@ -203,7 +213,7 @@ class KernelRidgeHead(KernelHead):
         return logits
 
     def linear_(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns weights (d, classes) and bias (classes,), float64; see `ExactHead.linear_`."""
+        """Returns weights (d, classes) and bias (classes,), float64; see `Head.linear_`."""
         if not self._is_layer():
             return super().linear_()
         return self._as_layer(self.images_.T @ self.weights_, self.bias_)

@@ -1,0 +1,74 @@
+"""Heat maps of images of a bank, from its stored maps: what the report shows beside mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from featurebank.bank import Bank
+from featurebank.errors import HeadError
+from featurebank.explanation.cam import class_activation_maps, linear_weights, positive_part
+from featurebank.explanation.subject import Subject
+from featurebank.runs.run import RunRecord
+from featurebank.system.progress import SILENT, Reporter
+
+HeatMap = np.ndarray
+"""(h, w) float32 from 0 to 1, over the square input of the network; `overlay.overlaid` lays it over the image."""
+
+
+def heat_maps(
+    bank: Bank, run: RunRecord, positions: Sequence[int] | np.ndarray,
+    classes: Sequence[int] | np.ndarray | None = None, *, reporter: Reporter = SILENT,
+) -> list[HeatMap | str]:  # fmt: skip
+    """Returns the class activation maps of images of a bank, without a pass of the network.
+
+    Imports no TensorFlow and reads no image: the maps come from the bank, the weights from the head.
+
+    Args:
+        bank: the bank.
+        run: a run of the bank.
+        positions: (n,) positions in `bank.ids()`.
+        classes: (n,) the class to explain for each image, as an index into `bank.classes`; None for the predicted ones.
+        reporter: receives a line if the head has to be trained again.
+
+    Returns:
+        For each image a heat map, or the reason why there is none: one line for people.
+
+    Raises:
+        HeadError: the run failed, was trained on a fold, or belongs to another bank or to another state of it.
+    """
+    positions = np.asarray(positions, np.int64)
+    if run.is_finetune:
+        return [_elsewhere(f"run {run.run} is a fine-tune", run)] * len(positions)
+    subject = Subject.of(bank, run, reporter=reporter)
+    try:
+        weights = linear_weights(subject)
+    except HeadError as error:
+        return [_elsewhere(str(error), run)] * len(positions)
+    if subject.map_tap not in bank.taps:
+        message = (
+            f"the bank has no '{subject.map_tap}', from which heat maps are made: "
+            f"extract again with --tap {subject.map_tap}"
+        )
+        return [message] * len(positions)
+    if classes is None:
+        classes = subject.probabilities(bank.rows(run.tap, positions)).argmax(axis=1)
+    places = subject.places[np.asarray(classes, np.int64)]
+    heat = positive_part(class_activation_maps(bank.rows(str(subject.map_tap), positions), weights, places))
+    return [
+        _unknown(bank.classes[number]) if place < 0 else _nothing(bank.classes[number]) if not one.any() else one
+        for one, place, number in zip(heat, places.tolist(), np.asarray(classes).tolist(), strict=True)
+    ]
+
+
+def _elsewhere(reason: str, run: RunRecord) -> str:
+    return f"{reason}: 'featurebank explain {run.run} IMAGE' shows what it relies on"
+
+
+def _unknown(name: str) -> str:
+    return f"class '{name}' has no training images"
+
+
+def _nothing(name: str) -> str:
+    return f"no part of the image speaks for class '{name}'"

@@ -1,0 +1,99 @@
+"""What is explained: a run with its fitted head or model, and the map that its head sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from featurebank.backbone.recorded import normalizes_average
+from featurebank.backbone.taps import parse_tap
+from featurebank.bank import Bank
+from featurebank.errors import HeadError, unknown_name
+from featurebank.fitting.scoring import align
+from featurebank.runs.finetuned import is_finetuned, predict_batch
+from featurebank.runs.probabilities import load_fitted
+from featurebank.runs.run import RunRecord
+from featurebank.system.progress import SILENT, Reporter
+
+_MAP_RANK = 3
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run to explain, with everything that its explanations need to know."""
+
+    bank: Bank
+    run: RunRecord
+    fitted: Any
+    """The fitted head; of a fine-tune, its Keras model."""
+
+    @classmethod
+    def of(cls, bank: Bank, run: RunRecord, *, reporter: Reporter = SILENT) -> Subject:
+        """Loads the head or the model of a run.
+
+        Raises:
+            HeadError: the run failed, was trained on a fold, or belongs to another bank or to another state of it.
+        """
+        return cls(bank, run, load_fitted(bank, run, reporter=reporter))
+
+    @property
+    def is_finetune(self) -> bool:
+        """Whether `fitted` is a model of images, not a head on features."""
+        return is_finetuned(self.run)
+
+    @property
+    def pooling(self) -> str | None:
+        """How the features of the head follow from the map: "avg", "max", or None if they are the map itself."""
+        return parse_tap(self.run.tap)[1]
+
+    @cached_property
+    def map_tap(self) -> str | None:
+        """The tap of the map that the head sees; None if its features are not a map, nor the average or maximum of one.
+
+        For networks that normalise the average of the map, "pooled" is no average.
+        """
+        source, pooling = parse_tap(self.run.tap)
+        normalized = self.run.tap == "pooled" and normalizes_average(self.bank.recipe)
+        if self.is_finetune or normalized:
+            return None
+        is_map = pooling is not None or len(self.bank.tap_shape(self.run.tap)) == _MAP_RANK
+        return source if is_map else None
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """(classes,) the place of each class of the bank among those that the head knows; -1 for unknown classes."""
+        if self.is_finetune:
+            from featurebank.runs.finetuned import class_places
+
+            return class_places(self.fitted)
+        places = np.full(len(self.bank.classes), -1, np.int32)
+        places[self.fitted.classes_] = np.arange(len(self.fitted.classes_))
+        return places
+
+    def class_index(self, name: str) -> int:
+        """Returns the index of a class in `bank.classes`.
+
+        Raises:
+            UnknownNameError: there is no such class.
+            HeadError: it had no training images, so the head has no score for it.
+        """
+        if name not in self.bank.classes:
+            raise unknown_name("class", name, self.bank.classes)
+        index = self.bank.classes.index(name)
+        if self.places[index] < 0:
+            message = f"class '{name}' has no training images, so run {self.run.run} cannot predict it: choose another"
+            raise HeadError(message)
+        return index
+
+    def probabilities(self, rows: np.ndarray) -> np.ndarray:
+        """Returns probabilities (n, classes) float64 in the order of `bank.classes`.
+
+        Args:
+            rows: (n, ...) features of the run's tap; for a fine-tune, images (n, s, s, 3) uint8.
+        """
+        if self.is_finetune:
+            return predict_batch(self.fitted, rows)
+        return align(self.fitted.predict_proba(rows), self.fitted.classes_, len(self.bank.classes))

@@ -139,7 +139,7 @@ def _print_significance(all_entries: Sequence[Entry]) -> None:
     if compared:
         echo(
             f"= {alike} of {counted(compared, 'other head')} do not differ significantly from the first "
-            "(McNemar's test on the same images, 5 %, Holm's correction)"
+            "(McNemar's test, 5 %, Holm's correction)"
         )
 
 

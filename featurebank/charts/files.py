@@ -1,0 +1,152 @@
+"""Charts as files: pictures, Vega-Lite's JSON, and pages that contain all that they need."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featurebank.charts import embedding
+from featurebank.charts.theme import apply_theme, config
+from featurebank.errors import ConfigError
+from featurebank.system.files import json_bytes, write_bytes
+
+if TYPE_CHECKING:
+    import altair as alt
+
+__all__ = ["SUFFIXES", "check_output", "save_chart"]
+
+SUFFIXES = (".png", ".svg", ".json", ".html")
+"""The kinds of files that a chart can be saved as."""
+_SCALE = 2
+"""Pixels of a PNG file for each pixel of the chart, so that it is sharp on dense screens."""
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; \
+script-src HASHES">
+<link rel="icon" href="data:,">
+<title>TITLE</title>
+<style>
+body { margin: 1rem; background: #fff; }
+main { display: flex; flex-wrap: wrap; gap: 1rem; }
+main > div { flex: 1 1 22rem; min-width: 0; max-width: 60rem; }
+@media (prefers-color-scheme: dark) { body { background: #14171c; } }
+</style>
+</head>
+<body>
+<main></main>
+<script type="application/json" id="chart">VALUES</script>
+<script>LIBRARIES</script>
+<script>PROGRAM</script>
+</body>
+</html>
+"""
+_PROGRAM = """
+const chart = JSON.parse(document.getElementById("chart").textContent), main = document.querySelector("main");
+const common = { mode: "vega-lite", ast: true, actions: false, renderer: "svg" };
+const dark = matchMedia("(prefers-color-scheme: dark)");
+async function draw() {
+  main.replaceChildren(...chart.panels.map(() => document.createElement("div")));
+  const options = { ...common, config: chart.themes[+dark.matches] };
+  await Promise.all(chart.panels.map((panel, place) => vegaEmbed(main.children[place], panel, options)));
+  main.dataset.drawn = dark.matches ? "dark" : "light";
+}
+dark.addEventListener("change", draw);
+draw();
+"""
+
+
+def save_chart(
+    chart: alt.TopLevelMixin, path: str | Path, *, dark: bool = False, force: bool = False, title: str = ""
+) -> Path:
+    """Saves a chart as a file, atomically.
+
+    Args:
+        chart: the chart.
+        path: the file; its suffix is one of `SUFFIXES`. A PNG file has two pixels for each pixel of the chart. An HTML
+            file contains all that it needs, and follows the light or dark mode of its reader.
+        dark: whether a picture is for a dark page.
+        force: whether an existing file is replaced.
+        title: the title of an HTML file.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: see `check_output`.
+        DiskFullError: no space is left on the disk.
+
+    Example:
+        >>> import altair as alt
+        >>> chart = alt.Chart({"values": [{"x": 1}]}).mark_point().encode(x="x:Q")
+        >>> save_chart(chart, "points.svg").read_text()[:4]
+        '<svg'
+        >>> save_chart(chart, "points.gif")
+        Traceback (most recent call last):
+        featurebank.errors.ConfigError: cannot save a chart as 'points.gif': expected a name that ends with .png, ...
+    """
+    target = check_output(path, force=force)
+    write_bytes(target, _content(chart, target.suffix.lower(), dark=dark, title=title or target.stem))
+    return target
+
+
+def check_output(path: str | Path, *, force: bool = False, suffixes: tuple[str, ...] = SUFFIXES) -> Path:
+    """Returns the path of a file to write, after checking all that can be checked before the work.
+
+    Args:
+        path: the file.
+        force: whether an existing file may be replaced.
+        suffixes: the suffixes that it may have.
+
+    Raises:
+        ConfigError: the suffix is none of these, the folder does not exist, the path is a folder, or the file exists.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in suffixes:
+        message = f"cannot save a chart as '{path}': expected a name that ends with {', '.join(suffixes)}"
+        raise ConfigError(message)
+    if not target.parent.is_dir():
+        message = f"cannot write '{path}': there is no folder '{target.parent}'; create it, or choose another path"
+        raise ConfigError(message)
+    if target.is_dir():
+        message = f"cannot write '{path}': it is a folder; choose another path"
+        raise ConfigError(message)
+    if target.exists() and not force:
+        message = f"'{path}' exists: choose another path, or replace it with --force (in Python, force=True)"
+        raise ConfigError(message)
+    return target
+
+
+def _content(chart: alt.TopLevelMixin, suffix: str, *, dark: bool, title: str) -> bytes:
+    import vl_convert
+
+    if suffix == ".html":
+        return _page(chart, title).encode()
+    values = apply_theme(chart, dark=dark).to_dict(validate=False)
+    if suffix == ".json":
+        return json_bytes(values)
+    if suffix == ".svg":
+        return str(vl_convert.vegalite_to_svg(values, allowed_base_urls=[])).encode()
+    return bytes(vl_convert.vegalite_to_png(values, scale=_SCALE, allowed_base_urls=[]))
+
+
+def _page(chart: alt.TopLevelMixin, title: str) -> str:
+    """Returns a page whose Content-Security-Policy lets only its own two scripts run."""
+    values = {"panels": embedding.specifications(chart), "themes": [config(), config(dark=True)]}
+    scripts = {"LIBRARIES": embedding.javascript(), "PROGRAM": _PROGRAM}
+    parts = {"TITLE": html.escape(title), "HASHES": " ".join(map(_hash, scripts.values())), **scripts}
+    page, _, rest = _PAGE.partition("VALUES")
+    for name, text in parts.items():
+        page, rest = page.replace(name, text), rest.replace(name, text)
+    return page + embedding.script_json(values) + rest
+
+
+def _hash(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

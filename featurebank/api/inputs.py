@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
-import tempfile
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from featurebank.api.display import showing
-from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset
 from featurebank.dataset.unlabelled import expand_folders, unlabelled_images, without_labels
 from featurebank.dataset.values.catalog import is_frame
-from featurebank.errors import BankReadOnlyError, ConfigError, DatasetError
-from featurebank.extraction.options import ExtractOptions
-from featurebank.extraction.unlabelled_features import image_features
+from featurebank.errors import ConfigError, DatasetError
 
 _IMAGE_DIMENSIONS = 3
 
@@ -86,22 +80,6 @@ def as_images(x: Any, name: str) -> Dataset:
         return unlabelled_images(x, name=name)
     images = [np.asarray(one.convert("RGB")) if _is_pillow(one) else one for one in expand_folders(x)]
     return unlabelled_images(images, name=name)
-
-
-def features_of_images(bank: Bank, tap: str, images: Dataset, batch_size: int) -> np.ndarray:
-    """Returns the features of images, computed like those of the bank."""
-    backbone = load_recorded(bank.recipe, bank.manifest.source)
-    options = ExtractOptions(
-        taps=[tap], batch_size=batch_size, store=cast("Any", bank.tap_dtype(tap)), on_bad_image="fail",
-        wait=True, precision=bank.recipe.get("precision", "float32"),
-    )  # fmt: skip
-    with showing() as reporter:
-        compute = functools.partial(image_features, images, backbone, options, reporter=reporter)
-        try:
-            return compute(cache=bank.path.parent)
-        except BankReadOnlyError:
-            with tempfile.TemporaryDirectory() as place:
-                return compute(cache=place)
 
 
 def _are_paths_or_images(x: Any) -> bool:

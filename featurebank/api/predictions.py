@@ -10,9 +10,8 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from featurebank.bank import Bank
-from featurebank.dataset.pictures import local_paths, thumbnails_of_files
-from featurebank.errors import FeatureBankError
-from featurebank.extraction.source_images import source_dataset
+from featurebank.dataset.pictures import thumbnails_of_files
+from featurebank.extraction.source_images import image_paths
 from featurebank.metrics import confusion_counts, confusions
 from featurebank.runs.leaderboard import data_frame
 from featurebank.system.html import Bar, CellTable, Shade, never_fails, picture, render
@@ -81,7 +80,7 @@ class Predictions:
             source: what was predicted, for people.
         """
         ids = bank.ids_at(positions)
-        return cls(source, bank.classes, ids, bank.labels()[positions], probabilities, _paths(bank, ids))
+        return cls(source, bank.classes, ids, bank.labels()[positions], probabilities, image_paths(bank, ids))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -254,21 +253,6 @@ class ConfusionMatrix:
         most = max([count for *_, count in shown], default=1)
         rows = [[true, other, Bar([("bad", count / most, "")], str(count))] for true, other, count in shown]
         return CellTable(["label", "predicted", "images"], rows, "most confused")
-
-
-def _paths(bank: Bank, ids: Sequence[str]) -> Sequence[str | None]:
-    """Returns where the images of a bank should be; None where that is unknown."""
-    spec = str(bank.manifest.dataset.get("spec", ""))
-    paths = local_paths(spec, ids)
-    if not paths or paths[0] is None or spec.startswith("folder:") or Path(paths[0]).is_file():
-        return paths
-    try:  # the images of a list or a table may be in another folder, which only reading it shows
-        dataset = source_dataset(bank)
-    except (FeatureBankError, OSError):
-        return paths
-    path: Any = getattr(dataset.contents.pixels, "path", None)
-    places = {name: place for place, name in enumerate(dataset.ids)}
-    return [path(places[name]) if path and name in places else None for name in ids]
 
 
 def _aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:

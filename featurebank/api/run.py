@@ -11,13 +11,13 @@ import numpy as np
 
 from featurebank.api.curves import Curves
 from featurebank.api.display import showing
-from featurebank.api.inputs import as_features, as_images, features_of_images
+from featurebank.api.inputs import as_features, as_images
 from featurebank.api.predictions import ConfusionMatrix, Predictions
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset
 from featurebank.dataset.unlabelled import UNLABELLED
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
-from featurebank.extraction.unlabelled_features import unlabelled_name
+from featurebank.extraction.unlabelled_features import features_like, unlabelled_name
 from featurebank.grafting.export_stage import ExportOptions, run_export
 from featurebank.grafting.prediction import LoadedModel, run_images
 from featurebank.grafting.stage import about_finetuned
@@ -199,7 +199,9 @@ class Run(RunRecord):
             return self._of_images(bank, as_images(x, UNLABELLED), batch_size)
         head = self.load()
         if features is None:
-            features = features_of_images(bank, self.tap, as_images(x, unlabelled_name(self.tap)), batch_size)
+            images = as_images(x, unlabelled_name(self.tap))
+            with showing() as reporter:
+                features = features_like(bank, self.tap, images, batch_size=batch_size, reporter=reporter)
         return align(head.predict_proba(features), head.classes_, len(bank.classes))
 
     def _of_images(self, bank: Bank, images: Dataset, batch_size: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,11 +13,23 @@ import numpy as np
 from featurebank.bank.index import Finder
 from featurebank.bank.items import Items
 from featurebank.bank.manifest import Manifest, load_manifest
-from featurebank.bank.shard import ShardEntry, read_keys, read_rows
+from featurebank.bank.shard import ShardEntry, map_tap, read_keys, read_rows
 from featurebank.errors import BankDamagedError, ConfigError, unknown_name
 from featurebank.words import counted
 
 _Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class ShardPart:
+    """The rows of one shard that belong to items; several items may share a row."""
+
+    rows: np.ndarray
+    """(m,) int32, indices of rows in the shard, in the order of the items."""
+    positions: np.ndarray
+    """(m,) int64, the items."""
+    read: Callable[[], np.ndarray]
+    """Memory-maps all rows of the shard, (rows, ...) of the stored dtype; its pages are free when the map is."""
 
 
 @dataclass
@@ -67,6 +80,19 @@ class StoredRows:
     def read(self, tap: str, view: int, positions: np.ndarray) -> np.ndarray:
         """Reads the rows of items: (n, ...) float32."""
         return self._retried(lambda listed: self._read(listed, tap, view, positions))
+
+    def scan(self, tap: str, view: int, work: Callable[[list[ShardPart]], _Result]) -> _Result:
+        """Calls a function with all shards of a tap, and again from the start if a writer moves rows meanwhile."""
+        return self._retried(lambda listed: work(self._parts(listed, tap, view)))
+
+    def _parts(self, listed: _Listed, tap: str, view: int) -> list[ShardPart]:
+        shard_of, row_of = self._locate(listed, tap, view)
+        order = np.argsort(shard_of, kind="stable")
+        numbers, starts = np.unique(shard_of[order], return_index=True)
+        return [
+            ShardPart(row_of[here], here, partial(map_tap, self._path, listed.manifest.shards[number], tap))
+            for number, here in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)
+        ]
 
     def groups(
         self, tap: str, view: int, positions: np.ndarray, most: int, generator: np.random.Generator | None

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from featurebank.charts import embedding
 from featurebank.charts.theme import apply_theme, config
-from featurebank.errors import ConfigError
-from featurebank.system.files import json_bytes, write_bytes
+from featurebank.system.files import check_output, json_bytes, write_bytes
 
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["SUFFIXES", "check_output", "save_chart"]
+__all__ = ["SUFFIXES", "save_chart"]
 
 SUFFIXES = (".png", ".svg", ".json", ".html")
 """The kinds of files that a chart can be saved as."""
@@ -80,7 +79,7 @@ def save_chart(
         The path.
 
     Raises:
-        ConfigError: see `check_output`.
+        ConfigError: see `featurebank.system.files.check_output`.
         DiskFullError: no space is left on the disk.
 
     Example:
@@ -90,37 +89,10 @@ def save_chart(
         '<svg'
         >>> save_chart(chart, "points.gif")
         Traceback (most recent call last):
-        featurebank.errors.ConfigError: cannot save a chart as 'points.gif': expected a name that ends with .png, ...
+        featurebank.errors.ConfigError: cannot write 'points.gif': expected a name that ends with .png or .svg or ...
     """
-    target = check_output(path, force=force)
+    target = check_output(path, force=force, suffixes=SUFFIXES)
     write_bytes(target, _content(chart, target.suffix.lower(), dark=dark, title=title or target.stem))
-    return target
-
-
-def check_output(path: str | Path, *, force: bool = False, suffixes: tuple[str, ...] = SUFFIXES) -> Path:
-    """Returns the path of a file to write, after checking all that can be checked before the work.
-
-    Args:
-        path: the file.
-        force: whether an existing file may be replaced.
-        suffixes: the suffixes that it may have.
-
-    Raises:
-        ConfigError: the suffix is none of these, the folder does not exist, the path is a folder, or the file exists.
-    """
-    target = Path(path)
-    if target.suffix.lower() not in suffixes:
-        message = f"cannot save a chart as '{path}': expected a name that ends with {', '.join(suffixes)}"
-        raise ConfigError(message)
-    if not target.parent.is_dir():
-        message = f"cannot write '{path}': there is no folder '{target.parent}'; create it, or choose another path"
-        raise ConfigError(message)
-    if target.is_dir():
-        message = f"cannot write '{path}': it is a folder; choose another path"
-        raise ConfigError(message)
-    if target.exists() and not force:
-        message = f"'{path}' exists: choose another path, or replace it with --force (in Python, force=True)"
-        raise ConfigError(message)
     return target
 
 

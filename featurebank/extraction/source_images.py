@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from featurebank.bank import Bank
 from featurebank.dataset import Dataset, DatasetOptions, load_images
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
+from featurebank.dataset.pictures import local_paths
 from featurebank.dataset.values.files import is_listed, listed_again
 from featurebank.dataset.values.registry import is_registered
 from featurebank.errors import BadImageError, DatasetError, FeatureBankError
@@ -37,6 +40,26 @@ def source_dataset(bank: Bank) -> Dataset:
             raise
         message = f"the dataset record of '{bank.name}' is not understood ({type(error).__name__}: {error})"
         raise DatasetError(message) from error
+
+
+def image_paths(bank: Bank, ids: Sequence[str]) -> Sequence[str | None]:
+    """Returns where images of a bank should be, whether they are still there or not; None where that is unknown.
+
+    Args:
+        bank: the bank.
+        ids: ids of images.
+    """
+    spec = str(bank.manifest.dataset.get("spec", ""))
+    paths = local_paths(spec, ids)
+    if not paths or paths[0] is None or spec.startswith("folder:") or Path(paths[0]).is_file():
+        return paths
+    try:  # the images of a list or a table may be in another folder, which only reading it shows
+        dataset = source_dataset(bank)
+    except (FeatureBankError, OSError):
+        return paths
+    path: Any = getattr(dataset.contents.pixels, "path", None)
+    places = {name: place for place, name in enumerate(dataset.ids)}
+    return [path(places[name]) if path and name in places else None for name in ids]
 
 
 def unchanged(

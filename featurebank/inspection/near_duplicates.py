@@ -15,6 +15,7 @@ import numpy as np
 from featurebank.bank import Bank, banks_of
 from featurebank.bank.index import Finder
 from featurebank.bank.manifest import load_manifest
+from featurebank.bank.vectors import unit_rows, vector_tap
 from featurebank.dataset import Dataset
 from featurebank.errors import ConfigError
 from featurebank.inspection.survey import ImagePlace, place
@@ -97,7 +98,7 @@ def bank_of(cache: Path, dataset: Dataset) -> Bank | None:
         whole = summary.problem is None and summary.images is not None
         if whole and load_manifest(summary.path).dataset.get("spec") == dataset.spec:
             bank = Bank(summary.path)
-            if _vector_tap(bank):
+            if vector_tap(bank):
                 return bank
     return None
 
@@ -118,7 +119,7 @@ def near_duplicates(
         ConfigError: the bank has none of these images, or no tap of vectors.
         BankError: the bank cannot be read.
     """
-    tap = _vector_tap(bank)
+    tap = vector_tap(bank)
     if tap is None:
         message = (
             f"bank '{bank.path}' has only taps of maps ({', '.join(bank.taps)}), but near duplicates need vectors: add "
@@ -190,10 +191,10 @@ def _blocks(
     order = np.argsort(groups, kind="stable")
     for start, stop, after in _row_blocks(groups[order]):
         rows = order[start:stop]
-        left = _unit(features[rows])
+        left = unit_rows(features[rows])
         for begin in range(after, len(order), _COLUMNS):
             columns = order[begin : begin + _COLUMNS]
-            yield _above(left @ _unit(features[columns]).T, threshold, rows, columns, contents)
+            yield _above(left @ unit_rows(features[columns]).T, threshold, rows, columns, contents)
         progress(stop - start)
 
 
@@ -208,16 +209,6 @@ def _row_blocks(groups: np.ndarray) -> Iterator[tuple[int, int, int]]:
     for begin, end in itertools.pairwise(bounds):
         for start in range(begin, end, _ROWS):
             yield start, min(start + _ROWS, end), end
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Returns the rows scaled to length 1; rows of zeros are not changed."""
-    rows = np.asarray(rows, np.float32)
-    # Scaled by the maximum first, because squares of features above 1e19 overflow float32.
-    peak = np.abs(rows).max(axis=1, keepdims=True, initial=0)
-    rows = rows / np.where(peak > 0, peak, 1)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(norms > 0, norms, 1), np.float32)
 
 
 def _above(
@@ -238,12 +229,6 @@ def _merged(best: _PairArrays, block: _PairArrays, keep: int) -> _PairArrays:
         cosines, first, second = cosines[likely], first[likely], second[likely]
     order = np.lexsort((second, first, -cosines))[:keep]
     return cosines[order], first[order], second[order]
-
-
-def _vector_tap(bank: Bank) -> str | None:
-    """Returns "pooled" or the first other tap of vectors; None if all taps are maps."""
-    vectors = [tap for tap in bank.taps if len(bank.tap_shape(tap)) == 1]
-    return "pooled" if "pooled" in vectors else next(iter(vectors), None)
 
 
 def _matched(dataset: Dataset, usable: np.ndarray, bank: Bank) -> tuple[np.ndarray, np.ndarray]:

@@ -15,11 +15,11 @@ import os
 import re
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from featurebank.errors import DiskFullError
+from featurebank.errors import ConfigError, DiskFullError
 
 TEMPORARY_PREFIX = ".writing-"
 """Prefix of the names of unfinished files; such a file may be deleted when no writer is alive."""
@@ -123,6 +123,38 @@ def _check_kind(mode: int, path: str | os.PathLike[str]) -> None:
     kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
     kind = next((name for is_kind, name in kinds if is_kind(mode)), "a device")
     raise OSError(errno.EINVAL, f"{kind}, not a regular file", os.fspath(path))
+
+
+def check_output(path: str | os.PathLike[str], *, force: bool = False, suffixes: Sequence[str] = ()) -> Path:
+    """Returns the path of a file to write, after checking all that can be checked before the work.
+
+    Args:
+        path: the file.
+        force: whether an existing file may be replaced.
+        suffixes: the suffixes that it may have, in lower case; empty for any.
+
+    Raises:
+        ConfigError: the suffix is another one, the folder does not exist, the path is a folder, or the file exists.
+
+    Example:
+        >>> check_output("missing/page.html")
+        Traceback (most recent call last):
+        featurebank.errors.ConfigError: cannot write 'missing/page.html': there is no folder 'missing'; create it, ...
+    """
+    target = Path(path)
+    if suffixes and target.suffix.lower() not in suffixes:
+        message = f"cannot write '{path}': expected a name that ends with {' or '.join(suffixes)}"
+        raise ConfigError(message)
+    if not target.parent.is_dir():
+        message = f"cannot write '{path}': there is no folder '{target.parent}'; create it, or choose another path"
+        raise ConfigError(message)
+    if target.is_dir():
+        message = f"cannot write '{path}': it is a folder; choose another path"
+        raise ConfigError(message)
+    if target.exists() and not force:
+        message = f"'{path}' exists: choose another path, or replace it with --force (in Python, force=True)"
+        raise ConfigError(message)
+    return target
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from featurebank.errors import DiskFullError
-from featurebank.system.files import atomic_path, explain_full_disk, write_bytes, write_json
+from featurebank.errors import ConfigError, DiskFullError
+from featurebank.system.files import atomic_path, check_output, explain_full_disk, write_bytes, write_json
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -67,3 +67,22 @@ def test_other_errors_pass() -> None:
 def test_a_real_full_device() -> None:
     with pytest.raises(DiskFullError), explain_full_disk(Path("/dev/full")):
         Path("/dev/full").write_bytes(b"x")
+
+
+def test_paths_that_cannot_be_written_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "c.svg").mkdir()
+    for path, reason in {
+        "c.gif": r"cannot write '.*c\.gif': expected a name that ends with \.png or \.svg$",
+        "c": "expected a name that ends with",
+        "gone/c.png": r"there is no folder '.*gone'; create it, or choose another path$",
+        "c.svg": "it is a folder; choose another path$",
+    }.items():
+        with pytest.raises(ConfigError, match=reason):
+            check_output(tmp_path / path, force=True, suffixes=(".png", ".svg"))
+
+
+def test_an_existing_file_needs_force(tmp_path: Path) -> None:
+    (tmp_path / "page.html").touch()
+    with pytest.raises(ConfigError, match=r"page\.html' exists: choose another path, or replace it with --force"):
+        check_output(tmp_path / "page.html")
+    assert check_output(tmp_path / "page.html", force=True) == tmp_path / "page.html"

@@ -1,0 +1,44 @@
+"""The rows of a bank as vectors whose directions are compared: near duplicates and similar images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from featurebank.bank.reader import Bank
+from featurebank.bank.rows import ShardPart
+
+_Result = TypeVar("_Result")
+
+
+def vector_tap(bank: Bank) -> str | None:
+    """Returns "pooled" or the first other tap of vectors; None if all taps are maps."""
+    vectors = [tap for tap in bank.taps if len(bank.tap_shape(tap)) == 1]
+    return "pooled" if "pooled" in vectors else next(iter(vectors), None)
+
+
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Returns the rows scaled to length 1, in their own dtype; rows of zeros are not changed.
+
+    Args:
+        rows: (n, d) float32 or float64.
+    """
+    # Scaled by the maximum first, because squares of features above 1e19 overflow float32.
+    peak = np.abs(rows).max(axis=1, keepdims=True, initial=0)
+    rows = rows / np.where(peak > 0, peak, 1)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(norms > 0, norms, 1), rows.dtype)
+
+
+def scan(bank: Bank, tap: str, work: Callable[[list[ShardPart]], _Result]) -> _Result:
+    """Calls a function once with the clean rows of all images, shard by shard, without reading them.
+
+    The function is called again from the start if a writer moves rows to other shards while it works.
+
+    Raises:
+        UnknownNameError: the bank has no such tap.
+        BankDamagedError: a shard is missing or damaged.
+    """
+    return bank._rows.scan(tap, 0, work)

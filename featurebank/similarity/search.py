@@ -81,7 +81,7 @@ def cosines(rows: np.ndarray, unit: np.ndarray) -> np.ndarray:
     """
     # Sums along rows do not depend on the other rows, unlike those of matrix products: equal rows have equal cosines.
     rows = unit_rows(np.asarray(rows, np.float64))
-    return np.round((rows * unit).sum(axis=1), DECIMALS)
+    return np.asarray(np.round((rows * unit).sum(axis=1), DECIMALS))
 
 
 @dataclass

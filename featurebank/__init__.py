@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from featurebank.api.banks import Bank, extract, find_bank, list_banks, open_bank
     from featurebank.api.datasets import Dataset, list_datasets, load_dataset
     from featurebank.api.heads import evaluate_test, leaderboard, make_head, select, train_heads
+    from featurebank.api.images import similar
     from featurebank.api.inspection import Inspection, inspect_dataset
     from featurebank.api.models import evaluate, export, finetune, graft, load_model, predict
     from featurebank.api.pipelines import read_pipeline, read_variants, run_pipeline, run_variants
@@ -59,6 +60,7 @@ _HOMES = {
     "set_progress": "api.settings",
     "set_ram": "api.settings",
     "set_threads": "api.settings",
+    "similar": "api.images",
     "train_heads": "api.heads",
 }
 
@@ -98,6 +100,7 @@ __all__ = [
     "set_progress",
     "set_ram",
     "set_threads",
+    "similar",
     "train_heads",
 ]
 

@@ -73,7 +73,7 @@ OWNERS = {
     "pydantic": {"system", "bank", "api"},
     "filelock": {"bank"},
     "PIL": {"dataset", "backbone", "explanation", "inspection", "system"},  # system: pictures in a notebook
-    "jinja2": {"inspection", "report", "similarity", "explanation", "system"},
+    "jinja2": {"report", "system"},  # others take it from system/html.py
     "threadpoolctl": {"system", "doctor"},
     "pyarrow": {"dataset"},
     "fsspec": {"dataset"},
@@ -157,6 +157,7 @@ COVERED_BY = {
     "api/datasets.py": "dataset/test_catalog.py",
     "api/arguments/banks.py": "api/test_heads.py",
     "api/arguments/heads.py": "api/test_heads.py",
+    "api/images.py": "similarity/test_stage.py",
     "api/inspection.py": "inspection/test_stage.py",
     "api/pipelines.py": "pipeline/test_stage.py",
     "api/settings.py": "system/test_runtime.py",
@@ -224,6 +225,9 @@ COVERED_BY = {
     "bank/plain_files.py": "bank/test_blocks.py",
     "bank/rows.py": "bank/test_reader.py",
     "bank/vectors.py": "similarity/test_search.py",
+    "similarity/neighbours.py": "similarity/test_stage.py",
+    "similarity/pictures.py": "similarity/test_stage.py",
+    "similarity/queries.py": "similarity/test_stage.py",
     "bank/maintenance/sharing.py": "extraction/test_together.py",
     # The contract suite of datasets reads each kind of source.
     "dataset/fingerprint.py": "dataset/test_fingerprint_cache.py",

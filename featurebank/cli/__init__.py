@@ -27,6 +27,7 @@ from featurebank.cli.commands.inspect import inspect
 from featurebank.cli.commands.lists import backbones, datasets
 from featurebank.cli.commands.predict import export, predict
 from featurebank.cli.commands.run import run
+from featurebank.cli.commands.similar import similar
 from featurebank.cli.context import Current, Settings, global_options, reset
 from featurebank.cli.groups import Commands
 from featurebank.cli.terminal import echo, echo_lines, prepare_streams
@@ -74,6 +75,7 @@ for command in (
     export,
     predict,
     evaluate,
+    similar,
     cache,
     doctor,
 ):

@@ -1,6 +1,6 @@
-"""Thumbnails of images for the displays of notebooks: of local files and of arrays, within a time limit.
+"""Thumbnails of images for notebooks and pages: of local files and of arrays, within a time limit.
 
-Nothing is downloaded, and no archive is read. A picture that cannot be shown is None, whatever the reason.
+Nothing is downloaded, and no archive is read. A picture that cannot be shown is None, or the reason in words.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from featurebank.dataset.decoding.decode import decode_thumbnail
 from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.spec_options import split_options
+from featurebank.errors import BadImageError, LostImageError
+from featurebank.system import digest
 from featurebank.system.files import read_regular
+from featurebank.system.parallel import ordered_map
+from featurebank.words import one_line
 
 if TYPE_CHECKING:
     from featurebank.dataset.core import Dataset
@@ -31,6 +36,10 @@ _SHARES = ("//", "\\\\")
 """The start of a network share's name on Windows: a stranger's bank must not decide which servers are asked."""
 
 Make = Callable[[], np.ndarray | None]
+PictureSource = Callable[[int], np.ndarray] | str
+"""Returns the thumbnail of an image, (h, w, 3) uint8 with a largest side in pixels; or the reason why there is none."""
+
+CHANGED = "the image has changed since its features were computed"
 
 
 def thumbnails_of_files(paths: Iterable[str | None]) -> list[np.ndarray | None]:
@@ -52,6 +61,95 @@ def thumbnails_of(dataset: Dataset, rows: Sequence[int]) -> list[np.ndarray | No
     if getattr(pixels, "in_memory", False):
         return _within_time([partial(dataset.image, row) for row in rows])
     return None
+
+
+def picture_of_file(path: str | None, expected: bytes) -> PictureSource:
+    """Returns the source of the picture of a file.
+
+    Args:
+        path: the file; None if it is not known.
+        expected: the digest of its content: the picture of another content is not shown.
+    """
+    if path is None or is_url(path) or path.startswith(_SHARES):
+        return "the image is not a file on this machine"
+
+    def read(side: int) -> np.ndarray:
+        data = read_regular(path, _MOST_BYTES)
+        if digest.of_bytes(data).encode() != expected:
+            raise LostImageError(CHANGED)
+        return decode_thumbnail(data, side)
+
+    return read
+
+
+def picture_of(dataset: Dataset, row: int | None, expected: bytes) -> PictureSource:
+    """Returns the source of the picture of an image of a dataset.
+
+    Args:
+        dataset: the dataset.
+        row: the row of the image; None if the dataset does not have it any more.
+        expected: the digest of its content.
+    """
+    pixels = dataset.contents.pixels
+    path: Callable[[int], str] | None = getattr(pixels, "path", None)
+    if row is None:
+        return "the image is no longer in the dataset"
+    if path is not None:
+        return picture_of_file(path(row), expected)
+    if not getattr(pixels, "in_memory", False):
+        return "the image is neither a file of its own nor in memory"
+
+    def read(side: int) -> np.ndarray:
+        if dataset.content_digest(row) != expected:
+            raise LostImageError(CHANGED)
+        small = Image.fromarray(dataset.image(row))
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+        return np.asarray(small)
+
+    return read
+
+
+def read_pictures(
+    sources: Sequence[PictureSource], sides: Sequence[int], *, limit_s: float, progress: Callable[[int], None]
+) -> list[np.ndarray | str]:
+    """Reads thumbnails in threads.
+
+    Args:
+        sources: where each image comes from.
+        sides: the largest side of each thumbnail in pixels.
+        limit_s: no further image is read after so many seconds.
+        progress: called with the number of further images that are done.
+
+    Returns:
+        (h, w, 3) uint8 each, or the reason why there is no picture.
+    """
+    began = time.monotonic()
+
+    def read(pair: tuple[PictureSource, int]) -> np.ndarray | str:
+        source, side = pair
+        if isinstance(source, str):
+            return source
+        late = time.monotonic() - began > limit_s
+        return f"it was not read within {limit_s:g} s" if late else _picture_or_reason(source, side)
+
+    images = []
+    for image in ordered_map(read, zip(sources, sides, strict=True), name="pictures"):
+        images.append(image)
+        progress(1)
+    return images
+
+
+def _picture_or_reason(source: Callable[[int], np.ndarray], side: int) -> np.ndarray | str:
+    try:
+        return source(side)
+    except BadImageError as error:
+        return one_line(error)
+    except (FileNotFoundError, NotADirectoryError):
+        return "the file is gone"
+    except OSError as error:
+        return f"the file cannot be read ({one_line(error.strerror or error)})"
+    except Exception as error:  # noqa: BLE001 - a damaged file fails anywhere in Pillow
+        return f"the image cannot be decoded ({type(error).__name__})"
 
 
 def local_paths(spec: str, ids: Sequence[str]) -> list[str | None]:

@@ -97,7 +97,7 @@ def expand_folders(images: Iterable[Any]) -> list[Any]:
     """Replaces each path of a folder by the paths of all images in it, sorted, at any depth."""
     expanded: list[Any] = []
     for image in images:
-        is_folder = isinstance(image, str | os.PathLike) and Path(image).is_dir()
+        is_folder = isinstance(image, str | os.PathLike) and os.path.isdir(image)  # noqa: PTH112 - of any text
         expanded += image_files(os.fspath(image)) if is_folder else [image]
     return expanded
 

@@ -111,7 +111,7 @@ class ExtractionPass:
         if unreadable := self.dataset.unreadable:
             first = unreadable[0]
             if self.options.on_bad_image == "fail":
-                raise _bad_image(first.id, first.reason)
+                raise _bad_image(first.id, first.reason, labelled=self.dataset.contents.labelled)
             self._count.add_unreadable(len(unreadable), first.id, first.reason)
 
     def _retry_bad_images(self) -> None:
@@ -145,7 +145,7 @@ class ExtractionPass:
         """
         name = self.dataset.ids[image.index]
         if self.options.on_bad_image == "fail":
-            raise _bad_image(name, image.reason)
+            raise _bad_image(name, image.reason, labelled=self.dataset.contents.labelled)
         self._count.add(name, image.reason, place=place, lost=image.lost)
         self.bad[bytes(self.dataset.digests[image.index])] = image.reason
 
@@ -205,5 +205,7 @@ class ExtractionPass:
             target.report_precision()  # with few images, it was not reported during the pass
 
 
-def _bad_image(name: str, reason: str) -> DatasetError:
-    return DatasetError(f"image '{name}' cannot be used: {reason}; repair or remove it, or use --on-bad-image skip")
+def _bad_image(name: str, reason: str, *, labelled: bool) -> DatasetError:
+    """Returns the error for one image; unlabelled images are asked for one by one, so that none can be skipped."""
+    other = ", or use --on-bad-image skip" if labelled else ""
+    return DatasetError(f"image '{name}' cannot be used: {reason}; repair or remove it{other}")

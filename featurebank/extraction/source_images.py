@@ -10,17 +10,17 @@ import numpy as np
 
 from featurebank.backbone.resize import resize_image
 from featurebank.bank import Bank
-from featurebank.dataset import Dataset, DatasetOptions, load_images
+from featurebank.dataset import Dataset, DatasetOptions, announced_dataset, load_images
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
-from featurebank.dataset.pictures import local_paths
+from featurebank.dataset.pictures import PictureSource, local_paths, picture_of, picture_of_file
 from featurebank.dataset.values.files import is_listed, listed_again
 from featurebank.dataset.values.registry import is_registered
 from featurebank.errors import BadImageError, DatasetError, FeatureBankError
 from featurebank.system.parallel import ordered_map
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.runtime import ram_limit
-from featurebank.words import counted
+from featurebank.words import counted, one_line
 
 
 def source_dataset(bank: Bank) -> Dataset:
@@ -40,6 +40,29 @@ def source_dataset(bank: Bank) -> Dataset:
             raise
         message = f"the dataset record of '{bank.name}' is not understood ({type(error).__name__}: {error})"
         raise DatasetError(message) from error
+
+
+def picture_sources(bank: Bank, positions: Sequence[int]) -> list[PictureSource]:
+    """Returns where the pictures of some images of a bank come from; nothing is read that is not on this machine.
+
+    Args:
+        bank: the bank.
+        positions: of the images in `bank.ids()`.
+    """
+    spec = str(bank.manifest.dataset.get("spec", ""))
+    ids, digests = bank.ids_at(positions), bank.digests()[np.asarray(positions, np.int64)].tolist()
+    if spec.startswith("folder:") or (is_listed(spec) and not is_registered(spec)):
+        return [picture_of_file(path, own) for path, own in zip(local_paths(spec, ids), digests, strict=True)]
+    if not spec:
+        return ["the bank does not say where its images are"] * len(ids)
+    if announced_dataset(spec) is not None:
+        return ["the dataset is not on this machine"] * len(ids)
+    try:
+        dataset = source_dataset(bank)
+    except (FeatureBankError, OSError) as error:
+        return [f"the dataset cannot be read: {one_line(error)}"] * len(ids)
+    rows = {name: row for row, name in enumerate(dataset.ids)}
+    return [picture_of(dataset, rows.get(name), own) for name, own in zip(ids, digests, strict=True)]
 
 
 def image_paths(bank: Bank, ids: Sequence[str]) -> Sequence[str | None]:

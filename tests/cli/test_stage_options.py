@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import click
 import pytest
 
-from featurebank import export, extract, inspect_dataset, load_backbone, load_dataset, train_heads
+from featurebank import export, extract, inspect_dataset, load_backbone, load_dataset, similar, train_heads
 from featurebank.backbone import BackboneOptions
 from featurebank.cli import group
 from featurebank.dataset import DatasetOptions
@@ -19,6 +19,7 @@ from featurebank.finetuning import FinetuneOptions
 from featurebank.grafting.export_stage import ExportOptions
 from featurebank.grid import GridOptions
 from featurebank.inspection.stage import InspectOptions
+from featurebank.similarity.stage import SimilarOptions
 from featurebank.system.options import StageOptions
 
 
@@ -33,6 +34,7 @@ NO_FIELDS = {
     "heads": {"bank", "backbone", "grid", "head", "listed", "params", "one_se", "tensorboard", "test"},
     "finetune": {"start", "bank", "backbone", "tensorboard", "params", "print_layers"},
     "export": {"run", "file", "bank", "backbone", "no_proof"},
+    "similar": {"images", "bank", "output", "force"},
 }
 """What a command takes beside the options of its stage: which images and network, what is shown."""
 BY_P = {"nesterov", "decay", "plateau_factor", "plateau_patience", "plateau_floor", "min_delta", "batch_norm_momentum"}
@@ -52,6 +54,7 @@ GLOBAL = {"cache", "threads", "ram", "quiet", "verbose", "as_json"}
         ("finetune", FinetuneOptions),
         ("inspect", InspectOptions),
         ("export", ExportOptions),
+        ("similar", SimilarOptions),
     ],
 )
 def test_a_command_has_the_options_of_its_stage(name: str, kind: type[StageOptions]) -> None:
@@ -92,6 +95,7 @@ def check_defaults(name: str, kind: type[StageOptions]) -> None:
         (train_heads, GridOptions),
         (inspect_dataset, InspectOptions),
         (export, ExportOptions),
+        (similar, SimilarOptions),
         (load_dataset, DatasetOptions),
         (load_backbone, BackboneOptions),
     ],

@@ -17,8 +17,8 @@ from pathlib import Path
 from featurebank.system.files import write_bytes
 from featurebank.system.html import Picture, environment
 
-PIXELS = 320
-"""The largest side of a picture's file: a picture is up to 160 CSS pixels wide, and is sharp on dense screens."""
+PIXELS = 256
+"""The largest side of a picture's file: a picture is about 130 CSS pixels wide, and is sharp on dense screens."""
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
-import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from hypothesis import given
 from hypothesis import strategies as st
-from playwright.sync_api import sync_playwright
 
 from featurebank.system.html import Picture, picture
 from featurebank.system.pages.contact_sheet import PictureGroup, Tile, contact_sheet, write_contact_sheet
@@ -76,28 +75,11 @@ def test_only_the_page_itself_may_style_it(tmp_path: Path) -> None:
     assert f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'" in page
 
 
-def test_in_a_browser(tmp_path: Path) -> None:
-    browser_path = shutil.which("chromium")
-    if browser_path is None:
-        if os.environ.get("CI"):
-            pytest.fail("no chromium, which the gate installs")
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    path = tmp_path / "page.html"
-    path.write_text(sheet(HOSTILE), encoding="utf-8")
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
-        for width, mode, is_dark in ((390, "light", False), (1280, "dark", True)):
-            context = browser.new_context(
-                viewport={"width": width, "height": 800}, color_scheme=mode, bypass_csp=is_dark
-            )
-            page, lines = context.new_page(), []
-            page.on("console", lambda line, lines=lines: lines.append(line.text))
-            page.goto(path.as_uri())
-            assert lines == []
-            assert page.evaluate("document.documentElement.scrollWidth") == width
-            assert page.evaluate("[...document.images].every(image => image.naturalWidth == 70)")
-            colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-            assert (max(map(int, re.findall(r"\d+", colour))) < 50) == is_dark
-            if is_dark:  # axe is a script, which the page itself does not allow
-                assert Axe().run(page).response["violations"] == []
-        browser.close()
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True)])
+def test_in_a_browser(open_page: Callable[..., Any], width: int, dark: bool) -> None:
+    page = open_page(sheet(HOSTILE), width, dark=dark)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth == 70)")
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, re.findall(r"\d+", colour))) < 50) == dark
+    assert Axe().run(page).response["violations"] == []

@@ -63,6 +63,7 @@ class Winner:
 
     conclusion: Conclusion
     facts: Sequence[Fact]
+    """The first one is shown large: validation accuracy, with its interval as details."""
     run: str
     indistinguishable: Sequence[str]
     """Titles of the heads that cannot be told apart from it, at most a handful."""
@@ -108,8 +109,9 @@ class Board:
     """Best first, then the failed ones."""
     hidden: int
     """Number of heads beyond the last row."""
-    by_cost: Any
-    """Chart: accuracy against seconds, and against parameters; its points are linked with the rows by `run`."""
+    by_cost: Sequence[tuple[str, Any]]
+    """The charts of `accuracy_against`, by cost ("seconds", "parameters"), side by side. The id of each point is the
+    `run` of a row: the page links them."""
     axes: Sequence[tuple[str, str, Any]]
     """For each axis of the grid: its name, one sentence, and a chart."""
     axes_conclusion: Conclusion | None = None

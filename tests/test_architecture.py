@@ -42,7 +42,7 @@ LEVELS = {
     "doctor": 9,
     "finetuning": 10,  # begins with a graft
     "explanation": 10,
-    "report": 11,
+    "reporting": 11,
     "pipeline": 12,
     "api": 13,  # beside cli, which calls the stages itself
     "cli": 13,
@@ -73,7 +73,7 @@ OWNERS = {
     "pydantic": {"system", "bank", "api"},
     "filelock": {"bank"},
     "PIL": {"dataset", "backbone", "explanation", "inspection", "system"},  # system: pictures in a notebook
-    "jinja2": {"report", "system"},  # others take it from system/html.py
+    "jinja2": {"reporting", "system"},  # others take it from system/html.py
     "threadpoolctl": {"system", "doctor"},
     "pyarrow": {"dataset"},
     "fsspec": {"dataset"},
@@ -150,7 +150,7 @@ COVERED_BY = {
     "runs/display.py": "system/test_html.py",
     "runs/probabilities.py": "api/test_run.py",
     "runs/refitting.py": "runs/test_selection.py",
-    "report/content.py": "report/test_stage.py",
+    "reporting/content.py": "reporting/test_stage.py",
     # The facade: whoever tests a stage calls it through its public function.
     "api/backbones.py": "backbone/test_catalog.py",
     "api/banks.py": "extraction/test_stage.py",

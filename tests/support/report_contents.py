@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.report.content import (
+from featurebank.reporting.content import (
     BankReport,
     Board,
     BoardRow,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from report_contents import HOSTILE, report_content
 
-from featurebank.report.page import render_page, write_page
+from featurebank.reporting.page import render_page, write_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -10,7 +10,7 @@ import numpy as np
 
 from featurebank.charts.embedding import script_json, specifications
 from featurebank.charts.theme import config
-from featurebank.report.content import BoardRow, ConfusionCell, Confusions, ImageMap, ReportPicture
+from featurebank.reporting.content import BoardRow, ConfusionCell, Confusions, ImageMap, ReportPicture
 from featurebank.system.html import COLOURS, TINY, data_uri
 from featurebank.words import one_line
 

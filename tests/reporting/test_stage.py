@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from featurebank.report.content import Conclusion, Fact, Savings
+from featurebank.reporting.content import Conclusion, Fact, Savings
 
 
 def test_content_is_plain_values() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from featurebank.charts.embedding import javascript
-from featurebank.report.content import BankReport, Board, Comparison, Confusions, ReportContent, WhatRan
-from featurebank.report.page_data import PageData
+from featurebank.reporting.content import BankReport, Board, Comparison, Confusions, ReportContent, WhatRan
+from featurebank.reporting.page_data import PageData
 from featurebank.system.files import write_bytes
 from featurebank.system.html import environment
 from featurebank.words import counted

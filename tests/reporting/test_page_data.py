@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from report_contents import HOSTILE, board_row, report_content
 
-from featurebank.report.content import ImageMap, ReportPicture
-from featurebank.report.page_data import PageData
+from featurebank.reporting.content import ImageMap, ReportPicture
+from featurebank.reporting.page_data import PageData
 
 
 def data_of(data: PageData) -> dict[str, Any]:

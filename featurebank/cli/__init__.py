@@ -18,6 +18,7 @@ from types import FrameType
 import click
 
 from featurebank.cli.commands.cache import cache
+from featurebank.cli.commands.curves import curves
 from featurebank.cli.commands.doctor import doctor
 from featurebank.cli.commands.evaluate import evaluate
 from featurebank.cli.commands.extract import extract
@@ -71,6 +72,7 @@ for command in (
     extract,
     heads,
     leaderboard,
+    curves,
     finetune,
     export,
     predict,

@@ -59,8 +59,8 @@ def _datasets(settings: Settings) -> list[str]:
 
 
 _NAMES: Mapping[str, Callable[[Settings], Iterable[str]]] = {
-    "bank": _banks, "banks": _banks, "than": _banks, "run": _runs, "start": _runs, "grid": _grids, "taps": _taps,
-    "tap": _taps, "backbones": _backbones, "network": _backbones, "head": _heads, "listed": _heads,
+    "bank": _banks, "banks": _banks, "than": _banks, "run": _runs, "names": _runs, "start": _runs, "grid": _grids,
+    "taps": _taps, "tap": _taps, "backbones": _backbones, "network": _backbones, "head": _heads, "listed": _heads,
     "dataset": _datasets, "folder": _datasets, "test_dataset": _datasets,
 }  # fmt: skip
 """Maps the name of a parameter to the function that returns its possible values."""

@@ -26,7 +26,9 @@ _OTHER_NAMES: Mapping[str, Mapping[str, str]] = {
         "data": "datasets", "dataset": "datasets", "convert": "export", "save": "export", "deploy": "export",
         "results": "leaderboard", "runs": "leaderboard", "board": "leaderboard", "best": "leaderboard",
         "scores": "leaderboard", "select": "leaderboard", "explore": "inspect", "describe": "inspect",
-        "look": "inspect", "pipeline": "run", "start": "run", "check": "doctor", "health": "doctor",
+        "look": "inspect", "history": "curves", "plot": "curves", "curve": "curves", "search": "similar",
+        "neighbours": "similar", "neighbors": "similar", "nearest": "similar",
+        "pipeline": "run", "start": "run", "check": "doctor", "health": "doctor",
     },
     "ls": {
         "list": "ls", "info": "show", "describe": "show", "remove": "rm", "delete": "rm", "del": "rm",

@@ -34,7 +34,7 @@ NO_FIELDS = {
     "heads": {"bank", "backbone", "grid", "head", "listed", "params", "one_se", "tensorboard", "test"},
     "finetune": {"start", "bank", "backbone", "tensorboard", "params", "print_layers"},
     "export": {"run", "file", "bank", "backbone", "no_proof"},
-    "similar": {"images", "bank", "output", "force"},
+    "similar": {"images", "bank", "backbone", "output", "force"},
 }
 """What a command takes beside the options of its stage: which images and network, what is shown."""
 BY_P = {"nesterov", "decay", "plateau_factor", "plateau_patience", "plateau_floor", "min_delta", "batch_norm_momentum"}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurebank.cli.commands.heads import bank_option
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.options import open_bank, without_defaults
 from featurebank.cli.terminal import echo, print_json
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("--bank", metavar="BANK", help="Bank to search.  [default: the last used]")
+@bank_option
 @click.option("--tap", metavar="TAP", help="Tap whose features are compared.  [default: pooled, or the first]")
 @click.option("--top", type=int, default=12, show_default=True, metavar="K", help="Similar images for each IMAGE.")
 @click.option(

@@ -267,14 +267,14 @@ class Board extends Table {
     this.status = $("[role=status]", section);
     this.texts = new Map(this.rows.map(row => [row, row.textContent.toLowerCase()]));
     this.byRun = new Map(this.rows.map(row => [data.runs[row.dataset.run].run, row]));
-    for (const row of this.rows) {
-      const place = $(".open", row);
-      const button = make("button", { type: "button" }, ...place.childNodes);
-      place.replaceChildren(button);
-      row.addEventListener("click", () => { button.focus(); openRun(row, this); });
-      for (const kind of ["mouseenter", "focusin"]) row.addEventListener(kind, () => this.mark(row));
-      row.addEventListener("mouseleave", () => this.mark(null));
-    }
+    for (const place of $$(".open", this.body)) place.replaceChildren(make("button", { type: "button" }, ...place.childNodes));
+    const rowOf = event => event.target.closest("tr");
+    this.body.addEventListener("click", event => {
+      $("button", rowOf(event)).focus();
+      openRun(rowOf(event), this);
+    });
+    for (const kind of ["mouseover", "focusin"]) this.body.addEventListener(kind, event => this.mark(rowOf(event)));
+    this.body.addEventListener("mouseleave", () => this.mark());
     this.filters.addEventListener("input", () => this.filter());
     this.clear = $("[name=clear]", this.filters);
     this.clear.addEventListener("click", () => this.clearBrush());
@@ -300,7 +300,10 @@ class Board extends Table {
 
   /** Marks a row, and its point in the charts. */
   mark(row, inCharts = true) {
-    for (const other of this.rows) other.classList.toggle("linked", other === row);
+    if (row === this.marked) return;
+    this.marked?.classList.remove("linked");
+    row?.classList.add("linked");
+    this.marked = row;
     const id = row ? data.runs[row.dataset.run].run : "";
     if (inCharts) this.views.forEach(view => view.signal("highlighted", id).runAsync());
   }

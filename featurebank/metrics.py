@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from featurebank.statistics import proportion_interval
+from featurebank.statistics import CalibrationBins, proportion_interval
 
 SMALLEST = 1e-7
 """Probabilities are clipped to this distance from 0 and 1, as in Keras: a confident mistake costs 16, not infinity."""
@@ -196,7 +196,7 @@ METRICS = {
         Metric("top5_accuracy", lambda images: float(np.mean(images.among_five)), interval="wilson"),
         Metric("brier", lambda images: float(np.mean(images.squares)), larger_is_better=False),
         Metric(
-            "calibration_error", lambda images: _calibration_error(images.confidence, images.right),
+            "calibration_error", lambda images: CalibrationBins.of(images.confidence, images.right).error,
             larger_is_better=False, interval=None,  # resampling inflates it
         ),
     )
@@ -228,17 +228,6 @@ def _among_best(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.nda
     k = min(k, probabilities.shape[1])
     best = np.argpartition(-probabilities, k - 1, axis=1)[:, :k]
     return np.asarray((best == labels[:, None]).any(axis=1))
-
-
-def _calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
-    """Returns the expected calibration error: the mean gap between confidence and accuracy over equal-width bins.
-
-    References:
-        Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
-    """
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(which, right - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(right))
 
 
 def _recalls(right: np.ndarray, labels: np.ndarray, count: int) -> list[float | None]:

@@ -1,8 +1,9 @@
-"""Intervals and tests for accuracies, with numpy and scipy."""
+"""Intervals and tests for accuracies, and how far probabilities can be trusted, with numpy and scipy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
@@ -109,3 +110,46 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty(len(order))
     adjusted[order] = np.minimum(corrected, 1)
     return [float(value) for value in adjusted]
+
+
+@dataclass(frozen=True)
+class CalibrationBins:
+    """Predictions by their confidence, in bins of equal width: a reliability diagram.
+
+    Example:
+        >>> bins = CalibrationBins.of(np.array([0.9, 0.95, 0.6]), np.array([True, False, True]), bins=2)
+        >>> bins.images.tolist(), bins.accuracy.round(2).tolist(), round(bins.error, 3)
+        ([0, 3], [nan, 0.67], 0.15)
+    """
+
+    confidence: np.ndarray
+    """(bins,) float64, the mean confidence; NaN in a bin without images."""
+    accuracy: np.ndarray
+    """(bins,) float64, the fraction of right predictions; NaN in a bin without images."""
+    images: np.ndarray
+    """(bins,) int64."""
+
+    @classmethod
+    def of(cls, confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> CalibrationBins:
+        """Divides predictions into bins.
+
+        Args:
+            confidence: (n,) the largest probability of each image.
+            right: (n,) bool, whether the most probable class is the true one.
+            bins: the number of bins.
+        """
+        which = np.minimum((confidence * bins).astype(int), bins - 1)
+        images = np.bincount(which, minlength=bins)
+        counts = np.where(images, images, np.nan)
+        total, correct = (np.bincount(which, values, minlength=bins) for values in (confidence, right))
+        return cls(total / counts, correct / counts, images)
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error: the mean gap between confidence and accuracy, weighted by images.
+
+        References:
+            Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
+        """
+        gaps = self.images * np.abs(self.accuracy - self.confidence)
+        return float(np.nansum(gaps) / self.images.sum())

@@ -88,3 +88,13 @@ def test_the_interval_of_a_gain_keeps_its_level() -> None:
         _, low, high = statistics.paired_gain(np.isin(kinds, [0, 2]), np.isin(kinds, [0, 1]))
         inside += low <= 0.02 <= high
     assert inside >= 935
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40), st.integers(1, 20))
+def test_calibration_bins_hold_each_prediction_once(answers: list[tuple[float, bool]], count: int) -> None:
+    confidence, right = (np.array(column) for column in zip(*answers, strict=True))
+    bins = statistics.CalibrationBins.of(confidence, right, count)
+    assert bins.images.sum() == len(answers)
+    assert np.nansum(bins.images * bins.accuracy) == pytest.approx(right.sum())
+    assert np.nansum(bins.images * bins.confidence) == pytest.approx(confidence.sum())
+    assert 0 <= bins.error <= 1

@@ -5,7 +5,8 @@ with an interpreter. A page draws a chart with
 
     vegaEmbed(element, specification, {mode: "vega-lite", ast: true, actions: false, renderer: "svg", config: theme})
 
-where `theme` is `theme.config()` for light pages or `theme.config(dark=True)` for dark ones.
+where `theme` is `theme.config()` for light pages or `theme.config(dark=True)` for dark ones. A chart is as wide as its
+element, which needs a width by CSS (`width: 100%`), because vega-embed lets it shrink to its contents.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _CATEGORIES = {
     ],
 }  # fmt: skip
 SHAPED = len(_CATEGORIES[False])
-"""The number of classes that have a colour of their own; more classes get colours along the rainbow."""
+"""The number of classes that have a colour of their own; more classes get colours that are harder to tell apart."""
 _SIZE = 12
 
 AnyChart = TypeVar("AnyChart", bound="alt.TopLevelMixin")
@@ -83,14 +83,16 @@ def apply_theme(chart: AnyChart, *, dark: bool = False) -> AnyChart:
 
 
 def class_scale(count: int) -> alt.Scale:
-    """Returns the colours of some classes: those of the theme, or the rainbow if there are more classes than colours.
+    """Returns the colours of some classes: those of the theme, twenty others, or shades of the rainbow.
 
     Args:
         count: the number of classes.
     """
     import altair as alt
 
-    return alt.Scale() if count <= SHAPED else alt.Scale(scheme="rainbow")
+    if count <= SHAPED:
+        return alt.Scale()
+    return alt.Scale(scheme="tableau20" if count <= 2 * SHAPED else "turbo")
 
 
 def split_scale(splits: Mapping[str, str]) -> alt.Scale:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from featurebank.api.inspection import Inspection, inspect_dataset
     from featurebank.api.models import evaluate, export, finetune, graft, load_model, predict
     from featurebank.api.pipelines import read_pipeline, read_variants, run_pipeline, run_variants
+    from featurebank.api.report import report
     from featurebank.api.run import Run
     from featurebank.api.settings import FeatureBankError, FeatureBankWarning, set_progress, set_ram, set_threads
     from featurebank.api.transformer import FeatureBank
@@ -54,6 +55,7 @@ _HOMES = {
     "predict": "api.models",
     "read_pipeline": "api.pipelines",
     "read_variants": "api.pipelines",
+    "report": "api.report",
     "run_pipeline": "api.pipelines",
     "run_variants": "api.pipelines",
     "select": "api.heads",
@@ -94,6 +96,7 @@ __all__ = [
     "predict",
     "read_pipeline",
     "read_variants",
+    "report",
     "run_pipeline",
     "run_variants",
     "select",

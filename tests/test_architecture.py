@@ -72,7 +72,14 @@ OWNERS = {
     "IPython": {"system"},
     "pydantic": {"system", "bank", "api"},
     "filelock": {"bank"},
-    "PIL": {"dataset", "backbone", "explanation", "inspection", "system"},  # system: pictures in a notebook
+    "PIL": {
+        "dataset",
+        "backbone",
+        "explanation",
+        "inspection",
+        "reporting",
+        "system",
+    },  # system: pictures in a notebook
     "jinja2": {"reporting", "system"},  # others take it from system/html.py
     "threadpoolctl": {"system", "doctor"},
     "pyarrow": {"dataset"},
@@ -150,7 +157,19 @@ COVERED_BY = {
     "runs/display.py": "system/test_html.py",
     "runs/probabilities.py": "api/test_run.py",
     "runs/refitting.py": "runs/test_selection.py",
-    "reporting/content.py": "reporting/test_stage.py",
+    "reporting/content.py": "reporting/test_gathering.py",
+    "reporting/evidence.py": "reporting/test_gathering.py",
+    "reporting/pictures.py": "reporting/test_gathering.py",
+    "reporting/sections/answers.py": "reporting/test_gathering.py",
+    "reporting/sections/banks.py": "reporting/test_gathering.py",
+    "reporting/sections/doubts.py": "reporting/test_gathering.py",
+    "reporting/sections/drawings.py": "reporting/test_gathering.py",
+    "reporting/sections/heat.py": "reporting/test_gathering.py",
+    "reporting/sections/plane.py": "reporting/test_gathering.py",
+    "reporting/sections/runs.py": "reporting/test_gathering.py",
+    "reporting/sections/savings.py": "reporting/test_gathering.py",
+    "reporting/sections/wording_answers.py": "reporting/sections/test_wording.py",
+    "reporting/sections/wording_data.py": "reporting/sections/test_wording.py",
     # The facade: whoever tests a stage calls it through its public function.
     "api/backbones.py": "backbone/test_catalog.py",
     "api/banks.py": "extraction/test_stage.py",
@@ -160,6 +179,7 @@ COVERED_BY = {
     "api/images.py": "similarity/test_stage.py",
     "api/inspection.py": "inspection/test_stage.py",
     "api/pipelines.py": "pipeline/test_stage.py",
+    "api/report.py": "reporting/test_stage.py",
     "api/settings.py": "system/test_runtime.py",
     # What a process does as a whole is tested where it is started.
     "__main__.py": "cli/test_commands.py",

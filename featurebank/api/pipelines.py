@@ -11,7 +11,7 @@ from featurebank.api.arguments.checks import Accepts, checked
 from featurebank.api.arguments.data import PathLike, Texts, as_cache, as_path, as_texts
 from featurebank.api.display import Shown, showing
 from featurebank.api.run import Run
-from featurebank.pipeline import PipelineResult, VariantResult, run_all
+from featurebank.pipeline import PipelineResult, VariantResult, run_all, write_reports
 from featurebank.pipeline.config import Pipeline, pipeline_from_file
 from featurebank.pipeline.variants import Variant, variants_from_file
 from featurebank.system.progress import Reporter
@@ -91,7 +91,7 @@ def read_variants(path: PathLike, overrides: Texts = (), only: Texts = ()) -> li
 def run_pipeline(
     pipeline: PipelineLike, *, cache: PathLike | None = None, progress: Shown = None, reporter: Reporter | None = None
 ) -> PipelineResult:
-    r"""Runs the stages of a pipeline: extract, heads, finetune, select. Work that is up to date is skipped.
+    r"""Runs the stages of a pipeline: extract, heads, finetune, select, report. Work that is up to date is skipped.
 
     Args:
         pipeline: the path of a pipeline file, or the result of `read_pipeline`.
@@ -112,7 +112,8 @@ def run_pipeline(
     """
     whole = pipeline if isinstance(pipeline, Pipeline) else pipeline_from_file(as_path(pipeline))
     with showing(progress, reporter) as shown:
-        (variant,) = run_all([Variant("", whole)], cache=as_cache(cache), reporter=shown)
+        single = [Variant("", whole)]
+        (variant,) = write_reports(single, list(run_all(single, cache=as_cache(cache), reporter=shown)), reporter=shown)
     return _public(variant).result
 
 
@@ -121,6 +122,8 @@ def run_variants(
     variants: VariantsLike, *, cache: PathLike | None = None, progress: Shown = None, reporter: Reporter | None = None
 ) -> Iterator[VariantResult]:
     r"""Runs variants one after another like `run_pipeline`, and yields the result of each as soon as it is finished.
+
+    A report is written when all variants are finished, so that only the last result has it.
 
     Args:
         variants: the path of a pipeline file, or the result of `read_variants`.
@@ -145,7 +148,12 @@ def run_variants(
     """
     each = variants_from_file(as_path(variants)) if isinstance(variants, str | os.PathLike) else variants
     with showing(progress, reporter) as shown:
-        yield from map(_public, run_all(each, cache=as_cache(cache), reporter=shown))
+        results: list[VariantResult] = []
+        for done in run_all(each, cache=as_cache(cache), reporter=shown):
+            results.append(done)
+            if len(results) == len(each):
+                results = write_reports(each, results, reporter=shown)
+            yield _public(results[-1])
 
 
 def _public(variant: VariantResult) -> VariantResult:

@@ -27,6 +27,7 @@ from featurebank.cli.commands.heads import heads, leaderboard
 from featurebank.cli.commands.inspect import inspect
 from featurebank.cli.commands.lists import backbones, datasets
 from featurebank.cli.commands.predict import export, predict
+from featurebank.cli.commands.report import report
 from featurebank.cli.commands.run import run
 from featurebank.cli.commands.similar import similar
 from featurebank.cli.context import Current, Settings, global_options, reset
@@ -78,6 +79,7 @@ for command in (
     predict,
     evaluate,
     similar,
+    report,
     cache,
     doctor,
 ):

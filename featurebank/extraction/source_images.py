@@ -42,29 +42,6 @@ def source_dataset(bank: Bank) -> Dataset:
         raise DatasetError(message) from error
 
 
-def picture_sources(bank: Bank, positions: Sequence[int]) -> list[PictureSource]:
-    """Returns where the pictures of some images of a bank come from; nothing is read that is not on this machine.
-
-    Args:
-        bank: the bank.
-        positions: of the images in `bank.ids()`.
-    """
-    spec = str(bank.manifest.dataset.get("spec", ""))
-    ids, digests = bank.ids_at(positions), bank.digests()[np.asarray(positions, np.int64)].tolist()
-    if spec.startswith("folder:") or (is_listed(spec) and not is_registered(spec)):
-        return [picture_of_file(path, own) for path, own in zip(local_paths(spec, ids), digests, strict=True)]
-    if not spec:
-        return ["the bank does not say where its images are"] * len(ids)
-    if announced_dataset(spec) is not None:
-        return ["the dataset is not on this machine"] * len(ids)
-    try:
-        dataset = source_dataset(bank)
-    except (FeatureBankError, OSError) as error:
-        return [f"the dataset cannot be read: {one_line(error)}"] * len(ids)
-    rows = {name: row for row, name in enumerate(dataset.ids)}
-    return [picture_of(dataset, rows.get(name), own) for name, own in zip(ids, digests, strict=True)]
-
-
 def image_paths(bank: Bank, ids: Sequence[str]) -> Sequence[str | None]:
     """Returns where images of a bank should be, whether they are still there or not; None where that is unknown.
 
@@ -83,6 +60,30 @@ def image_paths(bank: Bank, ids: Sequence[str]) -> Sequence[str | None]:
     path: Any = getattr(dataset.contents.pixels, "path", None)
     places = {name: place for place, name in enumerate(dataset.ids)}
     return [path(places[name]) if path and name in places else None for name in ids]
+
+
+def picture_sources(bank: Bank, positions: Sequence[int]) -> list[PictureSource]:
+    """Returns where the pictures of some images of a bank come from; nothing is read that is not on this machine.
+
+    Args:
+        bank: the bank.
+        positions: of the images in `bank.ids()`.
+    """
+    spec = str(bank.manifest.dataset.get("spec", ""))
+    ids, digests = bank.ids_at(positions), bank.digests()[np.asarray(positions, np.int64)].tolist()
+    paths = image_paths(bank, ids)
+    if any(paths):
+        return [picture_of_file(path, own) for path, own in zip(paths, digests, strict=True)]
+    if not spec:
+        return ["the bank does not say where its images are"] * len(ids)
+    if announced_dataset(spec) is not None:
+        return ["the dataset is not on this machine"] * len(ids)
+    try:
+        dataset = source_dataset(bank)
+    except (FeatureBankError, OSError) as error:
+        return [f"the dataset cannot be read: {one_line(error)}"] * len(ids)
+    rows = {name: row for row, name in enumerate(dataset.ids)}
+    return [picture_of(dataset, rows.get(name), own) for name, own in zip(ids, digests, strict=True)]
 
 
 def unchanged(

@@ -4,6 +4,7 @@
 """
 
 from featurebank.pipeline.plan import plan_variants
+from featurebank.pipeline.reports import write_reports
 from featurebank.pipeline.stage import (
     PipelineResult,
     VariantResult,
@@ -12,5 +13,5 @@ from featurebank.pipeline.stage import (
 )
 
 __all__ = [
-    "PipelineResult", "VariantResult", "open_test_once", "plan_variants", "run_all",
+    "PipelineResult", "VariantResult", "open_test_once", "plan_variants", "run_all", "write_reports",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from featurebank.errors import ConfigError, unknown_name
 from featurebank.extraction.options import ExtractOptions
 from featurebank.finetuning.options import FinetuneOptions
 from featurebank.grid.options import GridOptions
+from featurebank.reporting.stage import ReportOptions
 from featurebank.system.options import OptionsError, StageOptions, checked_values
 from featurebank.system.toml_files import parse_value, read_toml
 from featurebank.words import problem_lines, shown
@@ -66,6 +67,11 @@ class SelectSection(StageOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportSection(ReportOptions):
+    """`[report]`: the page about the banks of the pipeline; its own earlier report is replaced without `force`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pipeline:
     """A whole pipeline file; its sections are the options of the stages."""
 
@@ -74,11 +80,12 @@ class Pipeline:
     heads: HeadsSection = field(default_factory=HeadsSection)
     finetune: FinetuneSection | None = None
     select: SelectSection = field(default_factory=SelectSection)
+    report: ReportSection | None = None
 
 
 _SECTIONS: Mapping[str, type[StageOptions]] = {
     "dataset": DatasetSection, "extract": ExtractSection, "heads": HeadsSection, "finetune": FinetuneSection,
-    "select": SelectSection,
+    "select": SelectSection, "report": ReportSection,
 }  # fmt: skip
 
 

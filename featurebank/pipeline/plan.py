@@ -57,6 +57,7 @@ def plan_variants(
                 `known` runs, and `tail_seconds`, an upper bound for all epochs of the tails.
             "finetune", if there is one: the run that it starts `from`, the requested `phases`, and `seconds`, an upper
                 bound.
+            "report", if there is one: its `output`.
             Values that were not measured are None.
     """
     inputs = load_inputs(variants, _dataset, _backbone)
@@ -165,6 +166,7 @@ class _VariantPlanner:
                 "seconds": time.of_finetune(tuned) if time else None,
             }} if tuned else {}),
             "select": {"test": pipeline.select.test},
+            **({"report": {"output": pipeline.report.output}} if pipeline.report else {}),
         }  # fmt: skip
 
     def _extract(self, images: _Images, backbone: Backbone, plan: BankPlan | None) -> dict[str, Any]:

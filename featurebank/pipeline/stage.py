@@ -18,6 +18,7 @@ from featurebank.finetuning import best_start, run_finetune
 from featurebank.grid import read_grid, train_grid
 from featurebank.pipeline.config import ONCE, DatasetSection, ExtractSection, HeadsSection, Pipeline
 from featurebank.pipeline.variants import Variant
+from featurebank.reporting.stage import WrittenReport, check_report_path
 from featurebank.runs.ranking import best_of, ranked
 from featurebank.runs.run import RunRecord
 from featurebank.runs.selection import choose_run, open_test
@@ -40,6 +41,8 @@ class PipelineResult:
     """The selected run, with its test metrics if the pipeline requests them."""
     finetuned: RunRecord | None = None
     """The fine-tuned run, if the pipeline has one; it is also in `runs`."""
+    report: WrittenReport | None = None
+    """The report, if the pipeline has one; variants share it."""
 
     def __repr__(self) -> str:
         bank = self.extraction.bank.name
@@ -148,11 +151,15 @@ def load_inputs(
         load_network: loads the network of a section.
 
     Raises:
-        FeatureBankError: a dataset, network, weights file or grid is invalid; the message has all problems.
+        FeatureBankError: a dataset, network, weights file, grid or path of a report is invalid; the message has all
+            problems.
     """
     _check_test(variants)
-    known: dict[DatasetSection, _Images] = {}
     errors: list[tuple[str, FeatureBankError]] = []
+    for variant in variants:
+        if section := variant.pipeline.report:
+            _attempt(errors, variant.name, partial(check_report_path, section.output, force=section.force, update=True))
+    known: dict[DatasetSection, _Images] = {}
     inputs = []
     for name, pipeline in ((variant.name, variant.pipeline) for variant in variants):
         images = _attempt(errors, name, partial(load_images, pipeline.dataset, known))

@@ -75,7 +75,7 @@ def _merged(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
         under = below.get(name)
         if isinstance(under, dict) and isinstance(value, dict):
             merged[name] = _merged(under, value)
-        elif value is False and (name == "finetune" or (name in below and not isinstance(under, bool))):
+        elif value is False and (name in {"finetune", "report"} or (name in below and not isinstance(under, bool))):
             merged.pop(name, None)
         else:
             merged[name] = value

@@ -19,6 +19,7 @@ from featurebank.finetuning import FinetuneOptions
 from featurebank.grafting.export_stage import ExportOptions
 from featurebank.grid import GridOptions
 from featurebank.inspection.stage import InspectOptions
+from featurebank.reporting.stage import ReportOptions
 from featurebank.similarity.stage import SimilarOptions
 from featurebank.system.options import StageOptions
 
@@ -35,6 +36,7 @@ NO_FIELDS = {
     "finetune": {"start", "bank", "backbone", "tensorboard", "params", "print_layers"},
     "export": {"run", "file", "bank", "backbone", "no_proof"},
     "similar": {"images", "bank", "backbone", "output", "force"},
+    "report": {"banks"},
 }
 """What a command takes beside the options of its stage: which images and network, what is shown."""
 BY_P = {"nesterov", "decay", "plateau_factor", "plateau_patience", "plateau_floor", "min_delta", "batch_norm_momentum"}
@@ -55,6 +57,7 @@ GLOBAL = {"cache", "threads", "ram", "quiet", "verbose", "as_json"}
         ("inspect", InspectOptions),
         ("export", ExportOptions),
         ("similar", SimilarOptions),
+        ("report", ReportOptions),
     ],
 )
 def test_a_command_has_the_options_of_its_stage(name: str, kind: type[StageOptions]) -> None:

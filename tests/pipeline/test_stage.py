@@ -29,10 +29,14 @@ finally:
 
 
 def run(cache: Path, *words: str) -> tuple[Any, bool]:
-    """Runs the quickstart in a process of its own: its JSON, and whether TensorFlow was imported."""
+    """Runs the quickstart in a process of its own: its JSON, and whether TensorFlow was imported.
+
+    The report lies beside the cache.
+    """
+    page = ["--set", f"report.output={str(cache.with_suffix('.html'))!r}"]
     environment = {name: value for name, value in os.environ.items() if name != "FEATUREBANK_CACHE"}
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED, "--cache", str(cache), "run", str(QUICKSTART), "--json", *words],
+        [sys.executable, "-c", WATCHED, "--cache", str(cache), "run", str(QUICKSTART), "--json", *page, *words],
         capture_output=True, text=True, env=environment, check=True,
     )  # fmt: skip
     return json.loads(done.stdout), done.stderr.splitlines()[-1] == "True"
@@ -62,6 +66,8 @@ def refuse_a_poor_result(first: Any) -> None:
     assert low < chosen["metrics"]["test"]["accuracy"] < high
     assert first["extract"]["rows"] == first["extract"]["added"] == 1797
     assert Path(first["extract"]["bank"], "manifest.json").is_file()
+    assert first["report"]["written"]
+    assert Path(first["report"]["report"]).stat().st_size == first["report"]["bytes"]
 
 
 def test_the_quickstart_reaches_its_accuracy(first: Any) -> None:
@@ -79,6 +85,7 @@ def test_the_quickstart_again_does_nothing_and_imports_no_tensorflow(cache: Path
     again, imported = run(cache, *BETTER_HALF)
     assert not imported
     assert again["extract"]["added"] == 0
+    assert not again["report"]["written"], "the report is up to date"
     assert again["runs"] == first["runs"]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.commands.extract import print_extraction, to_json
+from featurebank.cli.commands.report import print_report, report_json
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.leaderboard_view import board_json, print_best, print_board, print_variants
 from featurebank.cli.terminal import echo, print_json
@@ -44,7 +45,7 @@ def run(
     PIPELINE is a TOML file. Stages that are up to date are skipped.
     """
     from featurebank.bank.last_use import note_use
-    from featurebank.pipeline import open_test_once, plan_variants, run_all
+    from featurebank.pipeline import open_test_once, plan_variants, run_all, write_reports
     from featurebank.pipeline.variants import variants_from_file
 
     variants = variants_from_file(pipeline, overrides, only)
@@ -62,10 +63,14 @@ def run(
         if not as_json:
             _print_result(variant)
     results = open_test_once(variants, results, reporter=settings.reporter())
+    results = write_reports(variants, results, reporter=settings.reporter())
     if as_json:
         print_json(_all_json([(variant.name, _result_json(variant)) for variant in results]))
-    elif results[0].name:
+        return
+    if results[0].name:
         print_variants(results)
+    for written in {done.result.report.path: done.result.report for done in results if done.result.report}.values():
+        print_report(written)
 
 
 def _all_json(variants: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
@@ -80,6 +85,7 @@ def _result_json(variant: VariantResult) -> dict[str, Any]:
         "extract": to_json(result.extraction), **board_json(result.runs, result.chosen),
         **({"finetune": {"run": tuned.run, **(tuned.finetune or {})}} if tuned else {}),
         "seconds": round(variant.seconds, 3),
+        **({"report": report_json(result.report)} if result.report else {}),
     }  # fmt: skip
 
 
@@ -123,6 +129,8 @@ def _print_plan(plan: dict[str, Any]) -> None:
         echo(f"finetune: from {tuned['from']}: {', then '.join(tuned['phases'])}{most}")
     tested = {False: "", True: ", then the test split", "once": ", then the test split of the best variant"}
     echo(f"select: by validation accuracy{tested[plan['select']['test']]}")
+    if page := plan.get("report"):
+        echo(f"report: {page['output']}")
 
 
 def _planned_rows(work: dict[str, Any]) -> str:

@@ -1,0 +1,195 @@
+"""Gathers the leaderboard: a row for each head, its curves, and the effects of the axes of the grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from featurebank.charts.history import over_fitting
+from featurebank.reporting.content import Board, BoardRow, Conclusion
+from featurebank.reporting.evidence import Evidence
+from featurebank.reporting.sections import drawings
+from featurebank.reporting.sections.axes import AxisEffect, axis_effects
+from featurebank.reporting.sections.wording import axes, axis, board, percent
+from featurebank.runs.comparison import Entry
+from featurebank.runs.labels import short_names
+from featurebank.runs.ranking import in_words
+from featurebank.runs.run import RunRecord
+from featurebank.words import one_line
+
+ROWS = 2000
+"""The maximum number of rows."""
+EPOCHS = 60
+"""The maximum number of points of a curve."""
+POINTS = 120_000
+"""The maximum number of points of all curves together, half a megabyte or so; curves are thinned further to keep it."""
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
+CHARTS = 12
+"""The maximum number of charts of axes; others have their sentence alone."""
+METRICS = ("macro_f1", "loss", "calibration_error")
+"""Further validation metrics that are columns."""
+
+
+def gather_board(evidence: Evidence) -> Board:
+    """Returns the leaderboard of a bank, and what its grid teaches."""
+    entries = evidence.entries[:ROWS]
+    names = short_names([entry.spec for entry in entries])[0]
+    failed = evidence.failed[: max(0, ROWS - len(entries))]
+    curves = _points_of_a_curve(entries)
+    rows = [_row(name, entry, curves) for name, entry in zip(names, entries, strict=True)]
+    hidden = len(evidence.entries) - len(entries) + len(evidence.failed) - len(failed)
+    effects = axis_effects(evidence.entries)
+    return Board(
+        Conclusion("Leaderboard", _sentence(evidence, names)),
+        [*rows, *map(_failed_row, failed)],
+        hidden,
+        drawings.by_cost(rows),
+        [(effect.name, _effect(effect), chart) for effect, chart in zip(effects, _charts(effects), strict=True)],
+        _axes_conclusion(effects),
+    )
+
+
+def images_of(entry: Entry) -> int | None:
+    """Returns the number of different validation images of a head; None if it is not recorded."""
+    folds = {run.fold[0] if run.fold else 0: run.metrics["val"].get("images") for run in entry.runs}
+    known = [int(count) for count in folds.values() if count is not None]
+    return sum(known) if len(known) == len(folds) else None
+
+
+def _sentence(evidence: Evidence, names: Sequence[str]) -> str:
+    entries, alike = evidence.entries, alike_heads(evidence.entries)
+    if not entries:
+        return board(heads=0, alike=0, images=None, runner_up=None, cheapest="", failed=len(evidence.failed))
+    runner_up = (names[1], entries[0].mean - entries[1].mean) if len(names) > 1 else None
+    cheapest = min([entries[0], *near_heads(entries)], key=lambda entry: entry.seconds)
+    own = "the best head itself, " if cheapest is entries[0] else ""
+    fastest = f"{own}{name_of(cheapest)}, which has {percent(cheapest.mean)}"
+    sentence = board(
+        heads=len(entries), alike=len(alike), images=images_of(entries[0]), runner_up=runner_up, cheapest=fastest,
+        failed=len(evidence.failed),
+    )  # fmt: skip
+    return sentence if evidence.folds == 1 else f"Validated on {in_words(evidence.folds)}. {sentence}"
+
+
+def alike_heads(entries: Sequence[Entry]) -> list[Entry]:
+    """Returns the other heads that cannot be told apart from the first."""
+    return [entry for entry in entries[1:] if entry.indistinguishable]
+
+
+def near_heads(entries: Sequence[Entry]) -> list[Entry]:
+    """Returns the heads, except the first, that are alike and whose accuracy is within one standard error of it.
+
+    McNemar's test alone keeps heads that are far behind if there are few images: it only says that they may be equal.
+    """
+    least = entries[0].mean - entries[0].standard_error if entries else 0.0
+    return [entry for entry in alike_heads(entries) if entry.mean >= least]
+
+
+def name_of(entry: Entry) -> str:
+    """Returns the name of a head with its parameters."""
+    return str(entry.spec)
+
+
+def _row(name: str, entry: Entry, points: int) -> BoardRow:
+    best = entry.runs[0]
+    return BoardRow(
+        run=best.run, head=name, kind=entry.spec.kind, tap=entry.spec.tap, accuracy=entry.mean,
+        interval=entry.interval, train=entry.train, verdict=entry.verdict, indistinguishable=entry.indistinguishable,
+        seconds=entry.seconds, parameters=entry.parameters, values=_values(entry), **_curves(best, points),
+    )  # fmt: skip
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    scores = {name: entry.score(name) for name in METRICS}
+    runs = {"runs": len(entry.runs)} if len(entry.runs) > 1 else {}
+    return {**{name: float(f"{score:.4g}") for name, score in scores.items() if not math.isnan(score)}, **runs}
+
+
+def _failed_row(run: RunRecord) -> BoardRow:
+    return BoardRow(
+        run=run.run, head=str(run.spec), kind=run.head, tap=run.tap, accuracy=None, interval=None, train=None,
+        verdict="failed", indistinguishable=False, seconds=run.seconds, parameters=run.parameters,
+        failure=one_line(run.failure or ""),
+    )  # fmt: skip
+
+
+def _points_of_a_curve(entries: Sequence[Entry]) -> int:
+    """Returns how many points each curve may have, so that all together stay within the limit."""
+    with_curves = sum(bool(entry.runs[0].history) for entry in entries)
+    return max(2, min(EPOCHS, POINTS // max(1, len(CURVES) * with_curves)))
+
+
+def _curves(run: RunRecord, points: int) -> dict[str, Any]:
+    """Returns the fields of a row that describe the training of a run epoch by epoch."""
+    history = run.history or {}
+    lines = {name: [_number(value) for value in history[name]] for name in CURVES if _is_curve(history, name)}
+    epochs = max(map(len, lines.values()), default=0)
+    if epochs < 2:  # noqa: PLR2004 - a curve has two points
+        return {}
+    best = int(history.get("best_epoch", 0))
+    places = thinned(epochs, points, best)
+    curves = {
+        name: [_rounded(values[place]) if place < len(values) else None for place in places]
+        for name, values in lines.items()
+    }
+    return {
+        "curves": curves, "epochs": [place + 1 for place in places], "best_epoch": best,
+        "overfits_from": worse[0] if (worse := over_fitting(lines)) else 0,
+    }  # fmt: skip
+
+
+def _is_curve(history: Mapping[str, Any], name: str) -> bool:
+    values = history.get(name)
+    return isinstance(values, list) and len(values) > 0 and not isinstance(values[0], Mapping)
+
+
+def thinned(epochs: int, points: int, best: int) -> list[int]:
+    """Returns the places of at most so many epochs, evenly spaced, with the first, the last and the best one.
+
+    Args:
+        epochs: the number of epochs.
+        points: the maximum number of places, at least 2.
+        best: an epoch to keep, from 1; 0 for none.
+
+    Example:
+        >>> thinned(100, 5, 42)
+        [0, 25, 41, 74, 99]
+    """
+    if epochs <= points:
+        return list(range(epochs))
+    places = np.unique(np.linspace(0, epochs - 1, points).round().astype(int))
+    if 1 <= best <= epochs:
+        inner = places[1:-1]
+        if best - 1 not in places and len(inner):
+            places[1 + int(np.abs(inner - (best - 1)).argmin())] = best - 1
+    return [int(place) for place in np.unique(places)]
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def _effect(effect: AxisEffect) -> str:
+    return axis(effect.best, effect.worst, effect.gain, interval=effect.interval, pairs=effect.pairs)
+
+
+def _charts(effects: Sequence[AxisEffect]) -> list[Any]:
+    """Returns the charts of the first effects, which are the largest; None for the others."""
+    return [
+        drawings.axis_effect(effect.name, effect.values) if place < CHARTS else None
+        for place, effect in enumerate(effects)
+    ]
+
+
+def _axes_conclusion(effects: Sequence[AxisEffect]) -> Conclusion | None:
+    if not effects:
+        return None
+    mattering = [(effect.name, effect.gain) for effect in effects if effect.matters]
+    return Conclusion("What each axis of the grid changes", axes(mattering, len(effects) - len(mattering)))

@@ -1,0 +1,140 @@
+"""Gathers the doubts about the data: likely label errors, and nearly equal images in different splits.
+
+The labels of test images are never examined, because whoever corrects them would adapt the test to the features. Their
+features are compared with those of other splits, as `featurebank inspect` does: a copy in two splits spoils the test.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from featurebank.bank import Bank
+from featurebank.errors import BankError, HeadError
+from featurebank.inspection.near_duplicates import NEAR, near_pairs
+from featurebank.reporting.content import Conclusion, DataDoubts, LabelError, NearCopies
+from featurebank.reporting.evidence import Evidence
+from featurebank.reporting.sections.label_errors import LabelDoubts, doubtful_labels, most_images
+from featurebank.reporting.sections.wording import percent
+from featurebank.reporting.sections.wording_data import doubts
+from featurebank.words import counted, one_line
+
+SHOWN = 24
+"""The maximum number of label errors, and of pairs, with pictures."""
+LEAST_ACCURACY = 0.5
+"""Below it, most doubts about labels would be mistakes of the features."""
+MOST_PRODUCTS = 1 << 37
+"""Limit of pairs x features that are compared, some seconds; of more images, a sample is compared."""
+
+
+def gather_doubts(evidence: Evidence) -> DataDoubts | None:
+    """Returns the doubts about the images of a bank; None if it has no tap of vectors."""
+    if evidence.tap is None:
+        return None
+    notes: list[str] = []
+    with evidence.reporter.step("looking for wrong labels"):
+        labels, examined = _labels(evidence, notes)
+    pairs, total, capped = _pairs(evidence, notes)
+    sentence = doubts(None if labels is None else len(labels.rows), examined, total, capped=capped)
+    return DataDoubts(Conclusion("Doubts about the data", sentence), _errors(evidence, labels), pairs, notes)
+
+
+def _labels(evidence: Evidence, notes: list[str]) -> tuple[LabelDoubts | None, int]:
+    """Returns the doubtful labels, with positions in the bank as rows, and the number of examined images."""
+    bank, tap = evidence.bank, evidence.tap
+    assert tap is not None
+    positions = np.flatnonzero(bank.splits() != "test")
+    most = most_images(bank.tap_shape(tap)[0], len(bank.classes))
+    sample = sampled(positions, most)
+    if len(sample) < len(positions):
+        notes.append(
+            f"The labels of {counted(len(sample), 'image')} were examined, a random sample of {len(positions)}."
+        )
+    if len(positions) < len(bank):
+        notes.append("The labels of test images were not examined: a test should not be adapted to what is tested.")
+    labels = bank.labels()[sample]
+    if len(np.unique(labels)) < 2:  # noqa: PLR2004 - a label can only be wrong if there is another
+        notes.append("All examined images have the same label.")
+        return None, 0
+    try:
+        result = doubtful_labels(bank.rows(tap, sample), labels)
+    except (HeadError, BankError, ValueError) as error:
+        notes.append(f"The labels could not be examined: {one_line(error)}")
+        return None, 0
+    if result.accuracy < LEAST_ACCURACY:
+        notes.append(
+            f"The labels were not doubted: from these features a head recognises only {percent(result.accuracy)} of "
+            "the images, so that most doubts would be its own mistakes."
+        )
+        return None, 0
+    places = sample[result.rows]
+    return LabelDoubts(places, result.suggested, result.scores, result.accuracy), len(sample)
+
+
+def _errors(evidence: Evidence, found: LabelDoubts | None) -> list[LabelError]:
+    if found is None:
+        return []
+    classes, labels = evidence.bank.classes, evidence.bank.labels()
+    return [
+        LabelError(evidence.gallery.add(place), classes[labels[place]], classes[int(other)], float(score))
+        for place, other, score in zip(
+            found.rows[:SHOWN].tolist(), found.suggested[:SHOWN], found.scores[:SHOWN], strict=True
+        )
+    ]
+
+
+def _pairs(evidence: Evidence, notes: list[str]) -> tuple[list[NearCopies], int | None, bool]:
+    """Returns the most similar pairs across splits, the number of all, and whether there may be more."""
+    bank, tap = evidence.bank, evidence.tap
+    assert tap is not None
+    splits = bank.splits()
+    names, groups = np.unique(splits, return_inverse=True)
+    if len(names) < 2:  # noqa: PLR2004 - pairs of different splits
+        return [], None, False
+    positions = sampled(np.arange(len(bank)), _comparable(np.bincount(groups), bank.tap_shape(tap)[0]))
+    if len(positions) < len(bank):
+        notes.append(
+            f"{counted(len(positions), 'image')} were compared with each other, a random sample of {len(bank)}; "
+            "'featurebank inspect' compares all of them."
+        )
+    contents = np.unique(bank.digests()[positions], return_inverse=True)[1]
+    exact = _exact_copies(bank, positions, contents)
+    if exact:
+        notes.append(f"{counted(len(exact), 'pair')} of these are exactly the same image.")
+    with evidence.reporter.track("compare", len(positions), "images") as advance:
+        near = near_pairs(
+            bank.rows(tap, positions), groups[positions], contents, threshold=NEAR, keep=SHOWN, progress=advance
+        )
+    rows = [*exact, *zip(positions[near.first].tolist(), positions[near.second].tolist(), near.cosines, strict=True)]
+    copies = [
+        NearCopies(
+            evidence.gallery.add(first), evidence.gallery.add(second), (str(splits[first]), str(splits[second])),
+            float(cosine),
+        )
+        for first, second, cosine in rows[:SHOWN]
+    ]  # fmt: skip
+    return copies, near.total + len(exact), near.capped
+
+
+def _exact_copies(bank: Bank, positions: np.ndarray, contents: np.ndarray) -> list[tuple[int, int, float]]:
+    """Returns a pair for each content that occurs in several splits: (position, position, 1.0)."""
+    splits = bank.splits()[positions]
+    order = np.lexsort((splits, contents))
+    same = (contents[order][1:] == contents[order][:-1]) & (splits[order][1:] != splits[order][:-1])
+    return [
+        (int(positions[order[place]]), int(positions[order[place + 1]]), 1.0) for place in np.flatnonzero(same).tolist()
+    ]
+
+
+def _comparable(counts: np.ndarray, width: int) -> int:
+    """Returns how many images can be compared across splits of such sizes in some seconds."""
+    total = int(counts.sum())
+    pairs = (total**2 - int((counts.astype(np.int64) ** 2).sum())) / 2
+    work = pairs * width
+    return total if work <= MOST_PRODUCTS else int(total * (MOST_PRODUCTS / work) ** 0.5)
+
+
+def sampled(positions: np.ndarray, most: int) -> np.ndarray:
+    """Returns at most so many of the positions, a random sample that is always the same, in their order."""
+    if len(positions) <= most:
+        return positions
+    return np.sort(np.random.default_rng(0).choice(positions, most, replace=False))

@@ -1,0 +1,136 @@
+"""Finds images whose labels are probably wrong, by confident learning on the features of a bank.
+
+A head predicts each image without having been trained on it, and an image is doubted if the head is sure of another
+class: as sure as it usually is for images with that label.
+
+References:
+    Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", Journal of Artificial
+    Intelligence Research 70, 2021, arXiv:1911.00068.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from featurebank.heads.exact.closed_form import loo_predictions
+from featurebank.heads.exact.gram import gram
+from featurebank.heads.exact.shared import Shared
+from featurebank.heads.exact.transforms import Steps
+from featurebank.system.runtime import limited_blas
+
+PENALTIES = np.logspace(-4, 2, 9)
+"""The penalties that are tried, in units of the mean variance of a coordinate, summed over the images."""
+TEMPERATURES = np.geomspace(0.02, 2, 30)
+MOST_WORK = 1e10
+"""Limit of images x features x the smaller of the two, about three seconds; of more images, a sample is examined."""
+MOST_LOGITS = 1 << 25
+"""Limit of images x classes x penalties that are in memory at once, in numbers of 8 bytes."""
+
+
+@dataclass(frozen=True)
+class LabelDoubts:
+    """The images whose labels are probably wrong, the most doubtful first."""
+
+    rows: np.ndarray
+    """(k,) rows of the images."""
+    suggested: np.ndarray
+    """(k,) the class that the head is sure of."""
+    scores: np.ndarray
+    """(k,) float64, its probability."""
+    accuracy: float
+    """The share of the labels that the head predicts correctly, each without having been trained on the image."""
+
+
+def doubtful_labels(features: np.ndarray, labels: np.ndarray) -> LabelDoubts:
+    """Finds probable label errors.
+
+    Measured on 434 photos of flowers (EfficientNet-Lite0, leave-one-out accuracy .87), with 5 % (10 %, 20 %) of the
+    labels changed at random, mean of five trials: of the doubted labels, .69 (.82, .86) were changed ones; of the
+    changed ones, .73 (.67, .73) are doubted. Of the doubted labels whose suggestion is .8 more probable than the label,
+    .86 (.97, .99) were changed. Without changed labels, 9 of 434 are doubted.
+
+    Args:
+        features: (n, d) float32.
+        labels: (n,) integers, of at least two classes.
+
+    Raises:
+        HeadInputError: the features are not finite, or all labels are equal.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> labels = np.arange(40) % 2
+        >>> features = (labels[:, None] * 6 + rng.normal(size=(40, 4))).astype(np.float32)
+        >>> labels[7] = 0
+        >>> doubtful_labels(features, labels).rows
+        array([7])
+    """
+    shared = Shared(features, labels)
+    with limited_blas():
+        probabilities = out_of_sample(shared)
+    own, rows = probabilities[np.arange(len(labels)), shared.positions], np.arange(len(labels))
+    surely = confident_classes(probabilities, shared.positions)
+    doubted = rows[(surely >= 0) & (surely != shared.positions)]
+    scores = probabilities[doubted, surely[doubted]]
+    order = np.argsort(own[doubted] - scores, kind="stable")
+    accuracy = float(np.mean(probabilities.argmax(axis=1) == shared.positions))
+    return LabelDoubts(doubted[order], shared.classes[surely[doubted]][order], scores[order], accuracy)
+
+
+def confident_classes(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns the class that each image surely has, by the thresholds of confident learning: (n,) int64; -1 for none.
+
+    An image surely has a class if its probability reaches the mean probability of the class over the images with that
+    label; of several such classes, it has the most probable one.
+
+    Args:
+        probabilities: (n, classes).
+        labels: (n,) integers; each class occurs.
+    """
+    count = probabilities.shape[1]
+    own = probabilities[np.arange(len(labels)), labels]
+    thresholds = np.bincount(labels, own, minlength=count) / np.bincount(labels, minlength=count)
+    above = np.where(probabilities >= thresholds, probabilities, -1.0)
+    best = above.argmax(axis=1)
+    return np.where(above[np.arange(len(labels)), best] >= 0, best, -1)
+
+
+def out_of_sample(shared: Shared) -> np.ndarray:
+    """Returns the probabilities of each image by a ridge head that was trained on all others: (n, classes) float64.
+
+    Penalty and temperature are those of the smallest leave-one-out log loss.
+    """
+    scatter = gram(shared, Steps())
+    penalties = PENALTIES * np.trace(scatter.matrix) / min(scatter.n, scatter.d)
+    best, least = np.empty(0), np.inf
+    for group in _groups(penalties, len(shared.positions) * len(shared.classes)):
+        for logits in loo_predictions(shared, Steps(), group):
+            for temperature in TEMPERATURES:
+                logs = _log_softmax(logits / temperature)
+                loss = -float(logs[np.arange(len(logs)), shared.positions].mean())
+                if loss < least:
+                    best, least = logs, loss
+    return np.asarray(np.exp(best))
+
+
+def most_images(width: int, classes: int) -> int:
+    """Returns how many images can be examined in a few seconds.
+
+    Args:
+        width: the number of features.
+        classes: the number of classes.
+    """
+    by_width = MOST_WORK / width**2 if width**3 <= MOST_WORK else (MOST_WORK / width) ** 0.5
+    return int(min(by_width, MOST_LOGITS / max(1, classes)))
+
+
+def _groups(penalties: np.ndarray, size: int) -> list[np.ndarray]:
+    """Returns the penalties in parts whose predictions fit into memory."""
+    together = max(1, MOST_LOGITS // size)
+    return [penalties[start : start + together] for start in range(0, len(penalties), together)]
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

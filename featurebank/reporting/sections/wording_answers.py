@@ -1,0 +1,131 @@
+"""The sentences of a report about the predictions of the chosen run and the map of its images; see `wording`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from featurebank.reporting.sections.wording import between, names, percent, share_of
+from featurebank.statistics import proportion_interval
+from featurebank.words import counted, every
+
+SURE = 0.9
+"""The probability above which a wrong answer is confident."""
+
+
+def confusions(right: int, total: int, top: tuple[str, str, int, int] | None) -> str:
+    """Returns what the confusion matrix teaches.
+
+    Args:
+        right: the number of right predictions.
+        total: the number of images.
+        top: the most frequent confusion: true class, predicted class, number of images, images of the true class.
+    """
+    if top is None:
+        return f"Nothing is confused: {every(total, 'image')} {_is(total)} classified correctly."
+    true, other, count, of = top
+    if count == 1:
+        wrong = total - right
+        return f"{counted(wrong, 'image')} of {total} {_is(wrong)} wrong, and no two classes are confused twice."
+    share = count / max(1, total - right)
+    return (
+        f"{true} is most often taken for {other}: {count} of its {counted(of, 'image')}, and {percent(share)} of all "
+        f"{total - right} mistakes."
+    )
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def per_class(recalls: Sequence[tuple[str, int, int]], missing: Sequence[str]) -> str:
+    """Returns which classes are weak, as far as the number of their images allows to say.
+
+    Args:
+        recalls: for each class with images, its name, its right predictions and its images.
+        missing: the classes without images.
+    """
+    nothing = ""
+    if missing:
+        nothing = f" Nothing is known about {names(missing)}, which {_has(len(missing))} no validation image."
+    if not recalls:
+        return nothing.strip()
+    right, total = sum(row[1] for row in recalls), sum(row[2] for row in recalls)
+    name, hits, of = min(recalls, key=lambda row: (row[1] / row[2], -row[2]))
+    if hits == of:
+        return f"Every class is recognised without a mistake.{nothing}"
+    low, high = proportion_interval(hits / of, of)
+    if high < right / total:
+        return (
+            f"{name} is recognised worst, and more than chance explains: {share_of(hits / of, of)} of its images, "
+            f"where all classes together reach {percent(right / total)}.{nothing}"
+        )
+    return (
+        f"{name} is recognised worst, {share_of(hits / of, of)} of its images, but on so few images the true share may "
+        f"be anything from {between((low, high))}: no class is clearly weaker than the others.{nothing}"
+    )
+
+
+def _has(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
+def calibration(confidence: float, accuracy: float, error: float, images: int) -> str:
+    """Returns how far probabilities can be believed.
+
+    Args:
+        confidence: the mean probability of the predicted classes.
+        accuracy: the accuracy.
+        error: the standard error of their difference.
+        images: the number of images.
+    """
+    difference = confidence - accuracy
+    claim = f"Its answers have a probability of {percent(confidence)} on average, and {percent(accuracy)} are right"
+    if abs(difference) <= 1.96 * error:
+        return (
+            f"{claim}: on {counted(images, 'image')}, chance explains such a difference, so the probabilities can be "
+            "used as they are."
+        )
+    if difference > 0:
+        return f'{claim}: it is over-confident. The parameter calibrate = "temperature" of a head mends that.'
+    return f'{claim}: it is too cautious. The parameter calibrate = "temperature" of a head mends that.'
+
+
+def mistakes(wrong: int, total: int, sure: int) -> str:
+    """Returns what to look for among the mistakes.
+
+    Args:
+        wrong: the number of mistakes.
+        total: the number of images.
+        sure: the number of mistakes with a probability above `SURE`.
+    """
+    if not wrong:
+        return f"There is no mistake among {counted(total, 'image')}."
+    if not sure:
+        return (
+            f"{counted(wrong, 'image')} of {total} {_is(wrong)} wrong, none of them with a probability above "
+            f"{percent(SURE)}: where this head is sure, it is right."
+        )
+    return (
+        f"{counted(wrong, 'image')} of {total} {_is(wrong)} wrong, {sure} of them with a probability above "
+        f"{percent(SURE)}: look at these first, because a wrong label is as likely as a wrong answer."
+    )
+
+
+def image_map(agreeing: float, chance: float, images: int) -> str:
+    """Returns how well the features separate the classes.
+
+    Args:
+        agreeing: the share of an image's nearest neighbours that are of its class.
+        chance: the share that random neighbours would have.
+        images: the number of images.
+    """
+    start = (
+        f"Of the 5 nearest neighbours of an image, {percent(agreeing)} are of its class (by chance, {percent(chance)})"
+    )
+    if agreeing < chance + 0.1 * (1 - chance):
+        return f"{start}: the features hardly separate the classes, so that no head can."
+    if agreeing < chance + 0.6 * (1 - chance):
+        return f"{start}: the classes overlap, and heads have to find what distinguishes them."
+    return (
+        f"{start}: the features separate the classes well. A map in two dimensions shows less than the features hold."
+    )

@@ -1,0 +1,118 @@
+"""The sentences of a report about its data, its cost, the axes of its grid and its banks; see `wording`."""
+
+from __future__ import annotations
+
+from featurebank.reporting.sections.wording import Interval, between, percent, points
+from featurebank.words import counted, duration
+
+
+def doubts(errors: int | None, images: int, pairs: int | None, *, capped: bool = False) -> str:
+    """Returns what is doubtful about the data.
+
+    Args:
+        errors: the number of labels that look wrong; None if they were not examined.
+        images: the number of images whose labels were examined.
+        pairs: the number of pairs of nearly equal images in different splits; None if they were not searched.
+        capped: whether there may be more pairs.
+    """
+    return " ".join(part for part in (_labels(errors, images), _pairs(pairs, capped=capped)) if part)
+
+
+def _labels(errors: int | None, images: int) -> str:
+    if errors is None:
+        return "The labels were not examined."
+    if not errors:
+        return f"No label among {counted(images, 'image')} looks wrong."
+    verb = "looks" if errors == 1 else "look"
+    return (
+        f"{errors} of {counted(images, 'label')} ({percent(errors / images)}) {verb} wrong: check "
+        f"{'it' if errors == 1 else 'them'} by eye, the most doubtful first."
+    )
+
+
+def _pairs(pairs: int | None, *, capped: bool) -> str:
+    if pairs is None:
+        return ""
+    if not pairs:
+        return "No two images of different splits are nearly the same."
+    least = "More than " if capped else ""
+    verb = "is" if pairs == 1 else "are"
+    return (
+        f"{least}{counted(pairs, 'pair')} of nearly equal images {verb} divided between splits: what a head remembers "
+        "from training then counts as recognised, and accuracies are too high."
+    )
+
+
+def savings(seconds: float | None, heads: int, passes: int, training: float) -> str:
+    """Returns what one extraction saved, fairly.
+
+    Args:
+        seconds: the measured time of one pass of the network over all images; None if it was not measured.
+        heads: the number of trained heads.
+        passes: how often the heads used the features: once for each epoch, or once for a head without epochs.
+        training: the time of the training of all heads.
+    """
+    if seconds is None:
+        return "The time of the extraction is not recorded, so that nothing can be said about what it saved."
+    if heads <= 1:
+        return (
+            f"One pass of the network took {duration(seconds)}, and so far one head used it, so that nothing is saved "
+            "yet: the second head is the first that gains."
+        )
+    once, each = heads * seconds, passes * seconds
+    epochs = ""
+    if passes > heads:
+        epochs = f", and up to {duration_in_words(each)} if the network ran again in every epoch, as in usual training"
+    return (
+        f"One pass of the network took {duration(seconds)} and served {counted(heads, 'head')}, whose training took "
+        f"{duration(training)}. Without the bank, a pass for each head would have taken {duration_in_words(once)}"
+        f"{epochs}."
+    )
+
+
+def duration_in_words(seconds: float) -> str:
+    """Returns a duration, also a long one.
+
+    Example:
+        >>> duration_in_words(3.2), duration_in_words(4 * 3600), duration_in_words(90 * 3600)
+        ('3.2 s', '4.0 h', '3.8 days')
+    """
+    if seconds < 2 * 3600:
+        return duration(seconds)
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"  # noqa: PLR2004 - two days
+
+
+def break_even(seconds: float, heads: int) -> str:
+    """Returns from which head on an extraction is worth its time."""
+    state = "reached" if heads > 1 else "not reached yet"
+    return f"the second head ({state}): the first would have needed the same pass of {duration(seconds)}"
+
+
+def compared(
+    best: str, other: str, gain: float | None, interval: Interval | None, *, faster: str, same_images: bool
+) -> str:
+    """Returns which of several banks to go on with.
+
+    Args:
+        best: the bank with the best head.
+        other: the bank that comes second.
+        gain: by how much the first is better.
+        interval: the 95 % interval of the gain, if both were validated on the same images.
+        faster: the bank whose extraction took least time; "" if that is unknown.
+        same_images: whether all banks were validated on the same images.
+    """
+    cheap = "" if faster in {"", best} else f" The extraction of {faster} took the least time."
+    if not same_images or gain is None:
+        return (
+            f"The best head of {best} has the highest accuracy, but the banks were not validated on the same images, "
+            f"so that their accuracies cannot be compared exactly.{cheap}"
+        )
+    if interval is not None and interval[0] <= 0:
+        choice = faster or "the cheapest one"
+        return (
+            f"{best} and {other} cannot be told apart: the difference of {points(gain)} is within chance. Choose by "
+            f"cost: {choice}{' took the least time' if faster else ''}."
+        )
+    sure = f" (95 % interval {between(interval)})" if interval else ""
+    return f"{best} is better than {other} by {points(gain)}{sure}, more than chance.{cheap}"

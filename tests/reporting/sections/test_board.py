@@ -1,0 +1,64 @@
+"""The rows of the leaderboard: curves of few points that show what the whole curves show."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featurebank import train_heads
+from featurebank.bank import Bank
+from featurebank.reporting.content import Board
+from featurebank.reporting.evidence import Evidence
+from featurebank.reporting.sections.board import EPOCHS, gather_board, thinned
+from featurebank.runs.run import load_runs
+
+
+@given(st.integers(2, 500), st.integers(2, 60), st.integers(0, 500))
+def test_thinned_curves_keep_both_ends_and_the_best_epoch(epochs: int, points: int, best: int) -> None:
+    places = thinned(epochs, points, best)
+    assert len(places) <= max(points, 2)
+    assert places == sorted(set(places))
+    assert (places[0], places[-1]) == (0, epochs - 1)
+    if points > 2 and 1 <= best <= epochs:
+        assert best - 1 in places
+
+
+def board_of(make_bank: Callable[..., Bank], **history: Any) -> Board:
+    """The leaderboard of a bank with one head, as if it had been trained in epochs."""
+    bank = make_bank()
+    train_heads(bank, [{"kind": "ridge"}])
+    for run in load_runs(bank):
+        dataclasses.replace(run, history=history).save()
+    return gather_board(Evidence(bank))
+
+
+def test_curves_of_a_long_training(make_bank: Callable[..., Bank]) -> None:
+    epochs = np.arange(1, 401)
+    loss, val_loss = (1 / epochs).tolist(), (np.abs(epochs - 100) / 100 + 0.123456789).tolist()
+    (row,) = board_of(make_bank, loss=loss, val_loss=val_loss, accuracy=[], best_epoch=100).rows
+    assert row.curves is not None
+    assert set(row.curves) == {"loss", "val_loss"}
+    assert len(row.epochs) == len(row.curves["loss"]) == EPOCHS
+    assert (row.best_epoch, row.overfits_from) == (100, 100)
+    assert row.curves["val_loss"][row.epochs.index(100)] == 0.1235
+
+
+@pytest.mark.parametrize("history", [{}, {"loss": [0.5], "best_epoch": 1}, {"loss": [None, None]}])
+def test_heads_without_curves(make_bank: Callable[..., Bank], history: dict[str, Any]) -> None:
+    (row,) = board_of(make_bank, **history).rows
+    assert row.curves is None or set(row.curves["loss"]) == {None}
+    assert row.overfits_from == 0
+
+
+def test_many_rows_are_cut(make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featurebank.reporting.sections.board.ROWS", 2)
+    bank = make_bank()
+    train_heads(bank, [{"kind": "ridge", "alpha": [1.0, 2.0, 3.0]}])
+    board = gather_board(Evidence(bank))
+    assert (len(board.rows), board.hidden) == (2, 1)

@@ -1,0 +1,301 @@
+"""The content of a report: sections, pictures and conclusions, from a bank of painted photos."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from featurebank import evaluate_test, train_heads
+from featurebank.bank import Bank
+from featurebank.errors import DatasetError, HeadError
+from featurebank.reporting.content import (
+    BankReport,
+    Board,
+    Calibration,
+    Comparison,
+    Confusions,
+    DataDoubts,
+    ImageMap,
+    Mistakes,
+    PerClass,
+    Savings,
+    WhatRan,
+    Winner,
+)
+from featurebank.reporting.evidence import Answers, Evidence, key_of
+from featurebank.reporting.gathering import gather, gather_bank
+from featurebank.reporting.sections.wording import percent
+from featurebank.runs.run import RunRecord, load_runs
+from featurebank.runs.selection import choose_run
+
+Section = TypeVar("Section")
+ORDER = [WhatRan, Winner, Board, Confusions, PerClass, Calibration, Mistakes, ImageMap, DataDoubts, Savings]
+
+
+def section(report: BankReport, kind: type[Section]) -> Section:
+    (found,) = (one for one in report.sections if isinstance(one, kind))
+    return found
+
+
+@pytest.fixture(scope="module")
+def report(painted_bank: Bank) -> BankReport:
+    return gather_bank(Evidence(painted_bank))
+
+
+def facts(section: WhatRan | Winner | Savings) -> dict[str, str]:
+    return {fact.name: fact.value for fact in section.facts}
+
+
+def test_sections_have_the_order_of_the_page(report: BankReport) -> None:
+    assert [type(one) for one in report.sections] == ORDER
+    for one in report.sections:
+        assert one.conclusion.sentence.endswith(".")
+        assert "nan" not in one.conclusion.sentence
+
+
+def test_what_was_run(report: BankReport, painted_bank: Bank) -> None:
+    ran = section(report, WhatRan)
+    assert (
+        f"{len(painted_bank)} images of 3 classes went through efficientnet_lite0 once, in" in ran.conclusion.sentence
+    )
+    assert {split: sum(counts) for split, counts in ran.counts.items()} == {
+        split: len(painted_bank.labels(split)) for split in ("train", "val", "test")
+    }
+    assert set(ran.samples) == set(painted_bank.classes)
+    for name, numbers in ran.samples.items():
+        assert {report.pictures[number].label for number in numbers} == {name}
+    assert facts(ran)["bank"] == painted_bank.name
+
+
+def test_the_winner_is_the_run_that_select_chooses(report: BankReport, painted_bank: Bank) -> None:
+    winner = section(report, Winner)
+    best = choose_run(load_runs(painted_bank))
+    assert winner.run == best.run
+    assert facts(winner)["validation accuracy"].startswith(percent(best.metrics["val"]["accuracy"]))
+    assert "not opened" in facts(winner)["test accuracy"]
+
+
+def test_the_leaderboard_has_every_head_once(report: BankReport, painted_bank: Bank) -> None:
+    board = section(report, Board)
+    assert {row.run for row in board.rows} == {run.run for run in load_runs(painted_bank)}
+    assert board.rows[0].run == section(report, Winner).run
+    accuracies = [row.accuracy or 0 for row in board.rows]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert "alpha of ridge" in [name for name, *_ in board.axes]
+
+
+def test_confusions_classes_and_mistakes_agree(report: BankReport) -> None:
+    cells = section(report, Confusions).cells
+    images = sum(cell.count for cell in cells)
+    wrong = [cell for cell in cells if cell.true != cell.predicted]
+    assert images == sum(row.images for row in section(report, PerClass).rows)
+    assert sum(cell.count for cell in wrong) == len(section(report, Mistakes).rows)
+    for row in section(report, PerClass).rows:
+        assert row.recall is not None
+        own = [
+            cell.count for cell in cells if cell.true == cell.predicted and report_name(report, cell.true) == row.name
+        ]
+        assert sum(own) == round(row.recall * row.images)
+    confidences = [row.probability for row in section(report, Mistakes).rows]
+    assert confidences == sorted(confidences, reverse=True)
+
+
+def report_name(report: BankReport, label: int) -> str:
+    return section(report, Confusions).classes[label]
+
+
+def test_each_picture_is_the_image(report: BankReport, painted_bank: Bank) -> None:
+    ids = [picture.id for picture in report.pictures]
+    assert len(ids) == len(set(ids)), "each image is there once"
+    for picture in report.pictures:
+        assert picture.image is not None
+        assert picture.image.shape == (20, 24, 3)
+    assert set(section(report, ImageMap).pictures) == set(painted_bank.ids("val"))
+
+
+def test_the_wrong_labels_are_doubted_but_not_those_of_test_images(report: BankReport, painted_bank: Bank) -> None:
+    doubts = section(report, DataDoubts)
+    examined = [name for split in ("train", "val") for name in painted_bank.ids(split)]
+    moved = {name for name in examined if "moved" in name}
+    assert moved
+    doubted = {report.pictures[error.picture].id for error in doubts.label_errors}
+    assert doubted <= moved
+    assert len(doubted) > len(moved) / 2
+    assert {error.suggested for error in doubts.label_errors} == {"<script>alert('x')"}
+    assert doubts.conclusion.sentence.startswith(f"{len(doubted)} of {len(examined)} labels")
+    assert any("test images were not examined" in note for note in doubts.notes)
+
+
+def test_what_the_bank_saved(report: BankReport, painted_bank: Bank) -> None:
+    runs = len(load_runs(painted_bank))
+    assert f"served {runs} heads" in section(report, Savings).conclusion.sentence
+
+
+def test_gathering_loads_no_network(painted_bank: Bank) -> None:
+    before = set(sys.modules)
+    gather_bank(Evidence(painted_bank))
+    assert {"tensorflow", "keras", "openvino"} & (set(sys.modules) - before) == set()
+
+
+def test_images_that_are_gone_have_their_reason(
+    copied_bank: Callable[[], Bank], painted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = copied_bank()
+    gone, changed, broken = bank.ids("val")[:3]
+    hidden = str(painted / "photos" / gone)
+    from featurebank.dataset import pictures
+
+    read = pictures.read_regular
+
+    def reading(path: str, most: int) -> bytes:
+        if path == hidden:
+            raise FileNotFoundError(2, "gone", path)
+        data = read(path, most)
+        return data + b" " if path.endswith(changed) else data
+
+    monkeypatch.setattr(pictures, "read_regular", reading)
+    result = gather_bank(Evidence(bank))
+    found = {picture.id: picture for picture in result.pictures}
+    assert (found[gone].image, found[gone].reason) == (None, "the file is gone")
+    assert (found[changed].image, found[changed].reason) == (None, pictures.CHANGED)
+    assert found[broken].image is not None
+    assert len(result.warnings) == 1
+    assert result.warnings[0].startswith(f"2 pictures of {len(found)} cannot be shown; the first: ")
+
+
+def test_a_bank_without_images(make_bank: Callable[..., Bank]) -> None:
+    """Its pictures have a reason, and everything else is there."""
+    bank = make_bank()
+    train_heads(bank, [{"kind": "ridge"}])
+    result = gather_bank(Evidence(bank))
+    assert [type(one) for one in result.sections] == ORDER
+    assert {picture.reason for picture in result.pictures} == {"the bank does not say where its images are"}
+    assert len(result.warnings) == 1
+    assert "too few to choose a head by" in section(result, Winner).conclusion.sentence
+    assert "not recorded" in section(result, Savings).conclusion.sentence
+
+
+def test_a_bank_that_chance_rules(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(noise=500.0)
+    train_heads(bank, [{"kind": "ridge", "alpha": [1e3, 1e6]}])
+    result = gather_bank(Evidence(bank))
+    assert "No head is clearly better than guessing" in section(result, Winner).conclusion.sentence
+    assert any("were not doubted" in note for note in section(result, DataDoubts).notes)
+    assert section(result, DataDoubts).label_errors == []
+
+
+def test_classes_without_images(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(splits=(60, 20, 10), classes=25, width=32)
+    train_heads(bank, [{"kind": "nearest_mean"}])
+    result = section(gather_bank(Evidence(bank)), PerClass)
+    assert "Nothing is known about class20, class21, class22, class23 and 1 more" in result.conclusion.sentence
+    assert [row.recall for row in result.rows[20:]] == [None] * 5
+
+
+def test_many_classes_have_a_list_of_confusions(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(splits=(120, 80, 10), classes=40, width=40, noise=3.0)
+    train_heads(bank, [{"kind": "nearest_mean"}])
+    result = section(gather_bank(Evidence(bank)), Confusions)
+    assert not result.whole
+    counts = [cell.count for cell in result.cells]
+    assert counts == sorted(counts, reverse=True)
+    assert all(cell.true != cell.predicted for cell in result.cells)
+
+
+def test_folds_are_predicted_out_of_fold(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(splits=(60, 30, 0))
+    train_heads(bank, [{"kind": "ridge"}], folds=3)
+    trained_once_more = gather_bank(Evidence(bank))
+    assert "Validated on 3 folds" in section(trained_once_more, Board).conclusion.sentence
+    assert "on which the head was trained once more" in section(trained_once_more, Confusions).conclusion.sentence
+    for run in load_runs(bank):  # as if the grid had been interrupted
+        if not run.fold:
+            (bank.path / "runs" / f"{run.run}.json").unlink()
+    evidence = Evidence(bank)
+    answers = evidence.answers
+    assert isinstance(answers, Answers)
+    assert sorted(answers.positions.tolist()) == list(range(90))
+    assert evidence.best is not None
+    assert answers.right.mean() == pytest.approx(evidence.best.mean)
+    sentence = section(gather_bank(evidence), Confusions).conclusion.sentence
+    assert "each predicted by the head that was not trained on it" in sentence
+
+
+def failed(run: RunRecord) -> RunRecord:
+    return dataclasses.replace(run, metrics={}, failure="out\nof memory", right=None, weights=None)
+
+
+def test_a_bank_whose_runs_all_failed(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank()
+    train_heads(bank, [{"kind": "ridge"}])
+    for run in load_runs(bank):
+        failed(run).save()
+    result = gather_bank(Evidence(bank))
+    assert [type(one) for one in result.sections] == [WhatRan, Winner, Board, ImageMap, DataDoubts, Savings]
+    assert section(result, Winner).conclusion.sentence.endswith("The first reason: out of memory")
+    (row,) = section(result, Board).rows
+    assert (row.verdict, row.failure, row.accuracy) == ("failed", "out of memory", None)
+
+
+def test_an_opened_test_is_shown_and_a_report_opens_none(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank()
+    train_heads(bank, [{"kind": "ridge"}])
+    key = key_of([Evidence(bank)])
+    gather_bank(Evidence(bank))
+    assert [run.tested for run in load_runs(bank)] == [None]
+    assert key_of([Evidence(bank)]) == key
+    evaluate_test(bank, load_runs(bank)[0])
+    assert key_of([Evidence(bank)]) != key
+    winner = section(gather_bank(Evidence(bank)), Winner)
+    assert "95 % interval" in facts(winner)["test accuracy"]
+
+
+def test_several_banks_are_compared(make_bank: Callable[..., Bank]) -> None:
+    banks = [make_bank("one"), make_bank("other", noise=6.0), make_bank("third", seed=1)]
+    for bank in banks:
+        train_heads(bank, [{"kind": "ridge"}])
+    pair = gather([Evidence(bank) for bank in banks[:2]])
+    assert isinstance(pair.comparison, Comparison)
+    assert [row.name for row in pair.comparison.banks] == ["one", "other"]
+    assert "one is better than other by" in pair.comparison.conclusion.sentence
+    assert [report.name for report in pair.banks] == ["one", "other"]
+    unlike = gather([Evidence(bank) for bank in (banks[0], banks[2])]).comparison
+    assert unlike is not None
+    assert "not validated on the same images" in unlike.conclusion.sentence
+
+
+def test_what_cannot_be_reported_on(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank()
+    with pytest.raises(HeadError, match=r"has no runs to report on: train some with 'featurebank heads --bank bank"):
+        Evidence(bank)
+    train_heads(bank, [{"kind": "ridge"}])
+    for run in load_runs(bank):
+        dataclasses.replace(run, bank="0" * 32).save()
+    with pytest.raises(HeadError, match=r"has 1 run, but of another state of it"):
+        Evidence(bank)
+    with pytest.raises(DatasetError, match=r"has no validation image"):
+        Evidence(make_bank("none", splits=(30, 0, 5)))
+
+
+def test_points_of_large_banks_are_sampled(make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("POINTS", "WITH_UMAP"):
+        monkeypatch.setattr(f"featurebank.reporting.sections.plane.{name}", 20)
+    monkeypatch.setattr("featurebank.reporting.sections.plane.PICTURES", 8)
+    monkeypatch.setattr("featurebank.reporting.sections.doubts.MOST_PRODUCTS", 1000)
+    monkeypatch.setattr("featurebank.reporting.sections.doubts.most_images", lambda width, classes: 30)
+    bank = make_bank()
+    train_heads(bank, [{"kind": "ridge"}])
+    result = gather_bank(Evidence(bank))
+    plane = section(result, ImageMap)
+    assert len(plane.pictures) == 8
+    assert plane.conclusion.sentence.endswith(
+        "The map shows 20 images, a random sample of 30. 8 images of them have a picture."
+    )
+    notes = section(result, DataDoubts).notes
+    assert notes[0] == "The labels of 30 images were examined, a random sample of 90."
+    assert "were compared with each other, a random sample of 120" in notes[2]

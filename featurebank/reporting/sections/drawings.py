@@ -3,30 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from featurebank.charts.confusion import reliability as reliability_diagram
+from featurebank.charts.image_map import image_map
+from featurebank.charts.projection import TSNE_IMAGES, Method, project
+from featurebank.charts.runs import HeadPoint, accuracy_against, axis_effects
+from featurebank.errors import ConfigError, MissingDependencyError
 from featurebank.reporting.content import BoardRow
+
+BINS = 10
+"""The number of bins of the reliability diagram."""
+COSTS: tuple[Literal["seconds", "parameters"], ...] = ("seconds", "parameters")
+TITLES: dict[Method, str] = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
 
 def by_cost(rows: Sequence[BoardRow]) -> list[tuple[str, Any]]:
     """Draws the accuracy of all heads against their seconds, and against their parameters where these are known."""
-    return []
+    points = [
+        HeadPoint(
+            row.run, row.head, row.kind, row.accuracy, *row.interval, seconds=row.seconds, parameters=row.parameters,
+            tied=row.indistinguishable,
+        )
+        for row in rows
+        if row.accuracy is not None and row.interval is not None
+    ]  # fmt: skip
+    known = [cost for cost in COSTS if any(getattr(point, cost) is not None for point in points)]
+    return [(cost, accuracy_against(points, cost)) for cost in known]
 
 
 def axis_effect(name: str, values: Sequence[tuple[str, Sequence[float]]]) -> Any:
     """Draws the accuracies of the heads with each value of one axis."""
-    return None
+    return axis_effects({name: {value: list(accuracies) for value, accuracies in values}})
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray) -> Any:
-    """Draws how often predictions are right, by their probability."""
-    return None
+    """Draws how often predictions are right, by their probability.
+
+    Args:
+        confidence: (n,) the probability of each predicted class.
+        right: (n,) bool.
+    """
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    images = np.bincount(bins, minlength=BINS)
+    divisor = np.maximum(1, images)
+    means = np.bincount(bins, confidence, minlength=BINS) / divisor
+    shares = np.bincount(bins, right, minlength=BINS) / divisor
+    error = float((np.abs(means - shares) * images).sum() / max(1, len(right)))
+    return reliability_diagram(means.tolist(), shares.tolist(), images.tolist(), error)
 
 
 def image_maps(
     features: np.ndarray, ids: Sequence[str], labels: np.ndarray, classes: Sequence[str], predicted: np.ndarray | None
 ) -> list[tuple[str, Any]]:
-    """Draws the projections of images to the plane; mistakes are marked where there are predictions."""
-    return []
+    """Draws the projections of images to the plane; mistakes are marked where there are predictions.
+
+    Beside the principal components, there is t-SNE for as many images as it can take, and UMAP for more: where t-SNE
+    shows the same, half a minute of compiling UMAP would be lost.
+
+    Args:
+        features: (n, d) float32.
+        ids: the ids of the images.
+        labels: (n,) the true classes.
+        classes: the names of the classes.
+        predicted: (n,) the predicted classes.
+    """
+    charts = []
+    methods: tuple[Method, ...] = ("pca", "tsne" if len(features) <= TSNE_IMAGES else "umap")
+    for method in methods:
+        try:
+            places = project(features, method)
+        except (MissingDependencyError, ConfigError):  # without umap; features that are not finite
+            continue
+        charts.append((TITLES[method], image_map(places, ids, labels, classes, predicted=predicted)))
+    return charts

@@ -7,6 +7,7 @@ import importlib.util
 import numpy as np
 
 from featurebank.bank.vectors import unit_rows
+from featurebank.charts.projection import TSNE_IMAGES
 from featurebank.reporting.content import Conclusion, ImageMap
 from featurebank.reporting.evidence import Answers, Evidence
 from featurebank.reporting.sections import drawings
@@ -15,7 +16,7 @@ from featurebank.reporting.sections.wording_answers import image_map
 from featurebank.system.runtime import limited_blas
 from featurebank.words import counted
 
-POINTS, WITH_UMAP = 5000, 10_000
+POINTS, WITH_UMAP = TSNE_IMAGES, 10_000
 """The maximum number of points, and where UMAP is installed, which is faster than t-SNE for so many."""
 PICTURES = 1000
 """The maximum number of points with a picture under the mouse."""

@@ -103,7 +103,8 @@ def _layers(base: alt.Chart, rows: Sequence[Mapping[str, Any]], cost: Cost) -> l
     coloured = base.encode(color=alt.Color("kind:N", title=None, scale=class_scale(kinds), legend=legend))
     rings = coloured.mark_point(strokeWidth=1.5).encode(
         size=alt.condition("datum.id === highlighted", alt.value(300), alt.value(60)),
-        opacity=is_selected.then(alt.value(1)).otherwise(alt.value(0.15)), tooltip=_tooltip(cost), description="title:N",
+        opacity=is_selected.then(alt.value(1)).otherwise(alt.value(0.15)),
+        tooltip=_tooltip(cost), description="title:N",
     )  # fmt: skip
     intervals = coloured.mark_rule(clip=True, aria=False).encode(
         y=_accuracy_axis(rows, "low"), y2=alt.Y2("high:Q"),

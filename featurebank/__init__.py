@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from featurebank.api.banks import Bank, extract, find_bank, list_banks, open_bank
     from featurebank.api.datasets import Dataset, list_datasets, load_dataset
     from featurebank.api.heads import evaluate_test, leaderboard, make_head, select, train_heads
-    from featurebank.api.images import similar
+    from featurebank.api.images import explain, similar
     from featurebank.api.inspection import Inspection, inspect_dataset
     from featurebank.api.models import evaluate, export, finetune, graft, load_model, predict
     from featurebank.api.pipelines import read_pipeline, read_variants, run_pipeline, run_variants
@@ -37,6 +37,7 @@ _HOMES = {
     "backbone_from_model": "api.backbones",
     "evaluate": "api.models",
     "evaluate_test": "api.heads",
+    "explain": "api.images",
     "export": "api.models",
     "extract": "api.banks",
     "find_bank": "api.banks",
@@ -78,6 +79,7 @@ __all__ = [
     "backbone_from_model",
     "evaluate",
     "evaluate_test",
+    "explain",
     "export",
     "extract",
     "find_bank",

@@ -53,7 +53,15 @@ LEVELS = {
 
 OWNERS = {
     "tensorflow": {"system", "training", "grafting"},  # everybody else takes it from system/runtime.py
-    "keras": {"backbone", "dataset", "engine", "heads", "grafting", "finetuning"},  # dataset: it downloads CIFAR
+    "keras": {
+        "backbone",
+        "dataset",
+        "engine",
+        "heads",
+        "grafting",
+        "finetuning",
+        "explanation",
+    },  # dataset: it downloads CIFAR
     "openvino": {"engine"},
     "h5py": {"bank", "backbone"},
     "xgboost": {"heads"},
@@ -224,6 +232,10 @@ COVERED_BY = {
     # Heat maps of a bank's images follow from the run and its stored maps.
     "explanation/cam.py": "explanation/test_heat_maps.py",
     "explanation/subject.py": "explanation/test_heat_maps.py",
+    "explanation/explanations.py": "explanation/test_output.py",
+    "explanation/features.py": "explanation/test_stage.py",
+    "explanation/methods.py": "explanation/test_stage.py",
+    "explanation/pictures.py": "explanation/test_stage.py",
     # Views: one table of laws over specifications, parameters and pixels.
     "augment/parameters.py": "augment/test_views.py",
     "augment/specification.py": "augment/test_views.py",

@@ -3,24 +3,106 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
+from annotated_types import Ge
 
 from featurebank.api.arguments.banks import BankLike, as_bank
-from featurebank.api.arguments.checks import checked
-from featurebank.api.display import Shown, showing
-from featurebank.api.inputs import as_images
+from featurebank.api.arguments.checks import Accepts, checked
+from featurebank.api.arguments.data import BackboneLike, as_backbone, is_path
+from featurebank.api.arguments.heads import RunLike, as_run
+from featurebank.api.display import Shown, showing, warn_of_skipped
+from featurebank.api.inputs import as_images, is_pillow
+from featurebank.bank import Bank
 from featurebank.dataset.unlabelled import UNLABELLED
 from featurebank.dataset.values.catalog import is_frame
+from featurebank.explanation.explanations import Explanation, Explanations
+from featurebank.explanation.stage import ExplainOptions, run_explain
+from featurebank.runs.run import RunRecord
 from featurebank.similarity.neighbours import SimilarImages
 from featurebank.similarity.queries import Queries
 from featurebank.similarity.stage import SimilarOptions, run_similar
 from featurebank.system.progress import Reporter
 
-__all__ = ["SimilarImages", "similar"]
+__all__ = ["Explanation", "Explanations", "SimilarImages", "explain", "similar"]
 
-ImagesLike = Annotated[Any, "paths, ids of a bank, images as arrays or of Pillow, or a Dataset"]
+ImagesLike: TypeAlias = Annotated[
+    Any,
+    Accepts(
+        lambda value: is_path(value) or is_pillow(value) or (hasattr(value, "__len__") and not isinstance(value, bytes))
+    ),
+    "a path, a list of paths, or images as arrays or of Pillow",
+]
+
+
+@checked
+def explain(
+    run: RunLike,
+    images: ImagesLike,
+    *,
+    method: Literal["auto", "cam", "gradcam", "occlusion"] = "auto",
+    layer: str | None = None,
+    class_name: str | None = None,
+    bank: BankLike | None = None,
+    backbone: BackboneLike | None = None,
+    batch_size: Annotated[int, Ge(1)] = 32,
+    progress: Shown = None,
+    reporter: Reporter | None = None,
+) -> Explanations:
+    """Shows which parts of images a run relies on.
+
+    Class activation maps show what each place of the map under a linear head adds to the score of a class; where the
+    bank has the map of an image, no network runs. Grad-CAM does the same for every head that can become layers, for
+    tails and for fine-tunes. Occlusion hides parts of the image and works for every head, in a hundred passes.
+
+    Args:
+        run: a run, "best", or the beginning of a run's id.
+        images: the path of an image or of a folder, several paths, or images as arrays, as for `Run.predict`.
+        method: "cam", "gradcam" or "occlusion"; "auto" is "cam" if the head is linear, otherwise "gradcam".
+        layer: the layer whose maps Grad-CAM uses; default: the map that the head sees, or the last map of a tail or of
+            a fine-tuned network.
+        class_name: the class to explain; default: for each image the predicted one.
+        bank: the bank of the run, or its name or path; not needed for a `Run`; default: the bank that was used last.
+        backbone: the network of the bank; default: it is loaded again.
+        batch_size: the number of images per batch.
+        progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
+        reporter: receives the progress and the warnings in place of the screen.
+
+    Returns:
+        An explanation of each image that can be read, with its class, its probability, `heat_map` (h, w) float32 and
+        `overlay` (h, w, 3) uint8; `save` writes PNG files or one HTML page. Images that cannot be read are in
+        `skipped`.
+
+    Raises:
+        HeadError: the head has no gradient, so that only occlusion works; or the run failed, was trained on a fold, or
+            belongs to another bank or to another state of it.
+        UnknownNameError: there is no such class or layer.
+        ConfigError: the layer has no map, or does not fit the method.
+        DatasetError: no image can be read.
+        WeightsError: the network of the bank cannot be loaded again.
+
+    Example:
+        >>> run = fb.train_heads(fb.extract("photos", "my_networks:small", ["pooled", "map"]), "logistic")[0]
+        >>> explanations = explain(run, "photos/rose", class_name="tulip")
+        >>> explanations
+        <Explanations of 12 images by cam: logistic on pooled>
+        >>> explanations[0].predicted, explanations[0].heat_map.shape
+        ('rose', (32, 32))
+    """
+    options = ExplainOptions(method=method, layer=layer, class_name=class_name, batch_size=batch_size)
+    with showing(progress, reporter) as shown:
+        if isinstance(run, RunRecord) and bank is None:
+            source = Bank(run.directory)
+        else:
+            source = as_bank(bank, "explain", reporter=shown)
+        record = as_run(run, lambda: source)
+        network = None if backbone is None else as_backbone(backbone)
+        explanations = run_explain(
+            source, record, as_images(images, UNLABELLED), options, backbone=network, reporter=shown
+        )
+        warn_of_skipped(explanations.skipped, "explanations.skipped lists them", shown)
+    return explanations
 
 
 @checked

@@ -68,7 +68,7 @@ def as_images(x: Any, name: str) -> Dataset:
         return without_labels(x, name)
     if _has_paths(x):
         x = list(x["path"])
-    if isinstance(x, str | os.PathLike) or _is_pillow(x):
+    if isinstance(x, str | os.PathLike) or is_pillow(x):
         x = [x]
     if not np.iterable(x):
         message = f"the argument is of type {type(x).__name__}: expected features, or images as paths or arrays"
@@ -78,19 +78,19 @@ def as_images(x: Any, name: str) -> Dataset:
         raise DatasetError(message)
     if isinstance(x, np.ndarray):
         return unlabelled_images(x, name=name)
-    images = [np.asarray(one.convert("RGB")) if _is_pillow(one) else one for one in expand_folders(x)]
+    images = [np.asarray(one.convert("RGB")) if is_pillow(one) else one for one in expand_folders(x)]
     return unlabelled_images(images, name=name)
 
 
 def _are_paths_or_images(x: Any) -> bool:
     """Returns whether an argument holds paths, images or a dataset, before it is turned into one array."""
-    if isinstance(x, Dataset | str | os.PathLike) or _has_paths(x) or _is_pillow(x):
+    if isinstance(x, Dataset | str | os.PathLike) or _has_paths(x) or is_pillow(x):
         return True
     first = x[0] if isinstance(x, list | tuple) and x else None
-    return isinstance(first, str | os.PathLike) or getattr(first, "ndim", 0) > 1 or _is_pillow(first)
+    return isinstance(first, str | os.PathLike) or getattr(first, "ndim", 0) > 1 or is_pillow(first)
 
 
-def _is_pillow(x: Any) -> bool:
+def is_pillow(x: Any) -> bool:
     """Returns whether an argument is an image of Pillow."""
     return hasattr(x, "convert") and hasattr(x, "getbands")
 

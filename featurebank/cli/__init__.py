@@ -21,6 +21,7 @@ from featurebank.cli.commands.cache import cache
 from featurebank.cli.commands.curves import curves
 from featurebank.cli.commands.doctor import doctor
 from featurebank.cli.commands.evaluate import evaluate
+from featurebank.cli.commands.explain import explain
 from featurebank.cli.commands.extract import extract
 from featurebank.cli.commands.finetune import finetune
 from featurebank.cli.commands.heads import heads, leaderboard
@@ -75,6 +76,7 @@ for command in (
     leaderboard,
     curves,
     finetune,
+    explain,
     export,
     predict,
     evaluate,

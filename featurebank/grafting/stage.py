@@ -238,12 +238,30 @@ def _joined(backbone: Backbone, tap: str, head: Any, about: About, form: str) ->
         if form == "any":
             return JoinedModel(trunk, head, about), None
         raise _no_layers(about.head, error, "; or export it as a .fbmodel file") from error
-    layers = keras.Model(trunk.output, probabilities)
+    model, layers = extended(trunk, probabilities)
+    model.name = f"{backbone.name}_classifier"
+    return model, layers
+
+
+def extended(trunk: Any, output: Any) -> tuple[Any, Any]:
+    """Returns a Keras model from the input of a trunk to a tensor that follows from its output.
+
+    Args:
+        trunk: a Keras model with one output.
+        output: a Keras tensor that was computed from this output.
+
+    Returns:
+        The whole model, and the part of it after the trunk as a model of its own. Operations of this part whose names
+        occur in the trunk get the prefix "head_".
+    """
+    import keras
+
+    layers = keras.Model(trunk.output, output)
     names = {operation.name for operation in trunk.operations}
     for operation in layers.operations:
         if operation.name in names:  # Keras refuses equal names; head and trunk may both have, for example, an "abs"
             operation.name = f"head_{operation.name}"
-    return keras.Model(trunk.input, probabilities, name=f"{backbone.name}_classifier"), layers
+    return keras.Model(trunk.input, output), layers
 
 
 def _probabilities(trunk: Any, head: Any, classes: int) -> Any:

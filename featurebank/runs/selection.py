@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from featurebank.bank import Bank
@@ -53,21 +53,34 @@ def find_run(bank: Bank, name: str = "best") -> RunRecord:
     Raises:
         UnknownNameError: no run's id begins like this.
         ConfigError: several do.
-        HeadError: there is none to choose from.
+        HeadError: there is none to choose from, or it is a run of an older state of the bank or of another bank.
     """
     runs = load_runs(bank)
     if name == "best":
         return choose_run(runs)
     matches = [run for run in runs if name and run.run.startswith(name)]
     if not matches:
-        known = ["best", *(run.run for run in runs)]
-        raise unknown_name("run", name, known, "'featurebank leaderboard --json' lists the ids")
+        raise _no_run(bank, name, runs)
     if len(matches) > 1:
         message = f"'{name}' is the beginning of {counted(len(matches), 'run')}: " + ", ".join(
             run.run for run in matches[:5]
         )
         raise ConfigError(message)
     return matches[0]
+
+
+def _no_run(bank: Bank, name: str, runs: Sequence[RunRecord]) -> Exception:
+    """Returns the error for an id that no run of a bank has; it may belong to an older state or to another bank."""
+    old = [run for run in load_runs(bank, stale=True) if name and run.run.startswith(name)]
+    if old:
+        state = f"an older state of '{bank.name}' (other images, labels or split)"
+        return HeadError(f"run {old[0].run} belongs to {state}: train {old[0].spec} again")
+    if name.isalnum() and (files := sorted(bank.path.parent.glob(f"*/runs/{name}*.json"))):
+        other = files[0].parents[1].name
+        return HeadError(f"run {files[0].stem} belongs to the bank '{other}', not to '{bank.name}': add --bank {other}")
+    return unknown_name(
+        "run", name, ["best", *(run.run for run in runs)], "'featurebank leaderboard --json' lists the ids"
+    )
 
 
 def _nothing(runs: list[RunRecord], folds: int | None) -> HeadError:

@@ -10,10 +10,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import click
 import pytest
 
-from featurebank import export, extract, inspect_dataset, load_backbone, load_dataset, similar, train_heads
+from featurebank import explain, export, extract, inspect_dataset, load_backbone, load_dataset, similar, train_heads
 from featurebank.backbone import BackboneOptions
 from featurebank.cli import group
 from featurebank.dataset import DatasetOptions
+from featurebank.explanation.stage import ExplainOptions
 from featurebank.extraction import ExtractOptions
 from featurebank.finetuning import FinetuneOptions
 from featurebank.grafting.export_stage import ExportOptions
@@ -37,6 +38,7 @@ NO_FIELDS = {
     "export": {"run", "file", "bank", "backbone", "no_proof"},
     "similar": {"images", "bank", "backbone", "output", "force"},
     "report": {"banks"},
+    "explain": {"run", "images", "output", "bank", "backbone", "force"},
 }
 """What a command takes beside the options of its stage: which images and network, what is shown."""
 BY_P = {"nesterov", "decay", "plateau_factor", "plateau_patience", "plateau_floor", "min_delta", "batch_norm_momentum"}
@@ -56,6 +58,7 @@ GLOBAL = {"cache", "threads", "ram", "quiet", "verbose", "as_json"}
         ("finetune", FinetuneOptions),
         ("inspect", InspectOptions),
         ("export", ExportOptions),
+        ("explain", ExplainOptions),
         ("similar", SimilarOptions),
         ("report", ReportOptions),
     ],
@@ -98,6 +101,7 @@ def check_defaults(name: str, kind: type[StageOptions]) -> None:
         (train_heads, GridOptions),
         (inspect_dataset, InspectOptions),
         (export, ExportOptions),
+        (explain, ExplainOptions),
         (similar, SimilarOptions),
         (load_dataset, DatasetOptions),
         (load_backbone, BackboneOptions),

@@ -49,13 +49,14 @@ def shown(place: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny() -> Backbone:
-    return load_backbone("tiny:network")
+    return load_backbone("tiny:colours")
 
 
 @pytest.fixture(scope="session")
 def bank(place: Path, shown: Path, tiny: Backbone) -> Bank:
-    """With its maps, and the output of the layer "cut"."""
-    return extract(load_dataset(str(shown)), tiny, ["pooled", "map", "cut"], cache=place / "cache", store="float32")
+    """With its maps, their maxima, and the output of the layer "cut"."""
+    taps = ["pooled", "map", "cut", "map:max"]
+    return extract(load_dataset(str(shown)), tiny, taps, cache=place / "cache", store="float32")
 
 
 @pytest.fixture(scope="session")
@@ -64,11 +65,21 @@ def poor_bank(place: Path, shown: Path, tiny: Backbone) -> Bank:
     return extract(load_dataset(str(shown)), tiny, ["pooled"], cache=place / "poor", store="float32")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_of(bank: Bank) -> Callable[..., RunRecord]:
-    """Trains one head on a bank, and returns its run."""
+    """Trains one head on a bank, once, keeps its weights, and returns its run."""
+    known: dict[str, RunRecord] = {}
 
     def train(kind: str, tap: str = "pooled", *, on: Bank = bank, **params: Any) -> RunRecord:
-        return train_heads(on, [{"kind": kind, **params}], taps=[tap])[0]
+        key = repr((kind, tap, on.path, params))
+        if key not in known:
+            known[key] = train_heads(on, [{"kind": kind, **params}], taps=[tap])[0].refit()
+        return known[key]
 
     return train
+
+
+@pytest.fixture
+def patch() -> Callable[..., np.ndarray]:
+    """A function that makes a photo with a patch."""
+    return photo_with_patch

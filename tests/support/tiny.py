@@ -1,6 +1,7 @@
 """Networks of a user's own, as small as they can be.
 
-`tiny:network` has a map of 7 x 7 x 2 at its layer "cut"; `tiny:inverted` has the layers of MobileNetV2.
+`tiny:network` has a map of 7 x 7 x 2 at its layer "cut"; `tiny:inverted` has the layers of
+MobileNetV2, and `tiny:colours` computes something that a person understands.
 """
 
 from __future__ import annotations
@@ -50,3 +51,18 @@ def inverted() -> tuple[Any, str]:
     x = block(x, 8, "block_3", strides=2)
     x = convolved(x, layers.Conv2D, "last", relu=False, filters=16, kernel_size=1)
     return keras.Model(image, layers.ReLU(6.0, name="out_relu")(x)), "tf"
+
+
+def colours() -> tuple[Any, str]:
+    """How much redder, greener or bluer each of 7 x 7 places is: six channels, which are 0 where the image is grey."""
+    import keras
+    import numpy as np
+    from keras import layers
+
+    image = keras.Input((14, 14, 3))
+    x = layers.AveragePooling2D(2, name="cut")(image)
+    last = layers.Conv2D(6, 1, name="last")
+    model = keras.Model(image, layers.ReLU(name="last_relu")(last(x)))
+    differences = [[1, -1, 0], [-1, 1, 0], [1, 0, -1], [-1, 0, 1], [0, 1, -1], [0, -1, 1]]
+    last.set_weights([np.array(differences, np.float32).T[None, None] / 32, np.full(6, -0.5, np.float32)])
+    return model, "none"

@@ -1,7 +1,7 @@
 """Makes the pictures of the README from the quickstart: `python docs/pictures.py`.
 
-The quickstart runs in an empty directory. The leaderboard is what a terminal of 120 columns shows, as an SVG file, for
-light and for dark pages. Seconds are this machine's.
+The quickstart runs in an empty directory. The leaderboard is what a terminal of 120 columns shows, as an SVG file; the
+report is photographed in Chromium. Each picture is made for light and for dark pages. Seconds are this machine's.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
+from PIL import Image
 from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, DIMMED_MONOKAI
 from rich.text import Text
@@ -24,6 +25,10 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 COLUMNS = 120
+SIZE = (1280, 1080)
+"""Width and height of the picture of the report, in pixels."""
+COLOURS = 256
+SCROLL = "section => section.scrollIntoView({behavior: 'instant'})"
 THEMES = {"light": DEFAULT_TERMINAL_THEME, "dark": DIMMED_MONOKAI}
 
 
@@ -41,6 +46,7 @@ def main() -> None:
         for mode in THEMES:
             path = folder / f"leaderboard-{mode}.svg"
             path.write_text(drawing("featurebank leaderboard", shown, mode), encoding="utf-8")
+        photograph(place / "report.html", folder)
 
 
 def terminal(*words: str, place: Path) -> str:
@@ -71,6 +77,29 @@ def lines(text: str) -> Sequence[Text]:
     while not broken[0].plain.strip():
         broken.pop(0)
     return broken
+
+
+def photograph(report: Path, folder: Path) -> None:
+    """Writes a picture of a report, from the winner on, for each mode."""
+    from playwright.sync_api import sync_playwright
+
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
+        for mode in THEMES:
+            page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}, color_scheme=mode)
+            page.goto(report.as_uri())
+            winner = page.locator("section.Winner")
+            winner.evaluate(SCROLL)
+            page.locator("section.Board .drawing svg").first.wait_for()
+            winner.evaluate(SCROLL)  # pictures and charts above it have taken their places
+            page.wait_for_timeout(500)
+            path = folder / f"report-{mode}.png"
+            page.screenshot(path=path, animations="disabled")
+            with Image.open(path) as picture:
+                few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+            few.save(path, optimize=True)
+        browser.close()
 
 
 if __name__ == "__main__":

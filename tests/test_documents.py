@@ -130,6 +130,14 @@ def test_every_public_name_exists(page: Path) -> None:
     assert {name for name in names if not hasattr(featurebank, name)} == set()
 
 
+def test_the_page_about_reports_explains_each_section() -> None:
+    """The title of each section, as the sources set it."""
+    sources = "".join(map(text_of, (ROOT / "featurebank" / "reporting").rglob("*.py")))
+    titles = set(re.findall(r'\bConclusion\(\s*"([^"]+)"', sources))
+    assert len(titles) > 10
+    assert titles <= set(re.findall(r"^\*\*([^*]+)\*\*", text_of(ROOT / "docs" / "report.md"), re.MULTILINE))
+
+
 def test_contributing_names_every_room_and_module_and_what_is_beside_them() -> None:
     rows = re.findall(r"^\| (`[^|]+) \|", text_of(CONTRIBUTING), re.MULTILINE)
     named = {name.rstrip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)}

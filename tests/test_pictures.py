@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from featurebank import train_heads
 from featurebank.bank import Bank
@@ -18,7 +19,7 @@ from featurebank.cli import group
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
-NAMES = {f"leaderboard-{mode}.svg" for mode in ("light", "dark")}
+NAMES = {name for mode in ("light", "dark") for name in (f"leaderboard-{mode}.svg", f"report-{mode}.png")}
 
 
 def test_the_readme_shows_each_picture() -> None:
@@ -33,6 +34,9 @@ def test_pictures_are_small_and_ask_for_nothing(name: str) -> None:
     assert len(data) < 250_000
     if name.endswith(".svg"):
         assert not re.search(rb"url\([\"']?http|href=|<script|@import", data)
+    else:
+        with Image.open(PICTURES / name) as picture:
+            assert picture.size[0] == 1280
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])

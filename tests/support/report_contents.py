@@ -148,10 +148,10 @@ def what_ran(classes: Sequence[str], of_class: dict[str, list[int]]) -> WhatRan:
 def winner(classes: Sequence[str]) -> Winner:
     """Returns the section on the chosen run."""
     facts = [
-        Fact("validation accuracy", "0.9400", "95 % interval 0.906 to 0.963, over 5 seeds"),
+        Fact("validation accuracy", "94.0 % (94 of 100)", "95 % interval 87.5 to 97.2 %"),
         Fact("head", "softmax lr=0.01"),
         Fact("tap", "global_pool"),
-        Fact("training accuracy", "0.9920"),
+        Fact("training accuracy", "99.2 %"),
         Fact("test accuracy", "not opened yet"),
         Fact("hardest class", classes[2 % len(classes)]),
     ]

@@ -162,6 +162,7 @@ function openRun(row, table) {
   const run = data.runs[row.dataset.run];
   const known = [...row.cells].slice(1).map((cell, place) =>
     [table.headings[place + 1], (cell.querySelector(".interval") ?? cell).textContent.trim()]).filter(([, value]) => value);
+  known.push(["Kind", run.kind]);
   if (run.reason) known.push(["Reason", run.reason]);
   const box = make("div", { className: "drawing" });
   const shown = table.shown();

@@ -75,8 +75,19 @@ def specifications(chart: alt.TopLevelMixin) -> list[dict[str, Any]]:
     Args:
         chart: a chart of several panels, as of `history`; of any other chart, the list has one specification.
     """
-    panels = next((getattr(chart, name) for name in _JOINED if isinstance(getattr(chart, name, None), list)), [chart])
-    return [specification(panel) for panel in panels]
+    panels = next((getattr(chart, name) for name in _JOINED if isinstance(getattr(chart, name, None), list)), None)
+    return [specification(chart)] if panels is None else [specification(_with_data(panel, chart)) for panel in panels]
+
+
+def _with_data(panel: Any, chart: alt.TopLevelMixin) -> Any:
+    """Returns a panel with its data, which Altair moves to the whole chart if all panels share them."""
+    import altair as alt
+
+    if panel.data is not alt.Undefined:
+        return panel
+    copied = panel.copy(deep=False)
+    copied.data = getattr(chart, "data", alt.Undefined)
+    return copied
 
 
 def script_json(values: Any) -> str:

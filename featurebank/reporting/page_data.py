@@ -29,9 +29,17 @@ class PageData:
         self._cells: list[dict[str, Any]] = []
         self._maps: list[list[tuple[str, str]]] = []
 
-    def charts(self, charts: Iterable[Any]) -> int:
-        """Adds charts that are shown side by side, and returns the number of the group."""
-        self._charts.append([panel for chart in charts for panel in specifications(chart)])
+    def charts(self, charts: Iterable[Any], heading: str = "") -> int:
+        """Adds charts that are shown side by side, and returns the number of the group.
+
+        Args:
+            charts: the charts.
+            heading: what stands above them on the page; a chart's title that says the same is left out.
+        """
+        panels = [panel for chart in charts for panel in specifications(chart)]
+        self._charts.append([
+            {key: value for key, value in panel.items() if key != "title" or value != heading} for panel in panels
+        ])  # fmt: skip
         return len(self._charts) - 1
 
     def picture(self, bank: Mapping[str, Any], number: int, heat: np.ndarray | None = None) -> dict[str, Any]:

@@ -38,6 +38,16 @@ def test_every_chart_is_drawn_without_eval(
         assert any(" ".join(text.split()).startswith(start) for text in texts), name
 
 
+def test_each_panel_of_a_chart_has_its_data() -> None:
+    rows = alt.InlineData(values=[{"x": 1}, {"x": 2}])
+    layers = [alt.Chart(rows).mark_point().encode(x="x:Q"), alt.Chart(rows).mark_rule().encode(x="x:Q")]
+    one, other = alt.layer(*layers), alt.layer(alt.Chart(alt.InlineData(values=[{"x": 3}])).mark_tick().encode(x="x:Q"))
+    for chart in (alt.vconcat(one), alt.hconcat(one, one), alt.hconcat(one, other), one):
+        for panel in specifications(chart):
+            values = [row["x"] for rows in panel["datasets"].values() for row in rows]
+            assert values in ([1, 2], [3])
+
+
 def test_charts_are_valid(charts: dict[str, Any]) -> None:
     for chart in charts.values():
         chart.to_dict()  # raises for what Vega-Lite's schema does not know

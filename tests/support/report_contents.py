@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from featurebank.charts.confusion import reliability
+from featurebank.charts.image_map import image_map
+from featurebank.charts.runs import HeadPoint, accuracy_against, axes_of, axis_effects
 from featurebank.reporting.content import (
     BankReport,
     Board,
@@ -103,17 +106,22 @@ def bank_report(name: str, classes: Sequence[str], rows: int, pictures: int, fil
     ids = [files[place] if place < len(files) else f"val/image_{place:04d}.jpg" for place in range(pictures)]
     shown = [picture(place, place % count, classes[place % count], ids[place]) for place in range(pictures)]
     of_class = {label: [place for place in range(pictures) if place % count == at] for at, label in enumerate(classes)}
+    places, labels = np.random.default_rng(0).normal(size=(pictures, 2)), np.arange(pictures) % count
+    predicted = np.where(np.arange(pictures) % 9, labels, (labels + 1) % count)
     sections = (
         what_ran(classes, of_class),
         winner(classes),
         board(rows),
         confusions(classes, of_class),
         per_class(classes),
-        Calibration(Conclusion("Can the probabilities be believed?", "They are 0.03 too high on average."), chart("x")),
+        Calibration(
+            Conclusion("Can the probabilities be believed?", "They are 0.03 too high on average."),
+            reliability([0.5, 0.7, 0.9], [0.4, 0.7, 0.88], [10, 20, 70], 0.03),
+        ),
         mistakes(classes, pictures),
         ImageMap(
             Conclusion("A map of the validation images", "Roses and tulips overlap."),
-            [(name, image_map(ids, classes)) for name in ("PCA", "t-SNE")],
+            [(name, image_map(places, ids, labels, classes, predicted=predicted)) for name in ("PCA", "t-SNE")],
             {identity: place for place, identity in enumerate(ids)},
         ),
         doubts(classes, pictures),
@@ -124,7 +132,7 @@ def bank_report(name: str, classes: Sequence[str], rows: int, pictures: int, fil
                 Fact("300 passes of the network", "62 min"),
                 Fact("break-even", "1.1 heads"),
             ],
-            chart("x"),
+            savings_chart(),
         ),
     )
     return BankReport(name, sections, shown, ["3 heads failed: see the end of the leaderboard."])
@@ -164,12 +172,14 @@ def board(count: int) -> Board:
     """Returns a leaderboard."""
     rows = [board_row(place, count) for place in range(count)]
     points = [
-        {"id": row.run, "seconds": row.seconds, "accuracy": row.accuracy, "95 % interval": str(row.interval)}
-        for row in rows
-        if row.accuracy is not None
-    ]
-    costs = [("seconds", by_cost(points))]
-    effects = [("tap", "The tap matters.", chart("x"))]
+        HeadPoint(
+            row.run, row.head, row.kind, row.accuracy, *row.interval, row.seconds, row.parameters,
+            {"tap": row.tap}, row.indistinguishable,
+        )
+        for row in rows if row.accuracy is not None and row.interval is not None
+    ]  # fmt: skip
+    costs = [(cost, accuracy_against(points, cost)) for cost in ("seconds", "parameters")]
+    effects = [(name, f"{name} matters.", axis_effects({name: values})) for name, values in axes_of(points).items()]
     conclusion = Conclusion("The leaderboard", "The best 4 heads cannot be told apart.")
     return Board(conclusion, rows, 2, costs, effects)
 
@@ -245,27 +255,9 @@ def doubts(classes: Sequence[str], pictures: int) -> DataDoubts:
     return DataDoubts(conclusion, errors, near, ["Test images were not looked at."])
 
 
-def by_cost(points: Sequence[dict[str, Any]]) -> Any:
-    """Returns a chart with the signals of `accuracy_against`."""
-    import altair as alt
-
-    picked = alt.selection_point(name="picked", fields=["id"], on="click")
-    drawn = chart("seconds", points).encode(tooltip=["seconds:Q", "95 % interval:N"])
-    return drawn.add_params(picked, alt.selection_interval(name="brushed"), alt.param(name="highlighted", value=""))
-
-
-def image_map(ids: Sequence[str], classes: Sequence[str]) -> Any:
-    """Returns a map of images."""
-    rows = [
-        {"id": name, "class": classes[place % len(classes)], "x": place % 7, "y": place % 11}
-        for place, name in enumerate(ids)
-    ]
-    return chart("x", rows).encode(y="y:Q", color="class:N", tooltip=["id:N", "class:N"])
-
-
-def chart(x: str, values: Sequence[dict[str, Any]] = ()) -> Any:
+def savings_chart() -> Any:
     """Returns a small chart."""
     import altair
 
-    data = altair.Data(values=list(values) or [{x: place, "accuracy": place % 5 / 5} for place in range(20)])
-    return altair.Chart(data, height=240, width="container").mark_point().encode(x=f"{x}:Q", y="accuracy:Q")
+    rows = [{"way": way, "seconds": seconds} for way, seconds in (("one pass", 12.5), ("a pass for each head", 3720))]
+    return altair.Chart(altair.InlineData(values=rows), height=80).mark_bar().encode(x="seconds:Q", y="way:N")

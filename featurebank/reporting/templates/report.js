@@ -59,13 +59,18 @@ async function draw(box, specifications, { dark = isDark(), tooltip = showTip } 
   box.replaceChildren(...places);
   const made = [];
   for (const [number, specification] of specifications.entries()) {
-    // Vega-Lite writes into what it gets.
-    made.push((await vegaEmbed(places[number], structuredClone(specification), options)).view);
+    made.push((await vegaEmbed(places[number], fitted(specification, places[number].clientWidth), options)).view);
   }
   // The rectangle of a brush has the role of an image and no name.
   $$("[role=graphics-symbol]:not([aria-label])", box).forEach(part => part.setAttribute("aria-hidden", true));
   views.set(box, made);
   return made;
+}
+
+/** Returns a copy of a specification, which Vega-Lite changes, whose legends are not wider than the element. */
+function fitted(specification, width) {
+  return JSON.parse(JSON.stringify(specification), (key, value) => key !== "legend" || !value ? value
+    : { ...value, labelLimit: Math.min(value.labelLimit ?? 220, width / (value.columns ?? 1) - 70) });
 }
 
 async function drawFigure(figure, dark) {
@@ -231,7 +236,7 @@ class Table {
     head.setAttribute("aria-sort", falling ? "descending" : "ascending");
     const keys = new Map(this.rows.map(row => {
       const cell = row.cells[column];
-      return [row, numbers ? (cell.dataset.value === undefined ? null : Number(cell.dataset.value)) : cell.textContent.trim() || null];
+      return [row, numbers ? (cell.dataset.value === undefined ? null : Number(cell.dataset.value)) : ($(".name", cell) ?? cell).textContent.trim() || null];
     }));
     const compare = numbers ? (a, b) => a - b : collator.compare;
     this.rows.sort((one, two) => {

@@ -8,7 +8,7 @@ import surroundings  # what it sets is read by the imports below
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +85,34 @@ main()
 '''
 
 
-@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as fast whatever is not marked as something else."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # marks come before tests are chosen by them, the order after that
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Marks as fast whatever is not marked as something else, and lets each process begin with heavy tests."""
     for item in items:
         if not (item.get_closest_marker("heavy") or item.get_closest_marker("slow")):
             item.add_marker("fast")
+    yield
+    items[:] = dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def dealt(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Returns the tests in the order in which `--dist worksteal` deals them: an equal share for each process.
+
+    In each share the heavy tests come first. So the fast ones are left at the end, and no process waits for another
+    that has just begun with a long test.
+    """
+    heavy = [item for item in items if not item.get_closest_marker("fast")]
+    fast = [item for item in items if item.get_closest_marker("fast")]
+
+    def share(tests: list[pytest.Item], worker: int) -> list[pytest.Item]:
+        return tests[len(tests) * worker // workers : len(tests) * (worker + 1) // workers]
+
+    return [test for worker in range(workers) for kind in (heavy, fast) for test in share(kind, worker)]
+
+
+def pytest_runtest_logfinish() -> None:
+    """Frees the networks that nobody uses: several processes share the memory of the machine."""
+    surroundings.collect_if_grown()
 
 
 @pytest.fixture
@@ -260,13 +282,6 @@ def leaky(tmp_path: Path) -> Path:
 def leaky_bank(leaky: Path, tmp_path: Path, lite: Backbone, pixels: list[PixelEngine]) -> Bank:
     """The bank of that folder in the cache `tmp_path / "cache"`; its features are the first pixels of each image."""
     return extract(load_dataset(str(leaky), split=(0.8, 0.2)), lite, cache=tmp_path / "cache")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def bounded_memory() -> Iterator[None]:
-    """Frees, after each file of tests, the networks that nobody uses."""
-    yield
-    surroundings.collect_if_grown()
 
 
 @pytest.fixture(autouse=True)

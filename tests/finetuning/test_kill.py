@@ -7,10 +7,12 @@ import random
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import ended
 
 from featurebank import load_model
 from featurebank.bank import Bank
@@ -47,13 +49,28 @@ class Lines(Reporter):
         print(line, flush=True)
 
 fb.load_backbone("tiny:network")  # or no file may say that it is run
-run = fb.finetune(
-    sys.argv[2], bank=fb.open_bank(sys.argv[1]), unfreeze=["last", "all"], keep_going=True, epochs=15, batch_size=8,
-    optimizer="adam", learning_rate=.001, augment="flip,noise=.05", dropout=.2, checkpoint_every=2, patience=15,
-    reporter=Lines(),
-)
-print("run", run.run, flush=True)
+for number in range(int(os.environ.get("TIMES", "1"))):
+    if number:
+        sys.stdin.readline()  # the test has looked at the run and has taken it away
+    run = fb.finetune(
+        sys.argv[2], bank=fb.open_bank(sys.argv[1]), unfreeze=["last", "all"], keep_going=True, epochs=15,
+        batch_size=8, optimizer="adam", learning_rate=.001, augment="flip,noise=.05", dropout=.2, checkpoint_every=2,
+        patience=15, reporter=Lines(),
+    )
+    print("run", run.run, flush=True)
 '''
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run and the weights of its model."""
+
+    run: RunRecord
+    weights: list[np.ndarray]
+
+    @classmethod
+    def of(cls, run: RunRecord) -> Outcome:
+        return cls(run, [weight.numpy() for weight in finetuned_model(run).weights])
 
 
 class Victim:
@@ -68,18 +85,28 @@ class Victim:
         paths = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}"
         asked = {name: str(value) for name, value in environment.items()}
         return subprocess.Popen(
-            self._arguments, env={**os.environ, "PYTHONPATH": paths, **asked}, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
+            self._arguments, env={**os.environ, "PYTHONPATH": paths, **asked}, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def finish(self) -> RunRecord:
-        """Lets it run to its end; returns its run."""
-        output, errors = self.start().communicate(timeout=300)
-        last = output.splitlines()[-1].split() if output else []
-        assert last[:1] == ["run"], errors
-        run = read_run(self.bank.path / "runs" / f"{last[1]}.json")
-        assert run is not None
-        return run
+    def finish(self, times: int = 1) -> list[Outcome]:
+        """Lets it run to its end, more than once from the beginning; the runs are taken away."""
+        found = []
+        with ended(self.start(TIMES=times)) as process:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            for _ in range(times):
+                lines = iter(process.stdout.readline, "")
+                last = next((line.split() for line in lines if line.startswith("run ")), None)
+                assert last is not None, process.communicate()[1]
+                run = read_run(self.bank.path / "runs" / f"{last[1]}.json")
+                assert run is not None
+                found.append(Outcome.of(run))
+                self.forget(run)
+                process.stdin.write("\n")
+                process.stdin.flush()
+            assert process.wait(timeout=300) == 0
+        return found
 
     def look(self) -> None:
         """Whatever has a name is whole."""
@@ -99,35 +126,26 @@ def victim(bank: Bank, head: RunRecord, place: Path) -> Victim:
     return Victim(bank, head, place)
 
 
-@pytest.fixture(scope="module")
-def peace(victim: Victim) -> tuple[RunRecord, list[np.ndarray]]:
-    run = victim.finish()
-    weights = [weight.numpy() for weight in finetuned_model(run).weights]
-    victim.forget(run)
-    return run, weights
+def same(one: Outcome, other: Outcome) -> None:
+    assert one.run.history == other.run.history
+    assert one.run.metrics == other.run.metrics
+    for found, weight in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(found, weight)
 
 
-def same(run: RunRecord, peace: tuple[RunRecord, list[np.ndarray]]) -> None:
-    assert run.history == peace[0].history
-    assert run.metrics == peace[0].metrics
-    for found, weight in zip(finetuned_model(run).weights, peace[1], strict=True):
-        np.testing.assert_array_equal(found.numpy(), weight)
-
-
-def test_killed_where_files_get_their_names(victim: Victim, peace: tuple[RunRecord, list[np.ndarray]]) -> None:
+def test_killed_where_files_get_their_names(victim: Victim) -> None:
     for count in (9, 40):
         process = victim.start(DIE=count)
         process.communicate(timeout=300)
         assert process.returncode == -9
         victim.look()
-    run = victim.finish()
-    same(run, peace)
-    victim.look()
-    victim.forget(run)
+    killed, peace = victim.finish(2)
+    same(killed, peace)
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_random_moments(victim: Victim, peace: tuple[RunRecord, list[np.ndarray]]) -> None:
+def test_killed_at_twenty_random_moments(victim: Victim) -> None:
+    (peace,) = victim.finish()
     moments, killed = random.Random(0), 0
     while killed < 20:
         process = victim.start()
@@ -138,10 +156,8 @@ def test_killed_at_twenty_random_moments(victim: Victim, peace: tuple[RunRecord,
         process.communicate(timeout=60)
         killed += process.returncode == -9
         victim.look()
-        finished = read_run(victim.bank.path / "runs" / f"{peace[0].run}.json")
+        finished = read_run(victim.bank.path / "runs" / f"{peace.run.run}.json")
         if finished:
-            same(finished, peace)
+            same(Outcome.of(finished), peace)
             victim.forget(finished)
-    run = victim.finish()
-    same(run, peace)
-    victim.forget(run)
+    same(*victim.finish(), peace)

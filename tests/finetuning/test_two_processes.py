@@ -1,9 +1,10 @@
-"""Two processes on one fine-tune: one does it, the other is told who."""
+"""Two processes on one fine-tune: one does it, the other is told who; what a dead one has held is free."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from listener import Listener
+from processes import ended
 
 import featurebank as fb
 from featurebank.bank import Bank
@@ -35,12 +37,11 @@ class Waiting(Reporter):
             sys.stdin.readline()
 
 fb.load_backbone("tiny:network")  # or no file may say that it is run
-run = fb.finetune(sys.argv[2], bank=fb.open_bank(sys.argv[1]), reporter=Waiting(), **{WANTED!r})
-print(run.run, flush=True)
+fb.finetune(sys.argv[2], bank=fb.open_bank(sys.argv[1]), reporter=Waiting(), **{WANTED!r})
 """
 
 
-def start(bank: Bank, *words: str) -> subprocess.Popen[str]:
+def start(*words: str) -> subprocess.Popen[str]:
     paths = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}"
     return subprocess.Popen(
         [sys.executable, *words], env={**os.environ, "PYTHONPATH": paths}, stdin=subprocess.PIPE,
@@ -48,37 +49,27 @@ def start(bank: Bank, *words: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def test_the_second_process_is_told_who_does_it(bank: Bank, head: RunRecord, said: Listener) -> None:
-    with start(bank, "-c", SCRIPT, str(bank.path), head.run) as first:
+def test_one_process_holds_a_fine_tune_until_it_ends(bank: Bank, head: RunRecord, said: Listener) -> None:
+    with start("-c", SCRIPT, str(bank.path), head.run) as first, ended(first):
         assert first.stdout is not None
         assert first.stdout.readline() == "begun\n", first.communicate()[1]
-        told = rf"^process {first.pid} on .* has been doing this fine-tune \(run \w+\) since 20.*Z: wait for it to end"
-        with pytest.raises(RunLockedError, match=told):
+        told = rf"^process {first.pid} on .* has been doing this fine-tune \(run (\w+)\) since 20.*Z: wait for it to end"
+        with pytest.raises(RunLockedError, match=told) as caught:
             fb.finetune(head, bank=bank, **WANTED)
+        name = re.match(told, str(caught.value))
 
-        held = {file.name for file in (bank.path / "runs").glob("*.holder")}
+        (held,) = (bank.path / "runs").glob("*.holder")
         collect(bank.path)
-        assert {file.name for file in (bank.path / "runs").glob("*.holder")} == held != set()
+        assert held.exists()
         fb.finetune(head, bank=bank, **{**WANTED, "seed": 78})  # another one is free
-
-        out, errors = first.communicate("\n", timeout=120)
-        run = fb.finetune(head, bank=bank, **WANTED, reporter=said)
-        assert out.strip() == run.run, errors
-        assert said.said == [f"fine-tuned before: run {run.run}"]
-    assert list((bank.path / "runs").glob("*.holder")) == []
-
-
-def test_a_killed_process_holds_nothing(bank: Bank, head: RunRecord, said: Listener) -> None:
-    wanted = {**WANTED, "seed": 79}
-    script = SCRIPT.replace(repr(WANTED), repr(wanted))
-    with start(bank, "-c", script, str(bank.path), head.run) as first:
-        assert first.stdout is not None
-        assert first.stdout.readline() == "begun\n", first.communicate()[1]
         first.kill()
         first.wait()
-    (left,) = (bank.path / "runs").glob("*.holder")
-    assert json.loads(left.read_text())["process"] == first.pid
-    run = fb.finetune(head, bank=bank, **wanted, reporter=said)
+    assert json.loads(held.read_text())["process"] == first.pid
+    run = fb.finetune(head, bank=bank, **WANTED)
+    assert name is not None
+    assert run.run == name[1], "both processes have meant the same run"
     assert run.history is not None
     assert len(run.history["loss"]) == 3
-    assert not left.exists()
+    assert not held.exists()
+    assert fb.finetune(head, bank=bank, **WANTED, reporter=said) == run
+    assert said.said == [f"fine-tuned before: run {run.run}"]

@@ -244,7 +244,7 @@ def test_a_twin_has_the_shape_of_its_brother(name: str) -> None:
 SLOW = {
     "study_b": {"slow", "sgd"},
     "study_c": {"scaled", "own-views"},
-    "study_d": {"normalised", "deeper", "batch-norm", "dropout", "basenet-plus"},
+    "study_d": {"normalised", "augmented", "deeper", "batch-norm", "dropout", "basenet-plus"},
     "study_e": {"decay-0.01"},
 }
 """Variants that repeat the others of their twin with another number, an optimizer that finetuning/test_program.py

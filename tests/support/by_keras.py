@@ -1,4 +1,7 @@
-"""What Keras makes of a head's first weights, its batches and its options."""
+"""What Keras makes of a head's first weights, its batches and its options.
+
+It trains for a few dozen steps, which run at once: to trace and to optimise the graph of a step takes longer.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ def fit(model: Any, head: Any, X: np.ndarray, y: np.ndarray) -> Any:
 
     classes, positions = np.unique(y, return_inverse=True)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=head.label_smoothing)
-    model.compile(optimizer_of(head, -(-len(X) // head.batch_size)), loss, metrics=["accuracy"], jit_compile=False)
+    model.compile(optimizer_of(head, -(-len(X) // head.batch_size)), loss, metrics=["accuracy"], run_eagerly=True)
     targets = np.eye(len(classes), dtype=np.float32)
     plateau = keras.callbacks.ReduceLROnPlateau(
         "loss", factor=head.plateau_factor, patience=head.plateau_patience, min_lr=head.plateau_floor
@@ -81,7 +84,7 @@ def fit_watched(
 
     steps = -(-len(X) // head.batch_size)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=head.label_smoothing)
-    model.compile(optimizer_of(head, steps), loss, metrics=["accuracy"], jit_compile=False)
+    model.compile(optimizer_of(head, steps), loss, metrics=["accuracy"], run_eagerly=True)
     stopping = keras.callbacks.EarlyStopping(head.monitor, head.min_delta, head.patience, restore_best_weights=True)
     plateau = keras.callbacks.ReduceLROnPlateau(
         head.monitor, factor=head.plateau_factor, patience=head.plateau_patience, min_lr=head.plateau_floor

@@ -1,6 +1,7 @@
 """What the tests of a process find around them; imported before anything reads it."""
 
 import atexit
+import ctypes
 import gc
 import os
 import signal
@@ -23,18 +24,20 @@ os.environ.setdefault("XLA_FLAGS", _QUICK)
 gc.set_threshold(20_000, 20, 10)
 atexit.register(gc.freeze)
 
-_MORE_BYTES = 500_000_000
+_MORE_BYTES = 400_000_000
+_process = psutil.Process()
 _resident_bytes = 0
 """The memory of the process after the last collection by `collect_if_grown`."""
 
 
 def collect_if_grown() -> None:
-    """Lets Python collect garbage if the process has grown much: whole networks wait in cycles."""
+    """Gives memory back if the process has grown much: whole networks wait in cycles, and freed arrays in pools."""
     global _resident_bytes  # noqa: PLW0603 - the memory belongs to the process
-    process = psutil.Process()
-    if process.memory_info().rss > _resident_bytes + _MORE_BYTES:
+    if _process.memory_info().rss > _resident_bytes + _MORE_BYTES:
         gc.collect()
-        _resident_bytes = process.memory_info().rss
+        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # of the GNU library alone
+            trim(0)
+        _resident_bytes = _process.memory_info().rss
 
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes would wait for each other, and spin meanwhile

@@ -29,7 +29,15 @@ def run(model, x):
     return {k: v.numpy() for k, v in outputs.items()} if isinstance(outputs, dict) else outputs.numpy()
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "vgg16", "efficientnet_b0", "convnext_tiny"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "efficientnet_lite0",
+        "vgg16",
+        # Keras's files with their Normalization and LayerScale are in grafting/test_converters.py, on small networks.
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("efficientnet_b0", "convnext_tiny")),
+    ],
+)
 def test_save_and_load(name: str, tmp_path) -> None:
     import keras
 
@@ -45,7 +53,10 @@ def test_another_seed_gives_other_features() -> None:
     assert np.abs(run(other.network(), images(1)) - run(small("mobilenet_v2").network(), images(1))).max() > 0.1
 
 
-@pytest.mark.parametrize("name", ["resnet50", "vgg16", "mobilenet_v2", "densenet121"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("resnet50", marks=pytest.mark.slow), "vgg16", "mobilenet_v2", "densenet121"],  # ResNet's is VGG's
+)
 def test_preprocessing_is_that_of_keras(name: str) -> None:
     """Keras's own function and its network without preprocessing give the same map."""
     import keras

@@ -27,13 +27,15 @@ from featurebank.engine.catalog import load_engine
 from featurebank import set_threads
 set_threads(1)
 backbone = load_backbone("efficientnet_lite0", weights="random:0", image_size=96)
-engine = load_engine(sys.argv[1], backbone, ["pooled"], batch_size=8)
 images = np.zeros((8, 96, 96, 3), np.uint8)
-engine(images)
-wall, cpu = time.perf_counter(), time.process_time()
-for future in [engine.submit(images) for _ in range(15)]:
-    future.result()
-print((time.process_time() - cpu) / (time.perf_counter() - wall))
+for name in sys.argv[1:]:
+    engine = load_engine(name, backbone, ["pooled"], batch_size=8)
+    engine(images)
+    wall, cpu = time.perf_counter(), time.process_time()
+    for future in [engine.submit(images) for _ in range(15)]:
+        future.result()
+    print(name, (time.process_time() - cpu) / (time.perf_counter() - wall))
+    engine.close()
 """
 
 
@@ -139,10 +141,12 @@ def test_nan_is_not_hidden(name: str) -> None:
     engine.close()
 
 
-@pytest.mark.parametrize("name", ENGINES)
-def test_threads_are_honoured(name: str) -> None:
+def test_threads_are_honoured() -> None:
+    """In a process of its own, which has as many threads as the first engine was allowed."""
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, name], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", LOAD, *ENGINES], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 1.3
+    used = dict(line.split() for line in done.stdout.splitlines())
+    assert set(used) == set(ENGINES)
+    assert all(float(processors) < 1.3 for processors in used.values()), used

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,19 @@ def difference(path: Path, network: Any, name: str) -> float:
     return float(np.abs(run(images) - expected).max())
 
 
-@pytest.mark.parametrize("name", AS_LAYERS)
-@pytest.mark.parametrize("build", [normalised, convnext, gelu, augmented])
-def test_small_networks(build: Callable[[], Any], name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@cache
+def built(build: Callable[[], Any]) -> Any:
+    """The network of a function, built once; not to be changed."""
     keras.utils.set_random_seed(0)
     network = build()
     answers(network)  # TensorFlow greets when it compiles for the first time
+    return network
+
+
+@pytest.mark.parametrize("name", AS_LAYERS)
+@pytest.mark.parametrize("build", [normalised, convnext, gelu, augmented])
+def test_small_networks(build: Callable[[], Any], name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    network = built(build)
     capfd.readouterr()
     assert difference(tmp_path / f"m{FORMATS[name].suffix}", network, name) < 1e-5
     assert "".join(capfd.readouterr()) == "", "converters have nothing to say to our users"

@@ -1,4 +1,4 @@
-"""Four heads that XLA compiles, fitted in the process of the tests or, as a program, in one with a user's flags."""
+"""Three heads that XLA compiles, fitted in the process of the tests or, as a program, in one with a user's flags."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 HEADS: dict[str, dict[str, Any]] = {
-    "softmax": {"learning_rate": 0.01, "epochs": 5},
     "mlp": {"learning_rate": 0.01, "epochs": 5, "hidden_units": 8, "batch_norm": True, "dropout": 0.3},
     "conv": {"learning_rate": 0.01, "epochs": 5, "filters": 4},
     "tail": {"learning_rate": 0.01, "epochs": 5, "backbone": "tiny:network", "cut": "cut"},

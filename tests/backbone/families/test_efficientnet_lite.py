@@ -80,8 +80,8 @@ def test_accuracy_on_imagenet(name: str) -> None:
         rows = list(csv.DictReader(file))
     images = [backbone.resize(np.asarray(Image.open(SAMPLE / row["file"]).convert("RGB"))) for row in rows]
     truth = np.array([int(row["imagenet_index"]) for row in rows])
-    batches = np.split(np.stack(images).astype("float32"), 4)
-    order = np.argsort(-np.concatenate([backbone.classifier()(batch) for batch in batches]))
+    batches = np.split(np.stack(images).astype("float32"), 20)
+    order = np.argsort(-np.concatenate([backbone.classifier().predict_on_batch(batch) for batch in batches]))
     top1, top5 = (order[:, 0] == truth).mean(), (order[:, :5] == truth[:, None]).any(axis=1).mean()
     assert len(rows) == 200
     assert (top1, top5) == pytest.approx(MEASURED[name], abs=0.01)  # two images

@@ -5,12 +5,17 @@ import ctypes
 import gc
 import os
 import signal
+import sys
 from importlib.metadata import version
 
 import psutil
 
 for _name in ("COLUMNS", "LINES"):  # what is printed does not depend on the terminal the tests are started from
     os.environ.pop(_name, None)
+
+# Hundreds of processes import the package and the tests: one of them compiles, the others read what it has written.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # The tests compile hundreds of small programs and run each for milliseconds: what counts is how long compiling takes.
 # Level 1 takes half the time of the users' level 2. Level 0 computes NaN for some heads. A test that wants the code of

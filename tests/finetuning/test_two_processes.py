@@ -53,7 +53,7 @@ def test_one_process_holds_a_fine_tune_until_it_ends(bank: Bank, head: RunRecord
     with start("-c", SCRIPT, str(bank.path), head.run) as first, ended(first):
         assert first.stdout is not None
         assert first.stdout.readline() == "begun\n", first.communicate()[1]
-        told = rf"^process {first.pid} on .* has been doing this fine-tune \(run (\w+)\) since 20.*Z: wait for it to end"
+        told = rf"^process {first.pid} on .* has been doing this fine-tune \(run (\w+)\) since 20.*Z: wait for it"
         with pytest.raises(RunLockedError, match=told) as caught:
             fb.finetune(head, bank=bank, **WANTED)
         name = re.match(told, str(caught.value))

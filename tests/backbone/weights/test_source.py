@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -155,8 +152,9 @@ def test_missing_imagenet_weights_say_in_one_line_what_to_do(
     """Through a proxy that refuses every connection."""
     from keras.src.backend import config
 
-    for name, value in {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}.items():
-        monkeypatch.setenv(name, value)
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(config, "_KERAS_DIR", str(tmp_path))  # Keras reads the variable when it is imported
     with pytest.raises(WeightsError, match="the ImageNet weights of vgg16 are missing") as caught:

@@ -110,6 +110,13 @@ def dealt(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
     return [test for worker in range(workers) for kind in (heavy, fast) for test in share(kind, worker)]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out files of heavy tests where fast ones are asked for: importing them takes longer than the fast ones."""
+    if config.option.markexpr != "fast" or collection_path.suffix != ".py":
+        return None
+    return True if "\npytestmark = pytest.mark.heavy\n" in collection_path.read_text("utf-8") else None
+
+
 def pytest_runtest_logfinish() -> None:
     """Frees the networks that nobody uses: several processes share the memory of the machine."""
     surroundings.collect_if_grown()

@@ -10,6 +10,7 @@ from featurebank.backbone.table import TABLE
 from featurebank.backbone.weights.files import is_whole_hdf5
 from featurebank.errors import ConfigError, WeightsError
 from featurebank.system import digest
+from featurebank.system.runtime import import_tensorflow
 
 pytestmark = pytest.mark.heavy
 
@@ -150,6 +151,7 @@ def test_missing_imagenet_weights_say_in_one_line_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Through a proxy that refuses every connection."""
+    import_tensorflow()
     from keras.src.backend import config
 
     for name in ("http_proxy", "https_proxy"):
@@ -157,6 +159,7 @@ def test_missing_imagenet_weights_say_in_one_line_what_to_do(
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(config, "_KERAS_DIR", str(tmp_path))  # Keras reads the variable when it is imported
+    capfd.readouterr()  # TensorFlow has greeted
     with pytest.raises(WeightsError, match="the ImageNet weights of vgg16 are missing") as caught:
         load_backbone("vgg16").network()
     name = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"

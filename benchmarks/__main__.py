@@ -14,6 +14,7 @@ NAMES = {
     "finetune": "a fine-tune's steps, against keras.Model.fit; and tails",
     "tails": "tails from stored maps, against keras.Model.fit from images",
     "plain": "the script of a scikit-learn user, from photos to a table, against the same with featurebank",
+    "similar": "similar images of a bank, against scikit-learn's NearestNeighbors",
     "heads": "heads together against one by one, and whole grids",
 }
 

@@ -22,13 +22,14 @@ from featurebank.grafting.export_stage import ExportOptions, run_export
 from featurebank.grafting.prediction import LoadedModel, run_images
 from featurebank.grafting.stage import about_finetuned
 from featurebank.runs.display import run_html
+from featurebank.runs.plots import PlottedRun
 from featurebank.runs.probabilities import check_opened, load_fitted, positions_of, predictor
 from featurebank.runs.refitting import check_head, keep_weights, refitted_head, saved_head
 from featurebank.runs.run import RunRecord, belongs, read_run
 from featurebank.system.html import never_fails
 
 
-class Run(RunRecord):
+class Run(PlottedRun):
     """One trained head, or one fine-tuned network: its record, its predictions, and its model.
 
     `train_heads`, `select`, `leaderboard`, `evaluate_test` and `finetune` return runs. The attributes are those of the

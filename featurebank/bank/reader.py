@@ -1,7 +1,7 @@
 """The bank as its readers see it: features, labels, ids, splits and metadata of the images.
 
-An open `Bank` is a snapshot. It reads the manifest and the item table once, when it is opened, and the features on
-demand. So any number of processes can read a bank while another process writes to it.
+An open `Bank` is a snapshot: it reads the manifest and the item table once, and the features on demand. So any number
+of processes can read a bank while another process writes to it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from featurebank.bank import plain_files
 from featurebank.bank.manifest import load_tables
-from featurebank.bank.rows import StoredRows
+from featurebank.bank.plots import BankPlots
+from featurebank.bank.rows import RowBlock, StoredRows
 from featurebank.errors import RamLimitError, unknown_name
 from featurebank.system import digest, runtime
 from featurebank.system.html import never_fails
@@ -26,18 +27,7 @@ BLOCK_BYTES = 256 << 20
 """Default size of the blocks of `Bank.blocks`; smaller if `--ram` is small."""
 
 
-class RowBlock(NamedTuple):
-    """The features, labels and positions of some images."""
-
-    features: np.ndarray
-    """(b, ...) float32."""
-    labels: np.ndarray
-    """(b,) int32."""
-    positions: np.ndarray
-    """(b,) int64, positions in `Bank.ids(split)`."""
-
-
-class Bank:
+class Bank(BankPlots):
     """The features that one backbone computed for the images of one dataset, stored on disk.
 
     The features of a layer of the backbone are a tap; "pooled" is the output of its average pooling. What a writer

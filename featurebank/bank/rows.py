@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,17 @@ from featurebank.errors import BankDamagedError, ConfigError, unknown_name
 from featurebank.words import counted
 
 _Result = TypeVar("_Result")
+
+
+class RowBlock(NamedTuple):
+    """The features, labels and positions of some images."""
+
+    features: np.ndarray
+    """(b, ...) float32."""
+    labels: np.ndarray
+    """(b,) int32."""
+    positions: np.ndarray
+    """(b,) int64, positions in `Bank.ids(split)`."""
 
 
 @dataclass(frozen=True)

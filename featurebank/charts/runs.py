@@ -25,9 +25,10 @@ from featurebank.words import counted, shown
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["HeadPoint", "accuracy_against", "axes_of", "axis_effects"]
+__all__ = ["COSTS", "Cost", "HeadPoint", "accuracy_against", "axes_of", "axis_effects"]
 
 Cost = Literal["seconds", "parameters"]
+COSTS: tuple[Cost, ...] = ("seconds", "parameters")
 _TITLES = {"seconds": "seconds of training", "parameters": "parameters"}
 _LEAST = 1e-3
 """Durations below this many seconds are drawn here, because a logarithmic axis has no zero."""
@@ -78,6 +79,9 @@ def accuracy_against(points: Sequence[HeadPoint], cost: Cost = "seconds", *, tit
     """
     import altair as alt
 
+    if not points:
+        message = "there is no head to draw: train some first"
+        raise ConfigError(message)
     rows = [_row(place, point, cost) for place, point in enumerate(points) if getattr(point, cost) is not None]
     if not rows:
         message = f"there is no head to draw: the {_TITLES[cost]} of {counted(len(points), 'head')} are not known"

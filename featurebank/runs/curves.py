@@ -16,7 +16,7 @@ from featurebank.runs.run import RunRecord
 from featurebank.system.files import check_output, write_json
 from featurebank.words import counted, one_line
 
-__all__ = ["check_curve_files", "curve_json", "curve_summary", "missing_curves", "write_curves"]
+__all__ = ["chart_curves", "check_curve_files", "curve_json", "curve_summary", "missing_curves", "write_curves"]
 
 _PLACE = "{run}"
 """What stands for a run's id in the name of a file; then each run has a file of its own."""
@@ -31,6 +31,12 @@ def missing_curves(run: RunRecord) -> str | None:
     if run.failure:
         return f"run {run.run} ({run.spec}) has no curves, because it failed: {one_line(run.failure)}"
     return f"run {run.run} ({run.spec}) has no curves, because this kind of head is not trained in epochs"
+
+
+def chart_curves(run: RunRecord) -> dict[str, Any]:
+    """Returns the curves of a run as `history` draws them: of a fine-tune, from the results of its start."""
+    start = (run.finetune or {}).get("epoch_0")
+    return {**(run.history or {}), **({"epoch_0": start} if start else {})}
 
 
 def curve_json(run: RunRecord) -> dict[str, Any]:
@@ -119,7 +125,7 @@ def write_curves(
             objects = [curve_json(run) for run in members]
             write_json(path, objects[0] if len(objects) == 1 else objects)
         else:
-            curves = {f"{run.run} {run.spec}": run.history or {} for run in members}
+            curves = {f"{run.run} {run.spec}": chart_curves(run) for run in members}
             title = f"{members[0].spec} on {members[0].tap}, run {members[0].run}" if len(members) == 1 else ""
             chart = history(curves, title=one_line(title, 100))
             save_chart(chart, path, dark=dark, force=force, title=title)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, SupportsIndex, TypeVar, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, overload
 
-from featurebank.errors import MissingDependencyError
+from featurebank.errors import MissingDependencyError, unknown_name
 from featurebank.metrics import ACCURACY, Metric
 from featurebank.runs.comparison import Entry, entries
 from featurebank.runs.ranking import in_words
 from featurebank.runs.run import RunRecord
 from featurebank.system.html import never_fails
 from featurebank.words import counted
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    from featurebank.charts.runs import Cost
 
 _Run = TypeVar("_Run", bound=RunRecord)
 
@@ -66,6 +71,50 @@ class Leaderboard(list[_Run]):
     def entries(self) -> list[Entry]:
         """One line for each specification, best first; failed runs are left out."""
         return entries(self, folds=self.folds, metric=self.metric)
+
+    def plot(self, against: Cost = "seconds") -> alt.LayerChart:
+        """Returns the accuracy of each head with its 95 % interval, against what it costs, on a logarithmic axis.
+
+        Filled points cannot be told apart from the best head. A click picks a head, and the mouse a range.
+
+        Args:
+            against: "seconds" of training, or the number of "parameters".
+
+        Returns:
+            An Altair chart.
+
+        Raises:
+            ConfigError: there is no head with a result, or the cost of none is known.
+            UnknownNameError: there is no such cost.
+
+        Example:
+            >>> fb.leaderboard(bank).plot().title.text
+            'accuracy against seconds of training'
+        """
+        from featurebank.charts.runs import COSTS, accuracy_against
+        from featurebank.runs.plots import head_points
+
+        if against not in COSTS:
+            raise unknown_name("cost", str(against), COSTS)
+        return accuracy_against(head_points(self.entries), against)
+
+    def plot_axes(self) -> alt.VConcatChart:
+        """Returns the effect of each axis of the grid: the accuracy of each head by its value, and the means.
+
+        Returns:
+            An Altair chart with one panel for each axis that has several values.
+
+        Raises:
+            ConfigError: all heads have the same settings.
+
+        Example:
+            >>> [panel.title for panel in fb.leaderboard(bank).plot_axes().vconcat]
+            ['head']
+        """
+        from featurebank.charts.runs import axes_of, axis_effects
+        from featurebank.runs.plots import head_points
+
+        return axis_effects(axes_of(head_points(self.entries)))
 
     def to_frame(self) -> Any:
         """Returns a pandas DataFrame with one row for each run; `val_recall` holds lists.

@@ -29,4 +29,7 @@ def test_the_whole_way(tmp_path: Path) -> None:
     assert "circle: circle" in printed[-1]
     for words in ("120 images", "logistic(C=1)", "validation accuracy", "Confusion matrix", "images of each class"):
         assert words in process.pages
+    for words in ("Similar images", "2 images explained by"):
+        assert words in process.pages
+    assert (tmp_path / "shapes.html").is_file()
     assert (tmp_path / "shapes.keras").is_file()

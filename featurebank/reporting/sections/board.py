@@ -182,10 +182,7 @@ def _effect(effect: AxisEffect) -> str:
 
 def _charts(effects: Sequence[AxisEffect]) -> list[Any]:
     """Returns the charts of the first effects, which are the largest; None for the others."""
-    return [
-        drawings.axis_effect(effect.name, effect.values) if place < CHARTS else None
-        for place, effect in enumerate(effects)
-    ]
+    return [drawings.axis_effect(effect.values) if place < CHARTS else None for place, effect in enumerate(effects)]
 
 
 def _axes_conclusion(effects: Sequence[AxisEffect]) -> Conclusion | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from featurebank.bank import Bank
+from featurebank.bank.vectors import vector_tap
 from featurebank.errors import BankError, HeadError
 from featurebank.inspection.near_duplicates import NEAR, near_pairs
 from featurebank.reporting.content import Conclusion, DataDoubts, LabelError, NearCopies
@@ -84,7 +85,7 @@ def _errors(evidence: Evidence, found: LabelDoubts | None) -> list[LabelError]:
 
 def _pairs(evidence: Evidence, notes: list[str]) -> tuple[list[NearCopies], int | None, bool]:
     """Returns the most similar pairs across splits, the number of all, and whether there may be more."""
-    bank, tap = evidence.bank, evidence.tap
+    bank, tap = evidence.bank, vector_tap(evidence.bank)  # the threshold was measured with "pooled"
     assert tap is not None
     splits = bank.splits()
     names, groups = np.unique(splits, return_inverse=True)

@@ -34,9 +34,9 @@ def by_cost(rows: Sequence[BoardRow]) -> list[tuple[str, Any]]:
     return [(cost, accuracy_against(points, cost)) for cost in known]
 
 
-def axis_effect(name: str, values: Sequence[tuple[str, Sequence[float]]]) -> Any:
-    """Draws the accuracies of the heads with each value of one axis."""
-    return axis_effects({name: {value: list(accuracies) for value, accuracies in values}})
+def axis_effect(values: Sequence[tuple[str, Sequence[float]]]) -> Any:
+    """Draws the accuracies of the heads with each value of one axis; the page has the name of the axis above it."""
+    return axis_effects({"": {value: list(accuracies) for value, accuracies in values}})
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray) -> Any:

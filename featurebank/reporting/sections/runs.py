@@ -145,14 +145,8 @@ def is_at_chance(evidence: Evidence) -> bool:
 
 
 def _results(evidence: Evidence, run: RunRecord, best: Entry) -> list[Fact]:
-    protocol = "" if evidence.folds == 1 else f", on {in_words(evidence.folds)}"
-    spread = f", standard deviation {percent(best.std)} over {len(best.runs)} runs" if best.std is not None else ""
     facts = [
-        Fact(
-            "validation accuracy",
-            f"{share_of(best.mean, images_of(best))}{protocol}{spread}",
-            f"95 % interval {between(best.interval)}",
-        ),
+        Fact("validation accuracy", percent(best.mean), _how_sure(evidence, best)),
         Fact("run", f"{run.run}, seed {run.seed}", f"state of the bank {run.bank}"),
         Fact("head", str(run.spec)),
         Fact("tap", run.tap),
@@ -162,6 +156,18 @@ def _results(evidence: Evidence, run: RunRecord, best: Entry) -> list[Fact]:
     ]
     facts += [Fact("parameters", f"{run.parameters:,}")] if run.parameters is not None else []
     return facts + [Fact("note", one_line(note)) for note in run.notes[:5]]
+
+
+def _how_sure(evidence: Evidence, best: Entry) -> str:
+    """Returns what a validation accuracy rests on."""
+    images = images_of(best)
+    parts = [
+        f"95 % interval {between(best.interval)}",
+        *([f"{counted(images, 'image')}"] if images else []),
+        *([] if evidence.folds == 1 else [f"on {in_words(evidence.folds)}"]),
+        *([f"standard deviation {percent(best.std)} over {len(best.runs)} runs"] if best.std is not None else []),
+    ]
+    return ", ".join(parts)
 
 
 def _test_facts(evidence: Evidence, run: RunRecord) -> list[Fact]:

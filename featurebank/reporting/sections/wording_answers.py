@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 from featurebank.reporting.sections.wording import between, names, percent, share_of
 from featurebank.statistics import proportion_interval
 from featurebank.words import counted, every
 
+LEVEL = 0.05
+"""The chance that a class is called weak although it is not; the worst of many classes looks weak by chance."""
 SURE = 0.9
 """The probability above which a wrong answer is confident."""
 
@@ -53,7 +56,7 @@ def per_class(recalls: Sequence[tuple[str, int, int]], missing: Sequence[str]) -
     name, hits, of = min(recalls, key=lambda row: (row[1] / row[2], -row[2]))
     if hits == of:
         return f"Every class is recognised without a mistake.{nothing}"
-    low, high = proportion_interval(hits / of, of)
+    low, high = proportion_interval(hits / of, of, NormalDist().inv_cdf(1 - LEVEL / 2 / len(recalls)))
     if high < right / total:
         return (
             f"{name} is recognised worst, and more than chance explains: {share_of(hits / of, of)} of its images, "

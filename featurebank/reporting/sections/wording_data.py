@@ -34,12 +34,12 @@ def _pairs(pairs: int | None, *, capped: bool) -> str:
     if pairs is None:
         return ""
     if not pairs:
-        return "No two images of different splits are nearly the same."
+        return "No two images of different splits look nearly the same."
     least = "More than " if capped else ""
-    verb = "is" if pairs == 1 else "are"
+    verb = "looks" if pairs == 1 else "look"
     return (
-        f"{least}{counted(pairs, 'pair')} of nearly equal images {verb} divided between splits: what a head remembers "
-        "from training then counts as recognised, and accuracies are too high."
+        f"{least}{counted(pairs, 'pair')} of images in different splits {verb} nearly the same: if they are copies, "
+        "what a head remembers from training counts as recognised, and accuracies are too high."
     )
 
 

@@ -131,9 +131,12 @@ def test_the_predictions(sentence: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("sentence", "words"),
     [
-        (wording_data.doubts(0, 90, 0), "No label among 90 images looks wrong. No two images of different splits are"),
+        (wording_data.doubts(0, 90, 0), "No label among 90 images looks wrong. No two images of different splits look"),
         (wording_data.doubts(9, 90, 1), "9 of 90 labels (10.0 %) look wrong: check them by eye"),
-        (wording_data.doubts(1, 90, 3), "3 pairs of nearly equal images are divided between splits"),
+        (
+            wording_data.doubts(1, 90, 3),
+            "3 pairs of images in different splits look nearly the same: if they are",
+        ),
         (wording_data.doubts(None, 0, None), "The labels were not examined."),
         (wording_data.doubts(0, 90, 100, capped=True), "More than 100 pairs"),
         (wording_data.savings(None, 3, 3, 1.0), "not recorded"),

@@ -67,6 +67,10 @@ def _labels(evidence: Evidence, notes: list[str]) -> tuple[LabelDoubts | None, i
             "the images, so that most doubts would be its own mistakes."
         )
         return None, 0
+    notes.append(
+        f"Labels are doubted by a head that recognises {percent(result.accuracy)} of the images without having been "
+        "trained on them: the fewer it recognises, the more of its doubts are mistakes of its own."
+    )
     places = sample[result.rows]
     return LabelDoubts(places, result.suggested, result.scores, result.accuracy), len(sample)
 

@@ -1,7 +1,8 @@
 """Finds images whose labels are probably wrong, by confident learning on the features of a bank.
 
-A head predicts each image without having been trained on it, and an image is doubted if the head is sure of another
-class: as sure as it usually is for images with that label.
+A head predicts each image without having been trained on it, and a label is doubted if the head is sure of another
+class, as sure as it usually is for images with that label, and gives the label itself much less than guessing would.
+The second condition is ours: without it, a head that is right on 70 % of the images doubts 11 % of the labels.
 
 References:
     Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", Journal of Artificial
@@ -23,6 +24,8 @@ from featurebank.system.runtime import limited_blas
 PENALTIES = np.logspace(-4, 2, 9)
 """The penalties that are tried, in units of the mean variance of a coordinate, summed over the images."""
 TEMPERATURES = np.geomspace(0.02, 2, 30)
+BELIEF = 0.1
+"""A label is doubted if its probability is below this part of what guessing gives it, one over the classes."""
 MOST_WORK = 1e10
 """Limit of images x features x the smaller of the two, about three seconds; of more images, a sample is examined."""
 MOST_LOGITS = 1 << 25
@@ -46,10 +49,10 @@ class LabelDoubts:
 def doubtful_labels(features: np.ndarray, labels: np.ndarray) -> LabelDoubts:
     """Finds probable label errors.
 
-    Measured on 434 photos of flowers (EfficientNet-Lite0, leave-one-out accuracy .87), with 5 % (10 %, 20 %) of the
-    labels changed at random, mean of five trials: of the doubted labels, .69 (.82, .86) were changed ones; of the
-    changed ones, .73 (.67, .73) are doubted. Of the doubted labels whose suggestion is .8 more probable than the label,
-    .86 (.97, .99) were changed. Without changed labels, 9 of 434 are doubted.
+    Measured with EfficientNet-Lite0, with 2 % (5 %, 10 %) of the labels changed at random, mean of three trials. On 434
+    photos of flowers, of which the head recognises .87, the share of the doubted labels that were changed is .73 (.91,
+    .96), and the share of the changed ones that are doubted .46 (.49, .36); without changes, 2 are doubted. On 2000
+    images of CIFAR-10, of which it recognises .71: .53 (.83, .91) and .52 (.39, .36); without changes, 29 are doubted.
 
     Args:
         features: (n, d) float32.
@@ -71,7 +74,8 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray) -> LabelDoubts:
         probabilities = out_of_sample(shared)
     own, rows = probabilities[np.arange(len(labels)), shared.positions], np.arange(len(labels))
     surely = confident_classes(probabilities, shared.positions)
-    doubted = rows[(surely >= 0) & (surely != shared.positions)]
+    disbelieved = own < BELIEF / len(shared.classes)
+    doubted = rows[(surely >= 0) & (surely != shared.positions) & disbelieved]
     scores = probabilities[doubted, surely[doubted]]
     order = np.argsort(own[doubted] - scores, kind="stable")
     accuracy = float(np.mean(probabilities.argmax(axis=1) == shared.positions))

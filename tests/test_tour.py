@@ -31,5 +31,6 @@ def test_the_whole_way(tmp_path: Path) -> None:
         assert words in process.pages
     for words in ("Similar images", "2 images explained by"):
         assert words in process.pages
+    assert process.pages.count("https://vega.github.io/schema/vega-lite/") == 3
     assert (tmp_path / "shapes.html").is_file()
     assert (tmp_path / "shapes.keras").is_file()

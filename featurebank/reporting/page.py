@@ -13,7 +13,7 @@ from featurebank.reporting.content import BankReport, Board, Comparison, Confusi
 from featurebank.reporting.page_data import PageData
 from featurebank.system.files import write_bytes
 from featurebank.system.html import environment
-from featurebank.words import counted
+from featurebank.words import counted, one_line
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _ANCHORS = {
@@ -145,6 +145,19 @@ def _finite(value: Any) -> float | None:
     return float(f"{value:.6g}") if value is not None and np.isfinite(value) else None
 
 
+def _breakable(text: str) -> Any:
+    """Returns a text as HTML that may be broken after "=" and "_", where a long name of a head reads best."""
+    from markupsafe import Markup, escape
+
+    return Markup(str(escape(text)).replace("=", "=<wbr>").replace("_", "_<wbr>"))
+
+
+def _heading(name: str) -> str:
+    """Returns the name of a metric as the head of a column."""
+    words = one_line(name.replace("_", " "))
+    return words[:1].upper() + words[1:]
+
+
 def _board_range(section: Board) -> tuple[float, float]:
     return _range(section.rows)
 
@@ -163,6 +176,8 @@ _FILTERS: Mapping[str, Any] = {
     "span": _span,
     "finite": _finite,
     "digits": format,
+    "breakable": _breakable,
+    "heading": _heading,
     "counted": counted,
     "deeper": {"h2": "h3", "h3": "h4", "h4": "h5"}.__getitem__,
 }

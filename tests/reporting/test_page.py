@@ -60,6 +60,12 @@ def html() -> str:
     return render_page(report_content())
 
 
+@pytest.fixture(scope="module")
+def short() -> str:
+    """A page with everything, and little of it."""
+    return render_page(report_content(rows=9, pictures=22))
+
+
 @pytest.fixture
 def drawn(open_page: Callable[..., Page], html: str) -> Callable[..., Page]:
     """Opens a page and waits for its first chart."""
@@ -247,8 +253,8 @@ def test_pictures_stand_behind_the_cells_of_the_matrix_and_the_points_of_the_map
     assert page.locator("figure[data-kind=map]:visible").count() == 1
 
 
-def test_dark_and_light_colours_by_system_and_by_hand(drawn: Callable[..., Page]) -> None:
-    page = drawn(dark=True)
+def test_dark_and_light_colours_by_system_and_by_hand(drawn: Callable[..., Page], short: str) -> None:
+    page = drawn(short, dark=True)
     colours = """[document.body, document.querySelector('.drawing svg text')].map(
         e => getComputedStyle(e).backgroundColor + getComputedStyle(e).fill)"""
     dark = page.evaluate(colours)
@@ -260,10 +266,10 @@ def test_dark_and_light_colours_by_system_and_by_hand(drawn: Callable[..., Page]
     assert page.get_by_role("button", name="Dark colours").is_visible()
 
 
-def test_the_keyboard_alone_reaches_everything(open_page: Callable[..., Page], html: str) -> None:
-    page = open_page(html)
+def test_the_keyboard_alone_reaches_everything(open_page: Callable[..., Page], short: str) -> None:
+    page = open_page(short)
     reached = []
-    for _ in range(120):
+    for _ in range(60):
         page.keyboard.press("Tab")
         reached.append(page.evaluate(
             "(e => [e.tagName, e.type || e.className || '', getComputedStyle(e).outlineStyle])(document.activeElement)"
@@ -274,10 +280,10 @@ def test_the_keyboard_alone_reaches_everything(open_page: Callable[..., Page], h
     assert all(style != "none" for tag, _, style in reached if tag != "BODY"), "the focus can be seen"
 
 
-def test_axe_finds_nothing_that_keeps_people_out_in_light_and_dark(drawn: Callable[..., Page]) -> None:
+def test_axe_finds_nothing_that_keeps_people_out_in_light_and_dark(drawn: Callable[..., Page], short: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    page = drawn()
+    page = drawn(short)
     page.locator(".board tbody tr:visible th button").first.click()
     page.locator("dialog svg").nth(1).wait_for()
     answers = [Axe().run(page, "dialog")]
@@ -319,8 +325,8 @@ def test_hostile_names_are_text_everywhere(drawn: Callable[..., Page]) -> None:
     assert hostile.evaluate(TOO_WIDE) == []
 
 
-def test_it_is_printed_whole_and_light(drawn: Callable[..., Page], tmp_path: Path) -> None:
-    page = drawn(dark=True)
+def test_it_is_printed_whole_and_light(drawn: Callable[..., Page], short: str) -> None:
+    page = drawn(short, dark=True)
     printed = page.pdf(format="A4")
     assert printed.startswith(b"%PDF")
     assert printed.count(b"/Type /Page\n") + printed.count(b"/Type /Page ") >= 5

@@ -96,7 +96,9 @@ function drawRest() {
 
 /** Lets the arrow keys walk over the points of a chart; the first one is in the order of the Tab key. */
 function walkable(figure, points) {
-  const sorted = points.sort((a, b) => a.__data__.bounds.x1 - b.__data__.bounds.x1);
+  // A mistake on the map has two marks, a point and a ring.
+  const ofId = new Map(points.map(point => [point.__data__.datum.id ?? point, point]));
+  const sorted = [...ofId.values()].sort((a, b) => a.__data__.bounds.x1 - b.__data__.bounds.x1);
   sorted.forEach((point, place) => {
     point.setAttribute("tabindex", place ? -1 : 0);
     point.addEventListener("focus", () => tipOf(figure)(null, null, point.__data__, point.__data__.tooltip));
@@ -186,7 +188,7 @@ function history(run, quantity) {
     (run.curves[name] ?? []).map((value, place) => ({ epoch: run.epochs[place], split, value })));
   const last = run.epochs.at(-1);
   const epoch = { field: "epoch", type: "quantitative", title: "epoch", axis: { tickMinStep: 1, format: "d", grid: false } };
-  const colour = { field: "split", type: "nominal", title: null, scale: { domain: ["training", "validation"], range: [data.colours.train, data.colours.val] } };
+  const colour = { field: "split", type: "nominal", title: null, scale: { domain: ["training", "validation"], range: [data.colours.train, data.colours.val] }, legend: { symbolType: "stroke" } };
   const at = place => ({ values: [{ epoch: place, end: last, label: `best epoch ${place}` }] });
   const layer = [
     ...(run.overfits ? [{ data: at(run.overfits), mark: { type: "rect", color: data.colours.bad, opacity: .14, description: "over-fitting" }, encoding: { x: epoch, x2: { field: "end" } } },
@@ -194,7 +196,7 @@ function history(run, quantity) {
     ...(run.best ? [{ data: at(run.best), mark: { type: "rule", strokeDash: [5, 4] }, encoding: { x: epoch } },
       { data: at(run.best), mark: { type: "text", align: run.best > .6 * last ? "right" : "left", dx: run.best > .6 * last ? -5 : 5, style: "soft" }, encoding: { x: epoch, y: quantity === "loss" ? { value: 10 } : { value: 230 }, text: { field: "label" } } }] : []),
     { data: { values: rows }, mark: { type: "line", strokeWidth: 2, point: { size: 50, opacity: rows.length > 4 ? 0 : 1 }, tooltip: { content: "data" } },
-      encoding: { x: epoch, y: { field: "value", type: "quantitative", title: null, scale: { zero: false } }, color: colour } },
+      encoding: { x: epoch, y: { field: "value", type: "quantitative", title: null, scale: { zero: false }, axis: { format: quantity === "accuracy" ? ".2~%" : "~g" } }, color: colour } },
   ];
   return { title: quantity, width: "container", height: 240, autosize: { type: "fit-x", contains: "padding" }, layer };
 }

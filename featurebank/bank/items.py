@@ -61,6 +61,19 @@ class PackedText(Sequence[str]):
             yield text[start:end].decode()
             start = end
 
+    def index(self, value: str, start: int = 0, stop: int | None = None) -> int:
+        """Returns the first position of a string, without decoding the others; raises ValueError if it is missing."""
+        searched = value.encode(errors="surrogatepass")
+        if start or stop is not None or not searched:
+            return super().index(value, start, len(self) if stop is None else stop)
+        text, at = self.text.tobytes(), -1
+        while (at := text.find(searched, at + 1)) >= 0:
+            position = int(np.searchsorted(self.ends, at, side="right"))
+            if self.ends[position] == at + len(searched) and at == (self.ends[position - 1] if position else 0):
+                return position
+        message = f"{value!r} is not in the list"
+        raise ValueError(message)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 

@@ -145,6 +145,13 @@ class Bank(BankPlots):
         """Returns the ids of the images at some positions in `ids()`, without reading all of them."""
         return [self._items.ids[int(position)] for position in positions]
 
+    def position(self, name: str) -> int:
+        """Returns the position of an id in `ids()`, without reading all of them; -1 if there is no such image."""
+        try:
+            return self._items.ids.index(name)
+        except ValueError:
+            return -1
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Returns the number of images by split and class: {split: {class: number}}, with every split and class."""
         size = len(self.classes)

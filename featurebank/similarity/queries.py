@@ -21,6 +21,8 @@ from featurebank.similarity.search import as_vectors
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
 
+_FEW = 8
+"""Ids that are found faster one by one than by reading all ids."""
 _MOST_COMPARED = 20_000
 """Ids that a misspelled one is compared with; more would take seconds."""
 
@@ -98,8 +100,11 @@ class Queries:
             WeightsError: the network of the bank cannot be loaded again.
             BankError: the bank cannot be read.
         """
-        digests = np.array(self.digests(bank), "S32")
-        places = Finder(bank.digests()).find(digests)
+        places = np.array([query.position for query in self.items])
+        if self.images is not None:  # a copy of an image of the bank has its features
+            rows = np.array([query.row for query in self.items])
+            copies = Finder(bank.digests()).find(self.images.digests[rows])
+            places = np.where((places < 0) & (rows >= 0), copies, places)
         known, missing = np.flatnonzero(places >= 0), np.flatnonzero(places < 0)
         vectors = np.empty((len(self.items), bank.tap_shape(tap)[-1]))
         vectors[known] = as_vectors(bank.rows(tap, places[known]))
@@ -118,17 +123,19 @@ def check_images(bank: Bank) -> None:
 
 def _positions(bank: Bank, names: set[str]) -> dict[str, int]:
     """Returns the positions of images by their ids."""
-    if not names:
-        return {}
-    ids = bank.ids()
-    positions = {name: position for position, name in enumerate(ids) if name in names}
-    for name in sorted(names - positions.keys()):
-        raise _unknown(name, bank, ids)
+    if len(names) > _FEW:
+        known = {name: position for position, name in enumerate(bank.ids()) if name in names}
+        positions = {name: known.get(name, -1) for name in names}
+    else:
+        positions = {name: bank.position(name) for name in names}
+    if unknown := sorted(name for name, position in positions.items() if position < 0):
+        raise _unknown(unknown[0], bank)
     return positions
 
 
-def _unknown(name: str, bank: Bank, ids: Sequence[str]) -> UnknownNameError:
+def _unknown(name: str, bank: Bank) -> UnknownNameError:
     """Returns the error for a name that is neither a file nor an id, with ids of files of that name or near ones."""
+    ids = bank.ids()
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     alike = [known for known in ids if known == last or known.endswith(f"/{last}")] if last else []
     hint = f"expected the path of an image, or the id of an image of bank '{bank.name}'"

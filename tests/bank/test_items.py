@@ -23,6 +23,16 @@ def test_packed_text_is_a_sequence_of_its_strings(ids: list[str]) -> None:
         packed[len(ids)]
 
 
+@given(st.lists(st.text("ab", max_size=3), max_size=8), st.text("ab", max_size=3))
+def test_packed_text_finds_its_strings(ids: list[str], value: str) -> None:
+    packed = PackedText.pack(ids)
+    if value in ids:
+        assert packed.index(value) == ids.index(value)
+    else:
+        with pytest.raises(ValueError, match=r"^$|not in the list"):
+            packed.index(value)
+
+
 @given(names, st.randoms(use_true_random=False))
 def test_round_trip(ids: list[str], random: object) -> None:
     """Whatever the names are, and where there are none."""

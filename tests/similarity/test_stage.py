@@ -84,6 +84,13 @@ def test_a_folder_stands_for_its_images(leaky: Path, leaky_bank: fb.Bank, no_eng
     assert "4 images" in repr(found)
 
 
+def test_all_images_of_a_bank_at_once(leaky_bank: fb.Bank, no_engine: None) -> None:
+    ids = leaky_bank.ids()
+    found = fb.similar(ids, leaky_bank, top=1)
+    assert [one.id for one in found] == ids
+    assert found[ids.index("train/ant/near.png")][0].id == "test/ant/nearly.png"
+
+
 def test_what_is_wrong_is_one_line(leaky: Path, leaky_bank: fb.Bank, tmp_path: Path) -> None:
     zeros = np.zeros(0, np.int32)
     with BankWriter(tmp_path / "empty", {"backbone": "none"}, {"name": "made", "classes": ["a", "b"]}) as writer:

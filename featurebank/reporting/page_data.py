@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from featurebank.charts.embedding import script_json, specifications
+from featurebank.charts.history import history
 from featurebank.charts.theme import config
 from featurebank.reporting.content import BoardRow, ConfusionCell, Confusions, ImageMap, ReportPicture
-from featurebank.system.html import COLOURS, TINY, data_uri
+from featurebank.system.html import TINY, data_uri
 from featurebank.words import one_line
 
 _SIDE = 128
@@ -94,13 +95,25 @@ class PageData:
         themes = {"light": config(), "dark": config(dark=True)}
         values = {
             "charts": self._charts, "pictures": self._pictures, "runs": self._runs, "cells": self._cells,
-            "maps": self._maps, "themes": themes, "colours": COLOURS,
+            "maps": self._maps, "themes": themes,
+            "history": _history() if any(run["curves"] for run in self._runs) else [],
         }  # fmt: skip
         return Markup(script_json(values))
 
     def _in_dialog(self, bank: Mapping[str, Any], number: int) -> dict[str, Any]:
         picture = self.picture(bank, number)
         return {name: picture[name] for name in ("key", "text", "reason", "tiny")} | {"id": one_line(picture["id"])}
+
+
+def _history() -> list[dict[str, Any]]:
+    """Returns the charts of a made-up run that has everything to mark.
+
+    The script puts the values of a run into them: hundreds of runs have one look, which is that of `charts.history`,
+    and need no charts of their own here.
+    """
+    falling, rising = [3.0, 2.0, 1.0, 0.5, 0.4], [3.0, 1.0, 2.0, 3.0, 3.0]
+    curves = {"loss": falling, "accuracy": falling, "val_loss": rising, "val_accuracy": rising, "best_epoch": 2}
+    return specifications(history({"": curves}))
 
 
 def _short(value: float | None) -> float | None:

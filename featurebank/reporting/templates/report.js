@@ -179,26 +179,34 @@ function openRun(row, table) {
     ? make("figure", { className: "chart", ariaLabel: "Training beside validation, by epoch", role: "group" }, box)
     : make("p", { textContent: run.reason ? "This run failed, so it has no curves." : "This head is solved in one step: it has no epochs, and so no curves." });
   openPanel(run.title, facts(known), curves, make("div", { className: "steps" }, step("Previous head", place - 1), step("Next head", place + 1)));
-  if (box.parentNode) draw(box, ["accuracy", "loss"].map(quantity => history(run, quantity)));
+  if (box.parentNode) draw(box, history(run));
 }
 
-/** Returns the chart of one quantity by epoch: training beside validation, best epoch and over-fitting marked. */
-function history(run, quantity) {
-  const rows = [["training", quantity], ["validation", `val_${quantity}`]].flatMap(([split, name]) =>
-    (run.curves[name] ?? []).map((value, place) => ({ epoch: run.epochs[place], split, value })));
-  const last = run.epochs.at(-1);
-  const epoch = { field: "epoch", type: "quantitative", title: "epoch", axis: { tickMinStep: 1, format: "d", grid: false } };
-  const colour = { field: "split", type: "nominal", title: null, scale: { domain: ["training", "validation"], range: [data.colours.train, data.colours.val] }, legend: { symbolType: "stroke" } };
-  const at = place => ({ values: [{ epoch: place, end: last, label: `best epoch ${place}` }] });
-  const layer = [
-    ...(run.overfits ? [{ data: at(run.overfits), mark: { type: "rect", color: data.colours.bad, opacity: .14, description: "over-fitting" }, encoding: { x: epoch, x2: { field: "end" } } },
-      { data: { values: [{ epoch: last, label: "over-fitting" }] }, mark: { type: "text", align: "right", baseline: "top", dx: -4, color: data.colours.bad, fontWeight: 600 }, encoding: { x: epoch, y: { value: quantity === "loss" ? 4 : 216 }, text: { field: "label" } } }] : []),
-    ...(run.best ? [{ data: at(run.best), mark: { type: "rule", strokeDash: [5, 4] }, encoding: { x: epoch } },
-      { data: at(run.best), mark: { type: "text", align: run.best > .6 * last ? "right" : "left", dx: run.best > .6 * last ? -5 : 5, style: "soft" }, encoding: { x: epoch, y: quantity === "loss" ? { value: 10 } : { value: 230 }, text: { field: "label" } } }] : []),
-    { data: { values: rows }, mark: { type: "line", strokeWidth: 2, point: { size: 50, opacity: rows.length > 4 ? 0 : 1 }, tooltip: { content: "data" } },
-      encoding: { x: epoch, y: { field: "value", type: "quantitative", title: null, scale: { zero: false }, axis: { format: quantity === "accuracy" ? ".2~%" : "~g" } }, color: colour } },
-  ];
-  return { title: quantity, width: "container", height: 240, autosize: { type: "fit-x", contains: "padding" }, layer };
+/** Returns the charts of a run: those that the page has of a made-up run, with the values of this one. */
+function history(run) {
+  const last = run.epochs.at(-1), right = run.best > 0.6 * last;
+  return ["accuracy", "loss"].map((quantity, place) => {
+    const chart = structuredClone(data.history[place]);
+    const rows = [["training", quantity], ["validation", `val_${quantity}`]].flatMap(([split, name]) =>
+      (run.curves[name] ?? []).map((value, index) => ({ run: run.title, epoch: run.epochs[index], split, value, alone: last === 1 })));
+    const values = rows.map(row => row.value).filter(value => value !== null);
+    const ends = [Math.min(...values), Math.max(...values)];
+    const rowsWith = {
+      epoch: rows,
+      at: run.best ? [{ at: run.best, label: `best epoch ${run.best}` }] : [],
+      from: run.overfits ? [{ from: run.overfits, to: last, label: "over-fitting" }] : [],
+    };
+    for (const [name, [row]] of Object.entries(chart.datasets)) {
+      chart.datasets[name] = rowsWith[Object.keys(rowsWith).find(key => key in row)];
+    }
+    chart.layer = chart.layer.filter(layer => chart.datasets[layer.data.name].length);
+    for (const { mark, encoding: { x, y } } of chart.layer) {
+      if (x.scale) Object.assign(x, { scale: { ...x.scale, domain: [Math.min(1, last - 1), last] }, axis: { ...x.axis, values: undefined, tickMinStep: 1 } });
+      if (y?.scale) y.scale = { ...y.scale, domain: ends[0] < ends[1] ? ends : [ends[0] - 0.01, ends[1] + 0.01], type: "linear" };
+      if (x.field === "at" && right) Object.assign(mark, { align: "right", dx: -Math.abs(mark.dx) });
+    }
+    return chart;
+  });
 }
 
 // ---- Tables.

@@ -1,4 +1,4 @@
-"""Class activation maps of heads that are linear functions of a map or of its average: plain numpy, no network.
+"""Heat maps in plain numpy: class activation maps of linear heads, and the Grad-CAM of dense heads on an average.
 
 References:
     Zhou, Khosla, Lapedriza, Oliva, Torralba, "Learning Deep Features for Discriminative Localization", CVPR 2016,
@@ -51,7 +51,38 @@ def class_activation_maps(maps: np.ndarray, weights: np.ndarray, places: np.ndar
         >>> class_activation_maps(maps, np.array([[3.0, 0.0], [0.0, 1.0]]), np.array([1])).tolist()
         [[[0.0, 2.0]]]
     """
-    own = np.moveaxis(weights[..., places], -1, 0)  # (n, c) or (n, h, w, c)
+    return weighted_sums(maps, np.moveaxis(weights[..., places], -1, 0))
+
+
+def has_dense_gradients(subject: Subject) -> bool:
+    """Returns whether `dense_grad_cam` explains a run: its head is on an average, and has gradients in numpy."""
+    if subject.map_tap is None or subject.pooling != "avg":
+        return False
+    row = np.zeros((1, *subject.bank.tap_shape(subject.run.tap)), np.float32)
+    try:
+        subject.fitted.score_gradients_(row, np.zeros(1, np.int64))
+    except HeadError:
+        return False
+    return True
+
+
+def dense_grad_cam(subject: Subject, maps: np.ndarray, features: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Returns the Grad-CAM of a head on the average of a map, in plain numpy: (n, h, w) float32.
+
+    The gradient of the score by each place of a channel is that by the channel's average, over the number of places.
+
+    Args:
+        subject: what is explained.
+        maps: (n, h, w, c) float32.
+        features: (n, c) float32, their averages.
+        places: (n,) the class of each map, as a place among the classes that the head knows.
+    """
+    gradients = subject.fitted.score_gradients_(features, places)
+    return weighted_sums(maps, gradients / (maps.shape[1] * maps.shape[2]))
+
+
+def weighted_sums(maps: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Returns sums over the channels of maps (n, h, w, c), with weights (n, c) or (n, h, w, c): (n, h, w) float32."""
     if own.ndim == maps.ndim:
         return np.asarray((maps * own).sum(axis=-1), np.float32)
     height, width, channels = maps.shape[1:]

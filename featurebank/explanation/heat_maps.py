@@ -8,7 +8,13 @@ import numpy as np
 
 from featurebank.bank import Bank
 from featurebank.errors import HeadError
-from featurebank.explanation.cam import class_activation_maps, linear_weights, positive_part
+from featurebank.explanation.cam import (
+    class_activation_maps,
+    dense_grad_cam,
+    has_dense_gradients,
+    linear_weights,
+    positive_part,
+)
 from featurebank.explanation.subject import Subject
 from featurebank.runs.run import RunRecord
 from featurebank.system.progress import SILENT, Reporter
@@ -21,7 +27,7 @@ def heat_maps(
     bank: Bank, run: RunRecord, positions: Sequence[int] | np.ndarray,
     classes: Sequence[int] | np.ndarray | None = None, *, reporter: Reporter = SILENT,
 ) -> list[HeatMap | str]:  # fmt: skip
-    """Returns the class activation maps of images of a bank, without a pass of the network.
+    """Returns heat maps of images of a bank, without a pass of the network: of linear heads, and MLPs on averages.
 
     Imports no TensorFlow and reads no image: the maps come from the bank, the weights from the head.
 
@@ -45,7 +51,9 @@ def heat_maps(
     try:
         weights = linear_weights(subject)
     except HeadError as error:
-        return [_elsewhere(str(error), run)] * len(positions)
+        weights = None
+        if not has_dense_gradients(subject):
+            return [_elsewhere(str(error), run)] * len(positions)
     if subject.map_tap not in bank.taps:
         message = (
             f"the bank has no '{subject.map_tap}', from which heat maps are made: "
@@ -54,8 +62,12 @@ def heat_maps(
         return [message] * len(positions)
     if classes is None:
         classes = subject.probabilities(bank.rows(run.tap, positions)).argmax(axis=1)
-    places = subject.places[np.asarray(classes, np.int64)]
-    heat = positive_part(class_activation_maps(bank.rows(str(subject.map_tap), positions), weights, places))
+    places, maps = subject.places[np.asarray(classes, np.int64)], bank.rows(str(subject.map_tap), positions)
+    if weights is None:
+        sums = dense_grad_cam(subject, maps, bank.rows(run.tap, positions), places)
+    else:
+        sums = class_activation_maps(maps, weights, places)
+    heat = positive_part(sums)
     return [
         _unknown(bank.classes[number]) if place < 0 else _nothing(bank.classes[number]) if not one.any() else one
         for one, place, number in zip(heat, places.tolist(), np.asarray(classes).tolist(), strict=True)

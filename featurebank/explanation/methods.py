@@ -84,6 +84,8 @@ def _cam(subject: Subject) -> Method:
 
 
 def _gradcam(subject: Subject, layer: str | None, backbone: Callable[[], Backbone]) -> Method:
+    if layer in (None, subject.map_tap) and (in_numpy := _dense_gradcam(subject)):
+        return in_numpy
     of_head = gradients.of_head(subject, layer)
     if of_head is not None:
         tap = str(subject.map_tap)
@@ -96,3 +98,16 @@ def _gradcam(subject: Subject, layer: str | None, backbone: Callable[[], Backbon
     return Method(
         GRADCAM, taps, lambda batch: whole(batch.squares, subject.places[batch.classes]), whole.layer
     )  # fmt: skip
+
+
+def _dense_gradcam(subject: Subject) -> Method | None:
+    """Returns the Grad-CAM that needs no TensorFlow; None if the head needs it."""
+    if not cam.has_dense_gradients(subject):
+        return None
+    own, tap = subject.run.tap, str(subject.map_tap)
+
+    def compute(batch: ImageBatch) -> np.ndarray:
+        places = subject.places[batch.classes]
+        return cam.dense_grad_cam(subject, batch.features[tap], batch.features[own], places)
+
+    return Method(GRADCAM, (own, tap), compute, tap)

@@ -146,16 +146,19 @@ def sentence(explanations: Iterable[Explanation]) -> str:
     wrong = sum(one.label != one.predicted for one in known)
     images = f"{wrong} of {counted(len(known), 'image')} with a known label"
     rates = f" {images} {'is' if wrong == 1 else 'are'} classified wrongly." if known else ""
+    cut = any(one.frame.box != (0, 0, 1, 1) for one in items)
+    fog = " White fog covers what the network does not see." if cut else ""
     return (
-        f"Bright colours mark what raises the score of the class: they should lie on the object, not on its "
-        f"surroundings.{rates}"
+        "Bright colours mark what raises the score of the class: they should lie on the object, not on its "
+        f"surroundings.{fog}{rates}"
     )
 
 
 def _tiles(one: Explanation) -> Iterator[Tile]:
     kind = "" if one.label is None else "good" if one.label == one.predicted else "bad"
     label = "" if one.label is None else f"label: {one.label}"
-    nothing = [] if one.cells.any() else [f"no part of the image raises the score of {one_line(one.class_name)}"]
+    lines = [] if one.class_name == one.predicted else [f"predicted: {one.predicted}"]
+    lines += [] if one.cells.any() else [f"no part of the image raises the score of {one_line(one.class_name)}"]
     yield Tile(picture(one.picture, "image", one.file, side=PIXELS), [label] if label else [])
     heat = picture(one.overlay, one.class_name, f"heat map of {one.class_name}", side=PIXELS)
-    yield Tile(heat, [*nothing, f"{one.probability:.1%}"], one.probability, kind)
+    yield Tile(heat, [*lines, f"{one.probability:.1%}"], one.probability, kind)

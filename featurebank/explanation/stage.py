@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Literal
@@ -15,7 +15,7 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset
-from featurebank.errors import DatasetError, unknown_name
+from featurebank.errors import DatasetError, RamLimitError, unknown_name
 from featurebank.explanation.cam import positive_part
 from featurebank.explanation.explanations import Explanation, Explanations
 from featurebank.explanation.features import ImageFeatures
@@ -26,6 +26,7 @@ from featurebank.explanation.subject import Subject
 from featurebank.runs.run import RunRecord
 from featurebank.system.options import StageOptions
 from featurebank.system.progress import SILENT, Advance, Reporter
+from featurebank.system.runtime import ram_limit
 from featurebank.words import counted, every
 
 
@@ -73,6 +74,17 @@ def run_explain(
     )
 
 
+def _check_memory(items: Sequence[Explanation], images: int) -> None:
+    """Raises RamLimitError if the pictures so far take more than half of `--ram`."""
+    needed, limit = sum(one.picture.nbytes for one in items), ram_limit() // 2
+    if needed > limit:
+        message = (
+            f"the pictures of {len(items)} of {counted(images, 'image')} take {needed / 1e9:.1f} GB, more than half of "
+            f"--ram: explain at most {len(items) - 1} at a time, or raise --ram"
+        )
+        raise RamLimitError(message)
+
+
 class _ExplanationJob:
     """The explanation of many images by one method."""
 
@@ -111,6 +123,7 @@ class _ExplanationJob:
                 advance(passes * (len(batch) - len(readable)))
                 if readable:
                     items += self._explained(readable, advance)
+                _check_memory(items, len(images))
         return items, skipped
 
     def _batches(self, images: Dataset) -> Iterator[list[ImageToExplain | tuple[str, str]]]:

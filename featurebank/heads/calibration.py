@@ -96,6 +96,10 @@ class CalibratedHead(Head):
         weights, bias = self.head_.linear_scores_()
         return weights, bias
 
+    def score_gradients_(self, X: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Returns the gradients of the head without its temperature; see `Head.score_gradients_`."""
+        return np.asarray(self.head_.score_gradients_(X, places))
+
     def keras_scores_(self, tensor: Any) -> Any:
         """Adds the head without its temperature to a graph; see `Head.keras_scores_`."""
         return self.head_.keras_scores_(tensor)

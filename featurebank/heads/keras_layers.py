@@ -41,6 +41,19 @@ class HeadFunctions:
         """
         return self.linear_()
 
+    def score_gradients_(self, X: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Returns the gradient of a score by the features, in plain numpy: (n, d).
+
+        Args:
+            X: (n, d) features.
+            places: (n,) the class of each row, as a place in `classes_`.
+
+        Raises:
+            HeadError: the head does not compute it in numpy; its Keras layers may nevertheless have gradients.
+        """
+        weights, _ = self.linear_scores_()
+        return np.asarray(weights.T[places])
+
     def keras_layers_(self, tensor: Any) -> Any:
         """Applies the fitted head to a Keras tensor, as ordinary Keras layers with the head's weights.
 

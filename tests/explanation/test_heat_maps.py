@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from featurebank import explain
 from featurebank.bank import Bank
 from featurebank.errors import HeadError
 from featurebank.explanation.heat_maps import heat_maps
@@ -81,6 +84,15 @@ def test_by_default_they_explain_the_predicted_class(bank: Bank, run_of: RunOf) 
     assert heat_maps(bank, run, []) == []
 
 
+def test_of_an_mlp_they_are_its_grad_cam(bank: Bank, run_of: RunOf, shown: Path) -> None:
+    run, positions = run_of("mlp", hidden_units=8, epochs=3), range(0, len(bank), 6)
+    heats = heat_maps(bank, run, positions)
+    by_keras = explain(run, [shown / bank.ids()[position] for position in positions], layer="last_relu")
+    for heat, one in zip(heats, by_keras, strict=True):
+        np.testing.assert_allclose(0 if isinstance(heat, str) else heat, one.cells, atol=1e-4)
+    assert not all(isinstance(heat, str) for heat in heats)
+
+
 def test_reasons_why_there_is_none(bank: Bank, poor_bank: Bank, run_of: RunOf) -> None:
     trees = run_of("random_forest", n_estimators=3)
     (reason,) = heat_maps(bank, trees, [0])
@@ -92,7 +104,5 @@ def test_reasons_why_there_is_none(bank: Bank, poor_bank: Bank, run_of: RunOf) -
 
 
 def test_a_run_of_another_bank(bank: Bank, tmp_path: Any, run_of: RunOf) -> None:
-    from dataclasses import replace
-
     with pytest.raises(HeadError, match="was not trained on"):
         heat_maps(bank, replace(run_of("ridge"), bank="another"), [0])

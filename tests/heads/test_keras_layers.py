@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from featurebank import make_head
 from featurebank.errors import HeadError
 from featurebank.heads.catalog import HEADS
 from featurebank.heads.needs import VECTORS
+from featurebank.heads.neural.mlp import MLPHead
 from featurebank.system.runtime import import_tensorflow
-from featurebank.training.activations import softmax
+from featurebank.training.activations import ACTIVATIONS, softmax
+from featurebank.training.history import Dense, History
 
 pytestmark = pytest.mark.heavy
 
@@ -105,3 +108,17 @@ def test_an_estimator_that_only_looks_linear_is_refused(target: str, sample: Any
     head = make_head(target, params).fit(sample.X, sample.y)
     with pytest.raises(HeadError, match=r"coefficients alone|no linear function"):
         as_layers(head, sample.X_val)
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_gradients_of_dense_heads_in_numpy(activation: str) -> None:
+    """They are the slopes of the logits, whose differences are those of the logarithms of the probabilities."""
+    random, head = np.random.default_rng(0), MLPHead(hidden_units=[5, 4], activation=activation)
+    sizes = (6, 5, 4, 3)
+    layers = [Dense(random.normal(size=pair), random.normal(size=pair[1])) for pair in pairwise(sizes)]
+    head.set_fitted(layers, np.arange(3), History())
+    x, steps = random.normal(size=(1, 6)).astype(np.float32), 1e-3 * np.eye(6, dtype=np.float32)
+    logs = np.log(head.predict_proba(np.concatenate([x + steps, x - steps])).astype(np.float64))
+    slopes = (logs[:6] - logs[6:]) / 2e-3
+    one, other = head.score_gradients_(np.repeat(x, 2, axis=0), np.array([0, 2]))
+    np.testing.assert_allclose(one - other, slopes[:, 0] - slopes[:, 2], atol=2e-3)

@@ -20,6 +20,9 @@ from featurebank.system.validation import ParameterCheck, number
 from featurebank.training.activations import activate, softmax
 from featurebank.training.history import Dense, History
 
+_STEP = 1e-6
+"""Of the central difference that gives the slope of an activation, whichever it is; its error is about 1e-10."""
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class NeuralHead(JointHead):
@@ -78,6 +81,18 @@ class NeuralHead(JointHead):
         for place, layer in enumerate(self.layers_[:-1]):
             outputs = dense(outputs, layer.kernel, layer.bias, f"head_dense{place}", self.hidden_activation())
         return dense(outputs, self.layers_[-1].kernel, self.layers_[-1].bias, "head_logits")
+
+    def score_gradients_(self, X: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Returns the gradient of a logit by the features, (n, d); see `Head.score_gradients_`."""
+        outputs, slopes = self._inputs(X).astype(np.float64), []
+        for layer in self.layers_[:-1]:
+            before = outputs @ layer.kernel + layer.bias
+            outputs, *sides = (activate(self.hidden_activation(), before + step) for step in (0, _STEP, -_STEP))
+            slopes.append((sides[0] - sides[1]) / (2 * _STEP))
+        gradients = self.layers_[-1].kernel.T[places]
+        for layer, slope in zip(self.layers_[-2::-1], reversed(slopes), strict=True):
+            gradients = gradients * slope @ layer.kernel.T
+        return np.asarray(gradients)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Returns probabilities (n, classes) float32, in the order of `classes_`."""

@@ -9,7 +9,7 @@ import numpy as np
 from featurebank.charts.image_map import image_map
 from featurebank.charts.projection import METHODS, TSNE_IMAGES, Method, project
 from featurebank.errors import ConfigError, WrongTypeError, unknown_name
-from featurebank.system.html import data_uri
+from featurebank.system.html import SPLIT_WORDS, data_uri
 from featurebank.words import counted, shown
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class BankPlots:
         Example:
             >>> chart = bank.plot_map(run=run)
             >>> chart.title.text
-            't-SNE of pooled, val images'
+            't-SNE of pooled, validation images'
         """
         bank = cast("Bank", self)
         if method is not None and method not in METHODS:
@@ -92,7 +92,7 @@ def _map(
     return image_map(
         places, [ids[row] for row in rows.tolist()], labels[rows], bank.classes,
         predicted=None if predicted is None else predicted[rows], images=_thumbnails(bank, split, rows, wrong[rows]),
-        title=f"{_NAMES[method]} of {tap}, {sample}{split} images",
+        title=f"{_NAMES[method]} of {tap}, {sample}{SPLIT_WORDS[split]} images",
     )  # fmt: skip
 
 

@@ -36,6 +36,12 @@ script-src HASHES">
 body { margin: 1rem; background: #fff; }
 main { display: flex; flex-wrap: wrap; gap: 1rem; }
 main > div { flex: 1 1 22rem; min-width: 0; max-width: 60rem; }
+#vg-tooltip-element { pointer-events: none; }
+#vg-tooltip-element table tr td.key { max-width: 25vw; }
+#vg-tooltip-element table tr td.value { max-width: min(20rem, 40vw); white-space: normal; overflow-wrap: anywhere; }
+@media (max-width: 40rem) {
+  #vg-tooltip-element { left: .5rem !important; right: .5rem; top: auto !important; bottom: .5rem; }
+}
 @media (prefers-color-scheme: dark) { body { background: #14171c; } }
 </style>
 </head>
@@ -53,7 +59,8 @@ const common = { mode: "vega-lite", ast: true, actions: false, renderer: "svg" }
 const dark = matchMedia("(prefers-color-scheme: dark)");
 async function draw() {
   main.replaceChildren(...chart.panels.map(() => document.createElement("div")));
-  const options = { ...common, config: chart.themes[+dark.matches] };
+  const tooltip = { theme: dark.matches ? "dark" : "light" };
+  const options = { ...common, tooltip, config: chart.themes[+dark.matches] };
   await Promise.all(chart.panels.map((panel, place) => vegaEmbed(main.children[place], panel, options)));
   main.dataset.drawn = dark.matches ? "dark" : "light";
 }

@@ -10,7 +10,7 @@ import numpy as np
 
 from featurebank.charts.theme import apply_theme, class_scale, dataset, split_scale
 from featurebank.errors import ConfigError
-from featurebank.system.html import COLOURS
+from featurebank.system.html import COLOURS, SPLIT_WORDS
 
 if TYPE_CHECKING:
     import altair as alt
@@ -19,7 +19,7 @@ __all__ = ["QUANTITIES", "history", "over_fitting"]
 
 QUANTITIES = ("accuracy", "loss")
 """The panels of a history, in their order."""
-_SPLITS = {"train": "training", "val": "validation"}
+_SPLITS = {split: SPLIT_WORDS[split] for split in ("train", "val")}
 _WORSE, _LATER = 1.03, 3
 """A validation loss that ends above this multiple of its minimum has risen, if so many epochs follow; less is noise."""
 _WIDE_RANGE = 50.0

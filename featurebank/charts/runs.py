@@ -145,7 +145,12 @@ def _row(place: int, point: HeadPoint, cost: Cost) -> dict[str, Any]:
 def _remarks(rows: Sequence[Mapping[str, Any]], omitted: int, cost: Cost) -> list[str]:
     tied = sum(row["tied"] for row in rows)
     remarks = ["filled: cannot be told apart from the best"] if 0 < tied < len(rows) else []
-    return [*remarks, *([f"{counted(omitted, 'head')} without known {_TITLES[cost]}"] if omitted else [])]
+    if omitted:
+        remarks.append(f"{counted(omitted, 'head')} without known {_TITLES[cost]}")
+    floor = _usual([row["accuracy"] for row in rows])
+    if below := sum(row["accuracy"] < floor for row in rows):
+        remarks.append(f"at the lower edge: {counted(below, 'head')} far below the others")
+    return remarks
 
 
 def _cost_axis(cost: Cost, values: Sequence[float]) -> alt.X:
@@ -163,13 +168,29 @@ def _cost_axis(cost: Cost, values: Sequence[float]) -> alt.X:
 
 
 def _accuracy_axis(rows: Sequence[Mapping[str, Any]], name: str = "accuracy") -> alt.Y:
-    """Returns the axis from the lowest accuracy to the end of the highest interval; lower intervals are cut off."""
+    """Returns the axis from the lowest usual accuracy to the end of the highest interval."""
     import altair as alt
 
-    low, high = min(row["accuracy"] for row in rows), max(row["high"] for row in rows)
-    low = max(0.0, low - 0.05 * max(high - low, 0.02))
-    scale = alt.Scale(domain=[low, max(high, low + 0.01)], nice=True)
+    low, high = _usual([row["accuracy"] for row in rows]), max(row["high"] for row in rows)
+    scale = _accuracy_scale(max(0.0, low - 0.05 * max(high - low, 0.02)), high)
     return alt.Y(f"{name}:Q", title="validation accuracy", axis=alt.Axis(format=".2~%", tickCount=6), scale=scale)
+
+
+def _accuracy_scale(low: float, high: float) -> alt.Scale:
+    """Returns a scale that draws what lies outside at its ends."""
+    import altair as alt
+
+    return alt.Scale(domain=[low, max(high, low + 0.01)], nice=True, clamp=True)
+
+
+def _usual(accuracies: Sequence[float]) -> float:
+    """Returns the lowest accuracy that is no outlier: a single head at chance would press all others together.
+
+    References:
+        Tukey, "Exploratory Data Analysis", 1977: values beyond three times the range between the quartiles are far out.
+    """
+    first, third = np.percentile(accuracies, [25, 75])
+    return float(min(value for value in accuracies if value >= first - 3 * max(third - first, 0.02)))
 
 
 def axes_of(points: Iterable[HeadPoint]) -> dict[str, dict[str, list[float]]]:
@@ -223,7 +244,7 @@ def axis_effects(axes: Mapping[str, Mapping[str, Sequence[float]]]) -> alt.VConc
 
     Example:
         >>> chart = axis_effects({"svm: C": {"1": [0.8, 0.82], "10": [0.9]}})
-        >>> [panel.title for panel in chart.vconcat]
+        >>> [panel.title.text for panel in chart.vconcat]
         ['svm: C']
     """
     import altair as alt
@@ -232,8 +253,7 @@ def axis_effects(axes: Mapping[str, Mapping[str, Sequence[float]]]) -> alt.VConc
         message = "there is no axis to draw: all heads have the same settings; train a grid with several values"
         raise ConfigError(message)
     every = [accuracy for values in axes.values() for group in values.values() for accuracy in group]
-    low, high = min(every), max(every)
-    scale = alt.Scale(domain=[low, high] if low < high else [low - 0.01, high + 0.01], nice=True)
+    scale = _accuracy_scale(_usual(every), max(every))
     panels = [_effect(name, values, scale) for name, values in list(axes.items())[:_AXES]]
     return apply_theme(alt.VConcatChart(vconcat=panels, spacing=18))
 
@@ -261,4 +281,5 @@ def _effect(name: str, values: Mapping[str, Sequence[float]], scale: alt.Scale) 
         means.encode(x=alt.X("max(mean):Q", axis=axis, scale=scale, title="validation accuracy")),
     ]
     title = name if len(drawn) == len(values) else f"{name} ({len(drawn)} of {len(values)} values)"
-    return alt.LayerChart(layer=layers).properties(title=title, width=_WIDTH, height=_STEP * len(drawn))
+    heading = alt.TitleParams(title, frame="group", limit=_WIDTH)
+    return alt.LayerChart(layer=layers).properties(title=heading, width=_WIDTH, height=_STEP * len(drawn))

@@ -10,7 +10,19 @@ import numpy as np
 from featurebank.dataset.pictures import local_paths, thumbnails_of_files
 from featurebank.runs.labels import short_names
 from featurebank.runs.ranking import in_words
-from featurebank.system.html import CLASSES, PICTURES, Bar, Bars, Block, CellTable, LineChart, Pictures, picture, render
+from featurebank.system.html import (
+    CLASSES,
+    PICTURES,
+    SPLIT_WORDS,
+    Bar,
+    Bars,
+    Block,
+    CellTable,
+    LineChart,
+    Pictures,
+    picture,
+    render,
+)
 from featurebank.words import counted, duration
 
 if TYPE_CHECKING:
@@ -21,7 +33,6 @@ if TYPE_CHECKING:
 
 ENTRIES = 15
 """Maximum number of heads in a table."""
-_SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def leaderboard_html(board: Leaderboard[Any]) -> str:
@@ -76,9 +87,9 @@ def run_html(run: RunRecord, bank: Bank | None) -> str:
 def _accuracies(metrics: Mapping[str, Mapping[str, Any]]) -> Bars:
     return Bars(
         [
-            (_SPLITS[split], Bar([(split, values["accuracy"], split)], _with_interval(values)))
+            (SPLIT_WORDS[split], Bar([(split, values["accuracy"], split)], _with_interval(values)))
             for split, values in metrics.items()
-            if split in _SPLITS and "accuracy" in values
+            if split in SPLIT_WORDS and "accuracy" in values
         ],
         "accuracy",
     )

@@ -108,7 +108,7 @@ class Leaderboard(list[_Run]):
             ConfigError: all heads have the same settings.
 
         Example:
-            >>> [panel.title for panel in fb.leaderboard(bank).plot_axes().vconcat]
+            >>> [panel.title.text for panel in fb.leaderboard(bank).plot_axes().vconcat]
             ['head']
         """
         from featurebank.charts.runs import axes_of, axis_effects

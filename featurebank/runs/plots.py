@@ -13,6 +13,7 @@ from featurebank.charts.runs import HeadPoint
 from featurebank.errors import HeadError
 from featurebank.runs.curves import chart_curves, missing_curves
 from featurebank.runs.run import RunRecord
+from featurebank.system.html import SPLIT_WORDS
 
 if TYPE_CHECKING:
     import altair as alt
@@ -74,5 +75,5 @@ class PlottedRun(RunRecord):
         """
         matrix = self.confusion_matrix(split)
         right = int(np.trace(matrix.counts))
-        title = f"{right} of {int(np.sum(matrix.counts))} {split} images are right, run {self.run}"
+        title = f"{right} of {int(np.sum(matrix.counts))} {SPLIT_WORDS[split]} images are right, run {self.run}"
         return confusion_matrix(matrix.counts, matrix.classes, title=title)

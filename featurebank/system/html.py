@@ -26,6 +26,8 @@ from featurebank.words import counted, one_line
 
 COLOURS = {"train": "#5b8ff9", "val": "#e8a33d", "test": "#a679e0", "good": "#3aa675", "bad": "#e06c5f"}
 """The colours of bars and curves, each with enough contrast to white and to black."""
+SPLIT_WORDS = {"train": "training", "val": "validation", "test": "test"}
+"""What people call the splits."""
 _SHADES = {"good": "58,166,117", "bad": "224,108,95"}
 SIDE = 72
 """The side of a picture in CSS pixels."""

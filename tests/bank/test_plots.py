@@ -23,7 +23,7 @@ def points(chart: Any) -> list[dict[str, Any]]:
 def test_each_image_of_the_split_is_a_point_in_its_class(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank()
     chart = bank.plot_map(method="pca")
-    assert chart.title.text == "principal components of pooled, val images"
+    assert chart.title.text == "principal components of pooled, validation images"
     drawn = points(chart)
     assert [row["id"] for row in drawn] == bank.ids("val")
     assert [row["order"] for row in drawn] == bank.labels("val").tolist()
@@ -66,7 +66,7 @@ def test_of_very_many_images_a_sample_is_drawn_and_the_title_says_so(
     monkeypatch.setattr(plots, "MOST_POINTS", 20)
     bank = make_bank()
     chart = bank.plot_map(method="pca", seed=1)
-    assert chart.title.text == "principal components of pooled, 20 of 30 val images"
+    assert chart.title.text == "principal components of pooled, 20 of 30 validation images"
     assert len({row["id"] for row in points(chart)} & set(bank.ids("val"))) == 20
     assert points(chart) == points(bank.plot_map(method="pca", seed=1))
 

@@ -44,6 +44,18 @@ def test_axes_fit_the_values() -> None:
     assert layer["encoding"]["y"]["scale"]["domain"] == pytest.approx([0.898, 0.94])
 
 
+def test_a_head_at_chance_stands_at_the_edge_and_does_not_press_the_others_together() -> None:
+    points = [HeadPoint(str(i), "", "svm", 0.8 + i / 100, 0.7, 0.99, 1.0, settings={"C": i}) for i in range(12)]
+    chance = HeadPoint("c", "", "svm", 0.1, 0.05, 0.2, 1.0, settings={"C": 99})
+    chart = accuracy_against([*points, chance])
+    assert chart.title.subtitle == ["at the lower edge: 1 head far below the others"]
+    scale = specification(chart)["layer"][1]["encoding"]["y"]["scale"]
+    assert scale["clamp"]
+    assert 0.75 < scale["domain"][0] < 0.8
+    effect = specifications(axis_effects(axes_of([*points, chance])))[0]
+    assert effect["layer"][0]["encoding"]["x"]["scale"] == {"domain": [0.8, 0.91], "nice": True, "clamp": True}
+
+
 @pytest.mark.heavy
 def test_a_page_hears_clicks_and_brushes_and_can_bring_out_a_head(open_page: Callable[..., Any]) -> None:
     page = drawn(open_page(page_of({"scatter": accuracy_against(POINTS)})))
@@ -85,7 +97,7 @@ def test_every_accuracy_is_in_each_axis_of_its_head_once(heads: list[tuple[str, 
 
 def test_each_axis_has_a_panel_with_the_same_scale() -> None:
     panels = specifications(axis_effects({"svm: C": {"1": [0.8, 0.82], "10": [0.9]}, "tap": {"a": [0.7], "b": [0.9]}}))
-    assert [panel["title"] for panel in panels] == ["svm: C", "tap"]
+    assert [panel["title"]["text"] for panel in panels] == ["svm: C", "tap"]
     assert {str(panel["layer"][0]["encoding"]["x"]["scale"]["domain"]) for panel in panels} == {"[0.7, 0.9]"}
     with pytest.raises(ConfigError, match="there is no axis to draw: all heads have the same settings"):
         axis_effects({})
@@ -93,4 +105,4 @@ def test_each_axis_has_a_panel_with_the_same_scale() -> None:
 
 def test_many_values_are_cut_off_and_the_title_says_so() -> None:
     chart = axis_effects({"C": {str(value): [0.5, 0.6] for value in range(50)}})
-    assert chart.vconcat[0].title == "C (20 of 50 values)"
+    assert chart.vconcat[0].title.text == "C (20 of 50 values)"

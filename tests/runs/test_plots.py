@@ -42,7 +42,7 @@ def test_each_head_is_a_point(board: Any) -> None:
 
 
 def test_each_axis_of_the_grid_is_a_panel(board: Any) -> None:
-    assert [panel.title for panel in board.plot_axes().vconcat] == ["head", "knn: n_neighbors"]
+    assert [panel.title.text for panel in board.plot_axes().vconcat] == ["head", "knn: n_neighbors"]
     with pytest.raises(ConfigError, match="there is no axis to draw"):
         board[:1].plot_axes()
 
@@ -58,7 +58,7 @@ def test_confusions_are_those_of_the_matrix(board: Any) -> None:
     run = board[0]
     matrix = run.confusion_matrix()
     chart = run.plot_confusion()
-    assert chart.title == f"{matrix.counts.trace()} of 30 val images are right, run {run.run}"
+    assert chart.title == f"{matrix.counts.trace()} of 30 validation images are right, run {run.run}"
     assert [row["images"] for row in rows(chart, "share")] == matrix.counts.ravel().tolist()
     with pytest.raises(ConfigError, match="test"):
         run.plot_confusion("test")

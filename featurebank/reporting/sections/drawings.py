@@ -13,9 +13,8 @@ from featurebank.charts.projection import TSNE_IMAGES, Method, project
 from featurebank.charts.runs import HeadPoint, accuracy_against, axis_effects
 from featurebank.errors import ConfigError, MissingDependencyError
 from featurebank.reporting.content import BoardRow
+from featurebank.statistics import CalibrationBins
 
-BINS = 10
-"""The number of bins of the reliability diagram."""
 COSTS: tuple[Literal["seconds", "parameters"], ...] = ("seconds", "parameters")
 TITLES: dict[Method, str] = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
@@ -46,13 +45,8 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> Any:
         confidence: (n,) the probability of each predicted class.
         right: (n,) bool.
     """
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    images = np.bincount(bins, minlength=BINS)
-    divisor = np.maximum(1, images)
-    means = np.bincount(bins, confidence, minlength=BINS) / divisor
-    shares = np.bincount(bins, right, minlength=BINS) / divisor
-    error = float((np.abs(means - shares) * images).sum() / max(1, len(right)))
-    return reliability_diagram(means.tolist(), shares.tolist(), images.tolist(), error)
+    bins = CalibrationBins.of(confidence, right)
+    return reliability_diagram(bins.confidence.tolist(), bins.accuracy.tolist(), bins.images.tolist(), bins.error)
 
 
 def image_maps(

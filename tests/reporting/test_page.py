@@ -344,7 +344,10 @@ def test_several_banks_are_side_by_side_and_folded(open_page: Callable[..., Page
     assert page.locator("#comparison tbody tr").count() == 2
     second = page.locator("details.bank").nth(1)
     assert not second.locator("section").first.is_visible()
+    page.locator("details.bank").first.locator(".Savings svg").wait_for(state="attached")
+    assert second.locator(".drawing svg").count() == 0
     page.locator("#comparison").get_by_role("link", name="flowers-1").click()
     assert second.locator("section").first.is_visible()
+    second.locator(".Savings .drawing svg").wait_for(state="attached")
     levels = page.evaluate("[...document.querySelectorAll('main :is(h2, h3, h4, h5)')].map(e => +e.tagName[1])")
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))

@@ -70,7 +70,7 @@ async function draw(box, specifications, { dark = isDark(), tooltip = showTip } 
 /** Returns a copy of a specification, which Vega-Lite changes, whose legends are not wider than the element. */
 function fitted(specification, width) {
   return JSON.parse(JSON.stringify(specification), (key, value) => key !== "legend" || !value ? value
-    : { ...value, labelLimit: Math.min(value.labelLimit ?? 220, width / (value.columns ?? 1) - 70) });
+    : { ...value, labelLimit: Math.min(value.labelLimit ?? 220, (width - 60) / (value.columns ?? 1) - 24) });
 }
 
 async function drawFigure(figure, dark) {
@@ -85,8 +85,8 @@ const nearCharts = new IntersectionObserver(entries => {
   for (const { target, isIntersecting } of entries) if (isIntersecting) drawFigure(target);
 }, { rootMargin: "300px" });
 const figures = $$("figure[data-chart]");
-const visible = figure => figure.getClientRects().length > 0;
-const undrawn = () => figures.filter(figure => visible(figure) && !views.has($(".drawing", figure)));
+// A chart in a folded part has no width to be drawn for: it waits until the part is opened.
+const undrawn = () => figures.filter(figure => figure.checkVisibility() && !views.has($(".drawing", figure)));
 const redraw = dark => Promise.all(figures.filter(figure => views.has($(".drawing", figure))).map(f => drawFigure(f, dark)));
 const idle = window.requestIdleCallback ?? (work => setTimeout(work, 50));
 function drawRest() {
@@ -445,4 +445,5 @@ addEventListener("afterprint", () => {
 
 figures.forEach(figure => nearCharts.observe(figure));
 addEventListener("load", () => idle(drawRest));
+$$("main details").forEach(part => part.addEventListener("toggle", () => idle(drawRest)));
 })();

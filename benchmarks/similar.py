@@ -57,7 +57,7 @@ def run(rounds: int, *, quick: bool, output: Path) -> None:
 def made_bank(path: Path, rows: int, width: int) -> Bank:
     """Writes random features of ten classes, in the order of their digests, as an extraction does."""
     random = np.random.default_rng(0)
-    digests = np.array([f"{number:032x}" for number in range(rows)], "S32")
+    digests = np.array([f"{number:08x}{0:024x}" for number in range(rows)], "S32")
     centres = random.normal(size=(10, width)).astype(np.float32)
     labels = (np.arange(rows) % 10).astype(np.int32)
     with BankWriter(

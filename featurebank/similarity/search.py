@@ -14,6 +14,7 @@ import numpy as np
 
 from featurebank.bank import Bank
 from featurebank.bank.rows import ShardPart
+from featurebank.bank.shard import as_float32
 from featurebank.bank.vectors import scan, unit_rows
 from featurebank.system.parallel import ordered_map
 from featurebank.system.runtime import side_by_side
@@ -122,7 +123,7 @@ class _Search:
         result = np.empty((len(stored), self.factors.shape[1]), np.float32)
         step = max(1, _BLOCK_BYTES // max(1, 4 * int(np.prod(stored.shape[1:]))))
         for start in range(0, len(stored), step):
-            block = np.asarray(as_vectors(stored[start : start + step]), np.float32)
+            block = np.asarray(as_vectors(as_float32(stored[start : start + step])), np.float32)
             here = result[start : start + len(block)]
             with np.errstate(all="ignore"):  # rows out of float32's range are computed again
                 squares = np.einsum("ij,ij->i", block, block)

@@ -50,9 +50,19 @@ for (const button of $$("button.heat")) button.addEventListener("click", () => {
 const views = new Map();
 const isDark = () => root.dataset.theme ? root.dataset.theme === "dark" : systemDark.matches;
 
-/** Draws specifications side by side into an element. Without network, its promises need no more than microtasks. */
-async function draw(box, specifications, { dark = isDark(), tooltip = showTip } = {}) {
+/** Forgets the charts of an element. */
+function clear(box) {
   (views.get(box) ?? []).forEach(view => view.finalize());
+  views.delete(box);
+}
+
+/**
+ * Draws specifications side by side into an element, and returns Vega's views; none if it is drawn anew meanwhile.
+ * Without network, its promises need no more than microtasks.
+ */
+async function draw(box, specifications, { dark = isDark(), tooltip = showTip } = {}) {
+  clear(box);
+  views.set(box, []);
   const config = { ...data.themes[dark ? "dark" : "light"], background: null };
   const options = { mode: "vega-lite", ast: true, actions: false, renderer: "svg", config, defaultStyle: false, tooltip };
   const places = specifications.map(() => make("div"));
@@ -60,6 +70,10 @@ async function draw(box, specifications, { dark = isDark(), tooltip = showTip } 
   const made = [];
   for (const [number, specification] of specifications.entries()) {
     made.push((await vegaEmbed(places[number], fitted(specification, places[number].clientWidth), options)).view);
+  }
+  if (places[0].parentNode !== box) {
+    made.forEach(view => view.finalize());
+    return [];
   }
   // The rectangle of a brush has the role of an image and no name.
   $$("[role=graphics-symbol]:not([aria-label])", box).forEach(part => part.setAttribute("aria-hidden", true));
@@ -76,8 +90,8 @@ function fitted(specification, width) {
 async function drawFigure(figure, dark) {
   nearCharts.unobserve(figure);
   const made = await draw($(".drawing", figure), data.charts[figure.dataset.chart], { dark, tooltip: tipOf(figure) });
-  const points = $$("path[role=graphics-symbol]", figure).filter(path => path.__data__?.tooltip);
-  if (figure.dataset.kind) walkable(figure, points);
+  if (!made.length) return;
+  if (figure.dataset.kind) walkable(figure);
   if (figure.dataset.kind === "by-cost") boards.get(figure.closest("section"))?.link(made);
 }
 
@@ -95,7 +109,8 @@ function drawRest() {
 }
 
 /** Lets the arrow keys walk over the points of a chart; the first one is in the order of the Tab key. */
-function walkable(figure, points) {
+function walkable(figure) {
+  const points = $$("path[role=graphics-symbol]", figure).filter(path => path.__data__?.tooltip);
   // A mistake on the map has two marks, a point and a ring.
   const ofId = new Map(points.map(point => [point.__data__.datum.id ?? point, point]));
   const sorted = [...ofId.values()].sort((a, b) => a.__data__.bounds.x1 - b.__data__.bounds.x1);
@@ -146,7 +161,10 @@ const panel = $("#panel");
 $("#close").addEventListener("click", () => panel.close());
 panel.addEventListener("click", event => { if (event.target === panel) panel.close(); });
 
+panel.addEventListener("close", () => $$(".drawing", panel).forEach(clear));
+
 function openPanel(title, ...children) {
+  $$(".drawing", panel).forEach(clear);
   $("#panel-title").textContent = title;
   $("#panel-body").replaceChildren(...children);
   if (!panel.open) panel.showModal();
@@ -175,7 +193,7 @@ function openRun(row, table) {
   const shown = table.shown();
   const place = shown.indexOf(row);
   const step = (text, to) => make("button", { type: "button", textContent: text, disabled: !shown[to], onclick: () => openRun(shown[to], table) });
-  const curves = Object.keys(run.curves).length
+  const curves = run.epochs.length
     ? make("figure", { className: "chart", ariaLabel: "Training beside validation, by epoch", role: "group" }, box)
     : make("p", { textContent: run.reason ? "This run failed, so it has no curves." : "This head is solved in one step: it has no epochs, and so no curves." });
   openPanel(run.title, facts(known), curves, make("div", { className: "steps" }, step("Previous head", place - 1), step("Next head", place + 1)));

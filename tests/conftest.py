@@ -5,6 +5,7 @@ from __future__ import annotations
 import surroundings  # what it sets is read by the imports below
 
 # isort: split
+import gc
 import os
 import subprocess
 import sys
@@ -115,6 +116,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.option.markexpr != "fast" or collection_path.suffix != ".py":
         return None
     return True if "\npytestmark = pytest.mark.heavy\n" in collection_path.read_text("utf-8") else None
+
+
+def pytest_collection_finish() -> None:
+    """Python need not look again and again through the tests themselves and the libraries that they import."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_logfinish() -> None:

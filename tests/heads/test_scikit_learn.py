@@ -148,6 +148,18 @@ def plain_function(function: Any = None, **options: Any) -> Any:
     return function
 
 
-@parametrize_with_checks(list(ESTIMATORS.values()), expected_failed_checks=expected_failures)
+LIKE_TAILS = "residual_stage"
+"""It has `fit`, `predict_proba` and its parameters from `LayeredHead`, as tails do, and trains for longer."""
+
+
+@parametrize_with_checks(
+    [head for kind, head in ESTIMATORS.items() if kind != LIKE_TAILS], expected_failed_checks=expected_failures
+)
 def test_check(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([ESTIMATORS[LIKE_TAILS]], expected_failed_checks=expected_failures)
+def test_check_of_another_layered_head(estimator: Any, check: Any) -> None:
     check(estimator)

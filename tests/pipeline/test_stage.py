@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run_command
 
 pytestmark = pytest.mark.heavy
 
@@ -89,10 +91,23 @@ def test_the_quickstart_again_does_nothing_and_imports_no_tensorflow(cache: Path
     assert again["runs"] == first["runs"]
 
 
-def test_one_more_seed_trains_only_what_is_new(cache: Path, first: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Runs the quickstart in this process; returns its JSON."""
+
+    def run(cache: Path, *words: str) -> Any:
+        command = ("--cache", cache, "run", QUICKSTART, "--json", *words)
+        return json.loads(run_command(command, monkeypatch, capsys)[0])
+
+    return run
+
+
+def test_one_more_seed_trains_only_what_is_new(
+    cache: Path, first: Any, tmp_path: Path, run_here: Callable[..., Any]
+) -> None:  # fmt: skip
     grid = tmp_path / "part.toml"  # of the grid `quick`
     grid.write_text('[[head]]\nkind = "softmax"\n[[head]]\nkind = "ridge"\nalpha = [100.0, 1000.0]\n')
-    more, _ = run(cache, *BETTER_HALF, "--set", "heads.seeds=2", "--set", f"heads.grid={str(grid)!r}")
+    more = run_here(cache, *BETTER_HALF, "--set", "heads.seeds=2", "--set", f"heads.grid={str(grid)!r}")
     known = {run["run"]: run for run in first["runs"]}
     assert any(run["seed"] == 1 for run in more["runs"])
     old = [run for run in more["runs"] if run["seed"] == 0]
@@ -100,12 +115,14 @@ def test_one_more_seed_trains_only_what_is_new(cache: Path, first: Any, tmp_path
     assert {run["head"] for run in more["runs"] if run["seed"] == 1} == {"softmax"}
 
 
-def test_a_dry_run_plans_and_does_nothing(tmp_path: Path, cache: Path, first: Any) -> None:
+def test_a_dry_run_plans_and_does_nothing(
+    tmp_path: Path, cache: Path, first: Any, run_here: Callable[..., Any]
+) -> None:  # fmt: skip
     plan, imported = run(tmp_path, "--dry-run")
     assert not imported
     assert list(tmp_path.iterdir()) == []
     assert (plan["extract"]["rows"], plan["extract"]["missing"]) == (1797, 1797)
-    done, _ = run(cache, "--dry-run", *BETTER_HALF)
+    done = run_here(cache, "--dry-run", *BETTER_HALF)
     assert (done["extract"]["missing"], done["extract"]["seconds"]) == (0, 0.0)
     assert done["heads"]["known"] >= len(first["runs"])
 

@@ -63,11 +63,6 @@ def run(code: str, redirect: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_tensorflow_comes_in_silence_with_its_threads() -> None:
-    done = run(IMPORT + "print(tf.config.threading.get_intra_op_parallelism_threads())")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
-
-
 def test_tensorflow_needs_no_standard_error() -> None:
     assert run(IMPORT + "print('in')", "2>&-").stdout == "in\n"
 
@@ -133,9 +128,11 @@ def test_bytes_for_people(count: float, text: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
-def test_a_process_forked_after_tensorflow_is_told_so_and_does_not_hang() -> None:
+def test_tensorflow_comes_in_silence_with_its_threads_and_what_forks_is_told_so_and_does_not_hang() -> None:
+    """One process shows both: to import TensorFlow takes three seconds."""
     code = IMPORT + (
         "import os\n"
+        "print(tf.config.threading.get_intra_op_parallelism_threads(), flush=True)\n"
         "if os.fork() == 0:\n"
         "    try: import_tensorflow()\n"
         "    except RuntimeError as error: print(error, flush=True)\n"
@@ -143,7 +140,9 @@ def test_a_process_forked_after_tensorflow_is_told_so_and_does_not_hang() -> Non
         "os.wait(); import_tensorflow(); print('parent', flush=True)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
-    first, second = done.stdout.splitlines()
+    assert done.stderr == ""
+    threads, first, second = done.stdout.splitlines()
+    assert threads == "1"
     assert "forked after TensorFlow had been imported" in first
     assert "get_context('spawn')" in first
     assert second == "parent"

@@ -1,4 +1,4 @@
-"""Explanations of image files and arrays: every kind of head has one, or a line that says what to do."""
+"""Explanations of image files and arrays: where the heat lies, what is computed, and what cannot be explained."""
 
 from __future__ import annotations
 
@@ -18,84 +18,11 @@ from featurebank import evaluate_test, explain, extract, load_dataset, train_hea
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, HeadError, UnknownNameError
-from featurebank.explanation.methods import ImageBatch, choose_method
-from featurebank.explanation.occlusion import occlusion_map
-from featurebank.explanation.subject import Subject
-from featurebank.fitting.data import TrainingData
-from featurebank.fitting.fit import fit_heads
-from featurebank.fitting.spec import HeadSpec
-from featurebank.heads.catalog import HEADS
 from featurebank.runs.run import RunRecord, load_runs
 
 pytestmark = pytest.mark.heavy
 
 RunOf = Callable[..., RunRecord]
-
-SMALL: dict[str, dict[str, Any]] = {
-    "softmax": {"epochs": 2}, "mlp": {"epochs": 2, "hidden_units": 4}, "knn": {"n_neighbors": 3},
-    "random_forest": {"n_estimators": 5}, "conv": {"epochs": 1, "filters": 4}, "attention_pool": {"epochs": 1},
-    "gem_pool": {"epochs": 1}, "cam": {"epochs": 1}, "residual_stage": {"epochs": 1, "filters": [4, 4, 8], "blocks": 1},
-    "tail": {"epochs": 1, "backbone": "tiny:colours", "cut": "cut"}, "xgboost": {"n_estimators": 5},
-    "xgboost_pca": {"n_estimators": 5, "pca": 3}, "xgboost_coarse": {"n_estimators": 5},
-}  # fmt: skip
-"""Parameters that keep a kind quick; the other kinds are quick by themselves."""
-WITHOUT_LAYERS = {"svm", "kernel_ridge", "knn", "random_forest", "xgboost", "xgboost_pca", "xgboost_coarse"}
-"""Kinds that only occlusion explains."""
-
-
-@pytest.fixture(scope="session")
-def heads(bank: Bank) -> dict[str, Any]:
-    """One fitted head of each kind."""
-    specs = [(HeadSpec(kind, SMALL.get(kind, {})), 0) for kind in HEADS]
-    found: dict[str, Any] = {}
-    for tap in ("pooled", "map", "cut"):
-        own = [(spec, seed) for spec, seed in specs if tap_of(spec.kind) == tap]
-        data = TrainingData.of(bank, tap)
-        fit_heads(own, data, lambda place, fitted, own=own: found.update({own[place][0].kind: fitted}))
-    return {kind: fitted.head for kind, fitted in found.items()}
-
-
-def tap_of(kind: str) -> str:
-    return {"vectors": "pooled", "maps": "map"}.get(HEADS[kind].needs, "cut")
-
-
-@pytest.mark.parametrize("kind", sorted(HEADS))
-def test_every_kind_has_an_explanation_or_says_what_to_do(
-    kind: str, heads: dict[str, Any], bank: Bank, run_of: RunOf
-) -> None:
-    run = replace(run_of("ridge"), head=kind, params=SMALL.get(kind, {}), tap=tap_of(kind))
-    subject = Subject(bank, run, heads[kind])
-    rows = {tap: bank.rows(tap, [0, 1]) for tap in bank.taps}
-    squares, classes = np.zeros((2, 14, 14, 3), np.uint8), np.array([0, 1])
-    drops = occlusion_map(squares[0], 0, lambda images: subject.probabilities(mapped(images, run.tap)), 32)
-    assert np.isfinite(drops).all()
-    assert choose_method(subject, "occlusion", None, nothing) is None
-    if kind in WITHOUT_LAYERS:
-        with pytest.raises(HeadError, match="is not made of layers that have gradients: use --method occlusion"):
-            choose_method(subject, "auto", None, nothing)
-        return
-    method = choose_method(subject, "auto", None, nothing)
-    assert method is not None
-    assert method.name in {"cam", "gradcam"}
-    heat = method.compute(ImageBatch(rows, squares, classes))
-    assert np.isfinite(heat).all()
-    assert heat.shape[0] == 2
-    assert heat.any()
-
-
-def mapped(images: np.ndarray, tap: str) -> np.ndarray:
-    """What the network says, in numpy."""
-    maps = images.reshape(-1, 7, 2, 7, 2, 3).mean(axis=(2, 4), dtype=np.float32)
-    if tap == "cut":
-        return maps
-    red, green, blue = maps[..., 0], maps[..., 1], maps[..., 2]
-    pairs = [red - green, green - red, red - blue, blue - red, green - blue, blue - green]
-    maps = np.maximum(np.stack(pairs, -1) / 32 - 0.5, 0).astype(np.float32)
-    return maps if tap == "map" else maps.mean(axis=(1, 2))
-
-
-def nothing() -> Backbone:
-    raise AssertionError("the network is not needed")
 
 
 @pytest.mark.parametrize(("kind", "method"), [("random_forest", "occlusion"), ("ridge", "cam"), ("mlp", "gradcam")])

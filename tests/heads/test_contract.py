@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,20 @@ from sklearn.base import clone
 
 from featurebank import make_head
 from featurebank.errors import HeadError, HeadInputError, NotFittedError
+from featurebank.explanation.methods import ImageBatch, choose_method
+from featurebank.explanation.occlusion import occlusion_map
+from featurebank.explanation.subject import Subject
 from featurebank.heads.catalog import HEADS, kind_of
 from featurebank.heads.needs import VECTORS
 from featurebank.heads.storage.saving import load_head, save_head
 
 pytestmark = pytest.mark.heavy
+
+WITHOUT_LAYERS = {
+    "svm", "kernel_ridge", "knn", "random_forest", "xgboost", "xgboost_pca", "xgboost_coarse",
+    "sklearn.ensemble:ExtraTreesClassifier",
+}  # fmt: skip
+"""What only occlusion explains."""
 
 
 def plain(params: dict[str, Any]) -> dict[str, Any]:
@@ -208,3 +218,35 @@ def test_saved_and_loaded_it_answers_the_same(kind: str, fitted: Any, sample: An
     assert np.array_equal(loaded.predict(sample.X_val), fitted(kind).predict(sample.X_val))
     with pytest.raises(HeadError, match=r"X has (97|49) features"):
         loaded.predict(sample.X_val[..., 1:])
+
+
+def test_it_is_explained_or_says_how_it_can_be(kind: str, fitted: Any, sample: Any, needs_map: bool) -> None:
+    """Heads with layers show which places of a map raise a score; occlusion asks for probabilities alone."""
+    tap = {"vectors": "pooled", "maps": "map"}.get(fitted(kind).needs, "cut")
+    maps = sample.X_val[:4] if needs_map else np.random.default_rng(0).normal(size=(4, 3, 3, 98)).astype(np.float32)
+    bank: Any = SimpleNamespace(
+        classes=tuple("0123456789"), recipe={"backbone": "a network"}, tap_shape=lambda tap: sample.X.shape[1:]
+    )
+    run: Any = SimpleNamespace(tap=tap, spec=kind)
+    subject = Subject(bank, run, fitted(kind))
+    drops = occlusion_map(
+        np.zeros((14, 14, 3), np.uint8), 2, lambda images: subject.probabilities(sample.X_val[: len(images)]), 25
+    )
+    assert np.isfinite(drops).all()
+    if kind in WITHOUT_LAYERS:
+        with pytest.raises(HeadError, match="is not made of layers that have gradients: use --method occlusion"):
+            choose_method(subject, "auto", None, no_network)
+        return
+    method = choose_method(subject, "auto", None, no_network)
+    assert method is not None
+    assert method.name in {"cam", "gradcam"}
+    features = {"pooled": sample.X_val[:4], "map": maps, "cut": maps}
+    heat = method.compute(ImageBatch(features, np.empty(0), sample.y_val[:4]))
+    assert heat.ndim == 3
+    assert len(heat) == 4
+    assert np.isfinite(heat).all()
+    assert heat.any()
+
+
+def no_network() -> Any:
+    raise AssertionError("the network is not needed")

@@ -146,10 +146,10 @@ def _finite(value: Any) -> float | None:
 
 
 def _breakable(text: str) -> Any:
-    """Returns a text as HTML that may be broken after "=" and "_", where a long name of a head reads best."""
+    """Returns a text as HTML that may be broken after "=", where a long name of a head reads best."""
     from markupsafe import Markup, escape
 
-    return Markup(str(escape(text)).replace("=", "=<wbr>").replace("_", "_<wbr>"))
+    return Markup(str(escape(text)).replace("=", "=<wbr>"))
 
 
 def _heading(name: str) -> str:

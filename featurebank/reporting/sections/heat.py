@@ -13,7 +13,7 @@ from featurebank.extraction.source_images import picture_sources
 from featurebank.reporting.evidence import Evidence
 from featurebank.words import one_line
 
-WHAT = "Bright parts of the second picture speak for the wrong class, as the head sees the image."
+WHAT = "Heat maps: bright parts speak for the wrong class, as the head sees the image."
 _WHOLE = 4096
 """The side of the picture whose size stands for that of the image: the rules of resizing depend on proportions, and on
 whether the image is larger than the network's input."""

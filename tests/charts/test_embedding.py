@@ -32,20 +32,10 @@ def test_every_chart_is_drawn_without_eval(
     assert page.evaluate("Math.min(...[...document.querySelectorAll('svg')].map(svg => svg.clientWidth))") > width - 60
     assert page.locator("script").count() == 3
     assert page.locator("b, img").count() == 0
-    texts = page.locator("#histories-0 text").all_text_contents()
-    for name in HOSTILE:
-        start = " ".join(name[:20].split())
-        assert any(" ".join(text.split()).startswith(start) for text in texts), name
-
-
-def test_each_panel_of_a_chart_has_its_data() -> None:
-    rows = alt.InlineData(values=[{"x": 1}, {"x": 2}])
-    layers = [alt.Chart(rows).mark_point().encode(x="x:Q"), alt.Chart(rows).mark_rule().encode(x="x:Q")]
-    one, other = alt.layer(*layers), alt.layer(alt.Chart(alt.InlineData(values=[{"x": 3}])).mark_tick().encode(x="x:Q"))
-    for chart in (alt.vconcat(one), alt.hconcat(one, one), alt.hconcat(one, other), one):
-        for panel in specifications(chart):
-            values = [row["x"] for rows in panel["datasets"].values() for row in rows]
-            assert values in ([1, 2], [3])
+    for chart in ("histories", "seconds", "matrix", "map"):
+        texts = [" ".join(text.split()) for text in page.locator(f"#{chart}-0 text").all_text_contents()]
+        starts = [" ".join(name.split())[:8] for name in HOSTILE]
+        assert [start for start in starts if not any(text.startswith(start) for text in texts)] == [], chart
 
 
 def test_charts_are_valid(charts: dict[str, Any]) -> None:

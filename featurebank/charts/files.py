@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,8 @@ script-src HASHES">
 <link rel="icon" href="data:,">
 <title>TITLE</title>
 <style>
-body { margin: 1rem; background: #fff; }
+body { margin: 1rem; background: #fff; color: #1b1f24; font: 1rem system-ui, sans-serif; }
+h1 { font-size: 1.1rem; margin: 0 .5rem .8rem; overflow-wrap: anywhere; }
 main { display: flex; flex-wrap: wrap; gap: 1rem; }
 main > div { flex: 1 1 22rem; min-width: 0; max-width: 60rem; }
 #vg-tooltip-element { pointer-events: none; }
@@ -42,10 +44,11 @@ main > div { flex: 1 1 22rem; min-width: 0; max-width: 60rem; }
 @media (max-width: 40rem) {
   #vg-tooltip-element { left: .5rem !important; right: .5rem; top: auto !important; bottom: .5rem; }
 }
-@media (prefers-color-scheme: dark) { body { background: #14171c; } }
+@media (prefers-color-scheme: dark) { body { background: #14171c; color: #e7eaee; } }
 </style>
 </head>
 <body>
+<h1>TITLE</h1>
 <main></main>
 <script type="application/json" id="chart">VALUES</script>
 <script>LIBRARIES</script>
@@ -120,11 +123,11 @@ def _page(chart: alt.TopLevelMixin, title: str) -> str:
     """Returns a page whose Content-Security-Policy lets only its own two scripts run."""
     values = {"panels": embedding.specifications(chart), "themes": [config(), config(dark=True)]}
     scripts = {"LIBRARIES": embedding.javascript(), "PROGRAM": _PROGRAM}
-    parts = {"TITLE": html.escape(title), "HASHES": " ".join(map(_hash, scripts.values())), **scripts}
-    page, _, rest = _PAGE.partition("VALUES")
-    for name, text in parts.items():
-        page, rest = page.replace(name, text), rest.replace(name, text)
-    return page + embedding.script_json(values) + rest
+    parts = {
+        "TITLE": html.escape(title), "HASHES": " ".join(map(_hash, scripts.values())), **scripts,
+        "VALUES": embedding.script_json(values),
+    }  # fmt: skip
+    return re.sub("|".join(parts), lambda name: parts[name[0]], _PAGE)  # in one pass: a title may be "VALUES"
 
 
 def _hash(script: str) -> str:

@@ -51,14 +51,14 @@ def test_json_is_a_specification_of_vega_lite(chart: Any, tmp_path: Path) -> Non
 
 @pytest.mark.heavy
 def test_a_page_draws_itself_in_light_and_dark(chart: Any, tmp_path: Path, open_page: Callable[..., Any]) -> None:
-    path = save_chart(chart, tmp_path / "c.html", title="<b>curves</b>")
+    path = save_chart(chart, tmp_path / "c.html", title="<b>VALUES</b> of LIBRARIES")
     policy = re.search(r"script-src ([^\"]+)", path.read_text(encoding="utf-8"))
     assert policy
     assert "unsafe" not in policy[1]
     for width, dark in ((1280, False), (390, True)):
         page = open_page(path, width, dark=dark)
         page.wait_for_selector(f"main[data-drawn={'dark' if dark else 'light'}]")
-        assert page.title() == "<b>curves</b>"
+        assert page.title() == page.locator("h1").inner_text() == "<b>VALUES</b> of LIBRARIES"
         assert page.locator("main svg").count() == 2
         assert page.locator("text", has_text=NAME).count() >= 1
         assert page.evaluate("document.documentElement.scrollWidth") <= width

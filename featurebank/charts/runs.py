@@ -137,7 +137,8 @@ def _row(place: int, point: HeadPoint, cost: Cost) -> dict[str, Any]:
     value = float(getattr(point, cost))
     return {
         "id": point.id, "place": place, "title": point.title, "kind": point.kind, "accuracy": float(point.accuracy),
-        "low": float(point.low), "high": float(point.high), "interval": f"{point.low:.3f} to {point.high:.3f}", "tied": bool(point.tied),
+        "low": float(point.low), "high": float(point.high), "tied": bool(point.tied),
+        "interval": f"{point.low:.3f} to {point.high:.3f}",
         cost: max(value, _LEAST if cost == "seconds" else 1.0),
     }  # fmt: skip
 

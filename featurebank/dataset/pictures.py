@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from featurebank.dataset.decoding.decode import decode_thumbnail
+from featurebank.dataset.fingerprint import RedirectedPixels
 from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.spec_options import split_options
 from featurebank.errors import BadImageError, LostImageError
@@ -90,19 +91,21 @@ def picture_of(dataset: Dataset, row: int | None, expected: bytes) -> PictureSou
         row: the row of the image; None if the dataset does not have it any more.
         expected: the digest of its content.
     """
-    pixels = dataset.contents.pixels
-    path: Callable[[int], str] | None = getattr(pixels, "path", None)
     if row is None:
         return "the image is no longer in the dataset"
+    pixels, place = dataset.contents.pixels, row
+    while isinstance(pixels, RedirectedPixels):  # of a subset, for one
+        pixels, place = pixels.at(place)
+    path: Callable[[int], str] | None = getattr(pixels, "path", None)
     if path is not None:
-        return picture_of_file(path(row), expected)
+        return picture_of_file(path(place), expected)
     if not getattr(pixels, "in_memory", False):
         return "the image is neither a file of its own nor in memory"
 
     def read(side: int) -> np.ndarray:
-        if dataset.content_digest(row) != expected:
+        if pixels.digest(place).encode() != expected:
             raise LostImageError(CHANGED)
-        small = Image.fromarray(dataset.image(row))
+        small = Image.fromarray(pixels.image(place, None))
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         return np.asarray(small)
 

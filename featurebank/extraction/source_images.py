@@ -71,7 +71,8 @@ def picture_sources(bank: Bank, positions: Sequence[int]) -> list[PictureSource]
     """
     spec = str(bank.manifest.dataset.get("spec", ""))
     ids, digests = bank.ids_at(positions), bank.digests()[np.asarray(positions, np.int64)].tolist()
-    paths = image_paths(bank, ids)
+    held_out = (bank.manifest.dataset.get("subset") or {}).get("test")  # other images, with ids that are no paths here
+    paths = [] if held_out else image_paths(bank, ids)
     if any(paths):
         return [picture_of_file(path, own) for path, own in zip(paths, digests, strict=True)]
     if not spec:

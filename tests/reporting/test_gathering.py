@@ -11,8 +11,10 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
+from immediate import PixelEngine
 
-from featurebank import evaluate_test, train_heads
+from featurebank import evaluate_test, extract, load_dataset, train_heads
+from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, HeadError
 from featurebank.reporting.content import (
@@ -203,6 +205,31 @@ def test_a_bank_without_images(make_bank: Callable[..., Bank]) -> None:
     assert len(result.warnings) == 1
     assert "too few to choose a head by" in section(result, Winner).conclusion.sentence
     assert "not recorded" in section(result, Savings).conclusion.sentence
+
+
+def test_images_of_arrays_are_shown(tmp_path: Path, lite: Backbone, pixels: list[PixelEngine]) -> None:
+    bank = extract(load_dataset("digits", limit=60), lite, cache=tmp_path)
+    train_heads(bank, [{"kind": "ridge"}])
+    result = gather_bank(Evidence(bank))
+    assert {picture.image.shape for picture in result.pictures if picture.image is not None} == {(8, 8, 3)}
+    assert {picture.reason for picture in result.pictures} == {""}
+
+
+def test_copies_in_several_splits_come_first(leaky_bank: Bank) -> None:
+    """The folder has one image in two splits, and one that differs from another in a pixel."""
+    train_heads(leaky_bank, [{"kind": "nearest_mean"}])
+    result = gather_bank(Evidence(leaky_bank))
+    doubts = section(result, DataDoubts)
+    exact, *others = doubts.near
+    assert exact.cosine == 1
+    assert {result.pictures[number].id for number in (exact.first, exact.second)} == {
+        "train/ant/same.png", "test/bee/same.png",
+    }  # fmt: skip
+    assert any(
+        {"train/ant/near.png", "test/ant/nearly.png"} == {result.pictures[n].id for n in (pair.first, pair.second)}
+        for pair in others
+    )
+    assert "1 image is in several splits, byte by byte." in doubts.notes
 
 
 def test_a_bank_that_chance_rules(make_bank: Callable[..., Bank]) -> None:

@@ -6,9 +6,10 @@ features are compared with those of other splits, as `featurebank inspect` does:
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from featurebank.bank import Bank
 from featurebank.bank.vectors import vector_tap
 from featurebank.errors import BankError, HeadError
 from featurebank.inspection.near_duplicates import NEAR, near_pairs
@@ -27,6 +28,18 @@ MOST_PRODUCTS = 1 << 37
 """Limit of pairs x features that are compared, some seconds; of more images, a sample is compared."""
 
 
+class _Copies(NamedTuple):
+    """The pairs of nearly equal images in different splits."""
+
+    shown: list[NearCopies]
+    """The most similar ones."""
+    total: int | None
+    """The number of all; None if they were not searched."""
+    compared: int
+    capped: bool
+    """Whether there may be more."""
+
+
 def gather_doubts(evidence: Evidence) -> DataDoubts | None:
     """Returns the doubts about the images of a bank; None if it has no tap of vectors."""
     if evidence.tap is None:
@@ -34,9 +47,12 @@ def gather_doubts(evidence: Evidence) -> DataDoubts | None:
     notes: list[str] = []
     with evidence.reporter.step("looking for wrong labels"):
         labels, examined = _labels(evidence, notes)
-    pairs, total, capped = _pairs(evidence, notes)
-    sentence = doubts(None if labels is None else len(labels.rows), examined, total, capped=capped)
-    return DataDoubts(Conclusion("Doubts about the data", sentence), _errors(evidence, labels), pairs, notes)
+    copies = _copies(evidence, notes)
+    sentence = doubts(
+        None if labels is None else len(labels.rows), examined, copies.total, compared=copies.compared,
+        capped=copies.capped,
+    )  # fmt: skip
+    return DataDoubts(Conclusion("Doubts about the data", sentence), _errors(evidence, labels), copies.shown, notes)
 
 
 def _labels(evidence: Evidence, notes: list[str]) -> tuple[LabelDoubts | None, int]:
@@ -87,27 +103,34 @@ def _errors(evidence: Evidence, found: LabelDoubts | None) -> list[LabelError]:
     ]
 
 
-def _pairs(evidence: Evidence, notes: list[str]) -> tuple[list[NearCopies], int | None, bool]:
-    """Returns the most similar pairs across splits, the number of all, and whether there may be more."""
+def _copies(evidence: Evidence, notes: list[str]) -> _Copies:
+    """Returns the most similar pairs across splits, first those with exactly the same content."""
     bank, tap = evidence.bank, vector_tap(evidence.bank)  # the threshold was measured with "pooled"
     assert tap is not None
     splits = bank.splits()
     names, groups = np.unique(splits, return_inverse=True)
     if len(names) < 2:  # noqa: PLR2004 - pairs of different splits
-        return [], None, False
+        return _Copies([], None, 0, capped=False)
     positions = sampled(np.arange(len(bank)), _comparable(np.bincount(groups), bank.tap_shape(tap)[0]))
     if len(positions) < len(bank):
         notes.append(
             f"{counted(len(positions), 'image')} were compared with each other, a random sample of {len(bank)}; "
             "'featurebank inspect' compares all of them."
         )
-    contents = np.unique(bank.digests()[positions], return_inverse=True)[1]
-    exact = _exact_copies(bank, positions, contents)
+    contents = np.unique(bank.digests(), return_inverse=True)[1]
+    exact = _exact_copies(splits, contents)
     if exact:
-        notes.append(f"{counted(len(exact), 'pair')} of these are exactly the same image.")
+        notes.append(
+            f"{counted(len(exact), 'image')} {'is' if len(exact) == 1 else 'are'} in several splits, byte by byte."
+        )
     with evidence.reporter.track("compare", len(positions), "images") as advance:
         near = near_pairs(
-            bank.rows(tap, positions), groups[positions], contents, threshold=NEAR, keep=SHOWN, progress=advance
+            bank.rows(tap, positions),
+            groups[positions],
+            contents[positions],
+            threshold=NEAR,
+            keep=SHOWN,
+            progress=advance,
         )
     rows = [*exact, *zip(positions[near.first].tolist(), positions[near.second].tolist(), near.cosines, strict=True)]
     copies = [
@@ -117,17 +140,14 @@ def _pairs(evidence: Evidence, notes: list[str]) -> tuple[list[NearCopies], int 
         )
         for first, second, cosine in rows[:SHOWN]
     ]  # fmt: skip
-    return copies, near.total + len(exact), near.capped
+    return _Copies(copies, near.total + len(exact), len(positions), near.capped)
 
 
-def _exact_copies(bank: Bank, positions: np.ndarray, contents: np.ndarray) -> list[tuple[int, int, float]]:
-    """Returns a pair for each content that occurs in several splits: (position, position, 1.0)."""
-    splits = bank.splits()[positions]
+def _exact_copies(splits: np.ndarray, contents: np.ndarray) -> list[tuple[int, int, float]]:
+    """Returns a pair for each content that is in several splits: (position, position, 1.0)."""
     order = np.lexsort((splits, contents))
     same = (contents[order][1:] == contents[order][:-1]) & (splits[order][1:] != splits[order][:-1])
-    return [
-        (int(positions[order[place]]), int(positions[order[place + 1]]), 1.0) for place in np.flatnonzero(same).tolist()
-    ]
+    return [(int(order[place]), int(order[place + 1]), 1.0) for place in np.flatnonzero(same).tolist()]
 
 
 def _comparable(counts: np.ndarray, width: int) -> int:

@@ -6,16 +6,17 @@ from featurebank.reporting.sections.wording import Interval, between, percent, p
 from featurebank.words import counted, duration
 
 
-def doubts(errors: int | None, images: int, pairs: int | None, *, capped: bool = False) -> str:
+def doubts(errors: int | None, images: int, pairs: int | None, *, compared: int = 0, capped: bool = False) -> str:
     """Returns what is doubtful about the data.
 
     Args:
         errors: the number of labels that look wrong; None if they were not examined.
         images: the number of images whose labels were examined.
         pairs: the number of pairs of nearly equal images in different splits; None if they were not searched.
+        compared: the number of images that were compared with each other.
         capped: whether there may be more pairs.
     """
-    return " ".join(part for part in (_labels(errors, images), _pairs(pairs, capped=capped)) if part)
+    return " ".join(part for part in (_labels(errors, images), _pairs(pairs, compared, capped=capped)) if part)
 
 
 def _labels(errors: int | None, images: int) -> str:
@@ -30,13 +31,18 @@ def _labels(errors: int | None, images: int) -> str:
     )
 
 
-def _pairs(pairs: int | None, *, capped: bool) -> str:
+def _pairs(pairs: int | None, compared: int, *, capped: bool) -> str:
     if pairs is None:
         return ""
     if not pairs:
         return "No two images of different splits look nearly the same."
     least = "More than " if capped else ""
     verb = "looks" if pairs == 1 else "look"
+    if capped or pairs > compared > 0:
+        return (
+            f"{least}{counted(pairs, 'pair')} of images in different splits {verb} nearly the same: so many cannot all "
+            "be copies, and it is the features that hardly distinguish these images."
+        )
     return (
         f"{least}{counted(pairs, 'pair')} of images in different splits {verb} nearly the same: if they are copies, "
         "what a head remembers from training counts as recognised, and accuracies are too high."

@@ -139,6 +139,7 @@ def test_the_predictions(sentence: str, words: str) -> None:
         ),
         (wording_data.doubts(None, 0, None), "The labels were not examined."),
         (wording_data.doubts(0, 90, 100, capped=True), "More than 100 pairs"),
+        (wording_data.doubts(0, 90, 100, compared=99), "the features that hardly distinguish these images"),
         (wording_data.savings(None, 3, 3, 1.0), "not recorded"),
         (wording_data.savings(13.2, 1, 1, 1.0), "so that nothing is saved yet"),
         (wording_data.savings(13.2, 10, 10, 1.0), "a pass for each head would have taken 2 min."),

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, DIMMED_MONOKAI
 from rich.text import Text
@@ -97,7 +97,8 @@ def photograph(report: Path, folder: Path) -> None:
             path = folder / f"report-{mode}.png"
             page.screenshot(path=path, animations="disabled")
             with Image.open(path) as picture:
-                few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+                framed = ImageOps.expand(picture.convert("RGB"), 1, "#808080")
+            few = framed.quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
             few.save(path, optimize=True)
         browser.close()
 

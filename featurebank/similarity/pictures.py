@@ -24,9 +24,10 @@ PAGES = (".html", ".htm")
 """The suffixes of a page's name."""
 _PAGE_S = 60.0
 """No further picture of a page is read after this time."""
+_LARGE, _SMALL_PIXELS = 150, 144
+"""On a page with more pictures, they are smaller files: 100 photos with 12 neighbours each take 10 MB."""
 _ROWS = 5
 """Maximum number of images whose neighbours a notebook shows."""
-_DISPLAY_PIXELS = 144
 
 _Images = dict[int | str, np.ndarray | str]
 """The thumbnail of each image, or the reason why there is none: by position in the bank, or by name."""
@@ -36,7 +37,8 @@ def write_page(similar: SimilarImages, path: str | Path, *, force: bool = False,
     """Writes a contact sheet of all images and their neighbours; see `SimilarImages.write_page`."""
     target = check_output(path, force=force, suffixes=PAGES)
     rows = [[_key(one), *(row.position for row in one)] for one in similar]
-    images = _read(similar, rows, PIXELS, _PAGE_S, reporter)
+    side = PIXELS if sum(map(len, rows)) <= _LARGE else _SMALL_PIXELS
+    images = _read(similar, rows, side, _PAGE_S, reporter)
     bank, alone = similar.bank, len(similar) == 1
     facts = [
         f"Bank: {bank.name}", f"Network: {bank.recipe.get('backbone', '')}", f"Tap: {similar.tap}",
@@ -52,7 +54,7 @@ def similar_html(similar: SimilarImages) -> str:
     """Returns the display of notebooks: the first images, each with its nearest neighbours."""
     shown = [(one, one[: PICTURES - 1]) for one in similar.images[:_ROWS]]
     rows = [[_key(one), *(row.position for row in nearest)] for one, nearest in shown]
-    images = _read(similar, rows, _DISPLAY_PIXELS, LIMIT_S, SILENT)
+    images = _read(similar, rows, _SMALL_PIXELS, LIMIT_S, SILENT)
     blocks = []
     for one, nearest in shown:
         itself = _small(one.image, one.image, images[_key(one)])

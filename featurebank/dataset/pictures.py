@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from featurebank.dataset.decoding.decode import decode_thumbnail
-from featurebank.dataset.fingerprint import RedirectedPixels
+from featurebank.dataset.fingerprint import Pixels, RedirectedPixels
 from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.spec_options import split_options
 from featurebank.errors import BadImageError, LostImageError
@@ -54,14 +54,35 @@ def thumbnails_of_files(paths: Iterable[str | None]) -> list[np.ndarray | None]:
 
 
 def thumbnails_of(dataset: Dataset, rows: Sequence[int]) -> list[np.ndarray | None] | None:
-    """Returns thumbnails of some images of a dataset; None if its images are neither local files nor arrays."""
-    pixels = dataset.contents.pixels
+    """Returns thumbnails of some images of a dataset; None if none of them is a local file or an array."""
+    makers = [_maker(dataset, row) for row in rows]
+    return _within_time(makers) if not makers or any(maker is not _nothing for maker in makers) else None
+
+
+def path_of(dataset: Dataset, row: int) -> str | None:
+    """Returns the path or the URL of an image of a dataset; None if it is not a file of its own."""
+    pixels, place = _source(dataset, row)
     path: Callable[[int], str] | None = getattr(pixels, "path", None)
+    return None if path is None else path(place)
+
+
+def _source(dataset: Dataset, row: int) -> tuple[Pixels, int]:
+    """Returns what holds an image, and its place there: of a subset, the pixels of the whole dataset."""
+    pixels, place = dataset.contents.pixels, row
+    while isinstance(pixels, RedirectedPixels):
+        pixels, place = pixels.at(place)
+    return pixels, place
+
+
+def _maker(dataset: Dataset, row: int) -> Make:
+    path = path_of(dataset, row)
     if path is not None:
-        return thumbnails_of_files([path(row) for row in rows])
-    if getattr(pixels, "in_memory", False):
-        return _within_time([partial(dataset.image, row) for row in rows])
-    return None
+        return partial(_of_file, path)
+    return partial(dataset.image, row) if getattr(_source(dataset, row)[0], "in_memory", False) else _nothing
+
+
+def _nothing() -> None:
+    """Makes no thumbnail."""
 
 
 def picture_of_file(path: str | None, expected: bytes) -> PictureSource:
@@ -93,12 +114,9 @@ def picture_of(dataset: Dataset, row: int | None, expected: bytes) -> PictureSou
     """
     if row is None:
         return "the image is no longer in the dataset"
-    pixels, place = dataset.contents.pixels, row
-    while isinstance(pixels, RedirectedPixels):  # of a subset, for one
-        pixels, place = pixels.at(place)
-    path: Callable[[int], str] | None = getattr(pixels, "path", None)
-    if path is not None:
-        return picture_of_file(path(place), expected)
+    if (path := path_of(dataset, row)) is not None:
+        return picture_of_file(path, expected)
+    pixels, place = _source(dataset, row)
     if not getattr(pixels, "in_memory", False):
         return "the image is neither a file of its own nor in memory"
 

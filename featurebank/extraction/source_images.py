@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from featurebank.bank import Bank
 from featurebank.dataset import Dataset, DatasetOptions, announced_dataset, load_images
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
-from featurebank.dataset.pictures import PictureSource, local_paths, picture_of, picture_of_file
+from featurebank.dataset.pictures import PictureSource, local_paths, path_of, picture_of, picture_of_file
 from featurebank.dataset.values.files import is_listed, listed_again
 from featurebank.dataset.values.registry import is_registered
 from featurebank.errors import BadImageError, DatasetError, FeatureBankError
@@ -57,9 +56,8 @@ def image_paths(bank: Bank, ids: Sequence[str]) -> Sequence[str | None]:
         dataset = source_dataset(bank)
     except (FeatureBankError, OSError):
         return paths
-    path: Any = getattr(dataset.contents.pixels, "path", None)
     places = {name: place for place, name in enumerate(dataset.ids)}
-    return [path(places[name]) if path and name in places else None for name in ids]
+    return [path_of(dataset, places[name]) if name in places else None for name in ids]
 
 
 def picture_sources(bank: Bank, positions: Sequence[int]) -> list[PictureSource]:

@@ -11,6 +11,7 @@ import numpy as np
 from featurebank.bank import Bank
 from featurebank.bank.index import Finder
 from featurebank.dataset import Dataset
+from featurebank.dataset.pictures import path_of
 from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.subset import SelectedPixels
 from featurebank.dataset.unlabelled import expand_folders, unlabelled_images
@@ -153,12 +154,12 @@ def _itself(images: Dataset, row: int, bank: Bank, stored: np.ndarray, first: in
         stored: the sorted digests of the bank's images.
         first: an image of the bank with the same content.
     """
-    path = getattr(images.contents.pixels, "path", None)
-    if path is None or is_url(path(row)):
+    path = path_of(images, row)
+    if path is None or is_url(path):
         return -1
     places = np.flatnonzero(stored == stored[first])
     for place, other in zip(places.tolist(), image_paths(bank, bank.ids_at(places)), strict=True):
-        if other is not None and os.path.realpath(other) == os.path.realpath(path(row)):
+        if other is not None and os.path.realpath(other) == os.path.realpath(path):
             return place
     return -1
 

@@ -152,6 +152,7 @@ def test_a_dataset_with_hostile_names(leaky: Path) -> None:
 
 def test_arrays_have_pictures_and_remote_images_are_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert len(shown(fb.load_dataset("digits")).sources) == 8
+    assert len(shown(fb.load_dataset("digits", limit=90)).sources) == 8, "of a subset, too"
 
     def fetch(*_: Any) -> bytes:
         raise AssertionError("an image was downloaded")

@@ -14,7 +14,7 @@ import numpy as np
 from featurebank.bank.index import Finder
 from featurebank.bank.items import Items
 from featurebank.bank.manifest import Manifest, load_manifest
-from featurebank.bank.shard import ShardEntry, as_float32, map_tap, read_keys, read_rows
+from featurebank.bank.shard import ShardEntry, map_tap, read_keys, read_rows
 from featurebank.errors import BankDamagedError, ConfigError, unknown_name
 from featurebank.words import counted
 
@@ -192,3 +192,21 @@ class StoredRows:
             )
             raise BankDamagedError(message)
         return np.concatenate(shards)[positions], np.concatenate(rows)[positions]
+
+
+def as_float32(rows: np.ndarray) -> np.ndarray:
+    """Returns stored features as float32: a new array for float16, the same array for float32.
+
+    Args:
+        rows: float32 or float16, all finite, as every stored feature is.
+    """
+    if rows.dtype != np.float16:
+        return np.asarray(rows, np.float32)
+    # The bits of a float16 become those of a float32 with a smaller exponent, which a product corrects exactly, also
+    # for subnormal numbers. numpy's own conversion, one number at a time, takes 18 times as long.
+    bits = np.ascontiguousarray(rows).view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= ~np.int32(0x70000000)
+    result = bits.view(np.float32)
+    result *= np.float32(2.0**112)
+    return result

@@ -278,24 +278,6 @@ def map_tap(directory: Path, entry: ShardEntry, tap: str) -> np.ndarray:
         raise _damaged(path, "it ends before its last row") from error
 
 
-def as_float32(rows: np.ndarray) -> np.ndarray:
-    """Returns stored features as float32: a new array for float16, the same array for float32.
-
-    Args:
-        rows: float32 or float16, all finite, as every stored feature is.
-    """
-    if rows.dtype != np.float16:
-        return np.asarray(rows, np.float32)
-    # The bits of a float16 become those of a float32 with a smaller exponent, which a product corrects exactly, also
-    # for subnormal numbers. numpy's own conversion, one number at a time, takes 18 times as long.
-    bits = np.ascontiguousarray(rows).view(np.int16).astype(np.int32)
-    bits <<= 13
-    bits &= ~np.int32(0x70000000)
-    result = bits.view(np.float32)
-    result *= np.float32(2.0**112)
-    return result
-
-
 def _damaged(path: Path, reason: str) -> BankDamagedError:
     return BankDamagedError(
         f"shard '{path}' is damaged: {reason}; run the same 'featurebank extract' again, which restores its rows"

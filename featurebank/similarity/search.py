@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from featurebank.bank import Bank
-from featurebank.bank.rows import ShardPart
-from featurebank.bank.shard import as_float32
+from featurebank.bank.rows import ShardPart, as_float32
 from featurebank.bank.vectors import scan, unit_rows
 from featurebank.system.parallel import ordered_map
 from featurebank.system.runtime import side_by_side

@@ -15,6 +15,7 @@ from featurebank.bank.items import Items
 from featurebank.bank.maintenance.garbage import collect
 from featurebank.bank.manifest import Manifest, load_items, load_manifest
 from featurebank.bank.reader import SPLITS, Bank
+from featurebank.bank.rows import as_float32
 from featurebank.errors import BankDamagedError, BankIncompleteError, ConfigError, UnknownNameError
 
 
@@ -165,3 +166,14 @@ def test_digest_follows_what_heads_depend_on(make: Callable[..., Path], rows: Si
         table.labels[3] ^= 1
         to.finish(table, ["pooled"], [], None)
     assert Bank(path).digest != first
+
+
+@pytest.mark.filterwarnings("error")
+def test_every_finite_half_becomes_its_float32() -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)]
+    found = as_float32(halves[:, np.newaxis])
+    assert found.dtype == np.float32
+    assert np.array_equal(found.ravel().view(np.int32), halves.astype(np.float32).view(np.int32)), "also the sign of 0"
+    assert as_float32(found) is found
+    assert as_float32(halves.reshape(-1, 2)[:, ::-1]).tolist() == halves.reshape(-1, 2)[:, ::-1].tolist()

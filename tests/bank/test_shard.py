@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from featurebank.bank.shard import ShardEntry, as_float32, map_tap, read_keys, write_shard
+from featurebank.bank.shard import ShardEntry, map_tap, read_keys, write_shard
 from featurebank.bank.writer import row_keys
 from featurebank.errors import BankDamagedError
 from featurebank.system.digest import of_file
@@ -38,17 +38,6 @@ def test_round_trip(tmp_path: Path, entry: ShardEntry, rows: SimpleNamespace) ->
     assert (maps.dtype, maps.shape) == (np.float16, (5, 2, 2, 1))
     assert maps.ravel().tolist() == list(range(20))
     assert ShardEntry.from_dict(entry.to_dict()) == entry
-
-
-@pytest.mark.filterwarnings("error")
-def test_every_finite_half_becomes_its_float32() -> None:
-    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
-    halves = halves[np.isfinite(halves)]
-    found = as_float32(halves[:, np.newaxis])
-    assert found.dtype == np.float32
-    assert np.array_equal(found.ravel().view(np.int32), halves.astype(np.float32).view(np.int32)), "also the sign of 0"
-    assert as_float32(found) is found
-    assert as_float32(halves.reshape(-1, 2)[:, ::-1]).tolist() == halves.reshape(-1, 2)[:, ::-1].tolist()
 
 
 def test_entry_tells_the_truth_of_the_file(tmp_path: Path, entry: ShardEntry) -> None:

@@ -175,7 +175,7 @@ function openCell({ true: label, predicted, count, pictures }) {
   const title = `${label} ${label === predicted ? "recognised" : `taken for ${predicted}`}: ${count} ${count === 1 ? "image" : "images"}`;
   const gallery = pictures.map(picture => make("li", {}, make("figure", {},
     picture.key ? make("img", { src: data.pictures[picture.key], alt: picture.text, className: picture.tiny ? "tiny" : "" })
-      : make("span", { className: "gone", textContent: picture.reason }),
+      : make("span", { className: "gone", role: "img", ariaLabel: `${picture.text}: ${picture.reason}`, textContent: picture.reason }),
     make("figcaption", { textContent: picture.id }))));
   const rest = count - pictures.length;
   openPanel(title, make("ul", { className: "gallery" }, ...gallery),

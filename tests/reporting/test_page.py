@@ -319,7 +319,7 @@ def test_axe_finds_nothing_that_keeps_people_out_in_light_and_dark(drawn: Callab
 def test_hostile_names_are_text_everywhere(drawn: Callable[..., Page]) -> None:
     harmless = tuple(f"class {letter}" for letter in "abcdefghijkl")
     pages = [
-        drawn(render_page(report_content(names, files=[f"val/{name}.jpg" for name in names])), width=390)
+        drawn(render_page(report_content(names, rows=9, pictures=24, files=[f"val/{n}.jpg" for n in names])), width=390)
         for names in (harmless, HOSTILE)
     ]
     plain, hostile = pages

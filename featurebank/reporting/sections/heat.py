@@ -31,10 +31,13 @@ def of_mistakes(evidence: Evidence, positions: np.ndarray, classes: np.ndarray) 
         (h, w, 3) uint8 for each image, or None; and what the heat maps show, or why there are none.
     """
     nothing: list[np.ndarray | None] = [None] * len(positions)
-    if not len(positions) or evidence.winner is None or evidence.winner.fold:
+    run = evidence.winner
+    if not len(positions) or run is None or run.fold:
         return nothing, ""
+    if not (run.is_finetune or run.saved_path.is_file()):  # it would be trained again
+        return nothing, f"There are no heat maps: the weights of run {run.run} were not kept."
     try:
-        maps = heat_maps(evidence.bank, evidence.winner, positions, classes)
+        maps = heat_maps(evidence.bank, run, positions, classes)
     except FeatureBankError as error:
         return nothing, f"There are no heat maps: {one_line(error)}."
     known = [heat for heat in maps if not isinstance(heat, str)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +20,6 @@ from featurebank.reporting.content import (
     BankReport,
     Board,
     Calibration,
-    Comparison,
     Confusions,
     DataDoubts,
     ImageMap,
@@ -32,7 +30,12 @@ from featurebank.reporting.content import (
     Winner,
 )
 from featurebank.reporting.evidence import Answers, Evidence, key_of
-from featurebank.reporting.gathering import gather, gather_bank
+from featurebank.reporting.gathering import gather_bank
+from featurebank.reporting.sections.answers import gather_classes, gather_confusions, gather_mistakes
+from featurebank.reporting.sections.banks import gather_comparison
+from featurebank.reporting.sections.board import gather_board
+from featurebank.reporting.sections.doubts import gather_doubts
+from featurebank.reporting.sections.runs import gather_what_ran, gather_winner
 from featurebank.reporting.sections.wording import percent
 from featurebank.runs.run import RunRecord, load_runs
 from featurebank.runs.selection import choose_run
@@ -140,12 +143,6 @@ def test_what_the_bank_saved(report: BankReport, painted_bank: Bank) -> None:
     assert f"served {runs} heads" in section(report, Savings).conclusion.sentence
 
 
-def test_gathering_loads_no_network(painted_bank: Bank) -> None:
-    before = set(sys.modules)
-    gather_bank(Evidence(painted_bank))
-    assert {"tensorflow", "keras", "openvino"} & (set(sys.modules) - before) == set()
-
-
 def test_images_that_are_gone_have_their_reason(
     copied_bank: Callable[[], Bank], painted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +171,9 @@ def test_images_that_are_gone_have_their_reason(
 
 def test_mistakes_have_heat_maps_where_these_cost_little(painted_bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first mistake has one here, and the others say why they have none."""
-    without = section(gather_bank(Evidence(painted_bank)), Mistakes)
+    evidence = Evidence(painted_bank)
+    assert isinstance(evidence.answers, Answers)
+    without = gather_mistakes(evidence, evidence.answers)
     assert {row.heat for row in without.rows} == {None}
     assert re.fullmatch(r"There are no heat maps: .+\.", without.heat_note)
 
@@ -184,9 +183,8 @@ def test_mistakes_have_heat_maps_where_these_cost_little(painted_bank: Bank, mon
         return [hot, *["no map"] * (len(positions) - 1)]
 
     monkeypatch.setattr("featurebank.reporting.sections.heat.heat_maps", maps)
-    result = gather_bank(Evidence(painted_bank))
-    first, *others = section(result, Mistakes).rows
-    photo = result.pictures[first.picture].image
+    first, *others = gather_mistakes(evidence, evidence.answers).rows
+    photo = evidence.gallery.read()[first.picture].image
     assert first.heat is not None
     assert photo is not None
     assert first.heat.shape == photo.shape
@@ -210,23 +208,27 @@ def test_a_bank_without_images(make_bank: Callable[..., Bank]) -> None:
 def test_images_of_arrays_are_shown(tmp_path: Path, lite: Backbone, pixels: list[PixelEngine]) -> None:
     bank = extract(load_dataset("digits", limit=60), lite, cache=tmp_path)
     train_heads(bank, [{"kind": "ridge"}])
-    result = gather_bank(Evidence(bank))
-    assert {picture.image.shape for picture in result.pictures if picture.image is not None} == {(8, 8, 3)}
-    assert {picture.reason for picture in result.pictures} == {""}
+    evidence = Evidence(bank)
+    gather_what_ran(evidence)
+    pictures = evidence.gallery.read()
+    assert {picture.image.shape for picture in pictures if picture.image is not None} == {(8, 8, 3)}
+    assert {picture.reason for picture in pictures} == {""}
 
 
 def test_copies_in_several_splits_come_first(leaky_bank: Bank) -> None:
     """The folder has one image in two splits, and one that differs from another in a pixel."""
     train_heads(leaky_bank, [{"kind": "nearest_mean"}])
-    result = gather_bank(Evidence(leaky_bank))
-    doubts = section(result, DataDoubts)
+    evidence = Evidence(leaky_bank)
+    doubts = gather_doubts(evidence)
+    assert doubts is not None
+    pictures = evidence.gallery.read()
     exact, *others = doubts.near
     assert exact.cosine == 1
-    assert {result.pictures[number].id for number in (exact.first, exact.second)} == {
+    assert {pictures[number].id for number in (exact.first, exact.second)} == {
         "train/ant/same.png", "test/bee/same.png",
     }  # fmt: skip
     assert any(
-        {"train/ant/near.png", "test/ant/nearly.png"} == {result.pictures[n].id for n in (pair.first, pair.second)}
+        {"train/ant/near.png", "test/ant/nearly.png"} == {pictures[n].id for n in (pair.first, pair.second)}
         for pair in others
     )
     assert "1 image is in several splits, byte by byte." in doubts.notes
@@ -235,16 +237,20 @@ def test_copies_in_several_splits_come_first(leaky_bank: Bank) -> None:
 def test_a_bank_that_chance_rules(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank(noise=500.0)
     train_heads(bank, [{"kind": "ridge", "alpha": [1e3, 1e6]}])
-    result = gather_bank(Evidence(bank))
-    assert "No head is clearly better than guessing" in section(result, Winner).conclusion.sentence
-    assert any("were not doubted" in note for note in section(result, DataDoubts).notes)
-    assert section(result, DataDoubts).label_errors == []
+    evidence = Evidence(bank)
+    assert "No head is clearly better than guessing" in gather_winner(evidence).conclusion.sentence
+    doubts = gather_doubts(evidence)
+    assert doubts is not None
+    assert any("were not doubted" in note for note in doubts.notes)
+    assert doubts.label_errors == []
 
 
 def test_classes_without_images(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank(splits=(60, 20, 10), classes=25, width=32)
     train_heads(bank, [{"kind": "nearest_mean"}])
-    result = section(gather_bank(Evidence(bank)), PerClass)
+    evidence = Evidence(bank)
+    assert isinstance(evidence.answers, Answers)
+    result = gather_classes(evidence, evidence.answers)
     assert "Nothing is known about class20, class21, class22, class23 and 1 more" in result.conclusion.sentence
     assert [row.recall for row in result.rows[20:]] == [None] * 5
 
@@ -252,7 +258,9 @@ def test_classes_without_images(make_bank: Callable[..., Bank]) -> None:
 def test_many_classes_have_a_list_of_confusions(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank(splits=(120, 80, 10), classes=40, width=40, noise=3.0)
     train_heads(bank, [{"kind": "nearest_mean"}])
-    result = section(gather_bank(Evidence(bank)), Confusions)
+    evidence = Evidence(bank)
+    assert isinstance(evidence.answers, Answers)
+    result = gather_confusions(evidence, evidence.answers)
     assert not result.whole
     counts = [cell.count for cell in result.cells]
     assert counts == sorted(counts, reverse=True)
@@ -262,9 +270,10 @@ def test_many_classes_have_a_list_of_confusions(make_bank: Callable[..., Bank]) 
 def test_folds_are_predicted_out_of_fold(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank(splits=(60, 30, 0))
     train_heads(bank, [{"kind": "ridge"}], folds=3)
-    trained_once_more = gather_bank(Evidence(bank))
-    assert "Validated on 3 folds" in section(trained_once_more, Board).conclusion.sentence
-    assert "on which the head was trained once more" in section(trained_once_more, Confusions).conclusion.sentence
+    evidence = Evidence(bank)
+    assert "Validated on 3 folds" in gather_board(evidence).conclusion.sentence
+    assert isinstance(evidence.answers, Answers)
+    assert "on which the head was trained once more" in evidence.answers.images
     for run in load_runs(bank):  # as if the grid had been interrupted
         if not run.fold:
             (bank.path / "runs" / f"{run.run}.json").unlink()
@@ -274,7 +283,7 @@ def test_folds_are_predicted_out_of_fold(make_bank: Callable[..., Bank]) -> None
     assert sorted(answers.positions.tolist()) == list(range(90))
     assert evidence.best is not None
     assert answers.right.mean() == pytest.approx(evidence.best.mean)
-    sentence = section(gather_bank(evidence), Confusions).conclusion.sentence
+    sentence = gather_confusions(evidence, answers).conclusion.sentence
     assert "each predicted by the head that was not trained on it" in sentence
 
 
@@ -298,25 +307,23 @@ def test_an_opened_test_is_shown_and_a_report_opens_none(make_bank: Callable[...
     bank = make_bank()
     train_heads(bank, [{"kind": "ridge"}])
     key = key_of([Evidence(bank)])
-    gather_bank(Evidence(bank))
+    gather_winner(Evidence(bank))
     assert [run.tested for run in load_runs(bank)] == [None]
     assert key_of([Evidence(bank)]) == key
     evaluate_test(bank, load_runs(bank)[0])
     assert key_of([Evidence(bank)]) != key
-    winner = section(gather_bank(Evidence(bank)), Winner)
-    assert "95 % interval" in facts(winner)["test accuracy"]
+    assert "95 % interval" in facts(gather_winner(Evidence(bank)))["test accuracy"]
 
 
 def test_several_banks_are_compared(make_bank: Callable[..., Bank]) -> None:
     banks = [make_bank("one"), make_bank("other", noise=6.0), make_bank("third", seed=1)]
     for bank in banks:
         train_heads(bank, [{"kind": "ridge"}])
-    pair = gather([Evidence(bank) for bank in banks[:2]])
-    assert isinstance(pair.comparison, Comparison)
-    assert [row.name for row in pair.comparison.banks] == ["one", "other"]
-    assert "one is better than other by" in pair.comparison.conclusion.sentence
-    assert [report.name for report in pair.banks] == ["one", "other"]
-    unlike = gather([Evidence(bank) for bank in (banks[0], banks[2])]).comparison
+    pair = gather_comparison([Evidence(bank) for bank in banks[:2]])
+    assert pair is not None
+    assert [row.name for row in pair.banks] == ["one", "other"]
+    assert "one is better than other by" in pair.conclusion.sentence
+    unlike = gather_comparison([Evidence(bank) for bank in (banks[0], banks[2])])
     assert unlike is not None
     assert "not validated on the same images" in unlike.conclusion.sentence
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -57,12 +57,24 @@ def test_a_read_only_folder_is_refused(
         report(make_bank(), tmp_path / "page.html")
 
 
+@pytest.fixture
+def empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have no sections, so that tests of their files are quick."""
+
+    def gather(banks: Sequence[Evidence], reporter: Reporter) -> ReportContent:
+        return ReportContent("Empty", "", "", [], key=key_of(banks))
+
+    monkeypatch.setattr("featurebank.reporting.gathering.gather", gather)
+
+
+@pytest.mark.usefixtures("empty")
 def test_force_replaces_a_file(painted_bank: Bank, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("mine")
     assert report(painted_bank, tmp_path / "page.html", force=True).written
     assert report_key(tmp_path / "page.html") is not None
 
 
+@pytest.mark.usefixtures("empty")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_an_interrupted_report_leaves_no_file(
     painted_bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
@@ -79,6 +91,7 @@ def test_an_interrupted_report_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("empty")
 def test_an_update_replaces_its_own_report_only_if_something_changed(
     make_bank: Callable[..., Bank], tmp_path: Path
 ) -> None:
@@ -98,6 +111,7 @@ def test_an_update_replaces_its_own_report_only_if_something_changed(
         update()
 
 
+@pytest.mark.usefixtures("empty")
 def test_repeated_banks_count_once(painted_bank: Bank, tmp_path: Path) -> None:
     assert report([painted_bank, painted_bank.path], tmp_path / "page.html").banks == (painted_bank.name,)
 

@@ -61,6 +61,10 @@ def test_from_photos_to_a_model_file(photos: Path) -> None:
     assert len(wrong) == np.sum(matrix.counts) - np.trace(matrix.counts)
     assert best.predict_proba(bank.features(best.tap, split="val")).shape == (len(bank.ids("val")), 2)
 
+    # Which images look most like one of them, and what are those labelled?
+    (found,) = fb.similar("ant/0.jpg", bank, top=3)
+    assert [found.label, len(found), sum(found.votes.values())] == ["ant", 3, 3]
+
     # The test split has one door, and whoever opens it is noted.
     with pytest.raises(fb.FeatureBankError, match="evaluate_test"):
         best.predictions("test")

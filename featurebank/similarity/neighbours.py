@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
+from featurebank.dataset.unlabelled import UNLABELLED
 from featurebank.runs.leaderboard import data_frame
 from featurebank.system.html import never_fails
 from featurebank.words import counted, one_line
@@ -74,8 +75,13 @@ class Neighbours(Sequence[Neighbour]):
 
     @property
     def votes(self) -> dict[str, int]:
-        """The number of neighbours of each label, the most frequent first; copies of the image do not vote."""
-        return dict(Counter(row.label for row in self.rows if not row.is_copy).most_common())
+        """The number of neighbours of each label, the most frequent first.
+
+        Copies of the image do not vote, and neither do images of a dataset without labels.
+        """
+        return dict(
+            Counter(row.label for row in self.rows if not row.is_copy and row.label != UNLABELLED).most_common()
+        )
 
     @property
     def vote(self) -> str | None:
@@ -91,7 +97,7 @@ class Neighbours(Sequence[Neighbour]):
         votes = self.votes
         total = sum(votes.values())
         if not votes:
-            return "The bank has no other image."
+            return self._closeness()
         (first, count), others = next(iter(votes.items())), list(votes.items())[1:]
         ties = [one_line(label, 60) for label, other in others if other == count]
         name = one_line(first, 60)
@@ -110,6 +116,15 @@ class Neighbours(Sequence[Neighbour]):
         return f"{start}, as the image itself is." if self.label == first else (
             f"{start}, but the image itself is labelled {one_line(self.label, 60)}."
         )  # fmt: skip
+
+    def _closeness(self) -> str:
+        """Returns how near the neighbours are, in one sentence."""
+        if not self.rows:
+            return "The bank has no other image."
+        first, last = f"{self.rows[0].cosine:.2f}", f"{self.rows[-1].cosine:.2f}"
+        if len(self) == 1:
+            return f"The most similar image has the cosine {first}."
+        return f"The {len(self)} most similar images have cosines from {last} to {first}."
 
     def __repr__(self) -> str:
         lines = [f"<Neighbours of {one_line(self.image, 100)}: {self.sentence}>"]

@@ -84,11 +84,13 @@ def test_a_folder_stands_for_its_images(leaky: Path, leaky_bank: fb.Bank, no_eng
     assert "4 images" in repr(found)
 
 
-def test_all_images_of_a_bank_at_once(leaky_bank: fb.Bank, no_engine: None) -> None:
+def test_all_images_of_a_bank_at_once(leaky: Path, leaky_bank: fb.Bank, no_engine: None) -> None:
     ids = leaky_bank.ids()
     found = fb.similar(ids, leaky_bank, top=1)
     assert [one.id for one in found] == ids
     assert found[ids.index("train/ant/near.png")][0].id == "test/ant/nearly.png"
+    dataset = fb.load_dataset(str(leaky), limit=9)
+    assert [one.id for one in fb.similar(dataset, leaky_bank, top=1)] == [name for name in dataset.ids if name in ids]
 
 
 def test_what_is_wrong_is_one_line(leaky: Path, leaky_bank: fb.Bank, tmp_path: Path) -> None:
@@ -137,7 +139,8 @@ def row(label: str, **more: Any) -> Neighbour:
 @pytest.mark.parametrize(
     ("labels", "own", "sentence", "vote"),
     [
-        ([], None, "The bank has no other image.", None),
+        (["unlabelled"], None, "The 2 most similar images have cosines from 0.50 to 0.50.", None),
+        ([], None, "The most similar image has the cosine 0.50.", None),
         (["rose"], None, "The most similar image is labelled rose.", "rose"),
         (["rose", "rose"], None, "Both most similar images are labelled rose.", "rose"),
         (["rose"] * 12, "rose", "All 12 most similar images are labelled rose, as the image itself is.", "rose"),
@@ -153,6 +156,7 @@ def test_the_vote_in_one_sentence(labels: list[str], own: str | None, sentence: 
     found = Neighbours("mine.jpg", (*map(row, labels), row("copy", is_copy=True)), label=own)
     assert found.sentence == sentence
     assert found.vote == vote
+    assert Neighbours("mine.jpg", ()).sentence == "The bank has no other image."
 
 
 def test_several_votes_in_one_sentence(leaky_bank: fb.Bank) -> None:

@@ -41,7 +41,7 @@ def test_its_losses_are_those_of_keras(hard_maps: Any) -> None:
     head = ResidualStageHead(**SMALL, blocks=2, epochs=3, hidden_units=4).fit(hard_maps.X, hard_maps.y)
     model = ResidualStageHead(**head.get_params()).build((7, 7, 2), 3)
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(0.01), loss_of, jit_compile=False)
+    model.compile(keras.optimizers.Adam(0.01), loss_of, run_eagerly=True)
     positions, random = np.searchsorted(head.classes_, hard_maps.y), np.random.default_rng(2)
     for loss in head.history_.loss:
         order = random.permutation(len(positions))

@@ -80,7 +80,7 @@ def lines(text: str) -> Sequence[Text]:
 
 
 def photograph(report: Path, folder: Path) -> None:
-    """Writes a picture of a report, from the winner on, for each mode."""
+    """Writes a picture of a report, from its leaderboard on, for each mode."""
     from playwright.sync_api import sync_playwright
 
     options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -89,10 +89,10 @@ def photograph(report: Path, folder: Path) -> None:
         for mode in THEMES:
             page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}, color_scheme=mode)
             page.goto(report.as_uri())
-            winner = page.locator("section.Winner")
-            winner.evaluate(SCROLL)
-            page.locator("section.Board .drawing svg").first.wait_for()
-            winner.evaluate(SCROLL)  # pictures and charts above it have taken their places
+            board = page.locator("section.Board")
+            board.evaluate(SCROLL)
+            board.locator(".drawing svg").first.wait_for()
+            board.evaluate(SCROLL)  # pictures and charts above it have taken their places
             page.wait_for_timeout(500)
             path = folder / f"report-{mode}.png"
             page.screenshot(path=path, animations="disabled")

@@ -18,6 +18,7 @@ from featurebank.bank import Bank
 from featurebank.dataset.unlabelled import UNLABELLED
 from featurebank.dataset.values.catalog import is_frame
 from featurebank.explanation.explanations import Explanation, Explanations
+from featurebank.explanation.pictures import named_images
 from featurebank.explanation.stage import ExplainOptions, run_explain
 from featurebank.runs.run import RunRecord
 from featurebank.similarity.neighbours import SimilarImages
@@ -58,7 +59,8 @@ def explain(
 
     Args:
         run: a run, "best", or the beginning of a run's id.
-        images: the path of an image or of a folder, several paths, or images as arrays, as for `Run.predict`.
+        images: the path of an image or of a folder, or the id of an image of the bank; several of these; or images as
+            arrays, as for `Run.predict`.
         method: "cam", "gradcam" or "occlusion"; "auto" is "cam" if the head is linear, otherwise "gradcam".
         layer: the layer whose maps Grad-CAM uses; default: the map that the head sees, or the last map of a tail or of
             a fine-tuned network.
@@ -98,9 +100,9 @@ def explain(
             source = as_bank(bank, "explain", reporter=shown)
         record = as_run(run, lambda: source)
         network = None if backbone is None else as_backbone(backbone)
-        explanations = run_explain(
-            source, record, as_images(images, UNLABELLED), options, backbone=network, reporter=shown
-        )
+        names = _names(images)
+        dataset = as_images(images if names is None else named_images(names, source), UNLABELLED)
+        explanations = run_explain(source, record, dataset, options, backbone=network, reporter=shown)
         warn_of_skipped(explanations.skipped, "explanations.skipped lists them", shown)
     return explanations
 
@@ -156,10 +158,16 @@ def similar(
 
 
 def _queries(images: Any, bank: Any) -> Queries:
+    names = _names(images)
+    return Queries.of(as_images(images, UNLABELLED)) if names is None else Queries.named(names, bank)
+
+
+def _names(images: Any) -> list[str] | None:
+    """Returns paths or ids that an argument holds, alone, in a list or in a table; None if it holds no names."""
     names = list(images["path"]) if is_frame(images) and "path" in list(images.columns) else images
     if isinstance(names, str | os.PathLike):
         names = [names]
     is_list = isinstance(names, list | tuple) or (isinstance(names, np.ndarray) and names.dtype.kind in "OUS")
-    if is_list and names and all(isinstance(name, str | os.PathLike) for name in names):
-        return Queries.named([str(name) for name in names], bank)
-    return Queries.of(as_images(images, UNLABELLED))
+    if is_list and len(names) > 0 and all(isinstance(name, str | os.PathLike) for name in names):
+        return [os.fspath(name) for name in names]
+    return None

@@ -9,6 +9,7 @@ References:
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class GradCam:
     def __init__(self, model: Any, layer: str) -> None:
         import keras
 
-        tensor = model.get_layer(layer).output if layer else model.input
+        tensor = _outputs(model)[layer] if layer else model.input
         if not _is_map(tensor):
             shape = " x ".join(str(side) for side in tensor.shape[1:])
             message = f"layer '{layer}' has an output of {shape}: Grad-CAM needs a map of height x width x channels"
@@ -96,10 +97,10 @@ def of_head(subject: Subject, layer: str | None) -> GradCam | None:
     pools = {None: lambda x: x, "avg": keras.layers.GlobalAveragePooling2D(), "max": keras.layers.GlobalMaxPooling2D()}
     model = keras.Model(maps, _scores(subject, pools[subject.pooling](maps)))
     if layer is None:
-        return GradCam(model, "" if subject.map_tap == MAP else _last_map(model))
+        return GradCam(model, "") if subject.map_tap == MAP else _of_last_map(model)
     if layer == subject.map_tap:
         return GradCam(model, "")
-    return GradCam(model, layer) if layer in _names(model) else None
+    return GradCam(model, layer) if layer in _outputs(model) else None
 
 
 def of_network(subject: Subject, layer: str | None, backbone: Backbone | None) -> GradCam:
@@ -123,11 +124,11 @@ def of_network(subject: Subject, layer: str | None, backbone: Backbone | None) -
         taps = backbone.tap_model([subject.run.tap])
         trunk = keras.Model(taps.input, taps.output[subject.run.tap])
         model, _ = extended(trunk, _scores(subject, trunk.output))
-    names = _names(model)
+    outputs = _outputs(model)
     if layer is None or layer == MAP:
-        return GradCam(model, _last_map(model))
-    if layer not in names:
-        maps = [name for name in names if _is_map(model.get_layer(name).output)]
+        return _of_last_map(model)
+    if layer not in outputs:
+        maps = [name for name, tensor in outputs.items() if _is_map(tensor)]
         raise unknown_name("layer", layer, maps, "'featurebank backbones NAME --layers' lists those of a network")
     return GradCam(model, layer)
 
@@ -145,18 +146,25 @@ def _scores(subject: Subject, tensor: Any) -> Any:
         raise HeadError(message) from error
 
 
-def _names(model: Any) -> list[str]:
-    """Returns the names of the layers that have an output, in the order of the graph."""
-    return [layer.name for layer in model.layers if getattr(layer, "output", None) is not None]
+def _outputs(model: Any) -> dict[str, Any]:
+    """Returns the output of each layer by its name, in the order of the graph; sums of tensors count as layers."""
+    return {operation.name: operation.output for operation in model.operations if hasattr(operation.output, "shape")}
 
 
-def _last_map(model: Any) -> str:
-    """Returns the name of the last layer with a map of more than one place."""
-    maps = [name for name in _names(model) if _is_map(tensor := model.get_layer(name).output) and _places(tensor) > 1]
-    if not maps:
-        message = f"no layer of {model.name} has a map"
-        raise HeadError(message)
-    return maps[-1]
+def _of_last_map(model: Any) -> GradCam:
+    """Returns the Grad-CAM of the last layer with a map of more than one place on which the scores depend.
+
+    They may not depend on the last map of all: ConvNeXt's own normalises the map, and the average once more.
+    """
+    image = np.zeros((1, *model.input.shape[1:]), np.float32)
+    for name, tensor in reversed(_outputs(model).items()):
+        if _is_map(tensor) and _places(tensor) > 1:
+            grad_cam = GradCam(model, name)
+            with contextlib.suppress(HeadError):
+                grad_cam(image, np.zeros(1, np.int32))
+                return grad_cam
+    message = "no layer has a map on which the scores depend"
+    raise HeadError(message)
 
 
 def _is_map(tensor: Any) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,8 +16,10 @@ from featurebank.bank.index import Finder
 from featurebank.dataset import Dataset
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
+from featurebank.dataset.unlabelled import expand_folders
 from featurebank.errors import DatasetError
 from featurebank.explanation.overlay import Frame
+from featurebank.extraction.source_images import image_paths
 from featurebank.system.parallel import ordered_map
 from featurebank.words import one_line
 
@@ -37,6 +40,15 @@ class ImageToExplain:
     frame: Frame
     digest: bytes
     """Of the image's content, as in `Bank.digests`."""
+
+
+def named_images(names: Iterable[str | os.PathLike[str]], bank: Bank) -> list[str]:
+    """Returns the paths of images that are named by files, folders or URLs, or by ids of images of a bank."""
+    paths = [os.fspath(name) for name in expand_folders(names)]
+    missing = {path for path in paths if "://" not in path and not os.path.exists(path)}  # noqa: PTH110 - of any text
+    ids = [name for name in bank.ids() if name in missing] if missing else []
+    places = dict(zip(ids, image_paths(bank, ids), strict=True))
+    return [places.get(path) or path for path in paths]
 
 
 class ImageReader:

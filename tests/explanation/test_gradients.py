@@ -16,6 +16,7 @@ from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, HeadError, UnknownNameError
 from featurebank.explanation.gradients import GradCam, of_head, of_network
+from featurebank.explanation.heat_maps import heat_maps
 from featurebank.explanation.subject import Subject
 from featurebank.runs.refitting import trained_head
 from featurebank.runs.run import RunRecord
@@ -111,6 +112,20 @@ def test_of_a_fine_tune(bank: Bank, run_of: RunOf, pixels: np.ndarray) -> None:
     assert explanations[0].probability == pytest.approx(float(model.predict_on_batch(pixels[:1] * 1.0)[0, 1]), abs=1e-5)
     with pytest.raises(HeadError, match="class 'cow' has no training images"):
         explain(tuned, pixels, class_name="cow")
+
+
+def test_of_a_network_that_normalises_its_average(
+    bank: Bank, run_of: RunOf, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The features are no average of the map then, and the whole network is asked."""
+    monkeypatch.setattr("featurebank.explanation.subject.normalizes_average", lambda recipe: True)
+    run = run_of("logistic")
+    explanations = explain(run, pixels, class_name="bee")
+    assert (explanations.method, explanations.layer) == ("gradcam", "last_relu")
+    heat = np.stack([one.cells for one in explanations])
+    np.testing.assert_allclose(heat, plain_grad_cam(graft(bank, run, proof=False), "last_relu", pixels, 1), atol=1e-4)
+    (reason,) = heat_maps(bank, run, [0])
+    assert "are neither a map nor the average of one: 'featurebank explain" in str(reason)
 
 
 def unlike(one: np.ndarray, other: np.ndarray) -> bool:

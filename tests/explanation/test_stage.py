@@ -58,6 +58,14 @@ def test_images_of_the_bank_need_no_network(
     np.testing.assert_allclose(one.cells, other.cells, atol=1e-4)
 
 
+def test_images_of_the_bank_have_names(bank: Bank, run_of: RunOf, shown: Path) -> None:
+    """Their ids, as in the tables of predictions; a file of this name comes first."""
+    name = bank.ids("val")[0]
+    (one,) = explain(run_of("ridge"), name)
+    assert (one.file, one.label) == (str(shown / name), Path(name).parts[1])
+    assert [one.file for one in explain(run_of("ridge"), [Path(one.file), name])] == [one.file] * 2
+
+
 def test_a_bank_without_maps_needs_one_pass(poor_bank: Bank, bank: Bank, run_of: RunOf, shown: Path) -> None:
     images = sorted(shown.glob("val/ant/*"))
     poor, rich = explain(run_of("ridge", on=poor_bank), images), explain(run_of("ridge"), images)

@@ -48,18 +48,19 @@ def explain(
 ) -> None:  # fmt: skip
     """Show which parts of images a run relies on.
 
-    RUN is best, or the beginning of a run's id. IMAGES are files or folders. Bright colours mark the parts that raise
-    the score of the class.
+    RUN is best, or the beginning of a run's id. IMAGES are files, folders, or ids of images of the bank. Bright colours
+    mark the parts that raise the score of the class.
     """
-    from featurebank.dataset.unlabelled import expand_folders, unlabelled_images
+    from featurebank.dataset.unlabelled import unlabelled_images
     from featurebank.explanation.output import Output
+    from featurebank.explanation.pictures import named_images
     from featurebank.explanation.stage import ExplainOptions, run_explain
     from featurebank.runs.selection import find_run
 
     options = ExplainOptions(**without_defaults(values))
-    dataset = unlabelled_images(expand_folders(images))
-    target = Output.of(output, dataset.ids, force=force)
     source = open_bank(settings, bank)
+    dataset = unlabelled_images(named_images(images, source))
+    target = Output.of(output, dataset.ids, force=force)
     selected = find_run(source, run)
     reporter = settings.reporter()
     reporter.say(f"run {selected.run}: {selected.spec} on {selected.tap}")

@@ -79,7 +79,7 @@ def test_mistakes_get_one_line(ask: Callable[..., Answer], photos: Path, tmp_pat
     ask("best", image)
     assert "replace it with --force" in error(ask("best", image, code=1)[1])
     ask("best", image, "--force")
-    ask("best", other)  # another picture in the same folder
+    ask("best", Path(other).relative_to(photos))  # by its id; another picture in the same folder
     assert "there is no folder 'gone'" in error(ask("best", image, "-o", "gone/page.html", code=1)[1])
     (tmp_path / "a.html").mkdir()
     assert "is a folder" in error(ask("best", image, "-o", "a.html", code=1)[1])

@@ -21,6 +21,7 @@ MOST_POINTS = 10_000
 """The largest number of images on a map: a random sample of more."""
 MOST_PICTURES, _LIMIT_S, _SIDE, _QUALITY = 1000, 5.0, 64, 70
 """The largest number of thumbnails, the time for reading them, their largest side in pixels, and their quality."""
+_ROWS = 512
 _NAMES: dict[str, str] = {"pca": "principal components", "tsne": "t-SNE", "umap": "UMAP"}
 
 
@@ -86,7 +87,8 @@ def _map(
     if len(rows) > MOST_POINTS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MOST_POINTS, replace=False))
     method = method or ("tsne" if len(rows) <= TSNE_IMAGES else "pca")
-    places = project(_vectors(bank, tap, split)[rows], method, seed=seed)
+    positions = np.flatnonzero(bank.splits() == split)[rows]
+    places = project(_vectors(bank, tap, positions), method, seed=seed)
     wrong = np.zeros(len(ids), bool) if predicted is None else predicted != labels
     sample = f"{len(rows)} of {len(ids)} " if len(rows) < len(ids) else ""
     return image_map(
@@ -96,12 +98,13 @@ def _map(
     )  # fmt: skip
 
 
-def _vectors(bank: Bank, tap: str, split: str) -> np.ndarray:
-    """Returns the features of a split as vectors: (n, d) float32; of maps, the averages over their places."""
-    blocks = bank.blocks(tap, split)
-    return np.concatenate([
-        features.reshape(len(features), -1, features.shape[-1]).mean(axis=1) for features, *_ in blocks
-    ])  # fmt: skip
+def _vectors(bank: Bank, tap: str, positions: np.ndarray) -> np.ndarray:
+    """Returns the features of images as vectors: (n, d) float32; of maps, the averages over their places."""
+    parts = []
+    for start in range(0, len(positions), _ROWS):  # few at a time, because maps are large
+        features = bank.rows(tap, positions[start : start + _ROWS])
+        parts.append(features.reshape(len(features), -1, features.shape[-1]).mean(axis=1))
+    return np.concatenate(parts)
 
 
 def _predicted(bank: Bank, split: str, run: Any) -> np.ndarray | None:

@@ -97,13 +97,14 @@ def _panel(runs: Mapping[str, CurvesLike], quantity: str) -> alt.LayerChart:
     import altair as alt
 
     rows = [
-        row for order, (name, curves) in enumerate(runs.items()) for row in _rows(name, curves, quantity, order)
+        row for name, curves in runs.items() for row in _rows(name, curves, quantity)
     ]  # fmt: skip
-    values = [row["value"] for row in rows if row["value"] is not None]
-    base = alt.Chart(dataset(rows)).encode(x=_epoch_axis(rows), y=_value_axis(quantity, values))
-    flags = {flag for flag in ("alone", "best", "over") if any(row[flag] for row in rows if row["value"] is not None)}
+    base = alt.Chart(dataset(rows)).encode(
+        x=_epoch_axis(runs), y=_value_axis(quantity, [row["value"] for row in rows])
+    )  # fmt: skip
+    flags = {flag for flag in ("alone", "best", "over") if any(row[flag] for row in rows)}
     layers = (
-        _one(base, next(iter(runs.values())), flags) if len(runs) == 1 else _several(base, len(runs), quantity, flags)
+        _one(base, next(iter(runs.values())), flags) if len(runs) == 1 else _several(base, list(runs), quantity, flags)
     )
     title = alt.TitleParams(quantity, subtitle=_SUBTITLE if len(runs) > 1 else [])
     return alt.LayerChart(layer=layers).properties(title=title, width=_WIDTH, height=_HEIGHT)
@@ -118,19 +119,20 @@ def _one(base: alt.Chart, curves: CurvesLike, flags: set[str]) -> list[alt.Chart
     return [*_marks(curves), *_lines(lines, flags), _points(lines)]
 
 
-def _several(base: alt.Chart, count: int, quantity: str, flags: set[str]) -> list[alt.Chart]:
+def _several(base: alt.Chart, names: list[str], quantity: str, flags: set[str]) -> list[alt.Chart]:
     """Returns the layers of several runs, each in its colour."""
     import altair as alt
 
-    order = alt.EncodingSortField("order", op="min")
+    scale = class_scale(len(names))
+    scale.domain = names  # explicit: Vega cannot lay out a legend without entries, if none has this quantity
     legend = alt.Legend(columns=1, symbolType="stroke", labelLimit=300)
-    lines = base.encode(color=alt.Color("run:N", title=None, sort=order, scale=class_scale(count), legend=legend))
+    lines = base.encode(color=alt.Color("run:N", title=None, scale=scale, legend=legend))
     dashes = alt.Scale(domain=list(_SPLITS.values()), range=[[5, 4], [1, 0]])
     dash = alt.StrokeDash("split:N", scale=dashes, legend=None)
     layers = _lines(lines.encode(strokeDash=dash), flags)
     if "over" in flags and quantity == "loss":
         band = base.mark_line(color=COLOURS["bad"], strokeWidth=9, opacity=0.3, strokeCap="round")
-        layers.insert(0, band.transform_filter("datum.over").encode(detail="run:N"))
+        layers.insert(0, band.transform_filter("datum.over").encode(detail=["run:N", "part:N"]))
     if "best" in flags:
         layers.append(lines.transform_filter("datum.best").mark_point(size=90, filled=False, strokeWidth=2))
     return [*layers, _points(lines)]
@@ -141,7 +143,7 @@ def _lines(base: alt.Chart, flags: set[str]) -> list[alt.Chart]:
 
     Vega warns of layers without rows: so there are none.
     """
-    lines = [base.mark_line(strokeWidth=2, invalid="break-paths-show-domains")]
+    lines = [base.mark_line(strokeWidth=2).encode(detail=["run:N", "part:N"])]
     points = base.transform_filter("datum.alone").mark_point(size=25, filled=True, opacity=1)
     return [*lines, *([points] if "alone" in flags else [])]
 
@@ -192,29 +194,34 @@ def _vertical(place: float, label: str, dash: Sequence[int], last: int, *, y: in
     ]
 
 
-def _rows(name: str, curves: CurvesLike, quantity: str, order: int) -> Iterator[dict[str, Any]]:
-    """Yields one row for each split and epoch, with None for a value that is not finite."""
+def _rows(name: str, curves: CurvesLike, quantity: str) -> Iterator[dict[str, Any]]:
+    """Yields a row for each split and epoch whose value is finite; after a gap, another part of the line begins.
+
+    Nulls in place of the others would be at minus infinity on a logarithmic axis, which breaks the layout of Vega.
+    """
     span = over_fitting(curves) or (0, -1)
     best = int(curves.get("best_epoch") or 0)
     for split, prefix in (("train", ""), ("val", "val_")):
         values, first = _values(curves, f"{prefix}{quantity}"), 1
         if split == "val" and (start := curves.get("epoch_0")):
             values, first = np.concatenate([[_number(start.get(quantity))], values]), 0
-        known = np.isfinite(values)
-        alone = known & ~np.append(known[1:], [False]) & ~np.append([False], known[:-1])[: len(known)]
-        for epoch, (value, lonely) in enumerate(zip(values.tolist(), alone.tolist(), strict=True), first):
+        known = np.flatnonzero(np.isfinite(values))
+        parts = known - np.arange(len(known))  # equal as long as no epoch is left out
+        lengths = np.bincount(parts, minlength=1)
+        for place, part in zip(known.tolist(), parts.tolist(), strict=True):
+            epoch = place + first
             yield {
-                "run": name, "order": order, "split": _SPLITS[split], "epoch": epoch,
-                "value": value if np.isfinite(value) else None, "alone": lonely,
+                "run": name, "split": _SPLITS[split], "epoch": epoch, "value": float(values[place]),
+                "part": part, "alone": int(lengths[part]) == 1,
                 "over": split == "val" and span[0] <= epoch <= span[1], "best": split == "val" and epoch == best,
             }  # fmt: skip
 
 
-def _epoch_axis(rows: Sequence[Mapping[str, Any]]) -> alt.X:
+def _epoch_axis(runs: Mapping[str, CurvesLike]) -> alt.X:
     import altair as alt
 
-    epochs = [row["epoch"] for row in rows] or [1]
-    first, last = min(epochs), max(epochs)
+    first = 0 if any(curves.get("epoch_0") for curves in runs.values()) else 1
+    last = max(_epochs(curves) for curves in runs.values())
     step = next(step for step in _steps() if (last - first) / step <= _TICKS)
     ticks = [epoch for epoch in range(first, last + 1) if epoch % step == 0]
     axis = alt.Axis(values=ticks, format="d", grid=False)

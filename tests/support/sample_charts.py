@@ -45,6 +45,7 @@ def sample_charts(names: tuple[str, ...] = HOSTILE) -> dict[str, Any]:
     return {
         "history": history({names[0]: {**CURVES, "phase": [1, 1, 1, 2, 2, 2]}}),
         "histories": history(dict.fromkeys(names, CURVES)),
+        "gaps": history({names[0]: {"loss": [1e6, float("nan"), 1e-3]}, names[1]: {"val_loss": [float("inf")]}}),
         "seconds": accuracy_against(points),
         "parameters": accuracy_against(points, "parameters", title=names[0]),
         "axes": axis_effects(axes_of(points) | {name: {other: [0.5, 0.7] for other in names} for name in names[:1]}),

@@ -196,7 +196,7 @@ def test_every_option_that_a_page_names_alone_belongs_to_a_command(page: Path) -
 def commands_of(page: Path) -> list[list[str]]:
     """Returns the words of each command of featurebank that a page shows to be typed, in its order."""
     typed = [part.strip() for line in prose(page).splitlines() if line.startswith("    ") for part in line.split("&&")]
-    return [shlex.split(part)[1:] for part in typed if part.startswith("featurebank ")]
+    return [shlex.split(part, comments=True)[1:] for part in typed if part.startswith("featurebank ")]
 
 
 def help_examples() -> list[list[str]]:

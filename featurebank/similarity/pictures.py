@@ -97,10 +97,11 @@ def _sources(similar: SimilarImages, keys: Sequence[int | str]) -> list[PictureS
 
 
 def _group(one: Neighbours, images: _Images, *, alone: bool) -> PictureGroup:
-    itself = [one.label, one.split] if one.label is not None else ["not an image of the bank"]
-    lead = Tile(
-        _large(one.image, one.image, images[_key(one)]), [line for line in itself if line], kind=one.split or ""
-    )
+    if one.label is not None and one.split is not None:
+        lines = [one.label, one.split]
+    else:
+        lines = ["a copy of an image of the bank" if any(row.is_copy for row in one) else "not an image of the bank"]
+    lead = Tile(_large(one.image, one.image, images[_key(one)]), lines, kind=one.split or "")
     tiles = [_tile(row, images) for row in one]
     return PictureGroup(tiles, "" if alone else _file_name(one.image), "" if alone else one.sentence, lead)
 

@@ -61,6 +61,8 @@ def test_a_copy_elsewhere_finds_the_original_without_a_network(
     assert found[0].id == "train/ant/0.png"
     assert found[0].is_copy
     assert found[0].path == str(leaky / "train" / "ant" / "0.png")
+    page = fb.similar(tmp_path / "copy.png", leaky_bank).write_page(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "a copy of an image of the bank" in page
 
 
 def test_other_images_are_computed_as_those_of_the_bank(

@@ -244,7 +244,7 @@ def _value_axis(quantity: str, values: Sequence[float]) -> alt.Y:
     wide = quantity == "loss" and low > 0 and high / low > _WIDE_RANGE
     # The domain is explicit: Vega would compute it from each layer, and it warns of layers without values.
     scale = alt.Scale(type="log" if wide else "linear", domain=[low, high], nice=True)
-    axis = alt.Axis(format=".2~%" if quantity == "accuracy" else "~g", tickCount=6)
+    axis = alt.Axis(format=".2~%" if quantity == "accuracy" else ".3~g", tickCount=6)
     return alt.Y("value:Q", title=None, axis=axis, scale=scale)
 
 

@@ -65,6 +65,10 @@ def test_from_photos_to_a_model_file(photos: Path) -> None:
     (found,) = fb.similar("ant/0.jpg", bank, top=3)
     assert [found.label, len(found), sum(found.votes.values())] == ["ant", 3, 3]
 
+    # See which parts of an image it looks at.
+    (explanation,) = fb.explain(best, photos / "ant" / "0.jpg")
+    assert explanation.heat_map.shape == explanation.overlay.shape[:2]
+
     # The test split has one door, and whoever opens it is noted.
     with pytest.raises(fb.FeatureBankError, match="evaluate_test"):
         best.predictions("test")

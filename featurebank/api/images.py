@@ -90,7 +90,7 @@ def explain(
         >>> explanations
         <Explanations of 12 images by cam: logistic on pooled>
         >>> explanations[0].predicted, explanations[0].heat_map.shape
-        ('rose', (32, 32))
+        ('rose', (160, 160))
     """
     options = ExplainOptions(method=method, layer=layer, class_name=class_name, batch_size=batch_size)
     with showing(progress, reporter) as shown:

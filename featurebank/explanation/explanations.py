@@ -24,7 +24,7 @@ class Explanation:
         >>> one
         <Explanation of photos/rose/1.jpg: rose 0.9..., by cam>
         >>> one.heat_map.shape, one.heat_map.dtype, one.overlay.shape == (*one.heat_map.shape, 3)
-        ((32, 32), dtype('float32'), True)
+        ((160, 160), dtype('float32'), True)
     """
 
     file: str
@@ -41,7 +41,7 @@ class Explanation:
     method: str
     """"cam", "gradcam" or "occlusion"."""
     picture: np.ndarray = field(repr=False)
-    """(h, w, 3) uint8: the image, shrunk to 800 pixels at most."""
+    """(h, w, 3) uint8: the image, shrunk to 800 pixels at most; a tiny one is enlarged to 160 at least."""
     cells: np.ndarray = field(repr=False)
     """(rows, columns) float32 from 0 to 1: the heat map before it is enlarged, over the square input of the network. It
     is 0 everywhere if no part of the image raises the score of the class."""

@@ -25,6 +25,9 @@ from featurebank.words import one_line
 
 SHOWN_SIDE = 800
 """The largest side of pictures: heat maps have no more detail, and hundreds of such pictures fit into memory."""
+_LEAST_SIDE = 160
+"""Smaller images, as those of CIFAR-10, are enlarged to this side at least, by a whole factor: on their few pixels no
+heat map could be seen."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class ImageToExplain:
     name: str
     """The path as the caller wrote it; for an array, its index."""
     picture: np.ndarray
-    """(height, width, 3) uint8: the image, shrunk to `SHOWN_SIDE` at most."""
+    """(height, width, 3) uint8: the image, shrunk to `SHOWN_SIDE` at most, or enlarged to `_LEAST_SIDE` at least."""
     square: np.ndarray
     """(s, s, 3) uint8: the input of the network."""
     frame: Frame
@@ -93,9 +96,17 @@ class ImageReader:
     def _image(self, images: Dataset, index: int) -> ImageToExplain:
         digest, pixels = images.content_digest(index), images.image(index, self._levels)
         height, width = pixels.shape[:2]
-        shown = Image.fromarray(pixels)
-        shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS)
         square = resize_image(pixels, self._size, self._rule)
         return ImageToExplain(
-            images.ids[index], np.asarray(shown), square, Frame(width, height, self._size, self._rule), digest
+            images.ids[index], _picture(pixels), square, Frame(width, height, self._size, self._rule), digest
         )
+
+
+def _picture(pixels: np.ndarray) -> np.ndarray:
+    """Returns an image in the size in which it is shown."""
+    factor = -(-_LEAST_SIDE // max(pixels.shape[:2]))
+    if factor > 1:
+        return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+    shown = Image.fromarray(pixels)
+    shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS)
+    return np.asarray(shown)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 _COMMANDS = (
     "run", "datasets", "inspect", "backbones", "extract", "heads", "leaderboard", "finetune", "export", "evaluate",
-    "explain", "similar", "predict", "cache", "doctor",
+    "report", "curves", "explain", "similar", "predict", "cache", "doctor",
 )  # fmt: skip
 _NAMED = re.compile(rf"\bfeaturebank (?=(?:{'|'.join(_COMMANDS)})\b)")
 _options = ""

@@ -140,7 +140,7 @@ def test_the_leaderboard_sorts_filters_and_opens_curves(drawn: Callable[..., Pag
     page = drawn()
     heads = page.locator(".board tbody tr:visible th button")
     status = page.locator(".Board [role=status]")
-    assert status.inner_text() == "Showing 25 of 40 heads"
+    assert status.inner_text() == "40 heads; the first 25 are shown"
 
     page.get_by_role("button", name="Parameters").click()
     assert page.locator(".board th[aria-sort]").inner_text().startswith("Parameters")
@@ -159,10 +159,10 @@ def test_the_leaderboard_sorts_filters_and_opens_curves(drawn: Callable[..., Pag
     page.locator(".Board [name=kind]").select_option("mlp")
     page.locator(".Board [name=tap]").select_option("block4")
     page.locator(".Board [name=text]").fill("UNDER-fits")
-    assert status.inner_text() == "Showing 2 of 40 heads that match"
+    assert status.inner_text() == "2 of 40 heads match"
     assert all(name.startswith("mlp") for name in heads.all_inner_texts())
     page.locator(".Board [name=text]").fill("no such head")
-    assert status.inner_text() == "None of 40 heads matches"
+    assert status.inner_text() == "None of 40 heads match"
     page.locator(".Board [name=text]").fill("")
     page.locator(".Board [name=tap]").select_option("")
     page.locator(".Board [name=kind]").select_option("softmax")
@@ -202,13 +202,13 @@ def brush_and_walk(page: Page) -> None:
     page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + box["height"] * 0.7, steps=4)
     page.mouse.up()
     page.get_by_role("button", name="Clear the selection").wait_for()
-    matching = re.fullmatch(r"Showing (\d+) of 40 heads that match", status.inner_text())
+    matching = re.fullmatch(r"(\d+) of 40 heads match", status.inner_text())
     assert matching is not None, status.inner_text()
     brushed = [float(text) for text in page.locator(".board tbody tr:visible td:nth-child(7)").all_inner_texts()]
     assert 0 < len(brushed) == int(matching[1]) < 20
     assert min(brushed) > 0.2
     page.get_by_role("button", name="Clear the selection").click()
-    assert status.inner_text() == "Showing 40 heads"
+    assert status.inner_text() == "40 heads"
 
     row = page.locator(".board tbody tr:visible").nth(2)
     size = (

@@ -388,8 +388,8 @@ class Board extends Table {
   updated(found, visible) {
     if (!this.status) return;
     const all = this.rows.length;
-    const matching = found === all ? `${all} heads` : `${found} of ${all} heads that match`;
-    this.status.textContent = found ? `Showing ${visible < found ? `${visible} of ` : ""}${matching}` : `None of ${all} heads matches`;
+    const matching = found === all ? `${all} heads` : `${found || "None"} of ${all} heads match`;
+    this.status.textContent = visible < found ? `${matching}; the first ${visible} are shown` : matching;
     this.clear.hidden = !this.selected;
   }
 }

@@ -2,8 +2,9 @@
 
     python million.py PATH
 
-Prints as JSON: seconds of opening it (from the disk, and again), of the first access to a row and of one shuffled pass
-over all rows, how many rows that has seen, and the most memory that the process has had, in bytes.
+Prints as JSON: seconds of opening it (from the disk, and again), of the first access to a row, of a search for similar
+images (from the disk, and again) and of one shuffled pass over all rows, how many rows that has seen, and the most
+memory that the process has had, in bytes: before, by the search, and by all.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from featurebank.bank.reader import Bank
+from featurebank.similarity.search import nearest
 
 
 def forget_pages(path: Path) -> None:
@@ -34,6 +36,16 @@ def timed_open(path: Path) -> tuple[Bank, float]:
     began = time.perf_counter()
     bank = Bank(path)
     return bank, time.perf_counter() - began
+
+
+def timed_search(bank: Bank, position: int) -> float:
+    """Searches for the images that are most similar to one, which is itself the most similar."""
+    vector = bank.rows("pooled", [position])
+    began = time.perf_counter()
+    ((positions, cosines),) = nearest(bank, "pooled", vector, 12)
+    assert cosines[0] == 1
+    assert position in positions[cosines == 1]
+    return time.perf_counter() - began
 
 
 def shuffled_pass(bank: Bank) -> tuple[int, float]:
@@ -69,6 +81,9 @@ def main(path: Path) -> None:
         (row,) = bank.rows("pooled", [position])
         assert bank.labels()[position] == bank_number(row[np.newaxis])[0] % 10
     figures["first_rows"] = time.perf_counter() - began
+    figures["similar_cold"] = timed_search(bank, len(bank) // 3)
+    figures["similar_warm"] = timed_search(bank, len(bank) // 3)
+    figures["similar_peak"] = peak_memory()
     figures["rows"], figures["pass"] = shuffled_pass(bank)
     figures["peak"] = peak_memory()
     sys.stdout.write(json.dumps(figures))

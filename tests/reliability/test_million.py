@@ -71,12 +71,17 @@ def test_a_million_rows(place: Path, capsys: pytest.CaptureFixture[str]) -> None
         pytest.skip(f"a million rows take {size / 1e9:.1f} GB, there is less room at '{place.parent}'")
     written = make_bank(place, 10**6, WIDTH)
     figures = look(place)
-    told = ", ".join(f"{name} {figures[name]:.2f} s" for name in ("open_cold", "open_warm", "first_rows", "pass"))
-    memory = f"peak memory {figures['peak'] / 1e6:.0f} MB, {figures['base'] / 1e6:.0f} MB of it before"
+    names = ("open_cold", "open_warm", "first_rows", "similar_cold", "similar_warm", "pass")
+    told = ", ".join(f"{name} {figures[name]:.2f} s" for name in names)
+    memory = (
+        f"peak memory {figures['peak'] / 1e6:.0f} MB, {figures['base'] / 1e6:.0f} MB of it before, "
+        f"{figures['similar_peak'] / 1e6:.0f} MB with the search"
+    )
     with capsys.disabled():
         sys.stdout.write(f"\n1,000,000 x {WIDTH} float32: written in {written:.0f} s, {told}, {memory}\n")
     assert figures["rows"] == 10**6
     assert figures["open_warm"] < 1
+    assert figures["similar_peak"] < 5e8
     assert figures["peak"] < 1e9
 
 

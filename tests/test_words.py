@@ -55,7 +55,8 @@ def plurals_after_numbers(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 before = str(number.value)
             elif isinstance(text, ast.Constant) and PLURAL.match(str(text.value)):
                 value = ast.unparse(number.value)  # type: ignore[attr-defined]
-                if not (value.rpartition(".")[2].isupper() or before.endswith(AT_MOST + SCIKIT_LEARN)):
+                name = value.partition("[")[0].rpartition(".")[2]  # of a constant, or of a table of words
+                if not (name.isupper() or before.endswith(AT_MOST + SCIKIT_LEARN)):
                     yield node.lineno, value + str(text.value)
 
 

@@ -165,7 +165,11 @@ def _how_sure(evidence: Evidence, best: Entry) -> str:
         f"95 % interval {between(best.interval)}",
         *([f"{counted(images, 'image')}"] if images else []),
         *([] if evidence.folds == 1 else [f"on {in_words(evidence.folds)}"]),
-        *([f"standard deviation {percent(best.std)} over {len(best.runs)} runs"] if best.std is not None else []),
+        *(
+            [f"standard deviation {percent(best.std)} over {counted(len(best.runs), 'run')}"]
+            if best.std is not None
+            else []
+        ),
     ]
     return ", ".join(parts)
 

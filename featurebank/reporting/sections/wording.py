@@ -198,7 +198,7 @@ def board(
         return f"One head was trained: add others, such as 'featurebank heads --grid', to have a comparison.{more}"
     on = f" on {counted(images, 'validation image')}" if images else ""
     if alike:
-        equal = "None of the other heads" if alike == heads - 1 else f"{alike} of {heads - 1} other heads"
+        equal = "None of the other heads" if alike == heads - 1 else f"{alike} of {counted(heads - 1, 'other head')}"
         verb = "can" if alike == heads - 1 else "cannot"
         return (
             f"{equal} {verb} be told apart from the best{on}. Among those within one standard error of it, the fastest "

@@ -15,7 +15,7 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset
-from featurebank.errors import DatasetError, RamLimitError, unknown_name
+from featurebank.errors import DatasetError, HeadWarning, RamLimitError, unknown_name
 from featurebank.explanation.cam import positive_part
 from featurebank.explanation.explanations import Explanation, Explanations
 from featurebank.explanation.features import ImageFeatures
@@ -28,6 +28,9 @@ from featurebank.system.options import StageOptions
 from featurebank.system.progress import SILENT, Advance, Reporter
 from featurebank.system.runtime import ram_limit
 from featurebank.words import counted, every
+
+_COARSE = 4
+"""Maps with fewer places along a side hardly show where something is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,12 @@ def run_explain(
         others = f"; {every(count, 'image')} cannot be read" if count > 1 else ""
         message = f"image '{name}' cannot be read: {reason}{others}"
         raise DatasetError(message)
+    if min(sides := items[0].cells.shape) < _COARSE:
+        reporter.warn(
+            f"the map has only {sides[0]} x {sides[1]} places, so the heat is coarse: --method occlusion "
+            "(method='occlusion') or an earlier --layer shows more",
+            HeadWarning,
+        )
     return Explanations(
         items, run=run.run, head=f"{run.spec} on {run.tap}", method=work.name, layer=work.layer, skipped=skipped
     )

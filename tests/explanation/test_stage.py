@@ -128,6 +128,15 @@ def test_labels_of_test_images_stay_closed(place: Path, shown: Path, tiny: Backb
     assert explain(evaluate_test(bank, run), shown / "train" / name)[0].label == Path(name).parts[0]
 
 
+def test_coarse_maps_are_announced(bank: Bank, run_of: RunOf, shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, listener = next(shown.glob("val/ant/*")), Listener()
+    explain(run_of("ridge"), image, reporter=listener)
+    assert listener.warned == []
+    monkeypatch.setattr("featurebank.explanation.stage._COARSE", 8)
+    explain(run_of("ridge"), image, reporter=listener)
+    assert ["the map has only 7 x 7 places" in line for line in listener.warned] == [True]
+
+
 def test_the_cost_of_occlusion_is_announced(bank: Bank, run_of: RunOf, shown: Path) -> None:
     listener = Listener()
     explain(run_of("ridge"), sorted(shown.glob("val/ant/*"))[:2], method="occlusion", reporter=listener)

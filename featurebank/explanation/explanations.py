@@ -14,7 +14,7 @@ from featurebank.system.html import PICTURES, Pictures, never_fails, picture, re
 from featurebank.words import counted, one_line
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Explanation:
     """Why a run gives an image a class: the parts of the image that raise the score of this class.
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from featurebank.backbone import Backbone
-from featurebank.errors import ConfigError, HeadError
+from featurebank.errors import HeadError
 from featurebank.explanation import cam, gradients
 from featurebank.explanation.subject import Subject
 
@@ -52,12 +52,9 @@ def choose_method(subject: Subject, name: str, layer: str | None, backbone: Call
 
     Raises:
         HeadError: the method does not fit the head, and which one does.
-        ConfigError: another method than Grad-CAM has no layer to choose; or the layer has no map.
+        ConfigError: the layer has no map.
         UnknownNameError: there is no such layer.
     """
-    if layer is not None and name in (CAM, OCCLUSION):
-        message = f"the layer '{layer}' belongs to Grad-CAM, but the method is {name}: leave one of them out"
-        raise ConfigError(message)
     if name == OCCLUSION:
         return None
     if name != GRADCAM and layer is None:

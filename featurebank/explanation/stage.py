@@ -19,15 +19,15 @@ from featurebank.errors import DatasetError, HeadWarning, RamLimitError, unknown
 from featurebank.explanation.cam import positive_part
 from featurebank.explanation.explanations import Explanation, Explanations
 from featurebank.explanation.features import ImageFeatures
-from featurebank.explanation.methods import OCCLUSION, ImageBatch, Method, choose_method
+from featurebank.explanation.methods import CAM, OCCLUSION, ImageBatch, Method, choose_method
 from featurebank.explanation.occlusion import GRID, occlusion_map
 from featurebank.explanation.pictures import ImageReader, ImageToExplain
 from featurebank.explanation.subject import Subject
 from featurebank.runs.run import RunRecord
-from featurebank.system.options import StageOptions
+from featurebank.system.options import OptionProblem, StageOptions
 from featurebank.system.progress import SILENT, Advance, Reporter
 from featurebank.system.runtime import ram_limit
-from featurebank.words import counted, every
+from featurebank.words import counted, every, shown
 
 _COARSE = 4
 """Maps with fewer places along a side hardly show where something is."""
@@ -41,6 +41,12 @@ class ExplainOptions(StageOptions):
     layer: str | None = None
     class_name: str | None = None
     batch_size: Annotated[int, Ge(1)] = 32
+
+    def problems(self) -> Iterator[OptionProblem]:
+        """Yields the problem of a layer for a method that has none."""
+        if self.layer is not None and self.method in (CAM, OCCLUSION):
+            text = f"is {shown(self.layer)}, but the method {self.method} has no layer: use gradcam, or omit it"
+            yield OptionProblem("layer", text)
 
 
 def run_explain(

@@ -160,5 +160,5 @@ def test_layers_that_do_not_fit(bank: Bank, run_of: RunOf, pixels: np.ndarray) -
         explain(run, pixels, layer="last_rel")
     with pytest.raises(ConfigError, match="layer 'head_dense0' has an output of 8: Grad-CAM needs a map"):
         explain(run, pixels, layer="head_dense0")
-    with pytest.raises(ConfigError, match="layer 'cut' belongs to Grad-CAM, but the method is occlusion"):
+    with pytest.raises(ConfigError, match="layer is 'cut', but the method occlusion has no layer: use gradcam"):
         explain(run, pixels, layer="cut", method="occlusion")

@@ -85,7 +85,8 @@ def test_mistakes_get_one_line(ask: Callable[..., Answer], photos: Path, tmp_pat
     assert "is a folder" in error(ask("best", image, "-o", "a.html", code=1)[1])
     assert "class 'beee'" in error(ask("best", image, "-o", "x", "--class", "beee", code=1)[1])
     assert "'cu'" in error(ask("best", image, "-o", "x", "--layer", "cu", code=1)[1])
-    assert "belongs to Grad-CAM" in error(ask("best", image, "-o", "x", "--layer", "cut", "--method", "cam", code=1)[1])
+    words = ("-o", "x", "--layer", "cut", "--method", "cam")
+    assert "--layer is 'cut', but the method cam has no layer" in error(ask("best", image, *words, code=2)[1])
     assert "image 'gone.jpg' cannot be read: there is no such file" in error(ask("best", "gone.jpg", code=1)[1])
     assert "Invalid value for '--method'" in ask("best", image, "--method", "magic", code=2)[1]
     assert not Path("x").exists()

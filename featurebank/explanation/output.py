@@ -155,7 +155,8 @@ def sentence(explanations: Iterable[Explanation]) -> str:
 
 
 def _tiles(one: Explanation) -> Iterator[Tile]:
-    kind = "" if one.label is None else "good" if one.label == one.predicted else "bad"
+    of_prediction = one.label is not None and one.class_name == one.predicted
+    kind = ("good" if one.label == one.predicted else "bad") if of_prediction else ""
     label = "" if one.label is None else f"label: {one.label}"
     lines = [] if one.class_name == one.predicted else [f"predicted: {one.predicted}"]
     lines += [] if one.cells.any() else [f"no part of the image raises the score of {one_line(one.class_name)}"]

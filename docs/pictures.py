@@ -98,7 +98,7 @@ def photograph(report: Path, folder: Path) -> None:
             page.screenshot(path=path, animations="disabled")
             with Image.open(path) as picture:
                 framed = ImageOps.expand(picture.convert("RGB"), 1, "#808080")
-            few = framed.quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+            few = framed.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
             few.save(path, optimize=True)
         browser.close()
 

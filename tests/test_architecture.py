@@ -241,6 +241,7 @@ COVERED_BY = {
     "augment/specification.py": "augment/test_views.py",
     "augment/warp.py": "augment/test_views.py",
     "engine/table.py": "engine/test_catalog.py",
+    "engine/saved_networks.py": "engine/test_openvino.py",
     # The contract suite of backbones holds what every family shares.
     "backbone/graph.py": "backbone/test_cuts.py",
     "backbone/naming.py": "backbone/test_keras_file.py",

@@ -17,6 +17,7 @@ import numpy as np
 from featurebank.backbone import Backbone
 from featurebank.engine import converted
 from featurebank.engine.pool import PooledEngine, request_size
+from featurebank.engine.saved_networks import load_saved, recipe_of, tap_name
 from featurebank.errors import ConfigError, EngineError, MissingDependencyError
 from featurebank.system.files import TEMPORARY_PREFIX
 from featurebank.system.runtime import import_tensorflow, installed_versions, threads
@@ -28,8 +29,6 @@ _OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "out of memory")
 """Signs of a lack of memory in OpenVINO's messages; it has no exception for that."""
 _STACK_T_BYTES = 64
 """Room for C's `stack_t`, which takes 24 bytes on today's systems."""
-_VERSION = 1
-"""Part of a converted network's recipe; raise it whenever the conversion changes."""
 _TOLERANCE = 1e-3
 """Largest allowed difference of a converted network from the original, relative to an image's largest feature."""
 
@@ -88,6 +87,22 @@ def openvino_version() -> str | None:
     return installed_versions("openvino").get("openvino", "of unknown version")
 
 
+def starts_at_once(backbone: Backbone, taps: Sequence[str], cache: Path) -> bool:
+    """Returns whether the engine starts without a conversion, which needs TensorFlow and takes seconds.
+
+    Args:
+        backbone: the network to run.
+        taps: the taps to compute.
+        cache: the cache of banks.
+    """
+    try:
+        openvino = import_openvino()
+    except MissingDependencyError:
+        return False
+    with preserve_signal_stack():
+        return load_saved(openvino, openvino.Core(), backbone, taps, cache) is not None
+
+
 def has_bfloat16() -> bool:
     """Returns whether the processor computes bfloat16 natively.
 
@@ -127,7 +142,7 @@ class _OpenVINORequest:
     def __init__(self, compiled: Any, taps: Sequence[str]) -> None:
         self._request = compiled.create_infer_request()
         self._images = self._request.get_input_tensor().data
-        self._taps = {tap: self._request.get_tensor(_name(place)).data for place, tap in enumerate(taps)}
+        self._taps = {tap: self._request.get_tensor(tap_name(place)).data for place, tap in enumerate(taps)}
 
     def __call__(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
         count = len(images)
@@ -145,16 +160,12 @@ class _OpenVINORequest:
 
 def _network(core: Any, backbone: Backbone, taps: Sequence[str], cache: Path | None, say: Callable[[str], None]) -> Any:
     """Loads a network from the cache, or converts it and saves it there."""
-    recipe = {
-        "backbone": backbone.digest, "taps": list(taps), "openvino": openvino_version(), "conversion": _VERSION,
-    }  # fmt: skip
     if cache is None:
         return _convert(core, backbone, taps)
+    if (model := load_saved(import_openvino(), core, backbone, taps, cache)) is not None:
+        return model
+    model, recipe = _convert(core, backbone, taps), recipe_of(backbone, taps)
     path = converted.path_of(cache, backbone.name, recipe)
-    if saved := converted.load(path, recipe):
-        description, weights = saved
-        return core.read_model(description, import_openvino().Tensor(weights))
-    model = _convert(core, backbone, taps)
     try:
         converted.save(path, recipe, *_serialized(model, path.parent))
     except (OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError if it cannot write
@@ -171,7 +182,7 @@ def _convert(core: Any, backbone: Backbone, taps: Sequence[str]) -> Any:
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)], autograph=False)  # type: ignore[untyped-decorator]
     def forward(images: Any) -> dict[str, Any]:
         features = network(tf.cast(images, tf.float32), training=False)
-        return {_name(place): features[tap] for place, tap in enumerate(taps)}
+        return {tap_name(place): features[tap] for place, tap in enumerate(taps)}
 
     images = np.random.default_rng(0).integers(0, 256, (2, *shape[1:]), dtype=np.uint8)
     try:
@@ -182,7 +193,7 @@ def _convert(core: Any, backbone: Backbone, taps: Sequence[str]) -> Any:
         raise EngineError(message) from error
     expected, features = forward(images), run(images)
     for place, tap in enumerate(taps):
-        _refuse_difference(backbone.name, tap, np.asarray(expected[_name(place)]), features[tap])
+        _refuse_difference(backbone.name, tap, np.asarray(expected[tap_name(place)]), features[tap])
     return model
 
 
@@ -261,11 +272,6 @@ def _checked(precision: str, core: Any) -> str:
 
 def _has_bfloat16(core: Any) -> bool:
     return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def _name(place: int) -> str:
-    """Returns the name of a tap inside OpenVINO, which restricts colons in names."""
-    return f"tap_{place}"
 
 
 def _line(error: BaseException) -> str:

@@ -34,8 +34,7 @@ class ImageFeatures:
         self._bank, self._backbone, self._batch_size, self._reporter = bank, backbone, batch_size, reporter
         self._needed = tuple(dict.fromkeys(taps))
         self._stored = set(self._needed) <= set(bank.taps)
-        # The engine's converted network is found again only for the same taps, in the order of the extraction.
-        self._taps = bank.taps if self._stored else self._needed
+        self._taps = taps_to_compute(bank, self._needed)
 
     def __call__(self, positions: np.ndarray, squares: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the features of a batch of images: (n, ...) float32 for each tap.
@@ -70,3 +69,12 @@ class ImageFeatures:
         """Closes the engine, if it was loaded."""
         if "_engine" in self.__dict__:
             self._engine.close()
+
+
+def taps_to_compute(bank: Bank, needed: Sequence[str]) -> tuple[str, ...]:
+    """Returns the taps to ask an engine for: a converted network is found again only for the taps of the extraction.
+
+    They are those of the bank, in their order, and then what it lacks: a map behind one of its averages needs no
+    conversion of its own.
+    """
+    return (*bank.taps, *(tap for tap in needed if tap not in bank.taps))

@@ -1,4 +1,4 @@
-"""Heat maps of images of a bank, from its stored maps: what the report shows beside mistakes."""
+"""Heat maps of images of a bank, wherever they need no TensorFlow: what the report shows beside mistakes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from featurebank.explanation.cam import (
     linear_weights,
     positive_part,
 )
+from featurebank.explanation.computed_maps import maps_of
 from featurebank.explanation.subject import Subject
 from featurebank.runs.run import RunRecord
 from featurebank.system.progress import SILENT, Reporter
@@ -27,9 +28,10 @@ def heat_maps(
     bank: Bank, run: RunRecord, positions: Sequence[int] | np.ndarray,
     classes: Sequence[int] | np.ndarray | None = None, *, reporter: Reporter = SILENT,
 ) -> list[HeatMap | str]:  # fmt: skip
-    """Returns heat maps of images of a bank, without a pass of the network: of linear heads, and MLPs on averages.
+    """Returns heat maps of images of a bank, without TensorFlow: of linear heads, and of MLPs on averages.
 
-    Imports no TensorFlow and reads no image: the maps come from the bank, the weights from the head.
+    The maps come from the bank; if it lacks them, from a pass of the network, if that starts at once and the images are
+    files of this machine. The weights come from the head.
 
     Args:
         bank: the bank.
@@ -54,23 +56,37 @@ def heat_maps(
         weights = None
         if not has_dense_gradients(subject):
             return [_elsewhere(str(error), run)] * len(positions)
-    if subject.map_tap not in bank.taps:
-        message = (
-            f"the bank has no '{subject.map_tap}', from which heat maps are made: "
-            f"extract again with --tap {subject.map_tap}"
-        )
-        return [message] * len(positions)
     if classes is None:
         classes = subject.probabilities(bank.rows(run.tap, positions)).argmax(axis=1)
-    places, maps = subject.places[np.asarray(classes, np.int64)], bank.rows(str(subject.map_tap), positions)
+    classes = np.asarray(classes, np.int64)
+    maps = maps_of(bank, str(subject.map_tap), positions)
+    known = np.array([not isinstance(one, str) for one in maps], bool)
+    heat = iter(
+        _heat(
+            subject,
+            weights,
+            np.stack([one for one in maps if not isinstance(one, str)]),
+            positions[known],
+            classes[known],
+        )
+        if known.any()
+        else ()
+    )
+    return [one if isinstance(one, str) else next(heat) for one in maps]
+
+
+def _heat(
+    subject: Subject, weights: np.ndarray | None, maps: np.ndarray, positions: np.ndarray, classes: np.ndarray
+) -> list[HeatMap | str]:
+    """Returns the heat of maps (n, h, w, c), each for a class of the bank; `weights` of a linear head, else None."""
+    names, places = subject.bank.classes, subject.places[classes]
     if weights is None:
-        sums = dense_grad_cam(subject, maps, bank.rows(run.tap, positions), places)
+        sums = dense_grad_cam(subject, maps, subject.bank.rows(subject.run.tap, positions), places)
     else:
         sums = class_activation_maps(maps, weights, places)
-    heat = positive_part(sums)
     return [
-        _unknown(bank.classes[number]) if place < 0 else _nothing(bank.classes[number]) if not one.any() else one
-        for one, place, number in zip(heat, places.tolist(), np.asarray(classes).tolist(), strict=True)
+        _unknown(names[number]) if place < 0 else _nothing(names[number]) if not one.any() else one
+        for one, place, number in zip(positive_part(sums), places.tolist(), classes.tolist(), strict=True)
     ]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from featurebank.bank import Bank
 from featurebank.reporting.content import BankReport, ReportContent, Section
 from featurebank.reporting.evidence import Evidence, key_of
 from featurebank.reporting.sections.answers import (
@@ -21,7 +23,7 @@ from featurebank.reporting.sections.plane import gather_map
 from featurebank.reporting.sections.runs import gather_what_ran, gather_winner
 from featurebank.reporting.sections.savings import gather_savings
 from featurebank.system.progress import SILENT, Reporter
-from featurebank.words import counted
+from featurebank.words import counted, one_line
 
 
 def gather(banks: Sequence[Evidence], reporter: Reporter = SILENT) -> ReportContent:
@@ -32,12 +34,17 @@ def gather(banks: Sequence[Evidence], reporter: Reporter = SILENT) -> ReportCont
         reporter: receives the progress.
     """
     parts = [gather_bank(one, reporter) for one in banks]
-    names = [one.bank.name for one in banks]
-    title = f"Report on {names[0]}" if len(names) == 1 else f"Report on {counted(len(names), 'bank')}"
+    title = title_of(banks[0].bank) if len(banks) == 1 else f"Report on {counted(len(banks), 'bank')}"
     return ReportContent(
         title, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), version("featurebank"), parts,
         gather_comparison(banks) if len(banks) > 1 else None, key_of(banks),
     )  # fmt: skip
+
+
+def title_of(bank: Bank) -> str:
+    """Returns the title of a report on one bank: the dataset, without the digest of its place, and the network."""
+    dataset = re.sub("-[0-9a-f]{6}$", "", str(bank.manifest.dataset["name"]))
+    return f"Report on {one_line(dataset)}, {one_line(bank.recipe['backbone'])}"
 
 
 def gather_bank(evidence: Evidence, reporter: Reporter = SILENT) -> BankReport:

@@ -154,7 +154,7 @@ def _breakable(text: str) -> Any:
 
 def _heading(name: str) -> str:
     """Returns the name of a metric as the head of a column."""
-    words = one_line(name.replace("_", " "))
+    words = one_line(name.replace("_", " ")).replace(" f1", " F1")
     return words[:1].upper() + words[1:]
 
 

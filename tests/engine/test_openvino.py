@@ -21,10 +21,17 @@ from featurebank.backbone import Backbone
 from featurebank.engine import openvino
 from featurebank.engine.catalog import load_engine
 from featurebank.engine.converted import DIRECTORY
-from featurebank.engine.openvino import OpenVINOEngine, has_bfloat16, import_openvino, openvino_version
+from featurebank.engine.openvino import (
+    OpenVINOEngine,
+    has_bfloat16,
+    import_openvino,
+    openvino_version,
+    starts_at_once,
+)
+from featurebank.engine.saved_networks import add_averaged_map
 from featurebank.errors import ConfigError, EngineError
 from tests.conftest import ROOT
-from tests.engine.conftest import difference, images
+from tests.engine.conftest import difference, expected, images
 
 pytestmark = pytest.mark.heavy
 
@@ -97,6 +104,45 @@ def test_batch_size_and_precision_share_a_file(
     if has_bfloat16():
         OpenVINOEngine(lite, TAPS, batch_size=4, cache=tmp_path, precision="bfloat16")
     assert [*converted.parent.iterdir()] == [converted]
+
+
+def test_the_map_behind_an_average_needs_no_conversion(
+    converted: Path, lite: Backbone, tmp_path: Path, no_conversion: Callable[[], None]
+) -> None:
+    """It is inside of the converted network, and equals the map of Keras; other layers and orders are not found."""
+    assert starts_at_once(lite, [*TAPS, "map"], tmp_path)
+    assert not starts_at_once(lite, ["map"], tmp_path)
+    assert not starts_at_once(lite, [*TAPS, "block6d_add"], tmp_path)
+    assert not starts_at_once(lite, ["map:max", "map"], tmp_path)
+    assert not starts_at_once(lite, [*TAPS, "map"], tmp_path / "empty")
+    no_conversion()
+    batch = images(3)
+    features = OpenVINOEngine(lite, [*TAPS, "map"], batch_size=4, cache=tmp_path)(batch)
+    assert difference(features["map"], expected(lite, ("map",), batch)["map"]) < 1e-4
+    assert np.allclose(features["map"].mean(axis=(1, 2)), features["pooled"], atol=1e-5)
+    assert [*converted.parent.iterdir()] == [converted], "nothing was written"
+
+
+@pytest.mark.parametrize(
+    ("axes", "places", "found"),
+    [([1, 2], (4, 5), True), ([2, 3], (5, 6), True), ([1], (4,), False), ([3], (6,), False)],
+)
+def test_averages_over_the_places_of_both_layouts_are_found(
+    axes: list[int], places: tuple[int, ...], found: bool
+) -> None:
+    package = import_openvino()
+    ops, shape = package.opset13, (2, 4, 5, 6)
+    source = ops.parameter(shape, name="images")
+    mean = ops.reduce_mean(ops.relu(source), ops.constant(axes, dtype="int64"))
+    mean.output(0).get_tensor().set_names({"average"})
+    model = package.Model([mean], [source])
+    assert add_averaged_map(package, model, "average", "new") is found
+    assert len(model.outputs) == 1 + found
+    if found:
+        values = np.random.default_rng(0).random(shape, np.float32)
+        new = package.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(values)["new"]
+        assert new.shape[1:3] == places
+        assert np.array_equal(new, values if axes == [1, 2] else values.transpose(0, 2, 3, 1))
 
 
 def test_other_taps_weights_and_sizes_are_other_files(converted: Path, lite: Backbone, tmp_path: Path) -> None:

@@ -148,4 +148,4 @@ def test_long_work_is_named(painted_bank: Bank, tmp_path: Path, monkeypatch: pyt
         "reading the runs of 1 bank", f"predicting {images} validation images with the chosen head",
         "drawing the map of the validation images", "looking for wrong labels", "writing page.html",
     ]  # fmt: skip
-    assert (tmp_path / "page.html").read_text(encoding="utf-8") == f"Report on {painted_bank.name}"
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "Report on photos, efficientnet_lite0"

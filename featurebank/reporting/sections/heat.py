@@ -1,4 +1,4 @@
-"""Heat maps beside the most confident mistakes, where they cost little: from maps in the bank, for linear heads."""
+"""Heat maps beside the most confident mistakes, where they cost little: see `explanation.heat_maps`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from PIL import Image
 
 from featurebank.dataset.pictures import SIDE, PictureSource
 from featurebank.errors import FeatureBankError
+from featurebank.explanation.computed_maps import WHOLE
 from featurebank.explanation.heat_maps import heat_maps
 from featurebank.explanation.overlay import Frame, overlaid
 from featurebank.extraction.source_images import picture_sources
@@ -14,9 +15,6 @@ from featurebank.reporting.evidence import Evidence
 from featurebank.words import one_line
 
 WHAT = "Heat maps: bright parts speak for the wrong class, as the head sees the image."
-_WHOLE = 4096
-"""The side of the picture whose size stands for that of the image: the rules of resizing depend on proportions, and on
-whether the image is larger than the network's input."""
 
 
 def of_mistakes(evidence: Evidence, positions: np.ndarray, classes: np.ndarray) -> tuple[list[np.ndarray | None], str]:
@@ -55,7 +53,7 @@ def _overlay(evidence: Evidence, source: PictureSource, heat: np.ndarray) -> np.
     if isinstance(source, str):
         return None
     try:
-        image = source(_WHOLE)
+        image = source(WHOLE)
     except Exception:  # noqa: BLE001 - a damaged file fails anywhere in Pillow
         return None
     recipe = evidence.bank.recipe

@@ -110,7 +110,7 @@ def mistakes(wrong: int, total: int, sure: int) -> str:
         )
     return (
         f"{counted(wrong, 'image')} of {total} {_is(wrong)} wrong, {sure} of them with a probability above "
-        f"{percent(SURE)}: look at these first, because a wrong label is as likely as a wrong answer."
+        f"{percent(SURE)}: look at {'this one' if sure == 1 else 'these'} first: the label may be wrong instead."
     )
 
 

@@ -118,7 +118,7 @@ def test_all_axes() -> None:
         (wording_answers.calibration(0.5, 0.9, 0.02, 60), "too cautious"),
         (wording_answers.mistakes(0, 12, 0), "There is no mistake among 12 images."),
         (wording_answers.mistakes(3, 12, 0), "where this head is sure, it is right"),
-        (wording_answers.mistakes(3, 12, 1), "1 of them with a probability above 90.0 %: look at these first"),
+        (wording_answers.mistakes(3, 12, 1), "1 of them with a probability above 90.0 %: look at this one first"),
         (wording_answers.image_map(0.95, 0.2, 60), "separate the classes well"),
         (wording_answers.image_map(0.5, 0.2, 60), "the classes overlap"),
         (wording_answers.image_map(0.21, 0.2, 60), "hardly separate the classes"),

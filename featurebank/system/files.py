@@ -227,6 +227,6 @@ def explain_full_disk(path: Path) -> Iterator[None]:
             raise
         message = (
             f"no space is left for '{path}' ({os.strerror(error.errno)}): everything finished so far is kept; "
-            "free some space (or choose another --cache) and run the same command again"
+            "free some space (or write to another disk) and run the same command again"
         )
         raise DiskFullError(message) from error

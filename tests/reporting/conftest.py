@@ -24,6 +24,12 @@ HEADS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def no_umap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests draw no map by UMAP, wherever it is installed: it compiles for ten seconds in each process."""
+    monkeypatch.setattr("featurebank.reporting.sections.drawings.has_umap", lambda: False)
+
+
 def save_photos(root: Path) -> Path:
     """Photos of one colour a class, with noise; some photos of the first class are among those of the second."""
     random = np.random.default_rng(0)

@@ -341,6 +341,23 @@ def test_what_cannot_be_reported_on(make_bank: Callable[..., Bank]) -> None:
         Evidence(make_bank("none", splits=(30, 0, 5)))
 
 
+def test_umap_is_drawn_where_it_is_installed(make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real one is in tests/charts/test_projection.py: here, its compiling would be all that takes time."""
+    drawn = []
+
+    def project(features: np.ndarray, method: str) -> np.ndarray:
+        drawn.append(method)
+        return features[:, :2]
+
+    monkeypatch.setattr("featurebank.reporting.sections.drawings.project", project)
+    bank = make_bank()
+    train_heads(bank, [{"kind": "ridge"}])
+    for installed, names in ((False, ["PCA", "t-SNE"]), (True, ["PCA", "t-SNE", "UMAP"])):
+        monkeypatch.setattr("featurebank.reporting.sections.drawings.has_umap", lambda installed=installed: installed)
+        assert [name for name, _ in section(gather_bank(Evidence(bank)), ImageMap).charts] == names
+    assert drawn == ["pca", "tsne", "pca", "tsne", "umap"]
+
+
 def test_points_of_large_banks_are_sampled(make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("POINTS", "WITH_UMAP"):
         monkeypatch.setattr(f"featurebank.reporting.sections.plane.{name}", 20)

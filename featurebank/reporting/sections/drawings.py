@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -54,8 +55,8 @@ def image_maps(
 ) -> list[tuple[str, Any]]:
     """Draws the projections of images to the plane; mistakes are marked where there are predictions.
 
-    Beside the principal components, there is t-SNE for as many images as it can take, and UMAP for more: where t-SNE
-    shows the same, half a minute of compiling UMAP would be lost.
+    Beside the principal components, there are t-SNE for as many images as it can take, and UMAP where it is installed,
+    which costs some ten seconds of compiling.
 
     Args:
         features: (n, d) float32.
@@ -65,11 +66,22 @@ def image_maps(
         predicted: (n,) the predicted classes.
     """
     charts = []
-    methods: tuple[Method, ...] = ("pca", "tsne" if len(features) <= TSNE_IMAGES else "umap")
-    for method in methods:
+    for method in _methods(len(features)):
         try:
             places = project(features, method)
-        except (MissingDependencyError, ConfigError):  # without umap; features that are not finite
+        except (MissingDependencyError, ConfigError):  # umap is broken; features that are not finite
             continue
         charts.append((TITLES[method], image_map(places, ids, labels, classes, predicted=predicted)))
     return charts
+
+
+def _methods(images: int) -> list[Method]:
+    """Returns the projections that are possible for a number of images."""
+    methods: list[Method] = ["pca"]
+    methods += ["tsne"] if images <= TSNE_IMAGES else []
+    return [*methods, "umap"] if has_umap() else methods
+
+
+def has_umap() -> bool:
+    """Returns whether UMAP is installed, without importing it."""
+    return importlib.util.find_spec("umap") is not None

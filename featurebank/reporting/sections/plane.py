@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 
 from featurebank.bank.vectors import unit_rows
@@ -31,7 +29,7 @@ def gather_map(evidence: Evidence) -> ImageMap | None:
     every = np.flatnonzero(bank.splits() == "val") if answers is None else answers.positions
     if tap is None or len(every) <= NEIGHBOURS:
         return None
-    rows = sampled(np.arange(len(every)), POINTS if importlib.util.find_spec("umap") is None else WITH_UMAP)
+    rows = sampled(np.arange(len(every)), WITH_UMAP if drawings.has_umap() else POINTS)
     positions = every[rows]
     features, labels = bank.rows(tap, positions), bank.labels()[positions]
     agreeing, chance = agreement(features, labels)

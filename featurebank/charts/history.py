@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ _WIDE_RANGE = 50.0
 _TICKS = 9
 _SUBTITLE = ["solid: validation, dashed: training", "ring: best epoch, red band: over-fitting"]
 _WIDTH, _HEIGHT = 380, 240
+_LABEL = 2 * _WIDTH
+"""The largest width of a run's name, which stands above both panels."""
 _LINES = (-7, -21)
 """The heights of the two lines of text above a chart: for the best epoch, and for phases and over-fitting."""
 
@@ -125,7 +128,7 @@ def _several(base: alt.Chart, names: list[str], quantity: str, flags: set[str]) 
 
     scale = class_scale(len(names))
     scale.domain = names  # explicit: Vega cannot lay out a legend without entries, if none has this quantity
-    legend = alt.Legend(columns=1, symbolType="stroke", labelLimit=300)
+    legend = alt.Legend(columns=1, symbolType="stroke", labelLimit=_LABEL)
     lines = base.encode(color=alt.Color("run:N", title=None, scale=scale, legend=legend))
     dashes = alt.Scale(domain=list(_SPLITS.values()), range=[[5, 4], [1, 0]])
     dash = alt.StrokeDash("split:N", scale=dashes, legend=None)
@@ -243,8 +246,10 @@ def _value_axis(quantity: str, values: Sequence[float]) -> alt.Y:
         low, high = (low - 0.01, high + 0.01) if quantity == "accuracy" else (0.9 * low, 1.1 * high or 1.0)
     wide = quantity == "loss" and low > 0 and high / low > _WIDE_RANGE
     # The domain is explicit: Vega would compute it from each layer, and it warns of layers without values.
-    scale = alt.Scale(type="log" if wide else "linear", domain=[low, high], nice=True)
+    scale = alt.Scale(type="log" if wide else "linear", domain=[low, high], nice=not wide)
     axis = alt.Axis(format=".2~%" if quantity == "accuracy" else ".3~g", tickCount=6)
+    if wide:  # lines at powers of ten alone: those between them would hide the curves
+        axis.values = [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
     return alt.Y("value:Q", title=None, axis=axis, scale=scale)
 
 

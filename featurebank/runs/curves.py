@@ -12,6 +12,7 @@ import numpy as np
 from featurebank.charts.files import SUFFIXES, save_chart
 from featurebank.charts.history import history, over_fitting
 from featurebank.errors import ConfigError, HeadError
+from featurebank.runs.labels import short_names
 from featurebank.runs.run import RunRecord
 from featurebank.system.files import check_output, write_json
 from featurebank.words import counted, one_line
@@ -125,7 +126,8 @@ def write_curves(
             objects = [curve_json(run) for run in members]
             write_json(path, objects[0] if len(objects) == 1 else objects)
         else:
-            curves = {f"{run.run} {run.spec}": chart_curves(run) for run in members}
+            names = short_names([run.spec for run in members])[0]
+            curves = {f"{run.run} {name}": chart_curves(run) for run, name in zip(members, names, strict=True)}
             title = f"{members[0].spec} on {members[0].tap}, run {members[0].run}" if len(members) == 1 else ""
             chart = history(curves, title=one_line(title, 100))
             save_chart(chart, path, dark=dark, force=force, title=title)

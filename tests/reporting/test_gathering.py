@@ -31,7 +31,12 @@ from featurebank.reporting.content import (
 )
 from featurebank.reporting.evidence import Answers, Evidence, key_of
 from featurebank.reporting.gathering import gather_bank
-from featurebank.reporting.sections.answers import gather_classes, gather_confusions, gather_mistakes
+from featurebank.reporting.sections.answers import (
+    gather_calibration,
+    gather_classes,
+    gather_confusions,
+    gather_mistakes,
+)
 from featurebank.reporting.sections.banks import gather_comparison
 from featurebank.reporting.sections.board import gather_board
 from featurebank.reporting.sections.doubts import gather_doubts
@@ -265,6 +270,21 @@ def test_many_classes_have_a_list_of_confusions(make_bank: Callable[..., Bank]) 
     counts = [cell.count for cell in result.cells]
     assert counts == sorted(counts, reverse=True)
     assert all(cell.true != cell.predicted for cell in result.cells)
+
+
+@pytest.mark.parametrize(
+    ("images", "right", "words"),
+    [
+        (40, 40, "chance explains such a difference"),  # nearly a third of heads this sure make no mistake on so few
+        (4000, 4000, "too cautious"),
+        (4000, 3880, "chance explains such a difference"),
+        (4000, 3600, "over-confident"),
+    ],
+)
+def test_probabilities_are_doubted_beyond_chance_alone(images: int, right: int, words: str) -> None:
+    labels = (np.arange(images) >= right).astype(np.int32)
+    answers = Answers(np.arange(images), labels, np.tile([0.97, 0.03], (images, 1)))
+    assert words in gather_calibration(answers).conclusion.sentence
 
 
 def test_folds_are_predicted_out_of_fold(make_bank: Callable[..., Bank]) -> None:

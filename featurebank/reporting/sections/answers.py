@@ -100,10 +100,11 @@ def _class_row(label: int, counts: np.ndarray, classes: Sequence[str]) -> ClassR
 
 def gather_calibration(answers: Answers) -> Calibration:
     """Returns how far the probabilities of the predicted classes can be believed."""
-    difference = answers.confidence - answers.right
-    error = float(np.std(difference, ddof=1)) / len(difference) ** 0.5 if len(difference) > 1 else 1.0
-    sentence = calibration(float(answers.confidence.mean()), float(answers.right.mean()), error, len(answers.labels))
-    return Calibration(Conclusion("Probabilities", sentence), drawings.reliability(answers.confidence, answers.right))
+    sure, right = answers.confidence, answers.right
+    # The error that right probabilities would have: where no answer is wrong, the spread of the answers shows none.
+    error = max(0.0, float(np.mean(sure * (1 - sure))) / len(sure)) ** 0.5
+    sentence = calibration(float(sure.mean()), float(right.mean()), error, len(right))
+    return Calibration(Conclusion("Probabilities", sentence), drawings.reliability(sure, right))
 
 
 def gather_mistakes(evidence: Evidence, answers: Answers) -> Mistakes:

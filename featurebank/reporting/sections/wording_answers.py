@@ -78,7 +78,7 @@ def calibration(confidence: float, accuracy: float, error: float, images: int) -
     Args:
         confidence: the mean probability of the predicted classes.
         accuracy: the accuracy.
-        error: the standard error of their difference.
+        error: the standard error of their difference if the probabilities are right.
         images: the number of images.
     """
     difference = confidence - accuracy

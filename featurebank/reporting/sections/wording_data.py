@@ -104,7 +104,7 @@ def compared(
         best: the bank with the best head.
         other: the bank that comes second.
         gain: by how much the first is better.
-        interval: the 95 % interval of the gain, if both were validated on the same images.
+        interval: the 95 % interval of the gain; None if the answers for single images are not recorded.
         faster: the bank whose extraction took least time; "" if that is unknown.
         same_images: whether all banks were validated on the same images.
     """
@@ -114,11 +114,16 @@ def compared(
             f"The best head of {best} has the highest accuracy, but the banks were not validated on the same images, "
             f"so that their accuracies cannot be compared exactly.{cheap}"
         )
-    if interval is not None and interval[0] <= 0:
+    if interval is None:
+        return (
+            f"The best head of {best} is better than that of {other} by {points(gain)} on the same images. Whether "
+            f"that is more than chance is not known, because the answers for single images are not recorded.{cheap}"
+        )
+    if interval[0] <= 0:
         choice = faster or "the cheapest one"
         return (
             f"{best} and {other} cannot be told apart: the difference of {points(gain)} is within chance. Choose by "
             f"cost: {choice}{' took the least time' if faster else ''}."
         )
-    sure = f" (95 % interval {between(interval)})" if interval else ""
-    return f"{best} is better than {other} by {points(gain)}{sure}, more than chance.{cheap}"
+    sure = f"95 % interval {between(interval)}"
+    return f"{best} is better than {other} by {points(gain)} ({sure}), more than chance.{cheap}"

@@ -58,6 +58,14 @@ def test_a_difference_within_chance_does_not_matter() -> None:
     assert effect.interval[0] < 0 < effect.interval[1]
 
 
+@pytest.mark.parametrize(("more", "matters"), [(4, False), (8, True)])
+def test_a_few_images_that_only_one_head_recognises_are_chance(more: int, matters: bool) -> None:
+    """Four answers of one sign have a p-value of 1/8 by the sign test, eight have 1/128."""
+    right = np.arange(100) < 80
+    (effect,) = effects(run_of(right, alpha=1), run_of(right | (np.arange(100) >= 100 - more), alpha=2)).values()
+    assert effect.matters == matters
+
+
 def test_only_heads_that_differ_in_nothing_else_are_compared() -> None:
     found = effects(run_of(first(0.9), alpha=1, pca=None), run_of(first(0.5), alpha=2, pca=64))
     assert found == {}

@@ -160,6 +160,7 @@ def test_the_data_and_the_cost(sentence: str, words: str) -> None:
             True,
             "lite and resnet cannot be told apart: the difference of 1.0 point is within chance",
         ),
+        (0.05, None, True, "Whether that is more than chance is not known"),
         (None, None, False, "the banks were not validated on the same images"),
     ],
 )

@@ -75,8 +75,15 @@ def _sentence(evidence: Evidence, names: Sequence[str]) -> str:
 
 
 def alike_heads(entries: Sequence[Entry]) -> list[Entry]:
-    """Returns the other heads that cannot be told apart from the first."""
-    return [entry for entry in entries[1:] if entry.indistinguishable]
+    """Returns the other heads that cannot be told apart from the first.
+
+    Where the answers for single images are not recorded, they are those whose interval overlaps that of the first.
+    """
+    return [
+        entry
+        for entry in entries[1:]
+        if entry.indistinguishable or (entry.p_value is None and entry.interval[1] >= entries[0].interval[0])
+    ]
 
 
 def near_heads(entries: Sequence[Entry]) -> list[Entry]:

@@ -15,8 +15,9 @@ from featurebank import train_heads
 from featurebank.bank import Bank
 from featurebank.reporting.content import Board
 from featurebank.reporting.evidence import Evidence
-from featurebank.reporting.sections.board import EPOCHS, gather_board, thinned
-from featurebank.runs.run import load_runs
+from featurebank.reporting.sections.board import EPOCHS, alike_heads, gather_board, thinned
+from featurebank.runs.comparison import entries
+from featurebank.runs.run import RunRecord, load_runs
 
 
 @given(st.integers(2, 500), st.integers(2, 60), st.integers(0, 500))
@@ -54,6 +55,19 @@ def test_heads_without_curves(make_bank: Callable[..., Bank], history: dict[str,
     (row,) = board_of(make_bank, **history).rows
     assert row.curves is None or set(row.curves["loss"]) == {None}
     assert row.overfits_from == 0
+
+
+def test_heads_without_recorded_answers_are_alike_if_their_intervals_overlap() -> None:
+    def run(accuracy: float, alpha: int) -> RunRecord:
+        val = {"accuracy": accuracy, "loss": 1.0, "images": 100}
+        return RunRecord(
+            run=str(alpha), head="ridge", params={"alpha": alpha}, tap="pooled", seed=0, seconds=1.0,
+            metrics={"val": val, "train": {"accuracy": 1.0}}, bank="", created="",
+        )  # fmt: skip
+
+    best, near, far = entries([run(0.9, 1), run(0.88, 2), run(0.5, 3)])
+    assert near.p_value is None
+    assert alike_heads([best, near, far]) == [near]
 
 
 def test_many_rows_are_cut(make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:

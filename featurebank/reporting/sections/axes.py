@@ -123,25 +123,34 @@ def _gain(
     known = [difference for difference in differences if difference is not None]
     if len(known) < len(pairs) or len({len(difference) for difference in known}) != 1:
         return gain, None, len(pairs)
-    return gain, _interval(np.mean(known, axis=0), values), len(pairs)
+    repeats = max(_repeats(one) for one, _ in pairs)
+    return gain, _interval(np.mean(known, axis=0), values, repeats), len(pairs)
 
 
-def _interval(by_image: np.ndarray, values: int) -> tuple[float, float]:
+def _interval(by_image: np.ndarray, values: int, repeats: int) -> tuple[float, float]:
     """Returns the interval of a mean over images, with Bonferroni's correction for the pairs among several values.
 
     Two images that differ most, one in each direction, are added, as in `statistics.paired_gain`: without them, four
-    images that only one of two heads recognises would look like more than chance.
+    images that only one of two heads recognises would look like more than chance. An image that is validated once in
+    each repetition of the folds counts as one image.
     """
     quantile = NormalDist().inv_cdf(1 - LEVEL / (values * (values - 1)))
     most = float(np.abs(by_image).max(initial=0.0))
     adjusted = np.append(by_image, [most, -most])
-    half = quantile * float(np.std(adjusted)) / len(adjusted) ** 0.5
+    half = quantile * float(np.std(adjusted)) / (len(by_image) / repeats + 2) ** 0.5
     mean = float(adjusted.mean())
     return mean - half, mean + half
 
 
+def _repeats(entry: Entry) -> int:
+    """Returns the number of repetitions of the folds; 1 without folds."""
+    return len({run.fold[2] if run.fold else 0 for run in entry.runs})
+
+
 def _difference(one: Entry, other: Entry) -> np.ndarray | None:
     """Returns how much more often one head is right for each image, (n,); None if that is not recorded."""
+    if {run.fold for run in one.runs} != {run.fold for run in other.runs}:
+        return None
     shares = right_shares(one), right_shares(other)
     if shares[0] is None or shares[1] is None or len(shares[0]) != len(shares[1]):
         return None
@@ -173,7 +182,7 @@ def _kinds(heads: Sequence[Entry]) -> AxisEffect | None:
     first, last = ordered[0], ordered[-1]
     difference = _difference(best[first], best[last])
     values = tuple((kind, tuple(head.mean for head in heads if head.spec.kind == kind)) for kind in ordered)
-    interval = None if difference is None else _interval(difference, len(ordered))
+    interval = None if difference is None else _interval(difference, len(ordered), _repeats(best[first]))
     return AxisEffect(KIND, values, first, last, best[first].mean - best[last].mean, interval, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,25 @@ def test_a_few_images_that_only_one_head_recognises_are_chance(more: int, matter
     right = np.arange(100) < 80
     (effect,) = effects(run_of(right, alpha=1), run_of(right | (np.arange(100) >= 100 - more), alpha=2)).values()
     assert effect.matters == matters
+
+
+def test_repetitions_of_folds_are_no_further_images() -> None:
+    """The same answers once and four times are equally sure."""
+    random = np.random.default_rng(5)
+    answers = {alpha: random.random(IMAGES) < 0.8 + alpha / 20 for alpha in (1, 2)}
+
+    def widths(repeats: int) -> float:
+        runs = [
+            dataclasses.replace(run_of(part, alpha=alpha), run=f"{alpha}{fold}{again}", fold=(fold, 2, again))
+            for alpha, right in answers.items()
+            for again in range(repeats)
+            for fold, part in enumerate(np.split(right, 2))
+        ]
+        (effect,) = effects(*runs).values()
+        assert effect.interval is not None
+        return effect.interval[1] - effect.interval[0]
+
+    assert widths(4) == pytest.approx(widths(1), rel=0.02)
 
 
 def test_only_heads_that_differ_in_nothing_else_are_compared() -> None:

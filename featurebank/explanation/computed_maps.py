@@ -8,7 +8,7 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import load_recorded
 from featurebank.backbone.taps import parse_tap
 from featurebank.bank import Bank
-from featurebank.dataset.pictures import read_pictures
+from featurebank.dataset.pictures import PictureSource, read_pictures
 from featurebank.engine.catalog import load_engine
 from featurebank.engine.openvino import starts_at_once
 from featurebank.errors import FeatureBankError
@@ -68,9 +68,13 @@ def maps_of(bank: Bank, tap: str, positions: np.ndarray) -> list[np.ndarray | st
 
 def _squares(bank: Bank, positions: np.ndarray, backbone: Backbone) -> list[np.ndarray | str]:
     """Returns images as the network sees them, (s, s, 3) uint8, or the reasons why they cannot be read."""
-    sources = picture_sources(bank, positions.tolist())
-    pictures = read_pictures(sources, [WHOLE] * len(sources), limit_s=_MOST_S, progress=lambda count: None)
-    return [picture if isinstance(picture, str) else backbone.resize(picture) for picture in pictures]
+    sources = [_resized(source, backbone) for source in picture_sources(bank, positions.tolist())]
+    return read_pictures(sources, [WHOLE] * len(sources), limit_s=_MOST_S, progress=lambda count: None)
+
+
+def _resized(source: PictureSource, backbone: Backbone) -> PictureSource:
+    """Returns the source of the square of an image: whole images of all at once would take a gigabyte."""
+    return source if isinstance(source, str) else lambda side: backbone.resize(source(side))
 
 
 def _same(bank: Bank, tap: str, position: int, computed: np.ndarray | str) -> np.ndarray | str:

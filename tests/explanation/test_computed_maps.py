@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.engine import converted
 from featurebank.engine.converted import DIRECTORY
+from featurebank.explanation import computed_maps
 from featurebank.explanation.computed_maps import maps_of
 from featurebank.explanation.heat_maps import heat_maps
+from featurebank.system.runtime import threads
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.heavy
@@ -57,6 +60,24 @@ def test_they_are_the_maps_of_the_network(averages: Bank, photos: Path, lite: Ba
     for computed, one in zip(maps_of(averages, "map", positions), expected, strict=True):
         assert not isinstance(computed, str)
         assert np.allclose(computed, one, atol=1e-3 * one.max())
+
+
+def test_few_whole_images_are_in_memory_at_once(averages: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos of cameras take 36 MB each, and a report asks for the maps of two dozen."""
+    whole: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def read(side: int) -> np.ndarray:
+        nonlocal most
+        image = np.zeros((90, 60, 3), np.uint8)
+        whole.append(weakref.ref(image))
+        most = max(most, sum(one() is not None for one in whole))
+        return image
+
+    monkeypatch.setattr(computed_maps, "picture_sources", lambda bank, positions: [read] * len(positions))
+    maps_of(averages, "map", np.arange(40))
+    assert len(whole) == 40
+    assert most <= threads() + 1
 
 
 def test_heat_maps_need_no_tensorflow(averages: Bank) -> None:

@@ -268,9 +268,11 @@ class ComparedBank:
     head: str
     accuracy: float
     interval: tuple[float, float]
-    seconds: float
-    """Of the extraction."""
+    seconds: float | None
+    """Of the extraction; None if they were not measured."""
     bytes_per_image: float
+    place: int
+    """The place of the bank's part among those of the report, from 0."""
 
 
 @dataclass(frozen=True)

@@ -339,9 +339,9 @@ def test_several_banks_are_compared(make_bank: Callable[..., Bank]) -> None:
     banks = [make_bank("one"), make_bank("other", noise=6.0), make_bank("third", seed=1)]
     for bank in banks:
         train_heads(bank, [{"kind": "ridge"}])
-    pair = gather_comparison([Evidence(bank) for bank in banks[:2]])
+    pair = gather_comparison([Evidence(bank) for bank in (banks[1], banks[0])])
     assert pair is not None
-    assert [row.name for row in pair.banks] == ["one", "other"]
+    assert [(row.name, row.place) for row in pair.banks] == [("one", 1), ("other", 0)], "the best first, with its part"
     assert "one is better than other by" in pair.conclusion.sentence
     unlike = gather_comparison([Evidence(bank) for bank in (banks[0], banks[2])])
     assert unlike is not None

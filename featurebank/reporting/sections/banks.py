@@ -12,6 +12,7 @@ from featurebank.reporting.sections.axes import right_shares
 from featurebank.reporting.sections.board import name_of
 from featurebank.reporting.sections.savings import extraction_seconds
 from featurebank.reporting.sections.wording_data import compared
+from featurebank.runs.comparison import Entry
 from featurebank.statistics import paired_gain
 
 MOST_SEEDS = 0.5
@@ -23,7 +24,7 @@ def gather_comparison(banks: Sequence[Evidence]) -> Comparison | None:
     ranked = sorted((one for one in banks if one.best), key=lambda one: -one.best.mean if one.best else 0.0)
     if len(ranked) < 2:  # noqa: PLR2004 - something to compare
         return None
-    rows = [row for one in ranked if (row := _row(one)) is not None]
+    rows = [_row(one, one.best, banks.index(one)) for one in ranked if one.best]
     times = {one.bank.name: seconds for one in ranked if (seconds := extraction_seconds(one.bank)) is not None}
     faster = min(times, key=lambda name: times[name]) if len(times) == len(ranked) else ""
     first, second = ranked[:2]
@@ -33,14 +34,12 @@ def gather_comparison(banks: Sequence[Evidence]) -> Comparison | None:
     return Comparison(Conclusion("The banks side by side", sentence), rows)
 
 
-def _row(evidence: Evidence) -> ComparedBank | None:
-    bank, best = evidence.bank, evidence.best
-    if best is None:
-        return None
+def _row(evidence: Evidence, best: Entry, place: int) -> ComparedBank:
+    bank = evidence.bank
     size = sum(bank.tap_bytes(tap) for tap in bank.taps)
     return ComparedBank(
         bank.name, str(bank.manifest.dataset["name"]), str(bank.recipe["backbone"]), best.spec.tap, name_of(best),
-        best.mean, best.interval, extraction_seconds(bank) or 0.0, size / max(1, len(bank)),
+        best.mean, best.interval, extraction_seconds(bank), size / max(1, len(bank)), place,
     )  # fmt: skip
 
 

@@ -77,14 +77,8 @@ class Queries:
         """Returns the queries with the position of each that is an image of the bank: the same file, not a copy."""
         if self.images is None:
             return self
-        stored = bank.digests()
-        first = Finder(stored).find(self.images.digests)
-        items = [
-            replace(query, position=_itself(self.images, query.row, bank, stored, int(first[query.row])))
-            if query.row >= 0 and first[query.row] >= 0
-            else query
-            for query in self.items
-        ]
+        own = _positions_of_files(self.images, bank)
+        items = [replace(query, position=own.get(query.row, query.position)) for query in self.items]
         return replace(self, items=tuple(items))
 
     def digests(self, bank: Bank) -> list[bytes]:
@@ -144,24 +138,26 @@ def _unknown(name: str, bank: Bank) -> UnknownNameError:
     return unknown_name("image", name, alike[:3] or ids[:_MOST_COMPARED], hint, where_listed=where)
 
 
-def _itself(images: Dataset, row: int, bank: Bank, stored: np.ndarray, first: int) -> int:
-    """Returns which image of the bank is this file; -1 if all images of the same content are other files.
+def _positions_of_files(images: Dataset, bank: Bank) -> dict[int, int]:
+    """Returns the position in `Bank.ids()` of each row whose file is an image of the bank, unchanged, and not a copy.
 
-    Args:
-        images: the images that are searched for.
-        row: the image.
-        bank: the bank.
-        stored: the sorted digests of the bank's images.
-        first: an image of the bank with the same content.
+    Where images of the bank are is asked once for all rows: the answer may need the whole table of a dataset.
     """
-    path = path_of(images, row)
-    if path is None or is_url(path):
-        return -1
-    places = np.flatnonzero(stored == stored[first])
-    for place, other in zip(places.tolist(), image_paths(bank, bank.ids_at(places)), strict=True):
-        if other is not None and os.path.realpath(other) == os.path.realpath(path):
-            return place
-    return -1
+    stored, own = bank.digests(), images.digests
+    alike = np.flatnonzero(Finder(own).find(stored) >= 0)
+    paths = image_paths(bank, bank.ids_at(alike))
+    places = {
+        (os.path.realpath(path), bytes(stored[place])): place
+        for path, place in reversed(list(zip(paths, alike.tolist(), strict=True)))  # the first of equal ones stays
+        if path is not None
+    }
+    rows = {row: path_of(images, row) for row in range(len(images))}
+    found = {
+        row: places.get((os.path.realpath(path), bytes(own[row])), -1)
+        for row, path in rows.items()
+        if path is not None and not is_url(path)
+    }
+    return {row: place for row, place in found.items() if place >= 0}
 
 
 def _selected(images: Dataset, rows: Sequence[int], tap: str) -> Dataset:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from featurebank.backbone import Backbone
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError
+from featurebank.extraction.source_images import image_paths
 from featurebank.similarity.neighbours import Neighbour, Neighbours, SimilarImages
 
 pytestmark = pytest.mark.heavy
@@ -50,6 +51,24 @@ def test_the_path_of_an_image_of_the_bank_is_that_image(leaky: Path, leaky_bank:
     assert by_id[0].is_copy
     assert by_id[0].cosine == 1
     assert sum(by_id.votes.values()) == 3, "a copy does not vote"
+
+
+def test_where_the_images_of_a_bank_are_is_asked_once_for_all(
+    leaky: Path, leaky_bank: fb.Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a dataset that is a table, the answer reads the table."""
+    asked = []
+
+    def counted(bank: fb.Bank, ids: Sequence[str]) -> Sequence[str | None]:
+        asked.append(list(ids))
+        return image_paths(bank, ids)
+
+    monkeypatch.setattr("featurebank.similarity.queries.image_paths", counted)
+    names = ["train/ant/0.png", "train/ant/same.png", "test/bee/same.png"]
+    found = fb.similar([str(leaky / name) for name in names], leaky_bank)
+    assert [one.id for one in found] == names
+    assert len(asked) == 1
+    assert sorted(asked[0]) == sorted(names)
 
 
 def test_a_copy_elsewhere_finds_the_original_without_a_network(

@@ -150,7 +150,7 @@ def _answers(evidence: Evidence, run: RunRecord) -> Answers:
     with reporter.step(f"predicting {counted(len(positions), 'validation image')} with the {what}"):
         fitted = load_fitted(bank, run, reporter=reporter)
         probabilities = predictor(bank, run, "val", fitted, reporter=reporter)()
-    images = "validation images of the bank's own split, on which the head was trained once more"
+    images = "validation images of the bank's own split, whose training images the head was trained on once more"
     return Answers(
         positions, bank.labels()[positions], probabilities, images if evidence.folds != 1 else "validation images"
     )

@@ -293,7 +293,7 @@ def test_folds_are_predicted_out_of_fold(make_bank: Callable[..., Bank]) -> None
     evidence = Evidence(bank)
     assert "Validated on 3 folds" in gather_board(evidence).conclusion.sentence
     assert isinstance(evidence.answers, Answers)
-    assert "on which the head was trained once more" in evidence.answers.images
+    assert "whose training images the head was trained on once more" in evidence.answers.images
     for run in load_runs(bank):  # as if the grid had been interrupted
         if not run.fold:
             (bank.path / "runs" / f"{run.run}.json").unlink()

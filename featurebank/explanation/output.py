@@ -94,12 +94,15 @@ class Output:
             write_page(self.path, explanations)
             return [self.path]
         self.path.mkdir(exist_ok=True)
-        paths, images = [], iter(self.images)
+        replaced, paths, images = self._existing(), [], iter(self.images)
         for one in explanations:
             start = next(start for name, start in images if name == one.file)  # those that cannot be read are left out
-            file = f"{start}{safe_name(one.class_name, _CLASS_BYTES)}_{one.probability:.2f}.png"
-            paths.append(self.path / file)
-            write_picture(paths[-1], one)
+            path = self.path / f"{start}{safe_name(one.class_name, _CLASS_BYTES)}_{one.probability:.2f}.png"
+            write_picture(path, one)
+            paths.append(path)
+            for old in replaced:  # beside a picture of another class, nobody could tell which one is true
+                if old != path and old.name.startswith(start):
+                    old.unlink(missing_ok=True)
         return paths
 
 

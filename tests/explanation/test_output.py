@@ -81,6 +81,17 @@ def test_existing_files_are_asked_about(tmp_path: Path) -> None:
     explanations.save(tmp_path / "page.html", force=True)
 
 
+def test_the_picture_of_another_class_is_replaced(tmp_path: Path) -> None:
+    old, _ = explained("x.jpg", "y.jpg").save(tmp_path / "out")
+    wrong = old.rename(old.with_name("001_x__tulip_0.51.png"))
+    gone = tmp_path / "out" / "002_z__tulip_0.51.png"
+    gone.write_bytes(b"another image")
+    new, *_ = explained("x.jpg", "y.jpg").save(tmp_path / "out", force=True)
+    assert new == old
+    assert not wrong.exists()
+    assert gone.exists()
+
+
 def test_paths_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "folder.html").mkdir()

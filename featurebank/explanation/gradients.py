@@ -97,7 +97,8 @@ def of_head(subject: Subject, layer: str | None) -> GradCam | None:
     pools = {None: lambda x: x, "avg": keras.layers.GlobalAveragePooling2D(), "max": keras.layers.GlobalMaxPooling2D()}
     model = keras.Model(maps, _scores(subject, pools[subject.pooling](maps)))
     if layer is None:
-        return GradCam(model, "") if subject.map_tap == MAP else _of_last_map(model)
+        is_last = subject.map_tap == MAP or subject.pooling is not None  # no further map follows
+        return GradCam(model, "") if is_last else _of_last_map(model)
     if layer == subject.map_tap:
         return GradCam(model, "")
     return GradCam(model, layer) if layer in _outputs(model) else None

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featurebank import explain, finetune, graft, load_backbone
+from featurebank import explain, extract, finetune, graft, load_backbone, load_dataset, train_heads
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, HeadError, UnknownNameError
@@ -162,3 +162,12 @@ def test_layers_that_do_not_fit(bank: Bank, run_of: RunOf, pixels: np.ndarray) -
         explain(run, pixels, layer="head_dense0")
     with pytest.raises(ConfigError, match="layer is 'cut', but the method occlusion has no layer: use gradcam"):
         explain(run, pixels, layer="cut", method="occlusion")
+
+
+def test_of_the_maximum_of_an_earlier_map(place: Path, shown: Path, tiny: Backbone, pixels: np.ndarray) -> None:
+    bank = extract(load_dataset(str(shown)), tiny, ["cut:max"], cache=place / "earlier", store="float32")
+    run = train_heads(bank, "ridge")[0].refit()
+    explanations = explain(run, pixels, class_name="ant", bank=bank)
+    assert (explanations.method, explanations.layer) == ("gradcam", "cut")
+    heat = np.stack([one.cells for one in explanations])
+    np.testing.assert_allclose(heat, plain_grad_cam(graft(bank, run, proof=False), "cut", pixels, 0), atol=1e-4)

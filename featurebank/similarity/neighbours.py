@@ -190,7 +190,9 @@ class SimilarImages(Sequence[Neighbours]):
         return f"By the most frequent label of their neighbours: {', '.join([*parts, *more])}."
 
     def to_frame(self) -> Any:
-        """Returns a pandas DataFrame with one row for each neighbour: image, rank, id, label, split, cosine, path.
+        """Returns a pandas DataFrame with a row for each neighbour.
+
+        Its columns are image, rank, id, label, split, cosine, path and is_copy.
 
         Raises:
             MissingDependencyError: pandas is not installed.

@@ -231,7 +231,7 @@ class _Value:
     def of(cls, value: Any) -> _Value:
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         text = f"{value:g}" if is_number else value if isinstance(value, str) else shown(value)
-        return cls((0, float(value)) if is_number else (1, 0.0), text)
+        return cls((0, float(text)) if is_number else (1, 0.0), text)  # those that are shown alike are one value
 
 
 def axis_effects(axes: Mapping[str, Mapping[str, Sequence[float]]]) -> alt.VConcatChart:

@@ -14,6 +14,7 @@ from sample_charts import head_points
 from featurebank.charts.embedding import specification, specifications
 from featurebank.charts.runs import HeadPoint, accuracy_against, axes_of, axis_effects
 from featurebank.errors import ConfigError
+from featurebank.reporting.sections.drawings import axis_effect
 
 POINTS = head_points(("svm", "mlp", "knn"))
 
@@ -83,6 +84,15 @@ def test_numbers_are_in_order_and_parameters_belong_to_their_kind() -> None:
     points = [HeadPoint(str(v), "", "svm", 0.9, 0.8, 1.0, 1.0, settings={"C": v}) for v in values]
     points.append(HeadPoint("x", "", "mlp", 0.9, 0.8, 1.0, 1.0, settings={"C": 7}))
     assert list(axes_of(points)["svm: C"]) == ["0.01", "1", "100", "None", "True", "scale"]
+
+
+def test_values_that_are_shown_alike_are_one_value() -> None:
+    settings = [(0.12345678, 0.7), (0.12345679, 0.8), (0.5, 0.9)]
+    points = [HeadPoint(str(C), "", "svm", mean, 0.5, 1.0, 1.0, settings={"C": C}) for C, mean in settings]
+    assert axes_of(points)["svm: C"] == {"0.123457": [0.7, 0.8], "0.5": [0.9]}
+    (panel,) = specifications(axis_effect([("0.123457", [0.7]), ("0.123457", [0.8]), ("0.5", [0.9])]))
+    (drawn_rows,) = panel["datasets"].values()
+    assert [row["accuracy"] for row in drawn_rows] == [0.7, 0.8, 0.9]
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.floats(0, 1)), max_size=12))

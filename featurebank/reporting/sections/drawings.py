@@ -36,7 +36,10 @@ def by_cost(rows: Sequence[BoardRow]) -> list[tuple[str, Any]]:
 
 def axis_effect(values: Sequence[tuple[str, Sequence[float]]]) -> Any:
     """Draws the accuracies of the heads with each value of one axis; the page has the name of the axis above it."""
-    return axis_effects({"": {value: list(accuracies) for value, accuracies in values}})
+    by_text: dict[str, list[float]] = {}
+    for text, accuracies in values:  # numbers that differ in their seventh digit are shown alike
+        by_text.setdefault(text, []).extend(accuracies)
+    return axis_effects({"": by_text})
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray) -> Any:

@@ -195,7 +195,7 @@ function openRun(row, table) {
   const step = (text, to) => make("button", { type: "button", textContent: text, disabled: !shown[to], onclick: () => openRun(shown[to], table) });
   const curves = run.epochs.length
     ? make("figure", { className: "chart", ariaLabel: "Training beside validation, by epoch", role: "group" }, box)
-    : make("p", { textContent: run.reason ? "This run failed, so it has no curves." : "This head is solved in one step: it has no epochs, and so no curves." });
+    : make("p", { textContent: run.reason ? "This run failed, so it has no curves." : "This head is not trained in epochs, so it has no curves." });
   openPanel(run.title, facts(known), curves, make("div", { className: "steps" }, step("Previous head", place - 1), step("Next head", place + 1)));
   if (box.parentNode) draw(box, history(run));
 }

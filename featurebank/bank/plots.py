@@ -10,6 +10,7 @@ from featurebank.charts.image_map import image_map
 from featurebank.charts.projection import METHODS, TSNE_IMAGES, Method, project
 from featurebank.errors import ConfigError, WrongTypeError, unknown_name
 from featurebank.system.html import SPLIT_WORDS, data_uri
+from featurebank.system.progress import no_advance
 from featurebank.words import counted, shown
 
 if TYPE_CHECKING:
@@ -135,12 +136,8 @@ def _thumbnails(bank: Bank, split: str, rows: np.ndarray, wrong: np.ndarray) -> 
         return None
     order = np.argsort(~wrong, kind="stable")[:MOST_PICTURES].tolist()
     sources = [picture_of_file(paths[place], digests[rows[place]]) for place in order]
-    pictures = read_pictures(sources, [_SIDE] * len(sources), limit_s=_LIMIT_S, progress=_ignore)
+    pictures = read_pictures(sources, [_SIDE] * len(sources), limit_s=_LIMIT_S, progress=no_advance)
     images: list[str | None] = [None] * len(rows)
     for place, picture in zip(order, pictures, strict=True):
         images[place] = None if isinstance(picture, str) else data_uri(picture, quality=_QUALITY)
     return images
-
-
-def _ignore(count: int) -> None:
-    """Takes the place of a progress bar: the thumbnails are read within seconds."""

@@ -14,6 +14,7 @@ from featurebank.engine.openvino import starts_at_once
 from featurebank.errors import FeatureBankError
 from featurebank.explanation.features import taps_to_compute
 from featurebank.extraction.source_images import picture_sources
+from featurebank.system.progress import no_advance
 from featurebank.words import one_line
 
 WHOLE = 4096
@@ -69,7 +70,7 @@ def maps_of(bank: Bank, tap: str, positions: np.ndarray) -> list[np.ndarray | st
 def _squares(bank: Bank, positions: np.ndarray, backbone: Backbone) -> list[np.ndarray | str]:
     """Returns images as the network sees them, (s, s, 3) uint8, or the reasons why they cannot be read."""
     sources = [_resized(source, backbone) for source in picture_sources(bank, positions.tolist())]
-    return read_pictures(sources, [WHOLE] * len(sources), limit_s=_MOST_S, progress=lambda count: None)
+    return read_pictures(sources, [WHOLE] * len(sources), limit_s=_MOST_S, progress=no_advance)
 
 
 def _resized(source: PictureSource, backbone: Backbone) -> PictureSource:

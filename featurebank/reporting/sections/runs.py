@@ -18,6 +18,7 @@ from featurebank.reporting.sections.wording import between, gap, nothing_to_choo
 from featurebank.runs.comparison import Entry
 from featurebank.runs.ranking import in_words
 from featurebank.runs.run import RunRecord
+from featurebank.system.html import SPLIT_WORDS
 from featurebank.words import counted, duration, one_line
 
 SAMPLES, SAMPLED_CLASSES, IN_CLASS = 60, 60, 6
@@ -56,8 +57,7 @@ def _facts(evidence: Evidence) -> list[Fact]:
 
 
 def _splits(bank: Bank) -> str:
-    names = {"train": "training", "val": "validation", "test": "test"}
-    return ", ".join(f"{len(bank.labels(split))} {name}" for split, name in names.items())
+    return ", ".join(f"{len(bank.labels(split))} {name}" for split, name in SPLIT_WORDS.items())
 
 
 def _split_rule(dataset: Mapping[str, Any]) -> str:

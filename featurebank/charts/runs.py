@@ -276,10 +276,12 @@ def _effect(name: str, values: Mapping[str, Sequence[float]], scale: alt.Scale) 
     )  # fmt: skip
     ticks = base.mark_tick(thickness=2, opacity=0.45, color=COLOURS["train"], size=_STEP - 10)
     means = base.mark_point(shape="diamond", size=90, filled=True, opacity=1, color=COLOURS["val"])
-    x = alt.X("accuracy:Q", title="validation accuracy", axis=axis, scale=scale)
+    below = any(row["accuracy"] < scale["domain"][0] for row in rows)
+    label = "validation accuracy (at the left edge: that or less)" if below else "validation accuracy"
+    x = alt.X("accuracy:Q", title=label, axis=axis, scale=scale)
     layers = [
         ticks.encode(x=x),
-        means.encode(x=alt.X("max(mean):Q", axis=axis, scale=scale, title="validation accuracy")),
+        means.encode(x=alt.X("max(mean):Q", axis=axis, scale=scale, title=label)),
     ]
     title = name if len(drawn) == len(values) else f"{name} ({len(drawn)} of {len(values)} values)"
     heading = alt.TitleParams(title, frame="group", limit=_WIDTH)

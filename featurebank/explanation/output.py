@@ -18,6 +18,8 @@ from featurebank.system.pages.contact_sheet import PIXELS, PictureGroup, Tile, w
 from featurebank.words import counted, one_line
 
 PAGES = (".html", ".htm")
+_PICTURES = (".png", ".jpg", ".jpeg", ".svg", ".pdf")
+"""Suffixes of what is meant as one picture, never as a folder."""
 if TYPE_CHECKING:
     from featurebank.explanation.explanations import Explanation, Explanations
 
@@ -68,6 +70,12 @@ class Output:
             message = (
                 f"cannot write into '{path}': it is a file; expected a folder for PNG files, or a page that ends with "
                 ".html"
+            )
+            raise ConfigError(message)
+        if path.suffix.lower() in _PICTURES and not path.exists():
+            message = (
+                f"cannot write '{path}': each image has a PNG file of its own; expected a folder for them, or a page "
+                "that ends with .html"
             )
             raise ConfigError(message)
         existing = self._existing()

@@ -1,8 +1,7 @@
 """What a report shows: plain values without HTML, gathered by `gathering` and laid out by `page`.
 
-All texts are plain text, whatever class names and file names contain: the page escapes them. Charts are Altair charts
-of `featurebank.charts`; the page embeds their specification. Pictures are thumbnails that the page stores once each,
-however often they are shown: content refers to them by their number in `BankReport.pictures`.
+All texts are plain text, whatever names contain: the page escapes them. Charts are Altair charts of
+`featurebank.charts`. Pictures are thumbnails that the page stores once each: content has their number in `pictures`.
 """
 
 from __future__ import annotations
@@ -66,7 +65,8 @@ class Winner:
     """The first one is shown large: validation accuracy, with its interval as details."""
     run: str
     indistinguishable: Sequence[str]
-    """Titles of the heads that cannot be told apart from it, at most a handful."""
+    """Titles of the heads that cannot be told apart from it, at most a handful; then the number of the others."""
+    more_indistinguishable: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,8 @@ class Board:
     axes: Sequence[tuple[str, str, Any]]
     """For each axis of the grid: its name, one sentence, and a chart."""
     axes_conclusion: Conclusion | None = None
+    common: Sequence[str] = ()
+    """Parameters that the names omit, with the kinds whose heads all have them."""
 
 
 @dataclass(frozen=True)

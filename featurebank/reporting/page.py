@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from featurebank.system.files import write_bytes
 from featurebank.system.html import environment
 from featurebank.words import counted, one_line
 
+_PROSE = 2000
+"""Maximum number of characters of a sentence: it stays whole, even with several long names."""
 _TEMPLATES = Path(__file__).parent / "templates"
 _ANCHORS = {
     "WhatRan": "what-was-run", "Winner": "winner", "Board": "leaderboard", "Confusions": "confusions",
@@ -167,6 +170,7 @@ def _compared_range(section: Comparison) -> tuple[float, float]:
 
 
 _FILTERS: Mapping[str, Any] = {
+    "prose": functools.partial(one_line, most=_PROSE),
     "class_bars": _class_bars,
     "matrix": _matrix,
     "extra_columns": _extra_columns,

@@ -55,6 +55,8 @@ def test_a_head_at_chance_stands_at_the_edge_and_does_not_press_the_others_toget
     assert 0.75 < scale["domain"][0] < 0.8
     effect = specifications(axis_effects(axes_of([*points, chance])))[0]
     assert effect["layer"][0]["encoding"]["x"]["scale"] == {"domain": [0.8, 0.91], "nice": True, "clamp": True}
+    titles = {layer["encoding"]["x"]["title"] for layer in effect["layer"]}
+    assert titles == {"validation accuracy (at the left edge: that or less)"}
 
 
 @pytest.mark.heavy
@@ -109,6 +111,7 @@ def test_each_axis_has_a_panel_with_the_same_scale() -> None:
     panels = specifications(axis_effects({"svm: C": {"1": [0.8, 0.82], "10": [0.9]}, "tap": {"a": [0.7], "b": [0.9]}}))
     assert [panel["title"]["text"] for panel in panels] == ["svm: C", "tap"]
     assert {str(panel["layer"][0]["encoding"]["x"]["scale"]["domain"]) for panel in panels} == {"[0.7, 0.9]"}
+    assert {panel["layer"][0]["encoding"]["x"]["title"] for panel in panels} == {"validation accuracy"}
     with pytest.raises(ConfigError, match="there is no axis to draw: all heads have the same settings"):
         axis_effects({})
 

@@ -100,6 +100,7 @@ def test_paths_that_cannot_be_written(tmp_path: Path) -> None:
         ("gone/page.html", "there is no folder '.*gone'; create it"),
         ("file", "it is a file; expected a folder for PNG files, or a page that ends with .html"),
         ("folder.html", "it is a folder"),
+        ("one.png", "each image has a PNG file of its own; expected a folder"),
     ):
         with pytest.raises(ConfigError, match=message):
             Output.of(tmp_path / path, ["x.jpg"])

@@ -90,6 +90,8 @@ def test_the_winner_is_the_run_that_select_chooses(report: BankReport, painted_b
     assert winner.run == best.run
     assert facts(winner)["validation accuracy"].startswith(percent(best.metrics["val"]["accuracy"]))
     assert "not opened" in facts(winner)["test accuracy"]
+    alike = sum(row.indistinguishable for row in section(report, Board).rows if row.run != winner.run)
+    assert len(winner.indistinguishable) + winner.more_indistinguishable == alike
 
 
 def test_the_leaderboard_has_every_head_once(report: BankReport, painted_bank: Bank) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from report_contents import HOSTILE, report_content
 
+from featurebank.reporting.content import Conclusion
 from featurebank.reporting.page import render_page, write_page
 
 if TYPE_CHECKING:
@@ -91,6 +93,15 @@ def test_without_its_script_the_page_still_reads(html: str) -> None:
     hidden = [attributes for tag, attributes in reading.tags if tag in {"button", "select", "input"}]
     assert len(hidden) < 12, "controls that do nothing without the script are added by it, or hidden"
     assert not [attributes for tag, attributes in reading.tags if tag == "tr" and "hidden" in attributes]
+
+
+def test_a_long_sentence_stays_whole() -> None:
+    sentence = f"{'softmax(learning_rate=0.003) ' * 30}is right."
+    report = report_content()
+    bank = report.banks[0]
+    sections = [replace(part, conclusion=Conclusion(part.conclusion.title, sentence)) for part in bank.sections]
+    text = Reading(render_page(replace(report, banks=[replace(bank, sections=sections)]))).text
+    assert text.count(sentence) == len(sections)
 
 
 def test_a_browser_may_run_the_scripts_of_the_page_and_load_nothing(html: str) -> None:

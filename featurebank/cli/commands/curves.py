@@ -67,7 +67,8 @@ def _selected(bank: Bank, names: Sequence[str], reporter: Reporter) -> list[RunR
         found = {run.run: run for name in names for run in [find_run(bank, name)]}
         for run in found.values():
             if reason := missing_curves(run):
-                raise HeadError(reason)
+                message = f"{reason}; name other runs, or 'all' for each run that has curves"
+                raise HeadError(message)
         return list(found.values())
     every = list({run.run: run for run in (*ranked_runs(bank), *load_runs(bank))}.values())  # the best first
     usable = [run for run in every if not missing_curves(run)]
@@ -92,10 +93,10 @@ def _print(runs: Sequence[RunRecord]) -> None:
         summary = curve_summary(run)
         accuracy, span = summary["val_accuracy"], summary["over_fitting"]
         rows.append((
-            run.run, run.spec, summary["epochs"], summary["best_epoch"],
+            run.run, run.spec, run.tap, summary["epochs"], summary["best_epoch"],
             "" if accuracy is None else f"{accuracy:.4f}", f"from {span[0]}" if span else "no",
         ))  # fmt: skip
-    columns = ["run", "head", "epochs", "best epoch", "validation", "over-fits"]
+    columns = ["run", "head", "tap", "epochs", "best epoch", "validation", "over-fits"]
     print_table(columns, rows, right=["epochs", "best epoch", "validation"], whole=["run", "over-fits"])
     over = sum(row[-1] != "no" for row in rows)
     what = "over-fits: its" if len(rows) == 1 else "over-fit: their"

@@ -36,7 +36,7 @@ METRICS = ("macro_f1", "loss", "calibration_error")
 def gather_board(evidence: Evidence) -> Board:
     """Returns the leaderboard of a bank, and what its grid teaches."""
     entries = evidence.entries[:ROWS]
-    names = short_names([entry.spec for entry in entries])[0]
+    names, left_out = short_names([entry.spec for entry in entries])
     failed = evidence.failed[: max(0, ROWS - len(entries))]
     curves = _points_of_a_curve(entries)
     rows = [_row(name, entry, curves) for name, entry in zip(names, entries, strict=True)]
@@ -49,6 +49,7 @@ def gather_board(evidence: Evidence) -> Board:
         drawings.by_cost(rows),
         [(effect.name, _effect(effect), chart) for effect, chart in zip(effects, _charts(effects), strict=True)],
         _axes_conclusion(effects),
+        [f"{word} ({', '.join(kinds)})" for word, kinds in left_out.items()],
     )
 
 

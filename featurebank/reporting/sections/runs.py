@@ -133,9 +133,8 @@ def gather_winner(evidence: Evidence) -> Winner:
         at_chance=is_at_chance(evidence),
     )  # fmt: skip
     facts = [*_results(evidence, run, best), *_test_facts(evidence, run)]
-    return Winner(
-        Conclusion("The winner", sentence), facts, run.run, [name_of(entry) for entry in (near or alike)[:ALIKE]]
-    )
+    titles = [name_of(entry) for entry in (near or alike)[:ALIKE]]
+    return Winner(Conclusion("The winner", sentence), facts, run.run, titles, len(alike) - len(titles))
 
 
 def is_at_chance(evidence: Evidence) -> bool:

@@ -12,6 +12,8 @@ from featurebank.words import counted, duration, every
 
 FEW_IMAGES = 50
 """Fewer validation images than this cannot distinguish heads that differ by less than ten points or so."""
+MANY = 10
+"""The best of so many heads or more looks better than it is, by so much that the reader should know it."""
 Interval = tuple[float, float]
 
 
@@ -109,11 +111,11 @@ def winner(
             f"validation images (95 % interval {between(interval)}), and guessing reaches about "
             f"{percent(1 / max(1, classes))}. The features do not distinguish these classes."
         )
-    first = _winners_accuracy(head, accuracy, interval, images)
+    first = _winners_accuracy(head, accuracy, interval, images, heads)
     return f"{first} {_winners_doubts(heads, (alike, near), images, verdict, train)}"
 
 
-def _winners_accuracy(head: str, accuracy: float, interval: Interval, images: int | None) -> str:
+def _winners_accuracy(head: str, accuracy: float, interval: Interval, images: int | None, heads: int) -> str:
     if accuracy == 1 and images:
         return (
             f"{head} classifies {every(images, 'validation image')} correctly; on new images its accuracy may still be "
@@ -121,7 +123,16 @@ def _winners_accuracy(head: str, accuracy: float, interval: Interval, images: in
         )
     return (
         f"{head} is right on {share_of(accuracy, images)} of the validation images; on new images, expect "
-        f"{between(interval)}."
+        f"{between(interval)}{_selected(heads)}."
+    )
+
+
+def _selected(heads: int) -> str:
+    """Returns a warning of selection: the highest of many accuracies is in part good luck."""
+    return (
+        f", rather in the lower half, because the best of {heads} heads looks better than it is"
+        if heads >= MANY
+        else ""
     )
 
 

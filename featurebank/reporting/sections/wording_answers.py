@@ -62,9 +62,11 @@ def per_class(recalls: Sequence[tuple[str, int, int]], missing: Sequence[str]) -
             f"{name} is recognised worst, and more than chance explains: {share_of(hits / of, of)} of its images, "
             f"where all classes together reach {percent(right / total)}.{nothing}"
         )
+    equal = [row[0] for row in recalls if row[1:] == (hits, of)]
+    verb, whose = ("is", "its images") if len(equal) == 1 else ("are", "the images of each")
     return (
-        f"{name} is recognised worst, {share_of(hits / of, of)} of its images, but on so few images the true share may "
-        f"be anything from {between((low, high))}: no class is clearly weaker than the others.{nothing}"
+        f"{names(equal)} {verb} recognised worst, {share_of(hits / of, of)} of {whose}, but on so few images the true "
+        f"share may be anything from {between((low, high))}: no class is clearly weaker than the others.{nothing}"
     )
 
 
@@ -82,11 +84,14 @@ def calibration(confidence: float, accuracy: float, error: float, images: int) -
         images: the number of images.
     """
     difference = confidence - accuracy
-    claim = f"Its answers have a probability of {percent(confidence)} on average, and {percent(accuracy)} are right"
+    claim = (
+        f"The winner's answers have a probability of {percent(confidence)} on average, and {percent(accuracy)} are "
+        "right"
+    )
     if abs(difference) <= 1.96 * error:
         return (
-            f"{claim}: on {counted(images, 'image')}, chance explains such a difference, so the probabilities can be "
-            "used as they are."
+            f"{claim}: on {counted(images, 'image')}, chance explains such a difference, so there is no reason "
+            "to correct the probabilities."
         )
     if difference > 0:
         return f'{claim}: it is over-confident. The parameter calibrate = "temperature" of a head mends that.'

@@ -91,8 +91,8 @@ def duration_in_words(seconds: float) -> str:
 
 def break_even(seconds: float, heads: int) -> str:
     """Returns from which head on an extraction is worth its time."""
-    state = "reached" if heads > 1 else "not reached yet"
-    return f"the second head ({state}): the first would have needed the same pass of {duration(seconds)}"
+    state = "" if heads > 1 else " (not reached yet)"
+    return f"the second head{state}: the first would have needed the same pass of {duration(seconds)}"
 
 
 def compared(

@@ -46,6 +46,7 @@ def test_all_runs_with_curves(ask: Callable[..., Answer], bank: Bank, tmp_path: 
     output, said = ask("all", "-o", tmp_path / "{run}.json", "-o", tmp_path / "all.svg")
     assert "2 of 2 runs over-fit: their validation loss rises again" in output
     assert output.count("written: ") == 3
+    assert output.count("pooled") == 2
     assert "1 run without curves left out" in said
     assert sorted(path.name for path in tmp_path.glob("*.*")) == ["aa00000000.json", "all.svg", "bb00000000.json"]
 
@@ -61,7 +62,11 @@ def test_json(ask: Callable[..., Answer], bank: Bank) -> None:
 def test_mistakes_are_one_line(ask: Callable[..., Answer], bank: Bank, tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     for words, line in (
-        (["best"], "Error: run cc00000000 (ridge) has no curves, because this kind of head is not trained in epochs"),
+        (
+            ["best"],
+            "Error: run cc00000000 (ridge) has no curves, because this kind of head is not trained in epochs; name "
+            "other runs, or 'all' for each run that has curves",
+        ),
         (["dd"], "Error: unknown run 'dd'"),
         (["aa", "-o", tmp_path / "a.png"], f"Error: '{tmp_path / 'a.png'}' exists: choose another path"),
         (

@@ -70,6 +70,14 @@ def test_heads_without_recorded_answers_are_alike_if_their_intervals_overlap() -
     assert alike_heads([best, near, far]) == [near]
 
 
+def test_parameters_that_the_names_omit_are_named(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank()
+    train_heads(bank, [{"kind": "knn", "n_neighbors": [1, 2], "metric": "cosine"}])
+    board = gather_board(Evidence(bank))
+    assert all("cosine" not in row.head for row in board.rows)
+    assert list(board.common) == ["metric=cosine (knn)"]
+
+
 def test_many_rows_are_cut(make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featurebank.reporting.sections.board.ROWS", 2)
     bank = make_bank()

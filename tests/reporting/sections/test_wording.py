@@ -30,6 +30,8 @@ def winner(right: int, images: int, **more: Any) -> str:
         (winner(25, 100, at_chance=True), "No head is clearly better than guessing"),
         (winner(25, 100, at_chance=True), "guessing reaches about 25.0 %"),
         (winner(180, 200), "90.0 % (180 of 200) of the validation images; on new images, expect 85.1 to 93.4 %"),
+        (winner(180, 200, heads=9), "expect 85.1 to 93.4 %. It is"),
+        (winner(180, 200, heads=10), "rather in the lower half, because the best of 10 heads looks better than it is"),
         (winner(150, 200, verdict="over-fits"), "more images or stronger regularisation will help more"),
         (winner(180, 200, alike=40, near=12), "40 other heads cannot be told apart from it on these images, and 12 of"),
         (winner(180, 200, alike=1, near=1), "1 other head cannot be told apart"),
@@ -107,6 +109,10 @@ def test_all_axes() -> None:
         ),
         (wording_answers.per_class([("a", 5, 5)], []), "Every class is recognised without a mistake."),
         (wording_answers.per_class([("a", 5, 5), ("b", 4, 5)], []), "no class is clearly weaker than the others"),
+        (
+            wording_answers.per_class([("a", 4, 5), ("b", 4, 5), ("c", 5, 5)], []),
+            "a and b are recognised worst, 80.0 % (4 of 5) of the images of each",
+        ),
         (wording_answers.per_class([("a", 95, 99), ("b", 10, 99)], []), "b is recognised worst, and more than chance"),
         (
             wording_answers.per_class([("a", 5, 5)], ["x", "y"]),

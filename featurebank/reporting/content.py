@@ -1,7 +1,6 @@
 """What a report shows: plain values without HTML, gathered by `gathering` and laid out by `page`.
 
-All texts are plain text, whatever names contain: the page escapes them. Charts are Altair charts of
-`featurebank.charts`. Pictures are thumbnails that the page stores once each: content has their number in `pictures`.
+All texts are plain: the page escapes them. Pictures are thumbnails; content has their number in `BankReport.pictures`.
 """
 
 from __future__ import annotations
@@ -115,8 +114,7 @@ class Board:
     axes: Sequence[tuple[str, str, Any]]
     """For each axis of the grid: its name, one sentence, and a chart."""
     axes_conclusion: Conclusion | None = None
-    common: Sequence[str] = ()
-    """Parameters that the names omit, with the kinds whose heads all have them."""
+    common: Sequence[str] = ()  # parameters that the names omit, with the kinds whose heads all have them
 
 
 @dataclass(frozen=True)

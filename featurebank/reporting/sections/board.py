@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,8 @@ def gather_board(evidence: Evidence) -> Board:
     names, left_out = short_names([entry.spec for entry in entries])
     failed = evidence.failed[: max(0, ROWS - len(entries))]
     curves = _points_of_a_curve(entries)
-    rows = [_row(name, entry, curves) for name, entry in zip(names, entries, strict=True)]
+    alike = {entry.runs[0].run for entry in (*entries[:1], *alike_heads(entries))}
+    rows = [_row(name, entry, curves, alike) for name, entry in zip(names, entries, strict=True)]
     hidden = len(evidence.entries) - len(entries) + len(evidence.failed) - len(failed)
     effects = axis_effects(evidence.entries)
     return Board(
@@ -101,11 +102,11 @@ def name_of(entry: Entry) -> str:
     return str(entry.spec)
 
 
-def _row(name: str, entry: Entry, points: int) -> BoardRow:
+def _row(name: str, entry: Entry, points: int, alike: Collection[str]) -> BoardRow:
     best = entry.runs[0]
     return BoardRow(
         run=best.run, head=name, kind=entry.spec.kind, tap=entry.spec.tap, accuracy=entry.mean,
-        interval=entry.interval, train=entry.train, verdict=entry.verdict, indistinguishable=entry.indistinguishable,
+        interval=entry.interval, train=entry.train, verdict=entry.verdict, indistinguishable=best.run in alike,
         seconds=entry.seconds, parameters=entry.parameters, values=_values(entry), **_curves(best, points),
     )  # fmt: skip
 

@@ -204,7 +204,6 @@ COVERED_BY = {
     "extraction/places.py": "extraction/test_stage.py",
     "extraction/precision.py": "engine/test_agreement.py",
     "extraction/request.py": "extraction/test_stage.py",
-    "extraction/source_images.py": "grafting/test_stage.py",
     "extraction/state.py": "extraction/test_plan.py",
     "extraction/target.py": "extraction/test_stage.py",
     "finetuning/input_scaling.py": "finetuning/test_stage.py",

@@ -18,8 +18,8 @@ class Finder:
     """Looks up digests in an array of digests.
 
     Comparing strings is slow. So each digest is represented by its first 64 bits, which are sorted and searched as
-    numbers. Then the whole digests are compared, and the few that share these bits with another are looked up
-    individually.
+    numbers. Then the whole digests are compared. Those that share these bits with another digest are looked up as
+    strings, all together: a stranger's bank may hold a million of them.
 
     Args:
         stored: (m,) "S32" digests; among equal ones, the first is returned.
@@ -44,16 +44,18 @@ class Finder:
         places = np.minimum(np.searchsorted(self._words, words), len(self._words) - 1)
         positions = self._order[places].astype(np.int64)
         alike = self._words[places] == words
-        for position in np.flatnonzero(alike & (self._stored[positions] != digests)).tolist():
-            positions[position] = self._among_equal_words(digests[position], words[position])
         positions[~alike] = -1
+        doubtful = np.flatnonzero(alike & (self._stored[positions] != digests))
+        if len(doubtful):
+            positions[doubtful] = self._among_equal_words(digests[doubtful], words[doubtful])
         return positions
 
-    def _among_equal_words(self, digest: bytes, word: np.uint64) -> int:
-        start, stop = np.searchsorted(self._words, word, "left"), np.searchsorted(self._words, word, "right")
-        same = self._order[start:stop]
-        matches = same[self._stored[same] == digest]
-        return int(matches[0]) if len(matches) else -1
+    def _among_equal_words(self, digests: np.ndarray, words: np.ndarray) -> np.ndarray:
+        """Returns the positions of digests among the stored ones with the same first bits: (n,) int64."""
+        same = np.sort(self._order[np.isin(self._words, words)])
+        known, first = np.unique(self._stored[same], return_index=True)
+        places = np.minimum(np.searchsorted(known, digests), len(known) - 1)
+        return np.where(known[places] == digests, same[first[places]], -1)
 
 
 def contained(digests: np.ndarray, stored: np.ndarray) -> np.ndarray:

@@ -13,6 +13,11 @@ import numpy as np
 
 from featurebank.system import digest
 
+_MOST_SPLIT = 2
+"""The largest value of `Items.splits`."""
+_LEADING_BITS, _CONTINUATION = 0xC0, 0x80
+"""Mask and value of the bytes within a character of UTF-8, after its first."""
+
 
 class PackedText(Sequence[str]):
     """Many strings as one UTF-8 text and their end offsets, decoded on demand: a million strings open instantly.
@@ -74,6 +79,19 @@ class PackedText(Sequence[str]):
         message = f"{value!r} is not in the list"
         raise ValueError(message)
 
+    def check(self) -> None:
+        """Raises ValueError if the offsets do not divide the text into strings in UTF-8."""
+        ends = self.ends
+        ordered = not len(ends) or (ends[0] >= 0 and bool((ends[1:] >= ends[:-1]).all()))
+        if not ordered or (int(ends[-1]) if len(ends) else 0) != len(self.text):
+            message = "the offsets of the ids do not divide their text"
+            raise ValueError(message)
+        self.text.tobytes().decode()
+        starts = ends[ends < len(self.text)]
+        if (self.text[starts] & _LEADING_BITS == _CONTINUATION).any():
+            message = "an id ends within a character"
+            raise ValueError(message)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
@@ -106,6 +124,29 @@ class Items:
         return Items(
             [ids[i] for i in order.tolist()], self.digests[order], self.labels[order], self.splits[order], metadata
         )
+
+    def check(self, classes: int | None) -> None:
+        """Checks columns that a stranger may have written; no id is decoded.
+
+        Args:
+            classes: the number of classes; None for images without labels, whose labels mean nothing.
+
+        Raises:
+            ValueError: a column has another type or length, an id is not UTF-8, or a label or split does not exist.
+        """
+        ids, count = PackedText.pack(self.ids), len(self.digests)
+        kinds = [(self.digests, "S"), (self.labels, "iu"), (self.splits, "u"), (ids.text, "u"), (ids.ends, "iu")]
+        if any(column.ndim != 1 or column.dtype.kind not in kind for column, kind in kinds):
+            message = "a column of the table of images has another type"
+            raise ValueError(message)
+        if any(len(column) != count for column in (ids, self.labels, self.splits, *self.metadata.values())):
+            message = "the columns of the table of images have different lengths"
+            raise ValueError(message)
+        most = np.inf if classes is None else classes - 1
+        if count and not (self.labels.min() >= 0 and self.labels.max() <= most and self.splits.max() <= _MOST_SPLIT):
+            message = "a label or a split does not exist"
+            raise ValueError(message)
+        ids.check()
 
     @cached_property
     def digest(self) -> str:

@@ -31,6 +31,13 @@ ITEMS = "items-*.npz"
 _RETRIES = 3
 """How often the item table is read again under an unchanged manifest before it is reported as damaged."""
 
+_DETAILS: Mapping[str, type | tuple[type, ...]] = {
+    "spec": str, "subset": Mapping, "fractions": (list, tuple), "seed": int, "classes": (list, tuple), "time": str,
+    "added": int, "computed": int, "seconds": (int, float), "engine": str, "versions": Mapping,
+}  # fmt: skip
+"""The types of the values of a dataset and of an event that other modules read; every value may be missing."""
+_MOST_NUMBER = 1e18
+
 _WRITE_ITEMS = "run the same 'featurebank extract' again, which rewrites it and computes nothing"
 
 
@@ -62,6 +69,8 @@ class Manifest:
             if not isinstance(part, Mapping):
                 message = f"{part!r:.80} is not an object"
                 raise TypeError(message)
+        for part in (self.dataset, *self.history):
+            _check_details(part)
         for name in (self.recipe["backbone"], self.dataset["name"]):
             path_inside(Path(), name)
         if self.items is not None:
@@ -190,6 +199,18 @@ def _check_texts(*values: object) -> None:
         raise TypeError(message)
 
 
+def _check_details(part: Mapping[str, Any]) -> None:
+    """Raises TypeError or ValueError if a dataset or an event has a value that no writer writes."""
+    for name, kind in _DETAILS.items():
+        value = part.get(name)
+        if value is not None and not isinstance(value, kind):
+            message = f"{name} is {value!r:.80}"
+            raise TypeError(message)
+        if isinstance(value, int | float) and not abs(value) < _MOST_NUMBER:
+            message = f"{name} is too large"
+            raise ValueError(message)
+
+
 def load_items(directory: Path, manifest: Manifest) -> Items:
     """Reads the item table that a manifest lists.
 
@@ -208,9 +229,11 @@ def load_items(directory: Path, manifest: Manifest) -> Items:
     if digest.of_bytes(data) != manifest.items["checksum"]:
         raise _damaged(path, _WRITE_ITEMS)
     try:
-        return Items.from_bytes(data)
+        items = Items.from_bytes(data)
+        items.check(len(manifest.dataset["classes"]) or None)
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
         raise _damaged(path, _WRITE_ITEMS) from error
+    return items
 
 
 def load_tables(directory: Path) -> tuple[Manifest, Items]:

@@ -33,8 +33,8 @@ LIMIT_S = 1.0
 """No further thumbnail is begun after this time: a network disk may be slow."""
 _MOST_BYTES = 32 << 20
 
-_SHARES = ("//", "\\\\")
-"""The start of a network share's name on Windows: a stranger's bank must not decide which servers are asked."""
+_SLASHES = "/\\"
+"""Two of them begin the name of a network share on Windows."""
 
 Make = Callable[[], np.ndarray | None]
 PictureSource = Callable[[int], np.ndarray] | str
@@ -85,6 +85,16 @@ def _nothing() -> None:
     """Makes no thumbnail."""
 
 
+def is_local(path: str) -> bool:
+    """Returns whether a path names a file of this machine: a stranger's bank must not decide which servers are asked.
+
+    Example:
+        >>> is_local("/photos/1.jpg"), is_local("https://host/1.jpg"), is_local("/" + chr(92) + "host/photos/1.jpg")
+        (True, False, False)
+    """
+    return not is_url(path) and not (len(path) > 1 and path[0] in _SLASHES and path[1] in _SLASHES)
+
+
 def picture_of_file(path: str | None, expected: bytes) -> PictureSource:
     """Returns the source of the picture of a file.
 
@@ -92,7 +102,7 @@ def picture_of_file(path: str | None, expected: bytes) -> PictureSource:
         path: the file; None if it is not known.
         expected: the digest of its content: the picture of another content is not shown.
     """
-    if path is None or is_url(path) or path.startswith(_SHARES):
+    if path is None or not is_local(path):
         return "the image is not a file on this machine"
 
     def read(side: int) -> np.ndarray:
@@ -204,7 +214,7 @@ def _path(place: str, name: str) -> str | None:
 
 
 def _of_file(path: str | None) -> np.ndarray | None:
-    if path is None or is_url(path) or path.startswith(_SHARES):
+    if path is None or not is_local(path):
         return None
     return decode_thumbnail(read_regular(path, _MOST_BYTES), SIDE)
 

@@ -16,6 +16,7 @@ from featurebank.bank.index import Finder
 from featurebank.dataset import Dataset
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
+from featurebank.dataset.pictures import is_local
 from featurebank.dataset.unlabelled import expand_folders
 from featurebank.errors import DatasetError
 from featurebank.explanation.overlay import Frame
@@ -51,7 +52,8 @@ def named_images(names: Iterable[str | os.PathLike[str]], bank: Bank) -> list[st
     missing = {path for path in paths if "://" not in path and not os.path.exists(path)}  # noqa: PTH110 - of any text
     ids = [name for name in bank.ids() if name in missing] if missing else []
     places = dict(zip(ids, image_paths(bank, ids), strict=True))
-    return [places.get(path) or path for path in paths]
+    found = {name: path for name, path in places.items() if path is not None and is_local(path)}
+    return [found.get(path, path) for path in paths]
 
 
 class ImageReader:

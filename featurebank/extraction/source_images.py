@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from featurebank.bank import Bank
 from featurebank.dataset import Dataset, DatasetOptions, announced_dataset, load_images
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
-from featurebank.dataset.pictures import PictureSource, local_paths, path_of, picture_of, picture_of_file
+from featurebank.dataset.pictures import PictureSource, is_local, local_paths, path_of, picture_of, picture_of_file
 from featurebank.dataset.values.files import is_listed, listed_again
 from featurebank.dataset.values.registry import is_registered
 from featurebank.errors import BadImageError, DatasetError, FeatureBankError
@@ -50,7 +50,7 @@ def image_paths(bank: Bank, ids: Sequence[str]) -> Sequence[str | None]:
     """
     spec = str(bank.manifest.dataset.get("spec", ""))
     paths = local_paths(spec, ids)
-    if not paths or paths[0] is None or spec.startswith("folder:") or Path(paths[0]).is_file():
+    if not paths or paths[0] is None or spec.startswith("folder:") or _is_elsewhere(bank) or is_present(paths[0]):
         return paths
     try:  # the images of a list or a table may be in another folder, which only reading it shows
         dataset = source_dataset(bank)
@@ -58,6 +58,21 @@ def image_paths(bank: Bank, ids: Sequence[str]) -> Sequence[str | None]:
         return paths
     places = {name: place for place, name in enumerate(dataset.ids)}
     return [path_of(dataset, places[name]) if name in places else None for name in ids]
+
+
+def is_present(path: str | None) -> bool:
+    """Returns whether a path of `image_paths` names a file of this machine; no other machine is asked."""
+    return path is not None and is_local(path) and os.path.isfile(path)  # noqa: PTH113 - of any text
+
+
+def _is_elsewhere(bank: Bank) -> bool:
+    """Returns whether loading the dataset of a bank would ask another machine."""
+    record = bank.manifest.dataset
+    specs = [record.get("spec", ""), (record.get("subset") or {}).get("test") or ""]
+    return any(
+        announced_dataset(spec) is not None or not all(map(is_local, (spec, *spec.partition(":")[2].split(","))))
+        for spec in map(str, specs)
+    )
 
 
 def picture_sources(bank: Bank, positions: Sequence[int]) -> list[PictureSource]:
@@ -75,7 +90,7 @@ def picture_sources(bank: Bank, positions: Sequence[int]) -> list[PictureSource]
         return [picture_of_file(path, own) for path, own in zip(paths, digests, strict=True)]
     if not spec:
         return ["the bank does not say where its images are"] * len(ids)
-    if announced_dataset(spec) is not None:
+    if _is_elsewhere(bank):
         return ["the dataset is not on this machine"] * len(ids)
     try:
         dataset = source_dataset(bank)

@@ -119,8 +119,11 @@ def current_runs(bank: Bank) -> list[RunRecord]:
 
     Raises:
         HeadError: there are none.
-        DatasetError: there are none, and the bank has no validation image.
+        DatasetError: there are none, and the bank has no validation image; or the bank has no classes.
     """
+    if not bank.classes:
+        message = f"bank '{bank.name}' holds images without labels, so there is nothing to report on: choose another"
+        raise DatasetError(message)
     runs = load_runs(bank)
     if runs:
         return runs

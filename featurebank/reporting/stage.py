@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError
 from featurebank.reporting.evidence import Evidence, key_of
-from featurebank.system.files import check_output, write_bytes
+from featurebank.system.files import check_output, open_regular, write_bytes
 from featurebank.system.options import StageOptions
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
@@ -105,16 +104,13 @@ def check_report_path(output: str, *, force: bool, update: bool = False) -> Path
             f"'{path}' exists and is no report of featurebank: choose another path, or replace it with force = true"
         )
         raise ConfigError(message)
-    if not os.access(path.parent, os.W_OK):
-        message = f"cannot write '{path}': the folder '{path.parent}' is read-only; choose another path"
-        raise ConfigError(message)
     return path
 
 
 def report_key(path: Path) -> str | None:
     """Returns what a report on disk was made from; None if the file is missing or is no report."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             match = _KEY.search(file.read(_HEAD))
     except OSError:
         return None

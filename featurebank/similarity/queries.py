@@ -11,7 +11,7 @@ import numpy as np
 from featurebank.bank import Bank
 from featurebank.bank.index import Finder
 from featurebank.dataset import Dataset
-from featurebank.dataset.pictures import path_of
+from featurebank.dataset.pictures import is_local, path_of
 from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.subset import SelectedPixels
 from featurebank.dataset.unlabelled import expand_folders, unlabelled_images
@@ -110,7 +110,10 @@ class Queries:
 
 
 def check_images(bank: Bank) -> None:
-    """Raises ConfigError if a bank has no images."""
+    """Raises ConfigError if a bank has no images, or only images without labels."""
+    if not bank.classes:
+        message = f"bank '{bank.path}' holds images without labels: choose a bank of a dataset with --bank"
+        raise ConfigError(message)
     if not len(bank) or not bank.taps:
         message = f"bank '{bank.path}' has no images to compare with: run 'featurebank extract' first"
         raise ConfigError(message)
@@ -149,7 +152,7 @@ def _positions_of_files(images: Dataset, bank: Bank) -> dict[int, int]:
     places = {
         (os.path.realpath(path), bytes(stored[place])): place
         for path, place in reversed(list(zip(paths, alike.tolist(), strict=True)))  # the first of equal ones stays
-        if path is not None
+        if path is not None and is_local(path)
     }
     rows = {row: path_of(images, row) for row in range(len(images))}
     found = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -12,7 +11,7 @@ from annotated_types import Ge
 
 from featurebank.bank import Bank
 from featurebank.bank.vectors import vector_tap
-from featurebank.extraction.source_images import image_paths
+from featurebank.extraction.source_images import image_paths, is_present
 from featurebank.similarity.neighbours import Neighbour, Neighbours, SimilarImages
 from featurebank.similarity.queries import Queries, Query, check_images
 from featurebank.similarity.search import Nearest, nearest
@@ -93,4 +92,4 @@ def _itself(
 
 
 def _present(path: str | None) -> str | None:
-    return path if path is not None and Path(path).is_file() else None
+    return path if is_present(path) else None

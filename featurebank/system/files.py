@@ -28,6 +28,7 @@ MOST_BYTES = 1 << 32
 """Default limit in bytes for a file that is read into memory as a whole."""
 
 _SHOWN = 80
+_NAME_BYTES = 200
 _PLAIN = re.compile(r"[\w .+-]{1,200}")
 """The characters of featurebank's own file names, in any script: no path separators, no control characters."""
 
@@ -134,7 +135,8 @@ def check_output(path: str | os.PathLike[str], *, force: bool = False, suffixes:
         suffixes: the suffixes that it may have, in lower case; empty for any.
 
     Raises:
-        ConfigError: the suffix is another one, the folder does not exist, the path is a folder, or the file exists.
+        ConfigError: the suffix is another one, the folder does not exist or cannot be written, the path is not a
+            regular file (a folder, a pipe, a device), or the file exists.
 
     Example:
         >>> check_output("missing/page.html")
@@ -148,10 +150,19 @@ def check_output(path: str | os.PathLike[str], *, force: bool = False, suffixes:
     if not target.parent.is_dir():
         message = f"cannot write '{path}': there is no folder '{target.parent}'; create it, or choose another path"
         raise ConfigError(message)
-    if target.is_dir():
-        message = f"cannot write '{path}': it is a folder; choose another path"
+    try:
+        mode = target.stat().st_mode if target.exists() else stat.S_IFREG
+        _check_kind(mode, path)
+    except IsADirectoryError:
+        problem = "it is a folder"
+    except OSError as error:  # also of a name that is too long
+        problem = f"it is {error.strerror}" if error.errno == errno.EINVAL else str(error.strerror)
+    else:
+        problem = "" if os.access(target.parent, os.W_OK) else f"the folder '{target.parent}' is read-only"
+    if problem:
+        message = f"cannot write '{path}': {problem}; choose another path"
         raise ConfigError(message)
-    if target.exists() and not force:
+    if os.path.lexists(target) and not force:  # also a link to nothing
         message = f"'{path}' exists: choose another path, or replace it with --force (in Python, force=True)"
         raise ConfigError(message)
     return target
@@ -174,7 +185,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         'done'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}")
+    end = path.name.encode(errors="surrogateescape")[-_NAME_BYTES:].decode(errors="ignore")  # most disks allow 255
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{end}")
     try:
         with explain_full_disk(path):
             yield temporary

@@ -27,3 +27,11 @@ def test_finds_the_first_of_equal_ones(stored: list[bytes], wanted: list[bytes])
 @given(digests, digests)
 def test_contained(wanted: list[bytes], stored: list[bytes]) -> None:
     assert contained(np.array(wanted, "S32"), np.array(stored, "S32")).tolist() == [d in stored for d in wanted]
+
+
+def test_a_hundred_thousand_that_look_alike_are_compared_together() -> None:
+    """Looking them up one by one would compare 10^10 pairs, and a stranger's bank decides how many there are."""
+    stored = np.array([f"{n:032x}".encode() for n in range(100_000)], "S32")
+    found = Finder(stored).find(stored[::-1])
+    assert np.array_equal(found, np.arange(100_000)[::-1])
+    assert (Finder(stored).find(np.array([b"%032x" % (1 << 60)] * 5, "S32")) == -1).all()

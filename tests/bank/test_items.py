@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -60,3 +62,23 @@ def test_digest_is_of_what_heads_depend_on() -> None:
     assert Items(("a", "b", "c"), digests, labels, splits, {"camera": labels}).digest == plain.digest
     assert Items(("a", "b", "d"), digests, labels, splits).digest != plain.digest
     assert Items(("a", "b", "c"), digests, labels[::-1], splits).digest != plain.digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": np.array([0, 3], np.int32)}, {"labels": np.array([0, -1], np.int32)}, {"labels": np.zeros((2, 1))},
+        {"splits": np.array([0, 3], np.uint8)}, {"splits": np.zeros(3, np.uint8)}, {"digests": np.zeros(2)},
+        {"ids": PackedText(np.frombuffer(b"ab", np.uint8), np.array([2, 1]))},
+        {"ids": PackedText(np.frombuffer(b"ab", np.uint8), np.array([1, 9]))},
+        {"ids": PackedText(np.frombuffer("é".encode(), np.uint8), np.array([1, 2]))},
+        {"ids": PackedText(np.frombuffer(b"\xff\xfe", np.uint8), np.array([1, 2]))},
+        {"metadata": {"height": np.zeros(1)}},
+    ],
+)  # fmt: skip
+def test_a_table_that_no_writer_writes_is_refused(change: dict[str, object]) -> None:
+    digests = np.array([b"0" * 32, b"1" * 32], "S32")
+    items = Items(["ä", "b"], digests, np.array([0, 2], np.int32), np.array([0, 2], np.uint8))
+    items.check(3)
+    with pytest.raises(ValueError, match=r"."):
+        replace(items, **change).check(3)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from featurebank.bank.manifest import MANIFEST, load_items, load_manifest
+from featurebank.bank.manifest import MANIFEST, Manifest, load_items, load_manifest
 from featurebank.errors import BankDamagedError, BankError, BankNotFoundError, FormatVersionError
 
 
@@ -83,3 +83,16 @@ def test_damaged_items(make: Callable[..., Path]) -> None:
     file.unlink()
     with pytest.raises(BankDamagedError, match="extract"):
         load_items(path, manifest)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("dataset", "subset", "x"), ("dataset", "classes", "abc"), ("dataset", "spec", [1]), ("event", "versions", "x"),
+        ("event", "seconds", 10**400), ("event", "seconds", "1"), ("event", "time", 5), ("event", "added", {}),
+    ],
+)  # fmt: skip
+def test_values_that_no_writer_writes(part: str, name: str, value: object) -> None:
+    dataset = {"name": "data", "classes": ["a"]} | ({name: value} if part == "dataset" else {})
+    with pytest.raises((TypeError, ValueError), match=name):
+        Manifest({"backbone": "net"}, dataset, history=({name: value},) if part == "event" else ())

@@ -15,6 +15,8 @@ from immediate import PixelEngine
 from featurebank import evaluate_test, extract, load_dataset, train_heads
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
+from featurebank.bank.items import Items
+from featurebank.bank.writer import BankWriter
 from featurebank.errors import DatasetError, HeadError
 from featurebank.reporting.content import (
     BankReport,
@@ -361,6 +363,11 @@ def test_what_cannot_be_reported_on(make_bank: Callable[..., Bank]) -> None:
         Evidence(bank)
     with pytest.raises(DatasetError, match=r"has no validation image"):
         Evidence(make_bank("none", splits=(30, 0, 5)))
+    with BankWriter(bank.path.with_name("unlabelled"), {"backbone": "net"}, {"name": "made", "classes": []}) as writer:
+        none = np.empty(0, np.uint8)
+        writer.finish(Items([], np.empty(0, "S32"), none, none), ["pooled"], [], None)
+    with pytest.raises(DatasetError, match=r"holds images without labels, so there is nothing to report on"):
+        Evidence(Bank(bank.path.with_name("unlabelled")))
 
 
 def test_umap_is_drawn_where_it_is_installed(make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:

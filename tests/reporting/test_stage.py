@@ -52,7 +52,7 @@ def test_a_path_that_cannot_be_used_is_refused_before_anything_is_read(
 def test_a_read_only_folder_is_refused(
     make_bank: Callable[..., Bank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featurebank.reporting.stage.os.access", lambda path, mode: path != tmp_path)
+    monkeypatch.setattr("featurebank.system.files.os.access", lambda path, mode: path != tmp_path)
     with pytest.raises(ConfigError, match="is read-only"):
         report(make_bank(), tmp_path / "page.html")
 

@@ -141,6 +141,10 @@ def test_what_is_wrong_is_one_line(leaky: Path, leaky_bank: fb.Bank, tmp_path: P
         fb.similar("train/ant/0.png", leaky_bank, top=0)
     with pytest.raises(ConfigError, match="has no images to compare with: run 'featurebank extract' first"):
         fb.similar("0.png", empty)
+    with BankWriter(tmp_path / "unlabelled", {"backbone": "none"}, {"name": "made", "classes": []}) as writer:
+        writer.finish(Items([], np.empty(0, "S32"), zeros, zeros.astype(np.uint8)), ["pooled"], [], None)
+    with pytest.raises(ConfigError, match="holds images without labels: choose a bank of a dataset with --bank"):
+        fb.similar("0.png", fb.Bank(tmp_path / "unlabelled"))
 
 
 def test_maps_alone_are_averaged(make_bank: Callable[..., fb.Bank]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,20 @@ def test_an_existing_file_needs_force(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"page\.html' exists: choose another path, or replace it with --force"):
         check_output(tmp_path / "page.html")
     assert check_output(tmp_path / "page.html", force=True) == tmp_path / "page.html"
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.html")
+    with pytest.raises(ConfigError, match="it is a named pipe"):
+        check_output(tmp_path / "pipe.html", force=True)
+    (tmp_path / "link.html").symlink_to(tmp_path / "nothing.html")
+    with pytest.raises(ConfigError, match="exists"):
+        check_output(tmp_path / "link.html")
+    with pytest.raises(ConfigError, match=r"too long; choose another path"):
+        check_output(tmp_path / ("x" * 300 + ".html"))
+
+
+def test_the_longest_name(tmp_path: Path) -> None:
+    path = tmp_path / ("é" * 125 + ".html")
+    write_bytes(check_output(path), b"new")
+    assert list(tmp_path.iterdir()) == [path]

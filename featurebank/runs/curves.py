@@ -24,6 +24,9 @@ _PLACE = "{run}"
 _MOST_RUNS = 12
 """Maximum number of runs in one picture: more cannot be told apart."""
 
+_MOST_EPOCHS = 100_000
+"""Maximum number of epochs in one picture: drawing a million takes minutes and gigabytes."""
+
 
 def missing_curves(run: RunRecord) -> str | None:
     """Returns why a run has no curves, in one line; None if it has some."""
@@ -92,6 +95,10 @@ def check_curve_files(
                     f"'{path}' would show {counted(len(members), 'run')}, expected {_MOST_RUNS} at most in one "
                     f"picture: write one for each run with {_PLACE} in the name, as 'curves-{_PLACE}{target.suffix}'"
                 )
+                raise ConfigError(message)
+            epochs = sum(map(_epochs, members))
+            if epochs > _MOST_EPOCHS and target.suffix.lower() != ".json":
+                message = f"'{path}' would show {epochs} epochs, expected {_MOST_EPOCHS} at most: write a .json file"
                 raise ConfigError(message)
             files.append((target, members))
     return files

@@ -10,7 +10,7 @@ import pytest
 
 from featurebank.api.curves import Curves
 from featurebank.errors import ConfigError, HeadError
-from featurebank.runs.curves import curve_json, curve_summary, missing_curves, write_curves
+from featurebank.runs.curves import check_curve_files, curve_json, curve_summary, missing_curves, write_curves
 from featurebank.runs.run import RunRecord
 
 CURVES = {
@@ -72,3 +72,11 @@ def test_nothing_is_written_if_one_file_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"would show 13 runs, expected 12 at most .*as 'curves-\{run\}\.svg'"):
         write_curves([tmp_path / "all.json", tmp_path / "all.svg"], many)
     assert [path.name for path in tmp_path.iterdir()] == ["9876543210.json"]
+
+
+def test_a_million_epochs_are_no_picture(tmp_path: Path) -> None:
+    curves = {"loss": [0.5] * 100_001, "best_epoch": 1}
+    run = RunRecord("0123456789", "mlp", {}, "pooled", 0, 1.5, {}, bank="", created="", history=curves)
+    with pytest.raises(ConfigError, match=r"would show 100001 epochs, expected 100000 at most: write a .json file"):
+        check_curve_files([tmp_path / "c.png"], [run])
+    assert check_curve_files([tmp_path / "c.json"], [run])

@@ -110,7 +110,9 @@ def _umap(components: np.ndarray, seed: int) -> np.ndarray:
     if importlib.util.find_spec("umap") is not None:
         import_tensorflow()  # umap imports it, with all its lines on the screen
     try:
-        import umap
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its progress bar, in a notebook without ipywidgets
+            import umap
     except ImportError as error:
         message = "method 'umap' needs umap-learn, which is not installed: pip install 'featurebank[umap]'"
         raise MissingDependencyError(message) from error

@@ -84,6 +84,6 @@ def _same(bank: Bank, tap: str, position: int, computed: np.ndarray | str) -> np
         return computed
     average = next(name for name in bank.taps if parse_tap(name) == (tap, "avg"))
     stored, now = bank.rows(average, [position])[0], computed.mean(axis=(0, 1))
-    if np.abs(now - stored).max() <= _TOLERANCE * np.abs(stored).max():
+    if now.shape == stored.shape and np.abs(now - stored).max() <= _TOLERANCE * np.abs(stored).max():
         return computed
     return "the network's output for the image is not the stored one: run 'featurebank cache verify'"

@@ -115,9 +115,11 @@ def test_a_network_that_would_have_to_be_converted_is_not_run(averages: Bank, mo
     assert heat_maps(averages, run, [0]) == [reason]
 
 
+@pytest.mark.parametrize("width", [1280, 64])
 def test_a_map_that_is_not_that_of_the_stored_average_is_not_used(
-    averages: Bank, monkeypatch: pytest.MonkeyPatch
+    averages: Bank, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
-    monkeypatch.setattr(Bank, "rows", lambda bank, tap, positions, view=0: np.full((len(positions), 1280), 9.0))
+    """A bank of a stranger may hold anything under the recipe of a network."""
+    monkeypatch.setattr(Bank, "rows", lambda bank, tap, positions, view=0: np.full((len(positions), width), 9.0))
     (reason,) = maps_of(averages, "map", np.array([0]))
     assert "is not the stored one" in str(reason)

@@ -194,7 +194,7 @@ def test_the_leaderboard_sorts_filters_and_opens_curves(drawn: Callable[..., Pag
 
     page.locator(".Board [name=kind]").select_option("logistic")
     page.locator(".board tbody tr:visible td").first.click()
-    assert "no epochs" in panel.inner_text()
+    assert "not trained in epochs" in panel.inner_text()
     page.keyboard.press("Escape")
     page.locator(".Board [name=kind]").select_option("")
 

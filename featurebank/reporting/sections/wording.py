@@ -130,7 +130,7 @@ def _winners_accuracy(head: str, accuracy: float, interval: Interval, images: in
 def _selected(heads: int) -> str:
     """Returns a warning of selection: the highest of many accuracies is in part good luck."""
     return (
-        f", rather in the lower half, because the best of {heads} heads looks better than it is"
+        f", rather in the lower half, because the best of {counted(heads, 'head')} looks better than it is"
         if heads >= MANY
         else ""
     )

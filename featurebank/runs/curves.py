@@ -98,7 +98,9 @@ def check_curve_files(
                 raise ConfigError(message)
             epochs = sum(map(_epochs, members))
             if epochs > _MOST_EPOCHS and target.suffix.lower() != ".json":
-                message = f"'{path}' would show {counted(epochs, 'epoch')}, expected {_MOST_EPOCHS} at most: write a .json file"
+                message = (
+                    f"'{path}' would show {counted(epochs, 'epoch')}, expected {_MOST_EPOCHS} at most: write a .json file"
+                )
                 raise ConfigError(message)
             files.append((target, members))
     return files

@@ -99,7 +99,8 @@ def check_curve_files(
             epochs = sum(map(_epochs, members))
             if epochs > _MOST_EPOCHS and target.suffix.lower() != ".json":
                 message = (
-                    f"'{path}' would show {counted(epochs, 'epoch')}, expected {_MOST_EPOCHS} at most: write a .json file"
+                    f"'{path}' would show {counted(epochs, 'epoch')}, expected {_MOST_EPOCHS} at most: "
+                    "write a .json file"
                 )
                 raise ConfigError(message)
             files.append((target, members))

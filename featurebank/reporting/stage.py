@@ -11,7 +11,7 @@ from pathlib import Path
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError
 from featurebank.reporting.evidence import Evidence, key_of
-from featurebank.system.files import check_output, open_regular, write_bytes
+from featurebank.system.files import check_output, open_regular
 from featurebank.system.options import StageOptions
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
@@ -77,13 +77,12 @@ def run_report(
     if update and report_key(path) == key_of(evidence):
         return WrittenReport(path, time.perf_counter() - began, path.stat().st_size, names, written=False)
     from featurebank.reporting.gathering import gather  # imports scikit-learn, which an unchanged report does not need
-    from featurebank.reporting.page import render_page
+    from featurebank.reporting.page import write_page
 
     content = gather(evidence, reporter)
     with reporter.step(f"writing {path.name}"):
-        data = render_page(content).encode()
-        write_bytes(path, data)
-    return WrittenReport(path, time.perf_counter() - began, len(data), names)
+        write_page(content, path)
+    return WrittenReport(path, time.perf_counter() - began, path.stat().st_size, names)
 
 
 def check_report_path(output: str, *, force: bool, update: bool = False) -> Path:

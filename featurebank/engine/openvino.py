@@ -17,10 +17,10 @@ import numpy as np
 from featurebank.backbone import Backbone
 from featurebank.engine import converted
 from featurebank.engine.pool import PooledEngine, request_size
-from featurebank.engine.saved_networks import load_saved, recipe_of, tap_name
+from featurebank.engine.saved_networks import load_saved, recipe_of, recorded_version, tap_name
 from featurebank.errors import ConfigError, EngineError, MissingDependencyError
 from featurebank.system.files import TEMPORARY_PREFIX
-from featurebank.system.runtime import import_tensorflow, installed_versions, threads
+from featurebank.system.runtime import import_tensorflow, threads
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 """The supported precisions, and OpenVINO's names for them."""
@@ -84,7 +84,7 @@ def openvino_version() -> str | None:
     """Returns the version of the installed OpenVINO, without importing it; None if it is not installed."""
     if find_spec("openvino") is None:
         return None
-    return installed_versions("openvino").get("openvino", "of unknown version")
+    return recorded_version()
 
 
 def starts_at_once(backbone: Backbone, taps: Sequence[str], cache: Path) -> bool:

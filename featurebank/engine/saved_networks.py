@@ -53,10 +53,16 @@ def tap_name(place: int) -> str:
     return f"tap_{place}"
 
 
+def recorded_version() -> str:
+    """Returns the version of the installed OpenVINO, as recipes have it, without importing it."""
+    return installed_versions("openvino").get("openvino", "of unknown version")
+
+
 def recipe_of(backbone: Backbone, taps: Sequence[str]) -> dict[str, Any]:
     """Returns everything that a converted network depends on."""
-    version = installed_versions("openvino").get("openvino", "of unknown version")
-    return {"backbone": backbone.digest, "taps": list(taps), "openvino": version, "conversion": _VERSION}
+    return {
+        "backbone": backbone.digest, "taps": list(taps), "openvino": recorded_version(), "conversion": _VERSION,
+    }  # fmt: skip
 
 
 def load_saved(openvino: Any, core: Any, backbone: Backbone, taps: Sequence[str], cache: Path) -> Any:

@@ -26,6 +26,8 @@ Each class is also a built-in exception, so that callers can catch the type that
     │   └── HeadInputError (ValueError)       it cannot use these parameters, features or labels
     │       └── NotFittedError (AttributeError) it predicts only after `fit`; scikit-learn's class, too
     ├── RunLockedError (BlockingIOError)      another process runs this fine-tuning
+    ├── ClusterError (RuntimeError)           a cluster that cannot be reached or used
+    ├── StorageError (OSError)                an object storage that cannot be reached or used
     ├── ArchiveError (ValueError)             a ZIP or NPZ file that is damaged, or that is not safe to open
     └── MissingDependencyError (ImportError)  an optional package is not installed
 
@@ -155,6 +157,14 @@ if TYPE_CHECKING:
 
 class RunLockedError(FeatureBankError, BlockingIOError):
     """Another process is running this fine-tuning."""
+
+
+class ClusterError(FeatureBankError, RuntimeError):
+    """A cluster that cannot be reached, or whose workers cannot do the work."""
+
+
+class StorageError(FeatureBankError, OSError):
+    """An object storage that cannot be reached, or that lacks what a cache needs."""
 
 
 class ArchiveError(FeatureBankError, ValueError):

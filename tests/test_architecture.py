@@ -23,6 +23,7 @@ LEVELS = {
     "errors": 1,
     "system": 2,
     "statistics": 2,
+    "storage": 3,
     "charts": 3,
     "metrics": 3,
     "dataset": 3,
@@ -43,6 +44,7 @@ LEVELS = {
     "finetuning": 10,  # begins with a graft
     "explanation": 10,
     "reporting": 11,
+    "cluster": 11,  # extractions, grids and fine-tunes on many machines
     "pipeline": 12,
     "api": 13,  # beside cli, which calls the stages itself
     "cli": 13,
@@ -91,7 +93,11 @@ OWNERS = {
     "jinja2": {"reporting", "system"},  # others take it from system/html.py
     "threadpoolctl": {"system", "doctor"},
     "pyarrow": {"dataset"},
-    "fsspec": {"dataset"},
+    "fsspec": {"dataset", "storage"},
+    "s3fs": {"storage"},
+    "botocore": {"storage"},
+    "distributed": {"cluster"},
+    "dask": {"cluster"},
     "aiohttp": {"dataset"},
     "pooch": {"dataset", "backbone"},  # weights, beside archives of images
     "datasets": {"dataset"},
@@ -122,7 +128,9 @@ NARROWER = {
     "IPython": {"system/drawing/screens.py"},
     "openvino": {"engine/openvino.py"},  # its import is told not to report home there
     "pyarrow": {"dataset/readers/table_files.py"},
-    "fsspec": {"dataset/sources/remote.py"},
+    "fsspec": {"dataset/sources/remote.py", "storage/objects.py"},
+    "s3fs": {"storage/objects.py"},
+    "botocore": {"storage/objects.py"},
     "aiohttp": {"dataset/sources/remote.py"},
     "pooch": {"dataset/sources/archives.py", "backbone/weights/download.py"},
     "datasets": {"dataset/sources/huggingface.py"},
@@ -134,7 +142,7 @@ NARROWER = {
 HEAVY = {
     "tensorflow", "openvino", "keras", "sklearn", "xgboost", "h5py", "scipy", "pydantic", "rich",
     "pyarrow", "fsspec", "aiohttp", "pooch", "datasets", "tensorflow_datasets", "jinja2", "pandas",
-    "tensorboard", "onnx", "tf2onnx", "onnxruntime", "altair", "vl_convert", "umap",
+    "tensorboard", "onnx", "tf2onnx", "onnxruntime", "altair", "vl_convert", "umap", "distributed", "dask", "s3fs", "botocore",
 }  # fmt: skip
 LIGHT_FILES = (
     "__init__.py",

@@ -142,7 +142,8 @@ NARROWER = {
 HEAVY = {
     "tensorflow", "openvino", "keras", "sklearn", "xgboost", "h5py", "scipy", "pydantic", "rich",
     "pyarrow", "fsspec", "aiohttp", "pooch", "datasets", "tensorflow_datasets", "jinja2", "pandas",
-    "tensorboard", "onnx", "tf2onnx", "onnxruntime", "altair", "vl_convert", "umap", "distributed", "dask", "s3fs", "botocore",
+    "tensorboard", "onnx", "tf2onnx", "onnxruntime", "altair", "vl_convert", "umap",
+    "distributed", "dask", "s3fs", "botocore",
 }  # fmt: skip
 LIGHT_FILES = (
     "__init__.py",

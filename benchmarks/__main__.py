@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME [--rounds N] [--quick] [--output FILE]`."""
+"""`python -m benchmarks NAME [--rounds N] [--quick] [--output FILE]`; a benchmark may have further options."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import importlib
 import inspect
 import os
+import sys
 from pathlib import Path
 
 NAMES = {
@@ -17,7 +18,11 @@ NAMES = {
     "similar": "similar images of a bank, against scikit-learn's NearestNeighbors",
     "report": "a report of a grid's runs, and its page in a browser",
     "heads": "heads together against one by one, and whole grids",
+    "scale": "rates beyond one machine, a simulation of 1 to 256 workers, a plan for a billion images",
 }
+
+OWN_OPTIONS = {"scale"}
+"""Benchmarks that add options of their own."""
 
 
 def main() -> None:
@@ -30,12 +35,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small version, to see that it works")
     parser.add_argument("--photos", type=Path, help="a folder of real photos, where a benchmark wants some")
     parser.add_argument("--output", type=Path, help="default: benchmarks/results/NAME.json")
+    name = next((word for word in sys.argv[1:] if word in NAMES), None)
+    if name in OWN_OPTIONS:
+        importlib.import_module(f"benchmarks.{name}.options").add_options(parser)
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     output = options.output or Path(__file__).parent / "results" / f"{options.name}.json"
     module = importlib.import_module(f"benchmarks.{options.name}")
-    photos = {"photos": options.photos} if "photos" in inspect.signature(module.run).parameters else {}
-    module.run(options.rounds, quick=options.quick, output=output, **photos)
+    wanted = inspect.signature(module.run).parameters
+    further = {key: value for key, value in {"photos": options.photos, "options": options}.items() if key in wanted}
+    module.run(options.rounds, quick=options.quick, output=output, **further)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from benchmarks.scale import made as made_rows
 from benchmarks.scale.made import MadeRows, make_bank
-
 from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.errors import ConfigError
 

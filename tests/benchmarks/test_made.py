@@ -32,12 +32,12 @@ def test_a_made_bank_is_whole(tmp_path: Path) -> None:
     assert not verify_bank(bank.path).damaged
 
 
-def test_a_head_learns_the_classes(tmp_path: Path) -> None:
-    from sklearn.linear_model import RidgeClassifier
-
+def test_classes_can_be_learned_but_not_without_mistakes(tmp_path: Path) -> None:
     bank = make_bank(tmp_path / "bank", MadeRows(6_000, 64, "float32", classes=10))
-    head = RidgeClassifier().fit(bank.features("pooled", "train"), bank.labels("train"))
-    assert 0.3 < head.score(bank.features("pooled", "val"), bank.labels("val")) < 0.95
+    X, y = bank.features("pooled", "train"), bank.labels("train")
+    means = np.stack([X[y == label].mean(axis=0) for label in range(10)])
+    distances = ((bank.features("pooled", "val")[:, None] - means) ** 2).sum(axis=2)
+    assert 0.3 < np.mean(distances.argmin(axis=1) == bank.labels("val")) < 0.95
 
 
 def test_what_was_interrupted_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

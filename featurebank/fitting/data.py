@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +22,21 @@ Features = np.ndarray | StoredMaps
 
 
 @dataclass(frozen=True)
+class DataReference:
+    """Names features in a bank, so that another process can read them itself: see `fitting.loaded`."""
+
+    path: Path
+    """The absolute path of the bank."""
+    bank: str
+    """The digest of the bank, which changes with its images, labels and splits."""
+    tap: str
+    views: int | None
+    """The number of augmented views of the training images; None for all views of the bank."""
+    fold: tuple[int, int, int] | None = None
+    """The fold whose images validate; None for the bank's own validation images."""
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """The training and validation images of one tap."""
 
@@ -32,6 +48,8 @@ class TrainingData:
     classes: int
     views: Sequence[np.ndarray] = ()
     """Further views of the training images; stored maps contain their own."""
+    reference: DataReference | None = None
+    """Where another process finds the same data; None for arrays that are in no bank."""
 
     @classmethod
     def of(cls, bank: Bank, tap: str, views: int | None = None) -> TrainingData:
@@ -50,7 +68,8 @@ class TrainingData:
         check_splits(bank)
         X, augmented = read_features(bank, tap, "train", views=bank.views if views is None else views)
         X_val, _ = read_features(bank, tap, "val")
-        return cls(tap, X, bank.labels("train"), X_val, bank.labels("val"), len(bank.classes), augmented)
+        reference = DataReference(bank.path.absolute(), bank.digest, tap, views)
+        return cls(tap, X, bank.labels("train"), X_val, bank.labels("val"), len(bank.classes), augmented, reference)
 
     @cached_property
     def in_memory(self) -> TrainingData:

@@ -19,7 +19,7 @@ from featurebank.bank import Bank
 from featurebank.dataset.class_names import in_order
 from featurebank.dataset.core import FOLD
 from featurebank.errors import DatasetError
-from featurebank.fitting.data import Features, TrainingData
+from featurebank.fitting.data import DataReference, Features, TrainingData
 from featurebank.heads.maps.stored import stored_maps
 from featurebank.system import digest
 from featurebank.system.alike import enumerate_some
@@ -173,7 +173,7 @@ class FoldedImages:
     def __init__(self, bank: Bank, tap: str, views: int | None = None) -> None:
         views = bank.views if views is None else views
         positions = np.flatnonzero(bank.splits() != "test")
-        self._bank, self._tap, self._classes = bank, tap, len(bank.classes)
+        self._bank, self._tap, self._classes, self._view_count = bank, tap, len(bank.classes), views
         self._labels, self._digests = bank.labels()[positions], bank.digests()[positions]
         if len(present := np.unique(self._labels)) < 2:  # noqa: PLR2004 - a classifier needs two
             what = f"of class '{bank.classes[int(present[0])]}'" if len(present) else "in the test split"
@@ -189,4 +189,5 @@ class FoldedImages:
         inside = _is_inside(self._bank, self._digests, self._labels, fold)
         X, y = self._features, self._labels
         views = [view[~inside] for view in self._views]
-        return TrainingData(self._tap, X[~inside], y[~inside], X[inside], y[inside], self._classes, views)
+        reference = DataReference(self._bank.path.absolute(), self._bank.digest, self._tap, self._view_count, fold)
+        return TrainingData(self._tap, X[~inside], y[~inside], X[inside], y[inside], self._classes, views, reference)

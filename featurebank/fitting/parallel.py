@@ -6,6 +6,9 @@ Heads on the same images share computations, and those of one regularization pat
 joblib returns the results of a task when all its heads are done, but each result is needed at once, so threads put
 them into a queue. joblib itself runs in a thread of its own: with one job it computes in the thread that calls it, and
 Ctrl-C would wait for a library that computes for hours.
+
+A task for another process names its features by a reference to the bank (`fitting.loaded`), and its results come back
+without them (`fitting.compact`). So a task has a few kilobytes, whatever the size of the bank.
 """
 
 from __future__ import annotations
@@ -19,11 +22,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from featurebank.fitting.data import TrainingData
+from featurebank.fitting.compact import from_bytes, to_bytes
+from featurebank.fitting.data import DataReference, TrainingData
 from featurebank.fitting.fitted import Fitted, OnFitted, failed, one_line
+from featurebank.fitting.loaded import reference_data
 from featurebank.fitting.scoring import score
 from featurebank.fitting.spec import HeadSpec
-from featurebank.system.runtime import limit_ram, limited_openmp, ram_limit, side_by_side
+from featurebank.system.runtime import Overlapping, limit_ram, limited_openmp, ram_limit, side_by_side
 
 _Result = tuple[int, Fitted]
 """The position of a head, and its result."""
@@ -106,11 +111,22 @@ class _Fitter:
         return failed(head, seconds, together, error)
 
 
-def _fit_in_process(data: TrainingData, ram: int, task: dict[int, Any]) -> list[_Result]:
-    """Fits the heads of a task in a process of its own, which shares no computations with others."""
+def _fit_in_process(source: TrainingData | DataReference, ram: int, task: dict[int, Any]) -> bytes:
+    """Fits the heads of a task in another process, several of whose threads may do so at the same time.
+
+    Args:
+        source: the features, or where this process finds them.
+        ram: the limit of memory of the caller's process.
+        task: heads by position.
+
+    Returns:
+        The results, of `to_bytes`.
+    """
     limit_ram(ram)
-    with side_by_side(), _collect_warnings() as caught:
-        return list(_Fitter(data, caught).results(task))
+    features = reference_data(source) if isinstance(source, DataReference) else contextlib.nullcontext(source)
+    with features as found, side_by_side(), _collect_warnings() as caught:
+        data = found.in_memory
+        return to_bytes(list(_Fitter(data, caught).results(task)), data)
 
 
 @dataclass(frozen=True)
@@ -145,21 +161,27 @@ class _Work:
                 if not self.stopped.is_set():  # `pop`: a reference here would keep heads in memory after their results
                     yield {position: heads.pop(position) for position in task}
 
-        in_threads = getattr(backend, "supports_sharedmem", False)
-        # `replace` copies the data without its cached properties, whose locks cannot be pickled
-        fit = self._fit if in_threads else partial(_fit_in_process, replace(self.fitter.data), ram_limit())
+        in_threads, data = getattr(backend, "supports_sharedmem", False), self.fitter.data
+        fit = self._fit if in_threads else partial(_fit_in_process, _source(data), ram_limit())
         return_as = "generator_unordered" if getattr(backend, "supports_return_generator", False) else "list"
         parallel = Parallel(jobs, backend=backend, batch_size=1, return_as=return_as)
-        for results in parallel(delayed(fit)(task) for task in tasks()):
-            for result in results:
+        for content in parallel(delayed(fit)(task) for task in tasks()):
+            for result in from_bytes(content, data) if content else ():
                 self.results.put(result)
 
-    def _fit(self, task: dict[int, Any]) -> Sequence[_Result]:
+    def _fit(self, task: dict[int, Any]) -> bytes:
         """Fits a task in a thread, and puts each result into the queue; returns none, unlike `_fit_in_process`."""
         for _ in map(self.results.put, self.fitter.results(task)):  # no variable holds a result after it was put
             if self.stopped.is_set():
                 break
-        return ()
+        return b""
+
+
+def _source(data: TrainingData) -> TrainingData | DataReference:
+    """Returns what a task for another process holds of the features; heads without epochs use no views."""
+    if data.reference:
+        return replace(data.reference, views=0)
+    return replace(data)  # a copy without its cached properties, whose locks cannot be pickled
 
 
 class _ThreadWarnings(threading.local):
@@ -169,7 +191,7 @@ class _ThreadWarnings(threading.local):
 
 
 @contextlib.contextmanager
-def _collect_warnings() -> Iterator[_ThreadWarnings]:
+def _catch_warnings() -> Iterator[_ThreadWarnings]:
     """Collects warnings per thread; `warnings.catch_warnings(record=True)` would mix those of parallel heads."""
     caught = _ThreadWarnings()
 
@@ -181,3 +203,6 @@ def _collect_warnings() -> Iterator[_ThreadWarnings]:
         warnings.simplefilter("always")
         warnings.showwarning = record
         yield caught
+
+
+_collect_warnings = Overlapping(_catch_warnings)

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import Claims
-from featurebank.errors import DatasetWarning, FeatureBankError
+from featurebank.errors import BankError, DatasetWarning, FeatureBankError
 from featurebank.fitting.data import TrainingData
 from featurebank.fitting.fit import fit_heads
 from featurebank.fitting.fitted import Fitted
-from featurebank.fitting.folds import Fold, FoldedImages
+from featurebank.fitting.folds import Fold
+from featurebank.fitting.loaded import DataLoader
 from featurebank.grid.jobs import Job
 from featurebank.grid.journal import Journal
 from featurebank.grid.time_budget import Clock, Speed, make_pieces
@@ -49,8 +50,7 @@ class JobRunner:
         self._bank, self._journal, self._claims = bank, journal, claims
         self._clock, self._reporter = clock, reporter
         self._speed = Speed()
-        self._folded: tuple[str, int, FoldedImages] | None = None
-        self._data: tuple[str, int, Fold | None, TrainingData] | None = None
+        self._loader = DataLoader(bank)
         self._warned_of_unseen = False
         self._epochs = 0
 
@@ -147,6 +147,8 @@ class JobRunner:
                 fit_heads([(job.trained, job.seed) for job in jobs], data, record)
         except _OutOfTimeError:
             pass
+        except BankError:  # no head is to blame, and each would get the error as its result
+            raise
         except Exception as error:
             rest = [job for position, job in enumerate(jobs) if position not in results]
             if recording or not rest:
@@ -187,19 +189,9 @@ class JobRunner:
 
         Heads without epochs use only the clean images, and so can share the data with heads that use views.
         """
-        if self._data is None or self._data[:3] != (tap, views, fold):
-            self._data = None
-            if fold is None:
-                self._folded = None
-                data = TrainingData.of(self._bank, tap, views)
-            else:
-                if self._folded is None or self._folded[:2] != (tap, views):
-                    self._folded = None  # freed before the next tap is read, because both may not fit into memory
-                    self._folded = tap, views, FoldedImages(self._bank, tap, views)
-                data = self._folded[2].data(fold)
-            self._data = tap, views, fold, data
-            self._warn_of_unseen(data)
-        return self._data[3]
+        data = self._loader.get(tap, views, fold)
+        self._warn_of_unseen(data)
+        return data
 
     def _warn_of_unseen(self, data: TrainingData) -> None:
         if not self._warned_of_unseen and (unseen := data.unseen(self._bank.classes)):

@@ -7,13 +7,17 @@ import gc
 import os
 import re
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from featurebank.errors import ConfigError, EngineError
 from featurebank.system.progress import step
 from featurebank.system.stderr import without_greetings
+
+_T = TypeVar("_T")
 
 _threads: int | None = None
 _ram_limit: int | None = None
@@ -125,6 +129,50 @@ def limited_openmp() -> Iterator[None]:
         yield
 
 
+class Overlapping(Generic[_T]):
+    """A context that several threads may be inside at the same time: the first one enters it, the last one leaves it.
+
+    A context that changes something of the whole process and restores it at the end needs that: else the thread that
+    ends first would take the change from the others, and the last one would restore a value of another thread.
+
+    Args:
+        make: returns the context manager.
+    """
+
+    def __init__(self, make: Callable[[], AbstractContextManager[_T]]) -> None:
+        self._make, self._lock, self._stack, self._inside = make, threading.Lock(), contextlib.ExitStack(), 0
+        self._value: Any = None
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[_T]:
+        """Returns the context manager for one block; it yields what the first one's yielded."""
+        with self._lock:
+            if not self._inside:
+                self._value = self._stack.enter_context(self._make())
+            self._inside += 1
+        try:
+            yield self._value
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if not self._inside:
+                    self._stack.close()
+
+
+@contextlib.contextmanager
+def _limit_each() -> Iterator[None]:
+    global _side_by_side  # noqa: PLW0603 - the setting belongs to the process
+    with limited_blas(1):
+        _side_by_side = True
+        try:
+            yield
+        finally:
+            _side_by_side = False
+
+
+_one_thread_each = Overlapping(_limit_each)
+
+
 @contextlib.contextmanager
 def side_by_side() -> Iterator[int]:
     """Gives each piece of work one thread inside the block; yields how many pieces may run in parallel.
@@ -132,14 +180,9 @@ def side_by_side() -> Iterator[int]:
     For many small pieces this uses the cores better: on a matrix of 1253 x 1280, two threads of OpenBLAS take longer
     than one as soon as anything else needs a core, because they wait for each other at every product.
     """
-    global _side_by_side  # noqa: PLW0603 - the setting belongs to the process
     count = threads()
-    with limited_blas(1):
-        _side_by_side = True
-        try:
-            yield count
-        finally:
-            _side_by_side = False
+    with _one_thread_each():
+        yield count
 
 
 def default_cache() -> Path:

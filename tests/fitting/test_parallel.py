@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import joblib
 import numpy as np
 import pytest
 from fitted_heads import fit
+from joblib.parallel import ThreadingBackend
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestCentroid
 
 from featurebank import make_head
 from featurebank.bank import Bank
+from featurebank.errors import BankNotFoundError
 from featurebank.fitting.data import TrainingData
 from featurebank.fitting.fit import fit_heads
 from featurebank.fitting.fitted import Fitted
 from featurebank.fitting.spec import HeadSpec
+from featurebank.heads.exact.shared import Shared
 
 pytestmark = pytest.mark.heavy
 
@@ -91,13 +97,18 @@ def test_exact_heads_of_a_path_are_told_one_by_one_and_as_alone(make_bank: Calla
         np.testing.assert_allclose(fitted.head.predict_proba(X), alone.predict_proba(X), atol=1e-4)
 
 
-@pytest.mark.parametrize("backend", ["threading", "sequential", "loky"])
-def test_heads_are_the_same_bytes_by_whatever_backend_of_joblib(make_bank: Callable[..., Bank], backend: str) -> None:
-    def told(fitted: Fitted) -> tuple[Any, ...]:
-        arrays = {} if fitted.failure else fitted.head.state().arrays
-        parts = {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
-        return parts, fitted.metrics, fitted.right, fitted.together, fitted.notes, fitted.failure
+def results_of(fitted: Fitted) -> tuple[Any, ...]:
+    """Everything of a result but its time."""
+    arrays = {} if fitted.failure else fitted.head.state().arrays
+    parts = {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
+    return parts, fitted.metrics, fitted.right, fitted.together, fitted.notes, fitted.failure
 
+
+@pytest.mark.parametrize("backend", ["threading", "sequential", "loky", "dask"])
+def test_heads_are_the_same_bytes_by_whatever_backend_of_joblib(
+    make_bank: Callable[..., Bank], backend: str, request: pytest.FixtureRequest
+) -> None:
+    options = {"client": request.getfixturevalue("dask_client")} if backend == "dask" else {"n_jobs": 2}
     bank = make_bank(noise=4.0)
     specs = [
         *GRID,
@@ -107,9 +118,77 @@ def test_heads_are_the_same_bytes_by_whatever_backend_of_joblib(make_bank: Calla
         ("xgboost", {"n_estimators": 2}),
     ]
     expected = fit(bank, *specs)
-    with joblib.parallel_config(backend, n_jobs=2):
+    with joblib.parallel_config(backend, **options):
         found = fit(bank, *specs)
-    assert [told(fitted) for fitted in found] == [told(fitted) for fitted in expected]
+    assert [results_of(fitted) for fitted in found] == [results_of(fitted) for fitted in expected]
+
+
+@pytest.fixture
+def pickled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The bytes of each task and of its results; joblib's backend "weighing" runs them as those of other processes."""
+    weights: list[tuple[int, int]] = []
+
+    class Weighing(ThreadingBackend):
+        supports_sharedmem = False
+
+        def submit(self, func: Any, callback: Any = None) -> Any:
+            task = cloudpickle.dumps(func)
+
+            def run() -> Any:
+                results = cloudpickle.dumps(cloudpickle.loads(task)())
+                weights.append((len(task), len(results)))
+                return cloudpickle.loads(results)
+
+            return super().submit(run, callback)
+
+    monkeypatch.setitem(joblib.parallel.BACKENDS, "weighing", Weighing)
+    return weights
+
+
+def test_neither_tasks_nor_results_hold_the_features(
+    make_bank: Callable[..., Bank], pickled: list[tuple[int, int]]
+) -> None:
+    bank = make_bank(splits=(400, 50, 0), width=512)
+    specs: list[tuple[str, dict[str, Any]]] = [("knn", {}), ("ridge", {}), ("logistic", {}), ("nearest_mean", {})]
+    expected = fit(bank, *specs)
+    with joblib.parallel_config("weighing", n_jobs=2):
+        found = fit(bank, *specs)
+    assert [results_of(fitted) for fitted in found] == [results_of(fitted) for fitted in expected]
+    assert len(pickled) == len(specs)
+    assert max(task for task, _ in pickled) < 4_000
+    assert max(results for _, results in pickled) < 40_000, f"of {bank.features('pooled', 'train').nbytes}"
+
+
+def test_arrays_that_are_in_no_bank_are_sent(make_bank: Callable[..., Bank], pickled: list[tuple[int, int]]) -> None:
+    data = TrainingData.of(make_bank(), "pooled")
+    found: list[Fitted] = []
+    with joblib.parallel_config("weighing", n_jobs=2):
+        fit_heads([(HeadSpec("knn", {}), 0)], replace(data, reference=None), lambda _, fitted: found.append(fitted))
+    assert results_of(found[0]) == results_of(fit(make_bank(), ("knn", {}))[0])
+    assert pickled[0][0] > data.nbytes
+
+
+def test_a_process_computes_what_heads_share_once(
+    make_bank: Callable[..., Bank], pickled: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Shared] = []
+    monkeypatch.setattr("featurebank.fitting.data.Shared", lambda *given: made.append(Shared(*given)) or made[-1])
+    with joblib.parallel_config("weighing", n_jobs=2):
+        fit(make_bank(), *(("ridge", {"alpha": 1.0, "pca": n}) for n in (2, 3, 4)), ("knn", {}))
+    assert len(pickled) > 1
+    assert len(made) == 2, "one here, which the results take their features from, and one for all tasks"
+
+
+def test_a_bank_that_a_process_does_not_see_is_one_line(
+    make_bank: Callable[..., Bank], pickled: list[tuple[int, int]]
+) -> None:
+    bank = make_bank()
+    data = TrainingData.of(bank, "pooled")
+    bank.path.rename(bank.path.with_name("elsewhere"))
+    with joblib.parallel_config("weighing", n_jobs=2), pytest.raises(BankNotFoundError) as error:
+        fit_heads([(HeadSpec("knn", {}), 0)], data, lambda *_: None)
+    assert socket.gethostname() in str(error.value)
+    assert "expected a disk that all machines share" in str(error.value)
 
 
 def test_what_fails_in_a_path_is_that_heads_alone(

@@ -85,6 +85,18 @@ def test_side_by_side_gives_each_piece_one_thread() -> None:
     assert runtime.threads() == 3
 
 
+def test_side_by_side_ends_with_the_last_thread_that_is_inside() -> None:
+    runtime.limit_threads(3)
+    first, second = runtime.side_by_side(), runtime.side_by_side()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert runtime.threads() == 1
+    assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
+    second.__exit__(None, None, None)
+    assert runtime.threads() == 3
+
+
 def test_openmp_is_limited_for_the_thread_that_asks() -> None:
     from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 

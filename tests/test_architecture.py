@@ -198,6 +198,7 @@ COVERED_BY = {
     "api/pipelines.py": "pipeline/test_stage.py",
     "api/report.py": "reporting/test_stage.py",
     "api/settings.py": "system/test_runtime.py",
+    "system/backing/protocol.py": "system/backing/test_directories.py",
     # What a process does as a whole is tested where it is started.
     "__main__.py": "cli/test_commands.py",
     "doctor.py": "cli/test_commands.py",
@@ -741,4 +742,38 @@ def test_what_tests_replace_is_there() -> None:
         for name in re.findall(r'setattr\(\s*"(featurebank[\w.]+)"', path.read_text(encoding="utf-8")):
             if not resolves(name):
                 wrong.append(f"{path.relative_to(TESTS)}: {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+CACHE_ROOMS = ("bank", "runs", "grid", "finetuning", "extraction", "heads", "fitting", "engine", "pipeline", "cli")
+CACHE_FILES = ("backbone/outline.py", "dataset/fingerprint_cache.py")
+"""The code that handles files of a cache, which may lie in a bucket."""
+PAST_THE_BACKING = {
+    "unlink", "rename", "glob", "rglob", "iterdir", "rmtree", "link", "symlink", "hardlink_to", "symlink_to", "rmdir",
+    "write_text", "write_bytes", "touch", "copyfile", "copy2", "move", "memmap", "walk", "scandir", "listdir",
+}  # fmt: skip
+"""Calls that a bucket would not notice; `system/files.py` and `system/backing/directories.py` have them all."""
+NOT_OF_A_CACHE = {
+    "bank/locks/note.py": {"unlink"},  # notes on the local disk alone; those in a bucket are leases
+    "bank/catalog.py": {"unlink", "rmdir"},  # the lock of this machine, and the empty directory
+    "bank/maintenance/verify.py": {"walk"},  # of a cache on the local disk, with its links
+    "runs/tensorboard.py": {"unlink", "glob"},  # the log directory that the user names
+    "grid/files.py": {"glob"},  # grids in the package and beside the user's files
+    "cli/completion.py": {"glob"},  # files of the user and of the package
+    "grid/stage.py": {"rename"},  # gives runs other names
+}
+
+
+def test_files_of_a_cache_are_handled_where_a_bucket_notices() -> None:
+    """Only `system/files.py` and `system/backing` write, list, rename, link or delete files of a cache."""
+    wrong = []
+    for path in files():
+        name = path.relative_to(PACKAGE).as_posix()
+        if room(path) not in CACHE_ROOMS and name not in CACHE_FILES:
+            continue
+        for node in ast.walk(parsed(path)):
+            called = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+            owner = ast.unparse(node.func.value) if called else ""
+            if called in PAST_THE_BACKING - NOT_OF_A_CACHE.get(name, set()) and owner not in {"ast", "np.random"}:
+                wrong.append(complaint(path, node.lineno, f"'{called}' past system/backing"))
     assert not wrong, "\n".join(wrong)

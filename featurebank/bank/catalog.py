@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from featurebank.bank.locks.writer_lock import LOCK, NOTE, WriterLock
 from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
 from featurebank.errors import BankError, BankNotFoundError, ConfigError, unknown_name
 from featurebank.system import digest
+from featurebank.system.backing.directories import below, entries, find, folders, is_file, remove, remove_tree
 from featurebank.system.files import path_inside
 from featurebank.words import counted
 
@@ -78,7 +78,7 @@ def bank_path(cache: Path, dataset: str, recipe: Mapping[str, Any]) -> Path:
     except ValueError as error:
         message = f"no bank can have this name: {error}"
         raise ConfigError(message) from error
-    return earlier if (earlier / MANIFEST).is_file() and not (path / MANIFEST).is_file() else path
+    return earlier if is_file(earlier / MANIFEST) and not is_file(path / MANIFEST) else path
 
 
 def locate_bank(cache: Path, dataset: str, recipe: Mapping[str, Any]) -> Path:
@@ -87,10 +87,10 @@ def locate_bank(cache: Path, dataset: str, recipe: Mapping[str, Any]) -> Path:
     If no bank has that name, but exactly one in the cache has this dataset and recipe, its path is returned.
     """
     path = bank_path(cache, dataset, recipe)
-    if (path / MANIFEST).is_file():
+    if is_file(path / MANIFEST):
         return path
     key, paths = digest.of_recipe(recipe), []
-    for place in cache.glob(f"*/{MANIFEST}"):
+    for place in find(cache, f"*/{MANIFEST}"):
         with contextlib.suppress(BankError):
             manifest = load_manifest(place.parent)
             if manifest.key == key and manifest.dataset["name"] == dataset:
@@ -100,20 +100,17 @@ def locate_bank(cache: Path, dataset: str, recipe: Mapping[str, Any]) -> Path:
 
 def bank_directories(cache: Path) -> list[Path]:
     """Returns the directories of a cache that are banks, or whose names suggest the remains of one."""
-    directories = (path for path in cache.iterdir() if path.is_dir()) if cache.is_dir() else ()
-    return sorted(path for path in directories if (path / MANIFEST).is_file() or _NAMED.fullmatch(path.name))
+    return [path for path in folders(cache) if is_file(path / MANIFEST) or _NAMED.fullmatch(path.name)]
 
 
 def banks_of(cache: Path) -> list[BankSummary]:
     """Returns the banks of a cache, the most recently used first; an unreadable one is listed with its problem."""
-    if not cache.is_dir():
-        return []
-    banks = [_summary(path.parent) for path in cache.glob(f"*/{MANIFEST}")]
+    banks = [_summary(path.parent) for path in find(cache, f"*/{MANIFEST}")]
     return sorted(banks, key=lambda bank: (-bank.used, bank.name))
 
 
 def _summary(path: Path) -> BankSummary:
-    size = sum(map(_bytes, path.rglob("*")))
+    size = sum(size for _, size in below(path))
     used = last_use(path).time
     try:
         manifest = load_manifest(path)
@@ -137,15 +134,9 @@ def _from_name(name: str) -> tuple[str, str]:
     return parts[0], parts[1] if len(parts) > 1 else ""
 
 
-def _bytes(path: Path) -> int:
-    with contextlib.suppress(FileNotFoundError):  # a writer may rename its files meanwhile
-        return path.stat().st_size if path.is_file() else 0
-    return 0
-
-
 def find_bank_path(cache: Path, name: str | None = None) -> Path:
     """Returns the directory of a bank, by its path, its name or a prefix of it; see `featurebank.find_bank`."""
-    if name is not None and (Path(name) / MANIFEST).is_file():
+    if name is not None and is_file(Path(name) / MANIFEST):
         return Path(name)
     banks = banks_of(cache)
     if not banks:
@@ -180,7 +171,7 @@ def remove_bank(path: Path) -> None:
         BankLockedError: a process is writing the bank.
         BankNotFoundError: there is no bank.
     """
-    if not (path / MANIFEST).is_file():
+    if not is_file(path / MANIFEST):
         message = f"no bank at '{path}': 'featurebank cache ls' lists the banks"
         raise BankNotFoundError(message)
     forget_use(path)
@@ -201,13 +192,12 @@ def remove_directory(path: Path, *, unless_bank: bool = False) -> None:
         BankLockedError: a process is writing the bank.
     """
     with WriterLock(path, freeing=True):
-        if unless_bank and (path / MANIFEST).is_file():
+        if unless_bank and is_file(path / MANIFEST):
             return
-        (path / MANIFEST).unlink(missing_ok=True)
-        for entry in path.iterdir():
+        remove(path / MANIFEST)
+        for entry in entries(path):
             if entry.name not in {LOCK, NOTE}:
-                linked = entry.is_symlink() or not entry.is_dir()
-                entry.unlink(missing_ok=True) if linked else shutil.rmtree(entry)
+                remove_tree(entry)
         if os.name != "nt":  # Windows cannot delete an open file; elsewhere the name goes while the lock is still held
             (path / LOCK).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not empty: the next writer has arrived

@@ -8,6 +8,7 @@ import numpy as np
 
 from featurebank.dataset.display import first_of_each
 from featurebank.dataset.pictures import local_paths, thumbnails_of_files
+from featurebank.system.backing.directories import find
 from featurebank.system.html import CellTable, Pictures, class_bars, picture, render
 from featurebank.system.runtime import tidy_bytes
 from featurebank.words import counted
@@ -26,7 +27,7 @@ def bank_html(bank: Bank) -> str:
         counted(len(bank), "image"), counted(len(bank.classes), "class"),
         f"{bank.recipe['backbone']}{f' at {size} px' if size else ''}",
         *([f"{counted(bank.views, 'augmented view')} of each image"] if bank.views else []),
-        *([counted(runs, "run")] if (runs := sum(1 for _ in (bank.path / "runs").glob("*.json"))) else []),
+        *([counted(runs, "run")] if (runs := len(find(bank.path / "runs", "*.json"))) else []),
     ]  # fmt: skip
     warnings = [f"{counted(len(bank.skipped), 'image')} without features, the first is '{bank.skipped[0]['id']}': "
                 f"{bank.skipped[0].get('reason', '')}"] if bank.skipped else []  # fmt: skip

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featurebank.bank.manifest import MANIFEST
+from featurebank.system.backing.directories import modified, remove
 from featurebank.system.sealed_json import read_sealed, write_sealed
 from featurebank.words import counted
 
@@ -42,7 +43,7 @@ def note_use(cache: Path, bank: Path, command: str) -> None:
 
 def last_use(bank: Path) -> Use:
     """Returns the last use of a bank; an extraction, which changes the manifest, counts as a use."""
-    extracted = Use((bank / MANIFEST).stat().st_mtime, "extract")
+    extracted = Use(modified(bank / MANIFEST), "extract")
     try:
         value = read_sealed(_stamp(bank))
         noted = Use(float(value["time"]), str(value["command"]))
@@ -75,7 +76,7 @@ def _ago(moment: float) -> str:
 def forget_use(bank: Path) -> None:
     """Deletes the stamp of a removed bank."""
     with contextlib.suppress(OSError):
-        _stamp(bank).unlink()
+        remove(_stamp(bank))
 
 
 def _stamp(bank: Path) -> Path:

@@ -21,7 +21,7 @@ import numpy as np
 from featurebank.bank.sparse import SparseFile
 from featurebank.errors import BankDamagedError, BankError, BankUnreadableError
 from featurebank.system import digest
-from featurebank.system.files import atomic_path, open_regular, path_inside
+from featurebank.system.files import atomic_path, map_array, open_regular, path_inside
 
 KEY_DTYPE = np.dtype([("digest", "S32"), ("view", "u1")])
 """The key of a row: the digest of an image's content and the number of the view."""
@@ -269,7 +269,7 @@ def map_tap(directory: Path, entry: ShardEntry, tap: str) -> np.ndarray:
     stored = entry.taps[tap]
     path = directory / entry.file
     try:
-        return np.memmap(path, stored.dtype, "r", stored.offset, (entry.rows, *stored.shape))
+        return map_array(path, stored.dtype, stored.offset, (entry.rows, *stored.shape))
     except FileNotFoundError as error:
         raise _damaged(path, "the file does not exist") from error
     except OSError as error:

@@ -23,6 +23,7 @@ from featurebank.bank.locks.writer_lock import WriterLock
 from featurebank.bank.manifest import Manifest, load_manifest
 from featurebank.bank.shard import KEY_DTYPE, ShardEntry, write_shard
 from featurebank.errors import BankNotFoundError, DiskFullError, FeatureRangeError
+from featurebank.system.backing.directories import find, remove
 from featurebank.system.files import TEMPORARY_PREFIX
 
 SHARD_ROWS = 4096
@@ -187,7 +188,7 @@ class BankWriter:
             others = tuple(shard for shard in self.manifest.shards if shard.file not in files)
             self._save(replace(self.manifest, shards=(*others, *entries)))
         for name in files - {entry.file for entry in entries}:
-            (self.path / name).unlink(missing_ok=True)
+            remove(self.path / name)
 
     def note(self, event: Mapping[str, Any]) -> None:
         """Adds an event to the history."""
@@ -235,7 +236,7 @@ class BankWriter:
             )
         )  # fmt: skip
         if old and manifest.items and old["file"] != manifest.items["file"]:
-            (self.path / old["file"]).unlink(missing_ok=True)
+            remove(self.path / old["file"])
 
     def _save(self, manifest: Manifest) -> None:
         self._lock.check()
@@ -252,12 +253,12 @@ class BankWriter:
         with contextlib.suppress(BankNotFoundError):
             listed = load_manifest(self.path).files  # of the manifest on disk, whichever part of the writing failed
         for name in failed.files - listed:
-            (self.path / name).unlink(missing_ok=True)
+            remove(self.path / name)
 
     def _remove_leftovers(self) -> None:
-        for path in self.path.glob(f"{TEMPORARY_PREFIX}*"):
+        for path in find(self.path, f"{TEMPORARY_PREFIX}*"):
             if path.is_symlink() or not path.is_dir():
-                path.unlink(missing_ok=True)  # we hold the lock: the process that wrote this file is dead
+                remove(path)  # we hold the lock: the process that wrote this file is dead
 
 
 def event(**what: Any) -> dict[str, Any]:

@@ -29,6 +29,7 @@ import numpy as np
 from featurebank.dataset.decoding.levels import Levels
 from featurebank.dataset.fingerprint import DIGEST_DTYPE, Pixels, Stamp, digest_all
 from featurebank.system import digest
+from featurebank.system.backing.directories import find, remove
 from featurebank.system.files import TEMPORARY_PREFIX, atomic_path, read_regular
 from featurebank.system.parallel import ordered_map
 from featurebank.system.sealed_json import seal_archive
@@ -169,9 +170,9 @@ class _Columns:
                 with temporary.open("wb") as out:
                     np.savez(out, checksum=np.array(_checksum(*columns.values())), **columns)
                 seal_archive(temporary)
-            for left in file.parent.glob(f"{TEMPORARY_PREFIX}*-{glob.escape(file.name)}"):  # of processes that died
+            for left in find(file.parent, f"{TEMPORARY_PREFIX}*-{glob.escape(file.name)}"):  # of processes that died
                 if time.time() - left.stat().st_mtime > _DAY:
-                    left.unlink()
+                    remove(left)
 
 
 def _all_stamps(stamp: Callable[[int], Stamp | None], count: int) -> np.ndarray:

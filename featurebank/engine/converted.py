@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.system import digest, files
+from featurebank.system.backing.directories import find, modified, remove
 from featurebank.system.sealed_json import is_whole_archive, seal_archive
 
 DIRECTORY = ".engines"
@@ -74,7 +75,7 @@ def save(path: Path, recipe: dict[str, Any], description: bytes, weights: np.nda
 def _remove_unused(directory: Path) -> None:
     if directory.is_symlink():  # its target may hold foreign files
         return
-    for path in directory.glob("*.npz"):
+    for path in find(directory, "*.npz"):
         with contextlib.suppress(OSError):  # another process removes it too
-            if time.time() - path.stat().st_mtime > _UNUSED_S:
-                path.unlink()
+            if time.time() - modified(path) > _UNUSED_S:
+                remove(path)

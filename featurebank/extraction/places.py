@@ -10,6 +10,7 @@ from featurebank.bank.catalog import locate_bank
 from featurebank.bank.manifest import MANIFEST
 from featurebank.dataset import Dataset
 from featurebank.extraction.options import ExtractOptions
+from featurebank.system.backing.directories import is_file
 from featurebank.system.runtime import default_cache
 
 
@@ -31,10 +32,10 @@ def bank_of_earlier_rule(
 ) -> str | None:
     """Returns the name of the bank of the default before `AUTO`, if it exists and that of today's default does not."""
     path = locate(dataset, backbone, options, cache)
-    if backbone.resize_rule != AUTO or (path / MANIFEST).exists():
+    if backbone.resize_rule != AUTO or is_file(path / MANIFEST):
         return None
     earlier = locate_bank(path.parent, dataset.name, {**options.recipe(backbone), "resize": CROP})
-    return earlier.name if (earlier / MANIFEST).exists() else None
+    return earlier.name if is_file(earlier / MANIFEST) else None
 
 
 def fingerprint_memory(cache: str | Path | None = None) -> Path:

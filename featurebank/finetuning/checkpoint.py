@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from featurebank.system.archive import read_npz
+from featurebank.system.backing.directories import is_file
 from featurebank.system.files import atomic_path
 from featurebank.system.sealed_json import is_whole_archive, seal_archive
 
@@ -148,7 +149,7 @@ class Checkpoint:
         Raises:
             ValueError: it is damaged, or of another version.
         """
-        if not path.is_file():
+        if not is_file(path):
             return None
         try:
             if is_whole_archive(path) is False:

@@ -38,6 +38,7 @@ from featurebank.runs.selection import find_run
 from featurebank.runs.tensorboard import TensorBoardWriter, check_tensorboard, write_tensorboard
 from featurebank.statistics import proportion_interval
 from featurebank.system import digest
+from featurebank.system.backing.directories import is_file, remove
 from featurebank.system.files import atomic_path
 from featurebank.system.progress import SILENT, Reporter
 
@@ -81,13 +82,13 @@ class _Finetune:
     def _find_name(self, bank: Bank) -> str:
         """Returns the run's id; if an earlier version began the fine-tune, the id of that version."""
         names = [_run_id(self._start, bank_digest, self._options) for bank_digest in (bank.former_digest, bank.digest)]
-        exists = any((self._directory / f"{names[0]}{suffix}").is_file() for suffix in (".json", CHECKPOINT))
+        exists = any(is_file(self._directory / f"{names[0]}{suffix}") for suffix in (".json", CHECKPOINT))
         return names[0] if exists else names[1]
 
     def find_finished(self) -> RunRecord | None:
         """Returns the run if it is finished and its model file is unchanged."""
         run = read_run(self._directory / f"{self.name}.json")
-        if run and run.saved_path.is_file() and digest.of_file(run.saved_path) == run.weights:
+        if run and is_file(run.saved_path) and digest.of_file(run.saved_path) == run.weights:
             self._reporter.say(f"fine-tuned before: run {self.name}")
             return run
         return None
@@ -156,7 +157,7 @@ class _Finetune:
             KerasFormat().write(outcome.model, temporary, text)
         run = replace(run, weights=digest.of_file(run.saved_path))
         run.save()
-        (self._directory / f"{self.name}{CHECKPOINT}").unlink(missing_ok=True)
+        remove(self._directory / f"{self.name}{CHECKPOINT}")
         return run
 
 

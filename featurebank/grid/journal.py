@@ -16,6 +16,7 @@ from featurebank.metrics import ACCURACY, Metric
 from featurebank.runs.ranking import Ranking
 from featurebank.runs.run import RunRecord, belongs, load_runs, read_run, run_id, with_views
 from featurebank.system import digest
+from featurebank.system.backing.directories import find, is_file, remove
 from featurebank.system.progress import Reporter
 
 _NOT_KEPT = "its weights are not kept"
@@ -94,7 +95,7 @@ class Journal:
             first is None
             or first.fold
             or first.views is None  # the number of views that it was trained on is unknown
-            or first.saved_path.is_file()
+            or is_file(first.saved_path)
             or any(note.startswith(_NOT_KEPT) for note in first.notes)
         ):
             return None
@@ -111,11 +112,11 @@ class Journal:
             run = replace(run, notes=(*run.notes, note))
         run.save()
         self.runs[run.run] = run
-        for path in self._directory.glob(f"*{SUFFIX}"):
+        for path in find(self._directory, f"*{SUFFIX}"):
             other = self.runs.get(path.stem)
-            ours = path.with_suffix(".json").is_file()  # nothing in a folder that a stranger's bank links to is ours
+            ours = is_file(path.with_suffix(".json"))  # nothing in a folder that a stranger's bank links to is ours
             if ours and path != run.saved_path and not (other and other.tested):
-                path.unlink(missing_ok=True)
+                remove(path)
 
     def _is_first(self, run: RunRecord) -> bool:
         if self._ranking.first != run:
@@ -142,7 +143,7 @@ class Journal:
 
     def _refresh(self) -> None:
         """Reads the records that other processes have written in the meantime."""
-        for path in self._directory.glob("*.json"):
+        for path in find(self._directory, "*.json"):
             if path.stem not in self.runs and path.stem not in self._others and not self._look(path.stem):
                 self._others.add(path.stem)
 

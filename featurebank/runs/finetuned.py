@@ -10,6 +10,7 @@ from featurebank.backbone.keras_file import load_keras_file
 from featurebank.errors import HeadError
 from featurebank.runs.run import RunRecord
 from featurebank.system import digest
+from featurebank.system.backing.directories import is_file
 
 PROBABILITIES = "probabilities"
 """The layer of a graft whose input is the logits of the classes that the head has seen."""
@@ -34,7 +35,7 @@ def finetuned_model(run: RunRecord) -> Any:
     if run.failure:
         message = f"run {run.run} failed ({run.failure}): choose another"
         raise HeadError(message)
-    if not run.saved_path.is_file() or digest.of_file(run.saved_path) != run.weights:
+    if not is_file(run.saved_path) or digest.of_file(run.saved_path) != run.weights:
         start = (run.finetune or {}).get("from", "best")
         message = (
             f"the model of run {run.run}, '{run.saved_path}', is missing or was changed: fine-tune again from "

@@ -23,6 +23,7 @@ from featurebank.bank.index import first_bits
 from featurebank.errors import BankWarning, DiskFullError
 from featurebank.runs.run import RunRecord
 from featurebank.system import digest
+from featurebank.system.backing.directories import find, is_file
 from featurebank.system.files import write_bytes
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.sealed_json import read_sealed, write_sealed
@@ -131,7 +132,7 @@ def record_opening(bank: Bank, run: RunRecord, reporter: Reporter = SILENT) -> N
     name = digest.of_bytes(words)
     directory = bank.path.parent / DIRECTORY
     entry = directory / f"{run.run}-{name[:16]}.json"
-    if entry.is_file():
+    if is_file(entry):
         return
     opening = Opening(
         run.run, str(run.spec), bank.name, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), f"{name}.images"
@@ -151,7 +152,7 @@ def record_opening(bank: Bank, run: RunRecord, reporter: Reporter = SILENT) -> N
 def _entries(directory: Path, reporter: Reporter) -> Iterator[tuple[Opening, np.ndarray]]:
     """Yields each opening with the digest prefixes of its images, (n,) uint64 sorted; each file is read once."""
     sets: dict[str, np.ndarray] = {}
-    for path in sorted(directory.glob("*.json")):
+    for path in find(directory, "*.json"):
         try:
             opening = Opening(**read_sealed(path))
             if opening.images not in sets:
@@ -171,7 +172,7 @@ def _read_images(path: Path) -> np.ndarray:
 
 
 def _is_whole(path: Path) -> bool:
-    return path.is_file() and digest.of_file(path) == path.stem
+    return is_file(path) and digest.of_file(path) == path.stem
 
 
 def _words(bank: Bank) -> np.ndarray:

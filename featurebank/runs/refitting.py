@@ -17,6 +17,7 @@ from featurebank.heads.storage.saving import load_head, save_head
 from featurebank.runs.finetuned import is_finetuned
 from featurebank.runs.run import RunRecord, belongs
 from featurebank.system import digest
+from featurebank.system.backing.directories import is_file
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import duration
 
@@ -75,7 +76,7 @@ def check_belongs(bank: Bank, run: RunRecord) -> None:
 
 def saved_head(run: RunRecord) -> Any | None:
     """Returns the head of a run from its file; None if its weights were not kept, or are damaged."""
-    if run.saved_path.is_file() and digest.of_file(run.saved_path) == run.weights:
+    if is_file(run.saved_path) and digest.of_file(run.saved_path) == run.weights:
         with contextlib.suppress(HeadError):  # a damaged head is trained again
             return load_head(run.saved_path)
     return None

@@ -18,6 +18,7 @@ from featurebank.fitting.spec import HeadSpec
 from featurebank.heads.storage.saving import SUFFIX
 from featurebank.metrics import unpack
 from featurebank.system import digest
+from featurebank.system.backing.directories import find
 from featurebank.system.sealed_json import read_sealed, write_sealed
 from featurebank.words import counted, one_line
 
@@ -178,7 +179,7 @@ def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> li
     Raises:
         BankDamagedError: the checksum of a file is correct, but it is not a record of a run.
     """
-    paths = sorted((bank.path / "runs").glob("*.json"))
+    paths = find(bank.path / "runs", "*.json")
     every = [run for path in paths if (run := read_run(path)) is not None]
     marks = {0, _own_folds(bank) if any(run.folds < 0 for run in every) else 0}
     runs = [run for run in every if (belongs(run, bank) and _mark(run) in marks) != stale]

@@ -22,6 +22,7 @@ from featurebank.runs.openings import opened_before, record_opening
 from featurebank.runs.probabilities import load_fitted, predictor
 from featurebank.runs.ranking import RULES, Ranking, in_words, latest_folds, ranked
 from featurebank.runs.run import RunRecord, load_runs
+from featurebank.system.backing.directories import find
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, every
 
@@ -75,7 +76,7 @@ def _no_run(bank: Bank, name: str, runs: Sequence[RunRecord]) -> Exception:
     if old:
         state = f"an older state of '{bank.name}' (other images, labels or split)"
         return HeadError(f"run {old[0].run} belongs to {state}: train {old[0].spec} again")
-    if name.isalnum() and (files := sorted(bank.path.parent.glob(f"*/runs/{name}*.json"))):
+    if name.isalnum() and (files := find(bank.path.parent, f"*/runs/{name}*.json")):
         other = files[0].parents[1].name
         return HeadError(f"run {files[0].stem} belongs to the bank '{other}', not to '{bank.name}': add --bank {other}")
     return unknown_name(

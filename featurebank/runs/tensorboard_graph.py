@@ -10,6 +10,7 @@ from typing import Any
 from featurebank.backbone.graph import Graph, graph_of, graph_of_entries
 from featurebank.runs.run import RunRecord
 from featurebank.system.archive import open_archive
+from featurebank.system.backing.directories import is_file
 
 
 def model_graph(model: Any) -> bytes:
@@ -42,7 +43,7 @@ def _graph_of_layers(graph: Graph, descriptions: Mapping[str, tuple[str, dict[st
 
 def run_graph(run: RunRecord) -> bytes:
     """Returns TensorBoard's graph of a run: the whole network of a fine-tune, or the part of a head after its tap."""
-    if run.finetune and run.saved_path.is_file():
+    if run.finetune and is_file(run.saved_path):
         return _graph_of_file(run.saved_path)
     nodes: list[_Node] = [(safe_name(run.tap), "Tap", [], {})]
     widths = run.params.get("hidden_units") or ()

@@ -17,9 +17,13 @@ import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featurebank.errors import ConfigError, DiskFullError
+from featurebank.system.backing.protocol import backing_of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TEMPORARY_PREFIX = ".writing-"
 """Prefix of the names of unfinished files; such a file may be deleted when no writer is alive."""
@@ -70,7 +74,7 @@ def _short(name: object) -> str:
 
 
 def open_regular(path: str | os.PathLike[str], most: int | None = None) -> io.BufferedReader:
-    """Opens a regular file for reading.
+    """Opens a regular file for reading; a file of a cache in a bucket is fetched first.
 
     Args:
         path: the file.
@@ -85,6 +89,17 @@ def open_regular(path: str | os.PathLike[str], most: int | None = None) -> io.Bu
         Traceback (most recent call last):
         OSError: [Errno 22] a device, not a regular file: '/dev/null'
     """
+    if (backing := backing_of(path)) is None:
+        return _open_regular(path, most)
+    backing.fetch(Path(path))
+    try:
+        return _open_regular(path, most)
+    except FileNotFoundError:  # another process may have evicted it meanwhile
+        backing.fetch(Path(path))
+        return _open_regular(path, most)
+
+
+def _open_regular(path: str | os.PathLike[str], most: int | None) -> io.BufferedReader:
     # The first check avoids opening a device that acts when it is opened. The second checks the open handle, because
     # another file may have replaced the path meanwhile; O_NONBLOCK keeps a pipe from blocking.
     _check_kind(os.stat(path).st_mode, path)  # noqa: PTH116 - pathlib is too slow for a million files
@@ -113,6 +128,27 @@ def read_regular(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
     """
     with open_regular(path, most) as file:
         return file.read(os.fstat(file.fileno()).st_size) or b""
+
+
+def map_array(path: Path, dtype: str, offset: int, shape: Sequence[int]) -> np.ndarray:
+    """Maps a part of a file into memory: a read-only array of the shape; the file is fetched first, as to open it.
+
+    Raises:
+        OSError: the file does not exist or cannot be read.
+        ValueError: the file is too short.
+    """
+    import numpy as np
+
+    if (backing := backing_of(path)) is None:
+        return np.memmap(path, dtype, "r", offset, tuple(shape))
+    backing.fetch(path)
+    try:
+        array = np.memmap(path, dtype, "r", offset, tuple(shape))
+    except FileNotFoundError:  # another process may have evicted it meanwhile
+        backing.fetch(path)
+        array = np.memmap(path, dtype, "r", offset, tuple(shape))
+    backing.note_map(path, array)
+    return array
 
 
 def _check_kind(mode: int, path: str | os.PathLike[str]) -> None:
@@ -173,10 +209,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, and renames it to `path` if the block succeeds.
 
     The file is synced before the rename and its directory after it. So after a crash or a power cut, `path` is the old
-    file or the new one, never a part of it.
+    file or the new one, never a part of it. If a bucket holds the files of the directory, it receives the file whole
+    before the rename: a file that has its final name is stored there.
 
     Raises:
         DiskFullError: no space is left on the disk; the temporary file is removed.
+        StorageError: the bucket has not received the file; the temporary file is removed.
 
     Example:
         >>> with atomic_path(Path("report.txt")) as temporary:
@@ -191,6 +229,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with explain_full_disk(path):
             yield temporary
             sync(temporary)
+            if (backing := backing_of(path)) is not None:
+                backing.publish(temporary, path)
             temporary.replace(path)
             sync(path.parent)
     finally:

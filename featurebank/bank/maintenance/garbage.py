@@ -24,6 +24,7 @@ from featurebank.bank.manifest import ITEMS, MANIFEST, Manifest, load_items, loa
 from featurebank.bank.shard import PATTERN, ShardEntry, is_whole, read_keys, read_rows, write_shard
 from featurebank.bank.writer import BankWriter, event
 from featurebank.errors import BankDamagedError, BankError, BankIncompleteError, BankNotFoundError, BankWarning
+from featurebank.system.backing.directories import below, entries, find, modified, remove, size_of
 from featurebank.system.files import TEMPORARY_PREFIX
 from featurebank.system.progress import SILENT, Reporter
 
@@ -90,11 +91,11 @@ def plan_gc(path: Path) -> Garbage:
     files = [file for file in _files(path) if file.name not in listed]
     if manifest.items is None:
         if files:
-            return Garbage(path, tuple(files), sizes=tuple(map(_size, files)))
+            return Garbage(path, tuple(files), sizes=tuple(map(size_of, files)))
         message = f"extraction into '{path}' has not finished: finish it first, so that the needed images are known"
         raise BankIncompleteError(message)
     dead, rewrites = _rewrites(path, manifest)
-    return Garbage(path, tuple(files), tuple(rewrites), dead, sizes=tuple(map(_size, files)))
+    return Garbage(path, tuple(files), tuple(rewrites), dead, sizes=tuple(map(size_of, files)))
 
 
 def collect(path: Path, *, reporter: Reporter = SILENT) -> Garbage:
@@ -122,7 +123,7 @@ def collect(path: Path, *, reporter: Reporter = SILENT) -> Garbage:
         remove_leftovers(path / "runs")
         for file in garbage.files:
             if file.parent == path or file.name.startswith(TEMPORARY_PREFIX):  # other files of runs are gone or in use
-                file.unlink(missing_ok=True)
+                remove(file)
         if garbage.rewrites:
             with reporter.track("gc", sum(r.shard.bytes for r in garbage.rewrites), "bytes") as advance:
                 for group in _groups(garbage.rewrites):
@@ -144,10 +145,10 @@ def _as_it_is_now(before: Garbage) -> Garbage:
 def _files(path: Path) -> Iterator[Path]:
     """Yields the files of writers in a bank's directory, and the remains of dead grids and fine-tunes."""
     for pattern in (f"{TEMPORARY_PREFIX}*", PATTERN, ITEMS):
-        yield from (file for file in path.glob(pattern) if file.is_symlink() or not file.is_dir())
+        yield from (file for file in find(path, pattern) if file.is_symlink() or not file.is_dir())
     if (path / "runs").is_symlink():  # its target does not belong to the bank
         return
-    for file in path.glob(f"runs/{TEMPORARY_PREFIX}*"):
+    for file in find(path, f"runs/{TEMPORARY_PREFIX}*"):
         with contextlib.suppress(OSError):  # training holds no lock, and may rename its files meanwhile
             if time.time() - file.stat().st_mtime > _OLD_S:
                 yield file
@@ -157,11 +158,11 @@ def _files(path: Path) -> Iterator[Path]:
 def _remains(path: Path) -> Garbage:
     """Plans the removal of a directory without a manifest, if it is the remains of a bank."""
     runs = path / "runs"
-    ours = {*_files(path), path / LOCK, path / NOTE, runs, *(() if runs.is_symlink() else runs.glob("*"))}
-    entries = set(path.iterdir()) if path.is_dir() else set()
-    if not entries or not entries <= ours or time.time() - path.stat().st_mtime < _YOUNG_S:
+    ours = {*_files(path), path / LOCK, path / NOTE, runs, *(() if runs.is_symlink() else find(runs, "*"))}
+    inside = entries(path)
+    if not inside or not inside <= ours or time.time() - modified(path) < _YOUNG_S:
         return Garbage(path)
-    return Garbage(path, whole=True, sizes=tuple(map(_size, path.rglob("*"))))
+    return Garbage(path, whole=True, sizes=tuple(size for _, size in below(path)))
 
 
 def _rewrites(path: Path, manifest: Manifest) -> tuple[int, list[Rewrite]]:
@@ -251,9 +252,3 @@ def _rewrite(path: Path, group: list[Rewrite]) -> list[ShardEntry]:
         for tap in sorted(group[0].shard.taps)
     }
     return [write_shard(path, keys[order], taps)]
-
-
-def _size(path: Path) -> int:
-    with contextlib.suppress(OSError):
-        return path.lstat().st_size if path.is_file() or path.is_symlink() else 0
-    return 0

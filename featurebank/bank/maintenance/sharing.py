@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,7 @@ from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
 from featurebank.bank.shard import ShardEntry, is_whole, read_keys
 from featurebank.bank.writer import BankWriter, default_dtype, event
 from featurebank.errors import BankDamagedError, BankError, BankUnreadableError
-from featurebank.system.files import atomic_path
+from featurebank.system.backing.directories import find, link_or_copy
 
 MissingRows = Mapping[tuple[str, int], np.ndarray]
 """For each tap and view, the digests of the images that lack a row, (n,) "S32"."""
@@ -123,13 +121,8 @@ def share(source: Path, target: Path, shard: ShardEntry) -> bool:
 
 def _link(source: Path, target: Path, shard: ShardEntry) -> bool:
     """Puts a shard into another directory, by a hard link where the disk has those; False where it has gone."""
-    place = target / shard.file
     try:
-        with atomic_path(place) as temporary:
-            try:
-                os.link((source / shard.file).resolve(), temporary)  # not a link to a link, which may be relative
-            except (OSError, NotImplementedError):
-                shutil.copyfile(source / shard.file, temporary)
+        link_or_copy(source / shard.file, target / shard.file)
     except FileNotFoundError:
         return False
     return True
@@ -137,7 +130,7 @@ def _link(source: Path, target: Path, shard: ShardEntry) -> bool:
 
 def _neighbours(path: Path, recipe: Mapping[str, Any]) -> Iterator[tuple[Path, Manifest]]:
     """Yields the banks whose clean rows at least are ours, too."""
-    for place in sorted(path.parent.glob(f"*/{MANIFEST}")):
+    for place in find(path.parent, f"*/{MANIFEST}"):
         if place.parent == path:
             continue
         with contextlib.suppress(BankError, OSError):

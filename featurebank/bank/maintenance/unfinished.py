@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from featurebank.bank.locks.claims import HOLDER, Claims
+from featurebank.system.backing.directories import find, is_file, modified, remove
 
 CHECKPOINT = ".checkpoint"
 """Suffix of the file from which a fine-tune resumes."""
@@ -26,7 +27,7 @@ def leftovers(directory: Path) -> list[Path]:
     """
     if directory.is_symlink():
         return []
-    files = [file for end in (CHECKPOINT, HOLDER, _MODEL) for file in sorted(directory.glob(_RUN + end))]
+    files = [file for end in (CHECKPOINT, HOLDER, _MODEL) for file in find(directory, _RUN + end)]
     needless = [file for file in files if _is_needless(file)]
     if not needless:
         return []
@@ -43,21 +44,21 @@ def remove_leftovers(directory: Path) -> None:
     with Claims(directory) as claims:
         for file in files:
             if claims.claim(file.stem) and _is_needless(file):
-                file.unlink(missing_ok=True)
+                remove(file)
 
 
 def _is_needless(file: Path) -> bool:
     """Returns whether a file is no longer needed, provided that no process is using it."""
     if file.suffix == HOLDER:
         return True
-    if file.with_suffix(".json").is_file():
+    if is_file(file.with_suffix(".json")):
         return file.suffix == CHECKPOINT
     if file.suffix == CHECKPOINT:
         return _age(file) > _GIVEN_UP_S
-    return _age(file) > _OLD_S and not file.with_suffix(CHECKPOINT).is_file()
+    return _age(file) > _OLD_S and not is_file(file.with_suffix(CHECKPOINT))
 
 
 def _age(file: Path) -> float:
     with contextlib.suppress(OSError):
-        return time.time() - file.stat().st_mtime
+        return time.time() - modified(file)
     return 0.0

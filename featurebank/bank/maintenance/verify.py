@@ -20,6 +20,8 @@ from featurebank.bank.run_record import check_run_record
 from featurebank.bank.shard import PATTERN, ShardEntry, is_whole, read_keys
 from featurebank.errors import BankDamagedError, BankUnreadableError
 from featurebank.system import digest
+from featurebank.system.backing.directories import below, find, forget_copy, is_file, remove
+from featurebank.system.backing.protocol import backing_of
 from featurebank.system.files import TEMPORARY_PREFIX
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.sealed_json import is_whole_archive, read_sealed
@@ -103,11 +105,11 @@ def verify_beside(cache: Path, *, forget: bool = False) -> Verification:
         cache: the cache's directory.
         forget: delete damaged files that are created again when they are needed.
     """
-    findings, banks = _Findings(), {place.parent for place in cache.glob(f"*/{MANIFEST}")}
+    findings, banks = _Findings(), {place.parent for place in find(cache, f"*/{MANIFEST}")}
     bad = [file for file in _files(cache, banks) if findings.is_damaged(file, lambda file: _check(file, {}))]
     forgotten = [file for file in bad if forget and file.suffix in _RECREATED]
     for file in forgotten:
-        file.unlink(missing_ok=True)
+        remove(file)
     return findings.verification(0, 0, [file.name for file in forgotten])
 
 
@@ -118,9 +120,17 @@ class _Findings:
         self._damaged, self._unreadable, self._unknown = list[str](), list[str](), list[str]()
 
     def is_damaged(self, file: Path, check: Callable[[Path], object]) -> bool:
-        """Checks a file, records its problem, and returns whether it is damaged."""
+        """Checks a file, records its problem, and returns whether it is damaged.
+
+        If a bucket holds the file, damage of the local copy alone does not count: the file is fetched and checked anew.
+        """
         try:
-            check(file)
+            try:
+                check(file)
+            except BankDamagedError:
+                if not forget_copy(file):
+                    raise
+                check(file)
         except BankDamagedError as error:
             self._damaged.append(str(error))
             return True
@@ -129,7 +139,7 @@ class _Findings:
         except BankUnreadableError as error:
             self._unreadable.append(str(error))
         except OSError as error:
-            if file.exists():  # else a run has finished meanwhile, or a writer has replaced the file
+            if is_file(file):  # else a run has finished meanwhile, or a writer has replaced the file
                 self._unreadable.append(f"'{file}' cannot be read now: {error.strerror or error}; it may be intact")
         return False
 
@@ -141,6 +151,10 @@ class _Findings:
 
 def _files(path: Path, but: Collection[Path] = ()) -> Iterator[Path]:
     """Yields the files below a directory, except in some directories; temporary files are skipped."""
+    if backing_of(path) is not None:
+        files = sorted(file for file, _ in below(path))
+        yield from (file for file in files if not any(folder in but for folder in file.parents))
+        return
     for folder, folders, names in os.walk(path):
         folders[:] = sorted(name for name in folders if Path(folder, name) not in but)
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith(TEMPORARY_PREFIX))
@@ -156,7 +170,7 @@ def _check_shard(shard: ShardEntry, file: Path) -> None:
 def _recorded_weights(runs: Path) -> dict[str, str]:
     """Returns the digests of the weights files of all runs with a valid record."""
     digests = {}
-    for file in runs.glob("*.json"):
+    for file in find(runs, "*.json"):
         with contextlib.suppress(OSError, ValueError):  # the record itself is verified with the other files
             value = read_sealed(file)
             if value.get("weights"):
@@ -227,4 +241,4 @@ def _forget(path: Path, bad: list[ShardEntry]) -> None:
         manifest: Manifest = load_manifest(path)
         replace(manifest, shards=tuple(shard for shard in manifest.shards if shard not in bad)).save(path)
         for shard in bad:
-            (path / shard.file).unlink(missing_ok=True)
+            remove(path / shard.file)

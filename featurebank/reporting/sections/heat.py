@@ -12,6 +12,7 @@ from featurebank.explanation.heat_maps import heat_maps
 from featurebank.explanation.overlay import Frame, overlaid
 from featurebank.extraction.source_images import picture_sources
 from featurebank.reporting.evidence import Evidence
+from featurebank.system.backing.directories import is_file
 from featurebank.words import one_line
 
 WHAT = "Heat maps: bright parts speak for the wrong class, as the head sees the image."
@@ -32,7 +33,7 @@ def of_mistakes(evidence: Evidence, positions: np.ndarray, classes: np.ndarray) 
     run = evidence.winner
     if not len(positions) or run is None or run.fold:
         return nothing, ""
-    if not (run.is_finetune or run.saved_path.is_file()):  # it would be trained again
+    if not (run.is_finetune or is_file(run.saved_path)):  # it would be trained again
         return nothing, f"There are no heat maps: the weights of run {run.run} were not kept."
     try:
         maps = heat_maps(evidence.bank, run, positions, classes)

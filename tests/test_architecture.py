@@ -200,6 +200,8 @@ COVERED_BY = {
     "api/settings.py": "system/test_runtime.py",
     "system/backing/protocol.py": "system/backing/test_directories.py",
     # What a process does as a whole is tested where it is started.
+    "cluster/local_worker.py": "cluster/test_local.py",
+    "cluster/packages.py": "cluster/test_client.py",
     "__main__.py": "cli/test_commands.py",
     "doctor.py": "cli/test_commands.py",
     # Commands, and what they draw: through the command line.

@@ -207,6 +207,11 @@ def set_native_logs(*, shown: bool) -> None:
     _native_logs = shown
 
 
+def native_logs() -> bool:
+    """Returns whether the user asked for the log lines of libraries, by `-v`."""
+    return _native_logs
+
+
 def _note_fork() -> None:
     """Records in a forked process that its parent had imported TensorFlow, whose threads did not survive the fork."""
     global _forked_with_tensorflow  # noqa: PLW0603 - as for threads

@@ -1,0 +1,199 @@
+"""Checks of workers before they get work: the same featurebank, and the same disk as the client."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from featurebank.cluster.client import Cluster, ClusterWorker
+from featurebank.errors import ClusterError
+from featurebank.system.files import TEMPORARY_PREFIX, write_bytes
+from featurebank.system.progress import SILENT, Reporter
+from featurebank.system.runtime import installed_versions
+from featurebank.words import counted, one_line
+
+_PATIENCE_S = 60.0
+"""Time that a worker has to answer; one that runs another user's long task may join the work later."""
+_SHARED_AFTER_S = 5.0
+"""Time within which a file of one machine has to appear on another one."""
+_LOOK_S = 0.2
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A small file in the cache, which every worker looks for: the cache is on a shared disk if they all find it."""
+
+    path: str
+    token: str
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker says about itself."""
+
+    worker: ClusterWorker
+    problem: str = ""
+    """Why the worker cannot be used, in one line; empty if it can."""
+    host: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+    """The versions of installed packages that compute features, by name."""
+
+
+@contextlib.contextmanager
+def probe_file(cache: Path) -> Iterator[Probe]:
+    """Writes a probe file into a cache, and deletes it at the end of the block."""
+    token = secrets.token_hex(16)
+    path = cache.absolute() / f"{TEMPORARY_PREFIX}probe-{secrets.token_hex(8)}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write_bytes(path, token.encode())
+        yield Probe(str(path), token)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def check_workers(
+    cluster: Cluster, workers: Sequence[ClusterWorker], cache: Path, reporter: Reporter = SILENT
+) -> list[WorkerReport]:
+    """Checks that workers run this version of featurebank and see the files of a cache.
+
+    Args:
+        cluster: the cluster.
+        workers: its workers.
+        cache: the directory of the banks.
+        reporter: receives the current step.
+
+    Returns:
+        The reports of the workers that answered within a minute; all of them can be used.
+
+    Raises:
+        ClusterError: a worker cannot be used, or none answered; the message names it and the reason.
+    """
+    with probe_file(cache) as probe, reporter.step(f"checking {counted(len(workers), 'worker')}"):
+        futures = [ask_worker(cluster, worker, probe) for worker in workers]
+        ends = time.monotonic() + _PATIENCE_S
+        answers = [
+            read_report(cluster, worker, future, patience=ends - time.monotonic())
+            for worker, future in zip(workers, futures, strict=True)
+        ]
+    reports = [report for report in answers if report is not None]
+    refuse_problems(reports)
+    if not reports:
+        message = (
+            f"{counted(len(workers), 'worker')} of {cluster.address} did not answer within {_PATIENCE_S:.0f} s: they "
+            "are busy with other work, or hang; restart them, or wait for the other work"
+        )
+        raise ClusterError(message)
+    return reports
+
+
+def refuse_problems(reports: Sequence[WorkerReport]) -> None:
+    """Raises ClusterError if workers cannot be used; the message names each, with the reason."""
+    if wrong := [report for report in reports if report.problem]:
+        lines = [f"worker {report.worker}: {report.problem}" for report in wrong[:_SHOWN]]
+        more = [f"and {counted(len(wrong) - _SHOWN, 'more worker')}"] if len(wrong) > _SHOWN else []
+        raise ClusterError("; ".join([*lines, *more]))
+
+
+def ask_worker(cluster: Cluster, worker: ClusterWorker, probe: Probe) -> Any:
+    """Asks a worker to describe itself; returns a future for `read_report`."""
+    return cluster.submit(
+        describe_worker, version("featurebank"), probe.path, probe.token, socket.gethostname(), worker=worker
+    )
+
+
+def read_report(cluster: Cluster, worker: ClusterWorker, future: Any, *, patience: float) -> WorkerReport | None:
+    """Returns the report of a worker; None if it has not answered after `patience` seconds, or has died.
+
+    Args:
+        cluster: the cluster.
+        worker: the worker.
+        future: the result of `ask_worker`.
+        patience: how many seconds to wait.
+
+    Raises:
+        ClusterError: the scheduler is gone.
+    """
+    ends = time.monotonic() + patience
+    answered = threading.Event()
+    future.add_done_callback(lambda _: answered.set())
+    while not answered.wait(_LOOK_S):
+        if time.monotonic() > ends or worker.address not in {one.address for one in cluster.workers()}:
+            future.cancel()
+            return None
+    try:
+        return WorkerReport(worker, **future.result(timeout=_PATIENCE_S))
+    except CancelledError:
+        if cluster.is_lost:
+            raise cluster.lost() from None
+        return None
+    except (ImportError, AttributeError):  # the function `describe_worker` does not exist there
+        return WorkerReport(worker, _other_featurebank(cluster, worker))
+    except Exception as error:  # noqa: BLE001 - whatever the worker raises, it cannot be used
+        return WorkerReport(worker, f"it cannot describe itself: {type(error).__name__}: {one_line(str(error), 200)}")
+
+
+def _other_featurebank(cluster: Cluster, worker: ClusterWorker) -> str:
+    """Describes the featurebank of a worker that lacks what this one has."""
+    try:
+        return _other_version(cluster.submit(version, "featurebank", worker=worker).result(timeout=_PATIENCE_S))
+    except Exception:  # noqa: BLE001 - the package is not there, or the worker has died
+        return f"it has no featurebank: install version {version('featurebank')} there"
+
+
+def _other_version(there: str) -> str:
+    here = version("featurebank")
+    if there == here:
+        return f"its featurebank {here} is of another state than the client's: install the same one on all machines"
+    return _difference(there, here)
+
+
+def _difference(there: str, here: str) -> str:
+    return f"it has featurebank {one_line(there, 40)}, and the client {here}: install the same version on all machines"
+
+
+def describe_worker(client_version: str, path: str, token: str, client_host: str) -> dict[str, Any]:
+    """Runs on a worker: returns the fields of its `WorkerReport`.
+
+    Args:
+        client_version: the version of featurebank of the client.
+        path: the path of the probe file.
+        token: the content of the probe file.
+        client_host: the host that has written the probe file.
+    """
+    own = version("featurebank")
+    host = socket.gethostname()
+    problem = "" if own == client_version else _difference(own, client_version)
+    if not problem and not _is_there(Path(path), token):
+        problem = (
+            f"host {host} does not see the files that the client on host {client_host} writes into "
+            f"'{Path(path).parent}': use a --cache on a disk that all machines share, under the same path"
+        )
+    packages = {"python": ".".join(map(str, sys.version_info[:3]))}
+    packages |= installed_versions(
+        "tensorflow-cpu", "tensorflow", "openvino", "numpy", "pillow", "h5py", "scikit-learn"
+    )
+    return {"problem": problem, "host": host, "packages": packages}
+
+
+def _is_there(path: Path, token: str) -> bool:
+    """Returns whether the probe file is on this machine's disk, too; waits for a slow network disk."""
+    ends = time.monotonic() + _SHARED_AFTER_S
+    while True:
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == token.encode():
+                return True
+        if time.monotonic() > ends:
+            return False
+        time.sleep(_LOOK_S)

@@ -21,6 +21,7 @@ from hypothesis import settings
 from immediate import PixelEngine
 from PIL import Image
 from processes import ended
+from vector_banks import set_ram, vector_bank  # noqa: F401 - fixtures
 
 from featurebank import extract, load_backbone, load_dataset
 from featurebank.backbone import Backbone

@@ -233,7 +233,6 @@ COVERED_BY = {
     "grid/journal.py": "grid/test_worker.py",
     "pipeline/plan.py": "pipeline/test_stage.py",
     "pipeline/work.py": "pipeline/test_stage.py",
-    "fitting/data.py": "fitting/test_fit.py",
     "fitting/fitted.py": "fitting/test_fit.py",
     "fitting/programs.py": "fitting/test_fit.py",
     "fitting/scoring.py": "fitting/test_fit.py",

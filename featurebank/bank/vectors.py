@@ -1,4 +1,4 @@
-"""The rows of a bank as vectors whose directions are compared: near duplicates and similar images."""
+"""The rows of a bank as vectors: directions that are compared (near duplicates, similar images), and rows of shards."""
 
 from __future__ import annotations
 
@@ -42,3 +42,31 @@ def scan(bank: Bank, tap: str, work: Callable[[list[ShardPart]], _Result]) -> _R
         BankDamagedError: a shard is missing or damaged.
     """
     return bank._rows.scan(tap, 0, work)
+
+
+def positions_in(bank: Bank, *splits: str) -> np.ndarray:
+    """Returns the positions in `Bank.ids()` of the images in some splits: (n,) int64, ascending.
+
+    Raises:
+        UnknownNameError: there is no such split.
+    """
+    # `Bank.splits` is a text for each image: at ten million images, 200 MB.
+    return np.sort(np.concatenate([bank._positions(split) for split in splits]))
+
+
+def shard_groups(
+    bank: Bank, tap: str, view: int, positions: np.ndarray, generator: np.random.Generator
+) -> list[np.ndarray]:
+    """Groups images by the shard that holds their row, in random order: indices into `positions`, each one once.
+
+    Args:
+        bank: the bank.
+        tap: the tap to read.
+        view: the view to read.
+        positions: (n,) positions of the images in `Bank.ids()`.
+        generator: shuffles the shards and the rows of each.
+
+    Raises:
+        UnknownNameError, ConfigError, BankDamagedError: see `Bank.features`.
+    """
+    return bank._rows.groups(tap, view, positions, 1, generator)

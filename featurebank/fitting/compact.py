@@ -61,6 +61,6 @@ def from_bytes(content: bytes, data: TrainingData) -> Any:
     return Unpickler(io.BytesIO(content)).load()
 
 
-def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
-    """Returns whether two arrays are the same memory, seen in the same way."""
-    return one.size > 0 and one.__array_interface__ == other.__array_interface__
+def _is_same(one: np.ndarray, other: Any) -> bool:
+    """Returns whether two arrays are the same memory, seen in the same way; features in the bank are no array."""
+    return isinstance(other, np.ndarray) and one.size > 0 and one.__array_interface__ == other.__array_interface__

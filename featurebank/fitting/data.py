@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,14 +10,20 @@ from pathlib import Path
 import numpy as np
 
 from featurebank.bank import Bank
+from featurebank.bank.vectors import positions_in
 from featurebank.errors import DatasetError, RamLimitError
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.maps.stored import StoredMaps, stored_maps
+from featurebank.heads.streamed.features import StoredFeatures, in_memory
+from featurebank.heads.streamed.vectors import StoredVectors
 from featurebank.system.runtime import ram_limit, tidy_bytes
 from featurebank.words import counted
 
-Features = np.ndarray | StoredMaps
-"""(n, ...) float32, or maps that stay in the bank because they do not fit into memory."""
+_ALONE, _TRAINING, _VALIDATION = 0.5, 0.25, 0.125
+"""The shares of `--ram` above which vectors stay in the bank: of one split alone, and of one beside others."""
+
+Features = np.ndarray | StoredFeatures
+"""(n, ...) float32, or features that stay in the bank because they do not fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,13 @@ class TrainingData:
     y_val: np.ndarray
     classes: int
     views: Sequence[np.ndarray] = ()
-    """Further views of the training images; stored maps contain their own."""
+    """Further views of the training images; stored features contain their own."""
     reference: DataReference | None = None
     """Where another process finds the same data; None for arrays that are in no bank."""
 
     @classmethod
     def of(cls, bank: Bank, tap: str, views: int | None = None) -> TrainingData:
-        """Loads the features; maps that need more than half of `--ram` stay in the bank.
+        """Loads the features; those that need more than half of `--ram` stay in the bank.
 
         Args:
             bank: the bank.
@@ -63,17 +68,21 @@ class TrainingData:
         Raises:
             DatasetError: a split is empty, or the training images have only one class.
             UnknownNameError: the bank has no such tap.
-            RamLimitError: vectors do not fit into memory.
+            RamLimitError: the augmented views of maps do not fit into memory.
         """
         check_splits(bank)
-        X, augmented = read_features(bank, tap, "train", views=bank.views if views is None else views)
-        X_val, _ = read_features(bank, tap, "val")
+        train, val = positions_in(bank, "train"), positions_in(bank, "val")
         reference = DataReference(bank.path.absolute(), bank.digest, tap, views)
+        views = bank.views if views is None else views
+        X, augmented = load_features(bank, tap, train, views=views, beside=len(val))
+        X_val, _ = load_features(bank, tap, val, beside=len(train) * (1 + views), share=_VALIDATION)
         return cls(tap, X, bank.labels("train"), X_val, bank.labels("val"), len(bank.classes), augmented, reference)
 
     @cached_property
     def in_memory(self) -> TrainingData:
-        """The same data loaded into memory, for heads that need that.
+        """The same data with training features in memory, for heads that need that.
+
+        Validation features are loaded, too, unless they are vectors that need too much: those are read in blocks.
 
         Raises:
             RamLimitError: the features do not fit into memory.
@@ -81,9 +90,37 @@ class TrainingData:
         X, X_val, views = self.X, self.X_val, self.views
         if isinstance(X, np.ndarray) and isinstance(X_val, np.ndarray):
             return self
-        if isinstance(X, StoredMaps):
+        if isinstance(X, StoredFeatures):
+            check_fit(X, self.tap, beside=X_val.nbytes if isinstance(X_val, np.ndarray) else 0)
             X, *views = X.read()
-        return replace(self, X=X, X_val=X_val.read()[0] if isinstance(X_val, StoredMaps) else X_val, views=views)
+        if isinstance(X_val, StoredMaps):
+            X_val = in_memory(X_val)
+        return replace(self, X=X, X_val=X_val, views=views)
+
+    def is_read_by(self, *, streams: bool, maps: bool = False) -> bool:
+        """Returns whether heads are trained on these features as they are, in memory or in the bank.
+
+        Args:
+            streams: whether the heads can read stored vectors: `Head.streams`.
+            maps: whether they can read stored maps.
+        """
+        if isinstance(self.X, StoredVectors):
+            return streams
+        return maps or not (isinstance(self.X, StoredMaps) or isinstance(self.X_val, StoredMaps))
+
+    @property
+    def shortage(self) -> str | None:
+        """One line for the user about vectors that stay in the bank; None if the training images are in memory."""
+        if not isinstance(self.X, StoredVectors):
+            return None
+        needed, limit = self.X.needed_bytes + len(self.X_val) * self.X.row_bytes, ram_limit()
+        allows, others = f"--ram allows {tidy_bytes(limit)}", "fail"
+        if needed <= limit:
+            allows, others = f"more than half of the {tidy_bytes(limit)} that --ram allows", "load all of them"
+        return (
+            f"features of '{self.tap}' need {tidy_bytes(needed)}, {allows}: heads that can read them in blocks do so; "
+            f"the others {others}"
+        )
 
     @cached_property
     def shared(self) -> Shared:
@@ -111,7 +148,7 @@ class TrainingData:
 
 
 def read_features(bank: Bank, tap: str, split: str, *, views: int = 0) -> tuple[Features, list[np.ndarray]]:
-    """Loads features and their views; maps that need more than half of `--ram` stay in the bank.
+    """Loads the features of a split and their views; those that need more than half of `--ram` stay in the bank.
 
     Args:
         bank: the bank.
@@ -121,19 +158,66 @@ def read_features(bank: Bank, tap: str, split: str, *, views: int = 0) -> tuple[
 
     Raises:
         UnknownNameError: the bank has no such tap.
-        RamLimitError: vectors do not fit into memory.
+        RamLimitError: the augmented views of maps do not fit into memory.
     """
-    stored = stored_maps(bank, tap, np.flatnonzero(bank.splits() == split), views=views)
-    if stored is not None:
+    return load_features(bank, tap, positions_in(bank, split), views=views)
+
+
+def load_features(
+    bank: Bank, tap: str, positions: np.ndarray, *, views: int = 0, beside: int = 0, share: float = _TRAINING
+) -> tuple[Features, list[np.ndarray]]:
+    """Loads the features of some images and their views; those that need more than half of `--ram` stay in the bank.
+
+    Args:
+        bank: the bank.
+        tap: a tap of the bank.
+        positions: (n,) which images, as positions in `Bank.ids()`.
+        views: the number of augmented views to load.
+        beside: the number of rows that are used at the same time. Vectors also stay in the bank if they need more than
+            half of `--ram` together with those, and more than `share` of it alone.
+        share: see `beside`.
+
+    Raises:
+        UnknownNameError: the bank has no such tap.
+        RamLimitError: the augmented views of maps do not fit into memory.
+    """
+    vectors = StoredVectors(bank, tap, positions, 1 + views)
+    if vectors.ndim == 2:  # noqa: PLR2004 - rows and columns
+        together = vectors.needed_bytes + beside * vectors.row_bytes
+        if together > ram_limit() // 2 and vectors.needed_bytes > (share if beside else _ALONE) * ram_limit():
+            return vectors, []
+    elif (stored := stored_maps(bank, tap, positions, views=views)) is not None:
         return stored, []
-    if views and (size := 4 * math.prod(bank.tap_shape(tap)) * (1 + views) * len(bank.labels(split))) > ram_limit():
+    if views and (size := vectors.needed_bytes) > ram_limit():
         message = (
             f"the features of tap '{tap}' take {tidy_bytes(size)} in {counted(1 + views, 'view')}, and --ram allows "
             f"{tidy_bytes(ram_limit())}: increase --ram, or extract fewer views"
         )
         raise RamLimitError(message)
-    X, *more = (bank.features(tap, split, view=view) for view in range(1 + views))
+    X, *more = (bank.rows(tap, positions, view=view) for view in range(1 + views))
     return X, more
+
+
+def check_fit(X: StoredFeatures, tap: str, *, beside: int = 0) -> None:
+    """Checks that stored vectors can be loaded; maps are checked when they are read.
+
+    Args:
+        X: the features.
+        tap: their tap.
+        beside: the bytes of the features that are in memory already.
+
+    Raises:
+        RamLimitError: all features together need more than `--ram` allows; the message says how many images fit.
+    """
+    if not isinstance(X, StoredVectors) or X.needed_bytes + beside <= ram_limit():
+        return
+    fitting = (ram_limit() // 2 - beside) // max(1, X.row_bytes * X.views)
+    example = f", such as --sample {fitting}" if fitting > 1 else ""
+    message = (
+        f"it needs the features of tap '{tap}' in memory, {tidy_bytes(X.needed_bytes + beside)}, and --ram allows "
+        f"{tidy_bytes(ram_limit())}: train it on fewer images with --sample N{example}, or increase --ram"
+    )
+    raise RamLimitError(message)
 
 
 def check_splits(bank: Bank) -> None:

@@ -8,11 +8,12 @@ head. A head that fails is a result, too.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from featurebank.errors import RamLimitError
 from featurebank.fitting.data import TrainingData
-from featurebank.fitting.fitted import Fitted, OnFitted, one_line
+from featurebank.fitting.fitted import Fitted, OnFitted, failed, one_line
 from featurebank.fitting.parallel import fit_in_parallel
 from featurebank.fitting.programs import fit_in_programs
 from featurebank.fitting.scoring import score
@@ -25,7 +26,8 @@ from featurebank.system.runtime import limited_blas
 def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
     """Fits all heads, those with epochs in joint programs and all others in parallel, with one thread each.
 
-    With `joblib.parallel_config`, processes or a cluster fit the heads without epochs instead of threads.
+    With `joblib.parallel_config`, processes or a cluster fit the heads without epochs instead of threads. Heads that
+    need features in memory fail if these do not fit; the others read them from the bank.
 
     Args:
         specs: the specification and the seed of each head, all on the tap of `data`.
@@ -33,7 +35,6 @@ def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitt
         on_fitted: called with the result of each head as soon as it is available, in the calling thread.
 
     Raises:
-        RamLimitError: heads on vectors need maps that do not fit into memory.
         HeadError: a family of heads rejects its images or parameters as a whole.
     """
     on_fitted = _with_calibration(specs, data, on_fitted)
@@ -43,12 +44,46 @@ def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitt
         families.setdefault(spec.head_kind.family, []).append(position)
     ordered = sorted(families.items(), key=lambda item: item[0].name if item[0] else "")  # heads without a family first
     for family, members in ordered:
-        selection, report = [specs[i] for i in members], _renumbered(members, on_fitted)
-        if family:
-            with limited_blas():
-                fit_in_programs(selection, data.in_memory if family.in_memory else data, report)
-        else:
-            fit_in_parallel(selection, data.in_memory, report)
+        for part, source in _by_features([(i, *specs[i]) for i in members], data, on_fitted):
+            selection, report = [specs[i] for i in part], _renumbered(part, on_fitted)
+            if family:
+                with limited_blas():
+                    fit_in_programs(selection, source, report)
+            else:
+                fit_in_parallel(selection, source, report)
+
+
+def _by_features(
+    heads: Sequence[tuple[int, HeadSpec, int]], data: TrainingData, on_fitted: OnFitted
+) -> Iterator[tuple[list[int], TrainingData]]:
+    """Divides heads of a family by the features that they are trained on: as the bank has them, or in memory.
+
+    Args:
+        heads: the position, the specification and the seed of each head.
+        data: the features, which may be in the bank.
+        on_fitted: receives the failure of those that need features in memory, if these do not fit.
+
+    Yields:
+        The positions of some heads, and their features.
+    """
+    reading = []
+    for position, spec, _ in heads:
+        family = spec.head_kind.family
+        maps = family is not None and not family.in_memory
+        if data.is_read_by(streams=spec.head_kind.head_class.streams, maps=maps):
+            reading.append(position)
+    if reading:
+        yield reading, data
+    loading = [head for head in heads if head[0] not in reading]
+    if not loading:
+        return
+    try:
+        loaded = data.in_memory
+    except RamLimitError as error:
+        for position, spec, seed in loading:
+            on_fitted(position, failed(spec.make(seed), 0.0, 1, error))
+    else:
+        yield [position for position, _, _ in loading], loaded
 
 
 def _renumbered(members: Sequence[int], on_fitted: OnFitted) -> OnFitted:

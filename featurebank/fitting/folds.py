@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from featurebank.bank import Bank
+from featurebank.bank.vectors import positions_in
 from featurebank.dataset.class_names import in_order
 from featurebank.dataset.core import FOLD
 from featurebank.errors import DatasetError
-from featurebank.fitting.data import DataReference, Features, TrainingData
-from featurebank.heads.maps.stored import stored_maps
+from featurebank.fitting.data import DataReference, Features, TrainingData, load_features
 from featurebank.system import digest
 from featurebank.system.alike import enumerate_some
 from featurebank.words import counted
@@ -157,7 +157,7 @@ def _is_inside(bank: Bank, digests: np.ndarray, labels: np.ndarray, fold: Fold) 
 
 
 class FoldedImages:
-    """The training and validation images of one tap, loaded once for all folds; large maps stay in the bank.
+    """The training and validation images of one tap, loaded once for all folds; large features stay in the bank.
 
     Args:
         bank: the bank.
@@ -167,22 +167,20 @@ class FoldedImages:
     Raises:
         DatasetError: there are no images, or only images of one class.
         UnknownNameError: the bank has no such tap.
-        RamLimitError: vectors do not fit into memory.
+        RamLimitError: the augmented views of maps do not fit into memory.
     """
 
     def __init__(self, bank: Bank, tap: str, views: int | None = None) -> None:
         views = bank.views if views is None else views
-        positions = np.flatnonzero(bank.splits() != "test")
+        positions = positions_in(bank, "train", "val")
         self._bank, self._tap, self._classes, self._view_count = bank, tap, len(bank.classes), views
         self._labels, self._digests = bank.labels()[positions], bank.digests()[positions]
         if len(present := np.unique(self._labels)) < 2:  # noqa: PLR2004 - a classifier needs two
             what = f"of class '{bank.classes[int(present[0])]}'" if len(present) else "in the test split"
             message = f"all images of '{bank.name}' are {what}: heads need training images of at least two classes"
             raise DatasetError(message)
-        stored = stored_maps(bank, tap, positions, views=views)
-        self._features: Features = bank.rows(tap, positions) if stored is None else stored
-        apart = range(1, 1 + views) if stored is None else ()
-        self._views = [bank.rows(tap, positions, view=view) for view in apart]
+        self._features: Features
+        self._features, self._views = load_features(bank, tap, positions, views=views)
 
     def data(self, fold: Fold) -> TrainingData:
         """Returns the images of a fold as validation images, and all others as training images."""

@@ -125,7 +125,8 @@ def _fit_in_process(source: TrainingData | DataReference, ram: int, task: dict[i
     limit_ram(ram)
     features = reference_data(source) if isinstance(source, DataReference) else contextlib.nullcontext(source)
     with features as found, side_by_side(), _collect_warnings() as caught:
-        data = found.in_memory
+        streams = next(iter(task.values())).streams  # they are of one class
+        data = found if found.is_read_by(streams=streams) else found.in_memory
         return to_bytes(list(_Fitter(data, caught).results(task)), data)
 
 

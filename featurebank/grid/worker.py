@@ -52,6 +52,7 @@ class JobRunner:
         self._speed = Speed()
         self._loader = DataLoader(bank)
         self._warned_of_unseen = False
+        self._announced: set[str] = set()
         self._epochs = 0
 
     def train(self, jobs: Sequence[Job], *, what: str = "heads", keep: bool = False) -> None:
@@ -190,8 +191,15 @@ class JobRunner:
         Heads without epochs use only the clean images, and so can share the data with heads that use views.
         """
         data = self._loader.get(tap, views, fold)
+        self._announce_shortage(data)
         self._warn_of_unseen(data)
         return data
+
+    def _announce_shortage(self, data: TrainingData) -> None:
+        """Says once for each tap that its features stay in the bank."""
+        if data.tap not in self._announced and (line := data.shortage):
+            self._reporter.say(line)
+            self._announced.add(data.tap)
 
     def _warn_of_unseen(self, data: TrainingData) -> None:
         if not self._warned_of_unseen and (unseen := data.unseen(self._bank.classes)):

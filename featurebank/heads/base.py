@@ -61,13 +61,16 @@ class Head(HeadFunctions, ClassifierMixin, BaseEstimator):
       then predicts the same. `saved_as` names the file format.
     - `n_parameters_` is the number of trained values. `cost()` estimates the time of the training before it starts, and
       `working_bytes()` its memory.
-    - `needs` says whether it is trained on vectors or maps. A head that needs vectors flattens maps.
+    - `needs` says whether it is trained on vectors or maps. A head that needs vectors flattens maps. `streams` says
+      whether the vectors may stay in the bank.
     - `keras_layers_()` returns the fitted head as Keras layers, if it can become layers, and `linear_scores_()` its
       weights, if it is linear; see `HeadFunctions`.
     """
 
     needs: ClassVar[str] = VECTORS
     """`VECTORS`, `MAPS` or `MAPS_AT_A_CUT`."""
+    streams: ClassVar[bool] = False
+    """Whether the head can be trained on `StoredVectors`, which it reads in blocks; otherwise it gets arrays alone."""
     refused: ClassVar[Mapping[str, str]] = {}
     """Parameters that users may expect but that this head does not have, each with the reason."""
     saw_validation: ClassVar[bool] = False

@@ -16,6 +16,7 @@ import numpy as np
 from featurebank.bank import Bank
 from featurebank.errors import HeadInputError
 from featurebank.heads.inputs import check_finite
+from featurebank.heads.streamed.features import StoredFeatures
 from featurebank.system.parallel import ordered_map
 from featurebank.system.runtime import ram_limit
 
@@ -64,66 +65,8 @@ class MapsInMemory:
         return np.stack([self.arrays[view][image] for view, image in zip(views, images, strict=True)], dtype=np.float32)
 
 
-class StoredMaps:
-    """Maps that stay in the bank until they are used.
-
-    Slicing gives another view of the same bank; `np.asarray` reads everything, if `--ram` allows it.
-
-    Args:
-        bank: has them.
-        tap: one with maps.
-        positions: (n,) which images, as places in `Bank.ids()`.
-        views: how many views are trained on, the clean one included.
-    """
-
-    def __init__(self, bank: Bank, tap: str, positions: np.ndarray, views: int = 1) -> None:
-        self._bank, self._tap, self._positions, self.views = bank, tap, np.asarray(positions, np.int64), views
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(n, h, w, c)."""
-        return (len(self._positions), *self._bank.tap_shape(self._tap))
-
-    @property
-    def ndim(self) -> int:
-        """The length of `shape`."""
-        return len(self.shape)
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def __getitem__(self, selection: Any) -> StoredMaps:
-        return StoredMaps(self._bank, self._tap, self._positions[selection], self.views)
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        return np.asarray(self._bank.rows(self._tap, self._positions), dtype)
-
-    def read(self) -> list[np.ndarray]:
-        """Returns the maps of each view, (n, h, w, c) float32, the clean one first.
-
-        Raises:
-            RamLimitError: those of a view do not fit into memory.
-        """
-        return [self._bank.rows(self._tap, self._positions, view=view) for view in range(self.views)]
-
-    def batch(self, rows: np.ndarray) -> np.ndarray:
-        """Returns maps (b, h, w, c) float32; rows are image + view * n.
-
-        Raises:
-            HeadInputError: they are not finite.
-            BankDamagedError: a shard is missing or not what was written.
-        """
-        rows = np.asarray(rows)
-        images, views = self._positions[rows % len(self)], rows // len(self)
-        which = np.unique(views).tolist()
-        if len(which) == 1:  # as it is without augmented views: nothing is to be put together, which would be a copy
-            out = self._bank.rows(self._tap, images, view=which[0])
-        else:
-            out = np.empty((len(rows), *self.shape[1:]), np.float32)
-            for view in which:
-                out[views == view] = self._bank.rows(self._tap, images[views == view], view=view)
-        check_finite(out)
-        return out
+class StoredMaps(StoredFeatures):
+    """Maps that stay in the bank until they are used: `shape` is (n, h, w, c), see `StoredFeatures`."""
 
 
 def stored_maps(bank: Bank, tap: str, positions: np.ndarray, *, views: int = 0) -> StoredMaps | None:
@@ -138,11 +81,9 @@ def stored_maps(bank: Bank, tap: str, positions: np.ndarray, *, views: int = 0) 
     Raises:
         UnknownNameError: the bank has no such tap.
     """
-    shape = bank.tap_shape(tap)
-    size = 4 * len(positions) * int(np.prod(shape)) * (1 + views)
-    if len(shape) != _RANK - 1 or size <= ram_limit() // 2:  # training and validation images, and what computes
-        return None
-    return StoredMaps(bank, tap, positions, 1 + views)
+    stored = StoredMaps(bank, tap, positions, 1 + views)
+    # Half, because there are training and validation images, and what computes.
+    return stored if stored.ndim == _RANK and stored.needed_bytes > ram_limit() // 2 else None
 
 
 def as_maps(X: Any, views: Sequence[np.ndarray] = ()) -> Maps:

@@ -14,7 +14,7 @@ from featurebank import make_head
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
-from featurebank.errors import HeadError, RamLimitError
+from featurebank.errors import HeadError
 from featurebank.fitting.data import TrainingData
 from featurebank.fitting.fit import fit_heads
 from featurebank.fitting.fitted import Fitted
@@ -90,10 +90,11 @@ def test_what_is_streamed_is_what_is_in_memory(bank: Bank, request: pytest.Fixtu
 def test_heads_of_vectors_on_maps_that_do_not_fit(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featurebank.system.runtime._ram_limit", 30_000)
     data = TrainingData.of(bank, "map")
-    for kind in ("knn", "softmax"):
-        with pytest.raises(RamLimitError, match=r"the features of tap .map. need 0.00 GB of memory"):
-            results([(kind, {})], data)
-    assert results([("gem_pool", {"epochs": 1})], data)[0].failure is None
+    failures = [fitted.failure for fitted in results([("knn", {}), ("softmax", {}), ("gem_pool", {"epochs": 1})], data)]
+    for failure in failures[:2]:
+        assert failure is not None
+        assert failure.startswith("the features of tap 'map' need 0.00 GB of memory")
+    assert failures[2] is None
 
 
 def test_what_fits_after_all_is_read_for_heads_of_vectors(bank: Bank, little_memory: None) -> None:

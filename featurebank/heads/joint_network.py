@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from featurebank.heads.joint import JointHead
 from featurebank.system.runtime import import_tensorflow, ram_limit
-from featurebank.training.batches import Labelled
+from featurebank.training.batches import Batches, Labelled, shuffled
 from featurebank.training.weights import head_axis, moving_averages
 
 
@@ -22,6 +22,9 @@ class JointNetwork:
         shape: of the features of one image.
         variables: whether parameters, slots and moving averages are variables, which a program changes in place.
     """
+
+    images: int
+    views: int
 
     def __init__(self, heads: Sequence[JointHead], data: Any, shape: tuple[int, ...], *, variables: bool) -> None:
         self._tf = import_tensorflow()
@@ -47,6 +50,10 @@ class JointNetwork:
             for name, p in self._params.items()
         }
         self._options = {name: self._tf.constant(array) for name, array in option_arrays(heads, data).items()}
+
+    def parts(self, size: int, rng: np.random.Generator, epoch: int) -> Iterator[Batches]:
+        """Yields the batches of an epoch as one part; see `Network`."""
+        yield shuffled(self.images, self.views, size, rng)
 
     def narrow(self, positions: Sequence[int]) -> None:
         """Drops all heads but those at the given positions; see `Network`."""

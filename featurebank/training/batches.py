@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,12 +11,14 @@ from featurebank.training.history import History
 
 
 class Batches(NamedTuple):
-    """The batches of an epoch."""
+    """The batches of an epoch, or of a part of it."""
 
     rows: np.ndarray
     """(steps, b) int32: rows of the training images; row image + view * images where there are views."""
     weights: np.ndarray
     """(steps, b) float32: 1, or 0 for the padding of the last batch."""
+    block: Any = None
+    """The images of this part, if the network reads them part by part; `rows` are rows of it then."""
 
 
 def padded(rows: np.ndarray, size: int) -> Batches:
@@ -26,6 +28,21 @@ def padded(rows: np.ndarray, size: int) -> Batches:
     filled[: len(rows)] = rows
     weights = (np.arange(len(filled)) < len(rows)).astype(np.float32)
     return Batches(filled.reshape(steps, size), weights.reshape(steps, size))
+
+
+def shuffled(images: int, views: int, size: int, rng: np.random.Generator) -> Batches:
+    """Returns an epoch's batches in a new order, each image in one of its views, drawn at random.
+
+    Args:
+        images: number of training images.
+        views: number of views of each image.
+        size: images a batch.
+        rng: draws the order and the views.
+    """
+    rows = rng.permutation(images).astype(np.int32)
+    if views > 1:
+        rows += images * rng.integers(0, views, images, dtype=np.int32)
+    return padded(rows, size)
 
 
 class Network(Protocol):
@@ -38,8 +55,17 @@ class Network(Protocol):
     validated: bool
     """Whether there are validation images."""
 
+    def parts(self, size: int, rng: np.random.Generator, epoch: int) -> Iterator[Batches]:
+        """Yields the batches of an epoch in a new order, in one part or in several.
+
+        Args:
+            size: images a batch.
+            rng: the same for all epochs, and used for nothing else.
+            epoch: counted from 1.
+        """
+
     def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Trains for one epoch.
+        """Trains for one epoch, or for a part of it.
 
         Args:
             batches: the training images in the order of this epoch.
@@ -47,7 +73,7 @@ class Network(Protocol):
             active: (K,) bool; inactive heads keep their weights.
 
         Returns:
-            The mean training loss and the accuracy of each head, (K,) each: the mean over the epoch's batches, each
+            The mean training loss and the accuracy of each head, (K,) each: the mean over these batches, each
             computed before the step and with dropout, as Keras does. The loss includes label smoothing and penalties.
         """
 

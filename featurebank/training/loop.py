@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from featurebank.training.batches import Batches, Network, OnTrained, padded
+from featurebank.training.batches import Network, OnTrained
 from featurebank.training.history import History
 from featurebank.training.options import TrainingOptions
 from featurebank.training.schedules import Plateau
@@ -36,17 +36,28 @@ class _Course:
     active: bool = True
 
 
-_after_epoch: ContextVar[Callable[[], None]] = ContextVar("after_epoch", default=lambda: None)
+def _do_nothing() -> None:
+    pass
+
+
+_after_epoch: ContextVar[Callable[[], None]] = ContextVar("after_epoch", default=_do_nothing)
+_after_part: ContextVar[Callable[[], None]] = ContextVar("after_part", default=_do_nothing)
 
 
 @contextlib.contextmanager
-def between_epochs(callback: Callable[[], None]) -> Iterator[None]:
-    """Calls a function after every epoch trained inside the block; an exception that it raises ends the training."""
-    token = _after_epoch.set(callback)
+def between_epochs(callback: Callable[[], None], *, within: Callable[[], None] = _do_nothing) -> Iterator[None]:
+    """Calls a function after every epoch trained inside the block; an exception that it raises ends the training.
+
+    Args:
+        callback: called after every epoch.
+        within: called after each part of an epoch whose images are read part by part.
+    """
+    tokens = _after_epoch.set(callback), _after_part.set(within)
     try:
         yield
     finally:
-        _after_epoch.reset(token)
+        _after_epoch.reset(tokens[0])
+        _after_part.reset(tokens[1])
 
 
 def train(heads: Sequence[TrainingOptions], network: Network, on_trained: OnTrained) -> None:
@@ -82,18 +93,32 @@ class _Training:
             self._narrow(seconds)
 
     def _epoch(self, epoch: int) -> None:
-        batches = self._batches()
-        steps = len(batches.rows)
-        rates = np.stack([c.head.scheduled().rates(epoch, steps) * c.scale for c in self._courses], axis=1)
-        active = np.array([course.active for course in self._courses])
-        trained = self._network.run_epoch(batches, rates.astype(np.float32), active)
+        trained, rates = self._steps(epoch)
         validation = self._network.evaluate() if self._network.validated else None
         better = []
         for k, course in enumerate(self._courses):
             if course.active:
-                course.history.learning_rate.append(float(rates[-1, k]))
+                course.history.learning_rate.append(float(rates[k]))
             better.append(course.active and self._record(k, epoch, trained, validation))
         self._network.keep(np.array(better))
+
+    def _steps(self, epoch: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """Trains for an epoch, part by part; returns losses and accuracies, and the last learning rates, (K,) each."""
+        active, steps = np.array([course.active for course in self._courses]), -(-self._network.images // self._size)
+        schedules = [(course.head.scheduled(), course.scale) for course in self._courses]
+        losses, accuracies, rates = np.zeros(len(active)), np.zeros(len(active)), np.empty((0, len(active)))
+        seen, done = 0.0, 0
+        for batches in self._network.parts(self._size, self._rng, epoch):
+            part = slice(done, done + len(batches.rows))
+            rates = np.stack([schedule.rates(epoch, steps, part) * scale for schedule, scale in schedules], axis=1)
+            loss, accuracy = self._network.run_epoch(batches, rates.astype(np.float32), active)
+            done, images = part.stop, float(batches.weights.sum(dtype=np.float64))
+            seen += images
+            losses = losses + (loss - losses) * (images / seen)  # of a single part, its own values, not rounded
+            accuracies = accuracies + (accuracy - accuracies) * (images / seen)
+            if done < steps:
+                _after_part.get()()
+        return (losses, accuracies), rates[-1]
 
     def _record(
         self,
@@ -121,14 +146,6 @@ class _Training:
             course.scale = course.plateau.lowered(head.learning_rate * course.scale, value) / head.learning_rate
         course.active = bool(going_on and epoch < head.epochs)
         return bool(better)
-
-    def _batches(self) -> Batches:
-        """Returns an epoch's batches in a new order, each image in one of its views."""
-        count = self._network.images
-        rows = self._rng.permutation(count).astype(np.int32)
-        if self._network.views > 1:
-            rows += count * self._rng.integers(0, self._network.views, count, dtype=np.int32)
-        return padded(rows, self._size)
 
     def _stop(self, epoch: int) -> None:
         """Hands over the heads that stopped in this epoch."""

@@ -37,17 +37,19 @@ class Schedule:
     warmup: float = 0.0
     epochs: int = 1
 
-    def rates(self, epoch: int, steps: int) -> np.ndarray:
-        """Returns the rate of each step of an epoch.
+    def rates(self, epoch: int, steps: int, part: slice | None = None) -> np.ndarray:
+        """Returns the rate of each step of an epoch, or of some of them.
 
         Args:
             epoch: counted from 1.
             steps: number of steps in an epoch.
+            part: which of them, from `start` to `stop`; None for all.
 
         Returns:
             (steps,) float64.
         """
-        step = np.arange(steps, dtype=np.float64) + (epoch - 1) * steps
+        part = part or slice(0, steps)
+        step = np.arange(part.start, part.stop, dtype=np.float64) + (epoch - 1) * steps
         warm = self.warmup * steps
         since = np.maximum(step - warm, 0.0)
         if self.kind == "inverse_time":
@@ -58,7 +60,7 @@ class Schedule:
             whole = max(self.epochs * steps - warm, 1.0)
             rates = 0.5 * self.rate * (1 + np.cos(np.pi * np.minimum(since / whole, 1.0)))
         else:
-            rates = np.full(steps, self.rate)
+            rates = np.full(len(step), self.rate)
         return np.asarray(np.where(step < warm, self.rate * step / max(warm, 1.0), rates))
 
 

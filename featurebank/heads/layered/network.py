@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +13,7 @@ from featurebank.heads.maps.stored import blocks, in_order
 from featurebank.heads.memory import COPIES, check_bytes
 from featurebank.heads.trained import TrainedHead, Trainer
 from featurebank.system.runtime import import_tensorflow
-from featurebank.training.batches import Batches
+from featurebank.training.batches import Batches, shuffled
 from featurebank.training.history import History
 
 _VALIDATION_ROWS = 64
@@ -43,6 +43,10 @@ class LayeredNetwork:
             l2_sp=head.l2_sp,
         )  # fmt: skip
         self._evaluate = evaluation(self.model, float(head.label_smoothing))
+
+    def parts(self, size: int, rng: np.random.Generator, epoch: int) -> Iterator[Batches]:
+        """Yields the batches of an epoch as one part; see `Network`."""
+        yield shuffled(self.images, self.views, size, rng)
 
     def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Trains for one epoch; see `Network`."""

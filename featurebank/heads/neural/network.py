@@ -70,11 +70,7 @@ class DenseData:
         if self._statistics is None:
             mean = self.X.mean(axis=0, dtype=np.float64)
             squares = sum(np.square(self.X[rows] - mean).sum(axis=0) for rows in row_blocks(*self.X.shape))
-            scale = np.sqrt(squares / len(self.X))
-            # A feature that varies by no more than float32 resolves at its mean is a constant: blown up to variance 1,
-            # its rounding would be all that a head sees of it.
-            resolved = scale > _ROUNDING * np.abs(mean)
-            self._statistics = mean, np.where(resolved, scale, 1.0)
+            self._statistics = mean, resolved_scale(mean, np.sqrt(squares / len(self.X)))
         return self._statistics
 
     def tensors(self, *, standardize: bool) -> tuple[Any, Any | None]:
@@ -86,19 +82,30 @@ class DenseData:
         if standardize not in self._tensors:
             self._tensors.clear()
             tf = import_tensorflow()
-            mean, scale = (v.astype(np.float32) for v in self.statistics(standardize=standardize))
-
-            def scaled(X: np.ndarray) -> np.ndarray:
-                if not standardize:
-                    return X
-                scaled_X = X - mean
-                scaled_X /= scale
-                return scaled_X
-
-            train = tf.constant(scaled(np.concatenate([self.X, *self.views]) if self.views else self.X))
-            val = None if self.validation is None else tf.constant(scaled(self.validation[0]))
+            statistics = self.statistics(standardize=True) if standardize else None
+            train = tf.constant(scaled(np.concatenate([self.X, *self.views]) if self.views else self.X, statistics))
+            val = None if self.validation is None else tf.constant(scaled(self.validation[0], statistics))
             self._tensors[standardize] = train, val
         return self._tensors[standardize]
+
+
+def resolved_scale(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Returns what features are divided by: their deviations (d,) float64, and 1 for features that are constant.
+
+    A feature that varies by no more than float32 resolves at its mean is a constant: blown up to variance 1, its
+    rounding would be all that a head sees of it.
+    """
+    return np.where(deviation > _ROUNDING * np.abs(mean), deviation, 1.0)
+
+
+def scaled(X: np.ndarray, statistics: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    """Returns features (n, d) standardised by mean and scale (d,); the same array where they are None."""
+    if statistics is None:
+        return X
+    mean, scale = (value.astype(np.float32) for value in statistics)
+    scaled_X = X - mean
+    scaled_X /= scale
+    return scaled_X
 
 
 class DenseNetwork(JointNetwork):
@@ -109,14 +116,19 @@ class DenseNetwork(JointNetwork):
         data: features and labels to train on.
     """
 
-    def __init__(self, heads: Sequence[NeuralHead], data: DenseData) -> None:
+    def __init__(self, heads: Sequence[NeuralHead], data: Any) -> None:
         super().__init__(heads, data, data.shape, variables=False)
         from featurebank.training.programs import dense, dense_blocks  # import TensorFlow at their top
 
         self._blocks, self._program = dense_blocks, dense
-        self.images, self.views, self.validated = len(data.y), 1 + len(data.views), data.validation is not None
+        self.images, self.validated = len(data.y), data.validation is not None
         self._best = {**self._params, **self._moving}
-        self._steps = self._tf.constant(0.0)
+        self._steps = self._tf.constant(0)
+        self._load(data)
+
+    def _load(self, data: DenseData) -> None:
+        """Makes tensors of features, labels and weights."""
+        self.views = 1 + len(data.views)
         self._X, self._X_val = data.tensors(standardize=self._first.standardize)
         self._y = self._tf.constant(np.tile(data.y, self.views))
         weights = None if data.weights is None else np.tile(data.weights, self.views).astype(np.float32)
@@ -125,24 +137,42 @@ class DenseNetwork(JointNetwork):
 
     def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Trains for one epoch; see `Network`."""
-        tf = self._tf
+        return self._train((self._X, self._y, self._weights), batches, rates, active)
+
+    def _train(
+        self, images: tuple[Any, Any, Any], batches: Batches, rates: np.ndarray, active: np.ndarray,
+        count: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Takes the steps of some batches.
+
+        Args:
+            images: tensors of features (n, d), labels (n,) and sample weights (n,) or None.
+            batches: row numbers and weights.
+            rates: (steps, K) learning rates.
+            active: (K,) bool.
+            count: how many of the batches are taken; None for all.
+        """
+        tf, (X, _, sample_weights) = self._tf, images
         in_blocks = self._blocks.is_worth_it(self._shape, self._params[SHARED_KERNEL])
         programs = self._blocks if in_blocks else self._program
-        weighted = () if self._weights is None else [self._weights.shape]
-        epoch = programs.epoch_program(self._shape, self._sizes(self._X.shape, batches.rows.shape, *weighted))
+        optional = (() if sample_weights is None else [sample_weights.shape], () if count is None else [()])
+        sizes = self._sizes(X.shape, batches.rows.shape, *(size for part in optional for size in part))
+        epoch = programs.epoch_program(self._shape, sizes)
         self._params, self._slots, self._moving, self._steps, losses, accuracies = epoch(
-            self._X, self._y, self._weights, tf.constant(batches.rows), tf.constant(batches.weights),
-            tf.constant(rates), self._params, self._slots, self._moving, self._options,
-            tf.constant(active, tf.float32), self._steps,
+            *images, tf.constant(batches.rows), tf.constant(batches.weights), tf.constant(rates), self._params,
+            self._slots, self._moving, self._options, tf.constant(active, tf.float32), self._steps,
+            None if count is None else tf.constant(count),
         )  # fmt: skip
         return losses.numpy(), accuracies.numpy()
 
     def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns validation losses and accuracies; see `Network`."""
-        rows = self._validation[1].shape
-        sizes = self._sizes(cast("Any", self._X_val).shape, rows)
-        evaluate = self._program.evaluation_program(self._shape, sizes)
-        losses, accuracies = evaluate(self._X_val, *self._validation, self._params, self._moving, self._options)
+        return self._evaluate(self._X_val, *self._validation)
+
+    def _evaluate(self, X: Any, labels: Any, rows: Any, weights: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Returns losses and accuracies on tensors of features (n, d), labels (n,), and batches (steps, b)."""
+        evaluate = self._program.evaluation_program(self._shape, self._sizes(X.shape, rows.shape))
+        losses, accuracies = evaluate(X, labels, rows, weights, self._params, self._moving, self._options)
         return losses.numpy(), accuracies.numpy()
 
     def keep(self, which: np.ndarray) -> None:
@@ -179,7 +209,7 @@ class DenseNetwork(JointNetwork):
     def _validation_tensors(self) -> tuple[Any, Any, Any]:
         """Returns labels, and all row numbers in blocks with their weights."""
         labels = np.zeros(1, np.int32) if self._data.validation is None else self._data.validation[1]
-        rows, weights = padded(np.arange(len(labels)), min(self._first.stem().evaluation_rows, len(labels)))
+        rows, weights, _ = padded(np.arange(len(labels)), min(self._first.stem().evaluation_rows, len(labels)))
         return self._tf.constant(labels), self._tf.constant(rows), self._tf.constant(weights)
 
 

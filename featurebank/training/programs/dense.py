@@ -38,15 +38,15 @@ def epoch_program(
 
     It takes features X (n, d), labels y (n,), the sample weights (n,) or None, the batches as row numbers (steps, b)
     and their weights (steps, b) (0 for padding), the learning rates (steps, K), the parameters, the optimizer's slots,
-    the moving statistics, the heads' options (K, ...) each, which heads are still active (K,) and the number of steps
-    done. It returns parameters, slots, statistics, steps, and the mean loss and the accuracy of each head (K,), of each
-    batch before its step.
+    the moving statistics, the heads' options (K, ...) each, which heads are still active (K,), the number of steps
+    done, and how many of the batches are taken (None: all; the weights of the others are 0). It returns parameters,
+    slots, statistics, steps, and the mean loss and the accuracy of each head (K,), of each batch before its step.
     """
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def epoch(
         X: Any, y: Any, sample_weights: Any, rows: Any, weights: Any, rates: Any, params: Tensors,
-        slots: dict[str, Slots], moving: Tensors, options: Tensors, active: Any, steps: Any,
+        slots: dict[str, Slots], moving: Tensors, options: Tensors, active: Any, steps: Any, count: Any,
     ) -> Any:  # fmt: skip
         def body(
             i: Any, params: Tensors, slots: dict[str, Slots], moving: Tensors, steps: Any, total: Any, right: Any
@@ -64,12 +64,14 @@ def epoch_program(
             if shape.penalized:
                 losses += penalties(params, options)
             steps = steps + 1
-            params, slots = updated(shape, params, slots, gradients, rates[i] * active, options, active, steps)
+            number = tf.cast(steps, tf.float32)  # counted as int32: float32 has no odd numbers above 2 ** 24
+            params, slots = updated(shape, params, slots, gradients, rates[i] * active, options, active, number)
             moving = moved(moving, seen, options["keep"], active)
             return i + 1, params, slots, moving, steps, total + losses * tf.reduce_sum(weights[i]), right + hits
 
+        batches = tf.shape(rows)[0] if count is None else count
         start = (0, params, slots, moving, steps, tf.zeros_like(active), tf.zeros_like(active))
-        result = tf.while_loop(lambda i, *_: i < tf.shape(rows)[0], body, start)
+        result = tf.while_loop(lambda i, *_: i < batches, body, start)
         return (*result[1:5], result[5] / tf.reduce_sum(weights), result[6] / tf.reduce_sum(weights))
 
     return traced_once(epoch)

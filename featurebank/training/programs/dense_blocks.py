@@ -83,9 +83,9 @@ def epoch_program(
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def epoch(
         X: Any, y: Any, sample_weights: Any, rows: Any, weights: Any, rates: Any, params: Tensors,
-        slots: dict[str, Slots], moving: Tensors, options: Tensors, active: Any, steps: Any,
+        slots: dict[str, Slots], moving: Tensors, options: Tensors, active: Any, steps: Any, count: Any,
     ) -> Any:  # fmt: skip
-        heads, batches = params[SHARED_KERNEL].shape[1], tf.shape(rows)[0]
+        heads, batches = params[SHARED_KERNEL].shape[1], tf.shape(rows)[0] if count is None else count
         first = _Blocks(shape, blocks_of(*params[SHARED_KERNEL].shape), options, active)
         others = {name: value for name, value in params.items() if name != SHARED_KERNEL}
         its_slots = {name: slots[name] for name in others}
@@ -105,9 +105,10 @@ def epoch_program(
             if shape.penalized:
                 losses += penalties(params, options) + first.penalties([kernel for kernel, _ in blocks])
             steps = steps + 1
-            params, slots = updated(shape, params, slots, gradients, rates[i] * active, options, active, steps)
+            number = tf.cast(steps, tf.float32)
+            params, slots = updated(shape, params, slots, gradients, rates[i] * active, options, active, number)
             x, following = tf.gather(X, rows[i]), tf.gather(X, rows[tf.minimum(i + 1, batches - 1)])
-            outputs, blocks = first.step(x, backward, following, blocks, rates[i], steps)
+            outputs, blocks = first.step(x, backward, following, blocks, rates[i], number)
             moving = moved(moving, seen, options["keep"], active)
             total += losses * tf.reduce_sum(weights[i])
             return i + 1, outputs, blocks, params, slots, moving, steps, total, right + hits

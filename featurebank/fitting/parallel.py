@@ -65,7 +65,7 @@ def _backend(count: int) -> tuple[Any, int]:
     return backend, default_jobs if jobs is None else jobs
 
 
-def _tasks(heads: Mapping[int, Any]) -> list[list[int]]:
+def tasks_of(heads: Mapping[int, Any]) -> list[list[int]]:
     """Groups the positions of heads into tasks: heads of one regularization path, or a single head."""
     tasks: dict[Hashable, list[int]] = {}
     for position, head in heads.items():
@@ -158,7 +158,7 @@ class _Work:
         from joblib import Parallel, delayed
 
         def tasks() -> Iterator[dict[int, Any]]:
-            for task in _tasks(heads):
+            for task in tasks_of(heads):
                 if not self.stopped.is_set():  # `pop`: a reference here would keep heads in memory after their results
                     yield {position: heads.pop(position) for position in task}
 

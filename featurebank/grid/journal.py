@@ -41,7 +41,7 @@ class Journal:
         self._others: set[str] = set()
         self._failures: dict[str, RunRecord] = {}
         for run in load_runs(bank, overtaken=True):
-            self._learn(run)
+            self.learn(run)
 
     def forget(self, runs: Iterable[str]) -> None:
         """Removes failed runs, so that they are trained again."""
@@ -60,7 +60,7 @@ class Journal:
         out of memory gets no record, so that the next call tries it again.
         """
         run = self._run(job, fitted)
-        self._learn(run)
+        self.learn(run)
         if fitted.short:
             return
         if not (run.failure or run.fold or run.rung) and (keep or self._is_first(run)):
@@ -76,7 +76,7 @@ class Journal:
                 run = replace(run, name=job.spec.name)
                 with contextlib.suppress(PermissionError):  # a read-only cache: the name is shown only this time
                     run.save()
-                self._learn(run)
+                self.learn(run)
                 self.runs[job.run] = run
 
     def show(self) -> None:
@@ -124,7 +124,8 @@ class Journal:
         self._refresh()  # another process may have a better one by now
         return self._ranking.first == run
 
-    def _learn(self, run: RunRecord) -> None:
+    def learn(self, run: RunRecord) -> None:
+        """Adds a run, or replaces it; nothing is written."""
         self.runs[run.run] = run
         if run.is_finetune:  # it may rank first, but a grid cannot train it again
             return
@@ -138,7 +139,7 @@ class Journal:
         run = read_run(self._directory / f"{name}.json")
         if run is None or not belongs(run, self._bank) or run == self._failures.get(name):
             return False
-        self._learn(with_views(run, self._bank))
+        self.learn(with_views(run, self._bank))
         return True
 
     def _refresh(self) -> None:

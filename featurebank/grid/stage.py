@@ -6,8 +6,11 @@ trained: a stopped grid continues where it stopped, and an extended grid trains 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
+from typing import Protocol
 
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import Claims
@@ -29,8 +32,45 @@ from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, every
 
 
-def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter = SILENT) -> list[RunRecord]:
-    """Does the work of `train_heads`, with an options object."""
+class Runner(Protocol):
+    """Trains planned jobs: in this process (`worker.JobRunner`), or on a cluster."""
+
+    def train(self, jobs: Sequence[Job], *, what: str = "heads", keep: bool = False) -> None:
+        """Trains those of the jobs that have no record yet, until all have one or the budget ends.
+
+        Args:
+            jobs: the planned jobs.
+            what: the label of the progress bar.
+            keep: whether to save the weights of each run.
+        """
+
+    def train_again(self) -> None:
+        """Trains the run that ranks first once more if its weights were not saved, and saves them."""
+
+
+MakeRunner = Callable[[Bank, Journal, Clock, Reporter], AbstractContextManager[Runner]]
+
+
+@contextlib.contextmanager
+def in_this_process(bank: Bank, journal: Journal, clock: Clock, reporter: Reporter) -> Iterator[Runner]:
+    """Makes a runner that trains in this process."""
+    with Claims(bank.path / "runs", partial(reporter.warn, kind=BankWarning)) as claims:
+        yield JobRunner(bank, journal, claims, clock, reporter)
+
+
+def train_grid(
+    bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter = SILENT,
+    make_runner: MakeRunner = in_this_process,
+) -> list[RunRecord]:  # fmt: skip
+    """Does the work of `train_heads`, with an options object.
+
+    Args:
+        bank: the bank.
+        grid: the heads.
+        options: how they are trained.
+        reporter: receives the progress and the warnings.
+        make_runner: makes what trains the jobs.
+    """
     clock = Clock(options.budget)
     specs = expand(grid, bank, options.taps, views=options.views, reporter=reporter)
     if options.runs is not None:
@@ -38,8 +78,8 @@ def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter 
     first_fold = options.fold_list(bank)[0]
     protocol = 1 if first_fold is None else first_fold.protocol
     journal = Journal(bank, reporter, protocol)
-    with Claims(bank.path / "runs", partial(reporter.warn, kind=BankWarning)) as claims:
-        stage = _GridRun(bank, options, journal, JobRunner(bank, journal, claims, clock, reporter), reporter)
+    with make_runner(bank, journal, clock, reporter) as runner:
+        stage = _GridRun(bank, options, journal, runner, reporter)
         jobs = stage.race(specs) if options.search == "halving" else stage.all(specs)
         results = [journal.runs[job.run] for job in jobs if job.run in journal.runs]
         _refuse_nothing(results, jobs, options)
@@ -57,9 +97,7 @@ def train_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter 
 class _GridRun:
     """One call of `train_heads`."""
 
-    def __init__(
-        self, bank: Bank, options: GridOptions, journal: Journal, runner: JobRunner, reporter: Reporter
-    ) -> None:
+    def __init__(self, bank: Bank, options: GridOptions, journal: Journal, runner: Runner, reporter: Reporter) -> None:
         self._bank, self._options, self._journal, self._runner, self._reporter = (
             bank,
             options,

@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from featurebank.fitting.data import TrainingData
+import numpy as np
+
 from featurebank.fitting.fitted import Fitted
 from featurebank.grid.jobs import Job
 from featurebank.heads.kinds import Family
@@ -24,6 +26,26 @@ _STARTUP_S = 5.0
 """Overhead of the first piece of neural heads: importing TensorFlow and compiling a program."""
 _OVER = 1.05
 """A budget may be exceeded by a tenth; half of this is reserved for the work in progress, an epoch or a fit."""
+
+
+class DataSizes(Protocol):
+    """What training times depend on: `fitting.data.TrainingData`, or its sizes alone."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one image's features."""
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+
+    @property
+    def y(self) -> np.ndarray:
+        """The labels of the training images."""
+
+    @property
+    def y_val(self) -> np.ndarray:
+        """The labels of the validation images."""
 
 
 @dataclass
@@ -49,18 +71,18 @@ class Speed:
         self._beside = {True: _STARTUP_S, False: 0.0}
         """Overhead in seconds: of a piece of neural heads, and of each other head."""
 
-    def seconds(self, jobs: Sequence[Job], data: TrainingData) -> float:
+    def seconds(self, jobs: Sequence[Job], data: DataSizes) -> float:
         """Returns the predicted duration of a piece in seconds."""
-        total = sum(_cost(job, data) * self._rates.get(job.spec.kind, _SECONDS_A_UNIT) for job in jobs)
+        total = sum(predicted_cost(job, data) * self._rates.get(job.spec.kind, _SECONDS_A_UNIT) for job in jobs)
         if jobs[0].spec.head_kind.is_neural:
             return total + self._beside[True]
         return total / min(threads(), len(jobs)) + self._beside[False] * len(jobs)
 
-    def next(self, pieces: Sequence[Sequence[Job]], data: TrainingData) -> int:
+    def next(self, pieces: Sequence[Sequence[Job]], data: DataSizes) -> int:
         """Returns the position of the piece with the least time per head."""
         return min(range(len(pieces)), key=lambda i: self.seconds(pieces[i], data) / len(pieces[i]))
 
-    def fitting(self, jobs: Sequence[Job], data: TrainingData, left: float) -> list[Job]:
+    def fitting(self, jobs: Sequence[Job], data: DataSizes, left: float) -> list[Job]:
         """Returns the first jobs of a piece that will end within `left` seconds; only a few if the speed is unknown."""
         if left == float("inf"):
             return list(jobs)
@@ -69,12 +91,12 @@ class Speed:
             count -= 1
         return list(jobs[:count])
 
-    def learn(self, jobs: Sequence[Job], data: TrainingData, results: dict[int, Fitted], seconds: float) -> None:
+    def learn(self, jobs: Sequence[Job], data: DataSizes, results: dict[int, Fitted], seconds: float) -> None:
         """Updates the speeds with the times of the heads of a piece, and the total time of the piece."""
         rates_of_kinds: dict[str, list[float]] = {}
         for position, fitted in results.items():
             kind = jobs[position].spec.kind
-            rates_of_kinds.setdefault(kind, []).append(fitted.seconds / _cost(jobs[position], data))
+            rates_of_kinds.setdefault(kind, []).append(fitted.seconds / predicted_cost(jobs[position], data))
         for kind, rates in rates_of_kinds.items():
             rate = sum(rates) / len(rates)
             self._rates[kind] = (rate + self._rates.get(kind, rate)) / 2
@@ -89,7 +111,7 @@ class Speed:
         return len(jobs) if len(unknown) <= threads() else unknown[threads()]
 
 
-def make_pieces(jobs: Sequence[Job], data: TrainingData) -> list[list[Job]]:
+def make_pieces(jobs: Sequence[Job], data: DataSizes) -> list[list[Job]]:
     """Divides jobs on the same images into pieces; the cheapest jobs of each piece come first.
 
     Heads of one kind stay together, because they share computations on the images.
@@ -107,12 +129,12 @@ def make_pieces(jobs: Sequence[Job], data: TrainingData) -> list[list[Job]]:
     return [*pieces, *(piece for members in families.values() for piece in _programs(members, data))]
 
 
-def _programs(jobs: Sequence[Job], data: TrainingData) -> Iterable[list[Job]]:
+def _programs(jobs: Sequence[Job], data: DataSizes) -> Iterable[list[Job]]:
     heads = [job.trained.uncalibrated().make(job.seed) for job in jobs]
     programs = heads[0].train_heads.programs(heads, data.shape, data.classes, len(data.y))
     return [[jobs[i] for i in positions] for positions in programs]
 
 
-def _cost(job: Job, data: TrainingData) -> float:
+def predicted_cost(job: Job, data: DataSizes) -> float:
     """Returns the head's estimate of the training time of a job in nanoseconds."""
     return job.trained.cost(len(data.y), data.shape, data.classes, len(data.y_val))

@@ -23,7 +23,7 @@ from featurebank.grid.journal import Journal
 from featurebank.grid.time_budget import Clock, Speed, make_pieces
 from featurebank.heads.memory import is_shortage
 from featurebank.system.alike import enumerate_some
-from featurebank.system.progress import Advance, Reporter
+from featurebank.system.progress import Advance, Reporter, no_advance
 from featurebank.training.loop import between_epochs
 from featurebank.words import counted
 
@@ -67,14 +67,14 @@ class JobRunner:
         if not todo:
             return
         with self._reporter.track(what, len(todo), "runs") as advance:
-            elsewhere = self._train_unclaimed(todo, advance, keep=keep)
+            elsewhere = self.train_free(todo, advance, keep=keep)
             if elsewhere and self._clock.left > 0:
                 self._reporter.say(f"waiting: another process trains {counted(len(elsewhere), 'run')}")
             while elsewhere and self._clock.left > 0:
                 time.sleep(min(LOOK_AGAIN_S, max(0.0, self._clock.left)))
                 missing = self._journal.missing(elsewhere)
                 advance(len(elsewhere) - len(missing))
-                elsewhere = self._train_unclaimed(missing, advance, keep=keep)  # a process may have died
+                elsewhere = self.train_free(missing, advance, keep=keep)  # a process may have died
 
     def train_again(self) -> None:
         """Trains the run that ranks first once more if its weights were not saved, and saves them."""
@@ -91,7 +91,7 @@ class JobRunner:
         finally:
             self._claims.release([first.run])
 
-    def _train_unclaimed(self, jobs: Sequence[Job], advance: Advance, *, keep: bool) -> list[Job]:
+    def train_free(self, jobs: Sequence[Job], advance: Advance = no_advance, *, keep: bool = False) -> list[Job]:
         """Trains the jobs that no other process has claimed, as far as the budget allows; returns the claimed ones."""
         elsewhere: list[Job] = []
         groups: dict[tuple[str, Fold | None], list[Job]] = {}

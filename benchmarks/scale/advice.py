@@ -52,8 +52,8 @@ def _explained(cause: str, outcome: Outcome, measured: Measured, assumed: Assume
         "digests": (
             f"The client reads all files before any worker begins, {lost:,.0f} s or {share} of the time: it computes "
             f"{measured.digests_per_second:,.0f} digests/s, and the disk gives {disk / measured.read_bytes:,.0f} "
-            "files/s. This happens once for each dataset, because the cache keeps the digests: let it happen before the workers "
-            "are paid for (extract a small network first), on the machine that is nearest to the disk."
+            "files/s. This happens once for each dataset, because the cache keeps the digests: let it happen before "
+            "the workers are paid for, on the machine that is nearest to the disk."
         ),
         "disk": (
             f"The disk is full: a worker asks for {each / 1e6:,.1f} MB/s, so {disk / each:,.0f} workers use up its "

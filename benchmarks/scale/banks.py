@@ -12,6 +12,8 @@ import numpy as np
 
 from benchmarks.scale.child import measure
 from benchmarks.scale.made import TAP, MadeRows
+from featurebank.bank.manifest import load_manifest
+from featurebank.bank.shard import PATTERN
 
 _LISTED = 64
 """Pieces of a large listing, to tell the cost of a listing from that of a piece."""
@@ -25,16 +27,20 @@ def measured_bank(bank: Path, directory: Path) -> dict[str, Any]:
         directory: where a second bank of hard links is made, on the same disk.
 
     Returns:
-        The results of `open_bank`, `list_cache`, `read_pass` and `add_shards`, by these names.
+        `rows`, `width`, `dtype`, `table_bytes` (the bytes of all files but shards), and the results of `open_bank`,
+        `list_cache`, `read_pass` and `add_shards`, by these names.
     """
     twin = directory / "cache" / bank.name
     link_bank(bank, twin)
+    recipe = load_manifest(bank).recipe
     return {
+        "rows": recipe["rows"], "width": recipe["width"], "dtype": recipe["dtype"],
+        "table_bytes": sum(file.stat().st_size for file in bank.rglob("*") if not file.match(PATTERN)),
         "open_bank": measure("banks:open_bank", bank=str(bank)),
         "list_cache": measure("banks:list_cache", cache=str(twin.parent)),
         "read_pass": measure("banks:read_pass", bank=str(bank)),
         "add_shards": measure("banks:add_shards", bank=str(twin)),
-    }
+    }  # fmt: skip
 
 
 def link_bank(bank: Path, twin: Path) -> None:
@@ -86,7 +92,6 @@ def read_pass(bank: str) -> dict[str, Any]:
 
 def add_shards(bank: str) -> dict[str, Any]:
     """Lists a further shard, and then 64 at once, as the client of a cluster does with finished pieces."""
-    from featurebank.bank.manifest import load_manifest
     from featurebank.bank.shard import write_shard
     from featurebank.bank.writer import BankWriter, row_keys
 

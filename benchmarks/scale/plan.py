@@ -56,7 +56,7 @@ def make_plan(results: Mapping[str, Any], wanted: Wanted, assumed: Assumed) -> l
     for worker in results["workers"]:
         lines += _network(worker, bank, wanted, assumed)
     train = 0.7 * wanted.images / 1e6
-    for head in results["heads"]:
+    for head in (head for head in results["heads"] if not head["failure"]):
         hours = head["seconds_a_million"] * train / 3600
         price = hours * wanted.core_hour * head["threads"]
         basis = f"measured at {head['rows']:,} rows of {head['width']}; 7 of 10 images train"

@@ -60,8 +60,8 @@ def _explained(cause: str, outcome: Outcome, measured: Measured, assumed: Assume
             f"{disk / 1e6:,.0f} MB/s. Use a faster disk, smaller copies of the images, or fewer workers."
         ),
         "no pieces": (
-            f"{pieces} pieces are too few for {outcome.workers} workers: {share} of their time they wait for the last "
-            "ones. Use fewer workers, or extract several datasets or networks one after the other on the same cluster."
+            f"{pieces:,} pieces are too few for {outcome.workers} workers: {share} of their time they wait for the "
+            "last ones. Use fewer workers, or extract more images or networks on the same cluster."
         ),
         "load": (
             f"Each worker first loads its network, {measured.load_seconds:,.1f} s or {share} of the time: the work is "

@@ -4,7 +4,8 @@ The client first computes the digests of all files. Then each worker loads the n
 other. A piece takes its measured time, longer on a slowed worker, and longer for everybody while the workers ask the
 disk for more than it gives: reading and writing overlap with computing, so that the disk costs nothing until it is
 full, and all pieces under way then slow down alike. A worker that fails loses its piece, which goes back to the queue,
-and comes back with the network to load again. The client lists all finished pieces together, as often as it can.
+and comes back with the network to load again. At the end a worker without work takes a second copy of a piece that is
+late, and the first of the two to finish counts. The client lists all finished pieces together, as often as it can.
 
 Nothing here knows featurebank: times go in, times come out.
 """
@@ -22,6 +23,7 @@ import numpy as np
 
 CAUSES = ("digests", "load", "slow workers", "disk", "failures", "no pieces", "listing")
 """Where the time of workers goes beside computing features."""
+_PACES = 64
 _DRAWS = 1 << 20
 """Random draws that are in memory at once."""
 
@@ -69,6 +71,9 @@ class Assumed:
     """Of the shared disk or bucket, for all workers together."""
     digests_known: bool = False
     """Whether the digests of the files are in the cache already."""
+    late: float = 3.0
+    """A piece is late after this many times the median time, and after `least_late` seconds."""
+    least_late: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -154,8 +159,12 @@ class _Events:
     idle: set[int] = field(default_factory=set)
     away: list[tuple[float, float]] = field(default_factory=list)
     """From when until when a worker that failed was gone or loaded its network."""
+    holders: dict[int, list[int]] = field(default_factory=dict)
+    """The workers that compute a piece: one, or two of which the first counts."""
+    paces: deque[float] = field(default_factory=lambda: deque(maxlen=_PACES))
+    """Seconds for an image of the last pieces."""
     coming: list[tuple[float, int, str, int]] = field(default_factory=list)
-    """Heap of what happens at a fixed time: when, a number, "ready", "fails" or "listed", and the worker."""
+    """Heap of what happens at a fixed time: when, a number, "ready", "fails", "looks" or "listed", and the worker."""
 
     def __post_init__(self) -> None:
         self.queue = deque(range(len(self.seconds)))
@@ -191,7 +200,7 @@ class _Events:
             when, _, what, worker = heapq.heappop(self.coming)
             self.unhindered += (when - self.now) * speed
             self.now = when
-            {"ready": self._ready, "fails": self._fail, "listed": self._list}[what](worker)
+            {"ready": self._ready, "fails": self._fail, "looks": self._look, "listed": self._list}[what](worker)
         else:
             self.now, self.unhindered = ends, self.tasks[0].end
             self._finish(heapq.heappop(self.tasks))
@@ -208,8 +217,31 @@ class _Events:
     def _take(self, worker: int) -> None:
         if not self.queue:
             self.idle.add(worker)
+            self._look(worker)
             return
-        piece = self.queue.popleft()
+        self._start(worker, self.queue.popleft())
+
+    def _look(self, worker: int) -> None:
+        """Gives a late piece to a worker without work, or lets it look again when the next one is late."""
+        if worker not in self.idle:
+            return
+        times = [
+            (task.began + self._patience(task.piece), task.piece)
+            for task in self.running.values()
+            if len(self.holders[task.piece]) == 1
+        ]
+        if times and min(times)[0] <= self.now:
+            self.idle.discard(worker)
+            self._start(worker, min(times)[1])
+        elif times:
+            self._at(min(times)[0], "looks", worker)
+
+    def _patience(self, piece: int) -> float:
+        if not self.paces:
+            return math.inf
+        return max(self.assumed.least_late, self.assumed.late * float(np.median(self.paces)) * int(self.sizes[piece]))
+
+    def _start(self, worker: int, piece: int) -> None:
         base, slower = float(self.seconds[piece]), 1.0
         if self.random.random() < self.assumed.slowed:
             slower = min(1 + self.random.pareto(self.assumed.tail), self.assumed.slowest)
@@ -218,11 +250,13 @@ class _Events:
         self.numbered += 1
         task = _Task(self.unhindered + work, self.numbered, worker, piece, self.now, base, work, size / work)
         self.running[worker] = task
+        self.holders.setdefault(piece, []).append(worker)
         self.demand += task.demand
         heapq.heappush(self.tasks, task)
 
     def _leave(self, worker: int) -> _Task:
         task = self.running.pop(worker)
+        self.holders[task.piece].remove(worker)
         self.demand = self.demand - task.demand if self.running else 0.0
         return task
 
@@ -230,9 +264,13 @@ class _Events:
         self._leave(task.worker)
         self.lost["slow workers"] += task.work - task.base
         self.lost["disk"] += max(0.0, self.now - task.began - task.work)
+        self.paces.append((self.now - task.began) / int(self.sizes[task.piece]))
         self.finished += 1
         self.last_piece = self.now
         self._begin_listing()
+        for other in list(self.holders[task.piece]):
+            self.lost["slow workers"] += self.now - self._leave(other).began
+            self._take(other)
         self._take(task.worker)
 
     def _fail(self, worker: int) -> None:
@@ -246,9 +284,10 @@ class _Events:
         if worker in self.running:
             task = self._leave(worker)
             self.lost["failures"] += self.now - task.began
-            self.queue.appendleft(task.piece)
-            if self.idle:
-                self._take(self.idle.pop())
+            if not self.holders[task.piece]:
+                self.queue.appendleft(task.piece)
+                if self.idle:
+                    self._take(self.idle.pop())
         self.away.append((self.now, self.now + away))
 
     def _begin_listing(self) -> None:

@@ -69,6 +69,15 @@ def test_failures_repeat_pieces_and_load_the_network_again() -> None:
     assert outcome.lost["failures"] > outcome.failures * 2 / (8 * outcome.seconds) * 0.5
 
 
+def test_a_second_copy_of_a_late_piece_counts_if_it_is_first() -> None:
+    slow = replace(CALM, slowed=0.1, tail=0.5, slowest=100.0)
+    alone = [simulate(MEASURED, replace(slow, late=float("inf")), PIECES, 8, seed=seed) for seed in range(20)]
+    copied = [simulate(MEASURED, slow, PIECES, 8, seed=seed) for seed in range(20)]
+    assert sum(one.seconds for one in copied) < 0.7 * sum(one.seconds for one in alone)
+    assert max(one.seconds for one in alone) > 100
+    assert sum(one.efficiency for one in copied) > sum(one.efficiency for one in alone)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     workers=st.integers(1, 40), pieces=st.integers(1, 60), load=st.floats(0, 5), disk=st.floats(1e4, 1e7),

@@ -125,7 +125,7 @@ class StoredRows:
         """
         if generator is None:
             return [np.arange(start, min(start + most, len(positions))) for start in range(0, len(positions), most)]
-        shard_of = self._retried(lambda listed: self._locate(listed, tap, view))[0][positions]
+        shard_of = self.shards_of(tap, view, positions)
         order = np.argsort(shard_of, kind="stable")
         shards = np.split(order, np.flatnonzero(np.diff(shard_of[order])) + 1) if len(order) else []
         groups: list[list[np.ndarray]] = []
@@ -137,6 +137,10 @@ class StoredRows:
             groups[-1].append(shards[number])
             size += len(shards[number])
         return [generator.permutation(np.concatenate(group)) for group in groups]
+
+    def shards_of(self, tap: str, view: int, positions: np.ndarray) -> np.ndarray:
+        """Returns the number of the shard that holds the row of each item, (n,) int32."""
+        return np.asarray(self._retried(lambda listed: self._locate(listed, tap, view))[0][positions])
 
     def _read(self, listed: _Listed, tap: str, view: int, positions: np.ndarray) -> np.ndarray:
         shard_of, row_of = (column[positions] for column in self._locate(listed, tap, view))

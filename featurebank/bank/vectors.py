@@ -54,19 +54,17 @@ def positions_in(bank: Bank, *splits: str) -> np.ndarray:
     return np.sort(np.concatenate([bank._positions(split) for split in splits]))
 
 
-def shard_groups(
-    bank: Bank, tap: str, view: int, positions: np.ndarray, generator: np.random.Generator
-) -> list[np.ndarray]:
-    """Groups images by the shard that holds their row, in random order: indices into `positions`, each one once.
+def by_shard(bank: Bank, tap: str, positions: np.ndarray) -> list[np.ndarray]:
+    """Returns the images whose clean rows lie in the same shard: indices into `positions`, (m,) int32 a shard.
 
     Args:
         bank: the bank.
         tap: the tap to read.
-        view: the view to read.
         positions: (n,) positions of the images in `Bank.ids()`.
-        generator: shuffles the shards and the rows of each.
 
     Raises:
-        UnknownNameError, ConfigError, BankDamagedError: see `Bank.features`.
+        UnknownNameError, BankDamagedError: see `Bank.features`.
     """
-    return bank._rows.groups(tap, view, positions, 1, generator)
+    shards = bank._rows.shards_of(tap, 0, positions)
+    order = np.argsort(shards, kind="stable").astype(np.int32)
+    return np.split(order, np.flatnonzero(np.diff(shards[order])) + 1) if len(order) else []

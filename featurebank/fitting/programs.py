@@ -13,15 +13,17 @@ from featurebank.fitting.fitted import Fitted, OnFitted, failed
 from featurebank.fitting.scoring import score
 from featurebank.fitting.spec import HeadSpec
 from featurebank.heads.memory import check_memory
+from featurebank.heads.streamed.vectors import StoredVectors
 
 
 def fit_in_programs(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
     """Fits the heads of one family in joint programs; those that need too much memory fail without a start."""
     every = [spec.make(seed) for spec, seed in specs]
+    images = data.X.rows_at_a_time if isinstance(data.X, StoredVectors) else len(data.y)
     places = []
     for place, head in enumerate(every):
         try:
-            check_memory(head, len(data.y), data.shape, data.present, data.nbytes)
+            check_memory(head, images, data.shape, data.present, data.nbytes)
             places.append(place)
         except RamLimitError as error:
             on_fitted(place, failed(head, 0.0, 1, error))

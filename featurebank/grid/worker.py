@@ -144,7 +144,7 @@ class JobRunner:
 
         began, self._epochs = time.perf_counter(), 0
         try:
-            with between_epochs(self._epoch_ended):
+            with between_epochs(self._epoch_ended, within=self._check_budget):
                 fit_heads([(job.trained, job.seed) for job in jobs], data, record)
         except _OutOfTimeError:
             pass

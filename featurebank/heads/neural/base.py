@@ -35,6 +35,7 @@ class NeuralHead(JointHead):
 
     dropout: float | Sequence[float] = 0.0
 
+    streams = True
     saved_as = "neural"
     adds_a_nanosecond = 60
 

@@ -52,6 +52,7 @@ class CamHead(SoftmaxHead):
     """
 
     needs = MAPS
+    streams = False
     train_heads = train_cams
 
     def checked_shape(self, X: Any) -> tuple[int, ...]:

@@ -108,8 +108,8 @@ def scaled(X: np.ndarray, statistics: tuple[np.ndarray, np.ndarray] | None) -> n
     return scaled_X
 
 
-class DenseNetwork(JointNetwork):
-    """The tensors of K dense heads while they are trained.
+class DenseTensors(JointNetwork):
+    """The tensors of K dense heads while they are trained, wherever their images are.
 
     Args:
         heads: heads of one program; see `program_key`.
@@ -124,20 +124,6 @@ class DenseNetwork(JointNetwork):
         self.images, self.validated = len(data.y), data.validation is not None
         self._best = {**self._params, **self._moving}
         self._steps = self._tf.constant(0)
-        self._load(data)
-
-    def _load(self, data: DenseData) -> None:
-        """Makes tensors of features, labels and weights."""
-        self.views = 1 + len(data.views)
-        self._X, self._X_val = data.tensors(standardize=self._first.standardize)
-        self._y = self._tf.constant(np.tile(data.y, self.views))
-        weights = None if data.weights is None else np.tile(data.weights, self.views).astype(np.float32)
-        self._weights = None if weights is None else self._tf.constant(weights)
-        self._validation = self._validation_tensors()
-
-    def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Trains for one epoch; see `Network`."""
-        return self._train((self._X, self._y, self._weights), batches, rates, active)
 
     def _train(
         self, images: tuple[Any, Any, Any], batches: Batches, rates: np.ndarray, active: np.ndarray,
@@ -164,10 +150,6 @@ class DenseNetwork(JointNetwork):
             None if count is None else tf.constant(count),
         )  # fmt: skip
         return losses.numpy(), accuracies.numpy()
-
-    def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns validation losses and accuracies; see `Network`."""
-        return self._evaluate(self._X_val, *self._validation)
 
     def _evaluate(self, X: Any, labels: Any, rows: Any, weights: Any) -> tuple[np.ndarray, np.ndarray]:
         """Returns losses and accuracies on tensors of features (n, d), labels (n,), and batches (steps, b)."""
@@ -205,6 +187,32 @@ class DenseNetwork(JointNetwork):
 
     def _sizes(self, *more: Any) -> tuple[Any, ...]:
         return (*map(tuple, more), *(tuple(value.shape) for value in self._best.values()))
+
+
+class DenseNetwork(DenseTensors):
+    """The tensors of K dense heads, and of all their images.
+
+    Args:
+        heads: heads of one program; see `program_key`.
+        data: features and labels to train on.
+    """
+
+    def __init__(self, heads: Sequence[NeuralHead], data: DenseData) -> None:
+        super().__init__(heads, data)
+        self.views = 1 + len(data.views)
+        self._X, self._X_val = data.tensors(standardize=self._first.standardize)
+        self._y = self._tf.constant(np.tile(data.y, self.views))
+        weights = None if data.weights is None else np.tile(data.weights, self.views).astype(np.float32)
+        self._weights = None if weights is None else self._tf.constant(weights)
+        self._validation = self._validation_tensors()
+
+    def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Trains for one epoch; see `Network`."""
+        return self._train((self._X, self._y, self._weights), batches, rates, active)
+
+    def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns validation losses and accuracies; see `Network`."""
+        return self._evaluate(self._X_val, *self._validation)
 
     def _validation_tensors(self) -> tuple[Any, Any, Any]:
         """Returns labels, and all row numbers in blocks with their weights."""

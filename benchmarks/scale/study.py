@@ -88,7 +88,7 @@ def print_workers(workers: Sequence[Mapping[str, Any]]) -> None:
         for worker in workers
     ]  # fmt: skip
     columns = ("network", "engine", "images/s", "pieces", "load", "peak memory", "bytes of a row by tap")
-    _print_table("one worker alone", columns, rows)
+    _print_table("one worker of one core, by the time of the processor", columns, rows)
     first = workers[0]
     _CONSOLE.print(
         f"digests of {first['digests_per_second']:,.0f} files/s with {first['digest_threads']} threads, files of "
@@ -101,6 +101,7 @@ def print_heads(heads: Sequence[Mapping[str, Any]]) -> None:
     rows = [
         (
             head["head"], "" if head["failure"] else f"{head['seconds_a_million']:,.2f}",
+            "" if head["failure"] else f"{head['processor_seconds'] / head['rows'] * 1e6:,.2f}",
             f"{head['peak_bytes'] / 1e6:,.0f} MB", f"{head['ram'] / 1e6:,.0f} MB",
             "" if head["accuracy"] is None else f"{head['accuracy']:.4f}",
             head["failure"] or "",
@@ -112,7 +113,9 @@ def print_heads(heads: Sequence[Mapping[str, Any]]) -> None:
         f"heads on features in the bank, {first['rows']:,} training rows x {first['width']}, "
         f"{first['classes']} classes, {first['threads']} threads"
     )
-    _print_table(title, ("head", "s a million rows", "peak memory", "--ram", "val accuracy", ""), rows)
+    _print_table(
+        title, ("head", "s a million rows", "of the processor", "peak memory", "--ram", "val accuracy", ""), rows
+    )
 
 
 def print_simulation(

@@ -1,7 +1,11 @@
-"""Measures one worker: how long its network takes to load, and how long it takes for each piece of images."""
+"""Measures one worker of one core: how long its network takes to load, and how long it takes for each piece of images.
+
+The seconds of a piece are those of the processor, so that other work on the machine hardly counts.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -65,12 +69,14 @@ def cut_folder(folder: Path, target: Path, images: int) -> list[Path]:
 
 
 def compute_pieces(network: str, weights: str, folders: list[str], cache: str, size: int | None) -> dict[str, Any]:
-    """Loads a network, and computes a piece for each folder: decoding, forward pass, the shard on disk.
+    """Loads a network, and computes a piece for each folder, on one core: decoding, forward pass, the shard on disk.
 
     Returns:
         `network`, `engine`, `precision`, `threads`, `image_size`, `loaded` (seconds until the first batch is done),
-        `piece_images`, `piece_seconds`, `row_bytes` by tap and `key_bytes`.
+        `piece_images`, `piece_seconds` (of the processor), `wall_seconds`, `row_bytes` by tap and `key_bytes`.
     """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     from featurebank import load_backbone, load_dataset
     from featurebank.bank.shard import KEY_DTYPE
     from featurebank.engine.catalog import load_engine
@@ -85,19 +91,21 @@ def compute_pieces(network: str, weights: str, folders: list[str], cache: str, s
     loaded = time.perf_counter() - began
     lent = mock.Mock(wraps=engine, depth=engine.depth)
     lent.name, lent.close = engine.name, lambda: None
-    seconds, images = [], []
+    seconds, walls, images = [], [], []
     with mock.patch("featurebank.extraction.target.load_engine", return_value=lent):
         for folder in folders:
             dataset = load_dataset(folder)
             dataset.fingerprint()  # the client of a cluster does that
-            started = time.perf_counter()
+            started, clock = time.perf_counter(), time.process_time()
             done = run_extraction(dataset, backbone, options, cache=cache)
-            seconds.append(time.perf_counter() - started)
+            seconds.append(time.process_time() - clock)
+            walls.append(time.perf_counter() - started)
             images.append(done.computed)
     engine.close()
     return {
         "network": network, "engine": engine.name, "precision": engine.precision, "threads": threads(),
         "image_size": backbone.image_size, "loaded": loaded, "piece_images": images[0], "piece_seconds": seconds,
+        "wall_seconds": walls,
         "key_bytes": KEY_DTYPE.itemsize, "row_bytes": row_bytes(backbone, Path(cache)),
     }  # fmt: skip
 
@@ -113,7 +121,12 @@ def row_bytes(backbone: Any, cache: Path) -> dict[str, int]:
 
 
 def digest_files(folder: str) -> dict[str, Any]:
-    """Computes the digests of all files, as the client of a cluster does, with all threads."""
+    """Computes the digests of all files, as the client of a cluster does.
+
+    Returns:
+        `read_bytes` (the mean size of a file), `digest_threads`, and `digests_per_second`: what the time of the
+        processor allows with so many threads.
+    """
     from featurebank import load_dataset
     from featurebank.system.runtime import threads
 
@@ -121,9 +134,9 @@ def digest_files(folder: str) -> dict[str, Any]:
     sizes = [file.stat().st_size for file in Path(folder).glob("*/*")]
     for file in Path(folder).glob("*/*"):
         file.read_bytes()  # into the page cache
-    began = time.perf_counter()
+    began = time.process_time()
     dataset.fingerprint()
-    seconds = time.perf_counter() - began
+    seconds = (time.process_time() - began) / threads()
     return {
         "read_bytes": sum(sizes) / len(sizes), "digests_per_second": len(sizes) / seconds, "digest_threads": threads()
     }  # fmt: skip

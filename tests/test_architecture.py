@@ -167,6 +167,13 @@ COVERED_BY = {
     "api/curves.py": "api/test_run.py",
     "api/inputs.py": "api/test_run.py",
     "api/predictions.py": "api/test_run.py",
+    # Pieces: the law of one suite, that any pieces in any order make the bank of a plain extraction.
+    "bank/pieces/adoption.py": "extraction/pieces/test_listing.py",
+    "bank/pieces/notes.py": "extraction/pieces/test_listing.py",
+    "bank/pieces/request.py": "extraction/pieces/test_listing.py",
+    "bank/pieces/writer.py": "extraction/pieces/test_runner.py",
+    "extraction/pieces/opening.py": "extraction/pieces/test_runner.py",
+    "bank/pieces/waiting_rows.py": "bank/test_writer.py",
     "bank/display.py": "system/test_html.py",
     "dataset/display.py": "system/test_html.py",
     "dataset/pictures.py": "system/test_html.py",
@@ -756,6 +763,7 @@ PAST_THE_BACKING = {
 """Calls that a bucket would not notice; `system/files.py` and `system/backing/directories.py` have them all."""
 NOT_OF_A_CACHE = {
     "bank/locks/note.py": {"unlink"},  # notes on the local disk alone; those in a bucket are leases
+    "bank/pieces/notes.py": {"rmdir"},  # the empty directory
     "bank/catalog.py": {"unlink", "rmdir"},  # the lock of this machine, and the empty directory
     "bank/maintenance/verify.py": {"walk"},  # of a cache on the local disk, with its links
     "runs/tensorboard.py": {"unlink", "glob"},  # the log directory that the user names

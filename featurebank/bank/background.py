@@ -6,11 +6,10 @@ import queue
 import threading
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
-from featurebank.bank.writer import BankWriter
 from featurebank.system.meter import Meter
 
 _Rows = tuple[Sequence[str], np.ndarray, Mapping[str, np.ndarray], Mapping[str, str | None]]
@@ -18,8 +17,17 @@ _WAITING = 4
 _LOOK_S = 0.05
 
 
+class RowWriter(Protocol):
+    """Takes the rows of one bank."""
+
+    def append(
+        self, ids: Sequence[str], keys: np.ndarray, taps: Mapping[str, np.ndarray], dtypes: Mapping[str, str | None]
+    ) -> None:
+        """Adds rows; see `BankWriter.append`."""
+
+
 class BackgroundWriter:
-    """Appends rows to a bank's writer, in order and in a thread; only a few batches may wait in its queue.
+    """Appends rows to a writer, in order and in a thread; only a few batches may wait in its queue.
 
     Leaving the block waits until all queued rows are appended, also if the block was interrupted. A second interruption
     drops the queued rows, and the thread ends after its current batch. An exception of the writer is raised at the next
@@ -30,7 +38,7 @@ class BackgroundWriter:
         meter: measures how long the thread works, as "write".
     """
 
-    def __init__(self, writer: BankWriter, meter: Meter | None = None) -> None:
+    def __init__(self, writer: RowWriter, meter: Meter | None = None) -> None:
         self._writer, self._meter = writer, meter or Meter()
         self._queue: queue.Queue[_Rows] = queue.Queue(_WAITING)
         self._leaving, self._dropping, self._ended = threading.Event(), threading.Event(), threading.Event()

@@ -106,13 +106,16 @@ def are_counts(*values: object) -> bool:
     return all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values)
 
 
-def write_shard(directory: Path, keys: np.ndarray, taps: Mapping[str, Sequence[np.ndarray]]) -> ShardEntry:
+def write_shard(
+    directory: Path, keys: np.ndarray, taps: Mapping[str, Sequence[np.ndarray]], *, temporaries: Path | None = None
+) -> ShardEntry:
     """Writes a shard and returns its entry; the file is synced to the disk before it returns.
 
     Args:
         directory: the bank's directory.
         keys: (rows,) of `KEY_DTYPE`, all of one view.
         taps: for each tap, its blocks in order: (b, ...) each, `rows` rows in all, in the dtype to store.
+        temporaries: see `atomic_path`.
 
     Raises:
         DiskFullError: no space is left on the disk; no part of the shard remains.
@@ -133,7 +136,7 @@ def write_shard(directory: Path, keys: np.ndarray, taps: Mapping[str, Sequence[n
         stored = _stored_taps(file)
     checksum = digest.of_pieces(memory.pieces(content))
     name = f"shard-{checksum[:20]}.h5"  # other rows get another name, so that a reader's offsets always fit the file
-    with atomic_path(directory / name) as temporary, temporary.open("wb") as out:
+    with atomic_path(directory / name, temporaries) as temporary, temporary.open("wb") as out:
         out.writelines(memory.pieces(content))
     view = int(keys["view"][0])
     assert (keys["view"] == view).all(), "rows of several views in one shard"
@@ -206,6 +209,8 @@ def _structure(path: Path, file: BinaryIO, entry: ShardEntry) -> SparseFile:
     """
     if (size := file.seek(0, os.SEEK_END)) != entry.bytes:
         raise _damaged(path, f"it has {size} bytes, but the manifest says {entry.bytes}")
+    if any(tap.offset + entry.rows * tap.row_bytes > size for tap in entry.taps.values()):
+        raise _damaged(path, "it ends before its last row")
     memory, place = SparseFile(), 0
     features = [(tap.offset, tap.offset + entry.rows * tap.row_bytes) for tap in entry.taps.values()]
     for start, stop in [*sorted(features), (entry.bytes, entry.bytes)]:

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,10 +20,11 @@ import numpy as np
 from featurebank.bank.contents import BankContents, read_contents
 from featurebank.bank.items import Items
 from featurebank.bank.locks.writer_lock import WriterLock
-from featurebank.bank.manifest import Manifest, load_manifest
+from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
+from featurebank.bank.pieces.waiting_rows import WaitingRows, as_stored
 from featurebank.bank.shard import KEY_DTYPE, ShardEntry, write_shard
-from featurebank.errors import BankNotFoundError, DiskFullError, FeatureRangeError
-from featurebank.system.backing.directories import find, remove
+from featurebank.errors import BankNotFoundError, DiskFullError
+from featurebank.system.backing.directories import find, is_file, remove
 from featurebank.system.files import TEMPORARY_PREFIX
 
 SHARD_ROWS = 4096
@@ -31,31 +32,12 @@ SHARD_BYTES = 128 << 20
 SHARD_SECONDS = 60.0
 """A shard ends at the first of these limits, which bound the loss by a crash in rows, memory and time."""
 
-_FLOAT16_MAX = float(np.finfo(np.float16).max)
-
 
 def row_keys(digests: np.ndarray, view: int | np.ndarray = 0) -> np.ndarray:
     """Returns the keys of images' rows: (n,) of `KEY_DTYPE`."""
     keys = np.empty(len(digests), KEY_DTYPE)
     keys["digest"], keys["view"] = digests, view
     return keys
-
-
-@dataclass
-class _Rows:
-    """Rows of one view and one set of taps that are waiting to become a shard."""
-
-    keys: list[np.ndarray] = field(default_factory=list)
-    blocks: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    count: int = 0
-    bytes: int = 0
-
-    def add(self, keys: np.ndarray, taps: Mapping[str, np.ndarray]) -> None:
-        self.keys.append(keys)
-        self.count += len(keys)
-        for tap, block in taps.items():
-            self.blocks.setdefault(tap, []).append(block)
-            self.bytes += block.nbytes
 
 
 class BankWriter:
@@ -96,7 +78,7 @@ class BankWriter:
         """One line for each listed shard that was found missing or damaged; its rows count as not there."""
         self._fresh = Manifest(recipe=recipe, dataset=dataset, source=source or {})
         self._lock = WriterLock(path, wait=wait, say=say, freeing=freeing)
-        self._waiting: dict[tuple[tuple[str, ...], int], _Rows] = {}
+        self._waiting: dict[tuple[tuple[str, ...], int], WaitingRows] = {}
         self._since = time.monotonic()
         self._rows_lock = threading.RLock()  # an interrupted main thread may flush while another thread appends
 
@@ -147,12 +129,12 @@ class BankWriter:
             FeatureRangeError: a feature is NaN, infinite or out of float16's range; no row of this call is added.
             DiskFullError: no space is left on the disk for the shard.
         """
-        converted = {tap: _convert(tap, block, dtypes[tap], ids) for tap, block in taps.items()}
+        converted = {tap: as_stored(tap, block, dtypes[tap], ids) for tap, block in taps.items()}
         with self._rows_lock:
             for view in np.unique(keys["view"]).tolist():
                 here = keys["view"] == view
                 part = (keys, converted) if here.all() else (keys[here], {t: b[here] for t, b in converted.items()})
-                rows = self._waiting.setdefault((tuple(sorted(taps)), view), _Rows())
+                rows = self._waiting.setdefault((tuple(sorted(taps)), view), WaitingRows())
                 rows.add(*part)
                 if rows.count >= SHARD_ROWS:
                     self._write(tuple(sorted(taps)), view)
@@ -189,6 +171,11 @@ class BankWriter:
             self._save(replace(self.manifest, shards=(*others, *entries)))
         for name in files - {entry.file for entry in entries}:
             remove(self.path / name)
+
+    def create(self) -> None:
+        """Writes the manifest if there is none yet, so that the bank can be found before it has rows."""
+        if not is_file(self.path / MANIFEST):
+            self._save(self.manifest)
 
     def note(self, event: Mapping[str, Any]) -> None:
         """Adds an event to the history."""
@@ -264,33 +251,3 @@ class BankWriter:
 def event(**what: Any) -> dict[str, Any]:
     """Returns an event for a bank's history, with the current time."""
     return {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **what}
-
-
-def default_dtype(shape: Sequence[int]) -> str:
-    """Returns the default dtype of a tap on disk, by the shape of one row.
-
-    It is float32 for vectors, and float16 for maps, which are large and consist of activations of moderate size.
-
-    Example:
-        >>> default_dtype((1280,)), default_dtype((7, 7, 1280))
-        ('float32', 'float16')
-    """
-    return "float32" if len(shape) == 1 else "float16"
-
-
-def _convert(tap: str, block: np.ndarray, dtype: str | None, ids: Sequence[str]) -> np.ndarray:
-    dtype = dtype or default_dtype(block.shape[1:])
-    flat = block.reshape(len(block), -1)
-    finite = np.isfinite(flat).all(axis=1)
-    if not finite.all():
-        message = (
-            f"tap '{tap}' is NaN or infinite for image '{ids[int(np.argmin(finite))]}': the network (or its weights) "
-            "is broken, and no head can use these features; try other --weights"
-        )
-        raise FeatureRangeError(message)
-    if dtype == "float16" and np.abs(flat).max(initial=0) > _FLOAT16_MAX:
-        message = (
-            f"tap '{tap}' reaches {np.abs(flat).max():.4g}, but float16 ends at {_FLOAT16_MAX:.0f}: use --store float32"
-        )
-        raise FeatureRangeError(message)
-    return block.astype(dtype)

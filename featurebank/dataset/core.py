@@ -150,6 +150,10 @@ class Dataset:
             self._unreadable = dict(failed)
             self._digests = digests
 
+    def know_digests(self, digests: np.ndarray) -> None:
+        """Sets the content digests, which are known from elsewhere: (n,) "S32" of readable images."""
+        self._digests, self._unreadable = digests, {}
+
     @property
     def digests(self) -> np.ndarray:
         """(n,) hexadecimal content digests of dtype "S32"; b"" for unreadable images."""

@@ -29,8 +29,11 @@ class Pixels(Protocol):
     `fingerprint_cache.stamp_of(path)` of the very file that `digest` would read, or None if the digest has to be
     computed each time. Without the method, as for arrays, every digest is computed each time.
 
-    Files have a method `path(index) -> str`, arrays the attribute `in_memory = True`: notebooks show thumbnails
-    of these two alone.
+    Images that another process cannot read by their specification have a method `cut(indices) -> Pixels`, which returns
+    some of them; see `featurebank.dataset.cutting`. The others have the attribute `spec`.
+
+    Files have a method `path(index) -> str`, arrays the attribute `in_memory = True`: notebooks show thumbnails of
+    these two alone.
     """
 
     in_threads: bool

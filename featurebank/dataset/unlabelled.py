@@ -42,6 +42,10 @@ class ArrayList:
     def __init__(self, images: Sequence[np.ndarray]) -> None:
         self._images = images
 
+    def cut(self, indices: Sequence[int]) -> ArrayList:
+        """Returns some of the images; see `featurebank.dataset.cutting`."""
+        return ArrayList([self._images[index] for index in indices])
+
     def digest(self, index: int) -> str:
         """Returns the digest of the image as `image` returns it; see `featurebank.dataset.sources.arrays.Arrays`."""
         return digest.of_array(self.image(index, None))

@@ -19,7 +19,7 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.cuts import CutPoint
 from featurebank.backbone.outline import Outline, outline_of
 from featurebank.backbone.taps import BUDGET
-from featurebank.bank.writer import default_dtype
+from featurebank.bank.pieces.waiting_rows import default_dtype
 from featurebank.errors import ConfigError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.state import BankState

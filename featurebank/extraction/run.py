@@ -1,4 +1,4 @@
-"""Computes the missing rows of all banks of an extraction in one pass over the images.
+"""Computes missing rows in one pass over the images: all of several banks, or those of pieces (`pieces.runner`).
 
 Threads decode the images and prepare the inputs of the networks; engines run the networks; threads write the features.
 Several batches are under way at a time, so that none of the three waits for the others. An image is decoded once for
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from featurebank.bank.background import BackgroundWriter
+from featurebank.bank.background import BackgroundWriter, RowWriter
 from featurebank.bank.index import Finder
 from featurebank.bank.items import Items
 from featurebank.dataset import Dataset
@@ -23,9 +23,10 @@ from featurebank.engine.feed import Bad, Batch, Prepared, feed
 from featurebank.errors import DatasetError
 from featurebank.extraction.bad_images import BadImages
 from featurebank.extraction.options import ExtractOptions
+from featurebank.extraction.plan import ExtractionJob
 from featurebank.extraction.reading import Inputs, Lane, Reading, decode_any
 from featurebank.extraction.state import state_of
-from featurebank.extraction.target import Running, Target
+from featurebank.extraction.target import BankTarget, Running, Target
 from featurebank.system.meter import Meter
 from featurebank.system.progress import Advance, Reporter
 from featurebank.system.runtime import threads
@@ -33,8 +34,8 @@ from featurebank.words import counted
 
 
 @dataclass
-class ExtractionPass:
-    """Fills the banks of one extraction; the caller holds the locks of the banks."""
+class FeaturePass:
+    """Computes rows of a dataset's images in one pass; each image is decoded once."""
 
     dataset: Dataset
     targets: Sequence[Target]
@@ -43,10 +44,107 @@ class ExtractionPass:
     meter: Meter
     bad: dict[bytes, str] = field(default_factory=dict)
     """Why an image cannot be decoded, by the digest of its content."""
+    keeps_engines: bool = False
+    """Whether the engines stay loaded for the next pass."""
     _count: BadImages = field(init=False)
 
     def __post_init__(self) -> None:
         self._count = BadImages(len(self.dataset), self.dataset.spec, self.options.max_bad)
+
+    def compute(self, jobs: Sequence[ExtractionJob], rows_to: Sequence[RowWriter]) -> None:
+        """Computes the rows of jobs.
+
+        Args:
+            jobs: the jobs; the dataset has all of their images.
+            rows_to: what takes the rows of each target.
+
+        Raises:
+            DatasetError: an image cannot be used and `on_bad_image` is "fail", or too many images cannot be used.
+        """
+        reading = Reading.plan(self.dataset.digests, jobs)
+        rows = sum(len(job.digests) for job in jobs)
+        unit = "images" if len({(job.bank, job.view) for job in jobs}) == 1 else "rows"
+        with contextlib.ExitStack() as stack:
+            writers = [stack.enter_context(BackgroundWriter(to, self.meter)) for to in rows_to]
+            if not self.keeps_engines:
+                for target in self.targets:
+                    stack.callback(target.close)
+            advance = stack.enter_context(self.reporter.track("extract", rows, unit))
+            inputs = Inputs(self.dataset, [t.backbone for t in self.targets], self.options.augmentation)
+
+            def prepare(index: int) -> Prepared[Lane]:
+                with self.meter.working("decode"), in_flight():
+                    return inputs.prepare(index, reading.jobs_of(index))
+
+            batches = feed(prepare, reading.indices.tolist(), self.options.batch_size)
+            self._forward(stack.enter_context(contextlib.closing(batches)), reading, writers, advance)
+
+    def _forward(
+        self, batches: Iterator[Batch[Lane] | Bad], reading: Reading, writers: Sequence[BackgroundWriter],
+        advance: Advance,
+    ) -> None:  # fmt: skip
+        """Sends batches to the engines and their features to the writers, in order.
+
+        Each engine has `depth` batches under way: the next ones are submitted before the features of the first arrive.
+        """
+        running: deque[tuple[Target, Running]] = deque()
+
+        def store_first() -> None:
+            target, first = running.popleft()
+            advance(target.store(first, self.dataset, writers[target.number]))
+
+        for batch in batches:
+            if isinstance(batch, Bad):
+                self._add_bad(batch, place=int(reading.place[batch.index]))
+                advance(len(reading.jobs_of(batch.index)))
+                continue
+            self._count.good(int(reading.place[batch.indices].max()))
+            target = self.targets[batch.lane.bank]
+            depth = target.depth(batch.lane.taps)
+            while len(running) >= depth:
+                store_first()
+            self.meter.start("forward")  # before `submit`, because some engines compute before `submit` returns
+            sent = target.submit(batch.lane.taps, batch)
+            sent.parts[-1].add_done_callback(lambda _: self.meter.stop("forward"))
+            running.append((target, sent))
+        while running:
+            store_first()
+        self._count.end()
+        for target in self.targets:
+            target.report_precision()  # with few images, it was not reported during the pass
+
+    def busy(self, seconds: float) -> dict[str, float]:
+        """Returns the fraction of a period (s) in which each part worked; for decoding, the mean over the threads."""
+        return {
+            "decode": self.meter.share("decode", seconds, threads()), "forward": self.meter.share("forward", seconds),
+            "write": self.meter.share("write", seconds), "load": self.meter.share("load", seconds),
+        }  # fmt: skip
+
+    def _add_bad(self, image: Bad, *, place: int) -> None:
+        """Records that an image is bad.
+
+        Args:
+            image: the image.
+            place: its position in the order of reading.
+
+        Raises:
+            DatasetError: `on_bad_image` is "fail", or too many images are bad.
+        """
+        name = self.dataset.ids[image.index]
+        if self.options.on_bad_image == "fail":
+            raise _bad_image(name, image.reason, labelled=self.dataset.contents.labelled)
+        self._count.add(name, image.reason, place=place, lost=image.lost)
+        self.bad[bytes(self.dataset.digests[image.index])] = image.reason
+
+    def _bad_contents(self) -> np.ndarray:
+        return np.array(list(self.bad), dtype="S32")
+
+
+@dataclass
+class ExtractionPass(FeaturePass):
+    """Fills the banks of one extraction; the caller holds the locks of the banks."""
+
+    targets: Sequence[BankTarget]
 
     def run(self) -> None:
         """Computes all missing rows.
@@ -60,14 +158,7 @@ class ExtractionPass:
         contents = self.dataset.distinct()
         good = contents[~np.isin(contents, self._bad_contents())]
         if jobs := [job for target in self.targets for job in target.begin(good)]:
-            self._compute(Reading.plan(self.dataset.digests, jobs))
-
-    def busy(self, seconds: float) -> dict[str, float]:
-        """Returns the fraction of a period (s) in which each part worked; for decoding, the mean over the threads."""
-        return {
-            "decode": self.meter.share("decode", seconds, threads()), "forward": self.meter.share("forward", seconds),
-            "write": self.meter.share("write", seconds), "load": self.meter.share("load", seconds),
-        }  # fmt: skip
+            self.compute(jobs, [target.writer for target in self.targets])
 
     def finish(self, seconds: float) -> int:
         """Writes the item table of each bank, which lists the images that have all rows.
@@ -132,77 +223,6 @@ class ExtractionPass:
         for item in feed(decode, again[again >= 0].tolist(), self.options.batch_size):
             assert isinstance(item, Bad), "a good image has no inputs here, so there are no batches"
             self._add_bad(item, place=0)
-
-    def _add_bad(self, image: Bad, *, place: int) -> None:
-        """Records that an image is bad.
-
-        Args:
-            image: the image.
-            place: its position in the order of reading.
-
-        Raises:
-            DatasetError: `on_bad_image` is "fail", or too many images are bad.
-        """
-        name = self.dataset.ids[image.index]
-        if self.options.on_bad_image == "fail":
-            raise _bad_image(name, image.reason, labelled=self.dataset.contents.labelled)
-        self._count.add(name, image.reason, place=place, lost=image.lost)
-        self.bad[bytes(self.dataset.digests[image.index])] = image.reason
-
-    def _bad_contents(self) -> np.ndarray:
-        return np.array(list(self.bad), dtype="S32")
-
-    def _compute(self, reading: Reading) -> None:
-        jobs = reading.jobs
-        rows = sum(len(job.digests) for job in jobs)
-        unit = "images" if len({(job.bank, job.view) for job in jobs}) == 1 else "rows"
-        with contextlib.ExitStack() as stack:
-            writers = [stack.enter_context(BackgroundWriter(t.writer, self.meter)) for t in self.targets]
-            for target in self.targets:
-                stack.callback(target.close)
-            advance = stack.enter_context(self.reporter.track("extract", rows, unit))
-            inputs = Inputs(self.dataset, [t.backbone for t in self.targets], self.options.augmentation)
-
-            def prepare(index: int) -> Prepared[Lane]:
-                with self.meter.working("decode"), in_flight():
-                    return inputs.prepare(index, reading.jobs_of(index))
-
-            batches = feed(prepare, reading.indices.tolist(), self.options.batch_size)
-            self._forward(stack.enter_context(contextlib.closing(batches)), reading, writers, advance)
-
-    def _forward(
-        self, batches: Iterator[Batch[Lane] | Bad], reading: Reading, writers: Sequence[BackgroundWriter],
-        advance: Advance,
-    ) -> None:  # fmt: skip
-        """Sends batches to the engines and their features to the writers, in order.
-
-        Each engine has `depth` batches under way: the next ones are submitted before the features of the first arrive.
-        """
-        running: deque[tuple[Target, Running]] = deque()
-
-        def store_first() -> None:
-            target, first = running.popleft()
-            advance(target.store(first, self.dataset, writers[target.number]))
-
-        for batch in batches:
-            if isinstance(batch, Bad):
-                self._add_bad(batch, place=int(reading.place[batch.index]))
-                advance(len(reading.jobs_of(batch.index)))
-                continue
-            self._count.good(int(reading.place[batch.indices].max()))
-            target = self.targets[batch.lane.bank]
-            depth = target.depth(batch.lane.taps)
-            while len(running) >= depth:
-                store_first()
-            self.meter.start("forward")  # before `submit`, because some engines compute before `submit` returns
-            sent = target.submit(batch.lane.taps, batch)
-            sent.parts[-1].add_done_callback(lambda _: self.meter.stop("forward"))
-            running.append((target, sent))
-        while running:
-            store_first()
-        self._count.end()
-        for target in self.targets:
-            target.report_precision()  # with few images, it was not reported during the pass
 
 
 def _bad_image(name: str, reason: str, *, labelled: bool) -> DatasetError:

@@ -7,25 +7,21 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from featurebank.backbone import Backbone, recorded_source
-from featurebank.backbone.outline import outline_of
 from featurebank.bank.items import Items
 from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
-from featurebank.errors import BackboneWarning, BankReadOnlyError, BankWarning, DatasetWarning
-from featurebank.extraction.cut_budget import is_budget, within_budget
+from featurebank.errors import BankReadOnlyError, BankWarning
 from featurebank.extraction.options import ExtractOptions
-from featurebank.extraction.places import bank_of_earlier_rule, fingerprint_memory, locate
+from featurebank.extraction.places import locate
 from featurebank.extraction.present import bank_as_requested, bank_with
-from featurebank.extraction.request import check_request
+from featurebank.extraction.request import begin_request, dataset_record, end_request
 from featurebank.extraction.run import ExtractionPass
-from featurebank.extraction.state import read_state
-from featurebank.extraction.target import Target
+from featurebank.extraction.target import BankTarget
 from featurebank.system.meter import Meter
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.runtime import default_cache
@@ -99,16 +95,7 @@ def run_extractions(
         (36, 36)
     """
     place = Path(cache) if cache else default_cache()
-    check_request(backbones, options, place)
-    describe_backbones(backbones, reporter)
-    with reporter.track("read", len(dataset), "images") as advance:
-        dataset.fingerprint(advance, fingerprint_memory(cache))
-    for line in dataset.warnings():
-        reporter.warn(line, DatasetWarning)
-    requests = [_named(dataset, backbone, options, place, reporter) for backbone in backbones]
-    for backbone, request in zip(backbones, requests, strict=True):
-        if earlier := bank_of_earlier_rule(dataset, backbone, request, cache):
-            reporter.say(f"bank '{earlier}' holds these images with the earlier default; --resize crop continues it")
+    requests = begin_request(dataset, backbones, options, place, reporter)
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         try:
@@ -119,32 +106,8 @@ def run_extractions(
         work.run()
         seconds = time.perf_counter() - began
         rows = work.finish(seconds)
-    for levels in dict.fromkeys(backbone.levels for backbone in backbones):
-        for line in dataset.depth_warnings(levels):
-            reporter.warn(line, DatasetWarning)
-    for backbone in backbones:
-        if backbone.is_built:
-            outline_of(backbone, place)  # cached, so that a misspelt tap is reported before anything is built
+    end_request(dataset, backbones, place, reporter)
     return _accounts(work, rows, seconds)
-
-
-def describe_backbones(backbones: Sequence[Backbone], reporter: Reporter) -> None:
-    """Says what a user should know about each network, and warns if its preprocessing is not the published one."""
-    for backbone in backbones:
-        if backbone.spec.note:
-            reporter.say(backbone.spec.note)
-        if backbone.spec.caution:
-            reporter.warn(backbone.spec.caution, BackboneWarning)
-
-
-def _named(
-    dataset: Dataset, backbone: Backbone, options: ExtractOptions, cache: Path, reporter: Reporter
-) -> ExtractOptions:
-    """Returns the options, with a disk budget replaced by the cut point that fits it."""
-    if not any(map(is_budget, options.taps)):
-        return options
-    state = read_state(locate(dataset, backbone, options, cache), options.recipe(backbone))
-    return within_budget(len(dataset.distinct()), backbone, options, state, cache=cache, reporter=reporter)
 
 
 def _accounts(work: ExtractionPass, rows: int, seconds: float) -> list[Extraction]:
@@ -233,7 +196,7 @@ def extract_rows(
     if (bank := bank_with(path, images.digests)) is not None:
         return bank
     with _writer(path, images, backbone, options, reporter) as writer:
-        target = Target(0, backbone, options, writer, reporter, meter := Meter())
+        target = BankTarget(0, backbone, options, path.parent, reporter, meter := Meter(), writer=writer)
         work = ExtractionPass(images, [target], options, reporter, meter)
         began = time.perf_counter()
         work.run()
@@ -249,7 +212,7 @@ def extract_rows(
 def _hold(
     stack: contextlib.ExitStack, dataset: Dataset, backbones: Sequence[Backbone], requests: Sequence[ExtractOptions], *,
     cache: str | Path | None, reporter: Reporter,
-) -> list[Target]:  # fmt: skip
+) -> list[BankTarget]:  # fmt: skip
     """Acquires the lock of each bank until the stack is closed.
 
     The order is that of the banks, not of the request. Otherwise two waiting processes could each hold the lock that
@@ -261,20 +224,16 @@ def _hold(
         writer = stack.enter_context(_writer(paths[number], dataset, backbones[number], requests[number], reporter))
         for line in writer.lost:
             reporter.warn(line, BankWarning)
-        targets[number] = Target(number, backbones[number], requests[number], writer, reporter, meter)
+        targets[number] = BankTarget(
+            number, backbones[number], requests[number], paths[number].parent, reporter, meter, writer=writer
+        )
     return [targets[number] for number in range(len(backbones))]
 
 
 def _writer(
     path: Path, dataset: Dataset, backbone: Backbone, options: ExtractOptions, reporter: Reporter
 ) -> BankWriter:
-    record: dict[str, Any] = {
-        "name": dataset.name,
-        "spec": dataset.spec,
-        "classes": list(dataset.classes),
-        "fractions": list(dataset.fractions),
-        "seed": dataset.seed,
-        "subset": dict(dataset.subset),
-    }
-    source = recorded_source(backbone)
-    return BankWriter(path, options.recipe(backbone), record, source=source, wait=options.wait, say=reporter.say)
+    return BankWriter(
+        path, options.recipe(backbone), dataset_record(dataset), source=recorded_source(backbone), wait=options.wait,
+        say=reporter.say,
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""One bank that is being filled: its plan, its engines, and the batches under way to it."""
+"""One bank of an extraction: its engines, the batches under way to it, and its plan if it is being filled."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from featurebank.backbone import Backbone
 from featurebank.bank.background import BackgroundWriter
 from featurebank.bank.items import Items
 from featurebank.bank.maintenance.sharing import share_rows
+from featurebank.bank.pieces.adoption import adopt_pieces
+from featurebank.bank.pieces.notes import PieceNote, remove_notes
+from featurebank.bank.pieces.request import remove_requests
 from featurebank.bank.writer import BankWriter, event, row_keys
 from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
@@ -46,18 +50,19 @@ class Running:
 
 @dataclass
 class Target:
-    """One bank of an extraction, while its writer holds the lock."""
+    """Computes the features of one bank: a network with its engines."""
 
     number: int
     backbone: Backbone
     options: ExtractOptions
-    writer: BankWriter
+    cache: Path
+    """The directory of the banks, where engines keep converted networks."""
     reporter: Reporter
     meter: Meter
     engine: str | None = None
     """The name of the engine; None if nothing had to be computed."""
-    plan: BankPlan = field(init=False)
-    """What the extraction does to the bank; `begin` sets it."""
+    dtypes: Mapping[str, str | None] = field(default_factory=dict)
+    """The dtype on disk of each tap; None means `default_dtype` of its shape."""
     computed: int = 0
     """The number of inputs that the network was run on; each view of an image counts."""
     _done: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
@@ -78,28 +83,13 @@ class Target:
         """The number of distinct images for which something was computed."""
         return int(self._done.sum())
 
-    def begin(self, images: np.ndarray) -> Sequence[ExtractionJob]:
-        """Plans the extraction, and links the rows that other banks of the cache already have.
+    def begin_pass(self, meter: Meter) -> None:
+        """Counts anew, for a pass that follows another one with the same engines.
 
         Args:
-            images: the content digests of the images, (n,) "S32", sorted and distinct.
-
-        Returns:
-            The jobs that compute the other missing rows.
+            meter: measures the pass.
         """
-        self.plan = self._make_plan(images)
-        shared = share_rows(self.writer, self.plan.shared)
-        for one in shared:
-            self.reporter.say(f"{counted(one.rows, 'row')} shared with '{one.name}', not computed")
-        if sum(one.rows for one in shared) < self.plan.shared_rows.total():  # a shard was deleted meanwhile
-            self.plan = self._make_plan(images, neighbours=False)
-        return self.plan.jobs
-
-    def _make_plan(self, images: np.ndarray, *, neighbours: bool = True) -> BankPlan:
-        return plan_bank(
-            self.writer.path, state_of(self.writer.contents), self.options, images, number=self.number,
-            neighbours=neighbours, warn=partial(self.reporter.warn, kind=BankWarning),
-        )  # fmt: skip
+        self.meter, self.computed, self._done = meter, 0, np.zeros(0, bool)
 
     def depth(self, taps: tuple[str, ...]) -> int:
         """Returns the number of batches that should be under way in the engine of these taps."""
@@ -119,7 +109,7 @@ class Target:
             self._compare(batch.images, features)
         keys = row_keys(dataset.digests[batch.indices], batch.views)
         ids = [dataset.ids[index] for index in batch.indices.tolist()]
-        to.put(ids, keys, features, {tap: self.plan.dtypes[tap] for tap in running.taps})
+        to.put(ids, keys, features, {tap: self.dtypes[tap] for tap in running.taps})
         self.computed += len(keys)
         if not len(self._done):
             self._done = np.zeros(len(dataset), bool)
@@ -187,7 +177,46 @@ class Target:
     def _load(self, taps: tuple[str, ...], precision: str) -> Engine:
         return load_engine(
             self.options.engine, self.backbone, taps, batch_size=self._batch_size, precision=precision,
-            cache=self.writer.path.parent, say=self.reporter.say,
+            cache=self.cache, say=self.reporter.say,
+        )  # fmt: skip
+
+
+@dataclass
+class BankTarget(Target):
+    """One bank that an extraction fills, while its writer holds the lock."""
+
+    writer: BankWriter = field(kw_only=True)
+    plan: BankPlan = field(init=False)
+    """What the extraction does to the bank; `begin` sets it."""
+    _pieces: Sequence[PieceNote] = ()
+    """The notes of the pieces that `begin` listed."""
+
+    def begin(self, images: np.ndarray) -> Sequence[ExtractionJob]:
+        """Plans the extraction, and lists the rows that finished pieces or other banks of the cache already have.
+
+        Args:
+            images: the content digests of the images, (n,) "S32", sorted and distinct.
+
+        Returns:
+            The jobs that compute the other missing rows.
+        """
+        warn = partial(self.reporter.warn, kind=BankWarning)
+        if rows := (pieces := adopt_pieces(self.writer, warn)).rows:
+            self.reporter.say(f"{counted(rows, 'row')} of finished pieces listed, not computed")
+        self._pieces = pieces.notes
+        self.plan = self._make_plan(images)
+        shared = share_rows(self.writer, self.plan.shared)
+        for one in shared:
+            self.reporter.say(f"{counted(one.rows, 'row')} shared with '{one.name}', not computed")
+        if sum(one.rows for one in shared) < self.plan.shared_rows.total():  # a shard was deleted meanwhile
+            self.plan = self._make_plan(images, neighbours=False)
+        self.dtypes = self.plan.dtypes
+        return self.plan.jobs
+
+    def _make_plan(self, images: np.ndarray, *, neighbours: bool = True) -> BankPlan:
+        return plan_bank(
+            self.writer.path, state_of(self.writer.contents), self.options, images, number=self.number,
+            neighbours=neighbours, warn=partial(self.reporter.warn, kind=BankWarning),
         )  # fmt: skip
 
     def finish(
@@ -196,6 +225,8 @@ class Target:
         """Writes the item table and the event of this extraction into the manifest."""
         done = self._event(seconds, busy) if self.done else None
         self.writer.finish(items, self.plan.taps, skipped, done, views=self.plan.views)
+        remove_notes(self.writer.path, self._pieces)
+        remove_requests(self.writer.path)
 
     def _event(self, seconds: float, busy: Mapping[str, float]) -> dict[str, Any]:
         return event(
@@ -210,12 +241,10 @@ class Target:
             busy={part: round(share, 3) for part, share in busy.items()},
             threads=threads(),
             machine=platform.machine(),
-            versions=installed_versions(
-                "featurebank",
-                "tensorflow-cpu",
-                *(kind.package for kind in ENGINES.values()),
-                "keras",
-                "numpy",
-                "pillow",
-            ),
+            versions=recorded_versions(),
         )
+
+
+def recorded_versions() -> dict[str, str]:
+    """Returns the versions of the packages that a bank records."""
+    return installed_versions(*_PACKAGES, *(kind.package for kind in ENGINES.values()))

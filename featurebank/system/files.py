@@ -205,12 +205,16 @@ def check_output(path: str | os.PathLike[str], *, force: bool = False, suffixes:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, and renames it to `path` if the block succeeds.
+def atomic_path(path: Path, temporaries: Path | None = None) -> Iterator[Path]:
+    """Yields a temporary path, and renames it to `path` if the block succeeds.
 
     The file is synced before the rename and its directory after it. So after a crash or a power cut, `path` is the old
     file or the new one, never a part of it. If a bucket holds the files of the directory, it receives the file whole
     before the rename: a file that has its final name is stored there.
+
+    Args:
+        path: the file to write.
+        temporaries: the directory of the temporary file, on the same disk; None means that of `path`.
 
     Raises:
         DiskFullError: no space is left on the disk; the temporary file is removed.
@@ -222,9 +226,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         >>> Path("report.txt").read_text()
         'done'
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    place = temporaries or path.parent
+    place.mkdir(parents=True, exist_ok=True)
     end = path.name.encode(errors="surrogateescape")[-_NAME_BYTES:].decode(errors="ignore")  # most disks allow 255
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{end}")
+    temporary = place / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{end}"
     try:
         with explain_full_disk(path):
             yield temporary

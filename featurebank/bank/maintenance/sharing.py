@@ -18,8 +18,9 @@ import numpy as np
 
 from featurebank.bank.index import contained
 from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
+from featurebank.bank.pieces.waiting_rows import default_dtype
 from featurebank.bank.shard import ShardEntry, is_whole, read_keys
-from featurebank.bank.writer import BankWriter, default_dtype, event
+from featurebank.bank.writer import BankWriter, event
 from featurebank.errors import BankDamagedError, BankError, BankUnreadableError
 from featurebank.system.backing.directories import find, link_or_copy
 

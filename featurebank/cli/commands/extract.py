@@ -93,7 +93,7 @@ def extract(
     from featurebank.bank.last_use import note_use
     from featurebank.extraction import ExtractOptions, run_extractions
     from featurebank.extraction.estimate import estimate_extractions
-    from featurebank.extraction.stage import describe_backbones
+    from featurebank.extraction.request import describe_backbones
 
     options = ExtractOptions(**without_defaults(values))
     own = [name for name in backbones if is_user_network(name)]

@@ -29,13 +29,18 @@ class Arrays:
 
     Args:
         images: (n, h, w) or (n, h, w, 3) uint8.
+        spec: the specification that loads them again, in the same order; empty if there is none.
     """
 
     in_threads = False
     in_memory = True
 
-    def __init__(self, images: np.ndarray) -> None:
-        self._images = images
+    def __init__(self, images: np.ndarray, spec: str = "") -> None:
+        self._images, self.spec = images, spec
+
+    def cut(self, indices: Sequence[int]) -> Arrays:
+        """Returns a copy of some of the images; see `featurebank.dataset.cutting`."""
+        return Arrays(self._images[np.asarray(indices, np.int64)])
 
     def digest(self, index: int) -> str:
         """Returns the digest of the image as `image` returns it, so that grey stored with 1 or 3 channels is equal."""
@@ -144,7 +149,7 @@ def from_parts(name: str, spec: str, parts: Sequence[ArraySplit], names: Sequenc
     codes = None
     if len(parts) > 1:
         codes = np.concatenate([np.full(len(part.labels), part.split, np.int8) for part in parts])
-    return Contents(name, spec, classes, tuple(_ids(parts)), labels, Arrays(images), codes)
+    return Contents(name, spec, classes, tuple(_ids(parts)), labels, Arrays(images, spec), codes)
 
 
 def _ids(parts: Sequence[ArraySplit]) -> list[str]:

@@ -54,11 +54,15 @@ class Encoded(ImageBytes):
         readers: the readers of the parts.
         parts: (n,) the part of each image.
         rows: (n,) the row of each image in its part.
+        spec: the specification that loads them again, in the same order.
     """
 
     in_threads = True
 
-    def __init__(self, readers: Sequence[Callable[[int], bytes]], parts: np.ndarray, rows: np.ndarray) -> None:
+    def __init__(
+        self, readers: Sequence[Callable[[int], bytes]], parts: np.ndarray, rows: np.ndarray, spec: str
+    ) -> None:
+        self.spec = spec
         self._readers = tuple(readers)
         self._parts = parts
         self._rows = rows
@@ -104,7 +108,7 @@ def contents(spec: str, parts: Sequence[EncodedSplit], names: Sequence[str] | No
         message = f"'{spec}' has no row with an image and a label: expected at least one of each of two classes"
         raise DatasetError(message)
     classes, numbers = encode(spec, np.array(labels), names)
-    pixels = Encoded([part.read for part in parts], np.array(which), np.array(rows))
+    pixels = Encoded([part.read for part in parts], np.array(which), np.array(rows), spec)
     split_codes = None if all(part.code is None for part in parts) else np.array(codes, np.int8)
     left_out = [f"{counted(unlabelled, 'row')} without a label: omitted"] if unlabelled else []
     name = path_name(spec.partition(":")[2], spec)

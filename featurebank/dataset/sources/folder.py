@@ -11,7 +11,7 @@ from featurebank.dataset.class_names import in_order
 from featurebank.dataset.core import FOLD, Contents, path_name
 from featurebank.dataset.decoding.image_bytes import ImageBytes
 from featurebank.dataset.decoding.levels import Depths
-from featurebank.dataset.fingerprint import Stamp
+from featurebank.dataset.fingerprint import Pixels, Stamp
 from featurebank.dataset.fingerprint_cache import stamp_of
 from featurebank.dataset.readers.walk import Listing, list_images, no_images, readable_ids, unread_note
 from featurebank.dataset.sources.folder_tree import tree_of
@@ -55,6 +55,11 @@ class Files(ImageBytes):
     def stamp(self, index: int) -> Stamp | None:
         """Returns the stamp of a file; see `featurebank.dataset.fingerprint_cache`."""
         return stamp_of(self.path(index))
+
+    def cut(self, indices: Sequence[int]) -> Pixels:
+        """Returns some of the images; see `featurebank.dataset.cutting`."""
+        ids = tuple(self._ids[index] for index in indices)
+        return Files(self.root, ids, {name: self._odd[name] for name in ids if name in self._odd})
 
     def _bytes(self, index: int) -> bytes:
         return read_regular(self.path(index), _MOST_BYTES)

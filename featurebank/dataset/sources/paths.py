@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from featurebank.dataset.fingerprint import Stamp
+from featurebank.dataset.fingerprint import Pixels, Stamp
 from featurebank.dataset.sources.folder import Files
 from featurebank.dataset.sources.remote import check_urls, fetch, is_url
 from featurebank.errors import LostImageError
@@ -35,6 +35,10 @@ class Paths(Files):
         """Returns the path or the URL of an image."""
         name = self._ids[index]
         return name if is_url(name) or os.path.isabs(name) else f"{self.root}/{name}"  # noqa: PTH117 - strings, as in `Files`
+
+    def cut(self, indices: Sequence[int]) -> Pixels:
+        """Returns some of the images; see `featurebank.dataset.cutting`."""
+        return Paths(self.root, [self._ids[index] for index in indices])
 
     def stamp(self, index: int) -> Stamp | None:
         """Returns the stamp of a file; None for a URL, which is downloaded again."""

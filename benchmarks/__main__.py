@@ -7,6 +7,7 @@ import importlib
 import inspect
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 NAMES = {
@@ -25,7 +26,8 @@ OWN_OPTIONS = {"scale"}
 """Benchmarks that add options of their own."""
 
 
-def main() -> None:
+def parser_of(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Returns the parser of a command line, with the options of the benchmark that it names."""
     listing = "\n".join(f"  {name:<12}{what}" for name, what in NAMES.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", epilog=f"benchmarks:\n{listing}", formatter_class=argparse.RawTextHelpFormatter
@@ -35,10 +37,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small version, to see that it works")
     parser.add_argument("--photos", type=Path, help="a folder of real photos, where a benchmark wants some")
     parser.add_argument("--output", type=Path, help="default: benchmarks/results/NAME.json")
-    name = next((word for word in sys.argv[1:] if word in NAMES), None)
+    name = next((word for word in words if word in NAMES), None)
     if name in OWN_OPTIONS:
         importlib.import_module(f"benchmarks.{name}.options").add_options(parser)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = parser_of(sys.argv[1:]).parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     output = options.output or Path(__file__).parent / "results" / f"{options.name}.json"
     module = importlib.import_module(f"benchmarks.{options.name}")

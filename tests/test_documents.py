@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import importlib
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
@@ -75,6 +77,60 @@ def test_python_without_results_compiles(page: Path) -> None:
     for code in blocks(page, "python"):
         if ">>> " not in code:
             ast.parse(code)
+
+
+@pytest.mark.heavy
+@each_page
+def test_what_python_without_results_imports_exists(page: Path) -> None:
+    code = "\n".join(block for block in blocks(page, "python") if ">>> " not in block)
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            exec(ast.unparse(node), {})
+
+
+ELSEWHERE = {
+    "pip": "it needs a network", "kubectl": "it needs a Kubernetes", "sbatch": "it needs a Slurm",
+    "srun": "it needs a Slurm", "ssh": "it needs another machine", "rclone": "it needs a bucket",
+}  # fmt: skip
+"""Programs in bash blocks that no test can run, and why; one that is neither here nor checked is an error."""
+
+
+def shell_commands(page: Path) -> list[list[str]]:
+    """Returns the words of each command in the bash blocks of a page; variables stay as they are."""
+    text = "\n".join(blocks(page, "bash")).replace("\\\n", " ")
+    commands = []
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True)
+        while words:
+            end = next((place for place, word in enumerate(words) if word in {"&", "&&", "|", ";", "--"}), len(words))
+            commands.append(words[:end])
+            words = words[end + 1 :]
+    return [words for words in commands if words and "=" not in words[0] and words[0] != "export"]
+
+
+@each_page
+def test_bash_of_the_pages_has_no_syntax_error(page: Path) -> None:
+    for block in blocks(page, "bash"):
+        done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@each_page
+def test_commands_in_bash_blocks_can_be_parsed(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of featurebank, of Dask and of the benchmarks; others need what no test has."""
+    monkeypatch.syspath_prepend(ROOT)
+    for words in shell_commands(page):
+        if words[0] == "featurebank":
+            command, rest = command_of([word.replace("$", "1") for word in words[1:]])
+            command.make_context(words[1], rest)
+        elif words[0] == "dask":
+            (entry,) = entry_points(group="dask_cli", name=words[1])
+            context = entry.load().make_context(words[1], list(words[2:]))
+            assert not [word for word in context.args if word.startswith("-")], words
+        elif words[:3] == ["python", "-m", "benchmarks"]:
+            importlib.import_module("benchmarks.__main__").parser_of(words[3:]).parse_args(words[3:])
+        else:
+            assert words[0] in ELSEWHERE, words
 
 
 @each_page

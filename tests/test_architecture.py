@@ -209,6 +209,8 @@ COVERED_BY = {
     # What a process does as a whole is tested where it is started.
     "cluster/local_worker.py": "cluster/test_local.py",
     "cluster/packages.py": "cluster/test_client.py",
+    "cluster/roster.py": "cluster/test_dispatch.py",
+    "cluster/tasks.py": "cluster/test_dispatch.py",
     "__main__.py": "cli/test_commands.py",
     "doctor.py": "cli/test_commands.py",
     # Commands, and what they draw: through the command line.

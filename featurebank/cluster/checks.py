@@ -48,6 +48,8 @@ class WorkerReport:
     host: str = ""
     packages: dict[str, str] = field(default_factory=dict)
     """The versions of installed packages that compute features, by name."""
+    engine: str | None = None
+    """The name of the engine that computes features there; None if none was loaded."""
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from featurebank.words import one_line
 
 PATIENCE_S = 8.0
 """Time that a scheduler has to answer; with the imports, the user learns within 10 s that nobody does."""
+_PROCESS = re.compile(r"(?<=\d)-\d+$")
 _AGAIN_S = 0.1
 _SAY_AFTER_S = 2.0
 
@@ -37,6 +40,13 @@ class ClusterWorker:
     def resources(self) -> dict[str, int]:
         """The Dask resources that a task for this worker asks for."""
         return {"GPU": 1} if self.gpus else {}
+
+    @property
+    def label(self) -> str:
+        """The name without the process: a process that replaces another one has the same; "" if it is an address."""
+        if self.name.startswith("local-"):
+            return _PROCESS.sub("", self.name)
+        return "" if "://" in self.name else self.name
 
     def __str__(self) -> str:
         return self.address if self.name == self.address else f"{self.name} ({self.address})"
@@ -188,6 +198,7 @@ def connect(address: str, *, reporter: Reporter = SILENT) -> Iterator[Cluster]:
 def _close(client: Any) -> None:
     with contextlib.suppress(Exception):  # whatever a lost connection raises, the work is over
         client.close(timeout=1)
+    gc.collect()  # Dask's cancelled tasks complain when they are freed: now, when nobody listens
 
 
 def _users_security(distributed: Any, address: str) -> Any:

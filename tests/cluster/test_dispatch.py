@@ -1,0 +1,188 @@
+"""Units of work on workers that die, fail, hang, come and go."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featurebank.cluster.checks import WorkerReport
+from featurebank.cluster.client import Cluster, ClusterWorker, connect
+from featurebank.cluster.dispatch import Dispatcher, Outcome
+from featurebank.errors import ClusterError, DatasetError, DiskFullError
+from featurebank.system.progress import Reporter
+
+pytestmark = pytest.mark.heavy
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A unit: some numbers."""
+
+    numbers: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.numbers)
+
+    def halves(self) -> Sequence[Numbers]:
+        middle = len(self.numbers) // 2
+        return [Numbers(self.numbers[:middle]), Numbers(self.numbers[middle:])] if middle else [self]
+
+
+@dataclass
+class Admit:
+    """Lets every worker in, unless a problem is written into a file."""
+
+    cluster: Cluster
+    problem: Path
+
+    def ask(self, worker: ClusterWorker) -> Any:
+        return self.cluster.submit(problem_in, str(self.problem), worker=worker)
+
+    def report(self, worker: ClusterWorker, future: Any) -> WorkerReport | None:
+        return None if future.status != "finished" else WorkerReport(worker, future.result(), "here")
+
+
+def problem_in(path: str) -> str:
+    return Path(path).read_text() if Path(path).exists() else ""
+
+
+def double(log: str, numbers: Sequence[int]) -> list[int]:
+    """Ends its process at a 13, raises at other unlucky numbers, and notes what it computes."""
+    for number in numbers:
+        if number == 13:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == 666 and not Path(log, "forgiven").exists():
+            Path(log, "forgiven").touch()
+            raise OSError("once")
+        if number == 667:
+            raise DiskFullError("no space left")
+        if number == 668:
+            raise DatasetError("final")
+        with Path(log, "computed").open("a") as file:
+            file.write(f"{number}\n")
+    return [2 * number for number in numbers]
+
+
+def arguments_for(log: Path) -> Any:
+    return lambda units: (str(log), [number for unit in units for number in unit.numbers])
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Cluster]:
+    """Two workers, some of which die: not the cluster that all tests share."""
+    with connect("local:2") as connected:
+        yield connected
+
+
+class Lines(Reporter):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def warn(self, line: str, kind: Any = None) -> None:
+        self.lines.append(line)
+
+
+def dispatcher(
+    cluster: Cluster, directory: Path, reporter: Reporter | None = None, **options: Any
+) -> Dispatcher[Numbers]:
+    admission = Admit(cluster, directory / "problem")
+    made: Dispatcher[Numbers] = Dispatcher(
+        cluster, double, arguments_for(directory), admission, reporter=reporter or Lines(), **options
+    )
+    return made
+
+
+def results(outcomes: Sequence[Outcome[Numbers]]) -> list[int]:
+    return sorted(value for outcome in outcomes if not outcome.reason for value in outcome.value)
+
+
+def units_of(numbers: Sequence[int], size: int) -> list[Numbers]:
+    return [Numbers(tuple(numbers[start : start + size])) for start in range(0, len(numbers), size)]
+
+
+def test_every_unit_is_computed(two: Cluster, tmp_path: Path) -> None:
+    work = dispatcher(two, tmp_path)
+    assert [report.host for report in work.begin()][:1] == ["here"]
+    outcomes = list(work.run(units_of(range(100, 200), 7)))
+    assert results(outcomes) == list(range(200, 400, 2))
+    assert sum(share.images for share in work.shares()) == 100
+    assert all(0 <= share.waited <= 1 for share in work.shares())
+
+
+def test_the_unit_that_ends_its_workers_is_found_and_no_other_is_blamed(two: Cluster, tmp_path: Path) -> None:
+    work = dispatcher(two, tmp_path)
+    work.begin()
+    outcomes = list(work.run(units_of(range(8, 24), 4)))
+    (bad,) = [outcome for outcome in outcomes if outcome.reason]
+    assert bad.units == (Numbers((13,)),)
+    assert bad.reason == "it ended the worker that computed it, 3 times"
+    assert results(outcomes) == [2 * number for number in range(8, 24) if number != 13]
+
+
+def test_workers_that_are_killed_at_random_cost_nothing_but_time(two: Cluster, tmp_path: Path) -> None:
+    work = dispatcher(two, tmp_path)
+    work.begin()
+    outcomes, killed = [], set()
+    for outcome in work.run(units_of(range(1000, 1064), 4)):
+        outcomes.append(outcome)
+        if len(killed) < 4 and (pids := set(two.local.pids()) - killed):
+            killed.add(min(pids))
+            os.kill(min(pids), signal.SIGKILL)
+    assert len(killed) == 4
+    assert results(outcomes) == list(range(2000, 2128, 2))
+
+
+def test_an_error_is_tried_again(two: Cluster, tmp_path: Path) -> None:
+    work = dispatcher(two, tmp_path)
+    work.begin()
+    assert results(list(work.run(units_of([1, 666, 3], 1)))) == [2, 6, 1332]
+
+
+def test_an_error_that_stays_ends_the_work(two: Cluster, tmp_path: Path) -> None:
+    work = dispatcher(two, tmp_path)
+    work.begin()
+    with pytest.raises(DiskFullError, match="no space left"):
+        list(work.run(units_of([1, 667], 1)))
+
+
+def test_a_final_error_is_not_tried_again(two: Cluster, tmp_path: Path) -> None:
+    work = dispatcher(two, tmp_path, is_final=lambda error: isinstance(error, DatasetError))
+    work.begin()
+    with pytest.raises(DatasetError, match="final"):
+        list(work.run(units_of([668], 1)))
+
+
+def test_a_worker_that_comes_later_is_checked_and_refused(tmp_path: Path) -> None:
+    lines = Lines()
+    with connect("local:1") as cluster:
+        work = dispatcher(cluster, tmp_path, lines)
+        work.begin()
+        running = work.run(units_of(range(20, 60), 1))
+        next(running)
+        (tmp_path / "problem").write_text("another version")
+        (pid,) = cluster.local.pids()
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(
+            ClusterError, match=r"^no worker of tls://127.* can be used; the last: local-0.*: another ver"
+        ):
+            list(running)
+    assert lines.lines == [lines.lines[0]]
+    assert lines.lines[0].endswith("gets no more work: another version")
+
+
+def test_a_worker_that_cannot_be_used_is_refused_at_the_beginning(two: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "problem").write_text("another version")
+    two.wait_for_workers(least=2)
+    work = dispatcher(two, tmp_path)
+    with pytest.raises(ClusterError, match=r"^worker local-\d-\d+ \(tls.*: another version; worker local-"):
+        work.begin()

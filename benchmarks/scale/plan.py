@@ -78,8 +78,8 @@ def measured_of(worker: Mapping[str, Any], bank: Mapping[str, Any], tap: str = "
     listing = bank["add_shards"]
     return Measured(
         tuple(worker["piece_seconds"]), worker["piece_images"], worker["load_seconds"], worker["read_bytes"],
-        worker["row_bytes"][tap] + worker["key_bytes"], worker["digests_per_second"], listing["listing_seconds"],
-        listing["listing_seconds_a_piece"],
+        worker["row_bytes"][tap] + worker["key_bytes"], worker["digests_per_second"],
+        listing["open_seconds"] + listing["listing_seconds"], worker["listing_seconds_a_piece"],
     )  # fmt: skip
 
 

@@ -13,8 +13,10 @@ from featurebank.bank import Bank
 from featurebank.bank.vectors import positions_in
 from featurebank.errors import DatasetError, RamLimitError
 from featurebank.heads.exact.shared import Shared
+from featurebank.heads.exact.streamed import StreamedShared
 from featurebank.heads.maps.stored import StoredMaps, stored_maps
 from featurebank.heads.streamed.features import StoredFeatures, in_memory
+from featurebank.heads.streamed.passes import Passes
 from featurebank.heads.streamed.vectors import StoredVectors
 from featurebank.system.runtime import ram_limit, tidy_bytes
 from featurebank.words import counted
@@ -125,7 +127,19 @@ class TrainingData:
     @cached_property
     def shared(self) -> Shared:
         """The quantities that heads on these images compute once and share."""
+        if isinstance(self.X, StoredVectors):
+            return StreamedShared(self.X, self.y, passes=self.passes)
         return Shared(np.asarray(self.X), self.y)
+
+    @cached_property
+    def passes(self) -> Passes | None:
+        """Runs passes over training vectors that stay in the bank; None for features in memory, and for maps."""
+        return Passes(self.X) if isinstance(self.X, StoredVectors) else None
+
+    @cached_property
+    def validation_passes(self) -> Passes | None:
+        """The same of the validation images."""
+        return Passes(self.X_val) if isinstance(self.X_val, StoredVectors) else None
 
     @cached_property
     def present(self) -> int:

@@ -28,7 +28,9 @@ from featurebank.fitting.fitted import Fitted, OnFitted, failed, one_line
 from featurebank.fitting.loaded import reference_data
 from featurebank.fitting.scoring import score
 from featurebank.fitting.spec import HeadSpec
+from featurebank.heads.streamed.passes import StoppedError
 from featurebank.system.runtime import Overlapping, limit_ram, limited_openmp, ram_limit, side_by_side
+from featurebank.training.loop import part_ended
 
 _Result = tuple[int, Fitted]
 """The position of a head, and its result."""
@@ -39,12 +41,15 @@ def fit_in_parallel(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, o
 
     Args:
         specs: the specification and the seed of each head.
-        data: the training and validation features, in memory.
+        data: the training and validation features; they may stay in the bank if all heads can read them there.
         on_fitted: called with the result of each head as soon as it is available, in the calling thread.
     """
     with side_by_side() as count, _collect_warnings() as caught:
         heads = {position: spec.make(seed) for position, (spec, seed) in enumerate(specs)}
         work = _Work(_Fitter(data, caught))
+        passes = [found for found in (data.passes, data.validation_passes) if found]
+        for found in passes:
+            found.on_block = work.block_ended
         thread = threading.Thread(target=work.run, args=[heads, *_backend(count)], name="featurebank-heads")
         thread.start()
         try:
@@ -53,6 +58,8 @@ def fit_in_parallel(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, o
             thread.join()
         finally:
             work.stopped.set()
+            for found in passes:
+                found.on_block = part_ended
 
 
 def _backend(count: int) -> tuple[Any, int]:
@@ -135,15 +142,26 @@ class _Work:
     """The work of joblib's thread, and the queue by which its results reach the caller's thread."""
 
     fitter: _Fitter
-    results: queue.SimpleQueue[_Result | BaseException] = field(default_factory=queue.SimpleQueue)
+    results: queue.SimpleQueue[_Result | BaseException | None] = field(default_factory=queue.SimpleQueue)
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def next(self) -> _Result:
-        """Waits for the next result and returns it; raises an error of joblib, for example if a process died."""
-        found = self.results.get()
+        """Waits for the next result and returns it; raises an error of joblib, for example if a process died.
+
+        Meanwhile it calls `within` of `between_epochs` whenever a head has used a block of stored features.
+        """
+        while (found := self.results.get()) is None:
+            part_ended()
         if isinstance(found, BaseException):
             raise found
         return found
+
+    def block_ended(self) -> None:
+        """Lets the caller's thread notice that a head has used a block; ends the pass if nobody waits for it."""
+        if self.stopped.is_set():
+            message = "the training was stopped"
+            raise StoppedError(message)
+        self.results.put(None)
 
     def run(self, heads: dict[int, Any], backend: Any, jobs: int) -> None:
         """Fits all heads task by task on a joblib backend."""

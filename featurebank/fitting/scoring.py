@@ -10,6 +10,8 @@ from featurebank import metrics
 from featurebank.errors import HeadError
 from featurebank.fitting.data import Features, TrainingData
 from featurebank.heads.exact.transforms import row_blocks
+from featurebank.heads.streamed.passes import Passes
+from featurebank.heads.streamed.vectors import StoredVectors
 from featurebank.statistics import proportion_interval
 from featurebank.system.progress import detail
 
@@ -46,7 +48,7 @@ def score(head: Any, data: TrainingData) -> Scores:
     return result
 
 
-def evaluate(head: Any, X: Features, y: np.ndarray, classes: int) -> metrics.ImageScores:
+def evaluate(head: Any, X: Features, y: np.ndarray, classes: int, passes: Passes | None = None) -> metrics.ImageScores:
     """Evaluates a fitted head on images, in blocks that limit the memory for probabilities.
 
     Args:
@@ -54,14 +56,26 @@ def evaluate(head: Any, X: Features, y: np.ndarray, classes: int) -> metrics.Ima
         X: (n, ...) features.
         y: (n,) labels.
         classes: the number of classes of the bank.
+        passes: over `X`, if these are vectors that stay in the bank.
 
     Raises:
         HeadError: its probabilities are not finite.
     """
+    if isinstance(X, StoredVectors) and len(y):
+        return _evaluate_stored(head, passes or Passes(X), y, classes)
     parts = [(X[rows], y[rows]) for rows in row_blocks(len(y), classes, BLOCK)] or [(X, y)]
     return metrics.ImageScores.joined(
         [_image_scores(head, head.predict_proba(part), labels, classes) for part, labels in parts]
     )
+
+
+def _evaluate_stored(head: Any, passes: Passes, y: np.ndarray, classes: int) -> metrics.ImageScores:
+    parts: list[metrics.ImageScores] = []
+    passes.run(
+        lambda block: _image_scores(head, head.predict_proba(block.X), y[block.rows], classes),
+        parts.append, what="scoring", width=4 * classes,
+    )  # fmt: skip
+    return metrics.ImageScores.joined(parts)
 
 
 def _image_scores(head: Any, probabilities: np.ndarray, labels: np.ndarray, classes: int) -> metrics.ImageScores:
@@ -73,9 +87,9 @@ def _image_scores(head: Any, probabilities: np.ndarray, labels: np.ndarray, clas
 
 def _evaluate_validation(head: Any, data: TrainingData) -> metrics.ImageScores:
     if head.saw_validation:
-        probabilities = head.predict_validation(np.asarray(data.in_memory.X_val), data.y_val)
+        probabilities = head.predict_validation(data.X_val, data.y_val)
         return _image_scores(head, probabilities, data.y_val, data.classes)
-    return evaluate(head, data.X_val, data.y_val, data.classes)
+    return evaluate(head, data.X_val, data.y_val, data.classes, data.validation_passes)
 
 
 def align(probabilities: np.ndarray, present: np.ndarray, classes: int) -> np.ndarray:

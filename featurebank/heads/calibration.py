@@ -12,6 +12,7 @@ from featurebank.errors import HeadInputError
 from featurebank.heads.base import Head, State
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.inputs import check_fitted, labels_of, vectors_to_fit
+from featurebank.heads.streamed.predictions import probabilities
 from featurebank.metrics import SMALLEST
 from featurebank.training.activations import softmax
 
@@ -72,7 +73,7 @@ class CalibratedHead(Head):
         self.check()
         X_val, y_val = validation_data[0], labels_of(validation_data[1])
         self.head_, self.classes_, self.n_features_in_ = head, head.classes_, head.n_features_in_
-        self.temperature_ = _temperature(*self._known(head.predict_proba(X_val), y_val))
+        self.temperature_ = _temperature(*self._known(probabilities(head, X_val), y_val))
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
@@ -143,7 +144,7 @@ class CalibratedHead(Head):
 
     def _raw(self, X: np.ndarray) -> np.ndarray:
         check_fitted(self)
-        return np.asarray(self.head_.predict_proba(X))
+        return probabilities(self.head_, X)
 
     def _known(self, probabilities: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the probabilities of images whose class training had, and the places of their classes."""

@@ -13,7 +13,7 @@ from featurebank.extraction.source_images import SourceImages
 from featurebank.fitting.data import read_features
 from featurebank.fitting.folds import Fold, fold_positions
 from featurebank.fitting.scoring import align
-from featurebank.heads.streamed.features import in_memory
+from featurebank.heads.streamed.predictions import probabilities
 from featurebank.runs.finetuned import BATCH, finetuned_model, is_finetuned, predict_batch
 from featurebank.runs.refitting import check_belongs, images_of, trained_head
 from featurebank.runs.run import RunRecord
@@ -95,8 +95,6 @@ def _of_head(bank: Bank, run: RunRecord, split: str, head: Any) -> np.ndarray:
         X, y = (data.X_val, data.y_val) if split == "val" else (data.X, data.y)
     else:
         X, y = read_features(bank, run.tap, split)[0], bank.labels(split)
-    if split == "val" and head.saw_validation:  # as its metrics were computed
-        probabilities = head.predict_validation(in_memory(X), y)
-    else:
-        probabilities = head.predict_proba(X)
-    return align(probabilities, head.classes_, len(bank.classes))
+    of_validation = split == "val" and head.saw_validation  # as its metrics were computed
+    found = head.predict_validation(X, y) if of_validation else probabilities(head, X)
+    return align(found, head.classes_, len(bank.classes))

@@ -41,7 +41,12 @@ def limit_threads(count: int | None) -> None:
 
 def threads() -> int:
     """Returns how many threads the work may use; inside `side_by_side`, each piece of work gets one."""
-    return 1 if _side_by_side else _threads or usable_cores()
+    return 1 if _side_by_side else all_threads()
+
+
+def all_threads() -> int:
+    """Returns how many threads the process may use, also inside `side_by_side`: for work that the others wait for."""
+    return _threads or usable_cores()
 
 
 def usable_cores() -> int:

@@ -50,7 +50,7 @@ def between_epochs(callback: Callable[[], None], *, within: Callable[[], None] =
 
     Args:
         callback: called after every epoch.
-        within: called after each part of an epoch whose images are read part by part.
+        within: called after each part of an epoch, or of another pass over images, that are read part by part.
     """
     tokens = _after_epoch.set(callback), _after_part.set(within)
     try:
@@ -58,6 +58,11 @@ def between_epochs(callback: Callable[[], None], *, within: Callable[[], None] =
     finally:
         _after_epoch.reset(tokens[0])
         _after_part.reset(tokens[1])
+
+
+def part_ended() -> None:
+    """Calls `within` of `between_epochs`, in the thread that entered it: after some of the images were used."""
+    _after_part.get()()
 
 
 def train(heads: Sequence[TrainingOptions], network: Network, on_trained: OnTrained) -> None:
@@ -117,7 +122,7 @@ class _Training:
             losses = losses + (loss - losses) * (images / seen)  # of a single part, its own values, not rounded
             accuracies = accuracies + (accuracy - accuracies) * (images / seen)
             if done < steps:
-                _after_part.get()()
+                part_ended()
         return (losses, accuracies), rates[-1]
 
     def _record(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -12,6 +12,8 @@ import pytest
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
+from featurebank.heads.inputs import check_finite
+from featurebank.heads.streamed.vectors import StoredVectors
 from featurebank.system import digest
 
 CLASSES = ("a", "b", "c", "d")
@@ -55,3 +57,27 @@ def vector_bank(tmp_path: Path) -> Callable[..., Bank]:
 def set_ram(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Any]:
     """Sets `--ram` in bytes, also below the least that a user may give."""
     return lambda count: monkeypatch.setattr("featurebank.system.runtime._ram_limit", count)
+
+
+class ArrayVectors(StoredVectors):
+    """Vectors that are read from an array as if it were a bank."""
+
+    def __init__(self, X: np.ndarray) -> None:
+        self.X, self.views = X, 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.X.shape
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, selection: Any) -> Self:
+        return type(self)(self.X[selection])
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.asarray(self.X, dtype)
+
+    def batch(self, rows: np.ndarray) -> np.ndarray:
+        check_finite(self.X[rows])
+        return np.asarray(self.X[rows])

@@ -54,7 +54,7 @@ class ExactHead(Head):
 
     def _fit(self, shared: Shared) -> None:
         self.check()
-        check_memory(self, len(shared.X), shared.X.shape[1:], len(shared.classes), shared.X.nbytes)
+        check_memory(self, shared.loaded, shared.X.shape[1:], len(shared.classes), shared.nbytes)
         self._solve(shared.weighted(getattr(self, "class_weight", None)))
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
 

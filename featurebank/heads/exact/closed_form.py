@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
-from featurebank.heads.exact import discriminant
-from featurebank.heads.exact.base import LinearHead, one_hot
-from featurebank.heads.exact.coordinates import Factor, reduced, solve
+from featurebank.heads.exact import discriminant, streamed_discriminant
+from featurebank.heads.exact.base import LinearHead
+from featurebank.heads.exact.coordinates import reduced, solve
 from featurebank.heads.exact.gram import gram
+from featurebank.heads.exact.left_out import loo_accuracies, mean_target, penalties, products
 from featurebank.heads.exact.shared import Shared
-from featurebank.heads.exact.transforms import Steps, row_blocks
+from featurebank.heads.exact.streamed import StreamedShared
+from featurebank.heads.exact.transforms import Steps
 from featurebank.heads.weighted import WeightedHead
 from featurebank.system.validation import ParameterCheck, number
 from featurebank.training.class_weights import ClassWeight
-
-LOO_PENALTIES = np.logspace(-4, 2, 25)
-"""What `alpha="loo"` tries, in units of the mean variance of a coordinate of the features, summed over the images."""
-
-
-_HIGH = 0.9
-"""The leverage above which float32 has fewer than five digits of 1 - h."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -44,6 +39,8 @@ class RidgeHead(WeightedHead, LinearHead):
         class_weight: "balanced", a list of numbers in the order of `classes_`, or a dictionary {label: number}.
         random_state: changes nothing.
     """
+
+    streams: ClassVar[bool] = True
 
     alpha: float | str | Sequence[float] = 1.0
     standardize: bool = False
@@ -70,98 +67,15 @@ class RidgeHead(WeightedHead, LinearHead):
             self.alpha_ = float(self.alpha)
         else:
             self._choose(shared, steps)
-        weights = solve(coordinates.factor(1.0, self.alpha_), _products(shared, steps))
-        self._set_linear(coordinates, weights, _mean_target(shared), gram(shared, steps).mean)
+        weights = solve(coordinates.factor(1.0, self.alpha_), products(shared, steps))
+        self._set_linear(coordinates, weights, mean_target(shared), gram(shared, steps).mean)
 
     def _choose(self, shared: Shared, steps: Steps) -> None:
-        alphas = _penalties(self.alpha, shared, steps)
-        right = np.zeros(len(alphas))
-        for position, rows, logits in _left_out(shared, steps, alphas):
-            hits = logits.argmax(axis=1) == shared.positions[rows]
-            right[position] += hits.sum() if shared.weights is None else hits @ shared.weights[rows]
-        shares = right / shared.total
+        alphas = penalties(self.alpha, shared, steps)
+        shares = loo_accuracies(shared, steps, alphas)
         self.loo_accuracies_ = {float(alpha): float(share) for alpha, share in zip(alphas, shares, strict=True)}
         self.alpha_ = max(self.loo_accuracies_, key=lambda alpha: (self.loo_accuracies_[alpha], alpha))
         self.loo_accuracy_ = self.loo_accuracies_[self.alpha_]
-
-
-def loo_predictions(shared: Shared, steps: Steps, alphas: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Returns the exact leave-one-out predictions of ridge regression.
-
-    No further head is fitted: if h is the leverage of an image and r its residual, the residual of a fit without the
-    image is r / (1 - h). The preceding steps (standardisation, components) use all images.
-
-    Args:
-        shared: the training images.
-        steps: what is done to them before.
-        alphas: the penalties; one decomposition serves them all.
-
-    Returns:
-        Logits (alphas, n, classes) float64, as those of `RidgeHead`.
-    """
-    logits = np.empty((len(alphas), len(shared.positions), len(shared.classes)))
-    for position, rows, part in _left_out(shared, steps, alphas):
-        logits[position, rows] = part
-    return logits
-
-
-def _left_out(
-    shared: Shared, steps: Steps, alphas: Sequence[float] | np.ndarray
-) -> Iterator[tuple[int, slice, np.ndarray]]:
-    """Yields the predictions of `loo_predictions` part by part: the number of the penalty, rows, (m, classes)."""
-    coordinates, mean, n = reduced(shared, steps), _mean_target(shared), len(shared.positions)
-    weights = shared.weights
-    factors = [coordinates.factor(1.0, float(alpha)) for alpha in alphas]
-    halves = [factor.half(_products(shared, steps)) for factor in factors]
-    for rows in row_blocks(n, max(8 * coordinates.size, len(mean))):
-        own = 1 / n if weights is None else weights[rows] / shared.total
-        single, targets = coordinates.columns(rows, np.float32), _targets(shared, rows)
-        for position, (factor, half) in enumerate(zip(factors, halves, strict=True)):
-            leverage, predicted = _leverage(factor, half, single)
-            if leverage.max() + np.max(own) > _HIGH:
-                leverage, predicted = _leverage(factor, half, coordinates.columns(rows))
-            rest = 1 - own - leverage
-            if weights is not None:
-                predicted = predicted / np.sqrt(weights[rows])[:, None]
-            yield position, rows, targets - (targets - mean - predicted) / rest[:, None]
-
-
-def _leverage(factor: Factor, half: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the leverage (m,) of some images, and what their centred targets are predicted to be (m, classes)."""
-    part = factor.half(columns)
-    return np.einsum("ij,ij->j", part, part, dtype=np.float64), np.asarray(part.T @ half.astype(part.dtype))
-
-
-def _unit(shared: Shared) -> float:
-    """Returns the target of an image's own class: 1, or 1/2 of two classes, where the softmax sees their difference."""
-    return 0.5 if len(shared.classes) == 2 else 1.0  # noqa: PLR2004
-
-
-def _targets(shared: Shared, rows: slice) -> np.ndarray:
-    """Returns the targets (m, classes) of some images: +-1, and +-1/2 for two classes."""
-    return (2 * one_hot(shared.positions[rows], len(shared.classes)) - 1) * _unit(shared)
-
-
-def _mean_target(shared: Shared) -> np.ndarray:
-    """Returns the mean of the targets of all images (classes,)."""
-    return np.asarray((2 * shared.counts / shared.total - 1) * _unit(shared))
-
-
-def _products(shared: Shared, steps: Steps) -> np.ndarray:
-    """Returns F'Y (size, classes) of the coordinates and the targets."""
-
-    def make() -> np.ndarray:
-        sums = reduced(shared, steps).class_sums(shared.positions, len(shared.classes))
-        return np.asarray((2 * sums - sums.sum(axis=1, keepdims=True)) * _unit(shared))
-
-    return shared.once(("ridge", steps), make)
-
-
-def _penalties(alpha: Any, shared: Shared, steps: Steps) -> np.ndarray:
-    if not isinstance(alpha, str):
-        return np.array(sorted(float(value) for value in alpha))
-    scatter = gram(shared, steps)
-    return np.asarray(LOO_PENALTIES * np.trace(scatter.matrix) / min(scatter.n, scatter.d))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -177,6 +91,8 @@ class LDAHead(LinearHead):
         pca: keep so many principal components; None keeps the features as they are.
         random_state: changes nothing.
     """
+
+    streams: ClassVar[bool] = True
 
     shrinkage: float | str = "auto"
     standardize: bool = False
@@ -201,16 +117,22 @@ class LDAHead(LinearHead):
     def _solve(self, shared: Shared) -> None:
         steps = self.steps()
         if self.shrinkage == "auto":
-            weights, means = shared.once(("lda", steps), lambda: discriminant.ledoit_wolf(shared, steps))
+            weights, means = shared.once(("lda", steps), lambda: _ledoit_wolf(shared, steps))
         else:
             weights, means = discriminant.shrunk(shared, steps, float(self.shrinkage))
-        scatter, counts = gram(shared, steps), np.bincount(shared.positions)
+        scatter, counts = gram(shared, steps), shared.counts
         bias = np.log(counts / scatter.n) - (weights * means.T).sum(axis=0) / 2
         if self.shrinkage == "auto" and steps.pca is None:
             self.weights_ = weights / scatter.scale[:, None]
             self.bias_ = bias - scatter.mean @ self.weights_
         else:
             self._set_linear(reduced(shared, steps), weights, bias, scatter.mean)
+
+
+def _ledoit_wolf(shared: Shared, steps: Steps) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(shared, StreamedShared):
+        return streamed_discriminant.ledoit_wolf(shared, steps)
+    return discriminant.ledoit_wolf(shared, steps)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -227,6 +149,8 @@ class NearestMeanHead(WeightedHead, LinearHead):
         whiten: bring these components to variance 1.
         random_state: changes nothing.
     """
+
+    streams: ClassVar[bool] = True
 
     metric: str = "euclidean"
     standardize: bool = False
@@ -262,7 +186,7 @@ class NearestMeanHead(WeightedHead, LinearHead):
         scatter = gram(shared, steps)
         if steps.pca is None:
             means = scatter.class_sums(shared.positions, len(counts)) / counts
-            squares = sum(float((scatter.centred(rows) ** 2).sum()) for rows in row_blocks(scatter.n, scatter.d))
+            squares = scatter.energy
             lifted = means / scatter.scale[:, None]
         else:
             coordinates = reduced(shared, steps)

@@ -128,7 +128,7 @@ def reduced(shared: Shared, steps: Steps) -> Reduced:
         return _Components(scatter, axes, whiten=steps.whiten)
 
     def make() -> Reduced:
-        return _Spectral(scatter) if scatter.n < scatter.d else _Components(scatter, scatter.spectrum[1], complete=True)
+        return _Spectral(scatter) if scatter.of_images else _Components(scatter, scatter.spectrum[1], complete=True)
 
     return shared.once(("reduced", steps.by_column), make)
 

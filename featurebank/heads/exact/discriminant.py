@@ -28,7 +28,7 @@ def shrunk(shared: Shared, steps: Steps, shrinkage: float) -> tuple[np.ndarray, 
     Raises:
         HeadInputError: the covariance is singular.
     """
-    coordinates, counts = reduced(shared, steps), np.bincount(shared.positions)
+    coordinates, counts = reduced(shared, steps), shared.counts
     means = shared.once(("means", steps), lambda: _means(shared, coordinates, counts))
     n, width = len(shared.y), steps.pca or shared.X.shape[1]
     variance = (coordinates.energy - counts @ (means**2).sum(axis=1)) / n / width
@@ -38,7 +38,7 @@ def shrunk(shared: Shared, steps: Steps, shrinkage: float) -> tuple[np.ndarray, 
     try:
         return inner @ np.linalg.inv(np.eye(len(counts)) - between), means
     except np.linalg.LinAlgError as error:
-        raise _singular() from error
+        raise singular() from error
 
 
 def _means(shared: Shared, coordinates: Reduced, counts: np.ndarray) -> np.ndarray:
@@ -68,7 +68,10 @@ def ledoit_wolf(shared: Shared, steps: Steps) -> tuple[np.ndarray, np.ndarray]:
         part -= means[position]
         scale = part.std(axis=0)
         scale[scale == 0] = 1
-        shrinkage, variance = _shrinkage(part / scale)
+        unit = part / scale
+        squares = (unit**2).sum(axis=1)
+        product = unit @ unit.T if len(unit) < width else unit.T @ unit
+        shrinkage, variance = shrinkage_of(product, float(squares @ squares), len(unit), width)
         rows[start:end] = part * np.sqrt((1 - shrinkage) / scatter.n)
         ridge += count / scatter.n * shrinkage * variance * scale**2
     return _solve_sum(rows, ridge, means.T), means
@@ -78,14 +81,19 @@ def _members(scatter: Gram, coordinates: Reduced | None, rows: np.ndarray) -> np
     return scatter.centred(rows) if coordinates is None else coordinates.columns(rows).T
 
 
-def _shrinkage(rows: np.ndarray) -> tuple[float, float]:
-    """Returns the shrinkage of centred rows (n, d), and their mean variance: Ledoit and Wolf 2004, lemma 3.2 on."""
-    n, d = rows.shape
-    squares = (rows**2).sum(axis=1)
-    variance = float(squares.sum()) / n / d
-    product = rows @ rows.T if n < d else rows.T @ rows
+def shrinkage_of(product: np.ndarray, fourth: float, n: int, d: int | None = None) -> tuple[float, float]:
+    """Returns Ledoit and Wolf's shrinkage of a covariance, and the mean variance (2004, lemma 3.2 on).
+
+    Args:
+        product: X'X of the centred rows, or XX'.
+        fourth: the sum of the fourth powers of the rows' lengths.
+        n: the number of rows.
+        d: the number of features; None for the size of `product`.
+    """
+    d = d or len(product)
+    variance = float(np.trace(product)) / n / d
     energy = float((product**2).sum()) / n**2
-    noise = (float((squares**2).sum()) / n - energy) / (n * d)
+    noise = (fourth / n - energy) / (n * d)
     distance = (energy - d * variance**2) / d
     noise = min(noise, distance)
     return (noise / distance if noise > 0 else 0.0), variance
@@ -100,14 +108,15 @@ def _solve_sum(rows: np.ndarray, ridge: np.ndarray, right: np.ndarray) -> np.nda
         if n >= d:
             return np.asarray(cho_solve(cho_factor(rows.T @ rows + np.diag(ridge)), right))
         if not (ridge > 0).all():
-            raise _singular()
+            raise singular()
         light = rows / ridge
         inner = cho_factor(np.eye(n) + light @ rows.T)
         plain = right / ridge[:, None]
         return np.asarray(plain - light.T @ cho_solve(inner, rows @ plain))
     except np.linalg.LinAlgError as error:
-        raise _singular() from error
+        raise singular() from error
 
 
-def _singular() -> HeadInputError:
+def singular() -> HeadInputError:
+    """Returns the error of a covariance that has no inverse."""
     return HeadInputError("the covariance within the classes is singular: take a larger shrinkage, or 'auto'")

@@ -7,7 +7,7 @@ of this is float64.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -39,6 +39,10 @@ class Gram:
         self, X: np.ndarray, *, standardize: bool, center: bool, once: Once, weights: np.ndarray | None = None
     ) -> None:
         self.X, (self.n, self.d), self._once = X, X.shape, once
+        self.nbytes = X.nbytes
+        """The bytes of the features in memory."""
+        self.of_images = self.n < self.d
+        """Whether `matrix` is XX'."""
         self.roots = None if weights is None else np.sqrt(weights)
         """(n,) the roots of the images' weights; None for 1 each."""
         self.total = self.n if weights is None else float(weights.sum())
@@ -59,32 +63,36 @@ class Gram:
         for rows in row_blocks(self.n, self.d):
             squares += (self._rooted(self.X[rows] - self.mean, rows) ** 2).sum(axis=0)
         scale = np.sqrt(squares / self.total)
-        # A feature whose deviation is within the rounding error of float32 is constant, as in the neural heads.
-        return np.where(scale > _ROUNDING * np.abs(self.mean), scale, 1.0)
+        return constant_as_one(scale, self.mean)
 
     def centred(self, rows: slice | np.ndarray) -> np.ndarray:
         """Returns some training images, centred, scaled and times the roots of their weights (m, d) float64."""
         return self._rooted((self.X[rows] - self.mean) / self.scale, rows)
+
+    @property
+    def energy(self) -> float:
+        """The sum of the squares of the centred features, times the weights of the images."""
+        return sum(float((self.centred(rows) ** 2).sum()) for rows in row_blocks(self.n, self.d))
 
     def _rooted(self, values: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
         return values if self.roots is None else values * self.roots[rows, None]
 
     @property
     def matrix(self) -> np.ndarray:
-        """X'X (d, d), or XX' (n, n) if that is smaller.
+        """X'X (d, d), or XX' (n, n) if that is smaller and the features are in memory.
 
         Raises:
             RamLimitError: the matrix and its decomposition do not fit into memory.
         """
-        side = min(self.n, self.d)
-        if (needed := 4 * 8 * side**2 + self.X.nbytes) > ram_limit():
+        side = self.n if self.of_images else self.d
+        if (needed := 4 * 8 * side**2 + self.nbytes) > ram_limit():
             message = (
                 f"an exact head on {self.n} x {counted(self.d, 'feature')} needs {needed / 1e9:.1f} GB of memory, "
                 "more than the "
                 f"{ram_limit() / 1e9:.1f} GB that --ram allows: use a pooled tap, or a softmax head"
             )
             raise RamLimitError(message)
-        return np.asarray(self._once("matrix", self._outer if self.n < self.d else self._inner))
+        return np.asarray(self._once("matrix", self._outer if self.of_images else self._inner))
 
     @property
     def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
@@ -115,7 +123,7 @@ class Gram:
         """Returns the first principal axes (d, count), each with the sign that makes its largest entry positive."""
         values, vectors = self.spectrum
         axes = vectors[:, :count]
-        if self.n < self.d:
+        if self.of_images:
             axes = self.cross(axes) / np.sqrt(values[:count])
         signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
         return np.asarray(axes * signs)
@@ -143,13 +151,26 @@ class Gram:
 def gram(shared: Shared, steps: Steps) -> Gram:
     """Returns the `Gram` of training images after preprocessing; heads with equal steps share one object."""
     key = ("gram", steps.by_column)
-    return shared.once(
-        key,
-        lambda: Gram(
-            stepped(shared, steps), standardize=steps.standardize, center=steps.by_column[-1],
-            once=lambda name, make: shared.once((*key, name), make), weights=shared.weights,
-        ),
-    )  # fmt: skip
+
+    def once(name: str, make: Callable[[], Any]) -> Any:
+        return shared.once((*key, name), make)
+
+    def make() -> Gram:
+        own = shared.own_gram(steps, once)
+        if own is not None:
+            return cast("Gram", own)
+        features, center = stepped(shared, steps), steps.by_column[-1]
+        return Gram(features, standardize=steps.standardize, center=center, once=once, weights=shared.weights)
+
+    return shared.once(key, make)
+
+
+def constant_as_one(scale: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Returns deviations (d,), with 1 for each feature whose deviation is within the rounding error of float32.
+
+    Such a feature is constant, as in the neural heads.
+    """
+    return np.where(scale > _ROUNDING * np.abs(mean), scale, 1.0)
 
 
 def stepped(shared: Shared, steps: Steps) -> np.ndarray:

@@ -7,42 +7,33 @@ import time
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from featurebank.errors import HeadWarning
 from featurebank.heads.base import FitResult
 from featurebank.heads.exact.base import LinearHead
-from featurebank.heads.exact.coordinates import DenseFactor, Factor, Reduced, inputs, reduced
+from featurebank.heads.exact.coordinates import DenseFactor, Factor, Precision, Reduced, inputs, reduced
 from featurebank.heads.exact.gram import gram
+from featurebank.heads.exact.logistic_search import (
+    CORRECTIONS,
+    CURVATURE,
+    EXACT_NUMBERS,
+    TOLERANCES,
+    Problem,
+    log_probabilities,
+    minimise,
+)
 from featurebank.heads.exact.shared import Shared
+from featurebank.heads.exact.streamed import StreamedShared
+from featurebank.heads.exact.streamed_logistic import StreamedProblem
 from featurebank.heads.exact.transforms import Steps, row_blocks
 from featurebank.heads.memory import check_memory
 from featurebank.heads.weighted import WeightedHead
 from featurebank.system.validation import ParameterCheck, number
 from featurebank.training.class_weights import ClassWeight
 from featurebank.words import counted
-
-_TOLERANCES: dict[Any, float] = {np.float32: 1e-7, np.float64: 1e-10}
-"""Of the squared length of the preconditioned gradient, relative to the objective, by the precision of the products.
-What the objective could still fall is half of this over the least curvature: 1 were the preconditioner the Hessian."""
-
-_CLOSE = 100
-"""So many times the tolerance will do where rounding shows no further descent."""
-
-_EXACT_NUMBERS = 1 << 20
-"""Up to so many numbers, products are float64: they cost little then."""
-
-_ROUND = 30
-"""Steps before the preconditioner is made anew, from the curvature at each image."""
-
-_CURVATURE = 1e-3
-"""The least curvature of the loss that a preconditioner reckons with, relative to the largest possible one."""
-
-
-_CORRECTIONS = 20
-"""Steps and gradients that L-BFGS remembers."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -65,6 +56,8 @@ class LogisticHead(WeightedHead, LinearHead):
         max_iter: steps at most; a head that has not converged by then says so in the notes of its run.
         random_state: changes nothing.
     """
+
+    streams: ClassVar[bool] = True
 
     C: float = 1.0
     standardize: bool = False
@@ -89,7 +82,7 @@ class LogisticHead(WeightedHead, LinearHead):
     def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
         """Returns about how many bytes the head takes while it is fitted; see `ExactHead`."""
         width = math.prod(shape)
-        return 8 * (width + 1) * classes * (2 * _CORRECTIONS + 10) + 8 * images * min(width, images)
+        return 8 * (width + 1) * classes * (2 * CORRECTIONS + 10) + 8 * images * min(width, images)
 
     def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
         """Returns about how many nanoseconds its training takes; see `Head.cost`."""
@@ -122,18 +115,21 @@ class LogisticHead(WeightedHead, LinearHead):
         """Fits after heads whose log C and weights are given; returns its own. The first one sets the features."""
         self.check()
         steps, classes = self.steps(), len(shared.classes)
-        check_memory(self, len(shared.X), shared.X.shape[1:], classes, shared.X.nbytes)
+        check_memory(self, shared.loaded, shared.X.shape[1:], classes, shared.nbytes)
         shared = shared.weighted(self.class_weight)
         coordinates = reduced(shared, steps)
         # Two classes: scikit-learn penalises one vector of weights, which is twice each of two opposite ones.
         penalty = (2 if classes == 2 else 1) / self.C  # noqa: PLR2004
-        if not features:
-            n = len(shared.y)
-            dtype = np.float64 if n * coordinates.size <= _EXACT_NUMBERS else np.float32
-            features.append(inputs(coordinates, n, dtype, gram(shared, steps).roots))
-        problem = _Problem(coordinates, features[0], shared, penalty, bias=self.fit_intercept)
+        n = len(shared.y)
+        dtype: Precision = np.float64 if n * coordinates.size <= EXACT_NUMBERS else np.float32
+        if isinstance(shared, StreamedShared):
+            problem: Problem = StreamedProblem(shared, steps, penalty, dtype, bias=self.fit_intercept)
+        else:
+            if not features:
+                features.append(inputs(coordinates, n, dtype, gram(shared, steps).roots))
+            problem = _Problem(coordinates, features[0], shared, penalty, bias=self.fit_intercept)
         start = _expected(known, float(np.log(self.C)), (coordinates.size + 1, classes))
-        weights, self.n_iter_, converged = _minimise(problem, start, int(self.max_iter))
+        weights, self.n_iter_, converged = minimise(problem, start, int(self.max_iter))
         if not converged:
             message = f"not converged after {counted(self.n_iter_, 'step')}: raise max_iter, or standardize"
             warnings.warn(message, HeadWarning, stacklevel=2)
@@ -171,7 +167,7 @@ class _Problem:
     @property
     def tolerance(self) -> float:
         """Where the search may end."""
-        return _TOLERANCES[self._inputs.dtype.type]
+        return TOLERANCES[self._inputs.dtype.type]
 
     def bound(self, weights: np.ndarray) -> tuple[Factor, float]:
         """Returns the factor of the Hessian as if all images had the mean curvature that they have near some weights.
@@ -179,13 +175,13 @@ class _Problem:
         And the root of its entry for the bias.
         """
         bends = self._bends(weights)
-        bend = max(_CURVATURE, float(bends.mean() if self._weights is None else bends @ self._weights / self._total))
+        bend = max(CURVATURE, float(bends.mean() if self._weights is None else bends @ self._weights / self._total))
         return self._coordinates.factor(bend, self._penalty), float(np.sqrt(bend * self._total))
 
     def local(self, weights: np.ndarray) -> tuple[Factor, float]:
         """Returns the same of the Hessian with the curvature of each image, which costs a product of all features."""
         bends = self._bends(weights)
-        bends = np.maximum(bends, _CURVATURE * bends.max())
+        bends = np.maximum(bends, CURVATURE * bends.max())
         if self._weights is not None:
             bends = bends * self._weights
         total = np.zeros((self._inputs.shape[1],) * 2)
@@ -224,49 +220,8 @@ class _Problem:
 
     def _log_probabilities(self, rows: slice, weights: np.ndarray) -> np.ndarray:
         logits = (self._inputs[rows] @ weights[:-1].astype(self._inputs.dtype)).astype(np.float64) + weights[-1]
-        logits -= logits.max(axis=1, keepdims=True)
-        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        return np.asarray(logits)
+        return log_probabilities(logits)
 
     def _blocks(self) -> Iterator[slice]:
         """Yields rows that stay in a core's cache between the two products that they are in."""
         return row_blocks(len(self._inputs), max(32 * self._inputs.shape[1], self._classes))
-
-
-def _minimise(problem: _Problem, start: np.ndarray, max_iter: int) -> tuple[np.ndarray, int, bool]:
-    """Returns the weights at the minimum, the steps that led there, and whether it is one."""
-    steps, weights, left = 0, start, np.inf
-    while steps < max_iter:
-        factor, steepness = problem.local(weights) if steps else problem.bound(weights)
-        weights, done, left = _round(problem, weights, factor, steepness, min(_ROUND, max_iter - steps))
-        steps += done
-        if left <= problem.tolerance or not done:
-            break
-    return weights, steps, left <= _CLOSE * problem.tolerance
-
-
-def _round(
-    problem: _Problem, start: np.ndarray, factor: Factor, steepness: float, most: int
-) -> tuple[np.ndarray, int, float]:
-    """Searches with one preconditioner; returns where that ends, its steps, and what `tolerance` is compared with."""
-    from scipy.optimize import minimize
-
-    last = [np.inf, 1.0]
-
-    def weights_of(moved: np.ndarray) -> np.ndarray:
-        moved = moved.reshape(start.shape)
-        return np.asarray(start + np.vstack([factor.half_transposed(moved[:-1]), moved[-1:] / steepness]))
-
-    def objective(moved: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = problem(weights_of(moved))
-        slope = np.vstack([factor.half(gradient[:-1]), gradient[-1:] / steepness]).ravel()
-        last[:] = float(slope @ slope), value
-        return value, slope
-
-    def stop(intermediate_result: Any) -> None:  # scipy looks for this name
-        if last[0] <= problem.tolerance * last[1]:
-            raise StopIteration
-
-    options = {"maxiter": most, "maxfun": 3 * most, "maxcor": _CORRECTIONS, "ftol": 0.0, "gtol": 0.0, "maxls": 10}
-    result = minimize(objective, np.zeros(start.size), jac=True, method="L-BFGS-B", callback=stop, options=options)
-    return weights_of(result.x), int(result.nit), float(result.jac @ result.jac) / max(float(result.fun), 1e-300)

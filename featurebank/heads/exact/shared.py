@@ -27,11 +27,9 @@ class Shared:
     """
 
     def __init__(self, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> None:
-        self.X = checked_features(X, y)
-        """(n, d) float32."""
-        self.y = np.asarray(y)
-        self.classes, self.positions = np.unique(self.y, return_inverse=True)
-        """The distinct labels, sorted; and for each image, the index of its label among them, (n,)."""
+        self.X, self.y, self.classes, self.positions = self._checked(X, np.asarray(y))
+        """Features (n, d) float32; labels (n,); the distinct labels, sorted; for each image, the index of its label
+        among them, (n,)."""
         self.weights = weights
         self.counts = np.bincount(self.positions, weights)
         """(classes,) the number of images of each class, or the sum of their weights."""
@@ -40,6 +38,29 @@ class Shared:
         self._known: dict[Hashable, Any] = {}
         self._locks: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
+
+    def _checked(self, X: Any, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Checks features and labels; returns them with the distinct labels and the indices among these."""
+        return checked_features(X, y), y, *np.unique(y, return_inverse=True)
+
+    @property
+    def loaded(self) -> int:
+        """The number of images whose features are in memory at a time: all of them."""
+        return len(self.X)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the features that are in memory at a time."""
+        return self.X.nbytes
+
+    def own_gram(self, steps: Any, once: Callable[[str, Callable[[], Any]], Any]) -> Any | None:
+        """Returns the Gram matrix of images that stay in the bank; None for images in memory, see `gram`."""
+        return None
+
+    def knows(self, key: Hashable) -> bool:
+        """Returns whether the result of a key is cached."""
+        with self._lock:
+            return key in self._known
 
     def once(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """Returns the cached result of a key; the first caller computes it, and other threads wait for it.

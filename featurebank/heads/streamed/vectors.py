@@ -68,10 +68,11 @@ class StoredVectors(StoredFeatures):
             HeadInputError: a feature is not finite.
             BankDamagedError: a shard is missing or damaged.
         """
-        groups, again = tee(self.groups(seed, epoch, block_bytes=block_bytes))
-        read = ordered_map(self.batch, groups, name="vectors", count=1)
-        for rows, X in zip(again, read, strict=True):
-            yield VectorBlock(X, rows)
+        return ordered_map(self.block, self.groups(seed, epoch, block_bytes=block_bytes), name="vectors", count=1)
+
+    def block(self, rows: np.ndarray) -> VectorBlock:
+        """Reads the block of some rows, (b,) int64; raises what `blocks` raises."""
+        return VectorBlock(self.batch(rows), rows)
 
     def groups(
         self, seed: int | None = None, epoch: int = 0, *, block_bytes: int | None = None

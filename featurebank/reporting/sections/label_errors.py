@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featurebank.heads.exact.closed_form import loo_predictions
 from featurebank.heads.exact.gram import gram
+from featurebank.heads.exact.left_out import loo_predictions
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.transforms import Steps
 from featurebank.system.runtime import limited_blas

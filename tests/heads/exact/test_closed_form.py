@@ -16,7 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from featurebank.errors import HeadError, RamLimitError
 from featurebank.heads.estimators import fit_transforms, transform
 from featurebank.heads.exact import discriminant
-from featurebank.heads.exact.closed_form import LDAHead, NearestMeanHead, RidgeHead, loo_predictions
+from featurebank.heads.exact.closed_form import LDAHead, NearestMeanHead, RidgeHead
+from featurebank.heads.exact.left_out import loo_predictions
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.transforms import Steps
 
@@ -149,7 +150,10 @@ def test_the_covariance_as_it_is_needs_images() -> None:
 def test_ledoit_and_wolfs_shrinkage(n: int, d: int) -> None:
     rows = np.random.default_rng(0).standard_normal((n, d)) @ np.diag(np.linspace(1, 3, d))
     rows -= rows.mean(0)
-    assert discriminant._shrinkage(rows)[0] == pytest.approx(ledoit_wolf_shrinkage(rows, assume_centered=True))
+    lengths = (rows**2).sum(axis=1)
+    for product in (rows.T @ rows, rows @ rows.T):
+        found, _ = discriminant.shrinkage_of(product, float(lengths @ lengths), n, d)
+        assert found == pytest.approx(ledoit_wolf_shrinkage(rows, assume_centered=True))
 
 
 def test_a_class_with_one_image_has_discriminants() -> None:

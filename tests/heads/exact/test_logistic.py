@@ -92,7 +92,7 @@ def test_company_changes_nothing(n: int, d: int) -> None:
 def test_products_in_float32_are_good_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = badly_scaled(400, 80)
     exact = [LogisticHead(C=C).fit(X, y) for C in (1e-3, 0.1, 10.0)]
-    monkeypatch.setattr(logistic, "_EXACT_NUMBERS", 0)
+    monkeypatch.setattr(logistic, "EXACT_NUMBERS", 0)
     heads = [LogisticHead(C=head.C) for head in exact]
     list(LogisticHead.fit_path(heads, Shared(X, y)))
     for head, wide in zip(heads, exact, strict=True):

@@ -26,6 +26,7 @@ _Result = TypeVar("_Result")
 _BLOCK_BYTES = 16 << 20
 _SHOWN_EVERY_S = 0.25
 
+
 class StoppedError(HeadError):
     """A pass was ended before its last block, because nobody waits for its result any more."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import tee
 from typing import NamedTuple
 
 import numpy as np

@@ -280,6 +280,8 @@ COVERED_BY = {
     "similarity/neighbours.py": "similarity/test_stage.py",
     "similarity/pictures.py": "similarity/test_stage.py",
     "similarity/queries.py": "similarity/test_stage.py",
+    "bank/pages/item_table.py": "bank/pages/test_item_runs.py",
+    "bank/pages/stored_items.py": "bank/pages/test_item_runs.py",
     "bank/maintenance/sharing.py": "extraction/test_together.py",
     # The contract suite of datasets reads each kind of source.
     "dataset/fingerprint.py": "dataset/test_fingerprint_cache.py",

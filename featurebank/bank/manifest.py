@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from featurebank.bank.items import Items
+from featurebank.bank.pages import item_runs, shard_pages
+from featurebank.bank.pages.item_runs import write_items
+from featurebank.bank.pages.item_table import FILE, check_listed, item_files, open_items
+from featurebank.bank.pages.page import damaged, unreadable
+from featurebank.bank.pages.shard_pages import ShardPage, listed_pages, listing, read_listing
 from featurebank.bank.shard import ShardEntry, are_counts
 from featurebank.errors import (
     BankDamagedError,
     BankIncompleteError,
     BankNotFoundError,
-    BankUnreadableError,
     FormatVersionError,
 )
 from featurebank.system import digest
-from featurebank.system.files import json_bytes, path_inside, read_regular, write_bytes, write_json
+from featurebank.system.files import json_bytes, path_inside, read_regular, write_json
 from featurebank.words import counted
 
-FORMAT_VERSION = 1
-NEEDS = "0.1.0"
-"""The first featurebank that reads this version of the format; raise both together."""
+NEEDS: Mapping[int, str] = {1: "0.1.0", 2: "0.2.0"}
+"""The first featurebank that reads each version of the format. All versions are read, the last is written."""
+FORMAT_VERSION = max(NEEDS)
 MANIFEST = "manifest.json"
-ITEMS = "items-*.npz"
-"""Pattern of the names of item tables."""
+TABLES = (FILE, item_runs.PATTERN, shard_pages.PATTERN)
+"""Patterns of the names of the tables beside the manifest."""
 _RETRIES = 3
-"""How often the item table is read again under an unchanged manifest before it is reported as damaged."""
+"""How often the tables are read again under an unchanged manifest before they are reported as damaged."""
 
 _DETAILS: Mapping[str, type | tuple[type, ...]] = {
     "spec": str, "subset": Mapping, "fractions": (list, tuple), "seed": int, "classes": (list, tuple), "time": str,
@@ -37,8 +40,6 @@ _DETAILS: Mapping[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 """The types of the values of a dataset and of an event that other modules read; every value may be missing."""
 _MOST_NUMBER = 1e18
-
-_WRITE_ITEMS = "run the same 'featurebank extract' again, which rewrites it and computes nothing"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Manifest:
     """The user's own specification of the weights. Not part of the key."""
     shards: tuple[ShardEntry, ...] = ()
     items: Mapping[str, Any] | None = None
-    """file, checksum and count of the item table; None until the first extraction has finished."""
+    """count and digest of the item table, and its pages (in version 1: its file and checksum); None until the first
+    extraction has finished."""
     taps: tuple[str, ...] = ()
     """The taps that every item has."""
     views: int = 0
@@ -62,6 +64,10 @@ class Manifest:
     """Images without a row: id, reason, and the content digest if it could be read."""
     history: tuple[Mapping[str, Any], ...] = field(default=())
     """Events of the bank, oldest first: extractions that added rows, rows shared by other banks, clean-ups."""
+    pages: tuple[ShardPage, ...] = field(default=(), compare=False)
+    """Pages with the entries of some of the shards; those whose shards have left are not listed any more."""
+    version: int = field(default=FORMAT_VERSION, compare=False)
+    """The version of the format in which it was read; it is written in the last one."""
 
     def __post_init__(self) -> None:
         """Raises ValueError or TypeError if the manifest holds something that no writer writes."""
@@ -74,11 +80,10 @@ class Manifest:
         for name in (self.recipe["backbone"], self.dataset["name"]):
             path_inside(Path(), name)
         if self.items is not None:
-            path_inside(Path(), self.items["file"], ITEMS)
-            _check_texts(self.items["checksum"], self.items["digest"])
+            check_listed(self.items)
         _check_texts(*self.taps, *self.dataset["classes"], *(entry["id"] for entry in self.skipped))
-        if not are_counts(self.views, self.items["count"] if self.items else 0):
-            message = "the number of its views or images is not a whole number"
+        if not are_counts(self.views):
+            message = "the number of its views is not a whole number"
             raise ValueError(message)
 
     @property
@@ -88,8 +93,13 @@ class Manifest:
 
     @property
     def files(self) -> set[str]:
-        """The names of the shards and of the item table."""
-        return {shard.file for shard in self.shards} | ({self.items["file"]} if self.items else set())
+        """The names of the shards and of the tables."""
+        return {shard.file for shard in self.shards} | self.tables
+
+    @property
+    def tables(self) -> set[str]:
+        """The names of the pages of shards and of the files of the item table."""
+        return {page.entry.file for page in listed_pages(self.shards, self.pages)} | item_files(self.items)
 
     @property
     def last_extraction(self) -> Mapping[str, Any] | None:
@@ -101,7 +111,7 @@ class Manifest:
         value = {
             "format": "featurebank",
             "format_version": FORMAT_VERSION,
-            "needs": NEEDS,
+            "needs": NEEDS[FORMAT_VERSION],
             "key": self.key,
             "recipe": dict(self.recipe),
             "source": dict(self.source),
@@ -109,7 +119,7 @@ class Manifest:
             "taps": list(self.taps),
             "views": self.views,
             "items": self.items,
-            "shards": [shard.to_dict() for shard in self.shards],
+            "shards": listing(self.shards, self.pages),
             "skipped": [dict(s) for s in self.skipped],
             "history": [dict(h) for h in self.history],
         }
@@ -117,13 +127,8 @@ class Manifest:
         write_json(directory / MANIFEST, value)
 
     def with_items(self, directory: Path, items: Items, taps: tuple[str, ...], views: int) -> Manifest:
-        """Writes the item table and returns a manifest that lists it (not yet saved)."""
-        data = items.to_bytes()
-        checksum = digest.of_bytes(data)
-        name = f"items-{checksum[:16]}.npz"
-        entry = {"file": name, "checksum": checksum, "count": len(items.ids), "digest": items.digest}
-        write_bytes(directory / name, data)
-        return replace(self, items=entry, taps=taps, views=views)
+        """Writes the images that differ from the listed ones, and returns a manifest of all (not yet saved)."""
+        return replace(self, items=write_items(directory, self.items, items), taps=taps, views=views)
 
 
 def load_manifest(directory: Path, *, strict: bool = False) -> Manifest:
@@ -139,29 +144,46 @@ def load_manifest(directory: Path, *, strict: bool = False) -> Manifest:
         BankDamagedError: it is not what featurebank wrote.
         BankUnreadableError: the system cannot read it.
     """
-    path = directory / MANIFEST
+    path, failed = directory / MANIFEST, list[Any]()  # the values whose pages were missing or damaged
+    while True:
+        value = _read(path, strict=strict)
+        try:
+            return _parse(path, value)
+        except BankDamagedError:
+            # A writer may have replaced a page since the manifest was read.
+            if value["format_version"] == 1 or failed.count(value) == _RETRIES:
+                raise
+            failed.append(value)
+
+
+def _read(path: Path, *, strict: bool) -> dict[str, Any]:
+    """Reads the value of a manifest, whose checksum matches."""
     try:
         data = read_regular(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        message = f"no bank at '{directory}': 'featurebank cache ls' lists the banks, 'featurebank extract' creates one"
+        message = (
+            f"no bank at '{path.parent}': 'featurebank cache ls' lists the banks, 'featurebank extract' creates one"
+        )
         raise BankNotFoundError(message) from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     try:
         value = json.loads(data.decode())
         version = value["format_version"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path) from error
-    if version != FORMAT_VERSION:
+    if not isinstance(version, int) or version not in NEEDS:
         raise _newer(path, value)
     if strict and data != json_bytes(value):
         raise _damaged(path)
-    return _parse(path, value)
+    if value.pop("checksum", None) != digest.of_recipe(value):
+        raise _damaged(path)
+    return dict(value)
 
 
 def _newer(path: Path, value: Mapping[str, Any]) -> BankDamagedError | FormatVersionError:
     version, needs = value["format_version"], value.get("needs")
-    if not isinstance(version, int) or version < FORMAT_VERSION or needs == NEEDS:
+    if not isinstance(version, int) or version < FORMAT_VERSION or needs in NEEDS.values():
         return _damaged(path)  # such a version has never existed
     remedy = f"install featurebank {needs} or newer" if needs else "install a newer featurebank"
     message = (
@@ -171,21 +193,21 @@ def _newer(path: Path, value: Mapping[str, Any]) -> BankDamagedError | FormatVer
     return FormatVersionError(message)
 
 
-def _parse(path: Path, value: dict[str, Any]) -> Manifest:
-    checksum = value.pop("checksum", None)
+def _parse(path: Path, value: Mapping[str, Any]) -> Manifest:
     try:
-        if checksum != digest.of_recipe(value):
-            raise _damaged(path)
+        shards, pages = read_listing(path.parent, value["shards"], _forget(path))
         return Manifest(
             recipe=value["recipe"],
             dataset=value["dataset"],
             source=value.get("source", {}),
-            shards=tuple(ShardEntry.from_dict(s) for s in value["shards"]),
+            shards=shards,
             items=value["items"],
             taps=tuple(value["taps"]),
             views=value.get("views", 0),
             skipped=tuple(value["skipped"]),
             history=tuple(value["history"]),
+            pages=pages,
+            version=value["format_version"],
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:  # the checksum matches: a stranger wrote it
         reason = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
@@ -219,21 +241,7 @@ def load_items(directory: Path, manifest: Manifest) -> Items:
         BankUnreadableError: the system cannot read it.
     """
     assert manifest.items is not None, "the caller has checked that extraction finished"
-    path = directory / manifest.items["file"]
-    try:
-        data = read_regular(path)
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise _damaged(path, _WRITE_ITEMS) from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if digest.of_bytes(data) != manifest.items["checksum"]:
-        raise _damaged(path, _WRITE_ITEMS)
-    try:
-        items = Items.from_bytes(data)
-        items.check(len(manifest.dataset["classes"]) or None)
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise _damaged(path, _WRITE_ITEMS) from error
-    return items
+    return open_items(directory, manifest.items, len(manifest.dataset["classes"]) or None)
 
 
 def load_tables(directory: Path) -> tuple[Manifest, Items]:
@@ -262,17 +270,9 @@ def load_tables(directory: Path) -> tuple[Manifest, Items]:
             failed.append(manifest)
 
 
-def _damaged(path: Path, remedy: str | None = None) -> BankDamagedError:
-    message = f"'{path}' is damaged: its bytes are not those that featurebank wrote; {remedy or _forget(path)}"
-    return BankDamagedError(message)
+def _damaged(path: Path) -> BankDamagedError:
+    return damaged(path, _forget(path))
 
 
 def _forget(path: Path) -> str:
     return f"'featurebank cache rm {path.parent.name}' removes this bank, and extracting again creates a new one"
-
-
-def _unreadable(path: Path, error: OSError) -> BankUnreadableError:
-    message = (
-        f"'{path}' cannot be read now: {error.strerror or error}; it may be intact: fix that, then run the same command"
-    )
-    return BankUnreadableError(message)

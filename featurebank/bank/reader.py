@@ -67,7 +67,7 @@ class Bank(BankPlots):
         return bank_html(self)
 
     def __len__(self) -> int:
-        return len(self._items.digests)
+        return len(self._items)
 
     @property
     def name(self) -> str:
@@ -139,7 +139,7 @@ class Bank(BankPlots):
         """
         if split is None:
             return list(self._items.ids)
-        return [self._items.ids[i] for i in self._positions(split).tolist()]
+        return list(self._items.ids_at(self._positions(split)))
 
     def ids_at(self, positions: Iterable[int]) -> list[str]:
         """Returns the ids of the images at some positions in `ids()`, without reading all of them."""
@@ -161,7 +161,7 @@ class Bank(BankPlots):
 
     def digests(self, split: str | None = None) -> np.ndarray:
         """Returns the content digests of the images: (n,) "S32", in the order of `ids`."""
-        return np.asarray(self._items.digests[self._positions(split)])
+        return np.array(self._items.digests) if split is None else self._items.digests_at(self._positions(split))
 
     def labels(self, split: str | None = None) -> np.ndarray:
         """Returns the labels: (n,) int32, in the order of `ids`."""

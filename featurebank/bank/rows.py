@@ -11,10 +11,11 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from featurebank.bank.index import Finder
+from featurebank.bank.index import first_shards
 from featurebank.bank.items import Items
 from featurebank.bank.manifest import Manifest, load_manifest
-from featurebank.bank.shard import ShardEntry, map_tap, read_keys, read_rows
+from featurebank.bank.pages.shard_pages import RowDigests
+from featurebank.bank.shard import ShardEntry, map_tap, read_rows
 from featurebank.errors import BankDamagedError, ConfigError, unknown_name
 from featurebank.words import counted
 
@@ -51,6 +52,8 @@ class _Listed:
     """A manifest with the locations of its rows; a thread never mixes it with the shards of another manifest."""
 
     manifest: Manifest
+    digests_of: RowDigests
+    """Finds the digests of the rows of its shards."""
     located: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
 
@@ -65,7 +68,7 @@ class StoredRows:
 
     def __init__(self, path: Path, manifest: Manifest, items: Items) -> None:
         self._path, self._items = path, items
-        self._listed = _Listed(manifest)
+        self._listed = _Listed(manifest, RowDigests(path, manifest.pages))
 
     def shards_with(self, tap: str) -> list[ShardEntry]:
         """Returns the shards that hold a tap, in any view.
@@ -165,7 +168,8 @@ class StoredRows:
                 newer = load_manifest(self._path)
                 if newer.key != listed.manifest.key or newer.shards == listed.manifest.shards:
                     raise
-                listed = self._listed = _Listed(replace(listed.manifest, shards=newer.shards))
+                fresh = replace(listed.manifest, shards=newer.shards, pages=newer.pages)
+                listed = self._listed = _Listed(fresh, RowDigests(self._path, newer.pages))
 
     def _locate(self, listed: _Listed, tap: str, view: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns, for each item, the number of the shard that holds its row, and the row's index in it."""
@@ -180,14 +184,13 @@ class StoredRows:
             message = f"the bank has no view {view} of tap '{tap}': 0 is the clean image, {known}"
             raise ConfigError(message)
         self._shards_with(listed, tap)
-        digests, shards, rows = [np.empty(0, "S32")], [np.empty(0, np.int32)], [np.empty(0, np.int32)]
-        for number, shard in enumerate(listed.manifest.shards):
-            if tap in shard.taps and shard.view == view:
-                digests.append(read_keys(self._path, shard)["digest"])
-                shards.append(np.full(shard.rows, number, np.int32))
-                rows.append(np.arange(shard.rows, dtype=np.int32))
-        positions = Finder(np.concatenate(digests)).find(self._items.digests)
-        missing = np.flatnonzero(positions < 0)
+        shards = (
+            (number, listed.digests_of(shard))
+            for number, shard in enumerate(listed.manifest.shards)
+            if tap in shard.taps and shard.view == view
+        )
+        shard_of, row_of = first_shards(self._items.words(), self._items.digests_at, shards)
+        missing = np.flatnonzero(shard_of < 0)
         if len(missing):
             first = self._items.ids[int(missing[0])]
             message = (
@@ -195,7 +198,7 @@ class StoredRows:
                 "'featurebank extract' again"
             )
             raise BankDamagedError(message)
-        return np.concatenate(shards)[positions], np.concatenate(rows)[positions]
+        return shard_of, row_of
 
 
 def as_float32(rows: np.ndarray) -> np.ndarray:

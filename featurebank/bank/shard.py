@@ -21,6 +21,7 @@ import numpy as np
 from featurebank.bank.sparse import SparseFile
 from featurebank.errors import BankDamagedError, BankError, BankUnreadableError
 from featurebank.system import digest
+from featurebank.system.backing.directories import size_of
 from featurebank.system.files import atomic_path, map_array, open_regular, path_inside
 
 KEY_DTYPE = np.dtype([("digest", "S32"), ("view", "u1")])
@@ -83,14 +84,9 @@ class ShardEntry:
         """Returns the entry as a JSON object."""
         taps = {name: {"shape": list(t.shape), "dtype": t.dtype, "offset": t.offset} for name, t in self.taps.items()}
         return {
-            "file": self.file,
-            "rows": self.rows,
-            "bytes": self.bytes,
-            "checksum": self.checksum,
-            "keys": self.keys,
-            "view": self.view,
-            "taps": taps,
-        }
+            "file": self.file, "rows": self.rows, "bytes": self.bytes, "checksum": self.checksum, "keys": self.keys,
+            "view": self.view, "taps": taps,
+        }  # fmt: skip
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> ShardEntry:
@@ -185,7 +181,7 @@ def read_keys(directory: Path, entry: ShardEntry) -> np.ndarray:
         BankUnreadableError: the system cannot read it.
     """
     path = directory / entry.file
-    with _reading(path) as file:
+    with _reading(path, entry) as file:
         memory = _structure(path, file, entry)
     keys = np.empty(entry.rows, KEY_DTYPE)
     try:
@@ -207,9 +203,7 @@ def _structure(path: Path, file: BinaryIO, entry: ShardEntry) -> SparseFile:
     HDF5 reads the result from memory: on disk, HDF5 would report refusals of the system as damage, and would not open a
     file that the process already has open with other settings.
     """
-    if (size := file.seek(0, os.SEEK_END)) != entry.bytes:
-        raise _damaged(path, f"it has {size} bytes, but the manifest says {entry.bytes}")
-    if any(tap.offset + entry.rows * tap.row_bytes > size for tap in entry.taps.values()):
+    if any(tap.offset + entry.rows * tap.row_bytes > entry.bytes for tap in entry.taps.values()):
         raise _damaged(path, "it ends before its last row")
     memory, place = SparseFile(), 0
     features = [(tap.offset, tap.offset + entry.rows * tap.row_bytes) for tap in entry.taps.values()]
@@ -223,6 +217,13 @@ def _structure(path: Path, file: BinaryIO, entry: ShardEntry) -> SparseFile:
     return memory
 
 
+def check_size(directory: Path, entry: ShardEntry) -> None:
+    """Raises BankDamagedError if a shard is missing or has another size; it is not read."""
+    if size_of(directory / entry.file) != entry.bytes:  # a link, perhaps
+        with _reading(directory / entry.file, entry):
+            pass
+
+
 def is_whole(directory: Path, entry: ShardEntry) -> bool:
     """Compares every byte of a shard with its checksum; returns False also if the file is missing.
 
@@ -230,17 +231,19 @@ def is_whole(directory: Path, entry: ShardEntry) -> bool:
         BankUnreadableError: the system cannot read it.
     """
     try:
-        with _reading(directory / entry.file) as file:
+        with _reading(directory / entry.file, entry) as file:
             return digest.of_pieces(iter(lambda: file.read(_BLOCK), b"")) == entry.checksum
     except BankDamagedError:
         return False
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[BinaryIO]:
-    """Opens a shard; distinguishes damage from refusals of the system."""
+def _reading(path: Path, entry: ShardEntry) -> Iterator[BinaryIO]:
+    """Opens a shard of the right size; distinguishes damage from refusals of the system."""
     try:
         with open_regular(path) as file:
+            if (size := os.fstat(file.fileno()).st_size) != entry.bytes:
+                raise _damaged(path, f"it has {size} bytes, but the manifest says {entry.bytes}")
             yield file
     except BankError:
         raise

@@ -20,7 +20,8 @@ import numpy as np
 from featurebank.bank.contents import BankContents, read_contents
 from featurebank.bank.items import Items
 from featurebank.bank.locks.writer_lock import WriterLock
-from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
+from featurebank.bank.manifest import FORMAT_VERSION, MANIFEST, Manifest, load_manifest
+from featurebank.bank.pages.shard_pages import with_new_pages
 from featurebank.bank.pieces.waiting_rows import WaitingRows, as_stored
 from featurebank.bank.shard import KEY_DTYPE, ShardEntry, write_shard
 from featurebank.errors import BankNotFoundError, DiskFullError
@@ -59,8 +60,8 @@ class BankWriter:
     """
 
     manifest: Manifest
-    """What the bank lists; read from the disk when the block begins, as are the keys of the rows of each shard."""
-    _shard_keys: dict[str, np.ndarray]
+    """What the bank lists; read from the disk when the block begins, as are the digests of the rows of each shard."""
+    _digests: dict[str, np.ndarray]
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class BankWriter:
         try:
             self._remove_leftovers()
             contents = read_contents(self.path, self._fresh)
-            self.manifest, self._shard_keys, self.lost = contents.manifest, dict(contents.keys), contents.lost
+            self.manifest, self._digests, self.lost = contents.manifest, dict(contents.digests), contents.lost
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise
@@ -104,7 +105,7 @@ class BankWriter:
     @property
     def contents(self) -> BankContents:
         """Which rows the bank has now, without those that wait in memory."""
-        return BankContents(self.manifest, self._shard_keys, self.lost)
+        return BankContents(self.manifest, self._digests, self.lost)
 
     def stored(self, tap: str, view: int = 0) -> np.ndarray:
         """Returns the digests of the images whose row a tap has already in a view: (n,) "S32"."""
@@ -160,7 +161,7 @@ class BankWriter:
             event: an event for the history, or None.
         """
         with self._rows_lock:
-            self._shard_keys |= {entry.file: column for entry, column in zip(entries, keys, strict=True)}
+            self._digests |= {entry.file: own["digest"] for entry, own in zip(entries, keys, strict=True)}
             self._list(entries, event)
 
     def replace(self, removed: Iterable[ShardEntry], entries: Sequence[ShardEntry]) -> None:
@@ -185,7 +186,7 @@ class BankWriter:
         rows = self._waiting.pop((taps, view))
         keys = np.concatenate(rows.keys)
         entry = write_shard(self.path, keys, rows.blocks)
-        self._shard_keys[entry.file] = keys
+        self._digests[entry.file] = np.ascontiguousarray(keys["digest"])
         self._list([entry])
 
     def _list(self, entries: Sequence[ShardEntry], event: Mapping[str, Any] | None = None) -> None:
@@ -215,24 +216,24 @@ class BankWriter:
         self.flush()
         manifest = self.manifest.with_items(self.path, items.sorted(), tuple(taps), views)
         history = (*manifest.history, event) if event else manifest.history
-        old, fresh = self.manifest.items, self._fresh
-        self._save(
-            replace(
-                manifest, skipped=tuple(skipped), history=history, dataset=fresh.dataset,
-                source=fresh.source or manifest.source,
-            )
-        )  # fmt: skip
-        if old and manifest.items and old["file"] != manifest.items["file"]:
-            remove(self.path / old["file"])
+        dataset, source = self._fresh.dataset, self._fresh.source or manifest.source
+        self._save(replace(manifest, skipped=tuple(skipped), history=history, dataset=dataset, source=source))
 
     def _save(self, manifest: Manifest) -> None:
+        """Saves a manifest, with many shards moved into pages; deletes the tables that it does not list any more."""
         self._lock.check()
+        before = self.manifest.tables
         try:
+            pages = with_new_pages(self.path, manifest.shards, manifest.pages, self._digests)
+            manifest = replace(manifest, pages=pages, version=FORMAT_VERSION)
             manifest.save(self.path)
         except DiskFullError:
             self._remove_unlisted(manifest)
             raise
         self.manifest = manifest
+        for name in before - manifest.tables:
+            with contextlib.suppress(PermissionError):  # on Windows, while a reader maps it: `cache gc` removes it
+                remove(self.path / name)
 
     def _remove_unlisted(self, failed: Manifest) -> None:
         """Deletes the files of a manifest that could not be saved, because they take space on the full disk."""

@@ -51,10 +51,12 @@ def of_array(array: np.ndarray) -> str:
         message = f"an array of {array.dtype} has no digest: expected numbers or strings of fixed length"
         raise TypeError(message)
 
-    state = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    state.update(f"{array.dtype.str}{array.shape}".encode())
-    state.update(np.ascontiguousarray(array).data)
-    return state.hexdigest()
+    return of_pieces([array_title(array), np.ascontiguousarray(array).data])
+
+
+def array_title(array: np.ndarray) -> bytes:
+    """Returns what precedes the elements in the digest of an array: its dtype and shape."""
+    return f"{array.dtype.str}{array.shape}".encode()
 
 
 def of_file(path: str | Path, most: int | None = None) -> str:

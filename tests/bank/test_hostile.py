@@ -160,7 +160,7 @@ def test_no_command_touches_what_is_not_inside(made: Path, data: st.DataObject) 
 @pytest.mark.parametrize("name", ESCAPES)
 def test_the_files_of_a_manifest_are_files_of_the_bank(made: Path, tmp_path: Path, name: str) -> None:
     path = Path(shutil.copytree(made / "cache" / NAME, tmp_path / NAME))
-    for way in (("shards", 0, "file"), ("items", "file"), ("dataset", "name"), ("recipe", "backbone")):
+    for way in (("shards", 0, "file"), ("items", "pages", 0, "file"), ("dataset", "name"), ("recipe", "backbone")):
         if way[-1] != "file" and name in {"C:victim", "runs", "manifest.json"}:
             continue  # names like others
         whole = (path / MANIFEST).read_bytes()

@@ -50,8 +50,8 @@ def test_newer_version(make: Callable[..., Path]) -> None:
     path = make()
     value = json.loads((path / MANIFEST).read_text())
     for needs, remedy in (("3.1.4", r"install featurebank 3\.1\.4 or newer"), (None, "install a newer featurebank")):
-        (path / MANIFEST).write_text(json.dumps({**value, "format_version": 2, "needs": needs}))
-        with pytest.raises(FormatVersionError, match=rf"format version 2, this featurebank reads 1: {remedy}"):
+        (path / MANIFEST).write_text(json.dumps({**value, "format_version": 3, "needs": needs}))
+        with pytest.raises(FormatVersionError, match=rf"format version 3, this featurebank reads 2: {remedy}"):
             load_manifest(path)
 
 
@@ -74,7 +74,7 @@ def test_nothing_there(tmp_path: Path, place: str) -> None:
 def test_damaged_items(make: Callable[..., Path]) -> None:
     path = make(count=3, shards=1)
     manifest = load_manifest(path)
-    file = next(path.glob("items-*.npz"))
+    file = next(path.glob("items-*.page"))
     whole = file.read_bytes()
     for place in range(0, len(whole), 7):
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])

@@ -1,12 +1,13 @@
 """Makes a stored bank of the present format: `python tests/data/make_bank.py tests/data/bank-vN`, once a version.
 
-It was run for version 1, and is not to be run again for it: banks that users have do not change either.
+It was run once for each version, and is not to be run again for it: banks that users have do not change either.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from featurebank import train_heads
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
+from featurebank.bank.pages import item_runs, shard_pages
 from featurebank.bank.writer import BankWriter, event, row_keys
 from featurebank.system import digest
 
@@ -51,7 +53,8 @@ def items() -> Items:
 
 
 def make(path: Path) -> None:
-    """Makes the bank."""
+    """Makes the bank, with pages in spite of its size."""
+    shard_pages.SHARDS_A_PAGE, item_runs.ONE_RUN = 3, 8
     table = items()
     with BankWriter(path, RECIPE, DATASET, source={"weights": "random:0"}) as to:
         for tap, dtype in (("pooled", "float32"), ("block/a:max", "float16")):
@@ -59,6 +62,9 @@ def make(path: Path) -> None:
                 keys = row_keys(table.digests[:29], view)
                 to.append(list(table.ids)[:29], keys, {tap: features(tap, view)[:29]}, {tap: dtype})
         skipped = [{"id": "ant/bad.jpg", "reason": "truncated or damaged"}]
+        few = np.flatnonzero(np.arange(COUNT) % 10 != 3)
+        before = replace(table, labels=np.where(np.arange(COUNT) == 7, 0, table.labels).astype(np.int32)).select(few)
+        to.finish(before, ["pooled", "block/a:max"], [], None, views=1)  # so that the table has two runs
         done = event(added=29, taps=["pooled", "block/a:max"], views=1, seconds=1.0, engine="tensorflow")
         to.finish(table, ["pooled", "block/a:max"], skipped, done, views=1)
     train_heads(Bank(path), [{"kind": "ridge"}, {"kind": "softmax", "epochs": 2}])

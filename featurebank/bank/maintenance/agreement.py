@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,9 @@ class Resplit:
 
 def split_again(tables: Sequence[Items], resplit: Resplit) -> tuple[list[Items], dict[str, Any]]:
     """Returns tables with new splits, and the fact for the bank's history."""
-    fresh = [replace(table, splits=resplit.assign(table.digests)) for table in tables]
+    fresh = [
+        Items(table.ids, table.digests, table.labels, resplit.assign(table.digests), table.metadata) for table in tables
+    ]
     moved = sum(int((old.splits != new.splits).sum()) for old, new in zip(tables, fresh, strict=True))
     about = {"seed": resplit.seed, "fractions": list(resplit.fractions), "moved": moved}
     return fresh, {"resplit": about}

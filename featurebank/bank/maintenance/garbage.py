@@ -20,8 +20,9 @@ from featurebank.bank.catalog import remove_directory
 from featurebank.bank.index import contained
 from featurebank.bank.locks.writer_lock import LOCK, NOTE
 from featurebank.bank.maintenance.unfinished import leftovers, remove_leftovers
-from featurebank.bank.manifest import ITEMS, MANIFEST, Manifest, load_items, load_manifest
-from featurebank.bank.shard import PATTERN, ShardEntry, is_whole, read_keys, read_rows, write_shard
+from featurebank.bank.manifest import MANIFEST, TABLES, Manifest, load_items, load_manifest
+from featurebank.bank.pages.shard_pages import RowDigests
+from featurebank.bank.shard import PATTERN, ShardEntry, check_size, is_whole, read_keys, read_rows, write_shard
 from featurebank.bank.writer import BankWriter, event
 from featurebank.errors import BankDamagedError, BankError, BankIncompleteError, BankNotFoundError, BankWarning
 from featurebank.system.backing.directories import below, entries, find, modified, remove, size_of
@@ -144,7 +145,7 @@ def _as_it_is_now(before: Garbage) -> Garbage:
 
 def _files(path: Path) -> Iterator[Path]:
     """Yields the files of writers in a bank's directory, and the remains of dead grids and fine-tunes."""
-    for pattern in (f"{TEMPORARY_PREFIX}*", PATTERN, ITEMS):
+    for pattern in (f"{TEMPORARY_PREFIX}*", PATTERN, *TABLES):
         yield from (file for file in find(path, pattern) if file.is_symlink() or not file.is_dir())
     if (path / "runs").is_symlink():  # its target does not belong to the bank
         return
@@ -169,10 +170,11 @@ def _rewrites(path: Path, manifest: Manifest) -> tuple[int, list[Rewrite]]:
     """Finds the shards with needless rows, and the small ones if there are many; returns the needless rows' number."""
     needed = np.unique(load_items(path, manifest).digests)
     kinds: dict[tuple[tuple[str, ...], int], list[tuple[ShardEntry, np.ndarray]]] = {}
+    digests_of = RowDigests(path, manifest.pages)
     for shard in manifest.shards:
         with contextlib.suppress(BankDamagedError):  # `cache verify` reports it, and the next extraction restores it
-            keys = read_keys(path, shard)["digest"]
-            kinds.setdefault(_kind(shard), []).append((shard, keys))
+            check_size(path, shard)
+            kinds.setdefault(_kind(shard), []).append((shard, digests_of(shard)))
     rewrites = []
     for shards in kinds.values():
         joined = sum(_is_small(shard) for shard, _ in shards) >= _MANY_SMALL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,7 @@ def merge_banks(
     target = _target(cache, record["name"], first)
     with BankWriter(target, first.recipe, record, source=first.source, say=reporter.say) as to:
         rows = _link_all(parts, to, reporter)
-        stored = StoredRows(
-            target, Manifest(first.recipe, record, shards=to.manifest.shards, taps=taps, views=views), items
-        )
+        stored = StoredRows(target, replace(to.manifest, dataset=record, taps=taps, views=views), items)
         for tap in taps:
             stored.check(tap, views)
         listed = set(items.ids)

@@ -18,6 +18,7 @@ import numpy as np
 
 from featurebank.bank.index import contained
 from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
+from featurebank.bank.pages.shard_pages import RowDigests
 from featurebank.bank.pieces.waiting_rows import default_dtype
 from featurebank.bank.shard import ShardEntry, is_whole, read_keys
 from featurebank.bank.writer import BankWriter, event
@@ -89,14 +90,15 @@ def find_rows(
     whole = []
     for bank, manifest in _neighbours(path, recipe):
         try:
+            digests_of = RowDigests(bank, manifest.pages)
             for shard in manifest.shards:
                 missing = {tap: left[tap, shard.view] for tap in shard.taps if (tap, shard.view) in left}
                 if missing and may_share(manifest.recipe, recipe, shard.view) and _fits(shard, dtypes):
                     with contextlib.suppress(BankDamagedError):
-                        keys = read_keys(bank, shard)
-                        still = {tap: rows[~contained(rows, keys["digest"])] for tap, rows in missing.items()}
+                        digests = digests_of(shard)
+                        still = {tap: rows[~contained(rows, digests)] for tap, rows in missing.items()}
                         if any(len(still[tap]) < len(missing[tap]) for tap in still) and is_whole(bank, shard):
-                            whole.append(ShareableShard(bank, shard, keys))
+                            whole.append(ShareableShard(bank, shard, read_keys(bank, shard)))
                             left |= {(tap, shard.view): rows for tap, rows in still.items()}
                             left = {key: digests for key, digests in left.items() if len(digests)}
         except BankUnreadableError as error:  # it belongs to another bank, which this one does not need

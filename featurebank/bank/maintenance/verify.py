@@ -15,9 +15,13 @@ from featurebank.bank.locks.claims import NAME as CLAIMS
 from featurebank.bank.locks.note import is_unsealed_note
 from featurebank.bank.locks.writer_lock import LOCK, NOTE, WriterLock
 from featurebank.bank.maintenance.unfinished import CHECKPOINT
-from featurebank.bank.manifest import ITEMS, MANIFEST, Manifest, load_items, load_manifest
+from featurebank.bank.manifest import MANIFEST, TABLES, Manifest, load_manifest
+from featurebank.bank.pages.item_table import check_item_file, check_items, item_files
+from featurebank.bank.pages.page import is_whole_page
+from featurebank.bank.pages.shard_pages import RowDigests, ShardPage
 from featurebank.bank.run_record import check_run_record
 from featurebank.bank.shard import PATTERN, ShardEntry, is_whole, read_keys
+from featurebank.bank.writer import row_keys
 from featurebank.errors import BankDamagedError, BankUnreadableError
 from featurebank.system import digest
 from featurebank.system.backing.directories import below, find, forget_copy, is_file, remove
@@ -30,6 +34,7 @@ _WEIGHTS = (".head", ".keras")
 """Suffixes of weights files, whose digests are in the records of their runs."""
 _RECREATED = (".npz", ".outline")
 """Suffixes of files beside the banks that can be regenerated; the ledger of opened test images cannot."""
+_REWRITTEN = "run the same 'featurebank extract' again, which rewrites it"
 _AGAIN = "delete it: it is created again when it is needed"
 
 
@@ -85,11 +90,18 @@ def verify_bank(path: Path, *, forget: bool = False, reporter: Reporter = SILENT
             if findings.is_damaged(path / shard.file, functools.partial(_check_shard, shard)):
                 bad.append(shard)
             advance(shard.bytes)
+    for page in manifest.pages:
+        findings.is_damaged(path / page.entry.file, functools.partial(_check_page, page))
     if manifest.items is not None:
-        findings.is_damaged(path / manifest.items["file"], lambda _: load_items(path, manifest))
+        items, classes = manifest.items, len(manifest.dataset["classes"]) or None
+        files = [path / name for name in item_files(items)]
+        damaged = [findings.is_damaged(file, lambda file: check_item_file(file, items)) for file in files]
+        if not any(damaged):
+            findings.is_damaged(files[0], lambda _: check_items(path, items, classes))
     weights = _recorded_weights(path / "runs")
+    listed = {MANIFEST, *manifest.files}
     for file in _files(path):
-        if file.name != MANIFEST and file.name not in manifest.files:
+        if file.name not in listed:
             findings.is_damaged(file, lambda file: _check(file, weights))
     if forget and bad:
         _forget(path, bad)
@@ -167,6 +179,14 @@ def _check_shard(shard: ShardEntry, file: Path) -> None:
         raise BankDamagedError(message)
 
 
+def _check_page(page: ShardPage, file: Path) -> None:
+    """Compares every byte of a page with its checksum, and its digests with those of its shards."""
+    _compare(is_whole_page(file.parent, page.entry), file, _REWRITTEN)
+    digests_of = RowDigests(file.parent, [page])
+    same = all(digest.of_array(row_keys(digests_of(shard), shard.view)) == shard.keys for shard in page.shards)
+    _compare(same, file, _REWRITTEN)
+
+
 def _recorded_weights(runs: Path) -> dict[str, str]:
     """Returns the digests of the weights files of all runs with a valid record."""
     digests = {}
@@ -190,7 +210,7 @@ def _check(file: Path, weights: Mapping[str, str]) -> None:
     if file.name in {LOCK, CLAIMS}:
         if file.stat().st_size:
             raise _Unsealed
-    elif file.match(PATTERN) or file.match(ITEMS):
+    elif any(file.match(pattern) for pattern in (PATTERN, *TABLES)):
         _compare(digest.of_file(file).startswith(file.stem.partition("-")[2]), file, "'cache gc' removes it")
     elif run and file.suffix in _WEIGHTS:
         if file.stem not in weights:
@@ -239,6 +259,7 @@ def _is_ours(file: Path) -> bool:
 def _forget(path: Path, bad: list[ShardEntry]) -> None:
     with WriterLock(path):
         manifest: Manifest = load_manifest(path)
-        replace(manifest, shards=tuple(shard for shard in manifest.shards if shard not in bad)).save(path)
-        for shard in bad:
-            remove(path / shard.file)
+        rest = replace(manifest, shards=tuple(shard for shard in manifest.shards if shard not in bad))
+        rest.save(path)
+        for name in {shard.file for shard in bad} | (manifest.tables - rest.tables):
+            remove(path / name)

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from featurebank.api.pipelines import read_pipeline, read_variants, run_pipeline, run_variants
     from featurebank.api.report import report
     from featurebank.api.run import Run
-    from featurebank.api.settings import FeatureBankError, FeatureBankWarning, set_progress, set_ram, set_threads
+    from featurebank.api.settings import (
+        FeatureBankError,
+        FeatureBankWarning,
+        set_local_cache,
+        set_progress,
+        set_ram,
+        set_threads,
+    )
     from featurebank.api.transformer import FeatureBank
 
 _HOMES = {
@@ -61,6 +68,7 @@ _HOMES = {
     "run_variants": "api.pipelines",
     "select": "api.heads",
     "set_progress": "api.settings",
+    "set_local_cache": "api.settings",
     "set_ram": "api.settings",
     "set_threads": "api.settings",
     "similar": "api.images",
@@ -102,6 +110,7 @@ __all__ = [
     "run_pipeline",
     "run_variants",
     "select",
+    "set_local_cache",
     "set_progress",
     "set_ram",
     "set_threads",

@@ -206,6 +206,11 @@ COVERED_BY = {
     "api/report.py": "reporting/test_stage.py",
     "api/settings.py": "system/test_runtime.py",
     "system/backing/protocol.py": "system/backing/test_directories.py",
+    "storage/conditions.py": "storage/test_mirror.py",
+    "storage/known_objects.py": "storage/test_mirror.py",
+    "storage/mirror_state.py": "storage/test_mirror.py",
+    "storage/refusals.py": "storage/test_objects.py",
+    "storage/transfers.py": "storage/test_objects.py",
     # What a process does as a whole is tested where it is started.
     "cluster/local_worker.py": "cluster/test_local.py",
     "cluster/packages.py": "cluster/test_client.py",
@@ -769,6 +774,7 @@ CACHE_FILES = ("backbone/outline.py", "dataset/fingerprint_cache.py")
 PAST_THE_BACKING = {
     "unlink", "rename", "glob", "rglob", "iterdir", "rmtree", "link", "symlink", "hardlink_to", "symlink_to", "rmdir",
     "write_text", "write_bytes", "touch", "copyfile", "copy2", "move", "memmap", "walk", "scandir", "listdir",
+    "is_file", "exists",
 }  # fmt: skip
 """Calls that a bucket would not notice; `system/files.py` and `system/backing/directories.py` have them all."""
 NOT_OF_A_CACHE = {
@@ -776,6 +782,8 @@ NOT_OF_A_CACHE = {
     "bank/pieces/notes.py": {"rmdir"},  # the empty directory
     "bank/catalog.py": {"unlink", "rmdir"},  # the lock of this machine, and the empty directory
     "bank/maintenance/verify.py": {"walk"},  # of a cache on the local disk, with its links
+    "engine/devices.py": {"exists"},  # of the machine
+    "pipeline/config.py": {"is_file"},  # the user's grid
     "runs/tensorboard.py": {"unlink", "glob"},  # the log directory that the user names
     "grid/files.py": {"glob"},  # grids in the package and beside the user's files
     "cli/completion.py": {"glob"},  # files of the user and of the package

@@ -21,6 +21,7 @@ from featurebank.api.arguments.data import (
 from featurebank.api.display import Shown, showing, warn_of_skipped
 from featurebank.bank import Bank, BankSummary, banks_of, find_bank_path
 from featurebank.extraction import ExtractOptions, run_extraction
+from featurebank.storage.address import parse_address
 from featurebank.system.progress import Reporter
 
 __all__ = ["Bank", "extract", "find_bank", "list_banks", "open_bank"]
@@ -106,7 +107,7 @@ def open_bank(path: BankLike, *, cache: PathLike | None = None) -> Bank:
     """Opens a bank for reading; see `Bank`.
 
     Args:
-        path: the path of the bank, its name in the cache, or the beginning of its name.
+        path: the path of the bank, its name in the cache, the beginning of its name, or s3://BUCKET/PREFIX/NAME.
         cache: directory of the banks; default `$FEATUREBANK_CACHE`, else `./cache`.
 
     Raises:
@@ -119,6 +120,8 @@ def open_bank(path: BankLike, *, cache: PathLike | None = None) -> Bank:
     """
     if isinstance(path, Bank):
         return path
+    if parse_address(path):
+        return Bank(find_bank_path(as_cache(cache), os.fspath(path)))
     place = as_path(path)
     is_name = place.name == os.fspath(path) and not place.is_dir()
     return Bank(find_bank_path(as_cache(cache), place.name) if is_name else place)

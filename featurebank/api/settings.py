@@ -9,9 +9,10 @@ from annotated_types import Ge
 from featurebank.api.arguments.checks import checked
 from featurebank.api.display import set_progress
 from featurebank.errors import FeatureBankError, FeatureBankWarning
+from featurebank.storage.caches import limit_local_cache
 from featurebank.system.runtime import limit_ram, limit_threads
 
-__all__ = ["FeatureBankError", "FeatureBankWarning", "set_progress", "set_ram", "set_threads"]
+__all__ = ["FeatureBankError", "FeatureBankWarning", "set_local_cache", "set_progress", "set_ram", "set_threads"]
 
 
 @checked
@@ -26,6 +27,25 @@ def set_threads(count: Annotated[int, Ge(1)] | None) -> None:
         >>> set_threads(None)  # all usable cores
     """
     limit_threads(count)
+
+
+@checked
+def set_local_cache(limit: int | str | None) -> None:
+    """Sets how many bytes of shards and models of a cache in a bucket stay on this machine, in its mirror.
+
+    The least recently used ones are deleted from the mirror, never from the bucket, and are fetched again on demand.
+
+    Args:
+        limit: bytes, or a text like "50GB"; None means half of the space that is free when the cache is opened.
+
+    Raises:
+        ConfigError: the limit is not a number of bytes, or is below a megabyte.
+
+    Example:
+        >>> set_local_cache("50GB")
+        >>> set_local_cache(None)  # half of the free space
+    """
+    limit_local_cache(limit, "limit")
 
 
 @checked

@@ -22,7 +22,7 @@ from featurebank.engine.catalog import choose_engine
 from featurebank.errors import ConfigError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.unlabelled_features import image_features, unlabelled_name
-from featurebank.system.runtime import default_cache
+from featurebank.storage.caches import cache_directory
 
 Images = Sequence[str | os.PathLike[str]] | np.ndarray | Sequence[np.ndarray] | Any
 """What `transform` takes; tables have no common class."""
@@ -41,7 +41,7 @@ class TransformerOptions(BackboneOptions):
     @property
     def place(self) -> Path:
         """The directory of the banks."""
-        return Path(self.cache) if self.cache else default_cache()
+        return cache_directory(self.cache)
 
     def extraction(self) -> ExtractOptions:
         """Returns the options of the extraction."""

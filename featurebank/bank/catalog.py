@@ -14,8 +14,10 @@ from featurebank.bank.last_use import forget_use, last_use
 from featurebank.bank.locks.writer_lock import LOCK, NOTE, WriterLock
 from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
 from featurebank.errors import BankError, BankNotFoundError, ConfigError, unknown_name
+from featurebank.storage.address import parse_address
+from featurebank.storage.caches import cache_directory
 from featurebank.system import digest
-from featurebank.system.backing.directories import below, entries, find, folders, is_file, remove, remove_tree
+from featurebank.system.backing.directories import below, find, folders, is_file, remove, remove_content
 from featurebank.system.files import path_inside
 from featurebank.words import counted
 
@@ -136,6 +138,9 @@ def _from_name(name: str) -> tuple[str, str]:
 
 def find_bank_path(cache: Path, name: str | None = None) -> Path:
     """Returns the directory of a bank, by its path, its name or a prefix of it; see `featurebank.find_bank`."""
+    if name is not None and parse_address(name):
+        place, _, name = name.rstrip("/").rpartition("/")
+        cache = cache_directory(place)
     if name is not None and is_file(Path(name) / MANIFEST):
         return Path(name)
     banks = banks_of(cache)
@@ -195,9 +200,7 @@ def remove_directory(path: Path, *, unless_bank: bool = False) -> None:
         if unless_bank and is_file(path / MANIFEST):
             return
         remove(path / MANIFEST)
-        for entry in entries(path):
-            if entry.name not in {LOCK, NOTE}:
-                remove_tree(entry)
+        remove_content(path, {LOCK, NOTE})
         if os.name != "nt":  # Windows cannot delete an open file; elsewhere the name goes while the lock is still held
             (path / LOCK).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not empty: the next writer has arrived

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.bank.items import Items
+from featurebank.bank.locks.writer_lock import PROTECTED, explain_conflict
 from featurebank.bank.pages import item_runs, shard_pages
 from featurebank.bank.pages.item_runs import write_items
 from featurebank.bank.pages.item_table import FILE, check_listed, item_files, open_items
@@ -28,7 +29,7 @@ from featurebank.words import counted
 NEEDS: Mapping[int, str] = {1: "0.1.0", 2: "0.2.0"}
 """The first featurebank that reads each version of the format. All versions are read, the last is written."""
 FORMAT_VERSION = max(NEEDS)
-MANIFEST = "manifest.json"
+MANIFEST = PROTECTED
 TABLES = (FILE, item_runs.PATTERN, shard_pages.PATTERN)
 """Patterns of the names of the tables beside the manifest."""
 _RETRIES = 3
@@ -124,7 +125,8 @@ class Manifest:
             "history": [dict(h) for h in self.history],
         }
         value["checksum"] = digest.of_recipe(value)
-        write_json(directory / MANIFEST, value)
+        with explain_conflict(directory):
+            write_json(directory / MANIFEST, value)
 
     def with_items(self, directory: Path, items: Items, taps: tuple[str, ...], views: int) -> Manifest:
         """Writes the images that differ from the listed ones, and returns a manifest of all (not yet saved)."""

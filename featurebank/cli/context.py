@@ -10,21 +10,29 @@ from typing import Any
 
 import click
 
+from featurebank.storage.address import parse_address
+from featurebank.storage.caches import cache_directory, limit_local_cache
 from featurebank.system.hints import set_global_options
 from featurebank.system.progress import Advance, Reporter
-from featurebank.system.runtime import default_cache, limit_ram, limit_threads, set_native_logs
+from featurebank.system.runtime import limit_ram, limit_threads, set_native_logs
 
 
 @dataclass
 class Settings:
     """The values of the global options."""
 
-    cache: Path = field(default_factory=default_cache)
+    place: str | None = None
+    """The directory or the bucket of the banks, as given by `--cache`."""
     quiet: bool = False
     verbose: bool = False
     repeated: dict[str, str] = field(default_factory=dict)
     """Options that commands in messages repeat, such as `--cache DIR`."""
     _reporter: Reporter | None = None
+
+    @property
+    def cache(self) -> Path:
+        """The directory of the banks; that of its mirror for a cache in a bucket, which is asked for the first time."""
+        return cache_directory(self.place)
 
     def reporter(self) -> Reporter:
         """Returns the reporter that shows the progress of all stages of the command."""
@@ -38,13 +46,17 @@ class Settings:
 
     def set(self, option: str, value: Any) -> None:
         """Stores the value of an option and applies it."""
-        if option in {"cache", "threads", "ram"}:
-            self.repeated[f"--{option}"] = str(value)
+        if option in {"cache", "threads", "ram", "local_cache"}:
+            self.repeated[f"--{option.replace('_', '-')}"] = str(value)
             set_global_options([word for pair in self.repeated.items() for word in pair])
         if option == "threads":
             limit_threads(value)
         elif option == "ram":
             limit_ram(value)
+        elif option == "local_cache":
+            limit_local_cache(value)
+        elif option == "cache":
+            self.place = str(value)
         else:
             setattr(self, option, value)
         set_native_logs(shown=self.verbose)
@@ -73,8 +85,17 @@ def reset() -> None:
     """Resets the global options that an earlier command of this process has set."""
     limit_threads(None)
     limit_ram(None)
+    limit_local_cache(None)
     set_global_options(())
     set_native_logs(shown=False)
+
+
+class _Cache(click.Path):
+    """A directory, or the address of a bucket."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns an address as it is."""
+        return value if parse_address(value) else super().convert(value, param, ctx)
 
 
 def _store(context: click.Context, option: click.Parameter, value: Any) -> None:
@@ -88,8 +109,12 @@ def global_options(*, hidden: bool) -> list[click.Option]:
     more: dict[str, Any] = {"expose_value": False, "callback": _store, "hidden": hidden}
     return [
         click.Option(
-            ["--cache"], type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-            help="Directory of the banks.  [default: $FEATUREBANK_CACHE, or ./cache]", **more,
+            ["--cache"], type=_Cache(file_okay=False), metavar="DIR",
+            help="Directory of the banks, or s3://BUCKET/PREFIX.  [default: $FEATUREBANK_CACHE, or ./cache]", **more,
+        ),
+        click.Option(
+            ["--local-cache"], metavar="SIZE",
+            help="Disk space for shards of a cache in a bucket, as 50GB.  [default: half of the free space]", **more,
         ),
         click.Option(
             ["--threads"], type=int, metavar="N", help="Threads of all libraries together.  [default: one per core]",

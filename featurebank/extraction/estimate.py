@@ -21,8 +21,8 @@ from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.places import fingerprint_memory
 from featurebank.extraction.plan import BankPlan, Planner
 from featurebank.extraction.request import check_request
+from featurebank.storage.caches import cache_directory
 from featurebank.system.progress import SILENT, Reporter
-from featurebank.system.runtime import default_cache
 
 CALIBRATION_S = 2.0
 
@@ -71,7 +71,7 @@ def estimate_extractions(
             fits into the budget.
         BankDamagedError: the manifest of a bank is damaged.
     """
-    place = Path(cache) if cache else default_cache()
+    place = cache_directory(cache)
     check_request(backbones, options, place)
     with reporter.track("read", len(dataset), "images") as advance:
         dataset.fingerprint(advance, fingerprint_memory(cache))

@@ -10,8 +10,8 @@ from featurebank.bank.catalog import locate_bank
 from featurebank.bank.manifest import MANIFEST
 from featurebank.dataset import Dataset
 from featurebank.extraction.options import ExtractOptions
+from featurebank.storage.caches import cache_directory
 from featurebank.system.backing.directories import is_file
-from featurebank.system.runtime import default_cache
 
 
 def locate(
@@ -24,7 +24,7 @@ def locate(
         PosixPath('cache/digits-vgg16-224px-...')
     """
     recipe = (options or ExtractOptions()).recipe(backbone)
-    return locate_bank(Path(cache) if cache else default_cache(), dataset.name, recipe)
+    return locate_bank(cache_directory(cache), dataset.name, recipe)
 
 
 def bank_of_earlier_rule(
@@ -45,4 +45,4 @@ def fingerprint_memory(cache: str | Path | None = None) -> Path:
         >>> fingerprint_memory("cache").as_posix()
         'cache/.fingerprints'
     """
-    return (Path(cache) if cache else default_cache()) / ".fingerprints"
+    return cache_directory(cache) / ".fingerprints"

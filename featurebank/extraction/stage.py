@@ -22,9 +22,9 @@ from featurebank.extraction.present import bank_as_requested, bank_with
 from featurebank.extraction.request import begin_request, dataset_record, end_request
 from featurebank.extraction.run import ExtractionPass
 from featurebank.extraction.target import BankTarget
+from featurebank.storage.caches import cache_directory
 from featurebank.system.meter import Meter
 from featurebank.system.progress import SILENT, Reporter
-from featurebank.system.runtime import default_cache
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def run_extractions(
         >>> one.added, other.added
         (36, 36)
     """
-    place = Path(cache) if cache else default_cache()
+    place = cache_directory(cache)
     requests = begin_request(dataset, backbones, options, place, reporter)
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:

@@ -16,7 +16,7 @@ from featurebank.metrics import ACCURACY, Metric
 from featurebank.runs.ranking import Ranking
 from featurebank.runs.run import RunRecord, belongs, load_runs, read_run, run_id, with_views
 from featurebank.system import digest
-from featurebank.system.backing.directories import find, is_file, remove
+from featurebank.system.backing.directories import find, is_file, refresh, remove
 from featurebank.system.progress import Reporter
 
 _NOT_KEPT = "its weights are not kept"
@@ -51,6 +51,7 @@ class Journal:
 
     def missing(self, jobs: Iterable[Job]) -> list[Job]:
         """Returns the jobs without a record, in memory or on disk."""
+        refresh(self._directory)
         return [job for job in jobs if not self._look(job.run)]
 
     def record(self, job: Job, fitted: Fitted, *, keep: bool = False) -> None:

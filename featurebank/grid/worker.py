@@ -110,7 +110,8 @@ class JobRunner:
                 affordable = self._speed.fitting(piece, data, self._clock.left)
                 if affordable and (rest := piece[len(affordable) :]):
                     pieces.append(rest)
-                claimed = [job for job in affordable if self._claims.claim(job.run)]
+                mine = set(self._claims.claim_all(job.run for job in affordable))
+                claimed = [job for job in affordable if job.run in mine]
                 elsewhere += [job for job in affordable if job not in claimed]
                 try:
                     missing = self._journal.missing(claimed)  # another process may have finished some just before
@@ -122,9 +123,10 @@ class JobRunner:
 
     def _any_free(self, jobs: Sequence[Job]) -> bool:
         """Returns whether at least one job can be claimed now; otherwise their features need not be read."""
-        free = [job.run for job in jobs if self._claims.claim(job.run)]
-        self._claims.release(free)
-        return bool(free)
+        free = next((job.run for job in jobs if self._claims.claim(job.run)), None)
+        if free is not None:
+            self._claims.release([free])
+        return free is not None
 
     def _fit(self, jobs: Sequence[Job], data: TrainingData, advance: Advance, *, keep: bool) -> None:
         """Trains claimed jobs of one piece, and records each run as soon as it is fitted."""

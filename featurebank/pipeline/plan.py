@@ -26,9 +26,9 @@ from featurebank.pipeline.stage import load_dataset_of, load_inputs
 from featurebank.pipeline.variants import Variant
 from featurebank.pipeline.work import TrainingTime
 from featurebank.runs.run import load_runs
+from featurebank.storage.caches import cache_directory
 from featurebank.system import digest
 from featurebank.system.progress import SILENT, Reporter
-from featurebank.system.runtime import default_cache
 
 
 def plan_variants(
@@ -61,7 +61,7 @@ def plan_variants(
             Values that were not measured are None.
     """
     inputs = load_inputs(variants, _dataset, _backbone)
-    planner = _VariantPlanner(Path(cache) if cache else default_cache(), measure=measure, reporter=reporter)
+    planner = _VariantPlanner(cache_directory(cache), measure=measure, reporter=reporter)
     return [planner.plan(variant.pipeline, *loaded) for variant, loaded in zip(variants, inputs, strict=True)]
 
 

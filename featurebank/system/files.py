@@ -91,11 +91,13 @@ def open_regular(path: str | os.PathLike[str], most: int | None = None) -> io.Bu
     """
     if (backing := backing_of(path)) is None:
         return _open_regular(path, most)
-    backing.fetch(Path(path))
+    is_stored = backing.fetch(Path(path))
     try:
         return _open_regular(path, most)
-    except FileNotFoundError:  # another process may have evicted it meanwhile
-        backing.fetch(Path(path))
+    except FileNotFoundError:
+        if not is_stored:
+            raise
+        backing.fetch(Path(path))  # another process has evicted it meanwhile
         return _open_regular(path, most)
 
 
@@ -141,11 +143,13 @@ def map_array(path: Path, dtype: str, offset: int, shape: Sequence[int]) -> np.n
 
     if (backing := backing_of(path)) is None:
         return np.memmap(path, dtype, "r", offset, tuple(shape))
-    backing.fetch(path)
+    is_stored = backing.fetch(path)
     try:
         array = np.memmap(path, dtype, "r", offset, tuple(shape))
-    except FileNotFoundError:  # another process may have evicted it meanwhile
-        backing.fetch(path)
+    except FileNotFoundError:
+        if not is_stored:
+            raise
+        backing.fetch(path)  # another process has evicted it meanwhile
         array = np.memmap(path, dtype, "r", offset, tuple(shape))
     backing.note_map(path, array)
     return array

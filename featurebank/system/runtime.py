@@ -190,11 +190,6 @@ def side_by_side() -> Iterator[int]:
         yield count
 
 
-def default_cache() -> Path:
-    """Returns the default directory of banks: `$FEATUREBANK_CACHE`, else `./cache`."""
-    return Path(os.environ.get("FEATUREBANK_CACHE") or "cache")
-
-
 def installed_versions(*packages: str) -> dict[str, str]:
     """Returns the versions of the packages that are installed, by name."""
     from importlib.metadata import PackageNotFoundError, version

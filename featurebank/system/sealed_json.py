@@ -21,7 +21,12 @@ _END, _END_BYTES = b"PK\5\6", 22
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
     """Writes a JSON object with its checksum, atomically."""
-    write_json(path, {**value, SEAL: digest.of_recipe(value)})
+    write_json(path, sealed(value))
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a JSON object with its checksum, as `write_sealed` writes it."""
+    return {**value, SEAL: digest.of_recipe(value)}
 
 
 def read_sealed(path: Path, *, strict: bool = False) -> dict[str, Any]:
@@ -35,7 +40,11 @@ def read_sealed(path: Path, *, strict: bool = False) -> dict[str, Any]:
         OSError: the file cannot be read.
         ValueError: the file is not what `write_sealed` wrote.
     """
-    data = read_regular(path)
+    return parse_sealed(read_regular(path), strict=strict)
+
+
+def parse_sealed(data: bytes, *, strict: bool = False) -> dict[str, Any]:
+    """Verifies the bytes of a file of `write_sealed`; see `read_sealed`."""
     try:
         value = json.loads(data.decode())
         if not isinstance(value, dict) or (strict and data != json_bytes(value)):

@@ -49,14 +49,6 @@ def test_blas_is_limited_inside_the_block() -> None:
         assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
 
 
-def test_cache_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEATUREBANK_CACHE", "/x/y")
-    assert runtime.default_cache() == Path("/x/y")
-    for empty in (lambda: monkeypatch.setenv("FEATUREBANK_CACHE", ""), lambda: monkeypatch.delenv("FEATUREBANK_CACHE")):
-        empty()
-        assert runtime.default_cache() == Path("cache")
-
-
 def run(code: str, redirect: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CODE": code}
     command = f'exec "{sys.executable}" -c "$CODE" {redirect}'

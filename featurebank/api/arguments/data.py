@@ -13,7 +13,7 @@ from featurebank.api.arguments.checks import Accepts
 from featurebank.backbone import Backbone, BackboneOptions, load_network
 from featurebank.dataset import Dataset, DatasetOptions, load_images
 from featurebank.dataset.values.catalog import WORDS, is_dataset_value, spec_of_value
-from featurebank.system.runtime import default_cache
+from featurebank.storage.caches import cache_directory
 
 _PIXELS = 2
 
@@ -66,8 +66,8 @@ def as_path(value: str | os.PathLike[str]) -> Path:
 
 
 def as_cache(value: str | os.PathLike[str] | None) -> Path:
-    """Returns the directory of the banks; None is the default."""
-    return default_cache() if value is None else as_path(value)
+    """Returns the directory of the banks; None is the default; for a cache in a bucket, that of its mirror."""
+    return cache_directory(None if value is None else os.path.expanduser(value))  # noqa: PTH111 - an address stays
 
 
 def as_texts(value: str | Sequence[str]) -> list[str]:

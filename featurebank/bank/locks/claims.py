@@ -20,9 +20,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from featurebank.bank.locks.note import NO_LOCKS, NOTE_WITHIN_S, Heartbeat, Holder, NoteTakenError, read_note
+from featurebank.bank.locks.lease import BucketClaims, hold_note
+from featurebank.bank.locks.note import NO_LOCKS, NOTE_WITHIN_S, Holder, NoteTakenError, read_note
 from featurebank.bank.locks.writer_lock import explain_read_only
 from featurebank.errors import RunLockedError
+from featurebank.system.backing.protocol import backing_of
 
 NAME = ".claims"
 HOLDER = ".holder"
@@ -56,9 +58,12 @@ class Claims:
     def __init__(self, directory: Path, warn: Callable[[str], None] = lambda line: None) -> None:
         self._path, self._warn = directory / NAME, warn
         self._mine: set[str] = set()
+        self._in_bucket: set[str] = set()
         self.locks = True
         """Whether the disk has locks, as far as is known; without them, every claim is granted."""
         self._handle: _Handle | None = None
+        backing = backing_of(directory)
+        self._bucket = BucketClaims(backing, directory) if backing is not None else None
 
     def __enter__(self) -> Self:
         return self
@@ -67,6 +72,8 @@ class Claims:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release(list(self._mine))
+        if self._bucket:
+            self._bucket.close()
         with _guard:
             if self._handle:
                 self._handle.users -= 1
@@ -75,12 +82,39 @@ class Claims:
                     del _handles[self._handle.key]
                 self._handle = None
 
-    def claim(self, run: str) -> bool:
+    def claim(self, run: str, *, patient: bool = False) -> bool:
         """Claims a run; returns False if another process, or another block of this process, has claimed it.
+
+        Args:
+            run: its id.
+            patient: in a bucket, wait until it is clear whether another holder lives; see `BucketClaims`.
 
         Raises:
             BankReadOnlyError: the directory is read-only.
         """
+        return bool(self.claim_all([run], patient=patient))
+
+    def claim_all(self, runs: Iterable[str], *, patient: bool = False) -> list[str]:
+        """Claims runs; returns those that this block has now. In a bucket, it claims several at once.
+
+        Args:
+            runs: their ids.
+            patient: see `claim`.
+
+        Raises:
+            BankReadOnlyError: the directory is read-only.
+        """
+        mine = [run for run in dict.fromkeys(runs) if self._claim_here(run)]
+        if self._bucket:
+            more = [run for run in mine if run not in self._in_bucket]
+            granted = self._bucket.claim_all(more, locked=self.locks, patient=patient)
+            self._in_bucket.update(granted)
+            self._release_here(set(more) - set(granted))
+            mine = [run for run in mine if run in self._in_bucket]
+        return mine
+
+    def _claim_here(self, run: str) -> bool:
+        """Claims a run on this machine."""
         with _guard:
             handle = self._opened()
             if run in handle.claimed:
@@ -93,6 +127,13 @@ class Claims:
 
     def release(self, runs: Iterable[str]) -> None:
         """Releases claims of runs, after they were recorded or given up."""
+        names = list(runs)
+        if self._bucket:
+            self._bucket.release([run for run in names if run in self._in_bucket])
+            self._in_bucket -= set(names)
+        self._release_here(names)
+
+    def _release_here(self, runs: Iterable[str]) -> None:
         for run in runs:
             if run in self._mine and self._handle:
                 self._mine.remove(run)
@@ -147,10 +188,10 @@ def hold_run(directory: Path, run: str, say: Callable[[str], None]) -> Iterator[
     path = directory / f"{run}{HOLDER}"
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with Claims(directory) as claims:
-        if not claims.claim(run):
+        if not claims.claim(run, patient=True):
             raise _locked_error(run, _holder(path))
         try:
-            with Heartbeat(path, locked=claims.locks, say=say, since=now):
+            with hold_note(path, locked=claims.locks, say=say, since=now):
                 yield
         except NoteTakenError as error:
             raise _locked_error(run, error.holder) from error

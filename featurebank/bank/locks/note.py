@@ -23,8 +23,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from featurebank.errors import DiskFullError
+from featurebank.system.backing.protocol import backing_of
 from featurebank.system.files import path_inside, read_regular
-from featurebank.system.sealed_json import read_sealed, write_sealed
+from featurebank.system.sealed_json import parse_sealed, write_sealed
 
 HEARTBEAT_S = 5.0
 DEAD_AFTER_S = 60.0
@@ -52,6 +53,8 @@ class Holder:
     since: str = ""
     token: str = ""
     """A random text that identifies this holder; empty in notes of featurebank 0.1."""
+    mirror: str = ""
+    """In a bucket: the mirror through which it writes; see `Backing.identity`."""
 
     @property
     def is_here(self) -> bool:
@@ -66,11 +69,21 @@ class Holder:
 
 def read_note(path: Path) -> Holder | None:
     """Returns the holder that wrote a note; None if there is no note, or an invalid one."""
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        value = _without_seal(path) or read_sealed(path)
+    with contextlib.suppress(OSError):
+        if (backing := backing_of(path)) is None:
+            return parse_note(read_regular(path))
+        if answer := backing.read(path):
+            return parse_note(answer[0])
+    return None
+
+
+def parse_note(data: bytes) -> Holder | None:
+    """Returns the holder that wrote the bytes of a note; None if they are not one."""
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        value = _without_seal(data) or parse_sealed(data)
         path_inside(Path(), value["host"])
         holder = Holder(**value)
-        texts = isinstance(holder.since, str) and isinstance(holder.token, str)
+        texts = all(isinstance(text, str) for text in (holder.since, holder.token, holder.mirror))
         if texts and type(holder.process) is int and math.isfinite(holder.heartbeat):
             return holder
     return None
@@ -79,12 +92,12 @@ def read_note(path: Path) -> Holder | None:
 def is_unsealed_note(path: Path) -> bool:
     """Returns whether a file is a note of featurebank 0.1, which has no checksum."""
     with contextlib.suppress(ValueError):
-        return _without_seal(path) is not None
+        return _without_seal(read_regular(path)) is not None
     return False
 
 
-def _without_seal(path: Path) -> dict[str, Any] | None:
-    value = json.loads(read_regular(path).decode())
+def _without_seal(data: bytes) -> dict[str, Any] | None:
+    value = json.loads(data.decode())
     return value if isinstance(value, dict) and set(value) in _KEYS else None
 
 

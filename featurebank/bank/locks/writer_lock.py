@@ -18,13 +18,17 @@ from typing import Any, Self
 import filelock
 
 from featurebank.bank.locks import note
+from featurebank.bank.locks.lease import Lease, hold_note
 from featurebank.bank.locks.note import NO_LOCKS, Heartbeat, Holder, NoteTakenError, read_note
 from featurebank.errors import BankLockedError, BankReadOnlyError
+from featurebank.system.backing.protocol import ChangedElsewhereError, backing_of
 from featurebank.system.files import explain_full_disk
 
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 NOTE = "writer.json"
 LOCK = ".writer.lock"
+PROTECTED = "manifest.json"
+"""The file that only the holder replaces; in a bucket, only as it was when the lock was taken."""
 
 
 class WriterLock:
@@ -42,7 +46,7 @@ class WriterLock:
         BankReadOnlyError: the directory is not writable.
     """
 
-    _heartbeat: Heartbeat
+    _heartbeat: Heartbeat | Lease
     """Keeps the note of the holder fresh; a new one for each attempt to get the lock."""
 
     def __init__(
@@ -85,9 +89,10 @@ class WriterLock:
         self._acquire()
         try:
             path = self._directory / NOTE
-            self._heartbeat = Heartbeat(path, locked=self._exact, say=self._say, freeing=self._freeing)
+            self._heartbeat = hold_note(path, locked=self._exact, say=self._say, freeing=self._freeing)
             with explain_read_only(self._directory):
                 self._heartbeat.__enter__()
+            self._pin()
         except NoteTakenError as error:
             self._lock.release()
             raise _locked_error(self._directory, error.holder) from error
@@ -95,6 +100,14 @@ class WriterLock:
             self._lock.release()
             raise
         return self._heartbeat.dead
+
+    def _pin(self) -> None:
+        if (backing := backing_of(self._directory)) is not None:
+            try:
+                backing.pin(self._directory / PROTECTED)
+            except BaseException:
+                self._heartbeat.__exit__(None, None, None)
+                raise
 
     def _acquire(self) -> None:
         """Acquires the system's lock; otherwise raises, after a holder that has just started has written its note."""
@@ -122,6 +135,8 @@ class WriterLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if (backing := backing_of(self._directory)) is not None:
+                backing.unpin(self._directory / PROTECTED)
             self._heartbeat.__exit__(kind, error, trace)
         finally:
             self._lock.release()
@@ -146,6 +161,21 @@ def _locked_error(directory: Path, holder: Holder | None) -> BankLockedError:
         who = f"{holder.name} (heard of {f'{seconds:.0f} s ago' if seconds >= 1 else 'just now'})"
     message = f"{who} writes the bank '{directory}' now: wait for it to end, then run the same command again"
     return BankLockedError(message)
+
+
+@contextlib.contextmanager
+def explain_conflict(directory: Path) -> Iterator[None]:
+    """Turns the error of a manifest in a bucket that another process has replaced meanwhile into BankLockedError."""
+    try:
+        yield
+    except ChangedElsewhereError as error:
+        holder = read_note(directory / NOTE)
+        who = f"{holder.name} has taken over and writes" if holder else "another process has written"
+        message = (
+            f"{who} the bank '{directory}', because this process was not heard of for {note.DEAD_AFTER_S:.0f} s: "
+            "nothing that it listed is lost; run the same command again"
+        )
+        raise BankLockedError(message) from error
 
 
 @contextlib.contextmanager

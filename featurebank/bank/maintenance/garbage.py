@@ -25,7 +25,7 @@ from featurebank.bank.pages.shard_pages import RowDigests
 from featurebank.bank.shard import PATTERN, ShardEntry, check_size, is_whole, read_keys, read_rows, write_shard
 from featurebank.bank.writer import BankWriter, event
 from featurebank.errors import BankDamagedError, BankError, BankIncompleteError, BankNotFoundError, BankWarning
-from featurebank.system.backing.directories import below, entries, find, modified, remove, size_of
+from featurebank.system.backing.directories import below, entries, find, is_file, modified, remove, size_of
 from featurebank.system.files import TEMPORARY_PREFIX
 from featurebank.system.progress import SILENT, Reporter
 
@@ -139,7 +139,7 @@ def _as_it_is_now(before: Garbage) -> Garbage:
     """Plans again under the lock; the writer itself has already removed leftovers, which still count."""
     now = plan_gc(before.bank)
     files = dict(zip(before.files, before.sizes, strict=True)) | dict(zip(now.files, now.sizes, strict=True))
-    known = {file: size for file, size in files.items() if file in now.files or not file.exists()}
+    known = {file: size for file, size in files.items() if file in now.files or not is_file(file)}
     return Garbage(now.bank, tuple(known), now.rewrites, now.dead_rows, sizes=tuple(known.values()))
 
 

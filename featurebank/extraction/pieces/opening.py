@@ -25,11 +25,11 @@ from featurebank.extraction.plan import BankPlan, plan_bank
 from featurebank.extraction.request import begin_request, dataset_record, end_request
 from featurebank.extraction.state import read_state
 from featurebank.extraction.target import BankTarget
+from featurebank.storage.caches import cache_directory
 from featurebank.system import digest
 from featurebank.system.backing.directories import is_file
 from featurebank.system.meter import Meter
 from featurebank.system.progress import SILENT, Reporter
-from featurebank.system.runtime import default_cache
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def open_pieces(
         >>> [listed.is_complete for listed in work.list()]
         [True]
     """
-    place = Path(cache) if cache else default_cache()
+    place = cache_directory(cache)
     each = begin_request(dataset, backbones, options, place, reporter)
     banks = [
         RequestedBank(number, locate(dataset, backbone, one, place), backbone, one)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -29,12 +29,11 @@ def find(directory: Path, pattern: str) -> list[Path]:
         ['manifest.json']
     """
     backing = backing_of(directory)
-    if backing is None:
+    if backing is None or TEMPORARY_PREFIX in pattern:  # a temporary file is on this machine alone
         return sorted(directory.glob(pattern))
     files = [path for path in backing.sizes(directory) if _matches(path.relative_to(directory), pattern)]
     backing.fetch_small(files)
-    temporary = (path for path in directory.glob(pattern) if path.name.startswith(TEMPORARY_PREFIX))
-    return sorted({*files, *temporary})
+    return sorted(files)
 
 
 def _matches(path: Path, pattern: str) -> bool:
@@ -46,6 +45,12 @@ def is_file(path: Path) -> bool:
     """Returns whether a file exists; its content need not be on this machine."""
     backing = backing_of(path)
     return path.is_file() if backing is None else backing.exists(path)
+
+
+def refresh(directory: Path) -> None:
+    """Asks the storage behind a directory once for all files that are looked up one by one in the next moment."""
+    if (backing := backing_of(directory)) is not None:
+        backing.refresh(directory)
 
 
 def below(directory: Path) -> Iterator[tuple[Path, int]]:
@@ -107,14 +112,16 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def remove_tree(path: Path) -> None:
-    """Deletes a file or a folder with its content; of a symbolic link, the link."""
-    if (backing := backing_of(path)) is not None:
-        backing.remove_below(path)
-    if path.is_symlink() or not path.is_dir():
-        remove(path)
-    else:
-        shutil.rmtree(path)
+def remove_content(directory: Path, keep: Collection[str] = ()) -> None:
+    """Deletes what a directory contains, except the entries with some names; of a symbolic link, the link."""
+    if (backing := backing_of(directory)) is not None:
+        backing.remove_below(directory, keep)
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if path.name not in keep:
+            if path.is_symlink() or not path.is_dir():
+                path.unlink(missing_ok=True)
+            else:
+                shutil.rmtree(path)
 
 
 def forget_copy(path: Path) -> bool:

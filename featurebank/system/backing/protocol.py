@@ -6,7 +6,7 @@ A plain cache has no storage behind it: then `backing_of` returns None, and file
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,8 +21,12 @@ class Backing(Protocol):
     identity: str
     """A text that no other mirror has; it tells processes that share the mirror from others of the same host name."""
 
-    def fetch(self, path: Path) -> None:
-        """Makes the mirror's copy of a file current; removes the copy if the storage does not hold the file."""
+    def fetch(self, path: Path) -> bool:
+        """Makes the mirror's copy of a file current; removes the copy if the storage does not hold the file.
+
+        Returns:
+            Whether the storage holds it.
+        """
 
     def fetch_small(self, paths: Iterable[Path]) -> None:
         """Fetches those of the files that are small, several at once."""
@@ -40,6 +44,9 @@ class Backing(Protocol):
     def exists(self, path: Path) -> bool:
         """Returns whether the storage holds a file."""
 
+    def refresh(self, directory: Path) -> None:
+        """Lists the files below a directory anew."""
+
     def sizes(self, directory: Path) -> Mapping[Path, int]:
         """Returns the size of each file that the storage holds below a directory, in bytes."""
 
@@ -53,8 +60,11 @@ class Backing(Protocol):
     def remove(self, path: Path) -> None:
         """Removes a file from the storage and from the mirror, if it exists."""
 
-    def remove_below(self, directory: Path) -> None:
-        """Removes all files below a directory from the storage; the mirror's copies stay."""
+    def remove_below(self, directory: Path, keep: Collection[str]) -> None:
+        """Removes all files below a directory from the storage, except the entries of it with some names.
+
+        The mirror's copies stay.
+        """
 
     def forget_copy(self, path: Path) -> bool:
         """Deletes the mirror's copy of a file, so that it is fetched anew; returns whether there was one."""

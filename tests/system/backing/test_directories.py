@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from featurebank.system.backing.directories import (
     link_or_copy,
     modified,
     remove,
-    remove_tree,
+    remove_content,
     size_of,
 )
 from featurebank.system.files import TEMPORARY_PREFIX, map_array, read_regular, write_bytes
@@ -39,13 +39,14 @@ class Shelf:
     def _there(self, path: Path) -> Path:
         return self.shelf / path.relative_to(self.root)
 
-    def fetch(self, path: Path) -> None:
+    def fetch(self, path: Path) -> bool:
         self.fetched.append(path.name)
         if not self._there(path).is_file():
             path.unlink(missing_ok=True)
         elif not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self._there(path), path)
+        return path.is_file()
 
     def fetch_small(self, paths: Iterable[Path]) -> None:
         for path in paths:
@@ -72,8 +73,10 @@ class Shelf:
         self._there(path).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
-    def remove_below(self, directory: Path) -> None:
-        shutil.rmtree(self._there(directory))
+    def remove_below(self, directory: Path, keep: Collection[str]) -> None:
+        for path in self._there(directory).iterdir():
+            if path.name not in keep:
+                path.unlink()
 
     def forget_copy(self, path: Path) -> bool:
         path.unlink(missing_ok=True)
@@ -110,8 +113,10 @@ def test_files_are_written_read_listed_and_removed(cache: Path) -> None:
     remove(cache / "bank" / "manifest.json")
     remove(cache / "bank" / "manifest.json")
     assert not is_file(cache / "bank" / "manifest.json")
-    remove_tree(cache / "bank")
-    assert entries(cache) == set()
+    write_bytes(cache / "other", b"1")
+    write_bytes(cache / "stays", b"1")
+    remove_content(cache, {"stays", "bank"})
+    assert entries(cache) == {cache / "bank", cache / "stays"}
 
 
 def test_a_second_name_has_the_same_content(cache: Path) -> None:

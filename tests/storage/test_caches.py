@@ -1,0 +1,77 @@
+"""Where a cache lies: a directory, or the mirror of a bucket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from buckets import Machine
+
+from featurebank import list_banks, set_local_cache
+from featurebank.errors import ConfigError
+from featurebank.storage.caches import MIRROR_VARIABLE, address_of, cache_directory, mirror_of, mirrors_directory
+
+
+def test_the_default_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, bucket: str, machine: Machine) -> None:
+    monkeypatch.setenv("FEATUREBANK_CACHE", "/x/y")
+    assert cache_directory() == Path("/x/y")
+    monkeypatch.setenv("FEATUREBANK_CACHE", f"{bucket}/here")
+    assert mirror_of(cache_directory()) is not None
+    assert list_banks() == []
+    for empty in (lambda: monkeypatch.setenv("FEATUREBANK_CACHE", ""), lambda: monkeypatch.delenv("FEATUREBANK_CACHE")):
+        empty()
+        assert cache_directory() == cache_directory("") == Path("cache")
+
+
+def test_each_cache_has_its_own_mirror(bucket: str, machine: Machine) -> None:
+    one, two = cache_directory(f"{bucket}/one"), cache_directory(f"{bucket}/two/")
+    assert one != two
+    assert cache_directory(f"{bucket}//one/") == one
+    assert one.parent == machine.place
+    assert one.name.startswith(f"{bucket[5:]}-one-")
+    assert address_of(one / "bank") == f"{bucket}/one/bank"
+    assert address_of(two) == f"{bucket}/two"
+    assert mirror_of(Path("cache")) is None
+
+
+def test_the_mirror_of_another_cache_is_refused(bucket: str, machine: Machine, tmp_path: Path) -> None:
+    one, two = cache_directory(f"{bucket}/one"), cache_directory(f"{bucket}/two")
+    for root in (one, two):
+        mirror = mirror_of(root)
+        assert mirror is not None
+        mirror.state.close()
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    one.rename(moved / two.name)
+    with Machine(moved).used(), pytest.raises(ConfigError, match=f"is the mirror of '{bucket}/one': delete it"):
+        cache_directory(f"{bucket}/two")
+
+
+def test_mirrors_lie_in_the_users_folder_of_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(MIRROR_VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/home/me/caches")
+    assert mirrors_directory() == Path("/home/me/caches/featurebank/mirrors")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert mirrors_directory().is_relative_to(Path.home())
+
+
+def test_the_limit_holds_for_open_and_later_mirrors(bucket: str, machine: Machine) -> None:
+    try:
+        mirror = mirror_of(cache_directory(f"{bucket}/one"))
+        assert mirror is not None
+        default = mirror.limit
+        assert default is not None, "half of the free space"
+        set_local_cache("5MB")
+        assert mirror.limit == 5_000_000
+        later = mirror_of(cache_directory(f"{bucket}/two"))
+        assert later is not None
+        assert later.limit == 5_000_000
+    finally:
+        set_local_cache(None)
+    assert mirror.limit > 5_000_000
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "much", "10", 0])
+def test_a_limit_that_is_none_is_refused(size: str | int) -> None:
+    with pytest.raises(ConfigError, match=f"limit is '?{size}'?: expected"):
+        set_local_cache(size)

@@ -1,0 +1,71 @@
+"""A server of buckets on the loopback, and machines that use them: each has a mirror of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from featurebank.storage import caches
+from featurebank.storage.address import Address
+from featurebank.storage.mirror import Mirror
+from featurebank.storage.objects import Objects
+from featurebank.system.backing import protocol
+
+BUCKET = "features"
+
+
+@contextlib.contextmanager
+def bucket_server() -> Iterator[str]:
+    """Starts a server; yields its URL."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        yield "http://{}:{}".format(*server.get_host_and_port())
+    finally:
+        server.stop()
+
+
+def environment(url: str) -> dict[str, str]:
+    """Returns the variables by which clients find the server."""
+    return {
+        "AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }  # fmt: skip
+
+
+@contextlib.contextmanager
+def new_bucket(name: str) -> Iterator[str]:
+    """Creates a bucket; yields its address. The environment has to name the server."""
+    objects = Objects(Address(name))
+    objects._ask("create_bucket")
+    yield f"s3://{name}"
+
+
+class Machine:
+    """One machine with its own mirrors: what the process knows about caches while its block runs.
+
+    Args:
+        place: the directory of its mirrors.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self._mirrors: dict[tuple[Address, Path], Mirror] = {}
+        self._backings: dict[str, protocol.Backing] = {}
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[Machine]:
+        """Makes the process this machine."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(caches.MIRROR_VARIABLE, str(self.place))
+            patch.setattr(caches, "_mirrors", self._mirrors)
+            patch.setattr(protocol, "_backings", self._backings)
+            yield self

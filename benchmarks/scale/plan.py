@@ -5,12 +5,17 @@ Everything here is arithmetic on what `measure` wrote; the hours of many workers
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.scale.pieces import piece_sizes
 from benchmarks.scale.simulation import Assumed, Measured, simulate
+from featurebank.system.runtime import tidy_bytes
+
+_UNITS = (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800), ("days", 86_400, math.inf))
+"""Units of time: name, seconds, and from how many seconds on the next one is used."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,6 @@ def make_plan(results: Mapping[str, Any], wanted: Wanted, assumed: Assumed) -> l
         assumed: what the simulation cannot measure.
     """
     bank, (first, *_) = results["bank"], results["workers"]
-    opening = bank["open_bank"]
     table = bank["table_bytes"] / bank["rows"]
     lines = [
         _stored("the images", wanted, first["read_bytes"], "measured files"),
@@ -61,10 +65,44 @@ def make_plan(results: Mapping[str, Any], wanted: Wanted, assumed: Assumed) -> l
         price = hours * wanted.core_hour * head["threads"]
         basis = f"measured at {head['rows']:,} rows of {head['width']}; 7 of 10 images train"
         lines.append(PlanLine(f"training {head['head']} once", f"{hours:,.2f} h on one machine", price, basis))
-    memory = wanted.images * opening["peak_bytes"] / opening["rows"] / 1e9
-    basis = f"measured at {opening['rows']:,} rows"
-    lines.append(PlanLine("memory of a process that opens one bank of all", f"{memory:,.1f} GB", None, basis))
+    memory = tidy_bytes(opening_bytes(bank, wanted.images))
+    basis = f"measured at {bank['rows']:,} rows"
+    lines.append(PlanLine("memory of a process that opens one bank of all", memory, None, basis))
     return lines
+
+
+def one_machine(results: Mapping[str, Any], images: int, cores: int) -> list[str]:
+    """Returns what one machine needs for some images: the images, hours and disk by network, and memory.
+
+    Args:
+        results: what `python -m benchmarks scale` has measured; a worker of one core is taken `cores` times.
+        images: the number of images.
+        cores: of the machine.
+    """
+    row = [f"{images:,}"]
+    for worker in results["workers"]:
+        rate = worker["piece_images"] * len(worker["piece_seconds"]) / sum(worker["piece_seconds"])
+        row.append(readable_seconds(images / rate / cores))
+        row.append(tidy_bytes(images * (worker["row_bytes"]["pooled"] + worker["key_bytes"])))
+    return [*row, tidy_bytes(opening_bytes(results["bank"], images))]
+
+
+def opening_bytes(bank: Mapping[str, Any], images: int) -> float:
+    """Returns the memory of a process that opens a bank of some images, in proportion to the measured bank."""
+    opening, least = bank["open_bank"], bank["list_cache"]["peak_bytes"]
+    return float(least + images * max(0, opening["peak_bytes"] - least) / opening["rows"])
+
+
+def readable_seconds(seconds: float) -> str:
+    """Returns a time in the unit that people would choose.
+
+    Example:
+        >>> readable_seconds(34), readable_seconds(3400), readable_seconds(34000), readable_seconds(3400000)
+        ('34 s', '57 min', '9.4 h', '39 days')
+    """
+    unit, size = next((unit, size) for unit, size, most in _UNITS if seconds < most)
+    value = seconds / size
+    return f"{value:.2g} {unit}" if value < 10 else f"{value:,.0f} {unit}"
 
 
 def _stored(what: str, wanted: Wanted, bytes_an_image: float, basis: str) -> PlanLine:

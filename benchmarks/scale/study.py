@@ -20,7 +20,7 @@ from benchmarks.scale.heads import measured_heads
 from benchmarks.scale.made import MadeRows, make_bank
 from benchmarks.scale.options import assumed_of, wanted_of
 from benchmarks.scale.pieces import piece_sizes
-from benchmarks.scale.plan import make_plan, measured_of
+from benchmarks.scale.plan import make_plan, measured_of, one_machine
 from benchmarks.scale.simulation import CAUSES, Assumed, Measured, Outcome, simulate
 from benchmarks.scale.workers import measured_workers
 from featurebank.bank import Bank
@@ -48,6 +48,7 @@ def measure_all(output: Path, options: argparse.Namespace, *, photos: Path | Non
         print_workers(results["workers"])
         results["heads"] = measured_heads(bank, Path(directory) / "heads", quick=quick)
         print_heads(results["heads"])
+    print_one_machine(results, about["threads"])
     results["simulation"] = [
         print_simulation(worker, results["bank"], options, digests_known=known)
         for worker in results["workers"]
@@ -116,6 +117,16 @@ def print_heads(heads: Sequence[Mapping[str, Any]]) -> None:
     _print_table(
         title, ("head", "s a million rows", "of the processor", "peak memory", "--ram", "val accuracy", ""), rows
     )
+
+
+def print_one_machine(results: Mapping[str, Any], cores: int) -> None:
+    """Prints what one machine needs for more and more images."""
+    rows = [one_machine(results, 10**power, cores) for power in range(4, 10)]
+    columns = ["images"]
+    for worker in results["workers"]:
+        columns += [worker["network"], "its features"]
+    title = f"one machine of {cores} cores, computed from the measured rates; features of pooled as float32"
+    _print_table(title, (*columns, "memory to open"), rows)
 
 
 def print_simulation(

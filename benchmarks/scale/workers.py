@@ -61,8 +61,8 @@ def compute_pieces(
 
     Returns:
         `network`, `engine`, `precision`, `threads`, `image_size`, `loaded` (seconds until the first piece was
-        done, without those of a piece), `piece_images`, `piece_seconds` (of the processor), `wall_seconds`, `listing_seconds_a_piece`,
-        `row_bytes` by tap and `key_bytes`.
+        done, without those of a piece), `piece_images`, `piece_seconds` (of the processor), `wall_seconds`,
+        `listing_seconds_a_piece`, `row_bytes` by tap and `key_bytes`.
     """
     start = time.perf_counter()
     from featurebank import load_backbone, load_dataset

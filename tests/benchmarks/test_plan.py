@@ -10,12 +10,13 @@ import pytest
 from benchmarks.scale.advice import advice, bottleneck
 from benchmarks.scale.options import count
 from benchmarks.scale.pieces import piece_sizes
-from benchmarks.scale.plan import PlanLine, Wanted, make_plan, measured_of
+from benchmarks.scale.plan import PlanLine, Wanted, make_plan, measured_of, one_machine, readable_seconds
 from benchmarks.scale.simulation import Assumed, simulate
 
 RESULTS: dict[str, Any] = {
     "bank": {
         "rows": 1_000_000, "table_bytes": 70_000_000, "open_bank": {"rows": 1_000_000, "peak_bytes": 250_000_000},
+        "list_cache": {"peak_bytes": 50_000_000},
         "add_shards": {"listing_seconds": 0.1, "open_seconds": 0.0},
     },
     "workers": [{
@@ -48,7 +49,7 @@ def test_a_plan_multiplies_rates_by_images_and_prices() -> None:
     assert line(plan, "10 workers").price == pytest.approx(1e9 / 100 / 3600 * 0.1, rel=0.02)
     assert line(plan, "ridge").amount == "0.70 h on one machine"
     assert line(plan, "ridge").price == pytest.approx(0.7 * 2 * 0.1)
-    assert line(plan, "memory").amount == "250.0 GB"
+    assert line(plan, "memory").amount == "200.1 GB"
     assert not any("knn" in one.what for one in plan)
 
 
@@ -100,3 +101,10 @@ def test_counts_may_be_written_as_people_write_them() -> None:
     for wrong in ("0", "-3", "1.5", "many", "inf"):
         with pytest.raises(argparse.ArgumentTypeError, match="whole number"):
             count(wrong)
+
+
+def test_one_machine_takes_its_cores_times_a_worker() -> None:
+    assert one_machine(RESULTS, 10**6, cores=2) == ["1,000,000", "83 min", "1 GB", "250 MB"]
+    assert [readable_seconds(seconds) for seconds in (3.44, 34, 3400, 34_000, 3_400_000)] == [
+        "3.4 s", "34 s", "57 min", "9.4 h", "39 days",
+    ]  # fmt: skip

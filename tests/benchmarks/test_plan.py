@@ -104,7 +104,7 @@ def test_counts_may_be_written_as_people_write_them() -> None:
 
 
 def test_one_machine_takes_its_cores_times_a_worker() -> None:
-    assert one_machine(RESULTS, 10**6, cores=2) == ["1,000,000", "83 min", "1 GB", "250 MB"]
+    assert one_machine(RESULTS, 10**6, cores=2) == ["1,000,000", "83 min", "1.0 GB", "250.0 MB"]
     assert [readable_seconds(seconds) for seconds in (3.44, 34, 3400, 34_000, 3_400_000)] == [
         "3.4 s", "34 s", "57 min", "9.4 h", "39 days",
     ]  # fmt: skip

@@ -75,6 +75,7 @@ def train_heads(
     budget: float | None = None,
     retry_failed: bool = False,
     views: int | None = None,
+    sample: int | None = None,
     progress: Shown = None,
     reporter: Reporter | None = None,
 ) -> Leaderboard[Run]:
@@ -102,6 +103,9 @@ def train_heads(
         retry_failed: train heads that failed before again.
         views: the number of augmented views of each training image, besides the clean one, for heads with epochs;
             default: all views of the bank.
+        sample: the number of training images, for heads that need all features in memory: the first in the order of
+            the digests of their contents, a random sample that a larger one contains. Validation images are all used;
+            default: all.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
         reporter: receives the progress and the warnings in place of the screen.
 
@@ -123,6 +127,7 @@ def train_heads(
     options = GridOptions(
         seeds=seeds, taps=None if taps is None else as_texts(taps), search=search, runs=runs, folds=folds,
         repeats=repeats, budget=budget, retry_failed=retry_failed, views=views,
+        sample=sample,
     )  # fmt: skip
     heads = as_grid(grid)
     with showing(progress, reporter) as shown:

@@ -104,5 +104,5 @@ def _schema() -> Any:
         {"together": count, "history": curves | None, "failure": str | None, "notes": list[str],
          "tested": str | None, "weights": str | None, "fold": three | None, "rung": three | None,
          "parameters": count | None, "right": hexadecimal | None, "graft": free | None, "finetune": finetune | None,
-         "revision": count, "views": count | None, "name": str},
+         "revision": count, "views": count | None, "name": str, "sample": count | None},
     ))  # fmt: skip

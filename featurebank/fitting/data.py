@@ -41,6 +41,8 @@ class DataReference:
     """The number of augmented views of the training images; None for all views of the bank."""
     fold: tuple[int, int, int] | None = None
     """The fold whose images validate; None for the bank's own validation images."""
+    sample: int | None = None
+    """The number of training images; None for all."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,15 @@ class TrainingData:
     """Where another process finds the same data; None for arrays that are in no bank."""
 
     @classmethod
-    def of(cls, bank: Bank, tap: str, views: int | None = None) -> TrainingData:
+    def of(cls, bank: Bank, tap: str, views: int | None = None, sample: int | None = None) -> TrainingData:
         """Loads the features; those that need more than half of `--ram` stay in the bank.
 
         Args:
             bank: the bank.
             tap: a tap of the bank.
             views: the number of augmented views of the training images to load; default: all views of the bank.
+            sample: the number of training images: the first in the order of the digests of their contents, so that a
+                larger sample contains each smaller one; default: all.
 
         Raises:
             DatasetError: a split is empty, or the training images have only one class.
@@ -73,12 +77,14 @@ class TrainingData:
             RamLimitError: the augmented views of maps do not fit into memory.
         """
         check_splits(bank)
-        train, val = positions_in(bank, "train"), positions_in(bank, "val")
-        reference = DataReference(bank.path.absolute(), bank.digest, tap, views)
+        train, val = positions_in(bank, "train")[:sample], positions_in(bank, "val")
+        y = bank.labels("train")[:sample]
+        check_sample(bank, y)
+        reference = DataReference(bank.path.absolute(), bank.digest, tap, views, sample=sample)
         views = bank.views if views is None else views
         X, augmented = load_features(bank, tap, train, views=views, beside=len(val))
         X_val, _ = load_features(bank, tap, val, beside=len(train) * (1 + views), share=_VALIDATION)
-        return cls(tap, X, bank.labels("train"), X_val, bank.labels("val"), len(bank.classes), augmented, reference)
+        return cls(tap, X, y, X_val, bank.labels("val"), len(bank.classes), augmented, reference)
 
     @cached_property
     def in_memory(self) -> TrainingData:
@@ -159,6 +165,24 @@ class TrainingData:
     def unseen(self, names: Sequence[str]) -> list[str]:
         """Returns the names of the classes with validation images but without training images."""
         return [names[label] for label in np.setdiff1d(self.y_val, self.y)]
+
+
+def check_sample(bank: Bank, labels: np.ndarray) -> None:
+    """Checks that a sample of training images has two classes.
+
+    Args:
+        bank: the bank.
+        labels: (n,) the labels of the sample.
+
+    Raises:
+        DatasetError: all images of the sample are of one class.
+    """
+    if len(labels) and (labels == labels[0]).all():
+        message = (
+            f"the first {counted(len(labels), 'training image')} of '{bank.name}' are all of class "
+            f"'{bank.classes[int(labels[0])]}', but a head needs at least two classes: use a larger --sample"
+        )
+        raise DatasetError(message)
 
 
 def read_features(bank: Bank, tap: str, split: str, *, views: int = 0) -> tuple[Features, list[np.ndarray]]:

@@ -20,7 +20,7 @@ from featurebank.bank.vectors import positions_in
 from featurebank.dataset.class_names import in_order
 from featurebank.dataset.core import FOLD
 from featurebank.errors import DatasetError
-from featurebank.fitting.data import DataReference, Features, TrainingData, load_features
+from featurebank.fitting.data import DataReference, Features, TrainingData, check_sample, load_features
 from featurebank.system import digest
 from featurebank.system.alike import enumerate_some
 from featurebank.words import counted
@@ -182,10 +182,19 @@ class FoldedImages:
         self._features: Features
         self._features, self._views = load_features(bank, tap, positions, views=views)
 
-    def data(self, fold: Fold) -> TrainingData:
-        """Returns the images of a fold as validation images, and all others as training images."""
+    def data(self, fold: Fold, sample: int | None = None) -> TrainingData:
+        """Returns the images of a fold as validation images, and all others, or a sample of them, as training images.
+
+        Args:
+            fold: the fold.
+            sample: the number of training images, see `TrainingData.of`; None for all.
+        """
         inside = _is_inside(self._bank, self._digests, self._labels, fold)
-        X, y = self._features, self._labels
-        views = [view[~inside] for view in self._views]
-        reference = DataReference(self._bank.path.absolute(), self._bank.digest, self._tap, self._view_count, fold)
-        return TrainingData(self._tap, X[~inside], y[~inside], X[inside], y[inside], self._classes, views, reference)
+        X, y, outside = self._features, self._labels, ~inside
+        if sample is not None:
+            outside = np.flatnonzero(outside)[:sample]
+            check_sample(self._bank, y[outside])
+        views = [view[outside] for view in self._views]
+        path, mark = self._bank.path.absolute(), self._bank.digest
+        reference = DataReference(path, mark, self._tap, self._view_count, fold, sample)
+        return TrainingData(self._tap, X[outside], y[outside], X[inside], y[inside], self._classes, views, reference)

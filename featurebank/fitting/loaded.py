@@ -32,31 +32,32 @@ class DataLoader:
     def __init__(self, bank: Bank) -> None:
         self.bank = bank
         self._folded: tuple[str, int | None, FoldedImages] | None = None
-        self._data: tuple[str, int | None, Fold | None, TrainingData] | None = None
+        self._data: tuple[str, int | None, Fold | None, int | None, TrainingData] | None = None
 
-    def get(self, tap: str, views: int | None, fold: Fold | None) -> TrainingData:
+    def get(self, tap: str, views: int | None, fold: Fold | None, sample: int | None = None) -> TrainingData:
         """Returns the features of a tap and fold.
 
         Args:
             tap: a tap of the bank.
             views: the number of augmented views of the training images; None for all views of the bank.
             fold: the fold; None for the bank's own split.
+            sample: the number of training images; None for all.
 
         Raises:
             DatasetError, UnknownNameError, RamLimitError: see `TrainingData.of` and `FoldedImages`.
         """
-        if self._data is None or self._data[:3] != (tap, views, fold):
+        if self._data is None or self._data[:4] != (tap, views, fold, sample):
             self._data = None
             if fold is None:
                 self._folded = None
-                data = TrainingData.of(self.bank, tap, views)
+                data = TrainingData.of(self.bank, tap, views, sample)
             else:
                 if self._folded is None or self._folded[:2] != (tap, views):
                     self._folded = None  # freed before the next tap is read, because both may not fit into memory
                     self._folded = tap, views, FoldedImages(self.bank, tap, views)
-                data = self._folded[2].data(fold)
-            self._data = tap, views, fold, data
-        return self._data[3]
+                data = self._folded[2].data(fold, sample)
+            self._data = tap, views, fold, sample, data
+        return self._data[4]
 
 
 class _ProcessData:
@@ -89,7 +90,7 @@ class _ProcessData:
         if loader is None or (loader.bank.path, loader.bank.digest) != (reference.path, reference.bank):
             self._loader = None  # freed first, because both may not fit into memory
             loader = self._loader = DataLoader(open_shared_bank(reference.path, reference.bank))
-        return loader.get(reference.tap, reference.views, reference.fold and Fold(*reference.fold))
+        return loader.get(reference.tap, reference.views, reference.fold and Fold(*reference.fold), reference.sample)
 
     def _free(self) -> None:
         with self._lock:

@@ -12,8 +12,8 @@ from featurebank.heads.kinds import HeadKind, is_calibrated, uncalibrated
 from featurebank.system import digest
 from featurebank.words import counted
 
-VIEWS = "number of views"
-"""The key of the number of views in `HeadSpec.words`, which is not a parameter."""
+VIEWS, SAMPLE = "number of views", "number of training images"
+"""The keys of the number of views, and of `HeadSpec.sample`, in `HeadSpec.words`: they are no parameters."""
 _NOT_SHOWN = ("max_iter",)
 """Parameters that limit the computing time and do not define the head."""
 
@@ -31,6 +31,8 @@ class HeadSpec:
     a run of an earlier version that did not record it."""
     name: str = field(default="", compare=False)
     """A name that the user chose; not part of the identity."""
+    sample: int | None = None
+    """The number of training images, the first in the order of the digests of their contents; None for all."""
 
     @cached_property
     def head_kind(self) -> HeadKind:
@@ -41,7 +43,8 @@ class HeadSpec:
     def key(self) -> str:
         """The canonical text of the specification: equal for runs that differ only in their seed."""
         views = [] if self.views == 0 else [self.views]
-        return digest.canonical_json([self.kind, dict(self.params), self.tap, *views])
+        sample = [] if self.sample is None else [{"sample": self.sample}]
+        return digest.canonical_json([self.kind, dict(self.params), self.tap, *views, *sample])
 
     @property
     def epochs(self) -> int:
@@ -81,11 +84,13 @@ class HeadSpec:
         return self.uncalibrated().make(0)
 
     def words(self) -> dict[str, str]:
-        """Returns a text for each parameter that differs from the head's default, and for the views, by name."""
+        """Returns a text for each parameter that differs from the head's default, for the views and the sample."""
         changed = self.head_kind.changed_params(self.params)
         words = {name: f"{name}={_short(value)}" for name, value in sorted(changed.items()) if name not in _NOT_SHOWN}
         if self.views != 0:
             words[VIEWS] = "views unknown" if self.views is None else counted(self.views, "view")
+        if self.sample is not None:
+            words[SAMPLE] = f"sample={self.sample}"
         return words
 
     def __str__(self) -> str:

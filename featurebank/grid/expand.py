@@ -22,7 +22,8 @@ from featurebank.words import counted, problem_lines, shown
 
 
 def expand(
-    grid: Grid, bank: Bank, taps: Sequence[str] | None = None, *, views: int | None = None, reporter: Reporter = SILENT
+    grid: Grid, bank: Bank, taps: Sequence[str] | None = None, *, views: int | None = None, sample: int | None = None,
+    reporter: Reporter = SILENT,
 ) -> list[HeadSpec]:  # fmt: skip
     """Returns the distinct specifications of a grid.
 
@@ -31,6 +32,7 @@ def expand(
         bank: the bank with the taps.
         taps: the taps for heads that name none themselves; default "pooled", or the bank's first tap.
         views: the number of augmented views for heads with epochs; default: all views of the bank.
+        sample: the number of training images; default: all.
         reporter: receives a line if a grid contains the same head twice.
 
     Raises:
@@ -45,7 +47,7 @@ def expand(
     specs: dict[str, HeadSpec] = {}
     for block in blocks:
         heads, wrong = _specs(block, bank, taps or [default_tap(bank)], tails)
-        heads = [replace(spec, views=views) if spec.head_kind.is_neural else spec for spec in heads]
+        heads = [replace(spec, views=views if spec.head_kind.is_neural else 0, sample=sample) for spec in heads]
         heads = [replace(spec, name=spec.name or _name(specs, spec)) for spec in heads]
         problems += wrong
         twice = len(heads) - len({spec.key for spec in heads} - set(specs))

@@ -157,5 +157,5 @@ class Journal:
             parameters=fitted.parameters, right=fitted.right,
             history=fitted.history, failure=fitted.failure, notes=fitted.notes, fold=job.fold,
             rung=job.rung.as_tuple if job.rung else None, views=job.spec.views, name=job.spec.name,
-            directory=self._bank.path, revision=job.spec.revision(len(self._bank.classes)),
+            sample=job.spec.sample, directory=self._bank.path, revision=job.spec.revision(len(self._bank.classes)),
         )  # fmt: skip

@@ -39,6 +39,9 @@ class GridOptions(StageOptions):
     views: Annotated[int, Ge(0)] | None = None
     """The number of augmented views of each training image for heads with epochs; by default all views."""
 
+    sample: Annotated[int, Ge(2)] | None = None
+    """The number of training images, the first in the order of the digests of their contents; by default all."""
+
     def seed_list(self) -> list[int]:
         """Returns the distinct seeds, in their order."""
         return list(dict.fromkeys(range(self.seeds) if isinstance(self.seeds, int) else self.seeds))

@@ -60,6 +60,8 @@ class PlannedData:
     bank: Bank
     tap: str
     fold: Fold | None
+    sample: int | None = None
+    """The number of training images; None for all."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -74,7 +76,7 @@ class PlannedData:
     @cached_property
     def y(self) -> np.ndarray:
         """The labels of the training images."""
-        return self._labels("train", inside=False)
+        return self._labels("train", inside=False)[: self.sample]
 
     @cached_property
     def y_val(self) -> np.ndarray:
@@ -103,7 +105,7 @@ def cut(jobs: Sequence[Job], bank: Bank, workers: int) -> list[Slice]:
         places.setdefault((job.spec.tap, job.fold), []).append(job)
     pieces = []
     for (tap, fold), group in places.items():
-        data = PlannedData(bank, tap, fold)
+        data = PlannedData(bank, tap, fold, group[0].spec.sample)  # one call has one sample
         for piece in make_pieces(group, data):
             pieces.append([(job, predicted_cost(job, data)) for job in piece])
     share = sum(cost for piece in pieces for _, cost in piece) / max(1, workers)

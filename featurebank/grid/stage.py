@@ -14,6 +14,7 @@ from typing import Protocol
 
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import Claims
+from featurebank.bank.vectors import positions_in
 from featurebank.errors import BankWarning, DatasetWarning, HeadError
 from featurebank.fitting.data import check_splits
 from featurebank.fitting.folds import check_folds
@@ -72,7 +73,7 @@ def train_grid(
         make_runner: makes what trains the jobs.
     """
     clock = Clock(options.budget)
-    specs = expand(grid, bank, options.taps, views=options.views, reporter=reporter)
+    specs = expand(grid, bank, options.taps, views=options.views, sample=_sample(bank, options), reporter=reporter)
     if options.runs is not None:
         specs = sample(specs, options.runs)
     first_fold = options.fold_list(bank)[0]
@@ -156,6 +157,12 @@ class _GridRun:
         planned = job(runs[0].spec, self._options.seed_list()[0], self._bank)
         self._runner.train([planned], what="best head", keep=True)
         return [self._journal.runs[planned.run]] if planned.run in self._journal.runs else []
+
+
+def _sample(bank: Bank, options: GridOptions) -> int | None:
+    """Returns the number of training images to sample; None if the bank has no more, because that is the same run."""
+    images = len(positions_in(bank, "train", *(["val"] if options.folds else [])))
+    return None if options.sample is None or options.sample >= images else options.sample
 
 
 def _refuse_nothing(runs: Sequence[RunRecord], jobs: Sequence[Job], options: GridOptions) -> None:

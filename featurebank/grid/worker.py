@@ -84,7 +84,7 @@ class JobRunner:
         try:
             if self._journal.first_without_weights() == first:
                 results: list[Fitted] = []
-                data = self._data_for(first.tap, first.views or 0, None)
+                data = self._data_for(first.tap, first.views or 0, None, first.sample)
                 fit_heads([(first.spec, first.seed)], data, lambda _, fitted: results.append(fitted))
                 if not results[0].failure:
                     self._journal.keep(first, results[0])
@@ -94,16 +94,16 @@ class JobRunner:
     def train_free(self, jobs: Sequence[Job], advance: Advance = no_advance, *, keep: bool = False) -> list[Job]:
         """Trains the jobs that no other process has claimed, as far as the budget allows; returns the claimed ones."""
         elsewhere: list[Job] = []
-        groups: dict[tuple[str, Fold | None], list[Job]] = {}
+        groups: dict[tuple[str, Fold | None, int | None], list[Job]] = {}
         for job in sorted(jobs, key=lambda job: self._bank.tap_bytes(job.spec.tap)):
-            groups.setdefault((job.spec.tap, job.fold), []).append(job)
-        for (tap, fold), group in groups.items():
+            groups.setdefault((job.spec.tap, job.fold, job.spec.sample), []).append(job)
+        for (tap, fold, sample), group in groups.items():
             if self._clock.left <= 0:
                 continue
             if not self._any_free(group):
                 elsewhere += group
                 continue
-            data = self._data_for(tap, max(job.spec.views or 0 for job in group), fold)
+            data = self._data_for(tap, max(job.spec.views or 0 for job in group), fold, sample)
             pieces = make_pieces(group, data)
             while pieces:
                 piece = pieces.pop(self._speed.next(pieces, data))
@@ -187,12 +187,12 @@ class JobRunner:
         self._journal.record(jobs[0], Fitted(None, 0.0, 1, {}, (), reason, is_shortage(error)))
         advance(1)
 
-    def _data_for(self, tap: str, views: int, fold: Fold | None) -> TrainingData:
+    def _data_for(self, tap: str, views: int, fold: Fold | None, sample: int | None) -> TrainingData:
         """Returns the features of a tap and fold; those of the last call are cached.
 
         Heads without epochs use only the clean images, and so can share the data with heads that use views.
         """
-        data = self._loader.get(tap, views, fold)
+        data = self._loader.get(tap, views, fold, sample)
         self._announce_shortage(data)
         self._warn_of_unseen(data)
         return data

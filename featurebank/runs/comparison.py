@@ -68,6 +68,7 @@ class Entry:
         return {
             "head": self.spec.kind, "params": dict(self.spec.params), "tap": self.spec.tap, "views": self.spec.views,
             **({"name": self.spec.name} if self.spec.name else {}),
+            **({"sample": self.spec.sample} if self.spec.sample else {}),
             "runs": [run.run for run in self.runs], "folds": abs(self.folds), "complete": self.complete,
             "accuracy": self.mean, "std": self.std, "accuracy_interval": list(self.interval),
             "train_accuracy": self.train, "gap": self.gap, "verdict": self.verdict, "seconds": self.seconds,

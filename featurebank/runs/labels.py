@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from featurebank.fitting.spec import VIEWS, HeadSpec, with_words
+from featurebank.fitting.spec import SAMPLE, VIEWS, HeadSpec, with_words
 
 
 def short_names(specs: Sequence[HeadSpec]) -> tuple[list[str], dict[str, list[str]]]:
@@ -49,4 +49,4 @@ def _shared(words: Sequence[Mapping[str, str]]) -> set[str]:
 
 
 def _value(spec: HeadSpec, word: str) -> str:
-    return repr(spec.views if word == VIEWS else spec.params.get(word))
+    return repr({VIEWS: spec.views, SAMPLE: spec.sample}.get(word, spec.params.get(word)))

@@ -143,9 +143,9 @@ def run_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """Returns each run as one flat row, all with the same columns.
 
     Metrics are called SPLIT_NAME; of the test split, loss and accuracy are there where it was opened for one of the
-    runs. Parameters are one JSON text, and `param_NAME` each.
+    runs. Parameters are one JSON text, and `param_NAME` each. `sample` is there if a run was trained on a sample.
     """
-    values = [{**_metrics(run), **_params(run)} for run in runs]
+    values = [{**({"sample": run.sample} if run.sample else {}), **_metrics(run), **_params(run)} for run in runs]
     names = dict.fromkeys(name for row in values for name in row)
     columns = sorted(names, key=lambda name: name.startswith("param_"))  # stable: metrics first, in their order
     return [

@@ -28,7 +28,8 @@ def head_points(entries: Iterable[Entry]) -> list[HeadPoint]:
             id=entry.runs[0].run, title=f"{entry.spec} on {entry.spec.tap}", kind=entry.spec.kind,
             accuracy=entry.mean, low=entry.interval[0], high=entry.interval[1], seconds=entry.seconds,
             parameters=entry.parameters, tied=entry.indistinguishable,
-            settings={**entry.spec.params, "tap": entry.spec.tap, "views": entry.spec.views},
+            settings={**entry.spec.params, "tap": entry.spec.tap, "views": entry.spec.views,
+                **({"sample": entry.spec.sample} if entry.spec.sample else {})},
         )
         for entry in entries
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def predictor(
 
 def _of_head(bank: Bank, run: RunRecord, split: str, head: Any) -> np.ndarray:
     if run.fold:
-        data = images_of(bank, run)
+        data = images_of(bank, replace(run, sample=None))  # predictions are of all images
         X, y = (data.X_val, data.y_val) if split == "val" else (data.X, data.y)
     else:
         X, y = read_features(bank, run.tap, split)[0], bank.labels(split)

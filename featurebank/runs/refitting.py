@@ -127,11 +127,11 @@ def keep_weights(run: RunRecord, head: Any) -> RunRecord:
 
 
 def images_of(bank: Bank, run: RunRecord) -> TrainingData:
-    """Loads the training and validation images of a run: the bank's own split, or its fold."""
+    """Loads the training and validation images of a run: the bank's own split, or its fold; of all, its sample."""
     views = run.views  # if the number is unknown, all: the accuracy shows whether that is right
     if run.fold:
-        return FoldedImages(bank, run.tap, views).data(Fold(*run.fold))
-    return TrainingData.of(bank, run.tap, views)
+        return FoldedImages(bank, run.tap, views).data(Fold(*run.fold), run.sample)
+    return TrainingData.of(bank, run.tap, views, run.sample)
 
 
 def _trained(run: RunRecord) -> HeadSpec:

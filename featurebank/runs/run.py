@@ -72,8 +72,9 @@ class RunRecord:
     revision: int = 1
     """The revision of the fitting algorithm; see `HeadKind.revision`."""
     views: int | None = 0
-    """See `HeadSpec`, also for `name`."""
+    """See `HeadSpec`, also for `name` and `sample`."""
     name: str = ""
+    sample: int | None = None
     directory: Path = field(default=Path(), compare=False)
     """The directory of the bank; not stored."""
 
@@ -95,7 +96,7 @@ class RunRecord:
     @cached_property
     def spec(self) -> HeadSpec:
         """The specification of the head."""
-        return HeadSpec(self.head, self.params, self.tap, self.views, self.name)
+        return HeadSpec(self.head, self.params, self.tap, self.views, self.name, self.sample)
 
     @property
     def is_finetune(self) -> bool:
@@ -129,13 +130,14 @@ class RunRecord:
         return self.rung and f"stopped at rung {self.rung[0]} of {self.rung[1]}, after {counted(self.rung[2], 'epoch')}"
 
     def record(self) -> dict[str, Any]:
-        """Returns the whole run as JSON values."""
-        return {name: value for name, value in asdict(self).items() if name != "directory"}
+        """Returns the whole run as JSON values; without `sample` if there is none, as earlier versions know it."""
+        left_out = {"directory", *(["sample"] if self.sample is None else [])}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     def summary(self) -> dict[str, Any]:
         """Returns the JSON values of a run for `heads --json` and `leaderboard --json`."""
         names = ["run", "head", "params", "tap", "views", "seed", "seconds", "metrics"]
-        names += [name for name in ("name", "failure") if getattr(self, name)]
+        names += [name for name in ("name", "sample", "failure") if getattr(self, name)]
         record = self.record()
         return {name: record[name] for name in names}
 
@@ -150,7 +152,8 @@ def run_id(
     """Returns the id of a run, which is the same on every machine and at any time.
 
     It depends on everything that determines the input and the training of a head: specification (kind, parameters, tap,
-    views), seed, fold, rung, the stored type of the tap, the revision of the fitting algorithm, and `Bank.digest`.
+    views, sample), seed, fold, rung, the stored type of the tap, the revision of the fitting algorithm, and
+    `Bank.digest`.
     """
     recipe = {
         "spec": spec.key, "seed": seed, "bank": bank.digest, "stored": bank.tap_dtype(spec.tap),

@@ -16,6 +16,8 @@ from listener import Listener
 from featurebank import evaluate_test, leaderboard, metrics, select, train_heads
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
+from featurebank.bank.reader import SPLITS
+from featurebank.bank.rows import StoredRows
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import DatasetError, HeadError
 from featurebank.heads.storage.saving import save_head
@@ -36,19 +38,19 @@ GRID: list[dict[str, Any]] = [
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
-    """Which splits were asked for, by what."""
+    """Which splits were asked for, by what; of features, whose rows were read."""
     asked: list[tuple[str, str | None]] = []
-    features, labels = Bank.features, Bank.labels
+    read, labels = StoredRows.read, Bank.labels
 
-    def spy_features(self: Bank, tap: str = "pooled", split: str | None = None, **options: Any) -> np.ndarray:
-        asked.append(("features", split))
-        return features(self, tap, split, **options)
+    def spy_read(self: StoredRows, tap: str, view: int, positions: np.ndarray) -> np.ndarray:
+        asked.extend(("features", SPLITS[number]) for number in np.unique(self._items.splits[positions]).tolist())
+        return read(self, tap, view, positions)
 
     def spy_labels(self: Bank, split: str | None = None) -> np.ndarray:
         asked.append(("labels", split))
         return labels(self, split)
 
-    monkeypatch.setattr(Bank, "features", spy_features)
+    monkeypatch.setattr(StoredRows, "read", spy_read)
     monkeypatch.setattr(Bank, "labels", spy_labels)
     return asked
 

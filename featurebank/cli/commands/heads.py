@@ -124,6 +124,13 @@ tensorboard_option = click.option(
     metavar="N",
     help="Train on the first N augmented views of the bank.  [default: all]",
 )
+@click.option(
+    "--sample",
+    type=int,
+    metavar="N",
+    help="Train on N training images, the first in the order of their contents' digests, for heads that need all "
+    "features in memory.  [default: all]",
+)
 @one_se_option
 @tensorboard_option
 @test_option

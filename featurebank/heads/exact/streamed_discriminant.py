@@ -16,6 +16,7 @@ from featurebank.heads.exact.moments import sums_by_class
 from featurebank.heads.exact.streamed import StreamedShared
 from featurebank.heads.exact.transforms import Steps, Transform
 from featurebank.system.runtime import all_threads, ram_limit
+from featurebank.words import counted
 
 
 def ledoit_wolf(shared: StreamedShared, steps: Steps) -> tuple[np.ndarray, np.ndarray]:
@@ -109,6 +110,6 @@ def _products(
             products[position - group.start] += product
             fourth[position - group.start] += power
 
-    few = f"{len(group)} of {len(shared.classes)} classes"
-    shared.passes.run_rows(work, add, what=f"covariance of {few}", width=6 * width)
+    what = f"covariance of {len(group)} of {counted(len(shared.classes), 'class')}"
+    shared.passes.run_rows(work, add, what=what, width=6 * width)
     return products, fourth

@@ -20,7 +20,7 @@ from featurebank.system.parallel import ordered_map
 from featurebank.system.progress import detail
 from featurebank.system.runtime import all_threads, ram_limit
 from featurebank.training.loop import part_ended
-from featurebank.words import duration
+from featurebank.words import counted, duration
 
 _Result = TypeVar("_Result")
 _BLOCK_BYTES = 16 << 20
@@ -99,7 +99,7 @@ class _Shown:
             self._last, self._visible = now, True
             rate = self._done / (now - self._began)
             left = duration((self._total - self._done) / rate)
-            detail(f"{self._what}: {self._done:,} of {self._total:,} rows, {rate:,.0f} rows/s, {left} left")
+            detail(f"{self._what}: {self._done} of {counted(self._total, 'row')}, {rate:.0f} rows/s, {left} left")
 
     def end(self) -> None:
         """Removes what was shown."""

@@ -17,7 +17,7 @@ from featurebank.fitting.spec import HeadSpec
 from featurebank.runs.comparison import Entry
 from featurebank.system import digest
 
-TAP, VIEWS, KIND = "tap", "views", "kind of head"
+TAP, VIEWS, SAMPLE, KIND = "tap", "views", "sample", "kind of head"
 LEVEL = 0.05
 
 Key = tuple[str, str]
@@ -70,7 +70,8 @@ def _axes(heads: Sequence[Entry]) -> list[Key]:
 
 
 def _coordinates(spec: HeadSpec) -> dict[Key, Any]:
-    return {("", TAP): spec.tap, ("", VIEWS): spec.views, **{(spec.kind, name): v for name, v in spec.params.items()}}
+    own = {(spec.kind, name): value for name, value in spec.params.items()}
+    return {("", TAP): spec.tap, ("", VIEWS): spec.views, ("", SAMPLE): spec.sample, **own}
 
 
 def _effect(axis: Key, heads: Sequence[Entry]) -> AxisEffect | None:

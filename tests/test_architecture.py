@@ -108,7 +108,7 @@ OWNERS = {
 
 NARROWER = {
     "h5py": {"bank/shard.py", "bank/plain_files.py", "backbone/keras_file.py"},
-    "xgboost": {"heads/boosted.py", "heads/storage/saving.py"},
+    "xgboost": {"heads/boosted.py", "heads/storage/saving.py", "heads/streamed/binned.py"},
     "tensorflow": {
         "system/runtime.py",
         "grafting/guard.py",  # the schema of TensorFlow Lite's files
@@ -174,6 +174,7 @@ COVERED_BY = {
     "bank/pieces/writer.py": "extraction/pieces/test_runner.py",
     "extraction/pieces/opening.py": "extraction/pieces/test_runner.py",
     "bank/pieces/waiting_rows.py": "bank/test_writer.py",
+    "heads/streamed/progress.py": "heads/streamed/test_passes.py",
     "bank/display.py": "system/test_html.py",
     "dataset/display.py": "system/test_html.py",
     "dataset/pictures.py": "system/test_html.py",
@@ -779,6 +780,7 @@ PAST_THE_BACKING = {
 """Calls that a bucket would not notice; `system/files.py` and `system/backing/directories.py` have them all."""
 NOT_OF_A_CACHE = {
     "bank/locks/note.py": {"unlink"},  # notes on the local disk alone; those in a bucket are leases
+    "bank/locks/scratch.py": {"unlink", "rmtree", "glob"},  # temporary files of this machine
     "bank/pieces/notes.py": {"rmdir"},  # the empty directory
     "bank/catalog.py": {"unlink", "rmdir"},  # the lock of this machine, and the empty directory
     "bank/maintenance/verify.py": {"walk"},  # of a cache on the local disk, with its links

@@ -35,6 +35,7 @@ from featurebank.cli.context import Current, Settings, global_options, reset
 from featurebank.cli.groups import Commands
 from featurebank.cli.terminal import echo, echo_lines, prepare_streams
 from featurebank.errors import ConfigError, FeatureBankError
+from featurebank.system.parallel import clean_up
 from featurebank.system.progress import shown_by
 from featurebank.system.stderr import without_tracing_advice
 
@@ -131,6 +132,7 @@ def _leave_threads() -> None:
     if any(thread.name.startswith("featurebank-") for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
+        clean_up()
         os._exit(INTERRUPTED)
 
 

@@ -13,24 +13,37 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from sklearn.decomposition import PCA
 
+from featurebank.bank.locks.scratch import LEAST_FREE, check_space
 from featurebank.errors import HeadError
 from featurebank.heads.base import MOST_ROUNDS, State
 from featurebank.heads.estimator_traits import size_of_steps
 from featurebank.heads.estimators import fit_transforms, transform
 from featurebank.heads.exact.shared import Shared
-from featurebank.heads.inputs import known_rows
-from featurebank.heads.memory import check_memory
+from featurebank.heads.exact.streamed import StreamedShared
+from featurebank.heads.memory import check_bytes, check_memory
 from featurebank.heads.storage.booster_file import check_booster
+from featurebank.heads.streamed.binned import LabelledVectors, quantile_matrix
+from featurebank.heads.streamed.labels import known_vectors
+from featurebank.heads.streamed.vectors import StoredVectors
 from featurebank.heads.weighted import WeightedHead
 from featurebank.system.progress import detail
 from featurebank.system.runtime import threads
 from featurebank.system.validation import count, number, optional, refuse
+from featurebank.words import counted
+
+_SCORE_BYTES = 16
+"""Of a class and an image: the score, and the gradient and the curvature of the loss, with what is made of them."""
+
+
+def _do_nothing() -> None:
+    pass
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -55,6 +68,7 @@ class XGBoostHead(WeightedHead):
     """
 
     saved_as = "booster"
+    streams = True
 
     n_estimators: int = 100
     max_depth: int = 6
@@ -79,20 +93,24 @@ class XGBoostHead(WeightedHead):
         import xgboost
 
         self.check()
-        check_memory(self, len(shared.X), shared.X.shape[1:], len(shared.classes), shared.X.nbytes)
+        self._check_memory(shared)
         components = None if self.pca is None else min(self.pca, *shared.X.shape)
         self.steps_ = fit_transforms(shared, standardize=False, pca=components)
+        on_block = shared.passes.on_block if isinstance(shared, StreamedShared) else _do_nothing
         try:
             train = shared.once(
-                ("xgboost", *self._bins), lambda: self._binned(shared.X, shared.positions, weights=shared.weights)
+                ("xgboost", *self._bins),
+                lambda: self._binned(shared.X, shared.positions, weights=shared.weights, on_block=on_block),
             )
-            watched = self._validation(train, validation_data, shared)
+            watched = self._validation(train, validation_data, shared, on_block)
             self.booster_ = xgboost.train(
                 self._options(len(shared.classes)), train, self.n_estimators, evals=watched, verbose_eval=False,
                 early_stopping_rounds=self.early_stopping_rounds if watched else None,
-                callbacks=[_shown_rounds(self.n_estimators)],
+                callbacks=[_shown_rounds(self.n_estimators, on_block)],
             )  # fmt: skip
         except xgboost.core.XGBoostError as error:
+            if isinstance(shared, StreamedShared):
+                check_space(shared.passes.vectors.bank_path, LEAST_FREE)
             reason = str(error).partition("Stack trace:")[0]
             message = "XGBoost refused: " + " ".join(re.sub(r"^\[[\d:]+\] \S+: ", "", reason).split())
             raise HeadError(message) from error
@@ -118,7 +136,17 @@ class XGBoostHead(WeightedHead):
 
     def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
         """Returns about how many bytes boosting takes: scores, gradients and curvatures, and the features in bins."""
-        return images * (4 * 4 * classes + 2 * (self.pca or math.prod(shape)))
+        return images * (_SCORE_BYTES * classes + 2 * (self.pca or math.prod(shape)))
+
+    def _check_memory(self, shared: Shared) -> None:
+        """Checks that `--ram` allows the training; bins of vectors in the bank are in files if they need too much."""
+        if not isinstance(shared, StreamedShared):
+            check_memory(self, len(shared.X), shared.X.shape[1:], len(shared.classes), shared.nbytes)
+            return
+        bins = self._labelled(shared.passes.vectors, shared.positions)
+        working = len(shared.y) * _SCORE_BYTES * len(shared.classes)
+        working += bins.binned_bytes if bins.fit_into_memory else 0
+        check_bytes(f"{type(self).__name__} with {counted(len(shared.classes), 'class')}", working, shared.nbytes)
 
     def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
         """Returns about how many nanoseconds its training takes; see `Head.cost`."""
@@ -176,36 +204,53 @@ class XGBoostHead(WeightedHead):
         """What the features in bins depend on."""
         return self.pca, self.max_bin
 
-    def _binned(self, X: np.ndarray, labels: np.ndarray, like: Any = None, weights: np.ndarray | None = None) -> Any:
+    def _labelled(
+        self, vectors: StoredVectors, labels: np.ndarray, weights: np.ndarray | None = None,
+        on_block: Callable[[], None] = _do_nothing,
+    ) -> LabelledVectors:  # fmt: skip
+        width = min(self.pca or vectors.shape[1], vectors.shape[1])
+        return LabelledVectors(
+            vectors, labels, weights, width, lambda X: np.asarray(transform(self.steps_, X), np.float32), on_block
+        )
+
+    def _binned(
+        self, X: np.ndarray | StoredVectors, labels: np.ndarray, like: Any = None, weights: np.ndarray | None = None,
+        on_block: Callable[[], None] = _do_nothing,
+    ) -> Any:  # fmt: skip
         """Returns features in bins, those of another matrix where `like` is one."""
         import xgboost
 
+        if isinstance(X, StoredVectors):
+            rows = self._labelled(X, labels, weights, on_block)
+            return quantile_matrix(rows, max_bin=self.max_bin, threads=threads(), like=like)
         inputs = transform(self.steps_, X)
         return xgboost.QuantileDMatrix(
             inputs, labels, weight=weights, ref=like, max_bin=self.max_bin, nthread=threads()
         )
 
     def _validation(
-        self, train: Any, data: tuple[np.ndarray, np.ndarray] | None, shared: Shared
+        self, train: Any, data: tuple[Any, np.ndarray] | None, shared: Shared, on_block: Callable[[], None]
     ) -> list[tuple[Any, str]]:
         if data is None:
             return []
 
         def make() -> tuple[Any, Any]:
-            known = known_rows(shared.classes, *data, shared.X.shape[1])
-            return data, known and self._binned(*known, like=train)  # data: while it is kept, no other has its ids
+            known = known_vectors(shared.classes, *data, shared.X.shape[1])
+            binned = known and self._binned(*known, like=train, on_block=on_block)
+            return data, binned  # data: while it is kept, no other has its ids
 
         matrix = shared.once(("xgboost", "val", *map(id, data), *self._bins), make)[1]
         return [(matrix, "val")] if matrix is not None else []
 
 
-def _shown_rounds(rounds: int) -> Any:
+def _shown_rounds(rounds: int, on_round: Callable[[], None]) -> Any:
     """Returns what XGBoost calls after each round, so that a booster that takes minutes shows how far it is."""
     from xgboost.callback import TrainingCallback
 
     class Rounds(TrainingCallback):
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
             detail(f"round {epoch + 1} of {rounds}")
+            on_round()
             return False
 
         def after_training(self, model: Any) -> Any:

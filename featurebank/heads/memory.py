@@ -39,7 +39,8 @@ def check_bytes(what: str, working: int, features: int = 0) -> None:
         parts = f"{tidy_bytes(working)} for weights, optimizer and scores, {tidy_bytes(features)} for features"
         message = (
             f"{what} needs {tidy_bytes(working + features)} of memory while it is trained ({parts}), more than the "
-            f"{tidy_bytes(limit)} that --ram allows: use fewer units, classes or features, or a larger --ram"
+            f"{tidy_bytes(limit)} that --ram allows: use fewer units, classes or features, fewer images (--sample "
+            "N), or a larger --ram"
         )
         raise RamLimitError(message)
 

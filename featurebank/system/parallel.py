@@ -1,9 +1,13 @@
-"""Ordered work in threads: applies a function to many items, with a bounded number of them in flight."""
+"""Ordered work in threads: applies a function to many items, with a bounded number of them in flight.
+
+Also what remains to be done when a process ends without waiting for its threads.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,6 +15,7 @@ from featurebank.system.runtime import threads
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+_cleanups: list[Callable[[], None]] = []
 
 
 def ordered_map(
@@ -59,3 +64,20 @@ def ordered_map(
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
+
+
+@contextlib.contextmanager
+def cleaned_up_by(cleanup: Callable[[], None]) -> Iterator[None]:
+    """Calls a function if the process is interrupted and ends while a thread is still inside the block."""
+    _cleanups.append(cleanup)
+    try:
+        yield
+    finally:
+        _cleanups.remove(cleanup)
+
+
+def clean_up() -> None:
+    """Does what threads cannot do any more because the process ends now; see `cleaned_up_by`."""
+    for cleanup in _cleanups.copy():
+        with contextlib.suppress(Exception):
+            cleanup()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurebank.system.parallel import ordered_map
+from featurebank.system.parallel import clean_up, cleaned_up_by, ordered_map
 
 
 @pytest.fixture
@@ -102,3 +102,16 @@ def test_an_interrupt_does_not_wait_for_a_thread(gate: threading.Event) -> None:
     gate.set()
     thread.join(20)
     assert not thread.is_alive()
+
+
+def test_what_threads_leave_is_cleaned_up() -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        message = "a cleanup that fails does not stop the others"
+        raise OSError(message)
+
+    with cleaned_up_by(fail), cleaned_up_by(lambda: done.append("inside")):
+        clean_up()
+    clean_up()
+    assert done == ["inside"]

@@ -7,28 +7,25 @@ size (the last one is filled up), so that one compiled program serves all of the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from featurebank.errors import HeadInputError
 from featurebank.heads.inputs import check_labels, flat_features
 from featurebank.heads.neural.base import NeuralHead
 from featurebank.heads.neural.network import DenseTensors, resolved_scale, scaled
 from featurebank.heads.streamed.features import StoredFeatures
+from featurebank.heads.streamed.labels import encoded, known_vectors
+from featurebank.heads.streamed.progress import PassProgress
 from featurebank.heads.streamed.vectors import VectorBlock
-from featurebank.system.progress import detail
 from featurebank.system.runtime import ram_limit
 from featurebank.training.batches import Batches, padded
-from featurebank.words import counted, duration
+from featurebank.training.loop import part_ended
 
 _BLOCK_BYTES = 32 << 20
 """Of a block at most: beside it, two blocks wait, and TensorFlow has a copy."""
-_LABELS = 1 << 20
-"""Labels that are looked up at a time."""
 _BLOCK_NANOSECONDS = 2e9
 """The longest time that a block should take: nothing interrupts a compiled program, and progress is shown after it."""
 
@@ -73,7 +70,10 @@ class StreamedData:
         y = np.asarray(y)
         check_labels(y, len(vectors))
         classes, positions = encoded(y)
-        return cls(vectors, positions, classes, _known(classes, validation, vectors.shape[1]), weights)
+        known = known_vectors(classes, *validation, vectors.shape[1]) if validation is not None else None
+        if known and isinstance(known[0], np.ndarray):
+            known = VectorsInMemory([known[0]]), known[1]
+        return cls(vectors, positions, classes, known, weights)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -86,13 +86,15 @@ class StreamedData:
             return np.zeros(self.shape), np.ones(self.shape)
         if not self._statistics:
             mean, squares, seen = np.zeros(self.shape), np.zeros(self.shape), 0
-            progress = _Progress("mean and deviation", len(self.X))
+            progress = PassProgress("mean and deviation", len(self.X))
             for X, rows in self.X.blocks():
                 progress.advance(len(rows))
                 of_block = X.mean(axis=0, dtype=np.float64)
                 moved, seen = of_block - mean, seen + len(rows)
                 squares += np.square(X - of_block).sum(axis=0) + moved**2 * (len(rows) * (seen - len(rows)) / seen)
                 mean += moved * (len(rows) / seen)
+                part_ended()
+            progress.end()
             self._statistics = [mean, resolved_scale(mean, np.sqrt(squares / seen))]
         return self._statistics[0], self._statistics[1]
 
@@ -112,9 +114,6 @@ class VectorsInMemory:
 
     def __len__(self) -> int:
         return len(self.arrays[0])
-
-    def __getitem__(self, selection: Any) -> VectorsInMemory:
-        return VectorsInMemory([array[selection] for array in self.arrays])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -157,11 +156,12 @@ class StreamedNetwork(DenseTensors):
     def parts(self, size: int, rng: np.random.Generator, epoch: int) -> Iterator[Batches]:
         """Yields the batches of an epoch block by block, in an order that depends on seed and epoch; see `Network`."""
         block_bytes = self._batches_a_block(size, self.images) * size * self._row_bytes
-        progress = _Progress(f"epoch {epoch}", self.images)
+        progress = PassProgress(f"epoch {epoch}", self.images)
         for block in self._source.blocks(self._first.random_state, epoch, block_bytes=block_bytes):
             rows, weights, _ = padded(np.arange(len(block.rows)), size)
             yield Batches(rows, weights, block)
             progress.advance(len(block.rows))
+        progress.end()
 
     def run_epoch(self, batches: Batches, rates: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Trains on one block; see `Network`."""
@@ -181,7 +181,7 @@ class StreamedNetwork(DenseTensors):
         X, labels = self._data.validation
         size = min(self._first.stem().evaluation_rows, len(labels))
         most = self._batches_a_block(size, len(labels)) * size
-        totals, progress = np.zeros((2, *self._options["l1"].shape)), _Progress("validation", len(labels))
+        totals, progress = np.zeros((2, *self._options["l1"].shape)), PassProgress("validation", len(labels))
         for block in X.blocks(block_bytes=most * self._row_bytes):
             rows, weights, _ = padded(np.arange(len(block.rows)), size)
             tensors = (
@@ -190,6 +190,8 @@ class StreamedNetwork(DenseTensors):
             )  # fmt: skip
             totals += np.multiply(self._evaluate(*map(self._tf.constant, tensors)), len(block.rows) / len(labels))
             progress.advance(len(block.rows))
+            part_ended()
+        progress.end()
         return totals[0], totals[1]
 
     def _features(self, block: VectorBlock, rows: int) -> np.ndarray:
@@ -207,23 +209,6 @@ class StreamedNetwork(DenseTensors):
         return max(1, min(allowed, bearable, -(-images // size)))
 
 
-@dataclass
-class _Progress:
-    """Shows how far a pass over the rows is, with its rate and the time left."""
-
-    what: str
-    rows: int
-    done: int = 0
-    began: float = field(default_factory=time.perf_counter)
-
-    def advance(self, count: int) -> None:
-        self.done += count
-        if self.done < self.rows:
-            rate = self.done / max(1e-9, time.perf_counter() - self.began)
-            left = duration((self.rows - self.done) / rate)
-            detail(f"{self.what}: row {self.done:,} of {self.rows:,}, {rate:,.0f} rows/s, {left} left")
-
-
 def _filled(array: np.ndarray, rows: int) -> np.ndarray:
     """Returns an array with rows of zeros appended, up to so many rows; itself where it has them."""
     if len(array) == rows:
@@ -231,29 +216,3 @@ def _filled(array: np.ndarray, rows: int) -> np.ndarray:
     filled = np.zeros((rows, *array.shape[1:]), array.dtype)
     filled[: len(array)] = array
     return filled
-
-
-def encoded(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the distinct labels in ascending order, and the position of each label among them, (n,) int32.
-
-    `np.unique` returns the same, and takes twenty bytes a label meanwhile.
-    """
-    parts = np.array_split(y, -(-len(y) // _LABELS))
-    classes = np.unique(np.concatenate([np.unique(part) for part in parts]))
-    return classes, np.concatenate([np.searchsorted(classes, part).astype(np.int32) for part in parts])
-
-
-def _known(classes: np.ndarray, validation: tuple[Any, np.ndarray] | None, width: int) -> tuple[Any, np.ndarray] | None:
-    """Keeps the validation rows whose class is among the trained ones; None where no row is left."""
-    if validation is None:
-        return None
-    X, y = validation[0], np.asarray(validation[1])
-    if not isinstance(X, StoredFeatures):
-        X = VectorsInMemory.of(X)
-    if X.shape[1] != width:
-        message = f"the validation features have {counted(X.shape[1], 'column')}, the training features {width}"
-        raise HeadInputError(message)
-    known = np.isin(y, classes)
-    if not known.any():
-        return None
-    return (X if known.all() else X[known]), np.searchsorted(classes, y[known]).astype(np.int32)

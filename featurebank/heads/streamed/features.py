@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -30,6 +31,11 @@ class StoredFeatures:
     def shape(self) -> tuple[int, ...]:
         """(n, ...)."""
         return (len(self._positions), *self._bank.tap_shape(self._tap))
+
+    @property
+    def bank_path(self) -> Path:
+        """The directory of the bank."""
+        return self._bank.path
 
     @property
     def ndim(self) -> int:

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
 
 from featurebank.errors import HeadError
+from featurebank.heads.streamed.progress import PassProgress
 from featurebank.heads.streamed.vectors import StoredVectors, VectorBlock
 from featurebank.system.parallel import ordered_map
-from featurebank.system.progress import detail
 from featurebank.system.runtime import all_threads, ram_limit
 from featurebank.training.loop import part_ended
-from featurebank.words import counted, duration
 
 _Result = TypeVar("_Result")
 _BLOCK_BYTES = 16 << 20
-_SHOWN_EVERY_S = 0.25
 
 
 class StoppedError(HeadError):
@@ -72,7 +69,7 @@ class Passes:
         """Does the same as `run` with a function that gets the rows of a block, (b,) int64, and reads them itself."""
         rows, count, on_block = self.rows(width), all_threads(), self.on_block
         with self._lock:
-            shown = _Shown(what, len(self.vectors))
+            shown = PassProgress(what, len(self.vectors))
             groups = self.vectors.groups(block_bytes=rows * max(1, self.vectors.row_bytes))
             read = ordered_map(work, groups, name="pass", count=count)
             with contextlib.closing(read):
@@ -81,27 +78,3 @@ class Passes:
                     shown.advance(rows)
                     on_block()
             shown.end()
-
-
-class _Shown:
-    """Shows how far a pass is, with its rate and the time that is left."""
-
-    def __init__(self, what: str, total: int) -> None:
-        self._what, self._total, self._done = what, total, 0
-        self._began = self._last = time.monotonic()
-        self._visible = False
-
-    def advance(self, rows: int) -> None:
-        """Counts rows, and shows the new state unless the last one was shown just before."""
-        self._done = min(self._done + rows, self._total)
-        now = time.monotonic()
-        if now - self._last >= _SHOWN_EVERY_S:
-            self._last, self._visible = now, True
-            rate = self._done / (now - self._began)
-            left = duration((self._total - self._done) / rate)
-            detail(f"{self._what}: {self._done} of {counted(self._total, 'row')}, {rate:.0f} rows/s, {left} left")
-
-    def end(self) -> None:
-        """Removes what was shown."""
-        if self._visible:
-            detail("")

@@ -15,9 +15,9 @@ from featurebank.heads.neural.base import NeuralHead
 from featurebank.heads.neural.mlp import MLPHead
 from featurebank.heads.neural.network import DenseData, DenseNetwork
 from featurebank.heads.neural.softmax import SoftmaxHead
-from featurebank.heads.neural.streamed import StreamedData, encoded
+from featurebank.heads.neural.streamed import StreamedData
 from featurebank.heads.neural.together import train_together
-from featurebank.heads.streamed import vectors
+from featurebank.heads.streamed import progress, vectors
 from featurebank.heads.streamed.vectors import StoredVectors
 from featurebank.system.progress import Reporter, shown_by
 from featurebank.training.batches import Batches, padded
@@ -168,6 +168,7 @@ def test_a_program_is_ended_within_an_epoch(vector_bank: Callable[..., Bank]) ->
 
 def test_progress_within_an_epoch(vector_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vectors, "_BLOCK_BYTES", 4 * D * 64)
+    monkeypatch.setattr(progress, "_SHOWN_EVERY_S", 0.0)
     lines: list[str] = []
 
     class Lines(Reporter):
@@ -203,13 +204,3 @@ def test_features_that_are_not_finite(vector_bank: Callable[..., Bank], monkeypa
     monkeypatch.setattr(bank._rows, "read", broken)
     with pytest.raises(HeadError, match="the features hold NaN or infinite values"):
         train([SoftmaxHead(epochs=1, batch_size=BATCH)], bank)
-
-
-@pytest.mark.parametrize("labels", [np.array([5, 2, 9, 2, 5]), np.array(["b", "a", "b"])], ids=str)
-def test_labels_are_encoded_part_by_part(labels: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamed, "_LABELS", 2)
-    classes, positions = encoded(labels)
-    expected = np.unique(labels, return_inverse=True)
-    assert np.array_equal(classes, expected[0])
-    assert np.array_equal(positions, expected[1])
-    assert positions.dtype == np.int32

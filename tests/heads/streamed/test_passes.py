@@ -13,7 +13,7 @@ from vector_banks import ArrayVectors
 from featurebank.bank import Bank
 from featurebank.bank.maintenance import garbage
 from featurebank.errors import BankDamagedError
-from featurebank.heads.streamed import passes as passes_module
+from featurebank.heads.streamed import progress
 from featurebank.heads.streamed.passes import Passes, StoppedError
 from featurebank.heads.streamed.vectors import StoredVectors
 from featurebank.system.progress import Reporter, shown_by
@@ -89,7 +89,7 @@ def test_a_pass_ends_between_two_blocks(passes: Passes) -> None:
 
 
 def test_a_pass_shows_rows_rate_and_time(passes: Passes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passes_module, "_SHOWN_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "_SHOWN_EVERY_S", 0.0)
     shown: list[str] = []
 
     class Lines(Reporter):
@@ -99,7 +99,7 @@ def test_a_pass_shows_rows_rate_and_time(passes: Passes, monkeypatch: pytest.Mon
     with shown_by(Lines()):
         passes.run(lambda block: 0, lambda result: None, what="summing up")
     assert len(shown) == 11
-    assert shown[2].startswith("summing up: 30 of 100 rows, ")
+    assert shown[2].startswith("summing up: row 30 of 100, ")
     assert shown[2].endswith(" left")
     assert shown[-1] == ""
 

@@ -227,6 +227,8 @@ COVERED_BY = {
     "cli/commands/doctor.py": "cli/test_commands.py",
     "cli/commands/evaluate.py": "grafting/test_evaluation.py",
     "cli/commands/extract.py": "cli/test_commands.py",
+    "cluster/head_checks.py": "cluster/test_heads.py",
+    "cluster/head_tasks.py": "cluster/test_heads.py",
     # Parts of a stage: each is observed in the stage's results.
     "extraction/places.py": "extraction/test_stage.py",
     "extraction/precision.py": "engine/test_agreement.py",

@@ -22,7 +22,8 @@ from featurebank.api.arguments.heads import (
 )
 from featurebank.api.display import Shown, showing
 from featurebank.api.run import Run
-from featurebank.grid import GridOptions, train_grid
+from featurebank.cluster.heads import run_grid
+from featurebank.grid import GridOptions
 from featurebank.heads.catalog import kind_of
 from featurebank.heads.described import describe_head
 from featurebank.metrics import ACCURACY
@@ -76,6 +77,7 @@ def train_heads(
     retry_failed: bool = False,
     views: int | None = None,
     sample: int | None = None,
+    cluster: str | None = None,
     progress: Shown = None,
     reporter: Reporter | None = None,
 ) -> Leaderboard[Run]:
@@ -106,6 +108,8 @@ def train_heads(
         sample: the number of training images, for heads that need all features in memory: the first in the order of
             the digests of their contents, a random sample that a larger one contains. Validation images are all used;
             default: all.
+        cluster: where to train: "local:N" for N worker processes on this machine, or the address of a Dask scheduler,
+            as "tcp://host:8786", whose workers see the bank under the same path. Default: this process.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
         reporter: receives the progress and the warnings in place of the screen.
 
@@ -116,6 +120,8 @@ def train_heads(
     Raises:
         ConfigError: the grid or an option is invalid; the message has every problem, and nothing was started.
         DatasetError: a split is empty, the training images have only one class, or a class has fewer images than folds.
+        ClusterError: the cluster cannot be reached, or its workers cannot do the work.
+        MissingDependencyError: `cluster` is set, but dask.distributed is not installed.
         HeadError: every run failed, or the budget is too short for even the cheapest head.
 
     Example:
@@ -126,12 +132,11 @@ def train_heads(
     """
     options = GridOptions(
         seeds=seeds, taps=None if taps is None else as_texts(taps), search=search, runs=runs, folds=folds,
-        repeats=repeats, budget=budget, retry_failed=retry_failed, views=views,
-        sample=sample,
+        repeats=repeats, budget=budget, retry_failed=retry_failed, views=views, sample=sample, cluster=cluster,
     )  # fmt: skip
     heads = as_grid(grid)
     with showing(progress, reporter) as shown:
-        trained = train_grid(as_bank(bank, "heads", reporter=shown), heads, options, shown)
+        trained = run_grid(as_bank(bank, "heads", reporter=shown), heads, options, shown)
     return Leaderboard(map(Run.of, trained), folds=latest_folds(trained))
 
 

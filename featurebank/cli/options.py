@@ -82,6 +82,11 @@ resize_option = click.option(
     "the input, else crop.  [default: auto]",
 )  # fmt: skip
 
+cluster_option = click.option(
+    "--cluster", metavar="ADDRESS|local:N",
+    help="Work on the workers of a Dask scheduler, as tcp://host:8786, or on N local processes.  [default: here]",
+)  # fmt: skip
+
 levels_option = click.option(
     "--levels", metavar="LOW,HIGH|auto[:LOW,HIGH]",
     help="The values that become black and white in grey images of more than 8 bits, as 0,4095 for 12 bits; auto takes "

@@ -59,14 +59,18 @@ class Dispatcher(Generic[U]):
         admission: checks workers.
         reporter: receives warnings about workers.
         is_final: whether an error ends the work at once; others are tried again.
+        repeatable: whether two workers may compute the same batch at the same time. If not, a worker gets a batch only
+            when it is free, and a batch that takes long is not given to a second one.
+        on_look: called twice a second at least while work is under way; what it raises ends the work.
     """
 
     def __init__(
         self, cluster: Cluster, function: Callable[..., Any], arguments: Callable[[tuple[U, ...]], tuple[Any, ...]],
         admission: Admission, *, reporter: Reporter = SILENT, is_final: Callable[[Exception], bool] = lambda _: False,
+        repeatable: bool = True, on_look: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self._cluster, self._function, self._arguments = cluster, function, arguments
-        self._is_final = is_final
+        self._is_final, self._repeatable, self._on_look = is_final, repeatable, on_look
         self._roster: Roster[U] = Roster(cluster, admission, reporter, self._leave)
         self._fresh: deque[U] = deque()
         self._again: deque[UnitBatch[U]] = deque()
@@ -100,6 +104,7 @@ class Dispatcher(Generic[U]):
         try:
             while self._fresh or self._again or self._under_way():
                 self._roster.look()
+                self._on_look()
                 yield from self._give_up()
                 self._fill()
                 self._roster.wait_for_any()
@@ -147,7 +152,7 @@ class Dispatcher(Generic[U]):
     def _fill(self) -> None:
         """Gives work to the workers that have none, then to those that have one batch."""
         ready = self._roster.ready()
-        for depth in (0, 1):
+        for depth in (0, 1) if self._repeatable else (0,):
             for seat in ready:
                 if len(seat.calls) == depth and not seat.is_reserved and (batch := self._next(seat, depth, ready)):
                     self._submit(batch, seat)
@@ -162,7 +167,7 @@ class Dispatcher(Generic[U]):
         if self._fresh and (not depth or len(self._fresh) >= len(ready)):
             count = self._count_of(len(ready))
             return UnitBatch(tuple(self._fresh.popleft() for _ in range(count)))
-        return self._straggler(seat) if not depth and not self._fresh else None
+        return self._straggler(seat) if self._repeatable and not depth and not self._fresh else None
 
     def _count_of(self, ready: int) -> int:
         """Returns how many units the next batch gets: fewer towards the end, so that all workers finish together."""
@@ -276,3 +281,5 @@ class Dispatcher(Generic[U]):
                 with contextlib.suppress(Exception):  # the scheduler may be gone
                     call.future.cancel()
             seat.calls.clear()
+        self._fresh.clear()
+        self._again.clear()

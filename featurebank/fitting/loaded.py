@@ -17,13 +17,11 @@ from featurebank.bank import Bank
 from featurebank.errors import BankError
 from featurebank.fitting.data import DataReference, TrainingData
 from featurebank.fitting.folds import Fold, FoldedImages
-
-KEPT_S = 60.0
-"""A process frees features that no task has used for this long: a worker may live for days."""
+from featurebank.system.parallel import SharedValue
 
 
 class DataLoader:
-    """Loads the training data of a bank, and keeps those of the last call.
+    """Loads the training data of a bank, and keeps those of the last call; threads may share it.
 
     Args:
         bank: the bank.
@@ -33,6 +31,7 @@ class DataLoader:
         self.bank = bank
         self._folded: tuple[str, int | None, FoldedImages] | None = None
         self._data: tuple[str, int | None, Fold | None, int | None, TrainingData] | None = None
+        self._lock = threading.Lock()
 
     def get(self, tap: str, views: int | None, fold: Fold | None, sample: int | None = None) -> TrainingData:
         """Returns the features of a tap and fold.
@@ -46,59 +45,23 @@ class DataLoader:
         Raises:
             DatasetError, UnknownNameError, RamLimitError: see `TrainingData.of` and `FoldedImages`.
         """
-        if self._data is None or self._data[:4] != (tap, views, fold, sample):
-            self._data = None
-            if fold is None:
-                self._folded = None
-                data = TrainingData.of(self.bank, tap, views, sample)
-            else:
-                if self._folded is None or self._folded[:2] != (tap, views):
-                    self._folded = None  # freed before the next tap is read, because both may not fit into memory
-                    self._folded = tap, views, FoldedImages(self.bank, tap, views)
-                data = self._folded[2].data(fold, sample)
-            self._data = tap, views, fold, sample, data
-        return self._data[4]
-
-
-class _ProcessData:
-    """The features that this process has read for tasks; threads may use them at the same time."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loader: DataLoader | None = None
-        self._users = 0
-        self._timer: threading.Timer | None = None
-
-    @contextlib.contextmanager
-    def using(self, reference: DataReference) -> Iterator[TrainingData]:
         with self._lock:
-            if self._timer:
-                self._timer.cancel()
-            data = self._read(reference)
-            self._users += 1
-        try:
-            yield data
-        finally:
-            with self._lock:
-                self._users -= 1
-                self._timer = threading.Timer(KEPT_S, self._free)
-                self._timer.daemon = True
-                self._timer.start()
+            if self._data is None or self._data[:4] != (tap, views, fold, sample):
+                self._data = None  # freed before the next one is read, because both may not fit into memory
+                self._data = tap, views, fold, sample, self._load(tap, views, fold, sample)
+            return self._data[4]
 
-    def _read(self, reference: DataReference) -> TrainingData:
-        loader = self._loader
-        if loader is None or (loader.bank.path, loader.bank.digest) != (reference.path, reference.bank):
-            self._loader = None  # freed first, because both may not fit into memory
-            loader = self._loader = DataLoader(open_shared_bank(reference.path, reference.bank))
-        return loader.get(reference.tap, reference.views, reference.fold and Fold(*reference.fold), reference.sample)
-
-    def _free(self) -> None:
-        with self._lock:
-            if not self._users:
-                self._loader = None
+    def _load(self, tap: str, views: int | None, fold: Fold | None, sample: int | None) -> TrainingData:
+        if fold is None:
+            self._folded = None
+            return TrainingData.of(self.bank, tap, views, sample)
+        if self._folded is None or self._folded[:2] != (tap, views):
+            self._folded = None
+            self._folded = tap, views, FoldedImages(self.bank, tap, views)
+        return self._folded[2].data(fold, sample)
 
 
-_process_data = _ProcessData()
+_loaders: SharedValue[DataLoader] = SharedValue()
 
 
 @contextlib.contextmanager
@@ -109,8 +72,9 @@ def reference_data(reference: DataReference) -> Iterator[TrainingData]:
         BankError: this process does not see the bank, or the bank has changed.
         DatasetError, UnknownNameError, RamLimitError: see `TrainingData.of`.
     """
-    with _process_data.using(reference) as data:
-        yield data
+    key = reference.path, reference.bank
+    with _loaders.using(key, lambda: DataLoader(open_shared_bank(*key))) as loader:
+        yield loader.get(reference.tap, reference.views, reference.fold and Fold(*reference.fold), reference.sample)
 
 
 def open_shared_bank(path: Path, digest: str) -> Bank:

@@ -80,6 +80,12 @@ class Journal:
                 self.learn(run)
                 self.runs[job.run] = run
 
+    def read_again(self, name: str) -> None:
+        """Reads a run's record again, which another process has replaced."""
+        run = read_run(self._directory / f"{name}.json")
+        if run is not None and belongs(run, self._bank):
+            self.learn(with_views(run, self._bank))
+
     def show(self) -> None:
         """Shows the best heads so far."""
         self._reporter.ranking(self._ranking.rows())

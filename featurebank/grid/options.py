@@ -41,6 +41,8 @@ class GridOptions(StageOptions):
 
     sample: Annotated[int, Ge(2)] | None = None
     """The number of training images, the first in the order of the digests of their contents; by default all."""
+    cluster: Annotated[str, MinLen(1), "local:N, as local:2, or the address of a Dask scheduler"] | None = None
+    """The address of a Dask scheduler, or "local:N" for N workers on this machine; None trains in this process."""
 
     def seed_list(self) -> list[int]:
         """Returns the distinct seeds, in their order."""

@@ -43,12 +43,17 @@ class Slice:
         return self.jobs[0].spec.tap, self.jobs[0].fold
 
     @property
+    def size(self) -> int:
+        """The estimated training time in whole milliseconds, in one thread."""
+        return max(1, round(self.cost / 1e6))
+
+    @property
     def is_neural(self) -> bool:
         """Whether the heads have epochs."""
         return self.jobs[0].spec.head_kind.is_neural
 
     def halves(self) -> list[Slice]:
-        """Returns two slices with half of the jobs each."""
+        """Returns two slices with half of the jobs each; the slice alone if it has one job."""
         middle = (len(self.jobs) + 1) // 2
         return [Slice(jobs, self.cost / 2) for jobs in (self.jobs[:middle], self.jobs[middle:]) if jobs]
 

@@ -49,11 +49,13 @@ class Runner(Protocol):
         """Trains the run that ranks first once more if its weights were not saved, and saves them."""
 
 
-MakeRunner = Callable[[Bank, Journal, Clock, Reporter], AbstractContextManager[Runner]]
+MakeRunner = Callable[[Bank, Journal, Clock, Sequence[HeadSpec], Reporter], AbstractContextManager[Runner]]
 
 
 @contextlib.contextmanager
-def in_this_process(bank: Bank, journal: Journal, clock: Clock, reporter: Reporter) -> Iterator[Runner]:
+def in_this_process(
+    bank: Bank, journal: Journal, clock: Clock, specs: Sequence[HeadSpec], reporter: Reporter
+) -> Iterator[Runner]:
     """Makes a runner that trains in this process."""
     with Claims(bank.path / "runs", partial(reporter.warn, kind=BankWarning)) as claims:
         yield JobRunner(bank, journal, claims, clock, reporter)
@@ -79,7 +81,7 @@ def train_grid(
     first_fold = options.fold_list(bank)[0]
     protocol = 1 if first_fold is None else first_fold.protocol
     journal = Journal(bank, reporter, protocol)
-    with make_runner(bank, journal, clock, reporter) as runner:
+    with make_runner(bank, journal, clock, specs, reporter) as runner:
         stage = _GridRun(bank, options, journal, runner, reporter)
         jobs = stage.race(specs) if options.search == "halving" else stage.all(specs)
         results = [journal.runs[job.run] for job in jobs if job.run in journal.runs]

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from featurebank.backbone import Backbone, load_network
+from featurebank.cluster.heads import run_grid
 from featurebank.dataset import Dataset, load_images
 from featurebank.errors import ConfigError, FeatureBankError
 from featurebank.extraction import Extraction, run_extraction
 from featurebank.extraction.cut_budget import is_budget
 from featurebank.finetuning import best_start, run_finetune
-from featurebank.grid import read_grid, train_grid
+from featurebank.grid import read_grid
 from featurebank.pipeline.config import ONCE, DatasetSection, ExtractSection, HeadsSection, Pipeline
 from featurebank.pipeline.variants import Variant
 from featurebank.reporting.stage import WrittenReport, check_report_path
@@ -86,7 +87,7 @@ def _run(
 ) -> PipelineResult:
     extraction = run_extraction(dataset, backbone, pipeline.extract, cache=cache, reporter=reporter)
     bank = extraction.bank
-    runs = train_grid(bank, pipeline.heads.grid, heads_options(pipeline), reporter)
+    runs = run_grid(bank, pipeline.heads.grid, heads_options(pipeline), reporter)
     tuned = None
     if pipeline.finetune:
         start = pipeline.finetune.start  # "best": of this pipeline's heads, not of all heads of the bank

@@ -1,4 +1,4 @@
-"""Ordered work in threads: applies a function to many items, with a bounded number of them in flight.
+"""Work in threads: ordered work with a bounded number of items in flight, and what tasks of a process share.
 
 Also what remains to be done when a process ends without waiting for its threads.
 """
@@ -6,16 +6,21 @@ Also what remains to be done when a process ends without waiting for its threads
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from featurebank.system.runtime import threads
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 _cleanups: list[Callable[[], None]] = []
+_Value = TypeVar("_Value")
+
+KEPT_S = 60.0
+"""A `SharedValue` that no task uses is freed after this time: a worker of a cluster may live for days."""
 
 
 def ordered_map(
@@ -81,3 +86,55 @@ def clean_up() -> None:
     for cleanup in _cleanups.copy():
         with contextlib.suppress(Exception):
             cleanup()
+
+
+class SharedValue(Generic[_Value]):
+    """A value that the tasks of this process make once and use one after another or at the same time.
+
+    It is freed when a task needs another one, or a minute after its last use.
+
+    Args:
+        free: called with a value that is freed.
+    """
+
+    def __init__(self, free: Callable[[_Value], None] = lambda value: None) -> None:
+        self._free, self._lock = free, threading.RLock()
+        self._held: tuple[Hashable, _Value] | None = None
+        self._users = 0
+        self._timer: threading.Timer | None = None
+
+    @contextlib.contextmanager
+    def using(self, key: Hashable, make: Callable[[], _Value]) -> Iterator[_Value]:
+        """Provides the value of a key for the block.
+
+        Args:
+            key: the name of the value, with all that it depends on.
+            make: makes the value; other threads wait meanwhile.
+        """
+        with self._lock:
+            if self._timer:
+                self._timer.cancel()
+            if self._held is None or self._held[0] != key:
+                self._release()  # first, because both may not fit into memory
+                self._held = key, make()
+            value = self._held[1]
+            self._users += 1
+        try:
+            yield value
+        finally:
+            del value
+            with self._lock:
+                self._users -= 1
+                self._timer = threading.Timer(KEPT_S, self._end)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _release(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._free(held[1])
+
+    def _end(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._release()

@@ -73,6 +73,11 @@ def ram_limit() -> int:
     return _ram_limit or usable_memory() // 2
 
 
+def ram_option() -> int | None:
+    """Returns the bytes that the user allows; None if the user chose no limit."""
+    return _ram_limit
+
+
 def usable_memory() -> int:
     """Returns the bytes of memory that this process can use: the machine's, or its control group's if that is less."""
     try:

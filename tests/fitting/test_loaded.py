@@ -1,10 +1,8 @@
-"""Training data are read once, kept while they are used, and freed afterwards."""
+"""Training data are read once for all tasks of a process."""
 
 from __future__ import annotations
 
-import gc
 import threading
-import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,11 +17,12 @@ from featurebank.fitting import loaded
 from featurebank.fitting.data import TrainingData
 from featurebank.fitting.folds import Fold, FoldedImages
 from featurebank.fitting.loaded import DataLoader, reference_data
+from featurebank.system.parallel import SharedValue
 
 
 @pytest.fixture(autouse=True)
 def own_process_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loaded, "_process_data", loaded._ProcessData())
+    monkeypatch.setattr(loaded, "_loaders", SharedValue())
 
 
 @pytest.fixture
@@ -71,24 +70,6 @@ def test_folds_of_a_tap_are_cut_from_images_that_are_read_once(
     for part in range(3):
         loader.get("pooled", 0, Fold(part, 3))
     assert len(reads) == 1
-
-
-def test_features_are_freed_when_no_task_uses_them(
-    make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loaded, "KEPT_S", 0.0)
-    reference = TrainingData.of(make_bank(), "pooled").reference
-    assert reference
-    with reference_data(reference) as data:
-        kept = weakref.ref(data)
-        del data
-        gc.collect()
-        assert kept() is not None
-    timer = loaded._process_data._timer
-    assert timer
-    timer.join(60)
-    gc.collect()
-    assert kept() is None
 
 
 def test_a_bank_that_has_changed_is_refused(make_bank: Callable[..., Bank]) -> None:

@@ -13,6 +13,6 @@ def dask_client() -> Iterator[Any]:
     """A client of two workers, each a process with two threads; the tests of a session share them."""
     from distributed import Client, LocalCluster
 
-    cluster = LocalCluster(n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None)
+    cluster = LocalCluster(n_workers=2, threads_per_worker=2, processes=True, dashboard_address=":0")
     with cluster, Client(cluster, set_as_default=False) as client:
         yield client

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurebank.system.parallel import clean_up, cleaned_up_by, ordered_map
+from featurebank.system import parallel
+from featurebank.system.parallel import SharedValue, clean_up, cleaned_up_by, ordered_map
 
 
 @pytest.fixture
@@ -115,3 +116,41 @@ def test_what_threads_leave_is_cleaned_up() -> None:
         clean_up()
     clean_up()
     assert done == ["inside"]
+
+
+def test_a_kept_value_is_made_once_for_tasks_that_need_the_same() -> None:
+    freed: list[str] = []
+    kept: SharedValue[str] = SharedValue(freed.append)
+    made = iter("abc")
+    with kept.using("one", lambda: next(made)) as first, kept.using("one", lambda: next(made)) as second:
+        assert (first, second) == ("a", "a")
+    with kept.using("one", lambda: next(made)) as third:
+        assert third == "a"
+    with kept.using("two", lambda: next(made)) as fourth:
+        assert (fourth, freed) == ("b", ["a"])
+    assert kept._timer
+    kept._timer.cancel()
+
+
+def test_a_kept_value_is_freed_when_no_task_has_used_it_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "KEPT_S", 0.0)
+    freed: list[str] = []
+    kept: SharedValue[str] = SharedValue(freed.append)
+    with kept.using("one", lambda: "value"):
+        with kept.using("one", lambda: "another"):
+            pass
+        assert kept._timer
+        kept._timer.join(60)
+        assert freed == [], "a task still uses it"
+    kept._timer.join(60)
+    assert freed == ["value"]
+
+
+def test_a_value_that_cannot_be_made_is_tried_again() -> None:
+    kept: SharedValue[int] = SharedValue()
+    with pytest.raises(ZeroDivisionError), kept.using("one", lambda: 1 // 0):
+        pass
+    with kept.using("one", lambda: 2) as value:
+        assert value == 2
+    assert kept._timer
+    kept._timer.cancel()

@@ -11,7 +11,7 @@ import click
 
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.leaderboard_view import SHOWN, SORT_KEYS, board_json, print_best, print_board, write_board_csv
-from featurebank.cli.options import open_bank, without_defaults
+from featurebank.cli.options import cluster_option, open_bank, without_defaults
 from featurebank.cli.terminal import print_json
 from featurebank.words import counted
 
@@ -131,6 +131,7 @@ tensorboard_option = click.option(
     help="Train on N training images, the first in the order of their contents' digests, for heads that need all "
     "features in memory.  [default: all]",
 )
+@cluster_option
 @one_se_option
 @tensorboard_option
 @test_option
@@ -155,13 +156,14 @@ def heads(
     if params and not head:
         message = "-p belongs to --head KIND (in a grid file, write parameters in its [[head]] block)"
         raise click.UsageError(message)
-    from featurebank.grid import GridOptions, train_grid
+    from featurebank.cluster.heads import run_grid
+    from featurebank.grid import GridOptions
 
     began = time.perf_counter()
     options = GridOptions(**without_defaults(values))
     source = open_bank(settings, bank)
     specification: Any = [{"kind": head, **read_params(params)}] if head else grid or "default"
-    runs = train_grid(source, specification, options, settings.reporter())
+    runs = run_grid(source, specification, options, settings.reporter())
     log_runs(runs, tensorboard)
     _show(settings, source, runs, began=began, one_se=one_se, test=test, as_json=as_json)
 

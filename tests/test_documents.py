@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import itertools
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 from PIL import Image
 
@@ -96,16 +98,34 @@ ELSEWHERE = {
 
 
 def shell_commands(page: Path) -> list[list[str]]:
-    """Returns the words of each command in the bash blocks of a page; variables stay as they are."""
+    """Returns the words of each command in the bash blocks of a page, and those that a container of a YAML block runs.
+
+    Assignments before a command are left out, and variables stay as they are.
+    """
     text = "\n".join(blocks(page, "bash")).replace("\\\n", " ")
     commands = []
     for line in text.splitlines():
         words = shlex.split(line, comments=True)
         while words:
             end = next((place for place, word in enumerate(words) if word in {"&", "&&", "|", ";", "--"}), len(words))
-            commands.append(words[:end])
+            commands.append(list(itertools.dropwhile(lambda word: re.match(r"\w+=", word), words[:end])))
             words = words[end + 1 :]
-    return [words for words in commands if words and "=" not in words[0] and words[0] != "export"]
+    return [words for words in [*commands, *container_commands(page)] if words and words[0] != "export"]
+
+
+def container_commands(page: Path) -> list[list[str]]:
+    """Returns what the containers of Kubernetes's objects run."""
+    objects = [one for block in blocks(page, "yaml") for one in yaml.safe_load_all(block)]
+    assert all({"apiVersion", "kind", "metadata", "spec"} <= set(one) for one in objects), "another kind of YAML"
+    pods = [one["spec"]["template"]["spec"] for one in objects if "template" in one["spec"]]
+    for one in objects:
+        if one["kind"] == "Deployment":
+            labels = one["spec"]["template"]["metadata"]["labels"]
+            assert one["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    for pod in pods:
+        volumes = {volume["name"] for volume in pod.get("volumes", ())}
+        assert {mount["name"] for box in pod["containers"] for mount in box.get("volumeMounts", ())} <= volumes
+    return [[*box.get("command", ()), *box.get("args", ())] for pod in pods for box in pod["containers"]]
 
 
 @each_page

@@ -34,10 +34,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def assumed_of(options: argparse.Namespace, *, digests_known: bool = False) -> Assumed:
-    """Returns what a simulation assumes."""
+    """Returns what a simulation assumes; late pieces are those of the dispatcher."""
+    from featurebank.cluster.dispatch import BATCH_S, STRAGGLER
+
     return Assumed(
         slowed=options.slowed, failures_per_hour=options.failures_per_hour, restart_seconds=options.restart_seconds,
-        disk_bytes_per_second=options.disk_mb * 1e6, digests_known=digests_known,
+        disk_bytes_per_second=options.disk_mb * 1e6, digests_known=digests_known, late=STRAGGLER, least_late=BATCH_S,
     )  # fmt: skip
 
 

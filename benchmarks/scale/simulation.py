@@ -5,7 +5,8 @@ other. A piece takes its measured time, longer on a slowed worker, and longer fo
 disk for more than it gives: reading and writing overlap with computing, so that the disk costs nothing until it is
 full, and all pieces under way then slow down alike. A worker that fails loses its piece, which goes back to the queue,
 and comes back with the network to load again. At the end a worker without work takes a second copy of a piece that is
-late, and the first of the two to finish counts. The client lists all finished pieces together, as often as it can.
+late, and the first of the two to finish counts. The client lists all finished pieces together, now and then and at the
+end.
 
 Nothing here knows featurebank: times go in, times come out.
 """
@@ -74,6 +75,8 @@ class Assumed:
     late: float = 3.0
     """A piece is late after this many times the median time, and after `least_late` seconds."""
     least_late: float = 5.0
+    listed_every: float = 30.0
+    """Seconds between the beginnings of two listings, at least; the last one does not wait."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,7 @@ class _Events:
     listings: int = 0
     listed: int = 0
     finished: int = 0
+    listing_began: float = -math.inf
     under_way: int = 0
     """Pieces that the client is listing now."""
     last_piece: float = 0.0
@@ -291,7 +295,9 @@ class _Events:
         self.away.append((self.now, self.now + away))
 
     def _begin_listing(self) -> None:
-        if not self.under_way and self.finished > self.listed:
+        is_due = self.finished == len(self.seconds) or self.now - self.listing_began >= self.assumed.listed_every
+        if is_due and not self.under_way and self.finished > self.listed:
+            self.listing_began = self.now
             self.under_way = self.finished - self.listed
             seconds = self.measured.listing_seconds + self.measured.listing_seconds_a_piece * self.under_way
             self._at(self.now + seconds, "listed", 0)

@@ -58,6 +58,8 @@ def test_every_cause_has_its_own_time() -> None:
     listing = simulate(replace(MEASURED, listing_seconds=1.0, listing_seconds_a_piece=1 / 64), CALM, PIECES, 64)
     assert listing.lost["listing"] == pytest.approx(3 / 4)
     assert listing.listings == 2  # the first piece alone, then the 63 that came meanwhile
+    rare = simulate(replace(MEASURED, listing_seconds=1.0), replace(CALM, listed_every=20.0), PIECES, 1)
+    assert (rare.listings, rare.seconds) == (5, pytest.approx(65))  # after 1, 21, 41 and 61 pieces, and at the end
 
 
 def test_failures_repeat_pieces_and_load_the_network_again() -> None:

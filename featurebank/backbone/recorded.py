@@ -80,6 +80,28 @@ def normalizes_average(recipe: Mapping[str, Any]) -> bool:
     return spec is not None and spec.normalizes_average
 
 
+def load_like(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backbone:
+    """Returns the backbone that this machine has under the name of a recorded one; it may differ.
+
+    Args:
+        recipe: recipe of the bank.
+        source: `source` of its manifest, from `recorded_source`.
+
+    Raises:
+        ConfigError, WeightsError: see `load_recorded`.
+    """
+    options = recorded_options(recipe, source)
+    name = options.pop("backbone")
+    check_named(name, "the bank")
+    return load_network(name, BackboneOptions(**options, resize=word_of(recipe["resize"]), levels=recipe.get("levels")))
+
+
+def differing_parts(recipe: Mapping[str, Any], backbone: Backbone) -> list[str]:
+    """Returns the parts of a recipe in which a backbone differs from a recorded one."""
+    own = backbone.recipe
+    return [part for part in dict.fromkeys((*own, "levels")) if recipe.get(part) != own.get(part)]
+
+
 def load_recorded(
     recipe: Mapping[str, Any], source: Mapping[str, Any], *, backbone: Backbone | None = None
 ) -> Backbone:
@@ -100,17 +122,8 @@ def load_recorded(
         >>> load_recorded(flowers.recipe, flowers.manifest.source)
         <Backbone my_networks.small, weights own, 32 px>
     """
-    network = backbone
-    if network is None:
-        options = recorded_options(recipe, source)
-        name = options.pop("backbone")
-        check_named(name, "the bank")
-        network = load_network(
-            name, BackboneOptions(**options, resize=word_of(recipe["resize"]), levels=recipe.get("levels"))
-        )
-    own = network.recipe
-    differences = [part for part in dict.fromkeys((*own, "levels")) if recipe.get(part) != own.get(part)]
-    if differences:
+    network = load_like(recipe, source) if backbone is None else backbone
+    if differences := differing_parts(recipe, network):
         name = getattr(network.spec, "known_as", "") or network.name
         remedy = (
             "extract again with these, or restore the old ones"

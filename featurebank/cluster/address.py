@@ -65,3 +65,10 @@ def scheduler_address(text: str) -> str:
         message = f"--cluster is '{shown}': {_EXPECTED}"
         raise ConfigError(message)
     return whole
+
+
+def check_address(text: str) -> None:
+    """Checks an address before any work begins; see `scheduler_address` for the errors."""
+    import_distributed()
+    if local_workers(text) is None:
+        scheduler_address(text)

@@ -127,23 +127,39 @@ def read_report(cluster: Cluster, worker: ClusterWorker, future: Any, *, patienc
     Raises:
         ClusterError: the scheduler is gone.
     """
+    answer = read_answer(cluster, worker, future, patience=patience)
+    return None if answer is None else WorkerReport(worker, **answer)
+
+
+def read_answer(cluster: Cluster, worker: ClusterWorker, future: Any, *, patience: float) -> dict[str, Any] | None:
+    """Returns the answer of a function like `describe_worker`, or one that has the problem alone; see `read_report`."""
     ends = time.monotonic() + patience
     answered = threading.Event()
     future.add_done_callback(lambda _: answered.set())
     while not answered.wait(_LOOK_S):
-        if time.monotonic() > ends or worker.address not in {one.address for one in cluster.workers()}:
+        if time.monotonic() > ends or _is_gone(cluster, worker):
             future.cancel()
             return None
-    try:
-        return WorkerReport(worker, **future.result(timeout=_PATIENCE_S))
-    except CancelledError:
-        if cluster.is_lost:
-            raise cluster.lost() from None
-        return None
-    except (ImportError, AttributeError):  # the function `describe_worker` does not exist there
-        return WorkerReport(worker, _other_featurebank(cluster, worker))
-    except Exception as error:  # noqa: BLE001 - whatever the worker raises, it cannot be used
-        return WorkerReport(worker, f"it cannot describe itself: {type(error).__name__}: {one_line(str(error), 200)}")
+    while True:
+        try:
+            answer: dict[str, Any] = future.result(timeout=_LOOK_S)
+        except TimeoutError:
+            if _is_gone(cluster, worker):
+                return None
+        except CancelledError:
+            if cluster.is_lost:
+                raise cluster.lost() from None
+            return None
+        except (ImportError, AttributeError):  # the function does not exist there
+            return {"problem": _other_featurebank(cluster, worker)}
+        except Exception as error:  # noqa: BLE001 - whatever the worker raises, it cannot be used
+            return {"problem": f"it cannot describe itself: {type(error).__name__}: {one_line(str(error), 300)}"}
+        else:
+            return answer
+
+
+def _is_gone(cluster: Cluster, worker: ClusterWorker) -> bool:
+    return worker.address not in {one.address for one in cluster.workers()}
 
 
 def _other_featurebank(cluster: Cluster, worker: ClusterWorker) -> str:

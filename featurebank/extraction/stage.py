@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,8 @@ class Extraction:
     busy: Mapping[str, float] = field(default_factory=dict)
     """Fraction of the time in which the network was loaded, images were decoded, the network ran and shards were
     written. Except for the first, they overlap. Empty if nothing was computed."""
+    workers: tuple[Mapping[str, Any], ...] = ()
+    """What each worker of a cluster did: worker, host, images, images_per_second, waited (a fraction) and engine."""
 
     @property
     def images_per_second(self) -> float:

@@ -101,6 +101,16 @@ class Target:
         parts = range(0, len(batch.images), self._batch_size)
         return Running(taps, batch, [engine.submit(batch.images[i : i + self._batch_size]) for i in parts])
 
+    def compute(self, taps: tuple[str, ...], images: np.ndarray) -> dict[str, np.ndarray]:
+        """Computes the features of some images that belong to no dataset.
+
+        Args:
+            taps: what to compute.
+            images: (n, size, size, 3) uint8 RGB.
+        """
+        zeros = np.zeros(len(images), np.uint8)
+        return self._features(self.submit(taps, Batch(None, np.arange(len(images)), zeros, images)))
+
     def store(self, running: Running, dataset: Dataset, to: BackgroundWriter) -> int:
         """Waits for the features of a batch and passes them to the writer; returns the number of its inputs."""
         batch = running.batch

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import numpy as np
+
 from featurebank.backbone import Backbone
 from featurebank.bank.pieces.notes import SkippedImage, remove_notes
 from featurebank.bank.pieces.writer import PieceWriter
@@ -41,6 +43,15 @@ class PieceResult:
     precision: str = "float32"
     busy: Mapping[str, float] = field(default_factory=dict)
     """The fraction of the time in which networks were loaded, images decoded, networks run and shards written."""
+
+
+@dataclass(frozen=True)
+class ProbeFeatures:
+    """The features of a few images, by which the engines of two machines are compared."""
+
+    features: Mapping[str, np.ndarray]
+    """(n, …) float32 for each tap."""
+    engine: str | None
 
 
 class PieceRunner:
@@ -109,6 +120,20 @@ class PieceRunner:
             max(target.done for target in targets), sum(target.computed for target in targets), tuple(work.skipped),
             seconds, tuple(target.engine for target in targets), self._options.precision, work.busy(seconds),
         )  # fmt: skip
+
+    def compute(self, banks: Sequence[PieceBank], number: int, taps: tuple[str, ...], seed: int = 0) -> ProbeFeatures:
+        """Computes the features of two made images, with the engine that pieces of the same taps will use.
+
+        Args:
+            banks: all banks of the request.
+            number: the number of the bank.
+            taps: what to compute.
+            seed: of the images.
+        """
+        target = self._targets_of(banks)[number]
+        size = target.backbone.image_size
+        images = np.random.default_rng(seed).integers(0, 256, (2, size, size, 3), np.uint8)
+        return ProbeFeatures(target.compute(taps, images), target.engine)
 
     def _targets_of(self, banks: Sequence[PieceBank]) -> list[Target]:
         if not self._targets:

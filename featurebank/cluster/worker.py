@@ -1,0 +1,168 @@
+"""What runs on a worker for an extraction: it builds the networks once, and computes pieces with them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featurebank.backbone import Backbone, recorded_source
+from featurebank.backbone.naming import KERAS_SUFFIX, name_function
+from featurebank.backbone.recorded import differing_parts, load_like, recorded_options
+from featurebank.cluster.checks import Probe, describe_worker
+from featurebank.cluster.packages import import_distributed
+from featurebank.dataset import Dataset
+from featurebank.errors import BadImageError, FeatureBankError, LostImageError
+from featurebank.extraction.options import ExtractOptions
+from featurebank.extraction.pieces.plan import Piece, PieceBank
+from featurebank.extraction.pieces.runner import PieceResult, PieceRunner
+from featurebank.system import digest
+from featurebank.system.runtime import limit_threads
+
+MOST_VALUES = 8192
+"""Values of a tap that travel to be compared."""
+
+Values = dict[tuple[int, str], np.ndarray]
+"""Features of a few images, (n, d) float32, by the number of the bank and the tap."""
+
+
+@dataclass(frozen=True)
+class PieceOrder:
+    """What a worker has to know of an extraction; the pieces come later. It can be pickled, and is small."""
+
+    networks: tuple[Mapping[str, Any], ...]
+    """For each bank, the recipe and the source of its network, from which a worker builds it."""
+    options: ExtractOptions
+    banks: tuple[PieceBank, ...]
+    taps: tuple[tuple[str, ...], ...]
+    """For each bank, the taps of its first piece."""
+    directory: str
+    """The current directory of the client, where functions of a user's networks are found."""
+
+    @property
+    def key(self) -> str:
+        """The digest of what engines depend on."""
+        return digest.of_recipe([list(self.networks), repr(self.options), [str(bank.path) for bank in self.banks]])
+
+
+def network_record(backbone: Backbone) -> dict[str, Any]:
+    """Returns the recipe and the source of a network, with absolute paths.
+
+    Raises:
+        ConfigError: the network exists in the memory of this process alone.
+    """
+    source = recorded_source(backbone)
+    recorded_options(backbone.recipe, source)
+    if source["backbone"].endswith(KERAS_SUFFIX):
+        source["backbone"] = str(Path(source["backbone"]).expanduser().absolute())
+    if Path(source["weights"]).expanduser().is_file():
+        source["weights"] = str(Path(source["weights"]).expanduser().absolute())
+    return {"recipe": backbone.recipe, "source": source}
+
+
+class _Bench:
+    """The runner of this process, which keeps its engines from one piece to the next."""
+
+    key = ""
+    runner: PieceRunner | None = None
+
+    def runner_of(self, order: PieceOrder) -> PieceRunner:
+        """Returns the runner of an order; builds its networks if another order came before.
+
+        Raises:
+            FeatureBankError: a network cannot be built, or differs from the client's; the message is for the client.
+        """
+        if self.runner is None or self.key != order.key:
+            if self.runner:
+                self.runner.close()
+            limit_threads(int(import_distributed().get_worker().state.nthreads))
+            networks = [_network(one, order.directory) for one in order.networks]
+            self.key, self.runner = order.key, PieceRunner(networks, order.options)
+        return self.runner
+
+
+_bench = _Bench()
+
+
+def prepare(client_version: str, probe: Probe, client_host: str, order: PieceOrder, sample: Dataset) -> dict[str, Any]:
+    """Runs on a worker: returns the fields of its `WorkerReport`, and under "values" the features of two images.
+
+    Args:
+        client_version: the version of featurebank of the client.
+        probe: the probe file.
+        client_host: the host of the client.
+        order: the extraction.
+        sample: some images of the dataset that the client can read.
+    """
+    answer = describe_worker(client_version, probe.path, probe.token, client_host)
+    if not answer["problem"]:
+        answer["problem"] = _unread(sample, answer["host"])
+    if not answer["problem"]:
+        try:
+            runner = _bench.runner_of(order)
+            answer |= _probe_features(runner, order)
+        except FeatureBankError as error:
+            answer["problem"] = str(error)
+    return answer
+
+
+def compute_pieces(order: PieceOrder, pieces: Sequence[Piece], images: Dataset) -> PieceResult:
+    """Runs on a worker: computes pieces and writes their shards and notes; what is done already is left out.
+
+    Args:
+        order: the extraction.
+        pieces: the pieces.
+        images: a dataset with their images.
+    """
+    return _bench.runner_of(order).run(pieces, images)
+
+
+def _network(record: Mapping[str, Any], directory: str) -> Backbone:
+    recipe, source = record["recipe"], record["source"]
+    name_function(source["backbone"])  # the client's user has named it, and nobody else can send an order
+    if directory not in sys.path and Path(directory).is_dir():
+        sys.path.append(directory)
+    network = load_like(recipe, source)
+    for part in differing_parts(recipe, network):
+        message = (
+            f"its {network.name} has another {part} ({network.recipe.get(part)}) than the client's "
+            f"({recipe.get(part)}): use the same weights and the same code on all machines"
+        )
+        raise FeatureBankError(message)
+    return network
+
+
+def _unread(sample: Dataset, host: str) -> str:
+    """Returns a problem if this worker can read none of the images."""
+    reason = ""
+    for index in range(len(sample)):
+        try:
+            sample.image(index)
+        except LostImageError as error:
+            reason = reason or f"'{sample.ids[index]}': {error}"
+        except BadImageError:  # it was read
+            return ""
+        else:
+            return ""
+    if not reason:
+        return ""
+    return (
+        f"host {host} cannot read the images that the client reads, the first is {reason}: put the dataset on a disk "
+        "that all machines share, and give --dataset its absolute path"
+    )
+
+
+def _probe_features(runner: PieceRunner, order: PieceOrder) -> dict[str, Any]:
+    engines, values = [], {}
+    for number, taps in enumerate(order.taps):
+        if taps:
+            probe = runner.compute(order.banks, number, taps)
+            engines.append(probe.engine)
+            for tap, features in probe.features.items():
+                flat = features.reshape(len(features), -1)
+                values[number, tap] = flat[:, :: max(1, flat.shape[1] * len(flat) // MOST_VALUES)]
+    return {"engine": ", ".join(dict.fromkeys(filter(None, engines))) or None, "values": values}

@@ -20,6 +20,8 @@ from featurebank.api.arguments.data import (
 )
 from featurebank.api.display import Shown, showing, warn_of_skipped
 from featurebank.bank import Bank, BankSummary, banks_of, find_bank_path
+from featurebank.cluster.address import check_address
+from featurebank.cluster.extraction import extract_on_cluster
 from featurebank.extraction import ExtractOptions, run_extraction
 from featurebank.storage.address import parse_address
 from featurebank.system.progress import Reporter
@@ -43,6 +45,7 @@ def extract(
     wait: bool = False,
     precision: Literal["float32", "bfloat16"] = "float32",
     max_bad: float | None = None,
+    cluster: str | None = None,
     progress: Shown = None,
     reporter: Reporter | None = None,
 ) -> Bank:
@@ -68,6 +71,8 @@ def extract(
             some accuracy, and fills another bank.
         max_bad: the fraction of images that may be bad, broken and lost ones together, before the run fails; None
             accepts any number of broken images, and a tenth of images that cannot be read.
+        cluster: computes on the workers of a Dask scheduler, as "tcp://host:8786", or on N processes of this machine,
+            as "local:2"; cache and dataset are on a disk that all workers share. Needs `featurebank[dask]`.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
         reporter: receives the progress and the warnings in place of the screen.
 
@@ -81,6 +86,7 @@ def extract(
         BankReadOnlyError: there is something to write, and the cache is read-only.
         FeatureRangeError: a feature is NaN, infinite or out of float16's range.
         DiskFullError: no space is left on the disk; the rows written so far are kept.
+        ClusterError: the cluster or one of its workers cannot be used, or the scheduler is gone.
 
     Example:
         >>> bank = extract("photos", "my_networks:small", ["pooled", "map"])
@@ -95,9 +101,15 @@ def extract(
         taps=as_texts(taps), engine=engine, batch_size=batch_size, store=store,
         on_bad_image=on_bad_image, views=views, augment=augment, wait=wait, precision=precision, max_bad=max_bad,
     )  # fmt: skip
+    if cluster is not None:
+        check_address(cluster)
     with showing(progress, reporter) as shown:
         images, network = as_dataset(dataset), as_backbone(backbone)
-        result = run_extraction(images, network, options, cache=as_cache(cache), reporter=shown)
+        if cluster is None:
+            result = run_extraction(images, network, options, cache=as_cache(cache), reporter=shown)
+        else:
+            place = as_cache(cache)
+            (result,) = extract_on_cluster(images, [network], options, cluster, cache=place, reporter=shown)
         warn_of_skipped([(one["id"], one["reason"]) for one in result.skipped], "bank.skipped lists them", shown)
     return result.bank
 

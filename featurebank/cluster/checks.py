@@ -137,14 +137,14 @@ def read_answer(cluster: Cluster, worker: ClusterWorker, future: Any, *, patienc
     answered = threading.Event()
     future.add_done_callback(lambda _: answered.set())
     while not answered.wait(_LOOK_S):
-        if time.monotonic() > ends or _is_gone(cluster, worker):
+        if time.monotonic() > ends or _has_left(cluster, worker):
             future.cancel()
             return None
     while True:
         try:
             answer: dict[str, Any] = future.result(timeout=_LOOK_S)
         except TimeoutError:
-            if _is_gone(cluster, worker):
+            if _has_left(cluster, worker):
                 return None
         except CancelledError:
             if cluster.is_lost:
@@ -158,7 +158,7 @@ def read_answer(cluster: Cluster, worker: ClusterWorker, future: Any, *, patienc
             return answer
 
 
-def _is_gone(cluster: Cluster, worker: ClusterWorker) -> bool:
+def _has_left(cluster: Cluster, worker: ClusterWorker) -> bool:
     return worker.address not in {one.address for one in cluster.workers()}
 
 

@@ -69,6 +69,11 @@ class Cluster:
     local: LocalWorkers | None
     """The workers that this process has started; None if the user started them."""
 
+    @property
+    def own_workers(self) -> int:
+        """The number of workers that this process has started."""
+        return len(self.local.shares) if self.local else 0
+
     def workers(self) -> list[ClusterWorker]:
         """Asks the scheduler which workers it has now, in the order of their addresses.
 

@@ -33,8 +33,8 @@ from featurebank.extraction.pieces.listing import ListedPieces, list_pieces, mis
 from featurebank.extraction.pieces.opening import PieceExtraction, open_pieces
 from featurebank.extraction.pieces.plan import Piece
 from featurebank.extraction.pieces.runner import PieceResult
+from featurebank.storage.caches import cache_directory
 from featurebank.system.progress import SILENT, Reporter
-from featurebank.system.runtime import default_cache
 
 LIST_S = 30.0
 """Finished pieces are listed in the banks so often."""
@@ -220,7 +220,7 @@ def extract_on_cluster(
     check_address(address)
     for backbone in backbones:
         network_record(backbone)
-    place = (Path(cache) if cache else default_cache()).absolute()
+    place = cache_directory(cache).absolute()
     work = open_pieces(dataset, backbones, options, cache=place, reporter=reporter)
     began = time.perf_counter()
     running = ClusterExtraction(work, address, reporter)

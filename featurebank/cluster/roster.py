@@ -74,7 +74,7 @@ class Roster(Generic[U]):
         """
         reports: list[WorkerReport] = []
         while not reports:
-            self._cluster.wait_for_workers(self._reporter)
+            self._cluster.wait_for_workers(self._reporter, least=self._cluster.own_workers or 1)
             with self._reporter.step(f"checking the workers of {self._cluster.address}"):
                 reports = self._check_present()
         refuse_problems(reports)

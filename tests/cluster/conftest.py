@@ -1,14 +1,48 @@
-"""A cluster of two local workers, which the tests of a process share."""
+"""A cluster of two local workers, which the tests of a process share; and workers whose engine is there at once."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from clusters import dask_client  # noqa: F401 - a fixture
 
 from featurebank.cluster.client import Cluster, connect
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SITE = f"""
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT / "tests" / "support")!r})
+
+directory = Path(__file__).parent
+if (directory / "on").exists():
+    import featurebank.dataset.sources.folder as folder
+    import featurebank.extraction.target as target
+    from immediate import PixelEngine
+
+    class Engine(PixelEngine):
+        name = os.environ.get("ENGINE", "pixels")
+        def __call__(self, images):
+            (directory / "batches" / f"{{os.getpid()}}-{{self.images}}").touch()
+            features = super().__call__(images)
+            factor = float(os.environ.get("FACTOR", "1"))
+            return {{tap: values * factor for tap, values in features.items()}}
+
+    target.load_engine = lambda name, backbone, taps, **options: Engine(taps)
+    read = folder.Files._bytes
+    def reading(self, index):
+        path = self.path(index)
+        if (directory / "poison").exists() and Path(path).name == (directory / "poison").read_text():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read(self, index)
+    folder.Files._bytes = reading
+"""
+"""Runs as each local worker starts: with the engine of the fixture `pixels`, and an image that ends its worker."""
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +56,19 @@ def cluster() -> Iterator[Cluster]:
 def scheduler(dask_client: Any) -> str:  # noqa: F811
     """The address of a scheduler that a user could have started, with two workers."""
     return str(dask_client.scheduler.address)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Lets new worker processes compute with pixels.
+
+    Returns:
+        A directory: `poison` names the image that ends each process that reads it, `batches` has a file for each batch.
+    """
+    directory = tmp_path / "site"
+    (directory / "batches").mkdir(parents=True)
+    (directory / "on").touch()
+    (directory / "sitecustomize.py").write_text(textwrap.dedent(SITE))
+    monkeypatch.setenv("PYTHONPATH", str(directory))
+    monkeypatch.setattr("featurebank.extraction.pieces.slices._LEAST_IMAGES", 4)  # 24 photos are six slices of four
+    return directory

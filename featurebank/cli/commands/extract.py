@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import Images, backbone_options, dataset_options, without_defaults
+from featurebank.cli.options import Images, backbone_options, cluster_option, dataset_options, without_defaults
 from featurebank.cli.terminal import echo, print_json
+from featurebank.cli.workers_view import print_workers, workers_json
 from featurebank.engine.table import ENGINES
 from featurebank.words import counted, every
 
@@ -78,12 +79,13 @@ _SHOWN = 10
 )
 @click.option("--augment", metavar="SPEC", help="Augmentation of the views, such as flip,rotate=10,zoom=.2,noise=.05.")
 @click.option("--wait", is_flag=True, help="If another process is writing the bank, wait for it.")
+@cluster_option
 @click.option("--dry-run", is_flag=True, help="Estimate rows, bytes and time in a trial of two seconds, and stop.")
 @as_json
 @click.pass_obj
 def extract(
-    settings: Settings, /, backbones: tuple[str, ...], images: Images, network: BackboneOptions, *, dry_run: bool,
-    as_json: bool, **values: Any,
+    settings: Settings, /, backbones: tuple[str, ...], images: Images, network: BackboneOptions, *,
+    cluster: str | None, dry_run: bool, as_json: bool, **values: Any,
 ) -> None:  # fmt: skip
     """Compute the features of a dataset and store them in a bank.
 
@@ -91,10 +93,17 @@ def extract(
     """
     from featurebank.backbone import is_user_network, load_network
     from featurebank.bank.last_use import note_use
+    from featurebank.cluster.address import check_address
+    from featurebank.cluster.extraction import extract_on_cluster
     from featurebank.extraction import ExtractOptions, run_extractions
     from featurebank.extraction.estimate import estimate_extractions
     from featurebank.extraction.request import describe_backbones
 
+    if cluster is not None and dry_run:
+        message = "--dry-run estimates the time on this machine: leave out --cluster"
+        raise click.UsageError(message)
+    if cluster is not None:
+        check_address(cluster)
     options = ExtractOptions(**without_defaults(values))
     own = [name for name in backbones if is_user_network(name)]
     plain = (
@@ -107,7 +116,12 @@ def extract(
         estimates = estimate_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
         print_estimates(estimates, as_json=as_json)
         return
-    results = run_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
+    if cluster is None:
+        results = run_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
+    else:
+        results = extract_on_cluster(
+            images.load(), networks, options, cluster, cache=settings.cache, reporter=reporter
+        )  # fmt: skip
     for result in reversed(results):  # so that the first one counts as the last used
         note_use(settings.cache, result.bank.path, "extract")
     if as_json:
@@ -116,6 +130,7 @@ def extract(
         return
     for result in results:
         print_extraction(result)
+    print_workers(results[0].workers)
 
 
 def print_estimates(estimates: Sequence[Estimate], *, as_json: bool) -> None:
@@ -154,6 +169,7 @@ def to_json(result: Extraction) -> dict[str, Any]:
         "skipped": list(result.skipped), "seconds": round(result.seconds, 3),
         "images_per_second": round(result.images_per_second, 2), "engine": result.engine,
         "precision": result.precision, "taps": taps, **views, **busy,
+        **workers_json(result.workers),
     }  # fmt: skip
 
 

@@ -20,6 +20,8 @@ _LEADING_BITS, _CONTINUATION = 0xC0, 0x80
 """Mask and value of the bytes within a character of UTF-8, after its first."""
 _CHUNK = 1 << 16
 """Strings that are decoded or gathered at a time."""
+_STRETCH = 32
+"""Neighbouring strings are copied together if they are as many on average."""
 
 
 class PackedText(Sequence[str]):
@@ -90,10 +92,20 @@ class PackedText(Sequence[str]):
         text = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
         for place in range(0, len(order), _CHUNK):
             here = slice(place, place + _CHUNK)
-            first = int(ends[place] - lengths[place])
-            shift = np.repeat(starts[here] - (ends[here] - lengths[here]), lengths[here])
-            text[first : first + len(shift)] = self.text[shift + np.arange(first, first + len(shift))]
+            first, last = int(ends[place] - lengths[place]), int(ends[here][-1])
+            self._copy(order[here], starts[here], lengths[here], text[first:last])
         return PackedText(text, ends)
+
+    def _copy(self, order: np.ndarray, starts: np.ndarray, lengths: np.ndarray, out: np.ndarray) -> None:
+        """Copies the text of some strings, given by their positions, starts and lengths, one after another."""
+        breaks = np.flatnonzero(np.diff(order) != 1) + 1
+        if len(breaks) * _STRETCH < len(order):  # mostly strings that are neighbours here, too
+            begins, stops = starts[np.append(0, breaks)], (starts + lengths)[np.append(breaks, len(order)) - 1]
+            stretches = zip(begins.tolist(), stops.tolist(), strict=True)
+            np.concatenate([self.text[begin:stop] for begin, stop in stretches], out=out)
+            return
+        ends = np.cumsum(lengths)
+        out[:] = self.text[np.repeat(starts - (ends - lengths), lengths) + np.arange(len(out))]
 
     def index(self, value: str, start: int = 0, stop: int | None = None) -> int:
         """Returns the first position of a string, without decoding the others; raises ValueError if it is missing."""
@@ -155,12 +167,15 @@ class Items:
 
     def sorted(self) -> Items:
         """Returns the same items in their canonical order: by digest, then by id."""
-        order = digest_order(self.digests)
-        ordered = self.digests[order]
-        alike = np.flatnonzero(in_groups(ordered))
-        named = [(bytes(ordered[place]), self.ids[int(order[place])], int(order[place])) for place in alike.tolist()]
-        order[alike] = [number for *_, number in sorted(named)]
-        return self.select(order)
+        order = np.arange(len(self)) if is_ordered(self.digests) else digest_order(self.digests)
+        ordered = self.select(order)
+        alike = np.flatnonzero(in_groups(ordered.digests))
+        named = [(bytes(ordered.digests[place]), ordered.ids[place], place) for place in alike.tolist()]
+        if named == sorted(named):
+            return ordered
+        order = np.arange(len(self))
+        order[alike] = [place for *_, place in sorted(named)]
+        return ordered.select(order)
 
     def select(self, order: np.ndarray) -> Items:
         """Returns the items at some positions, in that order."""

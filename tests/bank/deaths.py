@@ -26,6 +26,7 @@ from featurebank.bank.maintenance.garbage import collect, plan_gc
 from featurebank.bank.maintenance.merge import merge_banks
 from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.manifest import load_manifest
+from featurebank.bank.pages import item_runs, shard_pages
 from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter, row_keys
 
@@ -160,17 +161,24 @@ def merge() -> int:
 
 
 def update() -> int:
-    """Rows are added, images taken out: the manifest and the table of items change."""
+    """Rows are added, images taken out: the manifest, the pages of shards and the table of items change."""
 
     def make(root: Path) -> Path:
-        fill(root / "bank", range(8), range(8))
+        fill(root / "bank", range(20), range(20))
+        assert (len(load_manifest(root / "bank").pages), len(list((root / "bank").glob("items-*")))) == (2, 1)
         return root / "bank"
 
-    before = {f"{n}.png": features(range(n, n + 1)).tobytes() for n in range(8)}
-    after = {f"{n}.png": features(range(n, n + 1)).tobytes() for n in range(2, 12)}
-    return every_death(make, lambda root: fill(root / "bank", range(8, 12), range(2, 12)), before, after)
+    def operate(root: Path) -> None:
+        fill(root / "bank", range(20, 24), range(1, 22))
+        manifest = load_manifest(root / "bank")
+        assert (len(manifest.pages), len((manifest.items or {})["pages"])) == (3, 2)
+
+    before = {f"{n}.png": features(range(n, n + 1)).tobytes() for n in range(20)}
+    after = {f"{n}.png": features(range(n, n + 1)).tobytes() for n in range(1, 22)}
+    return every_death(make, operate, before, after)
 
 
 if __name__ == "__main__":
     limits.SHARD_ROWS = 4
+    shard_pages.SHARDS_A_PAGE, item_runs.ONE_RUN = 2, 4  # as in a large bank: shards in pages, images in runs
     sys.stdout.write(f"{globals()[sys.argv[1]]()}\n")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +24,7 @@ from featurebank.bank.maintenance.merge import merge_banks
 from featurebank.bank.maintenance.sharing import find_rows, share_rows
 from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.manifest import MANIFEST, load_manifest
+from featurebank.bank.pages import item_runs, shard_pages
 from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.errors import BankDamagedError, BankError, ConfigError, FeatureBankError
@@ -44,19 +46,25 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for place, numbers in ((root / "cache" / NAME, range(6)), (root / "cache" / "other--net--1", range(4, 9)),
                            (root / "away" / NAME, range(8, 12))):  # fmt: skip
         fill(place, numbers)
+    with patch.multiple(shard_pages, SHARDS_A_PAGE=2), patch.multiple(item_runs, ONE_RUN=2, SHARE=1):
+        for last in (4, 5, 6):
+            fill(root / "paged" / NAME, range(last), first=last - 1)
+    manifest = load_manifest(root / "paged" / NAME)
+    assert (len(manifest.pages), len((manifest.items or {})["pages"])) == (1, 3)
     (root / "victim.txt").write_bytes(b"precious")
     (root / "cache" / "victim.txt").write_bytes(b"precious too")
     return root
 
 
-def fill(path: Path, numbers: range, dataset: str = "data") -> None:
+def fill(path: Path, numbers: range, dataset: str = "data", *, first: int = 0) -> None:
     import numpy as np
 
     digests = np.array([f"{n:032x}".encode() for n in numbers], "S32")
     features = np.array(numbers, np.float32)[:, None] * np.ones((1, 4), np.float32)
     record = {"name": dataset, "spec": "folder:/data", "classes": ["a"], "fractions": [0.7, 0.15, 0.15], "seed": 0}
     with BankWriter(path, {"backbone": "net", "weights": "w", "image_size": 32}, record) as to:
-        to.append([str(n) for n in numbers], row_keys(digests), {"pooled": features}, {"pooled": None})
+        new = slice(first if first and to.manifest.shards else 0, None)
+        to.append([str(n) for n in numbers[new]], row_keys(digests[new]), {"pooled": features[new]}, {"pooled": None})
         zeros = np.zeros(len(numbers), np.int32)
         to.finish(Items([f"{n}.png" for n in numbers], digests, zeros, zeros.astype("u1")), ["pooled"], [], None)
 
@@ -135,14 +143,15 @@ COMMANDS: dict[str, Callable[[Path], object]] = {
 @given(st.data())
 def test_no_command_touches_what_is_not_inside(made: Path, data: st.DataObject) -> None:
     """Whatever stands anywhere in a manifest whose checksum holds: one line, or the right thing."""
-    whole = json.loads((made / "cache" / NAME / MANIFEST).read_text())
+    cache = data.draw(st.sampled_from(["cache", "paged"]))
+    whole = json.loads((made / cache / NAME / MANIFEST).read_text())
     names = [way for way in places(whole) if way[-1] in {"file", "name", "backbone"}]
     way = data.draw(st.sampled_from(names) | st.sampled_from([w for w in places(whole) if w != ("checksum",)]))
     new = data.draw(st.sampled_from(ESCAPES) | st.sampled_from(ODD) | st.text(max_size=9))
     command = data.draw(st.sampled_from(sorted(COMMANDS)))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(shutil.copytree(made, Path(folder, "root")))
-        path = root / "cache" / NAME
+        path = root / cache / NAME
         rewrite(path, lambda value: put(value, way, new))
         before = outside(root, path)
         try:
@@ -151,7 +160,7 @@ def test_no_command_touches_what_is_not_inside(made: Path, data: st.DataObject) 
             assert len(str(error)) < 2000  # noqa: PT017 - an error or the right thing, both are good
             assert "\n" not in str(error)  # noqa: PT017
         after = outside(root, path)
-        fresh = {place.relative_to(root / "cache").parts[0] for place in after.keys() - before.keys()}
+        fresh = {place.relative_to(root / cache).parts[0] for place in after.keys() - before.keys()}
         assert before.items() <= after.items(), (way, new, command)
         assert len(fresh) <= 1, "a merge and an adoption fill one bank of the cache"
         assert not list(Path(folder).glob("[!r]*"))
@@ -159,8 +168,9 @@ def test_no_command_touches_what_is_not_inside(made: Path, data: st.DataObject) 
 
 @pytest.mark.parametrize("name", ESCAPES)
 def test_the_files_of_a_manifest_are_files_of_the_bank(made: Path, tmp_path: Path, name: str) -> None:
-    path = Path(shutil.copytree(made / "cache" / NAME, tmp_path / NAME))
-    for way in (("shards", 0, "file"), ("items", "pages", 0, "file"), ("dataset", "name"), ("recipe", "backbone")):
+    path = Path(shutil.copytree(made / "paged" / NAME, tmp_path / NAME))
+    pages: list[tuple[Any, ...]] = [("shards", 0, "page", "file"), ("items", "pages", 0, "file")]
+    for way in (*pages, ("shards", 1, "file"), ("dataset", "name"), ("recipe", "backbone")):
         if way[-1] != "file" and name in {"C:victim", "runs", "manifest.json"}:
             continue  # names like others
         whole = (path / MANIFEST).read_bytes()

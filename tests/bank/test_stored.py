@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 from featurebank import evaluate_test, select
 from featurebank.bank.items import Items
-from featurebank.bank.maintenance.garbage import collect
+from featurebank.bank.maintenance.garbage import collect, plan_gc
+from featurebank.bank.maintenance.merge import merge_banks
 from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.manifest import FORMAT_VERSION, load_manifest
 from featurebank.bank.reader import SPLITS, Bank
@@ -92,3 +94,33 @@ def test_it_can_be_written(stored: Path) -> None:
         found = dict(zip(after.ids(), after.features(view=view).tolist(), strict=True))
         assert found == {name: row for name, row in expected(view).items() if name in set(after.ids())}
     assert len(after) == 26
+    assert load_manifest(stored).version == FORMAT_VERSION, "the first writer writes the last version"
+    assert verify_bank(stored).damaged == ()
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the permissions of this user forbid nothing")
+def test_it_is_read_where_nothing_can_be_written(stored: Path) -> None:
+    stored.chmod(0o500)
+    try:
+        test_all_of_it_is_read(stored)
+    finally:
+        stored.chmod(0o700)
+
+
+def test_reading_changes_nothing(stored: Path) -> None:
+    before = {file: file.read_bytes() for file in stored.rglob("*") if file.is_file()}
+    test_all_of_it_is_read(stored)
+    assert verify_bank(stored).damaged == ()
+    assert not plan_gc(stored)
+    assert {file: file.read_bytes() for file in stored.rglob("*") if file.is_file()} == before
+
+
+def test_it_is_merged_with_banks_of_other_versions(stored: Path, tmp_path: Path) -> None:
+    others = [Path(shutil.copytree(DATA / f"bank-v{version}", tmp_path / f"v{version}")) for version in VERSIONS]
+    merged = merge_banks([stored, *others], tmp_path / "cache")
+    assert merged.manifest.version == FORMAT_VERSION
+    for view in (0, 1):
+        found = dict(zip(merged.ids(), merged.features(view=view).tolist(), strict=True))
+        assert found == expected(view)
+    assert merged.metadata()["metres"].dtype.kind == "f"
+    assert verify_bank(merged.path).damaged == ()

@@ -22,6 +22,7 @@ import numpy as np
 
 from featurebank.bank.items import Items
 from featurebank.bank.maintenance.garbage import collect
+from featurebank.bank.pages import item_runs, item_table, shard_pages
 from featurebank.bank.reader import SPLITS, Bank
 from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.errors import BankDamagedError
@@ -29,6 +30,8 @@ from featurebank.errors import BankDamagedError
 RECIPE = {"backbone": "net", "weights": "w", "views": None}
 TAPS = ("pooled", "block:max")
 THREADS = 4
+# Small banks go through what large ones do: shards in pages, images in runs, and tables that are mapped.
+shard_pages.SHARDS_A_PAGE, shard_pages.MOST_LISTED, item_runs.ONE_RUN, item_table.EAGER_BYTES = 2, 4, 8, 1 << 12
 
 
 def numbers(state: int) -> range:

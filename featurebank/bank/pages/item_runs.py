@@ -171,7 +171,7 @@ def _changes(old: StoredItems, new: Items) -> _Changes | None:
     old_starts, new_starts = _starts(digests), _starts(new.digests)
     old_sizes = np.diff(old_starts, append=len(digests))
     sizes = np.diff(new_starts, append=len(new.digests))
-    match = Finder(digests[old_starts]).find(new.digests[new_starts])
+    match = Finder(_firsts(digests, old_starts)).find(_firsts(new.digests, new_starts))
     comparable = match >= 0
     comparable[comparable] = old_sizes[match[comparable]] == sizes[comparable]
     rows = np.flatnonzero(np.repeat(comparable, sizes))
@@ -192,6 +192,10 @@ def _kinds(items: Items) -> list[object]:
 def _starts(digests: np.ndarray) -> np.ndarray:
     """Returns where each group of equal digests begins: (groups,) int64."""
     return np.flatnonzero(np.concatenate([np.ones(min(1, len(digests)), bool), digests[1:] != digests[:-1]]))
+
+
+def _firsts(digests: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    return digests if len(starts) == len(digests) else digests[starts]
 
 
 def _equal_rows(old: StoredItems, partners: np.ndarray, new: Items, rows: np.ndarray) -> np.ndarray:

@@ -18,6 +18,8 @@ from featurebank.system import digest
 REMEDY = "run the same 'featurebank extract' again, which rewrites it and computes nothing"
 """What to do about a damaged table of images, as the end of a message."""
 _MOST_INT32 = 1 << 31
+_AT_ONCE = 1 << 16
+"""Elements that are gathered at a time."""
 _Checked = TypeVar("_Checked")
 
 
@@ -160,11 +162,12 @@ def _gathered(parts: Sequence[np.ndarray], order: np.ndarray) -> np.ndarray:
     """Returns elements of several arrays by their positions in all of them, without joining the arrays."""
     if len(parts) == 1:
         return np.asarray(parts[0][order])
-    result, start = np.empty(len(order), np.result_type(*parts)), 0
-    for part in parts:
-        here = np.flatnonzero((order >= start) & (order < start + len(part)))
-        result[here] = part[order[here] - start]
-        start += len(part)
+    result, starts = np.empty(len(order), np.result_type(*parts)), np.cumsum([0, *map(len, parts)])
+    for place in range(0, len(order), _AT_ONCE):
+        here, out = order[place : place + _AT_ONCE], result[place : place + _AT_ONCE]
+        for part, start in zip(parts, starts.tolist(), strict=False):
+            rows = (here >= start) & (here < start + len(part))
+            out[rows] = part[here[rows] - start]
     return result
 
 

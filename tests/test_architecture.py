@@ -292,6 +292,7 @@ COVERED_BY = {
     "similarity/pictures.py": "similarity/test_stage.py",
     "similarity/queries.py": "similarity/test_stage.py",
     "bank/pages/item_table.py": "bank/pages/test_item_runs.py",
+    "bank/pages/packed_text.py": "bank/test_items.py",
     "bank/pages/stored_items.py": "bank/pages/test_item_runs.py",
     "bank/maintenance/sharing.py": "extraction/test_together.py",
     # The contract suite of datasets reads each kind of source.

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurebank.bank.items import Items, PackedText
+from featurebank.bank.items import Items
+from featurebank.bank.pages.packed_text import PackedText
 
 names = st.lists(st.text(st.characters(exclude_categories=["Cs"])), unique=True, max_size=8)
 

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from featurebank.bank.index import Finder, contained
-from featurebank.bank.items import Items, PackedText
+from featurebank.bank.items import Items
+from featurebank.bank.pages.packed_text import PackedText
 from featurebank.bank.pages.page import Page, PageEntry, write_page
 from featurebank.bank.pages.stored_items import REMEDY, StoredItems
 from featurebank.errors import BankError

@@ -11,7 +11,8 @@ from typing import TypeVar, overload
 import numpy as np
 
 from featurebank.bank.index import first_bits
-from featurebank.bank.items import MOST_SPLIT, Items, PackedText, check_codes, digest_order
+from featurebank.bank.items import MOST_SPLIT, Items, check_codes, digest_order
+from featurebank.bank.pages.packed_text import PackedText
 from featurebank.bank.pages.page import Page, damaged
 from featurebank.system import digest
 

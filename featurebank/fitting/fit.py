@@ -35,6 +35,7 @@ def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitt
         on_fitted: called with the result of each head as soon as it is available, in the calling thread.
 
     Raises:
+        BankError: features that stay in the bank cannot be read.
         HeadError: a family of heads rejects its images or parameters as a whole.
     """
     on_fitted = _with_calibration(specs, data, on_fitted)

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from featurebank.errors import BankError
 from featurebank.fitting.compact import from_bytes, to_bytes
 from featurebank.fitting.data import DataReference, TrainingData
 from featurebank.fitting.fitted import Fitted, OnFitted, failed, one_line
@@ -43,6 +44,9 @@ def fit_in_parallel(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, o
         specs: the specification and the seed of each head.
         data: the training and validation features; they may stay in the bank if all heads can read them there.
         on_fitted: called with the result of each head as soon as it is available, in the calling thread.
+
+    Raises:
+        BankError: features that stay in the bank cannot be read.
     """
     with side_by_side() as count, _collect_warnings() as caught:
         heads = {position: spec.make(seed) for position, (spec, seed) in enumerate(specs)}
@@ -94,6 +98,9 @@ class _Fitter:
 
         Args:
             task: heads by position; a head is removed before its result is yielded, so that nothing here holds it.
+
+        Raises:
+            BankError: features that stay in the bank cannot be read, which is no result of a head.
         """
         together, order, kind = len(task), list(task), type(next(iter(task.values())))
         validation_data = self.data.X_val, self.data.y_val
@@ -102,7 +109,11 @@ class _Fitter:
             with limited_openmp():
                 for place, seconds, error in kind.fit_path(list(task.values()), self.data.shared, validation_data):
                     position = order[place]
+                    if isinstance(error, BankError):
+                        raise error
                     yield position, self._result(task.pop(position), seconds, together, error)
+        except BankError:
+            raise
         except Exception as error:  # noqa: BLE001 - a library's error is the result of these heads; others continue
             for position, head in task.items():
                 yield position, failed(head, 0.0, together, error)
@@ -113,6 +124,8 @@ class _Fitter:
         try:
             if error is None:
                 return Fitted(head, seconds, together, score(head, self.data), notes)
+        except BankError:
+            raise
         except Exception as refused:  # noqa: BLE001 - as above
             error = refused
         return failed(head, seconds, together, error)

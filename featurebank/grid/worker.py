@@ -133,7 +133,7 @@ class JobRunner:
         if not jobs:
             return
         results: dict[int, Fitted] = {}
-        recording = False  # an error of the record, such as a full disk, is not one of the heads
+        recording = False  # an error of the record, such as a full disk, or of the bank, is not one of the heads
 
         def record(position: int, fitted: Fitted) -> None:
             nonlocal recording
@@ -154,7 +154,7 @@ class JobRunner:
             raise
         except Exception as error:
             rest = [job for position, job in enumerate(jobs) if position not in results]
-            if recording or not rest:
+            if recording or not rest or isinstance(error, BankError):
                 raise
             self._fit_one_by_one(rest, data, advance, error, keep=keep)
         self._speed.learn(jobs, data, results, time.perf_counter() - began)

@@ -15,7 +15,7 @@ from listener import Listener
 import featurebank
 from featurebank import train_heads
 from featurebank.bank import Bank
-from featurebank.errors import ConfigError, DatasetError, HeadError
+from featurebank.errors import BankDamagedError, ConfigError, DatasetError, HeadError
 from featurebank.fitting.data import TrainingData, check_sample
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid import time_budget
@@ -180,6 +180,24 @@ def test_specifications_that_differ_in_the_sample_alone() -> None:
 
 
 # ---------------------------------------------------------------- ends
+
+
+def test_a_shard_that_goes_away_is_no_result_of_a_head(
+    vector_bank: Callable[..., Bank], set_ram: Callable[[int], Any]
+) -> None:
+    """One clear line, and no record, so that the same command goes on when the shard is there again."""
+    bank = vector_bank()
+    bank._rows.check("pooled", 0)  # the rows are located before
+    path = bank.path / bank.manifest.shards[3].file
+    content = path.read_bytes()
+    path.unlink()
+    set_ram(3000)
+    for heads in ("ridge", STREAMED):
+        with pytest.raises(BankDamagedError, match=r"^shard '.*' is damaged: the file does not exist; run the same 'f"):
+            train_heads(bank, heads)
+        assert load_runs(bank) == []
+    path.write_bytes(content)
+    assert train_heads(bank, "ridge")[0].failure is None
 
 
 def test_the_budget_ends_a_pass_between_two_blocks(

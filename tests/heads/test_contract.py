@@ -16,6 +16,10 @@ from featurebank.errors import HeadError, HeadInputError, NotFittedError
 from featurebank.explanation.methods import ImageBatch, choose_method
 from featurebank.explanation.occlusion import occlusion_map
 from featurebank.explanation.subject import Subject
+from featurebank.fitting.data import TrainingData
+from featurebank.fitting.fit import fit_heads
+from featurebank.fitting.fitted import Fitted
+from featurebank.fitting.spec import HeadSpec
 from featurebank.heads.catalog import HEADS, kind_of
 from featurebank.heads.needs import VECTORS
 from featurebank.heads.storage.saving import load_head, save_head
@@ -250,3 +254,33 @@ def test_it_is_explained_or_says_how_it_can_be(kind: str, fitted: Any, sample: A
 
 def no_network() -> Any:
     raise AssertionError("the network is not needed")
+
+
+def test_it_reads_vectors_in_the_bank_or_says_what_it_needs(
+    kind: str, small: dict[str, Any], needs_map: bool, vector_bank: Any, set_ram: Any
+) -> None:
+    """Exact heads are the same; heads with epochs and boosted trees have tests of their own for what they are like."""
+    name, streams = kind.split(maxsplit=1)[0], kind_of(kind.split(maxsplit=1)[0]).head_class.streams
+    if needs_map or kind_of(name).is_neural:
+        assert streams == (name in {"softmax", "mlp"})
+        return
+    bank = vector_bank(noise=0.7)
+    specs = [(HeadSpec(name, {**small[kind], **({"pca": 4} if "pca" in small[kind] else {})}), 0)]
+    expected, found = list[Fitted](), list[Fitted]()
+    fit_heads(specs, TrainingData.of(bank, "pooled"), lambda _, result: expected.append(result))
+    set_ram(3000)
+    data = TrainingData.of(bank, "pooled")
+    if streams:
+        set_ram(10**9)  # for what it computes
+    fit_heads(specs, data, lambda _, result: found.append(result))
+    if not streams:
+        assert found[0].failure is not None
+        assert found[0].failure.startswith("it needs the features of tap 'pooled' in memory, 4.3 kB, and --ram allows")
+        assert "--sample N, such as --sample 62" in found[0].failure
+        return
+    assert found[0].failure is None
+    accuracies = [result[0].metrics["val"]["accuracy"] for result in (found, expected)]
+    assert accuracies[0] == pytest.approx(accuracies[1], abs=0.1 if "xgboost" in name else 0)
+    if "xgboost" not in name:
+        X = bank.features("pooled", "test")
+        np.testing.assert_allclose(found[0].head.predict_proba(X), expected[0].head.predict_proba(X), atol=1e-6)

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from featurebank.errors import FeatureBankError, MissingDependencyError
+from featurebank.errors import BankReadOnlyError, FeatureBankError, MissingDependencyError
+from featurebank.storage.caches import mirror_of
+from featurebank.storage.conditions import check_conditions
 from featurebank.system.runtime import installed_versions, limited_blas, threads
 
 _PACKAGES = (
@@ -43,6 +45,7 @@ def diagnose(cache: Path) -> Iterator[Finding]:
     yield from _packages()
     yield _blas()
     yield _weights()
+    yield from _bucket(cache)
     yield _cache(cache)
     yield _locks(cache)
     yield _openvino()
@@ -88,6 +91,25 @@ def _weights() -> Finding:
             "embedded weights", ok=False, found=str(error), remedy="pip install --force-reinstall featurebank"
         )
     return Finding("embedded weights", ok=True, found=f"efficientnet_lite0, digest {digest}")
+
+
+def _bucket(cache: Path) -> Iterator[Finding]:
+    """Yields what is special about a cache in a bucket; nothing for one on the disk."""
+    mirror = mirror_of(cache)
+    if mirror is None:
+        return
+    objects = mirror.objects
+    try:
+        objects.check()
+        yield Finding("bucket", ok=True, found=f"{objects.address} at {objects.endpoint}, credentials accepted")
+        check_conditions(objects, mirror.state, anew=True)
+        yield Finding("conditional writes", ok=True, found="If-Match and If-None-Match are honoured")
+    except BankReadOnlyError as error:
+        yield Finding("conditional writes", ok=True, found=f"not tried: {error.strerror}")
+    except FeatureBankError as error:
+        yield Finding("bucket", ok=False, found=str(error), remedy="see docs/storage.md")
+    limit = f", at most {mirror.limit / 1e9:.1f} GB" if mirror.limit is not None else ""
+    yield Finding("mirror", ok=True, found=f"{mirror.used_bytes() / 1e9:.1f} GB of shards and models{limit}")
 
 
 def _cache(cache: Path) -> Finding:

@@ -48,12 +48,15 @@ from immediate import Immediate
 
 writer.SHARD_ROWS = int(os.environ["ROWS"])
 note.DEAD_AFTER_S = float(os.environ.get("DEAD_AFTER", note.DEAD_AFTER_S))
-if "DIE" in os.environ:  # just before a manifest would list a new shard
+note.HEARTBEAT_S = float(os.environ.get("HEARTBEAT", note.HEARTBEAT_S))
+if "DIE" in os.environ:  # just before a manifest would list a new shard, or just after it
     left = int(os.environ["DIE"])
     save = Manifest.save
     def dying(self, directory):
         global left
         left -= 1
+        if left == 0 and "AFTER" in os.environ:
+            save(self, directory)
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         save(self, directory)

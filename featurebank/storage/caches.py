@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from featurebank.errors import ConfigError
-from featurebank.storage.address import Address, parse_address
+from featurebank.storage.address import SCHEME, Address, parse_address
 from featurebank.storage.mirror import Mirror
 from featurebank.storage.objects import Objects
 from featurebank.system.backing.protocol import backing_of, register_backing
@@ -46,18 +46,36 @@ def cache_directory(cache: str | os.PathLike[str] | None = None) -> Path:
     return Path(text) if address is None else _mirror(address).root
 
 
-def address_of(path: Path) -> str:
-    """Returns the address of a cache, or of a file in it, for other machines: s3://..., or the absolute path.
+def portable_path(path: Path) -> str:
+    """Returns a text that names a path in a cache to other machines; `local_path` reads it.
+
+    A path on the local disk stays as it is; in a bucket, two slashes separate the cache from the rest.
 
     Example:
-        >>> address_of(Path("/data/cache"))
-        '/data/cache'
+        >>> portable_path(Path("/data/cache/photos"))
+        '/data/cache/photos'
     """
-    backing = backing_of(path)
-    if not isinstance(backing, Mirror):
-        return str(path.absolute())
-    rest = path.absolute().relative_to(backing.root.absolute()).as_posix()
-    return str(backing.objects.address) + ("" if rest == "." else f"/{rest}")
+    mirror = mirror_of(path)
+    if mirror is None:
+        return str(path)
+    rest = path.absolute().relative_to(mirror.root.absolute()).as_posix()
+    return str(mirror.objects.address) + ("" if rest == "." else f"//{rest}")
+
+
+def local_path(text: str) -> Path:
+    """Returns the path on this machine that `portable_path` named on another; opens the cache, if it is in a bucket.
+
+    Raises:
+        ConfigError, MissingDependencyError, StorageError: see `cache_directory`.
+
+    Example:
+        >>> local_path("/data/cache/photos").name
+        'photos'
+    """
+    if not text.startswith(SCHEME):
+        return Path(text)
+    cache, _, rest = text[len(SCHEME) :].partition("//")
+    return cache_directory(SCHEME + cache) / rest
 
 
 def mirror_of(path: Path) -> Mirror | None:

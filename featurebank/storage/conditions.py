@@ -14,15 +14,20 @@ _FACT = "conditional writes"
 _PROBE = ".probe-"
 
 
-def check_conditions(objects: Objects, state: MirrorState) -> None:
+def check_conditions(objects: Objects, state: MirrorState, *, anew: bool = False) -> None:
     """Raises StorageError unless the bucket honours If-None-Match and If-Match; remembers that it does.
+
+    Args:
+        objects: the bucket.
+        state: the state of the mirror, which remembers it.
+        anew: whether to check a bucket that is known to do so.
 
     Raises:
         StorageError: it does not, or does not answer.
         BankReadOnlyError: the credentials may not write.
     """
     known = f"{objects.endpoint} {objects.address}"
-    if state.fact(_FACT) == known:
+    if state.fact(_FACT) == known and not anew:
         return
     key = f"{_PROBE}{secrets.token_hex(8)}"
     first = objects.put(key, b"first", Expected(None))

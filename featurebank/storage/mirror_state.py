@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.system import digest
+from featurebank.system.backing.protocol import MIRROR_MARK
 
-DIRECTORY = ".mirror"
+DIRECTORY = MIRROR_MARK
 """Directory of the state inside the mirror, also of files that are being fetched."""
 _FILE = "state.sqlite"
 _BLOCK = 1 << 20

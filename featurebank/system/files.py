@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurebank.errors import ConfigError, DiskFullError
-from featurebank.system.backing.protocol import backing_of
+from featurebank.system.backing.protocol import backing_of, check_backing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -230,6 +230,8 @@ def atomic_path(path: Path, temporaries: Path | None = None) -> Iterator[Path]:
         >>> Path("report.txt").read_text()
         'done'
     """
+    if (backing := backing_of(path)) is None:
+        check_backing(path)
     place = temporaries or path.parent
     place.mkdir(parents=True, exist_ok=True)
     end = path.name.encode(errors="surrogateescape")[-_NAME_BYTES:].decode(errors="ignore")  # most disks allow 255
@@ -238,7 +240,7 @@ def atomic_path(path: Path, temporaries: Path | None = None) -> Iterator[Path]:
         with explain_full_disk(path):
             yield temporary
             sync(temporary)
-            if (backing := backing_of(path)) is not None:
+            if backing is not None:
                 backing.publish(temporary, path)
             temporary.replace(path)
             sync(path.parent)

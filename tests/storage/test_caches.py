@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 from buckets import Machine
 
 from featurebank import list_banks, set_local_cache
-from featurebank.errors import ConfigError
-from featurebank.storage.caches import MIRROR_VARIABLE, address_of, cache_directory, mirror_of, mirrors_directory
+from featurebank.errors import ConfigError, StorageError
+from featurebank.extraction.pieces.plan import PieceBank
+from featurebank.storage.caches import (
+    MIRROR_VARIABLE,
+    cache_directory,
+    local_path,
+    mirror_of,
+    mirrors_directory,
+    portable_path,
+)
+from featurebank.system.files import read_regular, write_bytes
 
 
 def test_the_default_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, bucket: str, machine: Machine) -> None:
@@ -29,9 +39,30 @@ def test_each_cache_has_its_own_mirror(bucket: str, machine: Machine) -> None:
     assert cache_directory(f"{bucket}//one/") == one
     assert one.parent == machine.place
     assert one.name.startswith(f"{bucket[5:]}-one-")
-    assert address_of(one / "bank") == f"{bucket}/one/bank"
-    assert address_of(two) == f"{bucket}/two"
     assert mirror_of(Path("cache")) is None
+
+
+def test_a_path_is_found_on_another_machine(bucket: str, machine: Machine, tmp_path: Path) -> None:
+    root = cache_directory(f"{bucket}/one")
+    bank = PieceBank(root / "bank", "a key", {"pooled": None})
+    texts, sent = [portable_path(path) for path in (root, root / "bank" / "x", Path("plain"))], pickle.dumps(bank)
+    assert texts == [f"{bucket}/one", f"{bucket}/one//bank/x", "plain"]
+    with Machine(tmp_path / "other").used():
+        there = local_path(texts[0])
+        assert there != root
+        assert [local_path(text) for text in texts] == [there, there / "bank" / "x", Path("plain")]
+        assert pickle.loads(sent) == PieceBank(there / "bank", "a key", {"pooled": None})
+    assert pickle.loads(sent) == bank
+
+
+def test_a_mirror_without_its_bucket_is_not_written(bucket: str, machine: Machine, tmp_path: Path) -> None:
+    root = cache_directory(f"{bucket}/one")
+    write_bytes(root / "bank" / "runs" / "a.json", b"1")
+    with Machine(tmp_path / "other").used():  # as a process that takes the mirror for a cache
+        assert read_regular(root / "bank" / "runs" / "a.json") == b"1"
+        for path in (root / "a", root / "bank" / "runs" / ".claimed" / "a"):
+            with pytest.raises(StorageError, match="is only the mirror of a cache in a bucket: name the bucket"):
+                write_bytes(path, b"2")
 
 
 def test_the_mirror_of_another_cache_is_refused(bucket: str, machine: Machine, tmp_path: Path) -> None:

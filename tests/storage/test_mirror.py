@@ -324,6 +324,29 @@ def test_a_bucket_without_conditional_writes_is_refused(without_conditions: str,
     assert mirror.objects.list() == {}
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "../victim.json",
+        "bank/../../../victim.json",
+        "/victim.json",
+        ".mirror/state.json",
+        "bank\\..\\victim.json",
+        "a//b.json",
+    ],
+)
+def test_names_in_a_strangers_bucket_lead_nowhere(bucket: str, machine: Machine, key: str) -> None:
+    root, mirror = opened(bucket)
+    mirror.objects._ask("put_object", f"{key}", Body=b"attack")
+    mirror.objects._ask("put_object", "good.json", Body=b"data")
+    before = {path for path in root.parent.parent.rglob("*") if path.is_file()}
+    assert list(mirror.sizes(root)) == [root / "good.json"]
+    for pattern in ("*", "*/*", "*/*/*", "*/*/*/*"):
+        find(root, pattern)
+    after = {path for path in root.parent.parent.rglob("*") if path.is_file()}
+    assert {path for path in after - before if root / ".mirror" not in path.parents} == {root / "good.json"}
+
+
 def test_conditional_writes_are_tried_once_a_mirror(bucket: str, machine: Machine) -> None:
     root, mirror = opened(bucket)
     first = requests_of(mirror, lambda: write_bytes(root / "a.json", b"1"))

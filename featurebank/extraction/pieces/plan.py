@@ -17,6 +17,7 @@ from featurebank.bank.pieces.writer import PieceContents
 from featurebank.extraction.cut_budget import row_bytes
 from featurebank.extraction.pieces.slices import cut_slices, slice_size
 from featurebank.extraction.plan import BankPlan, ExtractionJob
+from featurebank.storage.caches import local_path, portable_path
 from featurebank.system import digest
 
 
@@ -29,6 +30,14 @@ class PieceBank:
     """The digest of its recipe."""
     dtypes: Mapping[str, str | None]
     """The dtype on disk of each tap; None means `default_dtype` of its shape."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the path so that another machine finds it, also in a bucket."""
+        return _piece_bank, (portable_path(self.path), self.key, dict(self.dtypes))
+
+
+def _piece_bank(path: str, key: str, dtypes: Mapping[str, str | None]) -> PieceBank:
+    return PieceBank(local_path(path), key, dtypes)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from featurebank.errors import StorageError
+
 
 class Backing(Protocol):
     """A storage that holds the files of a local directory, its mirror.
@@ -96,6 +98,10 @@ class ChangedElsewhereError(OSError):
     """A pinned file was replaced by another process."""
 
 
+MIRROR_MARK = ".mirror"
+"""The directory by which a mirror is recognised."""
+_DEPTH = 4
+"""Files of a cache lie at most this many folders deep."""
 _backings: dict[str, Backing] = {}
 
 
@@ -113,3 +119,16 @@ def backing_of(path: str | os.PathLike[str]) -> Backing | None:
         if place.startswith(root) and place[len(root) :][:1] in {"", os.sep}:
             return backing
     return None
+
+
+def check_backing(path: Path) -> None:
+    """Raises StorageError if a path lies in the mirror of a bucket that this process has not opened.
+
+    A file that is written there would never reach the bucket.
+    """
+    for place in list(path.parents)[:_DEPTH]:
+        if os.path.isdir(place / MIRROR_MARK):  # noqa: PTH112 - pathlib is slow, and this precedes each writing
+            message = (
+                f"'{place}' is only the mirror of a cache in a bucket: name the bucket, as --cache s3://BUCKET/PREFIX"
+            )
+            raise StorageError(message)

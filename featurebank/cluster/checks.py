@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.cluster.client import Cluster, ClusterWorker
-from featurebank.errors import ClusterError
-from featurebank.system.files import TEMPORARY_PREFIX, write_bytes
+from featurebank.errors import ClusterError, FeatureBankError
+from featurebank.storage.caches import local_path, portable_path
+from featurebank.system.backing.directories import remove
+from featurebank.system.files import read_regular, write_bytes
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.runtime import installed_versions
 from featurebank.words import counted, one_line
@@ -56,13 +58,13 @@ class WorkerReport:
 def probe_file(cache: Path) -> Iterator[Probe]:
     """Writes a probe file into a cache, and deletes it at the end of the block."""
     token = secrets.token_hex(16)
-    path = cache.absolute() / f"{TEMPORARY_PREFIX}probe-{secrets.token_hex(8)}"
+    path = cache.absolute() / f".probe-{secrets.token_hex(8)}"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         write_bytes(path, token.encode())
-        yield Probe(str(path), token)
+        yield Probe(portable_path(path), token)
     finally:
-        path.unlink(missing_ok=True)
+        remove(path)
 
 
 def check_workers(
@@ -193,10 +195,11 @@ def describe_worker(client_version: str, path: str, token: str, client_host: str
     own = version("featurebank")
     host = socket.gethostname()
     problem = "" if own == client_version else _difference(own, client_version)
-    if not problem and not _is_there(Path(path), token):
+    if not problem and (reason := _unseen(path, token)) is not None:
         problem = (
             f"host {host} does not see the files that the client on host {client_host} writes into "
-            f"'{Path(path).parent}': use a --cache on a disk that all machines share, under the same path"
+            f"'{path.rpartition('/')[0].rstrip('/')}'{reason}: use a --cache on a disk that all machines share, under "
+            "the same path"
         )
     packages = {"python": ".".join(map(str, sys.version_info[:3]))}
     packages |= installed_versions(
@@ -205,13 +208,17 @@ def describe_worker(client_version: str, path: str, token: str, client_host: str
     return {"problem": problem, "host": host, "packages": packages}
 
 
-def _is_there(path: Path, token: str) -> bool:
-    """Returns whether the probe file is on this machine's disk, too; waits for a slow network disk."""
+def _unseen(text: str, token: str) -> str | None:
+    """Returns why this machine does not see the probe file, "" if unknown; None if it does. Waits for a slow disk."""
+    try:
+        path = local_path(text)
+    except FeatureBankError as error:
+        return f" ({one_line(error)})"
     ends = time.monotonic() + _SHARED_AFTER_S
     while True:
         with contextlib.suppress(OSError):
-            if path.read_bytes() == token.encode():
-                return True
+            if read_regular(path) == token.encode():
+                return None
         if time.monotonic() > ends:
-            return False
+            return ""
         time.sleep(_LOOK_S)

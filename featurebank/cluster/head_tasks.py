@@ -23,6 +23,7 @@ from featurebank.grid.journal import Journal
 from featurebank.grid.time_budget import Clock
 from featurebank.grid.worker import JobRunner
 from featurebank.runs.run import RunRecord
+from featurebank.storage.caches import local_path, portable_path
 from featurebank.system.parallel import SharedValue
 from featurebank.system.progress import Reporter
 from featurebank.system.runtime import limit_ram, limit_threads
@@ -49,6 +50,13 @@ class GridTask:
     """Whether to save the weights of each run."""
     again: bool = False
     """Whether to train the run that ranks first once more instead, if its weights were not saved."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickles the path so that another machine finds it, also in a bucket."""
+        return vars(self) | {"path": portable_path(self.path)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, path=local_path(state["path"]))
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from featurebank.grid.stage import Runner, in_this_process, train_grid
 from featurebank.grid.time_budget import Clock
 from featurebank.grid.worker import LOOK_AGAIN_S
 from featurebank.runs.run import RunRecord
+from featurebank.system.backing.directories import entries
 from featurebank.system.progress import SILENT, Advance, Reporter, no_advance
 from featurebank.system.runtime import ram_option
 from featurebank.words import counted
@@ -168,7 +169,7 @@ class ClusterRunner:
             else:
                 self._show(**event)
         if self._unseen:
-            list((self._bank.path / "runs").iterdir())  # a network disk then looks for new files
+            entries(self._bank.path / "runs")  # a network disk then looks for new files
             for name in list(self._unseen):
                 self._look_for(name)
         if self._has_news:

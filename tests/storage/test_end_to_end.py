@@ -237,6 +237,7 @@ def test_no_space_for_the_mirror_is_refused(
 
 
 def test_credentials_that_may_only_read_can_read(
+    tmp_path: Path,
     address: str,
     machine: Machine,
     other: Machine,
@@ -261,6 +262,7 @@ def test_credentials_that_may_only_read_can_read(
         return ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "PutObject")
 
     monkeypatch.setattr(Objects, "_ask", refusing)
+    monkeypatch.chdir(tmp_path)
     with other.used():
         assert fb.find_bank(address, "made").features("pooled").shape == (120, 8)
         output, errors = run_command(("--cache", address, "cache", "ls"), monkeypatch, capsys)

@@ -19,6 +19,7 @@ NAMES = {
     "similar": "similar images of a bank, against scikit-learn's NearestNeighbors",
     "report": "a report of a grid's runs, and its page in a browser",
     "heads": "heads together against one by one, and whole grids",
+    "cluster": "two processes on a cluster, against one process with two threads",
     "scale": "rates beyond one machine, a simulation of 1 to 256 workers, a plan for a billion images",
 }
 

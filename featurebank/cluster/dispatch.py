@@ -24,7 +24,7 @@ from featurebank.cluster.roster import LOOK_S, Admission, Roster
 from featurebank.cluster.tasks import Call, Seat, U, UnitBatch, WorkerShare, compute, worker_shares
 from featurebank.errors import ClusterError, FeatureBankError
 from featurebank.system.progress import SILENT, Reporter
-from featurebank.words import one_line
+from featurebank.words import counted, one_line
 
 MOST_ERRORS = 3
 """A batch fails after so many errors, and a worker gets no more work after so many in a row."""
@@ -273,7 +273,7 @@ class Dispatcher(Generic[U]):
         """Yields the units that have ended too many workers."""
         for batch in [one for one in self._again if one.deaths > LONE_DEATHS]:
             self._again.remove(batch)
-            yield Outcome(batch.units, reason=f"it ended the worker that computed it, {LONE_DEATHS} times")
+            yield Outcome(batch.units, reason=f"it ended the worker that computed it, {counted(LONE_DEATHS, 'time')}")
 
     def _cancel(self) -> None:
         for seat in self._roster.seats:

@@ -81,17 +81,18 @@ class Roster(Generic[U]):
         return reports
 
     def _check_present(self) -> list[WorkerReport]:
-        self.look()
-        began, first = time.monotonic(), self.present()
-        while any(seat.report is None and not seat.left_at for seat in first):
+        began = time.monotonic()
+        while True:
+            self.look()
+            reports = [seat.report for seat in self.present() if seat.report]
+            if len(reports) == len(self.present()) and len(reports) >= self._cluster.own_workers:
+                return reports
+            if reports and time.monotonic() - began > BUSY_S:
+                return reports  # the others are busy with other work, and may join later
             with contextlib.suppress(queue.Empty):
                 event = self.events.get(timeout=LOOK_S)
                 assert isinstance(event, Seat), "nothing else was submitted"
                 self._read_report(event)
-            self.look()
-            if time.monotonic() - began > BUSY_S and any(seat.report for seat in first):
-                break  # the others are busy with other work, and may join later
-        return [seat.report for seat in first if seat.report]
 
     def look(self) -> None:
         """Asks the scheduler, now and then, which workers have come and gone."""
@@ -105,10 +106,14 @@ class Roster(Generic[U]):
                 seat.left_at = time.monotonic()
                 self._leave(seat)
         for address, worker in workers.items():
-            if address not in present:
+            if address not in present and not self._must_wait():
                 seat = Seat(worker, self._admission.ask(worker))
                 self.seats.append(seat)
                 self.listen(seat.check, seat)
+
+    def _must_wait(self) -> bool:
+        """Returns whether local workers wait: the first one converts the network, and the others read that."""
+        return bool(self._cluster.local and self.present()) and not any(seat.report for seat in self.seats)
 
     def wait_for_any(self) -> None:
         """Waits for workers if there are none, and says so.

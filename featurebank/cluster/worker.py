@@ -142,10 +142,10 @@ def _unread(sample: Dataset, host: str) -> str:
     for index in range(len(sample)):
         try:
             sample.image(index)
-        except LostImageError as error:
+        except FeatureBankError as error:
+            if isinstance(error, BadImageError) and not isinstance(error, LostImageError):
+                return ""  # it was read, but cannot be decoded
             reason = reason or f"'{sample.ids[index]}': {error}"
-        except BadImageError:  # it was read
-            return ""
         else:
             return ""
     if not reason:

@@ -115,7 +115,7 @@ def test_the_image_that_ends_its_workers_is_skipped_with_its_reason(
 ) -> None:
     (site / "poison").write_text("8.png")
     result = start()
-    assert result.skipped == ({"id": "ant/8.png", "reason": "it ended the worker that computed it, 1 times"},)
+    assert result.skipped == ({"id": "ant/8.png", "reason": "it ended the worker that computed it, 1 time"},)
     assert (result.rows, result.added) == (23, 23)
     others = [name for name in single.ids() if name != "ant/8.png"]
     assert result.bank.ids() == others

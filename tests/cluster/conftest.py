@@ -15,24 +15,27 @@ from featurebank.cluster.client import Cluster, connect
 ROOT = Path(__file__).resolve().parents[2]
 
 SITE = f"""
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, {str(ROOT / "tests" / "support")!r})
 
 directory = Path(__file__).parent
 if (directory / "on").exists():
     import featurebank.dataset.sources.folder as folder
+    import featurebank.extraction.pieces.slices as slices
     import featurebank.extraction.target as target
     from immediate import PixelEngine
 
     class Engine(PixelEngine):
         name = os.environ.get("ENGINE", "pixels")
         def __call__(self, images):
-            (directory / "batches" / f"{{os.getpid()}}-{{self.images}}").touch()
+            while (directory / "hold").exists() and self.images >= int((directory / "hold").read_text()):
+                time.sleep(0.01)
             features = super().__call__(images)
             factor = float(os.environ.get("FACTOR", "1"))
             return {{tap: values * factor for tap, values in features.items()}}
 
+    slices._LEAST_IMAGES = 4
     target.load_engine = lambda name, backbone, taps, **options: Engine(taps)
     read = folder.Files._bytes
     def reading(self, index):
@@ -63,10 +66,11 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Lets new worker processes compute with pixels.
 
     Returns:
-        A directory: `poison` names the image that ends each process that reads it, `batches` has a file for each batch.
+        A directory. A file `poison` there names the image that ends each process that reads it; a file `hold` has the
+        number of images after which an engine waits until that file is gone.
     """
     directory = tmp_path / "site"
-    (directory / "batches").mkdir(parents=True)
+    directory.mkdir()
     (directory / "on").touch()
     (directory / "sitecustomize.py").write_text(textwrap.dedent(SITE))
     monkeypatch.setenv("PYTHONPATH", str(directory))

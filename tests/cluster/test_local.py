@@ -9,9 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
-from processes import ended
+from processes import ended, wait_until_gone
 
 from featurebank.cluster import local as module
 from featurebank.cluster.client import connect
@@ -31,14 +30,8 @@ with connect("local:2") as cluster:
 """
 
 
-def wait_until_gone(pids: list[int]) -> None:
-    """A worker that hangs fails the test by its timeout."""
-    psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=20)
-    assert [pid for pid in pids if psutil.pid_exists(pid)] == []
-
-
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_workers_end_with_the_client_however_it_ends(end: signal.Signals) -> None:
+def test_workers_end_with_the_client() -> None:
+    """Other ends of the client: `test_kills`."""
     process = subprocess.Popen(
         [sys.executable, "-c", _WAITING], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -46,7 +39,7 @@ def test_workers_end_with_the_client_however_it_ends(end: signal.Signals) -> Non
         assert process.stdout
         pids = [int(pid) for pid in process.stdout.readline().split()]
         assert len(pids) == 2
-        process.send_signal(end)
+        process.terminate()
         process.wait(timeout=20)
         wait_until_gone(pids)
 

@@ -63,6 +63,9 @@ class Items:
         """Returns the first bits of each digest, (n,) uint64; see `first_bits`."""
         return first_bits(self.digests)
 
+    def release(self) -> None:
+        """Removes from memory what can be read again; nothing, of images in memory."""
+
     def digests_at(self, positions: np.ndarray) -> np.ndarray:
         """Returns the digests at some positions: (m,) "S32"."""
         return np.asarray(self.digests[positions])

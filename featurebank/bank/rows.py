@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,9 @@ from featurebank.errors import BankDamagedError, ConfigError, unknown_name
 from featurebank.words import counted
 
 _Result = TypeVar("_Result")
+_RELEASED = 256
+"""Shards after whose digests those that were read are removed from memory; all digests of ten million rows are 640 MB.
+"""
 _CONVERTED = 4 << 20
 """Numbers that are converted to float32 at a time."""
 
@@ -184,12 +187,18 @@ class StoredRows:
             message = f"the bank has no view {view} of tap '{tap}': 0 is the clean image, {known}"
             raise ConfigError(message)
         self._shards_with(listed, tap)
-        shards = (
-            (number, listed.digests_of(shard))
-            for number, shard in enumerate(listed.manifest.shards)
-            if tap in shard.taps and shard.view == view
-        )
-        shard_of, row_of = first_shards(self._items.words(), self._items.digests_at, shards)
+
+        def shards() -> Iterator[tuple[int, np.ndarray]]:
+            for number, shard in enumerate(listed.manifest.shards):
+                if tap in shard.taps and shard.view == view:
+                    yield number, listed.digests_of(shard)
+                if not number % _RELEASED:
+                    self._items.release()
+                    listed.digests_of.release()
+
+        shard_of, row_of = first_shards(self._items.words(), self._items.digests_at, shards())
+        self._items.release()
+        listed.digests_of.release()
         missing = np.flatnonzero(shard_of < 0)
         if len(missing):
             first = self._items.ids[int(missing[0])]

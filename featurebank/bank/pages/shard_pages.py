@@ -178,6 +178,11 @@ class RowDigests:
             self._last = (page.entry, mapped)
         return None if mapped is None else mapped.column(_DIGESTS)[start : start + shard.rows]
 
+    def release(self) -> None:
+        """Removes what was read from the memory of this process; it is read again when it is used."""
+        if mapped := self._last[1]:
+            mapped.release()
+
     def __call__(self, shard: ShardEntry) -> np.ndarray:
         """Returns the digests of a shard's rows: (rows,) "S32".
 

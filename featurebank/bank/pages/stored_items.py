@@ -100,6 +100,11 @@ class StoredItems(Items):
         order = positions if self._order is None else self._order[positions]
         return _gathered(self._columns("digests"), order)
 
+    def release(self) -> None:
+        """Removes what was read from the memory of this process; it is read again when it is used."""
+        for page in self.pages:
+            page.release()
+
     def loaded(self) -> Items:
         """Returns the images in memory.
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.bank import Bank
+from featurebank.bank import Bank, rows
+from featurebank.bank.items import Items
+from featurebank.bank.pages.shard_pages import RowDigests
 from featurebank.errors import BankDamagedError
 from featurebank.heads.streamed.vectors import StoredVectors, VectorBlock
 
@@ -81,3 +83,14 @@ def test_a_shard_that_goes_away_is_one_clear_line(vector_bank: Callable[..., Ban
         (bank.path / shard.file).unlink()
     with pytest.raises(BankDamagedError, match=r"shard '.*' is damaged: the file does not exist; run the same"):
         list(blocks)
+
+
+def test_digests_leave_memory_while_rows_are_located(
+    vector_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank, released = vector_bank(), []
+    monkeypatch.setattr(rows, "_RELEASED", 2)
+    monkeypatch.setattr(Items, "release", lambda self: released.append("images"))
+    monkeypatch.setattr(RowDigests, "release", lambda self: released.append("shards"))
+    assert np.array_equal(Bank(bank.path).features(), bank.features())
+    assert sorted(released) == ["images"] * 8 + ["shards"] * 8  # twice: after each second one of six shards, at the end

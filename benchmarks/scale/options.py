@@ -31,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     plan.add_argument("--price-core-hour", type=float, default=0.04, help="default: .04")
     plan.add_argument("--price-tb-month", type=float, default=20.0, help="default: 20")
     plan.add_argument("--months", type=float, default=1.0, help="how long images and features are kept; default: 1")
+    plan.add_argument("--price-million-reads", type=float, default=0.0, help="of objects in a bucket; default: 0")
 
 
 def assumed_of(options: argparse.Namespace, *, digests_known: bool = False) -> Assumed:
@@ -46,7 +47,12 @@ def assumed_of(options: argparse.Namespace, *, digests_known: bool = False) -> A
 def wanted_of(options: argparse.Namespace) -> Wanted:
     """Returns what a plan is asked for."""
     return Wanted(
-        options.images or 10**9, options.workers, options.price_core_hour, options.price_tb_month, options.months
+        options.images or 10**9,
+        options.workers,
+        options.price_core_hour,
+        options.price_tb_month,
+        options.months,
+        options.price_million_reads,
     )
 
 

@@ -30,6 +30,8 @@ class Wanted:
     """Price of a terabyte (10^12 bytes) for a month."""
     months: float = 1.0
     """How long images and features are kept."""
+    million_reads: float = 0.0
+    """Price of a million reads of an object, in a bucket."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,12 @@ def make_plan(results: Mapping[str, Any], wanted: Wanted, assumed: Assumed) -> l
         _stored("the images", wanted, first["read_bytes"], "measured files"),
         _stored("the table of images", wanted, table, f"measured at {bank['rows']:,} rows"),
     ]
+    rate = min(first["digests_per_second"], assumed.disk_bytes_per_second / first["read_bytes"])
+    basis = f"once, {rate:,.0f} files/s: the lesser of what the client measured and what the disk is assumed to give"
+    lines.append(PlanLine("digests of all files", f"{wanted.images / rate / 3600:,.1f} h", None, basis))
+    reads = 2 * wanted.images / 1e6
+    price = reads * wanted.million_reads or None
+    lines.append(PlanLine("reads of files", f"{reads:,.0f} million", price, "once for digests, once for features"))
     for worker in results["workers"]:
         lines += _network(worker, bank, wanted, assumed)
     train = 0.7 * wanted.images / 1e6

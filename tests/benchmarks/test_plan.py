@@ -29,7 +29,7 @@ RESULTS: dict[str, Any] = {
         {"head": "knn", "failure": "it needs memory", "seconds_a_million": 0, "threads": 2, "rows": 1, "width": 256},
     ],
 }  # fmt: skip
-WANTED = Wanted(images=10**9, workers=10, core_hour=0.1, terabyte_month=20.0, months=2.0)
+WANTED = Wanted(images=10**9, workers=10, core_hour=0.1, terabyte_month=20.0, months=2.0, million_reads=0.4)
 CALM = Assumed(slowed=0.0, failures_per_hour=0.0, disk_bytes_per_second=1e12, digests_known=True)
 
 
@@ -41,6 +41,8 @@ def line(plan: list[PlanLine], what: str) -> PlanLine:
 def test_a_plan_multiplies_rates_by_images_and_prices() -> None:
     plan = make_plan(RESULTS, WANTED, CALM)
     assert line(plan, "the images").amount == "100.00 TB"
+    assert line(plan, "digests").amount == "27.8 h"
+    assert line(plan, "reads").price == pytest.approx(2 * 1000 * 0.4)
     assert line(plan, "the images").price == pytest.approx(100 * 20 * 2)
     assert line(plan, "table").amount == "0.07 TB"
     assert line(plan, "features of pooled").amount == "1.00 TB"

@@ -264,8 +264,12 @@ def test_every_command_that_a_page_describes_has_these_options(page: Path) -> No
 
 
 @each_page
-def test_every_option_that_a_page_names_alone_belongs_to_a_command(page: Path) -> None:
+def test_every_option_that_a_page_names_alone_belongs_to_a_command(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command of featurebank, of Dask, or a benchmark."""
+    monkeypatch.syspath_prepend(ROOT)
     known = {name for command in all_commands() for name in options_of(command)} | {"--help", "--version"}
+    known |= {name for entry in entry_points(group="dask_cli") for one in entry.load().params for name in one.opts}
+    known |= set(importlib.import_module("benchmarks.__main__").parser_of(["scale"])._option_string_actions)
     assert {name for span in code_spans(page) if span.startswith("--") for name in named_options(span)} - known == set()
 
 

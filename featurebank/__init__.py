@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from featurebank.api.heads import evaluate_test, leaderboard, make_head, select, train_heads
     from featurebank.api.images import explain, similar
     from featurebank.api.inspection import Inspection, inspect_dataset
-    from featurebank.api.models import evaluate, export, finetune, graft, load_model, predict
+    from featurebank.api.models import evaluate, export, graft, load_model, predict
     from featurebank.api.pipelines import read_pipeline, read_variants, run_pipeline, run_variants
     from featurebank.api.report import report
     from featurebank.api.run import Run
@@ -48,7 +48,8 @@ _HOMES = {
     "export": "api.models",
     "extract": "api.banks",
     "find_bank": "api.banks",
-    "finetune": "api.models",
+    "finetune": "api.training.finetunes",
+    "finetune_all": "api.training.finetunes",
     "graft": "api.models",
     "inspect_dataset": "api.inspection",
     "leaderboard": "api.heads",
@@ -92,6 +93,7 @@ __all__ = [
     "extract",
     "find_bank",
     "finetune",
+    "finetune_all",
     "graft",
     "inspect_dataset",
     "leaderboard",

@@ -232,6 +232,10 @@ COVERED_BY = {
     "cli/commands/extract.py": "cli/test_commands.py",
     "cluster/head_checks.py": "cluster/test_heads.py",
     "cluster/head_tasks.py": "cluster/test_heads.py",
+    "cluster/events.py": "cluster/test_heads.py",
+    "cluster/finetune_tasks.py": "cluster/test_finetunes.py",
+    "grafting/ranked_layers.py": "grafting/test_stage.py",
+    "api/training/finetunes.py": "finetuning/test_starts.py",
     # Parts of a stage: each is observed in the stage's results.
     "extraction/places.py": "extraction/test_stage.py",
     "extraction/precision.py": "engine/test_agreement.py",

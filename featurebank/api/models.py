@@ -22,9 +22,7 @@ from featurebank.api.arguments.data import (
 )
 from featurebank.api.arguments.heads import BankOrRun, RunLike, RunOrHead, as_bank_and_run, is_fitted_head
 from featurebank.api.display import Shown, showing, warn_of_skipped
-from featurebank.api.run import Run
 from featurebank.bank import Bank
-from featurebank.finetuning import read_options, run_finetune
 from featurebank.grafting import (
     Evaluation,
     ExportOptions,
@@ -53,59 +51,7 @@ ImagesLike: TypeAlias = Annotated[
     "a path, a list of paths, or images as arrays",
 ]
 
-__all__ = ["evaluate", "export", "finetune", "graft", "load_model", "predict"]
-
-
-@checked
-def finetune(
-    run: RunLike = "best", *, bank: BankLike | None = None, backbone: BackboneLike | None = None,
-    tensorboard: PathLike | None = None, progress: Shown = None, reporter: Reporter | None = None, **options: Any,
-) -> Run:  # fmt: skip
-    """Trains a run's head together with the network under it, phase by phase.
-
-    Before the first step the model equals the head: this is checked on the validation images, and these weights are the
-    first candidate for the best ones. A finished fine-tune is not repeated, and an interrupted one continues from its
-    last checkpoint.
-
-    Args:
-        run: a run, the beginning of a run's id, or "best": the best of the bank's heads that can be expressed as
-            layers.
-        bank: the bank of the run, or its name or path; not needed for a `Run`; default: the bank that was used last.
-        backbone: the network of the bank; default: it is loaded again.
-        tensorboard: a log directory of TensorBoard; curves are written there during training.
-        progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
-        reporter: receives the progress and the warnings in place of the screen.
-        options: see `FinetuneOptions`: `unfreeze` or `progressive`, and options that differ from the defaults.
-
-    Returns:
-        A run on the same leaderboard, with the head "finetune". `saved_path` is its model, from images 0..255 to
-        probabilities; `finetune` has its phases and the `gain` over the head.
-
-    Raises:
-        ConfigError: an option is invalid, or a phase trains nothing new.
-        HeadError: the head cannot be expressed as layers, or the grafted model predicts other classes than the head.
-        DatasetError: images were deleted or changed since the extraction.
-        WeightsError: the network is no longer that of the bank.
-        RunLockedError: another process runs this fine-tune now.
-        MissingDependencyError: `tensorboard` is set, but TensorBoard is not installed.
-        DiskFullError: no space is left; an older checkpoint is not changed.
-
-    Example:
-        >>> run = fb.train_heads(fb.extract("photos", "my_networks:small"), "logistic")[0]
-        >>> tuned = finetune(run, unfreeze=["last"], epochs=1)
-        >>> tuned.head, tuned.metrics["val"]["accuracy"], tuned.finetune["gain"]["accuracy"]
-        ('finetune', 1.0, 0.0)
-    """
-    if isinstance(options.get("unfreeze"), str):
-        options["unfreeze"] = [options["unfreeze"]]
-    settings = read_options(options)
-    with showing(progress, reporter) as shown:
-        known = None if bank is None and not isinstance(run, str) else as_bank(bank, "finetune", reporter=shown)
-        tuned = run_finetune(
-            run, settings, bank=known, backbone=None if backbone is None else as_backbone(backbone),
-            tensorboard=None if tensorboard is None else as_path(tensorboard), reporter=shown,
-        )  # fmt: skip
-    return Run.of(tuned)
+__all__ = ["evaluate", "export", "graft", "load_model", "predict"]
 
 
 @checked

@@ -24,6 +24,11 @@ def name_function(name: str) -> None:
     _named.add(name)
 
 
+def named_functions() -> list[str]:
+    """Returns the functions that the user has named, for processes that work for the same user."""
+    return sorted(_named)
+
+
 def check_named(name: str, by: str) -> None:
     """Refuses to run a function that is named only by a file.
 

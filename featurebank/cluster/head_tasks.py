@@ -10,12 +10,11 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from featurebank.bank.locks.claims import Claims
+from featurebank.cluster.events import NEWS, WorkerEvents, worker_name
 from featurebank.cluster.packages import import_distributed
-from featurebank.errors import FeatureBankWarning
 from featurebank.fitting.fitted import Fitted
 from featurebank.fitting.loaded import open_shared_bank
 from featurebank.grid.jobs import Job
@@ -23,12 +22,8 @@ from featurebank.grid.journal import Journal
 from featurebank.grid.time_budget import Clock
 from featurebank.grid.worker import JobRunner
 from featurebank.runs.run import RunRecord
-from featurebank.storage.caches import local_path, portable_path
 from featurebank.system.parallel import SharedValue
-from featurebank.system.progress import Reporter
 from featurebank.system.runtime import limit_ram, limit_threads
-
-_DETAIL_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -37,8 +32,8 @@ class GridTask:
 
     topic: str
     """The topic of its events, which is another one for each call of the client."""
-    path: Path
-    """The absolute path of the bank."""
+    place: str
+    """The address of the bank for other machines; see `storage.caches.portable_path`."""
     bank: str
     """The digest of the bank."""
     folds: int
@@ -50,13 +45,6 @@ class GridTask:
     """Whether to save the weights of each run."""
     again: bool = False
     """Whether to train the run that ranks first once more instead, if its weights were not saved."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickles the path so that another machine finds it, also in a bucket."""
-        return vars(self) | {"path": portable_path(self.path)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, path=local_path(state["path"]))
 
 
 @dataclass(frozen=True)
@@ -100,7 +88,7 @@ def train_slices(grid: GridTask, slices: Sequence[Sequence[Job]], seconds: float
         others = [job for jobs in slices for job in jobs if job.run not in left]
         missing = {job.run for job in session.journal.missing(others)}
     known = tuple(job.run for job in others if job.run not in missing)
-    return SliceResult(_worker_name(), time.perf_counter() - began, recorded, known, elsewhere, short)
+    return SliceResult(worker_name(), time.perf_counter() - began, recorded, known, elsewhere, short)
 
 
 class _TaskClock(Clock):
@@ -133,37 +121,10 @@ class _SessionClock(Clock):
         return self.task.left if self.task else 0.0
 
 
-class _Events(Reporter):
-    """Sends what a reporter receives to the client."""
-
-    def __init__(self, topic: str) -> None:
-        self._topic, self._worker = topic, import_distributed().get_worker()
-        self._name, self._detailed = _worker_name(), 0.0
-
-    def send(self, **event: str) -> None:
-        """Sends an event; Dask adds the address of the worker. If the connection is lost, nobody waits for it."""
-        with contextlib.suppress(Exception):
-            self._worker.log_event(self._topic, {**event, "by": self._name})
-
-    def say(self, line: str) -> None:
-        """Sends one line of information."""
-        self.send(kind="say", text=line)
-
-    def warn(self, line: str, kind: type[FeatureBankWarning] = FeatureBankWarning) -> None:
-        """Sends one warning."""
-        self.send(kind="warn", text=line, category=kind.__name__)
-
-    def detail(self, text: str) -> None:
-        """Sends how far the current piece of work is, twice a second at most."""
-        if text and time.monotonic() - self._detailed > _DETAIL_EVERY_S:
-            self._detailed = time.monotonic()
-            self.send(kind="detail", text=text)
-
-
 class _SendingJournal(Journal):
     """A journal that sends the id of each recorded run to the client."""
 
-    def __init__(self, grid: GridTask, bank: Any, events: _Events) -> None:
+    def __init__(self, grid: GridTask, bank: Any, events: WorkerEvents) -> None:
         super().__init__(bank, events, grid.folds)
         self._events = events
         self._recorded: list[str] = []
@@ -176,7 +137,7 @@ class _SendingJournal(Journal):
             self._short.append(self.runs[job.run])
         else:
             self._recorded.append(job.run)
-            self._events.send(kind="run", text=job.run)
+            self._events.send(NEWS, job.run)
 
     def new_runs(self) -> tuple[tuple[str, ...], tuple[RunRecord, ...]]:
         """Returns the ids of runs recorded since the last call, and the runs for which memory was short."""
@@ -196,7 +157,7 @@ class _Session:
 
     @classmethod
     def begin(cls, grid: GridTask) -> _Session:
-        bank, events, clock = open_shared_bank(grid.path, grid.bank), _Events(grid.topic), _SessionClock()
+        bank, events, clock = open_shared_bank(grid.place, grid.bank), WorkerEvents(grid.topic), _SessionClock()
         journal, stack = _SendingJournal(grid, bank, events), contextlib.ExitStack()
         claims = stack.enter_context(Claims(bank.path / "runs", events.warn))
         return cls(journal, JobRunner(bank, journal, claims, clock, events), clock, stack)
@@ -215,7 +176,3 @@ class _Session:
 
 
 _sessions: SharedValue[_Session] = SharedValue(lambda session: session.stack.close())
-
-
-def _worker_name() -> str:
-    return str(import_distributed().get_worker().name)

@@ -7,8 +7,6 @@ and plain processes may train the same grid at the same time, because all of the
 from __future__ import annotations
 
 import contextlib
-import queue
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +15,12 @@ from typing import Any
 from featurebank import errors
 from featurebank.bank import Bank
 from featurebank.cluster.checks import probe_file
-from featurebank.cluster.client import ClusterWorker, connect
+from featurebank.cluster.client import connect
 from featurebank.cluster.dispatch import Dispatcher, Outcome
+from featurebank.cluster.events import EventReader, label
 from featurebank.cluster.head_checks import HeadAdmission
 from featurebank.cluster.head_tasks import GridTask, SliceResult, train_slices
-from featurebank.errors import ClusterError, FeatureBankWarning
+from featurebank.errors import ClusterError
 from featurebank.fitting.fitted import Fitted
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid.files import Grid
@@ -33,6 +32,7 @@ from featurebank.grid.stage import Runner, in_this_process, train_grid
 from featurebank.grid.time_budget import Clock
 from featurebank.grid.worker import LOOK_AGAIN_S
 from featurebank.runs.run import RunRecord
+from featurebank.storage.caches import portable_path
 from featurebank.system.backing.directories import entries
 from featurebank.system.progress import SILENT, Advance, Reporter, no_advance
 from featurebank.system.runtime import ram_option
@@ -90,13 +90,12 @@ class ClusterRunner:
         self._stack = contextlib.ExitStack()
         self._dispatcher: Dispatcher[Slice] | None = None
         self._task: GridTask | None = None
-        self._events: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
+        self._events = EventReader(reporter)
         self._open: dict[str, Job] = {}
         """The jobs without a record, as far as is known."""
         self._advance: Advance = no_advance
         self._shares: dict[str, _Share] = {}
         self._has_news = False
-        self._lines: set[str] = set()
         self._unseen: dict[str, float] = {}
         """Recorded runs that this machine does not see yet, and since when."""
 
@@ -162,12 +161,8 @@ class ClusterRunner:
         Raises:
             ClusterError: this machine does not see a record.
         """
-        while not self._events.empty():
-            event = self._events.get()
-            if event["kind"] == "run":
-                self._recorded(event["text"], event["by"])
-            else:
-                self._show(**event)
+        for name, worker in self._events.news():
+            self._recorded(name, worker)
         if self._unseen:
             entries(self._bank.path / "runs")  # a network disk then looks for new files
             for name in list(self._unseen):
@@ -184,14 +179,13 @@ class ClusterRunner:
             assert self._options.cluster
             cluster = self._stack.enter_context(connect(self._options.cluster, reporter=self._reporter))
             probe = self._stack.enter_context(probe_file(self._bank.path.parent))
-            topic = f"featurebank-{secrets.token_hex(8)}"
             fold = self._options.fold_list(self._bank)[0]
             ram = None if cluster.local else ram_option()
             self._task = GridTask(
-                topic, self._bank.path.absolute(), self._bank.digest, 1 if fold is None else fold.protocol, ram,
-                retry_failed=self._options.retry_failed,
+                self._events.topic, portable_path(self._bank.path), self._bank.digest,
+                1 if fold is None else fold.protocol, ram, retry_failed=self._options.retry_failed,
             )  # fmt: skip
-            cluster.client.subscribe_topic(topic, lambda event: self._events.put(event[1]))
+            self._events.listen(cluster)
             admission = HeadAdmission(cluster, probe, self._heads)
             dispatcher = Dispatcher[Slice](
                 cluster, train_slices, self.arguments, admission, reporter=self._reporter, is_final=_is_final,
@@ -264,17 +258,6 @@ class ClusterRunner:
             self._has_news = True
             self._advance(1)
 
-    def _show(self, kind: str, text: str, by: str, category: str = "", **more: str) -> None:
-        """Shows a line of a worker; the same line of several workers once."""
-        if kind == "detail":
-            self._reporter.detail(f"{_label(by)}: {text}")
-        elif text not in self._lines:
-            self._lines.add(text)
-            if kind == "say":
-                self._reporter.say(text)
-            else:
-                self._reporter.warn(text, getattr(errors, category, FeatureBankWarning))
-
     def _report_shares(self) -> None:
         """Says what each worker has done."""
         waited = {share.worker: share.waited for share in self._dispatcher.shares()} if self._dispatcher else {}
@@ -283,12 +266,7 @@ class ClusterRunner:
             self._reporter.say(f"worker {name}: {counted(share.runs, 'run')} in {share.seconds:.1f} s{rest}")
 
     def _share(self, worker: str) -> _Share:
-        return self._shares.setdefault(_label(worker), _Share())
-
-
-def _label(worker: str) -> str:
-    """Returns the name of a worker without its process."""
-    return ClusterWorker("", worker, "", 1, 0).label or worker
+        return self._shares.setdefault(label(worker), _Share())
 
 
 def _is_final(error: Exception) -> bool:

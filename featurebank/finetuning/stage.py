@@ -30,7 +30,8 @@ from featurebank.finetuning.task import Task, ValidationResult, predict_rows
 from featurebank.fitting.data import check_splits
 from featurebank.grafting.formats import KerasFormat
 from featurebank.grafting.metadata import About
-from featurebank.grafting.stage import best_in_layers, grafted
+from featurebank.grafting.ranked_layers import best_in_layers
+from featurebank.grafting.stage import grafted
 from featurebank.metrics import pack
 from featurebank.runs.finetuned import is_finetuned
 from featurebank.runs.run import FINETUNE, RunRecord, load_runs, read_run

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from featurebank.heads.maps.stored import StoredMaps, stored_maps
 from featurebank.heads.streamed.features import StoredFeatures, in_memory
 from featurebank.heads.streamed.passes import Passes
 from featurebank.heads.streamed.vectors import StoredVectors
+from featurebank.storage.caches import portable_path
 from featurebank.system.runtime import ram_limit, tidy_bytes
 from featurebank.words import counted
 
@@ -32,8 +32,8 @@ Features = np.ndarray | StoredFeatures
 class DataReference:
     """Names features in a bank, so that another process can read them itself: see `fitting.loaded`."""
 
-    path: Path
-    """The absolute path of the bank."""
+    place: str
+    """The address of the bank for other machines; see `storage.caches.portable_path`."""
     bank: str
     """The digest of the bank, which changes with its images, labels and splits."""
     tap: str
@@ -80,7 +80,7 @@ class TrainingData:
         train, val = positions_in(bank, "train")[:sample], positions_in(bank, "val")
         y = bank.labels("train")[:sample]
         check_sample(bank, y)
-        reference = DataReference(bank.path.absolute(), bank.digest, tap, views, sample=sample)
+        reference = DataReference(portable_path(bank.path), bank.digest, tap, views, sample=sample)
         views = bank.views if views is None else views
         X, augmented = load_features(bank, tap, train, views=views, beside=len(val))
         X_val, _ = load_features(bank, tap, val, beside=len(train) * (1 + views), share=_VALIDATION)

@@ -21,6 +21,7 @@ from featurebank.dataset.class_names import in_order
 from featurebank.dataset.core import FOLD
 from featurebank.errors import DatasetError
 from featurebank.fitting.data import DataReference, Features, TrainingData, check_sample, load_features
+from featurebank.storage.caches import portable_path
 from featurebank.system import digest
 from featurebank.system.alike import enumerate_some
 from featurebank.words import counted
@@ -195,6 +196,6 @@ class FoldedImages:
             outside = np.flatnonzero(outside)[:sample]
             check_sample(self._bank, y[outside])
         views = [view[outside] for view in self._views]
-        path, mark = self._bank.path.absolute(), self._bank.digest
-        reference = DataReference(path, mark, self._tap, self._view_count, fold, sample)
+        place, mark = portable_path(self._bank.path), self._bank.digest
+        reference = DataReference(place, mark, self._tap, self._view_count, fold, sample)
         return TrainingData(self._tap, X[outside], y[outside], X[inside], y[inside], self._classes, views, reference)

@@ -11,12 +11,12 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 from featurebank.bank import Bank
 from featurebank.errors import BankError
 from featurebank.fitting.data import DataReference, TrainingData
 from featurebank.fitting.folds import Fold, FoldedImages
+from featurebank.storage.caches import local_path
 from featurebank.system.parallel import SharedValue
 
 
@@ -72,16 +72,16 @@ def reference_data(reference: DataReference) -> Iterator[TrainingData]:
         BankError: this process does not see the bank, or the bank has changed.
         DatasetError, UnknownNameError, RamLimitError: see `TrainingData.of`.
     """
-    key = reference.path, reference.bank
+    key = reference.place, reference.bank
     with _loaders.using(key, lambda: DataLoader(open_shared_bank(*key))) as loader:
         yield loader.get(reference.tap, reference.views, reference.fold and Fold(*reference.fold), reference.sample)
 
 
-def open_shared_bank(path: Path, digest: str) -> Bank:
+def open_shared_bank(place: str, digest: str) -> Bank:
     """Opens a bank that another process, perhaps of another machine, works on.
 
     Args:
-        path: the absolute path of the bank.
+        place: the address of the bank; see `storage.caches.portable_path`.
         digest: the digest that the bank has there.
 
     Raises:
@@ -89,13 +89,13 @@ def open_shared_bank(path: Path, digest: str) -> Bank:
     """
     here = socket.gethostname()
     try:
-        bank = Bank(path)
+        bank = Bank(local_path(place))
     except BankError as error:
         message = f"a process on {here} cannot open the bank: {error}; expected a disk that all machines share"
         raise type(error)(message) from error
     if bank.digest != digest:
         message = (
-            f"bank '{path}' on {here} has other images, labels or splits than when this work began: run the same "
+            f"bank '{place}' on {here} has other images, labels or splits than when this work began: run the same "
             "command again, and check that all machines share the disk"
         )
         raise BankError(message)

@@ -18,10 +18,11 @@ from featurebank.grafting.converters import for_inference
 from featurebank.grafting.formats import FORMATS, Format, format_to_write
 from featurebank.grafting.interruption import propagate_interruptions
 from featurebank.grafting.metadata import About
+from featurebank.grafting.ranked_layers import best_in_layers
 from featurebank.grafting.resizing import with_resize as resizing
 from featurebank.grafting.serving import how_to_load, how_to_run
 from featurebank.grafting.side_by_side import JoinedModel
-from featurebank.grafting.stage import Grafted, best_in_layers, grafted, run_model
+from featurebank.grafting.stage import Grafted, grafted, run_model
 from featurebank.runs.run import RunRecord
 from featurebank.system.files import TEMPORARY_PREFIX, explain_full_disk, sync
 from featurebank.system.options import StageOptions

@@ -8,7 +8,7 @@ finds any difference in preprocessing, resizing, weights or layers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from featurebank.errors import BankWarning, HeadError, HeadWarning
 from featurebank.grafting.metadata import About, Proof
 from featurebank.grafting.proof import prove_joined, prove_layers, sample_of
 from featurebank.grafting.side_by_side import JoinedModel
-from featurebank.runs.run import FINETUNE, RunRecord, load_runs, read_run
+from featurebank.runs.run import FINETUNE, RunRecord, read_run
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.runtime import import_tensorflow, installed_versions
 from featurebank.words import counted
@@ -134,38 +134,6 @@ def check_layers(bank: Bank, run: RunRecord) -> None:
         trained_head(bank, run).keras_layers_(keras.Input(bank.tap_shape(run.tap)))
     except HeadError as error:
         raise _no_layers(str(run.spec), error, "") from error
-
-
-def best_in_layers(bank: Bank, runs: Iterable[RunRecord] | None = None, reporter: Reporter = SILENT) -> RunRecord:
-    """Returns the best run whose head can become Keras layers.
-
-    Args:
-        bank: the bank that the runs were trained on.
-        runs: the candidates; default: all runs of the bank.
-        reporter: receives one line for each better head that is skipped, with the reason.
-
-    Raises:
-        HeadError: no head can become Keras layers, or no run succeeded.
-    """
-    from featurebank.runs.selection import choose_run
-
-    candidates = load_runs(bank) if runs is None else list(runs)
-    first_error: HeadError | None = None
-    while True:
-        try:
-            run = choose_run(candidates)
-        except HeadError as error:
-            raise first_error or error from None
-        try:
-            if not run.is_finetune:
-                check_layers(bank, run)
-        except HeadError as error:
-            reason = str(error).removesuffix(f": {CAN}")
-            reporter.say(f"skipping {run.run} ({run.metrics['val']['accuracy']:.4f}): {reason}")
-            first_error = first_error or error
-            candidates = [other for other in candidates if other.spec != run.spec]
-            continue
-        return run
 
 
 def _no_layers(head: str, error: HeadError, more: str) -> HeadError:

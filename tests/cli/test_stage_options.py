@@ -34,7 +34,7 @@ NO_FIELDS = {
     "extract": {"backbones", "dry_run", "folder"} | IMAGES | names_of(BackboneOptions),
     "inspect": {"output", "bank", "no_bank", "augment"} | IMAGES - {"seed"},
     "heads": {"bank", "backbone", "grid", "head", "listed", "params", "one_se", "tensorboard", "test"},
-    "finetune": {"start", "bank", "backbone", "tensorboard", "params", "print_layers"},
+    "finetune": {"starts", "cluster", "bank", "backbone", "tensorboard", "params", "print_layers"},
     "export": {"run", "file", "bank", "backbone", "no_proof"},
     "similar": {"images", "bank", "backbone", "output", "force"},
     "report": {"banks"},

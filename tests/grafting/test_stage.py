@@ -28,7 +28,7 @@ from featurebank.bank import Bank
 from featurebank.errors import ConfigError, DatasetError, HeadError, WeightsError
 from featurebank.grafting import JoinedModel
 from featurebank.grafting.proof import tolerance_of
-from featurebank.grafting.stage import best_in_layers
+from featurebank.grafting.ranked_layers import best_in_layers
 from featurebank.runs.run import FINETUNE, RunRecord, read_run
 
 pytestmark = pytest.mark.heavy

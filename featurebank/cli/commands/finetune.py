@@ -11,7 +11,7 @@ import click
 
 from featurebank.cli.commands.heads import bank_option
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import open_bank, without_defaults
+from featurebank.cli.options import cluster_option, open_bank, without_defaults
 from featurebank.cli.terminal import echo, print_json
 from featurebank.training.optimizers import OPTIMIZERS
 
@@ -36,11 +36,11 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @click.command()
 @click.option(
     "--from",
-    "start",
-    default="best",
-    show_default=True,
+    "starts",
+    multiple=True,
     metavar="RUN",
-    help="Run to start from: best, or the beginning of its id.",
+    help="Run to start from: best, the beginning of its id, or top:N for the best N heads; repeatable.  "
+    "[default: best]",
 )
 @click.option(
     "--unfreeze", multiple=True, metavar="LAYERS",
@@ -137,6 +137,7 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
     "-p", "params", multiple=True, metavar="KEY=VALUE", help="Set any other option, such as nesterov=true; repeatable."
 )
 @bank_option
+@cluster_option
 @click.option(
     "--tensorboard", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Also write the curves to DIR for TensorBoard while training.",
@@ -145,7 +146,8 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @as_json
 @click.pass_obj
 def finetune(
-    settings: Settings, /, start: str, bank: str | None, tensorboard: Path | None, params: tuple[str, ...], *,
+    settings: Settings, /, starts: tuple[str, ...], bank: str | None, tensorboard: Path | None,
+    params: tuple[str, ...], cluster: str | None, *,
     print_layers: bool, as_json: bool, **options: Any
 ) -> None:  # fmt: skip
     """Train the network under a trained head, phase by phase.
@@ -153,21 +155,35 @@ def finetune(
     After an interruption, the same command continues where it stopped.
     """
     from featurebank.cli.commands.heads import read_params
-    from featurebank.finetuning import list_layers, read_options, run_finetune
+    from featurebank.cluster.finetunes import run_finetunes
+    from featurebank.finetuning import list_layers, read_options
+    from featurebank.finetuning.starts import find_starts
 
     began = time.perf_counter()
     finetune_options = read_options({**without_defaults(options), **read_params(params)})
     source = open_bank(settings, bank)
     reporter = settings.reporter()
+    found = find_starts(starts or ["best"], source, reporter)
     if print_layers:
-        layers = list_layers(start, finetune_options, bank=source, reporter=reporter)
+        if len(found) > 1:
+            message = f"--print-layers lists the layers of one fine-tune, but --from names {len(found)} runs"
+            raise click.UsageError(message)
+        layers = list_layers(found[0], finetune_options, bank=source, reporter=reporter)
         _print_layers(layers, as_json=as_json)
         return
-    run = run_finetune(start, finetune_options, bank=source, tensorboard=tensorboard, reporter=reporter)
+    runs = run_finetunes(
+        found, finetune_options, bank=source, tensorboard=tensorboard, cluster=cluster, reporter=reporter
+    )
     if as_json:
-        summary = {**run.summary(), "file": str(run.saved_path), "finetune": run.finetune}
-        print_json({**summary, "elapsed": round(time.perf_counter() - began, 3)})
-    else:
+        elapsed = round(time.perf_counter() - began, 3)
+        values = [
+            {**run.summary(), "file": str(run.saved_path), "finetune": run.finetune, "elapsed": elapsed} for run in runs
+        ]
+        print_json(values if len(values) > 1 else values[0])
+        return
+    for number, run in enumerate(runs):
+        if number:
+            echo("")
         _print(run)
 
 

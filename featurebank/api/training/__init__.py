@@ -1,0 +1,4 @@
+"""Public functions that train networks; those that train heads are in `api/heads.py`.
+
+Open `finetunes` first.
+"""

@@ -1,0 +1,70 @@
+"""Which runs fine-tunes start from, and several fine-tunes one after another."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from listener import Listener
+
+import featurebank as fb
+from featurebank.backbone import Backbone
+from featurebank.bank import Bank
+from featurebank.errors import ConfigError, HeadError, UnknownNameError
+from featurebank.finetuning.starts import find_starts
+from featurebank.runs.run import RunRecord
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture
+def copied(bank: Bank, tmp_path: Path) -> Bank:
+    """A copy of the bank without the runs of other tests."""
+    shutil.copytree(bank.path, tmp_path / "cache" / bank.name, ignore=shutil.ignore_patterns("runs"))
+    return Bank(tmp_path / "cache" / bank.name)
+
+
+@pytest.fixture
+def runs(copied: Bank) -> list[RunRecord]:
+    return [*fb.train_heads(copied, [{"kind": "knn"}, *({"kind": "ridge", "alpha": a} for a in (1.0, 10.0, 100.0))])]
+
+
+def test_names_become_runs_each_once(copied: Bank, runs: list[RunRecord], said: Listener) -> None:
+    layered = [run for run in runs if run.head == "ridge"]
+    assert [run.run for run in find_starts(["top:2"], copied, said)] == [run.run for run in layered[:2]]
+    assert len([line for line in said.said if line.startswith("skipping")]) <= 1
+    found = find_starts([layered[1], "best", layered[2].run, "top:2"], copied)
+    assert [run.run for run in found] == [layered[1].run, layered[0].run, layered[2].run]
+    assert len(find_starts(["top:9"], copied, said)) == 3
+    assert said.said[-1] == "top:9: only 3 heads can be expressed as layers"
+
+
+@pytest.mark.parametrize("name", ["top:", "top:0", "top:-1", "top:x", "top:1.5"])
+def test_wrong_numbers_are_refused(copied: Bank, runs: list[RunRecord], name: str) -> None:
+    with pytest.raises(ConfigError, match=f"the run to start from is '{name}': expected top:N with a whole number"):
+        find_starts([name], copied)
+
+
+def test_nothing_and_unknown_runs_are_refused(copied: Bank, runs: list[RunRecord]) -> None:
+    with pytest.raises(ConfigError, match="no run is given"):
+        find_starts([], copied)
+    with pytest.raises(UnknownNameError):
+        find_starts(["0000000000"], copied)
+    with pytest.raises(fb.FeatureBankError, match=r"runs is .3.: expected runs, a list"):
+        fb.finetune_all([3])  # type: ignore[list-item]
+
+
+def test_several_runs_are_fine_tuned_and_one_that_fails_stops_no_other(
+    copied: Bank, runs: list[RunRecord], tiny: Backbone, said: Listener
+) -> None:
+    knn = next(run for run in runs if run.head == "knn")
+    layered = [run for run in runs if run.head == "ridge"]
+    with pytest.raises(HeadError, match=rf"1 of 3 fine-tunes failed; the first, from run {knn.run}: .*layers"):
+        fb.finetune_all([layered[0], knn, layered[1]], unfreeze="last", epochs=1, reporter=said)
+    assert [line for line in said.said if line.startswith("fine-tune ")] == [
+        f"fine-tune {number} of 3, from run {run.run}" for number, run in enumerate((layered[0], knn, layered[1]), 1)
+    ]
+    tuned = fb.finetune_all(layered[:2], unfreeze="last", epochs=1)
+    assert [run.finetune and run.finetune["from"] for run in tuned] == [run.run for run in layered[:2]]
+    assert fb.finetune(layered[0], unfreeze="last", epochs=1).run == tuned[0].run

@@ -22,7 +22,7 @@ from featurebank.api.arguments.heads import (
 )
 from featurebank.api.display import Shown, showing
 from featurebank.api.run import Run
-from featurebank.cluster.heads import run_grid
+from featurebank.cluster.training.heads import run_grid
 from featurebank.grid import GridOptions
 from featurebank.heads.catalog import kind_of
 from featurebank.heads.described import describe_head

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from featurebank.backbone import Backbone, load_network
-from featurebank.cluster.heads import run_grid
+from featurebank.cluster.training.heads import run_grid
 from featurebank.dataset import Dataset, load_images
 from featurebank.errors import ConfigError, FeatureBankError
 from featurebank.extraction import Extraction, run_extraction

@@ -47,7 +47,7 @@ NEGATED = {"proof"}
 """Options that are given by their opposite, as --no-proof."""
 PARTS = [("extract", DatasetOptions), ("inspect", DatasetOptions), ("extract", BackboneOptions)]
 """Options of which a command has all, beside those of its stage."""
-GLOBAL = {"cache", "threads", "ram", "quiet", "verbose", "as_json"}
+GLOBAL = {"cache", "local_cache", "threads", "ram", "quiet", "verbose", "as_json"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from featurebank.api.arguments.heads import RunLike
 from featurebank.api.display import Shown, showing
 from featurebank.api.run import Run
 from featurebank.bank import Bank
-from featurebank.cluster.finetunes import run_finetunes
+from featurebank.cluster.training.finetunes import run_finetunes
 from featurebank.finetuning import FinetuneOptions, read_options, run_finetune
 from featurebank.finetuning.starts import find_starts
 from featurebank.runs.run import RunRecord

@@ -14,6 +14,7 @@ from featurebank.cli.context import Settings, as_json
 from featurebank.cli.options import cluster_option, open_bank, without_defaults
 from featurebank.cli.terminal import echo, print_json
 from featurebank.training.optimizers import OPTIMIZERS
+from featurebank.words import counted
 
 if TYPE_CHECKING:
     from featurebank.finetuning.listing import ListedLayer
@@ -155,7 +156,7 @@ def finetune(
     After an interruption, the same command continues where it stopped.
     """
     from featurebank.cli.commands.heads import read_params
-    from featurebank.cluster.finetunes import run_finetunes
+    from featurebank.cluster.training.finetunes import run_finetunes
     from featurebank.finetuning import list_layers, read_options
     from featurebank.finetuning.starts import find_starts
 
@@ -166,7 +167,7 @@ def finetune(
     found = find_starts(starts or ["best"], source, reporter)
     if print_layers:
         if len(found) > 1:
-            message = f"--print-layers lists the layers of one fine-tune, but --from names {len(found)} runs"
+            message = f"--print-layers lists the layers of one fine-tune, but --from names {counted(len(found), 'run')}"
             raise click.UsageError(message)
         layers = list_layers(found[0], finetune_options, bank=source, reporter=reporter)
         _print_layers(layers, as_json=as_json)

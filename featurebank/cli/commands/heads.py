@@ -156,7 +156,7 @@ def heads(
     if params and not head:
         message = "-p belongs to --head KIND (in a grid file, write parameters in its [[head]] block)"
         raise click.UsageError(message)
-    from featurebank.cluster.heads import run_grid
+    from featurebank.cluster.training.heads import run_grid
     from featurebank.grid import GridOptions
 
     began = time.perf_counter()

@@ -18,8 +18,8 @@ from featurebank.cluster.checks import probe_file
 from featurebank.cluster.client import connect
 from featurebank.cluster.dispatch import Dispatcher, Outcome
 from featurebank.cluster.events import EventReader, label
-from featurebank.cluster.head_checks import HeadAdmission
-from featurebank.cluster.head_tasks import GridTask, SliceResult, train_slices
+from featurebank.cluster.training.head_checks import HeadAdmission
+from featurebank.cluster.training.head_tasks import GridTask, SliceResult, train_slices
 from featurebank.errors import ClusterError
 from featurebank.fitting.fitted import Fitted
 from featurebank.fitting.spec import HeadSpec

@@ -19,8 +19,8 @@ from featurebank.cluster.checks import probe_file
 from featurebank.cluster.client import connect
 from featurebank.cluster.dispatch import Dispatcher, Outcome
 from featurebank.cluster.events import EventReader
-from featurebank.cluster.finetune_tasks import FinetuneResult, FinetuneTask, finetune_runs
-from featurebank.cluster.head_checks import HeadAdmission
+from featurebank.cluster.training.finetune_tasks import FinetuneResult, FinetuneTask, finetune_runs
+from featurebank.cluster.training.head_checks import HeadAdmission
 from featurebank.errors import ClusterError, FeatureBankError, HeadError
 from featurebank.finetuning import FinetuneOptions, run_finetune
 from featurebank.runs.run import RunRecord, read_run

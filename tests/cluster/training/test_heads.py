@@ -25,7 +25,7 @@ from featurebank.errors import ClusterError, HeadError
 
 pytestmark = pytest.mark.heavy
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 GRID: list[dict[str, Any]] = [
     *({"kind": "knn", "n_neighbors": n} for n in range(1, 8)),
     *({"kind": "ridge", "alpha": alpha} for alpha in (1.0, 10.0)),

@@ -216,7 +216,6 @@ COVERED_BY = {
     "cluster/local_worker.py": "cluster/test_local.py",
     "cluster/packages.py": "cluster/test_client.py",
     "cluster/admission.py": "cluster/test_extraction.py",
-    "cluster/worker.py": "cluster/test_extraction.py",
     "cli/workers_view.py": "cluster/test_extraction.py",
     "cluster/roster.py": "cluster/test_dispatch.py",
     "cluster/tasks.py": "cluster/test_dispatch.py",

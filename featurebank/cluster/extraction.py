@@ -33,7 +33,7 @@ from featurebank.extraction.pieces.listing import ListedPieces, list_pieces, mis
 from featurebank.extraction.pieces.opening import PieceExtraction, open_pieces
 from featurebank.extraction.pieces.plan import Piece
 from featurebank.extraction.pieces.runner import PieceResult
-from featurebank.storage.caches import cache_directory
+from featurebank.storage.caches import cache_directory, portable_path
 from featurebank.system.progress import SILENT, Reporter
 
 LIST_S = 30.0
@@ -179,7 +179,8 @@ def _order_of(work: PieceExtraction, pieces: Sequence[Piece]) -> PieceOrder:
             break
     networks = tuple(network_record(bank.backbone) for bank in work.banks)
     each = tuple(taps.get(number, ()) for number in range(len(work.banks)))
-    return PieceOrder(networks, work.options, pieces[0].banks, each, str(Path.cwd()))
+    places = tuple(portable_path(bank.path) for bank in pieces[0].banks)
+    return PieceOrder(networks, work.options, pieces[0].banks, places, each, str(Path.cwd()))
 
 
 def _sample(cutter: DatasetCutter, dataset: Dataset) -> Dataset:

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featurebank.backbone import Backbone, recorded_source
-from featurebank.backbone.naming import KERAS_SUFFIX, name_function
+from featurebank.backbone.naming import KERAS_SUFFIX, is_user_network, name_function
 from featurebank.backbone.recorded import differing_parts, load_like, recorded_options
 from featurebank.cluster.checks import Probe, describe_worker
 from featurebank.cluster.packages import import_distributed
 from featurebank.dataset import Dataset
-from featurebank.errors import BadImageError, FeatureBankError, LostImageError
+from featurebank.errors import BadImageError, ConfigError, FeatureBankError, LostImageError, WeightsError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.pieces.plan import Piece, PieceBank
 from featurebank.extraction.pieces.runner import PieceResult, PieceRunner
+from featurebank.storage.caches import local_path
 from featurebank.system import digest
 from featurebank.system.runtime import limit_threads
 
 MOST_VALUES = 8192
 """Values of a tap that travel to be compared."""
+
+_ATTEMPTS = 5
+"""How often a user's function is called. It may draw weights from Python's global random numbers with a fixed seed, and
+other threads of a Dask worker draw from these, too: then the weights differ, but not each time."""
 
 Values = dict[tuple[int, str], np.ndarray]
 """Features of a few images, (n, d) float32, by the number of the bank and the tap."""
@@ -38,6 +43,8 @@ class PieceOrder:
     """For each bank, the recipe and the source of its network, from which a worker builds it."""
     options: ExtractOptions
     banks: tuple[PieceBank, ...]
+    places: tuple[str, ...]
+    """For each bank, its `portable_path`."""
     taps: tuple[tuple[str, ...], ...]
     """For each bank, the taps of its first piece."""
     directory: str
@@ -46,7 +53,11 @@ class PieceOrder:
     @property
     def key(self) -> str:
         """The digest of what engines depend on."""
-        return digest.of_recipe([list(self.networks), repr(self.options), [str(bank.path) for bank in self.banks]])
+        return digest.of_recipe([list(self.networks), repr(self.options), list(self.places)])
+
+    def local_banks(self) -> tuple[PieceBank, ...]:
+        """Returns the banks with their paths on this machine."""
+        return tuple(replace(bank, path=local_path(place)) for bank, place in zip(self.banks, self.places, strict=True))
 
 
 def network_record(backbone: Backbone) -> dict[str, Any]:
@@ -79,13 +90,18 @@ class _Bench:
         if self.runner is None or self.key != order.key:
             if self.runner:
                 self.runner.close()
-            limit_threads(int(import_distributed().get_worker().state.nthreads))
+            limit_threads(_nthreads())
             networks = [_network(one, order.directory) for one in order.networks]
             self.key, self.runner = order.key, PieceRunner(networks, order.options)
         return self.runner
 
 
 _bench = _Bench()
+
+
+def _nthreads() -> int:
+    """Returns how many threads Dask gives this worker."""
+    return int(import_distributed().get_worker().state.nthreads)
 
 
 def prepare(client_version: str, probe: Probe, client_host: str, order: PieceOrder, sample: Dataset) -> dict[str, Any]:
@@ -118,7 +134,8 @@ def compute_pieces(order: PieceOrder, pieces: Sequence[Piece], images: Dataset) 
         pieces: the pieces.
         images: a dataset with their images.
     """
-    return _bench.runner_of(order).run(pieces, images)
+    banks = order.local_banks()
+    return _bench.runner_of(order).run([replace(piece, banks=banks) for piece in pieces], images)
 
 
 def _network(record: Mapping[str, Any], directory: str) -> Backbone:
@@ -126,13 +143,22 @@ def _network(record: Mapping[str, Any], directory: str) -> Backbone:
     name_function(source["backbone"])  # the client's user has named it, and nobody else can send an order
     if directory not in sys.path and Path(directory).is_dir():
         sys.path.append(directory)
-    network = load_like(recipe, source)
-    for part in differing_parts(recipe, network):
+    for attempt in range(_ATTEMPTS):
+        try:
+            network = load_like(recipe, source)
+        except ConfigError:  # other weights at each call, perhaps
+            if attempt == _ATTEMPTS - 1 or not is_user_network(source["backbone"]):
+                raise
+            continue
+        differing = differing_parts(recipe, network)
+        if not differing or not is_user_network(source["backbone"]):
+            break
+    for part in differing:
         message = (
-            f"its {network.name} has another {part} ({network.recipe.get(part)}) than the client's "
-            f"({recipe.get(part)}): use the same weights and the same code on all machines"
+            f"its {network.name} differs from the client's in {part}, which is {network.recipe.get(part)} there and "
+            f"{recipe.get(part)} here: use the same weights and the same code on all machines"
         )
-        raise FeatureBankError(message)
+        raise WeightsError(message)
     return network
 
 
@@ -157,10 +183,10 @@ def _unread(sample: Dataset, host: str) -> str:
 
 
 def _probe_features(runner: PieceRunner, order: PieceOrder) -> dict[str, Any]:
-    engines, values = [], {}
+    engines, values, banks = [], {}, order.local_banks()
     for number, taps in enumerate(order.taps):
         if taps:
-            probe = runner.compute(order.banks, number, taps)
+            probe = runner.compute(banks, number, taps)
             engines.append(probe.engine)
             for tap, features in probe.features.items():
                 flat = features.reshape(len(features), -1)

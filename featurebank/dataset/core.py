@@ -163,7 +163,7 @@ class Dataset:
 
     def distinct(self) -> np.ndarray:
         """Returns the sorted distinct digests of all readable images, (m,); a bank has one row for each."""
-        return np.unique(self.digests[self.digests != b""])
+        return digest.distinct(self.digests[self.digests != b""])
 
     def content_digest(self, index: int) -> bytes:
         """Returns the current content digest of one image, and reads no other image.

@@ -26,6 +26,7 @@ from featurebank.errors import BankWarning, ConfigError
 from featurebank.extraction.cut_budget import row_bytes, within_budget
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.state import NO_DIGESTS, BankState, read_state
+from featurebank.system import digest
 from featurebank.system.progress import SILENT, Reporter
 
 
@@ -215,7 +216,7 @@ def group_by_taps(lacking: Mapping[str, np.ndarray]) -> dict[tuple[str, ...], np
     Returns:
         For each combination of taps, the digests of the images that lack exactly these, sorted.
     """
-    images = np.unique(np.concatenate(list(lacking.values())))
+    images = digest.distinct(np.concatenate(list(lacking.values())))
     lacks = np.stack([contained(images, digests) for digests in lacking.values()], axis=1)
     return {
         tuple(tap for tap, one in zip(lacking, pattern, strict=True) if one): images[(lacks == pattern).all(axis=1)]

@@ -16,6 +16,7 @@ from featurebank.errors import BankError, ConfigError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.plan import plan_bank
 from featurebank.extraction.state import read_state
+from featurebank.system import digest
 
 
 def bank_with(path: Path, digests: np.ndarray) -> Bank | None:
@@ -48,7 +49,7 @@ def bank_as_requested(path: Path, dataset: Dataset, backbone: Backbone, options:
         items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, dataset.metadata).select(good)
         assert bank.manifest.items, "an open bank has items"
         same = items.sorted().digest == bank.manifest.items["digest"] and bank.classes == tuple(dataset.classes)
-        plan = plan_bank(path, state, options, np.unique(items.digests))
+        plan = plan_bank(path, state, options, digest.distinct(items.digests))
         nothing = not plan.jobs and not plan.shared and (plan.taps, plan.views) == (bank.taps, bank.views)
         if same and nothing and (options.on_bad_image == "skip" or not bank.skipped):
             return bank

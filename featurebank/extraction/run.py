@@ -27,6 +27,7 @@ from featurebank.extraction.plan import ExtractionJob
 from featurebank.extraction.reading import Inputs, Lane, Reading, decode_any
 from featurebank.extraction.state import state_of
 from featurebank.extraction.target import BankTarget, Running, Target
+from featurebank.system import digest
 from featurebank.system.meter import Meter
 from featurebank.system.progress import Advance, Reporter
 from featurebank.system.runtime import threads
@@ -183,7 +184,7 @@ class ExtractionPass(FeaturePass):
         items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, dataset.metadata).select(good)
         for target in self.targets:
             target.finish(items, skipped, seconds, self.busy(seconds))
-        return len(np.unique(items.digests))
+        return len(digest.distinct(items.digests))
 
     def skipped(self) -> list[dict[str, str]]:
         """Returns `id`, `reason` and (if the file is readable) `digest` of each image that cannot be used, by id."""

@@ -24,6 +24,7 @@ from featurebank.extraction.request import begin_request, dataset_record, end_re
 from featurebank.extraction.run import ExtractionPass
 from featurebank.extraction.target import BankTarget
 from featurebank.storage.caches import cache_directory
+from featurebank.system import digest
 from featurebank.system.meter import Meter
 from featurebank.system.progress import SILENT, Reporter
 
@@ -155,8 +156,8 @@ def _unwritten(
         raise BankReadOnlyError(message)
     return [
         Extraction(
-            bank, rows := len(np.unique(bank.digests())), 0, 0, rows, bank.skipped, time.perf_counter() - began, None,
-            options.precision,
+            bank, rows := len(digest.distinct(bank.digests())), 0, 0, rows, bank.skipped, time.perf_counter() - began,
+            None, options.precision,
         )
         for bank, options in zip(banks, requests, strict=True)
         if bank is not None

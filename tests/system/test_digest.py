@@ -70,3 +70,13 @@ def test_file_digest_is_that_of_its_bytes(tmp_path: Path, size: int) -> None:
     data = np.random.default_rng(size).bytes(size)
     (tmp_path / "file").write_bytes(data)
     assert digest.of_file(tmp_path / "file") == digest.of_bytes(data)
+
+
+@given(st.lists(st.sampled_from([b"0" * 16, b"1" * 16, b"f" * 15, b"", b"\xff"]).flatmap(
+    lambda head: st.binary(max_size=3).map(lambda tail: head + tail)), max_size=9))  # fmt: skip
+def test_distinct_digests_are_sorted(values: list[bytes]) -> None:
+    """Also such as have the same first half, or are no hexadecimal digits."""
+    digests = np.array(values, "S32")
+    found = digest.distinct(digests)
+    assert found.dtype == "S32"
+    assert found.tolist() == np.unique(digests).tolist()

@@ -25,6 +25,7 @@ from featurebank.bank.pages.shard_pages import RowDigests
 from featurebank.bank.shard import PATTERN, ShardEntry, check_size, is_whole, read_keys, read_rows, write_shard
 from featurebank.bank.writer import BankWriter, event
 from featurebank.errors import BankDamagedError, BankError, BankIncompleteError, BankNotFoundError, BankWarning
+from featurebank.system import digest
 from featurebank.system.backing.directories import below, entries, find, is_file, modified, remove, size_of
 from featurebank.system.files import TEMPORARY_PREFIX
 from featurebank.system.progress import SILENT, Reporter
@@ -168,7 +169,7 @@ def _remains(path: Path) -> Garbage:
 
 def _rewrites(path: Path, manifest: Manifest) -> tuple[int, list[Rewrite]]:
     """Finds the shards with needless rows, and the small ones if there are many; returns the needless rows' number."""
-    needed = np.unique(load_items(path, manifest).digests)
+    needed = digest.distinct(load_items(path, manifest).digests)
     kinds: dict[tuple[tuple[str, ...], int], list[tuple[ShardEntry, np.ndarray]]] = {}
     digests_of = RowDigests(path, manifest.pages)
     for shard in manifest.shards:

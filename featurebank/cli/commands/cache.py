@@ -236,7 +236,8 @@ def _about(path: Path, manifest: Manifest) -> dict[str, Any]:
     from featurebank.bank.locks.writer_lock import read_holder
 
     return {
-        "bank": str(path), "key": manifest.key, "recipe": dict(manifest.recipe), "dataset": dict(manifest.dataset),
+        "bank": str(path), "format_version": manifest.version, "key": manifest.key, "recipe": dict(manifest.recipe),
+        "dataset": dict(manifest.dataset),
         "source": dict(manifest.source), "images": manifest.items["count"] if manifest.items else None,
         "rows": sum(shard.rows for shard in manifest.shards), "taps": list(manifest.taps),
         "views": manifest.views,
@@ -256,7 +257,8 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
     images = "extraction is not finished" if about["images"] is None else counted(about["images"], "image")
     views = f", {counted(about['views'], 'view')}" if about["views"] else ""
     taps = ", ".join(about["taps"]) or "-"
-    echo(f"{about['bank']}: {images}, {counted(len(dataset['classes']), 'class')}, taps {taps}{views}")
+    classes, version = counted(len(dataset["classes"]), "class"), about["format_version"]
+    echo(f"{about['bank']}: {images}, {classes}, taps {taps}{views}, format version {version}")
     part = "".join(f", {name} {value}" for name, value in dataset.get("subset", {}).items())
     echo(f"dataset {dataset['spec']}{part}, split {dataset['fractions']} by seed {dataset['seed']}")
     print_table(("part of the recipe", "value"), [(name, str(value)) for name, value in about["recipe"].items()])

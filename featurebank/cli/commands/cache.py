@@ -237,10 +237,9 @@ def _about(path: Path, manifest: Manifest) -> dict[str, Any]:
 
     return {
         "bank": str(path), "format_version": manifest.version, "key": manifest.key, "recipe": dict(manifest.recipe),
-        "dataset": dict(manifest.dataset),
-        "source": dict(manifest.source), "images": manifest.items["count"] if manifest.items else None,
-        "rows": sum(shard.rows for shard in manifest.shards), "taps": list(manifest.taps),
-        "views": manifest.views,
+        "dataset": dict(manifest.dataset), "source": dict(manifest.source),
+        "images": manifest.items["count"] if manifest.items else None,
+        "rows": sum(shard.rows for shard in manifest.shards), "taps": list(manifest.taps), "views": manifest.views,
         "shards": [
             {"file": s.file, "rows": s.rows, "bytes": s.bytes, "view": s.view, "taps": sorted(s.taps)}
             for s in manifest.shards
@@ -257,8 +256,8 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
     images = "extraction is not finished" if about["images"] is None else counted(about["images"], "image")
     views = f", {counted(about['views'], 'view')}" if about["views"] else ""
     taps = ", ".join(about["taps"]) or "-"
-    classes, version = counted(len(dataset["classes"]), "class"), about["format_version"]
-    echo(f"{about['bank']}: {images}, {classes}, taps {taps}{views}, format version {version}")
+    classes = counted(len(dataset["classes"]), "class")
+    echo(f"{about['bank']}: {images}, {classes}, taps {taps}{views}, format version {about['format_version']}")
     part = "".join(f", {name} {value}" for name, value in dataset.get("subset", {}).items())
     echo(f"dataset {dataset['spec']}{part}, split {dataset['fractions']} by seed {dataset['seed']}")
     print_table(("part of the recipe", "value"), [(name, str(value)) for name, value in about["recipe"].items()])

@@ -42,11 +42,13 @@ from pathlib import Path
 import numpy as np
 import featurebank.bank.locks.note as note
 import featurebank.bank.writer as writer
+import featurebank.extraction.pieces.slices as slices
 import featurebank.extraction.target as stage
 from featurebank.bank.manifest import Manifest
 from immediate import Immediate
 
 writer.SHARD_ROWS = int(os.environ["ROWS"])
+slices._LEAST_IMAGES = int(os.environ.get("SLICE", slices._LEAST_IMAGES))
 note.DEAD_AFTER_S = float(os.environ.get("DEAD_AFTER", note.DEAD_AFTER_S))
 note.HEARTBEAT_S = float(os.environ.get("HEARTBEAT", note.HEARTBEAT_S))
 if "DIE" in os.environ:  # just before a manifest would list a new shard, or just after it

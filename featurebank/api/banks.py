@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Literal
 
 from featurebank.api.arguments.banks import BankLike
@@ -22,9 +23,12 @@ from featurebank.api.display import Shown, showing, warn_of_skipped
 from featurebank.bank import Bank, BankSummary, banks_of, find_bank_path
 from featurebank.cluster.address import check_address
 from featurebank.cluster.extraction import extract_on_cluster
+from featurebank.errors import BankIncompleteError, ConfigError
 from featurebank.extraction import ExtractOptions, run_extraction
+from featurebank.extraction.pieces.part import Part, PartExtraction, run_part
 from featurebank.storage.address import parse_address
 from featurebank.system.progress import Reporter
+from featurebank.words import counted
 
 __all__ = ["Bank", "extract", "find_bank", "list_banks", "open_bank"]
 
@@ -46,6 +50,7 @@ def extract(
     precision: Literal["float32", "bfloat16"] = "float32",
     max_bad: float | None = None,
     cluster: str | None = None,
+    part: str | None = None,
     progress: Shown = None,
     reporter: Reporter | None = None,
 ) -> Bank:
@@ -73,6 +78,8 @@ def extract(
             accepts any number of broken images, and a tenth of images that cannot be read.
         cluster: computes on the workers of a Dask scheduler, as "tcp://host:8786", or on N processes of this machine,
             as "local:2"; cache and dataset are on a disk that all workers share. Needs `featurebank[dask]`.
+        part: compute one part of several, as "3/16" for the third of 16, as one of several processes with a common
+            cache; the last one to end completes the bank.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
         reporter: receives the progress and the warnings in place of the screen.
 
@@ -82,6 +89,7 @@ def extract(
     Raises:
         ConfigError: an option is wrong, or no cut point fits the budget.
         DatasetError: no image can be read; or one cannot and `on_bad_image` is "fail"; or too many cannot.
+        BankIncompleteError: this part is done, and other parts are still missing.
         BankLockedError: another process is writing this bank.
         BankReadOnlyError: there is something to write, and the cache is read-only.
         FeatureRangeError: a feature is NaN, infinite or out of float16's range.
@@ -101,10 +109,15 @@ def extract(
         taps=as_texts(taps), engine=engine, batch_size=batch_size, store=store,
         on_bad_image=on_bad_image, views=views, augment=augment, wait=wait, precision=precision, max_bad=max_bad,
     )  # fmt: skip
+    if cluster is not None and part is not None:
+        message = f"part is '{part}', and cluster is '{cluster}': leave out one of them"
+        raise ConfigError(message)
     if cluster is not None:
         check_address(cluster)
     with showing(progress, reporter) as shown:
         images, network = as_dataset(dataset), as_backbone(backbone)
+        if part is not None:
+            return _part(run_part(images, [network], options, Part.parse(part), cache=as_cache(cache), reporter=shown))
         if cluster is None:
             result = run_extraction(images, network, options, cache=as_cache(cache), reporter=shown)
         else:
@@ -112,6 +125,19 @@ def extract(
             (result,) = extract_on_cluster(images, [network], options, cluster, cache=place, reporter=shown)
         warn_of_skipped([(one["id"], one["reason"]) for one in result.skipped], "bank.skipped lists them", shown)
     return result.bank
+
+
+def _part(results: Sequence[PartExtraction]) -> Bank:
+    """Opens the bank of one part of an extraction; raises BankIncompleteError if other parts are missing."""
+    (result,) = results
+    if not result.is_complete:
+        message = (
+            f"part {result.part} is done, and {result.missing_slices} of {counted(result.slices, 'slice')} "
+            f"({counted(result.missing_images, 'image')}) are still missing in '{result.bank}': the last part to end "
+            "completes the bank"
+        )
+        raise BankIncompleteError(message)
+    return Bank(result.bank)
 
 
 @checked

@@ -13,6 +13,7 @@ from typing import Any
 from featurebank.bank.last_use import forget_use, last_use
 from featurebank.bank.locks.writer_lock import LOCK, NOTE, WriterLock
 from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
+from featurebank.bank.pieces.notes import note_files
 from featurebank.errors import BankError, BankNotFoundError, ConfigError, unknown_name
 from featurebank.storage.address import parse_address
 from featurebank.storage.caches import cache_directory
@@ -52,6 +53,8 @@ class BankSummary:
     """Side of the network's input in pixels."""
     views: int = 0
     """Number of views of each image, besides the clean one."""
+    pieces: int = 0
+    """Number of finished pieces of an extraction that are not listed yet."""
 
 
 def bank_path(cache: Path, dataset: str, recipe: Mapping[str, Any]) -> Path:
@@ -124,6 +127,7 @@ def _summary(path: Path) -> BankSummary:
     return BankSummary(
         path.name, path, manifest.dataset["name"], manifest.recipe["backbone"], count, manifest.taps, size, used,
         rows=rows, pixels=manifest.recipe.get("image_size"), views=manifest.views,
+        pieces=sum(1 for _ in note_files(path)),
     )  # fmt: skip
 
 

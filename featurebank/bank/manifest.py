@@ -15,6 +15,7 @@ from featurebank.bank.pages.item_runs import write_items
 from featurebank.bank.pages.item_table import FILE, check_listed, item_files, open_items
 from featurebank.bank.pages.page import damaged, unreadable
 from featurebank.bank.pages.shard_pages import ShardPage, listed_pages, listing, read_listing
+from featurebank.bank.pieces.notes import note_files
 from featurebank.bank.shard import ShardEntry, are_counts
 from featurebank.errors import (
     BankDamagedError,
@@ -258,10 +259,10 @@ def load_tables(directory: Path) -> tuple[Manifest, Items]:
         manifest = load_manifest(directory)
         if manifest.items is None:
             rows = sum(shard.rows for shard in manifest.shards)
-            message = (
-                f"extraction into '{directory}' has not finished ({counted(rows, 'row')} so far): "
-                "run the same 'featurebank extract' again, which continues it"
-            )
+            message = f"extraction into '{directory}' has not finished ({counted(rows, 'row')} so far"
+            if pieces := sum(1 for _ in note_files(directory)):
+                message += f", and {counted(pieces, 'finished piece')}, which 'featurebank cache finish' lists"
+            message += "): run the same 'featurebank extract' again, which continues it"
             raise BankIncompleteError(message)
         try:
             return manifest, load_items(directory, manifest)

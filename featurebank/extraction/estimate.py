@@ -77,14 +77,16 @@ def estimate_extractions(
         dataset.fingerprint(advance, fingerprint_memory(cache))
     plans = Planner(place, reporter).plan(dataset.name, dataset.distinct(), backbones, options)
     return [
-        _estimate(dataset, backbone, plan, options, reporter) for backbone, plan in zip(backbones, plans, strict=True)
+        estimate_plan(dataset, backbone, plan, options, reporter)
+        for backbone, plan in zip(backbones, plans, strict=True)
     ]
 
 
-def _estimate(
+def estimate_plan(
     dataset: Dataset, backbone: Backbone, plan: BankPlan, options: ExtractOptions, reporter: Reporter
 ) -> Estimate:
-    images, rows = len(dataset.distinct()), plan.rows
+    """Estimates the work of one plan; see `estimate_extractions`."""
+    images, rows = len(plan.images), plan.rows
     if not rows:
         return Estimate(plan.path, images, 0, 0, 0.0, None, None)
     taps = tuple(tap for tap in plan.taps if any(tap in job.taps for job in plan.jobs))

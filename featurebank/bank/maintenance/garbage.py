@@ -19,9 +19,11 @@ from featurebank.bank import writer as limits
 from featurebank.bank.catalog import remove_directory
 from featurebank.bank.index import contained
 from featurebank.bank.locks.writer_lock import LOCK, NOTE
+from featurebank.bank.maintenance.pieces import has_new_pieces, needed_shards, needless_files
 from featurebank.bank.maintenance.unfinished import leftovers, remove_leftovers
 from featurebank.bank.manifest import MANIFEST, TABLES, Manifest, load_items, load_manifest
 from featurebank.bank.pages.shard_pages import RowDigests
+from featurebank.bank.pieces.notes import PIECES, remove_if_empty
 from featurebank.bank.shard import PATTERN, ShardEntry, check_size, is_whole, read_keys, read_rows, write_shard
 from featurebank.bank.writer import BankWriter, event
 from featurebank.errors import BankDamagedError, BankError, BankIncompleteError, BankNotFoundError, BankWarning
@@ -90,7 +92,9 @@ def plan_gc(path: Path) -> Garbage:
     except BankNotFoundError:
         return _remains(path)
     listed = {MANIFEST, LOCK, NOTE, *manifest.files}
-    files = [file for file in _files(path) if file.name not in listed]
+    unlisted = [file for file in _files(path) if file.name not in listed]
+    needed = needed_shards(path, manifest.key, [file for file in unlisted if file.match(PATTERN)])
+    files = [*(file for file in unlisted if file not in needed), *needless_files(path, manifest.key)]
     if manifest.items is None:
         if files:
             return Garbage(path, tuple(files), sizes=tuple(map(size_of, files)))
@@ -124,8 +128,10 @@ def collect(path: Path, *, reporter: Reporter = SILENT) -> Garbage:
         garbage = _as_it_is_now(garbage)
         remove_leftovers(path / "runs")
         for file in garbage.files:
-            if file.parent == path or file.name.startswith(TEMPORARY_PREFIX):  # other files of runs are gone or in use
+            ours = file.parent in {path, path / PIECES}
+            if ours or file.name.startswith(TEMPORARY_PREFIX):  # other files of runs are gone or in use
                 remove(file)
+        remove_if_empty(path)
         if garbage.rewrites:
             with reporter.track("gc", sum(r.shard.bytes for r in garbage.rewrites), "bytes") as advance:
                 for group in _groups(garbage.rewrites):
@@ -160,9 +166,17 @@ def _files(path: Path) -> Iterator[Path]:
 def _remains(path: Path) -> Garbage:
     """Plans the removal of a directory without a manifest, if it is the remains of a bank."""
     runs = path / "runs"
-    ours = {*_files(path), path / LOCK, path / NOTE, runs, *(() if runs.is_symlink() else find(runs, "*"))}
+    ours = {
+        *_files(path),
+        path / LOCK,
+        path / NOTE,
+        path / PIECES,
+        runs,
+        *(() if runs.is_symlink() else find(runs, "*")),
+    }
     inside = entries(path)
-    if not inside or not inside <= ours or time.time() - modified(path) < _YOUNG_S:
+    young = time.time() - modified(path) < _YOUNG_S if inside else True
+    if not inside <= ours or young or has_new_pieces(path):
         return Garbage(path)
     return Garbage(path, whole=True, sizes=tuple(size for _, size in below(path)))
 

@@ -84,6 +84,10 @@ class PieceNote:
         """The names of its shards."""
         return {shard.file for shard in self.shards}
 
+    def path(self, bank: Path) -> Path:
+        """Returns the path of the note in a bank's directory."""
+        return note_path(bank, self.key)
+
     def save(self, bank: Path) -> None:
         """Writes the note into a bank's directory, atomically."""
         value = {
@@ -92,7 +96,7 @@ class PieceNote:
             "skipped": [{"digest": one.digest, "reason": one.reason, "lost": one.lost} for one in self.skipped],
             "event": dict(self.event),
         }  # fmt: skip
-        write_sealed(note_path(bank, self.key), value)
+        write_sealed(self.path(bank), value)
 
 
 def note_path(bank: Path, key: str) -> Path:
@@ -171,7 +175,7 @@ def note_files(bank: Path) -> Iterator[Path]:
 def remove_notes(bank: Path, notes: Iterable[PieceNote]) -> None:
     """Deletes notes, and their directory if it is empty then."""
     for note in notes:
-        remove(note_path(bank, note.key))
+        remove(note.path(bank))
     remove_if_empty(bank)
 
 

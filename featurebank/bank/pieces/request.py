@@ -16,6 +16,7 @@ import numpy as np
 
 from featurebank.bank.items import Items
 from featurebank.bank.manifest import Manifest
+from featurebank.bank.pages.item_table import FILE
 from featurebank.bank.pieces.notes import PIECES, remove_if_empty
 from featurebank.bank.shard import are_counts
 from featurebank.errors import BankDamagedError
@@ -62,7 +63,7 @@ class PieceRequest:
         }  # fmt: skip
         name = f"{_NAME}{digest.of_recipe(about)}"
         if not is_file(bank / PIECES / f"{name}.json"):
-            write_bytes(bank / PIECES / f"{name}.npz", data)
+            write_bytes(bank / PIECES / _items_name(digest.of_bytes(data)), data)
             write_sealed(bank / PIECES / f"{name}.json", about)
 
 
@@ -96,9 +97,14 @@ def request_files(bank: Path) -> Iterator[Path]:
 def remove_requests(bank: Path) -> None:
     """Deletes the requests of a bank, and their directory if it is empty then."""
     for path in request_files(bank):
-        remove(path.with_suffix(".npz"))
+        remove(path)
+    for path in [] if (bank / PIECES).is_symlink() else find(bank / PIECES, FILE):
         remove(path)
     remove_if_empty(bank)
+
+
+def _items_name(checksum: str) -> str:
+    return f"items-{checksum[:16]}.npz"  # as the tables of a bank, so that `cache verify` knows the checksum
 
 
 def _age(path: Path) -> float:
@@ -112,7 +118,7 @@ def _read(path: Path) -> PieceRequest:
     if value["format"] != _FORMAT or value["format_version"] != _VERSION:
         message = "a newer featurebank wrote it"
         raise ValueError(message)
-    data = read_regular(path_inside(path.parent, path.with_suffix(".npz").name))
+    data = read_regular(path_inside(path.parent, _items_name(value["items"]), FILE))
     if digest.of_bytes(data) != value["items"]:
         message = "its table of images is damaged"
         raise ValueError(message)

@@ -1,4 +1,4 @@
-"""`featurebank cache ls|show|rm|merge|export`; `verify` and `gc` are in `cache_upkeep`."""
+"""`featurebank cache ls|show|rm|export`; `cache_upkeep` has `verify` and `gc`, `cache_joining` `merge` and `finish`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurebank.cli.commands.cache_joining import finish, merge, unlisted_pieces
 from featurebank.cli.commands.cache_upkeep import gc, verify
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.groups import Commands
-from featurebank.cli.options import choose_bank, open_bank, split_fractions
+from featurebank.cli.options import choose_bank, open_bank
 from featurebank.cli.terminal import confirm, echo, print_json
 from featurebank.words import counted, shown
 
 if TYPE_CHECKING:
     from featurebank.bank.catalog import BankSummary
-    from featurebank.bank.maintenance.agreement import Resplit
     from featurebank.bank.manifest import Manifest
 
 _SHOWN = 20
@@ -32,6 +32,8 @@ def cache() -> None:
 
 cache.add_command(verify)
 cache.add_command(gc)
+cache.add_command(finish)
+cache.add_command(merge)
 
 
 @cache.command("ls")
@@ -48,6 +50,7 @@ def list_(settings: Settings, *, as_json: bool) -> None:
                 "bank": str(b.path), "name": b.name, "dataset": b.dataset, "backbone": b.backbone, "images": b.images,
                 "pixels": b.pixels, "views": b.views, "rows": b.rows, "runs": runs, "best": best,
                 "taps": list(b.taps), "bytes": b.bytes, "used": _moment(b.used), "problem": b.problem,
+                "pieces": b.pieces,
             }
             for b, (runs, best) in banks.items()
         ])  # fmt: skip
@@ -56,6 +59,9 @@ def list_(settings: Settings, *, as_json: bool) -> None:
         echo(f"no bank in '{settings.cache}': create one with 'featurebank extract --backbone efficientnet_lite0'")
         return
     _print_banks(banks)
+    for bank in banks:
+        if bank.pieces:
+            echo(f"{bank.name}: {unlisted_pieces(bank.pieces, bank.name)}")
     for bank in banks:
         if bank.problem:
             echo(f"warning: {bank.problem}", err=True)
@@ -156,58 +162,6 @@ def remove(settings: Settings, bank: str, *, yes: bool) -> None:
 
 
 @cache.command()
-@click.argument("banks", nargs=-1, required=True)
-@click.option(
-    "--name", metavar="NAME",
-    help="Name of the result.  [default: the dataset's name if all banks have the same dataset, otherwise merged]",
-)  # fmt: skip
-@click.option("--seed", type=int, metavar="N", help="Split all images again, by their content and this seed.")
-@click.option(
-    "--split", callback=split_fractions, metavar="TRAIN,VAL[,TEST]",
-    help="Fractions of the new splits.  [default: .7,.15,.15]",
-)  # fmt: skip
-@as_json
-@click.pass_obj
-def merge(
-    settings: Settings, banks: tuple[str, ...], name: str | None, seed: int | None, split: list[float] | None, *,
-    as_json: bool,
-) -> None:  # fmt: skip
-    """Merge banks of one recipe, such as parts from several machines.
-
-    BANKS are names, or paths of banks in other caches. Their files are hard-linked if the disk allows it, otherwise
-    copied. Images keep their splits. If an image is in train in one bank and in test in another, --seed is needed.
-    """
-    from featurebank.bank.catalog import find_bank_path
-    from featurebank.bank.maintenance.merge import merge_banks
-
-    paths = [find_bank_path(settings.cache, bank) for bank in banks]
-    resplit = None if seed is None and split is None else _resplit(split, seed or 0)
-    merged = merge_banks(paths, settings.cache, name=name, resplit=resplit, reporter=settings.reporter())
-    resplit_record = merged.manifest.history[-1].get("resplit")
-    if as_json:
-        about = {"bank": str(merged.path), "images": len(merged), "taps": list(merged.taps), "views": merged.views}
-        print_json({**about, "resplit": resplit_record})
-        return
-    echo(
-        f"{merged.path}: {counted(len(merged), 'image')} of {counted(len(paths), 'bank')}, taps "
-        f"{', '.join(merged.taps)}"
-    )
-    if resplit_record:
-        shares = ", ".join(f"{share:g}" for share in resplit_record["fractions"])
-        echo(
-            f"new splits ({shares}) by seed {resplit_record['seed']}: {counted(resplit_record['moved'], 'image')} moved"
-        )
-
-
-def _resplit(split: list[float] | None, seed: int) -> Resplit:
-    from featurebank.bank.maintenance.agreement import Resplit
-    from featurebank.dataset.splits import assign, check_fractions
-
-    fractions = check_fractions(split)
-    return Resplit(fractions, seed, lambda digests: assign(digests, None, fractions, seed))
-
-
-@cache.command()
 @click.argument("bank", required=False)
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File to write: .h5 or .npz."
@@ -234,6 +188,7 @@ def export(settings: Settings, bank: str | None, output: Path, tap: str | None, 
 
 def _about(path: Path, manifest: Manifest) -> dict[str, Any]:
     from featurebank.bank.locks.writer_lock import read_holder
+    from featurebank.bank.pieces.notes import note_files
 
     return {
         "bank": str(path), "format_version": manifest.version, "key": manifest.key, "recipe": dict(manifest.recipe),
@@ -245,7 +200,7 @@ def _about(path: Path, manifest: Manifest) -> dict[str, Any]:
             for s in manifest.shards
         ],
         "skipped": [dict(entry) for entry in manifest.skipped], "history": [dict(entry) for entry in manifest.history],
-        "writer": read_holder(path),
+        "writer": read_holder(path), "pieces": sum(1 for _ in note_files(path)),
     }  # fmt: skip
 
 
@@ -270,6 +225,8 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
         echo(f"{event.get('time', '?')}: {_event_text(event)}")
     for entry in about["skipped"]:
         echo(f"skipped {entry['id']}: {entry['reason']}")
+    if about["pieces"]:
+        echo(unlisted_pieces(about["pieces"], Path(about["bank"]).name))
     if about["writer"]:
         echo(f"currently written by process {about['writer']['process']} on {about['writer']['host']}")
     if differs is not None:

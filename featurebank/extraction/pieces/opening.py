@@ -12,7 +12,6 @@ import numpy as np
 from featurebank.backbone import Backbone, recorded_source
 from featurebank.bank.items import Items
 from featurebank.bank.manifest import MANIFEST
-from featurebank.bank.pieces.notes import read_notes
 from featurebank.bank.pieces.request import PieceRequest
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
@@ -26,7 +25,6 @@ from featurebank.extraction.request import begin_request, dataset_record, end_re
 from featurebank.extraction.state import read_state
 from featurebank.extraction.target import BankTarget
 from featurebank.storage.caches import cache_directory
-from featurebank.system import digest
 from featurebank.system.backing.directories import is_file
 from featurebank.system.meter import Meter
 from featurebank.system.progress import SILENT, Reporter
@@ -69,7 +67,7 @@ class RequestedBank:
         return target.plan
 
     def request(self, dataset: Dataset, plan: BankPlan, size: int) -> PieceRequest:
-        """Returns what the bank holds in the end, after writing it beside the notes.
+        """Returns what the bank holds in the end, after writing it beside the notes if anything is missing.
 
         Args:
             dataset: the images.
@@ -83,7 +81,8 @@ class RequestedBank:
             plan.state.recipe, dataset_record(dataset), recorded_source(self.backbone), items.sorted(), plan.taps,
             plan.views, size, unreadable,
         )  # fmt: skip
-        request.save(self.path)
+        if plan.jobs:
+            request.save(self.path)
         return request
 
 
@@ -107,9 +106,7 @@ class PieceExtraction:
         """Reads the banks and the notes of finished pieces, and returns which pieces are left; changes nothing."""
         images = self.dataset.distinct()
         plans = [bank.plan(images, self.reporter) for bank in self.banks]
-        notes = [read_notes(plan.path, digest.of_recipe(plan.state.recipe)).notes for plan in plans]
-        skipped = [[one for note in some for one in note.skipped] for some in notes]
-        return plan_pieces(plans, images, self.requests[0].size, skipped)
+        return plan_pieces(plans, images, self.requests[0].size)
 
     def list(self) -> list[ListedPieces]:
         """Lists the finished pieces of each bank, and completes the banks that lack nothing; see `list_pieces`."""
@@ -155,13 +152,21 @@ def open_pieces(
         >>> [listed.is_complete for listed in work.list()]
         [True]
     """
-    place = cache_directory(cache)
-    each = begin_request(dataset, backbones, options, place, reporter)
-    banks = [
-        RequestedBank(number, locate(dataset, backbone, one, place), backbone, one)
-        for number, (backbone, one) in enumerate(zip(backbones, each, strict=True))
-    ]
+    banks = requested_banks(dataset, backbones, options, cache=cache, reporter=reporter)
     plans = [bank.open(dataset, reporter) for bank in banks]
     size = request_slice_size(plans, backbones, len(dataset.distinct()))
     requests = [bank.request(dataset, plan, size) for bank, plan in zip(banks, plans, strict=True)]
     return PieceExtraction(dataset, options, banks, requests, reporter)
+
+
+def requested_banks(
+    dataset: Dataset, backbones: Sequence[Backbone], options: ExtractOptions, *, cache: str | Path | None,
+    reporter: Reporter,
+) -> list[RequestedBank]:  # fmt: skip
+    """Checks a request, computes the digests of its images, and returns its banks; creates none of them."""
+    place = cache_directory(cache)
+    each = begin_request(dataset, backbones, options, place, reporter)
+    return [
+        RequestedBank(number, locate(dataset, backbone, one, place), backbone, one)
+        for number, (backbone, one) in enumerate(zip(backbones, each, strict=True))
+    ]

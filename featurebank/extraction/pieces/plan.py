@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from featurebank.backbone import Backbone
 from featurebank.backbone.outline import outline_of
 from featurebank.bank.index import contained
-from featurebank.bank.pieces.notes import PieceNote, SkippedImage, is_done
+from featurebank.bank.pieces.notes import PieceNote, SkippedImage, is_done, read_notes
 from featurebank.bank.pieces.writer import PieceContents
 from featurebank.extraction.cut_budget import row_bytes
 from featurebank.extraction.pieces.slices import cut_slices, slice_size
@@ -144,22 +144,16 @@ class PiecePlan:
         return [piece for piece in self.pieces if not piece.is_retry]
 
 
-def plan_pieces(
-    plans: Sequence[BankPlan], images: np.ndarray, size: int, skipped: Sequence[Iterable[SkippedImage]] = ()
-) -> PiecePlan:
+def plan_pieces(plans: Sequence[BankPlan], images: np.ndarray, size: int) -> PiecePlan:
     """Plans the pieces of a request; reads notes, and changes nothing.
 
     Args:
         plans: what an extraction would do to each bank. The jobs count; rows of other banks are not shared by pieces.
         images: the content digests of all readable images of the request, (n,) "S32", sorted and distinct.
         size: the number of images in a slice; see `request_slice_size`.
-        skipped: for each bank, the images that finished pieces could not use.
     """
     banks = tuple(PieceBank(plan.path, digest.of_recipe(plan.state.recipe), plan.dtypes) for plan in plans)
-    known = [
-        np.concatenate([plan.state.bad, np.array([one.digest for one in bad], "S32")])
-        for plan, bad in zip(plans, skipped or [()] * len(plans), strict=True)
-    ]
+    known = [np.concatenate([plan.state.bad, _skipped(bank)]) for plan, bank in zip(plans, banks, strict=True)]
     slices, pieces, finished = cut_slices(images, size), [], 0
     for number, part in enumerate(slices):
         jobs = [_within(job, part) for plan in plans for job in plan.jobs]
@@ -171,6 +165,11 @@ def plan_pieces(
         elif piece.jobs:
             finished += 1
     return PiecePlan(len(slices), tuple(pieces), finished, banks)
+
+
+def _skipped(bank: PieceBank) -> np.ndarray:
+    """Returns the images that finished pieces of a bank could not use: their digests, (n,) "S32"."""
+    return np.array([one.digest for note in read_notes(bank.path, bank.key).notes for one in note.skipped], "S32")
 
 
 def request_slice_size(plans: Sequence[BankPlan], backbones: Sequence[Backbone], images: int) -> int:

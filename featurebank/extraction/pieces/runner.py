@@ -35,6 +35,10 @@ class PieceResult:
     """Number of distinct images that were computed."""
     rows: int = 0
     """Number of inputs that networks were run on: one for each bank, image and view."""
+    added: tuple[int, ...] = ()
+    """The number of distinct images that were computed for each bank."""
+    computed: tuple[int, ...] = ()
+    """The number of inputs that the network of each bank was run on."""
     skipped: tuple[SkippedImage, ...] = ()
     """The images that could not be used."""
     seconds: float = 0.0
@@ -117,8 +121,10 @@ class PieceRunner:
             raise
         seconds = time.perf_counter() - began
         return PieceResult(
-            max(target.done for target in targets), sum(target.computed for target in targets), tuple(work.skipped),
-            seconds, tuple(target.engine for target in targets), self._options.precision, work.busy(seconds),
+            max(target.done for target in targets), sum(target.computed for target in targets),
+            tuple(target.done for target in targets), tuple(target.computed for target in targets),
+            tuple(work.skipped), seconds, tuple(target.engine for target in targets), self._options.precision,
+            work.busy(seconds),
         )  # fmt: skip
 
     def compute(self, banks: Sequence[PieceBank], number: int, taps: tuple[str, ...], seed: int = 0) -> ProbeFeatures:

@@ -60,7 +60,7 @@ def test_pieces_make_the_bank_of_a_plain_extraction(opened: Open, plain: Bank) -
     cuts=st.lists(st.integers(1, 5), max_size=5, unique=True).map(sorted),
     listings=st.sets(st.integers(0, 5)),
 )
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_files_do_not_depend_on_who_computes_what(
     opened: Open, order: list[int], cuts: list[int], listings: set[int]
 ) -> None:

@@ -232,6 +232,7 @@ COVERED_BY = {
     "cli/commands/doctor.py": "cli/test_commands.py",
     "cli/commands/evaluate.py": "grafting/test_evaluation.py",
     "cli/commands/extract.py": "cli/test_commands.py",
+    "cli/extraction_view.py": "cli/test_commands.py",
     "cluster/training/head_checks.py": "cluster/training/test_heads.py",
     "cluster/training/head_tasks.py": "cluster/training/test_heads.py",
     "cluster/events.py": "cluster/training/test_heads.py",

@@ -83,10 +83,20 @@ def estimate_extractions(
 
 
 def estimate_plan(
-    dataset: Dataset, backbone: Backbone, plan: BankPlan, options: ExtractOptions, reporter: Reporter
-) -> Estimate:
-    """Estimates the work of one plan; see `estimate_extractions`."""
-    images, rows = len(plan.images), plan.rows
+    dataset: Dataset, backbone: Backbone, plan: BankPlan, options: ExtractOptions, reporter: Reporter, *,
+    images: int | None = None,
+) -> Estimate:  # fmt: skip
+    """Estimates the work of one plan; see `estimate_extractions`.
+
+    Args:
+        dataset: the images.
+        backbone: the network.
+        plan: the plan of the bank.
+        options: the options of the extraction.
+        reporter: receives the progress.
+        images: the number of distinct images to report; None means all of the dataset.
+    """
+    images, rows = len(dataset.distinct()) if images is None else images, plan.rows
     if not rows:
         return Estimate(plan.path, images, 0, 0, 0.0, None, None)
     taps = tuple(tap for tap in plan.taps if any(tap in job.taps for job in plan.jobs))

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from featurebank.cli.context import Settings, as_json
+from featurebank.cli.extraction_view import print_estimates, print_extractions, print_parts
 from featurebank.cli.options import Images, backbone_options, cluster_option, dataset_options, without_defaults
-from featurebank.cli.terminal import echo, print_json
-from featurebank.cli.workers_view import print_workers, workers_json
 from featurebank.engine.table import ENGINES
-from featurebank.words import counted, every
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    from featurebank.backbone import BackboneOptions
-    from featurebank.bank import Bank
-    from featurebank.extraction import Extraction
+    from featurebank.backbone import Backbone, BackboneOptions
+    from featurebank.extraction import Extraction, ExtractOptions
     from featurebank.extraction.estimate import Estimate
-    from featurebank.extraction.pieces.part import PartExtraction
-
-_SHOWN = 10
-"""Maximum number of skipped images that are listed."""
+    from featurebank.extraction.pieces.part import Part, PartExtraction
 
 
 @click.command()
@@ -100,14 +92,24 @@ def extract(
 
     Features that the bank already has are not computed again. DATASET means the same as --dataset.
     """
-    from featurebank.backbone import is_user_network, load_network
-    from featurebank.bank.last_use import note_use
+    from featurebank.extraction import ExtractOptions
+    from featurebank.extraction.pieces.part import Part
+
+    _check_place(cluster, part, dry_run=dry_run)
+    options = ExtractOptions(**without_defaults(values))
+    own_part = None if part is None else Part.parse(part)
+    networks = _networks(backbones, network)
+    if dry_run:
+        print_estimates(_estimates(settings, images, networks, options, own_part), as_json=as_json)
+    elif own_part:
+        print_parts(_run_part(settings, images, networks, options, own_part), as_json=as_json)
+    else:
+        print_extractions(_run(settings, images, networks, options, cluster), as_json=as_json)
+
+
+def _check_place(cluster: str | None, part: str | None, *, dry_run: bool) -> None:
+    """Raises UsageError or ConfigError if it is unclear or unknown where the network has to run."""
     from featurebank.cluster.address import check_address
-    from featurebank.cluster.extraction import extract_on_cluster
-    from featurebank.extraction import ExtractOptions, run_extractions
-    from featurebank.extraction.estimate import estimate_extractions
-    from featurebank.extraction.pieces.part import Part, estimate_part, run_part
-    from featurebank.extraction.request import describe_backbones
 
     if cluster is not None and dry_run:
         message = "--dry-run estimates the time on this machine: leave out --cluster"
@@ -117,161 +119,55 @@ def extract(
         raise click.UsageError(message)
     if cluster is not None:
         check_address(cluster)
-    options = ExtractOptions(**without_defaults(values))
-    own_part = None if part is None else Part.parse(part)
+
+
+def _networks(backbones: Sequence[str], network: BackboneOptions) -> list[Backbone]:
+    from featurebank.backbone import is_user_network, load_network
+
     own = [name for name in backbones if is_user_network(name)]
-    plain = (
-        replace(network, preprocessing=None) if own else network
-    )  # --preprocessing is for networks that declare none
-    networks = [load_network(name, network if name in own else plain) for name in backbones]
+    # --preprocessing is for networks that declare none
+    plain = replace(network, preprocessing=None) if own else network
+    return [load_network(name, network if name in own else plain) for name in backbones]
+
+
+def _estimates(
+    settings: Settings, images: Images, networks: Sequence[Backbone], options: ExtractOptions, part: Part | None
+) -> list[Estimate]:
+    from featurebank.extraction.estimate import estimate_extractions
+    from featurebank.extraction.pieces.part import estimate_part
+    from featurebank.extraction.request import describe_backbones
+
     reporter = settings.reporter()
-    if dry_run:
-        describe_backbones(networks, reporter)
-        with_part = partial(estimate_part, part=own_part) if own_part else estimate_extractions
-        estimates = with_part(images.load(), networks, options, cache=settings.cache, reporter=reporter)
-        print_estimates(estimates, as_json=as_json)
-        return
-    if own_part:
-        parts = run_part(images.load(), networks, options, own_part, cache=settings.cache, reporter=reporter)
-        for one in reversed(parts):
-            note_use(settings.cache, one.bank, "extract")
-        print_parts(parts, as_json=as_json)
-        return
-    if cluster is None:
-        results = run_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
-    else:
-        results = extract_on_cluster(
-            images.load(), networks, options, cluster, cache=settings.cache, reporter=reporter
-        )  # fmt: skip
+    if part:
+        return estimate_part(images.load(), networks, options, part, cache=settings.cache, reporter=reporter)
+    describe_backbones(networks, reporter)
+    return estimate_extractions(images.load(), networks, options, cache=settings.cache, reporter=reporter)
+
+
+def _run_part(
+    settings: Settings, images: Images, networks: Sequence[Backbone], options: ExtractOptions, part: Part
+) -> list[PartExtraction]:
+    from featurebank.bank.last_use import note_use
+    from featurebank.extraction.pieces.part import run_part
+
+    results = run_part(images.load(), networks, options, part, cache=settings.cache, reporter=settings.reporter())
     for result in reversed(results):  # so that the first one counts as the last used
-        note_use(settings.cache, result.bank.path, "extract")
-    if as_json:
-        summaries = [to_json(result) for result in results]
-        print_json(summaries[0] if len(summaries) == 1 else {"extractions": summaries})
-        return
-    for result in results:
-        print_extraction(result)
-    print_workers(results[0].workers)
+        note_use(settings.cache, result.bank, "extract")
+    return results
 
 
-def print_estimates(estimates: Sequence[Estimate], *, as_json: bool) -> None:
-    """Prints the estimated size and duration of extractions."""
-    from dataclasses import asdict
+def _run(
+    settings: Settings, images: Images, networks: Sequence[Backbone], options: ExtractOptions, cluster: str | None
+) -> list[Extraction]:
+    from featurebank.bank.last_use import note_use
+    from featurebank.cluster.extraction import extract_on_cluster
+    from featurebank.extraction import run_extractions
 
-    from featurebank.cli.tables import size
-
-    if as_json:
-        values = [{**asdict(estimate), "bank": str(estimate.bank)} for estimate in estimates]
-        print_json(values[0] if len(values) == 1 else {"extractions": values})
-        return
-    for estimate in estimates:
-        if estimate.rows:
-            views = "" if estimate.rows <= estimate.images else " with their views"
-            echo(
-                f"{estimate.rows} of {counted(estimate.images, 'image')}{views} to compute, {size(estimate.bytes)}, "
-                f"about {estimate.seconds:.0f} s ({estimate.images_per_second:.1f} images/s, engine {estimate.engine})"
-            )
-        else:
-            echo(f"nothing to extract: the bank, or one that shares its rows, has {every(estimate.images, 'image')}")
-        echo(f"bank: {estimate.bank}")
-
-
-def to_json(result: Extraction) -> dict[str, Any]:
-    """Returns the JSON value of an extraction."""
-    return _counts(result, result.bank.path) | _contents(result.bank) | workers_json(result.workers)
-
-
-def _contents(bank: Bank | None) -> dict[str, Any]:
-    """Returns the taps and views of a bank; there are none before it is complete."""
-    taps = {
-        tap: {"shape": list(bank.tap_shape(tap)), "dtype": bank.tap_dtype(tap), "bytes": bank.tap_bytes(tap)}
-        for tap in bank.taps
-    } if bank else {}  # fmt: skip
-    return {"taps": taps, **({"views": bank.views} if bank and bank.views else {})}
-
-
-def _counts(result: Extraction | PartExtraction, bank: Path) -> dict[str, Any]:
-    busy = {"busy": {part: round(share, 3) for part, share in result.busy.items()}} if result.busy else {}
-    return {
-        "bank": str(bank), "rows": result.rows, "added": result.added, "reused": result.reused,
-        "skipped": list(result.skipped), "seconds": round(result.seconds, 3),
-        "images_per_second": round(result.images_per_second, 2), "engine": result.engine,
-        "precision": result.precision, **busy,
-    }  # fmt: skip
-
-
-def print_extraction(result: Extraction) -> None:
-    """Prints an extraction for people."""
-    bank = result.bank
-    if result.added:
-        _print_added(result)
+    reporter, cache = settings.reporter(), settings.cache
+    if cluster is None:
+        results = run_extractions(images.load(), networks, options, cache=cache, reporter=reporter)
     else:
-        echo(f"nothing to extract: the bank has {every(result.rows, 'image')}")
-    _print_contents(bank, result.skipped)
-
-
-def _print_added(result: Extraction | PartExtraction, what: str = "") -> None:
-    views = "" if result.computed == result.added else f" ({result.computed} with their views)"
-    rate = f"{result.images_per_second:.1f} images/s"
-    echo(
-        f"{what}{counted(result.added, 'image')}{views} extracted in {result.seconds:.1f} s ({rate}, engine "
-        f"{result.engine}, {result.precision}), {result.reused} already in the bank"
-    )
-    busy = sorted(result.busy.items(), key=lambda part: -part[1])
-    echo("  busy: " + ", ".join(f"{part} {share:.0%}" for part, share in busy))
-
-
-def _print_contents(bank: Bank, skipped: Sequence[Mapping[str, str]]) -> None:
-    from featurebank.cli.tables import size
-
-    if bank.views:
-        echo(f"  each with {counted(bank.views, 'view')}: {bank.recipe['views']['augment']}")
-    _print_skipped(skipped, bank.name)
-    for tap in bank.taps:
-        shape = " x ".join(str(side) for side in bank.tap_shape(tap))
-        echo(f"  {tap}: {shape} {bank.tap_dtype(tap)}, {size(bank.tap_bytes(tap))}")
-    echo(f"bank: {bank.path}")
-
-
-def _print_skipped(skipped: Sequence[Mapping[str, str]], bank: str) -> None:
-    for entry in skipped[:_SHOWN]:
-        echo(f"  skipped {entry['id']}: {entry['reason']}")
-    if len(skipped) > _SHOWN:
-        echo(f"  and {len(skipped) - _SHOWN} more, listed by 'featurebank cache show {bank}'")
-
-
-def print_parts(results: Sequence[PartExtraction], *, as_json: bool) -> None:
-    """Prints one part of an extraction, for each of its banks."""
-    from featurebank.bank import Bank
-
-    banks = [Bank(result.bank) if result.is_complete else None for result in results]
-    if as_json:
-        values = [_part_to_json(result, bank) for result, bank in zip(results, banks, strict=True)]
-        print_json(values[0] if len(values) == 1 else {"extractions": values})
-        return
-    for result, bank in zip(results, banks, strict=True):
-        _print_part(result, bank)
-
-
-def _part_to_json(result: PartExtraction, bank: Bank | None) -> dict[str, Any]:
-    missing = {"slices": result.missing_slices, "of": result.slices, "images": result.missing_images}
-    own = {"part": str(result.part), "complete": result.is_complete, "missing": missing}
-    return _counts(result, result.bank) | _contents(bank) | own
-
-
-def _print_part(result: PartExtraction, bank: Bank | None) -> None:
-    part = f"part {result.part}: "
-    if result.added:
-        _print_added(result, part)
-    else:
-        echo(f"{part}nothing to extract: its {counted(result.rows, 'image is', 'images are')} done")
-    if bank:
-        echo(f"all parts are done: the bank is complete, with {counted(result.images, 'image')}")
-        _print_contents(bank, result.skipped)
-        return
-    _print_skipped(result.skipped, result.bank.name)
-    echo(
-        f"{result.missing_slices} of {counted(result.slices, 'slice')} ({counted(result.missing_images, 'image')}) are "
-        "still missing: the last part to end completes the bank"
-    )
-    echo(f"bank: {result.bank}")
+        results = extract_on_cluster(images.load(), networks, options, cluster, cache=cache, reporter=reporter)
+    for result in reversed(results):
+        note_use(cache, result.bank.path, "extract")
+    return results

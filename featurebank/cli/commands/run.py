@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.commands.extract import print_extraction, to_json
 from featurebank.cli.commands.report import print_report, report_json
 from featurebank.cli.context import Settings, as_json
+from featurebank.cli.extraction_view import print_extraction, to_json
 from featurebank.cli.leaderboard_view import board_json, print_best, print_board, print_variants
 from featurebank.cli.terminal import echo, print_json
 from featurebank.words import counted

@@ -173,8 +173,9 @@ def estimate_part(
     plans = [bank.plan(images, reporter, neighbours=True) for bank in banks]
     size = request_slice_size(plans, backbones, len(images))
     mine = [piece for piece in plan_pieces(plans, images, size).missing if part.has(piece.number)]
+    own = _count(part, len(images), size)
     return [
-        estimate_plan(dataset, bank.backbone, _only(plan, bank.number, mine, part, size), options, reporter)
+        estimate_plan(dataset, bank.backbone, _only(plan, bank.number, mine), options, reporter, images=own)
         for bank, plan in zip(banks, plans, strict=True)
     ]
 
@@ -198,8 +199,7 @@ def _results(work: PieceExtraction, part: Part, result: PieceResult) -> list[Par
     """Completes the banks if nothing is missing, and returns the result for each of them."""
     after = work.plan()
     listed: Sequence[ListedPieces | None] = _completed(work) if not after.missing else [None] * len(work.banks)
-    slices = np.arange(len(work.dataset.distinct())) // work.requests[0].size
-    own = int(np.count_nonzero(part.has(slices))) - len(result.skipped)
+    own = _count(part, len(work.dataset.distinct()), work.requests[0].size) - len(result.skipped)
     results = []
     for bank, one in zip(work.banks, listed, strict=True):
         number = bank.number
@@ -241,11 +241,15 @@ def _entries(dataset: Dataset, result: PieceResult) -> list[dict[str, str]]:
     return sorted(entries, key=lambda entry: entry["id"])
 
 
-def _only(plan: BankPlan, number: int, pieces: Sequence[Piece], part: Part, size: int) -> BankPlan:
-    """Returns the plan of a bank with the jobs of some pieces alone, and the images of the part."""
+def _only(plan: BankPlan, number: int, pieces: Sequence[Piece]) -> BankPlan:
+    """Returns the plan of a bank with the jobs of some pieces alone."""
     groups: dict[tuple[tuple[str, ...], int], list[np.ndarray]] = {}
     for job in _jobs(pieces, number):
         groups.setdefault((job.taps, job.view), []).append(job.digests)
     jobs = [ExtractionJob(number, *key, np.concatenate(parts)) for key, parts in groups.items()]
-    own = plan.images[part.has(np.arange(len(plan.images)) // size)]
-    return replace(plan, jobs=jobs, images=own)
+    return replace(plan, jobs=jobs)
+
+
+def _count(part: Part, images: int, size: int) -> int:
+    """Returns the number of images of a part."""
+    return int(np.count_nonzero(part.has(np.arange(images) // size)))

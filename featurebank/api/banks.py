@@ -64,7 +64,7 @@ def extract(
         backbone: the network: a `Backbone`, or a name for `load_backbone`, with its usual weights and input.
         taps: "pooled", "map", "LAYER", "LAYER:avg" or "LAYER:max"; any number, computed in one pass. "auto:BYTES", as
             "auto:2GB", is the earliest cut point whose rows need no more than that, together with the other taps.
-        cache: directory of the banks; default `$FEATUREBANK_CACHE`, else `./cache`.
+        cache: directory of the banks, or "s3://BUCKET/PREFIX"; default `$FEATUREBANK_CACHE`, else `./cache`.
         engine: "auto" or the name of an engine.
         batch_size: number of images per batch.
         store: dtype on disk; default float32 for vectors, float16 for maps.
@@ -146,7 +146,7 @@ def open_bank(path: BankLike, *, cache: PathLike | None = None) -> Bank:
 
     Args:
         path: the path of the bank, its name in the cache, the beginning of its name, or s3://BUCKET/PREFIX/NAME.
-        cache: directory of the banks; default `$FEATUREBANK_CACHE`, else `./cache`.
+        cache: directory of the banks, or "s3://BUCKET/PREFIX"; default `$FEATUREBANK_CACHE`, else `./cache`.
 
     Raises:
         BankNotFoundError, UnknownNameError, ConfigError: there is no such bank, or there are several.
@@ -170,7 +170,7 @@ def find_bank(cache: PathLike | None = None, name: str | None = None) -> Bank:
     """Opens a bank by its path, its name in the cache or a prefix of its name; by default the last used one.
 
     Args:
-        cache: directory of the banks; default `$FEATUREBANK_CACHE`, else `./cache`.
+        cache: directory of the banks, or "s3://BUCKET/PREFIX"; default `$FEATUREBANK_CACHE`, else `./cache`.
         name: the path, the name or a prefix of the name; `open_bank` takes it alone.
 
     Raises:
@@ -191,7 +191,7 @@ def list_banks(cache: PathLike | None = None) -> list[BankSummary]:
     """Returns the banks of a cache, the most recently used first; an unreadable one is listed with its problem.
 
     Args:
-        cache: directory of the banks; default `$FEATUREBANK_CACHE`, else `./cache`.
+        cache: directory of the banks, or "s3://BUCKET/PREFIX"; default `$FEATUREBANK_CACHE`, else `./cache`.
 
     Example:
         >>> "photos" in [bank.name for bank in list_banks("cache")]

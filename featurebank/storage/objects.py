@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from featurebank.errors import MissingDependencyError, StorageError
 from featurebank.storage.address import Address
-from featurebank.storage.refusals import CONCURRENT, MISSING, PRECONDITION, UNCHANGED, code_of, explain
+from featurebank.storage.refusals import CONCURRENT, MISSING, NOT_CONDITIONAL, PRECONDITION, UNCHANGED, code_of, explain
 from featurebank.storage.transfers import SentFile, Transfer
 
 CONNECT_S = 4.0
@@ -175,7 +175,13 @@ class Objects:
         if etag is None:
             self._ask("delete_object", key, but=MISSING, writing=True)
             return True
-        answer = self._ask("delete_object", key, but=MISSING | PRECONDITION | CONCURRENT, writing=True, IfMatch=etag)
+        refusals = MISSING | PRECONDITION | CONCURRENT | NOT_CONDITIONAL
+        answer = self._ask("delete_object", key, but=refusals, writing=True, IfMatch=etag)
+        if (
+            isinstance(answer, str) and answer in NOT_CONDITIONAL
+        ):  # some storages have conditions for PUT alone; the manifest's own protects banks
+            stored = self.head(key)
+            return stored is not None and stored.etag == etag and self.delete(key)
         return isinstance(answer, dict)
 
     def delete_all(self, keys: Iterable[str]) -> None:

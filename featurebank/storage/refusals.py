@@ -14,11 +14,11 @@ _NO_CREDENTIALS = {
 }  # fmt: skip
 _REFUSED = {
     "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired",
-    "AuthorizationHeaderMalformed", "InvalidClientTokenId", "RequestTimeTooSkewed", "InvalidSecurity",
+    "AuthorizationHeaderMalformed", "InvalidClientTokenId", "InvalidSecurity",
 }  # fmt: skip
 _DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled"}
 _NO_BUCKET = {"NoSuchBucket", "InvalidBucketName", "PermanentRedirect"}
-_NOT_CONDITIONAL = {"NotImplemented", "501"}
+NOT_CONDITIONAL = {"NotImplemented", "501"}
 PRECONDITION = {"PreconditionFailed", "412"}
 CONCURRENT = {"ConditionalRequestConflict", "409"}
 MISSING = {"NoSuchKey", "404", "NotFound"}
@@ -47,6 +47,8 @@ def explain(error: BaseException, address: Address, *, writing: bool) -> Storage
         )
     elif code in _REFUSED:
         text = f"the credentials for '{address}' were refused ({code}: {_message(error)}): check them and AWS_PROFILE"
+    elif code == "RequestTimeTooSkewed":
+        text = f"the clock of this machine differs too much from that of the server of '{address}': set it right"
     elif code in _DENIED and writing:
         text = f"'{address}' is read-only with these credentials ({code}): reading works; use others to write there"
         return BankReadOnlyError(errno.EACCES, text)
@@ -57,7 +59,7 @@ def explain(error: BaseException, address: Address, *, writing: bool) -> Storage
             f"there is no bucket '{address.bucket}' ({code}): create it, or check its name, AWS_ENDPOINT_URL and "
             "AWS_REGION"
         )
-    elif code in _NOT_CONDITIONAL and writing:
+    elif code in NOT_CONDITIONAL and writing:
         text = without_conditions(address, f"a conditional PUT is answered by '{code}'")
     elif code:
         text = f"'{address}' refused a request ({code}: {_message(error)}): run the same command again later"

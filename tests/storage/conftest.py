@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from buckets import Machine, bucket_server, environment, new_bucket
+from buckets import BUCKET, Machine, environment, server_with_bucket
 
 _numbers = itertools.count()
 
@@ -15,18 +15,17 @@ _numbers = itertools.count()
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The URL of a server of buckets."""
-    with bucket_server() as url:
+    with server_with_bucket() as url:
         yield url
 
 
 @pytest.fixture
-def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a new bucket, which the environment makes reachable."""
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty part of a bucket, which the environment makes reachable."""
     for name, value in environment(server).items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
-    with new_bucket(f"features-{next(_numbers)}") as address:
-        yield address
+    return f"s3://{BUCKET}/{next(_numbers)}"
 
 
 @pytest.fixture

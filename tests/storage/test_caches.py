@@ -38,7 +38,7 @@ def test_each_cache_has_its_own_mirror(bucket: str, machine: Machine) -> None:
     assert one != two
     assert cache_directory(f"{bucket}//one/") == one
     assert one.parent == machine.place
-    assert one.name.startswith(f"{bucket[5:]}-one-")
+    assert one.name.startswith("features-one-")
     assert mirror_of(Path("cache")) is None
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from featurebank.errors import BankReadOnlyError, MissingDependencyError, StorageError
+from featurebank.storage import transfers
 from featurebank.storage.address import parse_address
 from featurebank.storage.objects import ATTEMPTS, CONNECT_S, Expected, Objects
+from featurebank.system.progress import Advance, Reporter, shown_by
 
 
 def objects_of(bucket: str, prefix: str = "cache") -> Objects:
@@ -165,6 +168,7 @@ def refuse(objects: Objects, operation: str, status: int, code: str) -> None:
             "credentials for .* were refused .InvalidAccessKeyId",
         ),
         ("ListObjectsV2", 400, "ExpiredToken", StorageError, "credentials for .* were refused .ExpiredToken"),
+        ("ListObjectsV2", 403, "RequestTimeTooSkewed", StorageError, "the clock of this machine differs too much"),
         ("ListObjectsV2", 400, "Strange", StorageError, "refused a request .Strange: because"),
         ("PutObject", 403, "AccessDenied", BankReadOnlyError, "is read-only with these credentials"),
         ("PutObject", 501, "NotImplemented", StorageError, "has no conditional writes"),
@@ -178,6 +182,52 @@ def test_a_refusal_is_one_line(
     with pytest.raises(error, match=message) as caught:
         objects.check() if operation == "ListObjectsV2" else objects.put("a", b"1", Expected(None))
     assert "\n" not in str(caught.value)
+
+
+def test_without_conditional_deletes_the_version_is_looked_up(bucket: str) -> None:
+    objects = objects_of(bucket)
+    stored = objects.put("a", b"1")
+    assert stored is not None
+    ask = objects._ask
+
+    def without(method: str, key: str | None = None, **about: Any) -> Any:
+        return "NotImplemented" if "IfMatch" in about else ask(method, key, **about)
+
+    objects._ask = without  # type: ignore[method-assign]
+    assert not objects.delete("a", '"other"')
+    assert objects.delete("a", stored.etag)
+    assert not objects.delete("a", stored.etag)
+
+
+@pytest.mark.parametrize("direction", ["sending", "fetching"])
+def test_a_transfer_that_takes_long_is_shown(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direction: str
+) -> None:
+    """Each byte is shown once, though the client reads a file also for its checksum."""
+    monkeypatch.setattr(transfers, "SHOWN_AFTER_S", -1.0)
+    objects, size = objects_of(bucket), 3 << 20
+    source = tmp_path / "shard-1.h5"
+    source.write_bytes(bytes(size))
+    if direction == "fetching":
+        objects.put("shard-1.h5", source)
+    shown: list[tuple[str, int, str]] = []
+    done: list[int] = []
+
+    class Bars(Reporter):
+        @contextlib.contextmanager
+        def track(self, what: str, total: int, unit: str) -> Iterator[Advance]:
+            shown.append((what, total, unit))
+            yield done.append
+
+    with shown_by(Bars()):
+        if direction == "sending":
+            objects.put("shard-1.h5", source, Expected(None))
+        else:
+            objects.download("shard-1.h5", tmp_path / "target")
+        objects.put("small", b"1")
+    assert shown == [(f"{direction} shard-1.h5", size, "bytes")]
+    assert sum(done) == size
+    assert len(done) > 1
 
 
 def test_a_bucket_that_is_not_there_is_named(bucket: str) -> None:

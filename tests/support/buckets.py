@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import botocore.loaders
 import pytest
+import s3fs
 from moto.server import ThreadedMotoServer
 
 from featurebank.storage import caches
@@ -42,11 +46,26 @@ def environment(url: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def new_bucket(name: str) -> Iterator[str]:
-    """Creates a bucket; yields its address. The environment has to name the server."""
-    objects = Objects(Address(name))
-    objects._ask("create_bucket")
-    yield f"s3://{name}"
+def server_with_bucket() -> Iterator[str]:
+    """Starts a server with the bucket `BUCKET`; yields its URL."""
+    with bucket_server() as url, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.loaders, "create_loader", functools.cache(botocore.loaders.create_loader))
+        for name, value in environment(url).items():
+            patch.setenv(name, value)
+        Objects(Address(BUCKET))._ask("create_bucket")
+        yield url
+
+
+_new_client = s3fs.S3FileSystem
+_clients: dict[str, Any] = {}
+
+
+def _shared_client(**options: Any) -> Any:
+    """Returns the one client of a server: to build one takes longer than most tests."""
+    url = os.environ["AWS_ENDPOINT_URL"]
+    if url not in _clients:
+        _clients[url] = _new_client(**options)
+    return _clients[url]
 
 
 class Machine:
@@ -68,4 +87,5 @@ class Machine:
             patch.setenv(caches.MIRROR_VARIABLE, str(self.place))
             patch.setattr(caches, "_mirrors", self._mirrors)
             patch.setattr(protocol, "_backings", self._backings)
+            patch.setattr(s3fs, "S3FileSystem", _shared_client)
             yield self

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from buckets import Machine, bucket_server, environment, new_bucket
+from buckets import BUCKET, Machine, environment, server_with_bucket
 
 from featurebank.bank.locks import lease, note
 from featurebank.bank.locks.claims import Claims, hold_run
@@ -26,12 +26,12 @@ RUN, OTHER_RUN = "00000000a1", "00000000b2"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with bucket_server() as url:
+    with server_with_bucket() as url:
         yield url
 
 
 @pytest.fixture
-def address(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
+def address(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """A cache in a bucket; locks are renewed fast, and their holders die fast."""
     for name, value in environment(server).items():
         monkeypatch.setenv(name, value)
@@ -39,8 +39,7 @@ def address(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
     monkeypatch.setattr(note, "DEAD_AFTER_S", 1.0)
     monkeypatch.setattr(note, "LOOK_AGAIN_S", 0.02)
     monkeypatch.setattr(note, "NOTE_WITHIN_S", 0.05)
-    with new_bucket("locks") as bucket:
-        yield f"{bucket}/{abs(hash(request.node.name))}"
+    return f"s3://{BUCKET}/locks/{abs(hash(request.node.name))}"
 
 
 @pytest.fixture

@@ -73,7 +73,8 @@ class CalibratedHead(Head):
         self.check()
         X_val, y_val = validation_data[0], labels_of(validation_data[1])
         self.head_, self.classes_, self.n_features_in_ = head, head.classes_, head.n_features_in_
-        self.temperature_ = _temperature(*self._known(probabilities(head, X_val), y_val))
+        found = probabilities(head, X_val, remedy="increase --ram, or train without 'calibrate'")
+        self.temperature_ = _temperature(*self._known(found, y_val))
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:

@@ -16,12 +16,13 @@ _COPIES = 4
 """The number of arrays of the size of the probabilities that exist at the same time."""
 
 
-def probabilities(head: Any, X: Any) -> np.ndarray:
+def probabilities(head: Any, X: Any, *, remedy: str = "increase --ram") -> np.ndarray:
     """Returns what `head.predict_proba` returns, (n, classes), also for features that stay in the bank.
 
     Args:
         head: the fitted head.
         X: (n, ...) features.
+        remedy: what to do if memory does not suffice, as the end of a message.
 
     Raises:
         RamLimitError: all probabilities together do not fit into memory.
@@ -32,8 +33,7 @@ def probabilities(head: Any, X: Any) -> np.ndarray:
     if (needed := _COPIES * 8 * len(X) * classes) > ram_limit():
         message = (
             f"the probabilities of {counted(len(X), 'image')} in {counted(classes, 'class')} need {tidy_bytes(needed)} "
-            f"with their copies, and --ram allows {tidy_bytes(ram_limit())}: increase --ram; training without "
-            "'calibrate' does not need them"
+            f"with their copies, and --ram allows {tidy_bytes(ram_limit())}: {remedy}"
         )
         raise RamLimitError(message)
     Passes(X).run(lambda block: head.predict_proba(block.X), parts.append, what="predicting", width=4 * classes)

@@ -79,7 +79,7 @@ def list_pieces(
         lacking = _lacking(images, state, taps, views)
         reasons = _reasons(writer, adoption)
         missing = lacking[~contained(lacking, np.array(sorted(reasons), "S32"))]
-        skipped = _skipped(request, {digest: reasons.get(digest, "") for digest in lacking.tolist()})
+        skipped = _skipped(request, {digest: reasons[digest] for digest in lacking.tolist() if digest in reasons})
         if len(missing):
             remove_notes(path, tuple(note for note in adoption.notes if not note.skipped))
             numbers = _slices_with(missing, images, request.size)

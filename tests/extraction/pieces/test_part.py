@@ -26,6 +26,7 @@ from featurebank.bank.maintenance.garbage import collect, plan_gc
 from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.pieces.notes import PIECES, note_files
 from featurebank.bank.reader import Bank
+from featurebank.engine.table import ENGINES
 from featurebank.errors import BankIncompleteError, ConfigError
 from featurebank.extraction import ExtractOptions, run_extraction
 from featurebank.extraction.pieces.finishing import banks_in_pieces, finish_bank
@@ -336,3 +337,20 @@ def test_parts_killed_at_any_moment(start: Callable[..., Any], plain: Bank, tmp_
     (other,) = results([start("1/1")])
     assert other["added"] == 0
     assert verify_bank(path).damaged == ()
+
+
+# ---- engines
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_bytes_do_not_depend_on_the_batch(engine: str, photos: Path, tmp_path: Path) -> None:
+    """The last batch of each pass has other images and another size: an engine pads what it computes at once."""
+    network, dataset = load_backbone("tiny:network"), load_dataset(str(photos))
+    options = ExtractOptions(engine=engine, batch_size=7, taps=["pooled", "map"])
+    whole = run_extraction(dataset, network, options, cache=tmp_path / "whole").bank
+    for part in ("1/5", "3/5", "1/2", "2/2"):
+        (done,) = run_part(dataset, [network], options, Part.parse(part), cache=tmp_path / "parts")
+    bank = Bank(done.bank)
+    for tap in ("pooled", "map"):
+        assert bank.features(tap).tobytes() == whole.features(tap).tobytes()

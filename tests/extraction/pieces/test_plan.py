@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurebank.extraction.pieces.plan import Piece, PieceBank, plan_pieces
@@ -26,6 +26,7 @@ def planned(path: Path, images: list[int], bad: list[int]) -> BankPlan:
 
 
 @given(lacking=st.sets(st.integers(0, 40)), bad=st.sets(st.integers(0, 40)), size=st.integers(1, 10))
+@settings(max_examples=40)
 def test_pieces_are_what_is_lacking(lacking: set[int], bad: set[int], size: int) -> None:
     """The pieces are a partition of the lacking rows, one for each slice that lacks some."""
     images = names(list(range(41)))

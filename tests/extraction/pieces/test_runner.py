@@ -60,7 +60,7 @@ def test_pieces_make_the_bank_of_a_plain_extraction(opened: Open, plain: Bank) -
     cuts=st.lists(st.integers(1, 5), max_size=5, unique=True).map(sorted),
     listings=st.sets(st.integers(0, 5)),
 )
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_files_do_not_depend_on_who_computes_what(
     opened: Open, order: list[int], cuts: list[int], listings: set[int]
 ) -> None:
@@ -155,7 +155,9 @@ def test_an_image_that_cannot_be_used_is_skipped(opened: Open, photos: Path) -> 
     work = opened()
     pieces = work.plan().pieces
     run(work, pieces[:-1])
-    assert not work.list()[0].is_complete
+    partial = work.list()[0]
+    assert not partial.is_complete
+    assert {one["id"] for one in partial.skipped} <= {"ant/broken.png"}
     assert [piece.number for piece in work.plan().missing] == [pieces[-1].number]
     run(work, pieces[-1:])
     (listed,) = work.list()
@@ -193,18 +195,16 @@ def test_too_many_lost_images_are_tried_again(opened: Open, photos: Path) -> Non
     assert not work.list()[0].skipped
 
 
-@pytest.mark.parametrize("options", [{"views": 2, "augment": "flip"}, {"taps": ["pooled", "map"]}])
-def test_views_and_taps(opened: Open, photos: Path, lite: Backbone, tmp_path: Path, options: dict[str, object]) -> None:
-    work = opened(**options)
+def test_views(opened: Open, photos: Path, lite: Backbone, tmp_path: Path) -> None:
+    work = opened(views=2, augment="flip")
     run(work, work.plan().pieces)
     (listed,) = work.list()
     bank = Bank(listed.bank)
-    asked = ExtractOptions(**options)  # type: ignore[arg-type]
-    other = run_extraction(load_dataset(str(photos)), lite, asked, cache=tmp_path / "plain").bank
+    options = ExtractOptions(views=2, augment="flip")
+    other = run_extraction(load_dataset(str(photos)), lite, options, cache=tmp_path / "plain").bank
     assert (bank.taps, bank.views) == (other.taps, other.views)
-    for view in range(bank.views + 1):
-        for tap in bank.taps:
-            assert np.array_equal(bank.features(tap, view=view), other.features(tap, view=view))
+    for view in range(3):
+        assert np.array_equal(bank.features(view=view), other.features(view=view))
 
 
 def test_rows_of_another_bank_are_shared(opened: Open, photos: Path, lite: Backbone, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from featurebank.backbone.naming import named_functions
 from featurebank.bank import Bank
+from featurebank.cluster.address import check_address
 from featurebank.cluster.checks import probe_file
 from featurebank.cluster.client import connect
 from featurebank.cluster.dispatch import Dispatcher, Outcome
@@ -62,6 +63,7 @@ def run_finetunes(
         HeadError: some of several fine-tunes failed; the others are finished.
     """
     if cluster:
+        check_address(cluster)
         return _OnCluster(starts, options, bank, tensorboard, reporter).run(cluster)
     if len(starts) == 1:
         return [run_finetune(starts[0], options, bank=bank, tensorboard=tensorboard, reporter=reporter)]

@@ -14,6 +14,7 @@ from typing import Any
 
 from featurebank import errors
 from featurebank.bank import Bank
+from featurebank.cluster.address import check_address
 from featurebank.cluster.checks import probe_file
 from featurebank.cluster.client import connect
 from featurebank.cluster.dispatch import Dispatcher, Outcome
@@ -46,6 +47,8 @@ _GRACE = 0.05
 
 def run_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter = SILENT) -> list[RunRecord]:
     """Does the work of `train_heads`, in this process or, if the options name one, on a cluster."""
+    if options.cluster:
+        check_address(options.cluster)
 
     @contextlib.contextmanager
     def on_cluster(

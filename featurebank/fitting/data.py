@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -105,15 +106,15 @@ class TrainingData:
             X_val = in_memory(X_val)
         return replace(self, X=X, X_val=X_val, views=views)
 
-    def is_read_by(self, *, streams: bool, maps: bool = False) -> bool:
-        """Returns whether heads are trained on these features as they are, in memory or in the bank.
+    def is_read_by(self, head: Any, *, maps: bool = False) -> bool:
+        """Returns whether a head is trained on these features as they are, in memory or in the bank.
 
         Args:
-            streams: whether the heads can read stored vectors: `Head.streams`.
-            maps: whether they can read stored maps.
+            head: the head; None will do for features in memory, and for maps.
+            maps: whether its family can read stored maps.
         """
         if isinstance(self.X, StoredVectors):
-            return streams
+            return bool(head.reads_blocks(*self.X.shape))
         return maps or not (isinstance(self.X, StoredMaps) or isinstance(self.X_val, StoredMaps))
 
     @property

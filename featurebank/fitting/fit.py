@@ -68,10 +68,10 @@ def _by_features(
         The positions of some heads, and their features.
     """
     reading = []
-    for position, spec, _ in heads:
+    for position, spec, seed in heads:
         family = spec.head_kind.family
         maps = family is not None and not family.in_memory
-        if data.is_read_by(streams=spec.head_kind.head_class.streams, maps=maps):
+        if data.is_read_by(spec.make(seed) if data.passes else None, maps=maps):
             reading.append(position)
     if reading:
         yield reading, data

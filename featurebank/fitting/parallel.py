@@ -145,8 +145,8 @@ def _fit_in_process(source: TrainingData | DataReference, ram: int, task: dict[i
     limit_ram(ram)
     features = reference_data(source) if isinstance(source, DataReference) else contextlib.nullcontext(source)
     with features as found, side_by_side(), _collect_warnings() as caught:
-        streams = next(iter(task.values())).streams  # they are of one class
-        data = found if found.is_read_by(streams=streams) else found.in_memory
+        head = next(iter(task.values()))  # they are of one class
+        data = found if found.is_read_by(head) else found.in_memory
         return to_bytes(list(_Fitter(data, caught).results(task)), data)
 
 

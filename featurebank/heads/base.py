@@ -95,6 +95,10 @@ class Head(HeadFunctions, ClassifierMixin, BaseEstimator):
             HeadError: at least one value is wrong; the message lists all of them.
         """
 
+    def reads_blocks(self, images: int, width: int) -> bool:
+        """Returns whether the head is trained on so many vectors in blocks, if they do not fit into memory."""
+        return self.streams
+
     def wrong_values(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yields the problems that `check` finds, one by one.
 

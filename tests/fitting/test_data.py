@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featurebank import make_head
 from featurebank.bank import Bank
 from featurebank.errors import RamLimitError
 from featurebank.fitting.data import TrainingData, read_features
 from featurebank.fitting.folds import Fold, FoldedImages
-from featurebank.heads.catalog import kind_of
 from featurebank.heads.streamed.vectors import StoredVectors
 
 ROW = 4 * 6
@@ -79,10 +79,11 @@ def test_what_fits_after_all_is_loaded_for_heads_that_need_it(
     bank = vector_bank()
     set_ram(8000)
     data = TrainingData.of(bank, "pooled")
-    assert not data.is_read_by(streams=kind_of("knn").head_class.streams)
+    assert not data.is_read_by(make_head("knn"))
+    assert data.is_read_by(make_head("ridge"))
     assert isinstance(data.in_memory.X, np.ndarray)
     assert data.in_memory is data.in_memory
-    assert data.in_memory.is_read_by(streams=False)
+    assert data.in_memory.is_read_by(None)
 
 
 def test_folds_are_slices_of_what_stays_in_the_bank(

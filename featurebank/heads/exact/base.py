@@ -58,6 +58,14 @@ class ExactHead(Head):
         self._solve(shared.weighted(getattr(self, "class_weight", None)))
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
 
+    def reads_blocks(self, images: int, width: int) -> bool:
+        """Returns whether the head can read so many vectors in blocks; see `Head.reads_blocks`.
+
+        With fewer images than features, products of images need less memory than the products of features that a pass
+        can take.
+        """
+        return self.streams and images >= width
+
     def _solve(self, shared: Shared) -> None:
         """Sets the fitted arrays."""
         raise NotImplementedError

@@ -171,6 +171,10 @@ class NearestMeanHead(WeightedHead, LinearHead):
             ),
         ]
 
+    def reads_blocks(self, images: int, width: int) -> bool:
+        """Returns whether the head can read so many vectors in blocks; only components need products of features."""
+        return self.pca is None or super().reads_blocks(images, width)
+
     def _is_mixed(self) -> bool:
         return self.metric == "cosine" and (self.standardize or self.pca is not None)
 

@@ -14,7 +14,7 @@ import numpy as np
 from featurebank.errors import HeadInputError, RamLimitError
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.transforms import Steps, Transform, row_blocks
-from featurebank.system.runtime import ram_limit
+from featurebank.system.runtime import ram_limit, tidy_bytes
 from featurebank.words import counted
 
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
@@ -87,9 +87,8 @@ class Gram:
         side = self.n if self.of_images else self.d
         if (needed := 4 * 8 * side**2 + self.nbytes) > ram_limit():
             message = (
-                f"an exact head on {self.n} x {counted(self.d, 'feature')} needs {needed / 1e9:.1f} GB of memory, "
-                "more than the "
-                f"{ram_limit() / 1e9:.1f} GB that --ram allows: use a pooled tap, or a softmax head"
+                f"an exact head on {self.n} x {counted(self.d, 'feature')} needs {tidy_bytes(needed)} of memory, "
+                f"more than the {tidy_bytes(ram_limit())} that --ram allows: use a pooled tap, or a softmax head"
             )
             raise RamLimitError(message)
         return np.asarray(self._once("matrix", self._outer if self.of_images else self._inner))

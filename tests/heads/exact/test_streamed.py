@@ -91,14 +91,34 @@ def test_the_same_heads_as_in_memory(
     compare(fitted(SPECS, stored(data, bank)), expected)
 
 
-def test_the_same_heads_with_more_features_than_images(vector_bank: Callable[..., Bank]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [("ridge", {}), ("ridge", {"alpha": "loo", "pca": 20}), ("lda", {}), ("lda", {"shrinkage": 0.5}),
+     ("nearest_mean", {}), ("logistic", {})],
+)  # fmt: skip
+def test_products_of_features_serve_fewer_images_too(kind: str, params: dict[str, Any]) -> None:
+    random = np.random.default_rng(0)
+    y = np.arange(90) % 4
+    X = random.normal(0, 1, (90, 120)).astype(np.float32)
+    X[:, :4] += np.eye(4, dtype=np.float32)[y]
+    one = alone(make_head(kind, params), StreamedShared(ArrayVectors(X), y))
+    assert_equal(one, alone(make_head(kind, params), Shared(X, y)))
+
+
+def test_heads_with_fewer_images_than_features_load_them(
+    vector_bank: Callable[..., Bank], set_ram: Callable[[int], Any]
+) -> None:
+    """Products of 180 images fit, those of 220 features do not."""
     bank = vector_bank(d=220)
-    data = TrainingData.of(bank, "pooled")
-    specs: Specs = [
-        ("ridge", {}), ("ridge", {"alpha": "loo", "pca": 20}), ("lda", {}), ("lda", {"shrinkage": 0.5}),
-        ("nearest_mean", {}), ("logistic", {}),
-    ]  # fmt: skip
-    compare(fitted(specs, stored(data, bank)), fitted(specs, data))
+    size = 4 * 180 * 220
+    set_ram(4 * 8 * 180**2 + size)
+    data = stored(TrainingData.of(bank, "pooled"), bank)
+    assert [result.failure for result in fitted([("ridge", {}), ("nearest_mean", {})], data)] == [None, None]
+    set_ram(size // 2)
+    ridge, mean = fitted([("ridge", {}), ("nearest_mean", {})], stored(data, bank))
+    assert mean.failure is None
+    assert ridge.failure is not None
+    assert ridge.failure.startswith("it needs the features of tap 'pooled' in memory, 158.4 kB, and --ram allows 79.2")
 
 
 def test_a_covariance_of_few_classes_at_a_time_is_the_same(

@@ -52,8 +52,8 @@ def train_head(bank: str, head: dict[str, Any]) -> dict[str, Any]:
 
     opened = fb.Bank(bank)
     rows, (width,) = len(opened.labels("train")), opened.tap_shape(opened.taps[0])
-    share = 2.3 if head["kind"] == "xgboost" else 1 / 3  # it holds a value for each row and class
-    ram = int(min(MOST_RAM, max(share * rows * width * 4, 1_000_000)))
+    share, most = (2.3, 4 * MOST_RAM) if head["kind"] == "xgboost" else (1 / 3, MOST_RAM)  # it holds rows x classes
+    ram = int(min(most, max(share * rows * width * 4, 1_000_000)))
     fb.set_ram(ram)
     notes: list[str] = []
 

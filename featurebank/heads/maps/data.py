@@ -11,6 +11,7 @@ import numpy as np
 from featurebank.errors import HeadInputError
 from featurebank.heads.inputs import check_labels
 from featurebank.heads.maps.stored import Maps, StandardizedMaps, as_maps, channel_statistics
+from featurebank.heads.streamed.labels import encoded
 
 
 @dataclass
@@ -38,12 +39,12 @@ class MapData:
         """
         maps = as_maps(X, views)
         check_labels(y, maps.shape[0])
-        classes, positions = np.unique(y, return_inverse=True)
+        classes, positions = encoded(np.asarray(y))
         known = None
         if validation is not None:
             known = _known(validation[0], np.asarray(validation[1]), classes, maps.shape[1:])
         weights = None if weights is None else weights.astype(np.float32)
-        return cls(maps, positions.astype(np.int32), classes, known, weights)
+        return cls(maps, positions, classes, known, weights)
 
     @property
     def shape(self) -> tuple[int, ...]:

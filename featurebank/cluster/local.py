@@ -26,6 +26,12 @@ from featurebank.words import one_line
 LOOPBACK = "127.0.0.1"
 NO_DASHBOARD = {"dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
 """Dask serves some pages by HTTP in any case: only for this machine, and on any free port."""
+QUIET_LOOPS = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+}
+"""Nobody looks at Dask's profiles of local workers, which take some percent of a core in each process."""
 _PROGRAM = """
 import json, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the client ends the workers
@@ -54,7 +60,7 @@ def local_cluster(workers: int) -> Iterator[tuple[str, Any, LocalWorkers]]:
     security = _security(distributed)
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="featurebank-", ignore_cleanup_errors=True))
-        with dask.config.set({"temporary-directory": scratch}):
+        with dask.config.set({"temporary-directory": scratch, **QUIET_LOOPS}):
             scheduler = stack.enter_context(
                 distributed.LocalCluster(n_workers=0, host=LOOPBACK, security=security, scheduler_kwargs=NO_DASHBOARD)
             )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from featurebank.cluster.local import LOOPBACK, NO_DASHBOARD
+from featurebank.cluster.local import LOOPBACK, NO_DASHBOARD, QUIET_LOOPS
 from featurebank.cluster.packages import import_distributed
 from featurebank.system.runtime import limit_ram, limit_threads
 
@@ -49,6 +49,9 @@ def _end_with_parent() -> None:
 
 async def _serve(address: str, tls: Mapping[str, Any], ready: Path, options: Mapping[str, Any]) -> None:
     distributed = import_distributed()
+    import dask
+
+    dask.config.set(QUIET_LOOPS)
     security = distributed.Security(**tls)
     worker = distributed.Worker(address, security=security, memory_limit=0, host=LOOPBACK, **NO_DASHBOARD, **options)
     async with worker:

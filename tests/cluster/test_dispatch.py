@@ -129,6 +129,7 @@ def test_the_unit_that_ends_its_workers_is_found_and_no_other_is_blamed(two: Clu
     assert results(outcomes) == [2 * number for number in range(8, 24) if number != 13]
 
 
+@pytest.mark.slow  # extractions with killed workers prove more
 def test_workers_that_are_killed_at_random_cost_nothing_but_time(two: Cluster, tmp_path: Path) -> None:
     work = dispatcher(two, tmp_path)
     work.begin()

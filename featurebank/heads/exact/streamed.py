@@ -16,6 +16,7 @@ from featurebank.heads.exact.moments import Labels, Moments, moments
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.transforms import Steps
 from featurebank.heads.inputs import check_labels
+from featurebank.heads.streamed.labels import encoded
 from featurebank.heads.streamed.passes import Passes
 from featurebank.heads.streamed.vectors import StoredVectors
 from featurebank.training.class_weights import ClassWeight, weights_of_classes
@@ -41,7 +42,7 @@ class StreamedShared(Shared):
 
     def _checked(self, X: Any, y: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
         check_labels(y, len(X))
-        return X, y, *_classes(y)
+        return X, y, *encoded(y)
 
     @property
     def loaded(self) -> int:
@@ -138,12 +139,3 @@ class StreamedGram(Gram):
         assert sums.products is not None
         own = sums.products if self._centred else sums.products + self.total * np.outer(sums.mean, sums.mean)
         return np.asarray(own / np.outer(self.scale, self.scale))
-
-
-def _classes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the distinct labels, sorted, and the place of each label among them as int32: `np.unique` would sort."""
-    y = np.asarray(y)
-    least = int(y.min())
-    present = np.bincount(y - least) > 0
-    places = np.cumsum(present, dtype=np.int32) - 1
-    return (np.flatnonzero(present) + least).astype(y.dtype), places.astype(np.int32)[y - least]

@@ -154,7 +154,7 @@ class ExtractionPass(FeaturePass):
             ConfigError: a requested tap is already stored with another dtype.
             DatasetError: an image cannot be used and `on_bad_image` is "fail", or too many images cannot be used.
         """
-        self._count_unreadable()
+        count_unreadable(self.dataset, self.options, self._count)
         self._retry_bad_images()
         contents = self.dataset.distinct()
         good = contents[~np.isin(contents, self._bad_contents())]
@@ -194,18 +194,6 @@ class ExtractionPass(FeaturePass):
             entries.append({"id": self.dataset.ids[index], "reason": self.bad[content], "digest": content.decode()})
         return sorted(entries, key=lambda entry: entry["id"])
 
-    def _count_unreadable(self) -> None:
-        """Counts the files that could not be read before the extraction.
-
-        Raises:
-            DatasetError: there is one and `on_bad_image` is "fail", or there are too many.
-        """
-        if unreadable := self.dataset.unreadable:
-            first = unreadable[0]
-            if self.options.on_bad_image == "fail":
-                raise _bad_image(first.id, first.reason, labelled=self.dataset.contents.labelled)
-            self._count.add_unreadable(len(unreadable), first.id, first.reason)
-
     def _retry_bad_images(self) -> None:
         """Tries to decode the images that the last extraction could not decode.
 
@@ -224,6 +212,19 @@ class ExtractionPass(FeaturePass):
         for item in feed(decode, again[again >= 0].tolist(), self.options.batch_size):
             assert isinstance(item, Bad), "a good image has no inputs here, so there are no batches"
             self._add_bad(item, place=0)
+
+
+def count_unreadable(dataset: Dataset, options: ExtractOptions, count: BadImages) -> None:
+    """Counts the files that could not be read before an extraction.
+
+    Raises:
+        DatasetError: there is one and `on_bad_image` is "fail", or there are too many.
+    """
+    if unreadable := dataset.unreadable:
+        first = unreadable[0]
+        if options.on_bad_image == "fail":
+            raise _bad_image(first.id, first.reason, labelled=dataset.contents.labelled)
+        count.add_unreadable(len(unreadable), first.id, first.reason)
 
 
 def _bad_image(name: str, reason: str, *, labelled: bool) -> DatasetError:

@@ -16,12 +16,14 @@ from featurebank.bank.pieces.request import PieceRequest
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
 from featurebank.errors import BankWarning
+from featurebank.extraction.bad_images import BadImages
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.pieces.listing import ListedPieces, list_pieces
 from featurebank.extraction.pieces.plan import PiecePlan, plan_pieces, request_slice_size
 from featurebank.extraction.places import locate
 from featurebank.extraction.plan import BankPlan, plan_bank
 from featurebank.extraction.request import begin_request, dataset_record, end_request
+from featurebank.extraction.run import count_unreadable
 from featurebank.extraction.state import read_state
 from featurebank.extraction.target import BankTarget
 from featurebank.storage.caches import cache_directory
@@ -153,6 +155,7 @@ def open_pieces(
         [True]
     """
     banks = requested_banks(dataset, backbones, options, cache=cache, reporter=reporter)
+    count_unreadable(dataset, options, BadImages(len(dataset), dataset.spec, options.max_bad))
     plans = [bank.open(dataset, reporter) for bank in banks]
     size = request_slice_size(plans, backbones, len(dataset.distinct()))
     requests = [bank.request(dataset, plan, size) for bank, plan in zip(banks, plans, strict=True)]

@@ -27,7 +27,7 @@ from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.pieces.notes import PIECES, note_files
 from featurebank.bank.reader import Bank
 from featurebank.engine.table import ENGINES
-from featurebank.errors import BankIncompleteError, ConfigError
+from featurebank.errors import BankIncompleteError, ConfigError, DatasetError
 from featurebank.extraction import ExtractOptions, run_extraction
 from featurebank.extraction.pieces.finishing import banks_in_pieces, finish_bank
 from featurebank.extraction.pieces.part import Part, PartExtraction, estimate_part, run_part
@@ -141,6 +141,14 @@ def test_in_python(photos: Path, lite: Backbone, tmp_path: Path, pixels: object)
     assert len(extract(str(photos), lite, cache=tmp_path, part="2/2")) == 24
     with pytest.raises(ConfigError, match="part is '3/2'"):
         extract(str(photos), lite, cache=tmp_path, part="3/2")
+
+
+def test_files_that_cannot_be_read_end_a_part_before_its_work(run: Run, photos: Path, no_engine: None) -> None:
+    (photos / "ant" / "gone.png").symlink_to(photos / "nowhere")
+    with pytest.raises(DatasetError, match=r"ant/gone\.png"):
+        run("1/2", on_bad_image="fail")
+    with pytest.raises(DatasetError, match="1 of 25 images"):
+        run("1/2", max_bad=0.01)
 
 
 # ---- upkeep

@@ -404,3 +404,15 @@ def test_points_of_large_banks_are_sampled(make_bank: Callable[..., Bank], monke
     notes = section(result, DataDoubts).notes
     assert notes[0] == "The labels of 30 images were examined, a random sample of 90."
     assert "were compared with each other, a random sample of 120" in notes[3]
+
+
+def test_the_limit_of_memory_bounds_what_is_compared(
+    make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = make_bank()
+    train_heads(bank, [{"kind": "ridge"}])
+    row_bytes = 4 * bank.tap_shape("pooled")[0]
+    monkeypatch.setattr("featurebank.reporting.sections.doubts.ram_limit", lambda: 2 * 40 * row_bytes)
+    notes = section(gather_bank(Evidence(bank)), DataDoubts).notes
+    assert notes[0] == "The labels of 40 images were examined, a random sample of 90."
+    assert any(note.startswith("40 images were compared with each other, a random sample of 120") for note in notes)

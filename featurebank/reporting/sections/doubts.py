@@ -6,10 +6,12 @@ features are compared with those of other splits, as `featurebank inspect` does:
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
+from featurebank.bank import Bank
 from featurebank.bank.vectors import vector_tap
 from featurebank.errors import BankError, HeadError
 from featurebank.inspection.near_duplicates import NEAR, near_pairs
@@ -18,6 +20,7 @@ from featurebank.reporting.evidence import Evidence
 from featurebank.reporting.sections.label_errors import LabelDoubts, doubtful_labels, most_images
 from featurebank.reporting.sections.wording import percent
 from featurebank.reporting.sections.wording_data import doubts
+from featurebank.system.runtime import ram_limit
 from featurebank.words import counted, one_line
 
 SHOWN = 24
@@ -60,7 +63,7 @@ def _labels(evidence: Evidence, notes: list[str]) -> tuple[LabelDoubts | None, i
     bank, tap = evidence.bank, evidence.tap
     assert tap is not None
     positions = np.flatnonzero(bank.splits() != "test")
-    most = most_images(bank.tap_shape(tap)[0], len(bank.classes))
+    most = min(most_images(bank.tap_shape(tap)[0], len(bank.classes)), _readable(bank, tap))
     sample = sampled(positions, most)
     if len(sample) < len(positions):
         notes.append(
@@ -103,6 +106,11 @@ def _errors(evidence: Evidence, found: LabelDoubts | None) -> list[LabelError]:
     ]
 
 
+def _readable(bank: Bank, tap: str) -> int:
+    """Returns how many rows of a tap half of `--ram` holds."""
+    return max(1, ram_limit() // 2 // (4 * math.prod(bank.tap_shape(tap))))
+
+
 def _copies(evidence: Evidence, notes: list[str]) -> _Copies:
     """Returns the most similar pairs across splits, first those with exactly the same content."""
     bank, tap = evidence.bank, vector_tap(evidence.bank)  # the threshold was measured with "pooled"
@@ -111,7 +119,8 @@ def _copies(evidence: Evidence, notes: list[str]) -> _Copies:
     names, groups = np.unique(splits, return_inverse=True)
     if len(names) < 2:  # noqa: PLR2004 - pairs of different splits
         return _Copies([], None, 0, capped=False)
-    positions = sampled(np.arange(len(bank)), _comparable(np.bincount(groups), bank.tap_shape(tap)[0]))
+    most = min(_comparable(np.bincount(groups), bank.tap_shape(tap)[0]), _readable(bank, tap))
+    positions = sampled(np.arange(len(bank)), most)
     if len(positions) < len(bank):
         notes.append(
             f"{counted(len(positions), 'image')} were compared with each other, a random sample of {len(bank)}; "

@@ -40,10 +40,13 @@ class KnownObjects:
     Args:
         objects: the bucket.
         recorded: returns the keys of the mirror's files that begin with a prefix.
+        forget: called with the key of an object that was there and is not any more.
     """
 
-    def __init__(self, objects: Objects, recorded: Callable[[str], Collection[str]]) -> None:
-        self._objects, self._recorded = objects, recorded
+    def __init__(
+        self, objects: Objects, recorded: Callable[[str], Collection[str]], forget: Callable[[str], None]
+    ) -> None:
+        self._objects, self._recorded, self._forget = objects, recorded, forget
         self._known: dict[str, StoredObject] = {}
         self._listed: dict[str, float] = {}
         """When each prefix was listed, by the local clock."""
@@ -90,6 +93,7 @@ class KnownObjects:
                 listed[key] = stored
         for key in before - set(listed):
             self._known.pop(key, None)
+            self._forget(key)
         self._known |= listed
         self._listed = {place: at for place, at in self._listed.items() if not place.startswith(prefix)}
         self._listed[prefix] = began

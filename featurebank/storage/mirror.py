@@ -12,7 +12,6 @@ import errno
 import os
 import re
 import threading
-import time
 import uuid
 import weakref
 from collections.abc import Collection, Iterable, Mapping
@@ -21,7 +20,7 @@ from typing import Any
 
 from featurebank.storage.conditions import check_conditions
 from featurebank.storage.known_objects import AT_ONCE, KnownObjects
-from featurebank.storage.mirror_state import DIRECTORY, FileRecord, MirrorState
+from featurebank.storage.mirror_state import DIRECTORY, FileRecord, MirrorState, remove_leftovers
 from featurebank.storage.objects import Expected, Objects, StoredObject
 from featurebank.system.backing.protocol import ChangedElsewhereError
 from featurebank.system.files import TEMPORARY_PREFIX, explain_full_disk, sync
@@ -35,7 +34,6 @@ _NAMED_BY_CONTENT = re.compile(r"(.*/)?([\w.]+-)?[0-9a-f]{16,}\.(h5|npz|images|p
 """Files whose names follow from their content, so that a copy is current for ever."""
 _LIVE = re.compile(r"(.*/)?(manifest|writer)\.json")
 """Files whose newest version matters: a list that is no longer recent does not count for them."""
-_DAY_S = 86400.0
 
 
 class Mirror:
@@ -51,7 +49,7 @@ class Mirror:
         self.limit: int | None = None
         """The most bytes of large files that stay in the mirror."""
         self.state = MirrorState(root)
-        self._known = KnownObjects(objects, self.state.keys)
+        self._known = KnownObjects(objects, self.state.keys, self._forget)
         self._pins: dict[str, Expected] = {}
         self._maps: dict[str, list[weakref.ref[Any]]] = {}
         self._writable = False
@@ -59,7 +57,7 @@ class Mirror:
         with explain_full_disk(root):
             (root / DIRECTORY).mkdir(parents=True, exist_ok=True)
             self.identity = self.state.identity()
-        self._remove_leftovers()
+        remove_leftovers(root)
 
     def fetch(self, path: Path) -> bool:
         """Makes the local copy of a file current; removes it if the bucket does not hold the file."""
@@ -227,6 +225,12 @@ class Mirror:
             and (not _LIVE.fullmatch(key) or self._known.is_fresh(key))
         )
 
+    def _forget(self, key: str) -> None:
+        """Deletes the copy of a file that the bucket no longer holds."""
+        self.state.drop(key)
+        with contextlib.suppress(OSError):  # Windows: a process has mapped it
+            (self.root / key).unlink(missing_ok=True)
+
     def _is_due(self, path: Path) -> bool:
         key = self._key(path)
         listed = self._known.get(key)
@@ -277,13 +281,6 @@ class Mirror:
             yield temporary
         finally:
             temporary.unlink(missing_ok=True)
-
-    def _remove_leftovers(self) -> None:
-        """Deletes what killed processes have left, a day later."""
-        for path in (self.root / DIRECTORY).glob(f"{TEMPORARY_PREFIX}*"):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > _DAY_S:
-                    path.unlink()
 
     def _check_writable(self) -> None:
         """Checks once that the bucket can replace objects under conditions."""

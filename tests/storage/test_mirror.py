@@ -63,7 +63,7 @@ def requests_of(mirror: Mirror, work: Callable[[], object]) -> int:
 
 @pytest.mark.usefixtures("always_listed")
 def test_what_one_machine_writes_another_reads(bucket: str, machine: Machine, other: Machine) -> None:
-    root, _ = opened(bucket)
+    root, mirror = opened(bucket)
     write_bytes(root / "bank" / "manifest.json", b"first")
     write_bytes(root / "bank" / "runs" / "a.json", b"run")
     write_bytes(root / "bank" / "shard-1.h5", b"rows")
@@ -84,6 +84,8 @@ def test_what_one_machine_writes_another_reads(bucket: str, machine: Machine, ot
         remove(there / "bank" / "runs" / "a.json")
     assert read_regular(root / "bank" / "manifest.json") == b"second"
     assert find(root / "bank" / "runs", "*.json") == []
+    assert not (root / "bank" / "runs" / "a.json").exists()
+    assert requests_of(mirror, lambda: find(root / "bank", "*")) == 1, "what has gone is not asked for again"
     with pytest.raises(FileNotFoundError):
         read_regular(root / "bank" / "runs" / "a.json")
     remove_content(root / "bank", {"shard-1.h5"})

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import re
+import secrets
 import threading
 import uuid
 import weakref
@@ -50,7 +51,7 @@ class Mirror:
         """The most bytes of large files that stay in the mirror."""
         self.state = MirrorState(root)
         self._known = KnownObjects(objects, self.state.keys, self._forget)
-        self._pins: dict[str, Expected] = {}
+        self._pins: dict[str, tuple[Expected | None, str]] = {}
         self._maps: dict[str, list[weakref.ref[Any]]] = {}
         self._writable = False
         self._evicting = threading.Lock()
@@ -84,12 +85,14 @@ class Mirror:
         """Puts a file into the bucket; see `Backing.publish`."""
         key = self._key(path)
         self._check_writable()
-        expected = self._pins.get(key)
-        stored = self.objects.put(key, temporary, expected)
+        expected, writer = self._pins.get(key, (None, ""))
+        stored = self.objects.put(key, temporary, expected, writer)
+        if stored is None and (mine := self.objects.written_by(writer, key)):  # Ctrl-C has hidden an answer
+            stored = self.objects.put(key, temporary, Expected(mine.etag), writer)
         if stored is None:
             raise ChangedElsewhereError(errno.ESTALE, "another process has replaced it", os.fspath(path))
         if expected is not None:
-            self._pins[key] = Expected(stored.etag)
+            self._pins[key] = Expected(stored.etag), writer
         self._record(key, temporary, stored)
 
     def copy(self, source: Path, path: Path) -> None:
@@ -186,7 +189,7 @@ class Mirror:
     def pin(self, path: Path) -> None:
         """From now on, `publish` replaces this object only as it is now."""
         stored = self.objects.head(key := self._key(path))
-        self._pins[key] = Expected(stored.etag if stored else None)
+        self._pins[key] = Expected(stored.etag if stored else None), secrets.token_hex(8)
 
     def unpin(self, path: Path) -> None:
         """Ends `pin`."""

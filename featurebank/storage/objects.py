@@ -25,7 +25,7 @@ ATTEMPTS = 4
 """A server that does not answer at all is given up after about ATTEMPTS * CONNECT_S seconds, and a few for pauses."""
 _CONFLICTS = 8
 """How often a conditional PUT is repeated that met another one at the very same moment."""
-_TOKEN = "featurebank-token"
+_TOKEN, _WRITER = "featurebank-token", "featurebank-writer"
 _CHUNK = 1 << 20
 _AT_ONCE = 32
 _DELETED_AT_ONCE = 1000
@@ -138,19 +138,24 @@ class Objects:
 
             return self._get(key, known, again, file.write)
 
-    def put(self, key: str, source: bytes | Path, expected: Expected | None = None) -> StoredObject | None:
+    def put(
+        self, key: str, source: bytes | Path, expected: Expected | None = None, writer: str = ""
+    ) -> StoredObject | None:
         """Writes an object whole.
 
         Args:
             key: the object.
             source: its content, or the file that holds it.
             expected: write it only if the object is in this state.
+            writer: who writes; see `written_by`.
 
         Returns:
             What it is now; None if it is not in the expected state.
         """
         token, size = secrets.token_hex(8), len(source) if isinstance(source, bytes) else source.stat().st_size
-        about: dict[str, Any] = {"Metadata": {_TOKEN: token}} if expected else {}
+        about: dict[str, Any] = (
+            {"Metadata": {_TOKEN: token} | ({_WRITER: writer} if writer else {})} if expected else {}
+        )
         if expected:
             about |= {"IfNoneMatch": "*"} if expected.etag is None else {"IfMatch": expected.etag}
         for pause in range(_CONFLICTS):
@@ -163,6 +168,12 @@ class Objects:
         stored = self._ask("head_object", key, but=MISSING)
         mine = isinstance(stored, dict) and stored.get("Metadata", {}).get(_TOKEN) == token
         return _described(stored) if mine else None  # the answer to an earlier attempt of this very PUT was lost
+
+    def written_by(self, writer: str, key: str) -> StoredObject | None:
+        """Returns an object if this writer has put it last, maybe by a request that was interrupted; otherwise None."""
+        answer = self._ask("head_object", key, but=MISSING)
+        mine = isinstance(answer, dict) and answer.get("Metadata", {}).get(_WRITER) == writer
+        return _described(answer) if mine else None
 
     def copy(self, source: str, key: str) -> StoredObject | None:
         """Stores an object under a second key, without sending it; returns None if it does not exist."""

@@ -295,6 +295,27 @@ def test_a_pinned_file_is_replaced_only_as_it_was(bucket: str, machine: Machine,
     write_bytes(root / "manifest.json", b"5")
 
 
+def test_a_writer_whose_put_was_interrupted_goes_on(
+    bucket: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C during the PUT of a manifest: the bucket may have received it, and the last flush puts another one."""
+    root, mirror = opened(bucket)
+    write_bytes(root / "manifest.json", b"1")
+    mirror.pin(root / "manifest.json")
+    put = mirror.objects.put
+
+    def interrupted(*arguments: Any) -> StoredObject | None:
+        put(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mirror.objects, "put", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_bytes(root / "manifest.json", b"2")
+    write_bytes(root / "manifest.json", b"3")
+    assert mirror.objects.read("manifest.json") == (b"3", mirror.objects.head("manifest.json"))
+
+
 def test_a_file_can_be_fetched_anew(bucket: str, machine: Machine) -> None:
     root, _ = opened(bucket)
     write_bytes(root / "a.json", b"content")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.version import Version
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 import featurebank as fb
+from featurebank.bank.manifest import FORMAT_VERSION, NEEDS
 
 pytestmark = pytest.mark.heavy
 
@@ -172,8 +174,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         fb.extrakt  # noqa: B018
 
 
-def test_the_version_is_the_installed_one() -> None:
-    assert fb.__version__ == importlib.metadata.version("featurebank")
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert fb.__version__ == project["version"]
+    assert Version(fb.__version__) >= Version(NEEDS[FORMAT_VERSION]), "what this version writes, it can read"
 
 
 @pytest.mark.parametrize("name", ["extract", "train_heads", "select", "load_backbone", "load_dataset", "open_bank"])

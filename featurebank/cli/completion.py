@@ -23,7 +23,7 @@ def _banks(settings: Settings) -> list[str]:
 
 
 def _runs(settings: Settings) -> list[str]:
-    return ["best", *(path.stem for path in settings.cache.glob("*/runs/*.json"))]
+    return ["best", *(path.stem for path in settings.cache.glob("*/runs/[!.]*.json"))]
 
 
 def _grids(settings: Settings) -> list[str]:

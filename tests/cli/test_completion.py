@@ -28,6 +28,7 @@ def test_names_are_completed(words: list[str], incomplete: str, expected: list[s
         (tmp_path / name / "manifest.json").write_text('{"taps": ["pooled", "block6d_add:avg"]}')
     (tmp_path / "no bank").mkdir()
     (tmp_path / "digits-lite0" / "runs" / "f26f08d2e4.json").write_text("{}")
+    (tmp_path / "digits-lite0" / "runs" / ".writing-1-left.json").write_text("{}")
     shell = ShellComplete(group, {}, "featurebank", "_FEATUREBANK_COMPLETE")
     found = shell.get_completions(["--cache", str(tmp_path), *words], incomplete)
     assert [item.value for item in found] == expected

@@ -165,14 +165,12 @@ def _files(path: Path) -> Iterator[Path]:
 
 def _remains(path: Path) -> Garbage:
     """Plans the removal of a directory without a manifest, if it is the remains of a bank."""
-    runs = path / "runs"
     ours = {
         *_files(path),
         path / LOCK,
         path / NOTE,
         path / PIECES,
-        runs,
-        *(() if runs.is_symlink() else find(runs, "*")),
+        path / "runs",
     }
     inside = entries(path)
     young = time.time() - modified(path) < _YOUNG_S if inside else True

@@ -20,6 +20,9 @@ from featurebank.system.files import TEMPORARY_PREFIX, atomic_path
 def find(directory: Path, pattern: str) -> list[Path]:
     """Returns the files and folders below a directory that match a pattern, sorted; small files are fetched, too.
 
+    As in a shell, a name that begins with a dot has to be asked for: the temporary files of a killed process, as
+    `.writing-…-run.json`, are not among the files that `*.json` finds.
+
     Args:
         directory: the directory; it need not exist.
         pattern: a glob pattern with a fixed number of parts, as "*.json" or "*/manifest.json".
@@ -30,15 +33,20 @@ def find(directory: Path, pattern: str) -> list[Path]:
     """
     backing = backing_of(directory)
     if backing is None or TEMPORARY_PREFIX in pattern:  # a temporary file is on this machine alone
-        return sorted(directory.glob(pattern))
+        return sorted(path for path in directory.glob(pattern) if _may_match(path.name, pattern))
     files = [path for path in backing.sizes(directory) if _matches(path.relative_to(directory), pattern)]
     backing.fetch_small(files)
     return sorted(files)
 
 
+def _may_match(name: str, pattern: str) -> bool:
+    return not name.startswith(".") or pattern.rpartition("/")[2].startswith(".")
+
+
 def _matches(path: Path, pattern: str) -> bool:
     parts = pattern.split("/")
-    return len(parts) == len(path.parts) and all(map(fnmatchcase, path.parts, parts))
+    matches = len(parts) == len(path.parts) and all(map(fnmatchcase, path.parts, parts))
+    return matches and _may_match(path.name, pattern)
 
 
 def is_file(path: Path) -> bool:

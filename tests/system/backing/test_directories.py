@@ -119,6 +119,12 @@ def test_files_are_written_read_listed_and_removed(cache: Path) -> None:
     assert entries(cache) == {cache / "bank", cache / "stays"}
 
 
+def test_files_of_dead_writers_have_to_be_asked_for(cache: Path) -> None:
+    write_bytes(cache / "runs" / "a.json", b"12")
+    write_bytes(cache / "runs" / f"{TEMPORARY_PREFIX}1-b.json", b"1")
+    assert find(cache / "runs", "*.json") == find(cache, "*/*.json") == [cache / "runs" / "a.json"]
+
+
 def test_a_second_name_has_the_same_content(cache: Path) -> None:
     write_bytes(cache / "one" / "shard.h5", b"rows")
     (cache / "two").mkdir()

@@ -132,8 +132,8 @@ def _part(results: Sequence[PartExtraction]) -> Bank:
     (result,) = results
     if not result.is_complete:
         message = (
-            f"part {result.part} is done, and {result.missing_slices} of {counted(result.slices, 'slice')} "
-            f"({counted(result.missing_images, 'image')}) are still missing in '{result.bank}': the last part to end "
+            f"part {result.part} is done, and '{result.bank}' still lacks {result.missing_slices} of "
+            f"{counted(result.slices, 'slice')} ({counted(result.missing_images, 'image')}): the last part to end "
             "completes the bank"
         )
         raise BankIncompleteError(message)

@@ -149,7 +149,7 @@ def _print_part(result: PartExtraction, bank: Bank | None) -> None:
         return
     _print_skipped(result.skipped, result.bank.name)
     echo(
-        f"{result.missing_slices} of {counted(result.slices, 'slice')} ({counted(result.missing_images, 'image')}) are "
-        "still missing: the last part to end completes the bank"
+        f"the bank still lacks {result.missing_slices} of {counted(result.slices, 'slice')} "
+        f"({counted(result.missing_images, 'image')}): the last part to end completes it"
     )
     echo(f"bank: {result.bank}")

@@ -95,7 +95,7 @@ def check_workers(
     refuse_problems(reports)
     if not reports:
         message = (
-            f"{counted(len(workers), 'worker')} of {cluster.address} did not answer within {_PATIENCE_S:.0f} s: they "
+            f"{counted(len(workers), 'worker')} of {cluster.place} did not answer within {_PATIENCE_S:.0f} s: they "
             "are busy with other work, or hang; restart them, or wait for the other work"
         )
         raise ClusterError(message)

@@ -70,6 +70,11 @@ class Cluster:
     """The workers that this process has started; None if the user started them."""
 
     @property
+    def place(self) -> str:
+        """Where the workers are, for messages: the address that the user gave, or "this machine"."""
+        return "this machine" if self.local else self.address
+
+    @property
     def own_workers(self) -> int:
         """The number of workers that this process has started."""
         return len(self.local.shares) if self.local else 0

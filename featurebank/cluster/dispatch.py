@@ -132,7 +132,7 @@ class Dispatcher(Generic[U]):
             self._useless_deaths += 1
         if self._useless_deaths >= DEATHS_IN_A_ROW:
             message = (
-                f"workers of {self._cluster.address} died {DEATHS_IN_A_ROW} times in a row, the last one was "
+                f"workers of {self._cluster.place} died {DEATHS_IN_A_ROW} times in a row, the last one was "
                 f"{seat.worker}: look at their logs and their memory; finished work is saved, and the same command "
                 "continues"
             )

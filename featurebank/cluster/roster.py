@@ -75,7 +75,7 @@ class Roster(Generic[U]):
         reports: list[WorkerReport] = []
         while not reports:
             self._cluster.wait_for_workers(self._reporter, least=self._cluster.own_workers or 1)
-            with self._reporter.step(f"checking the workers of {self._cluster.address}"):
+            with self._reporter.step(f"checking the workers of {self._cluster.place}"):
                 reports = self._check_present()
         refuse_problems(reports)
         return reports
@@ -125,11 +125,13 @@ class Roster(Generic[U]):
         with contextlib.ExitStack() as stack:
             while not any(not seat.problem for seat in self.present()):
                 if self.present():
-                    message = f"no worker of {self._cluster.address} can be used; the last: {self.present()[-1]}"
+                    message = f"no worker of {self._cluster.place} can be used; the last: {self.present()[-1]}"
                     raise ClusterError(message)
                 if silent and time.monotonic() - began > _SAY_AFTER_S:
                     silent = False
-                    self._reporter.say(f"the scheduler at {self._cluster.address} has no workers left: waiting for new")
+                    self._reporter.say(
+                        f"the scheduler at {self._cluster.address} has no workers left: waiting for new ones"
+                    )
                     stack.enter_context(self._reporter.step(f"waiting for workers of {self._cluster.address}"))
                 time.sleep(LOOK_S)
                 self.look()

@@ -123,7 +123,7 @@ class TrainingData:
         if not isinstance(self.X, StoredVectors):
             return None
         needed, limit = self.X.needed_bytes + len(self.X_val) * self.X.row_bytes, ram_limit()
-        allows, others = f"--ram allows {tidy_bytes(limit)}", "fail"
+        allows, others = f"--ram allows {tidy_bytes(limit)}", "fail unless those of the training images fit"
         if needed <= limit:
             allows, others = f"more than half of the {tidy_bytes(limit)} that --ram allows", "load all of them"
         return (

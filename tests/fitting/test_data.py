@@ -63,7 +63,7 @@ def test_the_line_about_features_that_stay_in_the_bank(
     data = TrainingData.of(bank, "pooled")
     assert data.shortage == (
         "features of 'pooled' need 5.8 kB, --ram allows 3.0 kB: heads that can read them in blocks do so; the others "
-        "fail"
+        "fail unless those of the training images fit"
     )
     expected = (
         "it needs the features of tap 'pooled' in memory, 4.3 kB, and --ram allows 3.0 kB: train it on fewer images "

@@ -36,7 +36,7 @@ def test_heads_that_cannot_read_blocks_fail_and_the_others_go_on(
     assert [run.head for run in runs if run.failure] == ["knn"]
     line = (
         "features of 'pooled' need 5.8 kB, --ram allows 3.0 kB: heads that can read them in blocks do so; the others "
-        "fail"
+        "fail unless those of the training images fit"
     )
     assert listener.said.count(line) == 1
     assert {run.head for run in load_runs(bank)} == set(STREAMED)  # a head that lacks memory is tried again

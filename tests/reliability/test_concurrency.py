@@ -56,7 +56,7 @@ def test_of_four_at_once_one_works_and_the_others_say_who(
     (winner,) = (process for process in processes if process.poll() is None)
     for process in set(processes) - {winner}:
         _, error = ended(process, 1)
-        assert error.startswith(f"Error: process {winner.pid} on {HOST} (heard of "), error
+        assert error.startswith(f"Error: process {winner.pid} on {HOST} (last seen "), error
         assert error.count("\n") == 1
     let_go.touch()
     done = json.loads(ended(winner)[0])
@@ -152,7 +152,7 @@ def test_the_note_of_another_host(extracts: Start, ended: Callable[..., tuple[st
     path = Path(json.loads(ended(extracts())[0])["bank"])
     with note_of_another_host(path, ahead=ahead, beats=True):
         _, error = ended(extracts(), 1)
-        assert error.startswith("Error: process 4711 on elsewhere (heard of just now) writes the bank")
+        assert error.startswith("Error: process 4711 on elsewhere (last seen just now) writes the bank")
         assert error.count("\n") == 1
         process = extracts("--wait", quiet=False, DEAD_AFTER=1)
         waiting = await_line(process, "waiting: process 4711 on elsewhere")

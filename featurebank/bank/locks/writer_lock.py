@@ -69,7 +69,7 @@ class WriterLock:
                 if not self._wait:
                     raise
                 if not waited:
-                    self._say(f"waiting: {str(error).partition(' writes the bank')[0]}")
+                    self._say(f"waiting: {str(error).partition(' now: ')[0]}")
                     waited = True
                 time.sleep(note.LOOK_AGAIN_S)
         if dead:
@@ -158,7 +158,7 @@ def _locked_error(directory: Path, holder: Holder | None) -> BankLockedError:
     who = "another process"
     if holder:
         seconds = max(0, time.time() - holder.heartbeat) if holder.is_here else 0
-        who = f"{holder.name} (heard of {f'{seconds:.0f} s ago' if seconds >= 1 else 'just now'})"
+        who = f"{holder.name} (last seen {f'{seconds:.0f} s ago' if seconds >= 1 else 'just now'})"
     message = f"{who} writes the bank '{directory}' now: wait for it to end, then run the same command again"
     return BankLockedError(message)
 
@@ -172,7 +172,7 @@ def explain_conflict(directory: Path) -> Iterator[None]:
         holder = read_note(directory / NOTE)
         who = f"{holder.name} has taken over and writes" if holder else "another process has written"
         message = (
-            f"{who} the bank '{directory}', because this process was not heard of for {note.DEAD_AFTER_S:.0f} s: "
+            f"{who} the bank '{directory}', because this process gave no sign of life for {note.DEAD_AFTER_S:.0f} s: "
             "nothing that it listed is lost; run the same command again"
         )
         raise BankLockedError(message) from error

@@ -83,7 +83,7 @@ def frame(works: Sequence[ShownWork], now: float, width: int) -> RenderableType:
 
 
 def bar(work: ShownWork, now: float, width: int) -> RenderableType:
-    """Returns one work as a line of at most `width` columns."""
+    """Returns one work as a line of at most `width` columns; a detail that does not fit stands in a line below."""
     if work.total is None:
         return Text(f"{work.what} … {now - work.began:.0f} s", no_wrap=True, overflow="ellipsis")
     left = work.left(now)
@@ -93,6 +93,10 @@ def bar(work: ShownWork, now: float, width: int) -> RenderableType:
     ]  # fmt: skip
     cells[0] = f"{_shortened(work.what, width - _LEAST_BAR_WIDTH - sum(len(cell) + 1 for cell in cells[1:4]) - 2):>8}"
     room = width - sum(len(cell) + 1 for cell in cells) - 1
+    below = cells.pop() if room < _LEAST_BAR_WIDTH else ""
+    if below:
+        cells.append("")
+        room += len(below) + 1
     line = Table.grid(padding=(0, 1, 0, 0))
     for _ in range(len(cells) + 1):
         line.add_column(no_wrap=True, overflow="ellipsis")
@@ -101,7 +105,7 @@ def bar(work: ShownWork, now: float, width: int) -> RenderableType:
     what, count, rate, rest, detail = map(Text, cells)
     rate.stylize("cyan")
     line.add_row(what, filled, count, rate, rest, detail)
-    return line
+    return Group(line, Text(f"{'':>9}{below}", no_wrap=True, overflow="ellipsis")) if below else line
 
 
 def line(work: ShownWork, now: float) -> str:

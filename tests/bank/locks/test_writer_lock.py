@@ -113,6 +113,7 @@ def test_waiting_for_the_holder(tmp_path: Path) -> None:
         with WriterLock(tmp_path, wait=True, say=said.append):
             assert process.poll() is not None
     assert said[0].startswith(f"waiting: process {process.pid} on {socket.gethostname()}")
+    assert said[0].endswith(f" writes the bank '{tmp_path}'")
     assert len([line for line in said if line.startswith("waiting")]) == 1
 
 
@@ -221,7 +222,10 @@ def test_a_heartbeat_is_judged_by_its_change(tmp_path: Path, quick: pytest.Monke
     """The clock of another host may be days ahead of ours, or behind it."""
     leave_note(tmp_path, "elsewhere", -ahead)
     threading.Timer(0.3, leave_note, (tmp_path, "elsewhere", -ahead - 1)).start()
-    with pytest.raises(BankLockedError, match=r"process 4711 on elsewhere \(heard of just now\)"), WriterLock(tmp_path):
+    with (
+        pytest.raises(BankLockedError, match=r"process 4711 on elsewhere \(last seen just now\)"),
+        WriterLock(tmp_path),
+    ):
         pass
     said: list[str] = []
     began = time.monotonic()

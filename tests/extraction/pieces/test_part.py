@@ -135,7 +135,7 @@ def test_a_lower_precision_is_compared(photos: Path, lite: Backbone, tmp_path: P
 
 def test_in_python(photos: Path, lite: Backbone, tmp_path: Path, pixels: object) -> None:
     with pytest.raises(
-        BankIncompleteError, match=r"part 1/2 is done, and 3 of 6 slices \(12 images\) are still missing"
+        BankIncompleteError, match=r"part 1/2 is done, and '.*' still lacks 3 of 6 slices \(12 images\)"
     ):
         extract(str(photos), lite, cache=tmp_path, part="1/2")
     assert len(extract(str(photos), lite, cache=tmp_path, part="2/2")) == 24

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from featurebank.system.drawing.bars import ShownWork, bar
 from featurebank.system.drawing.console import SafeConsole
 
@@ -37,7 +39,21 @@ def test_a_result_stays_beside_the_bar_and_how_far_it_is_goes() -> None:
     assert drawn(work).rstrip().endswith("0:00:00 val acc 0.9400")
 
 
-def drawn(work: ShownWork) -> str:
-    console = SafeConsole(file=io.StringIO(), width=80)
-    console.print(bar(work, 2.0, 80))
+@pytest.mark.parametrize("width", [70, 80, 120])
+def test_a_detail_hides_neither_rate_nor_remaining_time(width: int) -> None:
+    work = ShownWork("heads", 50, "runs", 0.0)
+    work.advance(1, 1.0)
+    work.advance(1, 2.0)
+    work.detail = "epoch 12: row 407,360 of 700,728, 54,764 rows/s, 5.4 s left"
+    lines = drawn(work, width).rstrip().splitlines()
+    assert all(part in lines[0] for part in ("heads ", " 2/50 ", " 1.0 runs/s ", " 0:00:48"))
+    assert work.detail in lines[-1]
+    assert len(lines) == (1 if width == 120 else 2)
+    work.finish()
+    assert len(drawn(work, width).rstrip().splitlines()) == 1
+
+
+def drawn(work: ShownWork, width: int = 80) -> str:
+    console = SafeConsole(file=io.StringIO(), width=width)
+    console.print(bar(work, 2.0, width))
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]

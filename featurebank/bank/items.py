@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -137,12 +139,74 @@ class Items:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Items:
-        """Reads what `to_bytes` wrote, as the table of a bank of version 1."""
-        with np.load(io.BytesIO(data), allow_pickle=False) as columns:
-            names = json.loads(columns["metadata_names"].tobytes()) if "metadata_names" in columns else []
+        """Reads what `to_bytes` wrote, as the table of a bank of version 1.
+
+        Raises:
+            ValueError: a stranger wrote it.
+        """
+        try:
+            columns = read_columns(data)
+            names = read_names(columns["metadata_names"]) if "metadata_names" in columns else []
             metadata = {name: columns[f"metadata_{number}"] for number, name in enumerate(names)}
             ids = PackedText(columns["id_text"], columns["id_ends"])
-            return cls(ids, columns["digests"], columns["labels"], columns["splits"], metadata)
+            items = cls(ids, columns["digests"], columns["labels"], columns["splits"], metadata)
+        except Exception as error:  # zipfile and numpy raise many types on bytes that they did not write
+            message = f"it is no table of images ({type(error).__name__}: {' '.join(str(error).split())})"
+            raise ValueError(message) from error
+        for column in metadata.values():
+            check_text(column)
+        return items
+
+
+def read_columns(data: bytes) -> dict[str, np.ndarray]:
+    """Reads the arrays of an uncompressed NPZ file. Memory is taken for the bytes that are there, never for a header.
+
+    Raises:
+        Exception: a stranger wrote it; of many types.
+    """
+    columns: dict[str, np.ndarray] = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > len(data):
+            message = "its members are larger than the file"
+            raise ValueError(message)
+        for member in archive.infolist():
+            content = io.BytesIO(archive.read(member))
+            version = np.lib.format.read_magic(content)
+            if version != (1, 0):
+                message = f"'{member.filename}' has another format"
+                raise ValueError(message)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(content)
+            if len(shape) != 1 or dtype.kind not in "biufSU":
+                message = f"'{member.filename}' is no column"
+                raise ValueError(message)
+            values = np.frombuffer(content.getbuffer()[content.tell() :], dtype) if shape[0] else np.empty(0, dtype)
+            if values.shape != shape:
+                message = f"'{member.filename}' has another length"
+                raise ValueError(message)
+            columns[member.filename.removesuffix(".npy")] = values
+    return columns
+
+
+def read_names(column: np.ndarray) -> list[str]:
+    """Returns the names of the further columns of a table, which a column of bytes holds as JSON.
+
+    Raises:
+        ValueError, RecursionError: a stranger wrote it.
+    """
+    names = json.loads(column.tobytes())
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)):
+        message = "the names of the further columns are no distinct texts"
+        raise ValueError(message)
+    return names
+
+
+def check_text(column: np.ndarray) -> None:
+    """Raises ValueError if a column of strings holds numbers that are no characters, which Python cannot read."""
+    if column.dtype.kind == "U" and column.size and column.dtype.itemsize:
+        codes = column.view(np.dtype("u4").newbyteorder(column.dtype.byteorder))
+        if codes.max() > sys.maxunicode:
+            message = "a further column holds numbers that are no characters"
+            raise ValueError(message)
 
 
 def check_codes(codes: np.ndarray, most: int | None) -> None:

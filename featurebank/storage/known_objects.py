@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
-from featurebank.storage.mirror_state import DIRECTORY
+from featurebank.storage.mirror_state import is_plain
 from featurebank.storage.objects import Objects, StoredObject
-from featurebank.system.files import TEMPORARY_PREFIX
 from featurebank.system.parallel import ordered_map
 
-_PART = re.compile(r"[^/\\:\x00-\x1f\x7f]{1,250}")
-"""A part of a key that may become the name of a file or a folder."""
 LISTED_S = 2.0
 """A list answers questions for this long; then the bucket is asked again."""
 AT_ONCE = 16
-
-
-def is_plain(key: str) -> bool:
-    """Returns whether a key may become a path inside the mirror; a stranger's bucket may have others.
-
-    Example:
-        >>> is_plain("bank/runs/a.json"), is_plain("bank/../../victim.txt"), is_plain(".mirror/state.sqlite")
-        (True, False, False)
-    """
-    parts = key.split("/")
-    names = all(_PART.fullmatch(part) and part.strip(".") and not part.startswith(TEMPORARY_PREFIX) for part in parts)
-    return names and parts[0] != DIRECTORY
 
 
 class KnownObjects:
@@ -85,6 +69,8 @@ class KnownObjects:
     def _list(self, prefix: str) -> None:
         began = time.monotonic()
         listed = {key: one for key, one in self._objects.list(prefix).items() if is_plain(key)}
+        for folder in {folder for key in listed for folder in _folders(key)} & listed.keys():
+            del listed[folder]  # a disk has no file whose name is that of a folder
         before = {key for key in self._known if key.startswith(prefix)} | set(self._recorded(prefix))
         missing = sorted(before - set(listed))
         answers = ordered_map(self._objects.head, missing, name="heads", count=AT_ONCE)
@@ -97,3 +83,10 @@ class KnownObjects:
         self._known |= listed
         self._listed = {place: at for place, at in self._listed.items() if not place.startswith(prefix)}
         self._listed[prefix] = began
+
+
+def _folders(key: str) -> Iterator[str]:
+    """Yields the names of the folders that the file of a key lies in."""
+    while "/" in key:
+        key = key.rpartition("/")[0]
+        yield key

@@ -7,6 +7,7 @@ carries a random token, by which its writer recognises it.
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -27,6 +28,8 @@ _CONFLICTS = 8
 """How often a conditional PUT is repeated that met another one at the very same moment."""
 _TOKEN, _WRITER = "featurebank-token", "featurebank-writer"
 _CHUNK = 1 << 20
+_MOST_READ = 1 << 20
+"""The most bytes of an object that is read into memory."""
 _AT_ONCE = 32
 _DELETED_AT_ONCE = 1000
 
@@ -113,9 +116,9 @@ class Objects:
         return _described(answer) if isinstance(answer, dict) else None
 
     def read(self, key: str) -> tuple[bytes, StoredObject] | None:
-        """Reads a small object; None if it does not exist."""
+        """Reads a small object; None if it does not exist. A stranger's large one seems empty."""
         pieces: list[bytes] = []
-        stored = self._get(key, None, pieces.clear, pieces.append)
+        stored = self._get(key, None, pieces.clear, pieces.append, _MOST_READ)
         return (b"".join(pieces), stored) if isinstance(stored, StoredObject) else None
 
     def download(self, key: str, target: Path, known: str | None = None) -> StoredObject | bool:
@@ -214,8 +217,9 @@ class Objects:
             return self._ask("put_object", key, but=but, writing=True, Body=file, **about)
 
     def _get(
-        self, key: str, known: str | None, begin: Callable[[], Any], write: Callable[[bytes], Any]
-    ) -> StoredObject | bool:
+        self, key: str, known: str | None, begin: Callable[[], Any], write: Callable[[bytes], Any],
+        most: float = math.inf,
+    ) -> StoredObject | bool:  # fmt: skip
         about: dict[str, Any] = {"IfNoneMatch": known} if known else {}
         for attempt in range(ATTEMPTS):
             begin()
@@ -223,6 +227,9 @@ class Objects:
             if not isinstance(answer, dict):
                 return answer in UNCHANGED
             stored = _described(answer)
+            if stored.size > most:
+                answer["Body"].close()
+                return stored
             with Transfer(f"fetching {Path(key).name}", stored.size) as shown:
                 if self._run(_read_body, answer["Body"], write, shown) == stored.size:
                     return stored

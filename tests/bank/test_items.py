@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -83,3 +86,39 @@ def test_a_table_that_no_writer_writes_is_refused(change: dict[str, object]) -> 
     items.check(3)
     with pytest.raises(ValueError, match=r"."):
         replace(items, **change).check(3)  # type: ignore[arg-type]
+
+
+def member(shape: str = "(2,)", dtype: str = "<i4", body: bytes = bytes(8)) -> bytes:
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + body
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels", member("(10000000000000,)")), ("labels", member(f"({10**30},)")), ("labels", member("(-1,)")),
+        ("labels", member("()")), ("labels", member("(2, 1)")), ("labels", member(dtype="|O")), ("labels", b""),
+        ("labels", b"cos\nsystem\n(S'true'\ntR."), ("labels", b"\x93NUMPY\x01\x00" + struct.pack("<H", 9) + b"(" * 9),
+        ("labels", member(body=bytes(7))), ("metadata_names", member("(5,)", "|u1", b'[["]]')),
+        ("metadata_names", member("(7,)", "|u1", b'[["x"]]')),
+        ("metadata_names", member("(9000,)", "|u1", b"[" * 9000)),
+        ("metadata_0", member("(2,)", "<U1", b"\xff\xff\xff\x7f" * 2)), ("metadata_0", member("()", "<i4", bytes(4))),
+    ],
+)  # fmt: skip
+def test_bytes_that_no_writer_writes_are_refused_whatever_they_claim(name: str, content: bytes) -> None:
+    digests = np.array([b"0" * 32, b"1" * 32], "S32")
+    data = Items(["a", "b"], digests, np.zeros(2, np.int32), np.zeros(2, np.uint8), {"x": np.zeros(2)}).to_bytes()
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(changed, "w") as target:
+        for one in source.namelist():
+            target.writestr(one, content if one == f"{name}.npy" else source.read(one))
+    with pytest.raises(ValueError, match=r"."):
+        Items.from_bytes(changed.getvalue())
+
+
+def test_a_table_that_grows_when_it_is_unpacked_is_refused() -> None:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as target:
+        target.writestr("labels.npy", bytes(1 << 20))
+    with pytest.raises(ValueError, match="larger than the file"):
+        Items.from_bytes(data.getvalue())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -19,6 +20,7 @@ from featurebank.storage.caches import cache_directory, mirror_of
 from featurebank.storage.mirror import Mirror
 from featurebank.storage.objects import Objects, StoredObject
 from featurebank.system.backing.directories import (
+    below,
     entries,
     find,
     folders,
@@ -356,6 +358,8 @@ def test_a_bucket_without_conditional_writes_is_refused(without_conditions: str,
         ".mirror/state.json",
         "bank\\..\\victim.json",
         "a//b.json",
+        "é" * 240,
+        "good.json/b.json",
     ],
 )
 def test_names_in_a_strangers_bucket_lead_nowhere(bucket: str, machine: Machine, key: str) -> None:
@@ -363,11 +367,75 @@ def test_names_in_a_strangers_bucket_lead_nowhere(bucket: str, machine: Machine,
     mirror.objects._ask("put_object", f"{key}", Body=b"attack")
     mirror.objects._ask("put_object", "good.json", Body=b"data")
     before = {path for path in root.parent.parent.rglob("*") if path.is_file()}
-    assert list(mirror.sizes(root)) == [root / "good.json"]
+    assert list(mirror.sizes(root)) == [root / ("good.json" if key != "good.json/b.json" else key)]
     for pattern in ("*", "*/*", "*/*/*", "*/*/*/*"):
         find(root, pattern)
     after = {path for path in root.parent.parent.rglob("*") if path.is_file()}
-    assert {path for path in after - before if root / ".mirror" not in path.parents} == {root / "good.json"}
+    fetched = {path for path in after - before if root / ".mirror" not in path.parents}
+    assert fetched == {root / ("good.json" if key != "good.json/b.json" else key)}
+
+
+STATES = {
+    "a key that leads out": "INSERT INTO files VALUES ('../../victim.txt', 'e', 9, 1, 1, 'd', 0, 1)",
+    "an absolute key": "INSERT INTO files VALUES ('{victim}', 'e', 9, 1, 1, 'd', 0, 1)",
+    "a key of bytes": "INSERT INTO files VALUES (x'00ff', 'e', 9, 1, 1, 'd', 0, 1)",
+    "a size that is a text": "INSERT INTO files VALUES ('x.head', 'e', 'x', 1, 1, 'd', 0, 1)",
+    "an ETag of two lines": "UPDATE files SET etag = 'a' || char(10) || 'X: y'",
+    "an ETag of bytes": "UPDATE files SET etag = x'0a0d'",
+    "an owner of bytes": "UPDATE facts SET value = x'00ff'",
+    "a view": "ALTER TABLE files RENAME TO others; CREATE VIEW files AS SELECT * FROM others",
+    "a view without an end": (
+        "DROP TABLE files; CREATE VIEW files AS WITH RECURSIVE r(key) AS (SELECT 'a' UNION ALL SELECT key FROM r) "
+        "SELECT key, 'e' AS etag, 1 AS size, 1 AS inode, 1 AS moment, 'd' AS digest, 0 AS used, 1 AS evictable FROM r"
+    ),
+    "a trigger": "CREATE TRIGGER t BEFORE INSERT ON files BEGIN SELECT RAISE(ABORT, 'no'); END",
+    "other columns": "DROP TABLE files; CREATE TABLE files (a, b)",
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_the_state_of_a_stranger_leads_nowhere(bucket: str, machine: Machine, name: str) -> None:
+    root, mirror = opened(bucket)
+    write_bytes(root / "shard-1.h5", b"rows")
+    mirror.state.close()
+    victim = root.parent.parent / "victim.txt"
+    victim.write_bytes(b"precious!")
+    with contextlib.closing(sqlite3.connect(root / ".mirror" / "state.sqlite")) as state:
+        state.executescript(STATES[name].format(victim=victim))
+    with Machine(machine.place).used():
+        again, mirror = opened(bucket)
+        mirror.limit = 0
+        mirror.evict()
+        assert [path for path, _ in below(again)] == [again / "shard-1.h5"]
+        assert read_regular(again / "shard-1.h5") == b"rows"
+        write_bytes(again / "b.json", b"more")
+    assert victim.read_bytes() == b"precious!"
+
+
+@pytest.mark.parametrize(
+    "put", [lambda place, victim: place.symlink_to(victim), lambda place, victim: os.mkfifo(place)]
+)
+def test_a_state_that_is_no_file_is_replaced(
+    bucket: str, machine: Machine, put: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    root, mirror = opened(bucket)
+    mirror.state.close()
+    (tmp_path / "victim").touch()
+    for path in (root / ".mirror").glob("state.sqlite*"):
+        path.unlink()
+    put(root / ".mirror" / "state.sqlite", tmp_path / "victim")
+    with Machine(machine.place).used():
+        write_bytes(opened(bucket)[0] / "a.json", b"content")
+    assert (tmp_path / "victim").stat().st_size == 0
+
+
+def test_a_state_that_cannot_be_opened_is_one_line(bucket: str, machine: Machine) -> None:
+    root, mirror = opened(bucket)
+    mirror.state.close()
+    (root / ".mirror" / "state.sqlite").unlink()
+    (root / ".mirror" / "state.sqlite").mkdir()
+    with Machine(machine.place).used(), pytest.raises(StorageError, match=r"records of the mirror '.*' cannot be used"):
+        opened(bucket)
 
 
 def test_conditional_writes_are_tried_once_a_mirror(bucket: str, machine: Machine) -> None:

@@ -51,6 +51,16 @@ def test_objects_are_written_read_listed_copied_and_deleted(bucket: str, tmp_pat
     assert objects.list() == {}
 
 
+def test_a_large_object_is_not_read_into_memory(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = objects_of(bucket)
+    objects.put("note", b"x" * 100)
+    monkeypatch.setattr("featurebank.storage.objects._MOST_READ", 99)
+    content, stored = objects.read("note") or (None, None)
+    assert (content, stored) == (b"", objects.head("note"))
+    assert objects.put("small", b"x") is not None
+    assert (objects.read("small") or [b""])[0] == b"x"
+
+
 def test_a_list_of_many_objects_is_whole(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     objects = objects_of(bucket)
     for number in range(5):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import math
 import os
 import secrets
 import socket
@@ -34,6 +33,8 @@ SETTLE_S = 2.0
 """Without locks, a process that has written a note waits this long before it checks that its note is still there."""
 NOTE_WITHIN_S = 1.0
 """A process that has just taken a lock writes its note within this time, or its disk is full."""
+
+_MOST_SECONDS = 1e15
 
 NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
 """The errors of a system without locks on this disk."""
@@ -84,7 +85,7 @@ def parse_note(data: bytes) -> Holder | None:
         path_inside(Path(), value["host"])
         holder = Holder(**value)
         texts = all(isinstance(text, str) for text in (holder.since, holder.token, holder.mirror))
-        if texts and type(holder.process) is int and math.isfinite(holder.heartbeat):
+        if texts and type(holder.process) is int and abs(holder.heartbeat) < _MOST_SECONDS:
             return holder
     return None
 

@@ -48,12 +48,14 @@ def run_entries(listed: Mapping[str, Any]) -> list[PageEntry]:
     for entry in entries:
         path_inside(Path(), entry.file, PATTERN)
         columns = entry.columns
-        rows = {column.rows for name, column in columns.items() if name not in {"id_text", "dropped", "metadata_names"}}
+        others = {"id_text", "dropped", "metadata_names"}
+        lengths = {column.rows for name, column in columns.items() if name not in others}
         typed = all(columns[name].kind in kinds for name, kinds in _KINDS.items())
-        if not typed or len(rows) != 1 or ("dropped" in columns and columns["dropped"].kind != "S"):
+        if not typed or len(lengths) != 1 or ("dropped" in columns and columns["dropped"].kind != "S"):
             message = f"the columns of '{entry.file}' are not those of a table of images"
             raise ValueError(message)
-    if not entries or (len(entries) == 1 and entries[0].columns["digests"].rows != listed["count"]):
+    rows = sum(entry.columns["digests"].rows for entry in entries)
+    if not entries or listed["count"] > rows or (len(entries) == 1 and listed["count"] < rows):
         message = "the pages do not hold the images of the table"
         raise ValueError(message)
     return entries

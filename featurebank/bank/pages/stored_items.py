@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TypeVar, overload
 import numpy as np
 
 from featurebank.bank.index import first_bits
-from featurebank.bank.items import MOST_SPLIT, Items, check_codes, digest_order
+from featurebank.bank.items import MOST_SPLIT, Items, check_codes, check_text, digest_order, read_names
 from featurebank.bank.pages.packed_text import PackedText
 from featurebank.bank.pages.page import Page, damaged
 from featurebank.system import digest
@@ -79,9 +79,12 @@ class StoredItems(Items):
         """Further columns of the dataset, (n,) each."""
         if "metadata_names" not in self.pages[0]:
             return {}
-        names = self._checked(lambda: json.loads(self.pages[0].column("metadata_names").tobytes()))
+        names = self._checked(lambda: read_names(self.pages[0].column("metadata_names")))
         columns = self._checked(lambda: [self._columns(f"metadata_{number}") for number in range(len(names))])
-        return {name: self._merged(parts) for name, parts in zip(names, columns, strict=True)}
+        merged = {name: self._merged(parts) for name, parts in zip(names, columns, strict=True)}
+        for column in merged.values():
+            self._checked(functools.partial(check_text, column))
+        return merged
 
     def ids_at(self, positions: np.ndarray) -> PackedText:
         """Returns the ids at some positions."""

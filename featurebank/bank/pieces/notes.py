@@ -7,7 +7,6 @@ stranger, like every file of a bank: each value is checked when it is read.
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -69,7 +68,7 @@ class PieceNote:
         texts = [self.key, self.recipe, *(self.event.get(name) or "" for name in _TEXTS)]
         versions = self.event.get("versions", {})
         fine = (
-            all(isinstance(n, int | float) and math.isfinite(n) and 0 <= n < _MOST_NUMBER for n in numbers)
+            all(isinstance(n, int | float) and 0 <= n < _MOST_NUMBER for n in numbers)
             and are_counts(*numbers[:-1])
             and all(isinstance(text, str) for text in texts)
             and isinstance(versions, Mapping)

@@ -222,6 +222,8 @@ def test_a_wrong_number_of_images_is_no_table(stored: SimpleNamespace) -> None:
         _ = open_items(stored.path, {**listed, "count": 2000}, 3).labels
     with pytest.raises(ValueError, match="do not hold the images"):
         run_entries({**stored.listed, "count": 5})
+    with pytest.raises(ValueError, match="do not hold the images"):
+        run_entries({**listed, "count": 10**12})
 
 
 @pytest.mark.parametrize(
@@ -230,6 +232,8 @@ def test_a_wrong_number_of_images_is_no_table(stored: SimpleNamespace) -> None:
         ("labels", np.full(2000, 3, np.int32), "labels"), ("labels", np.full(2000, -1, np.int32), "labels"),
         ("splits", np.full(2000, 3, np.uint8), "splits"), ("id_ends", np.arange(2000)[::-1].copy(), "ids"),
         ("id_text", np.frombuffer(b"\xff", np.uint8), "ids"), ("metadata_names", np.zeros(3, np.uint8), "metadata"),
+        ("metadata_names", np.frombuffer(b'[["x"]]', np.uint8), "metadata"),
+        ("metadata_0", np.full(2000, 0x7FFFFFFF, np.uint32).view("<U1"), "metadata"),
     ],
 )  # fmt: skip
 def test_values_of_a_stranger_are_found_when_they_are_used(

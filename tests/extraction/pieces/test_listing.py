@@ -76,6 +76,7 @@ HOSTILE: dict[str, Change] = {
     "an image": lambda note: note.update(skipped=[{"digest": "../x", "reason": "", "lost": False}]),
     "a reason": lambda note: note.update(skipped=[{"digest": "0" * 32, "reason": {}, "lost": False}]),
     "endless seconds": lambda note: note["event"].update(seconds=1e300),
+    "more seconds than a float holds": lambda note: note["event"].update(seconds=10**400),
     "an engine": lambda note: note["event"].update(engine=["openvino"]),
     "versions": lambda note: note["event"].update(versions={"numpy": 2}),
 }

@@ -210,6 +210,7 @@ COVERED_BY = {
     "api/report.py": "reporting/test_stage.py",
     "api/settings.py": "system/test_runtime.py",
     "system/backing/protocol.py": "system/backing/test_directories.py",
+    "storage/keys.py": "storage/test_mirror.py",
     "storage/conditions.py": "storage/test_mirror.py",
     "storage/known_objects.py": "storage/test_mirror.py",
     "storage/mirror_state.py": "storage/test_mirror.py",

@@ -24,6 +24,7 @@ from featurebank.errors import (
     FormatVersionError,
 )
 from featurebank.system import digest
+from featurebank.system.backing.directories import refresh
 from featurebank.system.files import json_bytes, path_inside, read_regular, write_json
 from featurebank.words import counted
 
@@ -157,6 +158,7 @@ def load_manifest(directory: Path, *, strict: bool = False) -> Manifest:
             if value["format_version"] == 1 or failed.count(value) == _RETRIES:
                 raise
             failed.append(value)
+            refresh(directory)
 
 
 def _read(path: Path, *, strict: bool) -> dict[str, Any]:
@@ -271,6 +273,7 @@ def load_tables(directory: Path) -> tuple[Manifest, Items]:
             if failed.count(manifest) == _RETRIES:
                 raise
             failed.append(manifest)
+            refresh(directory)
 
 
 def _damaged(path: Path) -> BankDamagedError:

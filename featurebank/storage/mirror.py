@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import secrets
 import threading
 import uuid
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.storage.conditions import check_conditions
+from featurebank.storage.keys import is_named_elsewhere, is_evictable, is_live, is_named_by_content
 from featurebank.storage.known_objects import AT_ONCE, KnownObjects
 from featurebank.storage.mirror_state import DIRECTORY, FileRecord, MirrorState, remove_leftovers
 from featurebank.storage.objects import Expected, Objects, StoredObject
@@ -29,12 +29,6 @@ from featurebank.system.parallel import ordered_map
 
 SMALL_BYTES = 1 << 20
 """Files up to this size are fetched as soon as they are listed, and are compared with their digest."""
-_EVICTABLE = re.compile(r"(.*/)?(shard-[^/]*\.h5|[^/]*\.(head|keras|checkpoint))")
-"""The large files, which are fetched when they are needed and evicted when the mirror is full."""
-_NAMED_BY_CONTENT = re.compile(r"(.*/)?([\w.]+-)?[0-9a-f]{16,}\.(h5|npz|images|page)")
-"""Files whose names follow from their content, so that a copy is current for ever."""
-_LIVE = re.compile(r"(.*/)?(manifest|writer)\.json")
-"""Files whose newest version matters: a list that is no longer recent does not count for them."""
 
 
 class Mirror:
@@ -65,12 +59,12 @@ class Mirror:
         key = self._key(path)
         if not key or path.is_dir() or path.name.startswith(TEMPORARY_PREFIX):
             return False
-        record = self.state.trusted(key, path, thorough=not _EVICTABLE.fullmatch(key))
+        record = self.state.trusted(key, path, thorough=not is_evictable(key))
         listed, fresh = self._known.get(key), self._known.is_fresh(key)
-        if record and (_NAMED_BY_CONTENT.fullmatch(key) or self._is_listed(key, record)):
+        if record and (is_named_by_content(key) or self._is_listed(key, record)):
             self.state.note_use(key)
             return True
-        if record is None and listed is None and fresh and not _LIVE.fullmatch(key):
+        if record is None and listed is None and fresh and not is_named_elsewhere(key):
             path.unlink(missing_ok=True)
             return False
         return self._download(key, path, record)
@@ -113,9 +107,9 @@ class Mirror:
     def exists(self, path: Path) -> bool:
         """Returns whether the bucket holds a file."""
         key = self._key(path)
-        if self._known.is_fresh(key):
+        if self._known.is_fresh(key) and (self._known.get(key) or not is_named_elsewhere(key)):
             return self._known.get(key) is not None
-        if _EVICTABLE.fullmatch(key):
+        if is_evictable(key):
             self._known.note(key, stored := self.objects.head(key))
             return stored is not None
         return self.fetch(path)
@@ -187,8 +181,14 @@ class Mirror:
         self._known.note(self._key(path), None)
 
     def pin(self, path: Path) -> None:
-        """From now on, `publish` replaces this object only as it is now."""
-        stored = self.objects.head(key := self._key(path))
+        """From now on, `publish` replaces this object only as it is now, and `fetch` reads no older version.
+
+        What another process has written just before, a list of the last two seconds does not show: the directory is
+        listed anew.
+        """
+        self.refresh(path.parent)
+        key = self._key(path)
+        self._known.note(key, stored := self.objects.head(key))
         self._pins[key] = Expected(stored.etag if stored else None), secrets.token_hex(8)
 
     def unpin(self, path: Path) -> None:
@@ -222,11 +222,9 @@ class Mirror:
     def _is_listed(self, key: str, record: FileRecord) -> bool:
         """Returns whether a list shows that the local copy is current."""
         listed = self._known.get(key)
-        return (
-            listed is not None
-            and listed.etag == record.etag
-            and (not _LIVE.fullmatch(key) or self._known.is_fresh(key))
-        )
+        if listed is None or listed.etag != record.etag:
+            return False
+        return not is_live(key) or (key not in self._pins and self._known.is_fresh(key))
 
     def _forget(self, key: str) -> None:
         """Deletes the copy of a file that the bucket no longer holds."""
@@ -237,7 +235,7 @@ class Mirror:
     def _is_due(self, path: Path) -> bool:
         key = self._key(path)
         listed = self._known.get(key)
-        if listed is None or listed.size > SMALL_BYTES or _EVICTABLE.fullmatch(key):
+        if listed is None or listed.size > SMALL_BYTES or is_evictable(key):
             return False
         record = self.state.trusted(key, path, thorough=True)
         return record is None or record.etag != listed.etag
@@ -269,7 +267,7 @@ class Mirror:
 
     def _record(self, key: str, temporary: Path, stored: StoredObject) -> None:
         """Records a file that is renamed next; until then its record fits no file."""
-        evictable = bool(_EVICTABLE.fullmatch(key))
+        evictable = is_evictable(key)
         self.state.record(key, temporary, stored.etag, evictable=evictable)
         self._known.note(key, stored)
         if evictable:

@@ -127,11 +127,18 @@ class Lease:
     def _keep_renewing(self) -> None:
         while not self._stop.wait(note.HEARTBEAT_S):
             with contextlib.suppress(OSError):  # no answer: it is tried again
-                new = self._backing.replace(self._path, self._content(), self._version)
-                if new is None:
-                    self._lost = True
+                self._renew()
+                if self._lost:
                     return
-                self._version = new
+
+    def _renew(self) -> None:
+        new = self._backing.replace(self._path, self._content(), self._version)
+        if new is None and (answer := self._backing.read(self._path)):
+            # An earlier renewal may have arrived, although no answer came: then the lease is still this one's.
+            holder = parse_note(answer[0])
+            new = answer[1] if holder and holder.token == self.token else None
+        self._lost = new is None
+        self._version = new or self._version
 
     def _content(self) -> bytes:
         return note_bytes(self._backing, self.token, self._since)

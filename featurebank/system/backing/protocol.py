@@ -88,7 +88,10 @@ class Backing(Protocol):
         """Removes a file past the mirror if it still has a version."""
 
     def pin(self, path: Path) -> None:
-        """From now on, `publish` replaces a file only if it is as it is now, or as `publish` left it."""
+        """From now on, `publish` replaces a file only if it is as it is now, or as `publish` left it.
+
+        Files that are read from now on are no older than that.
+        """
 
     def unpin(self, path: Path) -> None:
         """Ends `pin`."""

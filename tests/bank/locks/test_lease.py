@@ -252,6 +252,33 @@ def test_a_bucket_that_does_not_answer_for_a_while_costs_no_lease(
             assert not held._lost
 
 
+def test_a_renewal_that_arrived_without_an_answer_costs_no_lease(
+    address: str, machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with machines[0].used():
+        root, mirror = opened(address)
+        path = root / "bank" / NOTE
+        arrived: list[str | None] = []
+        replace = mirror.replace
+
+        def unanswered(path: Path, data: bytes, version: str | None) -> str | None:
+            new = replace(path, data, version)
+            if version is not None and len(arrived) < 2:
+                arrived.append(new)
+                message = "no answer"
+                raise StorageError(message)
+            return new
+
+        monkeypatch.setattr(mirror, "replace", unanswered)
+        with Lease(mirror, path) as held:
+            first = held._version
+            while held._version in {first, *arrived}:
+                assert not held._lost
+                time.sleep(0.01)
+            assert held.other() is None
+        assert mirror.read(path) is None, "it is removed at the end"
+
+
 def test_a_run_is_claimed_once_on_all_machines(address: str, machines: tuple[Machine, Machine]) -> None:
     with machines[0].used():
         root, mirror = opened(address)

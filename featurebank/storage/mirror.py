@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.storage.conditions import check_conditions
-from featurebank.storage.keys import is_named_elsewhere, is_evictable, is_live, is_named_by_content
+from featurebank.storage.keys import is_evictable, is_live, is_named_by_content, is_named_elsewhere
 from featurebank.storage.known_objects import AT_ONCE, KnownObjects
 from featurebank.storage.mirror_state import DIRECTORY, FileRecord, MirrorState, remove_leftovers
 from featurebank.storage.objects import Expected, Objects, StoredObject

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from buckets import Machine, bucket_server, environment, new_bucket
+from buckets import BUCKET, Machine, environment, server_with_bucket
 
 import featurebank as fb
 from featurebank.backbone import Backbone
@@ -31,12 +31,12 @@ def test_a_worker_with_another_mirror_fills_the_bank(
     monkeypatch.setattr(LocalWorkers, "_start", elsewhere)
     dataset = fb.load_dataset(str(photos))
     single = run_extraction(dataset, lite, ExtractOptions(), cache=tmp_path / "single").bank
-    with bucket_server() as url:
+    with server_with_bucket() as url:
         for name, value in environment(url).items():
             monkeypatch.setenv(name, value)
         monkeypatch.delenv("AWS_PROFILE", raising=False)
-        with new_bucket("features-cluster") as bucket, Machine(tmp_path / "client").used():
-            cache = f"{bucket}/lab"
+        with Machine(tmp_path / "client").used():
+            cache = f"s3://{BUCKET}/lab"
             here = cache_directory(cache)
             (result,) = extract_on_cluster(dataset, [lite], ExtractOptions(), "local:1", cache=cache)
             assert result.bank.path.is_relative_to(here)

@@ -14,14 +14,14 @@ import shutil
 import tempfile
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Contest, conditions, report
 from benchmarks.pictures import photo_folder
 from featurebank import load_backbone, load_dataset
-from featurebank.cluster.extraction import extract_on_cluster
+from featurebank.cluster.extraction import extract_banks
 from featurebank.extraction import Extraction, ExtractOptions, run_extraction
 from featurebank.system.progress import Advance, Reporter
 from featurebank.system.runtime import threads
@@ -86,5 +86,5 @@ def _extract(folder: Path, cache: Path, cluster: str | None) -> tuple[Extraction
     if cluster is None:
         result = run_extraction(dataset, network, options, cache=cache, reporter=start)
         return result, result.busy["load"] * result.seconds
-    (result,) = extract_on_cluster(dataset, [network], options, cluster, cache=cache, reporter=start)
+    (result,) = extract_banks(dataset, [network], replace(options, cluster=cluster), cache=cache, reporter=start)
     return result, start.seconds

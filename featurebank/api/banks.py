@@ -22,9 +22,9 @@ from featurebank.api.arguments.data import (
 from featurebank.api.display import Shown, showing, warn_of_skipped
 from featurebank.bank import Bank, BankSummary, banks_of, find_bank_path
 from featurebank.cluster.address import check_address
-from featurebank.cluster.extraction import extract_on_cluster
+from featurebank.cluster.extraction import extract_banks
 from featurebank.errors import BankIncompleteError, ConfigError
-from featurebank.extraction import ExtractOptions, run_extraction
+from featurebank.extraction import ExtractOptions
 from featurebank.extraction.pieces.part import Part, PartExtraction, run_part
 from featurebank.storage.address import parse_address
 from featurebank.system.progress import Reporter
@@ -108,6 +108,7 @@ def extract(
     options = ExtractOptions(
         taps=as_texts(taps), engine=engine, batch_size=batch_size, store=store,
         on_bad_image=on_bad_image, views=views, augment=augment, wait=wait, precision=precision, max_bad=max_bad,
+        cluster=cluster,
     )  # fmt: skip
     if cluster is not None and part is not None:
         message = f"part is '{part}', and cluster is '{cluster}': leave out one of them"
@@ -118,11 +119,7 @@ def extract(
         images, network = as_dataset(dataset), as_backbone(backbone)
         if part is not None:
             return _part(run_part(images, [network], options, Part.parse(part), cache=as_cache(cache), reporter=shown))
-        if cluster is None:
-            result = run_extraction(images, network, options, cache=as_cache(cache), reporter=shown)
-        else:
-            place = as_cache(cache)
-            (result,) = extract_on_cluster(images, [network], options, cluster, cache=place, reporter=shown)
+        (result,) = extract_banks(images, [network], options, cache=as_cache(cache), reporter=shown)
         warn_of_skipped([(one["id"], one["reason"]) for one in result.skipped], "bank.skipped lists them", shown)
     return result.bank
 

@@ -1,4 +1,4 @@
-"""Extracts features on the workers of a cluster."""
+"""Extracts features on the workers of a cluster. Open `extract_banks` first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from featurebank.cluster.worker import PieceOrder, compute_pieces, network_recor
 from featurebank.dataset import Dataset
 from featurebank.dataset.cutting import DatasetCutter
 from featurebank.errors import BankIncompleteError, DatasetError
-from featurebank.extraction import Extraction, ExtractOptions
+from featurebank.extraction import Extraction, ExtractOptions, run_extractions
 from featurebank.extraction.bad_images import BadImages
 from featurebank.extraction.pieces.listing import ListedPieces, list_pieces, missing_words
 from featurebank.extraction.pieces.opening import PieceExtraction, open_pieces
@@ -189,24 +189,24 @@ def _sample(cutter: DatasetCutter, dataset: Dataset) -> Dataset:
     return cutter.cut(images[np.linspace(0, len(images) - 1, min(_SAMPLE, len(images))).astype(int)])
 
 
-def extract_on_cluster(
+def extract_banks(
     dataset: Dataset,
     backbones: Sequence[Backbone],
     options: ExtractOptions,
-    address: str,
     *,
     cache: str | Path | None = None,
     reporter: Reporter = SILENT,
 ) -> list[Extraction]:
-    """Fills one bank for each of several backbones by the workers of a cluster, and decodes each image only once.
+    """Fills one bank for each of several backbones, in this process or, if the options name one, on a cluster.
 
-    If nothing has to be computed, no cluster is needed. Images that could not be used before are not tried again.
+    Each image is decoded only once. If nothing has to be computed, no cluster is needed; images that could not be used
+    before are not tried again there.
 
     Args:
         dataset: the images.
-        backbones: the networks; each can be loaded again by its name.
-        options: the options of the extraction.
-        address: "local:N", or the address of a Dask scheduler; see `featurebank.cluster.client.connect`.
+        backbones: the networks; for a cluster, each can be loaded again by its name.
+        options: the options of the extraction; `cluster` is "local:N", or the address of a Dask scheduler, see
+            `featurebank.cluster.client.connect`.
         cache: directory of the banks, on a disk that all workers share.
         reporter: receives the progress and the warnings.
 
@@ -218,13 +218,15 @@ def extract_on_cluster(
         ClusterError: the cluster or one of its workers cannot be used, or the scheduler is gone.
         DatasetError, BankError, FeatureRangeError, DiskFullError: see `featurebank.extract`.
     """
-    check_address(address)
+    if options.cluster is None:
+        return run_extractions(dataset, backbones, options, cache=cache, reporter=reporter)
+    check_address(options.cluster)
     for backbone in backbones:
         network_record(backbone)
     place = cache_directory(cache).absolute()
     work = open_pieces(dataset, backbones, options, cache=place, reporter=reporter)
     began = time.perf_counter()
-    running = ClusterExtraction(work, address, reporter)
+    running = ClusterExtraction(work, options.cluster, reporter)
     listed = running.run()
     seconds = time.perf_counter() - began
     return [_summary(running, number, one, seconds) for number, one in enumerate(listed)]

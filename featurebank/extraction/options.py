@@ -12,7 +12,7 @@ from annotated_types import Ge, Le, MinLen
 from featurebank.augment import Augmentation
 from featurebank.backbone import Backbone
 from featurebank.errors import RamLimitError
-from featurebank.system.options import OptionProblem, StageOptions, unreadable
+from featurebank.system.options import ClusterAddress, OptionProblem, StageOptions, unreadable
 from featurebank.system.runtime import ram_limit, threads, tidy_bytes
 from featurebank.words import counted
 
@@ -49,6 +49,8 @@ class ExtractOptions(StageOptions):
     precision: Literal["float32", "bfloat16"] = "float32"
     max_bad: Annotated[float, Ge(0), Le(1), "a number from 0 to 1, as 0.2"] | None = None
     """The fraction of images that may be bad before a run fails; see `featurebank.extraction.bad_images`."""
+    cluster: ClusterAddress = None
+    """Where `featurebank.cluster.extraction.extract_banks` computes; None for this process."""
 
     @cached_property
     def augmentation(self) -> Augmentation | None:

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, MinLen
 
 from featurebank.bank import Bank
 from featurebank.fitting.folds import Fold, dataset_folds
-from featurebank.system.options import OptionProblem, StageOptions
+from featurebank.system.options import ClusterAddress, OptionProblem, StageOptions
 
 _SEEDS = "a whole number of 1 or more, or a list of seeds of 0 or more"
 _FOLDS = "a whole number of 2 or more, such as 5, or 'given' for the dataset's own folds"
@@ -38,11 +38,10 @@ class GridOptions(StageOptions):
     """Train heads that failed before again."""
     views: Annotated[int, Ge(0)] | None = None
     """The number of augmented views of each training image for heads with epochs; by default all views."""
-
     sample: Annotated[int, Ge(2)] | None = None
     """The number of training images, the first in the order of the digests of their contents; by default all."""
-    cluster: Annotated[str, MinLen(1), "local:N, as local:2, or the address of a Dask scheduler"] | None = None
-    """The address of a Dask scheduler, or "local:N" for N workers on this machine; None trains in this process."""
+    cluster: ClusterAddress = None
+    """Where `featurebank.cluster.training.heads.run_grid` trains; None for this process."""
 
     def seed_list(self) -> list[int]:
         """Returns the distinct seeds, in their order."""

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from featurebank.backbone import Backbone, load_network
+from featurebank.cluster.address import check_address
+from featurebank.cluster.extraction import extract_banks
 from featurebank.cluster.training.heads import run_grid
 from featurebank.dataset import Dataset, load_images
 from featurebank.errors import ConfigError, FeatureBankError
-from featurebank.extraction import Extraction, run_extraction
+from featurebank.extraction import Extraction
 from featurebank.extraction.cut_budget import is_budget
 from featurebank.finetuning import best_start, run_finetune
 from featurebank.grid import read_grid
@@ -85,7 +87,7 @@ def run_all(
 def _run(
     pipeline: Pipeline, dataset: Dataset, backbone: Backbone, cache: Path | None, reporter: Reporter, *, test: bool
 ) -> PipelineResult:
-    extraction = run_extraction(dataset, backbone, pipeline.extract, cache=cache, reporter=reporter)
+    (extraction,) = extract_banks(dataset, [backbone], pipeline.extract, cache=cache, reporter=reporter)
     bank = extraction.bank
     runs = run_grid(bank, pipeline.heads.grid, heads_options(pipeline), reporter)
     tuned = None
@@ -152,8 +154,8 @@ def load_inputs(
         load_network: loads the network of a section.
 
     Raises:
-        FeatureBankError: a dataset, network, weights file, grid or path of a report is invalid; the message has all
-            problems.
+        FeatureBankError: a dataset, network, weights file, grid, address of a cluster or path of a report is invalid;
+            the message has all problems.
     """
     _check_test(variants)
     errors: list[tuple[str, FeatureBankError]] = []
@@ -166,6 +168,8 @@ def load_inputs(
         images = _attempt(errors, name, partial(load_images, pipeline.dataset, known))
         network = _attempt(errors, name, partial(load_network, pipeline.extract))
         _attempt(errors, name, partial(read_grid, pipeline.heads.grid))
+        for address in filter(None, dict.fromkeys((pipeline.extract.cluster, pipeline.heads.cluster))):
+            _attempt(errors, name, partial(check_address, address))
         if images is not None and network is not None:
             inputs.append((images, network))
     if errors:

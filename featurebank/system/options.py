@@ -14,10 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from featurebank.errors import ConfigError
 from featurebank.words import problem_lines, shown
+
+ClusterAddress = Annotated[str, MinLen(1), "local:N, as local:2, or the address of a Dask scheduler"] | None
+"""Where a stage works: the address of a Dask scheduler, "local:N" for N workers on this machine, or None for here."""
 
 
 class OptionProblem(NamedTuple):

@@ -31,7 +31,7 @@ def names_of(kind: type[StageOptions]) -> set[str]:
 
 IMAGES = {"dataset", "test_dataset", *names_of(DatasetOptions)} - {"test"}
 NO_FIELDS = {
-    "extract": {"backbones", "cluster", "part", "dry_run", "folder"} | IMAGES | names_of(BackboneOptions),
+    "extract": {"backbones", "part", "dry_run", "folder"} | IMAGES | names_of(BackboneOptions),
     "inspect": {"output", "bank", "no_bank", "augment"} | IMAGES - {"seed"},
     "heads": {"bank", "backbone", "grid", "head", "listed", "params", "one_se", "tensorboard", "test"},
     "finetune": {"starts", "cluster", "bank", "backbone", "tensorboard", "params", "print_layers"},

@@ -10,7 +10,7 @@ from buckets import BUCKET, Machine, environment, server_with_bucket
 
 import featurebank as fb
 from featurebank.backbone import Backbone
-from featurebank.cluster.extraction import extract_on_cluster
+from featurebank.cluster.extraction import extract_banks
 from featurebank.cluster.local import LocalWorkers
 from featurebank.extraction import ExtractOptions, run_extraction
 from featurebank.storage.caches import MIRROR_VARIABLE, cache_directory
@@ -38,7 +38,7 @@ def test_a_worker_with_another_mirror_fills_the_bank(
         with Machine(tmp_path / "client").used():
             cache = f"s3://{BUCKET}/lab"
             here = cache_directory(cache)
-            (result,) = extract_on_cluster(dataset, [lite], ExtractOptions(), "local:1", cache=cache)
+            (result,) = extract_banks(dataset, [lite], ExtractOptions(cluster="local:1"), cache=cache)
             assert result.bank.path.is_relative_to(here)
             assert result.bank.features("pooled").tobytes() == single.features("pooled").tobytes()
             assert list((tmp_path / "worker").rglob("shard-*.h5"))

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.cli import group
 from featurebank.cluster import extraction as module
-from featurebank.cluster.extraction import extract_on_cluster
+from featurebank.cluster.extraction import extract_banks
 from featurebank.cluster.local import LocalWorkers
 from featurebank.errors import ClusterError, ConfigError, DatasetError
 from featurebank.extraction import Extraction, ExtractOptions, run_extraction
@@ -55,8 +56,8 @@ def single(photos: Path, lite: Backbone, tmp_path: Path, pixels: Any) -> Bank:
 @pytest.fixture
 def start(photos: Path, lite: Backbone, tmp_path: Path, site: Path) -> Callable[..., Extraction]:
     def run(address: str = "local:2", reporter: Reporter | None = None, **options: Any) -> Extraction:
-        (result,) = extract_on_cluster(
-            fb.load_dataset(str(photos)), [lite], ExtractOptions(batch_size=4, **options), address,
+        (result,) = extract_banks(
+            fb.load_dataset(str(photos)), [lite], ExtractOptions(batch_size=4, cluster=address, **options),
             cache=tmp_path / "cache", reporter=reporter or Lines(),
         )  # fmt: skip
         return result
@@ -92,8 +93,8 @@ def test_a_complete_bank_needs_no_cluster(
 def test_several_networks_and_views_share_a_pass(photos: Path, tmp_path: Path, site: Path, pixels: Any) -> None:
     networks = [fb.load_backbone("efficientnet_lite0", weights=f"random:{seed}", image_size=32) for seed in (0, 1)]
     options = ExtractOptions(views=1, augment="flip", batch_size=4)
-    results = extract_on_cluster(
-        fb.load_dataset(str(photos)), networks, options, "local:1", cache=tmp_path / "cache", reporter=Lines()
+    results = extract_banks(
+        fb.load_dataset(str(photos)), networks, replace(options, cluster="local:1"), cache=tmp_path / "cache"
     )
     alone = [run_extraction(fb.load_dataset(str(photos)), one, options, cache=tmp_path / "one") for one in networks]
     for result, other in zip(results, alone, strict=True):
@@ -181,7 +182,7 @@ def test_a_network_in_memory_is_refused_before_anything_begins(photos: Path, tmp
     model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(4, 3)])
     network = fb.backbone_from_model(model, preprocessing="tf")
     with pytest.raises(ConfigError, match=r"was a model in memory: expected one that can be loaded again"):
-        extract_on_cluster(fb.load_dataset(str(photos)), [network], ExtractOptions(), "local:1", cache=tmp_path)
+        extract_banks(fb.load_dataset(str(photos)), [network], ExtractOptions(cluster="local:1"), cache=tmp_path)
 
 
 @pytest.mark.parametrize("address", ["local:0", "local:x", "nowhere"])

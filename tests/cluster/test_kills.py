@@ -18,7 +18,7 @@ from processes import ended, wait_until_gone
 import featurebank as fb
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
-from featurebank.cluster.extraction import extract_on_cluster
+from featurebank.cluster.extraction import extract_banks
 from featurebank.errors import ClusterError
 from featurebank.extraction import Extraction, ExtractOptions, run_extraction
 from featurebank.system.progress import Reporter
@@ -35,9 +35,9 @@ def single(photos: Path, lite: Backbone, tmp_path: Path, pixels: Any) -> Bank:
 @pytest.fixture
 def start(photos: Path, lite: Backbone, tmp_path: Path, site: Path) -> Callable[..., Extraction]:
     def run(address: str, reporter: Reporter | None = None) -> Extraction:
-        (result,) = extract_on_cluster(
-            fb.load_dataset(str(photos)), [lite], ExtractOptions(batch_size=4), address, cache=tmp_path / "cache",
-            reporter=reporter or Reporter(),
+        (result,) = extract_banks(
+            fb.load_dataset(str(photos)), [lite], ExtractOptions(batch_size=4, cluster=address),
+            cache=tmp_path / "cache", reporter=reporter or Reporter(),
         )  # fmt: skip
         return result
 

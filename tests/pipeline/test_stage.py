@@ -291,3 +291,28 @@ def test_a_plan_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     pooled, fire7, fire9 = 512 * 4, 27 * 27 * 384 * 2, 13 * 13 * 512 * 2
     assert first["extract"]["bytes"] == 60000 * (pooled + fire7 + fire9)
     assert first["heads"]["tail_seconds"] > first["extract"]["seconds"] > 0
+
+
+def test_stages_work_on_the_cluster_that_their_section_names(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: Any
+) -> None:
+    from featurebank import read_pipeline, run_pipeline
+    from featurebank.errors import ClusterError, ConfigError
+
+    def connect(address: str, **options: Any) -> Any:
+        raise ClusterError(f"asked {address}")
+
+    monkeypatch.setattr("featurebank.cluster.extraction.connect", connect)
+    monkeypatch.setattr("featurebank.cluster.training.heads.connect", connect)
+    chosen = [f"dataset.name={str(photos)!r}", f"report.output={str(tmp_path / 'report.html')!r}"]
+    chosen += [f"{section}.taps=['pooled']" for section in ("extract", "heads")]  # known without building the network
+    extract, heads = "extract.cluster='local:1'", "heads.cluster='local:2'"
+    for keys, expected in (([extract, heads], "asked local:1"), ([heads], "asked local:2")):
+        with pytest.raises(ClusterError, match=expected):
+            run_pipeline(read_pipeline(QUICKSTART, [*chosen, *keys]), cache=tmp_path / "cache")
+    with pytest.raises(ConfigError, match=r"--cluster is 'local:0': expected .*\n.*'nowhere'"):
+        run_pipeline(
+            read_pipeline(QUICKSTART, [*chosen, "extract.cluster='local:0'", "heads.cluster='nowhere'"]),
+            cache=tmp_path / "new",
+        )
+    assert not (tmp_path / "new").exists()

@@ -86,7 +86,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def extract(
     settings: Settings, /, backbones: tuple[str, ...], images: Images, network: BackboneOptions, *,
-    cluster: str | None, part: str | None, dry_run: bool, as_json: bool, **values: Any,
+    part: str | None, dry_run: bool, as_json: bool, **values: Any,
 ) -> None:  # fmt: skip
     """Compute the features of a dataset and store them in a bank.
 
@@ -95,8 +95,8 @@ def extract(
     from featurebank.extraction import ExtractOptions
     from featurebank.extraction.pieces.part import Part
 
-    _check_place(cluster, part, dry_run=dry_run)
     options = ExtractOptions(**without_defaults(values))
+    _check_place(options.cluster, part, dry_run=dry_run)
     own_part = None if part is None else Part.parse(part)
     networks = _networks(backbones, network)
     if dry_run:
@@ -104,7 +104,7 @@ def extract(
     elif own_part:
         print_parts(_run_part(settings, images, networks, options, own_part), as_json=as_json)
     else:
-        print_extractions(_run(settings, images, networks, options, cluster), as_json=as_json)
+        print_extractions(_run(settings, images, networks, options), as_json=as_json)
 
 
 def _check_place(cluster: str | None, part: str | None, *, dry_run: bool) -> None:
@@ -156,18 +156,11 @@ def _run_part(
     return results
 
 
-def _run(
-    settings: Settings, images: Images, networks: Sequence[Backbone], options: ExtractOptions, cluster: str | None
-) -> list[Extraction]:
+def _run(settings: Settings, images: Images, networks: Sequence[Backbone], options: ExtractOptions) -> list[Extraction]:
     from featurebank.bank.last_use import note_use
-    from featurebank.cluster.extraction import extract_on_cluster
-    from featurebank.extraction import run_extractions
+    from featurebank.cluster.extraction import extract_banks
 
-    reporter, cache = settings.reporter(), settings.cache
-    if cluster is None:
-        results = run_extractions(images.load(), networks, options, cache=cache, reporter=reporter)
-    else:
-        results = extract_on_cluster(images.load(), networks, options, cluster, cache=cache, reporter=reporter)
+    results = extract_banks(images.load(), networks, options, cache=settings.cache, reporter=settings.reporter())
     for result in reversed(results):
-        note_use(cache, result.bank.path, "extract")
+        note_use(settings.cache, result.bank.path, "extract")
     return results

@@ -16,7 +16,7 @@ from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
 from featurebank.bank.pieces.notes import note_files
 from featurebank.errors import BankError, BankNotFoundError, ConfigError, unknown_name
 from featurebank.storage.address import parse_address
-from featurebank.storage.caches import cache_directory
+from featurebank.storage.caches import cache_directory, shown_path
 from featurebank.system import digest
 from featurebank.system.backing.directories import below, find, folders, is_file, remove, remove_content
 from featurebank.system.files import path_inside
@@ -149,7 +149,10 @@ def find_bank_path(cache: Path, name: str | None = None) -> Path:
         return Path(name)
     banks = banks_of(cache)
     if not banks:
-        message = f"no bank in the cache '{cache}': create one by 'featurebank extract --backbone efficientnet_lite0'"
+        message = (
+            f"no bank in the cache '{shown_path(cache)}': create one by 'featurebank extract --backbone "
+            "efficientnet_lite0'"
+        )
         raise BankNotFoundError(message)
     if name is None:  # heads cannot be trained on the unlabelled features of `fb.FeatureBank`
         return next((bank.path for bank in banks if not bank.dataset.startswith(UNLABELLED)), banks[0].path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from featurebank.cli.terminal import echo, print_json
+from featurebank.cli.terminal import echo, print_json, shown_path
 from featurebank.cli.workers_view import print_workers, workers_json
 from featurebank.words import counted, every
 
@@ -39,7 +39,7 @@ def print_estimates(estimates: Sequence[Estimate], *, as_json: bool) -> None:
     from featurebank.cli.tables import size
 
     if as_json:
-        values = [{**asdict(estimate), "bank": str(estimate.bank)} for estimate in estimates]
+        values = [{**asdict(estimate), "bank": shown_path(estimate.bank)} for estimate in estimates]
         print_json(values[0] if len(values) == 1 else {"extractions": values})
         return
     for estimate in estimates:
@@ -51,7 +51,7 @@ def print_estimates(estimates: Sequence[Estimate], *, as_json: bool) -> None:
             )
         else:
             echo(f"nothing to extract: the bank, or one that shares its rows, has {every(estimate.images, 'image')}")
-        echo(f"bank: {estimate.bank}")
+        echo(f"bank: {shown_path(estimate.bank)}")
 
 
 def to_json(result: Extraction) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _contents(bank: Bank | None) -> dict[str, Any]:
 def _counts(result: Extraction | PartExtraction, bank: Path) -> dict[str, Any]:
     busy = {"busy": {part: round(share, 3) for part, share in result.busy.items()}} if result.busy else {}
     return {
-        "bank": str(bank), "rows": result.rows, "added": result.added, "reused": result.reused,
+        "bank": shown_path(bank), "rows": result.rows, "added": result.added, "reused": result.reused,
         "skipped": list(result.skipped), "seconds": round(result.seconds, 3),
         "images_per_second": round(result.images_per_second, 2), "engine": result.engine,
         "precision": result.precision, **busy,
@@ -108,7 +108,7 @@ def _print_contents(bank: Bank, skipped: Sequence[Mapping[str, str]]) -> None:
     for tap in bank.taps:
         shape = " x ".join(str(side) for side in bank.tap_shape(tap))
         echo(f"  {tap}: {shape} {bank.tap_dtype(tap)}, {size(bank.tap_bytes(tap))}")
-    echo(f"bank: {bank.path}")
+    echo(f"bank: {shown_path(bank.path)}")
 
 
 def _print_skipped(skipped: Sequence[Mapping[str, str]], bank: str) -> None:
@@ -152,4 +152,4 @@ def _print_part(result: PartExtraction, bank: Bank | None) -> None:
         f"the bank still lacks {result.missing_slices} of {counted(result.slices, 'slice')} "
         f"({counted(result.missing_images, 'image')}): the last part to end completes it"
     )
-    echo(f"bank: {result.bank}")
+    echo(f"bank: {shown_path(result.bank)}")

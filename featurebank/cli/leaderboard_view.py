@@ -7,7 +7,7 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featurebank.cli.terminal import echo
+from featurebank.cli.terminal import echo, shown_path
 from featurebank.words import counted
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def print_best(bank: Bank, best: RunRecord, runs: Sequence[RunRecord] = ()) -> N
             f"test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on "
             f"{counted(test['images'], 'held-out image')}, evaluated {best.tested}{repeated}"
         )
-    echo(f"runs: {bank.path / 'runs'}")
+    echo(f"runs: {shown_path(bank.path / 'runs')}")
 
 
 def _validated(best: RunRecord, runs: Sequence[RunRecord]) -> str:

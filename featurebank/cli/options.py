@@ -203,12 +203,13 @@ def open_bank(settings: Settings, name: str | None) -> Bank:
     from featurebank.bank import Bank
     from featurebank.bank.catalog import find_bank_path
     from featurebank.bank.last_use import choice_reason, note_use
+    from featurebank.storage.caches import shown_path
     from featurebank.words import counted
 
     path = find_bank_path(settings.cache, name)
     bank, why = Bank(path), choice_reason(path, name)
     holds = f"{counted(len(bank), 'image')}, {counted(len(bank.classes), 'class')}"
-    settings.reporter().say(f"bank: {path} ({holds}){why}")
+    settings.reporter().say(f"bank: {shown_path(path)} ({holds}){why}")
     note_use(settings.cache, path, click.get_current_context().info_name or "")
     return bank
 
@@ -217,8 +218,9 @@ def choose_bank(settings: Settings, name: str | None) -> Path:
     """Returns the directory of the bank that a command looks at; where no name is given, says which and why."""
     from featurebank.bank.catalog import find_bank_path
     from featurebank.bank.last_use import choice_reason
+    from featurebank.storage.caches import shown_path
 
     path = find_bank_path(settings.cache, name)
     if name is None:
-        settings.reporter().say(f"bank: {path}{choice_reason(path, name)}")
+        settings.reporter().say(f"bank: {shown_path(path)}{choice_reason(path, name)}")
     return path

@@ -6,12 +6,22 @@ import json
 import sys
 import unicodedata
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from featurebank.system.drawing.text import HIDDEN, printable
 from featurebank.system.hints import with_global_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def shown_path(path: Path) -> str:
+    """Returns the text by which people name a path in a cache; see `storage.caches.shown_path`."""
+    from featurebank.storage import caches
+
+    return caches.shown_path(path)
 
 
 def echo(line: str = "", *, err: bool = False) -> None:

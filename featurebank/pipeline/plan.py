@@ -26,7 +26,7 @@ from featurebank.pipeline.stage import load_dataset_of, load_inputs
 from featurebank.pipeline.variants import Variant
 from featurebank.pipeline.work import TrainingTime
 from featurebank.runs.run import load_runs
-from featurebank.storage.caches import cache_directory
+from featurebank.storage.caches import cache_directory, shown_path
 from featurebank.system import digest
 from featurebank.system.progress import SILENT, Reporter
 
@@ -158,7 +158,8 @@ class _VariantPlanner:
         return {
             "downloads": downloads,
             "extract": {
-                "bank": str(path) if path else None, **extract, "at_most": images.dataset is None and images.at_most,
+                "bank": shown_path(path) if path else None, **extract,
+                "at_most": images.dataset is None and images.at_most,
             },
             "heads": {**heads, "tail_seconds": time.of_grid(pipeline.heads) if time else None},
             **({"finetune": {

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, overload
 
 from featurebank.dataset.unlabelled import UNLABELLED
 from featurebank.runs.leaderboard import data_frame
+from featurebank.storage.caches import shown_path
 from featurebank.system.html import never_fails
 from featurebank.words import counted, one_line
 
@@ -204,7 +205,7 @@ class SimilarImages(Sequence[Neighbours]):
     def to_json(self) -> dict[str, Any]:
         """Returns the object that `featurebank similar --json` prints."""
         return {
-            "bank": str(self.bank.path), "tap": self.tap, "sentence": self.sentence,
+            "bank": shown_path(self.bank.path), "tap": self.tap, "sentence": self.sentence,
             "images": [one.to_json() for one in self.images],
         }  # fmt: skip
 

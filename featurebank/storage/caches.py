@@ -55,11 +55,17 @@ def portable_path(path: Path) -> str:
         >>> portable_path(Path("/data/cache/photos"))
         '/data/cache/photos'
     """
-    mirror = mirror_of(path)
-    if mirror is None:
-        return str(path)
-    rest = path.absolute().relative_to(mirror.root.absolute()).as_posix()
-    return str(mirror.objects.address) + ("" if rest == "." else f"//{rest}")
+    return _address_of(path, "//")
+
+
+def shown_path(path: Path) -> str:
+    """Returns the text by which people name a path in a cache, and by which commands find it: in a bucket, its address.
+
+    Example:
+        >>> shown_path(Path("/data/cache/photos"))
+        '/data/cache/photos'
+    """
+    return _address_of(path, "/")
 
 
 def local_path(text: str) -> Path:
@@ -76,6 +82,15 @@ def local_path(text: str) -> Path:
         return Path(text)
     cache, _, rest = text[len(SCHEME) :].partition("//")
     return cache_directory(SCHEME + cache) / rest
+
+
+def _address_of(path: Path, between: str) -> str:
+    """Returns the address of a path in a bucket, with a text between the cache and the rest; another path as it is."""
+    mirror = mirror_of(path)
+    if mirror is None:
+        return str(path)
+    rest = path.absolute().relative_to(mirror.root.absolute()).as_posix()
+    return str(mirror.objects.address) + ("" if rest == "." else between + rest)
 
 
 def mirror_of(path: Path) -> Mirror | None:

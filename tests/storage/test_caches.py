@@ -9,6 +9,7 @@ import pytest
 from buckets import Machine
 
 from featurebank import list_banks, set_local_cache
+from featurebank.bank.catalog import find_bank_path
 from featurebank.errors import ConfigError, StorageError
 from featurebank.extraction.pieces.plan import PieceBank
 from featurebank.storage.caches import (
@@ -18,6 +19,7 @@ from featurebank.storage.caches import (
     mirror_of,
     mirrors_directory,
     portable_path,
+    shown_path,
 )
 from featurebank.system.files import read_regular, write_bytes
 
@@ -47,6 +49,10 @@ def test_a_path_is_found_on_another_machine(bucket: str, machine: Machine, tmp_p
     bank = PieceBank(root / "bank", "a key", {"pooled": None})
     texts, sent = [portable_path(path) for path in (root, root / "bank" / "x", Path("plain"))], pickle.dumps(bank)
     assert texts == [f"{bucket}/one", f"{bucket}/one//bank/x", "plain"]
+    shown = [shown_path(path) for path in (root, root / "bank", Path("plain"))]
+    assert shown == [f"{bucket}/one", f"{bucket}/one/bank", "plain"]
+    write_bytes(root / "bank" / "manifest.json", b"1")
+    assert find_bank_path(Path("cache"), shown[1]) == root / "bank"
     with Machine(tmp_path / "other").used():
         there = local_path(texts[0])
         assert there != root

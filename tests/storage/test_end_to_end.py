@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -84,7 +85,12 @@ def test_the_commands_on_two_machines(
 
     monkeypatch.chdir(tmp_path)
     Path("grid.toml").write_text(GRID)
-    assert "24 images extracted" in run("extract", "--dataset", photos, *EXTRACT)
+    printed = run("extract", "--dataset", photos, *EXTRACT)
+    assert "24 images extracted" in printed
+    (named,) = {one["bank"] for one in json.loads(run("cache", "ls", "--json"))}
+    assert named.startswith(f"{address}/")
+    assert f"bank: {named}\n" in printed
+    assert json.loads(run("cache", "show", named, "--json"))["bank"] == named
     with other.used():
         assert "24" in run("cache", "ls")
         run("heads", "--grid", "grid.toml")

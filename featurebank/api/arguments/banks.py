@@ -10,6 +10,7 @@ from featurebank.api.arguments.data import as_cache, is_path
 from featurebank.api.display import announce
 from featurebank.bank import Bank, find_bank_path
 from featurebank.bank.last_use import choice_reason, note_use
+from featurebank.storage.caches import shown_path
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
 
@@ -43,7 +44,7 @@ def as_bank(
     name = None if value is None else os.fspath(value)
     path = find_bank_path(as_cache(cache), name)
     bank, why = Bank(path), choice_reason(path, name)
-    line = f"bank: {path} ({counted(len(bank), 'image')}, {counted(len(bank.classes), 'class')}){why}"
+    line = f"bank: {shown_path(path)} ({counted(len(bank), 'image')}, {counted(len(bank.classes), 'class')}){why}"
     if value is None:
         announce(line, reporter)
     else:

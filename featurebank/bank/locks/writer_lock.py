@@ -21,6 +21,7 @@ from featurebank.bank.locks import note
 from featurebank.bank.locks.lease import Lease, hold_note
 from featurebank.bank.locks.note import NO_LOCKS, Heartbeat, Holder, NoteTakenError, read_note
 from featurebank.errors import BankLockedError, BankReadOnlyError
+from featurebank.storage.caches import shown_path
 from featurebank.system.backing.protocol import ChangedElsewhereError, backing_of
 from featurebank.system.files import explain_full_disk
 
@@ -159,7 +160,9 @@ def _locked_error(directory: Path, holder: Holder | None) -> BankLockedError:
     if holder:
         seconds = max(0, time.time() - holder.heartbeat) if holder.is_here else 0
         who = f"{holder.name} (last seen {f'{seconds:.0f} s ago' if seconds >= 1 else 'just now'})"
-    message = f"{who} writes the bank '{directory}' now: wait for it to end, then run the same command again"
+    message = (
+        f"{who} writes the bank '{shown_path(directory)}' now: wait for it to end, then run the same command again"
+    )
     return BankLockedError(message)
 
 
@@ -172,8 +175,8 @@ def explain_conflict(directory: Path) -> Iterator[None]:
         holder = read_note(directory / NOTE)
         who = f"{holder.name} has taken over and writes" if holder else "another process has written"
         message = (
-            f"{who} the bank '{directory}', because this process gave no sign of life for {note.DEAD_AFTER_S:.0f} s: "
-            "nothing that it listed is lost; run the same command again"
+            f"{who} the bank '{shown_path(directory)}', because this process gave no sign of life for "
+            f"{note.DEAD_AFTER_S:.0f} s: nothing that it listed is lost; run the same command again"
         )
         raise BankLockedError(message) from error
 

@@ -14,7 +14,7 @@ from featurebank.cli.commands.cache_upkeep import gc, verify
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.groups import Commands
 from featurebank.cli.options import choose_bank, open_bank
-from featurebank.cli.terminal import confirm, echo, print_json
+from featurebank.cli.terminal import confirm, echo, print_json, shown_path
 from featurebank.words import counted, shown
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def list_(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         print_json([
             {
-                "bank": str(b.path), "name": b.name, "dataset": b.dataset, "backbone": b.backbone, "images": b.images,
-                "pixels": b.pixels, "views": b.views, "rows": b.rows, "runs": runs, "best": best,
+                "bank": shown_path(b.path), "name": b.name, "dataset": b.dataset, "backbone": b.backbone,
+                "images": b.images, "pixels": b.pixels, "views": b.views, "rows": b.rows, "runs": runs, "best": best,
                 "taps": list(b.taps), "bytes": b.bytes, "used": _moment(b.used), "problem": b.problem,
                 "pieces": b.pieces,
             }
@@ -56,7 +56,10 @@ def list_(settings: Settings, *, as_json: bool) -> None:
         ])  # fmt: skip
         return
     if not banks:
-        echo(f"no bank in '{settings.cache}': create one with 'featurebank extract --backbone efficientnet_lite0'")
+        echo(
+            f"no bank in '{shown_path(settings.cache)}': create one with 'featurebank extract --backbone "
+            "efficientnet_lite0'"
+        )
         return
     _print_banks(banks)
     for bank in banks:
@@ -154,11 +157,11 @@ def remove(settings: Settings, bank: str, *, yes: bool) -> None:
     from featurebank.bank.catalog import find_bank_path, remove_bank
 
     path = find_bank_path(settings.cache, bank)
-    if not yes and not confirm(f"delete '{path}' with its features and runs?"):
+    if not yes and not confirm(f"delete '{shown_path(path)}' with its features and runs?"):
         echo("nothing was deleted")
         return
     remove_bank(path)
-    echo(f"deleted {path}")
+    echo(f"deleted {shown_path(path)}")
 
 
 @cache.command()
@@ -191,8 +194,8 @@ def _about(path: Path, manifest: Manifest) -> dict[str, Any]:
     from featurebank.bank.pieces.notes import note_files
 
     return {
-        "bank": str(path), "format_version": manifest.version, "key": manifest.key, "recipe": dict(manifest.recipe),
-        "dataset": dict(manifest.dataset), "source": dict(manifest.source),
+        "bank": shown_path(path), "format_version": manifest.version, "key": manifest.key,
+        "recipe": dict(manifest.recipe), "dataset": dict(manifest.dataset), "source": dict(manifest.source),
         "images": manifest.items["count"] if manifest.items else None,
         "rows": sum(shard.rows for shard in manifest.shards), "taps": list(manifest.taps), "views": manifest.views,
         "shards": [

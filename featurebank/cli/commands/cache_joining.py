@@ -10,7 +10,7 @@ import click
 
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.options import split_fractions
-from featurebank.cli.terminal import echo, print_json
+from featurebank.cli.terminal import echo, print_json, shown_path
 from featurebank.words import counted
 
 if TYPE_CHECKING:
@@ -53,11 +53,16 @@ def merge(
     merged = merge_banks(paths, settings.cache, name=name, resplit=resplit, reporter=settings.reporter())
     resplit_record = merged.manifest.history[-1].get("resplit")
     if as_json:
-        about = {"bank": str(merged.path), "images": len(merged), "taps": list(merged.taps), "views": merged.views}
+        about = {
+            "bank": shown_path(merged.path),
+            "images": len(merged),
+            "taps": list(merged.taps),
+            "views": merged.views,
+        }
         print_json({**about, "resplit": resplit_record})
         return
     echo(
-        f"{merged.path}: {counted(len(merged), 'image')} of {counted(len(paths), 'bank')}, taps "
+        f"{shown_path(merged.path)}: {counted(len(merged), 'image')} of {counted(len(paths), 'bank')}, taps "
         f"{', '.join(merged.taps)}"
     )
     if resplit_record:
@@ -93,7 +98,7 @@ def finish(settings: Settings, bank: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json({"banks": [_finished_to_json(path, listed) for path, listed in results.items()]})
     elif not paths:
-        echo(f"nothing to finish: no bank in '{settings.cache}' has parts that are not listed")
+        echo(f"nothing to finish: no bank in '{shown_path(settings.cache)}' has parts that are not listed")
     else:
         for path, listed in results.items():
             _print_finished(path, listed)
@@ -103,10 +108,10 @@ def finish(settings: Settings, bank: str | None, *, as_json: bool) -> None:
 
 def _finished_to_json(path: Path, listed: ListedPieces | None) -> dict[str, Any]:
     if listed is None:
-        return {"bank": str(path), "complete": None, "images": None, "listed": 0, "missing": None, "skipped": []}
+        return {"bank": shown_path(path), "complete": None, "images": None, "listed": 0, "missing": None, "skipped": []}
     missing = {"slices": len(listed.missing_slices), "of": listed.slices, "images": listed.missing_images}
     return {
-        "bank": str(path), "complete": listed.is_complete, "images": listed.images, "listed": listed.listed,
+        "bank": shown_path(path), "complete": listed.is_complete, "images": listed.images, "listed": listed.listed,
         "missing": missing, "skipped": list(listed.skipped),
     }  # fmt: skip
 
@@ -115,14 +120,14 @@ def _print_finished(path: Path, listed: ListedPieces | None) -> None:
     from featurebank.extraction.pieces.listing import missing_words
 
     if listed is None:
-        echo(f"{path}: nothing to finish")
+        echo(f"{shown_path(path)}: nothing to finish")
     elif listed.is_complete:
         skipped = f", {len(listed.skipped)} skipped" if listed.skipped else ""
         rows = counted(listed.listed, "row")
-        echo(f"{path}: complete, with {counted(listed.images, 'image')}{skipped}; {rows} listed now")
+        echo(f"{shown_path(path)}: complete, with {counted(listed.images, 'image')}{skipped}; {rows} listed now")
     else:
         echo(
-            f"{path}: {counted(listed.images, 'image')} done, {counted(listed.listed, 'row')} listed now; "
+            f"{shown_path(path)}: {counted(listed.images, 'image')} done, {counted(listed.listed, 'row')} listed now; "
             f"{missing_words(listed)} missing: run the missing parts again, or the same 'featurebank extract' without "
             "--part, which computes the rest"
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.terminal import echo, print_json
+from featurebank.cli.terminal import echo, print_json, shown_path
 
 if TYPE_CHECKING:
     from featurebank.bank.maintenance.garbage import Garbage
@@ -61,9 +61,9 @@ def verify(settings: Settings, bank: str | None, *, forget: bool, canaries: int,
     if canaries > 0 and not (total.damaged or total.unreadable):  # damaged rows certainly differ
         recomputed = _recompute(path, canaries, reporter)
     if as_json:
-        banks = {str(place): len(one.damaged) for place, one in results.items()}
+        banks = {shown_path(place): len(one.damaged) for place, one in results.items()}
         rows = asdict(recomputed) if recomputed else None
-        print_json({"bank": str(path), **asdict(total), "canaries": rows, "damaged_in": banks})
+        print_json({"bank": shown_path(path), **asdict(total), "canaries": rows, "damaged_in": banks})
     else:
         _print_verification(results, recomputed, settings.cache)
     if total.damaged or total.unreadable or (recomputed and recomputed.wrong):
@@ -109,7 +109,7 @@ def _print_verification(results: dict[Path, Verification], recomputed: Recompute
         echo(f"{forgotten} removed: run 'featurebank extract' as before to compute the missing rows again")
     for path, one in results.items():
         what = "files outside the banks" if path == cache else f"{counted(one.shards, 'shard')}, {size(one.bytes)}"
-        echo(f"{path}: {what}, {counted(len(one.damaged), 'file')} damaged")
+        echo(f"{shown_path(path)}: {what}, {counted(len(one.damaged), 'file')} damaged")
     if total.unknown:
         more = ", ..." if len(total.unknown) > _NAMED else ""
         shown = ", ".join(total.unknown[:_NAMED])
@@ -158,7 +158,7 @@ def gc(settings: Settings, bank: str | None, *, dry_run: bool, as_json: bool) ->
 
 def _to_json(garbage: Garbage) -> dict[str, Any]:
     return {
-        "bank": str(garbage.bank), "files": [str(file) for file in garbage.files], "rows": garbage.dead_rows,
+        "bank": shown_path(garbage.bank), "files": [str(file) for file in garbage.files], "rows": garbage.dead_rows,
         "rewritten_shards": len(garbage.rewrites), "whole": garbage.whole, "bytes": garbage.bytes,
     }  # fmt: skip
 

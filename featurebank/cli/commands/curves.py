@@ -10,7 +10,7 @@ import click
 
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.options import open_bank
-from featurebank.cli.terminal import echo, print_json
+from featurebank.cli.terminal import echo, print_json, shown_path
 
 if TYPE_CHECKING:
     from featurebank.bank import Bank
@@ -48,7 +48,7 @@ def curves(
         written = write_curves(files, selected, force=force, dark=dark)
     if as_json:
         objects = [{**curve_json(run), "over_fitting": curve_summary(run)["over_fitting"]} for run in selected]
-        print_json({"bank": str(source.path), "runs": objects, "files": list(map(str, written))})
+        print_json({"bank": shown_path(source.path), "runs": objects, "files": list(map(str, written))})
         return
     _print(selected)
     for path in written:

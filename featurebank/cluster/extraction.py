@@ -15,7 +15,7 @@ import numpy as np
 
 from featurebank.backbone import Backbone
 from featurebank.bank.index import Finder, contained
-from featurebank.bank.pieces.notes import SkippedImage
+from featurebank.bank.pieces.notes import SkippedImage, note_files
 from featurebank.bank.reader import Bank
 from featurebank.cluster.address import check_address
 from featurebank.cluster.admission import PieceAdmission
@@ -97,6 +97,8 @@ class ClusterExtraction:
             ClusterError: the cluster or one of its workers cannot be used, or the scheduler is gone.
             DatasetError: an image cannot be used and `on_bad_image` is "fail", or too many cannot be used.
         """
+        if any(any(note_files(bank.path)) for bank in self.work.banks):
+            self.work.list()  # of an earlier command; halves of a slice count once their rows are listed
         for _ in range(_ROUNDS):
             if pieces := self.work.plan().missing:
                 self._compute(pieces)

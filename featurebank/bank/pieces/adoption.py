@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.bank.index import Finder
+from featurebank.bank.index import Finder, first_bits
 from featurebank.bank.pieces.notes import PieceNote, SkippedImage, read_notes, remove_notes
 from featurebank.bank.shard import ShardEntry, read_keys
 from featurebank.bank.writer import BankWriter, event
@@ -54,7 +54,8 @@ def adopt_pieces(writer: BankWriter, warn: Callable[[str], None] = lambda line: 
         used.append(note)
         entries = (shard for shard in note.shards if shard.file not in listed)
         new |= {shard.file: (shard, column) for shard, column in zip(entries, keys, strict=True)}
-    useful = {name: pair for name, pair in new.items() if fitting.has_new_rows(*pair)}
+    needed = fitting.needed(new)
+    useful = {name: pair for name, pair in new.items() if name in needed}
     rows = sum(shard.rows for shard, _ in useful.values())
     if useful:
         notes = [note for note in used if note.files & useful.keys()]
@@ -95,9 +96,30 @@ class _Fitting:
                 raise ValueError(message)
         return keys
 
-    def has_new_rows(self, shard: ShardEntry, keys: np.ndarray) -> bool:
-        """Returns whether the bank lacks a row of a shard."""
-        return any((self._finder(tap, shard.view).find(keys["digest"]) < 0).any() for tap in shard.taps)
+    def needed(self, shards: Mapping[str, tuple[ShardEntry, np.ndarray]]) -> set[str]:
+        """Returns the names of the shards with rows that neither the bank nor a larger one of these shards has.
+
+        A piece and its halves may both be done: one process was killed, and another began with the whole again.
+
+        Args:
+            shards: the entry and the row keys of each shard, by its name.
+        """
+        kinds: dict[tuple[str, int], dict[str, np.ndarray]] = {}
+        for name, (shard, keys) in sorted(shards.items(), key=lambda item: (-item[1][0].rows, item[0])):
+            for tap in shard.taps:
+                kinds.setdefault((tap, shard.view), {})[name] = keys["digest"]
+        names = [self._with_new_rows(self._finder(*kind), columns) for kind, columns in kinds.items()]
+        return {name for some in names for name in some}
+
+    def _with_new_rows(self, stored: Finder, columns: Mapping[str, np.ndarray]) -> set[str]:
+        """Returns the names of the shards, of one kind, with rows that are neither stored nor in an earlier shard."""
+        words = np.sort(np.concatenate([first_bits(digests) for digests in columns.values()]))
+        if not (words[1:] == words[:-1]).any():  # no row is in two shards
+            return {name for name, digests in columns.items() if (stored.find(digests) < 0).any()}
+        digests = np.concatenate(list(columns.values()))
+        first = Finder(digests).find(digests) == np.arange(len(digests))
+        owners = np.repeat(np.array(list(columns)), [len(digests) for digests in columns.values()])
+        return set(owners[first & (stored.find(digests) < 0)].tolist())
 
     def _finder(self, tap: str, view: int) -> Finder:
         if (tap, view) not in self._stored:

@@ -15,6 +15,7 @@ from listener import Listener
 
 from featurebank import load_backbone, load_dataset
 from featurebank.backbone import Backbone
+from featurebank.bank.manifest import load_manifest
 from featurebank.bank.pieces.notes import PIECES, note_files
 from featurebank.bank.pieces.request import newest_request
 from featurebank.bank.reader import Bank
@@ -176,6 +177,21 @@ def test_two_that_list_at_once_both_end_well(work: PieceExtraction) -> None:
         results = [future.result()[0] for future in [pool.submit(work.list) for _ in range(2)]]
     assert [one.is_complete for one in results] == [True, True]
     assert sorted(one.listed for one in results) == [0, 24]
+
+
+@pytest.mark.parametrize("whole_first", [False, True])
+def test_a_piece_and_its_halves_are_listed_once(opened: Open, *, whole_first: bool) -> None:
+    """A process that was killed had halved a piece; another one has computed the whole."""
+    work = opened("halved")
+    whole, *others = work.plan().pieces
+    orders = [[whole], [*whole.halves(), *others]]
+    for pieces in orders if whole_first else orders[::-1]:
+        with PieceRunner(work.backbones, work.options) as runner:
+            runner.run(pieces, work.dataset)
+    assert len(list(note_files(work.banks[0].path))) == 3 + len(others)
+    (listed,) = work.list()
+    rows = sum(shard.rows for shard in load_manifest(listed.bank).shards)
+    assert rows == listed.images == listed.listed == len(work.dataset.distinct())
 
 
 def test_several_backbones_share_a_pass(photos: Path, lite: Backbone, tmp_path: Path) -> None:

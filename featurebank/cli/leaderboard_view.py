@@ -138,8 +138,8 @@ def _print_significance(all_entries: Sequence[Entry]) -> None:
     alike = sum(entry.indistinguishable for entry in all_entries[1:])
     if compared:
         echo(
-            f"= {alike} of {counted(compared, 'other head')} do not differ significantly from the first "
-            "(McNemar's test, 5 %, Holm's correction)"
+            f"= {alike} of {counted(compared, 'other head')} {'does' if alike == 1 else 'do'} not differ significantly "
+            "from the first (McNemar's test, 5 %, Holm's correction)"
         )
 
 

@@ -59,7 +59,9 @@ def test_a_line_for_each_specification(bank: Bank, ask: Ask) -> None:
     assert len(chosen) == 1
     assert sum(line.strip().startswith("= ") for line in text.splitlines()) >= 1
     alike = sum(entry.indistinguishable for entry in leaderboard(bank).entries) - 1
-    assert f"= {alike} of 3 other heads do not differ significantly from the first" in text
+    assert (
+        f"= {alike} of 3 other heads {'does' if alike == 1 else 'do'} not differ significantly from the first" in text
+    )
     assert "failed: " in text
     assert "knn(" in text
 

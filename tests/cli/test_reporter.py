@@ -94,8 +94,8 @@ def test_lines_for_a_log() -> None:
             found.tick()
     assert text.getvalue().splitlines() == [
         "heads: 0 of 4 runs, 10 s",
-        "heads: 1 of 4 runs, 0.1 runs/s",
-        "heads: 2 of 4 runs, 0.1 runs/s, 20 s left",
+        "heads: 1 of 4 runs, 3.0 runs/min",
+        "heads: 2 of 4 runs, 4.0 runs/min, 20 s left",
     ]
 
 

@@ -17,6 +17,9 @@ from featurebank.system.runtime import tidy_bytes
 
 LINE_EVERY_S = 10.0
 """Time between two lines of text about the same work."""
+_PERIODS = (1, "s"), (60, "min"), (3600, "h")
+_LEAST_RATE = 0.1
+"""A smaller rate is shown per minute, or per hour: .0 runs/s says nothing."""
 _TABLE_WIDTH = 100
 _BAR_WIDTH = 40
 _LEAST_BAR_WIDTH = 10
@@ -131,7 +134,10 @@ def _rate(work: ShownWork, now: float) -> str:
     rate = work.rate(now)
     if rate is None:
         return f"{now - work.began:.0f} s"
-    return f"{tidy_bytes(rate)}/s" if work.unit == "bytes" else f"{rate:.1f} {work.unit}/s"
+    if work.unit == "bytes":
+        return f"{tidy_bytes(rate)}/s"
+    seconds, period = next((one for one in _PERIODS if rate * one[0] >= _LEAST_RATE), _PERIODS[-1])
+    return f"{rate * seconds:.1f} {work.unit}/{period}"
 
 
 def _duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from featurebank.system.drawing.bars import ShownWork, bar
+from featurebank.system.drawing.bars import ShownWork, bar, line
 from featurebank.system.drawing.console import SafeConsole
 
 
@@ -51,6 +51,15 @@ def test_a_detail_hides_neither_rate_nor_remaining_time(width: int) -> None:
     assert len(lines) == (1 if width == 120 else 2)
     work.finish()
     assert len(drawn(work, width).rstrip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.25, "4.0 runs/s"), (10, "0.1 runs/s"), (40, "1.5 runs/min"), (1200, "3.0 runs/h")]
+)
+def test_a_low_rate_is_shown_per_minute_or_hour(seconds: float, shown: str) -> None:
+    work = ShownWork("fine-tunes", 2, "runs", 0.0)
+    work.advance(1, seconds)
+    assert line(work, seconds).startswith(f"fine-tunes: 1 of 2 runs, {shown}")
 
 
 def drawn(work: ShownWork, width: int = 80) -> str:

@@ -130,8 +130,7 @@ class Objects:
             known: the ETag of the version that the caller has.
 
         Returns:
-            What it is; True if it still has the ETag `known`; False if it does not exist. In both cases `target` is not
-            written.
+            What it is; or, without writing `target`: True if it still has the ETag `known`, False if it does not exist.
         """
         with target.open("wb") as file:
 
@@ -156,10 +155,9 @@ class Objects:
             What it is now; None if it is not in the expected state.
         """
         token, size = secrets.token_hex(8), len(source) if isinstance(source, bytes) else source.stat().st_size
-        about: dict[str, Any] = (
-            {"Metadata": {_TOKEN: token} | ({_WRITER: writer} if writer else {})} if expected else {}
-        )
+        about = dict[str, Any]()
         if expected:
+            about["Metadata"] = {_TOKEN: token, **({_WRITER: writer} if writer else {})}
             about |= {"IfNoneMatch": "*"} if expected.etag is None else {"IfMatch": expected.etag}
         for pause in range(_CONFLICTS):
             answer = self._send(key, source, size, about)
@@ -191,9 +189,8 @@ class Objects:
             return True
         refusals = MISSING | PRECONDITION | CONCURRENT | NOT_CONDITIONAL
         answer = self._ask("delete_object", key, but=refusals, writing=True, IfMatch=etag)
-        if (
-            isinstance(answer, str) and answer in NOT_CONDITIONAL
-        ):  # some storages have conditions for PUT alone; the manifest's own protects banks
+        if isinstance(answer, str) and answer in NOT_CONDITIONAL:
+            # Some storages have conditions for PUT alone; the manifest's own protects banks.
             stored = self.head(key)
             return stored is not None and stored.etag == etag and self.delete(key)
         return isinstance(answer, dict)
@@ -297,9 +294,7 @@ async def _read_chunk(stream: Any) -> bytes:
 
     try:
         return bytes(await stream.read(_CHUNK))
-    except (BotoCoreError, OSError, TimeoutError):
-        return b""
-    except Exception as error:  # aiohttp's own errors of broken connections
-        if type(error).__module__.partition(".")[0] != "aiohttp":
+    except Exception as error:  # also aiohttp's own errors of broken connections
+        if not isinstance(error, BotoCoreError | OSError) and type(error).__module__.partition(".")[0] != "aiohttp":
             raise
         return b""

@@ -20,6 +20,8 @@ from featurebank.words import one_line
 
 PATIENCE_S = 8.0
 """Time that a scheduler has to answer; with the imports, the user learns within 10 s that nobody does."""
+SILENT_S = 60.0
+"""A scheduler whose connection holds may be silent for so long, because it is busy; then it counts as gone."""
 _PROCESS = re.compile(r"(?<=\d)-\d+$")
 _AGAIN_S = 0.1
 _SAY_AFTER_S = 2.0
@@ -160,12 +162,17 @@ class Cluster:
 
     def _ask(self, call: Callable[[], Any]) -> Any:
         """Returns the answer of the scheduler."""
-        try:
-            if not self.is_lost:
+        ends = time.monotonic() + SILENT_S
+        while not self.is_lost:
+            try:
                 return call()
-        except (OSError, RuntimeError, ValueError, TimeoutError, asyncio.CancelledError):
-            if not self.is_lost and not self._is_dead():
-                raise
+            except TimeoutError:  # it is busy, or a laptop slept; if its connection ends, it is lost
+                if time.monotonic() > ends:
+                    break
+            except (OSError, RuntimeError, ValueError, asyncio.CancelledError):
+                if not self.is_lost and not self._is_dead():
+                    raise
+                break
         raise self.lost()
 
     def _is_dead(self) -> bool:

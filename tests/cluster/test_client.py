@@ -114,3 +114,28 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+class Silent:
+    """The client of a scheduler that lets some questions wait."""
+
+    status = "running"
+
+    def __init__(self, silences: int) -> None:
+        self.silences = silences
+
+    def sync(self, *args: object, **options: object) -> dict[str, object]:
+        self.silences -= 1
+        if self.silences >= 0:
+            raise TimeoutError
+        return {"workers": {"tcp://one:1": {"name": "one", "host": "one", "nthreads": 1}}}
+
+
+def test_a_busy_scheduler_is_asked_again() -> None:
+    assert [one.name for one in Cluster("tcp://none:1", Silent(3), None).workers()] == ["one"]
+
+
+def test_a_scheduler_that_stays_silent_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SILENT_S", 0.05)
+    with pytest.raises(ClusterError, match=r"^the Dask scheduler at tcp://none:1 is gone: "):
+        Cluster("tcp://none:1", Silent(10**9), None).workers()

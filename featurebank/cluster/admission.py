@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -37,8 +35,7 @@ class PieceAdmission:
 
     def ask(self, worker: ClusterWorker) -> Any:
         """Asks a worker to build the networks and to describe itself."""
-        here = version("featurebank"), self.probe, socket.gethostname()
-        return self.cluster.submit(prepare, *here, self.order, self.sample, worker=worker)
+        return self.cluster.submit(prepare, self.probe, self.order, self.sample, worker=worker)
 
     def report(self, worker: ClusterWorker, future: Any) -> WorkerReport | None:
         """Returns the report of a worker; one whose features differ cannot be used."""

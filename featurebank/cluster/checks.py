@@ -20,7 +20,6 @@ from featurebank.errors import ClusterError, FeatureBankError
 from featurebank.storage.caches import local_path, portable_path
 from featurebank.system.backing.directories import remove
 from featurebank.system.files import read_regular, write_bytes
-from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.runtime import installed_versions
 from featurebank.words import counted, one_line
 
@@ -34,10 +33,16 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Probe:
-    """A small file in the cache, which every worker looks for: the cache is on a shared disk if they all find it."""
+    """What a worker compares itself with: a small file in the cache, which it finds if they are on a shared disk."""
 
     path: str
+    """The `portable_path` of the file."""
     token: str
+    """The content of the file."""
+    host: str
+    """The host of the client, which has written the file."""
+    version: str
+    """The version of the client's featurebank."""
 
 
 @dataclass(frozen=True)
@@ -62,44 +67,9 @@ def probe_file(cache: Path) -> Iterator[Probe]:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         write_bytes(path, token.encode())
-        yield Probe(portable_path(path), token)
+        yield Probe(portable_path(path), token, socket.gethostname(), version("featurebank"))
     finally:
         remove(path)
-
-
-def check_workers(
-    cluster: Cluster, workers: Sequence[ClusterWorker], cache: Path, reporter: Reporter = SILENT
-) -> list[WorkerReport]:
-    """Checks that workers run this version of featurebank and see the files of a cache.
-
-    Args:
-        cluster: the cluster.
-        workers: its workers.
-        cache: the directory of the banks.
-        reporter: receives the current step.
-
-    Returns:
-        The reports of the workers that answered within a minute; all of them can be used.
-
-    Raises:
-        ClusterError: a worker cannot be used, or none answered; the message names it and the reason.
-    """
-    with probe_file(cache) as probe, reporter.step(f"checking {counted(len(workers), 'worker')}"):
-        futures = [ask_worker(cluster, worker, probe) for worker in workers]
-        ends = time.monotonic() + _PATIENCE_S
-        answers = [
-            read_report(cluster, worker, future, patience=ends - time.monotonic())
-            for worker, future in zip(workers, futures, strict=True)
-        ]
-    reports = [report for report in answers if report is not None]
-    refuse_problems(reports)
-    if not reports:
-        message = (
-            f"{counted(len(workers), 'worker')} of {cluster.place} did not answer within {_PATIENCE_S:.0f} s: they "
-            "are busy with other work, or hang; restart them, or wait for the other work"
-        )
-        raise ClusterError(message)
-    return reports
 
 
 def refuse_problems(reports: Sequence[WorkerReport]) -> None:
@@ -110,20 +80,13 @@ def refuse_problems(reports: Sequence[WorkerReport]) -> None:
         raise ClusterError("; ".join([*lines, *more]))
 
 
-def ask_worker(cluster: Cluster, worker: ClusterWorker, probe: Probe) -> Any:
-    """Asks a worker to describe itself; returns a future for `read_report`."""
-    return cluster.submit(
-        describe_worker, version("featurebank"), probe.path, probe.token, socket.gethostname(), worker=worker
-    )
-
-
 def read_report(cluster: Cluster, worker: ClusterWorker, future: Any, *, patience: float) -> WorkerReport | None:
     """Returns the report of a worker; None if it has not answered after `patience` seconds, or has died.
 
     Args:
         cluster: the cluster.
         worker: the worker.
-        future: the result of `ask_worker`.
+        future: the future of a call of `describe_worker`, or of a function like it.
         patience: how many seconds to wait.
 
     Raises:
@@ -183,23 +146,16 @@ def _difference(there: str, here: str) -> str:
     return f"it has featurebank {one_line(there, 40)}, and the client {here}: install the same version on all machines"
 
 
-def describe_worker(client_version: str, path: str, token: str, client_host: str) -> dict[str, Any]:
-    """Runs on a worker: returns the fields of its `WorkerReport`.
-
-    Args:
-        client_version: the version of featurebank of the client.
-        path: the path of the probe file.
-        token: the content of the probe file.
-        client_host: the host that has written the probe file.
-    """
+def describe_worker(probe: Probe) -> dict[str, Any]:
+    """Runs on a worker: returns the fields of its `WorkerReport`; `problem` if it differs from the client."""
     own = version("featurebank")
     host = socket.gethostname()
-    problem = "" if own == client_version else _difference(own, client_version)
-    if not problem and (reason := _unseen(path, token)) is not None:
+    problem = "" if own == probe.version else _difference(own, probe.version)
+    if not problem and (reason := _unseen(probe)) is not None:
         problem = (
-            f"host {host} does not see the files that the client on host {client_host} writes into "
-            f"'{path.rpartition('/')[0].rstrip('/')}'{reason}: use a --cache on a disk that all machines share, under "
-            "the same path"
+            f"host {host} does not see the files that the client on host {probe.host} writes into "
+            f"'{probe.path.rpartition('/')[0].rstrip('/')}'{reason}: use a --cache on a disk that all machines share, "
+            "under the same path"
         )
     packages = {"python": ".".join(map(str, sys.version_info[:3]))}
     packages |= installed_versions(
@@ -208,16 +164,16 @@ def describe_worker(client_version: str, path: str, token: str, client_host: str
     return {"problem": problem, "host": host, "packages": packages}
 
 
-def _unseen(text: str, token: str) -> str | None:
+def _unseen(probe: Probe) -> str | None:
     """Returns why this machine does not see the probe file, "" if unknown; None if it does. Waits for a slow disk."""
     try:
-        path = local_path(text)
+        path = local_path(probe.path)
     except FeatureBankError as error:
         return f" ({one_line(error)})"
     ends = time.monotonic() + _SHARED_AFTER_S
     while True:
         with contextlib.suppress(OSError):
-            if read_regular(path) == token.encode():
+            if read_regular(path) == probe.token.encode():
                 return None
         if time.monotonic() > ends:
             return ""

@@ -10,6 +10,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from featurebank.cluster.checks import WorkerReport
 from featurebank.cluster.client import ClusterWorker
+from featurebank.cluster.packages import import_distributed
+from featurebank.system.runtime import limit_ram, limit_threads
 
 _computing = threading.Lock()
 """A worker computes one batch at a time, with all of its threads; the next one waits here, ready to start."""
@@ -138,6 +140,13 @@ def _share(host: str, label: str, seats: Sequence[Seat[Any]], ended: float) -> W
     engines = [seat.report.engine for seat in seats if seat.report and seat.report.engine]
     waited = min(1.0, max(0.0, 1 - busy / seconds))
     return WorkerShare(label, host, images, images / seconds, waited, engines[0] if engines else None)
+
+
+def limit_to_worker(ram: int | None = None) -> None:
+    """Runs on a worker: limits this process to the threads that Dask gives it, and to `ram` bytes, if given."""
+    limit_threads(int(import_distributed().get_worker().state.nthreads))
+    if ram is not None:
+        limit_ram(ram)
 
 
 def compute(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:

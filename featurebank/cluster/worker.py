@@ -14,7 +14,7 @@ from featurebank.backbone import Backbone, recorded_source
 from featurebank.backbone.naming import KERAS_SUFFIX, is_user_network, name_function
 from featurebank.backbone.recorded import differing_parts, load_like, recorded_options
 from featurebank.cluster.checks import Probe, describe_worker
-from featurebank.cluster.packages import import_distributed
+from featurebank.cluster.tasks import limit_to_worker
 from featurebank.dataset import Dataset
 from featurebank.errors import BadImageError, ConfigError, FeatureBankError, LostImageError, WeightsError
 from featurebank.extraction.options import ExtractOptions
@@ -22,7 +22,6 @@ from featurebank.extraction.pieces.plan import Piece, PieceBank
 from featurebank.extraction.pieces.runner import PieceResult, PieceRunner
 from featurebank.storage.caches import local_path
 from featurebank.system import digest
-from featurebank.system.runtime import limit_threads
 
 MOST_VALUES = 8192
 """Values of a tap that travel to be compared."""
@@ -90,7 +89,7 @@ class _Bench:
         if self.runner is None or self.key != order.key:
             if self.runner:
                 self.runner.close()
-            limit_threads(_nthreads())
+            limit_to_worker()
             networks = [_network(one, order.directory) for one in order.networks]
             self.key, self.runner = order.key, PieceRunner(networks, order.options)
         return self.runner
@@ -99,22 +98,15 @@ class _Bench:
 _bench = _Bench()
 
 
-def _nthreads() -> int:
-    """Returns how many threads Dask gives this worker."""
-    return int(import_distributed().get_worker().state.nthreads)
-
-
-def prepare(client_version: str, probe: Probe, client_host: str, order: PieceOrder, sample: Dataset) -> dict[str, Any]:
+def prepare(probe: Probe, order: PieceOrder, sample: Dataset) -> dict[str, Any]:
     """Runs on a worker: returns the fields of its `WorkerReport`, and under "values" the features of two images.
 
     Args:
-        client_version: the version of featurebank of the client.
-        probe: the probe file.
-        client_host: the host of the client.
+        probe: see `describe_worker`.
         order: the extraction.
         sample: some images of the dataset that the client can read.
     """
-    answer = describe_worker(client_version, probe.path, probe.token, client_host)
+    answer = describe_worker(probe)
     if not answer["problem"]:
         answer["problem"] = _unread(sample, answer["host"])
     if not answer["problem"]:

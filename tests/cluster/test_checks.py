@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from featurebank.cluster import checks
-from featurebank.cluster.checks import WorkerReport, check_workers, describe_worker, probe_file, read_report
+from featurebank.cluster.checks import Probe, WorkerReport, describe_worker, probe_file, read_report
 from featurebank.cluster.client import Cluster, ClusterWorker, connect
 from featurebank.errors import ClusterError
 
@@ -23,15 +24,16 @@ def worker_report(problem: str, number: int = 0) -> WorkerReport:
 
 
 def test_workers_of_this_machine_pass(cluster: Cluster, tmp_path: Path) -> None:
-    workers = cluster.workers()
-    reports = check_workers(cluster, workers, tmp_path / "cache")
-    assert [report.worker for report in reports] == workers
-    assert all(report.problem == "" and report.packages["numpy"] for report in reports)
+    worker = cluster.workers()[0]
+    with probe_file(tmp_path / "cache") as probe:
+        report = read_report(cluster, worker, cluster.submit(describe_worker, probe, worker=worker), patience=60)
+    assert report
+    assert (report.worker, report.problem, bool(report.packages["numpy"])) == (worker, "", True)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_another_version_is_refused_and_both_are_named() -> None:
-    problem = describe_worker("9.9.9", "/none", "token", "client")["problem"]
+    problem = describe_worker(Probe("/none", "token", "client", "9.9.9"))["problem"]
     assert problem == (
         f"it has featurebank {version('featurebank')}, and the client 9.9.9: install the same version on all machines"
     )
@@ -40,11 +42,11 @@ def test_another_version_is_refused_and_both_are_named() -> None:
 def test_a_disk_that_is_not_shared_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "_SHARED_AFTER_S", 0.0)
     with probe_file(tmp_path) as probe:
-        assert describe_worker(version("featurebank"), probe.path, probe.token, "client")["problem"] == ""
-        other = describe_worker(version("featurebank"), probe.path, "another token", "client")["problem"]
+        assert describe_worker(probe)["problem"] == ""
+        other = describe_worker(replace(probe, token="another", host="client"))["problem"]
         (tmp_path / "elsewhere").mkdir()
         there = tmp_path / "elsewhere" / Path(probe.path).name
-        gone = describe_worker(version("featurebank"), str(there), probe.token, "client")["problem"]
+        gone = describe_worker(replace(probe, path=str(there)))["problem"]
     assert "does not see the files that the client on host client writes into" in other
     assert f"'{tmp_path / 'elsewhere'}': use a --cache on a disk that all machines share" in gone
 
@@ -72,7 +74,7 @@ def test_a_worker_that_is_busy_has_no_report_yet(cluster: Cluster, tmp_path: Pat
     worker, done = cluster.workers()[0], tmp_path / "done"
     busy = [cluster.submit(wait_for, str(done), worker=worker) for _ in range(worker.threads)]
     with probe_file(tmp_path) as probe:
-        assert read_report(cluster, worker, checks.ask_worker(cluster, worker, probe), patience=0) is None
+        assert read_report(cluster, worker, cluster.submit(describe_worker, probe, worker=worker), patience=0) is None
     done.touch()
     assert [future.result() for future in busy] == [None] * worker.threads
 

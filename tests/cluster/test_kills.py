@@ -116,7 +116,7 @@ def test_a_client_that_ends_leaves_no_worker_and_loses_nothing(
     ]  # fmt: skip
     process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     with ended(process):
-        while not list(cache.glob("*/shard-*.h5")):
+        while not list(cache.glob("*/.pieces/[0-9a-f]*.json")):  # the notes of finished pieces
             time.sleep(0.01)
             assert process.poll() is None
         workers = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]

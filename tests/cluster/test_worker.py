@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +24,7 @@ from featurebank.extraction.pieces.plan import PieceBank
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_bench", module._Bench())
-    monkeypatch.setattr(module, "_nthreads", lambda: None)
+    monkeypatch.setattr(module, "limit_to_worker", lambda: None)
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def order_for(record: dict[str, Any], cache: Path) -> PieceOrder:
 
 def answer_of(record: dict[str, Any], sample: Dataset, cache: Path) -> dict[str, Any]:
     with probe_file(cache) as probe:
-        return prepare(version("featurebank"), probe, "client", order_for(record, cache), sample)
+        return prepare(probe, order_for(record, cache), sample)
 
 
 def test_a_worker_computes_two_images_and_names_its_engine(

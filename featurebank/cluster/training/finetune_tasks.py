@@ -8,11 +8,10 @@ from pathlib import Path
 
 from featurebank.backbone.naming import name_function
 from featurebank.cluster.events import WorkerEvents, worker_name
-from featurebank.cluster.packages import import_distributed
+from featurebank.cluster.tasks import limit_to_worker
 from featurebank.finetuning import FinetuneOptions, run_finetune
 from featurebank.fitting.fitted import one_line
 from featurebank.fitting.loaded import open_shared_bank
-from featurebank.system.runtime import limit_ram, limit_threads
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,7 @@ def finetune_runs(task: FinetuneTask, starts: Sequence[str]) -> list[FinetuneRes
     """
     for name in task.named:
         name_function(name)
-    limit_threads(import_distributed().get_worker().state.nthreads)
-    if task.ram is not None:
-        limit_ram(task.ram)
+    limit_to_worker(task.ram)
     return [_finetune(task, start) for start in starts]
 
 

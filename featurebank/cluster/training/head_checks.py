@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 from featurebank.cluster.checks import Probe, WorkerReport, describe_worker, read_report
@@ -27,26 +26,21 @@ class HeadAdmission:
 
     def ask(self, worker: ClusterWorker) -> Any:
         """Asks a worker to describe itself; returns a future."""
-        probe = self.probe.path, self.probe.token
-        return self.cluster.submit(
-            describe_for_heads, version("featurebank"), *probe, socket.gethostname(), self.heads, worker=worker
-        )
+        return self.cluster.submit(describe_for_heads, self.probe, self.heads, worker=worker)
 
     def report(self, worker: ClusterWorker, future: Any) -> WorkerReport | None:
         """Returns the report of a worker whose future is done; None if the worker has died."""
         return read_report(self.cluster, worker, future, patience=_ANSWER_WITHIN_S)
 
 
-def describe_for_heads(
-    client_version: str, path: str, token: str, client_host: str, heads: Sequence[HeadSpec]
-) -> dict[str, Any]:
+def describe_for_heads(probe: Probe, heads: Sequence[HeadSpec]) -> dict[str, Any]:
     """Runs on a worker before its first slice: does the work of `describe_worker`, and makes one head of each kind.
 
     Args:
-        client_version, path, token, client_host: see `describe_worker`.
+        probe: see `describe_worker`.
         heads: one specification of each kind in the grid.
     """
-    described = describe_worker(client_version, path, token, client_host)
+    described = describe_worker(probe)
     if not described["problem"]:
         described["problem"] = "; ".join(_problems(heads))
     return described

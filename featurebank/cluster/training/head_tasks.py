@@ -15,6 +15,7 @@ from typing import Any
 from featurebank.bank.locks.claims import Claims
 from featurebank.cluster.events import NEWS, WorkerEvents, worker_name
 from featurebank.cluster.packages import import_distributed
+from featurebank.cluster.tasks import limit_to_worker
 from featurebank.fitting.fitted import Fitted
 from featurebank.fitting.loaded import open_shared_bank
 from featurebank.grid.jobs import Job
@@ -23,7 +24,6 @@ from featurebank.grid.time_budget import Clock
 from featurebank.grid.worker import JobRunner
 from featurebank.runs.run import RunRecord
 from featurebank.system.parallel import SharedValue
-from featurebank.system.runtime import limit_ram, limit_threads
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,7 @@ def train_slices(grid: GridTask, slices: Sequence[Sequence[Job]], seconds: float
         DiskFullError: a record cannot be written.
     """
     clock = _TaskClock(seconds)
-    limit_threads(import_distributed().get_worker().state.nthreads)
-    if grid.ram is not None:
-        limit_ram(grid.ram)
+    limit_to_worker(grid.ram)
     began = time.perf_counter()
     with _sessions.using(grid.topic, lambda: _Session.begin(grid)) as session:
         session.clock.task = clock

@@ -174,7 +174,8 @@ def _print_garbage(garbages: list[Garbage], problems: list[str], *, dry_run: boo
             echo(
                 f"{garbage.bank.name}: {counted(len(garbage.files), 'unlisted file')}, "
                 f"{counted(garbage.dead_rows, 'unneeded row')}, "
-                f"{counted(len(garbage.rewrites), 'shard')} to rewrite, {size(garbage.bytes)}"
+                f"{counted(len(garbage.rewrites), 'shard')} {'to rewrite' if dry_run else 'rewritten'}, "
+                f"{size(garbage.bytes)}"
             )
     for line in problems:
         echo(f"skipped: {line}", err=True)

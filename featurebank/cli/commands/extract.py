@@ -97,7 +97,7 @@ def extract(
 
     options = ExtractOptions(**without_defaults(values))
     _check_place(options.cluster, part, dry_run=dry_run)
-    own_part = None if part is None else Part.parse(part)
+    own_part = None if part is None else Part.parse(part, "--part")
     networks = _networks(backbones, network)
     if dry_run:
         print_estimates(_estimates(settings, images, networks, options, own_part), as_json=as_json)

@@ -44,8 +44,12 @@ class Part:
     count: int
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, name: str = "part") -> Self:
         """Parses "K/N".
+
+        Args:
+            text: the text.
+            name: what messages call it.
 
         Raises:
             ConfigError: the text is not of this form, or K is not from 1 to N.
@@ -60,7 +64,7 @@ class Part:
         match = _PART.fullmatch(text) if isinstance(text, str) else None
         part = cls(int(match[1]), int(match[2])) if match else None
         if part is None or not 1 <= part.number <= part.count:
-            message = f"part is {shown(text)}: expected K/N with K from 1 to N, as 3/16 for the third of 16 parts"
+            message = f"{name} is {shown(text)}: expected K/N with K from 1 to N, as 3/16 for the third of 16 parts"
             raise ConfigError(message)
         return part
 

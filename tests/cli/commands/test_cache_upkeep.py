@@ -73,8 +73,9 @@ def test_gc_says_what_goes_before_and_after(ask: Ask, photos: Path, tmp_path: Pa
     assert "1 unlisted file, 10 unneeded rows, 1 shard to rewrite" in planned
     assert "could be freed" in planned
     assert sorted((tmp_path / bank).iterdir()) == before
-    done = ask("cache", "gc", bank.name, "--json")
-    assert [(entry["rows"], len(entry["files"]), entry["rewritten_shards"]) for entry in done["banks"]] == [(10, 1, 1)]
+    plan = ask("cache", "gc", bank.name, "--dry-run", "--json")
+    assert [(entry["rows"], len(entry["files"]), entry["rewritten_shards"]) for entry in plan["banks"]] == [(10, 1, 1)]
+    assert "1 unlisted file, 10 unneeded rows, 1 shard rewritten" in ask("cache", "gc", bank.name)[0]
     assert len(Bank(tmp_path / bank).features()) == 14
     assert "10 rows deleted by a clean-up, 1 shard rewritten" in ask("cache", "show")[0]
 

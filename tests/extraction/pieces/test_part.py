@@ -92,7 +92,7 @@ def test_a_wrong_part_is_one_line(
 ) -> None:
     out, error = run_command(("extract", "digits", *NETWORK, f"--part={text}"), monkeypatch, capsys, code=1)
     assert out == ""
-    assert error == f"Error: part is '{text}': expected K/N with K from 1 to N, as 3/16 for the third of 16 parts\n"
+    assert error == f"Error: --part is '{text}': expected K/N with K from 1 to N, as 3/16 for the third of 16 parts\n"
 
 
 def test_a_dry_run_estimates_this_part_alone(

@@ -15,12 +15,12 @@ import os
 import re
 import stat
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from featurebank.errors import ConfigError, DiskFullError
-from featurebank.system.backing.protocol import backing_of, check_backing
+from featurebank.system.backing.protocol import Backing, backing_of, check_backing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,10 @@ TEMPORARY_PREFIX = ".writing-"
 
 MOST_BYTES = 1 << 32
 """Default limit in bytes for a file that is read into memory as a whole."""
+
+_EVICTIONS = 20
+"""A file may be evicted so often between its arrival and its use: several processes may share a small mirror."""
+_Result = TypeVar("_Result")
 
 _SHOWN = 80
 _NAME_BYTES = 200
@@ -91,14 +95,19 @@ def open_regular(path: str | os.PathLike[str], most: int | None = None) -> io.Bu
     """
     if (backing := backing_of(path)) is None:
         return _open_regular(path, most)
-    is_stored = backing.fetch(Path(path))
-    try:
-        return _open_regular(path, most)
-    except FileNotFoundError:
-        if not is_stored:
-            raise
-        backing.fetch(Path(path))  # another process has evicted it meanwhile
-        return _open_regular(path, most)
+    return _fetched(backing, Path(path), lambda: _open_regular(path, most))
+
+
+def _fetched(backing: Backing, path: Path, use: Callable[[], _Result]) -> _Result:
+    """Fetches a file and uses it; fetches it again if another process evicts it before it is used."""
+    for _ in range(_EVICTIONS):
+        is_stored = backing.fetch(path)
+        try:
+            return use()
+        except FileNotFoundError:
+            if not is_stored:
+                raise
+    return use()
 
 
 def _open_regular(path: str | os.PathLike[str], most: int | None) -> io.BufferedReader:
@@ -143,14 +152,7 @@ def map_array(path: Path, dtype: str, offset: int, shape: Sequence[int]) -> np.n
 
     if (backing := backing_of(path)) is None:
         return np.memmap(path, dtype, "r", offset, tuple(shape))
-    is_stored = backing.fetch(path)
-    try:
-        array = np.memmap(path, dtype, "r", offset, tuple(shape))
-    except FileNotFoundError:
-        if not is_stored:
-            raise
-        backing.fetch(path)  # another process has evicted it meanwhile
-        array = np.memmap(path, dtype, "r", offset, tuple(shape))
+    array = _fetched(backing, path, lambda: np.memmap(path, dtype, "r", offset, tuple(shape)))
     backing.note_map(path, array)
     return array
 

@@ -282,6 +282,26 @@ def test_large_files_are_evicted_by_last_use(bucket: str, machine: Machine) -> N
     assert len(mirror.objects.list("bank/shard-")) == 5
 
 
+@pytest.mark.parametrize("use", [read_regular, lambda path: map_array(path, "u1", 0, (4,))])
+def test_a_file_that_other_processes_evict_at_once_is_fetched_again(
+    bucket: str, machine: Machine, monkeypatch: pytest.MonkeyPatch, use: Callable[[Path], Any]
+) -> None:
+    root, mirror = opened(bucket)
+    shard = root / "bank" / "shard-1.h5"
+    write_bytes(shard, b"rows")
+    fetch, left = mirror.fetch, [3]
+
+    def evicted(path: Path) -> bool:
+        is_stored = fetch(path)
+        if left[0]:
+            left[0] -= 1
+            path.unlink()
+        return is_stored
+
+    monkeypatch.setattr(mirror, "fetch", evicted)
+    assert bytes(use(shard)) == b"rows"
+
+
 def test_a_pinned_file_is_replaced_only_as_it_was(bucket: str, machine: Machine, other: Machine) -> None:
     root, mirror = opened(bucket)
     write_bytes(root / "manifest.json", b"1")

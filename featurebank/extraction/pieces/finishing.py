@@ -9,7 +9,7 @@ from featurebank.bank.manifest import load_manifest
 from featurebank.bank.pieces.notes import PIECES, note_files
 from featurebank.bank.pieces.request import newest_request, remove_requests, request_files
 from featurebank.errors import BankError
-from featurebank.extraction.pieces.listing import ListedPieces, list_pieces
+from featurebank.extraction.pieces.listing import ListedPieces, lacks_rows, list_pieces
 from featurebank.system.progress import SILENT, Reporter
 
 
@@ -38,7 +38,7 @@ def finish_bank(path: Path, *, reporter: Reporter = SILENT) -> ListedPieces | No
     request = newest_request(path)
     if request is None:
         return None
-    if load_manifest(path).items is not None and not any(note_files(path)):
+    if load_manifest(path).items is not None and not any(note_files(path)) and not lacks_rows(path, request):
         remove_requests(path)  # left by a process that was killed just after another one had completed the bank
         return None
     return list_pieces(path, request, reporter=reporter)

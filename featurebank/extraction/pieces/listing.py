@@ -18,7 +18,7 @@ from featurebank.errors import BankWarning, DatasetError
 from featurebank.extraction.bad_images import BadImages
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.pieces.slices import cut_slices
-from featurebank.extraction.state import NO_DIGESTS, BankState, state_of
+from featurebank.extraction.state import NO_DIGESTS, BankState, read_state, state_of
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
 
@@ -98,6 +98,13 @@ def list_pieces(
     slices = len(cut_slices(images, request.size))
     shown = tuple({"id": one["id"], "reason": one["reason"]} for one in skipped)
     return ListedPieces(path, len(images) - len(lacking), adoption.rows, slices, skipped=shown)
+
+
+def lacks_rows(path: Path, request: PieceRequest) -> bool:
+    """Returns whether a bank lacks rows of a request that the images have, as far as is known."""
+    state = read_state(path, request.recipe)
+    lacking = _lacking(request.images, state, request.taps, request.views)
+    return bool((~contained(lacking, state.bad)).any())
 
 
 def _lacking(images: np.ndarray, state: BankState, taps: Sequence[str], views: int) -> np.ndarray:

@@ -25,11 +25,13 @@ from featurebank.bank.catalog import banks_of, remove_bank
 from featurebank.bank.maintenance.garbage import collect, plan_gc
 from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.pieces.notes import PIECES, note_files
+from featurebank.bank.pieces.request import newest_request
 from featurebank.bank.reader import Bank
 from featurebank.engine.table import ENGINES
 from featurebank.errors import BankIncompleteError, ConfigError, DatasetError
 from featurebank.extraction import ExtractOptions, run_extraction
 from featurebank.extraction.pieces.finishing import banks_in_pieces, finish_bank
+from featurebank.extraction.pieces.opening import PieceExtraction
 from featurebank.extraction.pieces.part import Part, PartExtraction, estimate_part, run_part
 from featurebank.system.files import TEMPORARY_PREFIX
 
@@ -227,6 +229,22 @@ def test_a_request_that_a_killed_process_left_is_removed(run: Run, tmp_path: Pat
     assert finish_bank(bank) is None
     assert Bank(bank).manifest.items == before
     assert not (bank / PIECES).exists()
+
+
+def test_the_request_of_parts_that_have_just_begun_stays(
+    run: Run, opened: Callable[..., PieceExtraction], photos: Path, photo: Callable[[Path, int], Path], tmp_path: Path
+) -> None:
+    """The bank is complete for fewer images; no piece of the others is done yet."""
+    bank = run("1/1").bank
+    photo(photos / "ant" / "99.png", 99)
+    opened()
+    assert banks_in_pieces(tmp_path / "cache") == [bank]
+    listed = finish_bank(bank)
+    assert listed
+    assert (listed.missing_images, listed.images) == (1, 24)
+    assert newest_request(bank) is not None
+    assert run("1/1").images == 25
+    assert finish_bank(bank) is None
 
 
 def age(*paths: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from featurebank.errors import MissingDependencyError, StorageError
 from featurebank.storage.address import Address
 from featurebank.storage.refusals import CONCURRENT, MISSING, NOT_CONDITIONAL, PRECONDITION, UNCHANGED, code_of, explain
-from featurebank.storage.transfers import SentFile, Transfer
+from featurebank.storage.transfers import SentFile, Transfer, mark_sent, read_body
 
 CONNECT_S = 4.0
 ANSWER_S = 30.0
@@ -27,7 +27,6 @@ ATTEMPTS = 4
 _CONFLICTS = 8
 """How often a conditional PUT is repeated that met another one at the very same moment."""
 _TOKEN, _WRITER = "featurebank-token", "featurebank-writer"
-_CHUNK = 1 << 20
 _MOST_READ = 1 << 20
 """The most bytes of an object that is read into memory."""
 _AT_ONCE = 32
@@ -228,7 +227,7 @@ class Objects:
                 answer["Body"].close()
                 return stored
             with Transfer(f"fetching {Path(key).name}", stored.size) as shown:
-                if self._run(_read_body, answer["Body"], write, shown) == stored.size:
+                if self._run(read_body, answer["Body"], write, shown) == stored.size:
                     return stored
             time.sleep(0.1 * 2**attempt)  # the connection ended within the object
         message = f"'{self.address}' did not send the whole object '{key}': run the same command again later"
@@ -259,42 +258,12 @@ class Objects:
                 self._client = self._files.s3
             except Exception as error:
                 raise explain(error, self.address, writing=False) from error
-            self._client.meta.events.register("before-send.s3.PutObject", _mark_sent)
+            self._client.meta.events.register("before-send.s3.PutObject", mark_sent)
         return self._client
 
     def _key(self, key: str) -> str:
         return f"{self.address.prefix}/{key}" if self.address.prefix else key
 
 
-def _mark_sent(request: Any, **about: Any) -> None:
-    """Tells a file that it is sent from now on; the client read it before only for a checksum."""
-    body = getattr(request.body, "_raw", request.body)
-    if isinstance(body, SentFile):
-        body.is_sent = True
-
-
 def _described(answer: dict[str, Any]) -> StoredObject:
     return StoredObject(answer["ETag"], int(answer["ContentLength"]), answer["LastModified"].timestamp())
-
-
-async def _read_body(body: Any, write: Callable[[bytes], Any], shown: Transfer) -> int:
-    """Reads the body of an answer to its end, or until the connection breaks; returns the number of bytes."""
-    done = 0
-    async with body as stream:
-        while data := await _read_chunk(stream):
-            write(data)
-            done += len(data)
-            shown.reach(done)
-    return done
-
-
-async def _read_chunk(stream: Any) -> bytes:
-    """Reads the next bytes of a body; empty at its end, and where the connection breaks."""
-    from botocore.exceptions import BotoCoreError
-
-    try:
-        return bytes(await stream.read(_CHUNK))
-    except Exception as error:  # also aiohttp's own errors of broken connections
-        if not isinstance(error, BotoCoreError | OSError) and type(error).__module__.partition(".")[0] != "aiohttp":
-            raise
-        return b""

@@ -1,18 +1,22 @@
-"""Shows the transfer of a large object once it has taken a second: bytes, rate and remaining time."""
+"""Sends and reads the content of objects, and shows that once it has taken a second: bytes, rate and remaining time."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from featurebank.system.progress import Advance, no_advance, track
 
 SHOWN_AFTER_S = 1.0
 _SHOWN_BYTES = 1 << 20
 """A smaller object is never shown: it would only flicker."""
+_CHUNK = 1 << 20
+_WITH_OWN_ERRORS = {"aiohttp", "botocore"}
+"""Packages that have errors of their own for broken connections."""
 
 
 class Transfer:
@@ -65,3 +69,33 @@ class SentFile(io.FileIO):
         if self.is_sent:
             self._transfer.reach(self.tell())
         return data
+
+
+def mark_sent(request: Any, **about: Any) -> None:
+    """Runs when the client sends a request: notes that its file, read for a checksum so far, is sent from now on."""
+    body = getattr(request.body, "_raw", request.body)
+    if isinstance(body, SentFile):
+        body.is_sent = True
+
+
+async def read_body(body: Any, write: Callable[[bytes], Any], shown: Transfer) -> int:
+    """Reads the body of an answer to its end, or until the connection breaks; returns the number of bytes."""
+    done = 0
+    async with body as stream:
+        while data := await _read_chunk(stream):
+            write(data)
+            done += len(data)
+            shown.reach(done)
+    return done
+
+
+async def _read_chunk(stream: Any) -> bytes:
+    """Reads the next bytes of a body; empty at its end, and where the connection breaks."""
+    try:
+        return bytes(await stream.read(_CHUNK))
+    except (OSError, TimeoutError):
+        return b""
+    except Exception as error:
+        if not {kind.__module__.partition(".")[0] for kind in type(error).__mro__} & _WITH_OWN_ERRORS:
+            raise
+        return b""

@@ -44,7 +44,8 @@ def test_workers_end_with_the_client() -> None:
         wait_until_gone(pids)
 
 
-def test_a_worker_that_dies_is_replaced() -> None:
+def test_a_worker_that_dies_is_replaced_and_no_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path))
     with connect("local:1") as cluster:
         (worker,) = cluster.wait_for_workers()
         (pid,) = cluster.local.pids()
@@ -53,7 +54,9 @@ def test_a_worker_that_dies_is_replaced() -> None:
             time.sleep(0.01)
         (other,) = cluster.workers()
         assert cluster.submit(os.getpid, worker=other).result() not in {pid, os.getpid()}
+        assert list(tmp_path.iterdir()), "Dask's own files"
     wait_until_gone([pid])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_workers_share_the_threads_of_the_client() -> None:
@@ -74,11 +77,3 @@ def test_a_worker_that_cannot_start_gives_its_reason(monkeypatch: pytest.MonkeyP
         pytest.raises(ClusterError, match=r"^a local worker does not start: ImportError: no such library; -v shows"),
     ):
         cluster.wait_for_workers()
-
-
-def test_dask_files_are_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path))
-    with connect("local:1") as cluster:
-        cluster.wait_for_workers()
-        assert list(tmp_path.iterdir())
-    assert list(tmp_path.iterdir()) == []

@@ -126,7 +126,7 @@ def test_a_broken_download_is_repeated(bucket: str, monkeypatch: pytest.MonkeyPa
     run, broken = objects._run, []
 
     def breaking(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        if call.__name__ == "_read_body" and len(broken) < 2:
+        if call.__name__ == "read_body" and len(broken) < 2:
             broken.append(1)
             arguments[1](b"012")
             return 3
@@ -138,7 +138,7 @@ def test_a_broken_download_is_repeated(bucket: str, monkeypatch: pytest.MonkeyPa
     assert len(broken) == 2
     broken[:] = [1] * -10
     monkeypatch.setattr(
-        objects, "_run", lambda call, *a, **o: 3 if call.__name__ == "_read_body" else run(call, *a, **o)
+        objects, "_run", lambda call, *a, **o: 3 if call.__name__ == "read_body" else run(call, *a, **o)
     )
     with pytest.raises(StorageError, match="did not send the whole object 'a'"):
         objects.read("a")

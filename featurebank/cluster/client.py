@@ -265,6 +265,12 @@ def _check_scheduler(address: str, security: Any) -> None:
     """Raises ClusterError if there is no scheduler at an address."""
     try:
         identity = _identify(address, security, PATIENCE_S)
+    except MemoryError as error:  # Dask takes the first bytes for a length: "HTTP/1.1" are three exabytes
+        message = (
+            f"{address} is the address of a server of another kind, such as a page of Dask's dashboard: expected that "
+            "of a Dask scheduler, whose port is 8786 by default"
+        )
+        raise ClusterError(message) from error
     except Exception as error:
         raise _unreachable(address, error) from error
     kind = identity.get("type") if isinstance(identity, dict) else None
@@ -278,7 +284,7 @@ def _unreachable(address: str, error: BaseException) -> ClusterError:
     reason = one_line(str(error), 200)
     detail = f" ({reason})" if reason and "Timed out" not in reason else ""
     message = (
-        f"no Dask scheduler answers at {address}{detail}: check the address, start one with 'dask scheduler', or use "
-        "--cluster local:N on this machine"
+        f"no Dask scheduler answers at {address}{detail}: check the address, whose port is 8786 by default, start one "
+        "with 'dask scheduler', or use --cluster local:N on this machine"
     )
     return ClusterError(message)

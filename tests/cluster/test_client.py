@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,25 @@ def test_a_server_that_never_answers() -> None:
         port = server.getsockname()[1]
         with pytest.raises(ClusterError, match=f"^no Dask scheduler answers at tcp://127.0.0.1:{port}: check"):
             connect(f"tcp://127.0.0.1:{port}").__enter__()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_web_server() -> None:
+    """The port of Dask's dashboard, 8787, is mistaken for that of the scheduler."""
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(100))
+            connection.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        thread = threading.Thread(target=answer, args=[server])
+        thread.start()
+        with pytest.raises(ClusterError, match=f"^tcp://127.0.0.1:{port} is the address of a server of another kind"):
+            connect(f"127.0.0.1:{port}").__enter__()
+        thread.join()
 
 
 def test_the_patience_with_a_scheduler_is_below_ten_seconds() -> None:

@@ -103,9 +103,10 @@ def _obtain(name: str, archive: PhotoArchive, place: Path) -> Path:
         except (OSError, ValueError) as error:  # no network, no such host, or another file
             problems.append(f"{urlsplit(url).netloc}: {_why(error)}")
     elsewhere = "" if os.environ.get("FEATUREBANK_DATA") else f", or into a folder '{place.name}' in $FEATUREBANK_DATA"
+    here = f"; for the folder '{name}' in the current directory, write './{name}'" if Path(name).is_dir() else ""
     message = (
         f"'{name}' is not on this machine and {archive.file} could not be downloaded ({'; '.join(problems)}): "
-        f"put {archive.file} into '{place}'{elsewhere}"
+        f"put {archive.file} into '{place}'{elsewhere}{here}"
     )
     raise DatasetError(message)
 

@@ -133,6 +133,17 @@ def test_without_a_folder_of_data_the_users_cache_is_used(
     assert (tmp_path / "cache" / "featurebank" / "flowers" / "flower_photos").is_dir()
 
 
+def test_a_folder_of_that_name_is_another_dataset(
+    data: Path, tmp_path: Path, server: Any, flowers: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    missing = described(flowers, "flower_photos.tgz", "flower_photos", f"{server.url}/none.tgz")
+    hint = "; for the folder 'flowers' in the current directory, write './flowers'"
+    assert hint not in message_of(missing)
+    (tmp_path / "flowers").mkdir()
+    assert message_of(missing).endswith(hint)
+
+
 def test_what_a_download_can_meet(data: Path, server: Any, flowers: bytes) -> None:
     server.answers.update({"/other.tgz": flowers + b".", "/drop.tgz": "drop", "/500.tgz": 500})
     with socket.socket() as free:

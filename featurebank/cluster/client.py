@@ -56,13 +56,7 @@ class ClusterWorker:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A connection to a scheduler; `connect` makes it.
-
-    Example:
-        >>> with connect("local:2") as cluster:  # doctest: +SKIP
-        ...     cluster.submit(len, "abc", worker=cluster.wait_for_workers()[0]).result()
-        3
-    """
+    """A connection to a scheduler; `connect` makes it."""
 
     address: str
     """The address of the scheduler."""

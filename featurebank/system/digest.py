@@ -80,6 +80,7 @@ def distinct(digests: np.ndarray) -> np.ndarray:
     """Returns the distinct ones of many digests, sorted: (n,) "S32" -> (m,) "S32".
 
     Example:
+        >>> import numpy as np
         >>> distinct(np.array([b"b" * 32, b"a" * 32, b"b" * 32], "S32")).tolist() == [b"a" * 32, b"b" * 32]
         True
     """

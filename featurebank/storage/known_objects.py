@@ -59,7 +59,7 @@ class KnownObjects:
             return any(key.startswith(prefix) and now - at <= LISTED_S for prefix, at in self._listed.items())
 
     def note(self, key: str, stored: StoredObject | None) -> None:
-        """Notes the state of an object that the bucket has just told; None if it does not exist."""
+        """Notes the state of an object that the bucket has just reported; None if it does not exist."""
         with self._lock:
             if stored is None:
                 self._known.pop(key, None)

@@ -75,17 +75,18 @@ def list_pieces(
         adoption = adopt_pieces(writer, warn)
         state = state_of(writer.contents)
         taps, views = tuple(dict.fromkeys((*state.taps, *request.taps))), max(state.views, request.views)
-        images = request.images
-        lacking = _lacking(images, state, taps, views)
+        images, lacking = request.images, _lacking(request.images, state, taps, views)
         reasons = _reasons(writer, adoption)
         missing = lacking[~contained(lacking, np.array(sorted(reasons), "S32"))]
         skipped = _skipped(request, {digest: reasons[digest] for digest in lacking.tolist() if digest in reasons})
+        listed = ListedPieces(
+            path, len(images) - len(lacking), adoption.rows, len(cut_slices(images, request.size)),
+            _slices_with(missing, images, request.size), len(missing),
+            tuple({"id": one["id"], "reason": one["reason"]} for one in skipped),
+        )  # fmt: skip
         if len(missing):
             remove_notes(path, tuple(note for note in adoption.notes if not note.skipped))
-            numbers = _slices_with(missing, images, request.size)
-            have = len(images) - len(lacking)
-            slices = len(cut_slices(images, request.size))
-            return ListedPieces(path, have, adoption.rows, slices, numbers, len(missing), skipped)
+            return listed
         try:
             _check_bad(request, adoption, lacking, skipped, options or ExtractOptions())
         except DatasetError:
@@ -95,9 +96,7 @@ def list_pieces(
         writer.finish(request.items.select(good), taps, skipped, None, views=views)
         remove_notes(path, adoption.notes)
         remove_requests(path)
-    slices = len(cut_slices(images, request.size))
-    shown = tuple({"id": one["id"], "reason": one["reason"]} for one in skipped)
-    return ListedPieces(path, len(images) - len(lacking), adoption.rows, slices, skipped=shown)
+    return listed
 
 
 def lacks_rows(path: Path, request: PieceRequest) -> bool:

@@ -127,18 +127,17 @@ class PieceRunner:
             work.busy(seconds),
         )  # fmt: skip
 
-    def compute(self, banks: Sequence[PieceBank], number: int, taps: tuple[str, ...], seed: int = 0) -> ProbeFeatures:
+    def compute(self, banks: Sequence[PieceBank], number: int, taps: tuple[str, ...]) -> ProbeFeatures:
         """Computes the features of two made images, with the engine that pieces of the same taps will use.
 
         Args:
             banks: all banks of the request.
             number: the number of the bank.
             taps: what to compute.
-            seed: of the images.
         """
         target = self._targets_of(banks)[number]
         size = target.backbone.image_size
-        images = np.random.default_rng(seed).integers(0, 256, (2, size, size, 3), np.uint8)
+        images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
         return ProbeFeatures(target.compute(taps, images), target.engine)
 
     def _targets_of(self, banks: Sequence[PieceBank]) -> list[Target]:

@@ -7,6 +7,7 @@ stranger, like every file of a bank: each value is checked when it is read.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -169,6 +170,17 @@ def note_files(bank: Path) -> Iterator[Path]:
     directory = bank / PIECES
     if not directory.is_symlink():
         yield from (path for path in find(directory, "*.json") if _KEY.fullmatch(path.stem))
+
+
+def check_place(bank: Path) -> None:
+    """Raises BankError if a link or a file stands in the place of the directory of the notes."""
+    place = bank / PIECES
+    if place.is_symlink():
+        message = f"'{place}' is a link to another place, which is not followed: remove the link"
+        raise BankError(message)
+    if os.path.lexists(place) and not place.is_dir():
+        message = f"'{place}' is no directory, and the notes of finished pieces belong there: remove it"
+        raise BankError(message)
 
 
 def remove_notes(bank: Path, notes: Iterable[PieceNote]) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from featurebank.bank.catalog import bank_directories
 from featurebank.bank.manifest import load_manifest
-from featurebank.bank.pieces.notes import PIECES, note_files
+from featurebank.bank.pieces.notes import PIECES, check_place, note_files
 from featurebank.bank.pieces.request import newest_request, remove_requests, request_files
-from featurebank.errors import BankError
 from featurebank.extraction.pieces.listing import ListedPieces, lacks_rows, list_pieces
 from featurebank.system.progress import SILENT, Reporter
 
@@ -32,9 +31,7 @@ def finish_bank(path: Path, *, reporter: Reporter = SILENT) -> ListedPieces | No
         >>> finish_bank(Path("cache/photos")) is None
         True
     """
-    if (path / PIECES).is_symlink():
-        message = f"'{path / PIECES}' is a link to another place, which is not followed: remove the link"
-        raise BankError(message)
+    check_place(path)
     request = newest_request(path)
     if request is None:
         return None
@@ -46,4 +43,9 @@ def finish_bank(path: Path, *, reporter: Reporter = SILENT) -> ListedPieces | No
 
 def banks_in_pieces(cache: Path) -> list[Path]:
     """Returns the banks of a cache with an unfinished extraction in pieces, sorted."""
-    return [path for path in bank_directories(cache) if any((*note_files(path), *request_files(path)))]
+    return [path for path in bank_directories(cache) if _has_pieces(path)]
+
+
+def _has_pieces(path: Path) -> bool:
+    is_link = (path / PIECES).is_symlink()  # whatever it leads to: `finish_bank` refuses it
+    return is_link or any((*note_files(path), *request_files(path)))

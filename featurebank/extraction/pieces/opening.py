@@ -12,6 +12,7 @@ import numpy as np
 from featurebank.backbone import Backbone, recorded_source
 from featurebank.bank.items import Items
 from featurebank.bank.manifest import MANIFEST
+from featurebank.bank.pieces.notes import check_place
 from featurebank.bank.pieces.request import PieceRequest
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
@@ -45,6 +46,7 @@ class RequestedBank:
 
     def plan(self, images: np.ndarray, reporter: Reporter, *, neighbours: bool = False) -> BankPlan:
         """Plans which rows the bank lacks; see `plan_bank`."""
+        check_place(self.path)
         warn = partial(reporter.warn, kind=BankWarning)
         state = read_state(self.path, self.options.recipe(self.backbone))
         return plan_bank(

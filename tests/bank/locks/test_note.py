@@ -21,7 +21,7 @@ GOOD: dict[str, Any] = {"host": "a-host.b", "process": 7, "heartbeat": 1.5, "tok
     "change",
     [
         {"host": "../../etc"}, {"host": "\x1b[2J"}, {"host": ""}, {"host": None}, {"process": "7"}, {"process": True},
-        {"process": 1.5}, {"heartbeat": "now"}, {"since": 3}, {"token": None}, {"more": 1},
+        {"process": 1.5}, {"heartbeat": "now"}, {"heartbeat": 10**400}, {"since": 3}, {"token": None}, {"more": 1},
     ],
 )  # fmt: skip
 def test_a_note_that_nobody_can_have_written_names_nobody(tmp_path: Path, change: dict[str, Any]) -> None:

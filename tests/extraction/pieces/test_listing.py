@@ -19,8 +19,9 @@ from featurebank.bank.manifest import load_manifest
 from featurebank.bank.pieces.notes import PIECES, note_files
 from featurebank.bank.pieces.request import newest_request
 from featurebank.bank.reader import Bank
-from featurebank.errors import BankDamagedError
+from featurebank.errors import BankDamagedError, BankError
 from featurebank.extraction import ExtractOptions, run_extraction
+from featurebank.extraction.pieces.finishing import banks_in_pieces, finish_bank
 from featurebank.extraction.pieces.listing import list_pieces
 from featurebank.extraction.pieces.opening import PieceExtraction, open_pieces
 from featurebank.extraction.pieces.runner import PieceRunner
@@ -139,6 +140,18 @@ def test_a_link_is_not_followed(work: PieceExtraction, tmp_path: Path) -> None:
     (path / PIECES).symlink_to(tmp_path / "elsewhere")
     assert list_pieces(path, work.requests[0]).images == 0
     assert len(list((tmp_path / "elsewhere").glob("*.json"))) == 7
+    assert banks_in_pieces(path.parent) == [path]
+    for use in (lambda: finish_bank(path), work.plan):
+        with pytest.raises(BankError, match=r"\.pieces' is a link to another place, which is not followed"):
+            use()
+
+
+def test_a_file_in_the_place_of_the_notes_is_named(work: PieceExtraction) -> None:
+    path = work.banks[0].path
+    shutil.rmtree(path / PIECES)
+    (path / PIECES).touch()
+    with pytest.raises(BankError, match=r"\.pieces' is no directory"):
+        work.plan()
 
 
 def test_a_request_is_read_again(work: PieceExtraction) -> None:

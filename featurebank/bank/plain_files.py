@@ -6,12 +6,11 @@ import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import h5py
 import numpy as np
 
-from featurebank.bank.shard import leave_place
 from featurebank.bank.sparse import SparseFile
 from featurebank.system.files import atomic_path
 
@@ -72,3 +71,29 @@ def write_npz(
 
 def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+
+
+def leave_place(
+    group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any, blocks: Iterable[np.ndarray]
+) -> dict[int, Iterable[np.ndarray]]:
+    """Creates a contiguous dataset without content in a `SparseFile`.
+
+    Args:
+        group: the group that gets the dataset.
+        name: name of the dataset.
+        shape: shape of the dataset.
+        dtype: dtype of its elements.
+        blocks: its content.
+
+    Returns:
+        {offset of the content in bytes: the content} for `SparseFile.pieces`; empty for a dataset without elements.
+    """
+    if 0 in shape:
+        group.create_dataset(name, shape, dtype)
+        return {}
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    layout.set_obj_track_times(False)  # equal rows give equal bytes, whenever they are written
+    space, kind = h5py.h5s.create_simple(shape), h5py.h5t.py_create(np.dtype(dtype), logical=True)
+    return {h5py.h5d.create(group.id, name.encode(), kind, space, dcpl=layout).get_offset(): blocks}

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
+from featurebank.bank.plain_files import leave_place
 from featurebank.bank.sparse import SparseFile
 from featurebank.errors import BankDamagedError, BankError, BankUnreadableError
 from featurebank.system import digest
@@ -139,32 +140,6 @@ def write_shard(
     return ShardEntry(name, len(keys), memory.size, checksum, digest.of_array(keys), stored, view)
 
 
-def leave_place(
-    group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any, blocks: Iterable[np.ndarray]
-) -> dict[int, Iterable[np.ndarray]]:
-    """Creates a contiguous dataset without content in a `SparseFile`.
-
-    Args:
-        group: the group that gets the dataset.
-        name: name of the dataset.
-        shape: shape of the dataset.
-        dtype: dtype of its elements.
-        blocks: its content.
-
-    Returns:
-        {offset of the content in bytes: the content} for `SparseFile.pieces`; empty for a dataset without elements.
-    """
-    if 0 in shape:
-        group.create_dataset(name, shape, dtype)
-        return {}
-    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    layout.set_obj_track_times(False)  # equal rows give equal bytes, whenever they are written
-    space, kind = h5py.h5s.create_simple(shape), h5py.h5t.py_create(np.dtype(dtype), logical=True)
-    return {h5py.h5d.create(group.id, name.encode(), kind, space, dcpl=layout).get_offset(): blocks}
-
-
 def _stored_taps(file: h5py.File) -> dict[str, StoredTap]:
     return {
         tap.replace("%2F", "/"): StoredTap(dataset.shape[1:], dataset.dtype.name, dataset.id.get_offset())
@@ -186,7 +161,8 @@ def read_keys(directory: Path, entry: ShardEntry) -> np.ndarray:
     keys = np.empty(entry.rows, KEY_DTYPE)
     try:
         with h5py.File(memory, "r") as structure:
-            keys["digest"], keys["view"] = structure["digest"][...], structure["view"][...]
+            for name in ("digest", "view"):
+                keys[name] = _plain_column(structure, name, entry.rows)
             taps = _stored_taps(structure)
     except Exception as error:  # h5py raises many types on damaged bytes
         raise _damaged(path, f"{type(error).__name__}: {' '.join(str(error).split())}") from error
@@ -195,6 +171,24 @@ def read_keys(directory: Path, entry: ShardEntry) -> np.ndarray:
     if taps != dict(entry.taps) or not (keys["view"] == entry.view).all():
         raise _damaged(path, "its taps do not match the manifest")
     return keys
+
+
+def _plain_column(structure: h5py.File, name: str, rows: int) -> np.ndarray:
+    """Reads a column of the keys, which lies in the file as it is: a stranger's may lie in others, or be endless.
+
+    Raises:
+        ValueError: a stranger wrote it.
+    """
+    column = structure[name] if isinstance(structure.get(name, getlink=True), h5py.HardLink) else None
+    if not (isinstance(column, h5py.Dataset) and (column.shape, column.dtype) == ((rows,), KEY_DTYPE[name])):
+        message = f"'{name}' is no column of {rows} rows"
+        raise ValueError(message)
+    layout = column.id.get_create_plist()
+    if layout.get_layout() != h5py.h5d.CONTIGUOUS or layout.get_external_count():
+        message = f"'{name}' does not lie in the file as it is"
+        raise ValueError(message)
+    values: np.ndarray = column[...]
+    return values
 
 
 def _structure(path: Path, file: BinaryIO, entry: ShardEntry) -> SparseFile:

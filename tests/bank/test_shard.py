@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -116,6 +117,7 @@ def test_missing_or_cut(tmp_path: Path, entry: ShardEntry, size: int | None) -> 
 
 FULL = """
 import resource, sys
+from collections.abc import Callable
 from pathlib import Path
 import numpy as np
 from featurebank.bank.shard import write_shard
@@ -140,3 +142,33 @@ def test_disk_that_fills_at_any_moment_is_an_error_and_no_crash(tmp_path: Path) 
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split("\n") == ["full"] * 15 + [""]
+
+
+def elsewhere(file: h5py.File) -> None:
+    file["digest"] = h5py.ExternalLink("other.h5", "/digest")
+
+
+def beside(file: h5py.File) -> None:
+    file.create_dataset("digest", (5,), "S32", external=[("secret", 0, 160)])
+
+
+def endless(file: h5py.File) -> None:
+    file.create_dataset("digest", (10**8,), "S32", chunks=(1024,))
+
+
+def packed(file: h5py.File) -> None:
+    file.create_dataset("digest", data=np.zeros(5, "S32"), chunks=(5,), compression="gzip")
+
+
+@pytest.mark.parametrize("make", [elsewhere, beside, endless, packed])
+def test_the_keys_of_a_stranger_lie_in_the_file_and_are_as_many_as_its_rows(
+    tmp_path: Path, make: Callable[[h5py.File], None]
+) -> None:
+    (tmp_path / "secret").write_bytes(b"s" * 160)
+    with h5py.File(tmp_path / "shard-0.h5", "w") as file:
+        make(file)
+        file["view"] = np.zeros(5, "u1")
+        file.create_group("taps")
+    size = (tmp_path / "shard-0.h5").stat().st_size
+    with pytest.raises(BankDamagedError, match="'digest' "):
+        read_keys(tmp_path, ShardEntry("shard-0.h5", 5, size, "", "", {}))

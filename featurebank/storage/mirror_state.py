@@ -153,12 +153,14 @@ class MirrorState:
         now = time.monotonic()
         if now - self._noted.get(key, -_NOTED_EVERY_S) >= _NOTED_EVERY_S:
             self._noted[key] = now
-            self._ask("UPDATE files SET used = ? WHERE key = ?", time.time(), key)
+            with contextlib.suppress(DiskFullError):  # a full disk can be read
+                self._ask("UPDATE files SET used = ? WHERE key = ?", time.time(), key)
 
     def drop(self, key: str) -> None:
         """Removes the record of a file."""
         self._noted.pop(key, None)
-        self._ask("DELETE FROM files WHERE key = ?", key)
+        with contextlib.suppress(DiskFullError):  # a record without its file does not count
+            self._ask("DELETE FROM files WHERE key = ?", key)
 
     def keys(self, prefix: str) -> list[str]:
         """Returns the keys of the recorded files that begin with a prefix."""

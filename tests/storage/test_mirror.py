@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from buckets import Machine
 
-from featurebank.errors import StorageError
+from featurebank.errors import DiskFullError, StorageError
 from featurebank.storage import known_objects
 from featurebank.storage.caches import cache_directory, mirror_of
 from featurebank.storage.mirror import Mirror
@@ -447,6 +447,46 @@ def test_a_state_that_is_no_file_is_replaced(
     with Machine(machine.place).used():
         write_bytes(opened(bucket)[0] / "a.json", b"content")
     assert (tmp_path / "victim").stat().st_size == 0
+
+
+def test_a_full_disk_can_be_read_and_emptied(bucket: str, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, mirror = opened(bucket)
+    write_bytes(root / "a.json", b"content")
+    ask = mirror.state._ask
+
+    def refuse(question: str, *values: Any) -> Any:
+        if not question.startswith("SELECT"):
+            raise DiskFullError
+        return ask(question, *values)
+
+    monkeypatch.setattr(mirror.state, "_ask", refuse)
+    mirror.state._noted.clear()
+    with pytest.raises(DiskFullError):
+        write_bytes(root / "b.json", b"more")
+    assert read_regular(root / "a.json") == b"content"
+    remove(root / "a.json")
+    assert not (root / "a.json").exists()
+    assert not mirror.exists(root / "a.json")
+
+
+def test_a_database_on_a_full_disk_is_one_line(bucket: str, machine: Machine) -> None:
+    _, mirror = opened(bucket)
+    mirror.state.set_fact("small", "text")
+    assert mirror.state._connection is not None
+    (pages,) = mirror.state._connection.execute("PRAGMA page_count").fetchone()
+    limit = f"PRAGMA max_page_count = {pages}"  # SQLite's own limit acts as a full disk does
+    connected = mirror.state._connected
+
+    def limited() -> sqlite3.Connection:
+        connection = connected()
+        connection.execute(limit)
+        return connection
+
+    mirror.state._connected = limited  # type: ignore[method-assign]
+    mirror.state.close()
+    with pytest.raises(DiskFullError, match=r"no space is left for '.*state.sqlite' \(database or disk is full\)"):
+        mirror.state.set_fact("large", "x" * 1000000)
+    assert mirror.state.fact("small") == "text"
 
 
 def test_a_state_that_cannot_be_opened_is_one_line(bucket: str, machine: Machine) -> None:

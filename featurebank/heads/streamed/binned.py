@@ -11,11 +11,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from featurebank.bank.locks.scratch import Scratch
+from featurebank.bank.locks.scratch import LEAST_FREE, Scratch, check_space
 from featurebank.heads.streamed.vectors import StoredVectors, VectorBlock
 from featurebank.system.runtime import ram_limit
 
@@ -41,7 +42,11 @@ class LabelledVectors:
     @property
     def binned_bytes(self) -> int:
         """About how many bytes all bins need."""
-        return len(self.vectors) * (2 * self.width + 8)
+        return self.bytes_of(len(self.vectors))
+
+    def bytes_of(self, count: int) -> int:
+        """Returns about how many bytes the bins of some images need."""
+        return count * (2 * self.width + 8)
 
     @property
     def fit_into_memory(self) -> bool:
@@ -70,10 +75,10 @@ def quantile_matrix(rows: LabelledVectors, *, max_bin: int, threads: int, like: 
 
     options = {"max_bin": max_bin, "nthread": threads, "ref": like}
     if rows.fit_into_memory:
-        return xgboost.QuantileDMatrix(_iterator(rows, None), **options)
+        return xgboost.QuantileDMatrix(_iterator(rows), **options)
     scratch = Scratch(rows.vectors.bank_path, rows.binned_bytes)
     try:
-        matrix = xgboost.ExtMemQuantileDMatrix(_iterator(rows, str(scratch.path / "bins")), **options)
+        matrix = xgboost.ExtMemQuantileDMatrix(_iterator(rows, scratch.path), **options)
     except BaseException:
         scratch.close()
         raise
@@ -81,14 +86,17 @@ def quantile_matrix(rows: LabelledVectors, *, max_bin: int, threads: int, like: 
     return matrix
 
 
-def _iterator(rows: LabelledVectors, cache: str | None) -> Any:
-    """Returns the iterator by which XGBoost reads the blocks, several times."""
+def _iterator(rows: LabelledVectors, scratch: Path | None = None) -> Any:
+    """Returns the iterator by which XGBoost reads the blocks, several times.
+
+    XGBoost ends the whole process if it cannot write a block's bins. So there has to be space before each block.
+    """
     import xgboost
 
     class Blocks(xgboost.DataIter):
         def __init__(self) -> None:
             self._blocks: Any = None
-            super().__init__(cache_prefix=cache)
+            super().__init__(cache_prefix=None if scratch is None else str(scratch / "bins"))
 
         def reset(self) -> None:
             if self._blocks is not None:
@@ -101,6 +109,8 @@ def _iterator(rows: LabelledVectors, cache: str | None) -> Any:
             block = next(self._blocks, None)
             if block is None:
                 return False
+            if scratch is not None:
+                check_space(scratch, rows.bytes_of(len(block.rows)) + LEAST_FREE)
             weights = {} if rows.weights is None else {"weight": rows.weights[block.rows]}
             input_data(data=rows.transform(block.X), label=rows.labels[block.rows], **weights)
             rows.on_block()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,21 @@ def test_a_full_disk(
     monkeypatch.setattr(xgboost, "train", fail)
     with pytest.raises(HeadError, match=r"^XGBoost refused: Check failed"):
         XGBoostHead(**OPTIONS).fit_shared(StreamedShared(X, y))
+    monkeypatch.undo()
+    set_ram(IN_FILES)
+    blocks = iter(range(99))
+
+    def fill(*about: Any) -> Any:
+        """A disk that another process fills once the work has begun."""
+        free = 1 << 40 if next(blocks) < 2 else 0
+        return SimpleNamespace(free=free)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("featurebank.bank.locks.scratch.shutil.disk_usage", fill)
+        with pytest.raises(DiskFullError, match=r"need about 1\.0 MB, and 0 B are free: free some space"):
+            XGBoostHead(**OPTIONS).fit_shared(StreamedShared(X, y))
+    assert remains(bank) == []
+    monkeypatch.setattr(xgboost, "train", fail)
     monkeypatch.setattr("featurebank.heads.boosted.LEAST_FREE", 1 << 60)
     with pytest.raises(DiskFullError, match="free some space"):
         XGBoostHead(**OPTIONS).fit_shared(StreamedShared(X, y))

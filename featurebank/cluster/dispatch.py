@@ -32,6 +32,8 @@ LONE_DEATHS = 3
 """A unit that cannot be halved is given up when it has ended so many workers while nothing else ran there."""
 DEATHS_IN_A_ROW = 15
 """So many deaths without a result in between are not the fault of single units."""
+DEATHS_EACH = 3
+"""So many for each worker are allowed, if that is more: the end of a job ends all workers of a cluster at once."""
 BATCH_S = 5.0
 """Batches have as many units as a worker computes in about this time."""
 STRAGGLER = 3.0
@@ -75,6 +77,8 @@ class Dispatcher(Generic[U]):
         self._fresh: deque[U] = deque()
         self._again: deque[UnitBatch[U]] = deque()
         self._useless_deaths = 0
+        self._most = 0
+        """The largest number of workers that computed at once."""
         self._paces: deque[float] = deque(maxlen=50)
         """Seconds for a unit of size 1, of the last batches."""
 
@@ -107,6 +111,7 @@ class Dispatcher(Generic[U]):
                 self._on_look()
                 yield from self._give_up()
                 self._fill()
+                self._most = max(self._most, sum(bool(seat.calls) for seat in self._roster.present()))
                 self._roster.wait_for_any()
                 with contextlib.suppress(queue.Empty):
                     yield from self._handle(self._roster.events.get(timeout=LOOK_S))
@@ -130,9 +135,9 @@ class Dispatcher(Generic[U]):
         lost = [call.batch for call in calls if not call.batch.is_finished]
         if lost or seat.report is None:
             self._useless_deaths += 1
-        if self._useless_deaths >= DEATHS_IN_A_ROW:
+        if self._useless_deaths >= max(DEATHS_IN_A_ROW, DEATHS_EACH * self._most):
             message = (
-                f"workers of {self._cluster.place} died {DEATHS_IN_A_ROW} times in a row, the last one was "
+                f"workers of {self._cluster.place} died {self._useless_deaths} times in a row, the last one was "
                 f"{seat.worker}: look at their logs and their memory; finished work is saved, and the same command "
                 "continues"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,3 +191,71 @@ def test_a_worker_that_cannot_be_used_is_refused_at_the_beginning(two: Cluster, 
     work = dispatcher(two, tmp_path)
     with pytest.raises(ClusterError, match=r"^worker local-\d-\d+ \(tls.*: another version; worker local-"):
         work.begin()
+
+
+class MadeFuture(Future[Any]):
+    """A call on a made worker."""
+
+    @property
+    def status(self) -> str:
+        return "finished" if self.done() else "pending"
+
+
+class MadeCluster:
+    """A cluster whose workers leave and come all at once; those of the first generations finish nothing."""
+
+    address, place, local, own_workers, is_lost = "tcp://made:1", "tcp://made:1", None, 0, False
+
+    def __init__(self, count: int, generations: int) -> None:
+        self.count, self.generations, self.number, self.asked = count, generations, 0, 0
+
+    def wait_for_workers(self, *args: object, **options: object) -> list[ClusterWorker]:
+        return self.workers()
+
+    def workers(self) -> list[ClusterWorker]:
+        if self.asked >= self.count:  # all have got work
+            self.asked, self.number = 0, self.number + 1
+        return [
+            ClusterWorker(f"tcp://{self.number}:{n}", f"{self.number}-{n}", "made", 1, 0) for n in range(self.count)
+        ]
+
+    def submit(self, compute: object, *args: Any, worker: ClusterWorker) -> MadeFuture:
+        future = MadeFuture()
+        if compute is problem_in:
+            future.set_result("")
+        elif self.number < self.generations:
+            self.asked += 1
+        else:
+            future.set_result(([2 * number for number in args[-1]], 0.1))
+        return future
+
+
+@pytest.mark.parametrize(("generations", "ends"), [(2, False), (100, True)])
+def test_many_workers_that_end_at_once_end_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generations: int, *, ends: bool
+) -> None:
+    """As when the job of a large cluster reaches its time limit; but if that happens again and again, nothing helps."""
+    monkeypatch.setattr("featurebank.cluster.roster.LOOK_S", 0.0)
+    monkeypatch.setattr("featurebank.cluster.dispatch.LOOK_S", 0.001)
+    made: Any = MadeCluster(40, generations)
+    work = dispatcher(made, tmp_path)
+    work.begin()
+    units = units_of(range(160), 2)
+    if ends:
+        with pytest.raises(ClusterError, match="workers of tcp://made:1 died 120 times in a row"):
+            list(work.run(units))
+    else:
+        assert results(list(work.run(units))) == list(range(0, 320, 2))
+
+
+def test_a_cluster_that_ends_all_its_workers_blames_no_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many workers, and little work."""
+    monkeypatch.setattr("featurebank.cluster.roster.LOOK_S", 0.0)
+    monkeypatch.setattr("featurebank.cluster.dispatch.LOOK_S", 0.001)
+    made: Any = MadeCluster(6, 100)
+    work = dispatcher(made, tmp_path)
+    work.begin()
+    outcomes = []
+    with pytest.raises(ClusterError, match="died 18 times in a row"):
+        outcomes.extend(work.run(units_of(range(6), 1)))
+    assert outcomes == []

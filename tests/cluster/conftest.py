@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from clusters import dask_client  # noqa: F401 - a fixture
 
+import featurebank as fb
+from featurebank.backbone import Backbone
+from featurebank.bank import Bank
 from featurebank.cluster.client import Cluster, connect
+from featurebank.extraction import ExtractOptions, run_extraction
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,3 +80,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(directory))
     monkeypatch.setattr("featurebank.extraction.pieces.slices._LEAST_IMAGES", 4)  # 24 photos are six slices of four
     return directory
+
+
+@pytest.fixture
+def single(photos: Path, lite: Backbone, tmp_path: Path, pixels: Any) -> Bank:
+    """The bank that one process makes."""
+    return run_extraction(fb.load_dataset(str(photos)), lite, ExtractOptions(), cache=tmp_path / "single").bank

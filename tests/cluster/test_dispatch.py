@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from listener import Listener
 
 from featurebank.cluster import dispatch as module
 from featurebank.cluster.checks import WorkerReport
@@ -83,23 +84,12 @@ def two() -> Iterator[Cluster]:
         yield connected
 
 
-class Lines(Reporter):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    def warn(self, line: str, kind: Any = None) -> None:
-        self.lines.append(line)
-
-
 def dispatcher(
     cluster: Cluster, directory: Path, reporter: Reporter | None = None, **options: Any
 ) -> Dispatcher[Numbers]:
     admission = Admit(cluster, directory / "problem")
     made: Dispatcher[Numbers] = Dispatcher(
-        cluster, double, arguments_for(directory), admission, reporter=reporter or Lines(), **options
+        cluster, double, arguments_for(directory), admission, reporter=reporter or Listener(), **options
     )
     return made
 
@@ -169,9 +159,9 @@ def test_a_final_error_is_not_tried_again(two: Cluster, tmp_path: Path) -> None:
 
 
 def test_a_worker_that_comes_later_is_checked_and_refused(tmp_path: Path) -> None:
-    lines = Lines()
+    listener = Listener()
     with connect("local:1") as cluster:
-        work = dispatcher(cluster, tmp_path, lines)
+        work = dispatcher(cluster, tmp_path, listener)
         work.begin()
         running = work.run(units_of(range(20, 60), 1))
         next(running)
@@ -182,7 +172,7 @@ def test_a_worker_that_comes_later_is_checked_and_refused(tmp_path: Path) -> Non
             ClusterError, match=r"^no worker of this machine can be used; the last: local-0.*: another ver"
         ):
             list(running)
-    assert lines.lines[-1].endswith("gets no more work: another version")
+    assert listener.warned[-1].endswith("gets no more work: another version")
 
 
 def test_a_worker_that_cannot_be_used_is_refused_at_the_beginning(two: Cluster, tmp_path: Path) -> None:

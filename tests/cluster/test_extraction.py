@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from listener import Listener
 
 import featurebank as fb
 from featurebank.backbone import Backbone
@@ -29,36 +30,12 @@ from featurebank.system.progress import Reporter
 pytestmark = pytest.mark.heavy
 
 
-class Lines(Reporter):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.done = 0
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    def warn(self, line: str, kind: Any = None) -> None:
-        self.lines.append(line)
-
-    def track(self, what: str, total: int, unit: str) -> Any:
-        def advance(count: int) -> None:
-            self.done += count
-
-        return contextlib.nullcontext(advance)
-
-
-@pytest.fixture
-def single(photos: Path, lite: Backbone, tmp_path: Path, pixels: Any) -> Bank:
-    """The bank that one process makes."""
-    return run_extraction(fb.load_dataset(str(photos)), lite, ExtractOptions(), cache=tmp_path / "single").bank
-
-
 @pytest.fixture
 def start(photos: Path, lite: Backbone, tmp_path: Path, site: Path) -> Callable[..., Extraction]:
     def run(address: str = "local:2", reporter: Reporter | None = None, **options: Any) -> Extraction:
         (result,) = extract_banks(
             fb.load_dataset(str(photos)), [lite], ExtractOptions(batch_size=4, cluster=address, **options),
-            cache=tmp_path / "cache", reporter=reporter or Lines(),
+            cache=tmp_path / "cache", reporter=reporter or Listener(),
         )  # fmt: skip
         return result
 
@@ -137,7 +114,7 @@ def test_killed_workers_cost_only_time(
     monkeypatch.setattr(LocalWorkers, "start", lambda self: (started.append(self), begin(self)))
     killed: set[int] = set()
 
-    class Killer(Lines):
+    class Killer(Listener):
         def track(self, what: str, total: int, unit: str) -> Any:
             def advance(count: int) -> None:
                 alive = set(started[0].pids()) - killed if what == "extract" else set()
@@ -163,13 +140,15 @@ def test_a_worker_with_other_features_is_refused(
         return launch(self, *args)
 
     monkeypatch.setattr(LocalWorkers, "_start", with_factor)
-    lines = Lines()
+    listener = Listener()
     with pytest.raises(ClusterError) as caught:
-        start(reporter=lines)
+        start(reporter=listener)
     assert "they differ by 0.001 of the largest, expected 0.0001 at most" in str(caught.value)
     assert "tensorflow" in str(caught.value)
     assert "openvino" in str(caught.value)
-    assert any("features agree within 0.0001 of the largest, or the worker is refused" in line for line in lines.lines)
+    assert any(
+        "features agree within 0.0001 of the largest, or the worker is refused" in line for line in listener.warned
+    )
 
 
 def test_a_network_in_memory_is_refused_before_anything_begins(photos: Path, tmp_path: Path) -> None:

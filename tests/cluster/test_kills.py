@@ -20,16 +20,10 @@ from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.cluster.extraction import extract_banks
 from featurebank.errors import ClusterError
-from featurebank.extraction import Extraction, ExtractOptions, run_extraction
+from featurebank.extraction import Extraction, ExtractOptions
 from featurebank.system.progress import Reporter
 
 pytestmark = pytest.mark.heavy
-
-
-@pytest.fixture
-def single(photos: Path, lite: Backbone, tmp_path: Path, pixels: Any) -> Bank:
-    """The bank that one process makes."""
-    return run_extraction(fb.load_dataset(str(photos)), lite, ExtractOptions(), cache=tmp_path / "single").bank
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from featurebank.errors import FeatureBankWarning
 from featurebank.system.progress import Advance, Reporter
 
 
 class Listener(Reporter):
-    """Keeps what it is told."""
+    """Keeps the lines and the progress that it receives."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -27,5 +28,5 @@ class Listener(Reporter):
     def say(self, line: str) -> None:
         self.said.append(line)
 
-    def warn(self, line: str) -> None:
+    def warn(self, line: str, kind: type[FeatureBankWarning] = FeatureBankWarning) -> None:
         self.warned.append(line)

@@ -24,6 +24,7 @@ from featurebank.errors import BankDamagedError, BankError, BankUnreadableError
 from featurebank.system import digest
 from featurebank.system.backing.directories import size_of
 from featurebank.system.files import atomic_path, map_array, open_regular, path_inside
+from featurebank.words import counted
 
 KEY_DTYPE = np.dtype([("digest", "S32"), ("view", "u1")])
 """The key of a row: the digest of an image's content and the number of the view."""
@@ -181,7 +182,7 @@ def _plain_column(structure: h5py.File, name: str, rows: int) -> np.ndarray:
     """
     column = structure[name] if isinstance(structure.get(name, getlink=True), h5py.HardLink) else None
     if not (isinstance(column, h5py.Dataset) and (column.shape, column.dtype) == ((rows,), KEY_DTYPE[name])):
-        message = f"'{name}' is no column of {rows} rows"
+        message = f"'{name}' is no column of {counted(rows, 'row')}"
         raise ValueError(message)
     layout = column.id.get_create_plist()
     if layout.get_layout() != h5py.h5d.CONTIGUOUS or layout.get_external_count():

@@ -201,9 +201,21 @@ def connect(address: str, *, reporter: Reporter = SILENT) -> Iterator[Cluster]:
         try:
             client = distributed.Client(where, security=security, timeout=PATIENCE_S, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
-            raise _unreachable(where, error) from error
+            raise _unreachable(where, error) from None  # Dask's own chain of errors is 60 lines
         stack.callback(_close, client)
         yield Cluster(where, client, local)
+
+
+def check_reachable(address: str) -> None:
+    """Checks that a scheduler answers at an address; local workers, which need none yet, are always reachable.
+
+    Raises:
+        ConfigError, ClusterError, MissingDependencyError: see `connect`.
+    """
+    distributed = import_distributed()
+    if local_workers(address) is None:
+        with quiet():
+            _check_scheduler(scheduler_address(address), _users_security(distributed, address))
 
 
 def _close(client: Any) -> None:
@@ -265,8 +277,8 @@ def _check_scheduler(address: str, security: Any) -> None:
             "of a Dask scheduler, whose port is 8786 by default"
         )
         raise ClusterError(message) from error
-    except Exception as error:
-        raise _unreachable(address, error) from error
+    except Exception as error:  # noqa: BLE001 - whatever comes, it is no scheduler
+        raise _unreachable(address, error) from None
     kind = identity.get("type") if isinstance(identity, dict) else None
     if kind != "Scheduler":
         what = f"a Dask {one_line(str(kind), 40).lower()}" if kind else "a server of another kind"

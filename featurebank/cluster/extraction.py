@@ -15,12 +15,13 @@ import numpy as np
 
 from featurebank.backbone import Backbone
 from featurebank.bank.index import Finder, contained
+from featurebank.bank.manifest import MANIFEST
 from featurebank.bank.pieces.notes import SkippedImage, note_files
 from featurebank.bank.reader import Bank
 from featurebank.cluster.address import check_address
 from featurebank.cluster.admission import PieceAdmission
 from featurebank.cluster.checks import probe_file
-from featurebank.cluster.client import connect
+from featurebank.cluster.client import check_reachable, connect
 from featurebank.cluster.dispatch import Dispatcher, Outcome
 from featurebank.cluster.tasks import WorkerShare
 from featurebank.cluster.worker import PieceOrder, compute_pieces, network_record
@@ -33,7 +34,9 @@ from featurebank.extraction.pieces.listing import ListedPieces, list_pieces, mis
 from featurebank.extraction.pieces.opening import PieceExtraction, open_pieces
 from featurebank.extraction.pieces.plan import Piece
 from featurebank.extraction.pieces.runner import PieceResult
+from featurebank.extraction.places import locate
 from featurebank.storage.caches import cache_directory, portable_path
+from featurebank.system.backing.directories import is_file
 from featurebank.system.progress import SILENT, Reporter
 
 LIST_S = 30.0
@@ -226,6 +229,8 @@ def extract_banks(
     for backbone in backbones:
         network_record(backbone)
     place = cache_directory(cache).absolute()
+    if not all(is_file(locate(dataset, backbone, options, place) / MANIFEST) for backbone in backbones):
+        check_reachable(options.cluster)  # before a bank is created, which would stay empty
     work = open_pieces(dataset, backbones, options, cache=place, reporter=reporter)
     began = time.perf_counter()
     running = ClusterExtraction(work, options.cluster, reporter)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ import featurebank as fb
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.cli import group
+from featurebank.cluster import client
 from featurebank.cluster import extraction as module
 from featurebank.cluster.extraction import extract_banks
 from featurebank.cluster.local import LocalWorkers
@@ -46,6 +48,17 @@ def assert_same(one: Bank, other: Bank) -> None:
     assert (one.ids(), one.recipe, one.classes) == (other.ids(), other.recipe, other.classes)
     assert one.labels().tolist() == other.labels().tolist()
     assert one.features("pooled").tobytes() == other.features("pooled").tobytes()
+
+
+def test_without_a_scheduler_no_bank_is_created(
+    start: Callable[..., Extraction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "PATIENCE_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(ClusterError, match="no Dask scheduler answers"):
+        start(f"127.0.0.1:{port}")
+    assert not list(tmp_path.rglob("manifest.json"))
 
 
 def test_the_bank_is_that_of_one_process_and_needs_no_cluster_once_it_is_complete(

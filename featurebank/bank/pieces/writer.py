@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.bank.index import Finder
+from featurebank.bank.locks.writer_lock import explain_read_only
 from featurebank.bank.pieces.notes import PIECES, PieceNote, SkippedImage
 from featurebank.bank.pieces.waiting_rows import WaitingRows, as_stored
 from featurebank.bank.shard import ShardEntry, write_shard
@@ -114,7 +115,10 @@ class PieceWriter:
     def _write_if_whole(self, number: int) -> None:
         if self._open[number].left:
             return
-        piece = self._open.pop(number)
+        with explain_read_only(self.path):
+            self._write(self._open.pop(number))
+
+    def _write(self, piece: _Open) -> None:
         shards = tuple(self._shard(piece.rows.pop(key)) for key in sorted(piece.rows))
         now = time.monotonic()
         event = {

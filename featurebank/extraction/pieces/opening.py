@@ -11,6 +11,7 @@ import numpy as np
 
 from featurebank.backbone import Backbone, recorded_source
 from featurebank.bank.items import Items
+from featurebank.bank.locks.writer_lock import explain_read_only
 from featurebank.bank.manifest import MANIFEST
 from featurebank.bank.pieces.notes import check_place
 from featurebank.bank.pieces.request import PieceRequest
@@ -86,7 +87,8 @@ class RequestedBank:
             plan.views, size, unreadable,
         )  # fmt: skip
         if plan.jobs:
-            request.save(self.path)
+            with explain_read_only(self.path):
+                request.save(self.path)
         return request
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ from featurebank.backbone import Backbone
 from featurebank.bank.pieces.notes import PIECES
 from featurebank.bank.reader import Bank
 from featurebank.dataset.cutting import DatasetCutter
-from featurebank.errors import BankIncompleteError, DatasetError
+from featurebank.errors import BankIncompleteError, BankReadOnlyError, DatasetError
 from featurebank.extraction import ExtractOptions, run_extraction
 from featurebank.extraction.pieces.opening import PieceExtraction
 from featurebank.extraction.pieces.plan import Piece
@@ -148,6 +150,22 @@ def test_halves_are_pieces(opened: Open) -> None:
     (listed,) = work.list()
     assert (listed.is_complete, listed.images) == (True, 23)
     assert [one["reason"] for one in listed.skipped] == ["it ends the process that decodes it"]
+
+
+def test_a_read_only_disk_is_named(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = opened()
+
+    def refuse(*about: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("featurebank.bank.pieces.writer.write_shard", lambda *about, **options: refuse())
+    with pytest.raises(BankReadOnlyError, match=r"is read-only .* choose another --cache"):
+        run(work, work.plan().pieces)
+    monkeypatch.setattr("featurebank.bank.pieces.request.write_bytes", refuse)
+    for path in (work.banks[0].path / PIECES).glob("request-*"):
+        path.unlink()
+    with pytest.raises(BankReadOnlyError, match="is read-only"):
+        opened()
 
 
 def test_an_image_that_cannot_be_used_is_skipped(opened: Open, photos: Path) -> None:

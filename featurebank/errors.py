@@ -48,7 +48,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from featurebank.words import one_line
 
@@ -131,6 +131,10 @@ class DiskFullError(FeatureBankError, OSError):
 
 class RamLimitError(FeatureBankError, MemoryError):
     """The work needs more memory than the user allows."""
+
+    def __new__(cls, *args: Any) -> Self:
+        """Makes the error by the constructor that Python itself uses for it, so that Dask's workers can send it."""
+        return Exception.__new__(cls, *args)
 
 
 class FeatureRangeError(FeatureBankError, ArithmeticError):

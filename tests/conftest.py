@@ -7,6 +7,7 @@ import surroundings  # what it sets is read by the imports below
 # isort: split
 import gc
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -133,6 +134,14 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_logfinish() -> None:
     """Frees the networks that nobody uses: several processes share the memory of the machine."""
     surroundings.collect_if_grown()
+
+
+@pytest.fixture(autouse=True)
+def _signal_handlers() -> Iterator[None]:
+    """Restores how the process takes Ctrl-C: a library, as dask_jobqueue, may change it when it is imported."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from featurebank.bank import Bank
-from featurebank.bank.items import Items, PackedText
+from featurebank.bank.items import Items
+from featurebank.bank.pages.packed_text import PackedText
 from featurebank.bank.shard import ShardEntry, write_shard
 from featurebank.bank.writer import SHARD_BYTES, SHARD_ROWS, BankWriter, event, row_keys
 from featurebank.dataset.splits import DEFAULT_FRACTIONS, assign

@@ -37,6 +37,7 @@ from featurebank.extraction.pieces.runner import PieceResult
 from featurebank.extraction.places import locate
 from featurebank.storage.caches import cache_directory, portable_path
 from featurebank.system.backing.directories import is_file
+from featurebank.system.digest import distinct
 from featurebank.system.progress import SILENT, Reporter
 
 LIST_S = 30.0
@@ -120,7 +121,7 @@ class ClusterExtraction:
             admission = PieceAdmission(cluster, probe, order, _sample(cutter, work.dataset), self.reporter)
 
             def arguments(some: tuple[PieceUnit, ...]) -> tuple[Any, ...]:
-                images = np.unique(np.concatenate([unit.piece.images for unit in some]))
+                images = distinct(np.concatenate([unit.piece.images for unit in some]))
                 return order, [unit.piece for unit in some], cutter.cut(images)
 
             dispatcher: Dispatcher[PieceUnit] = Dispatcher(

@@ -11,6 +11,7 @@ import numpy as np
 from featurebank.bank.items import Items
 from featurebank.bank.reader import SPLITS
 from featurebank.errors import ConfigError
+from featurebank.system.digest import distinct
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def check_splits(tables: Sequence[Items], names: Sequence[str]) -> None:
     Raises:
         ConfigError: a content has.
     """
-    contents = np.unique(np.concatenate([table.digests for table in tables]))
+    contents = distinct(np.concatenate([table.digests for table in tables]))
     splits = np.stack([_splits_of(contents, table) for table in tables])
     first = splits[np.argmax(splits > 0, axis=0), np.arange(len(contents))]
     differs = (splits > 0) & (splits != first)

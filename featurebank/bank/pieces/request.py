@@ -51,7 +51,7 @@ class PieceRequest:
     @property
     def images(self) -> np.ndarray:
         """The content digests of the images: (n,) "S32", sorted and distinct."""
-        return np.unique(self.items.digests)
+        return digest.distinct(self.items.digests)
 
     def save(self, bank: Path) -> None:
         """Writes the request into a bank's directory, unless it is there already."""

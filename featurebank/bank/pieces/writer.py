@@ -16,6 +16,7 @@ from featurebank.bank.locks.writer_lock import explain_read_only
 from featurebank.bank.pieces.notes import PIECES, PieceNote, SkippedImage
 from featurebank.bank.pieces.waiting_rows import WaitingRows, as_stored
 from featurebank.bank.shard import ShardEntry, write_shard
+from featurebank.system.digest import distinct
 
 
 @dataclass(frozen=True)
@@ -139,4 +140,4 @@ class PieceWriter:
 
 
 def _distinct(groups: Sequence[np.ndarray]) -> np.ndarray:
-    return np.unique(np.concatenate([np.empty(0, "S32"), *groups]))
+    return distinct(np.concatenate([np.empty(0, "S32"), *groups]))

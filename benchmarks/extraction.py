@@ -29,7 +29,7 @@ from benchmarks.harness import Contest, conditions, report, tensorflow
 from benchmarks.pictures import photo_folder
 from featurebank import load_backbone, load_dataset
 from featurebank.backbone import Backbone
-from featurebank.backbone.work import multiply_adds
+from featurebank.backbone.keras_networks.work import multiply_adds
 from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.errors import ConfigError

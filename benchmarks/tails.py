@@ -26,7 +26,7 @@ from benchmarks.harness import Contest, conditions, report, tensorflow
 from benchmarks.pictures import photo_folder
 from featurebank import extract, load_backbone, load_dataset
 from featurebank.backbone import Backbone
-from featurebank.backbone.cuts import checked_cut
+from featurebank.backbone.keras_networks.cuts import checked_cut
 from featurebank.bank import Bank
 from featurebank.heads.layered.network import LayeredNetwork
 from featurebank.heads.layered.tail import TailHead

@@ -64,7 +64,14 @@ OWNERS = {
         "finetuning",
         "explanation",
     },  # dataset: it downloads CIFAR
-    "openvino": {"engine"},
+    "openvino": {"system"},  # everybody else takes it from system/imports/openvino.py
+    "torch": {"system", "backbone", "engine"},
+    "keras_hub": {"backbone"},
+    "timm": {"backbone"},
+    "torchvision": {"backbone"},
+    "transformers": {"backbone"},
+    "huggingface_hub": {"backbone"},
+    "safetensors": {"backbone"},
     "h5py": {"bank", "backbone"},
     "xgboost": {"heads"},
     "sklearn": {"api", "charts", "dataset", "heads", "errors"},  # errors: the base of NotFittedError
@@ -107,7 +114,7 @@ OWNERS = {
 """Which rooms may import a package."""
 
 NARROWER = {
-    "h5py": {"bank/shard.py", "bank/plain_files.py", "backbone/keras_file.py"},
+    "h5py": {"bank/shard.py", "bank/plain_files.py", "backbone/keras_networks/keras_file.py"},
     "xgboost": {"heads/boosted.py", "heads/storage/saving.py", "heads/streamed/binned.py"},
     "tensorflow": {
         "system/runtime.py",
@@ -126,7 +133,12 @@ NARROWER = {
     "tf2onnx": {"grafting/converters.py"},
     "onnxruntime": {"grafting/formats.py", "grafting/converters.py"},
     "IPython": {"system/drawing/screens.py"},
-    "openvino": {"engine/openvino.py"},  # its import is told not to report home there
+    "openvino": {"system/imports/openvino.py"},  # it must not report home
+    "torch": {"system/imports/torch.py"},
+    "keras_hub": {"backbone/families/keras_hub.py"},
+    "timm": {"backbone/families/timm.py"},
+    "torchvision": {"backbone/families/torchvision.py"},
+    "transformers": {"backbone/families/transformers.py"},
     "pyarrow": {"dataset/readers/table_files.py"},
     "fsspec": {"dataset/sources/remote.py", "storage/objects.py"},
     "s3fs": {"storage/objects.py"},
@@ -281,14 +293,18 @@ COVERED_BY = {
     "engine/table.py": "engine/test_catalog.py",
     "engine/saved_networks.py": "engine/test_openvino.py",
     # The contract suite of backbones holds what every family shares.
-    "backbone/graph.py": "backbone/test_cuts.py",
-    "backbone/naming.py": "backbone/test_keras_file.py",
+    "backbone/keras_networks/network.py": "backbone/test_network.py",
+    "backbone/keras_networks/spec.py": "backbone/test_contract.py",
+    "backbone/outline.py": "backbone/test_outline_files.py",
+    "system/imports/openvino.py": "engine/test_openvino.py",
+    "system/imports/torch.py": "backbone/test_libraries.py",
+    "backbone/keras_networks/graph.py": "backbone/keras_networks/test_cuts.py",
+    "backbone/naming.py": "backbone/keras_networks/test_keras_file.py",
     "backbone/options.py": "cli/test_stage_options.py",
-    "backbone/preprocess.py": "backbone/test_contract.py",
     "backbone/spec.py": "backbone/test_contract.py",
     "backbone/table.py": "backbone/test_catalog.py",
     "backbone/taps.py": "backbone/test_contract.py",
-    "backbone/unfold.py": "backbone/families/test_user.py",
+    "backbone/keras_networks/unfold.py": "backbone/families/test_user.py",
     "backbone/families/applications.py": "backbone/test_contract.py",
     "backbone/families/user_source.py": "backbone/families/test_user.py",
     "backbone/weights/files.py": "backbone/weights/test_source.py",
@@ -784,7 +800,7 @@ def test_what_tests_replace_is_there() -> None:
 
 
 CACHE_ROOMS = ("bank", "runs", "grid", "finetuning", "extraction", "heads", "fitting", "engine", "pipeline", "cli")
-CACHE_FILES = ("backbone/outline.py", "dataset/fingerprint_cache.py")
+CACHE_FILES = ("backbone/outline_files.py", "dataset/fingerprint_cache.py")
 """The code that handles files of a cache, which may lie in a bucket."""
 PAST_THE_BACKING = {
     "unlink", "rename", "glob", "rglob", "iterdir", "rmtree", "link", "symlink", "hardlink_to", "symlink_to", "rmdir",

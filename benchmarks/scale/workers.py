@@ -99,7 +99,7 @@ def compute_pieces(
 
 def row_bytes(backbone: Any, cache: Path) -> dict[str, int]:
     """Returns the bytes of a row of each kind of tap, as a bank stores it by default."""
-    from featurebank.backbone.outline import outline_of
+    from featurebank.backbone.outline_files import outline_of
     from featurebank.bank.pieces.waiting_rows import default_dtype
 
     outline = outline_of(backbone, cache)

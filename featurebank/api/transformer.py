@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_feature_names
 from featurebank.api.display import showing
 from featurebank.backbone import Backbone, BackboneOptions, load_network
 from featurebank.backbone.options import as_side
-from featurebank.backbone.outline import check_taps, outline_of
+from featurebank.backbone.outline_files import check_taps, outline_of
 from featurebank.dataset.unlabelled import unlabelled_images
 from featurebank.engine.catalog import choose_engine
 from featurebank.errors import ConfigError

@@ -6,7 +6,10 @@ from dataclasses import replace
 
 from featurebank.backbone.families.foreign import refuse_foreign
 from featurebank.backbone.families.user_source import load_user_network
-from featurebank.backbone.naming import is_user_network
+from featurebank.backbone.keras_networks.network import KerasBackbone
+from featurebank.backbone.keras_networks.spec import KerasSpec
+from featurebank.backbone.libraries import LIBRARIES
+from featurebank.backbone.naming import is_user_network, library_of
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.preprocess import DECLARED, INSIDE
@@ -25,12 +28,14 @@ def known_backbones() -> list[BackboneSpec]:
 
 def load_network(name: str, options: BackboneOptions) -> Backbone:
     """Returns a backbone; see `featurebank.load_backbone`."""
+    if library := library_of(name):
+        return LIBRARIES[library].load(name.partition(":")[2], options)
     if name not in TABLE:
         refuse_foreign(name)
     if is_user_network(name):
         return load_user_network(name, options)
     if name not in TABLE:
-        hint = "'featurebank backbones' lists them; a custom network is MODULE:FUNCTION or a .keras file"
+        hint = "'featurebank backbones' lists them; a custom network is MODULE:FUNCTION or a model file"
         raise unknown_name("backbone", name, TABLE, hint)
     own, other = TABLE[name], options.preprocessing
     spec = own if other is None else _prepared_otherwise(own, other)
@@ -42,17 +47,17 @@ def load_network(name: str, options: BackboneOptions) -> Backbone:
         )
         raise ConfigError(message)
     source = parse_source(options.weights, spec)
-    return Backbone(
+    return KerasBackbone(
         spec,
         str(options.weights or spec.default_weights),
         source,
         size,
-        resize_rule=rule_of(options.resize),
+        resize_rule=rule_of(options.resize, spec.resize_rule),
         levels=parse_levels(options.levels),
     )
 
 
-def _prepared_otherwise(spec: BackboneSpec, preprocessing: str) -> BackboneSpec:
+def _prepared_otherwise(spec: KerasSpec, preprocessing: str) -> KerasSpec:
     """Returns a network of the list with another preprocessing than the published one.
 
     Raises:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from featurebank.backbone import preprocess
+from featurebank.backbone.outline import Outline
 from featurebank.backbone.resize import AUTO, resize_image
 from featurebank.backbone.spec import BackboneSpec
-from featurebank.backbone.taps import parse_tap, tap_tensors
-from featurebank.backbone.weights import random
+from featurebank.backbone.taps import parse_tap
 from featurebank.backbone.weights.source import Source, digest_of
 from featurebank.dataset.decoding.levels import Levels
-from featurebank.errors import ConfigError, WeightsError
+from featurebank.errors import ConfigError
 from featurebank.system import digest
-from featurebank.system.progress import step
-from featurebank.system.runtime import import_tensorflow
 
 
-class Backbone:
+class Backbone(ABC):
     """A frozen network that turns images into features.
 
     `load_network` creates it. The network is built on first use only: `recipe`, `digest`, `resize` and `check_tap`
     import neither TensorFlow nor Keras (unless the recipe first has to download ImageNet weights, most of them by
-    Keras).
+    Keras). There is one subclass for each kind of network; only a network of Keras has `network`, `tap_model` and
+    `classifier`, which can be trained and joined with a head layer by layer.
 
     Args:
         spec: the specification of the network.
@@ -44,6 +43,11 @@ class Backbone:
         TensorShape([2, 16])
     """
 
+    form: ClassVar[str]
+    """What the network is made in: "keras", "pytorch" or "openvino". It decides which engines can run it."""
+    libraries: ClassVar[tuple[str, ...]]
+    """The packages whose versions decide how its layers are called."""
+
     def __init__(
         self, spec: BackboneSpec, weights: str, source: Source, image_size: int, *, resize_rule: str = AUTO,
         levels: Levels | None = None,
@@ -56,14 +60,13 @@ class Backbone:
         self.levels = levels
         self._source = source
         self._network: Any = None
-        self._classifier: Any = None
 
     def __repr__(self) -> str:
         return f"<Backbone {self.name}, weights {self.weights}, {self.image_size} px>"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Excludes the built networks from pickles: a worker builds its own."""
-        return {**self.__dict__, "_network": None, "_classifier": None}
+        """Excludes the built network from pickles: a worker builds its own."""
+        return {**self.__dict__, "_network": None}
 
     @property
     def recipe(self) -> dict[str, str | int]:
@@ -79,6 +82,7 @@ class Backbone:
             "preprocessing": self.spec.preprocessing,
             "image_size": self.image_size,
             "resize": self.resize_rule,
+            **({"pooling": self.spec.pooling} if self.spec.pooling else {}),
             **({"levels": self.levels.text} if self.levels else {}),
         }
 
@@ -119,42 +123,44 @@ class Backbone:
         """Whether the network has been built in this process."""
         return self._network is not None
 
+    @abstractmethod
+    def outline(self) -> Outline:
+        """Returns the shapes of the layers and the cut points; builds the network.
+
+        Raises:
+            WeightsError: the weights are missing, unreadable or of another network.
+        """
+
+    @abstractmethod
+    def layers(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Returns the layers of the network, each with the shape of its output for one image."""
+
     def network(self) -> Any:
-        """Returns the network; the first call builds it.
+        """Returns the network, if it is one of Keras; the first call builds it.
 
         Returns:
             A frozen functional Keras model: (n, s, s, 3) float32 RGB 0..255 -> the last map, (n, h, w, c) float32.
 
         Raises:
+            ConfigError: the network is not one of Keras.
             WeightsError: the weights are missing, unreadable or of another network.
         """
-        if self._network is None:
-            with step(f"building {self.name}"):
-                self._network = self._load_network()
-        return self._network
+        self._refuse_keras()
 
     def tap_model(self, taps: Sequence[str]) -> Any:
-        """Builds a model that outputs several taps at once and ends at the last layer that they need.
+        """Builds a Keras model that outputs several taps at once and ends at the last layer that they need.
 
         Args:
-            taps: "pooled", "map", "LAYER", or "LAYER:avg", "LAYER:max" ("map:max" too).
+            taps: see `featurebank.backbone.taps`.
 
         Returns:
             A Keras model: the input of `network()` -> a dictionary from each tap, as given, to its tensor.
 
         Raises:
-            ConfigError: there is no tap, a tap is malformed, or it pools an output without spatial axes.
+            ConfigError: the network is not one of Keras, there is no tap, or a tap is malformed or does not fit.
             UnknownNameError: no layer has this name.
         """
-        import keras
-
-        network = self.network()
-        tensors = tap_tensors(network, taps, self.spec.layers_hint, normalizes_average=self.spec.normalizes_average)
-        return keras.Model(network.input, tensors, name=f"{self.name}_taps")
-
-    def layers(self) -> list[tuple[str, tuple[int, ...]]]:
-        """Returns the layers of the network, each with the shape of its output for one image."""
-        return [(layer.name, tuple(layer.output.shape[1:])) for layer in self.network().layers]
+        self._refuse_keras()
 
     def classifier(self) -> Any:
         """Returns the network with its own classifier, usually for ImageNet; the first call builds it.
@@ -163,57 +169,16 @@ class Backbone:
             A frozen Keras model: (n, s, s, 3) float32 RGB 0..255 -> (n, 1000) float32 probabilities.
 
         Raises:
-            ConfigError: the classifier of this network works only at its own image size.
+            ConfigError: the network is not one of Keras, or its classifier works only at its own image size.
             WeightsError: the weights are missing, or have no classifier.
         """
-        if self._classifier is None:
-            fixed = self.spec.has_fixed_classifier and self._source.seed is None
-            if fixed and self.image_size != self.spec.image_size:
-                message = (
-                    f"the classifier of {self.name} flattens the map of {self.spec.image_size} pixels, "
-                    f"got image size {self.image_size}: leave --image-size out"
-                )
-                raise ConfigError(message)
-            self._classifier = self._load(self.image_size, top=True)
-        return self._classifier
+        self._refuse_keras()
 
-    def _load_network(self) -> Any:
-        try:
-            return self._load(self.image_size, top=False)
-        except WeightsError as error:
-            if self._source.file is None:
-                raise
-            return self._without_classifier(error)
-
-    def _without_classifier(self, reason: WeightsError) -> Any:
-        """Extracts the network from a user's file that may include the classifier; else raises `reason`."""
-        try:
-            whole = self._load(self.spec.image_size, top=True)
-            model = self.spec.finish(self._build(self.image_size, top=False))
-            for layer in model.layers:
-                if layer.weights:
-                    layer.set_weights(whole.get_layer(layer.name).get_weights())
-        except (WeightsError, ValueError):
-            raise reason from None
-        model.trainable = False
-        return model
-
-    def _load(self, image_size: int, *, top: bool) -> Any:
-        """Builds the network and loads its weights."""
-        model = self._build(image_size, top=top)
-        if self._source.seed is None:
-            self.spec.load(model, self._source.file, top=top)
-        model = self.spec.finish(model)
-        if self._source.seed is not None:
-            random.fill_with_random(model, self._source.seed)
-        model.trainable = False
-        return model
-
-    def _build(self, image_size: int, *, top: bool) -> Any:
-        import_tensorflow()  # before Keras imports it, so that its log lines are hidden
-        import keras
-
-        inputs = keras.Input((image_size, image_size, 3), name="image")
-        prepared = preprocess.prepare(inputs, self.spec.preprocessing)
-        # Keras's own networks have a list of one input, and would warn at every call with a bare tensor; ours do not.
-        return keras.Model(inputs, self.spec.build(prepared, top=top), name=self.name)
+    def _refuse_keras(self) -> NoReturn:
+        maker = {"pytorch": "PyTorch", "openvino": "OpenVINO"}.get(self.form, self.form)
+        message = (
+            f"{self.name} is a network of {maker}, and this needs one of Keras, whose layers can be trained: train "
+            "heads on its features and export them with it, or take a network of Keras (keras_hub:NAME, or one of "
+            "'featurebank backbones')"
+        )
+        raise ConfigError(message)

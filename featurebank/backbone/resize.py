@@ -1,12 +1,14 @@
 """Resizing: how an image of any size becomes the square input of a network.
 
-A rule decides which part of the image fills which part of the square; all rules interpolate bicubically with Pillow's
-antialiasing. The rule's identifier is in the recipe of every bank and in every model file, so a change of a rule needs
-a new identifier.
+A rule decides which part of the image fills which part of the square, and how pixels are interpolated, always with
+Pillow's antialiasing. The rule's identifier is in the recipe of every bank and in every model file, so a change of a
+rule needs a new identifier. Networks of other libraries were trained with rules of their own, which `central` names.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +40,14 @@ PAD = "pad:black:bicubic:antialias:v1"
 RULES = {"auto": AUTO, "crop": CROP, "whole": WHOLE, "stretch": STRETCH, "pad": PAD}
 """The identifiers by the users' words."""
 
+INTERPOLATIONS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+"""The interpolations of `central`."""
+_CENTRAL = re.compile(rf"(shorter|stretch):([1-9]\d{{0,4}}):({'|'.join(INTERPOLATIONS)}):antialias:centre:v1")
+
 TALL_VERTICALLY_FIRST = int(PIL.__version__.partition(".")[0]) >= 13  # noqa: PLR2004 - a version
 """Whether Pillow does the vertical pass first if the height loses more than twice as many pixels as the width.
 
@@ -59,21 +69,76 @@ class Placement(NamedTuple):
     """Left and upper edge in the square."""
 
 
-def rule_of(word: str | None) -> str:
-    """Returns the identifier of a rule by the user's word; None means the default.
+@dataclass(frozen=True)
+class Central:
+    """The image is scaled, and the square in its middle is taken: what torchvision, timm and transformers do.
+
+    Args:
+        form: "shorter" scales the shorter side to `side`, and the longer one with it, to whole pixels; "stretch" scales
+            both sides to `side`.
+        side: in pixels; a side smaller than that of the square means the latter.
+        interpolation: one of `INTERPOLATIONS`.
+    """
+
+    form: str
+    side: int
+    interpolation: str
+
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """Returns the width and the height of the scaled image in pixels."""
+        if self.form == "stretch":
+            return self.side, self.side
+        short = min(width, height)
+        return int(self.side * width / short), int(self.side * height / short)
+
+
+def central(form: str, side: int, interpolation: str) -> str:
+    """Returns the identifier of the rule of a `Central`.
+
+    Raises:
+        ConfigError: a value is none of those that `Central` takes.
+
+    Example:
+        >>> central("shorter", 256, "bilinear")
+        'shorter:256:bilinear:antialias:centre:v1'
+    """
+    rule = f"{form}:{side}:{interpolation}:antialias:centre:v1"
+    if not _CENTRAL.fullmatch(rule):
+        message = (
+            f"images are resized by '{form}' to {side} pixels, {interpolation}: expected shorter or stretch, and one "
+            f"of {', '.join(INTERPOLATIONS)}; choose another rule, as --resize auto"
+        )
+        raise ConfigError(message)
+    return rule
+
+
+def central_of(rule: str) -> Central | None:
+    """Returns the parts of an identifier of `central`; None if it is another one."""
+    match = _CENTRAL.fullmatch(rule)
+    return Central(match[1], int(match[2]), match[3]) if match else None
+
+
+def rule_of(word: str | None, own: str = AUTO) -> str:
+    """Returns the identifier of a rule.
+
+    Args:
+        word: the user's word for it, or an identifier, as a bank records it; None means the network's own.
+        own: the identifier of the network's own rule.
 
     Raises:
         UnknownNameError: there is no such rule.
     """
     if word is None:
-        return AUTO
+        return own
+    if word in RULES.values() or central_of(word):
+        return word
     if word not in RULES:
         raise unknown_name("resize rule", word, RULES)
     return RULES[word]
 
 
 def word_of(rule: str) -> str:
-    """Returns the user's word for a rule.
+    """Returns the user's word for a rule, or the identifier itself where there is none.
 
     Raises:
         ConfigError: this featurebank does not know the rule.
@@ -81,6 +146,8 @@ def word_of(rule: str) -> str:
     for word, known in RULES.items():
         if rule == known:
             return word
+    if central_of(rule):
+        return rule
     message = f"images were resized by the rule '{rule}', which this featurebank does not know: install a newer one"
     raise ConfigError(message)
 
@@ -107,10 +174,23 @@ def placement(rule: str, width: int, height: int, size: int) -> Placement:
         short = min(width, height)
         left, upper = (width - short) // 2, (height - short) // 2
         return Placement((left, upper, left + short, upper + short), (size, size), (0, 0))
+    if parts := central_of(rule):
+        return Placement(_central_box(parts, width, height, size), (size, size), (0, 0))
     assert rule == CROP, f"no such resize rule: {rule}"
     side = _CROP * min(width, height)
     x, y = (width - side) / 2, (height - side) / 2
     return Placement((x, y, x + side, y + side), (size, size), (0, 0))
+
+
+def _central_box(parts: Central, width: int, height: int, size: int) -> tuple[float, float, float, float]:
+    """Returns the part of the image whose scaled pixels are the central square.
+
+    The corner is rounded to whole scaled pixels, half to even, as torchvision does.
+    """
+    across, down = replace(parts, side=max(parts.side, size)).scaled(width, height)
+    left, upper = round((across - size) / 2), round((down - size) / 2)
+    x, y = width / across, height / down
+    return left * x, upper * y, min((left + size) * x, width), min((upper + size) * y, height)
 
 
 def resize_image(image: np.ndarray, size: int, rule: str = AUTO) -> np.ndarray:
@@ -122,7 +202,7 @@ def resize_image(image: np.ndarray, size: int, rule: str = AUTO) -> np.ndarray:
         rule: one of the identifiers above.
 
     Returns:
-        (size, size, 3) uint8; the image itself if it already has this size.
+        (size, size, 3) uint8; the image itself if it already has this size and the rule takes all of it.
 
     Raises:
         DatasetError: the array is not an RGB image in uint8.
@@ -137,11 +217,13 @@ def resize_image(image: np.ndarray, size: int, rule: str = AUTO) -> np.ndarray:
             "convert it to RGB in uint8 first"
         )
         raise DatasetError(message)
-    if image.shape[:2] == (size, size):
+    parts = central_of(rule)
+    if image.shape[:2] == (size, size) and (parts is None or parts.side == size):
         return image
     height, width = image.shape[:2]
     box, inner, (left, upper) = placement(rule, width, height, size)
-    shown = np.asarray(Image.fromarray(image).resize(inner, Image.Resampling.BICUBIC, box=box))
+    filter_ = INTERPOLATIONS[parts.interpolation if parts else "bicubic"]
+    shown = np.asarray(Image.fromarray(image).resize(inner, filter_, box=box))
     if inner == (size, size):
         return shown
     square = np.zeros((size, size, _CHANNELS), np.uint8)

@@ -1,14 +1,14 @@
-"""The contract of a backbone: one class for each family, in its own module."""
+"""What every backbone says of itself before it is built: one class for each family, in its own module."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from featurebank.backbone.weights.files import KERAS_SUFFIXES, TORCH_SUFFIXES, Part, file_digest, load_keras, load_torch
+from featurebank.backbone.resize import AUTO
+from featurebank.backbone.weights.files import KERAS_SUFFIXES, file_digest
 
 IMAGENET = "imagenet"
 """The users' word for the weights that a network was published with."""
@@ -22,10 +22,10 @@ BatchNorm = Literal["train", "frozen"]
 
 @dataclass(frozen=True)
 class BackboneSpec(ABC):
-    """A network that can be a backbone: its figures, and how its family builds and loads it.
+    """A network that can be a backbone: its figures, and where its weights are.
 
-    Nothing is imported or read before a method needs it. A family defines how it is built (`build`) and where its
-    trained weights are (`own_file`), and overrides whatever else differs from the defaults here.
+    Nothing is imported or read before a method needs it. `KerasSpec` adds how a network of Keras is built. A family
+    defines where its trained weights are (`own_file`), and overrides whatever else differs from the defaults here.
 
     Args:
         name: the user's name for it.
@@ -59,12 +59,17 @@ class BackboneSpec(ABC):
         return f"{self.name}:{_VERSION}"
 
     @property
-    def normalizes_average(self) -> bool:
-        """Whether the network's own classifier normalises the average of the map, not the map; `pooled` then does, too.
+    def resize_rule(self) -> str:
+        """How its images become square unless the user decides: an identifier of `featurebank.backbone.resize`."""
+        return AUTO
 
-        The last layer of the network is that normalisation; `map` is the normalised map, as in Keras.
+    @property
+    def pooling(self) -> str:
+        """How a transformer pools its tokens: "class token", "mean of patches" or "attention"; else empty.
+
+        It is part of the recipe where it is not empty.
         """
-        return False
+        return ""
 
     @property
     def has_embedded_weights(self) -> bool:
@@ -97,27 +102,6 @@ class BackboneSpec(ABC):
         """A warning to users of the network, in one line; empty if there is none."""
         return ""
 
-    @property
-    def has_fixed_classifier(self) -> bool:
-        """Whether the trained classifier works only at `image_size`."""
-        return False
-
-    @abstractmethod
-    def build(self, prepared: Any, *, top: bool) -> Any:
-        """Adds the network, with untrained weights, to a graph.
-
-        Args:
-            prepared: a Keras tensor (n, s, s, 3) float32, preprocessed.
-            top: whether the network's own classifier follows.
-
-        Returns:
-            The last map, (n, h, w, c); with the top, the output of the classifier.
-        """
-
-    def finish(self, model: Any) -> Any:
-        """Brings a network with its weights into its final form; by default, returns the model itself."""
-        return model
-
     @abstractmethod
     def weights_file(self, *, top: bool = False) -> str | None:
         """Returns the name of the file with the network's own weights; None if there is none."""
@@ -138,35 +122,3 @@ class BackboneSpec(ABC):
     def own_digest(self) -> str:
         """Returns the digest of the weights that the network comes with; for errors see `own_file`."""
         return file_digest(self.own_file(top=False))
-
-    def load(self, model: Any, path: Path | None, *, top: bool) -> None:
-        """Loads weights into an unfinished network.
-
-        Args:
-            model: a Keras model that ends in the output of `build`; changed in place.
-            path: a weights file with one of `suffixes`; None means the network's own weights.
-            top: whether the model includes the classifier.
-
-        Raises:
-            WeightsError: the file is missing, unreadable or of another network.
-        """
-        load_keras(model, path or self.own_file(top=top), self.name, top=top)
-
-
-@dataclass(frozen=True)
-class TorchSpec(BackboneSpec):
-    """A network whose weights may also come from a file of PyTorch."""
-
-    suffixes: ClassVar[tuple[str, ...]] = KERAS_SUFFIXES + TORCH_SUFFIXES
-
-    @abstractmethod
-    def correspondence(self, *, top: bool) -> Iterator[tuple[str, list[Part]]]:
-        """Yields each Keras layer with the PyTorch tensors of its weights, in their order."""
-
-    def load(self, model: Any, path: Path | None, *, top: bool) -> None:
-        """Loads weights from a file of Keras or PyTorch; see `BackboneSpec.load`."""
-        path = path or self.own_file(top=top)
-        if path.suffix.lower() in TORCH_SUFFIXES:
-            load_torch(model, path, self.name, self.correspondence(top=top))
-        else:
-            load_keras(model, path, self.name, top=top)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from featurebank.backbone.families import applications, basenet, efficientnet_lite, squeezenet
-from featurebank.backbone.spec import BackboneSpec
+from featurebank.backbone.keras_networks.spec import KerasSpec
 
 _FAMILIES = (efficientnet_lite, applications, squeezenet, basenet)
 
-TABLE: dict[str, BackboneSpec] = {spec.name: spec for family in _FAMILIES for spec in family.NETWORKS}
+TABLE: dict[str, KerasSpec] = {spec.name: spec for family in _FAMILIES for spec in family.NETWORKS}
 """Every backbone by name, the default first."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.backbone.graph import graph_of
+from featurebank.backbone.keras_networks.graph import graph_of
 
 _KERNELS = {"Conv2D": 0, "DepthwiseConv2D": 0, "SeparableConv2D": 1, "Dense": 0}
 """Layers whose output is linear in one of their kernels, and the index of that kernel among their weights."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +16,7 @@ from featurebank.engine.pool import PooledEngine, request_size
 from featurebank.engine.saved_networks import load_saved, recipe_of, recorded_version, tap_name
 from featurebank.errors import ConfigError, EngineError, MissingDependencyError
 from featurebank.system.files import TEMPORARY_PREFIX
+from featurebank.system.imports.openvino import compile_model, import_openvino, preserve_signal_stack
 from featurebank.system.runtime import import_tensorflow, threads
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
@@ -27,8 +24,6 @@ PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 _OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "out of memory")
 """Signs of a lack of memory in OpenVINO's messages; it has no exception for that."""
-_STACK_T_BYTES = 64
-"""Room for C's `stack_t`, which takes 24 bytes on today's systems."""
 _TOLERANCE = 1e-3
 """Largest allowed difference of a converted network from the original, relative to an image's largest feature."""
 
@@ -113,29 +108,6 @@ def has_bfloat16() -> bool:
         return _has_bfloat16(import_openvino().Core())
 
 
-def import_openvino() -> Any:
-    """Imports OpenVINO with its telemetry disabled.
-
-    OpenVINO's package requires `openvino_telemetry`, which would report the import to a server and leave a file in the
-    user's home. Without that package, OpenVINO uses an empty class in its place.
-
-    Raises:
-        MissingDependencyError: OpenVINO is not installed.
-    """
-    telemetry = sys.modules.get("openvino_telemetry")
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # an import then finds no such module
-    try:
-        import openvino
-    except ImportError as error:
-        message = f"engine openvino: OpenVINO cannot be imported ({_line(error)}): pip install 'openvino>=2025.1'"
-        raise MissingDependencyError(message) from error
-    finally:
-        del sys.modules["openvino_telemetry"]
-        if telemetry is not None:
-            sys.modules["openvino_telemetry"] = telemetry
-    return openvino
-
-
 class _OpenVINORequest:
     """One inference request of OpenVINO, used repeatedly."""
 
@@ -218,37 +190,6 @@ def _compile(core: Any, model: Any, shape: tuple[int, int], precision: str) -> A
         "ENABLE_CPU_PINNING": False,
     }
     return compile_model(core, model, options)
-
-
-def compile_model(core: Any, model: Any, options: Mapping[str, Any]) -> Any:
-    """Compiles a model for the processor; see `preserve_signal_stack`.
-
-    Args:
-        core: the `openvino.Core`.
-        model: the model to compile.
-        options: properties of the CPU plugin.
-    """
-    with preserve_signal_stack():
-        return core.compile_model(model, "CPU", dict(options))
-
-
-@contextlib.contextmanager
-def preserve_signal_stack() -> Iterator[None]:
-    """Preserves this thread's signal stack, whatever OpenVINO does in the block.
-
-    OpenVINO (2026.4) gives a computing thread an alternate stack for signals, and later frees that memory without
-    unregistering the stack. The next signal, as Ctrl-C, then ended the process with a segmentation fault.
-    """
-    if os.name != "posix":
-        yield
-        return
-    sigaltstack, state = ctypes.CDLL(None).sigaltstack, ctypes.create_string_buffer(_STACK_T_BYTES)
-    known = sigaltstack(None, state) == 0
-    try:
-        yield
-    finally:
-        if known:
-            sigaltstack(state, None)
 
 
 def _serialized(model: Any, place: Path) -> tuple[bytes, np.ndarray]:

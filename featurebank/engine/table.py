@@ -16,12 +16,14 @@ class EngineKind:
         title: its name in sentences.
         target: "module:Class", imported on use; the class is an `Engine` (see `featurebank.engine.catalog`).
         package: the Python package that it needs.
+        forms: the kinds of networks that it runs; see `Backbone.form`.
         on_gpu: whether it computes on a GPU, if there is one.
     """
 
     title: str
     target: str
     package: str
+    forms: tuple[str, ...]
     on_gpu: bool = False
 
     @property
@@ -36,7 +38,9 @@ class EngineKind:
 
 
 ENGINES = {
-    "openvino": EngineKind("OpenVINO", "featurebank.engine.openvino:OpenVINOEngine", "openvino"),
-    "tensorflow": EngineKind("TensorFlow", "featurebank.engine.tensorflow:TensorFlowEngine", "tensorflow", on_gpu=True),
+    "openvino": EngineKind("OpenVINO", "featurebank.engine.openvino:OpenVINOEngine", "openvino", ("keras",)),
+    "tensorflow": EngineKind(
+        "TensorFlow", "featurebank.engine.tensorflow:TensorFlowEngine", "tensorflow", ("keras",), on_gpu=True
+    ),
 }
 """The engines by the values of `--engine` besides "auto", the fastest on a processor first."""

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from featurebank.backbone import Backbone
-from featurebank.backbone.cuts import CutPoint
-from featurebank.backbone.outline import Outline, outline_of
+from featurebank.backbone.outline import CutPoint, Outline
+from featurebank.backbone.outline_files import outline_of
 from featurebank.backbone.taps import BUDGET
 from featurebank.bank.pieces.waiting_rows import default_dtype
 from featurebank.errors import ConfigError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.backbone import Backbone
-from featurebank.backbone.outline import check_taps, outline_of
+from featurebank.backbone.outline_files import check_taps, outline_of
 from featurebank.dataset import Dataset
 from featurebank.errors import BackboneWarning, ConfigError, DatasetWarning
 from featurebank.extraction.cut_budget import is_budget, named_taps, within_budget

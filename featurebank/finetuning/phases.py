@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from featurebank.backbone.cuts import cut_points
-from featurebank.backbone.graph import graph_of
+from featurebank.backbone.keras_networks.cuts import cut_points
+from featurebank.backbone.keras_networks.graph import graph_of
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.finetuning.options import FinetuneOptions
 from featurebank.training.options import TrainingOptions

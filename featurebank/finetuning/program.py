@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.backbone.graph import graph_of
+from featurebank.backbone.keras_networks.graph import graph_of
 from featurebank.errors import ConfigError
 from featurebank.finetuning.options import FinetuneOptions
 from featurebank.finetuning.phases import LayerOrder, Phase, unfreeze

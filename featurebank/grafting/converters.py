@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from featurebank.engine.openvino import import_openvino
 from featurebank.errors import MissingDependencyError
+from featurebank.system.imports.openvino import import_openvino
 from featurebank.system.runtime import import_tensorflow
 
 IMAGE = "image"

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from featurebank.backbone.keras_file import load_keras_file
-from featurebank.engine.openvino import compile_model, import_openvino, preserve_signal_stack
+from featurebank.backbone.keras_networks.keras_file import load_keras_file
 from featurebank.errors import ConfigError
 from featurebank.grafting.checksum import (
     check_onnx_seal,
@@ -32,6 +31,7 @@ from featurebank.grafting.converters import (
 from featurebank.grafting.guard import check_onnx, check_tflite
 from featurebank.grafting.metadata import KEY, add_member, read_member
 from featurebank.grafting.side_by_side import load_joined
+from featurebank.system.imports.openvino import compile_model, import_openvino, preserve_signal_stack
 from featurebank.system.runtime import import_tensorflow, threads
 from featurebank.system.stderr import without_greetings
 from featurebank.words import counted

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from featurebank.backbone.keras_file import ABOUT
+from featurebank.backbone.keras_networks.keras_file import ABOUT
 from featurebank.errors import ConfigError, FormatVersionError
 from featurebank.system import digest
 from featurebank.system.archive import open_archive

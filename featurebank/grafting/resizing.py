@@ -47,7 +47,7 @@ def with_resize(model: Any, rule: str) -> Any:
 
 
 def _applied(model: Any, tensor: Any) -> Any:
-    from featurebank.backbone.unfold import unfold
+    from featurebank.backbone.keras_networks.unfold import unfold
 
     output, copies = unfold(model, tensor)
     for layer, copy in copies:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.backbone.keras_file import load_keras_file
+from featurebank.backbone.keras_networks.keras_file import load_keras_file
 from featurebank.errors import ArchiveError, ConfigError, FormatVersionError
 from featurebank.grafting.metadata import MEMBER, About, about_from_text
 from featurebank.system.archive import open_archive

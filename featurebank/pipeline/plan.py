@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.backbone import Backbone, load_network
-from featurebank.backbone.outline import outline_of
+from featurebank.backbone.outline_files import outline_of
 from featurebank.bank import Bank
 from featurebank.bank.manifest import load_manifest
 from featurebank.dataset import Dataset, DatasetInfo, announced_dataset

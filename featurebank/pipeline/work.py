@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from featurebank.backbone import Backbone
-from featurebank.backbone.work import multiply_adds
+from featurebank.backbone.keras_networks.work import multiply_adds
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid import read_grid
 from featurebank.heads.kinds import LAYERED

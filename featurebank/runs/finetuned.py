@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.backbone.keras_file import load_keras_file
+from featurebank.backbone.keras_networks.keras_file import load_keras_file
 from featurebank.errors import HeadError
 from featurebank.runs.run import RunRecord
 from featurebank.system import digest

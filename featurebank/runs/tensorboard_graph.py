@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from featurebank.backbone.graph import Graph, graph_of, graph_of_entries
+from featurebank.backbone.keras_networks.graph import Graph, graph_of, graph_of_entries
 from featurebank.runs.run import RunRecord
 from featurebank.system.archive import open_archive
 from featurebank.system.backing.directories import is_file

@@ -10,7 +10,7 @@ import pytest
 
 from featurebank import load_backbone
 from featurebank.backbone import Backbone
-from featurebank.backbone.cuts import cut_points
+from featurebank.backbone.keras_networks.cuts import cut_points
 from featurebank.backbone.preprocess import INSIDE
 
 pytestmark = pytest.mark.heavy

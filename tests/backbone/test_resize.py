@@ -12,10 +12,13 @@ from featurebank import load_backbone
 from featurebank.backbone.resize import (
     AUTO,
     CROP,
+    INTERPOLATIONS,
     PAD,
     RULES,
     STRETCH,
     WHOLE,
+    central,
+    central_of,
     placement,
     resize_image,
     rule_of,
@@ -30,8 +33,11 @@ def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+CENTRAL = [central("shorter", 31, "bilinear"), central("stretch", 90, "bicubic"), central("shorter", 90, "lanczos")]
+
+
 @settings(max_examples=60)
-@given(st.sampled_from(sorted(RULES.values())), SIDES, SIDES, st.integers(1, 80))
+@given(st.sampled_from([*sorted(RULES.values()), *CENTRAL]), SIDES, SIDES, st.integers(1, 80))
 def test_any_image_becomes_the_square(rule: str, width: int, height: int, size: int) -> None:
     made = resize_image(noise(height, width), size, rule)
     assert made.shape == (size, size, 3)
@@ -118,3 +124,40 @@ def test_a_backbone_has_the_rule_in_its_key_and_uses_it() -> None:
     image = noise(40, 60)
     for word, backbone in made.items():
         assert np.array_equal(backbone.resize(image), resize_image(image, 32, RULES[word]))
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from(["shorter", "stretch"]), st.sampled_from(sorted(INTERPOLATIONS)), SIDES, SIDES,
+    st.integers(8, 60), st.integers(0, 30),
+)  # fmt: skip
+def test_central_is_a_resize_and_a_central_crop(
+    form: str, interpolation: str, width: int, height: int, size: int, more: int
+) -> None:
+    """As torchvision does it: first all of the image, then the crop."""
+    y, x, channel = np.meshgrid(np.arange(height) / height, np.arange(width) / width, np.arange(3), indexing="ij")
+    image = (127.5 + 127 * np.sin(9 * x * (1 + channel) + 7 * y)).astype(np.uint8)
+    short, side = min(width, height), size + more
+    scaled = (side, side) if form == "stretch" else (int(side * width / short), int(side * height / short))
+    whole = Image.fromarray(image).resize(scaled, INTERPOLATIONS[interpolation])
+    left, upper = (round((length - size) / 2) for length in scaled)
+    expected = np.asarray(whole.crop((left, upper, left + size, upper + size)))
+    made = resize_image(image, size, central(form, side, interpolation))
+    assert np.abs(made.astype(int) - expected.astype(int)).max() <= 2
+
+
+def test_a_rule_of_another_library_is_recorded_and_read_again() -> None:
+    rule = central("shorter", 256, "bilinear")
+    assert rule_of(word_of(rule)) == rule
+    assert rule_of(None, rule) == rule
+    assert rule_of("auto", rule) == AUTO
+    parts = central_of(rule)
+    assert parts
+    assert (parts.form, parts.side, parts.interpolation) == ("shorter", 256, "bilinear")
+    for form, side, interpolation in (
+        ("longer", 256, "bicubic"),
+        ("shorter", 0, "bicubic"),
+        ("shorter", 256, "nearest"),
+    ):
+        with pytest.raises(ConfigError, match="expected shorter or stretch"):
+            central(form, side, interpolation)

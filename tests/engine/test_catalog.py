@@ -56,7 +56,7 @@ class Fast:
 
 def test_a_line_of_the_table_is_an_engine(monkeypatch: pytest.MonkeyPatch, lite: Backbone, tmp_path: Path) -> None:
     """No other file knows the engines by name: not the choice, not the way back to a slower one, not the record."""
-    table = {"fast": EngineKind("Fast", f"{__name__}:Fast", "numpy"), **ENGINES}
+    table = {"fast": EngineKind("Fast", f"{__name__}:Fast", "numpy", ("keras",)), **ENGINES}
     monkeypatch.setattr(catalog, "ENGINES", table)
     monkeypatch.setattr(catalog, "visible_gpus", lambda: 0)
     assert str(automatic_choice()) == str(catalog.Choice("fast", "no GPU is visible"))
@@ -68,7 +68,7 @@ def test_a_line_of_the_table_is_an_engine(monkeypatch: pytest.MonkeyPatch, lite:
     assert said == ["engine openvino is used, which is slower: fast has no maps"]
     with pytest.raises(EngineError, match="fast has no maps"):
         load_engine("fast", lite, ["map"], batch_size=2)
-    table["fast"] = EngineKind("Fast", f"{__name__}:Fast", "nosuchpackage")
+    table["fast"] = EngineKind("Fast", f"{__name__}:Fast", "nosuchpackage", ("keras",))
     assert automatic_choice().reason == "no GPU is visible, and Fast, which is faster, is not installed"
 
 

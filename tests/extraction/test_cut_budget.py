@@ -19,7 +19,7 @@ from listener import Listener
 from featurebank import backbone_from_model, extract, load_backbone, load_dataset
 from featurebank.api.transformer import FeatureBank
 from featurebank.backbone import Backbone
-from featurebank.backbone.cuts import CutPoint, cut_points
+from featurebank.backbone.keras_networks.cuts import CutPoint, cut_points
 from featurebank.errors import ConfigError, UnknownNameError
 from featurebank.extraction import Extraction, ExtractOptions, run_extraction, run_extractions
 from featurebank.extraction.estimate import estimate_extractions

@@ -18,7 +18,7 @@ import pytest
 
 from featurebank import extract, load_dataset, train_heads
 from featurebank.backbone import Backbone
-from featurebank.backbone.outline import outline_of
+from featurebank.backbone.outline_files import outline_of
 from featurebank.bank.locks.claims import NAME as CLAIMS
 from featurebank.bank.locks.note import Heartbeat
 from featurebank.bank.locks.writer_lock import LOCK, NOTE

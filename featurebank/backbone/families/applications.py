@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from featurebank.backbone.graph import name_as_in_new_process
+from featurebank.backbone.keras_networks.graph import name_as_in_new_process
+from featurebank.backbone.keras_networks.spec import KerasSpec
 from featurebank.backbone.preprocess import CAFFE, INSIDE, TF, TORCH
-from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.weights.files import first_line, is_whole_hdf5, keras_folders, load_keras
 from featurebank.errors import WeightsError
 from featurebank.system.downloads import keras_downloads
@@ -23,7 +23,7 @@ _SECONDS_WITHOUT_ANSWER = 20.0
 
 
 @dataclass(frozen=True)
-class Application(BackboneSpec):
+class Application(KerasSpec):
     """A network of `keras.applications`.
 
     Args:
@@ -43,7 +43,7 @@ class Application(BackboneSpec):
 
     @property
     def normalizes_average(self) -> bool:
-        """Whether `pooled` is a normalised average; see `BackboneSpec`."""
+        """Whether `pooled` is a normalised average; see `KerasSpec`."""
         return self.constructor.startswith("ConvNeXt")
 
     @property
@@ -52,7 +52,7 @@ class Application(BackboneSpec):
         return f"{self.name}:v2" if self.normalizes_average else super().identity
 
     def build(self, prepared: Any, *, top: bool) -> Any:
-        """Adds the network to a graph; see `BackboneSpec.build`."""
+        """Adds the network to a graph; see `KerasSpec.build`."""
         import keras
 
         with warnings.catch_warnings():

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from featurebank.backbone.keras_networks.spec import KerasSpec
 from featurebank.backbone.preprocess import TORCH
-from featurebank.backbone.spec import BackboneSpec
 from featurebank.errors import ConfigError
 
 _UNITS = 50
@@ -32,7 +32,7 @@ _DROPOUT = 0.25
 
 
 @dataclass(frozen=True)
-class _Untrained(BackboneSpec):
+class _Untrained(KerasSpec):
     """A network without trained weights."""
 
     default_weights: ClassVar[None] = None

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from featurebank.backbone.keras_networks.spec import PortedSpec
 from featurebank.backbone.preprocess import LITE
-from featurebank.backbone.spec import BatchNorm, TorchSpec
+from featurebank.backbone.spec import BatchNorm
 from featurebank.backbone.weights.files import CONV, DENSE, DEPTHWISE, Part
 from featurebank.errors import MissingDependencyError
 
@@ -41,7 +42,7 @@ _LEAST = 0.9
 
 
 @dataclass(frozen=True)
-class EfficientNetLite(TorchSpec):
+class EfficientNetLite(PortedSpec):
     """One of EfficientNet-Lite0 to Lite4; layers are named as in Keras's EfficientNet.
 
     Args:

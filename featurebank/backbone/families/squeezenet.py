@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from featurebank.backbone.keras_networks.spec import PortedSpec
 from featurebank.backbone.preprocess import TORCH
-from featurebank.backbone.spec import TorchSpec
 from featurebank.backbone.weights.download import fetch, is_as_named
 from featurebank.backbone.weights.files import CONV, Part, keras_folders
 from featurebank.errors import WeightsError
@@ -37,7 +37,7 @@ _POOL = 3
 
 
 @dataclass(frozen=True)
-class SqueezeNet(TorchSpec):
+class SqueezeNet(PortedSpec):
     """A version of SqueezeNet; the output of each Fire module is called `fire2` to `fire9`.
 
     Args:

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
-from featurebank.backbone.cuts import last_map
 from featurebank.backbone.families.functions import function_codes
 from featurebank.backbone.families.user_checks import checked_model, input_size
-from featurebank.backbone.graph import name_as_in_new_process
+from featurebank.backbone.keras_networks.cuts import last_map
+from featurebank.backbone.keras_networks.graph import name_as_in_new_process
+from featurebank.backbone.keras_networks.network import KerasBackbone
+from featurebank.backbone.keras_networks.spec import KerasSpec
+from featurebank.backbone.keras_networks.unfold import unfold
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.preprocess import DECLARED
 from featurebank.backbone.resize import rule_of
-from featurebank.backbone.spec import BackboneSpec
-from featurebank.backbone.unfold import unfold
 from featurebank.backbone.weights.files import first_line
 from featurebank.backbone.weights.source import parse_source
 from featurebank.dataset.decoding.levels import parse_levels
@@ -36,7 +37,7 @@ _WORKS = ("Conv", "Dense", "Depthwise", "Separable")
 
 
 @dataclass(frozen=True)
-class UserNetwork(BackboneSpec):
+class UserNetwork(KerasSpec):
     """A custom functional Keras model.
 
     Args:
@@ -169,8 +170,8 @@ def make_backbone(
         cut.remaining_work, architecture, digest.of_recipe([digest.of_array(w) for w in trunk.get_weights()]),
         flat,
     )  # fmt: skip
-    source, rule, scale = parse_source(weights, spec), rule_of(resize), parse_levels(levels)
-    return Backbone(spec, str(weights or OWN), source, size, resize_rule=rule, levels=scale)
+    source, rule, scale = parse_source(weights, spec), rule_of(resize, spec.resize_rule), parse_levels(levels)
+    return KerasBackbone(spec, str(weights or OWN), source, size, resize_rule=rule, levels=scale)
 
 
 def _flat_copy(model: Any, origin: str, size: int) -> Any:

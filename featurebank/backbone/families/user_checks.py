@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from featurebank.backbone.unfold import is_functional
+from featurebank.backbone.keras_networks.unfold import is_functional
 from featurebank.errors import ConfigError
 
 _MAP_AXES = 3

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.backbone.families.user import OWN, make_backbone
-from featurebank.backbone.keras_file import load_keras_file
+from featurebank.backbone.keras_networks.keras_file import load_keras_file
 from featurebank.backbone.naming import KERAS_SUFFIX, name_function
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.options import BackboneOptions

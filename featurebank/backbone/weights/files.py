@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.backbone.keras_file import check_weights_file
+from featurebank.backbone.keras_networks.keras_file import check_weights_file
 from featurebank.backbone.weights.torch_file import read_tensors
 from featurebank.errors import WeightsError
 from featurebank.system import digest

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.backbone.graph import graph_of, leaf_layers
+from featurebank.backbone.keras_networks.graph import graph_of, leaf_layers
 from featurebank.errors import ConfigError
 
 SCHEME = "philox-he-bell:v1"

@@ -81,7 +81,7 @@ def _count(parameters: int) -> str:
 
 def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *, as_json: bool) -> None:
     from featurebank.backbone import BackboneOptions, load_network
-    from featurebank.backbone.cuts import cut_points
+    from featurebank.backbone.keras_networks.cuts import cut_points
     from featurebank.cli.tables import print_table, size
 
     # Shapes and work do not depend on the weights, and random ones need no download.
@@ -122,7 +122,7 @@ def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *,
 
 def _print_layers(name: str, image_size: int | None, preprocessing: str | None, *, as_json: bool) -> None:
     from featurebank.backbone import BackboneOptions, load_network
-    from featurebank.backbone.cuts import cut_points
+    from featurebank.backbone.keras_networks.cuts import cut_points
     from featurebank.cli.tables import print_table
 
     options = BackboneOptions(weights="random:0", image_size=image_size, preprocessing=preprocessing)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.backbone import Backbone
-from featurebank.backbone.outline import outline_of
+from featurebank.backbone.outline_files import outline_of
 from featurebank.bank.index import contained
 from featurebank.bank.pieces.notes import PieceNote, SkippedImage, is_done, read_notes
 from featurebank.bank.pieces.writer import PieceContents

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from featurebank.backbone.unfold import unfold
+from featurebank.backbone.keras_networks.unfold import unfold
 from featurebank.errors import HeadError
 from featurebank.heads.base import State
 from featurebank.heads.keras_layers import averaged_class_maps

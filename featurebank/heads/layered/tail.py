@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurebank.backbone import BackboneOptions, load_network
-from featurebank.backbone.cuts import CutPoint, checked_cut
+from featurebank.backbone.keras_networks.cuts import checked_cut
+from featurebank.backbone.outline import CutPoint
 from featurebank.backbone.table import TABLE
 from featurebank.backbone.taps import normalized_pool
 from featurebank.backbone.weights.random import fill_with_random

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from featurebank import load_backbone
-from featurebank.backbone.cuts import cut_points
 from featurebank.backbone.families import squeezenet
+from featurebank.backbone.keras_networks.cuts import cut_points
 from featurebank.backbone.table import TABLE
 from featurebank.errors import UnknownNameError, WeightsError
 

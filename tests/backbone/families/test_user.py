@@ -12,7 +12,7 @@ import pytest
 from keras import layers
 
 from featurebank import backbone_from_model, load_backbone
-from featurebank.backbone.cuts import cut_points
+from featurebank.backbone.keras_networks.cuts import cut_points
 from featurebank.errors import ConfigError, UnknownNameError, WeightsError
 
 pytestmark = pytest.mark.heavy

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from featurebank import load_backbone
-from featurebank.backbone.cuts import cut_points
+from featurebank.backbone.keras_networks.cuts import cut_points
 from featurebank.errors import ConfigError, HeadError, UnknownNameError
 from featurebank.heads.layered.tail import TailHead
 

@@ -15,7 +15,7 @@ import h5py
 import pytest
 
 from featurebank import load_backbone
-from featurebank.backbone.keras_file import check_config, load_keras_file
+from featurebank.backbone.keras_networks.keras_file import check_config, load_keras_file
 from featurebank.backbone.naming import name_function
 from featurebank.errors import ArchiveError, WeightsError
 from featurebank.system.runtime import import_tensorflow

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from featurebank import load_backbone
-from featurebank.backbone.cuts import cut_points
-from featurebank.backbone.work import multiply_adds
+from featurebank.backbone.keras_networks.cuts import cut_points
+from featurebank.backbone.keras_networks.work import multiply_adds
 
 pytestmark = pytest.mark.heavy
 

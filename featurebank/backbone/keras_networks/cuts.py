@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
-from featurebank.backbone.graph import graph_of
-from featurebank.backbone.work import multiply_adds
+from featurebank.backbone.keras_networks.graph import graph_of
+from featurebank.backbone.keras_networks.work import multiply_adds
+from featurebank.backbone.outline import CutPoint
 from featurebank.errors import ConfigError, unknown_name
 
 _BYTES_FLOAT16 = 2
 _MAP_AXES = 3
-
-
-@dataclass(frozen=True)
-class CutPoint:
-    """A layer where a network can be cut in two.
-
-    Args:
-        name: name of the layer.
-        shape: shape of its output for one image.
-        bytes_per_image_float16: size of that output in float16.
-        remaining_work: the fraction of the network's multiply-adds that follow, from 0 to 1.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    bytes_per_image_float16: int
-    remaining_work: float
 
 
 def cut_points(network: Any) -> list[CutPoint]:

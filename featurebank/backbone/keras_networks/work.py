@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from featurebank.backbone.graph import leaf_layers
+from featurebank.backbone.keras_networks.graph import leaf_layers
 
 _KERNELS = {"kernel", "depthwise_kernel", "pointwise_kernel"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from featurebank.backbone.graph import graph_of
+from featurebank.backbone.keras_networks.graph import graph_of
 from featurebank.backbone.weights.files import first_line
 from featurebank.errors import ConfigError
 

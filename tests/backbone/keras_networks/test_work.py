@@ -8,7 +8,7 @@ import keras
 import pytest
 from keras import layers, ops
 
-from featurebank.backbone.work import multiply_adds
+from featurebank.backbone.keras_networks.work import multiply_adds
 
 SEQUENCE = (10, 12)
 

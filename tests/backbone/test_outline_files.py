@@ -10,8 +10,9 @@ import pytest
 
 from featurebank import load_backbone
 from featurebank.backbone import Backbone
-from featurebank.backbone.cuts import cut_points
-from featurebank.backbone.outline import DIRECTORY, Outline, check_taps, outline_of
+from featurebank.backbone.keras_networks.cuts import cut_points
+from featurebank.backbone.outline import Outline
+from featurebank.backbone.outline_files import DIRECTORY, check_taps, outline_of
 from featurebank.errors import ConfigError, UnknownNameError
 
 
@@ -67,7 +68,7 @@ def test_a_damaged_memory_is_made_again(
     path.write_text(json.dumps(value) if damage is None else damage)
     assert outline_of(lite, tmp_path) == outline
     assert path.read_text() == whole
-    monkeypatch.setattr("featurebank.backbone.outline.installed_versions", lambda *names: {"keras": "0.0"})
+    monkeypatch.setattr("featurebank.backbone.outline_files.installed_versions", lambda *names: {"keras": "0.0"})
     unbuildable(monkeypatch)
     with pytest.raises(AssertionError, match="built"):
         outline_of(lite, tmp_path)

@@ -1,0 +1,137 @@
+"""Networks of Keras as backbones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from featurebank.backbone import preprocess
+from featurebank.backbone.keras_networks.cuts import cut_points
+from featurebank.backbone.keras_networks.spec import KerasSpec
+from featurebank.backbone.network import Backbone
+from featurebank.backbone.outline import Outline
+from featurebank.backbone.taps import tap_tensors
+from featurebank.backbone.weights import random
+from featurebank.errors import ConfigError, WeightsError
+from featurebank.system.progress import step
+from featurebank.system.runtime import import_tensorflow
+
+
+class KerasBackbone(Backbone):
+    """A network of Keras: it can be cut, joined with a head, and trained."""
+
+    form: ClassVar[str] = "keras"
+    libraries: ClassVar[tuple[str, ...]] = ("keras",)
+    spec: KerasSpec
+    _classifier: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Excludes the built networks from pickles: a worker builds its own."""
+        return {**super().__getstate__(), "_classifier": None}
+
+    def network(self) -> Any:
+        """Returns the network; the first call builds it.
+
+        Returns:
+            A frozen functional Keras model: (n, s, s, 3) float32 RGB 0..255 -> the last map, (n, h, w, c) float32.
+
+        Raises:
+            WeightsError: the weights are missing, unreadable or of another network.
+        """
+        if self._network is None:
+            with step(f"building {self.name}"):
+                self._network = self._load_network()
+        return self._network
+
+    def tap_model(self, taps: Sequence[str]) -> Any:
+        """Builds a model that outputs several taps at once and ends at the last layer that they need.
+
+        Args:
+            taps: "pooled", "map", "LAYER", or "LAYER:avg", "LAYER:max" ("map:max" too).
+
+        Returns:
+            A Keras model: the input of `network()` -> a dictionary from each tap, as given, to its tensor.
+
+        Raises:
+            ConfigError: there is no tap, a tap is malformed, or it pools an output without spatial axes.
+            UnknownNameError: no layer has this name.
+        """
+        import keras
+
+        network = self.network()
+        tensors = tap_tensors(network, taps, self.spec.layers_hint, normalizes_average=self.spec.normalizes_average)
+        return keras.Model(network.input, tensors, name=f"{self.name}_taps")
+
+    def outline(self) -> Outline:
+        """Returns the shapes of the layers and the cut points; see `Backbone.outline`."""
+        network = self.network()
+        # A layer with several outputs cannot be a tap.
+        outputs = {layer.name: layer.output.shape for layer in network.layers if hasattr(layer.output, "shape")}
+        shapes = {name: tuple(shape[1:]) for name, shape in (outputs | {"map": network.output.shape}).items()}
+        return Outline(tuple(cut_points(network)), shapes)
+
+    def layers(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Returns the layers of the network, each with the shape of its output for one image."""
+        return [(layer.name, tuple(layer.output.shape[1:])) for layer in self.network().layers]
+
+    def classifier(self) -> Any:
+        """Returns the network with its own classifier, usually for ImageNet; the first call builds it.
+
+        Returns:
+            A frozen Keras model: (n, s, s, 3) float32 RGB 0..255 -> (n, 1000) float32 probabilities.
+
+        Raises:
+            ConfigError: the classifier of this network works only at its own image size.
+            WeightsError: the weights are missing, or have no classifier.
+        """
+        if self._classifier is None:
+            fixed = self.spec.has_fixed_classifier and self._source.seed is None
+            if fixed and self.image_size != self.spec.image_size:
+                message = (
+                    f"the classifier of {self.name} flattens the map of {self.spec.image_size} pixels, "
+                    f"got image size {self.image_size}: leave --image-size out"
+                )
+                raise ConfigError(message)
+            self._classifier = self._load(self.image_size, top=True)
+        return self._classifier
+
+    def _load_network(self) -> Any:
+        try:
+            return self._load(self.image_size, top=False)
+        except WeightsError as error:
+            if self._source.file is None:
+                raise
+            return self._without_classifier(error)
+
+    def _without_classifier(self, reason: WeightsError) -> Any:
+        """Extracts the network from a user's file that may include the classifier; else raises `reason`."""
+        try:
+            whole = self._load(self.spec.image_size, top=True)
+            model = self.spec.finish(self._build(self.image_size, top=False))
+            for layer in model.layers:
+                if layer.weights:
+                    layer.set_weights(whole.get_layer(layer.name).get_weights())
+        except (WeightsError, ValueError):
+            raise reason from None
+        model.trainable = False
+        return model
+
+    def _load(self, image_size: int, *, top: bool) -> Any:
+        """Builds the network and loads its weights."""
+        model = self._build(image_size, top=top)
+        if self._source.seed is None:
+            self.spec.load(model, self._source.file, top=top)
+        model = self.spec.finish(model)
+        if self._source.seed is not None:
+            random.fill_with_random(model, self._source.seed)
+        model.trainable = False
+        return model
+
+    def _build(self, image_size: int, *, top: bool) -> Any:
+        import_tensorflow()  # before Keras imports it, so that its log lines are hidden
+        import keras
+
+        inputs = keras.Input((image_size, image_size, 3), name="image")
+        prepared = preprocess.prepare(inputs, self.spec.preprocessing)
+        # Keras's own networks have a list of one input, and would warn at every call with a bare tensor; ours do not.
+        return keras.Model(inputs, self.spec.build(prepared, top=top), name=self.name)

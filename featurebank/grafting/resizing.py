@@ -1,6 +1,6 @@
 """Image resizing as Keras operations: makes a model accept images of any size, without a custom layer.
 
-It repeats Pillow's bicubic resize with antialiasing step by step: coefficients in float64, rounded to 2^-22, and two
+It repeats Pillow's resize with antialiasing step by step: coefficients in float64, rounded to 2^-22, and two
 passes in Pillow's order, each rounded to whole numbers. So its pixels equal those of the Pillow that is installed where
 the model is created, for every rule of `backbone.resize`. Each pass is a matrix product with coefficients that are
 computed from the size of the image. The size is determined by counting pixels, because Keras has no operation for it.
@@ -8,11 +8,12 @@ computed from the size of the image. The size is determined by counting pixels, 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from featurebank.backbone.resize import AUTO, CROP, PAD, STRETCH, TALL_VERTICALLY_FIRST, WHOLE
+from featurebank.backbone.resize import AUTO, CROP, PAD, STRETCH, TALL_VERTICALLY_FIRST, WHOLE, Central, central_of
 
-_SUPPORT = 2.0
 _A = -0.5
 """The parameter of the bicubic kernel."""
 _FIXED = float(1 << 22)
@@ -26,6 +27,13 @@ class _Line(NamedTuple):
     high: Any
     inner: Any
     corner: Any
+
+
+class _Kernel(NamedTuple):
+    """An interpolation: the weight of a pixel by its distance, which is 0 from `support` on."""
+
+    support: float
+    weight: Callable[[Any], Any]
 
 
 def with_resize(model: Any, rule: str) -> Any:
@@ -63,8 +71,10 @@ def _resized(image: Any, size: int, rule: str) -> Any:
     rows, columns = (_positions(image, axis) for axis in (1, 2))
     height, width = ops.max(rows) + 1.0, ops.max(columns) + 1.0
     vertical, horizontal = _line(rule, height, width, size), _line(rule, width, height, size)
-    down = _coefficients(rows, vertical, size)
-    across = ops.transpose(_coefficients(columns, horizontal, size))
+    parts = central_of(rule)
+    kernel = _KERNELS[parts.interpolation if parts else "bicubic"]
+    down = _coefficients(rows, vertical, size, kernel)
+    across = ops.transpose(_coefficients(columns, horizontal, size, kernel))
     planes = ops.transpose(ops.cast(image, "float64"), (0, 3, 1, 2))
     square = _to_bytes(ops.matmul(down, _to_bytes(ops.matmul(planes, across))))
     if TALL_VERTICALLY_FIRST:
@@ -100,10 +110,22 @@ def _line(rule: str, length: Any, other: Any, size: int) -> _Line:
         side = ops.where(same, short, _CROP * short)  # an image of the right size is not changed
         low = (length - side) / 2.0
         return _Line(low, low + side, float(size), 0.0)
+    if parts := central_of(rule):
+        return _central_line(parts, length, short, size)
     assert rule == AUTO, f"no such resize rule: {rule}"
     whole, crop = (_line(one, length, other, size) for one in (WHOLE, CROP))
     small = ops.less_equal(short, float(size))
     return _Line(ops.where(small, whole.low, crop.low), ops.where(small, whole.high, crop.high), float(size), 0.0)
+
+
+def _central_line(parts: Central, length: Any, short: Any, size: int) -> _Line:
+    from keras import ops
+
+    side = float(max(parts.side, size))
+    scaled = 0.0 * length + side if parts.form == "stretch" else ops.floor(side * length / short)
+    corner = ops.round((scaled - size) / 2.0)
+    step = length / scaled
+    return _Line(corner * step, ops.minimum((corner + size) * step, length), float(size), 0.0)
 
 
 def _positions(image: Any, axis: int) -> Any:
@@ -115,7 +137,7 @@ def _positions(image: Any, axis: int) -> Any:
     return ops.cumsum(ops.cast(ops.ones_like(line), "float64")) - 1.0
 
 
-def _coefficients(positions: Any, line: _Line, size: int) -> Any:
+def _coefficients(positions: Any, line: _Line, size: int, kernel: _Kernel) -> Any:
     """Returns the weight of each pixel of a line in each pixel of the result: (size, length) float64."""
     import numpy as np
     from keras import ops
@@ -126,10 +148,10 @@ def _coefficients(positions: Any, line: _Line, size: int) -> Any:
     places = ops.subtract(np.arange(size, dtype=np.float64)[:, None], line.corner)
     shown = ops.logical_and(ops.greater_equal(places, 0.0), ops.less(places, line.inner))
     centres = ops.cast(low, "float64") + scale * (places + 0.5)
-    first = ops.floor(centres - _SUPPORT * stretch + 0.5)
-    end = ops.floor(centres + _SUPPORT * stretch + 0.5)
+    first = ops.floor(centres - kernel.support * stretch + 0.5)
+    end = ops.floor(centres + kernel.support * stretch + 0.5)
     inside = ops.logical_and(ops.greater_equal(positions, first), ops.less(positions, end))
-    weights = ops.where(inside, _bicubic(ops.abs((positions - centres + 0.5) / stretch)), 0.0)
+    weights = ops.where(inside, kernel.weight(ops.abs((positions - centres + 0.5) / stretch)), 0.0)
     weights = weights / ops.where(shown, ops.sum(weights, axis=1, keepdims=True), 1.0)  # never 0 / 0
     rounded = ops.sign(weights) * ops.floor(ops.abs(weights) * _FIXED + 0.5) / _FIXED
     return ops.where(shown, rounded, 0.0)
@@ -141,6 +163,24 @@ def _bicubic(x: Any) -> Any:
     near = ((_A + 2.0) * x - (_A + 3.0)) * x * x + 1.0
     far = (((x - 5.0) * x + 8.0) * x - 4.0) * _A
     return ops.where(ops.less(x, 1.0), near, ops.where(ops.less(x, 2.0), far, 0.0))
+
+
+def _bilinear(x: Any) -> Any:
+    from keras import ops
+
+    return ops.maximum(1.0 - x, 0.0)
+
+
+def _lanczos(x: Any) -> Any:
+    from keras import ops
+
+    wave = ops.where(ops.equal(x, 0.0), 1.0, x) * math.pi  # never 0 / 0
+    value = ops.sin(wave) / wave * (ops.sin(wave / 3.0) / (wave / 3.0))
+    return ops.where(ops.equal(x, 0.0), 1.0, ops.where(ops.less(x, 3.0), value, 0.0))
+
+
+_KERNELS = {"bilinear": _Kernel(1.0, _bilinear), "bicubic": _Kernel(2.0, _bicubic), "lanczos": _Kernel(3.0, _lanczos)}
+"""The kernels by the interpolation; see `backbone.resize.INTERPOLATIONS`."""
 
 
 def _to_bytes(values: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from featurebank.backbone.resize import AUTO, CROP, PAD, STRETCH, WHOLE
+from textwrap import dedent, indent
+
+from featurebank.backbone.resize import AUTO, CROP, PAD, STRETCH, WHOLE, central_of
 
 _SQUARES = {
     AUTO: """\
@@ -35,6 +37,19 @@ _SQUARES = {
         image.paste(shown, [(size - length) // 2 for length in inner])
 """,
 }  # fmt: skip
+
+_CENTRAL = """\
+        {scaled}
+        corner = [round((length - size) / 2) for length in scaled]  # of the central square
+        x, y = (own / length for own, length in zip(image.size, scaled))
+        right, lower = min((corner[0] + size) * x, image.width), min((corner[1] + size) * y, image.height)
+        box = (corner[0] * x, corner[1] * y, right, lower)
+        image = image.resize((size, size), Image.Resampling.{interpolation}, box=box)
+"""
+_SCALED = {
+    "shorter": "scaled = [int({side} * length / min(image.size)) for length in image.size]",
+    "stretch": "scaled = [{side}, {side}]",
+}
 
 _OPEN = '    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")\n'
 
@@ -87,8 +102,18 @@ def how_to_load(rule: str, size: int, *, any_size: bool = False) -> str:
     head = "import numpy as np\nfrom PIL import Image, ImageOps\n\n\n"
     if any_size:
         return f"{head}def load(path):\n{_OPEN}    return np.asarray(image)[None]  # of any size, uint8\n"
-    body = f"    if image.size != (size, size):\n{_SQUARES[rule]}"
+    body = f"    if image.size != (size, size):\n{_square(rule, size)}"
+    if (parts := central_of(rule)) and parts.side > size:  # an image of the right size is scaled, too
+        body = indent(dedent(_square(rule, size)), "    ")
     return f'{head}def load(path, size={size}):\n{_OPEN}{body}    return np.asarray(image, "float32")[None]  # 0..255\n'
+
+
+def _square(rule: str, size: int) -> str:
+    """Returns the lines that resize `image` to `size`, whose value is given, too."""
+    if (parts := central_of(rule)) is None:
+        return _SQUARES[rule]
+    scaled = _SCALED[parts.form].format(side=max(parts.side, size))
+    return _CENTRAL.format(scaled=scaled, interpolation=parts.interpolation.upper())
 
 
 def how_to_run(form: str, file: str, image: str = "photo.jpg") -> str:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from featurebank import export, load_model, predict
-from featurebank.backbone.resize import AUTO, RULES, resize_image
+from featurebank.backbone.resize import AUTO, RULES, central, resize_image
 from featurebank.errors import ConfigError
 from featurebank.grafting.formats import FORMATS
 from featurebank.grafting.resizing import with_resize
@@ -39,7 +39,11 @@ def smooth(height: int, width: int) -> np.ndarray:
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
-@pytest.mark.parametrize("rule", RULES.values())
+EACH_RULE = [*RULES.values(), *(central("shorter", side, form) for side, form in ((14, "bicubic"), (17, "bilinear")))]
+EACH_RULE += [central("stretch", 14, "bilinear"), central("stretch", 16, "lanczos"), central("shorter", 3, "bicubic")]
+
+
+@pytest.mark.parametrize("rule", EACH_RULE)
 def test_images_are_brought_to_size_as_in_extraction(rule: str, tmp_path: Path) -> None:
     load = ran(how_to_load(rule, 14))["load"]
     for height, width in SIZES:
@@ -48,7 +52,7 @@ def test_images_are_brought_to_size_as_in_extraction(rule: str, tmp_path: Path) 
         np.testing.assert_array_equal(load(tmp_path / "photo.png")[0], resize_image(pixels, 14, rule))
 
 
-@pytest.mark.parametrize("rule", RULES.values())
+@pytest.mark.parametrize("rule", EACH_RULE)
 def test_a_model_resizes_as_pillow_does(rule: str) -> None:
     image = keras.Input((14, 14, 3))
     model = with_resize(keras.Model(image, keras.layers.Rescaling(1.0)(image)), rule)

@@ -39,16 +39,18 @@ def load_backbone(
 
     Args:
         name: one of `list_backbones()`; or MODULE:FUNCTION, a function without arguments or with `image_size` that
-            returns a Keras model (it is called here); or the path of a .keras file.
+            returns a Keras model or a PyTorch module (it is called here); or a model file (.keras, .onnx, .xml); or
+            "keras_hub:PRESET", "timm:NAME", "torchvision:NAME" or "hf:REPOSITORY", a network of another library.
         weights: "imagenet", "random:SEED", or the path of a weights file (.weights.h5, .h5 or .keras; for
             EfficientNet-Lite and SqueezeNet also PyTorch's .pth). None means "imagenet"; BaseNet has no such weights.
             A custom network has "own" (the default) and "random:SEED".
         image_size: the side of the square input in pixels, or (side, side); by default that of the ImageNet weights.
         preprocessing: for a custom network that does not declare it: "caffe", "mean", "tf", "torch", "0..1" or "none";
             see `backbone_from_model`. For a network of the list it replaces the published one, to compare the two.
-        resize: how images become square: "auto" (the default) takes the central 7/8 of the shorter side, or all of it
-            if the image is no larger than the input; "crop" always takes the central 7/8; "whole" takes all of the
-            shorter side; "stretch" scales both sides to the input; "pad" shows the whole image on black.
+        resize: how images become square. By default as the network's library does it; for those of `list_backbones()`
+            that is "auto", which takes the central 7/8 of the shorter side, or all of it if the image is no larger than
+            the input; "crop" always takes the central 7/8; "whole" takes all of the shorter side; "stretch" scales both
+            sides to the input; "pad" shows the whole image on black.
         levels: the values that become black and white in grey images of more than eight bits: "LOW,HIGH", as "0,4095"
             for 12 bits, "auto" (each image's smallest and largest value) or "auto:1,99" (its percentiles). By default
             0 and 65535; images with other values are refused.

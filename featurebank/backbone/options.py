@@ -21,7 +21,7 @@ class BackboneOptions(StageOptions):
     preprocessing: str | None = None
     """Of a network of your own that does not declare it; of a known one in place of its own."""
     resize: str | None = None
-    """How images become square: "auto" (the default), "crop", "whole", "stretch" or "pad"."""
+    """How images become square: "auto", "crop", "whole", "stretch" or "pad". None is the network's own rule."""
     levels: str | None = None
     """What becomes black and white in grey images of more than eight bits, as "0,4095", "auto" or "auto:1,99"."""
 

@@ -79,7 +79,7 @@ resize_option = click.option(
     "--resize", type=click.Choice(["auto", "crop", "whole", "stretch", "pad"]),
     help="How images become square: crop cuts out the central square, 7/8 of the shorter side; whole cuts out the "
     "largest central square; stretch ignores proportions; pad adds black bars; auto is whole for images no larger than "
-    "the input, else crop.  [default: auto]",
+    "the input, else crop.  [default: the network's own rule, which is auto for those of 'featurebank backbones']",
 )  # fmt: skip
 
 cluster_option = click.option(

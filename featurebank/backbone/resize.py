@@ -8,6 +8,7 @@ rule needs a new identifier. Networks of other libraries were trained with rules
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -46,7 +47,7 @@ INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 """The interpolations of `central`."""
-_CENTRAL = re.compile(rf"(shorter|stretch):([1-9]\d{{0,4}}):({'|'.join(INTERPOLATIONS)}):antialias:centre:v1")
+_CENTRAL = re.compile(rf"(shorter|stretch):([1-9]\d{{0,4}}):({'|'.join(INTERPOLATIONS)}):antialias:centre(-down)?:v1")
 
 TALL_VERTICALLY_FIRST = int(PIL.__version__.partition(".")[0]) >= 13  # noqa: PLR2004 - a version
 """Whether Pillow does the vertical pass first if the height loses more than twice as many pixels as the width.
@@ -78,11 +79,14 @@ class Central:
             both sides to `side`.
         side: in pixels; a side smaller than that of the square means the latter.
         interpolation: one of `INTERPOLATIONS`.
+        rounds_down: how the corner of the square becomes whole pixels: down, as in transformers, or half to even, as in
+            torchvision and timm.
     """
 
     form: str
     side: int
     interpolation: str
+    rounds_down: bool = False
 
     def scaled(self, width: int, height: int) -> tuple[int, int]:
         """Returns the width and the height of the scaled image in pixels."""
@@ -92,17 +96,17 @@ class Central:
         return int(self.side * width / short), int(self.side * height / short)
 
 
-def central(form: str, side: int, interpolation: str) -> str:
+def central(form: str, side: int, interpolation: str, *, rounds_down: bool = False) -> str:
     """Returns the identifier of the rule of a `Central`.
 
     Raises:
         ConfigError: a value is none of those that `Central` takes.
 
     Example:
-        >>> central("shorter", 256, "bilinear")
-        'shorter:256:bilinear:antialias:centre:v1'
+        >>> central("shorter", 256, "bilinear"), central("shorter", 256, "bilinear", rounds_down=True)
+        ('shorter:256:bilinear:antialias:centre:v1', 'shorter:256:bilinear:antialias:centre-down:v1')
     """
-    rule = f"{form}:{side}:{interpolation}:antialias:centre:v1"
+    rule = f"{form}:{side}:{interpolation}:antialias:centre{'-down' if rounds_down else ''}:v1"
     if not _CENTRAL.fullmatch(rule):
         message = (
             f"images are resized by '{form}' to {side} pixels, {interpolation}: expected shorter or stretch, and one "
@@ -115,7 +119,7 @@ def central(form: str, side: int, interpolation: str) -> str:
 def central_of(rule: str) -> Central | None:
     """Returns the parts of an identifier of `central`; None if it is another one."""
     match = _CENTRAL.fullmatch(rule)
-    return Central(match[1], int(match[2]), match[3]) if match else None
+    return Central(match[1], int(match[2]), match[3], bool(match[4])) if match else None
 
 
 def rule_of(word: str | None, own: str = AUTO) -> str:
@@ -183,12 +187,10 @@ def placement(rule: str, width: int, height: int, size: int) -> Placement:
 
 
 def _central_box(parts: Central, width: int, height: int, size: int) -> tuple[float, float, float, float]:
-    """Returns the part of the image whose scaled pixels are the central square.
-
-    The corner is rounded to whole scaled pixels, half to even, as torchvision does.
-    """
+    """Returns the part of the image whose scaled pixels are the central square."""
     across, down = replace(parts, side=max(parts.side, size)).scaled(width, height)
-    left, upper = round((across - size) / 2), round((down - size) / 2)
+    rounded: Callable[[float], int] = int if parts.rounds_down else round
+    left, upper = rounded((across - size) / 2), rounded((down - size) / 2)
     x, y = width / across, height / down
     return left * x, upper * y, min((left + size) * x, width), min((upper + size) * y, height)
 

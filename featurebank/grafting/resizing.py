@@ -123,7 +123,7 @@ def _central_line(parts: Central, length: Any, short: Any, size: int) -> _Line:
 
     side = float(max(parts.side, size))
     scaled = 0.0 * length + side if parts.form == "stretch" else ops.floor(side * length / short)
-    corner = ops.round((scaled - size) / 2.0)
+    corner = (ops.floor if parts.rounds_down else ops.round)((scaled - size) / 2.0)
     step = length / scaled
     return _Line(corner * step, ops.minimum((corner + size) * step, length), float(size), 0.0)
 

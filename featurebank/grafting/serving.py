@@ -40,7 +40,7 @@ _SQUARES = {
 
 _CENTRAL = """\
         {scaled}
-        corner = [round((length - size) / 2) for length in scaled]  # of the central square
+        corner = [{rounded}((length - size) / 2) for length in scaled]  # of the central square
         x, y = (own / length for own, length in zip(image.size, scaled))
         right, lower = min((corner[0] + size) * x, image.width), min((corner[1] + size) * y, image.height)
         box = (corner[0] * x, corner[1] * y, right, lower)
@@ -113,7 +113,8 @@ def _square(rule: str, size: int) -> str:
     if (parts := central_of(rule)) is None:
         return _SQUARES[rule]
     scaled = _SCALED[parts.form].format(side=max(parts.side, size))
-    return _CENTRAL.format(scaled=scaled, interpolation=parts.interpolation.upper())
+    rounded = "int" if parts.rounds_down else "round"
+    return _CENTRAL.format(scaled=scaled, rounded=rounded, interpolation=parts.interpolation.upper())
 
 
 def how_to_run(form: str, file: str, image: str = "photo.jpg") -> str:

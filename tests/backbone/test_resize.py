@@ -129,20 +129,20 @@ def test_a_backbone_has_the_rule_in_its_key_and_uses_it() -> None:
 @settings(max_examples=60)
 @given(
     st.sampled_from(["shorter", "stretch"]), st.sampled_from(sorted(INTERPOLATIONS)), SIDES, SIDES,
-    st.integers(8, 60), st.integers(0, 30),
+    st.integers(8, 60), st.integers(0, 30), st.booleans(),
 )  # fmt: skip
 def test_central_is_a_resize_and_a_central_crop(
-    form: str, interpolation: str, width: int, height: int, size: int, more: int
+    form: str, interpolation: str, width: int, height: int, size: int, more: int, down: bool
 ) -> None:
-    """As torchvision does it: first all of the image, then the crop."""
+    """As torchvision and transformers do it: first all of the image, then the crop."""
     y, x, channel = np.meshgrid(np.arange(height) / height, np.arange(width) / width, np.arange(3), indexing="ij")
     image = (127.5 + 127 * np.sin(9 * x * (1 + channel) + 7 * y)).astype(np.uint8)
     short, side = min(width, height), size + more
     scaled = (side, side) if form == "stretch" else (int(side * width / short), int(side * height / short))
     whole = Image.fromarray(image).resize(scaled, INTERPOLATIONS[interpolation])
-    left, upper = (round((length - size) / 2) for length in scaled)
+    left, upper = ((length - size) // 2 if down else round((length - size) / 2) for length in scaled)
     expected = np.asarray(whole.crop((left, upper, left + size, upper + size)))
-    made = resize_image(image, size, central(form, side, interpolation))
+    made = resize_image(image, size, central(form, side, interpolation, rounds_down=down))
     assert np.abs(made.astype(int) - expected.astype(int)).max() <= 2
 
 

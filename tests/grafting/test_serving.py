@@ -41,6 +41,7 @@ def smooth(height: int, width: int) -> np.ndarray:
 
 EACH_RULE = [*RULES.values(), *(central("shorter", side, form) for side, form in ((14, "bicubic"), (17, "bilinear")))]
 EACH_RULE += [central("stretch", 14, "bilinear"), central("stretch", 16, "lanczos"), central("shorter", 3, "bicubic")]
+EACH_RULE += [central("shorter", 17, "bilinear", rounds_down=True)]
 
 
 @pytest.mark.parametrize("rule", EACH_RULE)

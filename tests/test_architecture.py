@@ -295,7 +295,7 @@ COVERED_BY = {
     # The contract suite of backbones holds what every family shares.
     "backbone/keras_networks/network.py": "backbone/test_network.py",
     "backbone/keras_networks/spec.py": "backbone/test_contract.py",
-    "backbone/outline.py": "backbone/test_outline_files.py",
+    "backbone/outline.py": "backbone/test_taps.py",
     "system/imports/openvino.py": "engine/test_openvino.py",
     "system/imports/torch.py": "backbone/test_libraries.py",
     "backbone/keras_networks/graph.py": "backbone/keras_networks/test_cuts.py",
@@ -303,7 +303,6 @@ COVERED_BY = {
     "backbone/options.py": "cli/test_stage_options.py",
     "backbone/spec.py": "backbone/test_contract.py",
     "backbone/table.py": "backbone/test_catalog.py",
-    "backbone/taps.py": "backbone/test_contract.py",
     "backbone/keras_networks/unfold.py": "backbone/families/test_user.py",
     "backbone/families/applications.py": "backbone/test_contract.py",
     "backbone/families/user_source.py": "backbone/families/test_user.py",

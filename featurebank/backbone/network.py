@@ -11,7 +11,7 @@ import numpy as np
 from featurebank.backbone.outline import Outline
 from featurebank.backbone.resize import AUTO, resize_image
 from featurebank.backbone.spec import BackboneSpec
-from featurebank.backbone.taps import parse_tap
+from featurebank.backbone.taps import Tap, parse_tap, plain
 from featurebank.backbone.weights.source import Source, digest_of
 from featurebank.dataset.decoding.levels import Levels
 from featurebank.errors import ConfigError
@@ -118,6 +118,10 @@ class Backbone(ABC):
         """
         parse_tap(tap)
 
+    def plain_tap(self, tap: str) -> Tap:
+        """Parses a tap; "pooled" is ("map", "avg") if the network pools that way; see `featurebank.backbone.taps`."""
+        return plain(tap, averages=self.spec.averages_map)
+
     @property
     def is_built(self) -> bool:
         """Whether the network has been built in this process."""
@@ -139,7 +143,8 @@ class Backbone(ABC):
         """Returns the network, if it is one of Keras; the first call builds it.
 
         Returns:
-            A frozen functional Keras model: (n, s, s, 3) float32 RGB 0..255 -> the last map, (n, h, w, c) float32.
+            A frozen functional Keras model: (n, s, s, 3) float32 RGB 0..255 -> the last map, (n, h, w, c) float32; of a
+            transformer, the pooled vector, (n, d).
 
         Raises:
             ConfigError: the network is not one of Keras.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.backbone.network import Backbone
-from featurebank.backbone.outline import CutPoint, Outline
+from featurebank.backbone.outline import CutPoint, Outline, TokenLayout
 from featurebank.system import digest
 from featurebank.system.runtime import installed_versions
 from featurebank.system.sealed_json import read_sealed, write_sealed
@@ -22,7 +22,7 @@ from featurebank.system.sealed_json import read_sealed, write_sealed
 DIRECTORY = ".outlines"
 """Directory of the files inside the cache."""
 
-_FORMAT = "featurebank.outline.2"
+_FORMAT = "featurebank.outline.3"
 
 
 def outline_of(backbone: Backbone, cache: Path) -> Outline:
@@ -69,6 +69,7 @@ def _plain(outline: Outline) -> dict[str, Any]:
     return {
         "cuts": [asdict(cut) | {"shape": list(cut.shape)} for cut in outline.cuts],
         "shapes": {name: list(shape) for name, shape in outline.shapes.items()},
+        "tokens": _plain_tokens(outline.tokens) if outline.tokens else None,
     }
 
 
@@ -77,7 +78,16 @@ def _load(path: Path, about: dict[str, Any]) -> Outline | None:
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         value = read_sealed(path)
         cuts = tuple(CutPoint(**{**cut, "shape": tuple(cut["shape"])}) for cut in value["cuts"])
-        outline = Outline(cuts, {name: tuple(shape) for name, shape in value["shapes"].items()})
+        tokens = value["tokens"] and TokenLayout(**{**value["tokens"], "grid": _pair(value["tokens"]["grid"])})
+        outline = Outline(cuts, {name: tuple(shape) for name, shape in value["shapes"].items()}, tokens)
         if value == {"about": about, **_plain(outline)}:
             return outline
     return None
+
+
+def _plain_tokens(tokens: TokenLayout) -> dict[str, Any]:
+    return asdict(tokens) | {"grid": list(tokens.grid) if tokens.grid else None}
+
+
+def _pair(grid: Any) -> tuple[int, int] | None:
+    return (grid[0], grid[1]) if grid else None

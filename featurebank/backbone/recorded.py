@@ -13,6 +13,7 @@ from featurebank.backbone.preprocess import DECLARED
 from featurebank.backbone.resize import word_of
 from featurebank.backbone.spec import BackboneSpec, BatchNorm
 from featurebank.backbone.table import TABLE
+from featurebank.backbone.taps import Tap, averages_map, plain
 from featurebank.errors import ConfigError, WeightsError
 
 
@@ -69,15 +70,24 @@ def recorded_batch_norm(recipe: Mapping[str, Any], source: Mapping[str, Any]) ->
     return TABLE.get(str(recipe["backbone"]), BackboneSpec).finetune_batch_norm
 
 
-def normalizes_average(recipe: Mapping[str, Any]) -> bool:
-    """Returns whether "pooled" of a bank is the normalised average of the map; see `BackboneSpec.normalizes_average`.
+def plain_tap(recipe: Mapping[str, Any], tap: str) -> Tap:
+    """Parses a tap of a bank; "pooled" is ("map", "avg") if the bank's network pools that way.
 
     Args:
         recipe: recipe of the bank.
+        tap: the tap.
+
+    Raises:
+        ConfigError: the tap is malformed.
+
+    Example:
+        >>> plain_tap({"backbone": "resnet50"}, "pooled"), plain_tap({"backbone": "convnext_tiny"}, "pooled")
+        (Tap(source='map', step='avg'), Tap(source='pooled', step=None))
     """
     own = str(recipe.get("architecture", "")).startswith("user:")
     spec = None if own else TABLE.get(str(recipe["backbone"]))
-    return spec is not None and spec.normalizes_average
+    averages = averages_map(str(recipe.get("pooling", ""))) if spec is None else spec.averages_map
+    return plain(tap, averages=averages)
 
 
 def load_like(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backbone:

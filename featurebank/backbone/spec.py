@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from featurebank.backbone.resize import AUTO
+from featurebank.backbone.taps import averages_map
 from featurebank.backbone.weights.files import KERAS_SUFFIXES, file_digest
 
 IMAGENET = "imagenet"
@@ -65,11 +66,17 @@ class BackboneSpec(ABC):
 
     @property
     def pooling(self) -> str:
-        """How a transformer pools its tokens: "class token", "mean of patches" or "attention"; else empty.
+        """How the network makes `pooled`; empty if it averages the places of its map and does nothing else.
 
-        It is part of the recipe where it is not empty.
+        It is one of the words of `featurebank.backbone.taps`, such as "class token", or says in other words what the
+        network does. It is part of the recipe where it is not empty.
         """
         return ""
+
+    @property
+    def averages_map(self) -> bool:
+        """Whether `pooled` is the average over the places of `map`, so that heat maps can be made of it."""
+        return averages_map(self.pooling)
 
     @property
     def has_embedded_weights(self) -> bool:

@@ -1,119 +1,107 @@
-"""Taps: the named tensors of a backbone that are stored.
+"""Taps: the named outputs of a backbone that are stored. This is their grammar, the same for every kind of network.
 
-pooled      the global average of the last map; for a network that normalises its average (ConvNeXt), normalised
-map         the last map
-LAYER       the output of a layer
-X:avg       the global average of LAYER or of `map`
-X:max       the global maximum
+pooled      the vector that the network itself makes of its last map or its tokens
+map         the last map (h, w, c); of a transformer, its patch tokens laid out as (h, w, d)
+tokens      all tokens of a transformer after its last normalisation, (T, d)
+cls         the class token, (d,)
+LAYER       the output of a layer: a map, tokens, or a vector
+X:avg       the average over the places of a map or over the patch tokens; X is `map`, `tokens` or a LAYER
+X:max       the maximum over them
+X:cls       the class token of X
+X:map       the patch tokens of X, laid out as (h, w, d)
+
+`Outline.resolve` says what a tap means in a network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
-from featurebank.errors import ConfigError, unknown_name
+from featurebank.errors import ConfigError
 
-POOLINGS = ("avg", "max")
-_POOLED = "pooled"
+POOLED, MAP, TOKENS, CLS = "pooled", "map", "tokens", "cls"
+STEPS = ("avg", "max", "cls", "map")
+"""What can be done with an output, after the colon of a tap."""
+CLASS_TOKEN, ATTENTION = "class token", "attention"
+"""Words for `BackboneSpec.pooling`: `pooled` is the class token, or a pooling layer with attention makes it."""
+MEAN_OF_PATCHES, MEAN_OF_TOKENS = "mean of patches", "mean of tokens"
+"""`pooled` is the mean of the rows of `tokens`, without or with class and register tokens."""
+NORMALIZED_MEAN = "normalised mean of patches"
+"""`pooled` is the mean of the patches, normalised afterwards."""
 BUDGET = "auto"
 """The word in place of a layer in "auto:BYTES", which an extraction replaces by the name of a cut point."""
-_MAP_RANK = 4
 
 
-def parse_tap(tap: str) -> tuple[str, str | None]:
+class Tap(NamedTuple):
+    """A parsed tap.
+
+    Args:
+        source: "pooled", "map", "tokens", "cls" or the name of a layer.
+        step: one of `STEPS`; None for the output itself.
+    """
+
+    source: str
+    step: str | None = None
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether the rows are vectors, whatever the network is."""
+        return self.source in {POOLED, CLS} or self.step in {"avg", "max", "cls"}
+
+
+def parse_tap(tap: str) -> Tap:
     """Parses a tap.
 
     Args:
         tap: see the table above.
 
-    Returns:
-        The source ("map" or the name of a layer), and "avg", "max" or None.
-
     Raises:
-        ConfigError: the tap is not a name, or its pooling is unknown.
+        ConfigError: the tap is not a name, or what follows its colon is unknown.
 
     Example:
-        >>> parse_tap("pooled"), parse_tap("conv5:max"), parse_tap("map")
-        (('map', 'avg'), ('conv5', 'max'), ('map', None))
+        >>> parse_tap("pooled"), parse_tap("block9:cls")
+        (Tap(source='pooled', step=None), Tap(source='block9', step='cls'))
     """
-    if tap == _POOLED:
-        return "map", "avg"
-    source, colon, pooling = tap.partition(":") if isinstance(tap, str) else ("", "", "")
+    source, colon, step = tap.partition(":") if isinstance(tap, str) else ("", "", "")
     if source == BUDGET:
         message = f"tap {tap!r} means the cut that fits a disk budget, which only 'extract' can pick: name a layer here"
         raise ConfigError(message)
-    if not source.strip() or source != source.strip() or source == _POOLED:
-        message = f"bad tap {tap!r}: expected 'pooled', 'map', or the name of a layer, optionally with ':avg' or ':max'"
-        raise ConfigError(message)
-    if colon and pooling not in POOLINGS:
-        message = f"bad tap {tap!r}: the pooling is '{pooling}', expected avg or max, as in '{source}:avg'"
-        raise ConfigError(message)
-    return source, pooling if colon else None
-
-
-def tap_tensors(network: Any, taps: Sequence[str], hint: str, *, normalizes_average: bool = False) -> dict[str, Any]:
-    """Returns the tensors of taps.
-
-    Args:
-        network: the Keras model of the backbone.
-        taps: at least one.
-        hint: how to list the names of the layers, for messages.
-        normalizes_average: see `BackboneSpec`.
-
-    Returns:
-        A Keras tensor for each tap, by the tap's name as given.
-
-    Raises:
-        ConfigError: there is no tap, a tap is malformed, or it pools an output without spatial axes.
-        UnknownNameError: no layer has this name.
-    """
-    if isinstance(taps, str) or not taps:
-        message = f"taps are {taps!r}: expected a list of one or more, as ['pooled']"
-        raise ConfigError(message)
-    tensors: dict[tuple[str, str | None], Any] = {}
-    by_tap = {}
-    for tap in taps:
-        own = normalizes_average and tap == _POOLED
-        key = (_POOLED, None) if own else parse_tap(tap)
-        if key not in tensors:
-            tensors[key] = normalized_pool(network) if own else _tensor(network, tap, *key, hint)
-        by_tap[tap] = tensors[key]
-    return by_tap
-
-
-def normalized_pool(network: Any, pooling: str = "avg", name: str = "tap_pooled") -> Any:
-    """Pools the map before a network's last normalisation, and normalises the vector.
-
-    Args:
-        network: a Keras model whose last layer normalises the channels of its map.
-        pooling: "avg" or "max".
-        name: name of the pooling layer.
-
-    Returns:
-        A Keras tensor (n, channels). The normalisation is the network's own layer, with its weights.
-    """
-    layer = network.layers[-1]
-    return layer(_pool(pooling, name)(layer.input))
-
-
-def _tensor(network: Any, tap: str, source: str, pooling: str | None, hint: str) -> Any:
-    layers = {layer.name: layer for layer in network.layers}
-    if source != "map" and source not in layers:
-        raise unknown_name("tap", source, ["pooled", "map", *layers], hint)
-    tensor = network.output if source == "map" else layers[source].output
-    if pooling is None:
-        return tensor
-    if len(tensor.shape) != _MAP_RANK:
+    if not source.strip() or source != source.strip() or (colon and source in {POOLED, CLS}):
         message = (
-            f"tap '{tap}' pools an output of shape {tuple(tensor.shape[1:])}: expected a map; leave out ':{pooling}'"
+            f"bad tap {tap!r}: expected 'pooled', 'map', 'tokens', 'cls', or the name of a layer, optionally with "
+            "':avg', ':max', ':cls' or ':map'"
         )
         raise ConfigError(message)
-    return _pool(pooling, f"tap_{source}_{pooling}")(tensor)
+    if colon and step not in STEPS:
+        message = f"bad tap {tap!r}: '{step}' follows the colon, expected avg, max, cls or map, as in '{source}:avg'"
+        raise ConfigError(message)
+    return Tap(source, step if colon else None)
 
 
-def _pool(pooling: str, name: str) -> Any:
-    import keras
+def averages_map(pooling: str) -> bool:
+    """Returns whether `pooled` is the average over the places of `map`.
 
-    kind = keras.layers.GlobalAveragePooling2D if pooling == "avg" else keras.layers.GlobalMaxPooling2D
-    return kind(name=name)
+    Args:
+        pooling: see `BackboneSpec.pooling`; as "pooling" in a recipe.
+    """
+    return pooling in {"", MEAN_OF_PATCHES}
+
+
+def plain(tap: str, *, averages: bool) -> Tap:
+    """Parses a tap, and returns ("map", "avg") for `pooled` where that is what the network computes.
+
+    Args:
+        tap: as `parse_tap`.
+        averages: whether `pooled` is the average over the places of `map`.
+
+    Raises:
+        ConfigError: see `parse_tap`.
+
+    Example:
+        >>> plain("pooled", averages=True), plain("pooled", averages=False), plain("tokens:map", averages=True)
+        (Tap(source='map', step='avg'), Tap(source='pooled', step=None), Tap(source='map', step=None))
+    """
+    parsed = parse_tap(tap)
+    if parsed.source == TOKENS and parsed.step in {"avg", "max", "map"}:
+        return Tap(MAP, None if parsed.step == "map" else parsed.step)
+    return Tap(MAP, "avg") if averages and parsed.source == POOLED else parsed

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.backbone import Backbone
-from featurebank.backbone.taps import parse_tap
 from featurebank.engine import converted
 from featurebank.system.runtime import installed_versions
 
@@ -82,7 +81,7 @@ def load_saved(openvino: Any, core: Any, backbone: Backbone, taps: Sequence[str]
         description, weights = saved
         return core.read_model(description, openvino.Tensor(weights))
     *others, last = taps
-    averages = [place for place, tap in enumerate(others) if parse_tap(tap) == (last, "avg")]
+    averages = [place for place, tap in enumerate(others) if backbone.plain_tap(tap) == (last, "avg")]
     model = load_saved(openvino, core, backbone, others, cache) if averages else None
     if model is None:
         return None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from featurebank.backbone import Backbone
-from featurebank.backbone.recorded import load_recorded
-from featurebank.backbone.taps import parse_tap
+from featurebank.backbone.recorded import load_recorded, plain_tap
 from featurebank.bank import Bank
 from featurebank.dataset.pictures import PictureSource, read_pictures
 from featurebank.engine.catalog import load_engine
@@ -82,7 +81,7 @@ def _same(bank: Bank, tap: str, position: int, computed: np.ndarray | str) -> np
     """Returns a map if its average is the stored one; otherwise the reason why it is not used."""
     if isinstance(computed, str):
         return computed
-    average = next(name for name in bank.taps if parse_tap(name) == (tap, "avg"))
+    average = next(name for name in bank.taps if plain_tap(bank.recipe, name) == (tap, "avg"))
     stored, now = bank.rows(average, [position])[0], computed.mean(axis=(0, 1))
     if now.shape == stored.shape and np.abs(now - stored).max() <= _TOLERANCE * np.abs(stored).max():
         return computed

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.backbone.recorded import normalizes_average
-from featurebank.backbone.taps import parse_tap
+from featurebank.backbone.recorded import plain_tap
 from featurebank.bank import Bank
 from featurebank.errors import HeadError, unknown_name
 from featurebank.fitting.scoring import align
@@ -19,6 +18,7 @@ from featurebank.runs.run import RunRecord
 from featurebank.system.progress import SILENT, Reporter
 
 _MAP_RANK = 3
+_POOLINGS = ("avg", "max")
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,22 @@ class Subject:
     @property
     def pooling(self) -> str | None:
         """How the features of the head follow from the map: "avg", "max", or None if they are the map itself."""
-        return parse_tap(self.run.tap)[1]
+        step = plain_tap(self.bank.recipe, self.run.tap).step
+        return step if step in _POOLINGS else None
 
     @cached_property
     def map_tap(self) -> str | None:
         """The tap of the map that the head sees; None if its features are not a map, nor the average or maximum of one.
 
-        For networks that normalise the average of the map, "pooled" is no average.
+        "pooled" is no average in networks that normalise the average of the map, nor where a class token is pooled.
         """
-        source, pooling = parse_tap(self.run.tap)
-        normalized = self.run.tap == "pooled" and normalizes_average(self.bank.recipe)
-        if self.is_finetune or normalized:
+        source, step = plain_tap(self.bank.recipe, self.run.tap)
+        if self.is_finetune:
             return None
-        is_map = pooling is not None or len(self.bank.tap_shape(self.run.tap)) == _MAP_RANK
-        return source if is_map else None
+        if step in _POOLINGS:
+            return source
+        is_map = len(self.bank.tap_shape(self.run.tap)) == _MAP_RANK
+        return (source if step is None else self.run.tap) if is_map else None
 
     @cached_property
     def places(self) -> np.ndarray:

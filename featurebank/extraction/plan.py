@@ -227,8 +227,7 @@ def group_by_taps(lacking: Mapping[str, np.ndarray]) -> dict[tuple[str, ...], np
 def _dtype(tap: str, state: BankState, options: ExtractOptions) -> str | None:
     """Returns the dtype of a tap on disk; None if it depends on the shape of the tap, which is not known here."""
     requested = options.store if tap in options.taps else None
-    _, pooling = parse_tap(tap)
-    return state.dtypes.get(tap) or requested or ("float32" if pooling else None)
+    return state.dtypes.get(tap) or requested or ("float32" if parse_tap(tap).is_vector else None)
 
 
 def _check_store(state: BankState, options: ExtractOptions) -> None:

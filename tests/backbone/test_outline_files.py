@@ -11,7 +11,8 @@ import pytest
 from featurebank import load_backbone
 from featurebank.backbone import Backbone
 from featurebank.backbone.keras_networks.cuts import cut_points
-from featurebank.backbone.outline import Outline
+from featurebank.backbone.keras_networks.network import KerasBackbone
+from featurebank.backbone.outline import Outline, TokenLayout
 from featurebank.backbone.outline_files import DIRECTORY, check_taps, outline_of
 from featurebank.errors import ConfigError, UnknownNameError
 
@@ -22,10 +23,10 @@ def outline(lite: Backbone, tmp_path: Path) -> Outline:
 
 
 def unbuildable(monkeypatch: pytest.MonkeyPatch) -> None:
-    def network(self: Backbone) -> Any:
+    def network(self: KerasBackbone) -> Any:
         raise AssertionError("the network was built")
 
-    monkeypatch.setattr(Backbone, "network", network)
+    monkeypatch.setattr(KerasBackbone, "network", network)
 
 
 def test_it_has_what_the_network_has(outline: Outline, lite: Backbone) -> None:
@@ -82,5 +83,17 @@ def test_a_cache_that_cannot_be_written_costs_the_memory_alone(lite: Backbone, t
 def test_wrong_taps(outline: Outline) -> None:
     with pytest.raises(UnknownNameError, match=r"did you mean 'block6d_add'.*; see there"):
         outline.tap_shape("block6d_ad", "see there")
-    with pytest.raises(ConfigError, match="pooling is 'mean'"):
+    with pytest.raises(ConfigError, match="'mean' follows the colon"):
         outline.tap_shape("map:mean")
+
+
+@pytest.mark.parametrize("grid", [(3, 2), None])
+def test_tokens_are_kept(
+    lite: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grid: tuple[int, int] | None
+) -> None:
+    layout = TokenLayout(1, True, grid, 6)
+    outline = Outline((), {"tokens": (7, 4), "pooled": (4,)}, layout)
+    monkeypatch.setattr(KerasBackbone, "outline", lambda self: outline)
+    assert outline_of(lite, tmp_path) == outline
+    monkeypatch.setattr(KerasBackbone, "outline", None)
+    assert outline_of(lite, tmp_path) == outline

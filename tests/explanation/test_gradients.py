@@ -13,6 +13,7 @@ from PIL import Image
 
 from featurebank import explain, extract, finetune, graft, load_backbone, load_dataset, train_heads
 from featurebank.backbone import Backbone
+from featurebank.backbone.taps import parse_tap
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, HeadError, UnknownNameError
 from featurebank.explanation.gradients import GradCam, of_head, of_network
@@ -118,7 +119,7 @@ def test_of_a_network_that_normalises_its_average(
     bank: Bank, run_of: RunOf, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The features are no average of the map then, and the whole network is asked."""
-    monkeypatch.setattr("featurebank.explanation.subject.normalizes_average", lambda recipe: True)
+    monkeypatch.setattr("featurebank.explanation.subject.plain_tap", lambda recipe, tap: parse_tap(tap))
     run = run_of("logistic")
     explanations = explain(run, pixels, class_name="bee")
     assert (explanations.method, explanations.layer) == ("gradcam", "last_relu")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from featurebank.backbone import preprocess
 from featurebank.backbone.keras_networks.cuts import cut_points
 from featurebank.backbone.keras_networks.spec import KerasSpec
+from featurebank.backbone.keras_networks.taps import tap_tensors
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.outline import Outline
-from featurebank.backbone.taps import tap_tensors
+from featurebank.backbone.taps import MAP, POOLED, TOKENS
 from featurebank.backbone.weights import random
 from featurebank.errors import ConfigError, WeightsError
 from featurebank.system.progress import step
@@ -33,7 +35,8 @@ class KerasBackbone(Backbone):
         """Returns the network; the first call builds it.
 
         Returns:
-            A frozen functional Keras model: (n, s, s, 3) float32 RGB 0..255 -> the last map, (n, h, w, c) float32.
+            A frozen functional Keras model: (n, s, s, 3) float32 RGB 0..255 -> the last map, (n, h, w, c) float32; of a
+            transformer, the pooled vector, (n, d).
 
         Raises:
             WeightsError: the weights are missing, unreadable or of another network.
@@ -47,28 +50,40 @@ class KerasBackbone(Backbone):
         """Builds a model that outputs several taps at once and ends at the last layer that they need.
 
         Args:
-            taps: "pooled", "map", "LAYER", or "LAYER:avg", "LAYER:max" ("map:max" too).
+            taps: see `featurebank.backbone.taps`.
 
         Returns:
             A Keras model: the input of `network()` -> a dictionary from each tap, as given, to its tensor.
 
         Raises:
-            ConfigError: there is no tap, a tap is malformed, or it pools an output without spatial axes.
+            ConfigError: there is no tap, a tap is malformed, or the network does not have it.
             UnknownNameError: no layer has this name.
         """
         import keras
 
         network = self.network()
-        tensors = tap_tensors(network, taps, self.spec.layers_hint, normalizes_average=self.spec.normalizes_average)
+        tensors = tap_tensors(
+            network, taps, self._shapes(), self.spec.layers_hint, tokens_layer=self.spec.tokens_layer,
+            normalizes_average=self.spec.normalizes_average,
+        )  # fmt: skip
         return keras.Model(network.input, tensors, name=f"{self.name}_taps")
 
     def outline(self) -> Outline:
         """Returns the shapes of the layers and the cut points; see `Backbone.outline`."""
+        return replace(self._shapes(), cuts=tuple(cut_points(self.network())))
+
+    def _shapes(self) -> Outline:
+        """Returns the outline without its cut points."""
         network = self.network()
-        # A layer with several outputs cannot be a tap.
+        # A layer with several outputs cannot be a tap, and the words of the grammar precede the names of layers.
         outputs = {layer.name: layer.output.shape for layer in network.layers if hasattr(layer.output, "shape")}
-        shapes = {name: tuple(shape[1:]) for name, shape in (outputs | {"map": network.output.shape}).items()}
-        return Outline(tuple(cut_points(network)), shapes)
+        outputs.pop(POOLED, None)
+        if self.spec.tokens_layer:
+            outputs |= {TOKENS: outputs[self.spec.tokens_layer], POOLED: network.output.shape}
+        else:
+            outputs[MAP] = network.output.shape
+        shapes = {name: tuple(shape[1:]) for name, shape in outputs.items()}
+        return Outline((), shapes, self.spec.token_layout(self.image_size))
 
     def layers(self) -> list[tuple[str, tuple[int, ...]]]:
         """Returns the layers of the network, each with the shape of its output for one image."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from featurebank.backbone.outline import TokenLayout
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.weights.files import KERAS_SUFFIXES, TORCH_SUFFIXES, Part, load_keras, load_torch
 
@@ -25,6 +26,20 @@ class KerasSpec(BackboneSpec):
         return False
 
     @property
+    def averages_map(self) -> bool:
+        """Whether `pooled` is the average over the places of `map`; see `BackboneSpec`."""
+        return super().averages_map and not self.normalizes_average
+
+    @property
+    def tokens_layer(self) -> str:
+        """The layer that outputs all tokens after the last normalisation, for a transformer; else empty."""
+        return ""
+
+    def token_layout(self, image_size: int) -> TokenLayout | None:
+        """Returns how the tokens of a transformer are arranged for images of a size; None for other networks."""
+        return None
+
+    @property
     def has_fixed_classifier(self) -> bool:
         """Whether the trained classifier works only at `image_size`."""
         return False
@@ -38,7 +53,8 @@ class KerasSpec(BackboneSpec):
             top: whether the network's own classifier follows.
 
         Returns:
-            The last map, (n, h, w, c); with the top, the output of the classifier.
+            The last map, (n, h, w, c); of a transformer, the vector that it pools from its tokens, (n, d); with the
+            top, the output of the classifier.
         """
 
     def finish(self, model: Any) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 
 from featurebank.backbone import BackboneOptions, load_network
 from featurebank.backbone.keras_networks.cuts import checked_cut
+from featurebank.backbone.keras_networks.taps import normalized_pool
 from featurebank.backbone.outline import CutPoint
 from featurebank.backbone.table import TABLE
-from featurebank.backbone.taps import normalized_pool
 from featurebank.backbone.weights.random import fill_with_random
 from featurebank.errors import HeadInputError, unknown_name
 from featurebank.heads.layered.base import CLASS_MAPS, LayeredHead

@@ -26,7 +26,7 @@ from featurebank.bank.pieces.waiting_rows import WaitingRows, as_stored
 from featurebank.bank.shard import KEY_DTYPE, ShardEntry, write_shard
 from featurebank.errors import BankNotFoundError, DiskFullError
 from featurebank.system.backing.directories import find, is_file, remove
-from featurebank.system.files import TEMPORARY_PREFIX
+from featurebank.system.backing.temporaries import TEMPORARY_PREFIX
 
 SHARD_ROWS = 4096
 SHARD_BYTES = 128 << 20

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from featurebank.cluster.address import local_workers, scheduler_address
 from featurebank.cluster.local import LocalWorkers, local_cluster
 from featurebank.cluster.packages import import_distributed, quiet
+from featurebank.cluster.remote_call import packed_call, run_packed
 from featurebank.errors import ClusterError, ConfigError
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import one_line
@@ -119,22 +121,22 @@ class Cluster:
                 time.sleep(_AGAIN_S)
         return workers
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, worker: ClusterWorker, **options: Any) -> Any:
-        """Submits a call to one worker, which runs it once; returns Dask's future.
+    def submit(self, function: Callable[..., Any], /, *args: Any, worker: ClusterWorker) -> Any:
+        """Submits a call to one worker, which runs it once; returns Dask's future. It has the error of a failed import.
 
         Args:
             function: a function that the worker can import.
             args: its arguments.
             worker: the worker; no other one runs the call.
-            options: more arguments of `distributed.Client.submit`, as `key`.
 
         Raises:
             ClusterError: the scheduler is gone.
         """
+        call = packed_call(function, args)
         return self._ask(
             lambda: self.client.submit(
-                function, *args, workers=[worker.address], allow_other_workers=False, pure=False,
-                resources=worker.resources or None, **options,
+                run_packed, call, workers=[worker.address], allow_other_workers=False, pure=False,
+                resources=worker.resources or None, key=f"{function.__name__}-{uuid.uuid4().hex}",
             )
         )  # fmt: skip
 

@@ -13,7 +13,6 @@ The cache is a file of columns with a checksum. A missing or damaged file, or on
 from __future__ import annotations
 
 import contextlib
-import glob
 import io
 import os
 import stat
@@ -29,8 +28,7 @@ import numpy as np
 from featurebank.dataset.decoding.levels import Levels
 from featurebank.dataset.fingerprint import DIGEST_DTYPE, Pixels, Stamp, digest_all
 from featurebank.system import digest
-from featurebank.system.backing.directories import find, remove
-from featurebank.system.files import TEMPORARY_PREFIX, atomic_path, read_regular
+from featurebank.system.files import atomic_path, read_regular
 from featurebank.system.parallel import ordered_map
 from featurebank.system.sealed_json import seal_archive
 
@@ -165,14 +163,10 @@ class _Columns:
             return
         text, lengths = _together(self.ids)
         columns: dict[str, Any] = {"ids": text, "lengths": lengths, "stamps": self.stamps, "digests": self.digests}
-        with contextlib.suppress(OSError):  # the disk is full or read-only
-            with atomic_path(file) as temporary:
-                with temporary.open("wb") as out:
-                    np.savez(out, checksum=np.array(_checksum(*columns.values())), **columns)
-                seal_archive(temporary)
-            for left in find(file.parent, f"{TEMPORARY_PREFIX}*-{glob.escape(file.name)}"):  # of processes that died
-                if time.time() - left.stat().st_mtime > _DAY:
-                    remove(left)
+        with contextlib.suppress(OSError), atomic_path(file) as temporary:  # the disk may be full or read-only
+            with temporary.open("wb") as out:
+                np.savez(out, checksum=np.array(_checksum(*columns.values())), **columns)
+            seal_archive(temporary)
 
 
 def _all_stamps(stamp: Callable[[int], Stamp | None], count: int) -> np.ndarray:

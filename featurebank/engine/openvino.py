@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ from featurebank.engine import converted
 from featurebank.engine.pool import PooledEngine, request_size
 from featurebank.engine.saved_networks import load_saved, recipe_of, recorded_version, tap_name
 from featurebank.errors import ConfigError, EngineError, MissingDependencyError
-from featurebank.system.files import TEMPORARY_PREFIX
+from featurebank.system.backing.temporaries import temporary_folder
 from featurebank.system.imports.openvino import compile_model, import_openvino, preserve_signal_stack
 from featurebank.system.runtime import import_tensorflow, threads
 
@@ -194,8 +193,8 @@ def _compile(core: Any, model: Any, shape: tuple[int, int], precision: str) -> A
 
 def _serialized(model: Any, place: Path) -> tuple[bytes, np.ndarray]:
     place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=place) as directory:
-        description, weights = Path(directory, "network.xml"), Path(directory, "network.bin")
+    with temporary_folder(place) as directory:
+        description, weights = directory / "network.xml", directory / "network.bin"
         import_openvino().serialize(model, description, weights)
         return description.read_bytes(), np.fromfile(weights, np.uint8)
 

@@ -16,7 +16,7 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import recorded_batch_norm
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import hold_run
-from featurebank.bank.maintenance.unfinished import CHECKPOINT
+from featurebank.bank.maintenance.unfinished import CHECKPOINT, remove_temporaries
 from featurebank.errors import ConfigError
 from featurebank.extraction.source_images import SourceImages
 from featurebank.finetuning.checkpoint import TrainingState
@@ -63,6 +63,7 @@ def run_finetune(
         with hold_run(bank.path / "runs", stage.name, reporter.say):
             finished = stage.find_finished()  # another process may just have finished it
             if not finished:
+                remove_temporaries(bank.path / "runs", stage.name)
                 return stage.run(backbone, tensorboard)
     if tensorboard:
         write_tensorboard([finished], tensorboard)

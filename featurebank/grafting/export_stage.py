@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from featurebank.grafting.serving import how_to_load, how_to_run
 from featurebank.grafting.side_by_side import JoinedModel
 from featurebank.grafting.stage import Grafted, grafted, run_model
 from featurebank.runs.run import RunRecord
-from featurebank.system.files import TEMPORARY_PREFIX, explain_full_disk, sync
+from featurebank.system.backing.temporaries import temporary_folder
+from featurebank.system.files import explain_full_disk, sync
 from featurebank.system.options import StageOptions
 from featurebank.system.progress import SILENT, Reporter
 
@@ -82,9 +82,9 @@ def run_export(
     with (
         propagate_interruptions(),
         explain_full_disk(path),
-        tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=path.parent) as place,
+        temporary_folder(path.parent) as place,
     ):
-        temporary = Path(place, path.name)
+        temporary = place / path.name
         with reporter.step(f"writing {path.name}"):
             about = replace(result.about, format=name, any_size=options.with_resize)
             difference = _write(result, kind, about, temporary)

@@ -12,7 +12,6 @@ import errno
 import os
 import secrets
 import threading
-import uuid
 import weakref
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -21,10 +20,11 @@ from typing import Any
 from featurebank.storage.conditions import check_conditions
 from featurebank.storage.keys import is_evictable, is_live, is_named_by_content, is_named_elsewhere
 from featurebank.storage.known_objects import AT_ONCE, KnownObjects
-from featurebank.storage.mirror_state import DIRECTORY, FileRecord, MirrorState, remove_leftovers
+from featurebank.storage.mirror_state import DIRECTORY, FileRecord, MirrorState
 from featurebank.storage.objects import Expected, Objects, StoredObject
 from featurebank.system.backing.protocol import ChangedElsewhereError
-from featurebank.system.files import TEMPORARY_PREFIX, explain_full_disk, sync
+from featurebank.system.backing.temporaries import TEMPORARY_PREFIX, temporary_path
+from featurebank.system.files import explain_full_disk, sync
 from featurebank.system.parallel import ordered_map
 
 SMALL_BYTES = 1 << 20
@@ -52,7 +52,6 @@ class Mirror:
         with explain_full_disk(root):
             (root / DIRECTORY).mkdir(parents=True, exist_ok=True)
             self.identity = self.state.identity()
-        remove_leftovers(root)
 
     def fetch(self, path: Path) -> bool:
         """Makes the local copy of a file current; removes it if the bucket does not hold the file."""
@@ -277,7 +276,7 @@ class Mirror:
     def _temporary(self) -> Any:
         place = self.root / DIRECTORY
         place.mkdir(parents=True, exist_ok=True)
-        temporary = place / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}"
+        temporary = temporary_path(place)
         try:
             yield temporary
         finally:

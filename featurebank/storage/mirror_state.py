@@ -25,14 +25,13 @@ from typing import Any
 from featurebank.errors import DiskFullError, StorageError
 from featurebank.system import digest
 from featurebank.system.backing.protocol import MIRROR_MARK
-from featurebank.system.files import TEMPORARY_PREFIX
+from featurebank.system.backing.temporaries import TEMPORARY_PREFIX
 
 DIRECTORY = MIRROR_MARK
 """Directory of the state inside the mirror, also of files that are being fetched."""
 _FILE = "state.sqlite"
 _BLOCK = 1 << 20
 _BUSY_S = 30.0
-_DAY_S = 86400.0
 _NOTED_EVERY_S = 60.0
 """The last use of a file is recorded at most this often."""
 _TABLES = (
@@ -266,11 +265,3 @@ class MirrorState:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return digest.of_pieces(iter(lambda: file.read(_BLOCK), b""))
-
-
-def remove_leftovers(root: Path) -> None:
-    """Deletes files that killed processes were fetching, a day later."""
-    for path in (root / DIRECTORY).glob(f"{TEMPORARY_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _DAY_S:
-                path.unlink()

@@ -14,19 +14,16 @@ import json
 import os
 import re
 import stat
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from featurebank.errors import ConfigError, DiskFullError
 from featurebank.system.backing.protocol import Backing, backing_of, check_backing
+from featurebank.system.backing.temporaries import temporary_path
 
 if TYPE_CHECKING:
     import numpy as np
-
-TEMPORARY_PREFIX = ".writing-"
-"""Prefix of the names of unfinished files; such a file may be deleted when no writer is alive."""
 
 MOST_BYTES = 1 << 32
 """Default limit in bytes for a file that is read into memory as a whole."""
@@ -36,7 +33,6 @@ _EVICTIONS = 20
 _Result = TypeVar("_Result")
 
 _SHOWN = 80
-_NAME_BYTES = 200
 _PLAIN = re.compile(r"[\w .+-]{1,200}")
 """The characters of featurebank's own file names, in any script: no path separators, no control characters."""
 
@@ -236,8 +232,7 @@ def atomic_path(path: Path, temporaries: Path | None = None) -> Iterator[Path]:
         check_backing(path)
     place = temporaries or path.parent
     place.mkdir(parents=True, exist_ok=True)
-    end = path.name.encode(errors="surrogateescape")[-_NAME_BYTES:].decode(errors="ignore")  # most disks allow 255
-    temporary = place / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{end}"
+    temporary = temporary_path(place, path.name)
     try:
         with explain_full_disk(path):
             yield temporary

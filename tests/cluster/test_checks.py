@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from sent import wait_for
 
 from featurebank.cluster import checks
 from featurebank.cluster.checks import Probe, WorkerReport, describe_worker, probe_file, read_report
@@ -51,16 +51,19 @@ def test_a_disk_that_is_not_shared_is_refused(tmp_path: Path, monkeypatch: pytes
     assert f"'{tmp_path / 'elsewhere'}': use a --cache on a disk that all machines share" in gone
 
 
-def test_a_worker_without_the_function_is_of_another_featurebank(cluster: Cluster) -> None:
+def test_a_worker_without_the_function_is_of_another_featurebank_and_lives(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask would end the worker, and each one that replaces it."""
+    (tmp_path / "only_the_client_has.py").write_text("def describe(): return {'problem': ''}")
+    monkeypatch.syspath_prepend(tmp_path)
+    from only_the_client_has import describe
+
     worker = cluster.workers()[0]
-    future = cluster.submit(fail_like_an_old_version, worker=worker)
-    report = read_report(cluster, worker, future, patience=30)
+    report = read_report(cluster, worker, cluster.submit(describe, worker=worker), patience=30)
     assert report
     assert "is of another state than the client's" in report.problem
-
-
-def fail_like_an_old_version() -> None:
-    raise ImportError("No module named 'featurebank.cluster'")
+    assert cluster.submit(os.getpid, worker=worker).result() in cluster.local.pids()
 
 
 def test_a_worker_that_dies_during_the_check_has_no_report() -> None:
@@ -77,11 +80,6 @@ def test_a_worker_that_is_busy_has_no_report_yet(cluster: Cluster, tmp_path: Pat
         assert read_report(cluster, worker, cluster.submit(describe_worker, probe, worker=worker), patience=0) is None
     done.touch()
     assert [future.result() for future in busy] == [None] * worker.threads
-
-
-def wait_for(path: str) -> None:
-    while not Path(path).exists():
-        time.sleep(0.01)
 
 
 def test_the_first_problems_are_listed() -> None:

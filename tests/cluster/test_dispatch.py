@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from listener import Listener
+from sent import double, problem_in
 
 from featurebank.cluster import dispatch as module
-from featurebank.cluster.checks import WorkerReport
+from featurebank.cluster.checks import WorkerReport, read_answer
 from featurebank.cluster.client import Cluster, ClusterWorker, connect
 from featurebank.cluster.dispatch import Dispatcher, Outcome
 from featurebank.errors import ClusterError, DatasetError, DiskFullError
@@ -49,28 +50,8 @@ class Admit:
         return self.cluster.submit(problem_in, str(self.problem), worker=worker)
 
     def report(self, worker: ClusterWorker, future: Any) -> WorkerReport | None:
-        return None if future.status != "finished" else WorkerReport(worker, future.result(), "here")
-
-
-def problem_in(path: str) -> str:
-    return Path(path).read_text() if Path(path).exists() else ""
-
-
-def double(log: str, numbers: Sequence[int]) -> list[int]:
-    """Ends its process at a 13, raises at other unlucky numbers, and notes what it computes."""
-    for number in numbers:
-        if number == 13:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if number == 666 and not Path(log, "forgiven").exists():
-            Path(log, "forgiven").touch()
-            raise OSError("once")
-        if number == 667:
-            raise DiskFullError("no space left")
-        if number == 668:
-            raise DatasetError("final")
-        with Path(log, "computed").open("a") as file:
-            file.write(f"{number}\n")
-    return [2 * number for number in numbers]
+        answer = read_answer(self.cluster, worker, future, patience=0)
+        return answer and WorkerReport(worker, answer["problem"], "here")
 
 
 def arguments_for(log: Path) -> Any:
@@ -124,6 +105,12 @@ def test_the_unit_that_ends_its_workers_is_found_and_no_other_is_blamed(
     assert results(outcomes) == [2 * number for number in range(8, 24) if number != 13]
 
 
+def connected_pids(cluster: Cluster) -> set[int]:
+    """The processes of the workers: one that dies three times before it has connected counts as broken."""
+    connected = {int(worker.name.rpartition("-")[2]) for worker in cluster.workers()}
+    return connected & set(cluster.local.pids())
+
+
 @pytest.mark.slow  # extractions with killed workers prove more
 def test_workers_that_are_killed_at_random_cost_nothing_but_time(two: Cluster, tmp_path: Path) -> None:
     work = dispatcher(two, tmp_path)
@@ -131,7 +118,7 @@ def test_workers_that_are_killed_at_random_cost_nothing_but_time(two: Cluster, t
     outcomes, killed = [], set()
     for outcome in work.run(units_of(range(1000, 1064), 4)):
         outcomes.append(outcome)
-        if len(killed) < 4 and (pids := set(two.local.pids()) - killed):
+        if len(killed) < 4 and (pids := connected_pids(two) - killed):
             killed.add(min(pids))
             os.kill(min(pids), signal.SIGKILL)
     assert len(killed) == 4
@@ -212,7 +199,7 @@ class MadeCluster:
     def submit(self, compute: object, *args: Any, worker: ClusterWorker) -> MadeFuture:
         future = MadeFuture()
         if compute is problem_in:
-            future.set_result("")
+            future.set_result({"problem": ""})
         elif self.number < self.generations:
             self.asked += 1
         else:

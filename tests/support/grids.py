@@ -46,7 +46,8 @@ def save_features(path: Path, backbone: Backbone, features: dict[str, np.ndarray
 
 
 def records(bank: Bank) -> dict[str, dict[str, Any]]:
-    return {path.stem: read_sealed(path) for path in (bank.path / "runs").glob("*.json")}
+    """The records of a bank's runs; a killed process may have left half of one, whose name begins with a dot."""
+    return {path.stem: read_sealed(path) for path in (bank.path / "runs").glob("[!.]*.json")}
 
 
 def kept(bank: Bank) -> set[str]:

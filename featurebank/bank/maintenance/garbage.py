@@ -29,7 +29,7 @@ from featurebank.bank.writer import BankWriter, event
 from featurebank.errors import BankDamagedError, BankError, BankIncompleteError, BankNotFoundError, BankWarning
 from featurebank.system import digest
 from featurebank.system.backing.directories import below, entries, find, is_file, modified, remove, size_of
-from featurebank.system.files import TEMPORARY_PREFIX
+from featurebank.system.backing.temporaries import TEMPORARY_PREFIX
 from featurebank.system.progress import SILENT, Reporter
 
 _FEW_ROWS = 4

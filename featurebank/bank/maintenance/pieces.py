@@ -9,7 +9,7 @@ from pathlib import Path
 from featurebank.bank.pieces.notes import PIECES, note_files, read_notes
 from featurebank.bank.pieces.request import request_files
 from featurebank.system.backing.directories import entries, find, modified
-from featurebank.system.files import TEMPORARY_PREFIX
+from featurebank.system.backing.temporaries import TEMPORARY_PREFIX
 
 _GIVEN_UP_S = 30 * 24 * 3600.0
 """Finished pieces that nobody has listed for so long belong to an extraction that was given up."""

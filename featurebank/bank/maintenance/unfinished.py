@@ -8,6 +8,7 @@ from pathlib import Path
 
 from featurebank.bank.locks.claims import HOLDER, Claims
 from featurebank.system.backing.directories import find, is_file, modified, remove
+from featurebank.system.backing.temporaries import TEMPORARY_PREFIX
 
 CHECKPOINT = ".checkpoint"
 """Suffix of the file from which a fine-tune resumes."""
@@ -45,6 +46,18 @@ def remove_leftovers(directory: Path) -> None:
         for file in files:
             if claims.claim(file.stem) and _is_needless(file):
                 remove(file)
+
+
+def remove_temporaries(directory: Path, run: str) -> None:
+    """Removes what a killed process was writing for a fine-tune; the caller holds its claim, so nobody writes it now.
+
+    Args:
+        directory: the directory of the bank's runs.
+        run: the id of the fine-tune.
+    """
+    for end in (CHECKPOINT, _MODEL):  # notes and records are written without the claim, too
+        for file in find(directory, f"{TEMPORARY_PREFIX}*-{run}{end}"):
+            remove(file)
 
 
 def _is_needless(file: Path) -> bool:

@@ -26,7 +26,7 @@ from featurebank.errors import BankDamagedError, BankUnreadableError
 from featurebank.system import digest
 from featurebank.system.backing.directories import below, find, forget_copy, is_file, remove
 from featurebank.system.backing.protocol import backing_of
-from featurebank.system.files import TEMPORARY_PREFIX
+from featurebank.system.backing.temporaries import TEMPORARY_PREFIX
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.sealed_json import is_whole_archive, read_sealed
 

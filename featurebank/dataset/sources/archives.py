@@ -6,8 +6,6 @@ import contextlib
 import os
 import shutil
 import tarfile
-import time
-import uuid
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +14,12 @@ from urllib.parse import urlsplit
 
 from featurebank.dataset.fingerprint import reason
 from featurebank.errors import DatasetError, FeatureBankError
+from featurebank.system.backing.temporaries import temporary_path
 from featurebank.system.downloads import DownloadBar
-from featurebank.system.files import TEMPORARY_PREFIX, explain_full_disk
+from featurebank.system.files import explain_full_disk
 
 _TIMEOUT = 30
 _CHUNK = 1 << 20
-_ABANDONED = 24 * 3600
 _DETAIL = 160
 _WORDS = {
     "ConnectionError": "no connection",
@@ -146,8 +144,7 @@ def _download(url: str, archive: PhotoArchive, place: Path) -> Path:
 
 def _unpack(path: Path, archive: PhotoArchive, target: Path) -> None:
     """Unpacks one folder of an archive beside the target, and renames it when it is complete."""
-    _remove_abandoned(target.parent)
-    temporary = target.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{target.name}")
+    temporary = temporary_path(target.parent, target.name)
     try:
         with _explained(target.parent), explain_full_disk(target), tarfile.open(path) as tar:
             tar.extractall(temporary, members=_members_of(tar, archive.folder), filter="data")
@@ -174,14 +171,6 @@ def _rename(folder: Path, target: Path) -> None:
     except OSError:
         if not target.is_dir():  # otherwise another process was faster
             raise
-
-
-def _remove_abandoned(place: Path) -> None:
-    """Removes half-unpacked folders of killed processes; unpacking never takes a day."""
-    for path in place.glob(f"{TEMPORARY_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from featurebank.system.backing.protocol import backing_of
-from featurebank.system.files import TEMPORARY_PREFIX, atomic_path
+from featurebank.system.backing.temporaries import TEMPORARY_PREFIX
+from featurebank.system.files import atomic_path
 
 
 def find(directory: Path, pattern: str) -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from featurebank.bank.locks.claims import Claims
 from featurebank.bank.maintenance.garbage import collect, plan_gc
+from featurebank.bank.maintenance.unfinished import remove_temporaries
 
 DAY_S = 24 * 3600.0
 
@@ -59,3 +60,15 @@ def test_what_is_in_use_stays(make: Callable[..., Path]) -> None:
         assert all(file.exists() for file in used)
         assert not gone.exists()
     assert set(plan_gc(path).files) == set(used)
+
+
+def test_who_holds_a_fine_tune_removes_what_a_killed_process_was_writing_for_it(make: Callable[..., Path]) -> None:
+    path = make()
+    gone = [put(path, f".writing-0123456789ab-0000000001{end}") for end in (".checkpoint", ".keras")]
+    kept = [
+        put(path, ".writing-0123456789ab-0000000002.checkpoint"),  # of a living one
+        *(put(path, f".writing-0123456789ab-0000000001{end}") for end in (".json", ".holder")),  # a test, a heartbeat
+    ]
+    remove_temporaries(path / "runs", "0000000001")
+    assert not any(file.exists() for file in gone)
+    assert all(file.exists() for file in kept)

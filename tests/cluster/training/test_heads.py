@@ -40,7 +40,6 @@ def plain(bank: Bank) -> dict[str, dict[str, Any]]:
     return {
         name: {key: value for key, value in record.items() if key not in {"seconds", "created", "weights"}}
         for name, record in records(bank).items()
-        if not name.startswith(".")  # a killed worker has left a file that it was writing
     }
 
 

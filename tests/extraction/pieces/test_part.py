@@ -33,7 +33,7 @@ from featurebank.extraction import ExtractOptions, run_extraction
 from featurebank.extraction.pieces.finishing import banks_in_pieces, finish_bank
 from featurebank.extraction.pieces.opening import PieceExtraction
 from featurebank.extraction.pieces.part import Part, PartExtraction, estimate_part, run_part
-from featurebank.system.files import TEMPORARY_PREFIX
+from featurebank.system.backing.temporaries import TEMPORARY_PREFIX
 
 NETWORK = ("--backbone", "efficientnet_lite0", "--weights", "random:0", "--image-size", "32")
 Run = Callable[..., PartExtraction]

@@ -25,7 +25,8 @@ from featurebank.system.backing.directories import (
     remove_content,
     size_of,
 )
-from featurebank.system.files import TEMPORARY_PREFIX, map_array, read_regular, write_bytes
+from featurebank.system.backing.temporaries import TEMPORARY_PREFIX
+from featurebank.system.files import map_array, read_regular, write_bytes
 
 
 class Shelf:

@@ -134,7 +134,10 @@ NARROWER = {
     "onnxruntime": {"grafting/formats.py", "grafting/converters.py"},
     "IPython": {"system/drawing/screens.py"},
     "openvino": {"system/imports/openvino.py"},  # it must not report home
-    "torch": {"system/imports/torch.py"},
+    "torch": {
+        "system/imports/torch.py",
+        "backbone/torch_networks/recording.py",  # PyTorch's own tools to record operations
+    },
     "keras_hub": {"backbone/families/keras_hub.py"},
     "timm": {"backbone/families/timm.py"},
     "torchvision": {"backbone/families/torchvision.py"},
@@ -296,6 +299,10 @@ COVERED_BY = {
     "backbone/keras_networks/network.py": "backbone/test_network.py",
     "backbone/keras_networks/spec.py": "backbone/test_contract.py",
     "backbone/outline.py": "backbone/test_taps.py",
+    # Networks of PyTorch: one suite runs tiny networks through all of it.
+    "backbone/torch_networks/recording.py": "backbone/torch_networks/test_structure.py",
+    "backbone/torch_networks/spec.py": "backbone/torch_networks/test_network.py",
+    "backbone/torch_networks/tap_module.py": "backbone/torch_networks/test_network.py",
     "system/imports/openvino.py": "engine/test_openvino.py",
     "system/imports/torch.py": "backbone/test_libraries.py",
     "backbone/keras_networks/graph.py": "backbone/keras_networks/test_cuts.py",

@@ -50,6 +50,8 @@ class BackboneSpec(ABC):
     """Suffixes of the weights files that it accepts; empty if it accepts none."""
     default_weights: ClassVar[str | None] = IMAGENET
     """The users' word for the weights that the network comes with; None if there are none."""
+    random_scheme: ClassVar[str] = "philox-he-bell:v1"
+    """Name in digests of the scheme of random weights, `weights.random`; any change of its numbers needs a new one."""
     finetune_batch_norm: ClassVar[BatchNorm] = "train"
     """Default treatment of batch normalisation in a fine-tune of trained weights: "train" or "frozen". "train" is also
     the value where nothing was measured; it has no effect on networks without batch normalisation."""

@@ -21,9 +21,6 @@ import numpy as np
 from featurebank.backbone.keras_networks.graph import graph_of, leaf_layers
 from featurebank.errors import ConfigError
 
-SCHEME = "philox-he-bell:v1"
-"""Name of this scheme in digests; any change of a number below needs a new name."""
-
 MAX_SEED = 2**64 - 1
 
 _WORDS = 1 << 20

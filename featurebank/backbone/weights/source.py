@@ -67,7 +67,7 @@ def digest_of(source: Source, spec: BackboneSpec) -> str:
         WeightsError: the file is missing and cannot be downloaded, or it is incomplete.
     """
     if source.seed is not None:
-        recipe = {"scheme": random.SCHEME, "network": spec.name, "seed": str(source.seed)}
+        recipe = {"scheme": spec.random_scheme, "network": spec.name, "seed": str(source.seed)}
         return digest.of_recipe(recipe)
     return file_digest(source.file) if source.file else spec.own_digest()
 

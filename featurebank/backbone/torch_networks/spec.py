@@ -1,0 +1,101 @@
+"""The contract of a network of PyTorch: how its library builds it, and what its last features are."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from featurebank.backbone.outline import TokenLayout
+from featurebank.backbone.spec import BackboneSpec
+from featurebank.backbone.weights.files import TORCH_SUFFIXES
+
+SAFETENSORS_SUFFIX = ".safetensors"
+
+
+class TorchFeatures(NamedTuple):
+    """What one forward pass of a network gives.
+
+    Args:
+        final: the features after the last normalisation: a map (n, c, h, w) or (n, h, w, c), or tokens (n, T, d); None
+            if the network gives only vectors.
+        pooled: the vector that the network's own classifier takes, (n, d).
+    """
+
+    final: Any
+    pooled: Any
+
+
+@dataclass(frozen=True)
+class TorchSpec(BackboneSpec):
+    """A network of PyTorch. A family says how it is built and what its parts are; it computes nothing itself.
+
+    A module is built twice: on the device "meta", where it has shapes but no memory, to list its layers; and for real.
+    So `build`, `forward` and `layout` use nothing but the module and their arguments, and look at no tensor's values.
+    `channels` may be 0 if it is not known before the network is built.
+
+    Example:
+        A family for one network, whose module has the methods `features` and `pool`::
+
+            @dataclass(frozen=True)
+            class MySpec(TorchSpec):
+                def build(self, image_size):
+                    return MyNetwork(image_size)
+
+                def forward(self, module, images):
+                    final = module.features(images)
+                    return TorchFeatures(final, module.pool(final))
+    """
+
+    random_scheme: ClassVar[str] = "philox-roles-bell:v1"
+    suffixes: ClassVar[tuple[str, ...]] = (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES)
+
+    @abstractmethod
+    def build(self, image_size: int) -> Any:
+        """Builds the network without pretrained weights; called again for each copy, perhaps on the device "meta".
+
+        Args:
+            image_size: the side of the square input in pixels.
+
+        Returns:
+            A `torch.nn.Module`, preferably without its classifier. Its modules' names are the names of the layers.
+
+        Raises:
+            ConfigError: the network cannot be built for this size.
+        """
+
+    @abstractmethod
+    def forward(self, module: Any, images: Any) -> TorchFeatures:
+        """Computes the last features as the library itself does.
+
+        Args:
+            module: from `build`, in evaluation mode.
+            images: (n, 3, s, s) float, preprocessed.
+        """
+
+    def layout(self, module: Any, image_size: int) -> TokenLayout | None:
+        """Returns how the tokens of the last features are laid out; None for a network whose last features are a map.
+
+        Args:
+            module: from `build`.
+            image_size: the side of the square input in pixels.
+        """
+        return None
+
+    def is_channels_last(self, module: Any) -> bool:
+        """Returns whether the module's maps are (n, h, w, c), where the shape itself does not say it."""
+        return False
+
+    def adapt(self, tensors: Mapping[str, Any], module: Any) -> Mapping[str, Any]:
+        """Returns the tensors of a weights file under the names and in the shapes of the module.
+
+        Args:
+            tensors: `torch.Tensor` by name, as in the file.
+            module: from `build`.
+        """
+        return tensors
+
+    def is_classifier(self, tensor: str) -> bool:
+        """Returns whether a tensor of a weights file belongs to the classifier, which the module does not have."""
+        return False

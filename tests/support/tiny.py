@@ -66,3 +66,41 @@ def colours() -> tuple[Any, str]:
     differences = [[1, -1, 0], [-1, 1, 0], [1, 0, -1], [-1, 0, 1], [0, 1, -1], [0, -1, 1]]
     last.set_weights([np.array(differences, np.float32).T[None, None] / 32, np.full(6, -0.5, np.float32)])
     return model, "none"
+
+
+def transformer() -> tuple[Any, str]:
+    """A transformer of three blocks on 4 x 4 patches of 16 x 16 pixels, which uses its class token."""
+    return _transformer(class_token=True), "tf"
+
+
+def averaging() -> tuple[Any, str]:
+    """The same without a class token: it averages its 16 patches."""
+    return _transformer(class_token=False), "tf"
+
+
+def _transformer(*, class_token: bool) -> Any:
+    import keras
+    from keras import layers
+
+    seeds = iter(range(1, 100))
+
+    def start() -> Any:
+        return keras.initializers.GlorotUniform(seed=next(seeds))
+
+    image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 4, strides=4, kernel_initializer=start(), name="patch_embedding")(image)
+    x = layers.Reshape((16, 8), name="patches")(x)
+    if class_token:
+        x = layers.ZeroPadding1D((1, 0), name="class_token")(x)  # as a class token of zeros: layers of Keras are enough
+    for block in range(3):
+        name, width = f"block{block}", 16
+        y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm1")(x)
+        attention = layers.MultiHeadAttention(2, 4, kernel_initializer=start(), name=f"{name}_attention")
+        x = layers.Add(name=f"{name}_add")([x, attention(y, y)])
+        y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm2")(x)
+        y = layers.Dense(width, "gelu", kernel_initializer=start(), name=f"{name}_dense1")(y)
+        y = layers.Dense(8, kernel_initializer=start(), name=f"{name}_dense2")(y)
+        x = layers.Add(name=f"{name}_out")([x, y])
+    x = layers.LayerNormalization(epsilon=1e-6, name="norm")(x)
+    x = x[:, 0] if class_token else layers.GlobalAveragePooling1D(name="average")(x)
+    return keras.Model(image, x)

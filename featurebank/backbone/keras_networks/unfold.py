@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from featurebank.backbone.keras_networks.graph import graph_of
-from featurebank.backbone.weights.files import first_line
+from featurebank.backbone.keras_networks.calls import calls_of, revived
 from featurebank.errors import ConfigError
 
 
@@ -54,55 +53,16 @@ def unfold(model: Any, tensor: Any) -> tuple[Any, list[tuple[Any, Any]]]:
 
 def _walk(model: Any, tensor: Any, call: Callable[..., Any]) -> Any:
     """Follows the graph of a model from its input to its output."""
-    import keras
-
-    # The same graph as a plain model: neither Sequential nor compiled, and its input is a bare tensor.
-    plain = keras.Model(model.inputs[0], model.outputs[0])
-    try:
-        config = plain.get_config()
-    except NotImplementedError as error:  # a layer class does not declare its arguments
-        raise ConfigError(first_line(error)) from error
-    nodes = {entry["name"]: entry["inbound_nodes"] for entry in config["layers"]}
-    operations = {operation.name: operation for operation in plain.operations}
+    calls = calls_of(model)
     tensors: dict[str, Any] = {}
-    for name in _order(plain, nodes):
-        if not nodes[name]:
+    for name in calls.order:
+        node = calls.nodes[name]
+        if node is None:
             tensors[name] = tensor
             continue
-        (node,) = nodes[name]
-        tensors[name] = call(operations[name], *_revived(node["args"], tensors), **_revived(node["kwargs"], tensors))
-    return _revived(_output(config["output_layers"]), tensors)
-
-
-def _order(plain: Any, nodes: dict[str, list[Any]]) -> list[str]:
-    for name, calls in nodes.items():
-        if len(calls) > 1:
-            message = f"layer '{name}' is used {len(calls)} times: expected each once; use a separate layer each time"
-            raise ConfigError(message)
-    return graph_of(plain).order
-
-
-def _output(layers: list[Any]) -> dict[str, Any]:
-    """Returns the only output of a model, in the form in which a call's arguments refer to tensors."""
-    history = layers[0] if isinstance(layers[0], list | tuple) else layers
-    return {"class_name": "__keras_tensor__", "config": {"keras_history": history}}
-
-
-def _revived(value: Any, tensors: dict[str, Any]) -> Any:
-    """Restores the arguments of a call from their configuration, with tensors of the new graph."""
-    import keras
-
-    if isinstance(value, list | tuple):
-        return type(value)(_revived(part, tensors) for part in value)
-    if not isinstance(value, dict):
-        return value
-    kind = value.get("class_name")
-    if kind == "__keras_tensor__":
-        name, _, place = value["config"]["keras_history"]
-        return tensors[name][place] if isinstance(tensors[name], list | tuple) else tensors[name]
-    if kind is not None:
-        return keras.saving.deserialize_keras_object(value)
-    return {name: _revived(part, tensors) for name, part in value.items()}
+        args, kwargs = revived(node["args"], tensors), revived(node["kwargs"], tensors)
+        tensors[name] = call(calls.operations[name], *args, **kwargs)
+    return revived(calls.output, tensors)
 
 
 def _copy(operation: Any, name: str) -> Any:

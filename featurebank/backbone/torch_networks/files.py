@@ -2,48 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from featurebank.backbone.torch_networks.spec import SAFETENSORS_SUFFIX, TorchSpec
 from featurebank.backbone.weights.files import first_line
 from featurebank.backbone.weights.torch_file import read_tensors
 from featurebank.errors import WeightsError
 from featurebank.system.imports.torch import import_torch
 
+SAFETENSORS_SUFFIX = ".safetensors"
 _COUNTERS = "num_batches_tracked"
 """Of batch normalisation in training; many files lack them."""
 
 
-def load_weights(module: Any, path: Path, spec: TorchSpec) -> None:
-    """Loads a weights file into a network.
+def fill_with_tensors(
+    module: Any, tensors: Mapping[str, Any], path: Path, name: str, is_classifier: Callable[[str], bool]
+) -> None:
+    """Copies the tensors of a weights file into a network, all of them or none.
 
     Args:
-        module: from `TorchSpec.build`; changed in place.
-        path: a `.safetensors`, `.pth` or `.pt` file of tensors by name.
-        spec: the specification of the network.
+        module: a `torch.nn.Module`; changed in place.
+        tensors: `torch.Tensor` by name.
+        path: the file that they are from, for messages.
+        name: name of the network, for messages.
+        is_classifier: whether a tensor belongs to a classifier that the module does not have.
 
     Raises:
-        WeightsError: the file is missing, unreadable or of another network; the message names the first tensor that is
-            missing, has another shape, or does not belong to the network.
+        WeightsError: a tensor is missing, has another shape, or does not belong to the network; the message names the
+            first one.
     """
-    torch = import_torch()
     expected = module.state_dict()
-    tensors = dict(spec.adapt(read_torch_tensors(path), module))
-    for name, parameter in expected.items():
-        if name not in tensors and not name.endswith(_COUNTERS):
-            raise _of_another(path, spec, f"it has no tensor '{name}' of shape {tuple(parameter.shape)}")
-        if name in tensors and tensors[name].shape != parameter.shape:
-            got = tuple(tensors[name].shape)
-            raise _of_another(path, spec, f"its tensor '{name}' has shape {got}, expected {tuple(parameter.shape)}")
-    others = sorted(name for name in tensors if name not in expected and not spec.is_classifier(name))
+    for key, parameter in expected.items():
+        if key not in tensors and not key.endswith(_COUNTERS):
+            raise of_another_network(path, name, f"it has no tensor '{key}' of shape {tuple(parameter.shape)}")
+        if key in tensors and tensors[key].shape != parameter.shape:
+            got = tuple(tensors[key].shape)
+            reason = f"its tensor '{key}' has shape {got}, expected {tuple(parameter.shape)}"
+            raise of_another_network(path, name, reason)
+    others = sorted(key for key in tensors if key not in expected and not is_classifier(key))
     if others:
-        raise _of_another(path, spec, f"its tensor '{others[0]}' is none of this network")
-    with torch.no_grad():
-        for name, parameter in expected.items():
-            if name in tensors:
-                parameter.copy_(tensors[name])
+        raise of_another_network(path, name, f"its tensor '{others[0]}' is none of this network")
+    with import_torch().no_grad():
+        for key, parameter in expected.items():
+            if key in tensors:
+                parameter.copy_(tensors[key])
 
 
 def read_torch_tensors(path: Path) -> dict[str, Any]:
@@ -72,5 +75,12 @@ def read_torch_tensors(path: Path) -> dict[str, Any]:
     return dict(tensors)
 
 
-def _of_another(path: Path, spec: TorchSpec, reason: str) -> WeightsError:
-    return WeightsError(f"'{path}' does not fit {spec.name}: {reason}; use the weights of {spec.name}")
+def of_another_network(path: Path, name: str, reason: str) -> WeightsError:
+    """Returns the error for a file of another network.
+
+    Args:
+        path: the file.
+        name: name of the network.
+        reason: the first difference.
+    """
+    return WeightsError(f"'{path}' does not fit {name}: {reason}; use the weights of {name}")

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.outline import CutPoint, Outline
 from featurebank.backbone.taps import MAP, POOLED, TOKENS
-from featurebank.backbone.torch_networks.files import load_weights
 from featurebank.backbone.torch_networks.random import fill_with_random
 from featurebank.backbone.torch_networks.recording import Recording, record
 from featurebank.backbone.torch_networks.shapes import arranged
@@ -120,9 +119,9 @@ class TorchBackbone(Backbone):
 
     def _load(self) -> Any:
         import_torch()
-        module = self.spec.build(self.image_size).eval().requires_grad_(requires_grad=False)
-        if self._source.seed is not None:
-            fill_with_random(module, self._source.seed, self.recording())
+        if self._source.seed is None:
+            module = self.spec.load(self._source.file, self.image_size)
         else:
-            load_weights(module, self._source.file or self.spec.own_file(top=False), self.spec)
-        return module
+            module = self.spec.build(self.image_size)
+            fill_with_random(module, self._source.seed, self.recording())
+        return module.eval().requires_grad_(requires_grad=False)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from featurebank.backbone.outline import TokenLayout
 from featurebank.backbone.spec import BackboneSpec
+from featurebank.backbone.torch_networks.files import SAFETENSORS_SUFFIX, fill_with_tensors, read_torch_tensors
 from featurebank.backbone.weights.files import TORCH_SUFFIXES
-
-SAFETENSORS_SUFFIX = ".safetensors"
 
 
 class TorchFeatures(NamedTuple):
@@ -87,14 +86,24 @@ class TorchSpec(BackboneSpec):
         """Returns whether the module's maps are (n, h, w, c), where the shape itself does not say it."""
         return False
 
-    def adapt(self, tensors: Mapping[str, Any], module: Any) -> Mapping[str, Any]:
-        """Returns the tensors of a weights file under the names and in the shapes of the module.
+    def load(self, path: Path | None, image_size: int) -> Any:
+        """Builds the network with weights from a file; a library that converts its files overrides this.
 
         Args:
-            tensors: `torch.Tensor` by name, as in the file.
-            module: from `build`.
+            path: a file with one of `suffixes`; None means the network's own weights.
+            image_size: the side of the square input in pixels.
+
+        Returns:
+            As `build`.
+
+        Raises:
+            WeightsError: the file is missing, unreadable or of another network; the message names the first tensor that
+                is missing, has another shape, or does not belong to the network.
         """
-        return tensors
+        path = path or self.own_file(top=False)
+        module = self.build(image_size)
+        fill_with_tensors(module, read_torch_tensors(path), path, self.name, self.is_classifier)
+        return module
 
     def is_classifier(self, tensor: str) -> bool:
         """Returns whether a tensor of a weights file belongs to the classifier, which the module does not have."""

@@ -295,6 +295,11 @@ COVERED_BY = {
     "augment/warp.py": "augment/test_views.py",
     "engine/table.py": "engine/test_catalog.py",
     "engine/saved_networks.py": "engine/test_openvino.py",
+    "engine/conversions/keras_models.py": "engine/test_contract.py",
+    "engine/conversions/graphs.py": "engine/test_contract.py",
+    "engine/conversions/table.py": "engine/test_openvino.py",
+    "engine/conversions/torch_modules.py": "engine/test_contract.py",
+    "engine/pytorch.py": "engine/test_contract.py",
     # The contract suite of backbones holds what every family shares.
     "backbone/keras_networks/network.py": "backbone/test_network.py",
     "backbone/keras_networks/spec.py": "backbone/test_contract.py",

@@ -18,7 +18,7 @@ from featurebank.backbone import Backbone, BackboneOptions, load_network
 from featurebank.backbone.options import as_side
 from featurebank.backbone.outline_files import check_taps, outline_of
 from featurebank.dataset.unlabelled import unlabelled_images
-from featurebank.engine.catalog import choose_engine
+from featurebank.engine.catalog import check_engine
 from featurebank.errors import ConfigError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.unlabelled_features import image_features, unlabelled_name
@@ -124,7 +124,7 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         backbone = self._load(options)
         options.extraction().check(backbone)
         check_taps(backbone, [options.tap], options.place)
-        choose_engine(options.engine, gpus=0, installed=())
+        check_engine(options.engine, backbone)
         unlabelled_images(X)
         self.n_features_in_ = 1
         _check_feature_names(self, X, reset=True)

@@ -17,6 +17,9 @@ from featurebank.dataset.decoding.levels import Levels
 from featurebank.errors import ConfigError
 from featurebank.system import digest
 
+FORMS = {"keras": "Keras", "pytorch": "PyTorch", "openvino": "OpenVINO"}
+"""What a network can be made in: the values of `Backbone.form`, each with its name in sentences."""
+
 
 class Backbone(ABC):
     """A frozen network that turns images into features.
@@ -180,10 +183,9 @@ class Backbone(ABC):
         self._refuse_keras()
 
     def _refuse_keras(self) -> NoReturn:
-        maker = {"pytorch": "PyTorch", "openvino": "OpenVINO"}.get(self.form, self.form)
         message = (
-            f"{self.name} is a network of {maker}, and this needs one of Keras, whose layers can be trained: train "
-            "heads on its features and export them with it, or take a network of Keras (keras_hub:NAME, or one of "
-            "'featurebank backbones')"
+            f"{self.name} is a network of {FORMS[self.form]}, and this needs one of Keras, whose layers can be "
+            "trained: train heads on its features and export them with it, or take a network of Keras (keras_hub:NAME, "
+            "or one of 'featurebank backbones')"
         )
         raise ConfigError(message)

@@ -11,7 +11,8 @@ from typing import Protocol, cast
 import numpy as np
 
 from featurebank.backbone import Backbone
-from featurebank.engine.devices import visible_gpus
+from featurebank.backbone.network import FORMS
+from featurebank.engine.devices import gpus_for
 from featurebank.engine.table import ENGINES
 from featurebank.errors import ConfigError, EngineError, MissingDependencyError, unknown_name
 from featurebank.words import counted
@@ -64,26 +65,31 @@ class Choice:
     reason: str
 
 
-def choose_engine(request: str, *, gpus: int, installed: Container[str]) -> Choice:
+def choose_engine(request: str, *, gpus: int, installed: Container[str], form: str = "keras") -> Choice:
     """Decides which engine to try first.
 
     Args:
         request: a name of the table, or "auto".
-        gpus: number of GPUs that TensorFlow can use.
+        gpus: number of GPUs that can compute a network of this form.
         installed: the names of the engines whose packages are installed.
+        form: what the network is made in; see `Backbone.form`.
 
     Raises:
         UnknownNameError: there is no such engine.
+        ConfigError: the engine does not run networks of this form.
 
     Example:
         >>> choose_engine("auto", gpus=0, installed={"openvino", "tensorflow"})
         Choice(name='openvino', reason='no GPU is visible')
+        >>> choose_engine("auto", gpus=1, installed={"openvino", "pytorch"}, form="pytorch")
+        Choice(name='pytorch', reason='1 GPU is visible')
     """
     if request not in {"auto", *ENGINES}:
         raise unknown_name("engine", request, ["auto", *ENGINES])
     if request != "auto":
+        _check_form(request, form)
         return Choice(request, "asked for")
-    names = _candidates(gpus)
+    names = _candidates(form, gpus)
     name = next((name for name in names if name in installed), names[-1])
     reason = f"{counted(gpus, 'GPU is', 'GPUs are')} visible" if gpus else "no GPU is visible"
     if missing := [ENGINES[faster].title for faster in names[: names.index(name)]]:
@@ -91,15 +97,42 @@ def choose_engine(request: str, *, gpus: int, installed: Container[str]) -> Choi
     return Choice(name, reason)
 
 
-def automatic_choice() -> Choice:
-    """Returns the engine that "auto" tries first on this machine; imports TensorFlow only if needed."""
+def automatic_choice(form: str = "keras") -> Choice:
+    """Returns the engine that "auto" tries first on this machine; imports TensorFlow or PyTorch only if needed.
+
+    Args:
+        form: what the network is made in; see `Backbone.form`.
+    """
     installed = [name for name, kind in ENGINES.items() if kind.is_installed]
-    return choose_engine("auto", gpus=visible_gpus(), installed=installed)
+    return choose_engine("auto", gpus=gpus_for(form), installed=installed, form=form)
 
 
-def _candidates(gpus: int) -> list[str]:
+def check_engine(name: str, backbone: Backbone) -> None:
+    """Checks that an engine runs networks of this kind, before anything is computed.
+
+    Args:
+        name: one of `ENGINES`, or "auto".
+        backbone: the network; it is not built.
+
+    Raises:
+        UnknownNameError: there is no such engine.
+        ConfigError: the engine does not run networks of this form; the message names those that do.
+    """
+    choose_engine(name, gpus=0, installed=(), form=backbone.form)
+
+
+def _check_form(name: str, form: str) -> None:
+    if form in ENGINES[name].forms:
+        return
+    able = ["auto", *(other for other, kind in ENGINES.items() if form in kind.forms)]
+    message = f"engine {name} runs no networks of {FORMS[form]}: expected {' or '.join(able)}"
+    raise ConfigError(message)
+
+
+def _candidates(form: str, gpus: int) -> list[str]:
     """Returns the engines that "auto" may choose, the fastest first."""
-    return [name for name, kind in ENGINES.items() if kind.on_gpu or not gpus]
+    able = [name for name, kind in ENGINES.items() if form in kind.forms]
+    return [name for name in able if ENGINES[name].on_gpu] if gpus else able
 
 
 def load_engine(
@@ -109,8 +142,9 @@ def load_engine(
     """Loads an engine that is ready to run.
 
     Args:
-        name: one of `ENGINES`, or "auto": the first of the table that computes on a GPU if one is visible, else the
-            first of all. If its package is missing or it cannot run the network, the next of the table is used.
+        name: one of `ENGINES`, or "auto": of those that run networks of this form, the first that computes on a GPU if
+            one is visible, else the first of all. If its package is missing or it cannot run the network, the next of
+            the table is used.
         backbone: the network to run.
         taps: the taps to compute in one pass.
         batch_size: number of images per batch.
@@ -120,7 +154,7 @@ def load_engine(
 
     Raises:
         UnknownNameError: there is no such engine, or the network has no such tap.
-        ConfigError: the engine cannot compute in this precision on this machine.
+        ConfigError: the engine cannot compute in this precision on this machine, or runs no networks of this form.
         MissingDependencyError: the named engine is not installed.
         EngineError: the named engine cannot run this network.
 
@@ -133,7 +167,7 @@ def load_engine(
     if precision not in PRECISIONS:
         message = f"the precision is '{precision}': expected {', '.join(PRECISIONS)}"
         raise ConfigError(message)
-    for candidate in (names := _attempts(name)):
+    for candidate in (names := _attempts(name, backbone.form)):
         try:
             engine = ENGINES[candidate].load()(
                 backbone, taps, batch_size=batch_size, precision=precision, cache=cache, say=say
@@ -146,9 +180,10 @@ def load_engine(
     raise AssertionError(names)  # the last attempt returns or raises
 
 
-def _attempts(name: str) -> list[str]:
+def _attempts(name: str, form: str) -> list[str]:
     """Returns the engines to try, in order: the named one, or all from the automatic choice on."""
     if name != "auto":
-        return [choose_engine(name, gpus=0, installed=()).name]
-    names = _candidates(visible_gpus())
-    return names[names.index(automatic_choice().name) :]
+        return [choose_engine(name, gpus=0, installed=(), form=form).name]
+    choice = automatic_choice(form)
+    names = _candidates(form, gpus_for(form))
+    return names[names.index(choice.name) :]

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 
 from featurebank.backbone import Backbone
+from featurebank.backbone.network import FORMS
 from featurebank.engine import converted
+from featurebank.engine.conversions.table import conversion_of
 from featurebank.engine.pool import PooledEngine, request_size
 from featurebank.engine.saved_networks import load_saved, recipe_of, recorded_version, tap_name
-from featurebank.errors import ConfigError, EngineError, MissingDependencyError
+from featurebank.engine.table import ENGINES
+from featurebank.errors import ConfigError, EngineError, FeatureBankError, MissingDependencyError
 from featurebank.system.backing.temporaries import temporary_folder
 from featurebank.system.imports.openvino import compile_model, import_openvino, preserve_signal_stack
-from featurebank.system.runtime import import_tensorflow, threads
+from featurebank.system.runtime import threads
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 """The supported precisions, and OpenVINO's names for them."""
@@ -70,7 +73,7 @@ class OpenVINOEngine(PooledEngine):
             compiled = _compile(core, model, (request, backbone.image_size), precision)
             # One request more than can run at a time: no stream waits while an answer is copied.
             requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
-            runs = [_OpenVINORequest(compiled, taps) for _ in range(requests)]
+            runs = [_OpenVINORequest(compiled, taps, backbone.form) for _ in range(requests)]
         super().__init__(runs, request=request, batch_size=batch_size, image_size=backbone.image_size)
 
 
@@ -110,7 +113,9 @@ def has_bfloat16() -> bool:
 class _OpenVINORequest:
     """One inference request of OpenVINO, used repeatedly."""
 
-    def __init__(self, compiled: Any, taps: Sequence[str]) -> None:
+    def __init__(self, compiled: Any, taps: Sequence[str], form: str) -> None:
+        others = [f"--engine {name}" for name, kind in ENGINES.items() if name != "openvino" and form in kind.forms]
+        self._remedy = f"try {' or '.join(others) or 'a smaller --batch-size'}"
         self._request = compiled.create_infer_request()
         self._images = self._request.get_input_tensor().data
         self._taps = {tap: self._request.get_tensor(tap_name(place)).data for place, tap in enumerate(taps)}
@@ -124,18 +129,52 @@ class _OpenVINORequest:
         except RuntimeError as error:
             if any(word in str(error) for word in _OUT_OF_MEMORY):
                 raise MemoryError(_line(error)) from error
-            message = f"engine openvino failed on a batch: {_line(error)}; try --engine tensorflow"
+            message = f"engine openvino failed on a batch: {_line(error)}; {self._remedy}"
             raise EngineError(message) from error
         return {tap: rows[:count] for tap, rows in self._taps.items()}
+
+
+def convert_network(backbone: Backbone, taps: Sequence[str], core: Any = None) -> Any:
+    """Returns taps of a network as a model of OpenVINO, whose features equal those of the original.
+
+    Args:
+        backbone: the network, of any form.
+        taps: the taps to compute in one pass.
+        core: the `openvino.Core`; None makes one.
+
+    Returns:
+        An `openvino.Model`: (n, s, s, 3) uint8 -> an output for each tap, whose tensor has the name `tap_name(place)`.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed.
+        EngineError: OpenVINO cannot run this network, or computes other features.
+        UnknownNameError: the network has no such tap.
+    """
+    core = core or import_openvino().Core()
+    size = backbone.image_size
+    images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    try:
+        conversion = conversion_of(backbone, taps)
+        compiled = _compile(core, conversion.model.clone(), (len(images), size), "float32")
+        features = _OpenVINORequest(compiled, taps, backbone.form)(images)
+    except FeatureBankError:
+        raise
+    except Exception as error:  # converting an arbitrary network can fail in any way
+        message = f"OpenVINO cannot run {backbone.name}: {_line(error)}"
+        raise EngineError(message) from error
+    if conversion.original is not None:
+        for tap, expected in zip(taps, conversion.original(images), strict=True):
+            _refuse_difference(backbone, tap, expected, features[tap])
+    return conversion.model
 
 
 def _network(core: Any, backbone: Backbone, taps: Sequence[str], cache: Path | None, say: Callable[[str], None]) -> Any:
     """Loads a network from the cache, or converts it and saves it there."""
     if cache is None:
-        return _convert(core, backbone, taps)
+        return convert_network(backbone, taps, core)
     if (model := load_saved(import_openvino(), core, backbone, taps, cache)) is not None:
         return model
-    model, recipe = _convert(core, backbone, taps), recipe_of(backbone, taps)
+    model, recipe = convert_network(backbone, taps, core), recipe_of(backbone, taps)
     path = converted.path_of(cache, backbone.name, recipe)
     try:
         converted.save(path, recipe, *_serialized(model, path.parent))
@@ -144,37 +183,16 @@ def _network(core: Any, backbone: Backbone, taps: Sequence[str], cache: Path | N
     return model
 
 
-def _convert(core: Any, backbone: Backbone, taps: Sequence[str]) -> Any:
-    """Converts a network, and compares its features with those of Keras."""
-    tf = import_tensorflow()
-    network = backbone.tap_model(taps)
-    shape = (None, backbone.image_size, backbone.image_size, 3)
-
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)], autograph=False)  # type: ignore[untyped-decorator]
-    def forward(images: Any) -> dict[str, Any]:
-        features = network(tf.cast(images, tf.float32), training=False)
-        return {tap_name(place): features[tap] for place, tap in enumerate(taps)}
-
-    images = np.random.default_rng(0).integers(0, 256, (2, *shape[1:]), dtype=np.uint8)
-    try:
-        model = import_openvino().convert_model(forward.get_concrete_function())
-        run = _OpenVINORequest(_compile(core, model.clone(), (len(images), backbone.image_size), "float32"), taps)
-    except Exception as error:  # converting an arbitrary network can fail in any way
-        message = f"OpenVINO cannot run {backbone.name}: {_line(error)}"
-        raise EngineError(message) from error
-    expected, features = forward(images), run(images)
-    for place, tap in enumerate(taps):
-        _refuse_difference(backbone.name, tap, np.asarray(expected[tap_name(place)]), features[tap])
-    return model
-
-
-def _refuse_difference(backbone: str, tap: str, expected: np.ndarray, features: np.ndarray) -> None:
-    expected, features = expected.reshape(len(expected), -1), features.reshape(len(features), -1)
-    scale = np.where(np.isfinite(expected), np.abs(expected), 0).max(axis=1, keepdims=True)
-    if not np.allclose(features, expected, rtol=0, atol=_TOLERANCE * scale, equal_nan=True):
+def _refuse_difference(backbone: Backbone, tap: str, expected: np.ndarray, features: np.ndarray) -> None:
+    agree = expected.shape == features.shape
+    if agree:
+        expected, features = expected.reshape(len(expected), -1), features.reshape(len(features), -1)
+        scale = np.where(np.isfinite(expected), np.abs(expected), 0).max(axis=1, keepdims=True)
+        agree = np.allclose(features, expected, rtol=0, atol=_TOLERANCE * scale, equal_nan=True)
+    if not agree:
         message = (
-            f"OpenVINO computes other features than Keras for tap '{tap}' of {backbone}: expected a difference of at "
-            f"most {_TOLERANCE:g} of the largest"
+            f"OpenVINO computes other features than {FORMS[backbone.form]} for tap '{tap}' of {backbone.name}: "
+            f"expected a difference of at most {_TOLERANCE:g} of the largest"
         )
         raise EngineError(message)
 

@@ -58,9 +58,14 @@ def recorded_version() -> str:
 
 
 def recipe_of(backbone: Backbone, taps: Sequence[str]) -> dict[str, Any]:
-    """Returns everything that a converted network depends on."""
+    """Returns everything that a converted network depends on.
+
+    A network that is not one of Keras is traced by the library that made it, whose version is a part.
+    """
+    libraries = {} if backbone.form == "keras" else installed_versions(*backbone.libraries)
     return {
-        "backbone": backbone.digest, "taps": list(taps), "openvino": recorded_version(), "conversion": _VERSION,
+        "backbone": backbone.digest, "taps": list(taps), "conversion": _VERSION, **libraries,
+        "openvino": recorded_version(),
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ class EngineKind:
         target: "module:Class", imported on use; the class is an `Engine` (see `featurebank.engine.catalog`).
         package: the Python package that it needs.
         forms: the kinds of networks that it runs; see `Backbone.form`.
-        on_gpu: whether it computes on a GPU, if there is one.
+        on_gpu: whether it computes on a GPU, if its package sees one.
     """
 
     title: str
@@ -38,9 +38,12 @@ class EngineKind:
 
 
 ENGINES = {
-    "openvino": EngineKind("OpenVINO", "featurebank.engine.openvino:OpenVINOEngine", "openvino", ("keras",)),
+    "openvino": EngineKind(
+        "OpenVINO", "featurebank.engine.openvino:OpenVINOEngine", "openvino", ("keras", "pytorch", "openvino")
+    ),
     "tensorflow": EngineKind(
         "TensorFlow", "featurebank.engine.tensorflow:TensorFlowEngine", "tensorflow", ("keras",), on_gpu=True
     ),
+    "pytorch": EngineKind("PyTorch", "featurebank.engine.pytorch:PyTorchEngine", "torch", ("pytorch",), on_gpu=True),
 }
 """The engines by the values of `--engine` besides "auto", the fastest on a processor first."""

@@ -10,6 +10,7 @@ from typing import Any
 from featurebank.backbone import Backbone
 from featurebank.backbone.outline_files import check_taps, outline_of
 from featurebank.dataset import Dataset
+from featurebank.engine.catalog import check_engine
 from featurebank.errors import BackboneWarning, ConfigError, DatasetWarning
 from featurebank.extraction.cut_budget import is_budget, named_taps, within_budget
 from featurebank.extraction.options import ExtractOptions
@@ -27,7 +28,7 @@ def check_request(backbones: Sequence[Backbone], options: ExtractOptions, cache:
         cache: where the layers of networks are remembered.
 
     Raises:
-        ConfigError: an option is wrong, or there are no or equal backbones.
+        ConfigError: an option is wrong, the engine does not run such a network, or there are no or equal backbones.
         UnknownNameError: no layer has the name of a tap.
     """
     if not backbones:
@@ -36,6 +37,7 @@ def check_request(backbones: Sequence[Backbone], options: ExtractOptions, cache:
     named = replace(options, taps=named_taps(options.taps))
     for backbone in backbones:
         named.check(backbone)
+        check_engine(options.engine, backbone)
     digests = [backbone.digest for backbone in backbones]
     for backbone, own in zip(backbones, digests, strict=True):
         if digests.count(own) > 1:

@@ -35,7 +35,7 @@ from featurebank.system.runtime import installed_versions, threads
 from featurebank.words import counted
 
 _PACKAGES = ("featurebank", "tensorflow-cpu", "keras", "numpy", "pillow")
-"""Packages whose versions a bank records, beside those of the engines."""
+"""Packages whose versions a bank records, beside those of the engines and of the network's libraries."""
 
 
 @dataclass(frozen=True)
@@ -251,10 +251,15 @@ class BankTarget(Target):
             busy={part: round(share, 3) for part, share in busy.items()},
             threads=threads(),
             machine=platform.machine(),
-            versions=recorded_versions(),
+            versions=recorded_versions(self.backbone),
         )
 
 
-def recorded_versions() -> dict[str, str]:
-    """Returns the versions of the packages that a bank records."""
-    return installed_versions(*_PACKAGES, *(kind.package for kind in ENGINES.values()))
+def recorded_versions(backbone: Backbone) -> dict[str, str]:
+    """Returns the versions of the packages that a bank records.
+
+    Args:
+        backbone: the network of the bank; packages of engines that cannot run it are left out.
+    """
+    engines = [kind.package for kind in ENGINES.values() if backbone.form in kind.forms]
+    return installed_versions(*dict.fromkeys((*_PACKAGES, *engines, *backbone.libraries)))

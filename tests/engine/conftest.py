@@ -30,7 +30,11 @@ def own_conversions() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", params=ENGINES)
+OF_KERAS = [name for name, kind in ENGINES.items() if "keras" in kind.forms]
+"""The engines that run networks of Keras."""
+
+
+@pytest.fixture(scope="session", params=OF_KERAS)
 def engine(request: pytest.FixtureRequest, lite: Backbone) -> Iterator[Engine]:
     engine = load_engine(request.param, lite, TAPS, batch_size=BATCH)
     yield engine

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from featurebank import extract
 from featurebank.backbone import Backbone
 from featurebank.engine import catalog
 from featurebank.engine.catalog import automatic_choice, choose_engine, load_engine
@@ -37,6 +38,45 @@ def test_choice(asked: str, gpus: int, installed: tuple[str, ...], expected: str
     assert f"{choice.name}: {choice.reason}" == expected
 
 
+@pytest.mark.parametrize(
+    ("form", "gpus", "installed", "expected"),
+    [
+        ("pytorch", 0, ("openvino", "pytorch"), "openvino: no GPU is visible"),
+        ("pytorch", 1, ("openvino", "tensorflow", "pytorch"), "pytorch: 1 GPU is visible"),
+        ("pytorch", 0, ("pytorch",), "pytorch: no GPU is visible, and OpenVINO, which is faster, is not installed"),
+        ("openvino", 0, BOTH, "openvino: no GPU is visible"),
+    ],
+)
+def test_the_choice_is_among_those_that_run_the_network(
+    form: str, gpus: int, installed: tuple[str, ...], expected: str
+) -> None:
+    choice = choose_engine("auto", gpus=gpus, installed=installed, form=form)
+    assert f"{choice.name}: {choice.reason}" == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "message"),
+    [
+        ("pytorch", "keras", "engine pytorch runs no networks of Keras: expected auto or openvino or tensorflow"),
+        (
+            "tensorflow",
+            "pytorch",
+            "engine tensorflow runs no networks of PyTorch: expected auto or openvino or pytorch",
+        ),
+        ("tensorflow", "openvino", "engine tensorflow runs no networks of OpenVINO: expected auto or openvino"),
+    ],
+)
+def test_an_engine_that_cannot_run_the_network(name: str, form: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        choose_engine(name, gpus=0, installed=(), form=form)
+
+
+def test_the_engine_is_checked_before_anything_is_computed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="engine pytorch runs no networks of Keras"):
+        extract("digits", "tiny:network", engine="pytorch", cache=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_unknown_engine(lite: Backbone) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'tensorflow'"):
         load_engine("tensorflo", lite, ["pooled"], batch_size=2)
@@ -58,7 +98,7 @@ def test_a_line_of_the_table_is_an_engine(monkeypatch: pytest.MonkeyPatch, lite:
     """No other file knows the engines by name: not the choice, not the way back to a slower one, not the record."""
     table = {"fast": EngineKind("Fast", f"{__name__}:Fast", "numpy", ("keras",)), **ENGINES}
     monkeypatch.setattr(catalog, "ENGINES", table)
-    monkeypatch.setattr(catalog, "visible_gpus", lambda: 0)
+    monkeypatch.setattr(catalog, "gpus_for", lambda form: 0)
     assert str(automatic_choice()) == str(catalog.Choice("fast", "no GPU is visible"))
     engine = load_engine("auto", lite, ["pooled"], batch_size=2, cache=tmp_path)
     assert isinstance(engine, Fast)
@@ -80,7 +120,7 @@ def test_the_command_offers_every_engine() -> None:
 
 
 def test_a_gpu_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "visible_gpus", lambda: 1)
+    monkeypatch.setattr(catalog, "gpus_for", lambda form: 1)
     assert automatic_choice().name == "tensorflow"
 
 

@@ -15,7 +15,7 @@ from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.table import ENGINES
 from featurebank.errors import ConfigError, EngineError, UnknownNameError
 from tests.conftest import ROOT
-from tests.engine.conftest import BATCH, TAPS, difference, expected, images
+from tests.engine.conftest import BATCH, OF_KERAS, TAPS, difference, expected, images
 
 pytestmark = pytest.mark.heavy
 
@@ -100,7 +100,7 @@ def test_says_what_it_is(engine: Engine) -> None:
     assert engine.depth >= 2
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", OF_KERAS)
 def test_closed(name: str, lite: Backbone) -> None:
     engine = load_engine(name, lite, ["pooled"], batch_size=BATCH)
     futures = [engine.submit(images(BATCH)) for _ in range(200)]
@@ -113,19 +113,19 @@ def test_closed(name: str, lite: Backbone) -> None:
         engine.submit(images(1))
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", OF_KERAS)
 def test_unknown_tap(name: str, lite: Backbone) -> None:
     with pytest.raises(UnknownNameError, match="nosuchlayer"):
         load_engine(name, lite, ["nosuchlayer"], batch_size=2)
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", OF_KERAS)
 def test_unknown_precision(name: str, lite: Backbone) -> None:
     with pytest.raises(ConfigError, match="the precision is 'int8': expected float32, bfloat16, float16"):
         load_engine(name, lite, ["pooled"], batch_size=2, precision="int8")
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", OF_KERAS)
 def test_nan_is_not_hidden(name: str) -> None:
     """Broken weights give NaN, or no engine: never numbers."""
     backbone = load_backbone("efficientnet_lite0", weights="random:1", image_size=32)
@@ -144,9 +144,9 @@ def test_nan_is_not_hidden(name: str) -> None:
 def test_threads_are_honoured() -> None:
     """In a process of its own, which has as many threads as the first engine was allowed."""
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, *ENGINES], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", LOAD, *OF_KERAS], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     used = dict(line.split() for line in done.stdout.splitlines())
-    assert set(used) == set(ENGINES)
+    assert set(used) == set(OF_KERAS)
     assert all(float(processors) < 1.3 for processors in used.values()), used

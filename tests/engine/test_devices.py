@@ -15,22 +15,32 @@ pytestmark = pytest.mark.heavy
 ASK = """
 import sys
 from featurebank.engine import devices
-devices._SIGNS = sys.argv[1:]
-print(devices.visible_gpus(), "tensorflow" in sys.modules)
+devices._SIGNS = sys.argv[2:]
+print(devices.gpus_for(sys.argv.pop(1)), "tensorflow" in sys.modules, "torch" in sys.modules)
 """
 
 
 @pytest.mark.parametrize(
-    ("signs", "hidden", "expected"),
-    [([], None, "0 False"), (["."], "-1", "0 False"), (["."], "", "0 False"), (["."], None, "0 True")],
+    ("form", "signs", "hidden", "expected"),
+    [
+        ("keras", [], None, "0 False False"),
+        ("keras", ["."], "-1", "0 False False"),
+        ("keras", ["."], "", "0 False False"),
+        ("keras", ["."], None, "0 True False"),
+        ("pytorch", [], None, "0 False False"),
+        pytest.param("pytorch", ["."], None, "0 False True", marks=pytest.mark.networks),
+        ("openvino", ["."], None, "0 False False"),
+    ],
 )
-def test_tensorflow_is_asked_where_something_hints_at_a_gpu(
-    signs: list[str], hidden: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+def test_the_package_of_the_network_is_asked_where_something_hints_at_a_gpu(
+    form: str, signs: list[str], hidden: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if hidden is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-    found = subprocess.run([sys.executable, "-c", ASK, *signs], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", ASK, form, *signs], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert found.stdout.strip() == expected
 
 

@@ -158,8 +158,8 @@ class PieceRunner:
             trial = {"cosine_to_float32": target.trial.summary()} if target.trial else {}
             return {
                 "engine": target.engine, "precision": self._options.precision, "threads": threads(),
-                "machine": platform.machine(), "host": socket.gethostname(), "versions": recorded_versions(),
-                **trial,
+                "machine": platform.machine(), "host": socket.gethostname(),
+                "versions": recorded_versions(target.backbone), **trial,
             }  # fmt: skip
 
         return PieceWriter(bank.path, bank.key, contents, about)

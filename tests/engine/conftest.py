@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from featurebank.backbone import Backbone
+from featurebank.backbone.torch_networks.network import TorchBackbone
 from featurebank.engine import converted
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.table import ENGINES
@@ -32,13 +34,53 @@ def own_conversions() -> Iterator[None]:
 
 OF_KERAS = [name for name, kind in ENGINES.items() if "keras" in kind.forms]
 """The engines that run networks of Keras."""
+TAPS_OF = {
+    "keras": TAPS,
+    "convolutions": ("pooled", "map", "map:max", "map:avg", "layer1.0.conv1", "layer1.1:avg"),
+    "tokens": ("pooled", "map", "tokens", "cls", "blocks.1", "blocks.1:avg", "blocks.1:map"),
+}
+"""The networks of the suite: of Keras, and two of PyTorch."""
+CASES = [
+    *(pytest.param((name, "keras"), id=f"{name} on keras") for name in OF_KERAS),
+    *(
+        pytest.param((name, network), id=f"{name} on {network}", marks=pytest.mark.networks)
+        for name, kind in ENGINES.items()
+        for network in ("convolutions", "tokens")
+        if "pytorch" in kind.forms
+    ),
+]
+"""Each engine with each network of a form that it runs."""
 
 
-@pytest.fixture(scope="session", params=OF_KERAS)
-def engine(request: pytest.FixtureRequest, lite: Backbone) -> Iterator[Engine]:
-    engine = load_engine(request.param, lite, TAPS, batch_size=BATCH)
-    yield engine
+class Subject(NamedTuple):
+    """An engine, and the network that it runs."""
+
+    engine: Engine
+    backbone: Backbone
+    taps: tuple[str, ...]
+
+
+def network_of(network: str, lite: Backbone) -> Backbone:
+    """Returns a network of the suite."""
+    if network == "keras":
+        return lite
+    from tiny_torch import TinyMaps, TinyTokens, tiny_torch
+
+    return tiny_torch(TinyMaps if network == "convolutions" else TinyTokens)
+
+
+@pytest.fixture(scope="session", params=CASES)
+def tested(request: pytest.FixtureRequest, lite: Backbone) -> Iterator[Subject]:
+    name, network = request.param
+    backbone = network_of(network, lite)
+    engine = load_engine(name, backbone, TAPS_OF[network], batch_size=BATCH)
+    yield Subject(engine, backbone, TAPS_OF[network])
     engine.close()
+
+
+@pytest.fixture
+def engine(tested: Subject) -> Engine:
+    return tested.engine
 
 
 def images(count: int, seed: int = 0, size: int = 32) -> np.ndarray:
@@ -46,7 +88,14 @@ def images(count: int, seed: int = 0, size: int = 32) -> np.ndarray:
 
 
 def expected(backbone: Backbone, taps: tuple[str, ...], batch: np.ndarray) -> dict[str, np.ndarray]:
-    """What Keras gives."""
+    """What the network's own library gives."""
+    if isinstance(backbone, TorchBackbone):
+        import torch
+
+        return {
+            tap: value.numpy()
+            for tap, value in zip(taps, backbone.tap_module(taps)(torch.from_numpy(batch.copy())), strict=True)
+        }
     found = backbone.tap_model(taps)(batch.astype(np.float32), training=False)
     return {tap: np.asarray(value) for tap, value in found.items()}
 

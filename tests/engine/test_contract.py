@@ -15,7 +15,7 @@ from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.table import ENGINES
 from featurebank.errors import ConfigError, EngineError, UnknownNameError
 from tests.conftest import ROOT
-from tests.engine.conftest import BATCH, OF_KERAS, TAPS, difference, expected, images
+from tests.engine.conftest import BATCH, CASES, OF_KERAS, TAPS_OF, Subject, difference, expected, images, network_of
 
 pytestmark = pytest.mark.heavy
 
@@ -44,19 +44,19 @@ def equal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 
 
 @pytest.mark.parametrize("count", [1, 3, BATCH])
-def test_gives_what_keras_gives(engine: Engine, lite: Backbone, count: int) -> None:
+def test_gives_what_the_network_gives(tested: Subject, count: int) -> None:
     batch = images(count)
-    found, right = engine(batch), expected(lite, TAPS, batch)
-    assert set(found) == set(TAPS)
-    for tap in TAPS:
+    found, right = tested.engine(batch), expected(tested.backbone, tested.taps, batch)
+    assert set(found) == set(tested.taps)
+    for tap in tested.taps:
         assert found[tap].dtype == np.float32
         assert difference(found[tap], right[tap]) <= 1e-5
 
 
-def test_darkest_and_brightest_image(engine: Engine, lite: Backbone) -> None:
+def test_darkest_and_brightest_image(tested: Subject) -> None:
     batch = np.stack([np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)])
-    found, right = engine(batch), expected(lite, TAPS, batch)
-    assert all(difference(found[tap], right[tap]) <= 1e-5 for tap in TAPS)
+    found, right = tested.engine(batch), expected(tested.backbone, tested.taps, batch)
+    assert all(difference(found[tap], right[tap]) <= 1e-5 for tap in tested.taps)
 
 
 def test_an_image_has_the_same_features_in_any_company(engine: Engine) -> None:
@@ -100,9 +100,10 @@ def test_says_what_it_is(engine: Engine) -> None:
     assert engine.depth >= 2
 
 
-@pytest.mark.parametrize("name", OF_KERAS)
-def test_closed(name: str, lite: Backbone) -> None:
-    engine = load_engine(name, lite, ["pooled"], batch_size=BATCH)
+@pytest.mark.parametrize("case", CASES)
+def test_closed(case: tuple[str, str], lite: Backbone) -> None:
+    name, backbone = case[0], network_of(case[1], lite)
+    engine = load_engine(name, backbone, ["pooled"], batch_size=BATCH)
     futures = [engine.submit(images(BATCH)) for _ in range(200)]
     engine.close()
     engine.close()
@@ -113,16 +114,18 @@ def test_closed(name: str, lite: Backbone) -> None:
         engine.submit(images(1))
 
 
-@pytest.mark.parametrize("name", OF_KERAS)
-def test_unknown_tap(name: str, lite: Backbone) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_unknown_tap(case: tuple[str, str], lite: Backbone) -> None:
+    name, backbone = case[0], network_of(case[1], lite)
     with pytest.raises(UnknownNameError, match="nosuchlayer"):
-        load_engine(name, lite, ["nosuchlayer"], batch_size=2)
+        load_engine(name, backbone, ["nosuchlayer"], batch_size=2)
 
 
-@pytest.mark.parametrize("name", OF_KERAS)
-def test_unknown_precision(name: str, lite: Backbone) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_unknown_precision(case: tuple[str, str], lite: Backbone) -> None:
+    name, backbone = case[0], network_of(case[1], lite)
     with pytest.raises(ConfigError, match="the precision is 'int8': expected float32, bfloat16, float16"):
-        load_engine(name, lite, ["pooled"], batch_size=2, precision="int8")
+        load_engine(name, backbone, ["pooled"], batch_size=2, precision="int8")
 
 
 @pytest.mark.parametrize("name", OF_KERAS)
@@ -138,6 +141,67 @@ def test_nan_is_not_hidden(name: str) -> None:
         return
     found = engine(images(2))
     assert all(np.isnan(rows).all() for rows in found.values())
+    engine.close()
+
+
+@pytest.mark.networks
+@pytest.mark.parametrize("name", [name for name, kind in ENGINES.items() if "pytorch" in kind.forms])
+def test_nan_of_pytorch_is_not_hidden(name: str, lite: Backbone) -> None:
+    backbone = network_of("convolutions", lite)
+    backbone.module().last.weight.fill_(float("nan"))
+    engine = load_engine(name, backbone, ["layer1.0", "pooled"], batch_size=2)
+    found = engine(images(2))
+    assert np.isfinite(found["layer1.0"]).all()
+    assert np.isnan(found["pooled"]).all()
+    engine.close()
+
+
+@pytest.mark.networks
+@pytest.mark.parametrize("network", ["convolutions", "tokens"])
+def test_pytorch_in_bfloat16_is_near_and_not_the_same(network: str, lite: Backbone) -> None:
+    backbone, taps, batch = network_of(network, lite), TAPS_OF[network], images(3)
+    engine = load_engine("pytorch", backbone, taps, batch_size=4, precision="bfloat16")
+    assert engine.precision == "bfloat16"
+    found, exact = engine(batch), expected(backbone, taps, batch)
+    assert all(rows.dtype == np.float32 for rows in found.values())
+    assert all(1e-4 < difference(found[tap], exact[tap]) < 0.3 for tap in taps)
+    engine.close()
+
+
+@pytest.mark.networks
+def test_pytorch_has_float16_on_a_gpu_alone(lite: Backbone) -> None:
+    with pytest.raises(ConfigError, match="float16 only on a GPU, and none is visible: use float32 or bfloat16"):
+        load_engine("pytorch", network_of("tokens", lite), ["pooled"], batch_size=2, precision="float16")
+
+
+@pytest.mark.networks
+@pytest.mark.parametrize(
+    ("reason", "kind"), [("DefaultCPUAllocator: can't allocate memory", MemoryError), ("no such kernel", EngineError)]
+)
+def test_a_request_of_pytorch_that_fails(reason: str, kind: type[Exception], lite: Backbone) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(reason)
+
+    backbone = network_of("tokens", lite)
+    engine = load_engine("pytorch", backbone, ["pooled"], batch_size=2)
+    backbone.module().norm.register_forward_pre_hook(fail)
+    with pytest.raises(kind, match=reason):
+        engine(images(2))
+    engine.close()
+
+
+@pytest.mark.networks
+def test_a_trace_that_holds_for_one_number_of_images_is_refused(lite: Backbone) -> None:
+    """OpenVINO would return features of other images, or fail at the next batch; "auto" takes PyTorch."""
+    backbone = network_of("tokens", lite)
+    backbone.module().norm.register_forward_hook(lambda _module, _inputs, value: value + int(value.shape[0]))
+    said: list[str] = []
+    engine = load_engine("auto", backbone, ["cls"], batch_size=2, say=said.append)
+    assert engine.name == "pytorch"
+    (line,) = said
+    assert "OpenVINO computes other features than PyTorch for tap 'cls'" in line
+    with pytest.raises(EngineError, match="other features than PyTorch"):
+        load_engine("openvino", backbone, ["cls"], batch_size=2)
     engine.close()
 
 

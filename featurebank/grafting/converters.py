@@ -20,7 +20,7 @@ from featurebank.system.runtime import import_tensorflow
 
 IMAGE = "image"
 """The name of the input in ONNX and OpenVINO files."""
-_OPSET = 17
+OPSET = 17
 """The ONNX operator set; every runtime of recent years supports it."""
 _AUGMENTATION = ("Random", "AugMix", "CutMix", "MixUp", "RandAugment")
 """Prefixes of the names of Keras layers that change images only in training."""
@@ -85,7 +85,7 @@ def to_onnx(model: Any, metadata: dict[str, str]) -> Any:
         _embed(graph, concrete)
         _inline(graph)
         onnx_model, _ = tf2onnx.convert.from_graph_def(
-            graph, name="featurebank", input_names=[image], output_names=[answer], opset=_OPSET,
+            graph, name="featurebank", input_names=[image], output_names=[answer], opset=OPSET,
             custom_op_handlers={"Erfc": (_lower_erfc, [])},
             tensors_to_rename={image: IMAGE, answer: "probabilities"},
         )  # fmt: skip
@@ -138,13 +138,16 @@ def to_openvino(model: Any, path: Path, metadata: dict[str, str]) -> None:
     Raises:
         MissingDependencyError: OpenVINO is not installed.
     """
-    openvino = import_openvino()
     with quiet():
-        openvino_model = openvino.convert_model(traced(model).get_concrete_function())
-        _keep_biases_apart(openvino_model)
-        for name, text in metadata.items():
-            openvino_model.set_rt_info(text, [name])
-        openvino.save_model(openvino_model, path, compress_to_fp16=False)
+        save_openvino(import_openvino().convert_model(traced(model).get_concrete_function()), path, metadata)
+
+
+def save_openvino(model: Any, path: Path, metadata: dict[str, str]) -> None:
+    """Writes an `openvino.Model`, which is changed in place, as `to_openvino` does."""
+    _keep_biases_apart(model)
+    for name, text in metadata.items():
+        model.set_rt_info(text, [name])
+    import_openvino().save_model(model, path, compress_to_fp16=False)
     keep_float32(path)
 
 

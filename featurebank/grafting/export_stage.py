@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from featurebank.backbone import Backbone
+from featurebank.backbone.network import FORMS as MAKERS
+from featurebank.backbone.recorded import load_recorded
 from featurebank.backbone.resize import resize_image
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, FeatureBankError, HeadError
 from featurebank.grafting.converters import for_inference
+from featurebank.grafting.foreign import ForeignGraft, check_form
 from featurebank.grafting.formats import FORMATS, Format, format_to_write
 from featurebank.grafting.interruption import propagate_interruptions
 from featurebank.grafting.metadata import About
@@ -22,6 +25,7 @@ from featurebank.grafting.resizing import with_resize as resizing
 from featurebank.grafting.serving import how_to_load, how_to_run
 from featurebank.grafting.side_by_side import JoinedModel
 from featurebank.grafting.stage import Grafted, grafted, run_model
+from featurebank.grafting.trunks import OpenVINOTrunk
 from featurebank.runs.run import RunRecord
 from featurebank.system.backing.temporaries import temporary_folder
 from featurebank.system.files import explain_full_disk, sync
@@ -77,6 +81,7 @@ def run_export(
     form = "layers" if kind.needs_layers else "joined"
     with propagate_interruptions():
         bank = Bank(run.directory)
+        backbone = _checked(bank, run, kind, options, backbone)
         result = grafted(bank, run, backbone=backbone, proof=options.proof, form=form, reporter=reporter)
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -98,6 +103,23 @@ def run_export(
         sync(path.parent)
     reporter.say(f"{name}: the probabilities of the file equal those of the model to {difference:.1e}")
     return path
+
+
+def _checked(
+    bank: Bank, run: RunRecord, kind: Format, options: ExportOptions, backbone: Backbone | None
+) -> Backbone | None:
+    """Returns the network of the bank, if it is one whose model such a file can hold; None for a fine-tune."""
+    if run.is_finetune:
+        return None
+    backbone = load_recorded(bank.recipe, bank.manifest.source, backbone=backbone)
+    check_form(backbone, kind.suffix, kind.forms)
+    if options.with_resize and backbone.form != "keras":
+        message = (
+            f"{backbone.name} is a network of {MAKERS[backbone.form]}, and only models of Keras's networks can resize: "
+            "omit --with-resize (with_resize); 'featurebank predict' resizes, and the file's metadata has the code"
+        )
+        raise ConfigError(message)
+    return backbone
 
 
 def _write(graft: Grafted, kind: Format, about: About, path: Path) -> float:
@@ -126,10 +148,15 @@ def _write(graft: Grafted, kind: Format, about: About, path: Path) -> float:
     if not difference <= TOLERANCE:
         message = (
             f"the {name} file returns other probabilities than the model: they differ by {difference:.2g}, expected "
-            f"at most {TOLERANCE:g}; try --format keras"
+            f"at most {TOLERANCE:g}; try {_other(graft)}"
         )
         raise HeadError(message)
     return difference
+
+
+def _other(graft: Grafted) -> str:
+    """Returns how to choose the format that holds every such model."""
+    return "a .fbmodel file" if isinstance(graft.model, ForeignGraft) else "--format keras"
 
 
 def _odd_images(size: int) -> Iterator[np.ndarray]:
@@ -140,7 +167,8 @@ def _odd_images(size: int) -> Iterator[np.ndarray]:
 
 
 def _for_inference(model: Any) -> Any:
-    """Returns a Keras or a joined model without layers that act only in training."""
+    """Returns a graft without layers that act only in training."""
     if isinstance(model, JoinedModel):
-        return JoinedModel(for_inference(model.trunk), model.head, model.about)
-    return for_inference(model)
+        plain = model.trunk if isinstance(model.trunk, OpenVINOTrunk) else for_inference(model.trunk)
+        return JoinedModel(plain, model.head, model.about)
+    return model if isinstance(model, ForeignGraft) else for_inference(model)

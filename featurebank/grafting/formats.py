@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from featurebank.backbone.keras_networks.keras_file import load_keras_file
+from featurebank.backbone.network import FORMS as NETWORK_FORMS
 from featurebank.errors import ConfigError
 from featurebank.grafting.checksum import (
     check_onnx_seal,
@@ -24,10 +25,13 @@ from featurebank.grafting.converters import (
     check_installed,
     explain_missing_extra,
     quiet,
+    save_openvino,
     to_onnx,
     to_openvino,
     to_tflite,
 )
+from featurebank.grafting.foreign import ForeignGraft
+from featurebank.grafting.foreign_onnx import foreign_to_onnx
 from featurebank.grafting.guard import check_onnx, check_tflite
 from featurebank.grafting.metadata import KEY, add_member, read_member
 from featurebank.grafting.side_by_side import load_joined
@@ -47,7 +51,9 @@ class Format(ABC):
     needs_layers: ClassVar[bool] = True
     """Whether the graft must be one Keras model."""
     holds_resize: ClassVar[bool] = False
-    """Whether a model can resize images of any size."""
+    """Whether a model of a network of Keras can resize images of any size."""
+    forms: ClassVar[tuple[str, ...]] = ("keras",)
+    """What the network can be made in; see `Backbone.form`."""
 
     extra: ClassVar[str] = ""
     """The extra of featurebank that installs the packages."""
@@ -112,6 +118,7 @@ class JoinedFormat(Format):
 
     suffix = ".fbmodel"
     needs_layers = False
+    forms = tuple(NETWORK_FORMS)
 
     def write(self, model: Any, path: Path, text: str) -> None:
         """Writes a model; see `Format`."""
@@ -128,12 +135,13 @@ class OnnxFormat(Format):
 
     suffix = ".onnx"
     holds_resize = True
+    forms = ("keras", "pytorch")
     extra = "onnx"
     packages = ("onnx", "tf2onnx", "onnxruntime")
 
     def write(self, model: Any, path: Path, text: str) -> None:
         """Writes a model; see `Format`."""
-        onnx_model = to_onnx(model, {KEY: text})
+        onnx_model = (foreign_to_onnx if isinstance(model, ForeignGraft) else to_onnx)(model, {KEY: text})
         path.write_bytes(seal_onnx(onnx_model.SerializeToString()))
 
     def read(self, path: Path) -> tuple[Run, str | None]:
@@ -156,10 +164,14 @@ class OpenVINOFormat(Format):
     """OpenVINO's pair of files, with the text in the .xml file."""
 
     suffix = ".xml"
+    forms = tuple(NETWORK_FORMS)
 
     def write(self, model: Any, path: Path, text: str) -> None:
         """Writes a model; see `Format`."""
-        to_openvino(model, path, {KEY: text})
+        if isinstance(model, ForeignGraft):
+            save_openvino(model.to_openvino(), path, {KEY: text})
+        else:
+            to_openvino(model, path, {KEY: text})
         seal_openvino(path)
 
     def read(self, path: Path) -> tuple[Run, str | None]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from featurebank.bank import Bank
 from featurebank.errors import HeadError
-from featurebank.grafting.stage import CAN, check_layers
+from featurebank.grafting.head_layers import CAN
+from featurebank.grafting.stage import check_layers
 from featurebank.runs.run import RunRecord, load_runs
 from featurebank.system.progress import SILENT, Reporter
 

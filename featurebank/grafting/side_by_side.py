@@ -12,19 +12,22 @@ import numpy as np
 from featurebank.backbone.keras_networks.keras_file import load_keras_file
 from featurebank.errors import ArchiveError, ConfigError, FormatVersionError
 from featurebank.grafting.metadata import MEMBER, About, about_from_text
-from featurebank.system.archive import open_archive
+from featurebank.grafting.trunks import DESCRIPTION, WEIGHTS, OpenVINOTrunk
+from featurebank.system.archive import Archive, open_archive
 
 _TRUNK, _HEAD = "trunk.keras", "head.head"
+_MEMBERS = {_TRUNK, DESCRIPTION, WEIGHTS, _HEAD, MEMBER}
 
 
 class JoinedModel:
     """A network and a head with one `predict`; on disk one file without pickle.
 
-    The trunk is the Keras network up to the tap, not one of the faster engines: so the file is self-contained, and
-    predicts the same on a machine without the bank and its backbone.
+    The trunk is the network up to the tap as one model, not an engine: so the file is self-contained, and predicts the
+    same on a machine without the bank and its backbone.
 
     Args:
-        trunk: a Keras model, (n, s, s, 3) RGB 0..255 -> the features of a tap.
+        trunk: (n, s, s, 3) RGB 0..255 -> the features of a tap: a Keras model, or for a network of another library an
+            `OpenVINOTrunk`.
         head: the fitted head.
         about: the metadata of the file.
     """
@@ -65,10 +68,14 @@ class JoinedModel:
         from featurebank.heads.storage.saving import save_head
 
         with tempfile.TemporaryDirectory(dir=path.parent) as place, zipfile.ZipFile(path, "w") as archive:
-            self.trunk.save(Path(place, _TRUNK))
+            if isinstance(self.trunk, OpenVINOTrunk):
+                archive.writestr(DESCRIPTION, self.trunk.description)
+                archive.writestr(WEIGHTS, self.trunk.weights.tobytes())
+            else:
+                self.trunk.save(Path(place, _TRUNK))
+                archive.write(Path(place, _TRUNK), _TRUNK)
             save_head(self.head, Path(place, _HEAD))
-            for name in (_TRUNK, _HEAD):
-                archive.write(Path(place, name), name)
+            archive.write(Path(place, _HEAD), _HEAD)
             archive.writestr(MEMBER, text or self.about.to_text())
 
 
@@ -83,15 +90,23 @@ def load_joined(path: Path) -> JoinedModel:
 
     with tempfile.TemporaryDirectory() as place:
         try:
-            with open_archive(path, allowed={_TRUNK, _HEAD, MEMBER}) as archive:
+            with open_archive(path, allowed=_MEMBERS) as archive:
                 about = about_from_text(archive.read(MEMBER).decode(), path)
-                for name in (_TRUNK, _HEAD):
-                    archive.extract(name, Path(place))
-            trunk = load_keras_file(Path(place, _TRUNK))
+                archive.extract(_HEAD, Path(place))
+                trunk = _read_trunk(archive, Path(place))
         except (ConfigError, FormatVersionError, FileNotFoundError):
             raise
-        except Exception as error:  # a damaged or hostile file fails anywhere in Keras
+        except Exception as error:  # a damaged or hostile file fails anywhere in Keras and OpenVINO
             reason = str(error) if isinstance(error, ArchiveError) else type(error).__name__
             message = f"'{path}' is not a complete model of featurebank ({reason}): export it again"
             raise ConfigError(message) from error
         return JoinedModel(trunk, load_head(Path(place, _HEAD)), about)
+
+
+def _read_trunk(archive: Archive, place: Path) -> Any:
+    if DESCRIPTION in archive.names:
+        trunk = OpenVINOTrunk(archive.read(DESCRIPTION), np.frombuffer(archive.read(WEIGHTS), np.uint8))
+        trunk.model()  # a damaged one fails here
+        return trunk
+    archive.extract(_TRUNK, place)
+    return load_keras_file(place / _TRUNK)

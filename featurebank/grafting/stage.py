@@ -19,20 +19,19 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
 from featurebank.errors import BankWarning, HeadError, HeadWarning
+from featurebank.grafting.foreign import ForeignGraft, join_foreign
+from featurebank.grafting.head_layers import no_layers, probabilities_of
 from featurebank.grafting.metadata import About, Proof
 from featurebank.grafting.proof import prove_joined, prove_layers, sample_of
 from featurebank.grafting.side_by_side import JoinedModel
+from featurebank.grafting.trunks import OpenVINOTrunk
 from featurebank.runs.run import FINETUNE, RunRecord, read_run
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.runtime import import_tensorflow, installed_versions
 from featurebank.words import counted
 
-_PARTS = ("backbone", "architecture", "weights", "preprocessing", "image_size", "resize", "levels")
+_PARTS = ("backbone", "architecture", "weights", "preprocessing", "image_size", "resize", "pooling", "levels")
 """The keys of a bank's recipe that describe the network."""
-CAN = (  # the end of the messages for heads that cannot
-    "softmax, mlp, heads on maps, tails, and every linear head (logistic, ridge, lda, nearest_mean, svm with kernel "
-    "linear, the linear classifiers of scikit-learn) can"
-)
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Grafted:
     """A graft with its metadata."""
 
     model: Any
-    """A Keras model, or a `JoinedModel`."""
+    """A Keras model, a `ForeignGraft` of a network of another library, or a `JoinedModel`."""
     about: About
     images: np.ndarray
     """(n, s, s, 3) uint8, the images of the proof, or noise without a proof. Exported files are tested on them."""
@@ -56,7 +55,8 @@ def grafted(
 
     Args:
         bank: see `featurebank.graft`, also for the other arguments.
-        form: "layers" requires a Keras model, "joined" a `JoinedModel`; "any" prefers a Keras model.
+        form: "layers" requires a head that is layers, "joined" a `JoinedModel`; "any" prefers a Keras model, if the
+            network is one of Keras.
 
     Raises:
         HeadError: `form` is "layers" and the head cannot become layers, or `form` is "joined" and the run is a
@@ -133,12 +133,7 @@ def check_layers(bank: Bank, run: RunRecord) -> None:
     try:
         trained_head(bank, run).keras_layers_(keras.Input(bank.tap_shape(run.tap)))
     except HeadError as error:
-        raise _no_layers(str(run.spec), error, "") from error
-
-
-def _no_layers(head: str, error: HeadError, more: str) -> HeadError:
-    """Returns the error for a head that cannot become layers; `more` is appended to the message."""
-    return HeadError(f"{head} cannot become Keras layers ({error}): {CAN}{more}")
+        raise no_layers(str(run.spec), error, "") from error
 
 
 def _prove(
@@ -175,8 +170,8 @@ def _check_width(head: Any, shape: tuple[int, ...], tap: str) -> None:
 
 
 def run_model(model: Any, inputs: np.ndarray) -> np.ndarray:
-    """Returns the output of a Keras model, or of a `JoinedModel`, for one batch: images, or features of its layers."""
-    if isinstance(model, JoinedModel):
+    """Returns the output of a graft, or of a part of one, for one batch: images, or features of its layers."""
+    if isinstance(model, JoinedModel | ForeignGraft | OpenVINOTrunk):
         return model.predict(inputs)
     return np.asarray(model(inputs.astype(np.float32), training=False))
 
@@ -193,6 +188,8 @@ def _about(bank: Bank, recipe: Mapping[str, Any], run: RunRecord | Any, name: st
 
 def _joined(backbone: Backbone, tap: str, head: Any, about: About, form: str) -> tuple[Any, Any]:
     """Returns the model, and a Keras model of its head alone (from features), or None for a `JoinedModel`."""
+    if backbone.form != "keras":
+        return join_foreign(backbone, tap, head, about, form)
     import_tensorflow()
     import keras
 
@@ -201,11 +198,11 @@ def _joined(backbone: Backbone, tap: str, head: Any, about: About, form: str) ->
     if form == "joined":
         return JoinedModel(trunk, head, about), None
     try:
-        probabilities = _probabilities(trunk, head, len(about.classes))
+        probabilities = probabilities_of(trunk.output, head, len(about.classes))
     except HeadError as error:
         if form == "any":
             return JoinedModel(trunk, head, about), None
-        raise _no_layers(about.head, error, "; or export it as a .fbmodel file") from error
+        raise no_layers(about.head, error, "; or export it as a .fbmodel file") from error
     model, layers = extended(trunk, probabilities)
     model.name = f"{backbone.name}_classifier"
     return model, layers
@@ -230,29 +227,6 @@ def extended(trunk: Any, output: Any) -> tuple[Any, Any]:
         if operation.name in names:  # Keras refuses equal names; head and trunk may both have, for example, an "abs"
             operation.name = f"head_{operation.name}"
     return keras.Model(trunk.input, output), layers
-
-
-def _probabilities(trunk: Any, head: Any, classes: int) -> Any:
-    """Applies a head to the output of a trunk; returns a Keras tensor (n, classes).
-
-    A class without training images, which the head does not know, has the probability 0.
-    """
-    import keras
-
-    from featurebank.heads.base import Head  # imports scikit-learn, which predictions do not need
-
-    if not isinstance(head, Head):
-        message = f"{type(head).__name__} is not a head of featurebank"
-        raise HeadError(message)
-    output = keras.layers.Activation("softmax", name="probabilities")(head.keras_layers_(trunk.output))
-    if len(head.classes_) == classes:
-        return output
-    places = np.zeros((len(head.classes_), classes), np.float32)
-    places[np.arange(len(places)), head.classes_] = 1
-    layer = keras.layers.Dense(classes, use_bias=False, trainable=False, name="all_classes")
-    output = layer(output)
-    layer.set_weights([places])
-    return output
 
 
 def _record(run: RunRecord, proof: Proof, reporter: Reporter) -> None:

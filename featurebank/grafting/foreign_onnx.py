@@ -1,0 +1,62 @@
+"""Grafts of networks of PyTorch as ONNX: the trunk as PyTorch writes it, and behind it the head."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, cast
+
+from featurebank.backbone.torch_networks.network import TorchBackbone
+from featurebank.grafting.converters import IMAGE, OPSET, explain_missing_extra, quiet, to_onnx
+from featurebank.grafting.foreign import ForeignGraft
+from featurebank.system.imports.torch import import_torch
+
+_FEATURES, _HEAD = "features", "head_"
+_EXAMPLES = 2
+
+
+def foreign_to_onnx(graft: ForeignGraft, metadata: dict[str, str]) -> Any:
+    """Returns trunk and head as one ONNX `ModelProto` with the input "image" and the output "probabilities".
+
+    Args:
+        graft: of a network of PyTorch.
+        metadata: entries of the file's metadata.
+
+    Raises:
+        MissingDependencyError: a package is not installed.
+    """
+    with explain_missing_extra("onnx"):
+        import onnx
+        from onnx import compose
+    trunk = onnx.load_model_from_string(_trunk(graft))
+    head = compose.add_prefix(to_onnx(graft.layers, {}), _HEAD)
+    head.ir_version = trunk.ir_version = max(head.ir_version, trunk.ir_version)
+    features, probabilities = head.graph.input[0].name, head.graph.output[0].name
+    model = compose.merge_models(trunk, head, io_map=[(_FEATURES, features)], producer_name="featurebank")
+    _rename_output(model, probabilities, "probabilities")
+    onnx.helper.set_model_props(model, metadata)
+    return model
+
+
+def _trunk(graft: ForeignGraft) -> bytes:
+    """Returns the network up to the tap as an ONNX file."""
+    torch, file = import_torch(), io.BytesIO()
+    module = cast("TorchBackbone", graft.backbone).tap_module([graft.tap])
+    images = torch.zeros((_EXAMPLES, graft.backbone.image_size, graft.backbone.image_size, 3))
+    with quiet(), torch.no_grad():
+        # PyTorch's other way to ONNX needs a package more, and writes only later operator sets.
+        torch.onnx.export(
+            module, (images,), file, dynamo=False, opset_version=OPSET, input_names=[IMAGE], output_names=[_FEATURES],
+            dynamic_axes={IMAGE: {0: "images"}, _FEATURES: {0: "images"}},
+        )  # fmt: skip
+    return file.getvalue()
+
+
+def _rename_output(model: Any, old: str, new: str) -> None:
+    for node in model.graph.node:
+        for place, name in enumerate(node.output):
+            if name == old:
+                node.output[place] = new
+        for place, name in enumerate(node.input):
+            if name == old:
+                node.input[place] = new
+    model.graph.output[0].name = new

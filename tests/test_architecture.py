@@ -141,7 +141,7 @@ NARROWER = {
     "keras_hub": {"backbone/families/keras_hub.py"},
     "timm": {"backbone/families/timm.py"},
     "torchvision": {"backbone/families/torchvision.py"},
-    "transformers": {"backbone/families/transformers.py"},
+    "transformers": {"backbone/families/hugging_face/library.py"},
     "pyarrow": {"dataset/readers/table_files.py"},
     "fsspec": {"dataset/sources/remote.py", "storage/objects.py"},
     "s3fs": {"storage/objects.py"},
@@ -308,6 +308,8 @@ COVERED_BY = {
     "backbone/keras_networks/spec.py": "backbone/test_contract.py",
     "backbone/outline.py": "backbone/test_taps.py",
     # Networks of PyTorch: one suite runs tiny networks through all of it.
+    "backbone/families/hugging_face/library.py": "backbone/families/test_transformers.py",
+    "backbone/families/hugging_face/tensors.py": "backbone/families/test_transformers.py",
     "backbone/torch_networks/recording.py": "backbone/torch_networks/test_structure.py",
     "backbone/torch_networks/spec.py": "backbone/torch_networks/test_network.py",
     "backbone/torch_networks/tap_module.py": "backbone/torch_networks/test_network.py",

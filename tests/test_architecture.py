@@ -321,6 +321,7 @@ COVERED_BY = {
     "backbone/spec.py": "backbone/test_contract.py",
     "backbone/table.py": "backbone/test_catalog.py",
     "backbone/keras_networks/calls.py": "backbone/families/test_user.py",
+    "backbone/keras_networks/traced_work.py": "backbone/keras_networks/test_work.py",
     "backbone/keras_networks/unfold.py": "backbone/families/test_user.py",
     "backbone/families/applications.py": "backbone/test_contract.py",
     "backbone/families/user_source.py": "backbone/families/test_user.py",

@@ -10,14 +10,17 @@ from typing import Any, ClassVar, NoReturn
 
 from featurebank.backbone.families.functions import function_codes
 from featurebank.backbone.families.user_checks import checked_model, input_size
-from featurebank.backbone.keras_networks.cuts import last_map
-from featurebank.backbone.keras_networks.graph import name_as_in_new_process
+from featurebank.backbone.keras_networks.cuts import nodes_of
+from featurebank.backbone.keras_networks.graph import name_as_in_new_process, output_of
 from featurebank.backbone.keras_networks.network import KerasBackbone
 from featurebank.backbone.keras_networks.spec import KerasSpec
+from featurebank.backbone.keras_networks.tokens import NetworkTokens, tokens_of
 from featurebank.backbone.keras_networks.unfold import unfold
 from featurebank.backbone.network import Backbone
+from featurebank.backbone.outline import TokenLayout
 from featurebank.backbone.preprocess import DECLARED
 from featurebank.backbone.resize import rule_of
+from featurebank.backbone.structure.features import last_features
 from featurebank.backbone.weights.files import first_line
 from featurebank.backbone.weights.source import parse_source
 from featurebank.dataset.decoding.levels import parse_levels
@@ -28,8 +31,10 @@ from featurebank.system.runtime import import_tensorflow
 OWN = "own"
 """The word for the weights that a model comes with."""
 
-_LEFT_OUT = 0.1
-"""Largest fraction of the work that may follow the last map: a classifier, but not half of a network."""
+_ADVICE = (
+    "to have the features of an earlier layer, such as these, save keras.Model(model.input, "
+    "model.get_layer('{layer}').output) as a network of its own"
+)
 _CHANNELS = 3
 _RESCALES = ("Rescaling", "Normalization")
 _WORKS = ("Conv", "Dense", "Depthwise", "Separable")
@@ -43,11 +48,12 @@ class UserNetwork(KerasSpec):
     Args:
         origin: its name in messages, as "nets:build".
         known_as: the name for `featurebank backbones`; empty if only this process knows it.
-        map_layer: the layer that outputs the last map.
-        after: the fraction of multiply-adds that follow that layer and are omitted.
+        map_layer: the layer that outputs the last map or the tokens.
+        after: the fraction of multiply-adds that follow that layer.
         architecture: the digest of the layers and their connections.
         weights_digest: the digest of the weights.
         model: a flat copy, without preprocessing, for images of `image_size`.
+        tokens: how its tokens are arranged and pooled; None if its last features are a map.
     """
 
     origin: str
@@ -57,6 +63,7 @@ class UserNetwork(KerasSpec):
     architecture: str
     weights_digest: str
     model: Any = field(repr=False, compare=False)
+    tokens: NetworkTokens | None = None
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     default_weights: ClassVar[str] = OWN
@@ -65,6 +72,20 @@ class UserNetwork(KerasSpec):
     def identity(self) -> str:
         """The digest of the architecture, so that an edited network is a different one."""
         return f"user:{self.architecture}"
+
+    @property
+    def pooling(self) -> str:
+        """How the tokens are pooled; see `BackboneSpec`."""
+        return self.tokens.pooling if self.tokens else ""
+
+    @property
+    def tokens_layer(self) -> str:
+        """The layer of all tokens; see `KerasSpec`."""
+        return self.tokens.layer if self.tokens else ""
+
+    def token_layout(self, image_size: int) -> TokenLayout | None:
+        """Returns how the tokens are arranged; see `KerasSpec`."""
+        return self.tokens.layout if self.tokens else None
 
     @property
     def weights_place(self) -> str:
@@ -82,9 +103,15 @@ class UserNetwork(KerasSpec):
 
     @property
     def note(self) -> str:
-        """The layer that was chosen as the map."""
+        """The layer that was chosen as the map or as the tokens."""
+        shape = " x ".join(map(str, output_of(self.model, self.map_layer).shape[1:]))
+        if self.tokens:
+            maker = f"'{self.tokens.pooled}'" if self.tokens.pooled else "the network pools none itself"
+            return (
+                f"tokens of {self.name}: the output of '{self.map_layer}', {shape} ({self.tokens.layout.describe()}); "
+                f"pooled: {self.tokens.pooling} ({maker})"
+            )
         left_out = f"; {100 * self.after:.1f} % of the work follows it and is omitted" if self.after else ""
-        shape = " x ".join(map(str, self.model.get_layer(self.map_layer).output.shape[1:]))
         return f"map of {self.name}: the output of '{self.map_layer}', {shape}{left_out}"
 
     @property
@@ -100,11 +127,13 @@ class UserNetwork(KerasSpec):
         )
 
     def build(self, prepared: Any, *, top: bool) -> Any:
-        """Adds the network to a graph; the classifier is everything after the last map."""
-        if top and self.model.output is self.model.get_layer(self.map_layer).output:
-            message = f"{self.origin} has no classifier: it ends in its last map, '{self.map_layer}'"
+        """Adds the network to a graph; the classifier is everything after the last map or the pooled vector."""
+        last = self.tokens.pooled if self.tokens and self.tokens.pooled else self.map_layer
+        if top and self.model.output is output_of(self.model, last):
+            what = "tokens or their pooled vector" if self.tokens else "last map"
+            message = f"{self.origin} has no classifier: it ends in its {what}, '{last}'"
             raise ConfigError(message)
-        return _unfold_with_weights(self.model if top else _trunk(self.model, self.map_layer), prepared)
+        return _unfold_with_weights(self.model if top else _trunk(self.model, self.map_layer, self.tokens), prepared)
 
     def load(self, model: Any, path: Path | None, *, top: bool) -> None:
         """Does nothing: the network is built with the only weights that it can have."""
@@ -148,27 +177,15 @@ def make_backbone(
     import_tensorflow()
     size = input_size(checked_model(model, origin), origin, image_size)
     flat = _flat_copy(model, origin, size)
-    cut = last_map(flat)
-    if cut is None or cut.remaining_work == 1:
-        message = (
-            f"{origin} has no map: expected a layer after the first convolution with an output (height, width, "
-            "channels) that is on every path"
-        )
-        raise ConfigError(message)
-    if cut.remaining_work > _LEFT_OUT:
-        message = (
-            f"{origin}: {100 * cut.remaining_work:.0f} % of its work follows its last map, '{cut.name}', and would be "
-            f"omitted: if you want that, save keras.Model(model.input, model.get_layer('{cut.name}').output); "
-            "transformers cannot be backbones yet"
-        )
-        raise ConfigError(message)
-    trunk = _trunk(flat, cut.name)
+    features = last_features(nodes_of(flat), origin, _ADVICE)
+    cut, tokens = features.last, tokens_of(flat, features) if features.are_tokens else None
+    trunk = _trunk(flat, cut.name, tokens)
     architecture = _architecture(trunk, function_codes(trunk, origin))
     spec = UserNetwork(
         re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(origin).stem if origin.endswith(".keras") else origin.replace(":", ".")),
-        size, size, cut.shape[-1], trunk.count_params(), DECLARED[preprocessing], origin, known_as, cut.name,
+        size, size, trunk.output.shape[-1], trunk.count_params(), DECLARED[preprocessing], origin, known_as, cut.name,
         cut.remaining_work, architecture, digest.of_recipe([digest.of_array(w) for w in trunk.get_weights()]),
-        flat,
+        flat, tokens,
     )  # fmt: skip
     source, rule, scale = parse_source(weights, spec), rule_of(resize, spec.resize_rule), parse_levels(levels)
     return KerasBackbone(spec, str(weights or OWN), source, size, resize_rule=rule, levels=scale)
@@ -200,10 +217,14 @@ def _unfold_with_weights(model: Any, tensor: Any) -> Any:
     return output
 
 
-def _trunk(flat: Any, layer: str) -> Any:
+def _trunk(flat: Any, layer: str, tokens: NetworkTokens | None) -> Any:
+    """Returns the network up to its last map, or up to the vector that it pools from its tokens."""
     import keras
 
-    return keras.Model(flat.input, flat.get_layer(layer).output)
+    if tokens is None or tokens.pooled:
+        return keras.Model(flat.input, output_of(flat, tokens.pooled if tokens else layer))
+    patches = keras.layers.Cropping1D((tokens.layout.prefix, 0), name="patch_tokens")(output_of(flat, layer))
+    return keras.Model(flat.input, keras.layers.GlobalAveragePooling1D(name="mean_of_patches")(patches))
 
 
 def _comes_first(model: Any, layer: Any) -> bool:

@@ -1,48 +1,52 @@
-"""Cut points: the layers on every path from the image to the last map. Only there can a tail start."""
+"""Cut points of Keras networks: layers on every path from the image to the output. Only there can a tail start."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from featurebank.backbone.keras_networks.graph import graph_of
 from featurebank.backbone.keras_networks.work import multiply_adds
 from featurebank.backbone.outline import CutPoint
+from featurebank.backbone.structure.nodes import Node, all_cuts, useful_cuts
 from featurebank.errors import ConfigError, unknown_name
 
-_BYTES_FLOAT16 = 2
-_MAP_AXES = 3
+_REARRANGES = frozenset({
+    "Cropping1D", "GetItem", "Multiply", "Permute", "Transpose", "Swapaxes", "Moveaxis", "Take", "Slice", "Split",
+})  # fmt: skip
+"""Classes that make no features of their own; see `Node`."""
+_PADS = frozenset({"ZeroPadding2D"})
+
+
+def nodes_of(network: Any) -> list[Node]:
+    """Returns the graph of a functional Keras model, in topological order; see `Node`."""
+    graph = graph_of(network)
+    layers = {layer.name for layer in network.layers}
+    operations = {operation.name: operation for operation in network.operations}
+    work = {name: multiply_adds(operation) for name, operation in operations.items()}
+    return [
+        Node(
+            name,
+            _shape(operations.get(name)),
+            work.get(name, 0),
+            graph.followers[name],
+            rearranges=type(operations.get(name)).__name__ in _REARRANGES,
+            pads=type(operations.get(name)).__name__ in _PADS,
+            is_layer=name in layers,
+        )
+        for name in graph.order
+    ]
 
 
 def cut_points(network: Any) -> list[CutPoint]:
-    """Lists the useful cut points of a network, from the image to the last map.
-
-    In a run of cut points without multiplications and changes of shape between them (convolution, normalisation,
-    activation), only the last one is listed, and also each that Keras names as a block's output (`..._out`).
+    """Lists the useful cut points of a network, from the image to the last map or the tokens; see `useful_cuts`.
 
     Args:
         network: a functional Keras model with one input, one output and a known image size.
 
     Returns:
-        At least one cut point; no work follows the last one.
+        At least one cut point; no work follows the last one, unless the network pools its tokens by attention.
     """
-    cuts = [cut for cut in _all_cuts(network) if cut.remaining_work < 1]
-    useful = []
-    for cut, following in zip(cuts, [*cuts[1:], None], strict=True):
-        same = following and (following.shape, following.remaining_work) == (cut.shape, cut.remaining_work)
-        if not same or cut.name.endswith("_out"):
-            useful.append(cut)
-    return useful
-
-
-def last_map(network: Any) -> CutPoint | None:
-    """Returns the last layer with a map (h, w, c) that is on every path to the output; None if there is none.
-
-    Args:
-        network: see `cut_points`.
-    """
-    maps = [cut for cut in _all_cuts(network, padding=True) if len(cut.shape) == _MAP_AXES]
-    return maps[-1] if len(maps) > 1 else None  # the first is the image
+    return useful_cuts(nodes_of(network))
 
 
 def checked_cut(network: Any, name: str) -> CutPoint:
@@ -56,13 +60,14 @@ def checked_cut(network: Any, name: str) -> CutPoint:
         UnknownNameError: there is no such layer.
         ConfigError: a path from the image to the output bypasses it; the message names the nearest cut points.
     """
-    cuts = {cut.name: cut for cut in _all_cuts(network)}
+    nodes = nodes_of(network)
+    cuts = {cut.name: cut for cut in all_cuts(nodes)}
     if name in cuts:
         return cuts[name]
-    order = graph_of(network).order
+    order = [node.name for node in nodes]
+    useful = [cut.name for cut in useful_cuts(nodes)]
     if name not in order:
-        raise unknown_name("cut point", name, [cut.name for cut in cut_points(network)])
-    useful = [cut.name for cut in cut_points(network)]
+        raise unknown_name("cut point", name, useful)
     place = order.index(name)
     before = next((cut for cut in reversed(useful) if order.index(cut) < place), None)
     after = next((cut for cut in useful if order.index(cut) > place), None)
@@ -71,26 +76,7 @@ def checked_cut(network: Any, name: str) -> CutPoint:
     raise ConfigError(message)
 
 
-def _all_cuts(network: Any, *, padding: bool = False) -> list[CutPoint]:
-    """Finds every dominator of the output; those that only pad are optional.
-
-    In any topological order, a layer is on every path if and only if no edge leads from before it to after it.
-    """
-    graph = graph_of(network)
-    layers = {layer.name: layer for layer in network.layers}
-    place = {name: index for index, name in enumerate(graph.order)}
-    work = {operation.name: multiply_adds(operation) for operation in network.operations}
-    left = total = sum(work.values())
-    cuts, reach = [], 0
-    for index, name in enumerate(graph.order):
-        left -= work.get(name, 0)
-        shape = getattr(getattr(layers.get(name), "output", None), "shape", None)  # some layers have several outputs
-        if reach <= index and shape and (padding or not _is_padding(layers[name])):
-            shape = tuple(shape[1:])
-            cuts.append(CutPoint(name, shape, math.prod(shape) * _BYTES_FLOAT16, left / total if total else 0.0))
-        reach = max([reach, *(place[follower] for follower in graph.followers[name])])
-    return cuts
-
-
-def _is_padding(layer: Any) -> bool:
-    return type(layer).__name__ == "ZeroPadding2D"
+def _shape(operation: Any) -> tuple[int, ...] | None:
+    """Returns the shape of a layer's or an operation's output for one image; None if it has several outputs."""
+    shape = getattr(getattr(operation, "output", None), "shape", None)
+    return tuple(shape[1:]) if shape else None

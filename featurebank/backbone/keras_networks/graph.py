@@ -37,6 +37,11 @@ def graph_of_entries(entries: Sequence[Mapping[str, Any]]) -> Graph:
     return Graph(_topological(sources, followers), followers)
 
 
+def output_of(model: Any, name: str) -> Any:
+    """Returns the output of a layer or of an operation, such as an addition by "+", as a Keras tensor."""
+    return next(operation.output for operation in model.operations if operation.name == name)
+
+
 def leaf_layers(model: Any) -> Iterator[Any]:
     """Yields the layers in the order of `model.weights`; those of nested models are yielded one by one."""
     for layer in model.layers:

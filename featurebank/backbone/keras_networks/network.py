@@ -76,7 +76,7 @@ class KerasBackbone(Backbone):
         """Returns the outline without its cut points."""
         network = self.network()
         # A layer with several outputs cannot be a tap, and the words of the grammar precede the names of layers.
-        outputs = {layer.name: layer.output.shape for layer in network.layers if hasattr(layer.output, "shape")}
+        outputs = {one.name: one.output.shape for one in network.operations if hasattr(one.output, "shape")}
         outputs.pop(POOLED, None)
         if self.spec.tokens_layer:
             outputs |= {TOKENS: outputs[self.spec.tokens_layer], POOLED: network.output.shape}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from featurebank.backbone.keras_networks.graph import output_of
 from featurebank.backbone.outline import Outline, ResolvedTap
 from featurebank.backbone.taps import MAP, POOLED, TOKENS
 from featurebank.errors import ConfigError
@@ -43,8 +44,8 @@ def tap_tensors(
         if key not in tensors:
             outputs = {POOLED: network.output, MAP: network.output}
             if tokens_layer:
-                outputs[TOKENS] = network.get_layer(tokens_layer).output
-            source = outputs[one.source] if one.source in outputs else network.get_layer(one.source).output
+                outputs[TOKENS] = output_of(network, tokens_layer)
+            source = outputs[one.source] if one.source in outputs else output_of(network, one.source)
             tensors[key] = normalized_pool(network) if own else _after_step(source, one)
         by_tap[tap] = tensors[key]
     return by_tap

@@ -7,23 +7,33 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from featurebank.backbone.keras_networks.graph import leaf_layers
+from featurebank.backbone.keras_networks.traced_work import traced_multiply_adds
 
 _KERNELS = {"kernel", "depthwise_kernel", "pointwise_kernel"}
+_TRACED = frozenset({
+    "Conv", "ConvTranspose", "DepthwiseConv", "DotProductAttention", "Inner", "Outer", "SeparableConv", "Vdot",
+    "Vecdot",
+})  # fmt: skip
+"""Operations of Keras that are products, beside those in `_COUNTS`."""
 
 
 def multiply_adds(operation: Any) -> int:
     """Counts the multiply-adds of a layer or an operation for one image.
 
-    Convolutions, dense layers, attention and matrix products count; everything else takes a small part of the time.
+    Convolutions, dense layers, attention and matrix products count; everything else takes a small part of the time. A
+    layer of another class than Keras's own is traced, because nobody else knows what is in it.
 
     Args:
         operation: a layer or an operation of a functional Keras model; for a nested model, all of its layers count.
     """
-    if hasattr(operation, "layers"):
-        return sum(multiply_adds(part) for part in leaf_layers(operation))
     kind = type(operation).__name__
-    count = _of_attention if kind.endswith("Attention") else _COUNTS.get(kind)
-    return count(operation) if count else 0
+    own = type(operation).__module__.partition(".")[0] == "keras"
+    if own and hasattr(operation, "layers"):
+        return sum(multiply_adds(part) for part in leaf_layers(operation))
+    if own and kind in _COUNTS:
+        return _COUNTS[kind](operation)
+    has_kernels = any(weight.name.endswith("kernel") for weight in getattr(operation, "weights", ()))
+    return traced_multiply_adds(operation) if not own or kind in _TRACED or has_kernels else 0
 
 
 def _of_kernels(layer: Any) -> int:
@@ -78,7 +88,8 @@ def _kernel_size(layer: Any) -> int:
 _COUNTS: dict[str, Callable[[Any], int]] = {
     **dict.fromkeys(("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense"), _of_kernels),
     **dict.fromkeys(("Matmul", "Dot", "Tensordot"), _of_product),
+    **dict.fromkeys(("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupedQueryAttention"), _of_attention),
     "EinsumDense": _of_einsum_dense,
     "Einsum": _of_einsum,
 }
-"""The counting functions by the class of the operation; those for attention are not listed."""
+"""The counting functions by the class of the operation."""

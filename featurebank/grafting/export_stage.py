@@ -16,7 +16,8 @@ from featurebank.backbone.resize import resize_image
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, FeatureBankError, HeadError
 from featurebank.grafting.converters import for_inference
-from featurebank.grafting.foreign import ForeignGraft, check_form
+from featurebank.grafting.foreign.graft import ForeignGraft, check_form
+from featurebank.grafting.foreign.trunks import OpenVINOTrunk
 from featurebank.grafting.formats import FORMATS, Format, format_to_write
 from featurebank.grafting.interruption import propagate_interruptions
 from featurebank.grafting.metadata import About
@@ -25,7 +26,6 @@ from featurebank.grafting.resizing import with_resize as resizing
 from featurebank.grafting.serving import how_to_load, how_to_run
 from featurebank.grafting.side_by_side import JoinedModel
 from featurebank.grafting.stage import Grafted, grafted, run_model
-from featurebank.grafting.trunks import OpenVINOTrunk
 from featurebank.runs.run import RunRecord
 from featurebank.system.backing.temporaries import temporary_folder
 from featurebank.system.files import explain_full_disk, sync

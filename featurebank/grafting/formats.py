@@ -30,8 +30,8 @@ from featurebank.grafting.converters import (
     to_openvino,
     to_tflite,
 )
-from featurebank.grafting.foreign import ForeignGraft
-from featurebank.grafting.foreign_onnx import foreign_to_onnx
+from featurebank.grafting.foreign.graft import ForeignGraft
+from featurebank.grafting.foreign.onnx_model import foreign_to_onnx
 from featurebank.grafting.guard import check_onnx, check_tflite
 from featurebank.grafting.metadata import KEY, add_member, read_member
 from featurebank.grafting.side_by_side import load_joined

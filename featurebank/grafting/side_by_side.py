@@ -11,8 +11,8 @@ import numpy as np
 
 from featurebank.backbone.keras_networks.keras_file import load_keras_file
 from featurebank.errors import ArchiveError, ConfigError, FormatVersionError
+from featurebank.grafting.foreign.trunks import DESCRIPTION, WEIGHTS, OpenVINOTrunk
 from featurebank.grafting.metadata import MEMBER, About, about_from_text
-from featurebank.grafting.trunks import DESCRIPTION, WEIGHTS, OpenVINOTrunk
 from featurebank.system.archive import Archive, open_archive
 
 _TRUNK, _HEAD = "trunk.keras", "head.head"

@@ -19,12 +19,12 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
 from featurebank.errors import BankWarning, HeadError, HeadWarning
-from featurebank.grafting.foreign import ForeignGraft, join_foreign
+from featurebank.grafting.foreign.graft import ForeignGraft, join_foreign
+from featurebank.grafting.foreign.trunks import OpenVINOTrunk
 from featurebank.grafting.head_layers import no_layers, probabilities_of
 from featurebank.grafting.metadata import About, Proof
 from featurebank.grafting.proof import prove_joined, prove_layers, sample_of
 from featurebank.grafting.side_by_side import JoinedModel
-from featurebank.grafting.trunks import OpenVINOTrunk
 from featurebank.runs.run import FINETUNE, RunRecord, read_run
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.runtime import import_tensorflow, installed_versions

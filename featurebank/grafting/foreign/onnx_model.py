@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from featurebank.backbone.torch_networks.network import TorchBackbone
 from featurebank.grafting.converters import IMAGE, OPSET, explain_missing_extra, quiet, to_onnx
-from featurebank.grafting.foreign import ForeignGraft
+from featurebank.grafting.foreign.graft import ForeignGraft
 from featurebank.system.imports.torch import import_torch
 
 _FEATURES, _HEAD = "features", "head_"

@@ -13,10 +13,10 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.network import FORMS
 from featurebank.errors import ConfigError, HeadError
 from featurebank.grafting.converters import quiet, traced
+from featurebank.grafting.foreign.trunks import OpenVINOTrunk
 from featurebank.grafting.head_layers import no_layers, probabilities_of
 from featurebank.grafting.metadata import About
 from featurebank.grafting.side_by_side import JoinedModel
-from featurebank.grafting.trunks import OpenVINOTrunk
 from featurebank.system.imports.openvino import import_openvino
 from featurebank.system.runtime import import_tensorflow
 

@@ -1,0 +1,4 @@
+"""Grafts of networks that are not of Keras: `trunks` holds a network as a model of OpenVINO, `graft` adds the head.
+
+Open `graft` first; `onnx_model` writes a graft of a network of PyTorch as ONNX.
+"""

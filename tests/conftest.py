@@ -131,6 +131,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_runtest_setup() -> None:
+    """Keeps the programs of TensorFlow small."""
+    surroundings.forget_stacks()
+
+
 def pytest_runtest_logfinish() -> None:
     """Frees the networks that nobody uses: several processes share the memory of the machine."""
     surroundings.collect_if_grown()

@@ -3,10 +3,12 @@
 import atexit
 import ctypes
 import gc
+import inspect
 import os
 import signal
 import sys
 from importlib.metadata import version
+from typing import Any
 
 import psutil
 
@@ -33,6 +35,21 @@ _MORE_BYTES = 400_000_000
 _process = psutil.Process()
 _resident_bytes = 0
 """The memory of the process after the last collection by `collect_if_grown`."""
+
+
+def forget_stacks() -> None:
+    """Lets TensorFlow note no stack of Python for each operation: XLA keeps them with each program, and frees none.
+
+    Under pytest the stacks are deep: they were more than half of the memory of the processes. They show in no message.
+    """
+    ops: Any = sys.modules.get("tensorflow.python.framework.ops")
+    create = getattr(ops, "_create_c_op", None)
+    if create and "extract_traceback" in inspect.signature(create).parameters and create.__name__ != "stackless":
+
+        def stackless(*arguments: Any, **options: Any) -> Any:
+            return create(*arguments, **{**options, "extract_traceback": False})
+
+        ops._create_c_op = stackless
 
 
 def collect_if_grown() -> None:

@@ -33,6 +33,8 @@ from featurebank.bank.writer import BankWriter, row_keys
 RECIPE = {"backbone": "net", "weights": "w", "views": None}
 DATASET = {"name": "data", "spec": "folder:/data", "classes": ["a", "b"], "fractions": [0.7, 0.15, 0.15], "seed": 0}
 State = dict[str, bytes]
+STEP = 1
+"""It dies at each operation of the file system; 3 means at each third."""
 
 
 def digests(numbers: range) -> np.ndarray:
@@ -114,7 +116,7 @@ def dies(operate: Callable[[], object], writes: int) -> bool:
 def every_death(
     make: Callable[[Path], Path], operate: Callable[[Path], object], before: State | None, after: State
 ) -> int:
-    """Returns at how many moments the operation was ended."""
+    """Returns how many file operations the operation has, at each, or each third, of which it was ended."""
     writes = 0
     while True:
         root = Path(tempfile.mkdtemp())
@@ -134,7 +136,7 @@ def every_death(
             assert state(path) == after
         finally:
             shutil.rmtree(root)
-        writes += 1
+        writes += STEP
 
 
 def gc() -> int:
@@ -179,6 +181,7 @@ def update() -> int:
 
 
 if __name__ == "__main__":
+    STEP = int(sys.argv[2])
     limits.SHARD_ROWS = 4
     shard_pages.SHARDS_A_PAGE, item_runs.ONE_RUN = 2, 4  # as in a large bank: shards in pages, images in runs
     sys.stdout.write(f"{globals()[sys.argv[1]]()}\n")

@@ -1,4 +1,4 @@
-"""SIGKILL at every write of a clean-up, a merge and an update of the manifest."""
+"""SIGKILL at every write, or at each third, of a clean-up, a merge and an update of the manifest."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ pytestmark = pytest.mark.heavy
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("operation", ["gc", "merge", "update"])
-def test_whatever_the_moment_of_death_the_bank_is_whole(operation: str) -> None:
+def test_whatever_the_moment_of_death_the_bank_is_whole(operation: str, step: int) -> None:
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("deaths.py")), operation],
+        [sys.executable, str(Path(__file__).with_name("deaths.py")), operation, str(step)],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

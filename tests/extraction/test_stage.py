@@ -31,6 +31,7 @@ from featurebank.errors import (
 )
 from featurebank.extraction import Extraction, ExtractOptions, run_extraction
 from featurebank.system.progress import Advance, Reporter
+from featurebank.system.runtime import import_tensorflow
 
 pytestmark = pytest.mark.heavy
 
@@ -76,11 +77,11 @@ def test_row_of_an_id_is_what_its_image_gives_alone(tmp_path: Path, lite: Backbo
     bank = extract(dataset, lite, ["pooled", "map"], cache=tmp_path / "cache", batch_size=7)
     assert sorted(bank.ids()) == sorted(dataset.ids)
     assert len(bank.manifest.shards) > 5
-    model = lite.tap_model(["pooled"])
+    compute = import_tensorflow().function(lite.tap_model(["pooled"]))
     features, labels = bank.features(), bank.labels()
     for row, name in enumerate(bank.ids()):
         image = lite.resize(dataset.image(dataset.ids.index(name)))
-        alone = np.asarray(model(image[None].astype(np.float32), training=False)["pooled"])[0]
+        alone = np.asarray(compute(image[None].astype(np.float32), training=False)["pooled"])[0]
         assert np.abs(features[row] - alone).max() <= 1e-4 * np.abs(alone).max(), name
         assert bank.classes[labels[row]] == name.split("/")[0]
     assert np.allclose(bank.features("map").mean(axis=(1, 2)), features, atol=2e-3 * np.abs(features).max())

@@ -62,7 +62,10 @@ def same(one: MapHead, other: MapHead, tolerance: float = 1e-5) -> None:
         np.testing.assert_allclose(tensor, other.tensors_[name], rtol=tolerance, atol=tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize("name", IN_COMPANY)
+@pytest.mark.parametrize(
+    "name",  # the study's layers are in the other cases too
+    [pytest.param(name, marks=[pytest.mark.slow] if name == "study D" else []) for name in IN_COMPANY],
+)
 def test_in_company_as_alone(name: str, hard_maps: Any) -> None:
     together, alone = IN_COMPANY[name](), IN_COMPANY[name]()
     assert len({program_key(head) for head in together}) == 1, "or this would compare nothing"

@@ -145,15 +145,15 @@ def test_in_company_as_alone(name: str, hard: Any, trained: Callable[[str], list
 
 
 HIDDEN = [name for name in MIXED if not name.startswith("softmax")]
+BLOCKS = {("mlp, rmsprop, max norm", 12), ("mlp, adagrad, batch norm", 5)}
+"""Parts of one head, and several heads; with every step that looks at a whole kernel."""
 
 
 @pytest.mark.parametrize(
     ("name", "columns"),
     [
-        pytest.param(
-            name, columns, marks=[] if columns == (5, 12)[place % 2] and name not in REPEATED else pytest.mark.slow
-        )
-        for place, name in enumerate(HIDDEN)
+        pytest.param(name, columns, marks=[] if (name, columns) in BLOCKS else pytest.mark.slow)
+        for name in HIDDEN
         for columns in (5, 12)
     ],
 )

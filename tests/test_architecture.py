@@ -314,7 +314,6 @@ COVERED_BY = {
     "backbone/torch_networks/spec.py": "backbone/torch_networks/test_network.py",
     "backbone/torch_networks/tap_module.py": "backbone/torch_networks/test_network.py",
     "system/imports/openvino.py": "engine/test_openvino.py",
-    "system/imports/torch.py": "backbone/test_libraries.py",
     "backbone/keras_networks/graph.py": "backbone/keras_networks/test_cuts.py",
     "backbone/naming.py": "backbone/keras_networks/test_keras_file.py",
     "backbone/options.py": "cli/test_stage_options.py",

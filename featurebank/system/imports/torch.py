@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import Any
 
 from featurebank.errors import MissingDependencyError
@@ -26,6 +27,10 @@ def import_torch() -> Any:
         except ImportError as error:
             message = f"PyTorch cannot be imported ({one_line(str(error), 200)}): pip install torch"
             raise MissingDependencyError(message) from error
+    if not torch.cuda.is_available():
+        # The compiled code of Triton and that of TensorFlow share names of LLVM: as soon as a process has both, it ends
+        # with a segmentation fault. Torchvision and timm import Triton where it is installed, and only GPUs use it.
+        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
     with contextlib.suppress(RuntimeError):  # the threads are fixed once PyTorch has computed something
         torch.set_num_threads(threads())
     return torch

@@ -138,7 +138,7 @@ class KerasBackbone(Backbone):
             self.spec.load(model, self._source.file, top=top)
         model = self.spec.finish(model)
         if self._source.seed is not None:
-            random.fill_with_random(model, self._source.seed)
+            random.fill_with_random(model, self._source.seed, is_transformer=bool(self.spec.tokens_layer))
         model.trainable = False
         return model
 

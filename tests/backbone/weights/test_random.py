@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from vits import pixels, vit
 
-from featurebank.backbone.weights.random import bell
+from featurebank.backbone.weights.random import bell, fill_with_random
 
 
 def test_the_bits_are_fixed() -> None:
@@ -30,3 +32,23 @@ def test_long_arrays_begin_as_short_ones() -> None:
 def test_seed_and_index_matter() -> None:
     streams = {bell(seed, index, 4).tobytes() for seed in (0, 1, 2**64 - 1) for index in (0, 1)}
     assert len(streams) == 6
+
+
+@pytest.mark.parametrize(
+    ("style", "depth"),
+    [
+        ("ops", 2), ("class", 2),
+        *(pytest.param(style, 24, marks=pytest.mark.slow) for style in ("pre", "post", "ops", "class", "einsum")),
+    ],
+)  # fmt: skip
+def test_transformers_of_any_depth_fit_float16(style: str, depth: int) -> None:
+    model = vit(depth=depth, style=style, prefix=2, pooling="attention", classes=0)
+    fill_with_random(model, 3, is_transformer=True)
+    outputs = model(pixels(3) / 127.5 - 1, training=False).numpy()
+    assert np.isfinite(outputs).all()
+    assert 1e-3 < np.abs(outputs).max() < 1e3
+    assert outputs.std(axis=0).mean() > 1e-3, "images are told apart"
+    again = vit(depth=depth, style=style, prefix=2, pooling="attention", classes=0, seed=9)
+    fill_with_random(again, 3, is_transformer=True)
+    for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -13,14 +13,6 @@ import numpy as np
 from featurebank.backbone.keras_networks.keras_file import load_keras_file
 from featurebank.backbone.network import FORMS as NETWORK_FORMS
 from featurebank.errors import ConfigError
-from featurebank.grafting.checksum import (
-    check_onnx_seal,
-    check_openvino_seal,
-    check_tflite_seal,
-    seal_onnx,
-    seal_openvino,
-    seal_tflite,
-)
 from featurebank.grafting.converters import (
     check_installed,
     explain_missing_extra,
@@ -36,6 +28,16 @@ from featurebank.grafting.guard import check_onnx, check_tflite
 from featurebank.grafting.metadata import KEY, add_member, read_member
 from featurebank.grafting.side_by_side import load_joined
 from featurebank.system.imports.openvino import compile_model, import_openvino, preserve_signal_stack
+from featurebank.system.model_files.checksum import (
+    check_onnx_seal,
+    check_openvino_seal,
+    check_tflite_seal,
+    seal_onnx,
+    seal_openvino,
+    seal_tflite,
+)
+from featurebank.system.model_files.openvino_file import check_openvino
+from featurebank.system.model_files.trial import try_reading
 from featurebank.system.runtime import import_tensorflow, threads
 from featurebank.system.stderr import without_greetings
 from featurebank.words import counted
@@ -176,7 +178,9 @@ class OpenVINOFormat(Format):
 
     def read(self, path: Path) -> tuple[Run, str | None]:
         """Reads a model; see `Format`."""
+        weights = check_openvino(path)
         check_openvino_seal(path)
+        try_reading([path, *weights])
         core = import_openvino().Core()
         model = core.read_model(path)
         text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from featurebank.errors import ArchiveError
+from featurebank.system.model_files.onnx_file import scan_onnx
 from featurebank.system.runtime import import_tensorflow
 
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 """The domains of ONNX's own operators."""
-_EXTERNAL = 1
-"""`TensorProto.EXTERNAL`: the values are in another file."""
 _CUSTOM, _DELEGATE = 32, 51
 """Codes of TensorFlow Lite's `BuiltinOperator` for operators that a name identifies, including all of TensorFlow's."""
 
@@ -31,21 +27,13 @@ def check_onnx(data: bytes) -> dict[str, str]:
     """
     import onnx
 
-    model = onnx.load_model_from_string(data)
-    onnx.checker.check_model(model)
-    left: list[Any] = [model]
-    while left:
-        message = left.pop()
-        kind = message.DESCRIPTOR.name
-        if kind == "TensorProto":
-            if message.data_location == _EXTERNAL or message.external_data:
-                raise _refused("weights in another file")
-        elif kind in {"NodeProto", "FunctionProto"} and message.domain not in _DOMAINS:
-            raise _refused("the operator " + repr(message.domain[:50]))
-        for field, value in message.ListFields():
-            if field.message_type is not None:
-                left.extend(value if isinstance(value, Sequence) else [value])
-    return {entry.key: entry.value for entry in model.metadata_props}
+    onnx.checker.check_model(onnx.load_model_from_string(data))
+    file = scan_onnx(data)
+    if file.external:
+        raise _refused("weights in another file")
+    if others := sorted(file.domains - _DOMAINS):
+        raise _refused("operators of " + repr(others[0][:50]))
+    return file.metadata
 
 
 def check_tflite(content: bytes) -> None:

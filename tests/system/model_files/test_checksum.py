@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from featurebank.errors import ArchiveError
-from featurebank.grafting.checksum import (
+from featurebank.system.model_files.checksum import (
     check_onnx_seal,
     check_openvino_seal,
     check_tflite_seal,

@@ -178,6 +178,7 @@ DRAWERS = {"cli/tables.py", "cli/inspection_view.py"}
 
 
 COVERED_BY = {
+    "backbone/openvino_networks/spec.py": "backbone/families/test_openvino_files.py",
     # What a run answers with, and what notebooks show: one suite each.
     "api/curves.py": "api/test_run.py",
     "api/inputs.py": "api/test_run.py",

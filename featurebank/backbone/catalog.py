@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from featurebank.backbone.families.foreign import refuse_foreign
+from featurebank.backbone.families.openvino_files import load_model_file
 from featurebank.backbone.families.user_source import load_user_network
 from featurebank.backbone.keras_networks.network import KerasBackbone
 from featurebank.backbone.keras_networks.spec import KerasSpec
 from featurebank.backbone.libraries import LIBRARIES
-from featurebank.backbone.naming import is_user_network, library_of
+from featurebank.backbone.naming import OPENVINO_SUFFIXES, is_user_network, library_of
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.preprocess import DECLARED, INSIDE
@@ -32,6 +33,8 @@ def load_network(name: str, options: BackboneOptions) -> Backbone:
         return LIBRARIES[library].load(name.partition(":")[2], options)
     if name not in TABLE:
         refuse_foreign(name)
+    if name.endswith(OPENVINO_SUFFIXES):
+        return load_model_file(name, options)
     if is_user_network(name):
         return load_user_network(name, options)
     if name not in TABLE:

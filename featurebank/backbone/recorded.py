@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from featurebank.backbone.catalog import load_network
+from featurebank.backbone.keras_networks.spec import KerasSpec
 from featurebank.backbone.naming import check_named, is_user_network
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.options import BackboneOptions
@@ -64,10 +65,10 @@ def recorded_batch_norm(recipe: Mapping[str, Any], source: Mapping[str, Any]) ->
         recipe: recipe of the bank.
         source: `source` of its manifest.
     """
-    own = str(recipe.get("architecture", "")).startswith("user:")
-    if own or str(source.get("weights", "")).startswith("random"):
+    spec = _of_table(recipe)
+    if spec is None or str(source.get("weights", "")).startswith("random"):
         return BackboneSpec.finetune_batch_norm
-    return TABLE.get(str(recipe["backbone"]), BackboneSpec).finetune_batch_norm
+    return spec.finetune_batch_norm
 
 
 def plain_tap(recipe: Mapping[str, Any], tap: str) -> Tap:
@@ -84,10 +85,15 @@ def plain_tap(recipe: Mapping[str, Any], tap: str) -> Tap:
         >>> plain_tap({"backbone": "resnet50"}, "pooled"), plain_tap({"backbone": "convnext_tiny"}, "pooled")
         (Tap(source='map', step='avg'), Tap(source='pooled', step=None))
     """
-    own = str(recipe.get("architecture", "")).startswith("user:")
-    spec = None if own else TABLE.get(str(recipe["backbone"]))
+    spec = _of_table(recipe)
     averages = averages_map(str(recipe.get("pooling", ""))) if spec is None else spec.averages_map
     return plain(tap, averages=averages)
+
+
+def _of_table(recipe: Mapping[str, Any]) -> KerasSpec | None:
+    """Returns the known network of a bank; None for all others, such as that of a file "resnet50.onnx"."""
+    is_own = str(recipe.get("architecture", "")).startswith(("user:", "file:"))
+    return None if is_own else TABLE.get(str(recipe["backbone"]))
 
 
 def load_like(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> Backbone:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.backbone import Backbone, recorded_source
-from featurebank.backbone.naming import KERAS_SUFFIX, is_user_network, name_function
+from featurebank.backbone.naming import is_model_file, is_user_network, name_function
 from featurebank.backbone.recorded import differing_parts, load_like, recorded_options
 from featurebank.cluster.checks import Probe, describe_worker
 from featurebank.cluster.tasks import limit_to_worker
@@ -67,7 +67,7 @@ def network_record(backbone: Backbone) -> dict[str, Any]:
     """
     source = recorded_source(backbone)
     recorded_options(backbone.recipe, source)
-    if source["backbone"].endswith(KERAS_SUFFIX):
+    if is_model_file(source["backbone"]):
         source["backbone"] = str(Path(source["backbone"]).expanduser().absolute())
     if Path(source["weights"]).expanduser().is_file():
         source["weights"] = str(Path(source["weights"]).expanduser().absolute())

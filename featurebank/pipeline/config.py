@@ -36,7 +36,7 @@ class ExtractSection(ExtractOptions, BackboneOptions):
     """`[extract]`: the backbone, and the options of the extraction."""
 
     backbone: str
-    """A built-in name, "MODULE:FUNCTION" or the path of a .keras file."""
+    """A built-in name, "MODULE:FUNCTION" or the path of a model file (.keras, .onnx, .xml)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from featurebank.backbone.naming import OPENVINO_SUFFIXES
 from featurebank.errors import ConfigError
 
 _OTHERS = {
-    ".onnx": "a model of ONNX",
     ".tflite": "a model of TensorFlow Lite",
-    ".xml": "a model of OpenVINO",
     ".pb": "a graph of TensorFlow without layers",
     ".safetensors": "weights alone",
     ".pt": "a file of PyTorch",
@@ -37,6 +36,10 @@ def refuse_foreign(name: str) -> None:
             "has the old format of Keras, for a whole model or only weights: save the model once with "
             f"keras.models.load_model('{path.name}').save('{path.stem}.keras'); pass weights with --weights"
         )
+    elif suffix in OPENVINO_SUFFIXES and path.suffix != suffix:
+        problem = f"ends with {path.suffix}: rename it to {path.stem}{suffix}"
+    elif suffix in OPENVINO_SUFFIXES:
+        return
     elif suffix in _OTHERS:
         problem = f"is {_OTHERS[suffix]}, not a whole model of Keras: {_SAVE}"
     elif os.path.isfile(path / "saved_model.pb"):  # noqa: PTH113 - returns False, not an error, for an overlong name

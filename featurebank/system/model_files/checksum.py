@@ -26,11 +26,11 @@ def seal_onnx(data: bytes) -> bytes:
     return data + _ONNX_HEAD + _digest(data).encode()
 
 
-def check_onnx_seal(data: bytes) -> None:
+def check_onnx_seal(data: bytes | memoryview) -> None:
     """Raises ArchiveError if an ONNX file has a checksum that does not match its bytes."""
     start = len(data) - len(_ONNX_HEAD) - _HEX
-    if start >= 0 and data[start:].startswith(_ONNX_HEAD):
-        _compare(data[-_HEX:], _digest(data[:start]))
+    if start >= 0 and bytes(data[start:]).startswith(_ONNX_HEAD):
+        _compare(bytes(data[-_HEX:]), _digest(data[:start]))
 
 
 def seal_openvino(path: Path) -> None:
@@ -67,7 +67,7 @@ def _start(archive: zipfile.ZipFile) -> int:
     return min(member.header_offset for member in archive.infolist())
 
 
-def _digest(*parts: bytes) -> str:
+def _digest(*parts: bytes | memoryview) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

@@ -86,13 +86,13 @@ def openvino_line(error: BaseException) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     if "bad_alloc" in text:
         return "it needs too much memory"
-    kept = []
+    parts = []
     for line in text.splitlines():
         bare = re.sub(r"^(Exception from|Check '.*' failed at|FrontEnd API failed with|Caught exception:).*", "", line)
         bare = re.sub(r"^\s*(--|While validating node.*|Converting input model|Loading input model)\s*", "", bare)
         if bare.strip(" :\t"):
-            kept.append(bare.strip())
-    return one_line(" ".join(kept) or text, 200) or type(error).__name__
+            parts.append(bare.strip())
+    return one_line(" ".join(parts) or text, 200) or type(error).__name__
 
 
 def _infer_shapes(model: Any, side: int) -> None:

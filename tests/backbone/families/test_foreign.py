@@ -16,7 +16,6 @@ from featurebank.errors import ConfigError
         ("m.h5", r"old format of Keras.*load_model\('m\.h5'\)\.save\('m\.keras'\)"),
         ("some/m.HDF5", r"old format of Keras.*load_model\('m\.HDF5'\)\.save\('m\.keras'\)"),
         ("m.weights.h5", r"weights without a network.*--weights.*load_weights\('m\.weights\.h5'\)"),
-        ("m.onnx", r"a model of ONNX.*model\.save\('NAME\.keras'\)"),
         ("C:\\models\\m.pth", "a file of PyTorch"),
         ("saved", r"a SavedModel.*model\.save\('saved\.keras'\)"),
         ("folder", r"is a folder: expected a \.keras file"),

@@ -48,13 +48,16 @@ class BackboneSpec(ABC):
 
     suffixes: ClassVar[tuple[str, ...]] = KERAS_SUFFIXES
     """Suffixes of the weights files that it accepts; empty if it accepts none."""
-    default_weights: ClassVar[str | None] = IMAGENET
-    """The users' word for the weights that the network comes with; None if there are none."""
     random_scheme: ClassVar[str] = "philox-he-bell:v1"
     """Name in digests of the scheme of random weights, `weights.random`; any change of its numbers needs a new one."""
     finetune_batch_norm: ClassVar[BatchNorm] = "train"
     """Default treatment of batch normalisation in a fine-tune of trained weights: "train" or "frozen". "train" is also
     the value where nothing was measured; it has no effect on networks without batch normalisation."""
+
+    @property
+    def default_weights(self) -> str | None:
+        """The users' word for the weights that the network comes with; None if there are none."""
+        return IMAGENET
 
     @property
     def identity(self) -> str:
@@ -94,6 +97,11 @@ class BackboneSpec(ABC):
     def weights_place(self) -> str:
         """Where the weights come from, as words for people."""
         return "in the installation" if self.has_embedded_weights else "downloaded at first use"
+
+    @property
+    def licence(self) -> str:
+        """The licence of the network's own weights, as their source names it; empty if it does not."""
+        return ""
 
     @property
     def layers_hint(self) -> str:

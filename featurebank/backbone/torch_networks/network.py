@@ -4,22 +4,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from featurebank.backbone.network import Backbone
+from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.outline import CutPoint, Outline
+from featurebank.backbone.resize import rule_of
+from featurebank.backbone.spec import IMAGENET
 from featurebank.backbone.taps import MAP, POOLED, TOKENS
 from featurebank.backbone.torch_networks.random import fill_with_random
 from featurebank.backbone.torch_networks.recording import Recording, record
 from featurebank.backbone.torch_networks.shapes import arranged
 from featurebank.backbone.torch_networks.spec import TorchSpec
-from featurebank.backbone.torch_networks.structure import cut_layers
+from featurebank.backbone.torch_networks.structure import cut_layers, pooling_of
 from featurebank.backbone.torch_networks.tap_module import make_tap_module
+from featurebank.backbone.weights.source import parse_source
+from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import ConfigError
 from featurebank.system.imports.torch import import_torch
 from featurebank.system.progress import step
 
 _BYTES_FLOAT16 = 2
+
+
+def torch_backbone(spec: TorchSpec, options: BackboneOptions, image_size: int) -> TorchBackbone:
+    """Makes the backbone of a network, and finds out how wide and how large it is and how it pools.
+
+    Args:
+        spec: the specification of the network, whose `channels`, `parameters` and `pooled_by` do not matter.
+        options: what the user chose beside the name; its `image_size` and `preprocessing` do not matter.
+        image_size: the side of the square input in pixels.
+
+    Raises:
+        ConfigError: the network cannot take images of this size, or an option does not fit it.
+        WeightsError: the weights file does not exist.
+    """
+    with step(f"reading the layers of {spec.name}"):
+        recording = _recorded(spec, image_size)
+    spec = replace(
+        spec, channels=recording.pooled_shape[-1], parameters=recording.parameters, pooled_by=pooling_of(recording)
+    )
+    weights = spec.default_weights if options.weights in {None, IMAGENET} else options.weights
+    source, rule = parse_source(weights, spec), rule_of(options.resize, spec.resize_rule)
+    levels = parse_levels(options.levels)
+    backbone = TorchBackbone(spec, str(weights), source, image_size, resize_rule=rule, levels=levels)
+    backbone._recording = recording
+    return backbone
+
+
+def _recorded(spec: TorchSpec, image_size: int) -> Recording:
+    torch = import_torch()
+    with torch.device("meta"):
+        module = spec.build(image_size).eval()
+        images = torch.empty(2, 3, image_size, image_size)
+    return record(module, images, spec)
 
 
 class TorchBackbone(Backbone):
@@ -35,8 +74,13 @@ class TorchBackbone(Backbone):
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
     spec: TorchSpec
     _outline: Outline | None = None
+    _recording: Recording | None = None
     _channels_last: frozenset[str] = frozenset()
     """The layers, and "map", whose maps are (n, h, w, c); known with the outline."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Excludes the network and what was read from it from pickles: a worker builds its own."""
+        return {**super().__getstate__(), "_recording": None}
 
     def module(self) -> Any:
         """Returns the network with its weights; the first call builds it.
@@ -91,11 +135,9 @@ class TorchBackbone(Backbone):
 
         The network runs on the device "meta": it computes shapes only, so that a large network takes no memory.
         """
-        torch = import_torch()
-        with torch.device("meta"):
-            module = self.spec.build(self.image_size).eval()
-            images = torch.empty(2, 3, self.image_size, self.image_size)
-        return record(module, images, self.spec)
+        if self._recording is None:
+            self._recording = _recorded(self.spec, self.image_size)
+        return self._recording
 
     def _read_outline(self) -> Outline:
         recording = self.recording()

@@ -17,6 +17,8 @@ from featurebank.errors import ConfigError
 from featurebank.system.imports.torch import import_torch
 from featurebank.words import one_line
 
+_TOKEN_AXES = 2
+
 
 @dataclass(eq=False)
 class Operation:
@@ -77,6 +79,7 @@ class Recording:
         final: what made the last features.
         pooled: what made `pooled`.
         work: the multiply-adds for one image.
+        parameters: number of weights.
     """
 
     image: Operation
@@ -89,6 +92,7 @@ class Recording:
     final: Operation | None
     pooled: Operation
     work: int
+    parameters: int
 
 
 def record(module: Any, images: Any, spec: TorchSpec) -> Recording:
@@ -114,11 +118,19 @@ def record(module: Any, images: Any, spec: TorchSpec) -> Recording:
             f"{one_line(str(error), 200)}): use another image size"
         )
         raise ConfigError(message) from error
+    if not hasattr(pooled, "permute") or not (final is None or hasattr(final, "permute")):
+        message = f"{spec.name} has several outputs of several sizes, expected one map or one sequence of tokens"
+        raise ConfigError(message)
+    final_shape = None if final is None else tuple(final.shape[1:])
+    layout = spec.layout(module, side) if final_shape is not None and len(final_shape) == _TOKEN_AXES else None
+    if layout is not None and final_shape is not None and final_shape[0] != layout.count:
+        message = f"{spec.name}: its last features have the shape {final_shape}, expected {layout.describe()}"
+        raise ConfigError(message)
     return Recording(
         recorder.image, tuple(recorder.operations), tuple(recorder.finished_layers()),
-        None if final is None else tuple(final.shape[1:]), tuple(pooled.shape[1:]), spec.layout(module, side),
+        final_shape, tuple(pooled.shape[1:]), layout,
         spec.is_channels_last(module), None if final is None else recorder.maker(final), recorder.maker(pooled),
-        recorder.work // images.shape[0],
+        recorder.work // images.shape[0], sum(one.numel() for one in module.parameters()),
     )  # fmt: skip
 
 

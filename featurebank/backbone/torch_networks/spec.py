@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -32,7 +32,7 @@ class TorchSpec(BackboneSpec):
 
     A module is built twice: on the device "meta", where it has shapes but no memory, to list its layers; and for real.
     So `build`, `forward` and `layout` use nothing but the module and their arguments, and look at no tensor's values.
-    `channels` may be 0 if it is not known before the network is built.
+    `channels`, `parameters` and `pooled_by` are found out by `network.torch_backbone`.
 
     Example:
         A family for one network, whose module has the methods `features` and `pool`::
@@ -48,7 +48,15 @@ class TorchSpec(BackboneSpec):
     """
 
     random_scheme: ClassVar[str] = "philox-roles-bell:v1"
+    pooled_by: str = field(default="", kw_only=True)
+    """See `pooling`; `torch_backbone` finds it out."""
+
     suffixes: ClassVar[tuple[str, ...]] = (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES)
+
+    @property
+    def pooling(self) -> str:
+        """How the network makes `pooled`; see `BackboneSpec.pooling`."""
+        return self.pooled_by
 
     @abstractmethod
     def build(self, image_size: int) -> Any:
@@ -74,7 +82,7 @@ class TorchSpec(BackboneSpec):
         """
 
     def layout(self, module: Any, image_size: int) -> TokenLayout | None:
-        """Returns how the tokens of the last features are laid out; None for a network whose last features are a map.
+        """Returns how the tokens of the last features are laid out; not called if these are a map.
 
         Args:
             module: from `build`.

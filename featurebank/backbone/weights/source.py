@@ -38,8 +38,7 @@ def parse_source(text: str | None, spec: BackboneSpec) -> Source:
     """
     if spec.default_weights is None and text in {None, IMAGENET}:
         message = (
-            f"{spec.name} has no trained weights, because it is trained from scratch: use --weights random:0, or a "
-            "file of weights that you have trained"
+            f"{spec.name} has no trained weights: use --weights random:0, or a file of weights that you have trained"
         )
         raise ConfigError(message)
     if text is None or text == spec.default_weights:

@@ -1,0 +1,291 @@
+"""Networks of timm (PyTorch Image Models), as timm:NAME or timm:NAME.TAG, where the tag is that of pretrained weights.
+
+References:
+    R. Wightman, "PyTorch Image Models", 2019, github.com/huggingface/pytorch-image-models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from featurebank.backbone.libraries import LibraryEntry
+from featurebank.backbone.network import Backbone
+from featurebank.backbone.options import BackboneOptions
+from featurebank.backbone.outline import TokenLayout
+from featurebank.backbone.preprocess import normalizing
+from featurebank.backbone.resize import central
+from featurebank.backbone.torch_networks.files import of_another_network, read_torch_tensors
+from featurebank.backbone.torch_networks.network import torch_backbone
+from featurebank.backbone.torch_networks.spec import TorchFeatures, TorchSpec
+from featurebank.backbone.weights.files import first_line
+from featurebank.errors import ConfigError, unknown_name
+from featurebank.system.imports.torch import import_torch
+
+_CHANNELS = 3
+_FILE = "model.safetensors"
+_FORMS = {"center": "shorter", "squash": "stretch"}
+"""Crop modes of timm, and their words for `resize.central`."""
+_DIFFERENCES = (
+    (r'Missing key\(s\) in state_dict: "([^"]+)"', "it has no tensor '{}'"),
+    (
+        r"size mismatch for (\S+): copying a param with shape torch.Size\(\[(.*?)\]\) from .*? torch.Size\(\[(.*?)\]\)",
+        "its tensor '{}' has shape ({}), expected ({})",
+    ),
+    (r'Unexpected key\(s\) in state_dict: "([^"]+)"', "its tensor '{}' is none of this network"),
+)  # fmt: skip
+"""What PyTorch says of weights that do not fit, and our words for it."""
+
+
+@dataclass(frozen=True)
+class TimmSpec(TorchSpec):
+    """A network of timm.
+
+    Args:
+        architecture: its name in timm.
+        tag: the tag of its pretrained weights; empty if there are none.
+        rule: how its images become square.
+        repository: where the weights are on the Hugging Face hub; empty if they are not there.
+        classifier: the modules of its classifier, which the backbone does not have.
+        is_sized: whether it is built for one image size.
+        terms: the licence of the weights.
+    """
+
+    architecture: str
+    tag: str
+    rule: str
+    repository: str
+    classifier: tuple[str, ...]
+    is_sized: bool
+    terms: str
+
+    @property
+    def identity(self) -> str:
+        """The architecture, whatever the weights."""
+        return f"timm:{self.architecture}:v1"
+
+    @property
+    def default_weights(self) -> str | None:
+        """The tag; None if there are no pretrained weights."""
+        return self.tag or None
+
+    @property
+    def resize_rule(self) -> str:
+        """The rule of timm's own transform for evaluation."""
+        return self.rule
+
+    @property
+    def licence(self) -> str:
+        """The licence of the pretrained weights."""
+        return self.terms
+
+    def weights_file(self, *, top: bool = False) -> str | None:
+        """Returns the name of the weights on the hub."""
+        return f"{self.repository}/{_FILE}" if self.repository else None
+
+    def own_file(self, *, top: bool) -> Path:
+        """Returns the path of the pretrained weights; see `BackboneSpec.own_file`."""
+        raise NotImplementedError
+
+    def build(self, image_size: int) -> Any:
+        """Builds the network without its classifier; see `TorchSpec.build`."""
+        return self._create(image_size)
+
+    def forward(self, module: Any, images: Any) -> TorchFeatures:
+        """Computes timm's `forward_features` and `forward_head(pre_logits=True)`."""
+        final = module.forward_features(images)
+        return TorchFeatures(final, module.forward_head(final, pre_logits=True))
+
+    def layout(self, module: Any, image_size: int) -> TokenLayout | None:
+        """Returns the layout of tokens, as timm's attributes of the module tell it."""
+        has_class = getattr(module, "cls_token", None) is not None
+        prefix = getattr(module, "num_prefix_tokens", int(has_class))
+        embedding = getattr(module, "patch_embed", None)
+        side = math.ceil(image_size / module.feature_info[-1]["reduction"])
+        grid = getattr(embedding, "grid_size", None) or (side, side)
+        return TokenLayout.of_grid(tuple(grid), prefix, has_class_token=has_class)
+
+    def is_channels_last(self, module: Any) -> bool:
+        """Returns whether the maps of this kind of network are (n, h, w, c)."""
+        return getattr(module, "output_fmt", "") == "NHWC"
+
+    def load(self, path: Path | None, image_size: int) -> Any:
+        """Builds the network with weights; timm converts files of its older layouts and interpolates positions."""
+        path = path or self.own_file(top=False)
+        tensors = {name: value for name, value in read_torch_tensors(path).items() if not self.is_classifier(name)}
+        if not tensors:
+            raise of_another_network(path, self.name, "it has no tensors")
+        own = {"state_dict": tensors, "num_classes": 0, "label_offset": 0}
+        try:
+            return self._create(image_size, pretrained=True, pretrained_cfg_overlay=own)
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError) as error:
+            raise of_another_network(path, self.name, _difference(error)) from error
+
+    def is_classifier(self, tensor: str) -> bool:
+        """Returns whether a tensor is of the classifier."""
+        return tensor.startswith(tuple(f"{name}." for name in self.classifier))
+
+    def _create(self, image_size: int, **options: Any) -> Any:
+        name = f"{self.architecture}.{self.tag}" if self.tag else self.architecture
+        sized = {"img_size": image_size} if self.is_sized else {}
+        with _quiet():
+            return _timm().create_model(name, num_classes=0, **sized, **options)
+
+
+def load(name: str, options: BackboneOptions) -> Backbone:
+    """Returns a network of timm as a backbone.
+
+    Args:
+        name: NAME or NAME.TAG, as timm has it.
+        options: see `featurebank.load_backbone`; `weights` may also be a tag.
+
+    Raises:
+        UnknownNameError: timm has no such network, or no such weights for it; the message names the nearest.
+        ConfigError: the network cannot be a backbone, or an option does not fit it.
+        WeightsError: the weights file does not exist.
+    """
+    with _quiet():
+        architecture, tag = _resolved(name, options.weights)
+        config = _config(architecture, tag)
+    origin = f"timm:{architecture}.{tag}" if tag else f"timm:{architecture}"
+    if reason := _refusal(architecture, config):
+        message = f"{origin} {reason}: it cannot be a backbone; 'featurebank backbones --source timm' lists others"
+        raise ConfigError(message)
+    if options.preprocessing is not None:
+        message = f"{origin} has its own preprocessing, got preprocessing '{options.preprocessing}': leave it out"
+        raise ConfigError(message)
+    own = config.input_size[-1]
+    size = _checked_size(options.image_size or own, config, origin)
+    spec = TimmSpec(
+        origin, own, _smallest(config), 0, 0, normalizing(config.mean, config.std), architecture=architecture, tag=tag,
+        rule=central(_FORMS[config.crop_mode], math.floor(size / config.crop_pct), config.interpolation),
+        repository=config.hf_hub_id or "", classifier=_names(config.classifier), is_sized=config.fixed_input_size,
+        terms=config.license or "",
+    )  # fmt: skip
+    if options.weights == tag:
+        options = replace(options, weights=None)
+    return torch_backbone(spec, options, size)
+
+
+def search(pattern: str) -> list[LibraryEntry]:
+    """Returns the networks of timm whose names match a pattern; see `Library.search`."""
+    timm = _timm()
+    names: dict[str, list[str]] = {}
+    for name in timm.list_models(include_tags=True):
+        architecture, _, tag = name.partition(".")
+        names.setdefault(architecture, []).append(tag)
+    wanted, _, wanted_tag = pattern.partition(".")
+    entries = []
+    for architecture, tags in names.items():
+        config = _config(architecture, "")
+        matching = [tag for tag in tags if fnmatch.fnmatchcase(tag, wanted_tag or "*")]
+        if not fnmatch.fnmatchcase(architecture, wanted) or not matching or _refusal(architecture, config):
+            continue
+        default = config.tag or ""
+        known = [
+            tag for tag in sorted(matching, key=lambda tag: tag != default) if tag and _has_weights(architecture, tag)
+        ]
+        entries.append(LibraryEntry(f"timm:{architecture}", tuple(known), f"{config.input_size[-1]} px"))
+    return entries
+
+
+def _timm() -> Any:
+    """Returns the package, imported after PyTorch, whose threads are set first."""
+    import_torch()
+    with _quiet():
+        import timm
+    return timm
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences remarks of timm to its own developers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _resolved(name: str, weights: str | None) -> tuple[str, str]:
+    """Returns the name in timm and the tag of the pretrained weights; an empty tag if there are none.
+
+    Raises:
+        UnknownNameError: timm has no such network, or no such weights for it.
+    """
+    timm = _timm()
+    architecture, _, tag = name.partition(".")
+    known = set(timm.list_models())
+    if architecture not in known:
+        renamed = timm.models.get_deprecated_models().get(architecture)
+        hint = (
+            f"it is called timm:{renamed} now"
+            if renamed
+            else "'featurebank backbones --source timm PATTERN' finds them"
+        )
+        raise unknown_name("network of timm", architecture, known, hint)
+    tags = [one.partition(".")[2] for one in timm.list_models(f"{architecture}.*", include_tags=True)]
+    if tag and tag not in tags:
+        raise unknown_name("weights", tag, tags, f"the weights of timm:{architecture} are {', '.join(tags) or 'none'}")
+    if not tag and weights in tags:
+        return architecture, str(weights)
+    default = timm.models.get_pretrained_cfg(architecture)
+    tag = tag or (default.tag if default is not None else "") or ""
+    return architecture, tag
+
+
+def _config(architecture: str, tag: str) -> Any:
+    """Returns timm's `PretrainedCfg` of weights; None if it has none for this network."""
+    return _timm().models.get_pretrained_cfg(f"{architecture}.{tag}" if tag else architecture)
+
+
+def _has_weights(architecture: str, tag: str) -> bool:
+    return bool(_config(architecture, tag).has_weights)
+
+
+def _refusal(architecture: str, config: Any) -> str:
+    """Returns why a network cannot be a backbone, without building it; empty if it may be one."""
+    if config is None:
+        return "has no configuration of its input in timm"
+    if architecture.startswith("naflex"):
+        return "takes sequences of patches of any number (NaFlex), not square images"
+    channels, height, width = config.input_size
+    if channels != _CHANNELS:
+        return f"takes images of {channels} channels, expected {_CHANNELS}"
+    if height != width:
+        return f"takes images of {height} x {width} pixels, expected square ones"
+    if config.crop_mode not in _FORMS:
+        return f"gets its images with crop mode '{config.crop_mode}', expected {' or '.join(_FORMS)}"
+    return ""
+
+
+def _smallest(config: Any) -> int:
+    return config.min_input_size[-1] if config.min_input_size else 1
+
+
+def _checked_size(size: int, config: Any, origin: str) -> int:
+    if size < _smallest(config):
+        message = (
+            f"image size {size} for {origin}: expected at least {_smallest(config)} pixels; leave it out for "
+            f"{config.input_size[-1]}"
+        )
+        raise ConfigError(message)
+    return size
+
+
+def _names(classifier: Any) -> tuple[str, ...]:
+    return (classifier,) if isinstance(classifier, str) else tuple(classifier or ())
+
+
+def _difference(error: Exception) -> str:
+    """Returns the first difference that PyTorch names; else the error in one line."""
+    text = str(error)
+    for pattern, words in _DIFFERENCES:
+        if match := re.search(pattern, text):
+            return words.format(*match.groups())
+    return first_line(error)

@@ -195,6 +195,25 @@ def _central_box(parts: Central, width: int, height: int, size: int) -> tuple[fl
     return left * x, upper * y, min((left + size) * x, width), min((upper + size) * y, height)
 
 
+def _central_square(image: np.ndarray, size: int, parts: Central) -> np.ndarray:
+    """Returns the central square of the scaled image, without computing the rest of it.
+
+    Pillow rounds and clips pixels between its two passes, and it decides by the sizes which pass is the first. So both
+    are requested one by one, in the order of a resize of the whole image.
+    """
+    height, width = image.shape[:2]
+    left, upper, right, lower = _central_box(parts, width, height, size)
+    across, down = replace(parts, side=max(parts.side, size)).scaled(width, height)
+    tall = TALL_VERTICALLY_FIRST and height - down > max(0, 2 * (width - across))
+    shown, filter_ = Image.fromarray(image), INTERPOLATIONS[parts.interpolation]
+    for is_vertical in (tall, not tall):
+        if is_vertical:
+            shown = shown.resize((shown.width, size), filter_, box=(0, upper, shown.width, lower))
+        else:
+            shown = shown.resize((size, shown.height), filter_, box=(left, 0, right, shown.height))
+    return np.asarray(shown)
+
+
 def resize_image(image: np.ndarray, size: int, rule: str = AUTO) -> np.ndarray:
     """Resizes an image to the square input of a network.
 
@@ -222,10 +241,11 @@ def resize_image(image: np.ndarray, size: int, rule: str = AUTO) -> np.ndarray:
     parts = central_of(rule)
     if image.shape[:2] == (size, size) and (parts is None or parts.side == size):
         return image
+    if parts:
+        return _central_square(image, size, parts)
     height, width = image.shape[:2]
     box, inner, (left, upper) = placement(rule, width, height, size)
-    filter_ = INTERPOLATIONS[parts.interpolation if parts else "bicubic"]
-    shown = np.asarray(Image.fromarray(image).resize(inner, filter_, box=box))
+    shown = np.asarray(Image.fromarray(image).resize(inner, Image.Resampling.BICUBIC, box=box))
     if inner == (size, size):
         return shown
     square = np.zeros((size, size, _CHANNELS), np.uint8)

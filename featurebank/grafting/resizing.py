@@ -27,6 +27,13 @@ class _Line(NamedTuple):
     high: Any
     inner: Any
     corner: Any
+    whole: Any = None
+    """The length of the scaled image, of which the square is a part; None if it is `inner`."""
+
+    @property
+    def scaled(self) -> Any:
+        """The length that decides which pass is the first, as in `backbone.resize`."""
+        return self.inner if self.whole is None else self.whole
 
 
 class _Kernel(NamedTuple):
@@ -78,8 +85,8 @@ def _resized(image: Any, size: int, rule: str) -> Any:
     planes = ops.transpose(ops.cast(image, "float64"), (0, 3, 1, 2))
     square = _to_bytes(ops.matmul(down, _to_bytes(ops.matmul(planes, across))))
     if TALL_VERTICALLY_FIRST:
-        shrinks = height - vertical.inner
-        tall = ops.logical_and(ops.greater(shrinks, 0.0), ops.greater(shrinks, 2.0 * (width - horizontal.inner)))
+        shrinks = height - vertical.scaled
+        tall = ops.logical_and(ops.greater(shrinks, 0.0), ops.greater(shrinks, 2.0 * (width - horizontal.scaled)))
         other = _to_bytes(ops.matmul(_to_bytes(ops.matmul(down, planes)), across))
         square = ops.where(tall, other, square)
     return ops.cast(ops.reshape(ops.transpose(square, (0, 2, 3, 1)), (-1, size, size, 3)), "float32")
@@ -125,7 +132,7 @@ def _central_line(parts: Central, length: Any, short: Any, size: int) -> _Line:
     scaled = 0.0 * length + side if parts.form == "stretch" else ops.floor(side * length / short)
     corner = (ops.floor if parts.rounds_down else ops.round)((scaled - size) / 2.0)
     step = length / scaled
-    return _Line(corner * step, ops.minimum((corner + size) * step, length), float(size), 0.0)
+    return _Line(corner * step, ops.minimum((corner + size) * step, length), float(size), 0.0, scaled)
 
 
 def _positions(image: Any, axis: int) -> Any:

@@ -181,12 +181,12 @@ def search(pattern: str) -> list[LibraryEntry]:
     for name in timm.list_models(include_tags=True):
         architecture, _, tag = name.partition(".")
         names.setdefault(architecture, []).append(tag)
-    wanted, _, wanted_tag = pattern.partition(".")
+    pattern, _, tag_pattern = pattern.partition(".")
     entries = []
     for architecture, tags in names.items():
         config = _config(architecture, "")
-        matching = [tag for tag in tags if fnmatch.fnmatchcase(tag, wanted_tag or "*")]
-        if not fnmatch.fnmatchcase(architecture, wanted) or not matching or _refusal(architecture, config):
+        matching = [tag for tag in tags if fnmatch.fnmatchcase(tag, tag_pattern or "*")]
+        if not fnmatch.fnmatchcase(architecture, pattern) or not matching or _refusal(architecture, config):
             continue
         default = config.tag or ""
         known = [

@@ -75,14 +75,16 @@ def test_features_of_many_networks_are_those_of_timm(name: str, size: int | None
     compared(name, size)
 
 
-CONFIGS = (
-    "test_vit", "vit_tiny_patch16_224", "resnet18.tv_in1k", "efficientnet_b0.ra_in1k", "vit_small_patch16_dinov3",
-    "vit_base_patch16_siglip_224", "vit_base_patch16_clip_224.openai", "mobilenetv4_conv_small", "vgg11.tv_in1k",
+CONFIGS = ("test_vit", "resnet18.tv_in1k", "vit_base_patch16_siglip_224")
+"""Bicubic and bilinear, and squashed."""
+MORE_CONFIGS = (
+    "vit_tiny_patch16_224", "efficientnet_b0.ra_in1k", "vit_small_patch16_dinov3", "vit_base_patch16_clip_224.openai",
+    "mobilenetv4_conv_small", "vgg11.tv_in1k", "convnext_atto", "deit3_small_patch16_224",
 )  # fmt: skip
-"""Bicubic and bilinear, of crop shares from .875 to 1, and squashed."""
+"""Crop shares from .875 to 1."""
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [*CONFIGS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE_CONFIGS)])
 def test_preprocessing_is_that_of_timm(name: str) -> None:
     import timm
     import torch
@@ -94,7 +96,7 @@ def test_preprocessing_is_that_of_timm(name: str) -> None:
     does = arithmetic(backbone.spec.preprocessing)
     for photo in odd_photos():
         theirs = transform(Image.fromarray(photo)).permute(1, 2, 0)
-        ours = torch.from_numpy(backbone.resize(photo)) * torch.tensor(does.scale) + torch.tensor(does.offset)
+        ours = torch.from_numpy(backbone.resize(photo).copy()) * torch.tensor(does.scale) + torch.tensor(does.offset)
         difference = (ours - theirs) * torch.tensor(config["std"])
         assert float(difference.abs().max()) <= 2 / 255 + 1e-6, photo.shape
 
@@ -152,7 +154,7 @@ def test_what_cannot_be_a_backbone_is_one_line(name: str, reason: str) -> None:
 def test_options_that_do_not_fit_are_one_line() -> None:
     with pytest.raises(ConfigError, match="has its own preprocessing"):
         load_backbone("timm:test_vit", weights="random:0", preprocessing="tf")
-    with pytest.raises(ConfigError, match="cannot run on images of 3 x 3 pixels|image size 3"):
+    with pytest.raises(ConfigError, match="3 x 3 pixels"):
         load_backbone("timm:test_vit", weights="random:0", image_size=3)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textwrap import dedent, indent
 
-from featurebank.backbone.resize import AUTO, CROP, PAD, STRETCH, WHOLE, central_of
+from featurebank.backbone.resize import AUTO, CROP, PAD, STRETCH, TALL_VERTICALLY_FIRST, WHOLE, central_of
 
 _SQUARES = {
     AUTO: """\
@@ -43,9 +43,17 @@ _CENTRAL = """\
         corner = [{rounded}((length - size) / 2) for length in scaled]  # of the central square
         x, y = (own / length for own, length in zip(image.size, scaled))
         right, lower = min((corner[0] + size) * x, image.width), min((corner[1] + size) * y, image.height)
-        box = (corner[0] * x, corner[1] * y, right, lower)
-        image = image.resize((size, size), Image.Resampling.{interpolation}, box=box)
+        kind, left, upper = Image.Resampling.{interpolation}, corner[0] * x, corner[1] * y
+        across = lambda image: image.resize((size, image.height), kind, box=(left, 0, right, image.height))
+        down = lambda image: image.resize((image.width, size), kind, box=(0, upper, image.width, lower))
+        {passes}
 """
+_PASSES = (
+    "tall = image.height - scaled[1] > max(0, 2 * (image.width - scaled[0]))\n"
+    "        image = across(down(image)) if tall else down(across(image))"
+    if TALL_VERTICALLY_FIRST
+    else "image = down(across(image))"
+)
 _SCALED = {
     "shorter": "scaled = [int({side} * length / min(image.size)) for length in image.size]",
     "stretch": "scaled = [{side}, {side}]",
@@ -114,7 +122,7 @@ def _square(rule: str, size: int) -> str:
         return _SQUARES[rule]
     scaled = _SCALED[parts.form].format(side=max(parts.side, size))
     rounded = "int" if parts.rounds_down else "round"
-    return _CENTRAL.format(scaled=scaled, rounded=rounded, interpolation=parts.interpolation.upper())
+    return _CENTRAL.format(scaled=scaled, rounded=rounded, interpolation=parts.interpolation.upper(), passes=_PASSES)
 
 
 def how_to_run(form: str, file: str, image: str = "photo.jpg") -> str:

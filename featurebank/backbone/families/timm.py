@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from featurebank.backbone.families.hugging_face.repository import Repository
 from featurebank.backbone.libraries import LibraryEntry
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.options import BackboneOptions
@@ -26,7 +27,7 @@ from featurebank.backbone.torch_networks.files import of_another_network, read_t
 from featurebank.backbone.torch_networks.network import torch_backbone
 from featurebank.backbone.torch_networks.spec import TorchFeatures, TorchSpec
 from featurebank.backbone.weights.files import first_line
-from featurebank.errors import ConfigError, unknown_name
+from featurebank.errors import ConfigError, WeightsError, unknown_name
 from featurebank.system.imports.torch import import_torch
 
 _CHANNELS = 3
@@ -92,7 +93,26 @@ class TimmSpec(TorchSpec):
 
     def own_file(self, *, top: bool) -> Path:
         """Returns the path of the pretrained weights; see `BackboneSpec.own_file`."""
-        raise NotImplementedError
+        path = (self._hub.here(_FILE) or self._hub.path(_FILE)) if self.repository else None
+        if path is None:
+            message = (
+                f"{self.name}: its weights are not published as safetensors, and others can run code: expected "
+                "--weights FILE.safetensors, or random:0; timm.create_model(..., pretrained=True) loads them, and "
+                "safetensors.torch.save_file(model.state_dict(), 'FILE.safetensors') saves them"
+            )
+            raise WeightsError(message)
+        return path
+
+    @property
+    def must_download(self) -> bool:
+        """Whether the weights are not in the cache of the hub."""
+        return bool(self.repository) and self._hub.here(_FILE) is None
+
+    @property
+    def _hub(self) -> Repository:
+        return Repository(
+            self.name, self.name, self.name, None, self.repository, "main", instead="use --weights FILE.safetensors"
+        )
 
     def build(self, image_size: int) -> Any:
         """Builds the network without its classifier; see `TorchSpec.build`."""

@@ -186,3 +186,34 @@ def test_the_search_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timm, "create_model", refuse)
     assert LIBRARIES["timm"].search("resnet18")
     assert "timm" in sys.modules
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    backbone = load_backbone("timm:test_vit")
+    assert backbone.must_download
+    with pytest.raises(FeatureBankError, match=r"hub cannot be reached.*--weights FILE\.safetensors") as raised:
+        _ = backbone.recipe
+    assert "\n" not in str(raised.value)
+
+
+def test_weights_in_the_cache_of_the_hub_need_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import timm
+    from huggingface_hub import constants
+    from safetensors.torch import save_file
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    commit, repository = "0" * 40, tmp_path / "models--timm--test_vit.r160_in1k"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    (repository / "snapshots" / commit).mkdir(parents=True)
+    model = timm.create_model("test_vit")
+    save_file(model.state_dict(), repository / "snapshots" / commit / "model.safetensors")
+    backbone = load_backbone("timm:test_vit")
+    assert not backbone.must_download
+    assert (backbone.module().norm.weight == model.norm.weight).all()
+    assert (backbone.module().pos_embed == model.pos_embed).all()

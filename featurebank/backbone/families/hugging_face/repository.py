@@ -35,6 +35,7 @@ _SHARD = re.compile(r"[A-Za-z0-9_][\w.-]*\.safetensors", re.ASCII)
 _REVISION = re.compile(r"[\w./-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LONGEST_NAME = 200
+_DIRECTORY = "use a directory, hf:./DIRECTORY"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Repository:
         directory: where its files are; None for a repository of the hub.
         identifier: OWNER/NAME on the hub.
         commit: the revision, 40 hexadecimal digits, or as the user specified it.
+        instead: what a user can do without the hub.
     """
 
     origin: str
@@ -56,6 +58,7 @@ class Repository:
     directory: Path | None
     identifier: str = ""
     commit: str = ""
+    instead: str = _DIRECTORY
 
     def path(self, file: str) -> Path | None:
         """Returns the path of a file, and downloads it if it is not there; None if the repository has no such file.
@@ -66,8 +69,12 @@ class Repository:
         if self.directory is not None:
             path = self.directory / file
             return path if os.path.lexists(path) else None
-        with _one_line(self.origin):
+        with _one_line(self.origin, self.instead):
             return _downloaded(self.identifier, file, self.commit)
+
+    def here(self, file: str) -> Path | None:
+        """Returns the path of a file if it is on this machine; asks no server."""
+        return self.path(file) if self.directory is not None else _cached(self.identifier, file, self.commit)
 
     def json(self, file: str) -> dict[str, Any] | None:
         """Returns the content of a JSON file; None if the repository has no such file.
@@ -268,7 +275,7 @@ def _reporting_to(bar: DownloadBar) -> Any:
 
 
 @contextlib.contextmanager
-def _one_line(origin: str) -> Iterator[None]:
+def _one_line(origin: str, instead: str = _DIRECTORY) -> Iterator[None]:
     """Turns the errors of the hub into one line each."""
     from huggingface_hub import errors
 
@@ -290,9 +297,9 @@ def _one_line(origin: str) -> Iterator[None]:
     except errors.LocalEntryNotFoundError as error:
         message = (
             f"{origin} is not in the local cache of the hub, and the hub cannot be reached: check the network (and "
-            "HF_HUB_OFFLINE), or use a directory, hf:./DIRECTORY"
+            f"HF_HUB_OFFLINE), or {instead}"
         )
         raise ConfigError(message) from error
     except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
-        message = f"{origin} cannot be downloaded ({one_line(str(error), 200)}): try again later, or use hf:./DIRECTORY"
+        message = f"{origin} cannot be downloaded ({one_line(str(error), 200)}): try again later, or {instead}"
         raise ConfigError(message) from error

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.backbone.openvino_networks.features import Features
+from featurebank.backbone.openvino_networks.features import GraphFeatures
 from featurebank.backbone.openvino_networks.graph import NodeGraph
 from featurebank.backbone.openvino_networks.input_form import InputForm, input_form
 from featurebank.backbone.openvino_networks.model_file import check_model_file
@@ -128,7 +128,7 @@ def _parameters(model: Any) -> int:
     )
 
 
-def _description(called: str, graph: NodeGraph, features: Features | str) -> str:
+def _description(called: str, graph: NodeGraph, features: GraphFeatures | str) -> str:
     if isinstance(features, str):
         return f"{called} has no map, tokens or pooled vector by default: {features}"
     node = graph.nodes[features.last]

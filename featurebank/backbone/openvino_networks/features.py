@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from featurebank.backbone.openvino_networks.axes import MAPS, TOKENS, VECTOR, constant
-from featurebank.backbone.openvino_networks.graph import Node, NodeGraph
+from featurebank.backbone.openvino_networks.graph import GraphNode, NodeGraph
 from featurebank.backbone.openvino_networks.paths import NodePaths
 from featurebank.backbone.outline import TokenLayout
+from featurebank.backbone.structure.features import MOST_LEFT_OUT
 from featurebank.backbone.taps import ATTENTION, CLASS_TOKEN, MEAN_OF_PATCHES, MEAN_OF_TOKENS, NORMALIZED_MEAN
 
-LEFT_OUT = 0.1
-"""Largest fraction of the work that may follow the last map or the last tokens."""
 _MEANS = frozenset({"ReduceMean", "AvgPool", "AdaptiveAvgPool"})
 _POOLS = frozenset({*_MEANS, "ReduceMax", "ReduceSum", "ReduceL2", "MaxPool", "AdaptiveMaxPool"})
 _PICKS = frozenset({"Gather", "Slice", "StridedSlice", "Split", "VariadicSplit"})
@@ -25,7 +24,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Features:
+class GraphFeatures:
     """The nodes of a network that are its features, by their places in the graph.
 
     Args:
@@ -44,7 +43,7 @@ class Features:
     after: float
 
 
-def find_features(graph: NodeGraph) -> Features | str:
+def find_features(graph: NodeGraph) -> GraphFeatures | str:
     """Returns the features of a network, or why it has none by default, in one line without the network's name."""
     if not graph.outputs:
         return "no output depends on the image"
@@ -53,7 +52,7 @@ def find_features(graph: NodeGraph) -> Features | str:
     if last is None or not last:
         return f"it has neither a map nor tokens that are on every path from the image{_candidates(graph, paths)}"
     after = paths.after(last)
-    if after > LEFT_OUT:
+    if after > MOST_LEFT_OUT:
         name = graph.nodes[last].name or graph.nodes[last].kind
         return (
             f"{100 * after:.0f} % of its work follows or bypasses its last {_word(graph.nodes[last])}, '{name}'"
@@ -62,12 +61,12 @@ def find_features(graph: NodeGraph) -> Features | str:
     vector = _vector(graph, paths, last)
     if graph.nodes[last].axes in MAPS:
         pooled, pooling = _pooled_map(graph, paths, last, vector)
-        return Features(last, None, pooled, pooling, after)
+        return GraphFeatures(last, None, pooled, pooling, after)
     layout = _layout(graph, paths, last)
     pooling = _pooling(graph, paths, last, vector, layout)
     if layout.prefix > 1 and pooling == CLASS_TOKEN and not layout.has_class_token:
         layout = TokenLayout(layout.prefix, has_class_token=True, grid=layout.grid, patches=layout.patches)
-    return Features(last, layout, vector, pooling, after)
+    return GraphFeatures(last, layout, vector, pooling, after)
 
 
 def _last(graph: NodeGraph, paths: NodePaths) -> int | None:
@@ -124,7 +123,7 @@ def _after_blocks(graph: NodeGraph, paths: NodePaths, last: int) -> int:
     return found
 
 
-def _places(node: Node) -> int:
+def _places(node: GraphNode) -> int:
     count = 1
     for axis, length in zip(node.axes, node.shape, strict=True):
         count *= length if axis in "hwt" else 1
@@ -146,7 +145,7 @@ def _vector(graph: NodeGraph, paths: NodePaths, last: int) -> int | None:
     return found
 
 
-def _is_vector(node: Node) -> bool:
+def _is_vector(node: GraphNode) -> bool:
     """Returns whether a node is a vector of each image, and not a flattened map."""
     return node.axes in {VECTOR, ""} and node.row is not None and len(node.row) == 1
 
@@ -177,7 +176,7 @@ def _layout(graph: NodeGraph, paths: NodePaths, last: int) -> TokenLayout:
     return TokenLayout.of_grid(grid, prefix, has_class_token=prefix == 1)
 
 
-def _grid(node: Node) -> tuple[int, int]:
+def _grid(node: GraphNode) -> tuple[int, int]:
     length = dict(zip(node.axes, node.shape, strict=True))
     return length["h"], length["w"]
 
@@ -211,12 +210,12 @@ def _pooling(graph: NodeGraph, paths: NodePaths, last: int, vector: int | None, 
     return MEAN_OF_PATCHES if later <= _PLAIN else NORMALIZED_MEAN
 
 
-def _loses_tokens(graph: NodeGraph, step: Node) -> bool:
+def _loses_tokens(graph: NodeGraph, step: GraphNode) -> bool:
     source = graph.nodes[step.sources[0]]
     return source.axes in TOKENS and _places(source) > 1 and (step.axes == VECTOR or _places(step) == 1)
 
 
-def _picked(graph: NodeGraph, steps: list[Node], vector: int) -> str:
+def _picked(graph: NodeGraph, steps: list[GraphNode], vector: int) -> str:
     """Returns the words for a network that takes one token."""
     pick = next((step for step in steps if step.kind in _PICKS and _loses_tokens(graph, step)), None)
     first = constant(pick.operation, 1) if pick is not None else None
@@ -226,7 +225,7 @@ def _picked(graph: NodeGraph, steps: list[Node], vector: int) -> str:
     return CLASS_TOKEN if is_first else f"output of '{graph.nodes[vector].name or graph.nodes[vector].kind}'"
 
 
-def _word(node: Node) -> str:
+def _word(node: GraphNode) -> str:
     return "map" if node.axes in MAPS else "tokens"
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.openvino_networks.axes import MAPS, TOKENS
-from featurebank.backbone.openvino_networks.features import Features, find_features
-from featurebank.backbone.openvino_networks.graph import Node, NodeGraph, check_operations, read_graph
+from featurebank.backbone.openvino_networks.features import GraphFeatures, find_features
+from featurebank.backbone.openvino_networks.graph import GraphNode, NodeGraph, check_operations, read_graph
 from featurebank.backbone.openvino_networks.input_form import InputForm, put_in_front
 from featurebank.backbone.openvino_networks.paths import NodePaths
 from featurebank.backbone.openvino_networks.spec import FileNetwork
@@ -38,7 +38,7 @@ class Examined:
 
     model: Any
     graph: NodeGraph
-    features: Features | str
+    features: GraphFeatures | str
 
 
 class OpenVINOBackbone(Backbone):
@@ -118,7 +118,7 @@ class OpenVINOBackbone(Backbone):
         """Returns the named maps and tokens on every path to the last of them; of several without work, the last."""
         graph = self.examined.graph
         paths, found = NodePaths(graph), dict[tuple[Any, ...], CutPoint]()
-        last = self.examined.features.last if isinstance(self.examined.features, Features) else len(graph.nodes)
+        last = self.examined.features.last if isinstance(self.examined.features, GraphFeatures) else len(graph.nodes)
         for place in paths.main:
             node = graph.nodes[place]
             if place <= last and node.name and node.row and node.axes in {*MAPS, *TOKENS}:
@@ -132,7 +132,7 @@ class OpenVINOBackbone(Backbone):
         """Adds the step of a tap to a node; returns the output."""
         graph, features = self.examined.graph, self.examined.features
         named = graph.named
-        if tap.source in {POOLED, MAP, ALL_TOKENS} and isinstance(features, Features):
+        if tap.source in {POOLED, MAP, ALL_TOKENS} and isinstance(features, GraphFeatures):
             pooled = tap.source == POOLED
             place = features.last if not pooled or features.pooled is None else features.pooled
             value = _channels_last(ops, graph.nodes[place])
@@ -164,7 +164,7 @@ def examine(model: Any, form: InputForm, side: int, rule: str, origin: str, *, a
     return Examined(whole, graph, find_features(graph))
 
 
-def _channels_last(ops: Any, node: Node) -> Any:
+def _channels_last(ops: Any, node: GraphNode) -> Any:
     """Returns a node's output as float32, channels last."""
     value = ops.convert(node.operation.output(0), "f32")
     if node.order == tuple(range(len(node.order))):

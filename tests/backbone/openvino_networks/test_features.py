@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from featurebank.backbone.openvino_networks.features import Features, find_features
+from featurebank.backbone.openvino_networks.features import GraphFeatures, find_features
 from featurebank.backbone.openvino_networks.graph import NodeGraph
 from featurebank.backbone.outline import TokenLayout
 from tests.backbone.openvino_networks.test_graph import read
 from tests.support.onnx_networks import Network, cnn, vit
 
 
-def found(graph: NodeGraph) -> Features:
+def found(graph: NodeGraph) -> GraphFeatures:
     features = find_features(graph)
-    assert isinstance(features, Features)
+    assert isinstance(features, GraphFeatures)
     return features
 
 

@@ -205,7 +205,7 @@ def test_readers_see_one_state_or_another(fast_disk: Path, seconds: int, capsys:
     assert done["write"]["states"] > 1
     assert done["write"]["rewritten shards"] > 0
     assert done["read"]["opened"] > 1
-    assert done["read"]["read"] > done["read"].get("taken away", 0)
+    assert done["read"]["read"] > done["read"]["opened"] / 2, "what has just been opened can nearly always be read"
     assert done["share"]["read"] > 1
     assert verify_bank(fast_disk / "bank").damaged == ()
     if seconds > 60:

@@ -58,7 +58,11 @@ def features(engine: str, backbone: Backbone, shown: np.ndarray) -> dict[str, np
 
 
 @pytest.mark.parametrize(
-    "name", ["efficientnet_lite0", "mobilenet_v3_small", pytest.param("resnet50_v2", marks=pytest.mark.slow)]
+    "name",
+    [
+        "efficientnet_lite0",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mobilenet_v3_small", "resnet50_v2")),
+    ],
 )
 def test_small(name: str) -> None:
     backbone = load_backbone(name, weights="random:0", image_size=64)

@@ -78,8 +78,8 @@ def test_every_format_says_the_same(
     refuse_a_difference(name, tiny_run, bank, tiny, images_for, tmp_path)
 
 
-REPEATED = {"onnx", "tflite", "joined"}
-"""What the converters do to layers is in test_converters.py."""
+REPEATED = {"onnx", "tflite", "joined", "keras"}
+"""What the converters do to layers is in test_converters.py; a Keras file holds the layers themselves."""
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_every_flipped_byte_of_a_cache_is_found(path: Path, cache: Path) -> None
     assert look(path) == ""
     assert verify_bank(path).unknown == verify_beside(cache).unknown == ()
     missed = []
-    for place in itertools.islice(places(files), 8 * len(files)):
+    for place in itertools.islice(places(files), 4 * len(files)):
         place.flip()
         if place.file.name not in look(path):
             missed.append(place)

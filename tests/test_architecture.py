@@ -244,6 +244,7 @@ COVERED_BY = {
     # Commands, and what they draw: through the command line.
     "cli/tables.py": "cli/test_terminal.py",
     "cli/head_lists.py": "heads/test_lookup.py",
+    "cli/network_view.py": "cli/commands/test_lists.py",
     "cli/inspection_view.py": "cli/commands/test_inspect.py",
     "cli/commands/cache.py": "cli/test_commands.py",
     "cli/commands/doctor.py": "cli/test_commands.py",

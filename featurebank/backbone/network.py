@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from featurebank.backbone.outline import Outline
+from featurebank.backbone.outline import LayerFacts, Outline
 from featurebank.backbone.resize import AUTO, resize_image
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.taps import Tap, parse_tap, plain
@@ -141,6 +141,10 @@ class Backbone(ABC):
     @abstractmethod
     def layers(self) -> list[tuple[str, tuple[int, ...]]]:
         """Returns the layers of the network, each with the shape of its output for one image."""
+
+    def layer_facts(self) -> list[LayerFacts]:
+        """Returns the layers of the network with what is known of each, for people."""
+        return [LayerFacts(name, shape) for name, shape in self.layers()]
 
     def network(self) -> Any:
         """Returns the network, if it is one of Keras; the first call builds it.

@@ -32,6 +32,23 @@ class CutPoint:
 
 
 @dataclass(frozen=True)
+class LayerFacts:
+    """A layer, for people.
+
+    Args:
+        name: its name, which can be a tap.
+        shape: shape of its output for one image.
+        kind: its class; empty if it is not known.
+        parameters: number of its weights; None if it is not known.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str = ""
+    parameters: int | None = None
+
+
+@dataclass(frozen=True)
 class TokenLayout:
     """How the tokens of a transformer are arranged: class and register tokens first, then the patches row by row.
 
@@ -119,11 +136,13 @@ class Outline:
         shapes: shape of each layer's output for one image; also that of "tokens", or else of "map", and that of
             "pooled" unless it is the average over the places of the map.
         tokens: how the tokens of the network are arranged; None if its last features are a map.
+        multiply_adds: its work for one image, up to its default features; None if it is not known.
     """
 
     cuts: tuple[CutPoint, ...]
     shapes: Mapping[str, tuple[int, ...]]
     tokens: TokenLayout | None = None
+    multiply_adds: int | None = None
 
     def tap_shape(self, tap: str, hint: str = "") -> tuple[int, ...]:
         """Returns the shape of one row of a tap; for arguments and errors see `resolve`."""

@@ -22,7 +22,7 @@ from featurebank.system.sealed_json import read_sealed, write_sealed
 DIRECTORY = ".outlines"
 """Directory of the files inside the cache."""
 
-_FORMAT = "featurebank.outline.3"
+_FORMAT = "featurebank.outline.4"
 
 
 def outline_of(backbone: Backbone, cache: Path) -> Outline:
@@ -70,6 +70,7 @@ def _plain(outline: Outline) -> dict[str, Any]:
         "cuts": [asdict(cut) | {"shape": list(cut.shape)} for cut in outline.cuts],
         "shapes": {name: list(shape) for name, shape in outline.shapes.items()},
         "tokens": _plain_tokens(outline.tokens) if outline.tokens else None,
+        "multiply_adds": outline.multiply_adds,
     }
 
 
@@ -79,7 +80,8 @@ def _load(path: Path, about: dict[str, Any]) -> Outline | None:
         value = read_sealed(path)
         cuts = tuple(CutPoint(**{**cut, "shape": tuple(cut["shape"])}) for cut in value["cuts"])
         tokens = value["tokens"] and TokenLayout(**{**value["tokens"], "grid": _pair(value["tokens"]["grid"])})
-        outline = Outline(cuts, {name: tuple(shape) for name, shape in value["shapes"].items()}, tokens)
+        shapes = {name: tuple(shape) for name, shape in value["shapes"].items()}
+        outline = Outline(cuts, shapes, tokens, value["multiply_adds"])
         if value == {"about": about, **_plain(outline)}:
             return outline
     return None

@@ -84,6 +84,17 @@ class BackboneSpec(ABC):
         return averages_map(self.pooling)
 
     @property
+    def licence(self) -> str:
+        """The licence of the weights, as the source of the network gives it; empty if it gives none."""
+        return ""
+
+    @property
+    def sizes(self) -> str:
+        """Which image sizes the network takes, in a few words."""
+        fixed = self.minimum_size >= self.image_size
+        return "fixed image size" if fixed else f"any image size from {self.minimum_size} pixels"
+
+    @property
     def has_embedded_weights(self) -> bool:
         """Whether the weights are part of an installed package."""
         return False

@@ -54,6 +54,7 @@ class UserNetwork(KerasSpec):
         weights_digest: the digest of the weights.
         model: a flat copy, without preprocessing, for images of `image_size`.
         tokens: how its tokens are arranged and pooled; None if its last features are a map.
+        any_size: whether the model, or the function that makes it, leaves the image size open.
     """
 
     origin: str
@@ -64,6 +65,7 @@ class UserNetwork(KerasSpec):
     weights_digest: str
     model: Any = field(repr=False, compare=False)
     tokens: NetworkTokens | None = None
+    any_size: bool = False
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     default_weights: ClassVar[str] = OWN
@@ -72,6 +74,11 @@ class UserNetwork(KerasSpec):
     def identity(self) -> str:
         """The digest of the architecture, so that an edited network is a different one."""
         return f"user:{self.architecture}"
+
+    @property
+    def sizes(self) -> str:
+        """Which image sizes the network takes; see `BackboneSpec`."""
+        return "the image size can be chosen" if self.any_size else "fixed image size"
 
     @property
     def pooling(self) -> str:
@@ -106,11 +113,9 @@ class UserNetwork(KerasSpec):
         """The layer that was chosen as the map or as the tokens."""
         shape = " x ".join(map(str, output_of(self.model, self.map_layer).shape[1:]))
         if self.tokens:
-            maker = f"'{self.tokens.pooled}'" if self.tokens.pooled else "the network pools none itself"
-            return (
-                f"tokens of {self.name}: the output of '{self.map_layer}', {shape} ({self.tokens.layout.describe()}); "
-                f"pooled: {self.tokens.pooling} ({maker})"
-            )
+            maker = f"the output of '{self.tokens.pooled}'" if self.tokens.pooled else "the network pools none itself"
+            tokens = f"tokens of {self.name}: the output of '{self.map_layer}', {shape}"
+            return f"{tokens}; pooled: {self.tokens.pooling}, {maker}"
         left_out = f"; {100 * self.after:.1f} % of the work follows it and is omitted" if self.after else ""
         return f"map of {self.name}: the output of '{self.map_layer}', {shape}{left_out}"
 
@@ -169,9 +174,21 @@ class UserNetwork(KerasSpec):
 
 def make_backbone(
     model: Any, preprocessing: str, *, origin: str, known_as: str, image_size: int | None, weights: str | None = None,
-    resize: str | None = None, levels: str | None = None,
+    resize: str | None = None, levels: str | None = None, is_sized: bool = False,
 ) -> Backbone:  # fmt: skip
-    """Turns a model into a backbone; see `featurebank.backbone_from_model` and `UserNetwork`."""
+    """Turns a model into a backbone; see `featurebank.backbone_from_model` and `UserNetwork`.
+
+    Args:
+        model: the model.
+        preprocessing: the user's word for what it expects.
+        origin: its name in messages.
+        known_as: the name for `featurebank backbones`.
+        image_size: the side of the images; None for that of the model.
+        weights: "own" or "random:SEED".
+        resize: the word for a resize rule.
+        levels: the range of grey images of more than eight bits.
+        is_sized: whether the function that made the model takes an image size.
+    """
     if preprocessing not in DECLARED:
         raise unknown_name("preprocessing", str(preprocessing), DECLARED)
     import_tensorflow()
@@ -185,7 +202,7 @@ def make_backbone(
         re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(origin).stem if origin.endswith(".keras") else origin.replace(":", ".")),
         size, size, trunk.output.shape[-1], trunk.count_params(), DECLARED[preprocessing], origin, known_as, cut.name,
         cut.remaining_work, architecture, digest.of_recipe([digest.of_array(w) for w in trunk.get_weights()]),
-        flat, tokens,
+        flat, tokens, is_sized or model.inputs[0].shape[1] is None,
     )  # fmt: skip
     source, rule, scale = parse_source(weights, spec), rule_of(resize, spec.resize_rule), parse_levels(levels)
     return KerasBackbone(spec, str(weights or OWN), source, size, resize_rule=rule, levels=scale)

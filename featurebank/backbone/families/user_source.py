@@ -57,8 +57,15 @@ def load_user_network(name: str, options: BackboneOptions) -> Backbone:
     preprocessing = _agreed(name, declared, options.preprocessing)
     return make_backbone(
         model, preprocessing, origin=name, known_as=name, image_size=options.image_size, weights=options.weights,
-        resize=options.resize, levels=options.levels,
+        resize=options.resize, levels=options.levels, is_sized=_is_sized(name),
     )  # fmt: skip
+
+
+def _is_sized(name: str) -> bool:
+    """Returns whether a backbone is a function, which has been imported, that takes the image size."""
+    module, _, attribute = name.partition(":")
+    function = getattr(sys.modules.get(module), attribute, None) if attribute else None
+    return function is not None and _SIZE in inspect.signature(function).parameters
 
 
 def _check_steady(name: str, model: Any, again: Any) -> None:

@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from featurebank.backbone import preprocess
-from featurebank.backbone.keras_networks.cuts import cut_points
+from featurebank.backbone.keras_networks.cuts import nodes_of
 from featurebank.backbone.keras_networks.spec import KerasSpec
 from featurebank.backbone.keras_networks.taps import tap_tensors
 from featurebank.backbone.network import Backbone
-from featurebank.backbone.outline import Outline
+from featurebank.backbone.outline import LayerFacts, Outline
+from featurebank.backbone.structure.nodes import useful_cuts
 from featurebank.backbone.taps import MAP, POOLED, TOKENS
 from featurebank.backbone.weights import random
 from featurebank.errors import ConfigError, WeightsError
@@ -70,7 +71,9 @@ class KerasBackbone(Backbone):
 
     def outline(self) -> Outline:
         """Returns the shapes of the layers and the cut points; see `Backbone.outline`."""
-        return replace(self._shapes(), cuts=tuple(cut_points(self.network())))
+        nodes = nodes_of(self.network())
+        work = sum(node.work for node in nodes)
+        return replace(self._shapes(), cuts=tuple(useful_cuts(nodes)), multiply_adds=work)
 
     def _shapes(self) -> Outline:
         """Returns the outline without its cut points."""
@@ -87,7 +90,16 @@ class KerasBackbone(Backbone):
 
     def layers(self) -> list[tuple[str, tuple[int, ...]]]:
         """Returns the layers of the network, each with the shape of its output for one image."""
-        return [(layer.name, tuple(layer.output.shape[1:])) for layer in self.network().layers]
+        operations = [one for one in self.network().operations if hasattr(one.output, "shape")]
+        return [(one.name, tuple(one.output.shape[1:])) for one in operations]
+
+    def layer_facts(self) -> list[LayerFacts]:
+        """Returns the layers with their classes and numbers of weights; see `Backbone.layer_facts`."""
+        operations = {one.name: one for one in self.network().operations}
+        return [
+            LayerFacts(name, shape, type(operations[name]).__name__, _parameters(operations[name]))
+            for name, shape in self.layers()
+        ]
 
     def classifier(self) -> Any:
         """Returns the network with its own classifier, usually for ImageNet; the first call builds it.
@@ -150,3 +162,8 @@ class KerasBackbone(Backbone):
         prepared = preprocess.prepare(inputs, self.spec.preprocessing)
         # Keras's own networks have a list of one input, and would warn at every call with a bare tensor; ours do not.
         return keras.Model(inputs, self.spec.build(prepared, top=top), name=self.name)
+
+
+def _parameters(operation: Any) -> int:
+    """Returns the number of weights of a layer; an operation has none."""
+    return int(operation.count_params()) if hasattr(operation, "count_params") else 0

@@ -12,7 +12,7 @@ import numpy as np
 from featurebank.backbone.keras_networks.cuts import nodes_of
 from featurebank.backbone.keras_networks.graph import output_of
 from featurebank.backbone.outline import TokenLayout
-from featurebank.backbone.structure.features import Features
+from featurebank.backbone.structure.features import LastFeatures
 from featurebank.backbone.structure.probes import grid_of_image, pooling_of, prefix_of
 from featurebank.backbone.taps import ATTENTION, CLASS_TOKEN, MEAN_OF_PATCHES
 
@@ -38,7 +38,7 @@ class NetworkTokens:
     pooling: str
 
 
-def tokens_of(network: Any, features: Features) -> NetworkTokens:
+def tokens_of(network: Any, features: LastFeatures) -> NetworkTokens:
     """Finds out how a network arranges and pools its tokens.
 
     Args:
@@ -64,7 +64,7 @@ def tokens_of(network: Any, features: Features) -> NetworkTokens:
     return NetworkTokens(features.last.name, TokenLayout(prefix, is_class, grid, rows - prefix), pooled, pooling)
 
 
-def _grid(network: Any, features: Features) -> tuple[tuple[int, int] | None, int]:
+def _grid(network: Any, features: LastFeatures) -> tuple[tuple[int, int] | None, int]:
     """Returns the grid of the patches and the number of tokens before them; None and 0 if they are no grid."""
     first = output_of(network, features.first_rows)
     if features.grid is None:

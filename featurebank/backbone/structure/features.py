@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from featurebank.backbone.outline import CutPoint
-from featurebank.backbone.structure.nodes import Dominator, Node, dominators
+from featurebank.backbone.structure.nodes import Dominator, GraphNode, dominators
 from featurebank.errors import ConfigError
 
 MOST_LEFT_OUT = 0.1
@@ -19,7 +19,7 @@ _VECTOR, _ROWS, _MAP = 1, 2, 3
 
 
 @dataclass(frozen=True)
-class Features:
+class LastFeatures:
     """The last features of a network.
 
     Args:
@@ -41,7 +41,7 @@ class Features:
         return len(self.last.shape) == _ROWS
 
 
-def last_features(nodes: Sequence[Node], name: str, advice: str) -> Features:
+def last_features(nodes: Sequence[GraphNode], name: str, advice: str) -> LastFeatures:
     """Returns the last features of a network.
 
     They are the last map that a layer makes if a tenth of the work or less follows it; otherwise the tokens, or the map
@@ -62,7 +62,7 @@ def last_features(nodes: Sequence[Node], name: str, advice: str) -> Features:
     last = max((*maps[-1:], *rows[-1:]), key=lambda one: one.place, default=None)
     for one in (*by_layers[-1:], *([last] if last else [])):
         if one.remaining_work <= MOST_LEFT_OUT:
-            return Features(one.cut) if len(one.shape) == _MAP else _of_tokens(found, one)
+            return LastFeatures(one.cut) if len(one.shape) == _MAP else _of_tokens(found, one)
     if not maps and not rows:
         message = (
             f"{name} has no map and no tokens: expected a layer after the first convolution that is on every path and "
@@ -72,12 +72,12 @@ def last_features(nodes: Sequence[Node], name: str, advice: str) -> Features:
     raise ConfigError(_refusal(name, maps, rows, advice))
 
 
-def _of_tokens(found: Sequence[Dominator], last: Dominator) -> Features:
+def _of_tokens(found: Sequence[Dominator], last: Dominator) -> LastFeatures:
     before = [one for one in found if one.place < last.place and len(one.shape) == _MAP]
     start = before[-1].place if before else -1
     first = next(one for one in found if one.place > start and one.shape == last.shape)
     vector = _pooled([one for one in found if one.place > last.place])
-    return Features(last.cut, vector.cut if vector else None, before[-1].cut if before else None, first.cut.name)
+    return LastFeatures(last.cut, vector.cut if vector else None, before[-1].cut if before else None, first.cut.name)
 
 
 def _pooled(after: Sequence[Dominator]) -> Dominator | None:

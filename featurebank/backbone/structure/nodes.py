@@ -14,7 +14,7 @@ _ROWS = 2
 
 
 @dataclass(frozen=True)
-class Node:
+class GraphNode:
     """A layer or an operation of a network.
 
     Args:
@@ -48,7 +48,7 @@ class Dominator:
         remaining_work: the fraction of the network's multiply-adds that follow, from 0 to 1.
     """
 
-    node: Node
+    node: GraphNode
     place: int
     remaining_work: float
 
@@ -64,7 +64,7 @@ class Dominator:
         return CutPoint(self.node.name, self.shape, size, self.remaining_work)
 
 
-def dominators(nodes: Sequence[Node]) -> list[Dominator]:
+def dominators(nodes: Sequence[GraphNode]) -> list[Dominator]:
     """Finds every dominator of the output whose shape is known.
 
     In any topological order, a node is on every path if and only if no edge leads from before it to after it.
@@ -83,19 +83,20 @@ def dominators(nodes: Sequence[Node]) -> list[Dominator]:
     return results
 
 
-def all_cuts(nodes: Sequence[Node]) -> list[CutPoint]:
+def all_cuts(nodes: Sequence[GraphNode]) -> list[CutPoint]:
     """Lists the cut points of a network, useful or not.
 
-    They are the dominators that are maps of layers, or tokens, and not only padding.
+    They are the dominators that are maps of layers, or tokens, and do not only pad or select.
     """
     return [
         one.cut
         for one in dominators(nodes)
-        if not one.node.pads and (len(one.shape) == _ROWS or (len(one.shape) > _ROWS and one.node.is_layer))
+        if not (one.node.pads if len(one.shape) > _ROWS else one.node.rearranges)
+        and (len(one.shape) == _ROWS or (len(one.shape) > _ROWS and one.node.is_layer))
     ]
 
 
-def useful_cuts(nodes: Sequence[Node]) -> list[CutPoint]:
+def useful_cuts(nodes: Sequence[GraphNode]) -> list[CutPoint]:
     """Lists the useful cut points of a network, from the image to its last map or its tokens.
 
     In a run of cut points without multiplications and changes of shape between them (convolution, normalisation,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from featurebank.cli.context import as_json
 from featurebank.cli.options import image_size_option, preprocessing_option
-from featurebank.cli.terminal import echo, print_json
+from featurebank.cli.terminal import print_json
 from featurebank.system.progress import step
+
+if TYPE_CHECKING:
+    from featurebank.backbone import Backbone
 
 
 @click.command()
@@ -50,6 +55,7 @@ def backbones(
         _print_cuts(network, image_size, preprocessing, as_json=as_json)
         return
     from featurebank.backbone import known_backbones
+    from featurebank.cli.network_view import count
     from featurebank.cli.tables import print_table
 
     specs = known_backbones()
@@ -65,7 +71,7 @@ def backbones(
         return
     rows = [
         (
-            spec.name, spec.image_size, spec.channels, _count(spec.parameters), spec.preprocessing,
+            spec.name, spec.image_size, spec.channels, count(spec.parameters), spec.preprocessing,
             spec.weights_place,
         )
         for spec in specs
@@ -74,77 +80,25 @@ def backbones(
     print_table(("name", *numbers, "preprocessing", "ImageNet weights"), rows, right=numbers)
 
 
-def _count(parameters: int) -> str:
-    """Formats 2872 as "2.9 k" and 23587712 as "23.6 M"."""
-    return f"{parameters / 1e6:.1f} M" if parameters >= 10**5 else f"{parameters / 1e3:.1f} k"
+def _load(name: str, image_size: int | None, preprocessing: str | None) -> Backbone:
+    """Returns a network, with random weights where it can have them: shapes and work do not depend on the weights."""
+    from featurebank.backbone import BackboneOptions, load_network
+    from featurebank.backbone.naming import OPENVINO_SUFFIXES
+
+    weights = None if name.endswith(OPENVINO_SUFFIXES) else "random:0"
+    return load_network(name, BackboneOptions(weights=weights, image_size=image_size, preprocessing=preprocessing))
 
 
 def _print_cuts(name: str, image_size: int | None, preprocessing: str | None, *, as_json: bool) -> None:
-    from featurebank.backbone import BackboneOptions, load_network
-    from featurebank.backbone.keras_networks.cuts import cut_points
-    from featurebank.cli.tables import print_table, size
+    from featurebank.cli.network_view import print_network
 
-    # Shapes and work do not depend on the weights, and random ones need no download.
-    options = BackboneOptions(weights="random:0", image_size=image_size, preprocessing=preprocessing)
-    backbone = load_network(name, options)
+    backbone = _load(name, image_size, preprocessing)
     with step(f"building {name}"):
-        cuts = cut_points(backbone.network())
-    if as_json:
-        print_json({
-            "name": name, "image_size": backbone.image_size,
-            "cut_points": [
-                {
-                    "layer": cut.name, "shape": list(cut.shape), "bytes_float16": cut.bytes_per_image_float16,
-                    "remaining_work": round(cut.remaining_work, 6),
-                }
-                for cut in cuts
-            ],
-        })  # fmt: skip
-        return
-    echo(
-        f"{name}, {backbone.image_size} x {backbone.image_size} pixels; all layers can be a --tap, a tail can start at:"
-    )
-    if backbone.spec.note:
-        echo(backbone.spec.note)
-    if backbone.spec.caution:
-        echo(f"warning: {backbone.spec.caution}")
-    rows = [
-        (
-            cut.name, " x ".join(map(str, cut.shape)), size(cut.bytes_per_image_float16),
-            f"{100 * cut.remaining_work:.1f} %",
-        )
-        for cut in cuts
-    ]  # fmt: skip
-    print_table(
-        ("layer", "shape", "float16 per image", "work after it"), rows, right=("float16 per image", "work after it")
-    )
+        backbone.outline()
+    print_network(name, backbone, as_json=as_json)
 
 
 def _print_layers(name: str, image_size: int | None, preprocessing: str | None, *, as_json: bool) -> None:
-    from featurebank.backbone import BackboneOptions, load_network
-    from featurebank.backbone.keras_networks.cuts import cut_points
-    from featurebank.cli.tables import print_table
+    from featurebank.cli.network_view import print_layers
 
-    options = BackboneOptions(weights="random:0", image_size=image_size, preprocessing=preprocessing)
-    backbone = load_network(name, options)
-    network = backbone.network()
-    cuts = {cut.name for cut in cut_points(network)}
-    shapes = dict(backbone.layers())
-    layers = [
-        {
-            "layer": layer.name, "kind": type(layer).__name__, "shape": list(shapes[layer.name]),
-            "parameters": layer.count_params(), "cut_point": layer.name in cuts,
-        }
-        for layer in network.layers
-    ]  # fmt: skip
-    if as_json:
-        print_json({"name": name, "image_size": backbone.image_size, "layers": layers})
-        return
-    rows = [
-        (
-            one["layer"], one["kind"], " x ".join(map(str, one["shape"])), f"{one['parameters']:,}",
-            "yes" if one["cut_point"] else "",
-        )
-        for one in layers
-    ]  # fmt: skip
-    print_table(("layer", "kind", "shape", "parameters", "cut point"), rows, right=("parameters",), whole=("layer",))
+    print_layers(name, _load(name, image_size, preprocessing), as_json=as_json)

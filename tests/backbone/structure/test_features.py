@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurebank.backbone.structure.features import MOST_LEFT_OUT, Features, last_features
-from featurebank.backbone.structure.nodes import Node
+from featurebank.backbone.structure.features import MOST_LEFT_OUT, LastFeatures, last_features
+from featurebank.backbone.structure.nodes import GraphNode as Node
 from featurebank.errors import ConfigError
 
 IMAGE, MAP, ROWS, VECTOR = (8, 8, 3), (4, 4, 6), (17, 6), (6,)
 ADVICE = "cut at {layer}"
 
 
-def chain(*parts: tuple[str, tuple[int, ...], int] | tuple[str, tuple[int, ...], int, dict[str, Any]]) -> list[Node]:
-    """Returns nodes one after another."""
+def chain(*parts: Any) -> list[Node]:
+    """Returns nodes one after another, each from its name, shape and work, and perhaps what else it is."""
     names = [part[0] for part in parts[1:]]
     return [
         Node(part[0], part[1], part[2], [after] if after else [], **(part[3] if len(part) > 3 else {}))
@@ -31,7 +31,7 @@ VIT = chain(
 )  # fmt: skip
 
 
-def features(nodes: list[Node]) -> Features:
+def features(nodes: list[Node]) -> LastFeatures:
     return last_features(nodes, "net", ADVICE)
 
 
@@ -44,7 +44,7 @@ def test_of_a_transformer() -> None:
 
 def test_of_a_network_of_maps() -> None:
     nodes = chain(("image", IMAGE, 0), ("conv", MAP, 99), ("flat", (16, 6), 0), ("pool", VECTOR, 1), ("d", (9,), 1))
-    assert features(nodes) == Features(features(nodes).last)
+    assert features(nodes) == LastFeatures(features(nodes).last)
     assert features(nodes).last.name == "conv"
 
 

@@ -38,7 +38,8 @@ class FinetuneOptions(StageOptions):
     Args:
         unfreeze: one entry per phase: the beginning of a layer name, or a cut point. The phase trains everything from
             the first such layer to the end of the network. "all" is the whole network, "head" only the head.
-        progressive: instead of `unfreeze`: one phase for each size of map, from the top down.
+        progressive: instead of `unfreeze`: one phase for each size of map, from the top down; in a transformer, one for
+            each quarter of the blocks.
         epochs: maximum number of epochs of each phase; one number, or one per phase.
         learning_rate: initial rate of the schedule, which restarts with each phase; one number, or one per phase.
             Default: .01 for "sgd", .001 for "adagrad", .0001 for the others; a tenth of it if the phase trains no

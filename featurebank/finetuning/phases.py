@@ -10,13 +10,18 @@ from typing import Any
 
 from featurebank.backbone.keras_networks.cuts import cut_points
 from featurebank.backbone.keras_networks.graph import graph_of
+from featurebank.backbone.outline import CutPoint
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.finetuning.options import FinetuneOptions
 from featurebank.training.options import TrainingOptions
 from featurebank.words import counted, every
 
 ALL = "all"
-_MAP_AXES = 3
+_FEATURE_AXES = {2, 3}
+"""Axes of tokens (T, d) and of maps (h, w, c)."""
+_TOKENS_AXES = 2
+_GROUPS = 4
+"""Phases of a progressive fine-tune of a transformer whose blocks have the same tokens; CNNs have four or five."""
 _FIXED = ("all_classes",)
 """Layers of a graft whose weights are constants: the positions of the classes that the head knows."""
 _NEAREST = 3
@@ -56,7 +61,8 @@ class LayerOrder:
         self.layers = {layer.name: layer for layer in model.layers}
         self.order = [name for name in graph_of(model).order if name in self.layers]
         self.place = {name: number for number, name in enumerate(self.order)}
-        self.cuts = [cut for cut in cut_points(model) if len(cut.shape) == _MAP_AXES]
+        self.cuts = [cut for cut in cut_points(model) if len(cut.shape) in _FEATURE_AXES]
+        self.ends = self._ends()
 
     def first(self, name: str) -> int:
         """Returns the position of the first layer that a phase trains.
@@ -75,15 +81,38 @@ class LayerOrder:
         raise unknown_name("layer to unfreeze", name, known, "'featurebank backbones NAME' lists the cut points")
 
     def stages(self) -> Iterator[str]:
-        """Yields, from the top down, the first layer of each group of blocks with maps of one size; finally `ALL`."""
-        ends = [before for before, after in pairwise(self.cuts) if before.shape[:2] != after.shape[:2]]
-        for cut in reversed(ends):
+        """Yields, from the top down, the first layer of each group of blocks; finally `ALL`.
+
+        A group has maps of one size, or tokens of one number. If this number is the same in the whole network, a group
+        is a quarter of the blocks.
+        """
+        starts = [before for before, after in pairwise(self.ends) if before.shape[:-1] != after.shape[:-1]]
+        if not starts and self.ends and len(self.ends[-1].shape) == _TOKENS_AXES:
+            blocks = self.ends[:-1]  # the cut before each block
+            starts = [blocks[round(len(blocks) * part / _GROUPS)] for part in range(1, _GROUPS)]
+        for cut in reversed(list(dict.fromkeys(starts))):
             yield next(name for name in self.order[self.place[cut.name] + 1 :] if self.layers[name].weights)
         yield ALL
 
     def depth(self, name: str) -> int:
         """Returns the depth of a layer in blocks: 0 for the head, 1 for the last block."""
-        return sum(self.place[cut.name] >= self.place[name] for cut in self.cuts)
+        return sum(self.place[cut.name] >= self.place[name] for cut in self.ends)
+
+    def _ends(self) -> list[CutPoint]:
+        """Returns the cuts between blocks; in a transformer, a block begins with attention, and one cut precedes all.
+
+        A transformer also has cuts between the attention and the dense layers of a block.
+        """
+        tokens = [cut for cut in self.cuts if len(cut.shape) == _TOKENS_AXES]
+        before = [cut for cut, after in pairwise(tokens) if self._attends(cut, after)]
+        if before:
+            return [*before, tokens[-1]]
+        return tokens if tokens and tokens[-1] is self.cuts[-1] else self.cuts
+
+    def _attends(self, cut: CutPoint, after: CutPoint) -> bool:
+        """Returns whether there is attention between two cuts."""
+        between = self.order[self.place[cut.name] + 1 : self.place[after.name] + 1]
+        return any(type(self.layers[name]).__name__.endswith("Attention") for name in between)
 
     def nearest_before(self, number: int) -> list[str]:
         """Returns the nearest cut points before a position where a phase could start, nearest first."""

@@ -26,11 +26,13 @@ class TrainedModel:
     """
 
     def __init__(self, model: Any, options: FinetuneOptions) -> None:
+        from featurebank.training.programs.keras_step import seed_dropout, seed_states  # imports TensorFlow at its top
+
         self.model = model
         self.training = _logits_model(model, options)
         self.places = class_places(model)
-        for number, state in enumerate(self._seed_states()):
-            state.assign(np.array([options.seed * 1000 + number, 0], np.uint32))
+        self._seeds = seed_states(self.training)
+        seed_dropout(self.training, options.seed)
         self._forward: Any = None
         self._momenta = {
             layer.name: layer.momentum for layer in model.layers if type(layer).__name__ == "BatchNormalization"
@@ -58,7 +60,7 @@ class TrainedModel:
         layers = [layer for layer in self.model.layers if layer.name in phase.layers]
         variables = [variable for layer in layers for variable in layer.variables]
         known = {id(variable) for variable in variables}
-        return variables + [state for state in self._seed_states() if id(state) not in known]
+        return variables + [state for state in self._seeds if id(state) not in known]
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns the probabilities (b, classes) float32 of images (b, s, s, 3) uint8."""
@@ -72,10 +74,6 @@ class TrainedModel:
 
             self._forward = forward.get_concrete_function()
         return np.asarray(self._forward(tf.constant(images)).numpy())
-
-    def _seed_states(self) -> list[Any]:
-        weights = {id(weight) for weight in self.training.weights}
-        return [v for v in self.training.variables if id(v) not in weights and "seed" in v.path]
 
 
 def phase_step(network: TrainedModel, phase: Phase, options: FinetuneOptions, class_weights: np.ndarray) -> Any:

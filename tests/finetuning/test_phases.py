@@ -6,11 +6,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import tiny
 from finetunes import options
 
 from featurebank import load_backbone
 from featurebank.errors import ConfigError, UnknownNameError
-from featurebank.finetuning.phases import describe, describe_batch_norm, plan_phases, unfreeze
+from featurebank.finetuning.phases import LayerOrder, describe, describe_batch_norm, plan_phases, unfreeze
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,35 @@ def test_progressive_goes_back_by_sizes_of_maps(resnet: Any) -> None:
     assert [phase.training.epochs for phase in phases] == [1, 2, 3, 4, 5]
     with pytest.raises(ConfigError, match="epochs has 2 values for 5 phases"):
         plan_phases(resnet, options(unfreeze=[], progressive=True, epochs=[1, 2]))
+
+
+@pytest.fixture(scope="module")
+def transformer() -> Any:
+    """The graft of a head on a transformer of three blocks."""
+    import keras
+
+    network, _ = tiny.transformer()
+    x = keras.layers.Dense(3, name="head_logits")(network.output)
+    return keras.Model(network.input, keras.layers.Activation("softmax", name="probabilities")(x))
+
+
+def test_a_transformer_goes_back_by_blocks(transformer: Any) -> None:
+    phases = plan_phases(transformer, options(unfreeze=[], progressive=True))
+    assert [phase.trained[0] for phase in phases] == ["block2_norm1", "block1_norm1", "patch_embedding"]
+    named = plan_phases(transformer, options(unfreeze=["head", "block2", "block1", "all"]))
+    assert [phase.trained for phase in named[1:]] == [phase.trained for phase in phases]
+    unfreeze(transformer, phases[0])
+    trained = {weight.path.partition("/")[0] for weight in transformer.trainable_weights}
+    assert trained == {
+        "block2_norm1", "block2_attention", "block2_norm2", "block2_dense1", "block2_dense2", "norm", "head_logits",
+    }  # fmt: skip
+    assert phases[0].parameters == sum(weight.value.shape.num_elements() for weight in transformer.trainable_weights)
+
+
+def test_the_depth_in_a_transformer_counts_blocks(transformer: Any) -> None:
+    layout = LayerOrder(transformer)
+    layers = ("head_logits", "block2_dense2", "block2_norm1", "block1_attention", "block0_norm1", "patch_embedding")
+    assert [layout.depth(name) for name in layers] == [0, 1, 1, 2, 3, 4]
 
 
 def test_a_number_is_read_whole(resnet: Any) -> None:

@@ -48,7 +48,9 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
     help="Add a phase that trains the network from the first layer whose name starts with LAYERS; all is the whole "
     "network, head only the head; repeatable.",
 )  # fmt: skip
-@click.option("--progressive", is_flag=True, help="Add a phase for each size of map, from the last to the first.")
+@click.option(
+    "--progressive", is_flag=True, help="Add a phase for each size of map, or quarter of blocks, from the last."
+)
 @click.option("--epochs", callback=_values, metavar="N[,N...]", help="Maximum epochs of each phase.  [default: 6]")
 @click.option(
     "--learning-rate",

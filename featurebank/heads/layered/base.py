@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -58,6 +58,9 @@ class LayeredHead(HeadOnMaps):
     tail_learning_rate: float | None = None
     l2_sp: float = 0.0
 
+    poolings: ClassVar[tuple[str, ...]] = POOLINGS
+    """The values of `pooling`."""
+
     # ------------------------------------------------------------ what a subclass says
 
     def body(self, shape: tuple[int, ...]) -> Any:
@@ -68,7 +71,7 @@ class LayeredHead(HeadOnMaps):
         """Returns the vector (n, c) that pooling "avg" or "max" makes of the body's output."""
         import keras
 
-        pool = keras.layers.GlobalAveragePooling2D if self.pooling == "avg" else keras.layers.GlobalMaxPooling2D
+        pool = keras.layers.GlobalMaxPooling2D if self.pooling == "max" else keras.layers.GlobalAveragePooling2D
         return pool(name="head_pool")(body.output)
 
     # ------------------------------------------------------------ what follows from it
@@ -83,7 +86,7 @@ class LayeredHead(HeadOnMaps):
         fits = self.pooling != CLASS_MAPS or not (sizes.holds and self.layer_sizes())
         return [
             *super().checks(),
-            choice("pooling", self.pooling, POOLINGS),
+            choice("pooling", self.pooling, self.poolings),
             sizes,
             ParameterCheck("hidden_units", self.hidden_units, "none with class_maps", fits),
             choice("activation", self.activation, ACTIVATIONS),

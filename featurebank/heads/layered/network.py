@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 
+from featurebank.backbone.keras_networks.early_selection import with_early_selection
 from featurebank.heads.layered.base import LayeredHead
 from featurebank.heads.maps.data import MapData
-from featurebank.heads.maps.stored import blocks, in_order
+from featurebank.heads.maps.stored import MAPS_AND_TOKENS, blocks, check_rank, in_order
 from featurebank.heads.memory import COPIES, check_bytes
 from featurebank.heads.trained import TrainedHead, Trainer
 from featurebank.system.runtime import import_tensorflow
@@ -32,17 +34,19 @@ class LayeredNetwork:
         from featurebank.training.programs.keras_step import KerasStep, evaluation  # imports TensorFlow at its top
 
         self._data, head = data, heads[0]
+        check_rank(data.X.shape, head.ranks)
         self.images, self.views, self.validated = len(data.y), data.X.views, data.validation is not None
         self.model = head.build(data.X.shape[1:], len(data.classes))
         check_bytes(type(head).__name__, 4 * COPIES * self.model.count_params())
         self._labels = np.tile(data.y, self.views)
         self._best = self.model.get_weights()
         self._steps = 0
+        model = with_early_selection(self.model)  # of the same layers, so that training it trains the head's own
         self._step = KerasStep(
-            self.model, _trained_variables(self.model, head), head, _class_weights(head, data),
+            model, _trained_variables(self.model, head), head, _class_weights(head, data),
             l2_sp=head.l2_sp,
         )  # fmt: skip
-        self._evaluate = evaluation(self.model, float(head.label_smoothing))
+        self._evaluate = evaluation(model, float(head.label_smoothing))
 
     def parts(self, size: int, rng: np.random.Generator, epoch: int) -> Iterator[Batches]:
         """Yields the batches of an epoch as one part; see `Network`."""
@@ -110,5 +114,5 @@ def _one_by_one(heads: Sequence[LayeredHead], shape: tuple[int, ...], classes: i
     return [[position] for position in range(len(heads))]
 
 
-train_layered = Trainer(MapData.of, _one_by_one, LayeredNetwork)
-"""Trains heads on maps (n, h, w, c), or on maps in a bank, one after another."""
+train_layered = Trainer(partial(MapData.of, ranks=MAPS_AND_TOKENS), _one_by_one, LayeredNetwork)
+"""Trains heads on maps (n, h, w, c) or tokens (n, T, d), in memory or in a bank, one after another."""

@@ -6,22 +6,29 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from featurebank.backbone import BackboneOptions, load_network
+from featurebank.backbone import Backbone, BackboneOptions, load_network
 from featurebank.backbone.keras_networks.cuts import checked_cut
 from featurebank.backbone.keras_networks.taps import normalized_pool
 from featurebank.backbone.outline import CutPoint
 from featurebank.backbone.table import TABLE
 from featurebank.backbone.weights.random import fill_with_random
-from featurebank.errors import HeadInputError, unknown_name
-from featurebank.heads.layered.base import CLASS_MAPS, LayeredHead
+from featurebank.errors import ConfigError, HeadInputError, unknown_name
+from featurebank.heads.layered.base import CLASS_MAPS, POOLINGS, LayeredHead
 from featurebank.heads.layered.network import train_layered
 from featurebank.heads.maps.on_maps import times
+from featurebank.heads.maps.stored import MAPS_AND_TOKENS
 from featurebank.heads.needs import MAPS_AT_A_CUT
 from featurebank.system.runtime import import_tensorflow
 from featurebank.system.validation import ParameterCheck, choice
 
 _ADDS_A_NUMBER = 4000
 """Multiply-adds of a last stage for each number of the map before it: ResNet50's after `conv4_block6_out`."""
+OWN = "own"
+"""The value of `pooling` for what the network itself does."""
+_TAPS = {"avg": "map:avg", "max": "map:max", "flatten": "tokens", CLASS_MAPS: "map"}
+"""The taps of a transformer that tails with other poolings end in."""
+_VECTOR_RANK, _TOKENS_AXES, _BLOCKS = 2, 2, 2
+"""Of the outputs (n, d) of a network that pools; of one image's tokens (T, d); of a usual tail of a transformer."""
 INITS = ("pretrained", "fresh")
 BATCH_NORMS = ("train", "frozen")
 
@@ -45,7 +52,9 @@ class TailHead(LayeredHead):
         train_from: the first layer that is trained, what is between it and the cut stays as it is; None trains all.
         batch_norm: "train" normalises by the batch and moves the statistics, "frozen" leaves these layers as they are.
         learning_rate: see `TrainingOptions`, as for all the others.
-        pooling: see `LayeredHead`, as for the others there.
+        pooling: see `LayeredHead`, as for the others there. Of a transformer, "own" is what the network itself makes of
+            its tokens, such as its class token; "avg", "max" and "class_maps" take the patch tokens, "flatten" all
+            tokens. A grid replaces a missing value by "own" for a transformer.
     """
 
     backbone: str = ""
@@ -58,6 +67,8 @@ class TailHead(LayeredHead):
     batch_norm: str = "train"
 
     needs = MAPS_AT_A_CUT
+    ranks = MAPS_AND_TOKENS
+    poolings = (*POOLINGS, OWN)
     train_heads = train_layered
 
     def checks(self) -> list[ParameterCheck]:
@@ -89,33 +100,41 @@ class TailHead(LayeredHead):
         import_tensorflow()
         import keras
 
+        from featurebank.training.programs.keras_step import seed_dropout  # imports TensorFlow at its top
+
         backbone = load_network(
             self.backbone,
             BackboneOptions(weights=self.weights, image_size=self.image_size, preprocessing=self.preprocessing),
         )
-        network = backbone.network()
-        self.check_maps(self.checked_cut(network), shape)
-        trained = self.checked_layers(network)
-        after = self._after(network)
+        self.check_maps(self.checked_cut(backbone.network()), shape)
+        trained = self.checked_layers(backbone)
+        after = self._after(backbone)
         tail = keras.models.clone_model(after)
         tail.set_weights(after.get_weights())
         if self.init == "fresh":
             fill_with_random(tail, self.random_state)
+        seed_dropout(tail, self.random_state)
         tail.trainable = True
         for layer in _layers(tail):
+            layer.trainable = True  # copies of frozen attention say False, but their inner layers only follow a change
             layer.trainable = layer.name in trained
         return tail
 
     def stem_cost(self, shape: tuple[int, ...]) -> tuple[float, int]:
-        """Returns about how many multiply-adds a network's last stage takes for one map, and its usual channels."""
+        """Returns about how many multiply-adds a network's last layers take for one image, and their usual channels."""
+        if len(shape) == _TOKENS_AXES:
+            tokens, width = shape
+            return float(_BLOCKS * tokens * width * (12 * width + 2 * tokens)), width
         return _ADDS_A_NUMBER * math.prod(shape), 1000
 
     def pooled(self, body: Any) -> Any:
         """Pools as the backbone's own classifier does, which may normalise after it; see `LayeredHead`."""
+        if len(body.output.shape) == _VECTOR_RANK:  # of a transformer
+            return body.output
         spec = TABLE.get(self.backbone)
         if spec is None or not spec.normalizes_average or type(body.layers[-1]).__name__ != "LayerNormalization":
             return super().pooled(body)  # of a cut after the last normalisation there is no other map to pool
-        return normalized_pool(body, self.pooling, "head_pool")
+        return normalized_pool(body, "max" if self.pooling == "max" else "avg", "head_pool")
 
     def checked_cut(self, network: Any) -> CutPoint:
         """Returns the cut point.
@@ -136,17 +155,18 @@ class TailHead(LayeredHead):
             message = f"the maps are {got}, but '{self.cut}' of {self.backbone} gives {gives}: train on the cut's tap"
             raise HeadInputError(message)
 
-    def checked_layers(self, network: Any) -> set[str]:
+    def checked_layers(self, backbone: Backbone) -> set[str]:
         """Returns the names of the layers after the cut that are trained.
 
         Args:
-            network: that of the backbone, with a cut point at `cut`.
+            backbone: its network has a cut point at `cut`.
 
         Raises:
             UnknownNameError: `train_from` is none of the layers after the cut.
             HeadInputError: nothing would be trained.
+            ConfigError: the network has no patch tokens to pool.
         """
-        layers = _layers(self._after(network))
+        layers = _layers(self._after(backbone))
         names = [layer.name for layer in layers]
         if self.train_from is not None and self.train_from not in names:
             raise unknown_name("layer to train from", self.train_from, names, f"they come after '{self.cut}'")
@@ -159,14 +179,33 @@ class TailHead(LayeredHead):
             raise HeadInputError(message)
         return {layer.name for layer in trained}
 
-    def _after(self, network: Any) -> Any:
+    def _after(self, backbone: Backbone) -> Any:
         import keras
 
-        start = network.get_layer(self.cut).output
-        if start is network.output:
+        start, end = backbone.network().get_layer(self.cut).output, self.end(backbone)
+        if start is end:
             maps = keras.Input(start.shape[1:])
             return keras.Model(maps, keras.layers.Activation("linear", name="map")(maps))
-        return keras.Model(start, network.output)
+        return keras.Model(start, end)
+
+    def end(self, backbone: Backbone) -> Any:
+        """Returns the output of the network that is pooled; of a transformer, what is pooled from its tokens.
+
+        Args:
+            backbone: the tail's.
+
+        Raises:
+            ConfigError: the network has no patch tokens that could be pooled so.
+        """
+        output = backbone.network().output
+        if len(output.shape) > _VECTOR_RANK or self.pooling == OWN:
+            return output
+        tap = _TAPS[self.pooling]
+        try:
+            return backbone.tap_model([tap]).output[tap]
+        except ConfigError as error:
+            message = f"pooling is '{self.pooling}', but {error}; or leave the pooling to the network: '{OWN}'"
+            raise ConfigError(message) from error
 
 
 def _layers(model: Any) -> list[Any]:

@@ -10,7 +10,14 @@ import numpy as np
 
 from featurebank.errors import HeadInputError
 from featurebank.heads.inputs import check_labels
-from featurebank.heads.maps.stored import Maps, StandardizedMaps, as_maps, channel_statistics
+from featurebank.heads.maps.stored import (
+    MAPS_AND_TOKENS,
+    MAPS_ONLY,
+    Maps,
+    StandardizedMaps,
+    as_maps,
+    channel_statistics,
+)
 from featurebank.heads.streamed.labels import encoded
 
 
@@ -30,14 +37,14 @@ class MapData:
     @classmethod
     def of(
         cls, X: Any, y: np.ndarray, validation: tuple[Any, np.ndarray] | None, views: Sequence[Any] = (),
-        weights: np.ndarray | None = None,
+        weights: np.ndarray | None = None, *, ranks: Sequence[int] = MAPS_ONLY,
     ) -> MapData:  # fmt: skip
-        """Checks maps and labels.
+        """Checks maps and labels; `ranks` is as in `as_maps`.
 
         Raises:
             HeadInputError: features are no maps, not finite or of unequal shape, or there is only one class.
         """
-        maps = as_maps(X, views)
+        maps = as_maps(X, views, ranks=ranks)
         check_labels(y, maps.shape[0])
         classes, positions = encoded(np.asarray(y))
         known = None
@@ -68,10 +75,11 @@ class MapData:
 
 def _known(X: Any, y: np.ndarray, classes: np.ndarray, shape: tuple[int, ...]) -> tuple[Maps, np.ndarray] | None:
     """Keeps the validation images whose class is among the trained ones."""
-    if as_maps(X).shape[1:] != shape:
-        message = f"the validation maps are {as_maps(X).shape[1:]}, the training maps {shape}"
+    ranks = (1 + len(shape),)
+    if as_maps(X, ranks=MAPS_AND_TOKENS).shape[1:] != shape:
+        message = f"the validation maps are {np.shape(X)[1:]}, the training maps {shape}"
         raise HeadInputError(message)
     known = np.isin(y, classes)
     if not known.any():
         return None
-    return as_maps(X if known.all() else X[known]), np.searchsorted(classes, y[known]).astype(np.int32)
+    return as_maps(X if known.all() else X[known], ranks=ranks), np.searchsorted(classes, y[known]).astype(np.int32)

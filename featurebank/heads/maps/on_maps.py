@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from featurebank.errors import HeadInputError
 from featurebank.heads.inputs import TrainingRows, check_fitted, maps_to_fit, plain_maps
-from featurebank.heads.maps.stored import as_maps, blocks, in_order
+from featurebank.heads.maps.stored import MAPS_ONLY, as_maps, blocks, in_order
 from featurebank.heads.needs import MAPS
 from featurebank.heads.trained import TrainedHead
 from featurebank.training.activations import softmax
@@ -22,6 +22,9 @@ ROWS = 64
 @dataclass(kw_only=True, eq=False, repr=False)
 class HeadOnMaps(TrainedHead):
     """Base of all heads on maps (n, h, w, c); a subclass has `_logits`, `train_heads` and `set_fitted`."""
+
+    ranks: ClassVar[tuple[int, ...]] = MAPS_ONLY
+    """The ranks of the arrays that it takes; see `as_maps`."""
 
     needs = MAPS
     saved_as = "on_maps"
@@ -40,7 +43,7 @@ class HeadOnMaps(TrainedHead):
         Raises:
             HeadError: the features are no maps, or not finite.
         """
-        return as_maps(X).shape
+        return as_maps(X, ranks=self.ranks).shape
 
     def _training_rows(self, X: Any, y: Any, sample_weight: Any) -> TrainingRows:
         return maps_to_fit(self, X, y, sample_weight)
@@ -64,7 +67,7 @@ class HeadOnMaps(TrainedHead):
 
     def _maps(self, X: Any) -> Any:
         check_fitted(self)
-        maps = as_maps(plain_maps(self, X))
+        maps = as_maps(plain_maps(self, X), ranks=self.ranks)
         if not self.fits(maps.shape[1:]):
             raise wrong_shape(self, maps.shape[1:], self.map_shape_)
         return maps

@@ -20,14 +20,17 @@ from featurebank.heads.streamed.features import StoredFeatures
 from featurebank.system.parallel import ordered_map
 from featurebank.system.runtime import ram_limit
 
-_RANK = 4
+MAPS_ONLY = (4,)
+"""The ranks of arrays of maps, (n, h, w, c)."""
+MAPS_AND_TOKENS = (3, 4)
+"""The ranks of arrays of maps and of tokens, (n, T, d)."""
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
 _AHEAD_BYTES = 64 << 20
 """What is read at a time, in the order of the disk; two such blocks wait."""
 
 
 class Maps(Protocol):
-    """Maps of images, in one view or several."""
+    """Maps (h, w, c) of images, or tokens (T, d), in one view or several."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -70,7 +73,7 @@ class StoredMaps(StoredFeatures):
 
 
 def stored_maps(bank: Bank, tap: str, positions: np.ndarray, *, views: int = 0) -> StoredMaps | None:
-    """Returns maps as they lie in the bank where they take more than half of `--ram`, else None.
+    """Returns maps or tokens as they lie in the bank where they take more than half of `--ram`, else None.
 
     Args:
         bank: has them.
@@ -83,31 +86,38 @@ def stored_maps(bank: Bank, tap: str, positions: np.ndarray, *, views: int = 0) 
     """
     stored = StoredMaps(bank, tap, positions, 1 + views)
     # Half, because there are training and validation images, and what computes.
-    return stored if stored.ndim == _RANK and stored.needed_bytes > ram_limit() // 2 else None
+    return stored if stored.ndim in MAPS_AND_TOKENS and stored.needed_bytes > ram_limit() // 2 else None
 
 
-def as_maps(X: Any, views: Sequence[np.ndarray] = ()) -> Maps:
+def as_maps(X: Any, views: Sequence[np.ndarray] = (), *, ranks: Sequence[int] = MAPS_ONLY) -> Maps:
     """Returns maps as the networks take them.
 
     Args:
         X: (n, h, w, c) features, or maps in a bank.
         views: further views of them, where X is an array.
+        ranks: `MAPS_ONLY`, or `MAPS_AND_TOKENS` for a network that takes tokens (n, T, d), too.
 
     Raises:
         HeadInputError: the features are no maps, or not finite.
     """
     if isinstance(X, StoredMaps):
+        check_rank(X.shape, ranks)
         return X
     arrays = [np.asarray(view) for view in (X, *views)]
     for array in arrays:
-        if array.ndim != _RANK or array.shape != arrays[0].shape:
-            message = (
-                f"the features have the shape {array.shape}, expected maps (images, height, width, channels): "
-                "train this head on the tap 'map', or on a layer with maps"
-            )
-            raise HeadInputError(message)
+        check_rank(array.shape, ranks if array.shape == arrays[0].shape else ())
         check_finite(array)
     return MapsInMemory(arrays)
+
+
+def check_rank(shape: Sequence[int], ranks: Sequence[int]) -> None:
+    """Raises HeadInputError unless features of a shape (n, ...) have one of the ranks."""
+    if len(shape) not in ranks:
+        message = (
+            f"the features have the shape {tuple(shape)}, expected maps (images, height, width, channels): "
+            "train this head on the tap 'map', or on a layer with maps"
+        )
+        raise HeadInputError(message)
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,18 @@ class KerasStep:
         return terms._replace(max_norm=options.max_norm, axes=range(trained.variable.shape.rank - 1))
 
 
+def seed_states(model: Any) -> list[Any]:
+    """Returns the states of a model's generators of random numbers, which its dropout has, in order."""
+    weights = {id(weight) for weight in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights and "seed" in variable.path]
+
+
+def seed_dropout(model: Any, seed: int) -> None:
+    """Makes the dropout of a model depend on a seed alone: Keras takes another one in each process."""
+    for number, state in enumerate(seed_states(model)):
+        state.assign(np.array([(seed * 1000 + number) % 2**32, 0], np.uint32))
+
+
 def evaluation(model: Any, smoothing: float) -> Callable[[np.ndarray, np.ndarray], tuple[float, float]]:
     """Returns the program that gives a batch's summed cross-entropy, smoothed, and its number of right answers.
 

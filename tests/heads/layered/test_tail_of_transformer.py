@@ -1,0 +1,146 @@
+"""Tails of transformers: what Keras trains from images with a frozen trunk, from tokens that were computed once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+from featurebank import load_backbone
+from featurebank.backbone import Backbone
+from featurebank.errors import ConfigError, HeadError
+from featurebank.heads.layered.residual_stage import ResidualStageHead
+from featurebank.heads.layered.tail import TailHead
+
+pytestmark = pytest.mark.heavy
+
+NETWORK, CUT = "tiny:transformer", "block0_out"
+Y = np.resize([2, 5, 9], 40)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone(NETWORK)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    found = np.random.default_rng(0).uniform(0, 120, (len(Y), 16, 16, 3)).astype(np.float32)
+    for place, label in enumerate((2, 5, 9)):
+        found[label == Y, :, :, place] += 100
+    return found
+
+
+@pytest.fixture(scope="module")
+def tokens(backbone: Backbone, images: np.ndarray) -> np.ndarray:
+    return np.asarray(backbone.tap_model([CUT])(images)[CUT])
+
+
+def tail(**options: Any) -> TailHead:
+    defaults: dict[str, Any] = {"backbone": NETWORK, "cut": CUT, "pooling": "own", "epochs": 3, "batch_size": 16}
+    return TailHead(**{**defaults, "learning_rate": 1e-2, **options})
+
+
+def test_the_losses_are_those_of_keras_from_images(images: np.ndarray, tokens: np.ndarray) -> None:
+    import keras
+
+    head = tail().fit(tokens, Y)
+    network, _ = tiny.transformer()
+    part = tail().build(tokens.shape[1:], 3)
+    logits = keras.layers.Dense(3)
+    prepared = keras.Input((16, 16, 3))
+    model = keras.Model(prepared, logits(network(prepared / 127.5 - 1)))
+    logits.set_weights(part.get_layer("head_logits").get_weights())
+    first = [layer.name for layer in network.layers].index("block1_norm1")
+    for place, layer in enumerate(network.layers):
+        layer.trainable = place >= first
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-2), loss, run_eagerly=True)
+    random, losses = np.random.default_rng(head.random_state), []
+    for _ in range(head.epochs):
+        order = random.permutation(len(Y))
+        fitted = model.fit(images[order], np.searchsorted([2, 5, 9], Y[order]), 16, shuffle=False, verbose=0)
+        losses.append(fitted.history["loss"][0])
+    np.testing.assert_allclose(head.history_.loss, losses, rtol=0.02)
+    trained = {layer.name for layer in part.layers if layer.trainable and layer.weights}
+    assert trained >= {"block1_norm1", "block1_attention", "block2_dense2", "norm", "head_logits"}
+
+
+def test_a_fitted_tail_is_saved(tokens: np.ndarray) -> None:
+    head = tail(epochs=1, train_from="block2_norm1").fit(tokens.astype(np.float16), Y)
+    before, after = tail().build(tokens.shape[1:], 3), head.model_()
+    moved = {
+        one.name
+        for one, other in zip(after.layers, before.layers, strict=True)
+        if any((a != b).any() for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
+    }
+    assert {name.partition("_")[0] for name in moved} == {"block2", "norm", "head"}
+    again = tail(train_from="block2_norm1")
+    again.set_state(head.state(), head.classes_)
+    np.testing.assert_array_equal(again.predict_proba(tokens), head.predict_proba(tokens))
+
+
+@pytest.mark.parametrize(
+    ("pooling", "tap"), [("own", "pooled"), ("avg", "map:avg"), ("max", "map:max"), ("flatten", "tokens")]
+)
+def test_the_classifier_sees_the_tap(
+    backbone: Backbone, images: np.ndarray, tokens: np.ndarray, pooling: str, tap: str
+) -> None:
+    import keras
+
+    model = tail(pooling=pooling).build(tokens.shape[1:], 3)
+    seen = keras.Model(model.input, model.get_layer("head_logits").input)(tokens)
+    expected = backbone.tap_model([tap])(images)[tap]
+    np.testing.assert_allclose(seen, np.reshape(expected, seen.shape), rtol=1e-4, atol=1e-5)
+
+
+def test_class_maps_are_laid_out(tokens: np.ndarray) -> None:
+    model = tail(pooling="class_maps").build(tokens.shape[1:], 3)
+    assert model.get_layer("head_class_maps").output.shape == (None, 4, 4, 3)
+
+
+def test_a_network_that_averages_its_patches(images: np.ndarray) -> None:
+    backbone = load_backbone("tiny:averaging")
+    taps = backbone.tap_model([CUT, "pooled"])(images)
+    for pooling in ("own", "avg"):
+        model = tail(backbone="tiny:averaging", pooling=pooling).build(taps[CUT].shape[1:], 3)
+        import keras
+
+        seen = keras.Model(model.input, model.get_layer("head_logits").input)(taps[CUT])
+        np.testing.assert_allclose(seen, taps["pooled"], rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_of_the_network_follows_the_seed(monkeypatch: pytest.MonkeyPatch, tokens: np.ndarray) -> None:
+    import keras
+
+    def dropping() -> Any:
+        network, preprocessing = plain()
+        output = network.get_layer("norm").output
+        return keras.Model(network.input, keras.layers.Dropout(0.5)(output)[:, 0]), preprocessing
+
+    def answer(seed: int) -> np.ndarray:
+        head = tail(random_state=seed, init="pretrained")
+        model = head.build(tokens.shape[1:], 3)
+        seen = keras.Model(model.input, model.get_layer("head_logits").input)
+        return np.asarray(seen(tokens[:4], training=True))
+
+    plain = tiny.transformer
+    monkeypatch.setattr(tiny, "transformer", dropping)
+    assert (answer(1) == 0).any()
+    np.testing.assert_array_equal(answer(1), answer(1))
+    assert (answer(1) != answer(2)).any()
+
+
+def test_what_cannot_be(tokens: np.ndarray) -> None:
+    with pytest.raises(HeadError, match="the maps are 16 x 8, but 'block0_out' of tiny:transformer gives 17 x 8"):
+        tail().fit(tokens[:, 1:], Y)
+    with pytest.raises(HeadError, match="no layer after 'norm' has weights"):
+        tail(cut="norm").fit(tokens, Y)
+    with pytest.raises(ConfigError, match="'block1_attention' is not a cut point"):
+        tail(cut="block1_attention").fit(tokens, Y)
+    with pytest.raises(HeadError, match=r"shape \(40, 17, 8\), expected maps"):
+        ResidualStageHead().fit(tokens, Y)
+    with pytest.raises(HeadError, match="pooling is 'mean', expected avg, max, flatten, class_maps, own"):
+        tail(pooling="mean").fit(tokens, Y)

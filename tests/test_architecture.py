@@ -310,6 +310,11 @@ COVERED_BY = {
     "backbone/keras_networks/spec.py": "backbone/test_contract.py",
     "backbone/outline.py": "backbone/test_taps.py",
     # Networks of PyTorch: one suite runs tiny networks through all of it.
+    "backbone/families/user_modules/checks.py": "backbone/families/user_modules/test_network.py",
+    "backbone/families/user_modules/features.py": "backbone/families/user_modules/test_network.py",
+    "backbone/families/user_modules/identity.py": "backbone/families/user_modules/test_network.py",
+    "backbone/families/user_modules/passes.py": "backbone/families/user_modules/test_network.py",
+    "backbone/families/hugging_face/hub.py": "backbone/families/hugging_face/test_repository.py",
     "backbone/families/hugging_face/library.py": "backbone/families/test_transformers.py",
     "backbone/families/hugging_face/tensors.py": "backbone/families/test_transformers.py",
     "backbone/torch_networks/recording.py": "backbone/torch_networks/test_structure.py",

@@ -28,7 +28,7 @@ def function_codes(model: Any, origin: str) -> dict[str, str]:
 
     known = keras.saving.get_custom_objects()
     names = {name for name in _names(json.loads(model.to_json())) if name in known}
-    return {name: _code(known[name], name, origin) for name in sorted(names) if not inspect.isclass(known[name])}
+    return {name: source_code(known[name], name, origin) for name in sorted(names) if not inspect.isclass(known[name])}
 
 
 def _names(value: Any) -> Iterator[str]:
@@ -40,7 +40,17 @@ def _names(value: Any) -> Iterator[str]:
             yield from _names(part)
 
 
-def _code(function: Any, name: str, origin: str) -> str:
+def source_code(function: Any, name: str, origin: str) -> str:
+    """Returns the source code of a function or a class without comments, blanks and docstrings.
+
+    Args:
+        function: the function or the class.
+        name: its name in messages.
+        origin: the name of the network that uses it.
+
+    Raises:
+        ConfigError: the code cannot be read.
+    """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError) as error:

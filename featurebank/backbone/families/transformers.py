@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from featurebank.backbone.families.hugging_face.config import identity_of, network_values, side_of
+from featurebank.backbone.families.hugging_face.hub import cached_repositories
 from featurebank.backbone.families.hugging_face.kinds import CLASS, CLASS_AND_MEAN, MEAN, Kind, kind_of
 from featurebank.backbone.families.hugging_face.library import (
     build_network,
@@ -18,7 +19,7 @@ from featurebank.backbone.families.hugging_face.library import (
     load_network,
 )
 from featurebank.backbone.families.hugging_face.processors import Processor, refuse_preprocessing
-from featurebank.backbone.families.hugging_face.repository import Repository, cached_repositories, open_repository
+from featurebank.backbone.families.hugging_face.repository import Repository, open_repository
 from featurebank.backbone.families.hugging_face.tensors import check_files, count_numbers
 from featurebank.backbone.libraries import LibraryEntry
 from featurebank.backbone.options import BackboneOptions

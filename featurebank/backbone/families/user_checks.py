@@ -30,7 +30,7 @@ def _problem(model: Any) -> str:
 
     kind = type(model)
     if not isinstance(model, keras.Model):
-        return f"is of type {kind.__module__}.{kind.__name__}: expected a Keras model"
+        return f"is of type {kind.__module__}.{kind.__name__}: expected a Keras model or a module of PyTorch"
     if not is_functional(model):
         return (
             f"is a subclass of keras.Model ({kind.__name__}) whose layers are hidden: expected a functional model, "

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.backbone.families.user import OWN, make_backbone
+from featurebank.backbone.families.user_modules.checks import weights_digest
+from featurebank.backbone.families.user_modules.network import is_module, make_module_backbone
 from featurebank.backbone.keras_networks.keras_file import load_keras_file
 from featurebank.backbone.naming import KERAS_SUFFIX, name_function
 from featurebank.backbone.network import Backbone
@@ -48,13 +50,16 @@ def load_user_network(name: str, options: BackboneOptions) -> Backbone:
     """
     import_tensorflow()
     name_function(name)
+    size = None
     if name.endswith(KERAS_SUFFIX):
         model, declared = _from_file(Path(name).expanduser()), None
     else:
-        model, declared = _from_function(name, options.image_size)
+        model, declared, size = _from_function(name, options.image_size)
         if options.weights in {None, OWN} and name not in _steady:
             _check_steady(name, model, _from_function(name, options.image_size)[0])
     preprocessing = _agreed(name, declared, options.preprocessing)
+    if is_module(model):
+        return make_module_backbone(model, preprocessing, name, size, options)
     return make_backbone(
         model, preprocessing, origin=name, known_as=name, image_size=options.image_size, weights=options.weights,
         resize=options.resize, levels=options.levels, is_sized=_is_sized(name),
@@ -74,11 +79,16 @@ def _check_steady(name: str, model: Any, again: Any) -> None:
     Raises:
         ConfigError: it has.
     """
-    first, second = ([digest.of_array(w) for w in getattr(one, "get_weights", list)()] for one in (model, again))
+    if is_module(model) and is_module(again):
+        first, second = [weights_digest(model)], [weights_digest(again)]
+        ways = "model.load_state_dict", "torch.manual_seed(0)"
+    else:
+        first, second = ([digest.of_array(w) for w in getattr(one, "get_weights", list)()] for one in (model, again))
+        ways = "model.load_weights", "keras.utils.set_random_seed(0)"
     if first != second:
         message = (
-            f"{name} gives other weights at each call: load trained weights in it (model.load_weights), or fix the "
-            "seed of random ones (keras.utils.set_random_seed(0))"
+            f"{name} gives other weights at each call: load trained weights in it ({ways[0]}), or fix the seed of "
+            f"random ones ({ways[1]})"
         )
         raise ConfigError(message)
     _steady.add(name)
@@ -114,22 +124,22 @@ def _from_file(path: Path) -> Any:
         raise WeightsError(message) from error
 
 
-def _from_function(name: str, image_size: int | None) -> tuple[Any, str | None]:
-    """Calls MODULE:FUNCTION; returns the model and the declared preprocessing, if any."""
+def _from_function(name: str, image_size: int | None) -> tuple[Any, str | None, int | None]:
+    """Calls MODULE:FUNCTION; returns the model, and the preprocessing and the image size that it declares, if any."""
     module, _, attribute = name.partition(":")
     with _current_directory_importable():
         function = _function(name, module, attribute)
         options = _options(name, function, image_size)
         with _one_line(f"{name} failed"), quiet_stdout():
             result = function(**options)
-    attached = getattr(function, "preprocessing", None)
+    attached, size = getattr(function, "preprocessing", None), getattr(function, _SIZE, None)
     if isinstance(result, tuple) and len(result) == 2:  # noqa: PLR2004 - (model, preprocessing)
         model, returned = result
         if attached not in {None, returned}:
             message = f"{name} declares preprocessing '{attached}' and returns '{returned}': expected one of them"
             raise ConfigError(message)
-        return model, str(returned)
-    return result, attached
+        return model, str(returned), size
+    return result, attached, size
 
 
 def _function(name: str, module: str, attribute: str) -> Callable[..., Any]:
@@ -145,7 +155,8 @@ def _function(name: str, module: str, attribute: str) -> Callable[..., Any]:
     if function is None:
         raise unknown_name("function", attribute, functions, f"of module '{module}'")
     if not inspect.isroutine(function):
-        message = f"{name} is of type {type(function).__name__}: expected a function that returns a Keras model"
+        kind = type(function).__name__
+        message = f"{name} is of type {kind}: expected a function that returns a Keras model or a module of PyTorch"
         raise ConfigError(message)
     return function
 

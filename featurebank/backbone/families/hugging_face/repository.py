@@ -6,18 +6,22 @@ Only files of data are read: configurations in JSON, and weights in safetensors.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from featurebank.errors import ConfigError, WeightsError, unknown_name
-from featurebank.system.downloads import DownloadBar
+from featurebank.backbone.families.hugging_face.hub import (
+    COMMIT,
+    DIRECTORY_INSTEAD,
+    cached_file,
+    downloaded_file,
+    one_line_errors,
+)
+from featurebank.errors import ConfigError, WeightsError
 from featurebank.system.files import open_regular
 from featurebank.words import counted, one_line
 
@@ -33,9 +37,7 @@ _MOST_SHARDS = 1000
 _REPOSITORY = re.compile(r"[A-Za-z0-9](?:[\w.-]*/)?[\w.-]+")
 _SHARD = re.compile(r"[A-Za-z0-9_][\w.-]*\.safetensors", re.ASCII)
 _REVISION = re.compile(r"[\w./-]+")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _LONGEST_NAME = 200
-_DIRECTORY = "use a directory, hf:./DIRECTORY"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Repository:
     directory: Path | None
     identifier: str = ""
     commit: str = ""
-    instead: str = _DIRECTORY
+    instead: str = DIRECTORY_INSTEAD
 
     def path(self, file: str) -> Path | None:
         """Returns the path of a file, and downloads it if it is not there; None if the repository has no such file.
@@ -69,12 +71,12 @@ class Repository:
         if self.directory is not None:
             path = self.directory / file
             return path if os.path.lexists(path) else None
-        with _one_line(self.origin, self.instead):
-            return _downloaded(self.identifier, file, self.commit)
+        with one_line_errors(self.origin, self.instead):
+            return downloaded_file(self.identifier, file, self.commit, is_optional=file in PROCESSORS)
 
     def here(self, file: str) -> Path | None:
         """Returns the path of a file if it is on this machine; asks no server."""
-        return self.path(file) if self.directory is not None else _cached(self.identifier, file, self.commit)
+        return self.path(file) if self.directory is not None else cached_file(self.identifier, file, self.commit)
 
     def json(self, file: str) -> dict[str, Any] | None:
         """Returns the content of a JSON file; None if the repository has no such file.
@@ -128,7 +130,7 @@ class Repository:
         """Returns whether the weights are on this machine; asks no server."""
         if self.directory is not None:
             return True
-        return any(_cached(self.identifier, file, self.commit) is not None for file in (WEIGHTS, INDEX))
+        return any(cached_file(self.identifier, file, self.commit) is not None for file in (WEIGHTS, INDEX))
 
     def _has(self, file: str) -> bool:
         """Returns whether the repository has a file, without downloading it."""
@@ -136,7 +138,7 @@ class Repository:
             return os.path.lexists(self.directory / file)
         from huggingface_hub import file_exists
 
-        with _one_line(self.origin):
+        with one_line_errors(self.origin):
             return bool(file_exists(self.identifier, file, revision=self.commit))
 
     def _shards(self, index: dict[str, Any]) -> Sequence[str]:
@@ -181,23 +183,11 @@ def open_repository(text: str) -> Repository:
         message = f"{origin}: expected hf:OWNER/NAME, hf:OWNER/NAME@REVISION, or hf:./DIRECTORY"
         raise ConfigError(message)
     version = revision or "main"
-    with _one_line(origin):
-        config = _downloaded(identifier, CONFIG, version)
+    with one_line_errors(origin):
+        config = downloaded_file(identifier, CONFIG, version)
     # The hub's cache keeps files in snapshots/COMMIT, whatever the revision was called.
-    commit = config.parent.name if config and _COMMIT.fullmatch(config.parent.name) else version
+    commit = config.parent.name if config and COMMIT.fullmatch(config.parent.name) else version
     return Repository(origin, f"hf:{identifier}@{commit}", f"hf.{_plain(identifier)}", None, identifier, commit)
-
-
-def cached_repositories() -> list[tuple[str, str]]:
-    """Returns the models in the local cache of the hub, each with its size in words; asks no server."""
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    try:
-        found = scan_cache_dir()
-    except (CacheNotFound, OSError, ValueError):
-        return []
-    return sorted((repo.repo_id, repo.size_on_disk_str) for repo in found.repos if repo.repo_type == "model")
 
 
 def _plain(name: str) -> str:
@@ -216,90 +206,3 @@ def _json_object(path: Path, what: str) -> dict[str, Any]:
         message = f"{what} holds a {type(values).__name__}: expected a JSON object"
         raise ConfigError(message)
     return values
-
-
-def _cached(identifier: str, file: str, revision: str) -> Path | None:
-    """Returns a file of the hub that is on this machine."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(identifier, file, revision=revision)
-    return Path(found) if isinstance(found, str) else None
-
-
-def _downloaded(identifier: str, file: str, revision: str) -> Path | None:
-    """Returns a file of the hub; None if the repository has no such file."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    if _COMMIT.fullmatch(revision) and (cached := _cached(identifier, file, revision)):
-        return cached  # a commit never changes
-    try:
-        with DownloadBar(f"downloading {identifier} {file}") as bar, _quiet_log():
-            return Path(hf_hub_download(identifier, file, revision=revision, tqdm_class=_reporting_to(bar)))
-    except LocalEntryNotFoundError:
-        if file in PROCESSORS and _cached(identifier, CONFIG, revision):
-            return None  # without a network, what the cache has is all there is
-        raise
-    except EntryNotFoundError:
-        return None
-
-
-@contextlib.contextmanager
-def _quiet_log() -> Iterator[None]:
-    """Keeps the log of the hub's package, as of repeated requests, out of our output."""
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _reporting_to(bar: DownloadBar) -> Any:
-    """Returns a class that takes the place of tqdm's and shows its progress on our bar."""
-    from huggingface_hub.utils import tqdm
-
-    class Reporting(tqdm):  # type: ignore[misc]  # a class of the package, which is imported when it is needed
-        """A silent bar of tqdm."""
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            kwargs["disable"] = True
-            super().__init__(*args, **kwargs)
-            bar.total = kwargs.get("total") or 0
-
-        def update(self, n: float | None = 1) -> None:
-            bar.update(int(n or 0))
-
-    return Reporting
-
-
-@contextlib.contextmanager
-def _one_line(origin: str, instead: str = _DIRECTORY) -> Iterator[None]:
-    """Turns the errors of the hub into one line each."""
-    from huggingface_hub import errors
-
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        message = (
-            f"{origin} is gated: accept its terms on its page of huggingface.co, and log in with 'hf auth login', or "
-            "set HF_TOKEN"
-        )
-        raise ConfigError(message) from error
-    except errors.RepositoryNotFoundError as error:
-        known = [name for name, _ in cached_repositories()]
-        hint = "the hub has no such model; a private one needs 'hf auth login'"
-        raise unknown_name("model of the hub", origin.removeprefix("hf:"), known, hint) from error
-    except errors.RevisionNotFoundError as error:
-        message = f"{origin}: the hub has no such revision: expected a branch, a tag or a commit after '@'"
-        raise ConfigError(message) from error
-    except errors.LocalEntryNotFoundError as error:
-        message = (
-            f"{origin} is not in the local cache of the hub, and the hub cannot be reached: check the network (and "
-            f"HF_HUB_OFFLINE), or {instead}"
-        )
-        raise ConfigError(message) from error
-    except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
-        message = f"{origin} cannot be downloaded ({one_line(str(error), 200)}): try again later, or {instead}"
-        raise ConfigError(message) from error

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from featurebank.backbone.families.hugging_face.repository import Repository, cached_repositories, open_repository
+from featurebank.backbone.families.hugging_face.hub import cached_repositories
+from featurebank.backbone.families.hugging_face.repository import Repository, open_repository
 from featurebank.errors import ConfigError, FeatureBankError, WeightsError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

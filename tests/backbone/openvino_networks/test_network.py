@@ -65,6 +65,17 @@ def test_features_of_a_transformer(tmp_path: Path) -> None:
         assert close(one, value)
 
 
+def test_maps_and_tokens_of_one_convolution_together(tmp_path: Path) -> None:
+    """OpenVINO gave other tokens when the patches were an output, too."""
+    backbone = load(path := vit(prefix=0).save(tmp_path / "net.onnx", "head"))
+    patches, norm, head = reference(path, "patches", "norm", "head")
+    for _ in range(3):
+        got = compute(backbone, "patches", "tokens", "head")
+        assert [close(*pair) for pair in zip(got, (patches.transpose(0, 2, 3, 1), norm, head), strict=True)] == [
+            True
+        ] * 3
+
+
 def test_the_outline(tmp_path: Path) -> None:
     outline = load(vit().save(tmp_path / "net.onnx", "norm", "head")).outline()
     assert outline.tokens is not None

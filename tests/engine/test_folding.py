@@ -53,7 +53,7 @@ def count_folded(model: Any) -> int:
         ("efficientnet_lite0", 49),
         pytest.param("resnet50", 53, marks=pytest.mark.slow),  # chains like those of `mobilenet_v2`, with more weights
         ("mobilenet_v2", 52),
-        ("densenet121", 59),  # of 121: before the convolution, the others cannot be
+        pytest.param("densenet121", 59, marks=pytest.mark.slow),  # of 121: the others are the case "before" below
         ("vgg16", 0),
     ],
 )

@@ -40,7 +40,7 @@ _resident_bytes = 0
 def forget_stacks() -> None:
     """Lets TensorFlow note no stack of Python for each operation: XLA keeps them with each program, and frees none.
 
-    Under pytest the stacks are deep: they were more than half of the memory of the processes. They show in no message.
+    Under pytest the stacks are deep: they were two fifths of what each program takes for ever. They show in no message.
     """
     ops: Any = sys.modules.get("tensorflow.python.framework.ops")
     create = getattr(ops, "_create_c_op", None)

@@ -11,7 +11,7 @@ import numpy as np
 from featurebank.backbone.families.user_modules.passes import channels_first, entry_of, observed, run_part
 from featurebank.backbone.outline import TokenLayout
 from featurebank.backbone.structure.features import last_features
-from featurebank.backbone.structure.nodes import Node
+from featurebank.backbone.structure.nodes import GraphNode
 from featurebank.backbone.structure.probes import grid_of_image, pooling_of, prefix_of
 from featurebank.backbone.taps import ATTENTION, CLASS_TOKEN, MEAN_OF_PATCHES
 from featurebank.backbone.torch_networks.recording import LayerCall, Recording
@@ -120,7 +120,7 @@ def find_timm_places(module: Any, size: int) -> FeaturePlaces:
     )
 
 
-def _nodes(recording: Recording) -> list[Node]:
+def _nodes(recording: Recording) -> list[GraphNode]:
     """Returns the operations of a pass as nodes; those that end a module have its name and shape."""
     layers: dict[int, LayerCall] = {}
     for layer in recording.layers:
@@ -136,7 +136,7 @@ def _nodes(recording: Recording) -> list[Node]:
     for one in recording.operations:
         call = layers.get(id(one))
         followers = [names[id(after)] for after in one.followers if id(after) in names]
-        nodes.append(Node(names[id(one)], _shape(call), one.work, followers, is_layer=call is not None))
+        nodes.append(GraphNode(names[id(one)], _shape(call), one.work, followers, is_layer=call is not None))
     return nodes
 
 

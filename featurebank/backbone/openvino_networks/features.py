@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from featurebank.backbone.openvino_networks.axes import MAPS, TOKENS, VECTOR, constant
-from featurebank.backbone.openvino_networks.graph import GraphNode, NodeGraph
+from featurebank.backbone.openvino_networks.graph import NodeGraph, OpenVINONode
 from featurebank.backbone.openvino_networks.paths import NodePaths
 from featurebank.backbone.outline import TokenLayout
 from featurebank.backbone.structure.features import MOST_LEFT_OUT
@@ -123,7 +123,7 @@ def _after_blocks(graph: NodeGraph, paths: NodePaths, last: int) -> int:
     return found
 
 
-def _places(node: GraphNode) -> int:
+def _places(node: OpenVINONode) -> int:
     count = 1
     for axis, length in zip(node.axes, node.shape, strict=True):
         count *= length if axis in "hwt" else 1
@@ -145,7 +145,7 @@ def _vector(graph: NodeGraph, paths: NodePaths, last: int) -> int | None:
     return found
 
 
-def _is_vector(node: GraphNode) -> bool:
+def _is_vector(node: OpenVINONode) -> bool:
     """Returns whether a node is a vector of each image, and not a flattened map."""
     return node.axes in {VECTOR, ""} and node.row is not None and len(node.row) == 1
 
@@ -176,7 +176,7 @@ def _layout(graph: NodeGraph, paths: NodePaths, last: int) -> TokenLayout:
     return TokenLayout.of_grid(grid, prefix, has_class_token=prefix == 1)
 
 
-def _grid(node: GraphNode) -> tuple[int, int]:
+def _grid(node: OpenVINONode) -> tuple[int, int]:
     length = dict(zip(node.axes, node.shape, strict=True))
     return length["h"], length["w"]
 
@@ -210,12 +210,12 @@ def _pooling(graph: NodeGraph, paths: NodePaths, last: int, vector: int | None, 
     return MEAN_OF_PATCHES if later <= _PLAIN else NORMALIZED_MEAN
 
 
-def _loses_tokens(graph: NodeGraph, step: GraphNode) -> bool:
+def _loses_tokens(graph: NodeGraph, step: OpenVINONode) -> bool:
     source = graph.nodes[step.sources[0]]
     return source.axes in TOKENS and _places(source) > 1 and (step.axes == VECTOR or _places(step) == 1)
 
 
-def _picked(graph: NodeGraph, steps: list[GraphNode], vector: int) -> str:
+def _picked(graph: NodeGraph, steps: list[OpenVINONode], vector: int) -> str:
     """Returns the words for a network that takes one token."""
     pick = next((step for step in steps if step.kind in _PICKS and _loses_tokens(graph, step)), None)
     first = constant(pick.operation, 1) if pick is not None else None
@@ -225,7 +225,7 @@ def _picked(graph: NodeGraph, steps: list[GraphNode], vector: int) -> str:
     return CLASS_TOKEN if is_first else f"output of '{graph.nodes[vector].name or graph.nodes[vector].kind}'"
 
 
-def _word(node: GraphNode) -> str:
+def _word(node: OpenVINONode) -> str:
     return "map" if node.axes in MAPS else "tokens"
 
 

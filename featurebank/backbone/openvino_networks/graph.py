@@ -25,7 +25,7 @@ _ENDLESS = 1 << 60
 
 
 @dataclass(frozen=True)
-class GraphNode:
+class OpenVINONode:
     """An operation whose output depends on the image.
 
     Args:
@@ -70,11 +70,11 @@ class GraphNode:
 class NodeGraph:
     """The nodes in topological order, the image first, and the places of the nodes that are outputs."""
 
-    nodes: list[GraphNode]
+    nodes: list[OpenVINONode]
     outputs: list[int]
 
     @property
-    def named(self) -> dict[str, GraphNode]:
+    def named(self) -> dict[str, OpenVINONode]:
         """The nodes that can be taps, by name."""
         return {node.name: node for node in self.nodes[1:] if node.name and node.row}
 
@@ -112,7 +112,7 @@ def read_graph(model: Any, entry: Any, axes: str, origin: str, *, all_named: boo
     """
     results = {result.input_value(0).get_node().get_name(): _output_name(result) for result in model.get_results()}
     places, names, constants = {entry.get_name(): 0}, _Names(), 0
-    nodes = [GraphNode("", entry.get_type_name(), (), _shape(entry.output(0), origin), axes, 0, entry)]
+    nodes = [OpenVINONode("", entry.get_type_name(), (), _shape(entry.output(0), origin), axes, 0, entry)]
     for operation in model.get_ordered_ops():
         kind, key = operation.get_type_name(), operation.get_name()
         inputs = [operation.input_value(place) for place in range(operation.get_input_size())]
@@ -132,7 +132,7 @@ def read_graph(model: Any, entry: Any, axes: str, origin: str, *, all_named: boo
         work = multiply_adds(operation, lengths, shape) // BATCH
         places[key] = len(nodes)
         before = tuple(dict.fromkeys(source for source in sources if source is not None))
-        nodes.append(GraphNode(name, kind, before, shape, axes_of(operation, known, shape), work, operation))
+        nodes.append(OpenVINONode(name, kind, before, shape, axes_of(operation, known, shape), work, operation))
     if constants > _MOST_BYTES:
         raise _too_large(origin, constants, "before it sees an image")
     return NodeGraph(nodes, [places[key] for key in results if places.get(key)])

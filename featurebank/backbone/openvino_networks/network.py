@@ -12,7 +12,7 @@ import numpy as np
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.openvino_networks.axes import MAPS, TOKENS
 from featurebank.backbone.openvino_networks.features import GraphFeatures, find_features
-from featurebank.backbone.openvino_networks.graph import GraphNode, NodeGraph, check_operations, read_graph
+from featurebank.backbone.openvino_networks.graph import NodeGraph, OpenVINONode, check_operations, read_graph
 from featurebank.backbone.openvino_networks.input_form import InputForm, put_in_front
 from featurebank.backbone.openvino_networks.paths import NodePaths
 from featurebank.backbone.openvino_networks.spec import FileNetwork
@@ -164,7 +164,7 @@ def examine(model: Any, form: InputForm, side: int, rule: str, origin: str, *, a
     return Examined(whole, graph, find_features(graph))
 
 
-def _channels_last(ops: Any, node: GraphNode) -> Any:
+def _channels_last(ops: Any, node: OpenVINONode) -> Any:
     """Returns a node's output as float32, channels last."""
     value = ops.convert(node.operation.output(0), "f32")
     if node.order == tuple(range(len(node.order))):

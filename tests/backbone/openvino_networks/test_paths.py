@@ -7,13 +7,13 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurebank.backbone.openvino_networks.graph import GraphNode, NodeGraph
+from featurebank.backbone.openvino_networks.graph import NodeGraph, OpenVINONode
 from featurebank.backbone.openvino_networks.paths import NodePaths
 
 
 def graph(sources: list[set[int]]) -> NodeGraph:
     """Returns a graph whose node number n has the work n + 1; the last node is the output."""
-    nodes = [GraphNode(f"n{place}", "Relu", tuple(sorted(one)), (11, 4), "nc", place + 1, None)
+    nodes = [OpenVINONode(f"n{place}", "Relu", tuple(sorted(one)), (11, 4), "nc", place + 1, None)
              for place, one in enumerate(sources)]  # fmt: skip
     return NodeGraph(nodes, [len(nodes) - 1])
 

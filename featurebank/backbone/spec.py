@@ -110,11 +110,6 @@ class BackboneSpec(ABC):
         return "in the installation" if self.has_embedded_weights else "downloaded at first use"
 
     @property
-    def licence(self) -> str:
-        """The licence of the network's own weights, as their source names it; empty if it does not."""
-        return ""
-
-    @property
     def layers_hint(self) -> str:
         """How to list the names of its layers, for messages."""
         return f"'featurebank backbones {self.name} --layers' lists them"

@@ -2,7 +2,8 @@
 
 For ResNet50, VGG16 and EfficientNet-Lite0, in turn: `keras.Model.predict`; the network in one `tf.function`;
 featurebank with each engine, from arrays (or JPEG files) to finished shards; OpenVINO alone, which is the limit;
-decoding alone; bfloat16 where the processor has it, with the accuracy of a linear head beside it.
+decoding alone; bfloat16 where the processor has it, with the accuracy of a linear head beside it. Then a ViT-S/16 and a
+ConvNeXt of timm; see `foreign`.
 
 featurebank's time is the whole of `run_extraction`: digests, decoding, resizing, forward pass, writing and syncing of
 the shards; the engine is built before the clock runs, as the models of the others are, and the 64 images that a run in
@@ -25,6 +26,7 @@ from unittest import mock
 
 import numpy as np
 
+from benchmarks.foreign import contests_of_timm
 from benchmarks.harness import Contest, conditions, report, tensorflow
 from benchmarks.pictures import photo_folder
 from featurebank import load_backbone, load_dataset
@@ -54,6 +56,7 @@ def run(rounds: int, *, quick: bool, output: Path, photos: Path | None = None) -
             contests += match.run(rounds)
             extra[name] = match.roofline(peak)
             match.close()
+        contests += contests_of_timm(rounds, Path(directory), photos, quick=quick)
     report(contests, about, output, extra)
     for name, _, _ in NETWORKS:
         print(f"{name}: {extra[name]}")

@@ -9,7 +9,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from featurebank.system.runtime import import_tensorflow, threads
+from featurebank.system.runtime import import_tensorflow, installed_versions, threads
 
 
 @dataclass
@@ -77,7 +76,7 @@ def conditions() -> dict[str, Any]:
 
     np.dot(np.ones((2, 2)), np.ones((2, 2)))
     blas = [p for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"]
-    packages = ("featurebank", "tensorflow", "keras", "numpy", "scikit-learn")
+    packages = ("featurebank", "tensorflow", "keras", "openvino", "torch", "timm", "numpy", "scikit-learn")
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -86,7 +85,7 @@ def conditions() -> dict[str, Any]:
         "precision": "float32",
         "blas": sorted({f"{p['internal_api']} {p.get('architecture', '?')}" for p in blas}),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
+        "versions": installed_versions(*packages),
         "load_before": os.getloadavg()[0],
     }
 

@@ -19,6 +19,8 @@ from featurebank.system.runtime import installed_versions, limited_blas, threads
 _PACKAGES = (
     "tensorflow", "keras", "openvino", "numpy", "h5py", "scikit-learn", "xgboost", "pillow", "click", "pydantic",
 )  # fmt: skip
+_OF_NETWORKS = ("torch", "timm", "torchvision", "transformers", "keras-hub")
+"""Packages of networks of other libraries, which are extras of these names."""
 _LEAST_FREE = 1 << 30
 _IMPORT_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 
@@ -43,6 +45,7 @@ def diagnose(cache: Path) -> Iterator[Finding]:
     """
     yield _python()
     yield from _packages()
+    yield _networks()
     yield _blas()
     yield _weights()
     yield from _bucket(cache)
@@ -66,6 +69,16 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, ok=True, found=versions[name])
         else:
             yield Finding(name, ok=False, found="not installed", remedy=f"pip install {name}")
+
+
+def _networks() -> Finding:
+    """Returns which libraries of networks are here; none of them is needed."""
+    versions = installed_versions(*_OF_NETWORKS)
+    parts = [f"{name} {version}" for name, version in versions.items()]
+    missing = [name for name in _OF_NETWORKS if name not in versions]
+    if missing:
+        parts.append(f"without {', '.join(missing)} (pip install 'featurebank[{','.join(missing)}]')")
+    return Finding("networks of other libraries", ok=True, found=", ".join(parts))
 
 
 def _blas() -> Finding:

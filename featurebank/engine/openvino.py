@@ -70,7 +70,7 @@ class OpenVINOEngine(PooledEngine):
             self.precision = _checked(precision, core)
             request = request_size(backbone.image_size, batch_size, most=_REQUEST)
             model = _network(core, backbone, taps, cache, say)
-            compiled = _compile(core, model, (request, backbone.image_size), precision)
+            compiled = compile_network(core, model, (request, backbone.image_size), precision)
             # One request more than can run at a time: no stream waits while an answer is copied.
             requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
             runs = [_OpenVINORequest(compiled, taps, backbone.form) for _ in range(requests)]
@@ -155,7 +155,7 @@ def convert_network(backbone: Backbone, taps: Sequence[str], core: Any = None) -
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     try:
         conversion = conversion_of(backbone, taps)
-        compiled = _compile(core, conversion.model.clone(), (len(images), size), "float32")
+        compiled = compile_network(core, conversion.model.clone(), (len(images), size), "float32")
         features = _OpenVINORequest(compiled, taps, backbone.form)(images)
     except FeatureBankError:
         raise
@@ -197,7 +197,15 @@ def _refuse_difference(backbone: Backbone, tap: str, expected: np.ndarray, featu
         raise EngineError(message)
 
 
-def _compile(core: Any, model: Any, shape: tuple[int, int], precision: str) -> Any:
+def compile_network(core: Any, model: Any, shape: tuple[int, int], precision: str) -> Any:
+    """Compiles a network for the processor, as the engine does.
+
+    Args:
+        core: the `openvino.Core`.
+        model: from `convert_network`; it gets the shape.
+        shape: the number of images of a request, and the side of an image in pixels.
+        precision: one of `PRECISIONS`.
+    """
     count, size = shape
     model.reshape([count, size, size, 3])
     options = {

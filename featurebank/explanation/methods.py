@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from featurebank.backbone import Backbone
+from featurebank.backbone.network import FORMS
 from featurebank.errors import HeadError
 from featurebank.explanation import cam, gradients
 from featurebank.explanation.subject import Subject
@@ -90,7 +91,13 @@ def _gradcam(subject: Subject, layer: str | None, backbone: Callable[[], Backbon
             GRADCAM, (subject.run.tap, tap),
             lambda batch: of_head(batch.features[tap], subject.places[batch.classes]), of_head.layer or tap,
         )  # fmt: skip
-    whole = gradients.of_network(subject, layer, None if subject.is_finetune else backbone())
+    network = None if subject.is_finetune else backbone()
+    if network is not None and network.form != "keras":
+        message = (
+            f"{network.name} is a network of {FORMS[network.form]}, and only networks of Keras have gradients here"
+        )
+        raise HeadError(message)
+    whole = gradients.of_network(subject, layer, network)
     taps = () if subject.is_finetune else (subject.run.tap,)
     return Method(
         GRADCAM, taps, lambda batch: whole(batch.squares, subject.places[batch.classes]), whole.layer

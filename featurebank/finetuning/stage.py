@@ -13,7 +13,8 @@ import numpy as np
 
 from featurebank import metrics
 from featurebank.backbone import Backbone
-from featurebank.backbone.recorded import recorded_batch_norm
+from featurebank.backbone.network import FORMS
+from featurebank.backbone.recorded import load_recorded, recorded_batch_norm
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import hold_run
 from featurebank.bank.maintenance.unfinished import CHECKPOINT, remove_temporaries
@@ -97,6 +98,7 @@ class _Finetune:
 
     def run(self, backbone: Backbone | None, tensorboard: Path | None) -> RunRecord:
         check_splits(self._bank)
+        self._check_network(backbone)
         self._reporter.say(f"fine-tuning from run {self._start.run}: {self._start.spec} on {self._start.tap}")
         graft = grafted(self._bank, self._start, backbone=backbone, proof=False, form="layers")
         model = _copy(graft.model) if backbone else graft.model
@@ -125,6 +127,18 @@ class _Finetune:
             if board:
                 board.finish(run)
         return run
+
+    def _check_network(self, backbone: Backbone | None) -> None:
+        """Raises ConfigError if the layers of the bank's network cannot be trained, before anything is computed."""
+        if self._start.is_finetune:
+            return
+        network = load_recorded(self._bank.recipe, self._bank.manifest.source, backbone=backbone)
+        if network.form != "keras":
+            message = (
+                f"{network.name} is a network of {FORMS[network.form]}, and only layers of Keras can be fine-tuned: "
+                "export the head with its network ('featurebank export'), or extract with a network of Keras"
+            )
+            raise ConfigError(message)
 
     def _batch_norm(self, model: Any, phases: Sequence[Phase]) -> str:
         why = "as asked for" if self._requested.batch_norm else f"the default of {self._bank.recipe['backbone']}"

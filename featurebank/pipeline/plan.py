@@ -22,7 +22,7 @@ from featurebank.extraction.plan import BankPlan, Planner
 from featurebank.extraction.request import check_request
 from featurebank.grid import read_grid
 from featurebank.pipeline.config import DatasetSection, ExtractSection, HeadsSection, Pipeline
-from featurebank.pipeline.stage import load_dataset_of, load_inputs
+from featurebank.pipeline.stage import check_trainable, load_dataset_of, load_inputs
 from featurebank.pipeline.variants import Variant
 from featurebank.pipeline.work import TrainingTime
 from featurebank.runs.run import load_runs
@@ -61,6 +61,8 @@ def plan_variants(
             Values that were not measured are None.
     """
     inputs = load_inputs(variants, _dataset, _backbone)
+    for variant, (_, network) in zip(variants, inputs, strict=True):
+        check_trainable(variant, network.backbone)
     planner = _VariantPlanner(cache_directory(cache), measure=measure, reporter=reporter)
     return [planner.plan(variant.pipeline, *loaded) for variant, loaded in zip(variants, inputs, strict=True)]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from featurebank.backbone import Backbone, load_network
+from featurebank.backbone.network import FORMS
 from featurebank.cluster.address import check_address
 from featurebank.cluster.extraction import extract_banks
 from featurebank.cluster.training.heads import run_grid
@@ -18,7 +19,9 @@ from featurebank.errors import ConfigError, FeatureBankError
 from featurebank.extraction import Extraction
 from featurebank.extraction.cut_budget import is_budget
 from featurebank.finetuning import best_start, run_finetune
+from featurebank.fitting.spec import HeadSpec
 from featurebank.grid import read_grid
+from featurebank.heads.needs import MAPS_AT_A_CUT
 from featurebank.pipeline.config import ONCE, DatasetSection, ExtractSection, HeadsSection, Pipeline
 from featurebank.pipeline.variants import Variant
 from featurebank.reporting.stage import WrittenReport, check_report_path
@@ -65,9 +68,10 @@ def run_all(
     variants: Sequence[Variant], *, cache: Path | None = None, reporter: Reporter = SILENT
 ) -> Iterator[VariantResult]:
     """Runs variants one after another, and yields the result of each; see `featurebank.run_variants`."""
-    for number, (variant, inputs) in enumerate(
-        zip(variants, load_inputs(variants, load_dataset_of, _network), strict=True), 1
-    ):
+    inputs_of = load_inputs(variants, load_dataset_of, _network)
+    for variant, (_, backbone) in zip(variants, inputs_of, strict=True):
+        check_trainable(variant, backbone)
+    for number, (variant, inputs) in enumerate(zip(variants, inputs_of, strict=True), 1):
         began = time.perf_counter()
         if variant.name:
             reporter.say(f"variant {variant.name} ({number} of {len(variants)})")
@@ -175,6 +179,22 @@ def load_inputs(
     if errors:
         raise _combined_error(errors, len(variants))
     return inputs
+
+
+def check_trainable(variant: Variant, backbone: Backbone) -> None:
+    """Raises ConfigError if a variant trains layers of a network that is not one of Keras, before anything is run."""
+    pipeline = variant.pipeline
+    kinds = {str(head["kind"]) for head in read_grid(pipeline.heads.grid)}
+    cut = sorted(kind for kind in kinds if HeadSpec(kind, {}).head_kind.needs == MAPS_AT_A_CUT)
+    what = [*(["the section [finetune]"] if pipeline.finetune else []), *(f"the head '{kind}'" for kind in cut)]
+    if what and backbone.form != "keras":
+        where = f"variant '{variant.name}': " if variant.name else ""
+        message = (
+            f"{where}{backbone.name} is a network of {FORMS[backbone.form]}, and {' and '.join(what)} "
+            f"{'trains' if len(what) == 1 else 'train'} layers of Keras: omit {'it' if len(what) == 1 else 'them'}, or "
+            "choose a network of Keras"
+        )
+        raise ConfigError(message)
 
 
 def _check_test(variants: Sequence[Variant]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from featurebank.backbone import Backbone
@@ -23,20 +24,33 @@ class TrainingTime:
     """Upper bounds of training times in seconds: they assume all epochs, although early stopping usually ends earlier.
 
     Args:
-        backbone: the network; this builds it.
+        backbone: the network; it is built as soon as there is something to train in it, or behind it.
         images: the number of training images.
         rate: the speed of a forward pass of the whole network, in images per second.
     """
 
     def __init__(self, backbone: Backbone, images: int, rate: float) -> None:
-        self._layers = [(layer.name, multiply_adds(layer), layer) for layer in backbone.network().layers]
-        self._total = sum(work for _, work, _ in self._layers)
+        self._backbone = backbone
         self._pass_seconds = images / rate
 
-    def of_grid(self, section: HeadsSection) -> float:
-        """Returns the time of a grid's tails and residual stages in seconds; other heads take seconds or minutes."""
+    @cached_property
+    def _layers(self) -> list[tuple[str, int, Any]]:
+        return [(layer.name, multiply_adds(layer), layer) for layer in self._backbone.network().layers]
+
+    @cached_property
+    def _total(self) -> int:
+        return sum(work for _, work, _ in self._layers)
+
+    def of_grid(self, section: HeadsSection) -> float | None:
+        """Returns the time of a grid's tails and residual stages in seconds; other heads take seconds or minutes.
+
+        None if there is such a head and the network is not one of Keras, whose work is not counted layer by layer.
+        """
+        heads = read_grid(section.grid)
+        if self._backbone.form != "keras" and any(map(_is_layered, heads)):
+            return None
         folds = _GIVEN_FOLDS if isinstance(section.folds, str) else section.folds or 1
-        once = sum(self._of_head(head) for head in read_grid(section.grid))
+        once = sum(self._of_head(head) for head in heads)
         return once * len(section.seed_list()) * folds * section.repeats
 
     def of_finetune(self, section: FinetuneSection) -> float:
@@ -49,9 +63,9 @@ class TrainingTime:
         )
 
     def _of_head(self, head: dict[str, Any]) -> float:
-        kind = HeadSpec(head["kind"], {}).head_kind
-        if kind.family != LAYERED:
+        if not _is_layered(head):
             return 0.0
+        kind = HeadSpec(head["kind"], {}).head_kind
         if kind.needs == MAPS_AT_A_CUT:
             work = self._share_after(head["cut"])
         else:
@@ -74,3 +88,7 @@ class TrainingTime:
     def _shape_at(self, tap: str) -> tuple[int, ...]:
         """Returns the shape (h, w, c) of a layer's output."""
         return tuple(next(layer.output.shape[1:] for name, _, layer in self._layers if name == tap))
+
+
+def _is_layered(head: dict[str, Any]) -> bool:
+    return HeadSpec(head["kind"], {}).head_kind.family == LAYERED

@@ -1,0 +1,175 @@
+"""How fast are networks of timm extracted, from JPEG files to shards on disk? The second part of `extraction`.
+
+A ViT-S/16 and a ConvNeXt-Tiny with random weights: featurebank with each engine that runs them, from JPEG files to
+shards; timm itself on images that are in memory, in eager mode and with `torch.compile` where that works; a network of
+the same architecture in Keras by `predict`; and OpenVINO alone on the same converted network, with images in memory,
+which is the limit. All have the same threads, and take turns.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from benchmarks.harness import Contest, tensorflow
+from benchmarks.pictures import photo_folder
+from featurebank import load_backbone, load_dataset
+from featurebank.backbone.torch_networks.network import TorchBackbone
+from featurebank.engine.catalog import load_engine
+from featurebank.engine.openvino import compile_network, convert_network
+from featurebank.engine.pool import request_size
+from featurebank.extraction import ExtractOptions, run_extraction
+from featurebank.system.imports.openvino import import_openvino
+from featurebank.system.imports.torch import import_torch
+
+BATCH = 32
+NETWORKS = (("timm:vit_small_patch16_224", 64), ("timm:convnext_tiny", 64))
+"""With the images of a turn, whole batches."""
+RAW = "OpenVINO alone, images in memory"
+EAGER = "timm, eager"
+
+
+def contests_of_timm(rounds: int, directory: Path, photos: Path | None, *, quick: bool) -> list[Contest]:
+    """Runs the contests; none where timm is not installed."""
+    if find_spec("timm") is None or find_spec("torch") is None:
+        print("timm is not installed: pip install 'featurebank[timm]'")
+        return []
+    return [
+        _Match(name, directory / name.partition(":")[2], BATCH if quick else images, photos).run(rounds)
+        for name, images in NETWORKS
+    ]
+
+
+@dataclass
+class _Match:
+    """The contest of one network."""
+
+    name: str
+    directory: Path
+    count: int
+    photos: Path | None
+
+    def __post_init__(self) -> None:
+        backbone = load_backbone(self.name, weights="random:0")
+        assert isinstance(backbone, TorchBackbone)
+        self.backbone, self.torch = backbone, import_torch()
+        self.files = photo_folder(self.directory / "photos", self.count, self.photos)
+        dataset = load_dataset(str(self.files))
+        chosen = itertools.islice(itertools.cycle(range(len(dataset))), self.count)
+        self.arrays = np.stack([backbone.resize(dataset.image(index)) for index in chosen])
+
+    def run(self, rounds: int) -> Contest:
+        """Lets the contestants take turns."""
+        title = f"{self.name} from JPEG files to shards, {self.backbone.image_size} px, batches of {BATCH}"
+        contest = Contest(title, self.count, "images", EAGER)
+        contestants = self._contestants()
+        for _, act in contestants:
+            act()  # the first turn builds what later ones keep
+        for _ in range(rounds):
+            for name, act in contestants:
+                contest.time(name, act)
+        contest.notes[RAW] = f"requests of {self._request} images"
+        return contest
+
+    def _contestants(self) -> list[tuple[str, Callable[[], Any]]]:
+        found = [(EAGER, self._torch(self.backbone.module()))]
+        if (compiled := self._compiled()) is not None:
+            found.append(("timm, torch.compile", compiled))
+        if (predict := self._keras()) is not None:
+            found.append(("Keras predict, images in memory", predict))
+        found.append((RAW, self._raw()))
+        return found + [(f"featurebank, {name}, to shards", self._extraction(name)) for name in ("pytorch", "openvino")]
+
+    def _torch(self, module: Any) -> Callable[[], None]:
+        """The network on normalised images, as `forward_features` and `forward_head(pre_logits=True)`."""
+        torch = self.torch
+        images = torch.from_numpy(self.arrays).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+        images = images.contiguous(memory_format=torch.channels_last)
+
+        def act() -> None:
+            with torch.inference_mode():
+                for part in images.split(BATCH):
+                    module.forward_head(module.forward_features(part), pre_logits=True).numpy()
+
+        return act
+
+    def _compiled(self) -> Callable[[], None] | None:
+        """The same, compiled; None where PyTorch has no compiler."""
+        network = self.backbone.module()
+
+        class Whole(self.torch.nn.Module):
+            def forward_features(self, images: Any) -> Any:
+                return images
+
+            def __init__(self, forward: Any) -> None:
+                super().__init__()
+                self.forward_head = forward
+
+        def forward(images: Any, *, pre_logits: bool) -> Any:
+            return network.forward_head(network.forward_features(images), pre_logits=pre_logits)
+
+        try:
+            act = self._torch(Whole(self.torch.compile(forward)))
+            act()
+        except Exception as error:  # noqa: BLE001 - a missing C++ compiler, or an operation that it does not know
+            print(f"torch.compile does not work here: {' '.join(str(error).split())[:150]}")
+            return None
+        return act
+
+    def _keras(self) -> Callable[[], Any] | None:
+        """A network of the same architecture in Keras; None where KerasHub is not installed."""
+        tensorflow()
+        if "convnext" in self.name:
+            model = load_backbone("convnext_tiny", weights="random:0").tap_model(["pooled"])
+        elif find_spec("keras_hub") is not None:
+            from keras_hub.models import ViTBackbone
+
+            model = ViTBackbone((224, 224, 3), (16, 16), num_layers=12, num_heads=6, hidden_dim=384, mlp_dim=1536)
+        else:
+            return None
+        images = self.arrays.astype(np.float32)
+        return lambda: model.predict(images, batch_size=BATCH, verbose=0)
+
+    @property
+    def _request(self) -> int:
+        from featurebank.engine.openvino import images_per_request
+
+        return request_size(self.backbone.image_size, BATCH, most=images_per_request(self.backbone))
+
+    def _raw(self) -> Callable[[], None]:
+        """The converted network of the engine, with its options, in OpenVINO's own queue of requests."""
+        openvino, request = import_openvino(), self._request
+        model = convert_network(self.backbone, ["pooled"])
+        compiled = compile_network(openvino.Core(), model, (request, self.backbone.image_size), "float32")
+        queue = openvino.AsyncInferQueue(compiled, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1)
+        parts = [self.arrays[start : start + request] for start in range(0, self.count, request)]
+
+        def act() -> None:
+            for part in parts:
+                queue.start_async({0: part})
+            queue.wait_all()
+
+        return act
+
+    def _extraction(self, name: str) -> Callable[[], None]:
+        """The whole extraction; the engine is built before the clock runs, as the models of the others are."""
+        engine = load_engine(name, self.backbone, ("pooled",), batch_size=BATCH)
+        lent = mock.Mock(wraps=engine, depth=engine.depth)
+        lent.name, lent.close = engine.name, lambda: None
+        cache = self.directory / "cache"
+
+        def act() -> None:
+            shutil.rmtree(cache, ignore_errors=True)
+            with mock.patch("featurebank.extraction.target.load_engine", return_value=lent):
+                options = ExtractOptions(batch_size=BATCH, engine=name)
+                run_extraction(load_dataset(str(self.files)), self.backbone, options, cache=cache)
+
+        return act

@@ -24,7 +24,7 @@ from benchmarks.pictures import photo_folder
 from featurebank import load_backbone, load_dataset
 from featurebank.backbone.torch_networks.network import TorchBackbone
 from featurebank.engine.catalog import load_engine
-from featurebank.engine.openvino import compile_network, convert_network
+from featurebank.engine.openvino import REQUEST, compile_network, convert_network
 from featurebank.engine.pool import request_size
 from featurebank.extraction import ExtractOptions, run_extraction
 from featurebank.system.imports.openvino import import_openvino
@@ -140,9 +140,7 @@ class _Match:
 
     @property
     def _request(self) -> int:
-        from featurebank.engine.openvino import images_per_request
-
-        return request_size(self.backbone.image_size, BATCH, most=images_per_request(self.backbone))
+        return request_size(self.backbone.image_size, BATCH, most=REQUEST)
 
     def _raw(self) -> Callable[[], None]:
         """The converted network of the engine, with its options, in OpenVINO's own queue of requests."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.backbone.resize import RULES, resize_image
+from featurebank.backbone.resize import RULES, central_of, resize_image
 from featurebank.dataset import Dataset
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
@@ -140,7 +140,7 @@ def read_model(path: Path) -> LoadedModel:
         message = f"'{path}' has no class names: expected a file that 'featurebank export' wrote"
         raise ConfigError(message)
     about = about_from_text(text, path)
-    if about.resize not in RULES.values():
+    if about.resize not in RULES.values() and central_of(about.resize) is None:
         message = (
             f"'{path}' has the resize rule '{about.resize}', which this featurebank does not know: use the version "
             f"that wrote it, {about.featurebank}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from featurebank.errors import ConfigError, EngineError
+from featurebank.system.imports.triton import hide_triton
 from featurebank.system.progress import step
 from featurebank.system.stderr import without_greetings
 
@@ -270,6 +271,7 @@ def import_tensorflow() -> Any:
             tf.config.list_logical_devices()
             if users_own:
                 tf.function(lambda: tf.constant(0.0) + 1.0, jit_compile=True)()
+        hide_triton()
         _tensorflow = tf
     return _tensorflow
 

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from featurebank.errors import MissingDependencyError
+from featurebank.system.imports.triton import hide_triton
 from featurebank.system.progress import step
 from featurebank.system.runtime import threads
 from featurebank.words import one_line
@@ -21,6 +22,8 @@ def import_torch() -> Any:
     Raises:
         MissingDependencyError: PyTorch is not installed.
     """
+    if "tensorflow" in sys.modules:
+        hide_triton()
     with step("loading PyTorch"):
         try:
             import torch

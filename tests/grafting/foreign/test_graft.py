@@ -14,6 +14,7 @@ from tiny_torch import TinyMaps, TinyTokens, tiny_torch
 from featurebank import export, extract, graft, load_dataset, load_model, train_heads
 from featurebank.backbone import Backbone
 from featurebank.backbone.network import FORMS as MAKERS
+from featurebank.backbone.resize import central
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, HeadError
 from featurebank.grafting.formats import FORMATS
@@ -47,7 +48,9 @@ print(model.about.backbone["preprocessing"], model.about.resize)
 
 @pytest.fixture(scope="module")
 def transformer() -> Backbone:
-    return tiny_torch(TinyTokens)
+    backbone = tiny_torch(TinyTokens)
+    backbone.resize_rule = central("stretch", 32, "bilinear")  # as networks of other libraries have their own
+    return backbone
 
 
 @pytest.fixture(scope="module")

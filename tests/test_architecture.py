@@ -139,7 +139,7 @@ NARROWER = {
         "backbone/torch_networks/recording.py",  # PyTorch's own tools to record operations
     },
     "keras_hub": {"backbone/families/keras_hub.py"},
-    "timm": {"backbone/families/timm.py"},
+    "timm": {"backbone/families/timm_names.py"},
     "torchvision": {"backbone/families/torchvision.py"},
     "transformers": {"backbone/families/hugging_face/library.py"},
     "pyarrow": {"dataset/readers/table_files.py"},
@@ -330,6 +330,7 @@ COVERED_BY = {
     "backbone/keras_networks/traced_work.py": "backbone/keras_networks/test_work.py",
     "backbone/keras_networks/unfold.py": "backbone/families/test_user.py",
     "backbone/families/applications.py": "backbone/test_contract.py",
+    "backbone/families/timm_names.py": "backbone/families/test_timm.py",
     "backbone/families/user_source.py": "backbone/families/test_user.py",
     "backbone/weights/files.py": "backbone/weights/test_source.py",
     "bank/contents.py": "bank/test_writer.py",

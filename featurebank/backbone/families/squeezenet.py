@@ -11,7 +11,6 @@ References:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,8 @@ from typing import Any
 
 from featurebank.backbone.keras_networks.spec import PortedSpec
 from featurebank.backbone.preprocess import TORCH
-from featurebank.backbone.weights.download import fetch, is_as_named
-from featurebank.backbone.weights.files import CONV, Part, keras_folders
-from featurebank.errors import WeightsError
+from featurebank.backbone.weights.download import find_published, is_published
+from featurebank.backbone.weights.files import CONV, Part
 
 SITE = "https://download.pytorch.org/models/"
 """The site of torchvision's weights."""
@@ -75,26 +73,12 @@ class SqueezeNet(PortedSpec):
 
     def own_file(self, *, top: bool) -> Path:
         """Returns the path of torchvision's weights in the folders of Keras and PyTorch; downloads missing ones."""
-        if (place := self._present()) is not None:
-            return place
-        target = keras_folders()[0] / self.file
-        if reason := fetch(f"{SITE}{self.file}", target):
-            message = (
-                f"the ImageNet weights of {self.name} are missing: '{self.file}' could not be downloaded ({reason}); "
-                f"download {SITE}{self.file} and put it at '{target}' or pass it as --weights FILE, "
-                "or use --weights random:0"
-            )
-            raise WeightsError(message)
-        return target
+        return find_published(self.file, SITE, self.name)
 
     @property
     def must_download(self) -> bool:
         """Whether torchvision's weights are in neither folder."""
-        return self._present() is None
-
-    def _present(self) -> Path | None:
-        places = [folder / self.file for folder in (*keras_folders(), _torch_folder())]
-        return next((place for place in places if is_as_named(place)), None)
+        return not is_published(self.file)
 
     def correspondence(self, *, top: bool) -> Iterator[tuple[str, list[Part]]]:
         """Yields each Keras layer with the PyTorch tensors of its weights; torchvision numbers its modules."""
@@ -139,12 +123,6 @@ def _pool(x: Any, name: str) -> Any:
     height, width = x.shape[1:3]
     assert height == width, "the input is a square, so every map is"
     return keras.layers.MaxPooling2D(_POOL, strides=2, padding="valid" if height % 2 else "same", name=name)(x)
-
-
-def _torch_folder() -> Path:
-    """Returns the folder of PyTorch's downloaded weights."""
-    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
-    return Path(home).expanduser() / "hub" / "checkpoints"
 
 
 NETWORKS = (

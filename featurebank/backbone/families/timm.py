@@ -6,18 +6,22 @@ References:
 
 from __future__ import annotations
 
-import contextlib
-import fnmatch
 import math
 import re
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from featurebank.backbone.families.hugging_face.repository import Repository
-from featurebank.backbone.libraries import LibraryEntry
+from featurebank.backbone.families.timm_names import (
+    FORMS,
+    import_timm,
+    pretrained_config,
+    quiet_timm,
+    refusal,
+    resolved_name,
+    search,
+)
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.outline import TokenLayout
@@ -27,13 +31,11 @@ from featurebank.backbone.torch_networks.files import of_another_network, read_t
 from featurebank.backbone.torch_networks.network import torch_backbone
 from featurebank.backbone.torch_networks.spec import TorchFeatures, TorchSpec
 from featurebank.backbone.weights.files import first_line
-from featurebank.errors import ConfigError, WeightsError, unknown_name
-from featurebank.system.imports.torch import import_torch
+from featurebank.errors import ConfigError, WeightsError
 
-_CHANNELS = 3
+__all__ = ["TimmSpec", "load", "search"]
+
 _FILE = "model.safetensors"
-_FORMS = {"center": "shorter", "squash": "stretch"}
-"""Crop modes of timm, and their words for `resize.central`."""
 _DIFFERENCES = (
     (r'Missing key\(s\) in state_dict: "([^"]+)"', "it has no tensor '{}'"),
     (
@@ -155,8 +157,8 @@ class TimmSpec(TorchSpec):
     def _create(self, image_size: int, **options: Any) -> Any:
         name = f"{self.architecture}.{self.tag}" if self.tag else self.architecture
         sized = {"img_size": image_size} if self.is_sized else {}
-        with _quiet():
-            return _timm().create_model(name, num_classes=0, **sized, **options)
+        with quiet_timm():
+            return import_timm().create_model(name, num_classes=0, **sized, **options)
 
 
 def load(name: str, options: BackboneOptions) -> Backbone:
@@ -171,11 +173,11 @@ def load(name: str, options: BackboneOptions) -> Backbone:
         ConfigError: the network cannot be a backbone, or an option does not fit it.
         WeightsError: the weights file does not exist.
     """
-    with _quiet():
-        architecture, tag = _resolved(name, options.weights)
-        config = _config(architecture, tag)
+    with quiet_timm():
+        architecture, tag = resolved_name(name, options.weights)
+        config = pretrained_config(architecture, tag)
     origin = f"timm:{architecture}.{tag}" if tag else f"timm:{architecture}"
-    if reason := _refusal(architecture, config):
+    if reason := refusal(architecture, config):
         message = f"{origin} {reason}: it cannot be a backbone; 'featurebank backbones --source timm' lists others"
         raise ConfigError(message)
     if options.preprocessing is not None:
@@ -185,103 +187,13 @@ def load(name: str, options: BackboneOptions) -> Backbone:
     size = _checked_size(options.image_size or own, config, origin)
     spec = TimmSpec(
         origin, own, _smallest(config), 0, 0, normalizing(config.mean, config.std), architecture=architecture, tag=tag,
-        rule=central(_FORMS[config.crop_mode], math.floor(size / config.crop_pct), config.interpolation),
+        rule=central(FORMS[config.crop_mode], math.floor(size / config.crop_pct), config.interpolation),
         repository=config.hf_hub_id or "", classifier=_names(config.classifier), is_sized=config.fixed_input_size,
         terms=config.license or "",
     )  # fmt: skip
     if options.weights == tag:
         options = replace(options, weights=None)
     return torch_backbone(spec, options, size)
-
-
-def search(pattern: str) -> list[LibraryEntry]:
-    """Returns the networks of timm whose names match a pattern; see `Library.search`."""
-    timm = _timm()
-    names: dict[str, list[str]] = {}
-    for name in timm.list_models(include_tags=True):
-        architecture, _, tag = name.partition(".")
-        names.setdefault(architecture, []).append(tag)
-    pattern, _, tag_pattern = pattern.partition(".")
-    entries = []
-    for architecture, tags in names.items():
-        config = _config(architecture, "")
-        matching = [tag for tag in tags if fnmatch.fnmatchcase(tag, tag_pattern or "*")]
-        if not fnmatch.fnmatchcase(architecture, pattern) or not matching or _refusal(architecture, config):
-            continue
-        default = config.tag or ""
-        known = [
-            tag for tag in sorted(matching, key=lambda tag: tag != default) if tag and _has_weights(architecture, tag)
-        ]
-        entries.append(LibraryEntry(f"timm:{architecture}", tuple(known), f"{config.input_size[-1]} px"))
-    return entries
-
-
-def _timm() -> Any:
-    """Returns the package, imported after PyTorch, whose threads are set first."""
-    import_torch()
-    with _quiet():
-        import timm
-    return timm
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences remarks of timm to its own developers."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _resolved(name: str, weights: str | None) -> tuple[str, str]:
-    """Returns the name in timm and the tag of the pretrained weights; an empty tag if there are none.
-
-    Raises:
-        UnknownNameError: timm has no such network, or no such weights for it.
-    """
-    timm = _timm()
-    architecture, _, tag = name.partition(".")
-    known = set(timm.list_models())
-    if architecture not in known:
-        renamed = timm.models.get_deprecated_models().get(architecture)
-        hint = (
-            f"it is called timm:{renamed} now"
-            if renamed
-            else "'featurebank backbones --source timm PATTERN' finds them"
-        )
-        raise unknown_name("network of timm", architecture, known, hint)
-    tags = [one.partition(".")[2] for one in timm.list_models(f"{architecture}.*", include_tags=True)]
-    if tag and tag not in tags:
-        raise unknown_name("weights", tag, tags, f"the weights of timm:{architecture} are {', '.join(tags) or 'none'}")
-    if not tag and weights in tags:
-        return architecture, str(weights)
-    default = timm.models.get_pretrained_cfg(architecture)
-    tag = tag or (default.tag if default is not None else "") or ""
-    return architecture, tag
-
-
-def _config(architecture: str, tag: str) -> Any:
-    """Returns timm's `PretrainedCfg` of weights; None if it has none for this network."""
-    return _timm().models.get_pretrained_cfg(f"{architecture}.{tag}" if tag else architecture)
-
-
-def _has_weights(architecture: str, tag: str) -> bool:
-    return bool(_config(architecture, tag).has_weights)
-
-
-def _refusal(architecture: str, config: Any) -> str:
-    """Returns why a network cannot be a backbone, without building it; empty if it may be one."""
-    if config is None:
-        return "has no configuration of its input in timm"
-    if architecture.startswith("naflex"):
-        return "takes sequences of patches of any number (NaFlex), not square images"
-    channels, height, width = config.input_size
-    if channels != _CHANNELS:
-        return f"takes images of {channels} channels, expected {_CHANNELS}"
-    if height != width:
-        return f"takes images of {height} x {width} pixels, expected square ones"
-    if config.crop_mode not in _FORMS:
-        return f"gets its images with crop mode '{config.crop_mode}', expected {' or '.join(_FORMS)}"
-    return ""
 
 
 def _smallest(config: Any) -> int:

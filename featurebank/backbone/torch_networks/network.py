@@ -55,10 +55,12 @@ def torch_backbone(spec: TorchSpec, options: BackboneOptions, image_size: int) -
 
 def _recorded(spec: TorchSpec, image_size: int) -> Recording:
     torch = import_torch()
-    with torch.device("meta"):
-        module = spec.build(image_size).eval()
-        images = torch.empty(2, 3, image_size, image_size)
-    return record(module, images, spec)
+    try:
+        with torch.device("meta"):
+            module = spec.build(image_size)
+    except (NotImplementedError, RuntimeError):  # its constructor looks at the values of tensors
+        module = spec.build(image_size).to("meta")
+    return record(module.eval(), torch.empty(2, 3, image_size, image_size, device="meta"), spec)
 
 
 class TorchBackbone(Backbone):

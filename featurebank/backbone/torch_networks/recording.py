@@ -7,8 +7,10 @@ shapes but no values, and every operation is recorded below PyTorch's own functi
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from featurebank.backbone.outline import TokenLayout
@@ -177,8 +179,8 @@ class _Recorder:
     def add(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
         """Records one operation."""
         from torch.utils._pytree import tree_leaves
-        from torch.utils.flop_counter import flop_registry
 
+        flop_registry = _work_of_operations()
         leaves = tree_leaves((args, kwargs))
         makers = [self._makers[id(leaf)] for leaf in leaves if id(leaf) in self._makers]
         sources = tuple(dict.fromkeys(maker for maker in makers if maker.depends))
@@ -229,6 +231,15 @@ class _Recorder:
             kind, shape, done, maker = self._ends[name][-1]
             left = 1 - done / self.work if self.work else 0.0
             yield LayerCall(name, kind, shape, len(self._ends[name]), left, maker)
+
+
+@cache
+def _work_of_operations() -> Any:
+    """Returns PyTorch's table of functions that count the work of operations."""
+    logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)  # it would miss a compiler for GPUs
+    from torch.utils.flop_counter import flop_registry
+
+    return flop_registry
 
 
 def _plain_attention() -> Any:

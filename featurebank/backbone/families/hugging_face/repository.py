@@ -101,9 +101,7 @@ class Repository:
 
     def processor(self) -> dict[str, Any] | None:
         """Returns the configuration of the image processor; None if there is none."""
-        values = self.json(PROCESSORS[0])
-        if values is None:
-            values = (self.json(PROCESSORS[1]) or {}).get("image_processor")
+        values = self.json(PROCESSORS[0]) or (self.json(PROCESSORS[1]) or {}).get("image_processor")
         return values if isinstance(values, dict) else None
 
     def weights(self) -> list[Path]:
@@ -128,9 +126,7 @@ class Repository:
 
     def has_weights_here(self) -> bool:
         """Returns whether the weights are on this machine; asks no server."""
-        if self.directory is not None:
-            return True
-        return any(cached_file(self.identifier, file, self.commit) is not None for file in (WEIGHTS, INDEX))
+        return self.directory is not None or any(self.here(file) for file in (WEIGHTS, INDEX))
 
     def _has(self, file: str) -> bool:
         """Returns whether the repository has a file, without downloading it."""

@@ -243,6 +243,7 @@ COVERED_BY = {
     "doctor.py": "cli/test_commands.py",
     # Commands, and what they draw: through the command line.
     "cli/tables.py": "cli/test_terminal.py",
+    "cli/library_view.py": "backbone/test_libraries.py",
     "cli/head_lists.py": "heads/test_lookup.py",
     "cli/network_view.py": "cli/commands/test_lists.py",
     "cli/inspection_view.py": "cli/commands/test_inspect.py",

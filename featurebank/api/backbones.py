@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, overload
 
 from featurebank.api.arguments.checks import Accepts, checked
 from featurebank.api.arguments.data import ImageSize, PathLike
 from featurebank.api.display import showing
 from featurebank.backbone import Backbone, BackboneOptions, known_backbones, load_network, make_backbone
+from featurebank.backbone.libraries import LibraryEntry, find_networks
 from featurebank.backbone.options import as_side
 from featurebank.backbone.spec import BackboneSpec
 
@@ -20,14 +22,42 @@ KerasModel: TypeAlias = Annotated[
 __all__ = ["Backbone", "backbone_from_model", "list_backbones", "load_backbone"]
 
 
-def list_backbones() -> list[BackboneSpec]:
-    """Returns the known backbones, the default first.
+@overload
+def list_backbones(*, source: None = None, pattern: str = "*") -> list[BackboneSpec]: ...
+
+
+@overload
+def list_backbones(*, source: str, pattern: str = "*") -> list[LibraryEntry]: ...
+
+
+@checked
+def list_backbones(*, source: str | None = None, pattern: str = "*") -> list[BackboneSpec] | list[LibraryEntry]:
+    """Returns the known backbones, the default first; or the networks of another library.
+
+    Args:
+        source: "keras_hub", "timm", "torchvision" or "hf"; by default, the backbones of featurebank's own list.
+        pattern: what the names match, with "*" for any characters, as "vit_small*".
+
+    Returns:
+        What is known of each without building it: its `name`, and for a network of a library the names of its
+        `weights`, the default first, and a `note`.
+
+    Raises:
+        UnknownNameError: there is no such library, or no name matches.
+        MissingDependencyError: the library is not installed.
+        ConfigError: the networks of the library cannot be listed here.
 
     Example:
         >>> [spec.name for spec in list_backbones()][:2]
         ['efficientnet_lite0', 'efficientnet_lite1']
+        >>> [spec.name for spec in list_backbones(pattern="vgg*")]
+        ['vgg16', 'vgg19']
+        >>> list_backbones(source="timm", pattern="vit_tiny*")[0].name  # doctest: +SKIP
+        'timm:vit_tiny_patch16_224'
     """
-    return known_backbones()
+    if source is not None:
+        return find_networks(source, pattern)
+    return [spec for spec in known_backbones() if fnmatch.fnmatchcase(spec.name, pattern)]
 
 
 @checked

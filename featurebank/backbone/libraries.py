@@ -10,7 +10,7 @@ from typing import Any
 
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.options import BackboneOptions
-from featurebank.errors import MissingDependencyError
+from featurebank.errors import MissingDependencyError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,28 @@ class Library:
 
     def _module(self) -> Any:
         return importlib.import_module(f"featurebank.backbone.families.{self.module}")
+
+
+def find_networks(source: str, pattern: str) -> list[LibraryEntry]:
+    """Returns the networks of a library whose names match a pattern; see `Library.search`.
+
+    Args:
+        source: the word for the library.
+        pattern: with "*" for any characters; it may begin with the word for the library and a colon.
+
+    Raises:
+        MissingDependencyError: a package is not installed.
+        ConfigError: the networks of the library cannot be listed here.
+        UnknownNameError: there is no such library, or no name matches.
+    """
+    if source not in LIBRARIES:
+        raise unknown_name("source of networks", source, LIBRARIES)
+    pattern = pattern.removeprefix(f"{source}:")
+    if entries := LIBRARIES[source].search(pattern):
+        return entries
+    names = [entry.name.partition(":")[2] for entry in LIBRARIES[source].search("*")]
+    kind = f"network of {LIBRARIES[source].title}"
+    raise unknown_name(kind, pattern, names, "a pattern has *, as 'vit_small*'")
 
 
 LIBRARIES = {

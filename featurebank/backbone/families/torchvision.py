@@ -234,13 +234,12 @@ def _check_name(architecture: str) -> None:
 
 def _remove_last_layer(module: Any) -> None:
     """Replaces the last layer with weights of the classifier by one that does nothing."""
-    from torch.nn import Conv2d, Identity, Linear
-
+    nn = import_torch().nn
     classifier = next(name for name in _CLASSIFIERS if hasattr(module, name))
-    layers = [name for name, layer in module.named_modules() if isinstance(layer, Linear | Conv2d)]
+    layers = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     last = [name for name in layers if name == classifier or name.startswith(f"{classifier}.")][-1]
     parent, _, child = last.rpartition(".")
-    setattr(module.get_submodule(parent), child, Identity())
+    setattr(module.get_submodule(parent), child, nn.Identity())
 
 
 def _saw(seen: _Seen, _module: Any, _inputs: Any, output: Any) -> None:

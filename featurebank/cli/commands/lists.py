@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from featurebank.backbone.naming import LIBRARY_WORDS
 from featurebank.cli.context import as_json
 from featurebank.cli.options import image_size_option, preprocessing_option
 from featurebank.cli.terminal import print_json
@@ -37,14 +38,29 @@ def datasets(*, as_json: bool) -> None:
 @image_size_option
 @preprocessing_option
 @click.option("--layers", is_flag=True, help="List every layer of NAME; each can be a --tap.")
+@click.option(
+    "--source",
+    type=click.Choice(LIBRARY_WORDS),
+    help="List the networks of a library whose names match NAME, as 'vit_small*'.",
+)
 @as_json
 def backbones(
-    network: str | None, image_size: int | None, preprocessing: str | None, *, layers: bool, as_json: bool
-) -> None:
-    """List the built-in backbones, or the possible cuts of one.
+    network: str | None, image_size: int | None, preprocessing: str | None, source: str | None, *, layers: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """List the built-in backbones, the possible cuts of one, or the networks of a library.
 
     With NAME, print the layers where a tail can start, the bytes per image of each, and the share of the work after it.
+    With --source, NAME is a pattern with *; nothing is built or downloaded.
     """
+    if source:
+        from featurebank.cli.library_view import print_entries
+
+        if layers:
+            message = "--source lists networks, and --layers the layers of one: use featurebank backbones NAME --layers"
+            raise click.UsageError(message)
+        print_entries(source, network or "*", as_json=as_json)
+        return
     if layers:
         if not network:
             message = "--layers needs the NAME of a network, for example: featurebank backbones vgg16 --layers"

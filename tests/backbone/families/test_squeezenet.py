@@ -134,7 +134,7 @@ def site(tmp_path: Path, monkeypatch) -> Iterator[Path]:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(squeezenet, "SITE", f"http://127.0.0.1:{server.server_address[1]}/")
-    monkeypatch.setattr(squeezenet, "keras_folders", lambda: [tmp_path / "keras" / "models"])
+    monkeypatch.setattr("featurebank.backbone.weights.download.keras_folders", lambda: [tmp_path / "keras" / "models"])
     yield tmp_path / "site"
     server.shutdown()
     thread.join()

@@ -1,7 +1,6 @@
 """The files of a model on the Hugging Face hub, or in a directory of the same form.
 
-Only files of data are read: configurations in JSON, and weights in safetensors. Files of the hub come through
-`huggingface_hub`, which keeps them in its cache; a file in the cache needs no network.
+Only data is read: JSON and safetensors. `huggingface_hub` keeps files in its cache, which needs no network.
 """
 
 from __future__ import annotations
@@ -101,8 +100,8 @@ class Repository:
 
     def processor(self) -> dict[str, Any] | None:
         """Returns the configuration of the image processor; None if there is none."""
-        values = self.json(PROCESSORS[0]) or (self.json(PROCESSORS[1]) or {}).get("image_processor")
-        return values if isinstance(values, dict) else None
+        own = self.json(PROCESSORS[0]) or (self.json(PROCESSORS[1]) or {}).get("image_processor")
+        return own if isinstance(own, dict) else None
 
     def weights(self) -> list[Path]:
         """Returns the paths of the weights files, and downloads them if they are not there.

@@ -85,6 +85,23 @@ def test_a_grid_with_tails(bank: Bank, tmp_path: Path, monkeypatch: pytest.Monke
     assert len(load_runs(bank)) == 4
 
 
+def test_a_tail_of_a_transformer_pools_as_the_network(tmp_path: Path) -> None:
+    backbone = load_backbone("tiny:transformer")
+    rows = {"block1_out": np.zeros((6, 17, 8), np.float32), "pooled": np.zeros((6, 8), np.float32)}
+    bank = save_features(tmp_path / "bank", backbone, rows)
+    specs = expand(
+        [{"kind": "tail", "cut": "block1_out"}, {"kind": "tail", "cut": "block1_out", "pooling": "avg"}], bank
+    )
+    assert [(spec.tap, spec.params["pooling"]) for spec in specs] == [("block1_out", "own"), ("block1_out", "avg")]
+    wrong = {"cut": "block0_out"}, {"cut": "block1_out", "train_from": "block0_norm1"}, {"cut": "block1_attention"}
+    with pytest.raises(ConfigError) as caught:
+        expand([{"kind": "tail", **params} for params in wrong], bank)
+    text = str(caught.value)
+    assert "the bank holds no tap 'block0_out'" in text
+    assert "layer to train from 'block0_norm1'" in text
+    assert "'block1_attention' is not a cut point" in text
+
+
 def test_tails_race(bank: Bank) -> None:
     grid = [{"kind": "tail", "cut": "cut", "epochs": 9, "learning_rate": rate} for rate in (1e-5, 1e-3, 1e-2)]
     runs = train_heads(bank, grid, search="halving")

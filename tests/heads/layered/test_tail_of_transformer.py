@@ -38,6 +38,10 @@ def tokens(backbone: Backbone, images: np.ndarray) -> np.ndarray:
     return np.asarray(backbone.tap_model([CUT])(images)[CUT])
 
 
+def slow(*values: str) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def tail(**options: Any) -> TailHead:
     defaults: dict[str, Any] = {"backbone": NETWORK, "cut": CUT, "pooling": "own", "epochs": 3, "batch_size": 16}
     return TailHead(**{**defaults, "learning_rate": 1e-2, **options})
@@ -46,7 +50,7 @@ def tail(**options: Any) -> TailHead:
 def test_the_losses_are_those_of_keras_from_images(images: np.ndarray, tokens: np.ndarray) -> None:
     import keras
 
-    head = tail().fit(tokens, Y)
+    head = tail(epochs=2).fit(tokens, Y)
     network, _ = tiny.transformer()
     part = tail().build(tokens.shape[1:], 3)
     logits = keras.layers.Dense(3)
@@ -83,7 +87,7 @@ def test_a_fitted_tail_is_saved(tokens: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pooling", "tap"), [("own", "pooled"), ("avg", "map:avg"), ("max", "map:max"), ("flatten", "tokens")]
+    ("pooling", "tap"), [("own", "pooled"), ("avg", "map:avg"), slow("max", "map:max"), slow("flatten", "tokens")]
 )
 def test_the_classifier_sees_the_tap(
     backbone: Backbone, images: np.ndarray, tokens: np.ndarray, pooling: str, tap: str
@@ -101,6 +105,7 @@ def test_class_maps_are_laid_out(tokens: np.ndarray) -> None:
     assert model.get_layer("head_class_maps").output.shape == (None, 4, 4, 3)
 
 
+@pytest.mark.slow
 def test_a_network_that_averages_its_patches(images: np.ndarray) -> None:
     backbone = load_backbone("tiny:averaging")
     taps = backbone.tap_model([CUT, "pooled"])(images)

@@ -67,6 +67,7 @@ OWNERS = {
     "openvino": {"system"},  # everybody else takes it from system/imports/openvino.py
     "torch": {"system", "backbone", "engine"},
     "keras_hub": {"backbone"},
+    "kagglehub": {"backbone"},  # the client of the hub where KerasHub keeps its weights
     "timm": {"backbone"},
     "torchvision": {"backbone"},
     "transformers": {"backbone"},
@@ -138,7 +139,8 @@ NARROWER = {
         "system/imports/torch.py",
         "backbone/torch_networks/recording.py",  # PyTorch's own tools to record operations
     },
-    "keras_hub": {"backbone/families/keras_hub.py"},
+    "keras_hub": {"backbone/keras_networks/hub/library.py"},
+    "kagglehub": {"backbone/keras_networks/hub/downloads.py"},
     "timm": {"backbone/families/timm_names.py"},
     "torchvision": {"backbone/families/torchvision.py"},
     "transformers": {"backbone/families/hugging_face/library.py"},
@@ -308,6 +310,8 @@ COVERED_BY = {
     "engine/pytorch.py": "engine/test_contract.py",
     # The contract suite of backbones holds what every family shares.
     "backbone/keras_networks/network.py": "backbone/test_network.py",
+    "backbone/keras_networks/hub/kinds.py": "backbone/keras_networks/hub/test_presets.py",
+    "backbone/keras_networks/hub/parts.py": "backbone/families/test_keras_hub.py",
     "backbone/keras_networks/spec.py": "backbone/test_contract.py",
     "backbone/outline.py": "backbone/test_taps.py",
     # Networks of PyTorch: one suite runs tiny networks through all of it.

@@ -2,7 +2,8 @@
 
 A file describes its layers by the names of classes and functions. Only Keras's own are accepted, except those that run
 code or read files; this does not depend on the safe mode of the installed Keras. Classes that a program has registered
-with Keras are accepted if the user named their package: see `featurebank.backbone.naming`.
+with Keras are accepted if the user named their package: see `featurebank.backbone.naming`. The layers of KerasHub's
+networks of images are accepted where it is installed; they are found by their names in the package itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from featurebank.backbone.keras_networks.hub import library as keras_hub
 from featurebank.backbone.naming import is_of_named_package
 from featurebank.errors import ArchiveError
 from featurebank.system.archive import FREE_BYTES, MOST_EXPANSION, open_archive
@@ -66,19 +68,19 @@ def load_keras_file(path: Path) -> Any:
     with open_archive(path, allowed=_MEMBERS) as archive:
         archive.verify()
         config = archive.read(_CONFIG)
-        check_config(config)
+        classes = check_config(config)
         count = _check_weights(io.BytesIO(archive.read(_WEIGHTS)), _WEIGHTS)
-    declared_count = _count_declared(config)
+    declared_count = _count_declared(config, classes)
     if declared_count > count + _FREE_NUMBERS:
         message = (
             f"it describes a network of {declared_count:,} weights but holds {count:,}: the rest would only take up "
             "memory"
         )
         raise ArchiveError(message)
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    return keras.saving.load_model(path, custom_objects=classes, compile=False, safe_mode=True)
 
 
-def _count_declared(config: bytes) -> int:
+def _count_declared(config: bytes, classes: dict[str, type]) -> int:
     """Returns the number of weights that a described network declares, without allocating them.
 
     The network is built in a separate thread, because Keras keeps a list, one per thread, of the variables that are not
@@ -86,6 +88,7 @@ def _count_declared(config: bytes) -> int:
 
     Args:
         config: the checked JSON of `config.json`.
+        classes: classes that it may name beside Keras's own.
     """
     import keras
 
@@ -94,18 +97,21 @@ def _count_declared(config: bytes) -> int:
 
     def build() -> int:
         with keras.StatelessScope(initialize_variables=False):
-            model = keras.saving.deserialize_keras_object(described, safe_mode=True)
+            model = keras.saving.deserialize_keras_object(described, custom_objects=classes, safe_mode=True)
             return sum(math.prod(variable.shape) for variable in model.variables)
 
     with ThreadPoolExecutor(1, thread_name_prefix="featurebank-keras") as thread:
         return thread.submit(build).result()
 
 
-def check_config(data: bytes) -> None:
+def check_config(data: bytes) -> dict[str, type]:
     """Checks the description of a model.
 
     Args:
         data: the JSON of `config.json`.
+
+    Returns:
+        The classes of KerasHub that it names, by their names.
 
     Raises:
         ArchiveError: it is not a JSON object, or names something that is not accepted.
@@ -124,11 +130,34 @@ def check_config(data: bytes) -> None:
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         message = f"its {_CONFIG} is damaged ({type(error).__name__})"
         raise ArchiveError(message) from error
+    classes = _layers_of_keras_hub(values)
     for value in values:
         if isinstance(value, dict):
-            _check_object(value)
-        elif isinstance(value, str) and value in registered:
+            _check_object(value, classes)
+        elif isinstance(value, str) and value in registered and value not in classes:
             raise _refused(value)
+    return classes
+
+
+def _layers_of_keras_hub(values: list[Any]) -> dict[str, type]:
+    """Returns the layer classes of KerasHub that are named, as the installed package has them.
+
+    Raises:
+        ArchiveError: it is not installed.
+    """
+    found = [value for value in values if isinstance(value, dict) and _is_of_keras_hub(value)]
+    names = {str(value.get("registered_name") or value.get("class_name")) for value in found}
+    if not names:
+        return {}
+    if not keras_hub.is_installed():
+        message = f"it has layers of KerasHub ({', '.join(sorted(names))[:100]}): pip install 'featurebank[keras-hub]'"
+        raise ArchiveError(message)
+    known = keras_hub.layer_classes()
+    return {name: known[name] for name in names if name in known}
+
+
+def _is_of_keras_hub(value: dict[str, Any]) -> bool:
+    return str(value.get("module")).partition(".")[0] == keras_hub.PACKAGE
 
 
 def _walk(config: Any) -> Iterator[Any]:
@@ -144,13 +173,17 @@ def _walk(config: Any) -> Iterator[Any]:
         left.extend([*value.values(), *value] if isinstance(value, dict) else value if isinstance(value, list) else ())
 
 
-def _check_object(value: dict[str, Any]) -> None:
-    """Raises ArchiveError if an object's description is not of Keras's own, or runs code."""
+def _check_object(value: dict[str, Any], classes: dict[str, type]) -> None:
+    """Raises ArchiveError if an object's description is neither of Keras's own nor of `classes`, or runs code."""
     if "class_name" not in value:
         return
     name, module = str(value["class_name"]), str(value.get("module") or "")
     if name in _REFUSED:
         raise _refused(name)
+    # Keras looks for the registered name first; it must lead to the class that was found in the package.
+    found = classes.get(str(value.get("registered_name"))) if _is_of_keras_hub(value) else None
+    if found is not None and found.__name__ == name:
+        return
     known = module in _FUNCTIONS if name == "function" else module in _MODULES or module.startswith(_INNER)
     if module and not known and not is_of_named_package(module):
         target = f"{module}.{value.get('config') if name == 'function' else name}"

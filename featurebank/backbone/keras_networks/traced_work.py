@@ -34,7 +34,7 @@ def _traced(operation: Any) -> list[Any]:
     import keras
 
     model = keras.Model(operation.input, operation.output)
-    specs = [tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs]
+    specs = [tf.TensorSpec((tensor.shape[0] or 1, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs]
 
     def call(*tensors: Any) -> Any:
         return model(list(tensors) if len(tensors) > 1 else tensors[0], training=False)

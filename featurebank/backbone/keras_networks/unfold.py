@@ -1,4 +1,7 @@
-"""Flattens a functional Keras model onto another input: nested models become their layers, all layers are copies."""
+"""Flattens a functional Keras model onto another input: nested models become their layers, all layers are copies.
+
+Layers of KerasHub that contain all blocks of a network become their blocks; see `hub.parts`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from featurebank.backbone.keras_networks.calls import calls_of, revived
+from featurebank.backbone.keras_networks.hub.parts import expansion_of
 from featurebank.errors import ConfigError
 
 
@@ -41,12 +45,17 @@ def unfold(model: Any, tensor: Any) -> tuple[Any, list[tuple[Any, Any]]]:
         used.add(unique)
         return unique
 
+    def part(operation: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        copy = _copy(operation, named(name))
+        copies.append((operation, copy))
+        return copy(*args, **kwargs)
+
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if is_functional(operation):
             return _walk(operation, args[0], call)
-        copy = _copy(operation, named(operation.name))
-        copies.append((operation, copy))
-        return copy(*args, **kwargs)
+        if expand := expansion_of(operation):
+            return expand(operation, part, *args, **kwargs)
+        return part(operation, operation.name, *args, **kwargs)
 
     return _walk(model, tensor, call), copies
 
